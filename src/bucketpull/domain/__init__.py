@@ -1,0 +1,1 @@
+"""The pure part: vocabulary and decisions. No I/O, no clock, no asyncio, no logging."""

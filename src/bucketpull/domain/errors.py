@@ -1,0 +1,200 @@
+"""One tree of errors, and the closed list of reasons for which an object or a page can fail.
+
+* `BucketpullError`
+    * `ConfigError` - bad usage or configuration; found before any side effect (exit 2)
+    * `JobMismatch` - the journal belongs to another configuration (exit 2)
+    * `SourceRefused` - credentials, permission or bucket (exit 4)
+    * `AnswerError` - one answer of the source that cannot be used; carries a `Reason`
+    * `VolumeError` - a volume cannot be used
+        * `VolumeFull` - no bytes or inodes left
+        * `VolumeSick` - I/O error, read-only, gone
+    * `LedgerError` - a volume's ledger is damaged
+    * `JournalError` - the journal cannot be used
+        * `JournalLocked` - another coordinator holds it
+        * `JournalDamaged` - it is corrupt; `bucketpull rebuild` makes a new one
+    * `TransportError` - machines cannot reach each other
+
+Anything else that is raised is a bug: a traceback and exit 1.
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells the shell. `bucketpull help exit-codes` prints this table."""
+
+    COMPLETE = 0
+    BUG = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    REFUSED = 4
+    NO_ROOM = 5
+    INTERRUPTED = 130
+
+
+class Remedy(StrEnum):
+    """What is to be done about a reason; one remedy a reason, in one table (`REMEDIES`)."""
+
+    FAIL = "fail"  # permanent for this object: record it, go on
+    VANISH = "vanish"  # the source no longer has it: count it, no failure
+    SLOW = "slow"  # the source asks for less: slow down, try again, no cap on attempts of a page
+    RETRY = "retry"  # passing trouble: try again with back-off
+    ORIGIN = "origin"  # the CDN's answer is doubtful: ask the REST origin
+    RESIGN = "resign"  # the signature's clock is off: correct it and sign again
+    RESTART = "restart"  # the partial transfer does not fit: start from byte 0
+    STOP = "stop"  # the source refuses us as a whole: end the job
+    HOLD = "hold"  # ours: the volume cannot take it; hand the work back
+
+
+class Reason(StrEnum):
+    """Why something did not work. Closed: metrics, SQL, CLI and documents use these words."""
+
+    GONE = "gone"
+    THROTTLED = "throttled"
+    BANNED = "banned"
+    CONNECT = "connect"
+    DNS = "dns"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+    RESET = "reset"
+    TRUNCATED = "truncated"
+    SERVER_ERROR = "server-error"
+    GARBAGE = "garbage"
+    CURSOR = "cursor"
+    CLOCK = "clock"
+    MISSING = "missing"
+    SIZE = "size"
+    CHECKSUM = "checksum"
+    TRANSFORMED = "transformed"
+    WRONG_CONTENT = "wrong-content"
+    REDIRECTED = "redirected"
+    RANGE = "range"
+    FORBIDDEN = "forbidden"
+    REJECTED = "rejected"
+    NOT_A_FILE = "not-a-file"
+    CREDENTIALS = "credentials"
+    PERMISSION = "permission"
+    NO_BUCKET = "no-bucket"
+    UNSTORABLE = "unstorable"
+    VOLUME_FULL = "volume-full"
+    VOLUME_SICK = "volume-sick"
+    POISON = "poison"
+    INTERRUPTED = "interrupted"
+
+
+REMEDIES: dict[Reason, Remedy] = {
+    Reason.GONE: Remedy.VANISH,
+    Reason.THROTTLED: Remedy.SLOW,
+    Reason.BANNED: Remedy.SLOW,
+    Reason.CONNECT: Remedy.RETRY,
+    Reason.DNS: Remedy.RETRY,
+    Reason.TLS: Remedy.RETRY,
+    Reason.TIMEOUT: Remedy.RETRY,
+    Reason.STALLED: Remedy.RETRY,
+    Reason.RESET: Remedy.RETRY,
+    Reason.TRUNCATED: Remedy.RETRY,
+    Reason.SERVER_ERROR: Remedy.RETRY,
+    Reason.GARBAGE: Remedy.RETRY,
+    Reason.CURSOR: Remedy.RETRY,
+    Reason.CLOCK: Remedy.RESIGN,
+    Reason.MISSING: Remedy.ORIGIN,
+    Reason.SIZE: Remedy.ORIGIN,
+    Reason.CHECKSUM: Remedy.ORIGIN,
+    Reason.TRANSFORMED: Remedy.ORIGIN,
+    Reason.WRONG_CONTENT: Remedy.ORIGIN,
+    Reason.REDIRECTED: Remedy.ORIGIN,
+    Reason.RANGE: Remedy.RESTART,
+    Reason.FORBIDDEN: Remedy.ORIGIN,
+    Reason.REJECTED: Remedy.FAIL,
+    Reason.NOT_A_FILE: Remedy.FAIL,
+    Reason.CREDENTIALS: Remedy.STOP,
+    Reason.PERMISSION: Remedy.STOP,
+    Reason.NO_BUCKET: Remedy.STOP,
+    Reason.UNSTORABLE: Remedy.FAIL,
+    Reason.VOLUME_FULL: Remedy.HOLD,
+    Reason.VOLUME_SICK: Remedy.HOLD,
+    Reason.POISON: Remedy.FAIL,
+    Reason.INTERRUPTED: Remedy.HOLD,
+}
+
+
+class BucketpullError(Exception):
+    """Something that can go wrong without being a bug; `exit_code` says how the process ends."""
+
+    exit_code: ExitCode = ExitCode.INCOMPLETE
+
+
+class ConfigError(BucketpullError):
+    """Bad usage or configuration, found before any side effect."""
+
+    exit_code = ExitCode.USAGE
+
+
+class JobMismatch(ConfigError):
+    """The job exists with another configuration; the message says what differs."""
+
+
+class SourceRefused(BucketpullError):
+    """The source refuses us as a whole: credentials, permission, unknown bucket."""
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class AnswerError(BucketpullError):
+    """One answer of the source cannot be used.
+
+    `retry_after_seconds` is what the source asked for, or None.
+    """
+
+    def __init__(self, reason: Reason, detail: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_seconds = retry_after_seconds
+
+
+class VolumeError(BucketpullError):
+    """A volume cannot be used; `volume` is its path."""
+
+    def __init__(self, volume: str, detail: str) -> None:
+        super().__init__(f"volume {volume}: {detail}")
+        self.volume = volume
+        self.detail = detail
+
+
+class VolumeFull(VolumeError):
+    """No bytes or inodes left above the reserve."""
+
+    exit_code = ExitCode.NO_ROOM
+
+
+class VolumeSick(VolumeError):
+    """The volume answers with I/O errors, is read-only, or is no longer there."""
+
+
+class LedgerError(VolumeError):
+    """The volume's ledger is damaged before its end (a torn tail is repaired silently)."""
+
+
+class JournalError(BucketpullError):
+    """The journal cannot be used."""
+
+
+class JournalLocked(JournalError):
+    """Another coordinator holds the journal."""
+
+    exit_code = ExitCode.USAGE
+
+
+class JournalDamaged(JournalError):
+    """The journal is corrupt or truncated; it is never replaced silently."""
+
+
+class TransportError(BucketpullError):
+    """Coordinator and workers cannot reach each other."""

@@ -1,0 +1,75 @@
+"""One HTTP exchange as values: what a source asks for, and what the fetcher brings back.
+
+Sources are pure: they build requests and judge responses, and never see a socket.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Lane
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """One GET (or HEAD). `url` is sent as it is: never normalised, never encoded again.
+
+    `headers` are complete lines ("Name: value"); pass the same tuple object again for equal headers, the fetcher then
+    keeps what it has prepared. `max_bytes` bounds a body kept in memory. `follow` allows redirects (never with credentials).
+    """
+
+    url: str
+    headers: tuple[str, ...]
+    lane: Lane
+    max_bytes: int
+    method: str = "GET"
+    follow: int = 0
+
+
+class Response(msgspec.Struct, gc=False):
+    """What came back. `failure` is set when there was no whole answer: then `status` may be 0 or that of the part.
+
+    `header_lines` are raw, with line ends, status lines included (several after redirects); `chunks` are the body unless it
+    went to a sink. `received` counts body bytes; `declared` is the Content-Length or -1.
+    """
+
+    status: int
+    header_lines: list[bytes]
+    chunks: list[bytes]
+    received: int
+    declared: int
+    seconds: float
+    failure: Reason | None = None
+    detail: str = ""
+
+    @property
+    def body(self) -> bytes:
+        """The whole body in one piece."""
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+
+    def headers(self) -> Mapping[str, str]:
+        """The last answer's headers, by lower-case name (the last of equal names wins)."""
+        found: dict[str, str] = {}
+        for line in self.header_lines:
+            if line.startswith(b"HTTP/"):
+                found.clear()
+                continue
+            name, colon, value = line.partition(b":")
+            if colon:
+                found[name.decode("latin-1").strip().lower()] = value.decode("latin-1").strip()
+        return found
+
+
+class Verdict(msgspec.Struct, gc=False):
+    """What a source says of one answer to a request for an object; `reason` None means: these are the object's bytes.
+
+    `md5` (hex, or "" where the source states none that could be compared) is what the body must have; `size` is what the
+    body must have in bytes, or -1 where that is not known. `etag` names the version, for a later range request.
+    """
+
+    reason: Reason | None = None
+    detail: str = ""
+    retry_after_seconds: float | None = None
+    size: int = -1
+    md5: str = ""
+    etag: str = ""

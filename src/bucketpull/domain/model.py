@@ -1,0 +1,351 @@
+"""The vocabulary as values: what is listed, sent, stored and recorded.
+
+Everything that crosses a process or a machine is one of these, encoded by msgspec as MessagePack arrays.
+Objects travel by column (`Part`), because a Python value an object costs more than the transfer of its name.
+Names and keys are bytes: the service says UTF-8, but a listing may hold anything, and what was listed must be
+stored and found again exactly.
+"""
+
+from enum import IntEnum, StrEnum
+from typing import NewType
+
+import msgspec
+
+from bucketpull.domain.errors import Reason
+
+WorkId = NewType("WorkId", int)
+VolumeId = NewType("VolumeId", str)
+MachineId = NewType("MachineId", str)
+
+
+class Value(msgspec.Struct, array_like=True, gc=False):
+    """Base of all values; without cycles, hence unknown to the garbage collector."""
+
+
+class Lane(StrEnum):
+    """The separate budgets of requests: listing, objects by REST, objects by CDN."""
+
+    LIST = "list"
+    REST = "rest"
+    CDN = "cdn"
+
+
+class WorkKind(IntEnum):
+    """The two kinds of work."""
+
+    SCAN = 0
+    BATCH = 1
+
+
+class Part(Value):
+    """Objects of one directory, by column: `names[i]`, `sizes[i]` (bytes), `mtimes[i]` (Unix seconds).
+
+    `directory` is the key prefix without a trailing slash, b"" for the root; an object's key is
+    `directory + b"/" + name`, or the name alone in the root. `cursor` names the listed page it came from.
+    """
+
+    directory: bytes
+    cursor: str
+    names: list[bytes]
+    sizes: list[int]
+    mtimes: list[int]
+
+
+class Position(Value):
+    """Where a listing goes on: a directory and a cursor ("" is its beginning).
+
+    `until` ends a range of a directory that is listed in parallel (the source's own marker, "" is the end).
+    `digest` is that of the page as it was last listed and settled, b"" if never: an equal page yields no work.
+    `attempt` counts the failed tries of this position.
+    """
+
+    directory: bytes
+    cursor: str = ""
+    until: str = ""
+    digest: bytes = b""
+    attempt: int = 0
+
+
+class Page(Value):
+    """One page of a directory as the source gave it: files by column, names of sub-directories, what is next.
+
+    `following` lists where the same directory goes on: none at its end, one for a serial listing, several where the
+    source splits it into ranges.
+    """
+
+    part: Part
+    directories: list[bytes]
+    following: list[Position]
+
+
+class Extent(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """Where a batch lies: a volume, and the offset in bytes of a block of its ledger."""
+
+    volume: str
+    offset: int
+
+
+class Work(Value):
+    """What a worker is given. `body` is encoded already: `list[Position]` for a scan, `list[Part]` for a batch.
+
+    The id is given by the journal and never reused. `candidates` are the ledger blocks that may hold some of the
+    objects from an earlier run, newest last: they are compared first, and a changed object is replaced where it lies.
+    `attempt` counts earlier tries of these objects.
+    """
+
+    id: int
+    kind: WorkKind
+    body: bytes
+    attempt: int = 0
+    candidates: list[Extent] = []
+
+
+class Failure(Value):
+    """An object (or, with an empty name, a directory's page) that could not be had, and why.
+
+    `status` is the last HTTP status (0: none); `detail` is the last answer in words, at most 300 characters.
+    """
+
+    directory: bytes
+    name: bytes
+    size: int
+    mtime: int
+    cursor: str
+    reason: Reason
+    attempts: int
+    status: int
+    detail: str
+
+
+class PageRecord(Value):
+    """What the journal keeps of a listed page. `first` and `last` are the smallest and largest object name.
+
+    `unchanged` is true where the digest equals the position's: then no batch was made of it.
+    """
+
+    directory: bytes
+    cursor: str
+    first: bytes
+    last: bytes
+    digest: bytes
+    objects: int
+    bytes: int
+    unchanged: bool
+
+
+class Span(Value):
+    """The part of one directory that a batch covers: the page it belongs to, and its smallest and largest name."""
+
+    directory: bytes
+    cursor: str
+    first: bytes
+    last: bytes
+
+
+class BatchDraft(Value):
+    """A batch on its way into the journal: `body` is the encoded `list[Part]`."""
+
+    body: bytes
+    objects: int
+    bytes: int
+    spans: list[Span]
+
+
+class ScanReceipt(Value, tag="scan"):
+    """What came of a scan. `complete` positions are in `pages`; `positions` is the new work, `batches` too.
+
+    `failures` holds the positions that could not be listed and will not be tried again.
+    `vanished` counts directories that the source no longer has.
+    """
+
+    work: int
+    machine: str
+    pages: list[PageRecord] = []
+    positions: list[Position] = []
+    batches: list[BatchDraft] = []
+    failures: list[Failure] = []
+    vanished: int = 0
+    retries: dict[str, int] = {}
+
+
+class BatchReceipt(Value, tag="batch"):
+    """What came of a batch: stored + skipped + failed + vanished + deferred objects are all of it.
+
+    `failures` includes the vanished (reason `gone`). `deferred` is tried again later as new work.
+    `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects; `spans` the pages
+    concerned. `bytes` counts what was stored in this run.
+    """
+
+    work: int
+    machine: str
+    stored: int = 0
+    skipped: int = 0
+    bytes: int = 0
+    extents: list[Extent] = []
+    spans: list[Span] = []
+    skipped_bytes: int = 0
+    failures: list[Failure] = []
+    deferred: BatchDraft | None = None
+    retries: dict[str, int] = {}
+
+
+class Handback(Value, tag="handback"):
+    """Work that was not done and must be given to somebody, now or later; nothing of it counts."""
+
+    works: list[int]
+    machine: str
+    reason: Reason
+
+
+class Counters(Value):
+    """The books of the present run: listed = stored + skipped + failed + vanished + outstanding objects.
+
+    `bytes` are the bytes stored in this run; `listed_bytes` those listed, `skipped_bytes` those found in place.
+    `retries` counts by reason.
+    """
+
+    listed: int = 0
+    listed_bytes: int = 0
+    stored: int = 0
+    skipped: int = 0
+    failed: int = 0
+    vanished: int = 0
+    directories: int = 0
+    pages: int = 0
+    bytes: int = 0
+    skipped_bytes: int = 0
+    retries: dict[str, int] = {}
+
+
+class Outstanding(Value):
+    """What is left: work ready or sent, by kind; objects and bytes are those of batches."""
+
+    scans: int = 0
+    scans_sent: int = 0
+    batches: int = 0
+    batches_sent: int = 0
+    objects: int = 0
+    bytes: int = 0
+
+
+class VolumeState(StrEnum):
+    """Whether a volume takes new objects."""
+
+    OPEN = "open"
+    FULL = "full"
+    DRAINING = "draining"
+    SICK = "sick"
+    LOST = "lost"
+    AWAY = "away"
+
+
+class VolumeStatus(Value):
+    """A volume as its worker sees it. Sizes in bytes; speeds in bytes a second."""
+
+    id: str
+    machine: str
+    path: str
+    state: VolumeState
+    free_bytes: int
+    total_bytes: int
+    free_inodes: int
+    total_inodes: int
+    reserved_bytes: int
+    queued_bytes: int
+    stored_objects: int
+    stored_bytes: int
+    written_per_second: float
+    detail: str = ""
+
+
+class LaneStatus(Value):
+    """One lane of one worker: transfers in flight, the level its limiter allows, and what it counted so far."""
+
+    in_flight: int
+    level: float
+    requests: int
+    throttled: int
+    seconds: float  # sum of the durations of finished requests
+
+
+class Pulse(Value, tag="pulse"):
+    """A worker's sign of life, twice a second: counters since its start, volumes, lanes, what it holds.
+
+    `holds` lists the work ids in hand. `room` says how many more batches it wants now; 0 where its volumes are full.
+    `limited_by` names what holds it back: "source", "cdn", "disk", "cpu", "rate", "bandwidth", "work" or "".
+    """
+
+    machine: str
+    incarnation: str
+    version: str
+    processes: int
+    objects: int
+    bytes: int
+    skipped: int
+    room: int
+    holds: list[int]
+    retries: dict[str, int]
+    failures: dict[str, int]
+    lanes: dict[str, LaneStatus]
+    volumes: list[VolumeStatus]
+    limited_by: str = ""
+    job_digest: str = ""
+
+
+class Goodbye(Value, tag="goodbye"):
+    """A worker leaves in order; it holds nothing any more."""
+
+    machine: str
+    incarnation: str
+
+
+class Fatal(Value, tag="fatal"):
+    """The source refuses us as a whole; the job must stop."""
+
+    machine: str
+    reason: Reason
+    detail: str
+
+
+FromWorker = ScanReceipt | BatchReceipt | Handback | Pulse | Goodbye | Fatal
+
+
+class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """What one worker may use. None is no cap; `concurrency` None is automatic.
+
+    Rates are per second, bandwidth in bytes per second, for all processes of the worker together.
+    """
+
+    concurrency: int | None = None
+    requests_per_second: float | None = None
+    bytes_per_second: float | None = None
+    paused: bool = False
+
+
+class Control(Value, tag="control"):
+    """The coordinator's word to a worker: its limits, work to discard, volumes to add or drain, whether to stop.
+
+    `discard` names work whose receipt was dropped because another worker's came first: its copies are removed.
+    """
+
+    limits: Limits
+    discard: list[int] = []
+    add_volumes: list[str] = []
+    drain_volumes: list[str] = []
+    stop: bool = False
+
+
+def key_of(directory: bytes, name: bytes) -> bytes:
+    """Join a directory and a name into an object's key."""
+    return directory + b"/" + name if directory else name
+
+
+def split_key(key: bytes) -> tuple[bytes, bytes]:
+    """Split an object's key into its directory and its name."""
+    directory, _, name = key.rpartition(b"/")
+    return directory, name
+
+
+def show(key: bytes) -> str:
+    """Write a key for people: UTF-8 where it is, escapes where it is not."""
+    return key.decode("utf-8", "backslashreplace")

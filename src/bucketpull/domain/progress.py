@@ -1,0 +1,64 @@
+"""Where a job stands, as one value that every reporter, the dashboard and `status` show."""
+
+from bucketpull.domain.model import Counters, Limits, Outstanding, Pulse, Value, VolumeStatus
+
+
+class Estimate(Value):
+    """When the job ends. Seconds from the snapshot on; `low` and `high` are the band, None where nothing can be said.
+
+    `total_bytes` is what the bucket is believed to hold, `total_objects` likewise (0: unknown yet).
+    """
+
+    seconds: float | None = None
+    low: float | None = None
+    high: float | None = None
+    total_bytes: int = 0
+    total_objects: int = 0
+    share: float = 0.0  # of the bytes, 0..1
+
+
+class Rates(Value):
+    """Speeds: of the last seconds, and of the whole session; objects and bytes per second."""
+
+    objects_now: float = 0.0
+    objects_mean: float = 0.0
+    bytes_now: float = 0.0
+    bytes_mean: float = 0.0
+    listed_now: float = 0.0
+
+
+class Note(Value):
+    """One event worth telling: Unix seconds, "info", "warning" or "error", noun.past-participle, words."""
+
+    at: float
+    level: str
+    event: str
+    text: str
+
+
+class Snapshot(Value):
+    """Where a job stands. `state` is one of: starting, listing, transferring, finishing, paused, no-room, waiting,
+    complete, incomplete, interrupted, refused.
+
+    `machines` are the last pulses of the live workers; `volumes` are those of all known volumes, also when away.
+    `failures` counts final failures by reason, `retries` repeated requests by reason; `limited_by` as in `Pulse`.
+    """
+
+    job: str
+    source: str
+    state: str
+    at: float
+    started: float
+    seconds: float
+    listing_done: bool
+    counters: Counters
+    outstanding: Outstanding
+    rates: Rates
+    estimate: Estimate
+    machines: list[Pulse]
+    volumes: list[VolumeStatus]
+    retries: dict[str, int]
+    failures: dict[str, int]
+    limits: Limits
+    limited_by: str
+    notes: list[Note]

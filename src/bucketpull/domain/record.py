@@ -1,0 +1,115 @@
+"""What a volume's ledger says of its files, and the words between a worker's main process and its processes."""
+
+import msgspec
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Failure, LaneStatus, Limits, Part, Value
+
+
+class Record(Value):
+    """Stored objects of one directory, by column, as in `Part`: `sizes` and `mtimes` are those of the listing.
+
+    `stored` are the sizes of the files in bytes, empty where they all equal `sizes` (they differ for image versions).
+    `md5s` are 16 raw bytes each (b"" unknown), or empty. `paths` holds, by index, the path below the volume of those
+    objects that do not lie at `keys.path_of(key)`.
+    """
+
+    directory: bytes
+    cursor: str
+    names: list[bytes]
+    sizes: list[int]
+    mtimes: list[int]
+    stored: list[int] = []
+    md5s: list[bytes] = []
+    paths: dict[int, bytes] = {}
+
+
+class Block(Value):
+    """One append to a ledger: the batch (journal and work id) and its encoded `list[Record]`."""
+
+    journal: str
+    work: int
+    records: bytes
+
+
+class Written(msgspec.Struct, gc=False):
+    """What became of one object handed to a writer. `reason` None: published; `path` if it is not the usual one."""
+
+    token: object
+    reason: Reason | None = None
+    detail: str = ""
+    path: bytes | None = None
+
+
+class Mount(Value, tag="mount"):
+    """A volume made known to a process: it opens `path` and finds `id` there, or reports the volume sick."""
+
+    id: str
+    path: str
+    layout: str
+    durability: str
+    verify: str
+
+
+class Assignment(Value, tag="assignment"):
+    """A batch, or the part of one that goes to one volume, for one process. `id` is the worker's own."""
+
+    id: int
+    volume: str
+    attempt: int
+    parts: bytes  # encoded list[Part]
+
+
+class Survey(Value, tag="survey"):
+    """A scan for one process: the work's id and its encoded `list[Position]`."""
+
+    work: int
+    positions: bytes
+
+
+class Outcome(Value, tag="outcome"):
+    """What a process made of an assignment; every object of it is in exactly one of the fields.
+
+    `records` is the encoded `list[Record]` of the stored objects (b"" for none). `deferred` have met passing trouble and
+    are to be tried again later; `unplaced` could not be written to this volume, because of `trouble`.
+    """
+
+    id: int
+    stored: int
+    stored_bytes: int
+    records: bytes
+    failures: list[Failure]
+    deferred: list[Part]
+    unplaced: list[Part]
+    trouble: Reason | None = None
+    detail: str = ""
+    retries: dict[str, int] = {}
+
+
+class Tick(Value, tag="tick"):
+    """A process's counters since its start, twice a second. `unstarted` objects wait for a transfer slot.
+
+    `queued` are bytes waiting for each volume's writer, `written` bytes written to it since the start.
+    """
+
+    objects: int
+    bytes: int
+    unstarted: int
+    lanes: dict[str, LaneStatus]
+    queued: dict[str, int]
+    written: dict[str, int]
+    retries: dict[str, int]
+    failures: dict[str, int]
+    latency: list[int] = []  # counts by power of two of milliseconds, from 1 ms
+
+
+class Stop(Value, tag="stop"):
+    """End: hand back what is not started, finish or abandon the rest within `seconds`, then leave."""
+
+    seconds: float
+
+
+class Tune(Value, tag="tune"):
+    """The share of the limits that a process may use."""
+
+    limits: Limits
