@@ -22,7 +22,7 @@ from bucketpull.domain.model import (
     WorkKind,
 )
 from bucketpull.domain.progress import Snapshot
-from bucketpull.domain.record import Block, Record, Written
+from bucketpull.domain.record import Block, FromProcess, Record, ToProcess, Written
 
 
 class Source(Protocol):
@@ -213,6 +213,30 @@ class Inbox(Protocol):
 
     async def close(self) -> None:
         """Leave; what is not acknowledged goes to others."""
+        ...
+
+
+class Crew(Protocol):
+    """A worker's processes. All calls from one event loop; a process that dies is replaced by a new one.
+
+    A new process knows no volumes: after `Died` the worker introduces them again.
+    """
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        ...
+
+    def send(self, process: int, message: ToProcess) -> None:
+        """Hand a message to a process, at once."""
+        ...
+
+    async def receive(self) -> list[tuple[int, FromProcess]]:
+        """Wait for messages of the processes."""
+        ...
+
+    async def close(self, seconds: float) -> None:
+        """Wait so long for the processes to leave, then end them."""
         ...
 
 

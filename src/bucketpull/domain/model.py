@@ -169,9 +169,10 @@ class ScanReceipt(Value, tag="scan"):
 
 
 class BatchReceipt(Value, tag="batch"):
-    """What came of a batch: stored + skipped + failed + vanished + deferred objects are all of it.
+    """What came of a batch: stored + skipped + failed + vanished + deferred + returned objects are all of it.
 
-    `failures` includes the vanished (reason `gone`). `deferred` is tried again later as new work.
+    `failures` includes the vanished (reason `gone`). `deferred` met passing trouble and is tried again later as new work,
+    one attempt older; `returned` was not tried, for lack of room or time, and is new work at once, no attempt older.
     `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects; `spans` the pages
     concerned. `bytes` counts what was stored in this run.
     """
@@ -186,6 +187,7 @@ class BatchReceipt(Value, tag="batch"):
     skipped_bytes: int = 0
     failures: list[Failure] = []
     deferred: BatchDraft | None = None
+    returned: BatchDraft | None = None
     retries: dict[str, int] = {}
 
 
@@ -271,7 +273,8 @@ class LaneStatus(Value):
 class Pulse(Value, tag="pulse"):
     """A worker's sign of life, twice a second: counters since its start, volumes, lanes, what it holds.
 
-    `holds` lists the work ids in hand. `room` says how many more batches it wants now; 0 where its volumes are full.
+    `holds` lists the work ids in hand. `window` says how many batches it wants to hold in all, `scan_window` how many
+    scans; 0 where its volumes are full, or where it does not list.
     `limited_by` names what holds it back: "source", "cdn", "disk", "cpu", "rate", "bandwidth", "work" or "".
     """
 
@@ -282,7 +285,8 @@ class Pulse(Value, tag="pulse"):
     objects: int
     bytes: int
     skipped: int
-    room: int
+    window: int
+    scan_window: int
     holds: list[int]
     retries: dict[str, int]
     failures: dict[str, int]

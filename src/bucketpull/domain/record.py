@@ -3,7 +3,7 @@
 import msgspec
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Failure, LaneStatus, Limits, Part, Value
+from bucketpull.domain.model import Failure, Fatal, LaneStatus, Limits, Part, ScanReceipt, Value
 
 
 class Record(Value):
@@ -113,3 +113,13 @@ class Tune(Value, tag="tune"):
     """The share of the limits that a process may use."""
 
     limits: Limits
+
+
+class Died(Value, tag="died"):
+    """A process ended unasked, with this exit status (negative: a signal); what it held is to be given again."""
+
+    status: int
+
+
+ToProcess = Mount | Assignment | Survey | Tune | Stop
+FromProcess = Outcome | ScanReceipt | Tick | Fatal | Died
