@@ -1,0 +1,54 @@
+# `make demo` and `make test` do all the set-up they need, on a fresh Debian machine too.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+TEST_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light chromium:chromium chromedriver:chromium-driver \
+	ip:iproute2 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount curl:curl
+BENCH_PACKAGES := nginx:nginx-light curl:curl aria2c:aria2 rclone:rclone openssl:openssl taskset:util-linux
+
+.PHONY: demo test setup lint types bench docs soak wheel packages clean
+
+demo: .venv/installed           ## a bucket on localhost, pulled before your eyes
+	$(BIN)/bucketpull demo
+
+test: packages .venv/dev        ## every test; on a fresh machine it installs what they need first
+	$(BIN)/python -m pytest -m "not soak"
+
+setup: .venv/dev                ## the virtual environment of a developer
+
+lint: .venv/dev                 ## style, format, layers
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+types: .venv/dev                ## mypy, strict
+	$(BIN)/mypy
+
+bench: .venv/bench              ## bucketpull, its peers and the limit, side by side
+	scripts/system-packages $(BENCH_PACKAGES) && $(BIN)/python -m benchmarks
+
+docs: .venv/dev                 ## the documentation, into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+soak: packages .venv/dev        ## hours: 100 million objects listed, endless kills
+	$(BIN)/python -m pytest -m soak
+
+wheel: .venv/dev                ## dist/*.whl, as it would be published
+	rm -rf dist && $(BIN)/python -m hatchling build
+
+clean:
+	rm -rf .venv build dist site demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+packages:
+	@scripts/system-packages $(TEST_PACKAGES)
+
+.venv/created: constraints.txt scripts/create-venv
+	PYTHON=$(PYTHON) scripts/create-venv .venv && touch $@
+
+.venv/installed: .venv/created pyproject.toml
+	$(PIP) install -q --no-build-isolation -c constraints.txt -e '.[all]' && touch $@
+
+.venv/dev: .venv/installed
+	$(PIP) install -q -c constraints.txt --group dev && touch $@
+
+.venv/bench: .venv/installed
+	$(PIP) install -q -c constraints.txt --group bench && touch $@
