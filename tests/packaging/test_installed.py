@@ -29,7 +29,9 @@ def test_the_modules_can_be_type_checked_by_users():
 
 
 def test_the_schema_of_the_journal_is_part_of_the_package():
-    statements = [entry.name for entry in resources("bucketpull.journal").iterdir() if entry.name.endswith(".sql")]
+    statements = [
+        entry.name for entry in resources("bucketpull.journal").iterdir() if entry.name.endswith(".sql")
+    ]
 
     assert statements
 
