@@ -143,6 +143,10 @@ class Journal(Protocol):
         """
         ...
 
+    def sent(self) -> list[tuple[int, WorkKind, str]]:
+        """Return the work that was claimed and not booked: id, kind and machine."""
+        ...
+
     def release(self, works: Sequence[int]) -> None:
         """Make sent work ready again."""
         ...

@@ -1,0 +1,258 @@
+"""The bookkeeper of a job: gives out the frontier as work, books receipts, decides when the job has ended.
+
+One loop: receive what workers say, book it in one transaction, settle it with the transport, give out new work.
+Nothing is decided from empty queues: the job has ended when the journal has no outstanding work.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import msgspec
+
+from bucketpull.domain.errors import SourceRefused
+from bucketpull.domain.model import (
+    BatchReceipt,
+    Control,
+    Counters,
+    Fatal,
+    FromWorker,
+    Goodbye,
+    Handback,
+    Limits,
+    Outstanding,
+    Position,
+    Pulse,
+    ScanReceipt,
+    WorkKind,
+)
+from bucketpull.engine.fleet import Fleet
+from bucketpull.ports import Clock, Journal, Transport
+
+T = TypeVar("T")
+
+
+class CoordinatorPolicy(msgspec.Struct, frozen=True):
+    """How much is listed ahead, and how patient the coordinator is.
+
+    Listing pauses above `high_water` outstanding objects and goes on below half of it: 2 million objects are about
+    100 MB of journal and half an hour of work at 1,000 objects a second.
+    """
+
+    high_water: int = 2_000_000
+    tick_seconds: float = 0.5
+    silence_seconds: float = 30.0
+    grace_seconds: float = 30.0
+    stop_seconds: float = 10.0
+    exits_when_full: bool = False
+    local_machines: frozenset[str] = frozenset()
+
+
+class Coordinator:
+    """Drives one job from its journal. `run` returns when the job has ended or was stopped.
+
+    `state` is one of the words of `Snapshot.state`; `refusal` is set when the source refused us as a whole.
+    """
+
+    def __init__(
+        self, journal: Journal, transport: Transport, clock: Clock, policy: CoordinatorPolicy
+    ) -> None:
+        self.state = "starting"
+        self.refusal: Fatal | None = None
+        self.counters = Counters()
+        self.outstanding = Outstanding()
+        self.fleet = Fleet(policy.silence_seconds, policy.grace_seconds)
+        self.limits = Limits()
+        self._journal = journal
+        self._transport = transport
+        self._clock = clock
+        self._policy = policy
+        self._books = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._listing = True
+        self._stop_at: float | None = None
+        self._shared: dict[str, Limits] = {}
+        self._since = clock.monotonic()
+
+    async def run(self, root: Position) -> None:
+        """Work until nothing is outstanding, the source refuses, no volume has room (if told so), or `stop`."""
+        await self.call(self._journal.begin, root, self._clock.now())
+        await self.call(self._reclaim)
+        await self._count()
+        self.state = "listing"
+        while not self._ended():
+            await self._turn()
+        if self.refusal is None and self._stop_at is None:
+            await self._let_go()
+
+    async def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """Use the journal, in its own thread, one call at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._books, function, *arguments)
+
+    async def stop(self) -> None:
+        """Ask the local workers to hand back what they hold; `run` returns when they have, or after ten seconds."""
+        if self._stop_at is None:
+            self._stop_at = self._clock.monotonic() + self._policy.stop_seconds
+            self.state = "interrupted"
+            await self._dismiss()
+
+    async def set_limits(self, limits: Limits) -> None:
+        """Change the limits of the whole job; each worker gets its share."""
+        self.limits = limits
+        await self._share_limits()
+
+    async def close(self) -> None:
+        """Let go of the journal's thread."""
+        await asyncio.get_running_loop().run_in_executor(None, self._books.shutdown)
+
+    def _reclaim(self) -> None:
+        """Make work ready again that was sent to workers which ended with the coordinator that sent it."""
+        local = self._policy.local_machines
+        self._journal.release(
+            [
+                work
+                for work, kind, machine in self._journal.sent()
+                if kind is WorkKind.SCAN or machine in local
+            ]
+        )
+
+    async def _turn(self) -> None:
+        messages = await self._receive()
+        if messages:
+            await self._book(messages)
+        await self._recover()
+        if self._stop_at is None and self.refusal is None:
+            await self._share_limits()
+            await self._dispatch()
+        self._name_state()
+
+    async def _receive(self) -> Sequence[FromWorker]:
+        try:
+            async with asyncio.timeout(self._policy.tick_seconds):
+                return await self._transport.receive()
+        except TimeoutError:
+            return ()
+
+    async def _book(self, messages: Sequence[FromWorker]) -> None:
+        now = self._clock.now()
+        entries = [
+            message for message in messages if isinstance(message, ScanReceipt | BatchReceipt | Handback)
+        ]
+        if entries:
+            dropped = set(await self.call(self._journal.commit, entries, now))
+            await self._count()
+            for entry in entries:
+                self._answered(entry)
+            await self._discard(entries, dropped)
+        for message in messages:
+            await self._hear(message)
+        await self._transport.settle(messages)
+
+    def _answered(self, entry: ScanReceipt | BatchReceipt | Handback) -> None:
+        for work in entry.works if isinstance(entry, Handback) else (entry.work,):
+            self.fleet.settled(entry.machine, work)
+
+    async def _discard(self, entries: Sequence[FromWorker], dropped: set[int]) -> None:
+        for entry in entries:
+            if isinstance(entry, BatchReceipt) and entry.work in dropped and entry.stored:
+                control = Control(self.fleet.share(self.limits), discard=[entry.work])
+                await self._transport.control(control, entry.machine)
+
+    async def _hear(self, message: FromWorker) -> None:
+        if isinstance(message, Pulse):
+            self.fleet.see(message, self._clock.monotonic())
+        elif isinstance(message, Goodbye):
+            await self._release(self.fleet.leave(message.machine))
+            self._shared.pop(message.machine, None)
+        elif isinstance(message, Fatal) and self.refusal is None:
+            self.refusal = message
+            self.state = "refused"
+            self._stop_at = self._clock.monotonic() + self._policy.stop_seconds
+            await self._dismiss()
+
+    async def _recover(self) -> None:
+        """Give work again that was with the dead, or got lost on its way."""
+        now = self._clock.monotonic()
+        for machine in self.fleet.silent(now):
+            await self._release(self.fleet.leave(machine))
+            self._shared.pop(machine, None)
+        await self._release(self.fleet.lost())
+        if now - self._since > self._policy.silence_seconds:
+            await self._release(self.fleet.abandoned())
+
+    async def _release(self, works: Sequence[int]) -> None:
+        if works:
+            await self.call(self._journal.release, works)
+            await self._count()
+
+    async def _share_limits(self) -> None:
+        share = self.fleet.share(self.limits)
+        for machine in self.fleet.members:
+            if self._shared.get(machine) != share:
+                self._shared[machine] = share
+                await self._transport.control(Control(share), machine)
+
+    async def _dispatch(self) -> None:
+        if self.limits.paused:
+            return
+        self._listing = self.outstanding.objects < self._policy.high_water // (1 if self._listing else 2)
+        sent = False
+        for machine, member in list(self.fleet.members.items()):
+            if self._listing and self.outstanding.scans > self.outstanding.scans_sent:
+                sent |= await self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
+            if self.outstanding.batches > self.outstanding.batches_sent:
+                sent |= await self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
+        if sent:
+            await self._count()
+
+    async def _give(self, kind: WorkKind, machine: str, limit: int) -> bool:
+        if limit == 0:
+            return False
+        works = await self.call(self._journal.claim, kind, limit, machine, self._clock.now())
+        if works:
+            self.fleet.sent(machine, kind, [work.id for work in works], self._clock.monotonic())
+            await self._transport.send(works, machine)
+        return bool(works)
+
+    async def _count(self) -> None:
+        self.counters, self.outstanding = await self.call(
+            lambda: (self._journal.counters(), self._journal.outstanding())
+        )
+
+    def _ended(self) -> bool:
+        if self._stop_at is not None:
+            local = self._policy.local_machines & self.fleet.members.keys()
+            return not local or self._clock.monotonic() > self._stop_at
+        if self.state == "no-room" and self._policy.exits_when_full:
+            return True
+        return self.outstanding.scans == 0 and self.outstanding.batches == 0
+
+    def _name_state(self) -> None:
+        if self._stop_at is not None:
+            return
+        if self.limits.paused:
+            self.state = "paused"
+        elif not self.fleet.members:
+            self.state = "waiting"
+        elif self.outstanding.batches and not self.fleet.has_room:
+            self.state = "no-room"
+        else:
+            self.state = "listing" if self.outstanding.scans else "transferring"
+
+    async def _let_go(self) -> None:
+        """End of the job: the local workers leave in order, so that nothing of theirs is cut off."""
+        deadline = self._clock.monotonic() + self._policy.stop_seconds
+        await self._dismiss()
+        while self._policy.local_machines & self.fleet.members.keys() and self._clock.monotonic() < deadline:
+            messages = await self._receive()
+            if messages:
+                await self._book(messages)
+
+    async def _dismiss(self) -> None:
+        for machine in self._policy.local_machines & self.fleet.members.keys():
+            await self._transport.control(Control(self.limits, stop=True), machine)
+
+    def raise_refusal(self) -> None:
+        """Raise what ended the job, if the source refused us."""
+        if self.refusal is not None:
+            raise SourceRefused(self.refusal.reason, self.refusal.detail)

@@ -1,0 +1,126 @@
+"""Which workers are alive, what each was sent, and how much more it may be sent. Pure bookkeeping.
+
+A worker says in its pulses how much it wants to hold in all (its window); what it was sent and has not answered
+is counted here, so that pulses may be late without anybody being flooded.
+"""
+
+from bucketpull.domain.model import Limits, Pulse, VolumeState, VolumeStatus, WorkKind
+
+
+class Member:
+    """One worker: its last pulse, when it came, and the work it was sent."""
+
+    def __init__(self, pulse: Pulse, now: float) -> None:
+        self.pulse = pulse
+        self.seen = now
+        self.sent: dict[WorkKind, dict[int, float]] = {WorkKind.SCAN: {}, WorkKind.BATCH: {}}
+
+    def allowance(self, kind: WorkKind) -> int:
+        """Return how many more pieces of a kind of work the worker may be sent."""
+        window = self.pulse.scan_window if kind is WorkKind.SCAN else self.pulse.window
+        return max(0, window - len(self.sent[kind]))
+
+
+class Fleet:
+    """All workers of a job, by machine.
+
+    Args:
+        silence_seconds: A worker that sent no pulse for so long is taken for dead.
+        grace_seconds: Work that its worker does not hold so long after it was sent is taken for lost on the way.
+
+    """
+
+    def __init__(self, silence_seconds: float, grace_seconds: float) -> None:
+        self.members: dict[str, Member] = {}
+        self.volumes: dict[str, VolumeStatus] = {}
+        self._inherited: list[tuple[int, WorkKind, str]] = []
+        self._silence = silence_seconds
+        self._grace = grace_seconds
+
+    def see(self, pulse: Pulse, now: float) -> None:
+        """Note a worker's sign of life."""
+        member = self.members.get(pulse.machine)
+        if member is None:
+            self.members[pulse.machine] = Member(pulse, now)
+            self._adopt(pulse.machine, now)
+        else:
+            member.pulse = pulse
+            member.seen = now
+        for volume in pulse.volumes:
+            self.volumes[volume.id] = volume
+
+    def inherit(self, sent: list[tuple[int, WorkKind, str]]) -> None:
+        """Note what an earlier coordinator of the job sent: its workers may hold it still."""
+        self._inherited = sent
+
+    def _adopt(self, machine: str, now: float) -> None:
+        for work, kind, owner in self._inherited:
+            if owner == machine:
+                self.members[machine].sent[kind][work] = now
+        self._inherited = [entry for entry in self._inherited if entry[2] != machine]
+
+    def abandoned(self) -> list[int]:
+        """Return (and forget) inherited work whose machines have not come back."""
+        works = [work for work, _, _ in self._inherited]
+        self._inherited = []
+        return works
+
+    def sent(self, machine: str, kind: WorkKind, works: list[int], now: float) -> None:
+        """Note that work went to a machine."""
+        self.members[machine].sent[kind].update(dict.fromkeys(works, now))
+
+    def settled(self, machine: str, work: int) -> None:
+        """Note that a machine is done with a piece of work, in whatever way."""
+        member = self.members.get(machine)
+        if member is not None:
+            for sent in member.sent.values():
+                sent.pop(work, None)
+
+    def leave(self, machine: str) -> list[int]:
+        """Forget a machine; return the work it was sent and has not answered."""
+        member = self.members.pop(machine, None)
+        for volume in self.volumes.values():
+            if volume.machine == machine:
+                volume.state = VolumeState.AWAY
+        return [] if member is None else [work for sent in member.sent.values() for work in sent]
+
+    def silent(self, now: float) -> list[str]:
+        """Return the machines that are taken for dead."""
+        return [machine for machine, member in self.members.items() if now - member.seen > self._silence]
+
+    def lost(self) -> list[int]:
+        """Return (and forget) work that its worker says it does not hold, long after it was sent."""
+        found: list[int] = []
+        for member in self.members.values():
+            holds = set(member.pulse.holds)
+            for sent in member.sent.values():
+                gone = [
+                    work for work, at in sent.items() if member.seen - at > self._grace and work not in holds
+                ]
+                for work in gone:
+                    del sent[work]
+                found += gone
+        return found
+
+    def holding(self) -> int:
+        """Return how many pieces of work are with workers."""
+        return sum(len(sent) for member in self.members.values() for sent in member.sent.values())
+
+    @property
+    def has_room(self) -> bool:
+        """Whether any worker would take a batch, or holds one still."""
+        return any(member.pulse.window or member.sent[WorkKind.BATCH] for member in self.members.values())
+
+    def share(self, limits: Limits) -> Limits:
+        """Return one worker's share of the limits of the whole job."""
+        drains = sum(1 for member in self.members.values() if member.pulse.volumes) or 1
+        return Limits(
+            concurrency=limits.concurrency,
+            requests_per_second=_divide(limits.requests_per_second, drains),
+            bytes_per_second=_divide(limits.bytes_per_second, drains),
+            paused=limits.paused,
+        )
+
+
+def _divide(cap: float | None, parts: int) -> float | None:
+    return None if cap is None else cap / parts

@@ -1,0 +1,111 @@
+"""The work that a worker holds, from its arrival to its receipt: one batch is one or more tasks, each on one volume."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from bucketpull.domain.batching import draft
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Part, Span, Work
+from bucketpull.domain.record import Outcome
+
+_parts = msgspec.msgpack.Decoder(list[Part])
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Held:
+    """A batch in hand. `tasks` counts those that are not settled; at zero the receipt is ready."""
+
+    def __init__(self, work: Work, machine: str) -> None:
+        self.work = work
+        self.parts = _parts.decode(work.body)
+        self.tasks = 0
+        self._deferred: list[Part] = []
+        self._returned: list[Part] = []
+        self._receipt = BatchReceipt(work.id, machine, spans=spans_of(self.parts))
+
+    def skip(self, objects: int, size: int, extents: Iterable[Extent]) -> None:
+        """Count objects that lie on a volume already; `size` is in bytes."""
+        self._receipt.skipped += objects
+        self._receipt.skipped_bytes += size
+        self._receipt.extents += extents
+
+    def add(self, outcome: Outcome, extent: Extent | None) -> None:
+        """Count what a task brought; `extent` is where its stored objects are recorded, durably."""
+        self._receipt.stored += outcome.stored
+        self._receipt.bytes += outcome.stored_bytes
+        self._receipt.failures += outcome.failures
+        self._deferred += outcome.deferred
+        self.retried(outcome.retries)
+        if extent is not None:
+            self._receipt.extents.append(extent)
+
+    def retried(self, retries: dict[str, int]) -> None:
+        """Count repeated requests by reason."""
+        mine = self._receipt.retries
+        for reason, count in retries.items():
+            mine[reason] = mine.get(reason, 0) + count
+
+    def give_back(self, parts: Iterable[Part]) -> None:
+        """Note objects that could not be tried here for lack of room or time."""
+        self._returned += parts
+
+    def receipt(self) -> BatchReceipt:
+        """Return the receipt, with what is left as drafts of new work."""
+        self._receipt.deferred = _draft(self._deferred)
+        self._receipt.returned = _draft(self._returned)
+        return self._receipt
+
+
+class Task:
+    """The part of a batch that goes to one volume, by one process. `deaths` counts processes that died of it."""
+
+    def __init__(self, id: int, held: Held, parts: list[Part]) -> None:  # noqa: A002 - the field's name everywhere
+        self.id = id
+        self.held = held
+        self.parts = parts
+        self.volume = ""
+        self.process = -1
+        self.deaths = 0
+        self.outcome: Outcome | None = None
+        self.objects = sum(len(part.names) for part in parts)
+        self.size = sum(sum(part.sizes) for part in parts)
+
+    def body(self) -> bytes:
+        """Return the encoded parts; those of a whole batch are never encoded again."""
+        return self.held.work.body if self.parts is self.held.parts else _encode(self.parts)
+
+
+def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
+    """Split objects in two halves, to corner the one that kills its process."""
+    if len(parts) > 1:
+        middle = len(parts) // 2
+        return parts[:middle], parts[middle:]
+    part = parts[0]
+    middle = len(part.names) // 2
+    return [cut(part, 0, middle)], [cut(part, middle, len(part.names))]
+
+
+def cut(part: Part, start: int, end: int) -> Part:
+    """Return the objects from `start` up to `end` of a part."""
+    return Part(
+        part.directory, part.cursor, part.names[start:end], part.sizes[start:end], part.mtimes[start:end]
+    )
+
+
+def poisoned(parts: Iterable[Part], attempts: int) -> list[Failure]:
+    """Return the failures of objects whose processes die of them."""
+    return [
+        Failure(part.directory, name, size, mtime, part.cursor, Reason.POISON, attempts, 0, "its process died each time")
+        for part in parts
+        for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True)
+    ]
+
+
+def spans_of(parts: Iterable[Part]) -> list[Span]:
+    """Return the pages that parts belong to, with the range of names of each."""
+    return [Span(part.directory, part.cursor, min(part.names), max(part.names)) for part in parts if part.names]
+
+
+def _draft(parts: list[Part]) -> BatchDraft | None:
+    return draft(parts) if parts else None

@@ -1,0 +1,112 @@
+"""A worker's volumes: where the next objects go, which volumes take some, and the grouped settling of each.
+
+A volume is settled (synced, and its ledger appended) for all outcomes that came in since the last time: the price of a
+sync is shared by as many batches as the disk is slow.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
+from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
+from bucketpull.domain.record import Block
+from bucketpull.engine.holding import Task
+from bucketpull.ports import Clock, Volume
+
+Settled = Callable[[list[tuple[Task, Extent | None]]], None]
+
+
+class Slot:
+    """One volume of a worker, and the tasks that wait for its next settling. `running` counts tasks in processes."""
+
+    def __init__(self, volume: Volume, status: VolumeStatus) -> None:
+        self.volume = volume
+        self.status = status
+        self.running = 0
+        self.reserved_bytes = 0
+        self.reserved_objects = 0
+        self.queued: dict[int, int] = {}
+        self.written: dict[int, int] = {}
+        self.waiting: list[tuple[Task, Block]] = []
+        self.wake = asyncio.Event()
+        self.settled_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether new objects may go there."""
+        return self.status.state is VolumeState.OPEN
+
+    def reserve(self, task: Task) -> None:
+        """Count a task's bytes and objects as taken, until it is settled."""
+        task.volume = self.volume.id
+        self.reserved_bytes += task.size
+        self.reserved_objects += task.objects
+
+    def free(self, task: Task) -> None:
+        """Undo `reserve`."""
+        self.reserved_bytes -= task.size
+        self.reserved_objects -= task.objects
+
+    def stop(self, state: VolumeState, detail: str) -> None:
+        """Take no more objects, for this reason."""
+        self.status.state = state
+        self.status.detail = detail
+
+
+class Settler:
+    """Settles one volume whenever something waits: at once when the volume is idle, else once an interval.
+
+    `done` is told each task and its extent; None where the volume could not settle it.
+    """
+
+    def __init__(self, slot: Slot, clock: Clock, interval_seconds: float, done: Settled) -> None:
+        self._slot = slot
+        self._clock = clock
+        self._interval = interval_seconds
+        self._done = done
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        slot = self._slot
+        while True:
+            await slot.wake.wait()
+            slot.wake.clear()
+            while slot.waiting and slot.status.state is not VolumeState.SICK:
+                await self._until_due()
+                await self._settle()
+            if slot.waiting:
+                self._give_up()
+
+    async def _until_due(self) -> None:
+        slot = self._slot
+        while slot.running and (rest := slot.settled_at + self._interval - self._clock.monotonic()) > 0:
+            slot.wake.clear()
+            try:
+                async with asyncio.timeout(rest):
+                    await slot.wake.wait()
+            except TimeoutError:
+                return
+
+    async def _settle(self) -> None:
+        slot = self._slot
+        group, slot.waiting = slot.waiting, []
+        try:
+            extents = await asyncio.to_thread(slot.volume.settle, [block for _, block in group])
+        except VolumeFull as error:
+            slot.stop(VolumeState.FULL, error.detail)
+            slot.waiting = group + slot.waiting
+            await asyncio.sleep(self._interval)
+            return
+        except VolumeError as error:
+            slot.stop(VolumeState.SICK, error.detail)
+            slot.waiting = group + slot.waiting
+            return
+        slot.settled_at = self._clock.monotonic()
+        self._done([(task, extent) for (task, _), extent in zip(group, extents, strict=True)])
+
+    def _give_up(self) -> None:
+        group, self._slot.waiting = self._slot.waiting, []
+        self._done([(task, None) for task, _ in group])
+
+
+STATE_OF_TROUBLE = {Reason.VOLUME_FULL: VolumeState.FULL, Reason.VOLUME_SICK: VolumeState.SICK}
