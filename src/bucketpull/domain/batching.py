@@ -1,0 +1,169 @@
+"""How objects become batches, and directories become scans.
+
+A batch is the unit of delivery, receipt, durability and retry: large enough that its price an object vanishes
+(1,000 objects: below 1 µs an object for the whole way), small enough that little is done twice after a crash.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+
+import msgspec
+
+from bucketpull.domain.model import BatchDraft, Part, Position, Span
+
+MAX_OBJECTS = 1000
+MAX_BYTES = 256 * 1024 * 1024
+LARGE_BYTES = 64 * 1024 * 1024
+LARGE_OBJECTS = (
+    16  # in one batch, so that a thousand small objects do not wait for one receipt with large ones
+)
+MAX_DIRECTORIES = 64  # in one scan
+WANTED_SCANS = 256  # outstanding, before directories share one
+
+_encoder = msgspec.msgpack.Encoder()
+_parts = msgspec.msgpack.Decoder(list[Part])
+_positions = msgspec.msgpack.Decoder(list[Position])
+
+
+def encode_parts(parts: Sequence[Part]) -> bytes:
+    """Encode the body of a batch."""
+    return _encoder.encode(parts)
+
+
+def decode_parts(body: bytes) -> list[Part]:
+    """Decode the body of a batch."""
+    return _parts.decode(body)
+
+
+def encode_positions(positions: Sequence[Position]) -> bytes:
+    """Encode the body of a scan."""
+    return _encoder.encode(positions)
+
+
+def decode_positions(body: bytes) -> list[Position]:
+    """Decode the body of a scan."""
+    return _positions.decode(body)
+
+
+def span_of(part: Part) -> Span:
+    """Say which piece of its directory a part with at least one object covers."""
+    return Span(part.directory, part.cursor, min(part.names), max(part.names))
+
+
+def spans_of(parts: Iterable[Part]) -> list[Span]:
+    """Say what parts cover, one span a page."""
+    spans: dict[tuple[bytes, str], Span] = {}
+    for part in parts:
+        span = span_of(part)
+        known = spans.setdefault((part.directory, part.cursor), span)
+        known.first, known.last = min(known.first, span.first), max(known.last, span.last)
+    return list(spans.values())
+
+
+def draft(parts: Sequence[Part]) -> BatchDraft:
+    """Make one batch of all objects of some parts."""
+    return BatchDraft(
+        body=encode_parts(parts),
+        objects=sum(len(part.names) for part in parts),
+        bytes=sum(sum(part.sizes) for part in parts),
+        spans=spans_of(parts),
+    )
+
+
+def cut(
+    parts: Iterable[Part], max_objects: int = MAX_OBJECTS, max_bytes: int = MAX_BYTES
+) -> list[BatchDraft]:
+    """Cut the objects of pages into batches: small parts share one, large parts are split.
+
+    Every object is in exactly one batch, in the order given. A batch exceeds `max_bytes` only if it is one object.
+    Objects above 64 MiB go into batches of their own kind, of at most 16 objects.
+    """
+    usual, large = _sorted_out(parts)
+    drafts = [draft(pieces) for pieces in _pack(usual, max_objects, max_bytes)]
+    drafts.extend(draft(pieces) for pieces in _pack(large, min(LARGE_OBJECTS, max_objects), max_bytes))
+    return drafts
+
+
+def bundle(positions: Sequence[Position], outstanding: int) -> list[list[Position]]:
+    """Share positions out over scans, given how many scans are outstanding already.
+
+    The beginnings of directories share a scan, up to 64, once there are enough scans to keep every process busy.
+    The later pages of a directory are a scan each: the directory is large.
+    """
+    beginnings = [position for position in positions if not position.cursor]
+    bundles = [[position] for position in positions if position.cursor]
+    wanted = -(-(len(beginnings) + outstanding) // WANTED_SCANS)
+    size = max(1, min(MAX_DIRECTORIES, wanted))
+    bundles.extend(beginnings[start : start + size] for start in range(0, len(beginnings), size))
+    return bundles
+
+
+def _sorted_out(parts: Iterable[Part]) -> tuple[list[Part], list[Part]]:
+    """Separate large objects from the others."""
+    usual: list[Part] = []
+    large: list[Part] = []
+    for part in parts:
+        if not part.names:
+            continue
+        if max(part.sizes) <= LARGE_BYTES:
+            usual.append(part)
+            continue
+        heavy = [index for index, size in enumerate(part.sizes) if size > LARGE_BYTES]
+        light = [index for index, size in enumerate(part.sizes) if size <= LARGE_BYTES]
+        large.append(chosen(part, heavy))
+        if light:
+            usual.append(chosen(part, light))
+    return usual, large
+
+
+def chosen(part: Part, indexes: Sequence[int]) -> Part:
+    """Return some objects of a part, by index."""
+    return Part(
+        part.directory,
+        part.cursor,
+        [part.names[index] for index in indexes],
+        [part.sizes[index] for index in indexes],
+        [part.mtimes[index] for index in indexes],
+    )
+
+
+def _pack(parts: Sequence[Part], max_objects: int, max_bytes: int) -> Iterator[list[Part]]:
+    """Fill batches one after the other, as evenly as the number of objects allows (1,001 make 501 and 500)."""
+    total = sum(len(part.names) for part in parts)
+    even = -(-total // max(1, -(-total // max_objects)))
+    packed: list[Part] = []
+    objects = size = 0
+    for part in parts:
+        start, end = 0, len(part.names)
+        while start < end:
+            count, count_bytes = _fitting(part, start, even - objects, max_bytes - size, alone=not packed)
+            if count:
+                packed.append(_slice(part, start, start + count))
+            start, objects, size = start + count, objects + count, size + count_bytes
+            if start < end or objects == even:
+                yield packed
+                packed, objects, size = [], 0, 0
+    if packed:
+        yield packed
+
+
+def _fitting(part: Part, start: int, objects: int, room: int, alone: bool) -> tuple[int, int]:
+    """Count the objects of a part, from `start` on, that fit into the rest of a batch, and their bytes."""
+    sizes = part.sizes[start : start + objects]
+    total = sum(sizes)
+    if total <= room:
+        return len(sizes), total
+    sums = list(accumulate(sizes))
+    count = bisect_right(sums, room)
+    if not count and alone:
+        count = 1
+    return count, sums[count - 1] if count else 0
+
+
+def _slice(part: Part, start: int, end: int) -> Part:
+    if start == 0 and end == len(part.names):
+        return part
+    return Part(
+        part.directory, part.cursor, part.names[start:end], part.sizes[start:end], part.mtimes[start:end]
+    )

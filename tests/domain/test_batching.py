@@ -1,0 +1,132 @@
+"""Batches and scans: nothing is lost or doubled by cutting, and the bounds hold."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bucketpull.domain.batching import (
+    LARGE_BYTES,
+    LARGE_OBJECTS,
+    MAX_BYTES,
+    bundle,
+    cut,
+    decode_parts,
+    decode_positions,
+    encode_positions,
+)
+from bucketpull.domain.model import Part, Position
+
+
+def page(directory: bytes, sizes: list[int], cursor: str = "") -> Part:
+    names = [b"%06d" % index for index in range(len(sizes))]
+    return Part(directory, cursor, names, sizes, [1_700_000_000 + index for index in range(len(sizes))])
+
+
+def rows(parts: list[Part]) -> list[tuple[bytes, str, bytes, int, int]]:
+    return [
+        (part.directory, part.cursor, name, size, mtime)
+        for part in parts
+        for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True)
+    ]
+
+
+pages = st.lists(
+    st.builds(
+        page,
+        st.binary(max_size=3),
+        st.lists(st.integers(0, 300) | st.just(LARGE_BYTES + 1), max_size=40),
+        st.sampled_from(["", "next"]),
+    ),
+    max_size=12,
+)
+
+
+@given(pages, st.integers(1, 50), st.integers(1, 2 * LARGE_BYTES))
+def test_every_object_is_in_exactly_one_batch(parts: list[Part], max_objects: int, max_bytes: int) -> None:
+    drafts = cut(parts, max_objects, max_bytes)
+
+    bodies = [decode_parts(draft.body) for draft in drafts]
+    assert sorted(row for body in bodies for row in rows(body)) == sorted(rows(parts))
+
+
+@given(pages, st.integers(1, 50), st.integers(1, 2 * LARGE_BYTES))
+def test_no_batch_exceeds_its_bounds_except_a_single_object(
+    parts: list[Part], max_objects: int, max_bytes: int
+) -> None:
+    for draft in cut(parts, max_objects, max_bytes):
+        objects = rows(decode_parts(draft.body))
+        assert draft.objects == len(objects) <= max_objects
+        assert draft.bytes == sum(size for *_, size, _ in objects)
+        assert draft.bytes <= max_bytes or draft.objects == 1
+        assert draft.objects > 0
+
+
+@given(pages)
+def test_spans_name_each_page_once_with_its_smallest_and_largest_object(parts: list[Part]) -> None:
+    for draft in cut(parts, 7):
+        by_page: dict[tuple[bytes, str], list[bytes]] = {}
+        for directory, cursor, name, _, _ in rows(decode_parts(draft.body)):
+            by_page.setdefault((directory, cursor), []).append(name)
+        expected = {page: (min(names), max(names)) for page, names in by_page.items()}
+        assert {(span.directory, span.cursor): (span.first, span.last) for span in draft.spans} == expected
+        assert len(draft.spans) == len(expected)
+
+
+def test_a_large_page_is_split_evenly() -> None:
+    drafts = cut([page(b"d", [1] * 1001)])
+
+    assert [draft.objects for draft in drafts] == [501, 500]
+
+
+def test_small_pages_share_a_batch() -> None:
+    drafts = cut([page(b"%d" % index, [1] * 3) for index in range(300)])
+
+    assert [draft.objects for draft in drafts] == [900]
+    assert len(drafts[0].spans) == 300
+
+
+def test_a_small_object_does_not_wait_for_a_large_one() -> None:
+    drafts = cut([page(b"d", [100, LARGE_BYTES + 1, 100])])
+
+    assert [(draft.objects, draft.bytes) for draft in drafts] == [(2, 200), (1, LARGE_BYTES + 1)]
+
+
+def test_large_objects_have_few_neighbours() -> None:
+    drafts = cut([page(b"d", [LARGE_BYTES + 1] * 40)], max_bytes=100 * MAX_BYTES)
+
+    assert all(draft.objects <= LARGE_OBJECTS for draft in drafts)
+
+
+def test_nothing_makes_no_batch() -> None:
+    assert cut([]) == []
+    assert cut([page(b"d", [])]) == []
+
+
+@given(
+    st.lists(st.builds(Position, st.binary(max_size=4), st.sampled_from(["", "c"])), max_size=400),
+    st.integers(0, 10**6),
+)
+def test_every_position_is_in_exactly_one_scan(positions: list[Position], outstanding: int) -> None:
+    bundles = bundle(positions, outstanding)
+
+    flat = [position for group in bundles for position in group]
+    assert sorted(flat, key=repr) == sorted(positions, key=repr)
+    assert all(bundles)
+
+
+def test_the_first_directories_are_scanned_in_parallel_and_a_million_later_ones_together() -> None:
+    directories = [Position(b"%d" % index) for index in range(128)]
+
+    assert len(bundle(directories, outstanding=0)) == 128
+    assert [len(group) for group in bundle(directories, outstanding=16_384)] == [64, 64]
+
+
+def test_later_pages_of_a_directory_are_a_scan_each() -> None:
+    groups = bundle([Position(b"d", "c1"), Position(b"d", "c2"), Position(b"e")], outstanding=10**6)
+
+    assert [len(group) for group in groups] == [1, 1, 1]
+
+
+def test_positions_survive_encoding() -> None:
+    positions = [Position(b"\xff", "c", "u", b"digest", 3)]
+
+    assert decode_positions(encode_positions(positions)) == positions
