@@ -280,6 +280,14 @@ class Volume(Protocol):
         """
         ...
 
+    def forget(self, journal: str, work: int) -> None:
+        """Note that a batch is booked: it will not come again."""
+        ...
+
+    def discard(self, journal: str, work: int) -> None:
+        """Remove the files of a batch that another worker's receipt settled first."""
+        ...
+
     def read(self, offset: int) -> list[Record]:
         """Return the objects of one ledger block.
 

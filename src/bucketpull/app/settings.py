@@ -1,0 +1,159 @@
+"""What the user asked for, from flags, environment and file, in this order; checked before any side effect."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from bucketpull.domain.errors import ConfigError
+
+CREDENTIALS = {
+    "operator": "UPYUN_OPERATOR",
+    "password": "UPYUN_PASSWORD",
+    "token_secret": "UPYUN_TOKEN_SECRET",
+}
+
+
+class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be said on the command line or in a file, under the same names.
+
+    `reserve`, `bandwidth` are as written ("5G", "10%", "08:00,10M 20:00,off"); None means the default.
+    """
+
+    source: str = ""
+    volumes: list[str] = []
+    api_url: str = "https://v0.api.upyun.com"
+    cdn_url: str | None = None
+    style: str = ""
+    separator: str = "!"
+    state: str | None = None
+    job: str | None = None
+    processes: int | None = None
+    concurrency: str = "auto"
+    rate: float | None = None
+    bandwidth: str | None = None
+    verify: Literal["size", "md5", "none"] = "size"
+    durability: Literal["batch", "file", "none"] = "batch"
+    reserve: str = "1G"
+    when_full: Literal["pause", "exit"] = "pause"
+    layout: Literal["key", "hashed"] = "key"
+    dashboard: str | None = None
+    json: bool = False
+    quiet: bool = False
+    summary: str | None = None
+    broker: str | None = None
+    machine: str | None = None
+    operator: str = ""
+    password: str = ""
+    token: str = ""
+    token_expires: int = 0
+    token_secret: str = ""
+    auth: Literal["signature", "basic"] = "signature"
+    referer: str = ""
+    user_agent: str = "bucketpull"
+    headers: list[str] = []
+    ca_file: str | None = None
+    insecure: bool = False
+    queue_type: Literal["quorum", "classic"] = "quorum"
+
+    def source_parts(self) -> tuple[str, str]:
+        """Return the bucket and the prefix ("" is the whole bucket).
+
+        Raises:
+            ConfigError: The source is not of the form upyun://BUCKET[/PREFIX].
+
+        """
+        scheme, colon, rest = self.source.partition("://")
+        bucket, _, prefix = rest.partition("/")
+        if not colon or scheme != "upyun" or not bucket:
+            raise ConfigError(f"source {self.source!r}: write upyun://BUCKET or upyun://BUCKET/PREFIX")
+        return bucket, prefix.strip("/")
+
+    def job_name(self) -> str:
+        """Return the job's name: as given, or made of the source."""
+        if self.job is not None:
+            if not self.job or "/" in self.job or self.job.startswith("."):
+                raise ConfigError(f"--job {self.job!r}: a name without '/' and without a leading '.'")
+            return self.job
+        bucket, prefix = self.source_parts()
+        return "-".join([bucket, *filter(None, prefix.split("/"))])
+
+    def state_folder(self) -> Path:
+        """Return the folder that holds the job's journal."""
+        if self.state is not None:
+            return Path(self.state)
+        from platformdirs import user_state_path
+
+        return user_state_path("bucketpull") / self.job_name()
+
+    def process_count(self) -> int:
+        """Return how many worker processes to run: one a core unless told."""
+        count = self.processes if self.processes is not None else len(os.sched_getaffinity(0))
+        if not 1 <= count <= 256:
+            raise ConfigError(f"--processes {count}: from 1 to 256")
+        return count
+
+    def fixed_concurrency(self) -> int | None:
+        """Return the transfers in flight for the whole machine; None is automatic."""
+        if self.concurrency == "auto":
+            return None
+        if not self.concurrency.isdigit() or not 1 <= int(self.concurrency) <= 100_000:
+            raise ConfigError(f"--concurrency {self.concurrency!r}: 'auto' or a number from 1 to 100000")
+        return int(self.concurrency)
+
+
+def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Join flags (None: not given), environment and the file named by flag or BUCKETPULL_CONFIG.
+
+    Raises:
+        ConfigError: A name or a value that is not understood; says where it stands.
+
+    """
+    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    path = given.pop("config", None) or environ.get("BUCKETPULL_CONFIG")
+    values = _from_file(Path(path)) if path else {}
+    values |= _from_environment(environ)
+    values |= {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    return _convert(values, "configuration")
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror or error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"--config {path}: {error}") from error
+    values = {name.replace("-", "_"): value for name, value in values.items()}
+    for name in values:
+        if name not in Settings.__struct_fields__:
+            raise ConfigError(f"--config {path}: unknown name {name!r}{_hint(name)}")
+    _convert(values, f"--config {path}")
+    return values
+
+
+def _hint(name: str) -> str:
+    close = difflib.get_close_matches(name, Settings.__struct_fields__, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in Settings.__struct_fields__:
+        variable = CREDENTIALS.get(name, f"BUCKETPULL_{name.upper()}")
+        text = environ.get(variable)
+        if text:
+            values[name] = text.split() if name in {"volumes", "headers"} else text
+    return values
+
+
+def _convert(values: dict[str, Any], where: str) -> Settings:
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from error

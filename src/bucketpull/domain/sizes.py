@@ -1,0 +1,36 @@
+"""Sizes as people write them: 512, 64K, 100M, 5G, 4T (binary: K is 1,024 bytes), and shares of a disk: 10%."""
+
+import re
+
+from bucketpull.domain.errors import ConfigError
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+
+
+def parse_size(name: str, text: str) -> int:
+    """Return a number of bytes; `name` is the option's, for the error.
+
+    Raises:
+        ConfigError: It is no size.
+
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"{name}: {text!r} is no size; write a number with K, M, G or T, such as 100M")
+    return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+
+
+def parse_reserve(text: str, total_bytes: int) -> int:
+    """Return the bytes to keep free on a volume of so many bytes: a size, or a share such as "5%".
+
+    Raises:
+        ConfigError: It is neither, or a share above 100%.
+
+    """
+    share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    if share is None:
+        return parse_size("--reserve", text)
+    if float(share[1]) > 100:
+        raise ConfigError(f"--reserve: {text!r} is more than the whole volume")
+    return int(total_bytes * float(share[1]) / 100)

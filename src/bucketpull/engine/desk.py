@@ -1,0 +1,153 @@
+"""What a worker knows of its processes and volumes, and what follows from it: who gets the next task, how much to ask for."""
+
+import time
+from collections.abc import Sequence
+
+from bucketpull.domain.model import LaneStatus, Limits, Pulse, VolumeStatus
+from bucketpull.domain.placing import Room, choose
+from bucketpull.domain.record import Tick, Tune
+from bucketpull.engine.holding import Task
+from bucketpull.engine.shelf import Slot
+
+# A process should have work for a few seconds waiting, so that neither a slow commit nor a slow answer starves it.
+STOCK_SECONDS = 3.0
+STOCK_MIN, STOCK_MAX = 2_000, 20_000
+SCANS_PER_PROCESS = 8
+OBJECTS_PER_BATCH = 1_000
+
+
+class Desk:
+    """Counters and choices of one worker. Its processes' counters outlive them."""
+
+    def __init__(self, machine: str, processes: int) -> None:
+        self.slots: dict[str, Slot] = {}
+        self.limits = Limits()
+        self.unstarted = [0] * processes
+        self._machine = machine
+        self._ticks: list[Tick | None] = [None] * processes
+        self._buried: list[Tick] = []
+        self._speed = [0.0] * processes
+        self._tick_at = [0.0] * processes
+
+    def tick(self, process: int, tick: Tick) -> None:
+        """Note a process's counters."""
+        now = time.monotonic()
+        last = self._ticks[process]
+        if last is not None and now > self._tick_at[process]:
+            self._speed[process] = (tick.objects - last.objects) / (now - self._tick_at[process])
+        self._ticks[process] = tick
+        self._tick_at[process] = now
+        self.unstarted[process] = tick.unstarted
+        for volume, queued in tick.queued.items():
+            self.slots[volume].queued[process] = queued
+        for volume, written in tick.written.items():
+            self.slots[volume].written[process] = written
+
+    def forget(self, process: int) -> None:
+        """Note that a process is new, and keep what the old one counted."""
+        last = self._ticks[process]
+        if last is not None:
+            last.lanes = {lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds) for lane, s in last.lanes.items()}
+            self._buried.append(last)
+        self._ticks[process] = None
+        self.unstarted[process] = 0
+        for slot in self.slots.values():
+            slot.queued.pop(process, None)
+
+    def least_busy(self) -> int:
+        """Return the process with the fewest objects waiting."""
+        return min(range(len(self.unstarted)), key=self.unstarted.__getitem__)
+
+    def least_busy_lister(self, busy: Sequence[int]) -> int:
+        """Return the process with the fewest scans, given the processes of the scans in hand."""
+        return min(range(len(self.unstarted)), key=busy.count)
+
+    def choose(self, task: Task, preferred: str) -> Slot | None:
+        """Return the volume for a task: the preferred if it can take it, else the best that can, else None."""
+        slot = self.slots.get(preferred)
+        rooms = [room_of(slot) for slot in self.slots.values() if slot.is_open]
+        if slot is not None and slot.is_open and choose([room_of(slot)], task.objects, task.size) is not None:
+            return slot
+        chosen = choose(rooms, task.objects, task.size)
+        return None if chosen is None else self.slots[chosen]
+
+    def tune(self) -> Tune:
+        """Return one process's share of the limits."""
+        parts = len(self.unstarted)
+        limits = self.limits
+        return Tune(
+            Limits(
+                None if limits.concurrency is None else max(1, limits.concurrency // parts),
+                None if limits.requests_per_second is None else limits.requests_per_second / parts,
+                None if limits.bytes_per_second is None else limits.bytes_per_second / parts,
+                limits.paused,
+            )
+        )
+
+    def pulse(self, incarnation: str, version: str, job_digest: str, holds: list[int], held: int) -> Pulse:
+        """Return the sign of life; `held` batches are in hand."""
+        ticks = [tick for tick in self._ticks if tick is not None] + self._buried
+        return Pulse(
+            machine=self._machine,
+            incarnation=incarnation,
+            version=version,
+            processes=len(self.unstarted),
+            objects=sum(tick.objects for tick in ticks),
+            bytes=sum(tick.bytes for tick in ticks),
+            skipped=0,
+            window=self._window(held),
+            scan_window=SCANS_PER_PROCESS * len(self.unstarted),
+            holds=holds,
+            retries=_summed([tick.retries for tick in ticks]),
+            failures=_summed([tick.failures for tick in ticks]),
+            lanes=_lanes(ticks),
+            volumes=[_shown(slot) for slot in self.slots.values()],
+            job_digest=job_digest,
+        )
+
+    def _window(self, held: int) -> int:
+        if not any(slot.is_open for slot in self.slots.values()):
+            return 0
+        wanted = sum(min(STOCK_MAX, max(STOCK_MIN, int(speed * STOCK_SECONDS))) for speed in self._speed)
+        missing = max(0, wanted - sum(self.unstarted))
+        return held + -(-missing // OBJECTS_PER_BATCH)
+
+
+def room_of(slot: Slot) -> Room:
+    """Return what placing looks at: free space after reservations, what is queued, and the speed."""
+    status = slot.status
+    return Room(
+        id=slot.volume.id,
+        free_bytes=status.free_bytes - slot.reserved_bytes,
+        free_inodes=status.free_inodes - slot.reserved_objects,
+        queued_bytes=slot.reserved_bytes,
+        written_per_second=status.written_per_second,
+    )
+
+
+def _shown(slot: Slot) -> VolumeStatus:
+    status = slot.status
+    status.reserved_bytes = slot.reserved_bytes
+    status.queued_bytes = sum(slot.queued.values())
+    return status
+
+
+def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for count in counts:
+        for reason, number in count.items():
+            total[reason] = total.get(reason, 0) + number
+    return total
+
+
+def _lanes(ticks: Sequence[Tick]) -> dict[str, LaneStatus]:
+    total: dict[str, LaneStatus] = {}
+    for tick in ticks:
+        for name, lane in tick.lanes.items():
+            sum_ = total.setdefault(name, LaneStatus(0, 0.0, 0, 0, 0.0))
+            sum_.in_flight += lane.in_flight
+            sum_.level += lane.level
+            sum_.requests += lane.requests
+            sum_.throttled += lane.throttled
+            sum_.seconds += lane.seconds
+    return total

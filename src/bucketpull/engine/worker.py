@@ -1,0 +1,391 @@
+"""The worker: takes work, places it on volumes, has its processes do it, makes it durable, sends receipts.
+
+It runs in the worker's main process. What costs per object happens in the processes; here everything costs per batch.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from bucketpull.domain.comparing import compare
+from bucketpull.domain.errors import Reason, VolumeError
+from bucketpull.domain.model import (
+    Control,
+    Extent,
+    Fatal,
+    FromWorker,
+    Goodbye,
+    Handback,
+    Part,
+    ScanReceipt,
+    VolumeState,
+    Work,
+    WorkKind,
+)
+from bucketpull.domain.record import (
+    Assignment,
+    Block,
+    Died,
+    FromProcess,
+    Mount,
+    Outcome,
+    Record,
+    Stop,
+    Survey,
+    Tick,
+)
+from bucketpull.engine.desk import Desk
+from bucketpull.engine.holding import Held, Task, halves, poisoned
+from bucketpull.engine.shelf import STATE_OF_TROUBLE, Settler, Slot
+from bucketpull.ports import Clock, Crew, Inbox, Volume
+
+
+class WorkerPolicy(msgspec.Struct, frozen=True):
+    """What a worker is told at its start. Times in seconds.
+
+    `journal` is the id of the job's journal: it tells this job's ledger entries from those of others.
+    `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart.
+    """
+
+    machine: str
+    journal: str
+    version: str
+    incarnation: str
+    layout: str = "key"
+    durability: str = "batch"
+    verify: str = "size"
+    scans: bool = True
+    settle_seconds: float = 1.0
+    pulse_seconds: float = 0.5
+    stop_seconds: float = 8.0
+    deaths: int = 2
+    job_digest: str = ""
+
+
+class Worker:
+    """One machine's part of a job. `run` returns after a stop, when everything is handed back.
+
+    Args:
+        open_volume: Opens a volume by path, for volumes added while the job runs.
+
+    """
+
+    def __init__(
+        self,
+        policy: WorkerPolicy,
+        inbox: Inbox,
+        crew: Crew,
+        volumes: Sequence[Volume],
+        clock: Clock,
+        open_volume: Callable[[str], Volume],
+    ) -> None:
+        self._policy = policy
+        self._inbox = inbox
+        self._crew = crew
+        self._clock = clock
+        self._open = open_volume
+        self._desk = Desk(policy.machine, crew.size)
+        self._volumes = volumes
+        self._held: dict[int, Held] = {}
+        self._scans: dict[int, tuple[int, Work]] = {}
+        self._tasks: dict[int, Task] = {}
+        self._ids = count(1)
+        self._replies: asyncio.Queue[FromWorker] = asyncio.Queue()
+        self._stopping = False
+        self._empty = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self._background: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Work until told to stop; then finish or hand back what is held, and leave."""
+        async with asyncio.TaskGroup() as self._group:
+            for volume in self._volumes:
+                await self._shelve(volume)
+            for name, part in (
+                ("replies", self._send_replies),
+                ("crew", self._hear_crew),
+                ("inbox", self._hear_inbox),
+                ("pulse", self._beat),
+            ):
+                self._spawn(name, part())
+            await self._empty.wait()
+            await self._leave()
+            for task in self._background:
+                task.cancel()
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        assert self._group is not None
+        self._background.append(self._group.create_task(work, name=name))
+
+    # --- volumes
+
+    async def _shelve(self, volume: Volume) -> None:
+        slot = Slot(volume, await asyncio.to_thread(volume.status))
+        self._desk.slots[volume.id] = slot
+        for process in range(self._crew.size):
+            self._crew.send(process, self._mount(volume))
+        settler = Settler(slot, self._clock, self._policy.settle_seconds, self._settled)
+        self._spawn(f"settle {volume.id}", settler.run())
+
+    def _mount(self, volume: Volume) -> Mount:
+        policy = self._policy
+        return Mount(volume.id, volume.path, policy.layout, policy.durability, policy.verify)
+
+    def _trouble(self, slot: Slot, state: VolumeState, detail: str) -> None:
+        slot.stop(state, detail)
+        if state is VolumeState.SICK:
+            slot.wake.set()
+
+    # --- work
+
+    async def _hear_inbox(self) -> None:
+        while True:
+            for message in await self._inbox.receive():
+                if isinstance(message, Control):
+                    await self._obey(message)
+                elif message.kind is WorkKind.SCAN:
+                    self._survey(message)
+                elif message.id not in self._held:
+                    await self._accept(message)
+
+    def _survey(self, work: Work) -> None:
+        process = self._desk.least_busy_lister([process for process, _ in self._scans.values()])
+        self._scans[work.id] = (process, work)
+        self._crew.send(process, Survey(work.id, work.body))
+
+    async def _accept(self, work: Work) -> None:
+        held = Held(work, self._policy.machine)
+        self._held[work.id] = held
+        here = self._recall(work)
+        if work.candidates or here:
+            preferred, rest = await self._compare(held, here)
+            for volume, parts in preferred.items():
+                self._place(held, parts, volume)
+        else:
+            rest = held.parts
+        if rest:
+            self._place(held, rest, next((extent.volume for extent in here), ""))
+        self._close_if_done(held)
+
+    def _recall(self, work: Work) -> list[Extent]:
+        """Return where this very batch was begun before a crash; offset -1 where it was only intended."""
+        found = []
+        for identity, slot in self._desk.slots.items():
+            answer = slot.volume.recall(self._policy.journal, work.id)
+            if answer is not False:
+                found.append(answer if isinstance(answer, Extent) else Extent(identity, -1))
+        return found
+
+    async def _compare(self, held: Held, here: list[Extent]) -> tuple[dict[str, list[Part]], list[Part]]:
+        extents = [
+            extent
+            for extent in (*held.work.candidates, *here)
+            if extent.offset >= 0 and extent.volume in self._desk.slots
+        ]
+        known = await asyncio.to_thread(self._read, extents)
+        comparison = compare(held.parts, known)
+        held.skip(comparison.skipped, comparison.skipped_bytes, comparison.extents)
+        return comparison.changed, comparison.fresh
+
+    def _read(self, extents: list[Extent]) -> list[tuple[Extent, list[Record]]]:
+        return [(extent, self._desk.slots[extent.volume].volume.read(extent.offset)) for extent in extents]
+
+    def _place(self, held: Held, parts: list[Part], preferred: str = "") -> None:
+        task = Task(next(self._ids), held, parts)
+        slot = self._desk.choose(task, preferred)
+        if slot is None:
+            held.give_back(parts)
+            return
+        try:
+            slot.volume.intend(self._policy.journal, held.work.id)
+        except VolumeError as error:
+            self._trouble(slot, VolumeState.SICK, error.detail)
+            self._place(held, parts)
+            return
+        slot.reserve(task)
+        slot.running += 1
+        held.tasks += 1
+        self._tasks[task.id] = task
+        self._assign(task)
+
+    def _assign(self, task: Task) -> None:
+        task.process = self._desk.least_busy()
+        self._desk.unstarted[task.process] += task.objects
+        message = Assignment(task.id, task.volume, task.held.work.attempt, task.body())
+        self._crew.send(task.process, message)
+
+    # --- what processes say
+
+    async def _hear_crew(self) -> None:
+        while True:
+            for process, message in await self._crew.receive():
+                self._hear_process(process, message)
+
+    def _hear_process(self, process: int, message: FromProcess) -> None:
+        if isinstance(message, Outcome):
+            self._outcome(message)
+        elif isinstance(message, Tick):
+            self._desk.tick(process, message)
+        elif isinstance(message, ScanReceipt):
+            if self._scans.pop(message.work, None) is not None:
+                message.machine = self._policy.machine
+                self._replies.put_nowait(message)
+                self._check_empty()
+        elif isinstance(message, Fatal):
+            message.machine = self._policy.machine
+            self._replies.put_nowait(message)
+        else:
+            self._bury(process, message)
+
+    def _outcome(self, outcome: Outcome) -> None:
+        task = self._tasks.get(outcome.id)
+        if task is None:
+            return
+        slot = self._desk.slots[task.volume]
+        slot.running -= 1
+        task.outcome = outcome
+        if outcome.trouble in STATE_OF_TROUBLE:
+            self._trouble(slot, STATE_OF_TROUBLE[outcome.trouble], outcome.detail)
+        if outcome.unplaced:
+            self._move(task, outcome.unplaced)
+        if outcome.stored:
+            slot.waiting.append((task, Block(self._policy.journal, task.held.work.id, outcome.records)))
+        else:
+            self._settled([(task, None)])
+        slot.wake.set()
+
+    def _move(self, task: Task, parts: list[Part]) -> None:
+        if self._stopping:
+            task.held.give_back(parts)
+        else:
+            self._place(task.held, parts)
+
+    def _settled(self, group: Sequence[tuple[Task, Extent | None]]) -> None:
+        for task, extent in group:
+            del self._tasks[task.id]
+            self._desk.slots[task.volume].free(task)
+            outcome = task.outcome
+            assert outcome is not None
+            task.held.tasks -= 1
+            if outcome.stored and extent is None:
+                task.held.retried(outcome.retries)
+                self._move(task, task.parts)
+            else:
+                task.held.add(outcome, extent)
+            self._close_if_done(task.held)
+
+    def _close_if_done(self, held: Held) -> None:
+        if held.tasks == 0 and self._held.pop(held.work.id, None) is not None:
+            self._replies.put_nowait(held.receipt())
+            self._check_empty()
+
+    def _bury(self, process: int, died: Died) -> None:
+        """A process ended unasked: its work is given again; a batch that kills again and again is taken apart."""
+        del died
+        self._desk.forget(process)
+        for slot in self._desk.slots.values():
+            self._crew.send(process, self._mount(slot.volume))
+        for work in [work for owner, work in self._scans.values() if owner == process]:
+            self._survey(work)
+        for task in [task for task in self._tasks.values() if task.process == process and task.outcome is None]:
+            task.deaths += 1
+            if task.deaths < self._policy.deaths:
+                self._assign(task)
+            else:
+                self._take_apart(task)
+
+    def _take_apart(self, task: Task) -> None:
+        if task.objects == 1:
+            failures = poisoned(task.parts, task.deaths)
+            self._outcome(Outcome(task.id, 0, 0, b"", failures, [], []))
+            return
+        slot = self._desk.slots[task.volume]
+        for parts in halves(task.parts):
+            half = Task(next(self._ids), task.held, parts)
+            half.deaths = self._policy.deaths - 1
+            slot.reserve(half)
+            slot.running += 1
+            task.held.tasks += 1
+            self._tasks[half.id] = half
+            self._assign(half)
+        self._outcome(Outcome(task.id, 0, 0, b"", [], [], []))
+
+    # --- the coordinator's word, and ours to it
+
+    async def _obey(self, control: Control) -> None:
+        self._desk.limits = control.limits
+        for process in range(self._crew.size):
+            self._crew.send(process, self._desk.tune())
+        for path in control.add_volumes:
+            await self._add_volume(path)
+        for path in control.drain_volumes:
+            for slot in self._desk.slots.values():
+                if path in {slot.volume.path, slot.volume.id} and slot.is_open:
+                    slot.stop(VolumeState.DRAINING, "takes no new objects, as asked")
+        for work in control.discard:
+            for slot in self._desk.slots.values():
+                await asyncio.to_thread(slot.volume.discard, self._policy.journal, work)
+        if control.stop and not self._stopping:
+            await self._stop()
+
+    async def _add_volume(self, path: str) -> None:
+        if all(slot.volume.path != path for slot in self._desk.slots.values()):
+            await self._shelve(await asyncio.to_thread(self._open, path))
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        await self._inbox.pause(True)
+        for process in range(self._crew.size):
+            self._crew.send(process, Stop(self._policy.stop_seconds))
+        if self._scans:
+            works, self._scans = [work.id for _, work in self._scans.values()], {}
+            self._replies.put_nowait(Handback(works, self._policy.machine, Reason.INTERRUPTED))
+        self._check_empty()
+
+    def _check_empty(self) -> None:
+        if self._stopping and not self._held and not self._scans:
+            self._empty.set()
+
+    async def _leave(self) -> None:
+        await self._crew.close(1.0)
+        await self._replies.join()
+        await self._inbox.reply(Goodbye(self._policy.machine, self._policy.incarnation))
+        await self._inbox.close()
+        for slot in self._desk.slots.values():
+            slot.volume.close()
+
+    async def _send_replies(self) -> None:
+        while True:
+            message = await self._replies.get()
+            await self._inbox.reply(message)
+            self._replies.task_done()
+            if self._replies.empty():
+                await self._say_pulse()
+
+    async def _beat(self) -> None:
+        while True:
+            for slot in self._desk.slots.values():
+                await self._measure(slot)
+            await self._say_pulse()
+            await asyncio.sleep(self._policy.pulse_seconds)
+
+    async def _measure(self, slot: Slot) -> None:
+        if slot.status.state in {VolumeState.SICK, VolumeState.DRAINING}:
+            return
+        try:
+            slot.status = await asyncio.to_thread(slot.volume.status)
+        except VolumeError as error:
+            self._trouble(slot, VolumeState.SICK, error.detail)
+
+    async def _say_pulse(self) -> None:
+        policy = self._policy
+        holds = [*self._held, *self._scans]
+        pulse = self._desk.pulse(policy.incarnation, policy.version, policy.job_digest, holds, len(self._held))
+        if not policy.scans or self._stopping:
+            pulse.scan_window = 0
+        if self._stopping:
+            pulse.window = 0
+        await self._inbox.reply(pulse)
