@@ -5,6 +5,7 @@ work in flight is shared in proportion to the room that is left, so that disks o
 none has to finish alone. A disk that is behind is passed over until it has caught up: it slows only what it was given.
 """
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -14,6 +15,10 @@ BLOCK_BYTES = 4096
 
 BEHIND_SECONDS = 2.0
 """Work for less than this is what keeps a disk busy; more means that it is behind."""
+
+
+SLOWEST = 4e6
+"""Bytes a second that any disk is believed to write: one with little to do shows less than it can."""
 
 
 class Room(msgspec.Struct):
@@ -85,8 +90,8 @@ def split(rooms: Sequence[Room], sizes: Sequence[int]) -> list[tuple[str | None,
 
 def _cost(room: Room, size: int) -> tuple[int, float, str]:
     """Order volumes: how far behind, then how large a share of its room is promised, then the id."""
-    speed = room.bytes_per_second
-    behind = int(room.queued_bytes / speed / BEHIND_SECONDS) if speed > 0 else 0
+    speed = max(room.bytes_per_second, SLOWEST) if room.bytes_per_second > 0 else math.inf
+    behind = int(room.queued_bytes / speed / BEHIND_SECONDS)
     return behind, (room.promised_bytes + size) / max(room.free_bytes, 1), room.volume
 
 
