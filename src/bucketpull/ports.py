@@ -58,8 +58,14 @@ class Source(Protocol):
         """Ask for an object, from byte `start` on (then only if it still has `etag`)."""
         ...
 
-    def judge(self, name: bytes, size: int, lane: Lane, response: Response, now: float) -> Verdict:
-        """Decide whether an answer holds the object's bytes. Looks at status, headers, length and, if odd, the body."""
+    def judge(
+        self, name: bytes, size: int, lane: Lane, response: Response, now: float, start: int = 0, etag: str = ""
+    ) -> Verdict:
+        """Decide whether an answer holds the object's bytes. Looks at status, headers, length and, if odd, the body.
+
+        `start` and `etag` are those of the request: a part of another version, or the whole in place of a part, is
+        refused (`range`). The verdict's `etag` names the version also where the transfer broke off (failure set).
+        """
         ...
 
     def usage_request(self, now: float) -> Request | None:

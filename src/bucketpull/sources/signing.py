@@ -1,0 +1,93 @@
+"""How a request says who asks: three forms of authorization, and the CDN's anti-leech token (contract 2 and 8)."""
+
+import base64
+import hashlib
+import hmac
+import time
+from typing import Protocol
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def http_date(now: float) -> str:
+    """Write Unix seconds as an RFC 1123 date, whatever the locale."""
+    at = time.gmtime(now)
+    day, month = _DAYS[at.tm_wday], _MONTHS[at.tm_mon - 1]
+    return (
+        f"{day}, {at.tm_mday:02d} {month} {at.tm_year} {at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} GMT"
+    )
+
+
+def password_key(password: str) -> bytes:
+    """Return the key of all signatures: the password's MD5 in lower-case hex."""
+    return hashlib.md5(password.encode()).hexdigest().encode()
+
+
+def signature(key: bytes, *parts: str) -> str:
+    """Sign the non-empty parts, joined by `&` (contract 2.2 and 2.4)."""
+    message = "&".join(part for part in parts if part)
+    return base64.b64encode(hmac.digest(key, message.encode(), "sha1")).decode()
+
+
+def cdn_token(secret: str, expires: int, uri: bytes) -> str:
+    """Return the value of `_upt` for a path, which begins with a slash and has no query (contract 8)."""
+    digest = hashlib.md5(b"%s&%d&%s" % (secret.encode(), expires, uri)).hexdigest()
+    return f"{digest[12:20]}{expires}"
+
+
+class Authorization(Protocol):
+    """One way to say who asks."""
+
+    def lines(self, uri: str, now: float) -> tuple[str, ...]:
+        """Return the header lines for a GET of a path as sent; `now` is the server's time in Unix seconds."""
+        ...
+
+
+class SignedAuthorization:
+    """A signature for each request, good for 30 minutes: make it when the request is sent."""
+
+    def __init__(self, operator: str, password: str) -> None:
+        self._operator = operator
+        self._key = password_key(password)
+        self._second = -1
+        self._date = ""
+
+    def lines(self, uri: str, now: float) -> tuple[str, ...]:
+        """Sign with the date of this second."""
+        if int(now) != self._second:
+            self._second, self._date = int(now), http_date(now)
+        signed = signature(self._key, "GET", uri, self._date)
+        return (f"Authorization: UPYUN {self._operator}:{signed}", f"Date: {self._date}")
+
+
+class BasicAuthorization:
+    """The plain password, hence for https only."""
+
+    def __init__(self, operator: str, password: str) -> None:
+        word = base64.b64encode(f"{operator}:{password}".encode()).decode()
+        self._lines = (f"Authorization: Basic {word}",)
+
+    def lines(self, uri: str, now: float) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the same lines for every request."""
+        return self._lines
+
+
+class TokenAuthorization:
+    """A token made beforehand for every GET below a path, so that who uses it needs no password (contract 2.4)."""
+
+    def __init__(self, operator: str, token: str, prefix: str, expires: int) -> None:
+        self._lines = (
+            f"Authorization: UPYUN {operator}:{token}",
+            f"X-Upyun-Uri-Prefix: {prefix}",
+            f"X-Upyun-Expire: {expires}",
+        )
+
+    def lines(self, uri: str, now: float) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the same lines for every request."""
+        return self._lines
+
+
+def read_token(password: str, prefix: str, expires: int) -> str:
+    """Make the token for GETs of all paths that begin with `prefix`, until `expires` (Unix seconds)."""
+    return signature(password_key(password), "GET", prefix, str(expires))
