@@ -1,12 +1,12 @@
 """What a worker knows of its processes and volumes, and what follows from it: who gets the next task, how much to ask for."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from bucketpull.domain.model import LaneStatus, Limits, Pulse, VolumeStatus
-from bucketpull.domain.placing import Room, choose
+from bucketpull.domain.model import LaneStatus, Limits, Part, Pulse
+from bucketpull.domain.placing import split
 from bucketpull.domain.record import Tick, Tune
-from bucketpull.engine.holding import Task
+from bucketpull.engine.holding import cut
 from bucketpull.engine.shelf import Slot
 
 # A process should have work for a few seconds waiting, so that neither a slow commit nor a slow answer starves it.
@@ -47,7 +47,9 @@ class Desk:
         """Note that a process is new, and keep what the old one counted."""
         last = self._ticks[process]
         if last is not None:
-            last.lanes = {lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds) for lane, s in last.lanes.items()}
+            last.lanes = {
+                lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds) for lane, s in last.lanes.items()
+            }
             self._buried.append(last)
         self._ticks[process] = None
         self.unstarted[process] = 0
@@ -62,14 +64,21 @@ class Desk:
         """Return the process with the fewest scans, given the processes of the scans in hand."""
         return min(range(len(self.unstarted)), key=busy.count)
 
-    def choose(self, task: Task, preferred: str) -> Slot | None:
-        """Return the volume for a task: the preferred if it can take it, else the best that can, else None."""
+    def share_out(self, parts: list[Part], preferred: str) -> list[tuple[Slot | None, list[Part]]]:
+        """Choose volumes for objects and promise them the room: the preferred one if it can take all, else the best.
+
+        None stands for objects that fit nowhere now.
+        """
         slot = self.slots.get(preferred)
-        rooms = [room_of(slot) for slot in self.slots.values() if slot.is_open]
-        if slot is not None and slot.is_open and choose([room_of(slot)], task.objects, task.size) is not None:
-            return slot
-        chosen = choose(rooms, task.objects, task.size)
-        return None if chosen is None else self.slots[chosen]
+        objects, size = sum(len(part.names) for part in parts), sum(sum(part.sizes) for part in parts)
+        if slot is not None and slot.is_open and slot.room.fits(objects, size):
+            slot.room.promise(objects, size)
+            return [(slot, parts)]
+        rooms = [slot.room for slot in self.slots.values() if slot.is_open]
+        shares = split(rooms, [size for part in parts for size in part.sizes])
+        if len(shares) == 1:
+            return [(self.slots.get(shares[0][0] or ""), parts)]
+        return [(self.slots.get(volume or ""), piece) for volume, piece in _pieces(shares, parts)]
 
     def tune(self) -> Tune:
         """Return one process's share of the limits."""
@@ -101,7 +110,7 @@ class Desk:
             retries=_summed([tick.retries for tick in ticks]),
             failures=_summed([tick.failures for tick in ticks]),
             lanes=_lanes(ticks),
-            volumes=[_shown(slot) for slot in self.slots.values()],
+            volumes=[slot.status for slot in self.slots.values()],
             job_digest=job_digest,
         )
 
@@ -113,23 +122,20 @@ class Desk:
         return held + -(-missing // OBJECTS_PER_BATCH)
 
 
-def room_of(slot: Slot) -> Room:
-    """Return what placing looks at: free space after reservations, what is queued, and the speed."""
-    status = slot.status
-    return Room(
-        id=slot.volume.id,
-        free_bytes=status.free_bytes - slot.reserved_bytes,
-        free_inodes=status.free_inodes - slot.reserved_objects,
-        queued_bytes=slot.reserved_bytes,
-        written_per_second=status.written_per_second,
-    )
-
-
-def _shown(slot: Slot) -> VolumeStatus:
-    status = slot.status
-    status.reserved_bytes = slot.reserved_bytes
-    status.queued_bytes = sum(slot.queued.values())
-    return status
+def _pieces(
+    shares: Sequence[tuple[str | None, int]], parts: Sequence[Part]
+) -> Iterator[tuple[str | None, list[Part]]]:
+    """Cut parts into consecutive pieces of so many objects each."""
+    start = 0
+    for volume, count in shares:
+        piece, before = [], 0
+        for part in parts:
+            low, high = max(0, start - before), min(len(part.names), start + count - before)
+            if low < high:
+                piece.append(cut(part, low, high))
+            before += len(part.names)
+        yield volume, piece
+        start += count
 
 
 def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int]:

@@ -2,15 +2,10 @@
 
 from collections.abc import Iterable
 
-import msgspec
-
-from bucketpull.domain.batching import draft
+from bucketpull.domain.batching import decode_parts, draft, encode_parts, spans_of
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Part, Span, Work
+from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Part, Work
 from bucketpull.domain.record import Outcome
-
-_parts = msgspec.msgpack.Decoder(list[Part])
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Held:
@@ -18,7 +13,7 @@ class Held:
 
     def __init__(self, work: Work, machine: str) -> None:
         self.work = work
-        self.parts = _parts.decode(work.body)
+        self.parts = decode_parts(work.body)
         self.tasks = 0
         self._deferred: list[Part] = []
         self._returned: list[Part] = []
@@ -73,7 +68,7 @@ class Task:
 
     def body(self) -> bytes:
         """Return the encoded parts; those of a whole batch are never encoded again."""
-        return self.held.work.body if self.parts is self.held.parts else _encode(self.parts)
+        return self.held.work.body if self.parts is self.held.parts else encode_parts(self.parts)
 
 
 def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
@@ -96,15 +91,20 @@ def cut(part: Part, start: int, end: int) -> Part:
 def poisoned(parts: Iterable[Part], attempts: int) -> list[Failure]:
     """Return the failures of objects whose processes die of them."""
     return [
-        Failure(part.directory, name, size, mtime, part.cursor, Reason.POISON, attempts, 0, "its process died each time")
+        Failure(
+            part.directory,
+            name,
+            size,
+            mtime,
+            part.cursor,
+            Reason.POISON,
+            attempts,
+            0,
+            "its process died each time",
+        )
         for part in parts
         for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True)
     ]
-
-
-def spans_of(parts: Iterable[Part]) -> list[Span]:
-    """Return the pages that parts belong to, with the range of names of each."""
-    return [Span(part.directory, part.cursor, min(part.names), max(part.names)) for part in parts if part.names]
 
 
 def _draft(parts: list[Part]) -> BatchDraft | None:

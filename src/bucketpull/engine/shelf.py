@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
 from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
+from bucketpull.domain.placing import Room
 from bucketpull.domain.record import Block
 from bucketpull.engine.holding import Task
 from bucketpull.ports import Clock, Volume
@@ -21,31 +22,28 @@ class Slot:
 
     def __init__(self, volume: Volume, status: VolumeStatus) -> None:
         self.volume = volume
-        self.status = status
         self.running = 0
-        self.reserved_bytes = 0
-        self.reserved_objects = 0
+        self.room = Room(volume.id, 0)
         self.queued: dict[int, int] = {}
         self.written: dict[int, int] = {}
         self.waiting: list[tuple[Task, Block]] = []
         self.wake = asyncio.Event()
         self.settled_at = 0.0
+        self.measured(status)
 
     @property
     def is_open(self) -> bool:
         """Whether new objects may go there."""
         return self.status.state is VolumeState.OPEN
 
-    def reserve(self, task: Task) -> None:
-        """Count a task's bytes and objects as taken, until it is settled."""
-        task.volume = self.volume.id
-        self.reserved_bytes += task.size
-        self.reserved_objects += task.objects
-
-    def free(self, task: Task) -> None:
-        """Undo `reserve`."""
-        self.reserved_bytes -= task.size
-        self.reserved_objects -= task.objects
+    def measured(self, status: VolumeStatus) -> None:
+        """Take over a new measurement."""
+        self.status = status
+        self.room.free_bytes = status.free_bytes
+        self.room.free_inodes = status.free_inodes if status.total_inodes else None
+        self.room.queued_bytes = status.queued_bytes = sum(self.queued.values())
+        self.room.bytes_per_second = status.written_per_second
+        status.reserved_bytes = self.room.promised_bytes
 
     def stop(self, state: VolumeState, detail: str) -> None:
         """Take no more objects, for this reason."""

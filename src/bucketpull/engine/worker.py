@@ -194,20 +194,25 @@ class Worker:
         return [(extent, self._desk.slots[extent.volume].volume.read(extent.offset)) for extent in extents]
 
     def _place(self, held: Held, parts: list[Part], preferred: str = "") -> None:
-        task = Task(next(self._ids), held, parts)
-        slot = self._desk.choose(task, preferred)
-        if slot is None:
-            held.give_back(parts)
-            return
+        for slot, piece in self._desk.share_out(parts, preferred):
+            if slot is None:
+                held.give_back(piece)
+            elif self._intend(slot, held):
+                self._start(Task(next(self._ids), held, piece), slot)
+            else:
+                self._place(held, piece)
+
+    def _intend(self, slot: Slot, held: Held) -> bool:
         try:
             slot.volume.intend(self._policy.journal, held.work.id)
         except VolumeError as error:
             self._trouble(slot, VolumeState.SICK, error.detail)
-            self._place(held, parts)
-            return
-        slot.reserve(task)
+        return slot.is_open
+
+    def _start(self, task: Task, slot: Slot) -> None:
+        task.volume = slot.volume.id
         slot.running += 1
-        held.tasks += 1
+        task.held.tasks += 1
         self._tasks[task.id] = task
         self._assign(task)
 
@@ -266,7 +271,7 @@ class Worker:
     def _settled(self, group: Sequence[tuple[Task, Extent | None]]) -> None:
         for task, extent in group:
             del self._tasks[task.id]
-            self._desk.slots[task.volume].free(task)
+            self._desk.slots[task.volume].room.release(task.objects, task.size)
             outcome = task.outcome
             assert outcome is not None
             task.held.tasks -= 1
@@ -290,7 +295,9 @@ class Worker:
             self._crew.send(process, self._mount(slot.volume))
         for work in [work for owner, work in self._scans.values() if owner == process]:
             self._survey(work)
-        for task in [task for task in self._tasks.values() if task.process == process and task.outcome is None]:
+        for task in [
+            task for task in self._tasks.values() if task.process == process and task.outcome is None
+        ]:
             task.deaths += 1
             if task.deaths < self._policy.deaths:
                 self._assign(task)
@@ -306,11 +313,8 @@ class Worker:
         for parts in halves(task.parts):
             half = Task(next(self._ids), task.held, parts)
             half.deaths = self._policy.deaths - 1
-            slot.reserve(half)
-            slot.running += 1
-            task.held.tasks += 1
-            self._tasks[half.id] = half
-            self._assign(half)
+            slot.room.promise(half.objects, half.size)
+            self._start(half, slot)
         self._outcome(Outcome(task.id, 0, 0, b"", [], [], []))
 
     # --- the coordinator's word, and ours to it
@@ -376,14 +380,17 @@ class Worker:
         if slot.status.state in {VolumeState.SICK, VolumeState.DRAINING}:
             return
         try:
-            slot.status = await asyncio.to_thread(slot.volume.status)
+            status = await asyncio.to_thread(slot.volume.status)
+            slot.measured(status)
         except VolumeError as error:
             self._trouble(slot, VolumeState.SICK, error.detail)
 
     async def _say_pulse(self) -> None:
         policy = self._policy
         holds = [*self._held, *self._scans]
-        pulse = self._desk.pulse(policy.incarnation, policy.version, policy.job_digest, holds, len(self._held))
+        pulse = self._desk.pulse(
+            policy.incarnation, policy.version, policy.job_digest, holds, len(self._held)
+        )
         if not policy.scans or self._stopping:
             pulse.scan_window = 0
         if self._stopping:
