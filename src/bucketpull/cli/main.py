@@ -1,0 +1,86 @@
+"""The command `bucketpull`: finds the command's module, and turns errors into words and exit codes."""
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from bucketpull import __version__
+from bucketpull.domain.errors import BucketpullError, ExitCode
+
+# The order is that of `--help`: the job, then looking at it, then its disks, then trying things out.
+COMMANDS = {
+    "sync": "Pull a bucket onto this machine's disks.",
+    "coordinate": "List a bucket and keep the books for workers on other machines.",
+    "work": "Download for a coordinator, onto this machine's disks.",
+    "status": "Show where a job stands.",
+    "failures": "List what could not be had, and why.",
+    "retry": "Make failures into work again.",
+    "where": "Say on which volume an object lies.",
+    "volumes": "Show, add, drain or give up volumes.",
+    "verify": "Compare volumes with their ledgers, and repair them.",
+    "export": "Write the manifest of a job.",
+    "rebuild": "Make a job's journal again from its volumes.",
+    "plan": "Estimate space, time and requests before a job.",
+    "doctor": "Check credentials, clock, network, limits and disks.",
+    "simulate": "Run the UPYUN service on localhost.",
+    "demo": "Pull a bucket of a simulated service, to see how it goes.",
+    "completion": "Print the shell's completion script.",
+    "help": "Explain a topic, such as exit-codes.",
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are used: start-up pays for one of them only."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order of `COMMANDS`."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"bucketpull.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name if cmd_name != "help" else "help_")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bucketpull")
+def bucketpull() -> None:
+    """Pull a whole object-storage bucket onto your own disks, without ever losing its place.
+
+    \b
+    Try it:      bucketpull demo
+    For real:    export UPYUN_OPERATOR=... UPYUN_PASSWORD=...
+                 bucketpull sync upyun://BUCKET /mnt/disk1 --cdn-url https://...
+    Exit codes:  bucketpull help exit-codes
+    """  # noqa: D301 - \b is click's, it keeps the lines
+
+
+def main() -> NoReturn:
+    """Run the command line, and leave with its exit code."""
+    try:
+        code = bucketpull.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.USAGE
+    except BucketpullError as error:
+        click.echo(f"bucketpull: {error}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = ExitCode.COMPLETE
+    sys.exit(int(code or 0))

@@ -1,0 +1,32 @@
+"""`bucketpull sync`: the whole job on this machine."""
+
+from typing import Any
+
+import click
+
+from bucketpull.cli import options
+
+
+@click.command()
+@click.argument("source")
+@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
+@options.source
+@options.limits
+@options.storing
+@click.option(
+    "--when-full", type=click.Choice(["pause", "exit"]), help="When no volume has room: wait for it, or exit 5."
+)
+@options.reporting
+@options.common
+def sync(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """Pull SOURCE (upyun://BUCKET[/PREFIX]) onto one or more VOLUMEs (folders, best one a disk).
+
+    Run it again to go on after an interruption, or to fetch what is new or changed.
+
+    \b
+    bucketpull sync upyun://photos /mnt/d1 /mnt/d2 --cdn-url https://img.example.com
+    bucketpull sync upyun://photos/2024 /mnt/d1 --cdn-url https://img.example.com --style '!s400'
+    """  # noqa: D301
+    from bucketpull.app.sync import run_sync
+
+    return run_sync(options.settings(flags))
