@@ -1,0 +1,34 @@
+"""`python -m bucketpull.simulator`: settings as one line of JSON on standard input, the place as one line on standard output.
+
+It ends when standard input ends, so that it never outlives the process that started it.
+"""
+
+import gc
+import sys
+
+import msgspec
+
+from bucketpull.simulator.process import run
+from bucketpull.simulator.settings import Ready, Settings
+
+
+def _announce(ready: Ready) -> None:
+    sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Serve; 2 where the settings are wrong."""
+    try:
+        line = sys.stdin.buffer.raw.readline()  # type: ignore[attr-defined]
+        settings = msgspec.json.decode(line, type=Settings)
+        gc.freeze()
+        run(settings, _announce, until_stdin_ends=True)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"simulator: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""The two listeners' services: what each request is, and what it is answered."""
+
+import random
+import time
+from contextlib import suppress
+from typing import TextIO
+
+from bucketpull.simulator import effects
+from bucketpull.simulator.auth import Gatekeeper
+from bucketpull.simulator.contents import Item
+from bucketpull.simulator.counters import Counters
+from bucketpull.simulator.cursor import Cursors, RowKeys, Sealed
+from bucketpull.simulator.errors import Refusal
+from bucketpull.simulator.faults import Call, Faults, Rule
+from bucketpull.simulator.limits import Gate, Throttle
+from bucketpull.simulator.listing import PageCache, Shapes
+from bucketpull.simulator.message import Reply, Request
+from bucketpull.simulator.objects import http_date
+from bucketpull.simulator.overlay import Overlay
+from bucketpull.simulator.settings import Settings
+from bucketpull.simulator.spec import parse_spec
+
+
+class World:
+    """What both listeners and the control endpoint share."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.contents = Overlay(parse_spec(settings.spec))
+        self.gatekeeper = Gatekeeper(settings.bucket, settings.accounts(), settings.clock_offset)
+        self.cursors: Cursors = RowKeys(settings.bucket, settings.cursor_padding)
+        if settings.cursors == "sealed":
+            self.cursors = Sealed(RowKeys(settings.bucket))
+        self.shapes = Shapes(settings.empty, settings.folder_noise)
+        self.pages = PageCache()
+        self.counters = Counters(track_keys=settings.track_keys)
+        self.faults = Faults(settings.seed)
+        for text in settings.faults:
+            self.faults.add(effects.parse(text))
+        self.random = random.Random(settings.seed)
+        self.throttle = Throttle(settings.bandwidth, time.monotonic)
+        self.log: TextIO | None = None
+        self._served = 0
+        self._date = (0, "")
+
+    def request_id(self) -> str:
+        """Return an id that no other request has."""
+        self._served += 1
+        return f"{self._served * 0x9E3779B97F4A7C15 & (1 << 64) - 1:016x}{self._served:016x}"
+
+    def date(self) -> str:
+        """Return the Date header, by the server's clock."""
+        now = int(self.gatekeeper.now())
+        if self._date[0] != now:
+            self._date = (now, http_date(now))
+        return self._date[1]
+
+
+class Service:
+    """What is common to both listeners: faults, limits, delays, counting. The listeners say what a request means."""
+
+    name = ""
+    server = ""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._latency: dict[str, float] = {}
+        self._gates: dict[str, Gate] = {}
+        self.configure()
+
+    def configure(self) -> None:
+        """Take latencies and rates from the settings, at the start and when they change."""
+        settings = self.world.settings
+        self._latency = {"list": settings.list_latency, "get": settings.api_latency}
+        self._gates = {
+            "list": Gate(settings.list_rate, time.monotonic),
+            "get": Gate(settings.api_rate, time.monotonic),
+        }
+
+    def classify(self, request: Request) -> Call:
+        """Return what a request is about; raises `Refusal` or UnicodeDecodeError."""
+        raise NotImplementedError
+
+    def answer(self, call: Call, rule: Rule | None) -> Reply:
+        """Return the reply to a request; may raise `Refusal`."""
+        raise NotImplementedError
+
+    def refuse(self, code: int, request_id: str) -> Reply:
+        """Return the listener's form of an error."""
+        raise NotImplementedError
+
+    def over_limit(self) -> int:
+        """Return the code for too many requests."""
+        raise NotImplementedError
+
+    def respond(self, request: Request) -> Reply:
+        """See `http.Handler`."""
+        request_id = self.world.request_id()
+        key, label = "", f"{self.name}.get"
+        try:
+            call = self.classify(request)
+            key, label = call.key, call.label
+            reply = self._judge(call, request_id)
+        except UnicodeDecodeError:
+            reply = self.refuse(40000030, request_id)
+        except Refusal as refusal:
+            reply = self.refuse(refusal.code, request_id)
+        reply.label = label
+        reply.no_body = reply.no_body or request.method == "HEAD"
+        common = [("Server", self.server), ("Date", self.world.date()), ("X-Request-Id", request_id)]
+        reply.headers = common + reply.headers
+        reply.delay += self._delay(label)
+        self.world.counters.begin(reply, key)
+        if self.world.log is not None:
+            self._write_log(request, reply)
+        return reply
+
+    def _judge(self, call: Call, request_id: str) -> Reply:
+        if not self._gate(call).admit():
+            return self.refuse(self.over_limit(), request_id)
+        rule = self.world.faults.match(call) if self.world.faults.rules else None
+        if rule is None:
+            return self.answer(call, None)
+        try:
+            reply = effects.instead(rule, call, self.refuse, request_id) or self.answer(call, rule)
+        except Refusal as refusal:
+            reply = self.refuse(refusal.code, request_id)
+        reply = effects.afterwards(rule, call, reply)
+        reply.faults.append(rule.name)
+        return reply
+
+    def item(self, key: str, call: Call, rule: Rule | None) -> Item | None:
+        """Return the object a request is about, as a fault may have changed it."""
+        item = self.world.contents.item(key)
+        return item if rule is None or item is None else effects.changed(rule, call, item)
+
+    def _gate(self, call: Call) -> Gate:
+        return self._gates["list" if call.kind == "list" else "get"]
+
+    def _delay(self, label: str) -> float:
+        latency = self._latency["list" if label.endswith(".list") else "get"]
+        jitter = self.world.settings.jitter
+        return latency + jitter * self.world.random.random() if jitter else latency
+
+    def _write_log(self, request: Request, reply: Reply) -> None:
+        assert self.world.log is not None
+        target = request.target.decode("latin-1")
+        line = f'{self.world.date()} {reply.label} "{request.method} {target}" {reply.status} {len(reply.content)} {"+".join(reply.faults) or "-"}\n'
+        with suppress(OSError):
+            self.world.log.write(line)
+
+    def done(self, reply: Reply, sent: int, *, complete: bool) -> None:
+        """See `http.Handler`."""
+        self.world.counters.end(reply, sent, complete=complete)
+
+    def opened(self) -> list[Throttle]:
+        """See `http.Handler`."""
+        self.world.counters.opened()
+        settings = self.world.settings
+        throttles = [self.world.throttle] if settings.bandwidth else []
+        if settings.connection_bandwidth:
+            throttles.append(Throttle(settings.connection_bandwidth, time.monotonic))
+        return throttles
+
+    def closed(self) -> None:
+        """See `http.Handler`."""
+        self.world.counters.closed()
