@@ -1,0 +1,169 @@
+"""When a job ends, said honestly: with a band, and never as a share of a backlog that still grows. Pure.
+
+The speed is the mean of the whole session, because over days throttling, night and day, and sick disks come and go,
+and every shorter look follows them: a look at the last third was off by up to 60 % where the mean was off by 25 %.
+Two exceptions. A slow beginning (connections, the search for the right concurrency) is left out. And after a change
+of level that stands out of the noise, the new level is believed to last three times as long as it has lasted already,
+after which the mean comes back; so an outage of two minutes moves the estimate of a week by minutes, while a new limit on the
+link is believed fully after a while.
+"""
+
+import math
+
+from bucketpull.domain.model import Counters, Outstanding
+from bucketpull.domain.progress import Estimate
+from bucketpull.domain.rates import ActiveTime, Series
+
+FIRST_SECONDS = 3.0  # before that nothing can be said
+WARM_UP_SECONDS = 60.0
+BLOCKS = 24
+RECENT_BLOCKS = 3
+SIGNIFICANT = (
+    6.0  # standard errors; successive blocks are alike, so the usual 2 or 3 would see changes everywhere
+)
+NOTABLE = 0.1
+BELIEF = 3.0
+USAGE_SLACK = 1.02  # objects may be added while the job runs
+
+
+class Forecast:
+    """Estimates when a job ends. Sample it as often as its `Meter`.
+
+    `usage_bytes` is what the source says that the bucket holds; None where it says nothing, or where only a part of
+    the bucket is pulled. Progress is measured in listed bytes, so that image versions, whose size nobody knows before
+    they are fetched, do not disturb it. What was skipped, failed or vanished is done too.
+    """
+
+    def __init__(self, usage_bytes: int | None = None) -> None:
+        self.usage_bytes = usage_bytes
+        self._time = ActiveTime()
+        self._fetched = Series()
+        self._listed = Series()
+        self._objects = Series()
+
+    def sample(self, at: float, counters: Counters, outstanding: Outstanding, running: bool = True) -> None:
+        """Note where the books stand at a time in seconds."""
+        seconds = self._time.advance(at, running)
+        settled = counters.listed_bytes - outstanding.bytes
+        self._fetched.append(seconds, settled - counters.skipped_bytes)
+        self._listed.append(seconds, counters.listed_bytes)
+        self._objects.append(seconds, counters.listed - outstanding.objects - counters.skipped)
+
+    def estimate(self, counters: Counters, outstanding: Outstanding, listing_done: bool) -> Estimate:
+        """Say when the job ends, as far as anything can be said.
+
+        Without a known total, `seconds` and `low` are the time for what is listed already and `high` is None.
+        """
+        if listing_done:
+            return self._of_rest(counters, outstanding, counters.listed_bytes, 0)
+        total = self._total(counters)
+        if total is None:
+            seconds = self._seconds(outstanding.bytes)
+            return Estimate(seconds=seconds, low=seconds)
+        return self._of_rest(counters, outstanding, total, total - counters.listed_bytes)
+
+    def _total(self, counters: Counters) -> int | None:
+        usage = self.usage_bytes
+        if not usage or counters.listed_bytes > usage * USAGE_SLACK:
+            return None
+        return max(usage, counters.listed_bytes)
+
+    def _of_rest(self, counters: Counters, outstanding: Outstanding, total: int, unlisted: int) -> Estimate:
+        settled = counters.listed_bytes - outstanding.bytes
+        done = not unlisted and not outstanding.objects
+        share = 1.0 if done else min(settled / total, 0.9999) if total else 0.0
+        mean_size = counters.listed_bytes / counters.listed if counters.listed else 0.0
+        unlisted_objects = unlisted / mean_size if mean_size else 0.0
+        result = Estimate(
+            total_bytes=total,
+            total_objects=round(counters.listed + unlisted_objects) if counters.listed else 0,
+            share=max(0.0, share),
+        )
+        if done:
+            result.seconds = result.low = result.high = 0.0
+            return result
+        # Of what is not listed yet, as large a part will be found in place as of what is listed.
+        afresh = 1.0 - counters.skipped_bytes / counters.listed_bytes if counters.listed_bytes else 1.0
+        rest = outstanding.bytes + unlisted * afresh
+        rest_objects = outstanding.objects + unlisted_objects * afresh
+        self._fill_in(result, rest, rest_objects, unlisted)
+        return result
+
+    def _fill_in(self, result: Estimate, rest: float, rest_objects: float, unlisted: int) -> None:
+        listing = self._listing_seconds(unlisted)
+        seconds = self._seconds(rest)
+        if seconds is None and rest <= 0:
+            seconds = listing
+        if seconds is None:
+            return
+        views = [rest / speed for speed in self._looks(self._fetched) if speed > 0]
+        views += [rest_objects / speed for speed in self._looks(self._objects)[:1] if speed > 0]
+        slack = 0.03 + (0.10 * unlisted / result.total_bytes if result.total_bytes else 0.0)
+        floor = listing or 0.0
+        result.seconds = max(seconds, floor)
+        result.low = max(floor, min([seconds, *views]) * (1 - slack))
+        result.high = max(floor, seconds, *views) * (1 + slack)
+
+    def _listing_seconds(self, unlisted: int) -> float | None:
+        speed = self._listed.speed(0.0, self._time.seconds)
+        return unlisted / speed if speed > 0 and self._time.seconds >= FIRST_SECONDS else None
+
+    def _looks(self, series: Series) -> list[float]:
+        """Return the speed over the whole session, its last half and its last quarter."""
+        now, start = self._time.seconds, self._start(series)
+        return [series.speed(now - (now - start) * part, now) for part in (1.0, 0.5, 0.25)]
+
+    def _start(self, series: Series) -> float:
+        """Return the end of the slow beginning, in active seconds."""
+        now = self._time.seconds
+        warm = min(WARM_UP_SECONDS, now / 2)
+        return warm if series.speed(0.0, warm) < 0.85 * series.speed(warm, now) else 0.0
+
+    def _seconds(self, rest: float) -> float | None:
+        """Return how long so many bytes take; None while no speed is known."""
+        now = self._time.seconds
+        if now < FIRST_SECONDS:
+            return None
+        start = self._start(self._fetched)
+        mean = self._fetched.speed(start, now)
+        if mean <= 0:
+            return None
+        change = _last_change(self._fetched, start, now)
+        level = self._fetched.speed(change, now)
+        if change == start or level <= 0:
+            return rest / mean
+        at_level = min(rest, BELIEF * (now - change) * level)
+        return at_level / level + (rest - at_level) / mean
+
+
+def _last_change(series: Series, start: float, now: float) -> float:
+    """Return when the speed last came to another level, or `start` if it never did."""
+    while now - start >= BLOCKS:
+        change = _change(series, start, now)
+        if change is None:
+            break
+        start = change
+    return start
+
+
+def _change(series: Series, start: float, now: float) -> float | None:
+    """Find where the two sides of a time differ most, if they differ by far more than by chance (Welch's idea)."""
+    width = (now - start) / BLOCKS
+    speeds = [series.speed(start + width * block, start + width * (block + 1)) for block in range(BLOCKS)]
+    best, found = SIGNIFICANT, None
+    for cut in range(1, BLOCKS - RECENT_BLOCKS + 1):
+        score = _score(speeds[:cut], speeds[cut:])
+        if score > best:
+            best, found = score, start + width * cut
+    return found
+
+
+def _score(before: list[float], after: list[float]) -> float:
+    """Return by how many standard errors the means differ; 0 for a difference below a tenth."""
+    old, new = sum(before) / len(before), sum(after) / len(after)
+    if abs(new - old) < NOTABLE * new or new <= 0:
+        return 0.0
+    squares = sum((speed - old) ** 2 for speed in before) + sum((speed - new) ** 2 for speed in after)
+    # 3 % of noise at least: speeds that are equal to the last digit exist in tests only.
+    deviation = math.sqrt(squares / (BLOCKS - 2) + (0.03 * new) ** 2)
+    return abs(new - old) / (deviation * math.sqrt(1 / len(before) + 1 / len(after)))
