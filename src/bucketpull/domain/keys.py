@@ -1,0 +1,177 @@
+"""Where an object lies below a volume: key -> relative path, injective, inside the volume, and back again.
+
+A path is the key itself unless a segment of it cannot be a name. Such a segment begins with the marker `%~`, and so does
+one that naturally begins with the marker:
+
+    %~ENCODED       the name, with `%XX` for what may not stand; `%~` alone is the empty name
+    %~ENCODED%~f    the same for a file whose place a directory has; `%~d` for a directory whose place a file has
+    %~%~START~HASH  a name too long when encoded: its beginning, and its digest (the ledger knows the key)
+
+A path too long as a whole lies in `%~%~long/XX/`. Two keys never share a path: what stands in it decodes to one key, or is
+named by a digest of 128 bits.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator
+
+MARK = b"%~"
+OWN_FOLDER = b".bucketpull"
+LONGEST_NAME = 255
+# Linux takes 4,095 bytes: this leaves 1,000 for the volume's own path and for a temporary name.
+LONGEST_PATH = 3_095
+_AS_FILE = b"%~f"
+_AS_DIRECTORY = b"%~d"
+_HASHED = b"%~%~"
+_LONG = b"%~%~long"
+_START_BYTES = 80
+_ODD_STARTS = frozenset({b"", b"/", b"."})
+
+_ODD_NAME = re.compile(rb"^(?:%~|\.{0,2}\Z)|[\x00/]|^.{256}", re.DOTALL)
+_MUST_ENCODE = re.compile(rb"[%\x00/]")
+# Letters that fold and what FAT, exFAT and NTFS refuse: ASCII that is encoded where a file system folds names.
+_FOLDING_ASCII = re.compile(rb'[A-Z%\x00-\x1f\x7f"*:<>?\\|/]|[. ]+\Z')
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+def path_of(key: bytes, folds_case: bool = False) -> bytes:
+    """Return the relative path of an object's key. `folds_case`: the volume takes `A` for `a`, or one normal form of é for the other."""
+    if not folds_case and _is_ordinary(key):
+        return key
+    segments = key.split(b"/")
+    path = b"/".join(_segment(name, folds_case, place == 0) for place, name in enumerate(segments))
+    return path if len(path) <= LONGEST_PATH else _long_path(key)
+
+
+def hashed_path_of(key: bytes, folds_case: bool = False) -> bytes:
+    """Return the relative path in the hashed layout: two levels of 256 folders, then the whole key as one name."""
+    digest = hashlib.blake2b(key, digest_size=2).hexdigest().encode()
+    return b"%s/%s/%s" % (digest[:2], digest[2:], _segment(key, folds_case, first=False))
+
+
+def key_of_path(path: bytes) -> bytes | None:
+    """Return the key whose path (or whose alternative path) this is; None where only the ledger can tell."""
+    names = [_name_of(segment) for segment in path.split(b"/")]
+    return None if None in names else b"/".join(name for name in names if name is not None)
+
+
+def key_of_hashed_path(path: bytes) -> bytes | None:
+    """Return the key of a path in the hashed layout; None where only the ledger can tell."""
+    _, _, segment = path.rpartition(b"/")
+    return _name_of(segment)
+
+
+def file_beside_directory(path: bytes) -> bytes:
+    """Return where a file goes if its path is taken by a directory."""
+    directory, slash, segment = path.rpartition(b"/")
+    return directory + slash + _variant(segment, _AS_FILE)
+
+
+def directory_beside_file(segment: bytes) -> bytes:
+    """Return the name of a directory (one segment of a path) whose name is taken by a file."""
+    return _variant(segment, _AS_DIRECTORY)
+
+
+def homes_of(key: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Give each directory and name that a key can have been listed as, the likeliest first.
+
+    There is one for a proper listing; a hostile one may hold names with slashes.
+    """
+    at = len(key)
+    while (at := key.rfind(b"/", 0, at)) >= 0:
+        yield key[:at], key[at + 1 :]
+    yield b"", key
+
+
+def _is_ordinary(key: bytes) -> bool:
+    """Tell quickly that a key is a path; False where it needs a closer look. 0.4 µs, a regular expression takes 1.7."""
+    return (
+        len(key) <= LONGEST_NAME
+        and b"//" not in key
+        and b"/." not in key
+        and b"%~" not in key
+        and b"\0" not in key
+        and key[:1] not in _ODD_STARTS
+        and key[-1:] != b"/"
+    )
+
+
+def _segment(name: bytes, folds_case: bool, first: bool) -> bytes:
+    if _is_name(name, folds_case, first):
+        return name
+    encoded = MARK + _encoded(name, folds_case)
+    return encoded if len(encoded) <= LONGEST_NAME else _hashed(name)
+
+
+def _is_name(name: bytes, folds_case: bool, first: bool) -> bool:
+    if _ODD_NAME.search(name) is not None or (first and name == OWN_FOLDER):
+        return False
+    return not folds_case or (_FOLDING_ASCII.search(name) is None and _is_settled(name))
+
+
+def _encoded(name: bytes, folds_case: bool) -> bytes:
+    if name in {b".", b".."} or name == OWN_FOLDER:
+        return b"".join(b"%%%02X" % byte if byte == 0x2E else b"%c" % byte for byte in name)
+    if not folds_case:
+        return _MUST_ENCODE.sub(_percent, name)
+    settled = _FOLDING_ASCII.sub(_percent, name)
+    return settled if _is_settled(name) else re.sub(rb"[\x80-\xff]", _percent, settled)
+
+
+def _percent(found: re.Match[bytes]) -> bytes:
+    return b"".join(b"%%%02X" % byte for byte in found[0])
+
+
+def _is_settled(name: bytes) -> bool:
+    """Tell whether no other spelling of what is not ASCII in a name can be taken for it."""
+    if name.isascii():
+        return True
+    try:
+        text = name.decode()
+    except UnicodeDecodeError:
+        return False
+    return (
+        unicodedata.is_normalized("NFKC", text)
+        and unicodedata.is_normalized("NFKD", text)
+        and all(_is_steady(character) for character in text)
+    )
+
+
+def _is_steady(character: str) -> bool:
+    """Tell whether a character has no case and is visible."""
+    return (
+        character.isascii() or character == character.casefold() == character.lower() == character.upper()
+    ) and unicodedata.category(character) not in {"Cf", "Cc", "Cn", "Mn"}
+
+
+def _hashed(name: bytes) -> bytes:
+    """Name what is too long by its beginning (only plain bytes of it) and its digest."""
+    start = re.sub(rb"[^a-z0-9._-]+", b"_", name[:_START_BYTES].lower())
+    return b"%s%s~%s" % (_HASHED, start, hashlib.blake2b(name, digest_size=16).hexdigest().encode())
+
+
+def _long_path(key: bytes) -> bytes:
+    digest = hashlib.blake2b(key, digest_size=1).hexdigest().encode()
+    return b"%s/%s/%s" % (_LONG, digest, _hashed(key))
+
+
+def _name_of(segment: bytes) -> bytes | None:
+    """Return the name a segment stands for; None for a digest, or if no name gives this segment."""
+    if not segment.startswith(MARK):
+        return segment if _ODD_NAME.search(segment) is None else None
+    if segment.startswith(_HASHED) and segment not in {MARK + _AS_FILE, MARK + _AS_DIRECTORY}:
+        return None
+    encoded = segment[2:].removesuffix(_AS_FILE).removesuffix(_AS_DIRECTORY)
+    if _MUST_ENCODE.search(_ESCAPE.sub(b"", encoded)):
+        return None
+    return _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), encoded)
+
+
+def _variant(segment: bytes, tag: bytes) -> bytes:
+    encoded = segment if segment.startswith(MARK) else MARK + _MUST_ENCODE.sub(_percent, segment)
+    tagged = encoded + tag
+    if len(tagged) <= LONGEST_NAME:
+        return tagged
+    name = _name_of(segment)
+    return _hashed(segment if name is None else name) + tag

@@ -1,0 +1,84 @@
+"""When to try again: inside a batch with back-off, then in later passes, by one table."""
+
+import math
+from typing import NamedTuple, Protocol
+
+from bucketpull.domain.errors import REMEDIES, Reason, Remedy
+
+LAST_PASS = math.inf
+"""Due only when nothing else is outstanding."""
+
+# Seconds from the end of one pass to the next. A network's bad hour must not end as a million failures, hence the last
+# pass after everything else.
+PASSES: tuple[float, ...] = (30.0, 300.0, LAST_PASS)
+# A page that is given up loses a subtree, so it has more patience: 18 minutes, then the last pass.
+PAGE_PASSES: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0, 300.0, 300.0, LAST_PASS)
+# What the service says of itself passes, however long it takes: such a page is tried for ever, at most this far apart.
+_ENDLESS = frozenset({Reason.THROTTLED, Reason.BANNED, Reason.SERVER_ERROR})
+_ENDLESS_SECONDS = 60.0
+
+
+class Random(Protocol):
+    """What jitter needs of `random.Random`."""
+
+    def random(self) -> float:
+        """Return a number from 0 to 1."""
+        ...
+
+
+class Policy(NamedTuple):
+    """How often an object is asked for inside a batch, in all, and the back-off between (seconds, doubled each time)."""
+
+    attempts: int
+    first_seconds: float = 0.0
+    longest_seconds: float = 0.0
+
+
+POLICIES: dict[Remedy, Policy] = {
+    Remedy.FAIL: Policy(1),
+    Remedy.VANISH: Policy(1),
+    Remedy.STOP: Policy(1),
+    Remedy.HOLD: Policy(1),
+    Remedy.RESIGN: Policy(3),
+    Remedy.RESTART: Policy(4, 0.1, 1.0),
+    Remedy.ORIGIN: Policy(4, 0.25, 4.0),
+    Remedy.RETRY: Policy(4, 0.5, 8.0),
+    Remedy.SLOW: Policy(6, 1.0, 60.0),
+}
+_BY_REASON: dict[Reason, Policy] = {reason: POLICIES[remedy] for reason, remedy in REMEDIES.items()} | {
+    Reason.BANNED: Policy(2, 60.0, 300.0),
+}
+
+
+def attempts(reason: Reason) -> int:
+    """Return how many requests an object gets inside one batch before it is put off; 1 is no second one."""
+    return _BY_REASON[reason].attempts
+
+
+def backoff_seconds(
+    reason: Reason, attempt: int, random: Random, asked_seconds: float | None = None
+) -> float:
+    """Return how long to wait after the attempt of this number (from 1), at least what the source asked for.
+
+    Jitter takes up to half away, so that what failed together does not come back together.
+    """
+    policy = _BY_REASON[reason]
+    longest = min(policy.longest_seconds, policy.first_seconds * 2.0 ** min(attempt - 1, 32))
+    return max(longest * (0.5 + 0.5 * random.random()), asked_seconds or 0.0)
+
+
+def next_try(attempt: int) -> float | None:
+    """Return in how many seconds a batch's failed objects are due again after pass `attempt` (from 0).
+
+    `LAST_PASS` is when nothing else is outstanding; None is never.
+    """
+    return PASSES[attempt] if attempt < len(PASSES) else None
+
+
+def next_page_try(reason: Reason, attempt: int) -> float | None:
+    """Return in how many seconds a page is due again after pass `attempt` (from 0), as `next_try`."""
+    if reason in _ENDLESS:
+        return min(_ENDLESS_SECONDS, 2.0 ** min(attempt, 8))
+    if REMEDIES[reason] in {Remedy.FAIL, Remedy.VANISH, Remedy.STOP}:
+        return None
+    return PAGE_PASSES[attempt] if attempt < len(PAGE_PASSES) else None
