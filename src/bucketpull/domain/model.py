@@ -311,7 +311,14 @@ class Fatal(Value, tag="fatal"):
     detail: str
 
 
-FromWorker = ScanReceipt | BatchReceipt | Handback | Pulse | Goodbye | Fatal
+class Poison(Value, tag="poison"):
+    """A message that cannot be understood, by its first bytes in hex; it lies with the dead letters."""
+
+    machine: str
+    detail: str
+
+
+FromWorker = ScanReceipt | BatchReceipt | Handback | Pulse | Goodbye | Fatal | Poison
 
 
 class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -329,14 +336,36 @@ class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
 class Control(Value, tag="control"):
     """The coordinator's word to a worker: its limits, work to discard, volumes to add or drain, whether to stop.
 
-    `discard` names work whose receipt was dropped because another worker's came first: its copies are removed.
+    `booked` names batches whose receipts are in the journal: they will not come again. `discard` names work whose receipt was dropped because another worker's came first: its copies are removed.
     """
 
     limits: Limits
+    booked: list[int] = []
     discard: list[int] = []
     add_volumes: list[str] = []
     drain_volumes: list[str] = []
     stop: bool = False
+
+
+class Welcome(Value, tag="welcome"):
+    """What a worker on another machine must know of the job. `source` is its configuration as JSON, without secrets.
+
+    `job_digest` names this configuration: a worker that was welcomed to another one is refused.
+    """
+
+    job: str
+    journal: str
+    job_digest: str
+    source: bytes
+    layout: str
+    durability: str
+    verify: str
+
+
+class Refusal(Value, tag="refusal"):
+    """Why a worker cannot take part."""
+
+    reason: str
 
 
 def key_of(directory: bytes, name: bytes) -> bytes:

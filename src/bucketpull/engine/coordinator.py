@@ -143,7 +143,7 @@ class Coordinator:
             await self._count()
             for entry in entries:
                 self._answered(entry)
-            await self._discard(entries, dropped)
+            await self._confirm(entries, dropped)
         for message in messages:
             await self._hear(message)
         await self._transport.settle(messages)
@@ -152,11 +152,18 @@ class Coordinator:
         for work in entry.works if isinstance(entry, Handback) else (entry.work,):
             self.fleet.settled(entry.machine, work)
 
-    async def _discard(self, entries: Sequence[FromWorker], dropped: set[int]) -> None:
+    async def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> None:
+        """Tell workers which batches are booked, and which of their copies came second and must go."""
+        booked: dict[str, list[int]] = {}
+        discard: dict[str, list[int]] = {}
         for entry in entries:
-            if isinstance(entry, BatchReceipt) and entry.work in dropped and entry.stored:
-                control = Control(self.fleet.share(self.limits), discard=[entry.work])
-                await self._transport.control(control, entry.machine)
+            if isinstance(entry, BatchReceipt):
+                target = discard if entry.work in dropped else booked
+                target.setdefault(entry.machine, []).append(entry.work)
+        for machine in booked.keys() | discard.keys():
+            share = self.fleet.share(self.limits)
+            control = Control(share, booked=booked.get(machine, []), discard=discard.get(machine, []))
+            await self._transport.control(control, machine)
 
     async def _hear(self, message: FromWorker) -> None:
         if isinstance(message, Pulse):

@@ -61,6 +61,7 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     settle_seconds: float = 1.0
     pulse_seconds: float = 0.5
     stop_seconds: float = 8.0
+    full_seconds: float = 5.0
     deaths: int = 2
     job_digest: str = ""
 
@@ -197,6 +198,7 @@ class Worker:
         for slot, piece in self._desk.share_out(parts, preferred):
             if slot is None:
                 held.give_back(piece)
+                self._desk.hold_off(self._clock.monotonic() + self._policy.full_seconds)
             elif self._intend(slot, held):
                 self._start(Task(next(self._ids), held, piece), slot)
             else:
@@ -320,17 +322,20 @@ class Worker:
     # --- the coordinator's word, and ours to it
 
     async def _obey(self, control: Control) -> None:
-        self._desk.limits = control.limits
-        for process in range(self._crew.size):
-            self._crew.send(process, self._desk.tune())
+        if control.limits != self._desk.limits:
+            self._desk.limits = control.limits
+            for process in range(self._crew.size):
+                self._crew.send(process, self._desk.tune())
         for path in control.add_volumes:
             await self._add_volume(path)
         for path in control.drain_volumes:
             for slot in self._desk.slots.values():
                 if path in {slot.volume.path, slot.volume.id} and slot.is_open:
                     slot.stop(VolumeState.DRAINING, "takes no new objects, as asked")
-        for work in control.discard:
-            for slot in self._desk.slots.values():
+        for slot in self._desk.slots.values():
+            for work in control.booked:
+                slot.volume.forget(self._policy.journal, work)
+            for work in control.discard:
                 await asyncio.to_thread(slot.volume.discard, self._policy.journal, work)
         if control.stop and not self._stopping:
             await self._stop()
