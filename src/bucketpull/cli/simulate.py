@@ -1,32 +1,67 @@
 """`bucketpull simulate`: UPYUN on localhost, to rehearse a job with."""
 
+from typing import TYPE_CHECKING
+
 import click
 
+if TYPE_CHECKING:
+    from bucketpull.simulator import Ready, Settings
 
-@click.command(epilog="Stop it with Ctrl-C. Specs, faults and settings are described in docs and by --list-faults.")
-@click.option("--spec", default="demo", show_default=True, help="flat:N, tree:dirs=N,files=M, demo, odd, manifest:FILE.")
+
+@click.command(epilog="Stop it with Ctrl-C. Faults are described by --list-faults.")
+@click.option(
+    "--spec", default="demo", show_default=True, help="flat:N, tree:dirs=N,files=M, demo, odd, manifest:FILE."
+)
 @click.option("--bucket", default="demo-bucket", show_default=True, help="The bucket's name.")
-@click.option("--operator", "operators", multiple=True, default=["operator:password"], show_default=True, help="NAME:PASSWORD[:read+write], may be given again.")
+@click.option(
+    "--operator",
+    "operators",
+    multiple=True,
+    default=["operator:password"],
+    show_default=True,
+    help="NAME:PASSWORD[:read+write], may be given again.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--api-port", default=0, help="Port of the REST listener, 0 for any.")
 @click.option("--cdn-port", default=0, help="Port of the CDN listener, 0 for any.")
 @click.option("--control-port", default=0, help="Port of the control listener (on the loopback), 0 for any.")
-@click.option("--fault", "faults", multiple=True, metavar="NAME[:key=value,...]", help="A fault to inject, such as 429:p=0.1,burst=20/200; may be given again.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME[:key=value,...]",
+    help="A fault to inject, such as 429:p=0.1,burst=20/200; may be given again.",
+)
 @click.option("--list-faults", is_flag=True, help="Print every fault and what it does, and end.")
 @click.option("--list-latency", default=0.0, help="Seconds before a listing is answered.")
 @click.option("--api-latency", default=0.0, help="Seconds before other REST requests are answered.")
 @click.option("--cdn-latency", default=0.0, help="Seconds before the CDN answers.")
 @click.option("--jitter", default=0.0, help="Seconds added to each latency, evenly from zero to this.")
-@click.option("--limit-rate", type=float, default=0.0, help="Requests a second that each of list, REST and CDN lets pass before it says 429 (CDN: 403).")
+@click.option(
+    "--limit-rate",
+    type=float,
+    default=0.0,
+    help="Requests a second that each of list, REST and CDN lets pass before it says 429 (CDN: 403).",
+)
 @click.option("--bandwidth", default="0", help="Bytes a second, all connections together, such as 10MiB.")
 @click.option("--connection-bandwidth", default="0", help="Bytes a second of each connection.")
-@click.option("--set", "more", multiple=True, metavar="NAME=VALUE", help="Any other setting, such as empty=object or token_secret=abc.")
+@click.option(
+    "--set",
+    "more",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other setting, such as empty=object or token_secret=abc.",
+)
 @click.option("--seed", default=0, help="Seed of faults and jitter.")
-@click.option("--ports-file", type=click.Path(dir_okay=False, writable=True), help="File to write the URLs to, as JSON, once it listens.")
+@click.option(
+    "--ports-file",
+    type=click.Path(dir_okay=False, writable=True),
+    help="File to write the URLs to, as JSON, once it listens.",
+)
 @click.option("--access-log", default="", help="File to log each request to, - for standard error.")
-def simulate(  # noqa: D103 - the help text is the command's
+def simulate(
     spec: str,
-    list_faults: bool,  # noqa: FBT001
+    list_faults: bool,
     limit_rate: float,
     bandwidth: str,
     connection_bandwidth: str,
@@ -44,35 +79,42 @@ def simulate(  # noqa: D103 - the help text is the command's
         return
     rates = dict.fromkeys(("list_rate", "api_rate", "cdn_rate"), limit_rate)
     try:
-        limits = {"bandwidth": parse_bytes(bandwidth), "connection_bandwidth": parse_bytes(connection_bandwidth)}
+        limits = {
+            "bandwidth": parse_bytes(bandwidth),
+            "connection_bandwidth": parse_bytes(connection_bandwidth),
+        }
         settings = _settings({"spec": spec, **options, **rates, **limits}, more)
         run(settings, lambda ready: _announce(ready, ports_file))
     except (ValueError, OSError) as error:
         raise click.UsageError(str(error)) from None
 
 
-def _settings(options: dict[str, object], more: tuple[str, ...]):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _settings(options: dict[str, object], more: tuple[str, ...]) -> "Settings":
     import msgspec
 
     from bucketpull.simulator.settings import Settings
 
     for text in more:
         name, _, value = text.partition("=")
-        options[name] = tuple(value.split("+")) if name in {"versions", "referers", "blocked_agents"} else value
+        options[name] = (
+            tuple(value.split("+")) if name in {"versions", "referers", "blocked_agents"} else value
+        )
     return msgspec.convert(options, Settings, strict=False)
 
 
-def _announce(ready, ports_file: str | None) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    import msgspec
-
+def _announce(ready: "Ready", ports_file: str | None) -> None:
     click.echo(f"REST     {ready.api_url}/{ready.bucket}/")
     click.echo(f"CDN      {ready.cdn_url}/")
     click.echo(f"control  {ready.control_url}/counters")
     click.echo("")
     click.echo(f"export UPYUN_OPERATOR={ready.operator} UPYUN_PASSWORD={ready.password}")
-    click.echo(f"bucketpull sync upyun://{ready.bucket} VOLUME --api-url {ready.api_url} --cdn-url {ready.cdn_url}")
+    click.echo(
+        f"bucketpull sync upyun://{ready.bucket} VOLUME --api-url {ready.api_url} --cdn-url {ready.cdn_url}"
+    )
     if ports_file:
         from pathlib import Path
+
+        import msgspec
 
         path = Path(ports_file)
         path.with_name(path.name + ".part").write_bytes(msgspec.json.encode(ready) + b"\n")

@@ -19,7 +19,7 @@ in `Settings`; faults are described in `faults` and `effects`. A touched object 
 `content("a.jpg!s400", 1 + size // 8, version)`.
 
 In an event loop: `async with Server(Settings(spec="flat:10")) as server: server.ready.api_url`.
-From a shell: `bucketpull simulate`, or `echo '{"spec": "flat:10"}' | python -m bucketpull.simulator` (it ends with its standard input).
+From a shell: `bucketpull simulate --spec flat:1000 --ports-file simulator.json`, see `bucketpull simulate --help`.
 """
 
 from bucketpull.simulator.content import chunks, content, content_range, md5_hex

@@ -20,7 +20,7 @@ def _announce(ready: Ready) -> None:
 def main() -> int:
     """Serve; 2 where the settings are wrong."""
     try:
-        line = sys.stdin.buffer.raw.readline()  # type: ignore[attr-defined]
+        line = sys.stdin.buffer.readline()
         settings = msgspec.json.decode(line, type=Settings)
         gc.freeze()
         run(settings, _announce, until_stdin_ends=True)

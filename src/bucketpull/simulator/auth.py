@@ -102,7 +102,9 @@ class Gatekeeper:
             raise Refusal(40100005)
 
     def _token(self, request: Request, key: bytes, signature: str) -> None:
-        prefix, postfix = (request.headers.get(b"x-upyun-uri-" + part, b"") for part in (b"prefix", b"postfix"))
+        prefix, postfix = (
+            request.headers.get(b"x-upyun-uri-" + part, b"") for part in (b"prefix", b"postfix")
+        )
         expire = request.headers[b"x-upyun-expire"]
         paths = {request.raw_path, unquote_to_bytes(request.raw_path)}
         if prefix and not any(path.startswith(prefix) for path in paths):

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from bucketpull.simulator.contents import Item
 from bucketpull.simulator.errors import Refusal, cdn_error
-from bucketpull.simulator.faults import Call, Rule
+from bucketpull.simulator.faults import Call, Hit
 from bucketpull.simulator.limits import Gate
 from bucketpull.simulator.message import Reply, Request
 from bucketpull.simulator.objects import CDN_CODES, http_date, object_reply
@@ -47,10 +47,10 @@ class CdnService(Service):
         """See `Service.over_limit`."""
         return 40310003
 
-    def answer(self, call: Call, rule: Rule | None) -> Reply:
+    def answer(self, call: Call, hit: Hit | None) -> Reply:
         """See `Service.answer`."""
         self._protect(call.request)
-        item, version = self._find(call, rule)
+        item, version = self._find(call, hit)
         if item is None:
             raise Refusal(40400001)
         item = self._transformed(call.request, item, version)
@@ -61,10 +61,10 @@ class CdnService(Service):
             _compress(call.request, item, reply)
         return reply
 
-    def _find(self, call: Call, rule: Rule | None) -> tuple[Item | None, str]:
+    def _find(self, call: Call, hit: Hit | None) -> tuple[Item | None, str]:
         """Return the object and the image version asked for. The first separator in a path starts a version."""
         key, separator, version = call.key.partition(self.world.settings.separator)
-        item = self.item(key, call, rule)
+        item = self.item(key, hit)
         if item is not None and item.secret and not self._is_version(version):
             if version != item.secret:
                 raise Refusal(40400001)
@@ -100,7 +100,7 @@ class CdnService(Service):
     def _check_token(self, request: Request) -> None:
         token = _token_of(request)
         settings = self.world.settings
-        path = request.path() if settings.token_path == "decoded" else request.raw_path.decode("latin-1")
+        path = request.path() if settings.path_signed == "decoded" else request.raw_path.decode("latin-1")
         sign, expires = token[:8], token[8:]
         if not expires.isdecimal() or int(expires) < self.world.gatekeeper.now():
             raise Refusal(40310013)

@@ -45,7 +45,7 @@ def content_range(key: str, size: int, start: int, stop: int, version: int = 0) 
     """Return the bytes `start` to `stop` (exclusive) of the object of `size` bytes, at any offset at the same cost."""
     place, tail = _identity(key, version)
     body = max(0, size - TAIL)
-    parts = list(_window(place, start, min(stop, body)))
+    parts: list[bytes | memoryview] = list(_window(place, start, min(stop, body)))
     if stop > body:
         parts.append(tail[max(0, start - body) : min(stop, size) - body])
     return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)

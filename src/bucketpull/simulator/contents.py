@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 from zlib import crc32
 
 import msgspec
@@ -118,7 +118,13 @@ class Numbered(Sequence[str]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # slices are lists of names
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             pattern = self._pattern
             return [pattern % number for number in range(*index.indices(self._count))]
@@ -154,7 +160,7 @@ class FormulaFolder(Folder):
 
     def _file_rows(self, start: int, stop: int) -> list[Entry]:
         digest, table, kind, make, crc = self._digest, self._sizes.table, self._type, Entry, crc32
-        rows = []
+        rows: list[Entry] = []
         add = rows.append
         for name in self._files[start:stop]:
             mark = crc(name.encode(), digest)

@@ -1,13 +1,14 @@
 """The control listener: JSON over HTTP on the loopback, for tests and rehearsals.
 
-    GET    /counters          what was served                     POST /reset     counters from zero
-    GET    /faults            the rules in force                  POST /faults    ["429:p=0.1", ...] puts rules in force
-    DELETE /faults[?NAME]     drops all rules, or those of a fault
-    POST   /objects           {"put": {key: size | null}, "touch": [keys], "delete": [keys, folders/]}
-    POST   /settings          {"cdn_latency": 0.05, ...}: latencies, jitter, rates, clock_offset
-    GET    /health            what it is
+GET    /counters          what was served                     POST /reset     counters from zero
+GET    /faults            the rules in force                  POST /faults    ["429:p=0.1", ...] puts rules in force
+DELETE /faults[?NAME]     drops all rules, or those of a fault
+POST   /objects           {"put": {key: size | null}, "touch": [keys], "delete": [keys, folders/]}
+POST   /settings          {"cdn_latency": 0.05, ...}: latencies, jitter, rates, clock_offset
+GET    /health            what it is
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -38,7 +39,7 @@ class ControlService:
         return Reply(status, [("Content-Type", "application/json")], msgspec.json.encode(value))
 
     def _route(self, request: Request) -> tuple[int, Any]:
-        routes = {
+        routes: dict[str, Callable[[], Any]] = {
             "GET /counters": self._world.counters.report,
             "GET /faults": self._rules,
             "GET /health": lambda: {"spec": self._world.settings.spec, "bucket": self._world.settings.bucket},

@@ -17,7 +17,7 @@ class Position(NamedTuple):
     name: str
 
 
-class BadCursor(ValueError):  # noqa: N818
+class BadCursor(ValueError):
     """A cursor that is none of this directory's."""
 
 

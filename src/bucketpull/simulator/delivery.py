@@ -18,7 +18,11 @@ class Pump:
     """Writes one reply's body. `resume` goes on after the transport's buffer has drained."""
 
     def __init__(
-        self, transport: asyncio.Transport, reply: Reply, throttles: list[Throttle], done: Callable[[int, bool], None]
+        self,
+        transport: asyncio.Transport,
+        reply: Reply,
+        throttles: list[Throttle],
+        done: Callable[[int, bool], None],
     ) -> None:
         self._transport, self._reply, self._throttles, self._done = transport, reply, throttles, done
         self._plan = reply.delivery or Delivery()

@@ -117,7 +117,7 @@ def _error(code: int, body: bytes) -> Reply:
     return Reply(status_of(code), [("Content-Type", "application/json"), ("X-Error-Code", str(code))], body)
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the program
+class Refusal(Exception):
     """A request that is answered by an error code."""
 
     def __init__(self, code: int) -> None:

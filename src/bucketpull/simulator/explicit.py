@@ -5,8 +5,9 @@ import tomllib
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 from zlib import crc32
+
+import msgspec
 
 from bucketpull.simulator.content import parse_bytes
 from bucketpull.simulator.contents import FOLDER, OLDEST, Contents, Entry, Folder, Item, mime_type, span
@@ -83,10 +84,24 @@ class Explicit(Contents):
         return sum(item.size for item in self._items.values()) + sum(m.usage() for m in self._mounts.values())
 
 
-def plain_item(key: str, size: int, **options: Any) -> Item:
+def plain_item(key: str, size: int) -> Item:
     """Return an object with the defaults: type by extension, time by a hash of the key."""
-    mtime = options.pop("mtime", OLDEST + crc32(key.encode("utf-8", "surrogatepass")) % 300_000_000)
-    return Item(key, size, int(mtime), options.pop("type", mime_type(key)), **options)
+    return Item(key, size, OLDEST + crc32(key.encode("utf-8", "surrogatepass")) % 300_000_000, mime_type(key))
+
+
+class _Object(msgspec.Struct, forbid_unknown_fields=True):
+    size: int | str = 0
+    mtime: int | None = None
+    type: str | None = None
+    secret: str = ""
+    version: int = 0
+    meta: dict[str, str] = {}
+
+
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    objects: dict[str, int | str | _Object] = {}
+    folders: list[str] = []
+    mounts: dict[str, str] = {}
 
 
 def read_manifest(path: Path, parse_spec: Callable[[str], Contents]) -> Explicit:
@@ -96,25 +111,28 @@ def read_manifest(path: Path, parse_spec: Callable[[str], Contents]) -> Explicit
     `folders` lists folders to exist even if empty; `mounts` maps folders to specs such as `flat:1000`.
     """
     text = path.read_text(encoding="utf-8")
-    data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    unknown = set(data) - {"objects", "folders", "mounts"}
-    if unknown:
-        msg = f"manifest {path} has unknown parts {sorted(unknown)}: it may have objects, folders, mounts"
-        raise ValueError(msg)
-    items = [_manifest_item(key, value) for key, value in data.get("objects", {}).items()]
-    mounts = {_slashed(at): parse_spec(spec) for at, spec in data.get("mounts", {}).items()}
-    return Explicit(items, map(_slashed, data.get("folders", [])), mounts)
-
-
-def _manifest_item(key: str, value: Any) -> Item:
-    options = dict(value) if isinstance(value, dict) else {"size": value}
-    size = options.pop("size", 0)
-    options["meta"] = tuple(sorted(options.pop("meta", {}).items()))
     try:
-        return plain_item(key, size if isinstance(size, int) else parse_bytes(size), **options)
-    except TypeError:
-        msg = f"object {key!r} of the manifest has an unknown option in {sorted(options)}: use size, mtime, type, secret, version, meta"
+        data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        manifest = msgspec.convert(data, _Manifest)
+    except ValueError as error:
+        msg = f"manifest {path} is not understood: {error}"
         raise ValueError(msg) from None
+    items = [_manifest_item(key, value) for key, value in manifest.objects.items()]
+    mounts = {_slashed(at): parse_spec(spec) for at, spec in manifest.mounts.items()}
+    return Explicit(items, map(_slashed, manifest.folders), mounts)
+
+
+def _manifest_item(key: str, value: int | str | _Object) -> Item:
+    stated = value if isinstance(value, _Object) else _Object(size=value)
+    size = stated.size if isinstance(stated.size, int) else parse_bytes(stated.size)
+    plain = plain_item(key, size)
+    return plain._replace(
+        mtime=plain.mtime if stated.mtime is None else stated.mtime,
+        type=stated.type or plain.type,
+        version=stated.version,
+        secret=stated.secret,
+        meta=tuple(sorted(stated.meta.items())),
+    )
 
 
 def _slashed(path: str) -> str:

@@ -38,7 +38,9 @@ class Formula(Contents):
         """See `Contents.usage`."""
         if self._usage is None:
             exact = not self._sizes.fixed and self.count <= _ADD_UP
-            self._usage = sum(item.size for item in self.walk()) if exact else round(self.count * self._sizes.mean)
+            self._usage = (
+                sum(item.size for item in self.walk()) if exact else round(self.count * self._sizes.mean)
+            )
         return self._usage
 
 

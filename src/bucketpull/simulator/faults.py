@@ -9,6 +9,7 @@ Keys that every rule knows:
     p=0.1          by chance, the same for the same seed, key and attempt
     first=N        only the first N attempts of each request, so that retrying helps
     nth=N          only the N-th attempt of each request
+    page=N         only the N-th listing request of each folder
     count=N        N times in all
     burst=A/B      the last A of each B requests that the rule could concern: a storm
     sticky=1       the chance is one for each key, whatever the attempt and the listener: what is wrong stays wrong
@@ -18,16 +19,22 @@ Whatever else a rule says goes to the effect, see `effects`.
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from bucketpull.simulator.message import Request
+from bucketpull.simulator.message import Reply, Request
 
 if TYPE_CHECKING:
-    from bucketpull.simulator.contents import Contents
+    from bucketpull.simulator.overlay import Overlay
 
 KINDS: Final = ("list", "get", "head", "usage")
+ALL: Final = frozenset({f"rest.{kind}" for kind in KINDS} | {"cdn.get", "cdn.head"})
+GETS: Final = frozenset({"rest.get", "cdn.get"})
+OBJECTS: Final = GETS | {"rest.head", "cdn.head"}
+LISTS: Final = frozenset({"rest.list"})
+BODIES: Final = GETS | LISTS
 
 
 @dataclass(slots=True)
@@ -38,7 +45,12 @@ class Call:
     kind: str
     key: str
     request: Request
-    contents: "Contents"
+    contents: "Overlay"
+
+    @property
+    def mark(self) -> str:
+        """What tells one request from others of its kind: the key, for a page of a listing the cursor too."""
+        return self.key if self.kind != "list" else f"{self.key}\n{self.request.header(b'x-list-iter') or ''}"
 
     @property
     def label(self) -> str:
@@ -57,6 +69,7 @@ class Rule:
     p: float
     first: int
     nth: int
+    page: int
     count: int
     burst: tuple[int, int]
     sticky: bool
@@ -71,6 +84,20 @@ class Rule:
     def number(self, name: str, default: float) -> float:
         """Return an option of the effect as a number."""
         return float(self.options.get(name, default))
+
+
+@dataclass(slots=True)
+class Hit:
+    """A request that suffers a rule, with the listener's way to write an error."""
+
+    rule: Rule
+    call: Call
+    refuse: Callable[[int, str], Reply]
+    request_id: str
+
+    def error(self, code: int) -> Reply:
+        """Return an error reply."""
+        return self.refuse(code, self.request_id)
 
 
 def parse_rule(text: str, kinds: dict[str, frozenset[str]], sticky: frozenset[str]) -> Rule:
@@ -97,6 +124,7 @@ def _rule(text: str, name: str, options: dict[str, str], kinds: frozenset[str], 
         p=float(options.pop("p", 1)),
         first=int(options.pop("first", 0)),
         nth=int(options.pop("nth", 0)),
+        page=int(options.pop("page", 0)),
         count=int(options.pop("count", 0)),
         burst=(int(share), int(every)),
         sticky=options.pop("sticky", "1" if sticky else "0") == "1",
@@ -147,28 +175,35 @@ class Faults:
         """Return the rule that this request suffers, if any."""
         for rule in self.rules:
             if rule.concerns(call) and self._fires(rule, call):
-                self._suffered[rule.text, call.label, call.key] += 1
+                self._suffered[rule.text, call.label, call.mark] += 1
                 self._total[rule.text] += 1
                 return rule
         return None
 
     def _fires(self, rule: Rule, call: Call) -> bool:
-        mark = (rule.text, call.label, call.key)
-        if rule.burst[1]:
-            self._met[rule.text] += 1
-            if (self._met[rule.text] - 1) % rule.burst[1] < rule.burst[1] - rule.burst[0]:
-                return False
-        if rule.nth:
-            self._seen[mark] += 1
-            if self._seen[mark] != rule.nth:
-                return False
-        if rule.first and self._suffered[mark] >= rule.first:
+        if rule.burst[1] and not self._in_burst(rule):
+            return False
+        if rule.nth and not self._is_turn(rule, call, call.mark, rule.nth):
+            return False
+        if rule.page and not self._is_turn(rule, call, call.key, rule.page):
+            return False
+        suffered = self._suffered[rule.text, call.label, call.mark]
+        if rule.first and suffered >= rule.first:
             return False
         if rule.count and self._total[rule.text] >= rule.count:
             return False
-        return rule.p >= 1 or self._chance(rule, call, self._suffered[mark]) < rule.p
+        return rule.p >= 1 or self._chance(rule, call, suffered) < rule.p
+
+    def _in_burst(self, rule: Rule) -> bool:
+        share, every = rule.burst
+        self._met[rule.text] += 1
+        return (self._met[rule.text] - 1) % every >= every - share
+
+    def _is_turn(self, rule: Rule, call: Call, mark: str, turn: int) -> bool:
+        self._seen[rule.text, call.label, mark] += 1
+        return self._seen[rule.text, call.label, mark] == turn
 
     def _chance(self, rule: Rule, call: Call, attempt: int) -> float:
-        who = f"{rule.name}:{call.key}" if rule.sticky else f"{rule.text}:{call.label}:{call.key}:{attempt}"
+        who = f"{rule.name}:{call.key}" if rule.sticky else f"{rule.text}:{call.label}:{call.mark}:{attempt}"
         digest = hashlib.md5(f"{self._seed}:{who}".encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest[:4]) / 2**32

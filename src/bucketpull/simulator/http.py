@@ -76,7 +76,9 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self._transport.write(
+                b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
             self._transport.close()
 
     def pause_writing(self) -> None:
@@ -144,7 +146,7 @@ class Connection(asyncio.Protocol):
         self._pump.paused = self._paused
         self._pump.start()
 
-    def _finished(self, sent: int, complete: bool) -> None:  # noqa: FBT001
+    def _finished(self, sent: int, complete: bool) -> None:
         reply, self._reply, self._pump = self._reply, None, None
         if reply is not None:
             self._handler.done(reply, sent, complete=complete)

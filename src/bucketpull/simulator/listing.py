@@ -16,8 +16,7 @@ MAX_LIMIT = 10_000
 _CACHED_BYTES = 48 * 1024 * 1024
 
 
-@dataclass(slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """What a listing request asks for; faults change it before the page is made."""
 
     folder: str
@@ -37,10 +36,12 @@ class Page:
     json: bool
     raw: bytes | None = None
     content_type: str = ""
-    extra: list[bytes] = field(default_factory=list)  # rows already written, for entries that no encoder would write
+    extra: list[bytes] = field(
+        default_factory=list
+    )  # rows already written, for entries that no encoder would write
 
 
-class BadListing(ValueError):  # noqa: N818
+class BadListing(ValueError):
     """A listing request that is refused with an error code."""
 
     def __init__(self, code: int) -> None:
@@ -55,7 +56,11 @@ def read_ask(request: Request, folder: str, max_limit: int = MAX_LIMIT) -> Ask:
         raise BadListing(40300014)
     accept = request.header(b"accept") or ""
     return Ask(
-        folder, request.header(b"x-list-iter") or "", _limit(request, max_limit), order == "desc", "application/json" in accept
+        folder,
+        request.header(b"x-list-iter") or "",
+        _limit(request, max_limit),
+        order == "desc",
+        "application/json" in accept,
     )
 
 

@@ -57,7 +57,12 @@ def etag_of(item: Item) -> str:
 def object_reply(request: Request, item: Item, codes: RangeCodes) -> Reply:
     """Return 200, 206, 304, or raise `Refusal` for a failed condition or a bad range."""
     etag, modified = etag_of(item), http_date(item.mtime)
-    headers = [("Content-Type", item.type), ("ETag", etag), ("Last-Modified", modified), ("Accept-Ranges", "bytes")]
+    headers = [
+        ("Content-Type", item.type),
+        ("ETag", etag),
+        ("Last-Modified", modified),
+        ("Accept-Ranges", "bytes"),
+    ]
     _check_match(request, etag, modified, codes)
     if _unchanged(request, etag, modified):
         return Reply(304, headers, no_body=True)
@@ -92,7 +97,9 @@ def _tags(header: str) -> list[str]:
     return [tag.strip().removeprefix("W/") for tag in header.split(",")]
 
 
-def _range(request: Request, size: int, etag: str, modified: str, codes: RangeCodes) -> tuple[int, int] | None:
+def _range(
+    request: Request, size: int, etag: str, modified: str, codes: RangeCodes
+) -> tuple[int, int] | None:
     text = request.header(b"range")
     condition = request.header(b"if-range")
     if text is None or (condition is not None and condition not in {etag, modified}):

@@ -47,7 +47,13 @@ class Overlay(Contents):
         return self._base.usage() + self._bytes
 
     def put(self, key: str, size: int | None = None, mtime: int | None = None) -> Item:
-        """Add an object, or replace one by a new version: other bytes, a later time (an hour), a new size if given."""
+        """Add an object, or replace one by a new version: other bytes, a later time (an hour), a new size if given.
+
+        ValueError for a key in a folder that was deleted: what the base holds there can't come back.
+        """
+        if any(key.startswith(gone) for gone in self._gone):
+            msg = f"the folder of {key!r} was deleted: put the object elsewhere"
+            raise ValueError(msg)
         old = self.item(key)
         if old is None:
             item = Item(key, size or 0, OLDEST if mtime is None else mtime, mime_type(key))

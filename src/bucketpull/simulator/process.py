@@ -25,9 +25,7 @@ class Simulator:
     It ends with this handle, and with the process that holds it, however that ends.
     """
 
-    def __init__(self, spec: str = "demo", **options: Any) -> None:
-        if "faults" in options:
-            options["faults"] = tuple(options["faults"])
+    def __init__(self, spec: str = "demo", **options: object) -> None:
         self.settings = msgspec.convert({"spec": spec, **options}, Settings)
         self._process: subprocess.Popen[bytes] | None = None
         self._contents: Contents | None = None
@@ -36,7 +34,7 @@ class Simulator:
     def start(self) -> Self:
         """Start the process and wait until it listens; RuntimeError says why it does not."""
         command = [sys.executable, "-m", "bucketpull.simulator"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - ourselves
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(msgspec.json.encode(self.settings) + b"\n")
@@ -114,7 +112,7 @@ class Simulator:
 
     def counters(self) -> dict[str, Any]:
         """Return what was served since the start or the last reset."""
-        return dict(self._control("GET", "/counters"))
+        return dict(json.loads(self._control("GET", "/counters")))
 
     def reset_counters(self) -> None:
         """Count from zero."""
@@ -129,7 +127,10 @@ class Simulator:
         self._control("DELETE", f"/faults?{name}" if name else "/faults")
 
     def mutate(
-        self, put: dict[str, int | None] | None = None, touch: list[str] | None = None, delete: list[str] | None = None
+        self,
+        put: dict[str, int | None] | None = None,
+        touch: list[str] | None = None,
+        delete: list[str] | None = None,
     ) -> None:
         """Change the bucket: put objects of a size, touch (a new version), delete keys or folders (`photos/`)."""
         self._control("POST", "/objects", {"put": put or {}, "touch": touch or [], "delete": delete or []})
@@ -138,11 +139,11 @@ class Simulator:
         """Change latencies, rates, bandwidths or the clock while it runs."""
         self._control("POST", "/settings", settings)
 
-    def _control(self, method: str, path: str, body: object = None) -> Any:
+    def _control(self, method: str, path: str, body: object = None) -> bytes:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.control_url + path, data, method=method)  # noqa: S310 - our own URL
         with _OPENER.open(request, timeout=30) as reply:
-            return json.loads(reply.read())
+            return bytes(reply.read())
 
 
 def run(settings: Settings, announce: Callable[[Ready], None], *, until_stdin_ends: bool = False) -> None:

@@ -1,16 +1,12 @@
 """Faults that spoil a right reply on its way."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
-from bucketpull.simulator.content import content_range
-from bucketpull.simulator.faults import Call, Rule
+from bucketpull.simulator.content import md5_hex
+from bucketpull.simulator.faults import ALL, BODIES, GETS, OBJECTS, Rule
 from bucketpull.simulator.message import Delivery, Literal, Reply, Window
 from bucketpull.simulator.transforms import gzip_reply, weaken
-
-_GETS: Final = frozenset({"rest.get", "cdn.get"})
-_OBJECTS: Final = _GETS | {"rest.head", "cdn.head"}
-_BODIES: Final = _GETS | {"rest.list"}
 
 
 def _cut(rule: Rule, reply: Reply) -> int:
@@ -19,121 +15,152 @@ def _cut(rule: Rule, reply: Reply) -> int:
     return max(0, min(int(rule.number("after", length // 2)), length - 1))
 
 
-def _reset_body(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """connection reset in the body, after= bytes (half)"""
-    reply.delivery = Delivery(cut=_cut(rule, reply), ending="reset")
+def _broken(ending: str, *, chunked: bool = False) -> Callable[[Rule, Reply], bool]:
+    def spoil(rule: Rule, reply: Reply) -> bool:
+        if len(reply.content):
+            reply.delivery = Delivery(cut=_cut(rule, reply), ending=ending, chunked=chunked)
+        return bool(reply.delivery)
+
+    return spoil
 
 
-def _truncate(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """connection closed in the body although Content-Length says more, after= bytes (half)"""
-    reply.delivery = Delivery(cut=_cut(rule, reply), ending="close")
-
-
-def _stall(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """nothing more comes in the body, the connection stays open, after= bytes (half)"""
-    reply.delivery = Delivery(cut=_cut(rule, reply), ending="stall")
-
-
-def _drip(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """the body comes at rate= bytes a second (1000)"""
+def _drip(rule: Rule, reply: Reply) -> bool:
     reply.delivery = Delivery(drip=rule.number("rate", 1000))
+    return len(reply.content) > 0
 
 
-def _slow(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """the answer comes seconds= later (1)"""
+def _slow(rule: Rule, reply: Reply) -> bool:
     reply.delay += rule.number("seconds", 1)
+    return True
 
 
-def _chunked(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """the whole body, chunked, without Content-Length"""
+def _chunked(_rule: Rule, reply: Reply) -> bool:
     reply.delivery = Delivery(chunked=True)
+    return True
 
 
-def _chunked_cut(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """chunked without Content-Length, closed without the final chunk, after= bytes (half)"""
-    reply.delivery = Delivery(cut=_cut(rule, reply), ending="close", chunked=True)
-
-
-def _hidden_error(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """200 with an x-error-code header, code= (50300006), chunked, and only after= bytes of the body (half)"""
+def _hidden_error(rule: Rule, reply: Reply) -> bool:
     reply.headers.append(("x-error-code", str(int(rule.number("code", 50300006)))))
     reply.content = Literal(reply.body.read(0, _cut(rule, reply)))
     reply.delivery = Delivery(chunked=True)
+    return True
 
 
-def _multipart_etag(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """the ETag of a multipart upload: 32 hexadecimal digits that are no MD5 of the content, with Content-MD5 as wrong"""
-    etag = (reply.header("ETag") or '""').strip('"')
-    reply.set_header("ETag", f'"{etag[::-1]}"')
+def _multipart_etag(_rule: Rule, reply: Reply) -> bool:
+    md5 = (reply.header("ETag") or "").strip('"')[::-1]
+    reply.set_header("ETag", f'"{md5}"')
     if reply.header("Content-MD5"):
-        reply.set_header("Content-MD5", etag[::-1])
+        reply.set_header("Content-MD5", md5)
+    return True
 
 
-def _no_md5(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """neither ETag nor Content-MD5"""
+def _no_md5(_rule: Rule, reply: Reply) -> bool:
     reply.set_header("ETag", None)
     reply.set_header("Content-MD5", None)
+    return True
 
 
-def _corrupt(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """one byte of the body is wrong, at= its offset (the middle); the length is right"""
+def _corrupt(rule: Rule, reply: Reply) -> bool:
     length = len(reply.content)
-    if length:
-        data = bytearray(reply.body.read(0, length))
-        data[min(int(rule.number("at", length // 2)), length - 1)] ^= 0xFF
-        reply.content = bytes(data)
+    if not length:
+        return False
+    data = bytearray(reply.body.read(0, length))
+    data[min(int(rule.number("at", length // 2)), length - 1)] ^= 0xFF
+    reply.content = bytes(data)
+    return True
 
 
-def _short(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """fewer bytes than the object has, with the Content-Length of the few, after= bytes (half)"""
+def _short(rule: Rule, reply: Reply) -> bool:
+    if not len(reply.content):
+        return False
     reply.content = Literal(reply.body.read(0, _cut(rule, reply)))
+    return True
 
 
-def _gzip(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """gzip although the client asked for identity"""
+def _gzip(_rule: Rule, reply: Reply) -> bool:
     if reply.status == 200:
         gzip_reply(reply)
+    return reply.status == 200
 
 
-def _weak_etag(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """a weak ETag"""
+def _weak_etag(_rule: Rule, reply: Reply) -> bool:
     weaken(reply)
+    return True
 
 
-def _ignore_range(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """200 with the whole object to a request with Range"""
+def _ignore_range(_rule: Rule, reply: Reply) -> bool:
     body = reply.content
-    if reply.status == 206 and isinstance(body, Window):
-        reply.status = 200
-        reply.set_header("Content-Range", None)
-        reply.content = Window(body.key, body.size, body.version, 0, body.size)
+    if reply.status != 206 or not isinstance(body, Window):
+        return False
+    reply.status = 200
+    reply.set_header("Content-Range", None)
+    reply.content = Window(body.key, body.size, body.version, 0, body.size)
+    return True
 
 
-def _replaced(rule: Rule, call: Call, reply: Reply) -> None:  # noqa: ARG001
-    """206 of another version of the object, with that version's ETag: it was replaced between two ranges"""
+def _replaced(_rule: Rule, reply: Reply) -> bool:
     body = reply.content
-    if reply.status == 206 and isinstance(body, Window):
-        reply.content = Window(body.key, body.size, body.version + 1, body.start, body.stop)
-        reply.set_header("ETag", f'"{content_range(body.key, 16, 0, 16, body.version + 1).hex()}"')
-        reply.set_header("Content-MD5", None)
+    if reply.status != 206 or not isinstance(body, Window):
+        return False
+    reply.content = Window(body.key, body.size, body.version + 1, body.start, body.stop)
+    reply.set_header("ETag", f'"{md5_hex(body.key, body.size, body.version + 1)}"')
+    reply.set_header("Content-MD5", None)
+    return True
 
 
-Effect = Callable[[Rule, Call, Reply], None]
-EFFECTS: Final[dict[str, tuple[frozenset[str], Effect]]] = {
-    "reset-body": (_BODIES, _reset_body),
-    "truncate": (_BODIES, _truncate),
-    "stall": (_BODIES, _stall),
-    "drip": (_BODIES, _drip),
-    "slow": (_BODIES | _OBJECTS, _slow),
-    "chunked": (_BODIES, _chunked),
-    "chunked-cut": (_BODIES, _chunked_cut),
-    "hidden-error": (_BODIES, _hidden_error),
-    "multipart-etag": (_OBJECTS, _multipart_etag),
-    "no-md5": (_OBJECTS, _no_md5),
-    "corrupt": (_GETS, _corrupt),
-    "short": (_GETS, _short),
-    "gzip": (_BODIES, _gzip),
-    "weak-etag": (_OBJECTS, _weak_etag),
-    "ignore-range": (_GETS, _ignore_range),
-    "replaced": (_GETS, _replaced),
+class Spoiler(NamedTuple):
+    """What spoils a reply: for which requests, how (false where there is nothing to spoil), and in words."""
+
+    kinds: frozenset[str]
+    spoil: Callable[[Rule, Reply], bool]
+    says: str
+
+
+EFFECTS: Final[dict[str, Spoiler]] = {
+    "reset-body": Spoiler(BODIES, _broken("reset"), "connection reset in the body, after= bytes (half)"),
+    "truncate": Spoiler(
+        BODIES,
+        _broken("close"),
+        "connection closed in the body although Content-Length says more, after= bytes (half)",
+    ),
+    "stall": Spoiler(
+        BODIES,
+        _broken("stall"),
+        "nothing more comes in the body, the connection stays open, after= bytes (half)",
+    ),
+    "drip": Spoiler(BODIES, _drip, "the body comes at rate= bytes a second (1000)"),
+    "slow": Spoiler(ALL, _slow, "the answer comes seconds= later (1)"),
+    "chunked": Spoiler(BODIES, _chunked, "the whole body, chunked, without Content-Length"),
+    "chunked-cut": Spoiler(
+        BODIES,
+        _broken("close", chunked=True),
+        "chunked without Content-Length, closed without the final chunk, after= bytes (half)",
+    ),
+    "hidden-error": Spoiler(
+        BODIES,
+        _hidden_error,
+        "200 with an x-error-code header, code= (50300006), chunked, and only after= bytes of the body (half)",
+    ),
+    "multipart-etag": Spoiler(
+        OBJECTS,
+        _multipart_etag,
+        "the ETag of a multipart upload: 32 hexadecimal digits that are no MD5 of the content, with Content-MD5 as wrong",
+    ),
+    "no-md5": Spoiler(OBJECTS, _no_md5, "neither ETag nor Content-MD5"),
+    "corrupt": Spoiler(
+        GETS, _corrupt, "one byte of the body is wrong, at= its offset (the middle); the length is right"
+    ),
+    "short": Spoiler(
+        GETS,
+        _short,
+        "fewer bytes than the object has, with the Content-Length of the few, after= bytes (half)",
+    ),
+    "gzip": Spoiler(BODIES, _gzip, "gzip although the client asked for identity"),
+    "weak-etag": Spoiler(OBJECTS, _weak_etag, "a weak ETag"),
+    "ignore-range": Spoiler(GETS, _ignore_range, "200 with the whole object to a request with Range"),
+    "replaced": Spoiler(
+        GETS,
+        _replaced,
+        "206 of another version of the object, with that version's ETag: it was replaced between two ranges",
+    ),
 }

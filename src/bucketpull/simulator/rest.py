@@ -4,7 +4,7 @@ from bucketpull.simulator import effects
 from bucketpull.simulator.contents import Folder, Item
 from bucketpull.simulator.cursor import BadCursor
 from bucketpull.simulator.errors import Refusal, rest_error
-from bucketpull.simulator.faults import Call, Rule
+from bucketpull.simulator.faults import Call, Hit
 from bucketpull.simulator.listing import Ask, BadListing, make_page, read_ask, write_page
 from bucketpull.simulator.message import Reply, Request
 from bucketpull.simulator.objects import REST_CODES, etag_of, http_date, object_reply, plain_md5
@@ -39,12 +39,12 @@ class RestService(Service):
         contents = self.world.contents
         return "list" if contents.item(key) is None and contents.folder(key + "/") is not None else "get"
 
-    def answer(self, call: Call, rule: Rule | None) -> Reply:
+    def answer(self, call: Call, hit: Hit | None) -> Reply:
         """See `Service.answer`."""
         bucket, _ = split_bucket(call.request.path())
         self.world.gatekeeper.check(call.request, bucket)
         answers = {"list": self._list, "get": self._get, "head": self._head, "usage": self._usage}
-        return answers[call.kind](call, rule)
+        return answers[call.kind](call, hit)
 
     def refuse(self, code: int, request_id: str) -> Reply:
         """See `Service.refuse`."""
@@ -54,11 +54,11 @@ class RestService(Service):
         """See `Service.over_limit`."""
         return 42900001
 
-    def _usage(self, call: Call, rule: Rule | None) -> Reply:  # noqa: ARG002
+    def _usage(self, _call: Call, _hit: Hit | None) -> Reply:
         return Reply(200, [("Content-Type", "text/plain")], str(self.world.contents.usage()).encode())
 
-    def _get(self, call: Call, rule: Rule | None) -> Reply:
-        item = self.item(call.key, call, rule)
+    def _get(self, call: Call, hit: Hit | None) -> Reply:
+        item = self.item(call.key, hit)
         if item is None:
             is_folder = self.world.contents.folder(_as_folder(call.key)) is not None
             raise Refusal(self.world.settings.folder_false_code if is_folder else _MISSING)
@@ -67,22 +67,24 @@ class RestService(Service):
             reply.headers.append(("x-upyun-meta-secret", item.secret))
         return reply
 
-    def _head(self, call: Call, rule: Rule | None) -> Reply:
-        item = None if call.key == "" else self.item(call.key, call, rule)
+    def _head(self, call: Call, hit: Hit | None) -> Reply:
+        item = None if call.key == "" else self.item(call.key, hit)
         if item is not None:
             return _file_head(item)
         if self.world.contents.folder(_as_folder(call.key)) is None:
             raise Refusal(_MISSING)
-        return Reply(200, [("x-upyun-file-type", "folder"), ("x-upyun-file-date", "1400000000")], no_body=True)
+        return Reply(
+            200, [("x-upyun-file-type", "folder"), ("x-upyun-file-date", "1400000000")], no_body=True
+        )
 
-    def _list(self, call: Call, rule: Rule | None) -> Reply:
+    def _list(self, call: Call, hit: Hit | None) -> Reply:
         path = _as_folder(call.key)
         folder = self.world.contents.folder(path)
         if folder is None:
             raise Refusal(_MISSING)
         try:
             ask = read_ask(call.request, path, self.world.settings.max_limit)
-            body, cursor, kind = self._page(folder, ask, call, rule)
+            body, cursor, kind = self._page(folder, ask, hit)
         except BadCursor:
             raise Refusal(40001005) from None
         except BadListing as bad:
@@ -92,11 +94,11 @@ class RestService(Service):
             headers.append(("x-upyun-list-iter", cursor))
         return Reply(200, headers, body)
 
-    def _page(self, folder: Folder, ask: Ask, call: Call, rule: Rule | None) -> tuple[bytes, str | None, str]:
+    def _page(self, folder: Folder, ask: Ask, hit: Hit | None) -> tuple[bytes, str | None, str]:
         kind = "application/json" if ask.json else "application/octet-stream"
         world, eof_page = self.world, self.world.settings.eof_page
-        if rule is not None and effects.on_pages(rule):
-            page = effects.page(rule, call, ask, folder, world.cursors)
+        if hit is not None and effects.on_pages(hit):
+            page = effects.page(hit, ask, folder, world.cursors)
             return write_page(page, world.shapes), page.header_cursor, page.content_type or kind
 
         def make() -> tuple[bytes, str]:

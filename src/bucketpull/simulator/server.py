@@ -5,7 +5,8 @@ import os
 import ssl
 import sys
 from functools import partial
-from typing import Self
+from pathlib import Path
+from typing import Self, TextIO
 
 from bucketpull.simulator.cdn import CdnService
 from bucketpull.simulator.control import ControlService
@@ -32,12 +33,13 @@ class Server:
     async def start(self) -> Ready:
         """Listen; raises OSError where a port is taken."""
         settings, world = self.settings, self.world
-        if settings.access_log:
-            world.log = sys.stderr if settings.access_log == "-" else open(settings.access_log, "a", encoding="utf-8")  # noqa: ASYNC230, SIM115
+        world.log = _open_log(settings.access_log)
         rest, cdn = RestService(world), CdnService(world)
         api_port = await self._listen(rest, settings.api_port, secure=True)
         cdn_port = await self._listen(cdn, settings.cdn_port, secure=True)
-        control_port = await self._listen(ControlService(world, [rest, cdn]), settings.control_port, secure=False)
+        control_port = await self._listen(
+            ControlService(world, [rest, cdn]), settings.control_port, secure=False
+        )
         scheme = "https" if settings.tls_cert else "http"
         first = settings.accounts()[0]
         self.ready = Ready(
@@ -84,3 +86,8 @@ class Server:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
+
+def _open_log(name: str) -> TextIO | None:
+    if not name:
+        return None
+    return sys.stderr if name == "-" else Path(name).open("a", encoding="utf-8", buffering=1)

@@ -11,7 +11,7 @@ from bucketpull.simulator.contents import Item
 from bucketpull.simulator.counters import Counters
 from bucketpull.simulator.cursor import Cursors, RowKeys, Sealed
 from bucketpull.simulator.errors import Refusal
-from bucketpull.simulator.faults import Call, Faults, Rule
+from bucketpull.simulator.faults import Call, Faults, Hit
 from bucketpull.simulator.limits import Gate, Throttle
 from bucketpull.simulator.listing import PageCache, Shapes
 from bucketpull.simulator.message import Reply, Request
@@ -81,7 +81,7 @@ class Service:
         """Return what a request is about; raises `Refusal` or UnicodeDecodeError."""
         raise NotImplementedError
 
-    def answer(self, call: Call, rule: Rule | None) -> Reply:
+    def answer(self, call: Call, hit: Hit | None) -> Reply:
         """Return the reply to a request; may raise `Refusal`."""
         raise NotImplementedError
 
@@ -121,18 +121,19 @@ class Service:
         rule = self.world.faults.match(call) if self.world.faults.rules else None
         if rule is None:
             return self.answer(call, None)
+        hit = Hit(rule, call, self.refuse, request_id)
         try:
-            reply = effects.instead(rule, call, self.refuse, request_id) or self.answer(call, rule)
+            reply = effects.instead(hit) or self.answer(call, hit)
         except Refusal as refusal:
-            reply = self.refuse(refusal.code, request_id)
-        reply = effects.afterwards(rule, call, reply)
-        reply.faults.append(rule.name)
+            reply = hit.error(refusal.code)
+        if effects.afterwards(hit, reply):
+            reply.faults.append(rule.name)
         return reply
 
-    def item(self, key: str, call: Call, rule: Rule | None) -> Item | None:
-        """Return the object a request is about, as a fault may have changed it."""
+    def item(self, key: str, hit: Hit | None) -> Item | None:
+        """Return the object of a key, as a fault may have changed it."""
         item = self.world.contents.item(key)
-        return item if rule is None or item is None else effects.changed(rule, call, item)
+        return item if hit is None or item is None else effects.changed(hit, item)
 
     def _gate(self, call: Call) -> Gate:
         return self._gates["list" if call.kind == "list" else "get"]

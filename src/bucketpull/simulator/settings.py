@@ -40,12 +40,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     empty: Literal["array", "object", "absent", "nothing"] = "array"
     folder_noise: bool = False
     max_limit: int = 10_000
-    folder_false_code: int = 40400001  # for a folder asked for with `x-upyun-folder: false`; 40300015 is the other
+    folder_false_code: int = (
+        40400001  # for a folder asked for with `x-upyun-folder: false`; 40300015 is the other
+    )
 
     separator: str = "!"
     versions: tuple[str, ...] = ("s400", "small")
     token_secret: str = ""  # of `_upt`; empty is an unprotected domain
-    token_path: Literal["decoded", "encoded"] = "decoded"
+    path_signed: Literal["decoded", "encoded"] = "decoded"
     referers: tuple[str, ...] = ()  # hosts a Referer must name, where it is sent
     blocked_agents: tuple[str, ...] = ()  # patterns such as *curl*
 
