@@ -203,7 +203,7 @@ class Counters(Value):
     """The books of the present run: listed = stored + skipped + failed + vanished + outstanding objects.
 
     `bytes` are the bytes stored in this run; `listed_bytes` those listed, `skipped_bytes` those found in place.
-    `retries` counts by reason.
+    `retries` counts repeated requests by reason, `failures` what failed for good, now, by reason.
     """
 
     listed: int = 0
@@ -217,6 +217,7 @@ class Counters(Value):
     bytes: int = 0
     skipped_bytes: int = 0
     retries: dict[str, int] = {}
+    failures: dict[str, int] = {}
 
 
 class Outstanding(Value):

@@ -1,0 +1,104 @@
+"""Turns what the coordinator knows into snapshots, twice a second, for whoever shows them."""
+
+import asyncio
+
+from bucketpull.domain.eta import Forecast
+from bucketpull.domain.progress import Note, Snapshot
+from bucketpull.domain.rates import Meter
+from bucketpull.engine.coordinator import Coordinator
+from bucketpull.ports import Clock, Reporter
+
+RUNNING = {"listing", "transferring", "finishing"}
+NOTES_KEPT = 50
+INTERVAL_SECONDS = 0.5
+
+
+class Monitor:
+    """Watches one job; `latest` is the snapshot that the dashboard serves."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        clock: Clock,
+        job: str,
+        source: str,
+        usage_bytes: int | None,
+        reporters: list[Reporter],
+    ) -> None:
+        self._coordinator = coordinator
+        self._clock = clock
+        self._job, self._source = job, source
+        self._started = clock.now()
+        self._meter = Meter()
+        self._forecast = Forecast(usage_bytes)
+        self._reporters = reporters
+        self._notes: list[Note] = []
+        self._told: dict[str, str] = {}
+        self.latest = self.snapshot()
+
+    async def run(self) -> None:
+        """Show the job until cancelled."""
+        while True:
+            self.latest = self.snapshot()
+            self._watch_volumes()
+            for reporter in self._reporters:
+                reporter.show(self.latest)
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    def close(self) -> Snapshot:
+        """Show the end, and return it."""
+        self.latest = self.snapshot()
+        for reporter in self._reporters:
+            reporter.close(self.latest)
+        return self.latest
+
+    def note(self, level: str, event: str, text: str) -> None:
+        """Tell one event to every reporter, and keep it for the dashboard."""
+        self._notes = [*self._notes[1 - NOTES_KEPT :], Note(self._clock.now(), level, event, text)]
+        for reporter in self._reporters:
+            reporter.note(level, event, text)
+
+    def snapshot(self) -> Snapshot:
+        """Return where the job stands."""
+        coordinator = self._coordinator
+        counters, outstanding = coordinator.counters, coordinator.outstanding
+        now = self._clock.monotonic()
+        running = coordinator.state in RUNNING
+        listing_done = outstanding.scans == 0 and coordinator.state not in {"starting"}
+        pulses = [member.pulse for member in coordinator.fleet.members.values()]
+        objects = max(counters.stored, sum(pulse.objects for pulse in pulses))
+        size = max(counters.bytes, sum(pulse.bytes for pulse in pulses))
+        self._meter.sample(now, objects, size, counters.listed, running)
+        self._forecast.sample(now, counters, outstanding, running)
+        return Snapshot(
+            job=self._job,
+            source=self._source,
+            state=coordinator.state,
+            at=self._clock.now(),
+            started=self._started,
+            seconds=self._clock.now() - self._started,
+            listing_done=listing_done,
+            counters=counters,
+            outstanding=outstanding,
+            rates=self._meter.rates(running),
+            estimate=self._forecast.estimate(counters, outstanding, listing_done),
+            machines=pulses,
+            volumes=list(coordinator.fleet.volumes.values()),
+            retries=counters.retries,
+            failures=counters.failures,
+            limits=coordinator.limits,
+            limited_by=next((pulse.limited_by for pulse in pulses if pulse.limited_by), ""),
+            notes=self._notes,
+        )
+
+    def _watch_volumes(self) -> None:
+        for volume in self.latest.volumes:
+            before = self._told.get(volume.id)
+            if before is not None and before != volume.state:
+                level = "info" if volume.state == "open" else "warning"
+                self.note(
+                    level,
+                    f"volume.{volume.state}",
+                    f"volume {volume.path} is {volume.state}: {volume.detail}",
+                )
+            self._told[volume.id] = volume.state

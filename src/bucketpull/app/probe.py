@@ -1,0 +1,70 @@
+"""A few questions to the source before anything is written: is it there, may we, how much is it."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy, SourceRefused
+from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.model import Page
+from bucketpull.ports import Fetcher, Source
+
+T = TypeVar("T")
+TRIES = 4
+PAUSE_SECONDS = 0.5
+
+
+class Findings(msgspec.Struct):
+    """What the source told: bytes in the whole bucket (None: it did not say), and the first page of the listing."""
+
+    usage_bytes: int | None
+    first_page: Page | None
+
+
+def probe(source: Source, fetcher: Fetcher) -> Findings:
+    """Ask for usage and for the first page; passing trouble is not judged here, the job has patience of its own.
+
+    Raises:
+        SourceRefused: Credentials, permission or bucket are wrong, or the folder is not there.
+
+    """
+    usage = _asked(lambda: _usage(source, fetcher))
+    page = _asked(lambda: _first_page(source, fetcher))
+    return Findings(usage, page)
+
+
+def ask(fetcher: Fetcher, request: Request) -> Response:
+    """Make one request and wait for its answer."""
+    answers: list[Response] = []
+    fetcher.submit(request, answers.append)
+    while not answers:
+        fetcher.run_once(1.0)
+    return answers[0]
+
+
+def _asked(question: Callable[[], T]) -> T | None:
+    for attempt in range(TRIES):
+        try:
+            return question()
+        except AnswerError as error:
+            remedy = REMEDIES[error.reason]
+            if remedy is Remedy.STOP:
+                raise SourceRefused(error.reason, error.detail) from error
+            if remedy is Remedy.VANISH:
+                raise SourceRefused(
+                    Reason.GONE, f"the folder to start from is not there: {error.detail}"
+                ) from error
+            time.sleep(PAUSE_SECONDS * attempt)
+    return None
+
+
+def _usage(source: Source, fetcher: Fetcher) -> int | None:
+    request = source.usage_request(time.time())
+    return None if request is None else source.read_usage(ask(fetcher, request))
+
+
+def _first_page(source: Source, fetcher: Fetcher) -> Page:
+    now, position = time.time(), source.root()
+    return source.read_page(position, ask(fetcher, source.list_request(position, now)), now)
