@@ -64,7 +64,7 @@ class Monitor:
         counters, outstanding = coordinator.counters, coordinator.outstanding
         now = self._clock.monotonic()
         running = coordinator.state in RUNNING
-        listing_done = outstanding.scans == 0 and coordinator.state not in {"starting"}
+        listing_done = outstanding.scans == 0 and coordinator.state != "starting"
         pulses = [member.pulse for member in coordinator.fleet.members.values()]
         objects = max(counters.stored, sum(pulse.objects for pulse in pulses))
         size = max(counters.bytes, sum(pulse.bytes for pulse in pulses))

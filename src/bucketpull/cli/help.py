@@ -1,0 +1,30 @@
+"""`bucketpull help`: topics that are not a command's."""
+
+import click
+
+from bucketpull.domain.errors import ExitCode
+
+MEANINGS = {
+    ExitCode.COMPLETE: "complete: every listed object is stored, skipped (in place already) or vanished at the source",
+    ExitCode.BUG: "a bug: please report the traceback",
+    ExitCode.USAGE: "usage or configuration; found before any side effect",
+    ExitCode.INCOMPLETE: "ended, but something failed or is missing: bucketpull failures",
+    ExitCode.REFUSED: "the source refused us: credentials, permission, unknown bucket; nothing was written",
+    ExitCode.NO_ROOM: "no volume can take more: make room or add one, then run it again",
+    ExitCode.INTERRUPTED: "interrupted; run the same command again to go on",
+}
+
+
+def exit_codes() -> str:
+    """Return the table of exit codes."""
+    return "\n".join(f"{code:>4}  {meaning}" for code, meaning in MEANINGS.items())
+
+
+TOPICS = {"exit-codes": exit_codes}
+
+
+@click.command("help")
+@click.argument("topic", type=click.Choice(list(TOPICS)), default="exit-codes")
+def help_(topic: str) -> None:
+    """Explain TOPIC."""
+    click.echo(TOPICS[topic]())
