@@ -10,7 +10,7 @@ import msgspec
 
 from bucketpull.domain.batching import chosen, decode_parts
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Failure, Part
+from bucketpull.domain.model import Failure, Part, key_of
 from bucketpull.domain.record import Assignment, Outcome, Record
 
 OPEN, STORED, FAILED, DEFERRED, UNPLACED = range(5)
@@ -173,6 +173,22 @@ class Sheet:
         """End all objects that were not taken yet."""
         for leaf, index in self._fresh:
             self.displace(leaf, index, trouble, detail)
+
+    def displace_open(self, trouble: Reason, detail: str) -> None:
+        """End all objects that have not ended."""
+        self.displace_untaken(trouble, detail)
+        for leaf in self.leaves:
+            for index, mark in enumerate(leaf.marks):
+                if mark == OPEN:
+                    self.displace(leaf, index, trouble, detail)
+
+    def first_open(self) -> bytes | None:
+        """Return the key of the first object that was taken and has not ended."""
+        for leaf in self.leaves:
+            index = leaf.marks.find(OPEN)
+            if index >= 0:
+                return key_of(leaf.part.directory, leaf.part.names[index])
+        return None
 
     def outcome(self) -> Outcome:
         """Tell what became of every object; to be asked when none is left."""

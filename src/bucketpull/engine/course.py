@@ -1,0 +1,83 @@
+"""What to do with an object whose answer was not the wanted one. Pure; the table behind it is `errors.REMEDIES`."""
+
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+from bucketpull.domain.errors import REMEDIES, Reason, Remedy
+from bucketpull.domain.exchange import Response
+from bucketpull.domain.model import Lane
+from bucketpull.domain.retry import attempts, next_try
+
+# Refusals that, one like the other, mean that the lane refuses us and not that an object is odd.
+REFUSALS = frozenset({Reason.FORBIDDEN, Reason.REDIRECTED, Reason.WRONG_CONTENT})
+# Trouble that may be one edge's with one object: the origin is asked when patience with the edge is at its end.
+OF_THE_OBJECT = frozenset({Reason.SERVER_ERROR, Reason.TRUNCATED, Reason.GARBAGE, Reason.RANGE})
+SLOWING = frozenset({Reason.TIMEOUT, Reason.STALLED, Reason.WRONG_CONTENT})
+
+
+class Course(Enum):
+    """The ways on from a bad answer."""
+
+    AGAIN = 0  # the same lane, after back-off
+    AT_ONCE = 1  # the same lane, now
+    NEXT_LANE = 2
+    KEEP = 3  # store what came, and report it as failed: its checksum is wrong everywhere
+    DEFER = 4  # in a later pass
+    GONE = 5
+    FAIL = 6
+
+
+def course(reason: Reason, lane: Lane, tries: int, more_lanes: bool, mismatched: bool, passes: int) -> Course:
+    """Decide.
+
+    Args:
+        reason: What was wrong with the answer.
+        lane: Where it came from.
+        tries: Requests for the object on this lane in this pass, this one included.
+        more_lanes: Whether there is a lane that was not tried.
+        mismatched: Whether an earlier answer had another checksum than it stated.
+        passes: Earlier passes of the object.
+
+    """
+    remedy = REMEDIES[reason]
+    if remedy is Remedy.ORIGIN:
+        return _doubtful(reason, lane, tries, more_lanes, mismatched)
+    if remedy is Remedy.VANISH:
+        return Course.GONE
+    if remedy is Remedy.RESIGN:
+        return Course.AT_ONCE if tries < attempts(reason) else Course.FAIL
+    if remedy in {Remedy.FAIL, Remedy.STOP}:
+        return Course.FAIL
+    return _passing(reason, tries, more_lanes, passes)
+
+
+def _doubtful(reason: Reason, lane: Lane, tries: int, more_lanes: bool, mismatched: bool) -> Course:
+    if more_lanes:
+        return Course.NEXT_LANE
+    if reason is Reason.MISSING and lane is Lane.REST:
+        return Course.GONE
+    if reason is not Reason.CHECKSUM:
+        return Course.FAIL
+    return Course.KEEP if mismatched or tries > 1 else Course.AT_ONCE
+
+
+def _passing(reason: Reason, tries: int, more_lanes: bool, passes: int) -> Course:
+    if tries < max(attempts(reason), 2):
+        return Course.AGAIN
+    if more_lanes and reason in OF_THE_OBJECT:
+        return Course.NEXT_LANE
+    return Course.FAIL if next_try(passes) is None else Course.DEFER
+
+
+def asks_for_less(reason: Reason, status: int) -> bool:
+    """Say whether an answer means that there were too many requests."""
+    return REMEDIES[reason] is Remedy.SLOW or status == 503 or reason in SLOWING
+
+
+def changed_since(response: Response, mtime: int) -> bool:
+    """Say whether the origin itself states that an object changed after it was listed (`mtime`, Unix seconds)."""
+    stated = response.headers().get("last-modified", "")
+    try:
+        return int(parsedate_to_datetime(stated).timestamp()) != mtime
+    except ValueError:
+        return False
