@@ -1,0 +1,1 @@
+"""Disks: identity and ledger of a volume, writing files to it, checking them."""

@@ -1,0 +1,275 @@
+"""The ledger of a volume: an append-only file of checked frames that says what the volume holds.
+
+A frame is a 40-byte header, the journal's name, and a payload: zlib level 1 of the encoded `list[Record]`. All numbers are little-endian:
+
+    magic "bpL1" | crc32 of all that follows | kind u8 | length of the journal's name u8 | 0 u16 | length of the payload u32
+    | work u64 | objects so far u64 | bytes so far u64 | journal | payload
+
+`objects` and `bytes` are running totals, so that the end of a ledger tells what is on the volume without reading it.
+What a power cut leaves of the last append is cut off when the ledger is opened. A frame is found from the end by its magic
+and proved by its checksum, so opening costs the same for 4 GB as for 4 KB.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from bucketpull.domain.errors import LedgerError
+from bucketpull.domain.record import Record
+from bucketpull.volumes import system
+
+MAGIC: Final = b"bpL1"
+_CHECK: Final = struct.Struct("<4sI")
+_FIELDS: Final = struct.Struct("<BBHIQQQ")
+_HEADER: Final = _CHECK.size + _FIELDS.size
+_LARGEST_PAYLOAD: Final = 1 << 26
+_WINDOW: Final = 1 << 20
+_LARGEST_TEAR: Final = 1 << 26  # an append is far smaller than 64 MiB; a longer damage is no torn tail
+_AHEAD: Final = 1 << 20  # kept for the ledger, so that what filled the disk can still be recorded
+
+_decoder = msgspec.msgpack.Decoder(list[Record])
+
+
+class Kind(IntEnum):
+    """What a frame says: objects that were stored, or objects (names only) that were removed."""
+
+    BLOCK = 1
+    REMOVAL = 2
+
+
+class Entry(NamedTuple):
+    """One frame to be: `records` is the encoded `list[Record]`, `objects` and `size` what the totals change by."""
+
+    kind: Kind
+    journal: str
+    work: int
+    records: bytes
+    objects: int
+    size: int
+
+
+class Frame(NamedTuple):
+    """One frame as read. `objects` and `size` are the totals up to and with it; `end` is the next frame's offset."""
+
+    offset: int
+    end: int
+    kind: Kind
+    journal: str
+    work: int
+    objects: int
+    size: int
+    payload: bytes
+
+    def records(self) -> list[Record]:
+        """Decode the objects."""
+        return _decoder.decode(zlib.decompress(self.payload))
+
+
+class Damage(NamedTuple):
+    """A stretch of the file that holds no whole frame."""
+
+    offset: int
+    end: int
+
+
+class Ledger:
+    """The ledger file of one volume. `volume` is its path, for messages."""
+
+    def __init__(self, fd: int, volume: str) -> None:
+        self._fd = fd
+        self._volume = volume
+        self._reserved = 0
+        self.end, self.objects, self.size = 0, 0, 0
+        self._find_end()
+
+    @classmethod
+    def open(cls, name: str, dir_fd: int, volume: str, writable: bool) -> "Ledger":
+        """Open (or, writable, begin) a ledger.
+
+        Raises:
+            LedgerError: It is damaged near its end by more than a torn append.
+            VolumeError: It cannot be opened.
+
+        """
+        flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
+        try:
+            fd = os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644, dir_fd=dir_fd)
+        except OSError as error:
+            raise system.volume_error(volume, "ledger not opened", error) from error
+        try:
+            return cls(fd, volume)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def append(self, entries: Sequence[Entry], durable: bool = True) -> list[int]:
+        """Append frames in one write, make them durable, and return their offsets.
+
+        Raises:
+            VolumeFull: There is no room; nothing was appended.
+            VolumeSick: The disk refused; nothing may be relied on.
+
+        """
+        offsets, pieces, end, objects, size = [], [], self.end, self.objects, self.size
+        for entry in entries:
+            objects, size = max(0, objects + entry.objects), max(0, size + entry.size)
+            frame = _framed(entry, objects, size)
+            offsets.append(end)
+            pieces.append(frame)
+            end += len(frame)
+        self._write(b"".join(pieces), durable)
+        self.end, self.objects, self.size = end, objects, size
+        return offsets
+
+    def read(self, offset: int) -> Frame:
+        """Return the frame at an offset.
+
+        Raises:
+            LedgerError: There is no whole frame.
+
+        """
+        frame = self._frame_at(offset)
+        if frame is None:
+            detail = f"ledger has no whole entry at byte {offset} of {self.end}; `bucketpull verify` says what is lost"
+            raise LedgerError(self._volume, detail)
+        return frame
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """Go through all frames from an offset on.
+
+        Raises:
+            LedgerError: At the first damage.
+
+        """
+        while start < self.end:
+            frame = self.read(start)
+            yield frame
+            start = frame.end
+
+    def salvage(self, start: int = 0) -> Iterator[Frame | Damage]:
+        """Go through all frames that are whole, and say where others are not."""
+        while start < self.end:
+            frame = self._frame_at(start)
+            if frame is None:
+                resumed = self._next_whole(start + 1)
+                yield Damage(start, resumed)
+                start = resumed
+            else:
+                yield frame
+                start = frame.end
+
+    def cut(self, offset: int) -> None:
+        """Cut off what lies behind an offset.
+
+        Raises:
+            LedgerError: It is more than an append can have torn.
+
+        """
+        size = os.fstat(self._fd).st_size
+        if size - offset > _LARGEST_TEAR:
+            raise LedgerError(self._volume, f"ledger is damaged from byte {offset} to its end at {size}")
+        os.ftruncate(self._fd, offset)
+        self._find_end()
+
+    def reserve(self) -> None:
+        """Set room aside for the entries to come, so that what filled the disk can still be recorded."""
+        if self._reserved < self.end + _AHEAD // 2:
+            system.reserve_ahead(self._fd, self.end, _AHEAD)
+            self._reserved = self.end + _AHEAD
+
+    def _write(self, data: bytes, durable: bool) -> None:
+        try:
+            written = 0
+            while written < len(data):
+                written += os.pwrite(self._fd, data[written:], self.end + written)
+            if durable:
+                os.fdatasync(self._fd)
+        except OSError as error:
+            self._undo()
+            raise system.volume_error(self._volume, "ledger not written", error) from error
+        self.reserve()
+
+    def _undo(self) -> None:
+        try:
+            os.ftruncate(self._fd, self.end)
+        except OSError as error:
+            raise system.volume_error(self._volume, "ledger not cut after a failed append", error) from error
+
+    def _frame_at(self, offset: int) -> Frame | None:
+        head = os.pread(self._fd, _HEADER, offset)
+        if len(head) < _HEADER or not head.startswith(MAGIC):
+            return None
+        crc = _CHECK.unpack_from(head)[1]
+        kind, journal_length, _, length, work, objects, size = _FIELDS.unpack_from(head, _CHECK.size)
+        if length > _LARGEST_PAYLOAD or kind not in _KINDS:
+            return None
+        body = os.pread(self._fd, journal_length + length, offset + _HEADER)
+        if len(body) < journal_length + length or zlib.crc32(body, zlib.crc32(head[_CHECK.size :])) != crc:
+            return None
+        journal = body[:journal_length].decode()
+        return Frame(
+            offset,
+            offset + _HEADER + len(body),
+            Kind(kind),
+            journal,
+            work,
+            objects,
+            size,
+            body[journal_length:],
+        )
+
+    def _find_end(self) -> None:
+        """Find the last whole frame from the end of the file; what follows it is a torn append."""
+        size = os.fstat(self._fd).st_size
+        self.end = size
+        last = self._last_whole(size)
+        self.end, self.objects, self.size = (last.end, last.objects, last.size) if last else (0, 0, 0)
+        if size - self.end > _LARGEST_TEAR:
+            raise LedgerError(self._volume, f"ledger is damaged from byte {self.end} to its end at {size}")
+
+    def _last_whole(self, size: int) -> Frame | None:
+        stop = size
+        while stop > 0 and size - stop <= _LARGEST_TEAR + _WINDOW:
+            start = max(0, stop - _WINDOW)
+            data = os.pread(self._fd, stop - start + len(MAGIC) - 1, start)
+            found = data.rfind(MAGIC)
+            while found >= 0:
+                frame = self._frame_at(start + found)
+                if frame:
+                    return frame
+                found = data.rfind(MAGIC, 0, found + len(MAGIC) - 1)
+            stop = start
+        return None
+
+    def _next_whole(self, start: int) -> int:
+        while start < self.end:
+            data = os.pread(self._fd, _WINDOW, start)
+            found = data.find(MAGIC)
+            while found >= 0:
+                if self._frame_at(start + found):
+                    return start + found
+                found = data.find(MAGIC, found + 1)
+            start += max(1, len(data) - len(MAGIC) + 1)
+        return self.end
+
+
+_KINDS = frozenset(Kind)
+
+
+def _framed(entry: Entry, objects: int, size: int) -> bytes:
+    journal = entry.journal.encode()
+    payload = zlib.compress(entry.records, 1)
+    fields = _FIELDS.pack(entry.kind, len(journal), 0, len(payload), entry.work, objects, size)
+    crc = zlib.crc32(payload, zlib.crc32(journal, zlib.crc32(fields)))
+    return b"".join((_CHECK.pack(MAGIC, crc), fields, journal, payload))

@@ -1,0 +1,142 @@
+"""A large object on its way to disk, piece by piece, resumable after a restart. Runs in whatever thread calls.
+
+The part lies in `.bucketpull/partial` under a name made of key, size and mtime, so that whoever gets the same version of the
+object again, in whatever work, goes on with it. A lock keeps two transfers of one object from mixing.
+"""
+
+import fcntl
+import hashlib
+import os
+import secrets
+from contextlib import suppress
+from typing import Final
+
+from bucketpull import steps
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import key_of
+from bucketpull.domain.record import Written
+from bucketpull.volumes.file import FileWriter, write_all
+from bucketpull.volumes.identity import HOME
+
+PARTIAL: Final = f"{HOME}/partial"
+_OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_BYTES: Final = 1 << 20
+_reach = steps.reach
+
+
+class StreamFile:
+    """One object being written. `offset` is what is there already, in bytes; with `hashed` an MD5 is kept up."""
+
+    def __init__(
+        self, files: FileWriter, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
+    ) -> None:
+        self._files = files
+        self._directory, self._name, self._mtime = directory, name, mtime
+        key = b"%d %d %s" % (size, mtime, key_of(directory, name))
+        self._part = f"{PARTIAL}/{hashlib.blake2b(key, digest_size=16).hexdigest()}"
+        self._fd = self._open()
+        self._hash = hashlib.md5() if hashed else None
+        self._hashed = 0
+        self.offset = os.fstat(self._fd).st_size
+        if self.offset > size:
+            self.restart()
+
+    def append(self, chunks: list[bytes]) -> None:
+        """Add bytes at the end.
+
+        Raises:
+            OSError: The disk did not take them.
+
+        """
+        written = 0
+        try:
+            written = write_all(self._fd, chunks)
+        except OSError:
+            self.offset = os.lseek(self._fd, 0, os.SEEK_END)
+            raise
+        if self._hash and self._hashed == self.offset:
+            for chunk in chunks:
+                self._hash.update(chunk)
+            self._hashed += written
+        self.offset += written
+
+    def restart(self) -> None:
+        """Throw away what is there."""
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self.offset = self._hashed = 0
+        if self._hash:
+            self._hash = hashlib.md5()
+
+    def publish(self, length: int, md5: bytes, token: object) -> Written:
+        """Give the object its final name if it has this length (bytes) and, unless b"", this MD5; say what became of it.
+
+        What has the wrong content is thrown away; the token's outcome then is `truncated`, `size` or `checksum`.
+        """
+        if self.offset != length:
+            short = self.offset < length
+            return self._reject(
+                Reason.TRUNCATED if short else Reason.SIZE, f"{self.offset} of {length} bytes", token, short
+            )
+        if md5 and self.md5() != md5:
+            return self._reject(
+                Reason.CHECKSUM, f"MD5 is {self.md5().hex()}, not {md5.hex()}", token, keep=False
+            )
+        try:
+            if self._files.sync:
+                os.fsync(self._fd)
+            os.utime(self._fd, ns=(self._mtime * 1_000_000_000,) * 2)
+        except OSError as error:
+            return self._files.failed("file not written", error, token)
+        if _reach is not None:
+            _reach("streamed")
+        written = self._files.publish(self._part, self._files.root, self._directory, self._name, token)
+        self.close(keep=written.reason not in {None, Reason.UNSTORABLE})
+        return written
+
+    def md5(self) -> bytes:
+        """Return the MD5 of what is there; what was there before is read back once."""
+        digest = self._hash or hashlib.md5()
+        at = self._hashed if self._hash else 0
+        while at < self.offset and (data := os.pread(self._fd, _READ_BYTES, at)):
+            digest.update(data)
+            at += len(data)
+        if self._hash:
+            self._hashed = at
+        return digest.digest()
+
+    def close(self, keep: bool) -> None:
+        """Let go of it; what is there is kept for a later resumption, or removed."""
+        if self._fd < 0:
+            return
+        if not keep:
+            with suppress(OSError):
+                os.unlink(self._part, dir_fd=self._files.root)
+        os.close(self._fd)
+        self._fd = -1
+
+    def _reject(self, reason: Reason, detail: str, token: object, keep: bool) -> Written:
+        self.close(keep)
+        return Written(token, reason, detail)
+
+    def _open(self) -> int:
+        """Open and lock the part; one of its own where another transfer has it, or where it was published meanwhile."""
+        fd = os.open(self._part, _OPEN, 0o644, dir_fd=self._files.root)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_nlink and _same(fd, self._part, self._files.root):
+                os.lseek(fd, 0, os.SEEK_END)
+                return fd
+        except BlockingIOError:
+            pass
+        os.close(fd)
+        self._part += f"-{secrets.token_hex(4)}"
+        return os.open(self._part, _OPEN | os.O_EXCL, 0o644, dir_fd=self._files.root)
+
+
+def _same(fd: int, name: str, dir_fd: int) -> bool:
+    """Tell whether an open file still has its name: the one that was locked may have been published meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,151 @@
+"""The directories below a volume: opened from its root one by one, never through a symbolic link, a few kept open.
+
+Opened this way nothing leads out of the volume, and nothing onto another disk that is mounted over it or left in its place.
+"""
+
+import errno
+import os
+from collections import OrderedDict
+from contextlib import suppress
+from typing import Final
+
+from bucketpull.domain import keys
+
+OVERFLOW: Final = b"%~%~full"
+"""Where objects go whose directory takes no more entries (ext4: some 10 million); the ledger says which."""
+
+_OPEN_DIRECTORIES: Final = 256
+_DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TAKEN: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
+_DIRECTORY_FULL: Final = frozenset({errno.ENOSPC, errno.EMLINK})
+_FEW_BLOCKS: Final = 64
+
+
+class Place:
+    """An open directory: its descriptor and its path below the volume, which differs from the usual one where a file is in the way."""
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, fd: int, path: bytes) -> None:
+        self.fd = fd
+        self.path = path
+
+    def join(self, name: bytes) -> bytes:
+        """Return the path of an entry."""
+        return self.path + b"/" + name if self.path else name
+
+
+class Tree:
+    """The directories of one volume; `root` stays the caller's."""
+
+    def __init__(self, root: int, limit: int = _OPEN_DIRECTORIES) -> None:
+        self._root = Place(root, b"")
+        self._places: OrderedDict[bytes, Place] = OrderedDict()
+        self._limit = limit
+
+    def publish(self, source: str, source_fd: int, path: bytes) -> bytes:
+        """Move a finished file to its path, or to the alternative where that is taken; return where it lies.
+
+        Raises:
+            OSError: It cannot lie there.
+
+        """
+        try:
+            return self._move(source, source_fd, path)
+        except FileNotFoundError:
+            self.close()  # somebody removed a directory that was kept open
+            return self._move(source, source_fd, path)
+        except OSError as error:
+            if error.errno not in _DIRECTORY_FULL or not self.has_room():
+                raise
+        return self._move(source, source_fd, OVERFLOW + b"/" + keys.hashed_path_of(path))
+
+    def remove(self, path: bytes) -> bool:
+        """Remove a file; say whether it was there."""
+        directory, _, name = path.rpartition(b"/")
+        try:
+            os.unlink(name, dir_fd=self.place(directory, create=False).fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def stat(self, path: bytes) -> os.stat_result | None:
+        """Return what lies at a path, symbolic links not followed; None where nothing does."""
+        directory, _, name = path.rpartition(b"/")
+        try:
+            return os.stat(name, dir_fd=self.place(directory, create=False).fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def open_file(self, path: bytes) -> int:
+        """Open a file for reading."""
+        directory, _, name = path.rpartition(b"/")
+        return os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.place(directory, create=False).fd
+        )
+
+    def place(self, path: bytes, create: bool = True) -> Place:
+        """Open a directory by its usual path, making what is missing."""
+        found = self._places.get(path)
+        if found is not None:
+            self._places.move_to_end(path)
+            return found
+        return self._descend(path, create) if path else self._root
+
+    def has_room(self) -> bool:
+        """Tell a full file system from a full directory."""
+        free = os.fstatvfs(self._root.fd)
+        return free.f_bavail > _FEW_BLOCKS and (free.f_files == 0 or free.f_favail > 0)
+
+    def close(self) -> None:
+        """Close all directories; they are opened again when needed."""
+        while self._places:
+            os.close(self._places.popitem()[1].fd)
+
+    def _move(self, source: str, source_fd: int, path: bytes) -> bytes:
+        directory, _, name = path.rpartition(b"/")
+        place = self.place(directory)
+        try:
+            os.rename(source, name, src_dir_fd=source_fd, dst_dir_fd=place.fd)
+        except IsADirectoryError:
+            name = keys.file_beside_directory(name)
+            os.rename(source, name, src_dir_fd=source_fd, dst_dir_fd=place.fd)
+        return place.join(name)
+
+    def _descend(self, path: bytes, create: bool) -> Place:
+        """Open directory after directory, from the nearest ancestor that is open."""
+        end = len(path)
+        while (end := path.rfind(b"/", 0, end)) > 0 and path[:end] not in self._places:
+            pass
+        place = self.place(path[:end]) if end > 0 else self._root
+        for segment in path[end + 1 :].split(b"/"):
+            end += len(segment) + 1
+            place = Place(*_enter(place, segment, create))
+            self._keep(path[:end], place)
+        return place
+
+    def _keep(self, path: bytes, place: Place) -> None:
+        self._places[path] = place
+        if len(self._places) > self._limit:
+            os.close(self._places.popitem(last=False)[1].fd)
+
+
+def _enter(place: Place, segment: bytes, create: bool) -> tuple[int, bytes]:
+    try:
+        return _open(place, segment, create), place.join(segment)
+    except OSError as error:
+        if error.errno not in _TAKEN or not create:
+            raise
+    other = keys.directory_beside_file(segment)
+    return _open(place, other, create), place.join(other)
+
+
+def _open(place: Place, segment: bytes, create: bool) -> int:
+    try:
+        return os.open(segment, _DIRECTORY, dir_fd=place.fd)
+    except FileNotFoundError:
+        if not create:
+            raise
+    with suppress(FileExistsError):  # another process was faster
+        os.mkdir(segment, 0o755, dir_fd=place.fd)
+    return os.open(segment, _DIRECTORY, dir_fd=place.fd)

@@ -1,0 +1,351 @@
+"""A disk and its books: identity, lock, ledger, reserve, and which batches were meant to be written here."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Final
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from bucketpull import steps
+from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
+from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
+from bucketpull.domain.record import Block, Record
+from bucketpull.volumes import system
+from bucketpull.volumes.file import TEMPORARY
+from bucketpull.volumes.identity import HOME, Identity, enter
+from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
+from bucketpull.volumes.stream import PARTIAL
+from bucketpull.volumes.tree import Tree
+
+LEDGER: Final = f"{HOME}/ledger"
+_INTENTS: Final = f"{HOME}/intents"
+_LOCK: Final = f"{HOME}/lock"
+_PARTIAL_SECONDS: Final = 7 * 86400.0  # an unfinished large object is worth resuming for a week
+_REMEMBERED: Final = (
+    20_000  # settled batches that may yet have to be discarded: 20 million objects back, 5 MB
+)
+_MARGIN_BYTES: Final = 1 << 18
+_MARGIN_INODES: Final = 16
+
+_decoder = msgspec.msgpack.Decoder(list[Record])
+_encoder = msgspec.msgpack.Encoder()
+_reach = steps.reach
+
+_Work = tuple[str, int]
+
+
+class Reserve(msgspec.Struct, frozen=True):
+    """What is kept free: so many bytes, or this share (0..1) of the file system, whichever is more."""
+
+    bytes: int = 0
+    share: float = 0.0
+
+    def of(self, total_bytes: int) -> int:
+        """Return the bytes to keep free on a file system of this size."""
+        return max(self.bytes, int(self.share * total_bytes))
+
+
+def open_volume(
+    path: str, expected: str | None = None, *, reserve: Reserve | None = None, durable: bool = True
+) -> "DiskVolume":
+    """Open a volume for a worker: take its lock, remove what a killed one left, repair the ledger's end.
+
+    Raises:
+        VolumeSick: It is not there, or another one is.
+        ConfigError: Another process has it open.
+        LedgerError: Its ledger is damaged where work may be unfinished.
+
+    """
+    root, identity = enter(path, expected)
+    lock = -1
+    try:
+        lock = _take_lock(root, path, identity)
+        _tidy(root)
+        return DiskVolume(path, root, lock, identity, reserve or Reserve(), durable)
+    except BaseException as error:
+        for fd in (lock, root):
+            if fd >= 0:
+                os.close(fd)
+        if isinstance(error, OSError):
+            raise system.volume_error(path, "not opened", error) from error
+        raise
+
+
+class DiskVolume:
+    """One directory of a disk (`ports.Volume`), opened by `open_volume`.
+
+    `durable` False appends without syncing. An error that may have lost data makes the volume sick until it is opened again,
+    because the kernel tells such an error only once.
+    """
+
+    def __init__(
+        self, path: str, root: int, lock: int, identity: Identity, reserve: Reserve, durable: bool
+    ) -> None:
+        self.path = path
+        self.id = identity.id
+        self.identity = identity
+        self._root, self._lock = root, lock
+        self._reserve, self._durable = reserve, durable
+        self._sick = ""
+        self._tree = Tree(root)
+        self._forgotten: OrderedDict[_Work, int] = OrderedDict()
+        self._ledger = Ledger.open(LEDGER, root, path, writable=True)
+        self._intents = _read_intents(root)
+        self._blocks = self._catch_up()
+        self._ledger.reserve()
+
+    def status(self) -> VolumeStatus:
+        """Measure what is free above the reserve. What only the worker knows is left 0.
+
+        Raises:
+            VolumeSick: The volume no longer answers, is read-only, or something else is mounted in its place.
+
+        """
+        self._check_health()
+        try:
+            here, opened = os.stat(self.path), os.fstat(self._root)
+            free = os.fstatvfs(self._root)
+        except OSError as error:
+            raise self._fall_sick("not measured", error) from error
+        if not os.path.samestat(here, opened):
+            raise VolumeSick(self.path, f"is no longer the disk of volume {self.id}; mount it again")
+        if free.f_flag & os.ST_RDONLY:
+            raise VolumeSick(
+                self.path, "is mounted read-only; see `dmesg`, check the file system, mount it read-write"
+            )
+        return self._status(free)
+
+    def intend(self, journal: str, work: int) -> None:
+        """Note a batch before its first file is written, as an empty file.
+
+        File systems keep such changes in order, so after a power cut too the note is there wherever a file of the batch is. Its
+        name holds the ledger's end, from where `recall` has to look for the block.
+        """
+        if (journal, work) in self._intents:
+            return
+        name = _intent(journal, work, self._ledger.end)
+        try:
+            os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=self._root))
+        except OSError as error:
+            raise system.volume_error(self.path, "batch not noted", error) from error
+        self._intents[journal, work] = self._ledger.end
+        if _reach is not None:
+            _reach("intended")
+
+    def recall(self, journal: str, work: int) -> Extent | bool:
+        """Say what is known here of a batch whose receipt is not booked yet."""
+        offset = self._blocks.get((journal, work))
+        return (journal, work) in self._intents if offset is None else Extent(self.id, offset)
+
+    def forget(self, journal: str, work: int) -> None:
+        """Drop what is kept for `recall`: the receipt of the batch is safe, or the batch went elsewhere."""
+        offset = self._blocks.pop((journal, work), None)
+        if offset is not None:
+            self._forgotten[journal, work] = offset
+            if len(self._forgotten) > _REMEMBERED:
+                self._forgotten.popitem(last=False)
+        intended = self._intents.pop((journal, work), None)
+        if intended is not None:
+            with contextlib.suppress(OSError):  # a stale note costs nothing: work ids are never used again
+                os.unlink(_intent(journal, work, intended), dir_fd=self._root)
+
+    def settle(self, blocks: Sequence[Block]) -> list[Extent]:
+        """Sync the file system, then append the blocks durably."""
+        self._check_health()
+        entries = [
+            Entry(Kind.BLOCK, block.journal, block.work, block.records, *_totals(block.records))
+            for block in blocks
+        ]
+        if self._durable:
+            try:
+                system.sync_file_system(self._root)
+            except OSError as error:
+                raise self._fall_sick("files not synced", error) from error
+        if _reach is not None:
+            _reach("synced")
+        offsets = self._append(entries)
+        if _reach is not None:
+            _reach("settled")
+        self._blocks.update(
+            ((block.journal, block.work), at) for block, at in zip(blocks, offsets, strict=True)
+        )
+        return [Extent(self.id, offset) for offset in offsets]
+
+    def read(self, offset: int) -> list[Record]:
+        """Return the objects of one block."""
+        return self._ledger.read(offset).records()
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """Go through the ledger from an offset on, oldest first.
+
+        Raises:
+            LedgerError: At the first damage.
+
+        """
+        return self._ledger.frames(start)
+
+    def discard(self, journal: str, work: int) -> None:
+        """Remove the files of a batch settled here although another worker's receipt came first.
+
+        Files that a later block describes stay. The ledger says so before the files go: what it names is always on disk. Not for
+        a batch whose first receipt came from this very volume.
+        """
+        frame = self._find(journal, work)
+        if frame is None:
+            return
+        later = {
+            (r.directory, name)
+            for f in self._ledger.frames(frame.end)
+            for r in f.records()
+            for name in r.names
+        }
+        gone = [
+            (r, i)
+            for r in frame.records()
+            for i, name in enumerate(r.names)
+            if (r.directory, name) not in later
+        ]
+        size = sum((record.stored or record.sizes)[i] for record, i in gone)
+        removed = [Record(record.directory, "", [record.names[i]], [], []) for record, i in gone]
+        self._append([Entry(Kind.REMOVAL, journal, work, _encoder.encode(removed), -len(gone), -size)])
+        for record, i in gone:
+            self._tree.remove(record.paths.get(i) or self.identity.path_of(record.directory, record.names[i]))
+        self.forget(journal, work)
+        self._forgotten.pop((journal, work), None)
+
+    def close(self) -> None:
+        """Let go of the volume."""
+        self._tree.close()
+        self._ledger.close()
+        for fd in (self._lock, self._root):
+            os.close(fd)
+
+    def _status(self, free: os.statvfs_result) -> VolumeStatus:
+        total = free.f_blocks * free.f_frsize
+        spare = max(0, free.f_bavail * free.f_frsize - self._reserve.of(total))
+        no_inodes = free.f_files > 0 and free.f_favail <= _MARGIN_INODES
+        detail = (
+            "no inodes left"
+            if no_inodes
+            else "no bytes left above the reserve"
+            if spare <= _MARGIN_BYTES
+            else ""
+        )
+        return VolumeStatus(
+            id=self.id,
+            machine="",
+            path=self.path,
+            state=VolumeState.FULL if detail else VolumeState.OPEN,
+            free_bytes=spare,
+            total_bytes=total,
+            free_inodes=free.f_favail,
+            total_inodes=free.f_files,
+            reserved_bytes=0,
+            queued_bytes=0,
+            stored_objects=self._ledger.objects,
+            stored_bytes=self._ledger.size,
+            written_per_second=0.0,
+            detail=detail,
+        )
+
+    def _check_health(self) -> None:
+        if self._sick:
+            raise VolumeSick(self.path, self._sick)
+
+    def _fall_sick(self, what: str, error: OSError) -> VolumeSick:
+        """Remember that something may be lost."""
+        trouble = VolumeSick(self.path, system.volume_error(self.path, what, error).detail)
+        self._sick = trouble.detail
+        return trouble
+
+    def _append(self, entries: Sequence[Entry]) -> list[int]:
+        try:
+            return self._ledger.append(entries, self._durable)
+        except VolumeSick as error:
+            self._sick = error.detail
+            raise
+
+    def _catch_up(self) -> dict[_Work, int]:
+        """Cut off a torn append, and find the blocks of batches whose receipt may not be booked."""
+        self._ledger.cut(self._ledger.end)
+        found: dict[_Work, int] = {}
+        at = min(self._intents.values(), default=self._ledger.end)
+        try:
+            for frame in self._ledger.frames(min(at, self._ledger.end)):
+                at = frame.end
+                if (frame.journal, frame.work) in self._intents:
+                    found[frame.journal, frame.work] = frame.offset
+        except LedgerError:
+            self._ledger.cut(at)
+        return found
+
+    def _find(self, journal: str, work: int) -> Frame | None:
+        """Find a batch's block: remembered, or else by reading the ledger."""
+        offset = self._blocks.get((journal, work), self._forgotten.get((journal, work)))
+        if offset is not None:
+            return self._ledger.read(offset)
+        found = None
+        for frame in self._ledger.frames():
+            if (frame.journal, frame.work) == (journal, work):
+                found = frame if frame.kind is Kind.BLOCK else None
+        return found
+
+
+def _take_lock(root: int, path: str, identity: Identity) -> int:
+    fd = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644, dir_fd=root)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(fd)
+        raise ConfigError(
+            f"volume {path} ({identity.id}) is in use by process {holder}; end it, or give another volume"
+        ) from error
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    return fd
+
+
+def _tidy(root: int) -> None:
+    """Make our folders; empty the one for temporary files, and drop parts of large objects that nobody came back for."""
+    for folder in (TEMPORARY, PARTIAL, _INTENTS):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o755, dir_fd=root)
+    for name in _names(root, TEMPORARY):
+        shutil.rmtree(f"{TEMPORARY}/{name}", ignore_errors=True, dir_fd=root)
+    oldest = time.time() - _PARTIAL_SECONDS
+    for name in _names(root, PARTIAL):
+        if os.stat(f"{PARTIAL}/{name}", dir_fd=root, follow_symlinks=False).st_mtime < oldest:
+            os.unlink(f"{PARTIAL}/{name}", dir_fd=root)
+
+
+def _read_intents(root: int) -> dict[_Work, int]:
+    intents: dict[_Work, int] = {}
+    for name in _names(root, _INTENTS):
+        journal, work, offset = name.rsplit(".", 2)
+        intents[unquote(journal), int(work)] = int(offset)
+    return intents
+
+
+def _names(root: int, folder: str) -> list[str]:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+    try:
+        return os.listdir(fd)
+    finally:
+        os.close(fd)
+
+
+def _intent(journal: str, work: int, offset: int) -> str:
+    return f"{_INTENTS}/{quote(journal, safe='')}.{work}.{offset}"
+
+
+def _totals(records: bytes) -> tuple[int, int]:
+    """Count the objects of a block and their bytes."""
+    decoded = _decoder.decode(records)
+    return sum(len(r.names) for r in decoded), sum(sum(r.stored or r.sizes) for r in decoded)

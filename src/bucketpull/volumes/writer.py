@@ -1,0 +1,200 @@
+"""The thread that writes to one volume (`ports.Writer`), so that a slow disk stalls nothing but what goes to it."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from bucketpull.domain.record import Written
+from bucketpull.volumes import system
+from bucketpull.volumes.file import FileWriter
+from bucketpull.volumes.stream import StreamFile
+
+_LEAVE_SECONDS: Final = 10.0
+_PIECE_BYTES: Final = 1 << 18
+
+_Job = tuple[int, Callable[..., Written | None], tuple[Any, ...]]
+
+
+class ThreadWriter:
+    """Writes in a thread of its own. `put` costs an append and, only when the thread is idle, a wake-up.
+
+    `outcomes` and `put` are for one thread. The bytes in the queue are the caller's to bound, by `queued_bytes`.
+    """
+
+    def __init__(self, files: FileWriter) -> None:
+        self.files = files
+        self.path = files.path
+        self._jobs: deque[_Job] = deque()
+        self._done: deque[Written] = deque()
+        self._given = 0
+        self._taken = 0
+        self._idle = False
+        self._told = False
+        self._closing = False
+        self._work = threading.Lock()
+        self._work.acquire()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name=f"write {files.identity.id}", daemon=True)
+        self._thread.start()
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes handed over and not yet written."""
+        return self._given - self._taken
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes dealt with since the start."""
+        return self._taken
+
+    @property
+    def wake_fd(self) -> int:
+        """A file descriptor that is readable while there are outcomes."""
+        return self._wake
+
+    def put(self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object) -> None:
+        """Hand over a whole object."""
+        self.give(sum(map(len, chunks)), self.files.store, (directory, name, mtime, chunks, token))
+
+    def stream(
+        self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
+    ) -> "ThreadStream":
+        """Begin, or go on with, a large object of `size` bytes as listed; with `hashed` an MD5 is kept up.
+
+        Raises:
+            VolumeFull: There is no room to begin it.
+            VolumeSick: The disk refused.
+
+        """
+        try:
+            return ThreadStream(self, StreamFile(self.files, directory, name, size, mtime, hashed))
+        except OSError as error:
+            raise system.volume_error(self.path, "part not opened", error) from error
+
+    def outcomes(self) -> list[Written]:
+        """Take what was done since the last call, in order."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        self._told = False
+        done = []
+        with suppress(IndexError):
+            while True:
+                done.append(self._done.popleft())
+        return done
+
+    def close(self) -> None:
+        """Finish what was handed over, then stop; a disk that does not answer is left after 10 s."""
+        self._closing = True
+        self._rouse()
+        self._thread.join(_LEAVE_SECONDS)
+        if not self._thread.is_alive():
+            self.files.close()
+            os.close(self._wake)
+
+    def give(self, size: int, function: Callable[..., Written | None], arguments: tuple[Any, ...]) -> None:
+        """Hand over any work on this volume that counts as so many bytes."""
+        self._given += size
+        self._jobs.append((size, function, arguments))
+        if self._idle:
+            self._rouse()
+
+    def tell(self, written: Written) -> None:
+        """Add an outcome and, unless that was done already, make `wake_fd` readable."""
+        self._done.append(written)
+        if not self._told:
+            self._told = True
+            os.eventfd_write(self._wake, 1)
+
+    def _rouse(self) -> None:
+        self._idle = False
+        with suppress(RuntimeError):  # released already
+            self._work.release()
+
+    def _run(self) -> None:
+        jobs = self._jobs
+        while True:
+            try:
+                size, function, arguments = jobs.popleft()
+            except IndexError:
+                if self._closing:
+                    return
+                self._rest()
+                continue
+            written = function(*arguments)
+            self._taken += size
+            if written is not None:
+                self.tell(written)
+
+    def _rest(self) -> None:
+        """Wait for work; what came between the last look and the flag is seen by the second look."""
+        self._idle = True
+        if not self._jobs and not self._closing:
+            self._work.acquire()
+        self._idle = False
+
+
+class ThreadStream:
+    """A large object that a `ThreadWriter` writes. `offset` is what was there at the beginning, in bytes."""
+
+    def __init__(self, writer: ThreadWriter, file: StreamFile) -> None:
+        self._writer = writer
+        self._file = file
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self.offset = file.offset
+        self.trouble: Written | None = None
+        """Set when the disk did not take a piece: the transfer may as well end; `publish` tells it too."""
+
+    def append(self, chunk: bytes) -> None:
+        """Add bytes at the end."""
+        self._pieces.append(chunk)
+        self._size += len(chunk)
+        if self._size >= _PIECE_BYTES:
+            self._flush()
+
+    def restart(self) -> None:
+        """Begin again at byte 0."""
+        self._pieces, self._size, self.offset = [], 0, 0
+        self._writer.give(0, self._guard, (self._file.restart,))
+
+    def publish(self, length: int, md5: bytes, token: object) -> None:
+        """Give the object its final name if it has this length (bytes) and, unless b"", this MD5. The outcome comes by `outcomes`."""
+        self._flush()
+        self._writer.give(0, self._publish, (length, md5, token))
+
+    def close(self, keep: bool) -> None:
+        """Let go without publishing; what is there is kept for a later resumption, or removed."""
+        if keep:
+            self._flush()
+        self._writer.give(0, self._file.close, (keep,))
+
+    def _flush(self) -> None:
+        if self._pieces:
+            self._writer.give(self._size, self._guard, (self._file.append, self._pieces))
+            self._pieces, self._size = [], 0
+
+    def _guard(self, function: Callable[..., None], *arguments: object) -> None:
+        if self.trouble is None:
+            try:
+                function(*arguments)
+            except OSError as error:
+                self.trouble = self._writer.files.failed("part not written", error, None)
+
+    def _publish(self, length: int, md5: bytes, token: object) -> Written:
+        if self.trouble is None:
+            return self._file.publish(length, md5, token)
+        self._file.close(keep=True)
+        return Written(token, self.trouble.reason, self.trouble.detail)
+
+
+def open_writer(path: str, volume: str, durability: str) -> ThreadWriter:
+    """Open the volume that must lie at a path for writing; `durability` "file" syncs each file.
+
+    Raises:
+        VolumeSick: It does not lie there, or cannot be written.
+
+    """
+    return ThreadWriter(FileWriter.open(path, volume, durability == "file"))
