@@ -308,11 +308,50 @@ class Volume(Protocol):
         ...
 
 
+class Stream(Protocol):
+    """A large object on its way to a volume. Calls cost nothing; the work is done by the writer it came from, in order."""
+
+    offset: int
+    """Bytes that an earlier attempt left, when the stream was begun; 0 after `restart`."""
+
+    trouble: Written | None
+    """Set as soon as the disk refused a piece, so that the transfer can be ended."""
+
+    def append(self, chunk: bytes) -> None:
+        """Add bytes at the end."""
+        ...
+
+    def restart(self) -> None:
+        """Begin again at byte 0."""
+        ...
+
+    def publish(self, length: int, md5: bytes, token: object) -> None:
+        """Give the object its name if it has this length (bytes) and, unless b"", this MD5. The outcome comes by `outcomes`.
+
+        Its reason is `truncated`, `size` or `checksum` where the content is not as said.
+        """
+        ...
+
+    def close(self, keep: bool) -> None:
+        """Let go without publishing; what is there is kept for a later attempt, or removed."""
+        ...
+
+
 class Writer(Protocol):
     """Creates files on one volume, in a thread of its own, bounded in bytes."""
 
     def put(self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object) -> None:
         """Hand over a whole object. The outcome comes back by `outcomes`, with the token."""
+        ...
+
+    def stream(self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False) -> Stream:
+        """Begin, or go on with, a large object of that listed version; `hashed` keeps up an MD5 on the way.
+
+        Raises:
+            VolumeFull: There is no room to begin it.
+            VolumeSick: The disk refused.
+
+        """
         ...
 
     def outcomes(self) -> list[Written]:
