@@ -1,0 +1,1 @@
+"""Transfers over HTTP, many at once in one thread, on libcurl."""

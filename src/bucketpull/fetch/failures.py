@@ -1,0 +1,29 @@
+"""What libcurl's errors mean in our words."""
+
+import pycurl
+
+from bucketpull.domain.errors import Reason
+
+_REASONS = {
+    pycurl.E_COULDNT_RESOLVE_HOST: Reason.DNS,
+    pycurl.E_COULDNT_RESOLVE_PROXY: Reason.DNS,
+    pycurl.E_COULDNT_CONNECT: Reason.CONNECT,
+    pycurl.E_SSL_CONNECT_ERROR: Reason.TLS,
+    pycurl.E_PEER_FAILED_VERIFICATION: Reason.TLS,
+    pycurl.E_SSL_CACERT_BADFILE: Reason.TLS,
+    pycurl.E_GOT_NOTHING: Reason.RESET,
+    pycurl.E_SEND_ERROR: Reason.RESET,
+    pycurl.E_RECV_ERROR: Reason.RESET,
+    pycurl.E_PARTIAL_FILE: Reason.TRUNCATED,
+    pycurl.E_FILESIZE_EXCEEDED: Reason.SIZE,
+    pycurl.E_WRITE_ERROR: Reason.INTERRUPTED,
+    pycurl.E_ABORTED_BY_CALLBACK: Reason.INTERRUPTED,
+    pycurl.E_TOO_MANY_REDIRECTS: Reason.REDIRECTED,
+}
+
+
+def reason_of(code: int, received: int) -> Reason:
+    """Return the reason of a libcurl error, given how many bytes of the body had come."""
+    if code == pycurl.E_OPERATION_TIMEDOUT:
+        return Reason.STALLED if received else Reason.TIMEOUT
+    return _REASONS.get(code, Reason.GARBAGE)
