@@ -1,0 +1,78 @@
+"""Opens the volumes of a job: known ones where they are, new ones made, and an empty mount point never taken for one."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bucketpull.app.settings import Settings
+from bucketpull.domain.errors import ConfigError, VolumeError
+from bucketpull.domain.sizes import parse_reserve
+from bucketpull.volumes.identity import identify, initialise
+from bucketpull.volumes.volume import DiskVolume, Reserve, open_volume
+
+
+def check_paths(paths: Sequence[str]) -> list[str]:
+    """Return the volumes' paths, absolute.
+
+    Raises:
+        ConfigError: None is given, one is no folder that could be one, or one is given twice.
+
+    """
+    if not paths:
+        raise ConfigError("no volume: give at least one folder to store in")
+    found: list[str] = []
+    for path in paths:
+        full = os.path.realpath(path)
+        if os.path.exists(full) and not os.path.isdir(full):
+            raise ConfigError(f"volume {path}: is no folder")
+        if not os.path.exists(full) and not os.path.isdir(os.path.dirname(full)):
+            raise ConfigError(f"volume {path}: there is no {os.path.dirname(full)}; is the disk mounted?")
+        if full in found:
+            raise ConfigError(f"volume {path}: given twice")
+        found.append(full)
+    return found
+
+
+def open_all(paths: Sequence[str], known: Mapping[str, str], settings: Settings) -> list[DiskVolume]:
+    """Open volumes by path; make those that are none yet.
+
+    `known` maps the paths at which the job's volumes were seen last to their ids: a path of which the id is gone is a disk
+    that is not mounted.
+
+    Raises:
+        ConfigError: A known volume is not there.
+        VolumeError: One cannot be used.
+
+    """
+    opened: list[DiskVolume] = []
+    try:
+        for path in paths:
+            opened.append(open_one(path, known.get(path), settings))
+    except BaseException:
+        for volume in opened:
+            volume.close()
+        raise
+    return opened
+
+
+def open_one(path: str, expected: str | None, settings: Settings) -> DiskVolume:
+    """Open one volume, making it if it is none and none is expected there; see `open_all`."""
+    found = identify(path) if os.path.isdir(path) else None
+    if found is None:
+        if expected is not None:
+            raise ConfigError(
+                f"volume {path}: held volume {expected} of this job and is empty now. Mount the disk; if it is lost, "
+                f"say `bucketpull volumes lost {expected}`"
+            )
+        Path(path).mkdir(exist_ok=True)
+        try:
+            initialise(path, settings.layout)
+        except OSError as error:
+            raise VolumeError(path, error.strerror or str(error)) from error
+    return open_volume(path, None, reserve_of(settings, path), durable=settings.durability != "none")
+
+
+def reserve_of(settings: Settings, path: str) -> Reserve:
+    """Return what is kept free on a volume."""
+    status = os.statvfs(path)
+    return Reserve(bytes=parse_reserve(settings.reserve, status.f_blocks * status.f_frsize))
