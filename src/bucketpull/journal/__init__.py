@@ -1,0 +1,1 @@
+"""The journal: the books of one job, in one SQLite file with one writer."""

@@ -1,0 +1,82 @@
+"""The sums of a run, kept beside the rows that they sum up, so that nobody counts a million rows."""
+
+import msgspec
+
+from bucketpull.domain.model import Counters, Outstanding, WorkKind
+
+
+class Books(msgspec.Struct):
+    """Everything that is counted. `tiers` counts outstanding work by tier; `failures` the rows of failures by reason.
+
+    `vanished_directories` were listed by their parent and gone when their turn came.
+    """
+
+    counters: Counters = msgspec.field(default_factory=Counters)
+    outstanding: Outstanding = msgspec.field(default_factory=Outstanding)
+    tiers: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0])
+    failures: dict[str, int] = {}
+    vanished_directories: int = 0
+
+    def add_work(self, kind: WorkKind, tier: int, objects: int, size: int) -> None:
+        """Count new work; `size` is in bytes."""
+        self.tiers[tier] += 1
+        if kind is WorkKind.SCAN:
+            self.outstanding.scans += 1
+        else:
+            self.outstanding.batches += 1
+            self.outstanding.objects += objects
+            self.outstanding.bytes += size
+
+    def remove_work(self, kind: WorkKind, tier: int, objects: int, size: int) -> None:
+        """Count work that is done."""
+        self.tiers[tier] -= 1
+        if kind is WorkKind.SCAN:
+            self.outstanding.scans -= 1
+        else:
+            self.outstanding.batches -= 1
+            self.outstanding.objects -= objects
+            self.outstanding.bytes -= size
+
+    def send(self, kind: WorkKind, count: int) -> None:
+        """Count work sent; a negative count is work that came back."""
+        if kind is WorkKind.SCAN:
+            self.outstanding.scans_sent += count
+        else:
+            self.outstanding.batches_sent += count
+
+    def fail(self, reason: str, count: int = 1) -> None:
+        """Count rows of failures; a negative count is rows removed."""
+        self.failures[reason] = self.failures.get(reason, 0) + count
+        if self.failures[reason] <= 0:
+            del self.failures[reason]
+
+    def retry(self, retries: dict[str, int]) -> None:
+        """Count repeated requests by reason."""
+        mine = self.counters.retries
+        for reason, count in retries.items():
+            mine[reason] = mine.get(reason, 0) + count
+
+    @property
+    def open_tiers(self) -> range:
+        """The tiers of which work is due: a later one only while the earlier ones are empty."""
+        first = next((tier for tier, count in enumerate(self.tiers) if count), 0)
+        return range(first + 1)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Books)
+
+
+def encode_books(books: Books) -> str:
+    """Write the sums as JSON."""
+    return _encoder.encode(books).decode()
+
+
+def decode_books(text: str) -> Books:
+    """Read the sums."""
+    return _decoder.decode(text)
+
+
+def copy_of(counters: Counters) -> Counters:
+    """Return counters that no longer change."""
+    return msgspec.structs.replace(counters, retries=dict(counters.retries))

@@ -1,0 +1,53 @@
+"""The blobs in which rows keep ledger blocks: MessagePack, a few bytes a block.
+
+An entry of a page is (volume, offset) where the block covers the whole page, else (volume, offset, first, last) with the
+smallest and largest name that it covers.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+Whole = tuple[int, int]
+Piece = tuple[int, int, bytes, bytes]
+Entry = Whole | Piece
+
+_encode = msgspec.msgpack.Encoder().encode
+_entries = msgspec.msgpack.Decoder(list[list[int | bytes]])
+
+
+def pack_entries(entries: Iterable[Entry]) -> bytes:
+    """Write the blocks of a page."""
+    listed = list(entries)
+    return _encode(listed) if listed else b""
+
+
+def unpack_entries(blob: bytes | None) -> list[Entry]:
+    """Read the blocks of a page."""
+    if not blob:
+        return []
+    return [tuple(entry) for entry in _entries.decode(blob)]  # type: ignore[misc]
+
+
+def merged(entries: list[Entry], new: Iterable[Entry]) -> list[Entry]:
+    """Append blocks; a block that is there already comes to cover more, and keeps its place."""
+    places = {entry[:2]: index for index, entry in enumerate(entries)}
+    result = list(entries)
+    for entry in new:
+        place = places.setdefault(entry[:2], len(result))
+        if place == len(result):
+            result.append(entry)
+        else:
+            result[place] = _wider(result[place], entry)
+    return result
+
+
+def covers(entry: Entry, first: bytes, last: bytes) -> bool:
+    """Say whether a block may hold objects of a range of names."""
+    return len(entry) == 2 or (entry[2] <= last and entry[3] >= first)
+
+
+def _wider(one: Entry, other: Entry) -> Entry:
+    if len(one) == 2 or len(other) == 2:
+        return one[:2]
+    return one[0], one[1], min(one[2], other[2]), max(one[3], other[3])

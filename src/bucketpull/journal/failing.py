@@ -1,0 +1,68 @@
+"""What failed for good: objects, and pages that could not be listed (their name is empty)."""
+
+from collections.abc import Iterable, Iterator
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Failure
+from bucketpull.journal.books import Books
+from bucketpull.journal.statements import statements
+from bucketpull.journal.store import Store
+
+STEP = 1000  # rows a transaction when all failures are walked
+Recorded = tuple[Failure, int]  # with the run that it is of
+
+
+class Failures:
+    """Rows of failures. Every method runs in the caller's transaction and keeps the books in step."""
+
+    def __init__(self, store: Store, books: Books) -> None:
+        self._connection = store.connection
+        self._books = books
+        self._sql = statements()
+
+    def add(self, failures: Iterable[Failure], run: int) -> None:
+        """Record what failed for good; what was recorded of the same objects goes."""
+        for failure in failures:
+            self.remove(failure)
+            self._connection.execute(self._sql["add-failure"], _row(failure, run))
+            self._books.fail(failure.reason)
+
+    def remove(self, failure: Failure) -> None:
+        """Remove one, if it is there."""
+        key = (failure.directory, failure.name, failure.cursor)
+        for (reason,) in self._connection.execute(self._sql["remove-failure"], key).fetchall():
+            self._books.fail(reason, -1)
+
+    def remove_of_page(self, directory: bytes, cursor: str) -> list[Recorded]:
+        """Remove and return those of a page."""
+        if not self._books.failures:
+            return []
+        rows = self._connection.execute(self._sql["remove-failures-of-page"], (directory, cursor)).fetchall()
+        recorded = [_recorded(row) for row in rows]
+        for failure, _ in recorded:
+            self._books.fail(failure.reason, -1)
+        return recorded
+
+    def walk(self) -> Iterator[list[Recorded]]:
+        """Return all in key order, a thousand at a time; rows may be removed meanwhile."""
+        after: tuple[bytes, bytes, str, int] = (b"", b"", "", -1)
+        while rows := self._connection.execute(self._sql["walk-failures"], (*after, STEP)).fetchall():
+            recorded = [_recorded(row) for row in rows]
+            yield recorded
+            last, run = recorded[-1]
+            after = (last.directory, last.name, last.cursor, run)
+
+    def listing_failed(self) -> bool:
+        """Whether any page could not be listed."""
+        return bool(self._connection.execute(self._sql["listing-failed"]).fetchone()[0])
+
+
+def _row(failure: Failure, run: int) -> tuple[object, ...]:
+    key = (failure.directory, failure.name, failure.cursor, run)
+    what = (failure.size, failure.mtime, failure.reason.value)
+    return (*key, *what, failure.attempts, failure.status, failure.detail)
+
+
+def _recorded(row: tuple[bytes, bytes, int, int, str, str, int, int, str, int]) -> Recorded:
+    directory, name, size, mtime, cursor, reason, attempts, status, detail, run = row
+    return Failure(directory, name, size, mtime, cursor, Reason(reason), attempts, status, detail), run

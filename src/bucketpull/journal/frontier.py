@@ -1,0 +1,157 @@
+"""The outstanding work: rows that are ready or sent, and go when their receipt is booked."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from bucketpull.domain.batching import bundle, encode_positions
+from bucketpull.domain.model import Extent, Position, Work, WorkKind
+from bucketpull.journal.books import Books
+from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
+from bucketpull.journal.shelf import Shelf
+from bucketpull.journal.statements import statements
+from bucketpull.journal.store import Store
+
+USUAL = 0
+LAST = 1  # the last pass: when nothing usual is outstanding
+AGAIN = 2  # pages that were booked in this run and must be listed again: when nothing else is outstanding
+
+
+class Taken(msgspec.Struct):
+    """A row of work whose receipt has come. `size` is in bytes, `candidates` the blob as it is kept."""
+
+    id: int
+    kind: WorkKind
+    state: int
+    tier: int
+    home: int
+    attempt: int
+    objects: int
+    size: int
+    candidates: bytes | None
+    body: bytes
+
+
+class Frontier:
+    """Rows of work. Every method runs in the caller's transaction and keeps the books in step."""
+
+    def __init__(self, store: Store, books: Books, shelf: Shelf) -> None:
+        self._connection = store.connection
+        self._books = books
+        self._shelf = shelf
+        self._sql = statements()
+
+    def add_batch(
+        self,
+        body: bytes,
+        objects: int,
+        size: int,
+        *,
+        candidates: bytes | None = None,
+        home: int = 0,
+        attempt: int = 0,
+        due: float = 0,
+        tier: int = USUAL,
+    ) -> int:
+        """Add a batch; `size` is in bytes, `due` in Unix seconds (0: at once)."""
+        kind = WorkKind.BATCH
+        return self._add((kind, tier, due, home, attempt, objects, size, candidates), body)
+
+    def add_scans(self, positions: Sequence[Position], *, due: float = 0, tier: int = USUAL) -> None:
+        """Add positions as scans, small directories bundled."""
+        for group in bundle(positions, self._books.outstanding.scans):
+            self._add((WorkKind.SCAN, tier, due, 0, group[0].attempt, 0, 0, None), encode_positions(group))
+
+    def claim(self, kind: WorkKind, limit: int, homes: Sequence[int], now: float) -> list[Work]:
+        """Find work that is due: deferred before ready, at a home before anywhere, an earlier tier before a later."""
+        works: list[Work] = []
+        for home in (*homes, 0):
+            works += self._found("deferred-work", kind, (kind, home, now), limit - len(works))
+        for tier in self._books.open_tiers:
+            for home in (*homes, 0):
+                works += self._found("ready-work", kind, (kind, tier, home), limit - len(works))
+        return works
+
+    def send(self, kind: WorkKind, works: Iterable[Work], machine: str) -> None:
+        """Mark work as sent."""
+        rows = [(machine, work.id) for work in works]
+        self._connection.executemany(self._sql["mark-sent"], rows)
+        self._books.send(kind, len(rows))
+
+    def release(self, works: Iterable[int]) -> None:
+        """Mark sent work as ready; what is not sent stays as it is."""
+        for work in works:
+            for (kind,) in self._connection.execute(self._sql["mark-ready"], (work,)).fetchall():
+                self._books.send(WorkKind(kind), -1)
+
+    def take(self, work: int) -> Taken | None:
+        """Return and remove a row, or None if its receipt came before."""
+        row = self._connection.execute(self._sql["taken-work"], (work,)).fetchone()
+        if row is None:
+            return None
+        taken = Taken(work, WorkKind(row[0]), *row[1:])
+        self._connection.execute(self._sql["remove-work"], (work,))
+        self._connection.execute(self._sql["remove-body"], (work,))
+        self._books.remove_work(taken.kind, taken.tier, taken.objects, taken.size)
+        if taken.state:
+            self._books.send(taken.kind, -1)
+        return taken
+
+    def sent(self) -> list[tuple[int, WorkKind, str]]:
+        """Return the work that is sent: id, kind and machine."""
+        rows = self._connection.execute(self._sql["sent-work"]).fetchall()
+        return [(work, WorkKind(kind), machine) for work, kind, machine in rows]
+
+    def next_due(self) -> float | None:
+        """Return when deferred work is due: Unix seconds, 0 for a last pass that is open, None if nothing is deferred."""
+        for tier in self._books.open_tiers[1:]:
+            for kind in WorkKind:
+                if self._connection.execute(self._sql["any-ready"], (kind, tier)).fetchone()[0]:
+                    return 0.0
+        due: float | None = self._connection.execute(self._sql["next-due"]).fetchone()[0]
+        return due
+
+    def home_of(self, candidates: Iterable[Entry]) -> int:
+        """Return the volume, of one that is with a machine, that holds most candidates; 0 if there is none."""
+        counts = Counter(entry[0] for entry in candidates if self._shelf.machine_of(entry[0]))
+        return counts.most_common(1)[0][0] if counts else 0
+
+    def waits_for(self, volumes: Iterable[int]) -> bool:
+        """Whether work is ready that waits for one of these volumes."""
+        return any(
+            self._connection.execute(self._sql["has-home"], (tier, volume)).fetchone()[0]
+            for volume in volumes
+            for tier in (USUAL, LAST)
+        )
+
+    def rehome(self, volumes: Iterable[int]) -> None:
+        """Let work that waits for these volumes go to anybody."""
+        for volume in volumes:
+            for tier in (USUAL, LAST, AGAIN):
+                self._connection.execute(self._sql["rehome-work"], (tier, volume))
+            self._connection.execute(self._sql["rehome-deferred"], (volume,))
+
+    def _add(self, row: tuple[WorkKind, int, float, int, int, int, int, bytes | None], body: bytes) -> int:
+        work = self._connection.execute(self._sql["add-work"], row).lastrowid
+        assert work is not None
+        self._connection.execute(self._sql["add-body"], (work, body))
+        kind, tier, _, _, _, objects, size, _ = row
+        self._books.add_work(kind, tier, objects, size)
+        return work
+
+    def _found(self, query: str, kind: WorkKind, where: tuple[float, ...], limit: int) -> list[Work]:
+        if limit <= 0:
+            return []
+        rows = self._connection.execute(self._sql[query], (*where, limit)).fetchall()
+        return [Work(work, kind, body, attempt, self._extents(blob)) for work, attempt, blob, body in rows]
+
+    def _extents(self, blob: bytes | None) -> list[Extent]:
+        if not blob:
+            return []
+        return [self._shelf.extent(entry) for entry in unpack_entries(blob) if self._shelf.is_there(entry[0])]
+
+
+def candidates_blob(candidates: Iterable[Entry]) -> bytes | None:
+    """Write the candidates of a batch, without what they cover."""
+    return pack_entries(dict.fromkeys(entry[:2] for entry in candidates)) or None

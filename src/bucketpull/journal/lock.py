@@ -1,0 +1,42 @@
+"""One writer a journal: a lock that the kernel drops when its holder dies, however it dies."""
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from bucketpull.domain.errors import JournalLocked
+
+
+class Lock:
+    """An exclusive lock on a file. The file says who holds it: process id and host.
+
+    Raises:
+        JournalLocked: Somebody else holds it.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip()
+            os.close(self._fd)
+            raise JournalLocked(_refusal(path, holder)) from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let others have it. The file stays: removing it would let two processes lock two files."""
+        if self._fd >= 0:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _refusal(path: Path, holder: str) -> str:
+    return (
+        f"journal {path.parent} is in use by {holder or 'another process'}: "
+        "wait for it or stop it; for a second job at the same time give another --job or --state"
+    )

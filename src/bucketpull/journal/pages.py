@@ -1,0 +1,149 @@
+"""The listed pages: what is known of each, which ledger blocks hold its objects, and which may hold others'."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from bucketpull.domain.model import PageRecord, Span
+from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
+from bucketpull.journal.statements import statements
+from bucketpull.journal.store import Store
+
+STEP = 1000  # rows a transaction when all pages are walked
+
+
+class Known(msgspec.Struct):
+    """The newest row of a page. `size` is in bytes, `extents` the blob as it is kept."""
+
+    run: int
+    first: bytes
+    last: bytes
+    digest: bytes
+    objects: int
+    size: int
+    stored: int
+    skipped: int
+    vanished: int
+    extents: bytes
+
+
+class Row(msgspec.Struct):
+    """A row of the page table; `size` is in bytes, `extents` the blob as it is kept."""
+
+    directory: bytes
+    cursor: str
+    run: int
+    first: bytes
+    last: bytes
+    digest: bytes
+    objects: int
+    size: int
+    stored: int
+    skipped: int
+    vanished: int
+    extents: bytes
+
+
+class Share(msgspec.Struct):
+    """What a batch brought to one page, in objects."""
+
+    stored: int = 0
+    skipped: int = 0
+    vanished: int = 0
+
+
+class Pages:
+    """Rows of pages. Every method runs in the caller's transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._connection = store.connection
+        self._sql = statements()
+
+    def known(self, directory: bytes, cursor: str) -> Known | None:
+        """Return the newest row of a page."""
+        row = self._connection.execute(self._sql["known-page"], (directory, cursor)).fetchone()
+        return None if row is None else Known(*row)
+
+    def add(self, page: PageRecord, run: int, extents: bytes = b"") -> None:
+        """Add a listed page."""
+        start = (page.directory, page.cursor, run, page.first, page.last, page.digest)
+        self._connection.execute(self._sql["add-page"], (*start, page.objects, page.bytes, 0, 0, 0, extents))
+
+    def see(self, page: PageRecord, known: Known, run: int, skipped: int) -> None:
+        """Take an unchanged page over into a run."""
+        row = {
+            "now": run,
+            "skipped": skipped,
+            "directory": page.directory,
+            "cursor": page.cursor,
+            "run": known.run,
+        }
+        self._connection.execute(self._sql["see-page"], row)
+
+    def remove(self, directory: bytes, cursor: str, run: int) -> None:
+        """Forget a page."""
+        self._connection.execute(self._sql["remove-page"], (directory, cursor, run))
+
+    def settle(self, span: Span, share: Share, volumes: Iterable[tuple[int, int]], run: int) -> None:
+        """Book a batch's share in a page, and where its objects lie."""
+        known = self.known(span.directory, span.cursor) or self._unlisted(span, run)
+        digest = b"" if share.vanished else known.digest
+        counts = (share.stored, share.skipped, share.vanished)
+        row = (*counts, digest, _with(known, span, volumes), span.directory, span.cursor, known.run)
+        self._connection.execute(self._sql["settle-page"], row)
+
+    def doubt(self, directory: bytes, cursor: str) -> None:
+        """Forget the digests of a page: an equal one proves nothing."""
+        self._connection.execute(self._sql["doubt-page"], (directory, cursor))
+
+    def over(self, directory: bytes, first: bytes, last: bytes) -> list[list[Entry]]:
+        """Return the blocks of the pages of a directory that overlap a range of names, oldest run first."""
+        where = {"directory": directory, "first": first, "last": last}
+        rows = self._connection.execute(self._sql["first-pages-over"], where).fetchall()
+        rows += self._connection.execute(self._sql["later-pages-over"], where).fetchall()
+        rows.sort(key=lambda row: row[0])
+        return [unpack_entries(extents) for _, extents in rows]
+
+    def candidates(self, spans: Iterable[Span]) -> dict[bytes, list[Entry]]:
+        """Return, by directory, the blocks that may hold objects of some spans, oldest first."""
+        ranges: dict[bytes, tuple[bytes, bytes]] = {}
+        for span in spans:
+            first, last = ranges.get(span.directory, (span.first, span.last))
+            ranges[span.directory] = min(first, span.first), max(last, span.last)
+        return {
+            directory: [entry for entries in self.over(directory, first, last) for entry in entries]
+            for directory, (first, last) in ranges.items()
+        }
+
+    def walk(self) -> Iterator[list[Row]]:
+        """Return all pages in the order of their keys, a thousand at a time; rows may be changed meanwhile."""
+        after: tuple[bytes, str, int] = (b"", "", -1)
+        while rows := self._connection.execute(self._sql["walk-pages"], (*after, STEP)).fetchall():
+            yield [Row(*row) for row in rows]
+            after = rows[-1][:3]
+
+    def change(self, row: Row) -> None:
+        """Write a row back, but for its counts."""
+        values = (row.first, row.last, row.digest, row.objects, row.size, row.extents)
+        self._connection.execute(self._sql["change-extents"], (*values, row.directory, row.cursor, row.run))
+
+    def was_seen(self, directory: bytes, run: int) -> bool:
+        """Whether a directory was listed in a run, to its end."""
+        return bool(self._connection.execute(self._sql["was-seen"], (directory, run)).fetchone()[0])
+
+    def _unlisted(self, span: Span, run: int) -> Known:
+        """Make a row for objects whose page the journal does not know, such as repaired ones of a found volume."""
+        self.add(
+            PageRecord(span.directory, span.cursor, span.first, span.last, b"", 0, 0, unchanged=False), run
+        )
+        return Known(run, span.first, span.last, b"", 0, 0, 0, 0, 0, b"")
+
+
+def _with(known: Known, span: Span, volumes: Iterable[tuple[int, int]]) -> bytes:
+    """Return a page's blocks with those of a batch."""
+    new: list[Entry]
+    if span.first <= known.first and span.last >= known.last:
+        new = list(volumes)
+    else:
+        new = [(volume, offset, span.first, span.last) for volume, offset in volumes]
+    return pack_entries(merged(unpack_entries(known.extents), new)) if new else known.extents

@@ -1,0 +1,194 @@
+-- Every statement of the journal, with who calls it how often. Times are Unix seconds.
+
+-- name: job
+-- open, once
+select journal, name, run, past, tidied from job;
+
+-- name: update-job
+-- begin and end of a run
+update job set run = ?, past = ?, tidied = ?;
+
+-- name: set-closed
+-- open and close, once each
+update job set closed = ?;
+
+-- name: configuration
+-- open, once
+select key, value from configuration order by key;
+
+-- name: configure
+-- open, a row a changed setting
+insert into configuration (key, value) values (?, ?) on conflict (key) do update set value = excluded.value;
+
+-- name: begin-run
+-- begin, once a run
+insert into run (id, started, state) values (?, ?, 'running');
+
+-- name: resume-run
+-- begin, once a resume
+update run set state = 'running', ended = null where id = ?;
+
+-- name: end-run
+-- end, once a run
+update run set state = ?, ended = ?, summary = ? where id = ?;
+
+-- name: runs
+-- status, once
+select id, started, ended, state, summary from run order by id desc limit ?;
+
+-- name: books
+-- open, once; a reading command, twice a second
+select books from book;
+
+-- name: write-books
+-- every transaction, once
+update book set books = ?;
+
+-- name: volumes
+-- open, once; a reading command, once
+select id, name, machine, path, state, ledger_offset from volume order by id;
+
+-- name: write-volume
+-- commit, once when a volume is first seen; the coordinator, whenever a volume changes its machine, path or state
+insert into volume (name, machine, path, state, ledger_offset) values (?, ?, ?, ?, ?)
+on conflict (name) do update set machine = excluded.machine, path = excluded.path, state = excluded.state,
+    ledger_offset = max(ledger_offset, excluded.ledger_offset)
+returning id;
+
+-- name: add-work
+-- commit, once a new scan or batch
+insert into work (kind, tier, due, home, attempt, objects, bytes, candidates) values (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: add-body
+-- commit, once a new scan or batch
+insert into body (id, body) values (?, ?);
+
+-- name: ready-work
+-- claim, once a home and tier: a few times a second
+select id, attempt, candidates, body from work join body using (id)
+where kind = ? and tier = ? and home = ? and state = 0 and due = 0 order by id limit ?;
+
+-- name: deferred-work
+-- claim, once a home: a few times a second
+select id, attempt, candidates, body from work join body using (id)
+where kind = ? and home = ? and due <= ? and state = 0 and due > 0 order by due, id limit ?;
+
+-- name: next-due
+-- next_due, twice a second
+select min(due) from work where state = 0 and due > 0;
+
+-- name: any-ready
+-- next_due, twice a second while a last pass is waited for
+select exists (select 1 from work where kind = ? and tier = ? and state = 0 and due = 0);
+
+-- name: mark-sent
+-- claim, once a piece of work
+update work set state = 1, machine = ? where id = ?;
+
+-- name: mark-ready
+-- release and handbacks, once a piece of work
+update work set state = 0, machine = '' where id = ? and state = 1 returning kind;
+
+-- name: sent-work
+-- open, once
+select id, kind, machine from work where state = 1 order by machine, id;
+
+-- name: taken-work
+-- commit, once a receipt
+select kind, state, tier, home, attempt, objects, bytes, candidates, body from work join body using (id) where id = ?;
+
+-- name: remove-work
+-- commit, once a receipt
+delete from work where id = ?;
+
+-- name: remove-body
+-- commit, once a receipt
+delete from body where id = ?;
+
+-- name: rehome-work
+-- rehome and lose, once a volume and kind of row
+update work set home = 0 where kind = 1 and tier = ? and home = ? and state = 0 and due = 0;
+
+-- name: rehome-deferred
+-- rehome and lose, once a volume
+update work set home = 0 where kind = 1 and home = ? and state = 0 and due > 0;
+
+-- name: has-home
+-- homes, once a volume
+select exists (select 1 from work where kind = 1 and tier = ? and home = ? and state = 0 and due = 0);
+
+-- name: known-page
+-- commit, once a page or position; on a first run not for positions
+select run, first, last, digest, objects, bytes, stored, skipped, vanished, extents from page
+where directory = ? and cursor = ? order by run desc limit 1;
+
+-- name: add-page
+-- commit, once a listed page
+insert into page (directory, cursor, run, first, last, digest, objects, bytes, stored, skipped, vanished, extents)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: remove-page
+-- commit, once a page that is listed twice in one run; tidying, once a forgotten page
+delete from page where directory = ? and cursor = ? and run = ?;
+
+-- name: see-page
+-- commit, once an unchanged page
+update page set run = :now, stored = 0, skipped = :skipped, vanished = 0
+where directory = :directory and cursor = :cursor and run = :run;
+
+-- name: settle-page
+-- commit, once a page of a settled batch
+update page set stored = stored + ?, skipped = skipped + ?, vanished = vanished + ?, digest = ?, extents = ?
+where directory = ? and cursor = ? and run = ?;
+
+-- name: doubt-page
+-- commit, once a page of a batch that went to a lost volume
+update page set digest = x'' where directory = ? and cursor = ?;
+
+-- name: first-pages-over
+-- commit of a changed page, once a directory: the first page, if it overlaps a range of names
+select run, extents from page
+where directory = :directory and cursor = '' and first <= :last and last >= :first order by run;
+
+-- name: later-pages-over
+-- commit of a changed page, once a directory: the other pages that overlap a range of names
+select run, extents from page indexed by page_range
+where directory = :directory and cursor <> '' and first <= :last and last >= :first order by run;
+
+-- name: walk-pages
+-- tidying, lose, export and reconciliation, once a thousand pages
+select directory, cursor, run, first, last, digest, objects, bytes, stored, skipped, vanished, extents from page
+where (directory, cursor, run) > (?, ?, ?) order by directory, cursor, run limit ?;
+
+-- name: change-extents
+-- lose and rebuild, once a page concerned
+update page set first = ?, last = ?, digest = ?, objects = ?, bytes = ?, extents = ?
+where directory = ? and cursor = ? and run = ?;
+
+-- name: was-seen
+-- tidying after a run in which a page could not be listed, once a forgotten page
+select exists (select 1 from page where directory = ?1 and cursor = '' and run = ?2)
+    and not exists (select 1 from failure where directory = ?1 and name = x'');
+
+-- name: add-failure
+-- commit, once an object or page that failed for good
+insert into failure (directory, name, cursor, run, size, mtime, reason, attempts, status, detail)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: remove-failure
+-- commit, once an object or page that failed for good; retry, once a failure
+delete from failure where directory = ? and name = ? and cursor = ? returning reason;
+
+-- name: remove-failures-of-page
+-- commit, once a listed page while there are failures
+delete from failure where directory = ? and cursor = ?
+returning directory, name, size, mtime, cursor, reason, attempts, status, detail, run;
+
+-- name: listing-failed
+-- end and tidying, once a run
+select exists (select 1 from failure where name = x'');
+
+-- name: walk-failures
+-- failures, retry, tidying and reconciliation, once a thousand failures
+select directory, name, size, mtime, cursor, reason, attempts, status, detail, run from failure
+where (directory, name, cursor, run) > (?, ?, ?, ?) order by directory, name, cursor limit ?;

@@ -1,0 +1,153 @@
+"""Reading a journal, also while its coordinator writes: `status`, `where`, `failures`, `export`."""
+
+from collections.abc import Iterator
+from copy import copy
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from bucketpull.domain.errors import JournalError, Reason
+from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, key_of
+from bucketpull.journal.books import copy_of
+from bucketpull.journal.extents import covers, unpack_entries
+from bucketpull.journal.identity import read_configuration
+from bucketpull.journal.reconciliation import Balance, balances
+from bucketpull.journal.shelf import KnownVolume
+from bucketpull.journal.store import connect_to_read, exists
+from bucketpull.journal.tables import Tables
+
+
+class RunNote(msgspec.Struct):
+    """What became of a run. Times are Unix seconds; `ended` is None while it runs or after its coordinator was killed.
+
+    `state` is running, complete, incomplete, interrupted, refused or no-room; `summary` is JSON, "" before the end.
+    """
+
+    id: int
+    started: float
+    ended: float | None
+    state: str
+    summary: str
+
+
+class JournalReader:
+    """A journal opened to read. Made by `JournalReader.open(folder)`; each call sees the last transaction."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    @classmethod
+    def open_to_read(cls, folder: Path) -> Self:
+        """Open a journal that exists.
+
+        Raises:
+            JournalError: There is none.
+            JournalDamaged: It is corrupt or lost.
+
+        """
+        if not exists(folder):
+            raise JournalError(f"journal {folder}: there is none; see --state and --job")
+        return cls(Tables.load(connect_to_read(folder), lambda _: None))
+
+    @property
+    def id(self) -> str:
+        """The journal's own id: 12 hexadecimal digits, made when it was made."""
+        return self._tables.journal
+
+    @property
+    def job(self) -> str:
+        """The name of the job."""
+        return self._tables.job
+
+    def configuration(self) -> dict[str, str]:
+        """Return the settings of the last session, by name."""
+        with self._tables.store.reading():
+            return read_configuration(self._tables.store)
+
+    def counters(self) -> Counters:
+        """Return the books of the present run."""
+        return copy_of(self._refreshed().books.counters)
+
+    def outstanding(self) -> Outstanding:
+        """Return what is left to do."""
+        return copy(self._refreshed().books.outstanding)
+
+    def failure_counts(self) -> dict[str, int]:
+        """Return how many objects and pages failed for good, by reason."""
+        return dict(self._refreshed().books.failures)
+
+    def vanished_directories(self) -> int:
+        """Return how many directories were gone when they were to be listed."""
+        return self._refreshed().books.vanished_directories
+
+    def volumes(self) -> list[KnownVolume]:
+        """Return the volumes that the journal knows, in the order in which they became known."""
+        return self._refreshed().shelf.volumes()
+
+    def runs(self, limit: int = 10) -> list[RunNote]:
+        """Return the last runs, newest first."""
+        with self._tables.store.reading():
+            return [RunNote(*row) for row in self._tables.store.rows("runs", limit)]
+
+    def where(self, directory: bytes, name: bytes) -> list[Extent]:
+        """Return the ledger blocks in which an object may lie, newest first."""
+        tables = self._refreshed()
+        with tables.store.reading():
+            found = tables.pages.over(directory, name, name)
+        entries = [entry for entries in found for entry in entries if covers(entry, name, name)]
+        extents = [
+            tables.shelf.extent(entry) for entry in reversed(entries) if tables.shelf.is_there(entry[0])
+        ]
+        return list(dict.fromkeys(extents))
+
+    def failures(
+        self, limit: int | None = None, reason: Reason | None = None, pattern: str | None = None
+    ) -> list[Failure]:
+        """Return what failed for good, in the order of directories and names; of one reason, or with matching keys."""
+        return list(islice(self.each_failure(reason, pattern), limit))
+
+    def each_failure(self, reason: Reason | None = None, pattern: str | None = None) -> Iterator[Failure]:
+        """Go through what failed for good, in bounded memory."""
+        with self._tables.store.reading():
+            for recorded in self._tables.failures.walk():
+                yield from (failure for failure, _ in recorded if chosen(failure, reason, pattern))
+
+    def extents(self) -> Iterator[tuple[bytes, str, list[Extent]]]:
+        """Go through the pages with their directory, cursor and ledger blocks (oldest first), in key order."""
+        tables = self._refreshed()
+        with tables.store.reading():
+            for rows in tables.pages.walk():
+                for row in rows:
+                    entries = [
+                        entry for entry in unpack_entries(row.extents) if tables.shelf.is_there(entry[0])
+                    ]
+                    yield row.directory, row.cursor, [tables.shelf.extent(entry) for entry in entries]
+
+    def balances(self) -> Iterator[Balance]:
+        """Go through the directories of the present run, in order, with their books."""
+        return balances(self._refreshed())
+
+    def listing_failed(self) -> bool:
+        """Whether any page could not be listed: then objects may be missing that nobody has counted."""
+        with self._tables.store.reading():
+            return self._tables.failures.listing_failed()
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        self._tables.store.close()
+
+    def _refreshed(self) -> Tables:
+        """Read the sums again: another process writes them."""
+        self._tables = Tables.load(self._tables.store, lambda _: None)
+        return self._tables
+
+
+def chosen(failure: Failure, reason: Reason | None, pattern: str | None) -> bool:
+    """Say whether a failure is of a reason and its key matches a shell pattern (`*` matches slashes too)."""
+    if reason is not None and failure.reason is not reason:
+        return False
+    key = key_of(failure.directory, failure.name)
+    return pattern is None or fnmatchcase(key.decode("utf-8", "surrogateescape"), pattern)

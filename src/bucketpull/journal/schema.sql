@@ -1,0 +1,106 @@
+-- The journal of one job, schema version 1. Directories, names and keys are bytes; times are Unix seconds; sizes are bytes.
+-- There is no row an object: pages and batches have rows, and of objects only those that failed.
+
+create table job (
+    id integer primary key check (id = 1),
+    journal text not null,                  -- 12 hexadecimal digits, made at random with the journal
+    name text not null,
+    created real not null,
+    run integer not null default 0,         -- number of the present or last run, 0 before the first
+    past integer not null default 0,        -- 1 if pages may be known from an earlier run or from a rebuild
+    tidied integer not null default 0,      -- number of the last run after which forgotten pages were removed
+    closed integer not null default 1       -- 0 while a coordinator has the journal open
+) strict;
+
+create table configuration (
+    key text not null primary key,
+    value text not null
+) strict, without rowid;
+
+create table run (
+    id integer primary key,
+    started real not null,
+    ended real,
+    state text not null,                    -- running, complete, incomplete, interrupted, refused, no-room
+    summary text not null default ''        -- JSON, written when the run has ended
+) strict;
+
+-- The sums, as JSON, because they are only ever read and written together.
+create table book (
+    id integer primary key check (id = 1),
+    books text not null
+) strict;
+
+create table volume (
+    id integer primary key autoincrement,   -- what extents say instead of the 32 letters of the name
+    name text not null unique,
+    machine text not null,                  -- '' where nobody knows
+    path text not null,
+    state text not null,
+    ledger_offset integer not null default 0 -- the end of the last ledger block that is in the journal
+) strict;
+
+-- Outstanding work. A row goes when its receipt is booked, and its id never comes again.
+create table work (
+    id integer primary key autoincrement,
+    kind integer not null,                  -- 0 scan, 1 batch
+    state integer not null default 0,       -- 0 ready, 1 sent
+    tier integer not null default 0,        -- 0 usual, 1 last pass: due when tier 0 is empty, 2 listing again: likewise 0 and 1
+    due real not null default 0,            -- 0 at once, otherwise not before
+    home integer not null default 0,        -- volume that holds most candidates, 0 none
+    machine text not null default '',       -- to which it was sent
+    attempt integer not null default 0,
+    objects integer not null default 0,
+    bytes integer not null default 0,
+    candidates blob                         -- MessagePack [[volume, offset], ...], oldest first
+) strict;
+
+create index work_ready on work (kind, tier, home, id) where state = 0 and due = 0;
+create index work_deferred on work (kind, home, due, id) where state = 0 and due > 0;
+create index work_due on work (due) where state = 0 and due > 0;
+create index work_sent on work (machine, id) where state = 1;
+
+-- Bodies have a table of their own: a claim or a release then touches 60 bytes and not 40 KB.
+create table body (
+    id integer primary key,
+    body blob not null
+) strict;
+
+-- Listed pages. The row of an earlier run stays until the run has ended, for the candidates of pages with other borders.
+create table page (
+    directory blob not null,
+    cursor text not null,
+    run integer not null,                   -- in which it was last listed; 0 was found in a ledger
+    first blob not null,
+    last blob not null,
+    digest blob not null,                   -- empty where an equal page is no proof that its objects are there
+    objects integer not null,
+    bytes integer not null,
+    stored integer not null default 0,      -- objects of this run: stored + skipped + vanished + failed + outstanding = objects
+    skipped integer not null default 0,
+    vanished integer not null default 0,
+    extents blob not null default x'',      -- MessagePack [[volume, offset], [volume, offset, first, last], ...], oldest first
+    primary key (directory, cursor, run)
+) strict, without rowid;
+
+-- The first page of a directory is found by the key, so that a tree of small directories has no row in this index.
+create index page_range on page (directory, first, last) where cursor <> '';
+
+-- What failed for good: objects, and with an empty name pages that could not be listed.
+create table failure (
+    directory blob not null,
+    name blob not null,
+    cursor text not null,
+    run integer not null,
+    size integer not null,
+    mtime integer not null,
+    reason text not null,
+    attempts integer not null,
+    status integer not null,
+    detail text not null,
+    primary key (directory, name, cursor)
+) strict, without rowid;
+
+create index failure_page on failure (directory, cursor);
+create index failure_reason on failure (reason);
+create index failure_listing on failure (directory, cursor) where name = x'';

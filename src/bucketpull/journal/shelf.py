@@ -1,0 +1,97 @@
+"""The volumes that a journal knows, by name and by the number that extents use."""
+
+import msgspec
+
+from bucketpull.domain.model import Extent, VolumeState
+from bucketpull.journal.extents import Entry
+from bucketpull.journal.store import Store
+
+
+class KnownVolume(msgspec.Struct, frozen=True):
+    """A volume as the journal knows it. `offset` is the end, in bytes, of the last ledger block in the journal.
+
+    `machine` and `path` are where it was seen last, "" if never.
+    """
+
+    id: str
+    machine: str
+    path: str
+    state: VolumeState
+    offset: int
+
+
+class Shelf:
+    """All volumes of a job, read once and kept in step."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._numbers: dict[str, int] = {}
+        self._volumes: dict[int, KnownVolume] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Read all volumes again."""
+        self._numbers, self._volumes = {}, {}
+        for number, name, machine, path, state, offset in self._store.rows("volumes"):
+            self._keep(number, KnownVolume(name, machine, path, VolumeState(state), offset))
+
+    def volumes(self) -> list[KnownVolume]:
+        """Return all volumes, in the order in which they became known."""
+        return list(self._volumes.values())
+
+    def record(self, volume: KnownVolume) -> int:
+        """Make a volume known, or note where and how it is; return its number. An offset never goes back."""
+        number = self._numbers.get(volume.id)
+        if number is not None:
+            known = self._volumes[number]
+            volume = msgspec.structs.replace(volume, offset=max(volume.offset, known.offset))
+            if known == volume:
+                return number
+        row = (volume.id, volume.machine, volume.path, volume.state.value, volume.offset)
+        (written,) = self._store.rows("write-volume", *row)[0]
+        self._keep(written, volume)
+        return int(written)
+
+    def number(self, name: str, machine: str) -> int:
+        """Return the number of a volume, which is made known if it was not."""
+        number = self._numbers.get(name)
+        if number is None:
+            number = self.record(KnownVolume(name, machine, "", VolumeState.OPEN, 0))
+        return number
+
+    def volume(self, number: int) -> KnownVolume:
+        """Return what is known of a volume."""
+        return self._volumes[number]
+
+    def known_number(self, name: str) -> int | None:
+        """Return the number of a volume, or None."""
+        return self._numbers.get(name)
+
+    def extent(self, entry: Entry) -> Extent:
+        """Say an entry in the words of the domain."""
+        return Extent(self._volumes[entry[0]].id, entry[1])
+
+    def is_there(self, number: int) -> bool:
+        """Whether what a volume holds may be counted on."""
+        return self._volumes[number].state is not VolumeState.LOST
+
+    def at(self, machine: str) -> list[int]:
+        """Return the numbers of the volumes of a machine."""
+        return [number for number, volume in self._volumes.items() if volume.machine == machine]
+
+    def machine_of(self, number: int) -> str:
+        """Return the machine of a volume, "" if unknown or lost."""
+        volume = self._volumes[number]
+        return "" if volume.state is VolumeState.LOST else volume.machine
+
+    def machines(self) -> dict[str, list[int]]:
+        """Return the numbers of the volumes by machine, without those of no machine."""
+        found: dict[str, list[int]] = {}
+        for number, volume in self._volumes.items():
+            if volume.machine:
+                found.setdefault(volume.machine, []).append(number)
+        return found
+
+    def _keep(self, number: int, volume: KnownVolume) -> None:
+        self._numbers[volume.id] = number
+        self._volumes[number] = volume

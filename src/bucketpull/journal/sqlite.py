@@ -1,0 +1,307 @@
+"""The journal in SQLite: the verbs of `ports.Journal`, each one transaction."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self, final
+
+from bucketpull.domain.errors import JournalError, Reason
+from bucketpull.domain.model import (
+    BatchReceipt,
+    Counters,
+    FromWorker,
+    Handback,
+    Part,
+    Position,
+    ScanReceipt,
+    Work,
+    WorkKind,
+)
+from bucketpull.journal import store, upkeep
+from bucketpull.journal.booking import NextTry
+from bucketpull.journal.identity import adopt
+from bucketpull.journal.lock import Lock
+from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.shelf import KnownVolume
+from bucketpull.journal.store import Store
+from bucketpull.journal.tables import Tables
+
+
+@final
+class SqliteJournal(JournalReader):
+    """The books of one job, opened by its one writer.
+
+    Made by `SqliteJournal.open(folder, job, configuration, next_try)`:
+
+    * `folder`: where the journal lies; made if missing. Everything else in it is left alone.
+    * `job`: the name of the job, kept for messages.
+    * `configuration`: settings by name, as text. `source`, `prefix`, `style` and `layout` are the job's identity: another
+      value is refused. Others (the URLs of the service, say) may change. None opens an existing journal as it is.
+    * `next_try`: the retry policy of objects: given how often they were tried, seconds until they are tried again, None
+      to give them up. The last try is made when nothing else is outstanding.
+
+    Use it in one thread at a time. A process must not be forked while a journal is open in it.
+    """
+
+    def __init__(self, opened: Store, lock: Lock, next_try: NextTry) -> None:
+        super().__init__(Tables.load(opened, next_try))
+        self._lock = lock
+        self._next_try = next_try
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        job: str,
+        configuration: Mapping[str, str] | None,
+        next_try: NextTry,
+        now: float = 0,
+    ) -> Self:
+        """Open a journal to write, and make it if there is none; `now` is Unix seconds.
+
+        Raises:
+            JournalLocked: Another coordinator has it.
+            JournalDamaged: It is corrupt or lost; it is never replaced.
+            JobMismatch: It is of another job; says what differs.
+            JournalError: It cannot be written, or there is none and `configuration` is None.
+
+        """
+        lock = _locked(folder)
+        try:
+            return cls(_opened(folder, job, configuration, now), lock, next_try)
+        except BaseException:
+            lock.release()
+            raise
+
+    # What the engine uses (`ports.Journal`)
+
+    def begin(self, root: Position, now: float) -> bool:
+        """Go on with outstanding work (True), or start a new run with the root as its first scan (False)."""
+        goes_on = sum(self._tables.books.tiers) > 0
+        if not goes_on:
+            self.tidy()
+        with self._transaction() as tables:
+            if goes_on:
+                tables.store.rows("resume-run", tables.run.number)
+            else:
+                _start(tables, root, now)
+        return goes_on
+
+    def claim(self, kind: WorkKind, limit: int, machine: str, now: float) -> list[Work]:
+        """Take work that is due and mark it sent to a machine: first what waits for its volumes, then what anybody may do."""
+        tables = self._tables
+        with tables.store.reading():
+            works = tables.frontier.claim(kind, limit, tables.shelf.at(machine) if machine else [], now)
+        if works:
+            with self._transaction():
+                tables.frontier.send(kind, works, machine)
+        return works
+
+    def commit(self, receipts: Sequence[FromWorker], now: float) -> list[int]:
+        """Book receipts and handbacks; return the ids of those dropped because their work was booked before."""
+        dropped: list[int] = []
+        with self._transaction() as tables:
+            for receipt in receipts:
+                if isinstance(receipt, Handback):
+                    tables.frontier.release(receipt.works)
+                elif isinstance(receipt, ScanReceipt | BatchReceipt) and not _book(tables, receipt, now):
+                    dropped.append(receipt.work)
+        return dropped
+
+    def sent(self) -> list[tuple[int, WorkKind, str]]:
+        """Return the work that was claimed and not booked: id, kind and machine."""
+        with self._tables.store.reading():
+            return self._tables.frontier.sent()
+
+    def release(self, works: Sequence[int]) -> None:
+        """Make sent work ready again."""
+        if works:
+            with self._transaction() as tables:
+                tables.frontier.release(works)
+
+    def next_due(self) -> float | None:
+        """Return when deferred work is due (Unix seconds, 0 for an open last pass); None if none is deferred."""
+        with self._tables.store.reading():
+            return self._tables.frontier.next_due()
+
+    def close(self) -> None:
+        """Let go of the journal. May be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            with self._tables.store.reading():
+                self._tables.store.rows("set-closed", 1)
+        finally:
+            self._tables.store.close()
+            self._lock.release()
+
+    # What the composition root and the commands use
+
+    def end(self, state: str, now: float, summary: str = "") -> None:
+        """Note how the run ended (complete, incomplete, interrupted, refused, no-room), with a JSON summary.
+
+        When nothing is outstanding, what the run did not see is forgotten.
+        """
+        with self._transaction() as tables:
+            tables.store.rows("end-run", state, now, summary, tables.run.number)
+        if not sum(self._tables.books.tiers):
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Forget pages and failures of earlier runs that the finished run did not see."""
+        if self._tables.run.tidied >= self._tables.run.number:
+            return
+        if self._tables.run.past:
+            for rows in self._tables.pages.walk():
+                with self._transaction() as tables:
+                    upkeep.forget_pages(tables, rows)
+            for recorded in self._tables.failures.walk():
+                with self._transaction() as tables:
+                    upkeep.forget_failures(tables, recorded)
+        with self._transaction() as tables:
+            tables.run.tidied = tables.run.number
+            tables.write_run()
+
+    def check_room(self, floor_bytes: int = store.FLOOR_BYTES) -> None:
+        """Make sure that the journal's own disk has room for it to grow.
+
+        Raises:
+            JournalError: Less than the floor is free.
+
+        """
+        self._tables.store.check_room(floor_bytes)
+
+    def free_bytes(self) -> int:
+        """Return how much the journal's own disk can take."""
+        return self._tables.store.free_bytes()
+
+    def record_volumes(self, volumes: Sequence[KnownVolume]) -> None:
+        """Note where volumes are and how they are; no transaction where nothing is new."""
+        known = {volume.id: volume for volume in self._tables.shelf.volumes()}
+        if any(known.get(volume.id) != volume for volume in volumes):
+            with self._transaction() as tables:
+                for volume in volumes:
+                    tables.shelf.record(volume)
+
+    def awaited(self) -> list[str]:
+        """Return the machines for whose volumes work is waiting."""
+        tables = self._tables
+        with tables.store.reading():
+            return [
+                machine
+                for machine, volumes in tables.shelf.machines().items()
+                if tables.frontier.waits_for(volumes)
+            ]
+
+    def rehome(self, machine: str) -> None:
+        """Let work that waits for a machine's volumes go to anybody: the machine is away."""
+        with self._transaction() as tables:
+            tables.frontier.rehome(tables.shelf.at(machine))
+
+    def retry(self, reason: Reason | None = None, pattern: str | None = None) -> int:
+        """Make work of failures, all or those of a reason or with keys matching a shell pattern; return of how many."""
+        count = 0
+        for recorded in self._tables.failures.walk():
+            with self._transaction() as tables:
+                count += upkeep.retry(tables, recorded, reason, pattern)
+        return count
+
+    def lose(self, volume: str) -> int:
+        """Count on nothing of a volume any more, and list again the pages of which it held objects.
+
+        Other volumes' objects are found in place then, and only those of the lost one are fetched.
+
+        Returns:
+            How many pages are concerned.
+
+        Raises:
+            JournalError: There is no such volume.
+
+        """
+        number, known = upkeep.volume_named(self._tables, volume)
+        count = 0
+        for rows in self._tables.pages.walk():
+            with self._transaction() as tables:
+                count += upkeep.drop_extents(tables, rows, number)
+        with self._transaction() as tables:
+            upkeep.write_off(tables, known, number)
+        return count
+
+    def refetch(self, parts: Sequence[Part]) -> int:
+        """Make work of objects that count as stored and are not (`verify --repair`); return how many."""
+        with self._transaction() as tables:
+            return upkeep.refetch(tables, parts)
+
+    def learn(self, blocks: Iterable[upkeep.LedgerBlock]) -> int:
+        """Take over what ledgers say (`rebuild`, or a volume that was found again); return how many objects.
+
+        Args:
+            blocks: Volume id, offset and end of the block in its ledger (bytes), and its records; in ledger order.
+
+        """
+        count = 0
+        for group in upkeep.groups(blocks):
+            with self._transaction() as tables:
+                count += upkeep.learn(tables, group)
+        return count
+
+    def _refreshed(self) -> Tables:
+        """Nobody else writes: what is in memory is what is on disk."""
+        return self._tables
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Tables]:
+        """Do all or nothing, in the file and in memory."""
+        tables = self._tables
+        try:
+            with tables.store.transaction():
+                yield tables
+                tables.write()
+        except BaseException:
+            self._tables = Tables.load(tables.store, self._next_try)
+            raise
+
+
+def _locked(folder: Path) -> Lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Lock(folder / store.LOCK)
+    except OSError as error:
+        remedy = "give a folder that can be written with --state"
+        raise JournalError(f"journal {folder}: {error.strerror}; {remedy}") from error
+
+
+def _opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now: float) -> Store:
+    if not store.exists(folder):
+        if configuration is None:
+            raise JournalError(f"journal {folder}: there is none; see --state and --job")
+        store.create(folder, job, now)
+    opened = store.connect(folder)
+    try:
+        if configuration is not None:
+            adopt(opened, folder, job, configuration)
+        store.mark(folder, opened.rows("job")[0][0])
+        opened.rows("set-closed", 0)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _book(tables: Tables, receipt: ScanReceipt | BatchReceipt, now: float) -> bool:
+    if isinstance(receipt, ScanReceipt):
+        return tables.booking.scan(receipt, now)
+    return tables.booking.batch(receipt, now)
+
+
+def _start(tables: Tables, root: Position, now: float) -> None:
+    run = tables.run
+    run.past = run.past or run.number > 0
+    run.number += 1
+    tables.books.counters = Counters()
+    tables.books.vanished_directories = 0
+    tables.write_run()
+    tables.store.rows("begin-run", run.number, now)
+    tables.booking.add_root(root)

@@ -1,0 +1,279 @@
+"""The SQLite file: made, opened, checked, migrated, and used in transactions.
+
+WAL with `synchronous=FULL`: a transaction that has returned survives a power cut. A damaged file is refused, never
+replaced: beside the journal lies a marker that says there was one.
+"""
+
+import os
+import secrets
+import shutil
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bucketpull.domain.errors import JournalDamaged, JournalError
+from bucketpull.journal.statements import migrations, read, statements
+
+FILE = "journal.sqlite"
+MARKER = "journal.id"
+LOCK = "journal.lock"
+FLOOR_BYTES = 64 * 1024 * 1024
+APPLICATION = 0x62706A31  # "bpj1", in the file's header
+CHECKED_BYTES = 64 * 1024 * 1024  # a complete check takes about 0.2 s for so much
+_MAGIC = b"SQLite format 3\x00"
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_SETTINGS = (
+    "pragma busy_timeout = 10000",
+    "pragma synchronous = full",
+    "pragma cache_size = -65536",
+    "pragma temp_store = memory",
+    "pragma wal_autocheckpoint = 4000",
+    "pragma cell_size_check = on",
+    "pragma foreign_keys = off",
+)
+
+
+class Store:
+    """A connection to a journal's file, for one thread at a time. Errors are those of the tree."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self.connection = connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do all or nothing; what is done is durable at the end."""
+        with translated(self.folder):
+            self.connection.execute("begin immediate")
+            try:
+                yield
+                self.connection.execute("commit")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("rollback")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read, with errors in the words of the tree."""
+        with translated(self.folder):
+            yield
+
+    def rows(self, name: str, *values: object) -> list[tuple[Any, ...]]:
+        """Return all rows of a named statement. Their types are those of the schema."""
+        return self.connection.execute(statements()[name], values).fetchall()
+
+    def free_bytes(self) -> int:
+        """Return how much the journal's own disk can take."""
+        return shutil.disk_usage(self.folder).free
+
+    def check_room(self, floor_bytes: int = FLOOR_BYTES) -> None:
+        """Make sure that the journal can go on growing.
+
+        Raises:
+            JournalError: Less than the floor is free.
+
+        """
+        free = self.free_bytes()
+        if free < floor_bytes:
+            message = f"journal {self.folder}: {free >> 20} MiB free on its disk, {floor_bytes >> 20} MiB are needed"
+            raise JournalError(f"{message}: make room or move the folder with --state")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.connection.close()
+
+
+@contextmanager
+def translated(folder: Path) -> Iterator[None]:
+    """Say SQLite's errors in the words of the tree."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGED:
+            raise damaged(folder, str(error)) from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise JournalError(f"journal {folder / FILE}: {error}") from error
+        raise
+
+
+def damaged(folder: Path, fact: str) -> JournalDamaged:
+    """Say what is wrong with a journal, and what to do."""
+    remedy = "its volumes know what they hold: move it away and make a new one with `bucketpull rebuild`"
+    return JournalDamaged(f"journal {folder / FILE}: {fact}; {remedy}")
+
+
+def exists(folder: Path) -> bool:
+    """Say whether there is a journal.
+
+    Raises:
+        JournalDamaged: There was one, and its file is gone or empty.
+
+    """
+    file, marker = folder / FILE, folder / MARKER
+    if file.exists() and file.stat().st_size > 0:
+        return True
+    if marker.exists():
+        raise damaged(folder, "the file is empty" if file.exists() else "the file is gone")
+    if file.exists():
+        raise damaged(folder, "the file is empty")
+    return False
+
+
+def create(folder: Path, name: str, now: float) -> None:
+    """Make a new journal: whole under its name, or not at all.
+
+    Raises:
+        JournalError: The folder cannot be written.
+
+    """
+    fresh = folder / f"{FILE}.new"
+    for leftover in (fresh, folder / f"{fresh.name}-wal", folder / f"{fresh.name}-shm"):
+        leftover.unlink(missing_ok=True)
+    identity = secrets.token_hex(6)
+    with translated(folder):
+        connection = sqlite3.connect(fresh, isolation_level=None)
+        connection.execute("pragma journal_mode = wal")
+        connection.executescript("begin immediate;" + read("schema.sql") + "commit;")
+        connection.execute(f"pragma application_id = {APPLICATION}")
+        connection.execute("pragma user_version = 1")
+        connection.execute(
+            "insert into job (id, journal, name, created) values (1, ?, ?, ?)", (identity, name, now)
+        )
+        connection.execute("insert into book values (1, '{}')")
+        connection.close()
+    _sync(fresh)
+    fresh.rename(folder / FILE)
+    mark(folder, identity)
+
+
+def mark(folder: Path, identity: str) -> None:
+    """Leave a note beside the journal that it exists, so that its loss is seen."""
+    marker = folder / MARKER
+    if not marker.exists():
+        marker.write_text(identity + "\n")
+        _sync(marker)
+        _sync(folder)
+
+
+def connect(folder: Path) -> Store:
+    """Open an existing journal to write.
+
+    Raises:
+        JournalDamaged: It is corrupt, truncated, or no journal.
+        JournalError: It is of a newer version, or cannot be opened.
+
+    """
+    check_header(folder)
+    with translated(folder):
+        connection = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
+        store = Store(folder, connection)
+        try:
+            for setting in _SETTINGS:
+                connection.execute(setting)
+            migrate(store)
+            check_pages(store)
+        except BaseException:
+            connection.close()
+            raise
+    return store
+
+
+def connect_to_read(folder: Path) -> Store:
+    """Open an existing journal to read, also while a coordinator writes."""
+    check_header(folder)
+    with translated(folder):
+        connection = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
+        connection.execute("pragma busy_timeout = 10000")
+        connection.execute("pragma query_only = on")
+        _refuse_other_versions(folder, _version(connection), oldest=_newest())
+    return Store(folder, connection)
+
+
+def check_header(folder: Path) -> None:
+    """Look at the first 100 bytes and at the length of the file.
+
+    Raises:
+        JournalDamaged: It is no SQLite file, no journal of ours, or shorter than it says.
+
+    """
+    file = folder / FILE
+    with file.open("rb") as stream:
+        header = stream.read(100)
+    if len(header) < 100 or not header.startswith(_MAGIC):
+        raise damaged(folder, "it does not begin like an SQLite file")
+    (application,) = struct.unpack_from(">I", header, 68)
+    if application != APPLICATION:
+        raise damaged(folder, f"its application id is {application:#x}, not {APPLICATION:#x}")
+    page_bytes = struct.unpack_from(">H", header, 16)[0]
+    pages = struct.unpack_from(">I", header, 28)[0]
+    size = file.stat().st_size
+    log = folder / f"{FILE}-wal"
+    if size < page_bytes * pages and not (log.exists() and log.stat().st_size):
+        raise damaged(folder, f"it has {size} bytes and should have {page_bytes * pages}")
+
+
+def check_pages(store: Store) -> None:
+    """Bring everything into the main file and see whether it is as long as it says; check a small one completely.
+
+    Raises:
+        JournalDamaged: It is corrupt.
+
+    """
+    store.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    (pages,) = store.connection.execute("pragma page_count").fetchone()
+    (page_bytes,) = store.connection.execute("pragma page_size").fetchone()
+    size = (store.folder / FILE).stat().st_size
+    if size < pages * page_bytes:
+        raise damaged(store.folder, f"it has {size} bytes and should have {pages * page_bytes}")
+    if size <= CHECKED_BYTES:
+        (verdict,) = store.connection.execute("pragma quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise damaged(store.folder, str(verdict))
+
+
+def migrate(store: Store, steps: list[tuple[int, str]] | None = None) -> None:
+    """Bring an older journal to the present schema, step by step, each in a transaction.
+
+    Raises:
+        JournalError: It is of a newer version.
+
+    """
+    steps = migrations() if steps is None else steps
+    newest = max([1, *(version for version, _ in steps)])
+    have = _version(store.connection)
+    _refuse_other_versions(store.folder, have, oldest=1, newest=newest)
+    for version, text in steps:
+        if version > have:
+            store.connection.executescript(f"begin immediate;{text};pragma user_version = {version};commit;")
+
+
+def _newest() -> int:
+    return max([1, *(version for version, _ in migrations())])
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("pragma user_version").fetchone()[0]
+    return version
+
+
+def _refuse_other_versions(folder: Path, have: int, oldest: int, newest: int | None = None) -> None:
+    newest = _newest() if newest is None else newest
+    if have > newest:
+        fact = f"schema version {have} is newer than this program's {newest}: update bucketpull"
+        raise JournalError(f"journal {folder / FILE}: {fact}")
+    if have < oldest:
+        fact = f"schema version {have} is older than {oldest}: run `bucketpull sync` once to bring it up"
+        raise JournalError(f"journal {folder / FILE}: {fact}")
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

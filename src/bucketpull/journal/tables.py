@@ -1,0 +1,49 @@
+"""Everything that is behind one open journal, read from its file as one."""
+
+from typing import Self
+
+import msgspec
+
+from bucketpull.journal.booking import Booking, NextTry, Run
+from bucketpull.journal.books import Books, decode_books, encode_books
+from bucketpull.journal.failing import Failures
+from bucketpull.journal.frontier import Frontier
+from bucketpull.journal.pages import Pages
+from bucketpull.journal.shelf import Shelf
+from bucketpull.journal.store import Store
+
+
+class Tables(msgspec.Struct):
+    """The tables of a journal, and the sums that are kept in memory with them."""
+
+    store: Store
+    journal: str
+    job: str
+    run: Run
+    books: Books
+    shelf: Shelf
+    frontier: Frontier
+    pages: Pages
+    failures: Failures
+    booking: Booking
+
+    @classmethod
+    def load(cls, store: Store, next_try: NextTry) -> Self:
+        """Read the sums, and hand each table what it needs."""
+        with store.reading():
+            journal, job, number, past, tidied = store.rows("job")[0]
+            run = Run(number, bool(past), tidied)
+            books = decode_books(store.rows("books")[0][0])
+            shelf = Shelf(store)
+        frontier = Frontier(store, books, shelf)
+        pages, failures = Pages(store), Failures(store, books)
+        booking = Booking(run, books, shelf, frontier, pages, failures, next_try)
+        return cls(store, journal, job, run, books, shelf, frontier, pages, failures, booking)
+
+    def write(self) -> None:
+        """Write the sums, at the end of a transaction."""
+        self.store.rows("write-books", encode_books(self.books))
+
+    def write_run(self) -> None:
+        """Write the number of the run and what goes with it."""
+        self.store.rows("update-job", self.run.number, self.run.past, self.run.tidied)
