@@ -12,7 +12,6 @@ from bucketpull.domain.retry import attempts, next_try
 REFUSALS = frozenset({Reason.FORBIDDEN, Reason.REDIRECTED, Reason.WRONG_CONTENT})
 # Trouble that may be one edge's with one object: the origin is asked when patience with the edge is at its end.
 OF_THE_OBJECT = frozenset({Reason.SERVER_ERROR, Reason.TRUNCATED, Reason.GARBAGE, Reason.RANGE})
-SLOWING = frozenset({Reason.TIMEOUT, Reason.STALLED, Reason.WRONG_CONTENT})
 
 
 class Course(Enum):
@@ -67,11 +66,6 @@ def _passing(reason: Reason, tries: int, more_lanes: bool, passes: int) -> Cours
     if more_lanes and reason in OF_THE_OBJECT:
         return Course.NEXT_LANE
     return Course.FAIL if next_try(passes) is None else Course.DEFER
-
-
-def asks_for_less(reason: Reason, status: int) -> bool:
-    """Say whether an answer means that there were too many requests."""
-    return REMEDIES[reason] is Remedy.SLOW or status == 503 or reason in SLOWING
 
 
 def changed_since(response: Response, mtime: int) -> bool:

@@ -18,7 +18,7 @@ from bucketpull.domain.record import Assignment, Mount, Outcome, Written
 from bucketpull.domain.retry import Random, backoff_seconds
 from bucketpull.engine.bay import Bay, trouble_of
 from bucketpull.engine.breaker import Trip
-from bucketpull.engine.course import REFUSALS, Course, asks_for_less, changed_since, course
+from bucketpull.engine.course import REFUSALS, Course, changed_since, course
 from bucketpull.engine.lanes import Gate
 from bucketpull.engine.meter import Meter
 from bucketpull.engine.sheet import Leaf, Sheet
@@ -165,29 +165,27 @@ class Drain:
         room = 0 if self.paused or self._stopping else self._room()
         if room <= 0:
             return
-        most, free = self._bounds.held, False
+        most = self._bounds.held
         for gate in self._order:
-            gate.open(now)
-            while gate.room > 0 and gate.waiting and room > 0 and self._held < most:
-                room -= self._start(gate.waiting.popleft(), gate)
-            free = free or gate.room > 0
-        parked = self._bounds.parked
-        while free and room > 0 and self._held < most:
+            waiting = gate.waiting
+            while waiting and room > 0 and self._held < most and gate.is_open(now):
+                room -= self._start(waiting.popleft(), gate)
+        while room > 0 and self._held < most and any(gate.is_open(now) for gate in self._order):
             flight = self._take()
             if flight is None:
                 break
             gate = flight.gate
-            if gate.room > 0:
+            if gate.is_open(now):
                 room -= self._start(flight, gate)
-                free = gate.room > 0 or len(self._order) > 1
-            else:
-                gate.waiting.append(flight)
-                free = len(gate.waiting) < parked and any(other.room > 0 for other in self._order)
+                continue
+            gate.waiting.append(flight)
+            if len(gate.waiting) >= self._bounds.parked:
+                break
 
     def _room(self) -> int:
         if self.concurrency is None:
             return 1 << 30
-        return self.concurrency - sum(gate.in_flight for gate in self._order)
+        return self.concurrency - sum(gate.limiter.in_flight for gate in self._order)
 
     def _take(self) -> Flight | None:
         """Take the next object; volumes in turn, without those whose writers are behind."""
@@ -215,7 +213,7 @@ class Drain:
         flight.asked += 1
         flight.held = flight.size
         self._held += flight.size
-        gate.start(self._now)
+        gate.limiter.started(self._now)
         request = self._source.object_request(
             flight.leaf.part.directory, flight.name, flight.size, gate.lane, self._unix
         )
@@ -227,10 +225,12 @@ class Drain:
     def answered(self, flight: Flight, response: Response) -> None:
         """Hand the object's bytes to its writer, or decide what its failure calls for."""
         gate = flight.gate
-        gate.end(response.seconds)
         verdict = self._source.judge(flight.name, flight.size, gate.lane, response, self._unix)
+        gate.limiter.finished(
+            self._now, verdict.reason, response.seconds, response.received, verdict.retry_after_seconds
+        )
         if verdict.reason is None:
-            gate.good(response.seconds, self._now)
+            gate.breaker.good()
             self._meter.timed(response.seconds)
             if flight.bay.compares and not self._is_sound(flight, response, verdict):
                 self._release(flight)
@@ -316,8 +316,6 @@ class Drain:
     def _refused(self, flight: Flight, response: Response, verdict: Verdict) -> None:
         reason, gate = verdict.reason, flight.gate
         assert reason is not None
-        if asks_for_less(reason, response.status):
-            gate.slow(self._now, verdict.retry_after_seconds)
         if reason in REFUSALS or REMEDIES[reason] is Remedy.STOP:
             self._tripped(gate, reason, verdict.detail)
         self._doubted(flight, response, verdict)

@@ -132,6 +132,7 @@ class Scan:
         self._fatal = fatal
         self._root = source.root().directory
         self._closed = False
+        self.paused = False
 
     def add(self, survey: Survey) -> None:
         """Take a survey; its receipt comes when each position has ended in some way."""
@@ -154,13 +155,12 @@ class Scan:
     def fill(self, now: float) -> None:
         """Start what the limiter allows."""
         gate = self._gate
-        if self._closed or not gate.waiting:
+        if self.paused or self._closed:
             return
-        gate.open(now)
-        while gate.room > 0 and gate.waiting:
+        while gate.waiting and gate.is_open(now):
             look = gate.waiting.popleft()
             look.tries += 1
-            gate.start(now)
+            gate.limiter.started(now)
             self._fetcher.submit(self._source.list_request(look.position, self._clock.now()), look.done)
 
     def close(self) -> None:
@@ -170,21 +170,20 @@ class Scan:
 
     def answered(self, look: Look, response: Response) -> None:
         """Take in a page, or decide what its failure calls for."""
-        self._gate.end(response.seconds)
+        now, limiter = self._clock.monotonic(), self._gate.limiter
         try:
             page = self._source.read_page(look.position, response, self._clock.now())
         except AnswerError as error:
+            limiter.finished(now, error.reason, response.seconds, 0, error.retry_after_seconds)
             self._troubled(look, error, response.status)
             return
-        self._gate.good(response.seconds, self._clock.monotonic())
+        limiter.finished(now, None, response.seconds, response.received)
+        self._gate.breaker.good()
         look.sweep.listed(look.position, page)
         self._settle(look.sweep)
 
     def _troubled(self, look: Look, error: AnswerError, status: int) -> None:
         remedy = REMEDIES[error.reason]
-        now = self._clock.monotonic()
-        if remedy is Remedy.SLOW or error.reason in {Reason.TIMEOUT, Reason.STALLED} or status == 503:
-            self._gate.slow(now, error.retry_after_seconds)
         if remedy is Remedy.VANISH:
             self._vanished(look, error)
         elif remedy is Remedy.STOP:

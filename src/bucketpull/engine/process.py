@@ -1,0 +1,212 @@
+"""A worker process: one thread, one loop, driven by the fetcher; its agent is at the other end of a socket.
+
+It knows nothing that survives it: what it had in hand when it dies, its agent gives to another.
+"""
+
+import gc
+import socket
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Fatal, Lane
+from bucketpull.domain.pacing import Limiter, TokenBucket
+from bucketpull.domain.record import Assignment, Mount, Stop, Survey, Tick, ToProcess, Tune
+from bucketpull.domain.retry import Random
+from bucketpull.engine.breaker import Breaker
+from bucketpull.engine.channel import Channel
+from bucketpull.engine.drain import Bounds, Drain, Flight
+from bucketpull.engine.lanes import Gate
+from bucketpull.engine.meter import Meter
+from bucketpull.engine.scan import BatchSize, Look, Scan
+from bucketpull.ports import Clock, Fetcher, Source, Writer
+
+TICK_SECONDS = 0.5
+LEAVE_SECONDS = 2.0
+
+
+class Levels(NamedTuple):
+    """Transfers in flight of one process, by lane: where the limiters begin, and where they end."""
+
+    list_first: int = 4
+    list_highest: int = 64
+    cdn_first: int = 32
+    cdn_highest: int = 1024
+    rest_first: int = 16
+    rest_highest: int = 1024
+
+
+class ProcessPolicy(msgspec.Struct, frozen=True):
+    """What a process is told at its start."""
+
+    levels: Levels = Levels()
+
+    bounds: Bounds = Bounds()
+    batch: BatchSize = BatchSize()
+
+
+class Process:
+    """The main object of one worker process; `run` returns when the agent says stop, or is gone.
+
+    Args:
+        sock: This process's end of the socket to the agent.
+        mount: Opens the writer of a volume; raises `VolumeError`.
+
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        fetcher: Fetcher,
+        source: Source,
+        mount: Callable[[Mount], Writer],
+        clock: Clock,
+        random: Random,
+        policy: ProcessPolicy,
+    ) -> None:
+        self._channel = Channel(sock)
+        self._fetcher = fetcher
+        self._clock = clock
+        self._meter = Meter()
+        self._bucket = TokenBucket(None)
+        levels = policy.levels
+        self._list: Gate[Look] = Gate(
+            Lane.LIST, Limiter(levels.list_first, levels.list_highest, bucket=self._bucket), Breaker()
+        )
+        self._objects: dict[Lane, Gate[Flight]] = {
+            Lane.CDN: Gate(
+                Lane.CDN, Limiter(levels.cdn_first, levels.cdn_highest, bucket=self._bucket), Breaker()
+            ),
+            Lane.REST: Gate(
+                Lane.REST, Limiter(levels.rest_first, levels.rest_highest, bucket=self._bucket), Breaker()
+            ),
+        }
+        self.scan = Scan(
+            source,
+            fetcher,
+            self._list,
+            clock,
+            random,
+            self._meter,
+            policy.batch,
+            self._channel.send,
+            self._refused,
+        )
+        self.drain = Drain(
+            source,
+            fetcher,
+            self._objects,
+            mount,
+            clock,
+            random,
+            self._meter,
+            policy.bounds,
+            self._channel.send,
+            self._refused,
+        )
+        self._deadline: float | None = None
+        self._fatal = False
+
+    def run(self) -> None:
+        """Do what the agent says."""
+        gc.collect()
+        gc.freeze()
+        self._fetcher.watch(self._channel.fileno(), self._hear)
+        self._tick()
+        while not self._is_over():
+            self.turn()
+        self._leave()
+
+    def turn(self) -> None:
+        """Wait for something to happen, then start what there is room for."""
+        self._fetcher.run_once(self._patience(self._clock.monotonic()))
+        if not self._channel.clogged and not self._fatal:
+            now = self._clock.monotonic()
+            self.scan.fill(now)
+            self.drain.fill(now)
+        self._channel.flush()
+
+    def _patience(self, now: float) -> float:
+        """Return for how long nothing can happen but what the fetcher knows of."""
+        return min(TICK_SECONDS, self._list.delay(now), *(gate.delay(now) for gate in self._objects.values()))
+
+    def _is_over(self) -> bool:
+        if self._channel.ended:
+            return True
+        if self._deadline is None:
+            return False
+        return self.drain.idle or self._clock.monotonic() >= self._deadline
+
+    def _leave(self) -> None:
+        self._fetcher.close()
+        if not self._channel.ended:
+            self.drain.abandon()
+            self._send_tick()
+            self._channel.close(LEAVE_SECONDS)
+
+    # --- the agent's words
+
+    def _hear(self) -> None:
+        for message in self._channel.receive():
+            self._obey(message)
+
+    def _obey(self, message: ToProcess) -> None:
+        if isinstance(message, Assignment):
+            self.drain.assign(message)
+        elif isinstance(message, Survey):
+            self.scan.add(message)
+        elif isinstance(message, Mount):
+            self.drain.mount(message)
+        elif isinstance(message, Tune):
+            self._tune(message)
+        else:
+            self._stop(message)
+
+    def _tune(self, tune: Tune) -> None:
+        limits = tune.limits
+        self.drain.concurrency = limits.concurrency
+        self.drain.paused = self.scan.paused = limits.paused
+        for gate in self._objects.values():
+            gate.limiter.limit(limits.concurrency)
+        self._bucket.set_rate(limits.requests_per_second)
+        self._fetcher.limit_bandwidth(limits.bytes_per_second)
+
+    def _stop(self, stop: Stop) -> None:
+        self._deadline = self._clock.monotonic() + stop.seconds
+        self.scan.close()
+        self.drain.stop()
+
+    # --- ours
+
+    def _refused(self, reason: Reason, detail: str) -> None:
+        """Tell, once, that the source refuses us as a whole; nothing more is begun until the agent says stop."""
+        if not self._fatal:
+            self._fatal = True
+            self._channel.send(Fatal("", reason, detail[:300]))
+
+    def _tick(self) -> None:
+        self._send_tick()
+        self._fetcher.call_later(TICK_SECONDS, self._tick)
+
+    def _send_tick(self) -> None:
+        if self._channel.clogged:
+            return
+        bays = self.drain.bays()
+        lanes = {lane: gate.status() for lane, gate in self._objects.items() if gate.limiter.requests}
+        if self._list.limiter.requests:
+            lanes[Lane.LIST] = self._list.status()
+        self._channel.send(
+            Tick(
+                objects=self._meter.objects,
+                bytes=self._meter.bytes,
+                unstarted=self.drain.unstarted(),
+                lanes=dict(lanes),
+                queued={volume: bay.queued for volume, bay in bays.items()},
+                written={volume: bay.written for volume, bay in bays.items()},
+                retries=self._meter.retries,
+                failures=self._meter.failures,
+                latency=self._meter.latency,
+            )
+        )

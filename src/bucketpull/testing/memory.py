@@ -1,0 +1,179 @@
+"""A source without a service, and volumes without a disk."""
+
+import os
+from collections.abc import Sequence
+
+from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.exchange import Request, Response, Verdict
+from bucketpull.domain.model import Lane, Page, Part, Position, key_of
+from bucketpull.domain.record import Written
+
+LANE_STATUS: dict[Lane, dict[int, Reason]] = {
+    Lane.LIST: {
+        401: Reason.CREDENTIALS,
+        403: Reason.FORBIDDEN,
+        404: Reason.GONE,
+        429: Reason.THROTTLED,
+        503: Reason.SERVER_ERROR,
+    },
+    Lane.REST: {
+        400: Reason.REJECTED,
+        401: Reason.CREDENTIALS,
+        403: Reason.FORBIDDEN,
+        404: Reason.GONE,
+        412: Reason.RANGE,
+        429: Reason.THROTTLED,
+        503: Reason.SERVER_ERROR,
+    },
+    Lane.CDN: {
+        302: Reason.REDIRECTED,
+        403: Reason.FORBIDDEN,
+        404: Reason.MISSING,
+        412: Reason.RANGE,
+        429: Reason.THROTTLED,
+        503: Reason.SERVER_ERROR,
+    },
+}
+
+
+class MemorySource:
+    """See `ports.Source`. URLs are `lane:key`; the status alone says what is wrong; pages are scripted by position."""
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane] = (Lane.CDN, Lane.REST),
+        pages: dict[tuple[bytes, str], Page] | None = None,
+    ) -> None:
+        self._lanes = tuple(lanes)
+        self.pages = pages or {}
+
+    def root(self) -> Position:
+        """Begin at the root."""
+        return Position(b"")
+
+    def list_request(self, position: Position, now: float) -> Request:
+        """Name the position."""
+        del now
+        url = f"list:{position.directory.decode()}?{position.cursor}"
+        return Request(url, (), Lane.LIST, 1 << 24)
+
+    def read_page(self, position: Position, response: Response, now: float) -> Page:
+        """Return the scripted page."""
+        del now
+        if response.failure is not None:
+            raise AnswerError(response.failure, response.detail)
+        if response.status != 200:
+            raise AnswerError(LANE_STATUS[Lane.LIST][response.status], f"HTTP {response.status}")
+        return self.pages[position.directory, position.cursor]
+
+    def lanes(self, name: bytes, size: int) -> tuple[Lane, ...]:
+        """Return the lanes given."""
+        del name, size
+        return self._lanes
+
+    def object_request(
+        self, directory: bytes, name: bytes, size: int, lane: Lane, now: float, start: int = 0, etag: str = ""
+    ) -> Request:
+        """Name the lane and the key."""
+        del now
+        headers = (f"Range: bytes={start}-", f"If-Match: {etag}") if start else ()
+        return Request(f"{lane}:{key_of(directory, name).decode()}", headers, lane, max(size, 1 << 20))
+
+    def judge(
+        self,
+        name: bytes,
+        size: int,
+        lane: Lane,
+        response: Response,
+        now: float,
+        start: int = 0,
+        etag: str = "",
+    ) -> Verdict:
+        """Judge by failure, status, and length."""
+        del name, now
+        headers = response.headers()
+        version = headers.get("etag", "")
+        if response.failure is not None:
+            return Verdict(response.failure, response.detail, etag=version)
+        if response.status not in {200, 206}:
+            return Verdict(LANE_STATUS[lane][response.status], f"HTTP {response.status}")
+        if start and (response.status == 200 or version != etag):
+            return Verdict(Reason.RANGE, "another version", etag=version)
+        length = start + response.received
+        if length != size and lane is Lane.CDN:
+            return Verdict(Reason.SIZE, f"{length} bytes came, {size} are listed", etag=version)
+        return Verdict(size=length, md5=headers.get("content-md5", ""), etag=version)
+
+    def usage_request(self, now: float) -> Request | None:
+        """There is none."""
+        del now
+
+    def read_usage(self, response: Response) -> int:
+        """There is none."""
+        raise AnswerError(Reason.GARBAGE, f"HTTP {response.status}")
+
+
+def part_of(directory: bytes, sizes: dict[bytes, int], cursor: str = "", mtime: int = 1_600_000_000) -> Part:
+    """Make a page's objects of names and sizes."""
+    return Part(directory, cursor, list(sizes), list(sizes.values()), [mtime] * len(sizes))
+
+
+class MemoryWriter:
+    """See `ports.Writer`. Stores in `files`, at once, or when `release` is called if it is `slow`.
+
+    `refuse` names the reason for which it takes nothing, `odd` that of single keys.
+    """
+
+    def __init__(self, slow: bool = False) -> None:
+        self.files: dict[bytes, bytes] = {}
+        self.mtimes: dict[bytes, int] = {}
+        self.refuse: Reason | None = None
+        self.odd: dict[bytes, Reason] = {}
+        self.slow = slow
+        self.closed = False
+        self._queue: list[tuple[bytes, int, bytes, object]] = []
+        self._done: list[Written] = []
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes not yet stored."""
+        return sum(len(body) for _, _, body, _ in self._queue)
+
+    @property
+    def wake_fd(self) -> int:
+        """Readable while there are outcomes."""
+        return self._wake
+
+    def put(self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object) -> None:
+        """Take an object."""
+        self._queue.append((key_of(directory, name), mtime, b"".join(chunks), token))
+        if not self.slow:
+            self.release()
+
+    def release(self) -> None:
+        """Store what was taken."""
+        for key, mtime, body, token in self._queue:
+            reason = self.refuse or self.odd.get(key)
+            if reason is None:
+                self.files[key] = body
+                self.mtimes[key] = mtime
+            self._done.append(Written(token, reason, "" if reason is None else f"{reason} in memory"))
+        if self._queue:
+            os.eventfd_write(self._wake, 1)
+        self._queue.clear()
+
+    def outcomes(self) -> list[Written]:
+        """Take what was done."""
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return []
+        done, self._done = self._done, []
+        return done
+
+    def close(self) -> None:
+        """Store the rest."""
+        if not self.closed:
+            self.release()
+            self.closed = True

@@ -1,0 +1,141 @@
+"""A clock and a fetcher in virtual time: an hour of back-off takes no time, and runs are the same each time."""
+
+import heapq
+import select
+from collections.abc import Callable
+from itertools import count
+
+import msgspec
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Request, Response
+
+
+class VirtualClock:
+    """See `ports.Clock`. Stands still until somebody moves it."""
+
+    def __init__(self, start: float = 1_700_000_000.0) -> None:
+        self._start = start
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+        return self._start + self.seconds
+
+    def monotonic(self) -> float:
+        """Return seconds since the start."""
+        return self.seconds
+
+
+class Answer(msgspec.Struct):
+    """What the other side is to say: `seconds` after the request, `status` with `body`, or `failure` after `body`."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    failure: Reason | None = None
+    seconds: float = 0.01
+
+
+class VirtualFetcher:
+    """See `ports.Fetcher`. Each request is answered by a function; file descriptors that are watched are real.
+
+    `most` is the largest number of transfers that were in flight, `requests` all that were made.
+    """
+
+    def __init__(self, clock: VirtualClock, answer: Callable[[Request], Answer]) -> None:
+        self._clock = clock
+        self._answer = answer
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._closed = False
+        self.in_flight = 0
+        self.most = 0
+        self.requests: list[Request] = []
+        self.bandwidth: float | None = None
+
+    def submit(
+        self,
+        request: Request,
+        done: Callable[[Response], None],
+        sink: Callable[[bytes], object] | None = None,
+    ) -> None:
+        """Start a transfer."""
+        self.requests.append(request)
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
+        answer = self._answer(request)
+        self.call_later(answer.seconds, lambda: self._end(request, answer, done, sink))
+
+    def _end(
+        self,
+        request: Request,
+        answer: Answer,
+        done: Callable[[Response], None],
+        sink: Callable[[bytes], object] | None,
+    ) -> None:
+        self.in_flight -= 1
+        failure, body = answer.failure, answer.body
+        received = len(body)
+        if sink is not None and answer.status in {200, 206}:
+            failure, received = _pour(body, sink, failure)
+            body = b""
+        elif received > request.max_bytes:
+            failure, body, received = Reason.INTERRUPTED, b"", request.max_bytes
+        lines = [f"HTTP/1.1 {answer.status} X\r\n".encode()]
+        lines += [f"{name}: {value}\r\n".encode() for name, value in answer.headers]
+        done(
+            Response(
+                answer.status,
+                lines,
+                [body] if body else [],
+                received,
+                len(answer.body),
+                answer.seconds,
+                failure,
+            )
+        )
+
+    def watch(self, fd: int, readable: Callable[[], None]) -> None:
+        """Call back whenever a file descriptor is readable."""
+        self._watched[fd] = readable
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back after so many virtual seconds."""
+        heapq.heappush(self._due, (self._clock.seconds + seconds, next(self._order), callback))
+
+    def limit_bandwidth(self, bytes_per_second: float | None) -> None:
+        """Remember the cap."""
+        self.bandwidth = bytes_per_second
+
+    def run_once(self, timeout_seconds: float) -> None:
+        """Serve the descriptors that are readable; if there are none, go on to the next thing that is due."""
+        ready = select.select(list(self._watched), [], [], 0)[0]
+        for fd in ready:
+            self._watched[fd]()
+        if ready:
+            return
+        until = self._clock.seconds + timeout_seconds
+        if not self._due or self._due[0][0] > until:
+            self._clock.seconds = until
+            return
+        self._clock.seconds = max(self._clock.seconds, self._due[0][0])
+        while self._due and self._due[0][0] <= self._clock.seconds and not self._closed:
+            heapq.heappop(self._due)[2]()
+
+    def close(self) -> None:
+        """Abandon everything."""
+        self._closed = True
+        self._due.clear()
+        self._watched.clear()
+
+
+def _pour(body: bytes, sink: Callable[[bytes], object], failure: Reason | None) -> tuple[Reason | None, int]:
+    """Give a body to a sink in pieces of 16 KiB; return the failure and how much was taken."""
+    for start in range(0, len(body), 1 << 14):
+        try:
+            sink(body[start : start + (1 << 14)])
+        except Exception:  # noqa: BLE001 - whatever a sink raises ends its transfer
+            return Reason.INTERRUPTED, start
+    return failure, len(body)
