@@ -1,0 +1,90 @@
+"""A snapshot as plain dictionaries: the shape of `--json`, `--summary`, `status --json` and the dashboard.
+
+Names are those of `domain.progress` and `domain.model`. Sizes in bytes, times in Unix seconds, durations in seconds.
+"""
+
+from typing import Any
+
+import msgspec
+
+from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.model import LaneStatus, Pulse, VolumeStatus
+from bucketpull.domain.progress import Snapshot
+
+_EXITS = {
+    "complete": ExitCode.COMPLETE,
+    "refused": ExitCode.REFUSED,
+    "no-room": ExitCode.NO_ROOM,
+    "interrupted": ExitCode.INTERRUPTED,
+}
+
+
+def exit_code_of(snapshot: Snapshot) -> ExitCode:
+    """Say how the process ends when the job stays as it is."""
+    return _EXITS.get(snapshot.state, ExitCode.INCOMPLETE)
+
+
+def summary_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
+    """Return the final reconciliation: the content of `--summary FILE`."""
+    books = snapshot.counters
+    mean = snapshot.rates.objects_mean or (books.stored / snapshot.seconds if snapshot.seconds else 0.0)
+    return {
+        "complete": snapshot.state == "complete",
+        "listed": books.listed,
+        "stored": books.stored,
+        "skipped": books.skipped,
+        "failed": books.failed,
+        "vanished": books.vanished,
+        "directories": books.directories,
+        "bytes": books.bytes,
+        "seconds": round(snapshot.seconds, 3),
+        "objects_per_second": round(mean, 2),
+        "retries": dict(snapshot.retries),
+        "failures": dict(snapshot.failures),
+        "volumes": [volume_dict(volume) for volume in snapshot.volumes],
+    }
+
+
+def snapshot_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
+    """Return everything that a snapshot says; of the work that machines hold only the number."""
+    shown = msgspec.structs.asdict(snapshot)
+    for name in ("counters", "outstanding", "rates", "estimate", "limits"):
+        shown[name] = msgspec.structs.asdict(shown[name])
+    shown["machines"] = [machine_dict(machine) for machine in snapshot.machines]
+    shown["volumes"] = [volume_dict(volume) for volume in snapshot.volumes]
+    shown["notes"] = [msgspec.structs.asdict(note) for note in snapshot.notes]
+    return shown
+
+
+def machine_dict(pulse: Pulse) -> dict[str, Any]:  # JSON
+    """Return a machine's pulse; its volumes are in the job's list."""
+    return {
+        "machine": pulse.machine,
+        "version": pulse.version,
+        "processes": pulse.processes,
+        "objects": pulse.objects,
+        "bytes": pulse.bytes,
+        "skipped": pulse.skipped,
+        "holds": len(pulse.holds),
+        "limited_by": pulse.limited_by,
+        "lanes": {str(lane): msgspec.structs.asdict(status) for lane, status in pulse.lanes.items()},
+    }
+
+
+def volume_dict(volume: VolumeStatus) -> dict[str, Any]:  # JSON
+    """Return a volume's state."""
+    return msgspec.structs.asdict(volume) | {"state": str(volume.state)}
+
+
+def lanes_of(snapshot: Snapshot) -> dict[str, LaneStatus]:
+    """Add up the lanes of all machines."""
+    lanes: dict[str, LaneStatus] = {}
+    for machine in snapshot.machines:
+        for name, status in machine.lanes.items():
+            total = lanes.setdefault(str(name), LaneStatus(0, 0.0, 0, 0, 0.0))
+            total.in_flight += status.in_flight
+            total.level += status.level
+            total.requests += status.requests
+            total.throttled += status.throttled
+            total.seconds += status.seconds
+    return lanes

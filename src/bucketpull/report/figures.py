@@ -1,0 +1,50 @@
+"""Numbers for people: sizes in decimal units as disks are sold, durations in two units, in English and Chinese."""
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_SPANS = {
+    "en": (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)),
+    "zh": (("天", 86400), ("小时", 3600), ("分", 60), ("秒", 1)),
+}
+
+
+def size(count: float) -> str:
+    """Write bytes with three digits: `999 B`, `33.0 kB`, `1.21 TB`."""
+    value, unit = float(max(0.0, count)), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    if unit == 0:
+        return f"{value:.0f} B"
+    return f"{value:.{_digits(value)}f} {_UNITS[unit]}"
+
+
+def count(number: float) -> str:
+    """Write a whole number with separators: `300,000,000`."""
+    return f"{round(number):,}"
+
+
+def speed(per_second: float) -> str:
+    """Write objects a second: two digits below ten, else whole."""
+    return f"{per_second:.1f}/s" if 0 < per_second < 9.95 else f"{per_second:,.0f}/s"
+
+
+def percent(share: float) -> str:
+    """Write a share, cut off and not rounded: 100 % is shown for nothing but all."""
+    return f"{int(max(0.0, min(share, 1.0)) * 1000) / 10:.1f} %"
+
+
+def duration(seconds: float, language: str = "en") -> str:
+    """Write seconds in the two largest units that matter: `3 h 12 min`, `42 s`."""
+    left = round(max(0.0, seconds))
+    spans = _SPANS[language]
+    for index, (unit, length) in enumerate(spans):
+        if left >= length or length == 1:
+            text = f"{left // length} {unit}"
+            rest = left % length // spans[index + 1][1] if length > 1 else 0
+            return f"{text} {rest} {spans[index + 1][0]}" if rest else text
+    raise AssertionError  # the last length is 1
+
+
+def _digits(value: float) -> int:
+    if value < 9.995:
+        return 2
+    return 1 if value < 99.95 else 0

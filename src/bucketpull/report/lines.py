@@ -1,0 +1,93 @@
+"""One plain line an interval: for log files, pipes and dumb terminals."""
+
+import time
+from typing import TextIO
+
+from bucketpull.domain.progress import Snapshot
+from bucketpull.report import figures
+from bucketpull.report.summary import summary_lines
+from bucketpull.report.words import Words
+
+WIDEST = 159  # columns; a Chinese character takes two
+
+
+class LineReporter:
+    """Writes a line of progress every `interval_seconds`, each note, and the summary at the end.
+
+    A change of state is told at once. What the stream cannot encode is replaced.
+    """
+
+    def __init__(self, stream: TextIO, words: Words, interval_seconds: float = 10.0) -> None:
+        self._stream = stream
+        self._words = words
+        self._interval = interval_seconds
+        self._due = 0.0
+        self._state = ""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Write a line if one is due."""
+        if snapshot.at < self._due and snapshot.state == self._state:
+            return
+        self._due, self._state = snapshot.at + self._interval, snapshot.state
+        self._write(f"{_stamp(snapshot.at)} {progress_line(snapshot, self._words)}")
+
+    def note(self, level: str, event: str, text: str) -> None:
+        """Write one event."""
+        self._write(f"{level}: {event}: {text}")
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Write the summary."""
+        for line in summary_lines(snapshot, self._words):
+            self._write(line)
+
+    def _write(self, line: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
+        self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+        self._stream.flush()
+
+
+def progress_line(snapshot: Snapshot, words: Words) -> str:
+    """Say where the job stands in one line below 140 columns; the least important parts give way."""
+    books, rates, estimate = snapshot.counters, snapshot.rates, snapshot.estimate
+    parts = [words("state." + snapshot.state)]
+    if estimate.total_bytes:
+        parts[0] += f" {figures.percent(estimate.share)}"
+    parts.append(
+        f"{words('stored')} {figures.count(books.stored)}"
+        f" ({figures.speed(rates.objects_now)}, {figures.size(rates.bytes_now)}/s)"
+    )
+    parts.extend(
+        f"{words(name)} {figures.count(number)}"
+        for name, number in (("failed", books.failed), ("skipped", books.skipped))
+        if number
+    )
+    parts.append(time_left(snapshot, words))
+    if not snapshot.listing_done:
+        parts.append(words("more", figures.count(books.listed)))
+    if snapshot.limited_by:
+        parts.append(words("limited", words("limit." + snapshot.limited_by)))
+    while len(parts) > 2 and _columns("; ".join(parts)) > WIDEST - 20:
+        parts.pop()
+    return "; ".join(parts)
+
+
+def time_left(snapshot: Snapshot, words: Words) -> str:
+    """Say how long the job will take, with its band where that is wider than a tenth."""
+    estimate, language = snapshot.estimate, words.language
+    if estimate.seconds is None:
+        return words("left.unknown")
+    text = figures.duration(estimate.seconds, language)
+    if estimate.low is None or estimate.high is None:
+        return words("left.least", text)
+    if estimate.high - estimate.low <= 0.1 * estimate.seconds:
+        return words("left", text)
+    low, high = (figures.duration(value, language) for value in (estimate.low, estimate.high))
+    return words("left", f"{text} ({words('left.band', low, high)})" if low != high else text)
+
+
+def _stamp(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _columns(text: str) -> int:
+    return sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)

@@ -1,0 +1,76 @@
+"""The end of a job in words: the books, reconciled, and what the exit code means."""
+
+from bucketpull.domain.progress import Snapshot
+from bucketpull.report import figures
+from bucketpull.report.document import exit_code_of
+from bucketpull.report.words import Words
+
+
+def summary_lines(snapshot: Snapshot, words: Words) -> list[str]:
+    """Return the summary as plain lines of at most 110 columns, unless a path is longer."""
+    code = exit_code_of(snapshot)
+    lines = [f"{words('state.' + snapshot.state)}: {snapshot.source}", *_books(snapshot, words)]
+    lines += [_time(snapshot, words), *_volumes(snapshot, words)]
+    for name, counts in (("retries", snapshot.retries), ("failures", snapshot.failures)):
+        if any(counts.values()):
+            lines.append(f"  {_label(words(name))}{by_reason(counts)}")
+    lines.append("  " + words("exit", int(code), words(f"exit.{int(code)}")))
+    return lines
+
+
+def by_reason(counts: dict[str, int]) -> str:
+    """Write counts by reason, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason} {figures.count(number)}" for reason, number in ordered if number)
+
+
+def _books(snapshot: Snapshot, words: Words) -> list[str]:
+    books = snapshot.counters
+    rows = [
+        ("  ", "listed", books.listed, books.listed_bytes),
+        ("= ", "stored", books.stored, books.bytes),
+        ("+ ", "skipped", books.skipped, books.skipped_bytes),
+        ("+ ", "failed", books.failed, None),
+        ("+ ", "vanished", books.vanished, None),
+    ]
+    if snapshot.outstanding.objects:
+        rows.append(("+ ", "outstanding", snapshot.outstanding.objects, snapshot.outstanding.bytes))
+    lines = [
+        f"  {sign}{_label(words(name), 12)}{figures.count(objects):>15}"
+        + (f"{figures.size(amount):>12}" if amount is not None else "")
+        for sign, name, objects, amount in rows
+    ]
+    accounted = sum(row[2] for row in rows[1:])
+    if accounted != books.listed:
+        lines.append("  ! " + words("unbalanced", figures.count(books.listed), figures.count(accounted)))
+    return lines
+
+
+def _time(snapshot: Snapshot, words: Words) -> str:
+    books, rates = snapshot.counters, snapshot.rates
+    parts = [
+        figures.duration(snapshot.seconds, words.language),
+        f"{figures.speed(rates.objects_mean)}",
+        f"{figures.size(rates.bytes_mean)}/s",
+        f"{figures.count(books.directories)} {words('directories')}",
+        f"{figures.count(books.pages)} {words('pages')}",
+    ]
+    return f"  {_label(words('time'))}{', '.join(parts)}"
+
+
+def _volumes(snapshot: Snapshot, words: Words) -> list[str]:
+    lines = []
+    for index, volume in enumerate(snapshot.volumes):
+        where = f"{volume.machine}:{volume.path}" if len(snapshot.machines) > 1 else volume.path
+        text = (
+            f"{where}  {words('volume.' + volume.state)}  {words('free')} {figures.size(volume.free_bytes)}"
+            f"  {words('stored')} {figures.count(volume.stored_objects)} ({figures.size(volume.stored_bytes)})"
+        )
+        lines.append(f"  {_label(words('volumes') if index == 0 else '')}{text}")
+    return lines
+
+
+def _label(text: str, width: int = 14) -> str:
+    """Pad to a width in columns; a Chinese character takes two."""
+    columns = sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)
+    return text + " " * max(1, width - columns)

@@ -1,0 +1,269 @@
+"""The live display: one screen part that says how far, how fast, what holds it back, and what fails.
+
+Wide terminals (120 columns on) show volumes and machines beside the books; narrow ones below them. It never is
+higher than the terminal: the last volumes and machines give way to a count.
+"""
+
+import contextlib
+import os
+from typing import TextIO
+
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
+from bucketpull.domain.progress import Snapshot
+from bucketpull.report import figures
+from bucketpull.report.document import lanes_of
+from bucketpull.report.lines import time_left
+from bucketpull.report.summary import by_reason, summary_lines
+from bucketpull.report.words import Words
+
+WIDE = 120
+NOTES = 3
+_STATES = {
+    "complete": "bold green",
+    "incomplete": "bold yellow",
+    "paused": "bold yellow",
+    "waiting": "bold yellow",
+    "no-room": "bold red",
+    "refused": "bold red",
+    "interrupted": "bold yellow",
+}
+_VOLUMES = {VolumeState.OPEN: "green", VolumeState.SICK: "bold red", VolumeState.LOST: "bold red"}
+_LEVELS = {"warning": "yellow", "error": "bold red"}
+
+
+class TerminalReporter:
+    """Draws the job in place, twice a second; notes scroll above it; the summary stays at the end.
+
+    `stream` is a terminal that can move its cursor.
+    """
+
+    def __init__(self, stream: TextIO, words: Words) -> None:
+        self._console = Console(file=stream, highlight=False, emoji=False, markup=False)
+        self._stream = stream
+        self._words = words
+        self._measure()
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            transient=True,
+            vertical_overflow="crop",
+        )
+        self._live.start()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw the job."""
+        width, height = self._measure()
+        self._live.update(display(snapshot, self._words, width, height - 1), refresh=True)
+
+    def _measure(self) -> tuple[int, int]:
+        """Return the size of the terminal that is written to; rich would ask the standard streams."""
+        with contextlib.suppress(OSError, ValueError):
+            self._console.size = ConsoleDimensions(*os.get_terminal_size(self._stream.fileno()))
+        return self._console.size
+
+    def note(self, level: str, event: str, text: str) -> None:
+        """Write one event above the display."""
+        self._console.print(Text(f"{level}: {event}: {text}", _LEVELS.get(level, "dim")), soft_wrap=True)
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Replace the display by the summary."""
+        self._live.stop()
+        first, *rest = summary_lines(snapshot, self._words)
+        self._console.print(Text(first, _STATES.get(snapshot.state, "bold")), soft_wrap=True)
+        for line in rest:
+            self._console.print(Text(line, "bold red" if line.startswith("  !") else ""), soft_wrap=True)
+
+
+class Bar:
+    """A bar over all the width that it is given; with share None it says that nothing is known."""
+
+    def __init__(self, share: float | None, style: str = "cyan", width: int | None = None) -> None:
+        self._share, self._style, self._width = share, style, width
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it with what the terminal's encoding has."""
+        width = self._width or options.max_width
+        full, rest = ("━", "─") if options.encoding.startswith("utf") else ("#", "-")
+        filled = int(width * min(self._share, 1.0)) if self._share is not None else 0
+        yield Segment(full * filled, Style.parse(self._style))
+        yield Segment(rest * (width - filled), Style.parse("bright_black"))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Say how wide it wants to be."""
+        return Measurement(self._width or 8, self._width or options.max_width)
+
+
+def display(snapshot: Snapshot, words: Words, width: int, height: int) -> RenderableType:
+    """Lay the job out for a terminal of so many columns and lines."""
+    head = [_title(snapshot, words), _overall(snapshot), _when(snapshot, words), Text()]
+    facts = _facts(snapshot, words)
+    distributed = len(snapshot.machines) > 1
+    wide = width >= WIDE
+    room = height - len(head) - 1 - (0 if wide else facts.row_count + 1)
+    tables: list[RenderableType] = []
+    if snapshot.volumes:
+        share = room if not distributed else max(3, room // 2)
+        tables.append(_volumes(snapshot.volumes, words, share, distributed))
+    if distributed:
+        tables.append(
+            _machines(snapshot.machines, words, max(3, room - min(len(snapshot.volumes) + 2, room // 2)))
+        )
+    if not wide:
+        return Group(*head, facts, Text(), *tables)
+    beside = Table.grid(expand=True, padding=(0, 3))
+    beside.add_column(ratio=2)
+    beside.add_column(ratio=3)
+    beside.add_row(facts, Group(*tables))
+    return Group(*head, beside)
+
+
+def _ends(left: Text, right: Text) -> Table:
+    """Put one text at the left and one at the right end of a line; the left one gives way."""
+    row = Table.grid(expand=True, padding=(0, 1))
+    row.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    row.add_column(no_wrap=True, justify="right")
+    row.add_row(left, right)
+    return row
+
+
+def _title(snapshot: Snapshot, words: Words) -> RenderableType:
+    state = Text(words("state." + snapshot.state), _STATES.get(snapshot.state, "bold cyan"))
+    right = Text.assemble(state, "  ", (figures.duration(snapshot.seconds, words.language), "dim"))
+    return _ends(Text.assemble(("bucketpull ", "bold"), snapshot.source), right)
+
+
+def _overall(snapshot: Snapshot) -> RenderableType:
+    estimate = snapshot.estimate
+    row = Table.grid(expand=True, padding=(0, 1))
+    row.add_column(ratio=1)
+    row.add_column(no_wrap=True, justify="right")
+    if estimate.total_bytes:
+        done = Text(figures.percent(estimate.share), "bold")
+        row.add_row(Bar(estimate.share, _bar_style(snapshot)), done)
+    else:
+        row.add_row(Bar(None), Text(figures.size(snapshot.counters.bytes), "bold"))
+    return row
+
+
+def _bar_style(snapshot: Snapshot) -> str:
+    return _STATES.get(snapshot.state, "cyan").removeprefix("bold ")
+
+
+def _when(snapshot: Snapshot, words: Words) -> RenderableType:
+    estimate = snapshot.estimate
+    done = figures.size(estimate.share * estimate.total_bytes)
+    amount = words("of", done, figures.size(estimate.total_bytes)) if estimate.total_bytes else ""
+    return _ends(Text(time_left(snapshot, words)), Text(amount, "dim"))
+
+
+def _facts(snapshot: Snapshot, words: Words) -> Table:
+    """The books, speeds, lanes, retries and failures, one a line."""
+    books, rates = snapshot.counters, snapshot.rates
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    facts.add_row(words("objects"), _books(snapshot, words))
+    facts.add_row(
+        words("speed"),
+        Text.assemble(
+            (f"{figures.speed(rates.objects_now)}  {figures.size(rates.bytes_now)}/s", "bold"),
+            (
+                f"  {words('mean')} {figures.speed(rates.objects_mean)}  {figures.size(rates.bytes_mean)}/s",
+                "dim",
+            ),
+        ),
+    )
+    lanes = lanes_of(snapshot)
+    if lanes:
+        flying = "  ".join(
+            f"{name} {lane.in_flight}/{lane.level:.0f}" for name, lane in sorted(lanes.items())
+        )
+        limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
+        facts.add_row(words("in_flight"), Text.assemble(flying, "  ", (limit, "yellow")))
+    listed = words("all_listed" if snapshot.listing_done else "more", figures.count(books.listed))
+    facts.add_row(words("listing"), f"{listed}  {figures.count(books.directories)} {words('directories')}")
+    if any(snapshot.retries.values()):
+        facts.add_row(words("retries"), Text(by_reason(snapshot.retries), "yellow"))
+    if any(snapshot.failures.values()):
+        facts.add_row(words("failures"), Text(by_reason(snapshot.failures), "red"))
+    for note in snapshot.notes[-NOTES:]:
+        facts.add_row("", Text(note.text, _LEVELS.get(note.level, "dim"), no_wrap=True, overflow="ellipsis"))
+    return facts
+
+
+def _books(snapshot: Snapshot, words: Words) -> Text:
+    books = snapshot.counters
+    text = Text.assemble((figures.count(books.stored), "bold"), f" {words('stored')}")
+    for name, number, style in (
+        ("skipped", books.skipped, ""),
+        ("failed", books.failed, "red"),
+        ("vanished", books.vanished, "yellow"),
+    ):
+        if number:
+            text.append(f"  {figures.count(number)} {words(name)}", style)
+    return text
+
+
+def _volumes(volumes: list[VolumeStatus], words: Words, lines: int, distributed: bool) -> Table:
+    table = _table(words("volume"), "", words("free"), words("stored"), words("speed"))
+    shown = _shortened(len(volumes), lines)
+    for volume in volumes[:shown]:
+        used = 1 - volume.free_bytes / volume.total_bytes if volume.total_bytes else 0.0
+        name = f"{volume.machine}:{volume.path}" if distributed else volume.path
+        sick = volume.state is not VolumeState.OPEN
+        table.add_row(
+            Text(name, "bold" if not sick else _VOLUMES.get(volume.state, "yellow")),
+            Text(words("volume." + volume.state), _VOLUMES.get(volume.state, "yellow"))
+            if sick
+            else Bar(used, "cyan" if used < 0.95 else "yellow", 10),
+            figures.size(volume.free_bytes),
+            figures.count(volume.stored_objects),
+            f"{figures.size(volume.written_per_second)}/s",
+        )
+    return _with_rest(table, len(volumes) - shown, words)
+
+
+def _machines(machines: list[Pulse], words: Words, lines: int) -> Table:
+    table = _table(words("machine"), words("limit"), words("in_flight"), words("stored"), words("bytes"))
+    shown = _shortened(len(machines), lines)
+    for machine in machines[:shown]:
+        flying = sum(lane.in_flight for lane in machine.lanes.values())
+        limit = words("limit." + machine.limited_by) if machine.limited_by else ""
+        table.add_row(
+            Text(machine.machine, "bold"),
+            Text(limit, "yellow"),
+            f"{flying}",
+            figures.count(machine.objects),
+            figures.size(machine.bytes),
+        )
+    return _with_rest(table, len(machines) - shown, words)
+
+
+def _table(first: str, second: str, *numbers: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    table.add_column(first, min_width=12, no_wrap=True, overflow="ellipsis")
+    table.add_column(second, no_wrap=True, min_width=10)
+    for number in numbers:
+        table.add_column(number, justify="right", no_wrap=True)
+    return table
+
+
+def _shortened(rows: int, lines: int) -> int:
+    """Return how many rows fit below a header, with a line for the others' number if not all do."""
+    return rows if rows + 1 <= lines else max(1, lines - 2)
+
+
+def _with_rest(table: Table, left_out: int, words: Words) -> Table:
+    if left_out > 0:
+        table.add_row(Text(words("and_more", left_out), "dim"))
+    return table

@@ -1,0 +1,56 @@
+import json
+
+import msgspec
+import pytest
+
+from bucketpull.report.document import exit_code_of, lanes_of, snapshot_dict, summary_dict
+
+
+def test_the_summary_has_exactly_the_fields_of_the_contract(ended):
+    summary = summary_dict(ended)
+
+    assert list(summary) == [
+        "complete", "listed", "stored", "skipped", "failed", "vanished", "directories", "bytes", "seconds",
+        "objects_per_second", "retries", "failures", "volumes",
+    ]  # fmt: skip
+    assert summary["listed"] == sum(summary[name] for name in ("stored", "skipped", "failed", "vanished"))
+    assert (summary["complete"], summary["seconds"], summary["objects_per_second"]) == (False, 12.25, 734.69)
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_a_job_too_short_for_a_measured_speed_has_one_by_division(ended):
+    ended.rates.objects_mean = 0.0
+
+    assert summary_dict(ended)["objects_per_second"] == 734.69
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        ("complete", 0),
+        ("incomplete", 3),
+        ("refused", 4),
+        ("no-room", 5),
+        ("interrupted", 130),
+        ("listing", 3),
+    ],
+)
+def test_each_end_has_the_exit_code_of_the_contract(running, state, code):
+    running.state = state
+
+    assert exit_code_of(running) == code
+
+
+def test_a_snapshot_as_a_document_keeps_names_and_is_json(running):
+    document = msgspec.json.decode(msgspec.json.encode(snapshot_dict(running)))
+
+    assert document["counters"]["stored"] == 180_345_678
+    assert document["machines"][0]["lanes"]["cdn"]["in_flight"] == 212
+    assert document["machines"][0]["holds"] == 3
+    assert document["volumes"][3]["state"] == "sick"
+    assert document["limits"]["requests_per_second"] == 8000.0
+
+
+def test_lanes_are_added_up_over_machines(running):
+    assert lanes_of(running)["cdn"].in_flight == 424
+    assert running.machines[0].lanes["cdn"].in_flight == 212

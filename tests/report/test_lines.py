@@ -1,0 +1,106 @@
+import io
+import re
+import subprocess
+import sys
+
+import pytest
+
+from bucketpull.report.lines import LineReporter, progress_line
+from bucketpull.report.summary import summary_lines
+from bucketpull.report.words import Words
+
+
+def columns(text):
+    return sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)
+
+
+def test_one_line_an_interval_and_one_at_each_change_of_state(running):
+    stream = io.StringIO()
+    reporter = LineReporter(stream, Words(), interval_seconds=10)
+
+    for tick in range(80):
+        running.at += 0.5
+        if tick == 30:
+            running.state = "paused"
+        reporter.show(running)
+
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 5
+    assert sum("paused" in line for line in lines) == 3
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in lines)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_line_stays_below_160_columns_however_large_the_numbers(running, language):
+    running.counters.failed = running.counters.skipped = 123_456_789_012
+    reporter = LineReporter(stream := io.StringIO(), Words(language))
+
+    reporter.show(running)
+
+    assert columns(stream.getvalue().rstrip()) < 160
+
+
+def test_a_line_says_how_far_how_fast_what_fails_and_when_it_ends(running):
+    assert progress_line(running, Words()) == (
+        "transferring 59.3 %; stored 180,345,678 (4,512/s, 149 MB/s); failed 14; skipped 1,234; "
+        "left 1 d 3 h (1 d to 1 d 9 h)"
+    )
+
+
+def test_without_a_known_total_there_is_no_percentage_but_a_time_at_least(running):
+    running.estimate.total_bytes, running.estimate.high = 0, None
+
+    line = progress_line(running, Words())
+
+    assert "%" not in line
+    assert "left at least 1 d 3 h" in line
+
+
+def test_the_same_line_in_chinese(running):
+    assert progress_line(running, Words("zh")).startswith(
+        "传输中 59.3 %; 已存 180,345,678 (4,512/s, 149 MB/s); 失败 14"
+    )
+
+
+def test_a_stream_that_cannot_encode_a_text_gets_replacements_not_an_exception(running):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+
+    LineReporter(stream, Words()).note("warning", "volume.sickened", "/mnt/照片: sick")
+
+    stream.seek(0)
+    assert stream.read() == "warning: volume.sickened: /mnt/??: sick\n"
+
+
+def test_the_summary_reconciles_and_says_what_the_exit_code_means(ended):
+    text = "\n".join(summary_lines(ended, Words()))
+
+    assert text.splitlines()[0] == "incomplete: upyun://photos/2024"
+    assert re.search(
+        r"  listed +10,000 +333 MB\n= stored +9,000 +300 MB\n\+ skipped +986", text.replace("\n  ", "\n")
+    )
+    assert "missing 12, forbidden 2" in text
+    assert "exit 3: something failed or is missing; `bucketpull failures` says what" in text
+    assert "do not balance" not in text
+
+
+def test_a_summary_whose_books_do_not_balance_says_so(ended):
+    ended.counters.stored -= 1
+
+    assert "the books do not balance: 10,000 listed, 9,999 accounted for" in "\n".join(
+        summary_lines(ended, Words())
+    )
+
+
+def test_the_summary_of_an_interrupted_job_counts_what_is_outstanding(running):
+    running.state = "interrupted"
+
+    text = "\n".join(summary_lines(running, Words("zh")))
+
+    assert re.search(r"未完成 +1,654,304", text)
+    assert "退出码 130" in text
+
+
+def test_plain_lines_do_not_import_rich():
+    code = "import sys, bucketpull.report.choice, bucketpull.report.lines; sys.exit('rich' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

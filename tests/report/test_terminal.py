@@ -1,0 +1,200 @@
+import copy
+import fcntl
+import os
+import pty
+import struct
+import termios
+import threading
+import time
+import tty
+
+import pyte
+import pytest
+
+from bucketpull.domain.model import VolumeState
+from bucketpull.report.choice import open_reporter
+from bucketpull.report.events import EventReporter
+from bucketpull.report.lines import LineReporter
+from bucketpull.report.quiet import QuietReporter
+from bucketpull.report.terminal import TerminalReporter
+from bucketpull.report.words import Words
+
+
+class Terminal:
+    """A pseudo terminal, and what a person would see on it."""
+
+    def __init__(self, columns, lines=30):
+        self.screen = pyte.HistoryScreen(columns, lines, history=1000)
+        self._stream = pyte.ByteStream(self.screen)
+        self._master, slave = pty.openpty()
+        tty.setraw(slave)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.stream = os.fdopen(slave, "w", encoding="utf-8", newline="\r\n")
+        self.received = 0
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        while True:
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:  # EIO: the other end is closed
+                return
+            self._stream.feed(data)
+            self.received += len(data)
+
+    def close(self):
+        self.stream.close()
+        self._reader.join(10)
+        os.close(self._master)
+
+    def text(self, until=""):
+        """Return the lines on the screen, once some text is there."""
+        deadline = time.monotonic() + 10
+        while True:
+            lines = [line.rstrip() for line in self.screen.display]
+            if until in "\n".join(lines) or time.monotonic() > deadline:
+                return lines
+            threading.Event().wait(0.01)
+
+
+@pytest.fixture
+def terminal(request):
+    terminal = Terminal(*getattr(request, "param", (80, 30)))
+    yield terminal
+    terminal.close()
+
+
+def shown(terminal, snapshot, until, language="en"):
+    reporter = TerminalReporter(terminal.stream, Words(language))
+    reporter.show(snapshot)
+    lines = terminal.text(until)
+    print("\n".join(lines))
+    return lines
+
+
+@pytest.mark.parametrize("terminal", [(80, 30), (200, 30)], indirect=True)
+def test_the_display_shows_everything_at_80_and_at_200_columns(terminal, running):
+    text = "\n".join(shown(terminal, running, until="beta  "))
+
+    for fact in (
+        "upyun://photos/2024",
+        "transferring",
+        "59.3 %",
+        "5.93 TB of 10.0 TB",
+        "left 1 d 3 h (1 d to 1 d 9 h)",
+        "182,001,233 listed, more to come",
+        "180,345,678 stored",
+        "14 failed",
+        "4,512/s  149 MB/s",
+        "cdn 424/512",
+        "limited by the disks",
+        "throttled 1,806, timeout 12",
+        "missing 12, forbidden 2",
+        "alpha:/mnt/disk1",
+        "sick",
+        "75.0 MB/s",
+        "input/output error",
+    ):
+        assert fact in text
+
+
+@pytest.mark.parametrize("terminal", [(80, 24)], indirect=True)
+def test_the_display_is_drawn_in_place_and_never_higher_than_the_terminal(terminal, running):
+    running.volumes = [copy.deepcopy(running.volumes[0]) for _ in range(40)]
+    running.machines = [copy.deepcopy(running.machines[0]) for _ in range(40)]
+    reporter = TerminalReporter(terminal.stream, Words())
+
+    for number in range(20):
+        running.counters.stored = 1000 + number
+        reporter.show(running)
+    lines = terminal.text(until="1,019 stored")
+
+    assert sum("bucketpull upyun" in line for line in lines) == 1
+    assert "\n".join(lines).count("and 3") == 2
+    assert not terminal.screen.history.top
+
+
+def test_a_single_machine_is_not_listed_and_its_volumes_bear_no_machine(terminal, running):
+    running.machines = running.machines[:1]
+
+    text = "\n".join(shown(terminal, running, until="/mnt/disk4"))
+
+    assert "alpha" not in text
+
+
+def test_an_unknown_total_shows_no_percentage(terminal, running):
+    running.estimate.total_bytes, running.estimate.share, running.estimate.high = 0, 0.0, None
+
+    text = "\n".join(shown(terminal, running, until="disk4"))
+
+    assert "%" not in text
+    assert "left at least 1 d 3 h" in text
+    assert "5.90 TB" in text
+
+
+def test_the_display_in_chinese_keeps_its_columns(terminal, running):
+    text = "\n".join(shown(terminal, running, until="disk4", language="zh")).replace(" ", "")
+
+    assert "传输中" in text
+    assert "受限于磁盘" in text
+    assert all(len(line) <= 80 for line in terminal.screen.display)
+
+
+def test_notes_stay_above_and_the_summary_replaces_the_display(terminal, running, ended):
+    reporter = TerminalReporter(terminal.stream, Words())
+
+    reporter.show(running)
+    reporter.note("warning", "volume.sickened", "/mnt/disk4: input/output error [red]")
+    reporter.close(ended)
+    text = "\n".join(terminal.text(until="exit 3"))
+
+    assert "warning: volume.sickened: /mnt/disk4: input/output error [red]" in text
+    assert "incomplete: upyun://photos/2024" in text
+    assert "transferring" not in text
+
+
+def test_drawing_costs_below_two_percent_of_a_core(terminal, running):
+    reporter = TerminalReporter(terminal.stream, Words())
+    reporter.show(running)
+
+    start = time.thread_time()
+    for _ in range(20):
+        reporter.show(running)
+    each = (time.thread_time() - start) / 20
+
+    print(f"{each * 1000:.1f} ms a drawing, two a second")
+    assert each * 2 < 0.05  # 2 % on an idle machine; twice that where it is shared
+
+
+@pytest.mark.parametrize(
+    ("options", "term", "kind"),
+    [
+        ({}, "xterm-256color", TerminalReporter),
+        ({}, "dumb", LineReporter),
+        ({"quiet": True}, "xterm", QuietReporter),
+        ({"json": True}, "xterm", EventReporter),
+    ],
+)
+def test_a_terminal_gets_the_display_unless_it_is_dumb_or_told_otherwise(terminal, options, term, kind):
+    reporter = open_reporter(errors=terminal.stream, environ={"TERM": term}, **options)
+
+    assert isinstance(reporter, kind)
+
+
+def test_a_file_gets_lines(tmp_path):
+    with (tmp_path / "log").open("w") as file:
+        assert isinstance(open_reporter(errors=file, environ={"TERM": "xterm"}), LineReporter)
+
+
+def test_a_stream_without_chinese_letters_gets_english(tmp_path, ended):
+    with (tmp_path / "log").open("w", encoding="ascii") as file:
+        open_reporter(errors=file, environ={"LANG": "zh_CN"}).close(ended)
+
+    assert "incomplete" in (tmp_path / "log").read_text()
+
+
+def test_a_lost_volume_is_named_as_such(terminal, running):
+    running.volumes[0].state = VolumeState.LOST
+
+    assert "lost" in "\n".join(shown(terminal, running, until="lost"))

@@ -1,0 +1,52 @@
+import string
+
+import pytest
+
+from bucketpull.domain.errors import ExitCode, Reason
+from bucketpull.domain.model import VolumeState
+from bucketpull.report.reasons import explain
+from bucketpull.report.words import _TEXTS, Words, language_of
+
+STATES = (
+    "starting listing transferring finishing paused no-room waiting complete incomplete interrupted refused"
+)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_reason_is_explained_with_a_remedy_in_both_languages(language):
+    for reason in Reason:
+        assert all(explain(reason, language))
+
+
+def test_every_state_volume_state_and_exit_code_has_a_text():
+    ended = [code for code in ExitCode if code not in {ExitCode.BUG, ExitCode.USAGE}]
+
+    wanted = [f"state.{state}" for state in STATES.split()]
+    wanted += [f"volume.{state}" for state in VolumeState] + [f"exit.{int(code)}" for code in ended]
+
+    assert [key for key in wanted if key not in _TEXTS] == []
+
+
+def test_both_languages_of_a_text_take_the_same_values():
+    def places(text):
+        return sum(field is not None for _, field, _, _ in string.Formatter().parse(text))
+
+    assert {key for key, (english, chinese) in _TEXTS.items() if places(english) != places(chinese)} == set()
+
+
+@pytest.mark.parametrize(
+    ("environ", "language"),
+    [
+        ({}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C.UTF-8"}, "en"),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "zh_TW"}, "zh"),
+        ({"LANG": "", "LC_ALL": "zh_CN"}, "zh"),
+    ],
+)
+def test_the_locale_chooses_the_language_in_the_order_of_posix(environ, language):
+    assert language_of(environ) == language
+
+
+def test_an_unknown_state_is_shown_by_its_own_name():
+    assert Words("zh")("state.dozing") == "dozing"
