@@ -19,6 +19,7 @@ from pathlib import Path
 PR_SET_CHILD_SUBREAPER = 36
 SAMPLE_SECONDS = 0.1
 ORPHANS_SECONDS = 20
+LIMIT_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,9 @@ def main() -> None:
     poll.register(os.pidfd_open(child.pid), select.POLLIN)
     while not poll.poll(SAMPLE_SECONDS * 1000):
         peak = max(peak, sample())
+        if time.monotonic() - started > LIMIT_SECONDS:
+            print(f"stopped after {LIMIT_SECONDS} s", file=sys.stderr)
+            child.kill()
     wall = time.monotonic() - started
     exit_code = child.wait()
     reap(time.monotonic() + ORPHANS_SECONDS)

@@ -1,6 +1,7 @@
 """An nginx of its own, on free ports of localhost: the objects (plain and TLS) and the listing, as static files."""
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -14,11 +15,11 @@ from benchmarks.bucket import BUCKET, END, Bucket, write_objects, write_pages
 
 CONFIG = """\
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; {user}
-worker_rlimit_nofile 8192;
+worker_rlimit_nofile {files};
 events {{ worker_connections 4096; use epoll; multi_accept on; }}
 http {{
     access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_timeout 3600; keepalive_requests 100000000;
-    open_file_cache max=100000 inactive=1h; open_file_cache_valid 1h;
+    open_file_cache max={cached} inactive=1h; open_file_cache_valid 1h;
     types {{ image/jpeg jpg; application/json json; }}
     client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
     uwsgi_temp_path {folder}; scgi_temp_path {folder};
@@ -95,9 +96,12 @@ def _nginx() -> str:
 def _config(bucket: Bucket, folder: Path, ports: list[int]) -> str:
     listing, objects, tls = ports
     user = "user root;" if os.geteuid() == 0 else ""
+    files = min(200_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     return CONFIG.format(
         folder=folder,
         user=user,
+        files=files,
+        cached=files // 2,  # the cache holds a descriptor a file, and the connections need some too
         listing=listing,
         objects=objects,
         tls=tls,
