@@ -11,7 +11,6 @@ import msgspec
 
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, key_of
-from bucketpull.journal.books import copy_of
 from bucketpull.journal.extents import covers, unpack_entries
 from bucketpull.journal.identity import read_configuration
 from bucketpull.journal.reconciliation import Balance, balances
@@ -69,15 +68,11 @@ class JournalReader:
 
     def counters(self) -> Counters:
         """Return the books of the present run."""
-        return copy_of(self._refreshed().books.counters)
+        return self._refreshed().books.snapshot()
 
     def outstanding(self) -> Outstanding:
         """Return what is left to do."""
         return copy(self._refreshed().books.outstanding)
-
-    def failure_counts(self) -> dict[str, int]:
-        """Return how many objects and pages failed for good, by reason."""
-        return dict(self._refreshed().books.failures)
 
     def vanished_directories(self) -> int:
         """Return how many directories were gone when they were to be listed."""

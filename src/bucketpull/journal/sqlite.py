@@ -14,6 +14,8 @@ from bucketpull.domain.model import (
     Part,
     Position,
     ScanReceipt,
+    VolumeStatus,
+    VolumeStatus,
     Work,
     WorkKind,
 )
@@ -26,19 +28,21 @@ from bucketpull.journal.shelf import KnownVolume
 from bucketpull.journal.store import Store
 from bucketpull.journal.tables import Tables
 
+ABSENT_SECONDS = 300.0  # a machine that asks for no work so long is taken for gone, or for full
+
 
 @final
 class SqliteJournal(JournalReader):
     """The books of one job, opened by its one writer.
 
-    Made by `SqliteJournal.open(folder, job, configuration, next_try)`:
+    Made by `SqliteJournal.open(folder, job, configuration, now)`:
 
     * `folder`: where the journal lies; made if missing. Everything else in it is left alone.
     * `job`: the name of the job, kept for messages.
     * `configuration`: settings by name, as text. `source`, `prefix`, `style` and `layout` are the job's identity: another
       value is refused. Others (the URLs of the service, say) may change. None opens an existing journal as it is.
-    * `next_try`: the retry policy of objects: given how often they were tried, seconds until they are tried again, None
-      to give them up. The last try is made when nothing else is outstanding.
+    * `now`: Unix seconds, kept as the time when the journal was made.
+    * `next_try`: the retry policy of objects, as in `domain.retry`.
 
     Use it in one thread at a time. A process must not be forked while a journal is open in it.
     """
@@ -47,6 +51,7 @@ class SqliteJournal(JournalReader):
         super().__init__(Tables.load(opened, next_try))
         self._lock = lock
         self._next_try = next_try
+        self._asked: dict[str, float] = {}
         self._closed = False
 
     @classmethod
@@ -89,10 +94,14 @@ class SqliteJournal(JournalReader):
         return goes_on
 
     def claim(self, kind: WorkKind, limit: int, machine: str, now: float) -> list[Work]:
-        """Take work that is due and mark it sent to a machine: first what waits for its volumes, then what anybody may do."""
+        """Take work that is due and mark it sent to a machine: first what waits for its volumes, then what anybody may do.
+
+        What waits for the volumes of a machine that has not asked for work for five minutes, anybody may do.
+        """
         tables = self._tables
+        homes = tables.shelf.at(self._present(machine, now))
         with tables.store.reading():
-            works = tables.frontier.claim(kind, limit, tables.shelf.at(machine) if machine else [], now)
+            works = tables.frontier.claim(kind, limit, homes, now)
         if works:
             with self._transaction():
                 tables.frontier.send(kind, works, machine)
@@ -185,21 +194,6 @@ class SqliteJournal(JournalReader):
                 for volume in volumes:
                     tables.shelf.record(volume)
 
-    def awaited(self) -> list[str]:
-        """Return the machines for whose volumes work is waiting."""
-        tables = self._tables
-        with tables.store.reading():
-            return [
-                machine
-                for machine, volumes in tables.shelf.machines().items()
-                if tables.frontier.waits_for(volumes)
-            ]
-
-    def rehome(self, machine: str) -> None:
-        """Let work that waits for a machine's volumes go to anybody: the machine is away."""
-        with self._transaction() as tables:
-            tables.frontier.rehome(tables.shelf.at(machine))
-
     def retry(self, reason: Reason | None = None, pattern: str | None = None) -> int:
         """Make work of failures, all or those of a reason or with keys matching a shell pattern; return of how many."""
         count = 0
@@ -246,6 +240,14 @@ class SqliteJournal(JournalReader):
             with self._transaction() as tables:
                 count += upkeep.learn(tables, group)
         return count
+
+    def _present(self, machine: str, now: float) -> set[str]:
+        """Return the machine and those that are away."""
+        asked = self._asked
+        asked[machine] = now
+        for volume in self._tables.shelf.volumes():
+            asked.setdefault(volume.machine, now)
+        return {machine, *(other for other, at in asked.items() if now - at > ABSENT_SECONDS)}
 
     def _refreshed(self) -> Tables:
         """Nobody else writes: what is in memory is what is on disk."""
