@@ -21,6 +21,7 @@ from bucketpull.domain.model import (
     Span,
     WorkKind,
 )
+from bucketpull.domain.retry import LAST_PASS, next_page_try
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, covers
 from bucketpull.journal.failing import Failures, Recorded
@@ -95,7 +96,7 @@ class Booking:
         candidates = self._pages.candidates(_spans(receipt.batches)) if looks_back else {}
         for page in receipt.pages:
             self._book_page(page)
-        self._add_positions(receipt.positions, taken.tier, looks_back, now)
+        self._add_positions(receipt, taken.tier, looks_back, now)
         for draft in receipt.batches:
             self._add_batch(draft, candidates)
         self._failures.add(receipt.failures, self._run.number)
@@ -146,13 +147,15 @@ class Booking:
         counters.failed -= sum(1 for failure, run in failed if failure.name and run == known.run)
         self._pages.remove(page.directory, page.cursor, known.run)
 
-    def _add_positions(self, positions: Sequence[Position], tier: int, looks_back: bool, now: float) -> None:
+    def _add_positions(self, receipt: ScanReceipt, tier: int, looks_back: bool, now: float) -> None:
+        positions, retries = receipt.positions, receipt.retries
         if looks_back:
             positions = [
                 new for position in positions if (new := self._looked_up(position, tier)) is not None
             ]
         for attempt, group in groupby(sorted(positions, key=_attempt), key=_attempt):
-            self._frontier.add_scans(list(group), due=self._page_due(attempt, now))
+            due, later = self._page_due(attempt, retries, now)
+            self._frontier.add_scans(list(group), due=due, tier=later)
 
     def _looked_up(self, position: Position, tier: int) -> Position | None:
         """Attach what is known of a page; None if it need not be listed again."""
@@ -164,11 +167,11 @@ class Booking:
             return None if tier == AGAIN and not position.attempt else position
         return msgspec.structs.replace(position, digest=known.digest)
 
-    def _page_due(self, attempt: int, now: float) -> float:
+    def _page_due(self, attempt: int, retries: dict[str, int], now: float) -> tuple[float, int]:
+        """Say when, and in which tier, a page is tried again. Whether it is given up, its worker decides."""
         if not attempt:
-            return 0
-        delay = self._next_try(attempt)
-        return now + (PATIENCE_SECONDS if delay is None else delay)
+            return 0, USUAL
+        return _when(next_page_try(_usual_reason(retries), attempt - 1), now)
 
     def _add_batch(self, draft: BatchDraft, known: dict[bytes, list[Entry]]) -> None:
         candidates = [
@@ -220,7 +223,8 @@ class Booking:
         if receipt.deferred is not None:
             self._defer(receipt.deferred, receipt, taken, now)
         if receipt.returned is not None:
-            self._give_again(receipt.returned, taken, attempt=taken.attempt, due=0, tier=taken.tier)
+            # To anybody: its home has no room for it, or no time.
+            self._give_again(receipt.returned, taken, attempt=taken.attempt, home=0, due=0, tier=taken.tier)
         return True
 
     def _fail(self, failed: Sequence[Failure]) -> None:
@@ -248,21 +252,22 @@ class Booking:
 
     def _defer(self, draft: BatchDraft, receipt: BatchReceipt, taken: Taken, now: float) -> None:
         attempt = taken.attempt + 1
-        delay = self._next_try(attempt)
+        delay = self._next_try(taken.attempt)
         if delay is None:
             self._fail(_given_up(draft, receipt, attempt))
-        elif self._next_try(attempt + 1) is None:
-            self._give_again(draft, taken, attempt=attempt, due=0, tier=LAST)
-        else:
-            self._give_again(draft, taken, attempt=attempt, due=now + delay, tier=USUAL)
+            return
+        due, tier = _when(delay, now)
+        self._give_again(draft, taken, attempt=attempt, home=taken.home, due=due, tier=max(tier, taken.tier))
 
-    def _give_again(self, draft: BatchDraft, taken: Taken, *, attempt: int, due: float, tier: int) -> None:
+    def _give_again(
+        self, draft: BatchDraft, taken: Taken, *, attempt: int, home: int, due: float, tier: int
+    ) -> None:
         self._frontier.add_batch(
             draft.body,
             draft.objects,
             draft.bytes,
             candidates=taken.candidates,
-            home=taken.home,
+            home=home,
             attempt=attempt,
             due=due,
             tier=tier,
@@ -283,6 +288,13 @@ def parts_of(failures: Iterable[Failure]) -> list[Part]:
 
 def _spans(drafts: Iterable[BatchDraft]) -> Iterable[Span]:
     return (span for draft in drafts for span in draft.spans)
+
+
+def _when(delay: float | None, now: float) -> tuple[float, int]:
+    """Turn a delay of the retry policy into a time and a tier; the last pass has no time."""
+    if delay is None or delay == LAST_PASS:
+        return 0, LAST
+    return now + delay, USUAL
 
 
 def _attempt(position: Position) -> int:

@@ -56,6 +56,11 @@ class Books(msgspec.Struct):
         for reason, count in retries.items():
             mine[reason] = mine.get(reason, 0) + count
 
+    def snapshot(self) -> Counters:
+        """Return counters that no longer change."""
+        failures, retries = dict(self.failures), dict(self.counters.retries)
+        return msgspec.structs.replace(self.counters, failures=failures, retries=retries)
+
     @property
     def open_tiers(self) -> range:
         """The tiers of which work is due: a later one only while the earlier ones are empty."""
@@ -75,8 +80,3 @@ def encode_books(books: Books) -> str:
 def decode_books(text: str) -> Books:
     """Read the sums."""
     return _decoder.decode(text)
-
-
-def copy_of(counters: Counters) -> Counters:
-    """Return counters that no longer change."""
-    return msgspec.structs.replace(counters, retries=dict(counters.retries))

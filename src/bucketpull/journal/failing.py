@@ -25,7 +25,7 @@ class Failures:
         for failure in failures:
             self.remove(failure)
             self._connection.execute(self._sql["add-failure"], _row(failure, run))
-            self._books.fail(failure.reason)
+            self._books.fail(failure.reason.value)
 
     def remove(self, failure: Failure) -> None:
         """Remove one, if it is there."""
@@ -40,7 +40,7 @@ class Failures:
         rows = self._connection.execute(self._sql["remove-failures-of-page"], (directory, cursor)).fetchall()
         recorded = [_recorded(row) for row in rows]
         for failure, _ in recorded:
-            self._books.fail(failure.reason, -1)
+            self._books.fail(failure.reason.value, -1)
         return recorded
 
     def walk(self) -> Iterator[list[Recorded]]:

@@ -117,14 +117,6 @@ class Frontier:
         counts = Counter(entry[0] for entry in candidates if self._shelf.machine_of(entry[0]))
         return counts.most_common(1)[0][0] if counts else 0
 
-    def waits_for(self, volumes: Iterable[int]) -> bool:
-        """Whether work is ready that waits for one of these volumes."""
-        return any(
-            self._connection.execute(self._sql["has-home"], (tier, volume)).fetchone()[0]
-            for volume in volumes
-            for tier in (USUAL, LAST)
-        )
-
     def rehome(self, volumes: Iterable[int]) -> None:
         """Let work that waits for these volumes go to anybody."""
         for volume in volumes:

@@ -106,16 +106,12 @@ delete from work where id = ?;
 delete from body where id = ?;
 
 -- name: rehome-work
--- rehome and lose, once a volume and kind of row
+-- lose, once a volume and tier
 update work set home = 0 where kind = 1 and tier = ? and home = ? and state = 0 and due = 0;
 
 -- name: rehome-deferred
--- rehome and lose, once a volume
+-- lose, once a volume
 update work set home = 0 where kind = 1 and home = ? and state = 0 and due > 0;
-
--- name: has-home
--- homes, once a volume
-select exists (select 1 from work where kind = 1 and tier = ? and home = ? and state = 0 and due = 0);
 
 -- name: known-page
 -- commit, once a page or position; on a first run not for positions

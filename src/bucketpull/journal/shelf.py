@@ -1,5 +1,7 @@
 """The volumes that a journal knows, by name and by the number that extents use."""
 
+from collections.abc import Collection
+
 import msgspec
 
 from bucketpull.domain.model import Extent, VolumeState
@@ -75,22 +77,14 @@ class Shelf:
         """Whether what a volume holds may be counted on."""
         return self._volumes[number].state is not VolumeState.LOST
 
-    def at(self, machine: str) -> list[int]:
-        """Return the numbers of the volumes of a machine."""
-        return [number for number, volume in self._volumes.items() if volume.machine == machine]
+    def at(self, machines: Collection[str]) -> list[int]:
+        """Return the numbers of the volumes of some machines."""
+        return [number for number, volume in self._volumes.items() if volume.machine in machines]
 
     def machine_of(self, number: int) -> str:
         """Return the machine of a volume, "" if unknown or lost."""
         volume = self._volumes[number]
         return "" if volume.state is VolumeState.LOST else volume.machine
-
-    def machines(self) -> dict[str, list[int]]:
-        """Return the numbers of the volumes by machine, without those of no machine."""
-        found: dict[str, list[int]] = {}
-        for number, volume in self._volumes.items():
-            if volume.machine:
-                found.setdefault(volume.machine, []).append(number)
-        return found
 
     def _keep(self, number: int, volume: KnownVolume) -> None:
         self._numbers[volume.id] = number
