@@ -15,7 +15,6 @@ from bucketpull.domain.model import (
     Position,
     ScanReceipt,
     VolumeStatus,
-    VolumeStatus,
     Work,
     WorkKind,
 )
@@ -185,6 +184,12 @@ class SqliteJournal(JournalReader):
     def free_bytes(self) -> int:
         """Return how much the journal's own disk can take."""
         return self._tables.store.free_bytes()
+
+    def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
+        """Note where the volumes of a worker's pulse are and how they are."""
+        self.record_volumes(
+            [KnownVolume(status.id, status.machine, status.path, status.state, 0) for status in volumes]
+        )
 
     def record_volumes(self, volumes: Sequence[KnownVolume]) -> None:
         """Note where volumes are and how they are; no transaction where nothing is new."""
