@@ -157,6 +157,10 @@ class Journal(Protocol):
         """Make sent work ready again."""
         ...
 
+    def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
+        """Note where volumes are and how: work with candidates goes to the machine that has them."""
+        ...
+
     def counters(self) -> Counters:
         """Return the books of the present run."""
         ...

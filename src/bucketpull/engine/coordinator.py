@@ -167,7 +167,9 @@ class Coordinator:
 
     async def _hear(self, message: FromWorker) -> None:
         if isinstance(message, Pulse):
-            self.fleet.see(message, self._clock.monotonic())
+            news = self.fleet.see(message, self._clock.monotonic())
+            if news:
+                await self.call(self._journal.see_volumes, news)
         elif isinstance(message, Goodbye):
             await self._release(self.fleet.leave(message.machine))
             self._shared.pop(message.machine, None)
@@ -258,6 +260,14 @@ class Coordinator:
     async def _dismiss(self) -> None:
         for machine in self._policy.local_machines & self.fleet.members.keys():
             await self._transport.control(Control(self.limits, stop=True), machine)
+
+    def conclude(self) -> None:
+        """Name the final state from the books."""
+        if self.state in {"interrupted", "refused", "no-room"}:
+            return
+        books = self.counters
+        balanced = books.listed == books.stored + books.skipped + books.vanished
+        self.state = "complete" if balanced and not books.failures else "incomplete"
 
     def raise_refusal(self) -> None:
         """Raise what ended the job, if the source refused us."""

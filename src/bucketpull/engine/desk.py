@@ -23,6 +23,7 @@ class Desk:
         self.slots: dict[str, Slot] = {}
         self.limits = Limits()
         self.unstarted = [0] * processes
+        self.held_off_until = 0.0
         self._machine = machine
         self._ticks: list[Tick | None] = [None] * processes
         self._buried: list[Tick] = []
@@ -42,6 +43,10 @@ class Desk:
             self.slots[volume].queued[process] = queued
         for volume, written in tick.written.items():
             self.slots[volume].written[process] = written
+
+    def hold_off(self, until: float) -> None:
+        """Ask for nothing until then (monotonic seconds): what came last had no room anywhere."""
+        self.held_off_until = until
 
     def forget(self, process: int) -> None:
         """Note that a process is new, and keep what the old one counted."""

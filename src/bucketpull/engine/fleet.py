@@ -37,8 +37,8 @@ class Fleet:
         self._silence = silence_seconds
         self._grace = grace_seconds
 
-    def see(self, pulse: Pulse, now: float) -> None:
-        """Note a worker's sign of life."""
+    def see(self, pulse: Pulse, now: float) -> list[VolumeStatus]:
+        """Note a worker's sign of life; return the volumes that are new, elsewhere, or in another state than before."""
         member = self.members.get(pulse.machine)
         if member is None:
             self.members[pulse.machine] = Member(pulse, now)
@@ -46,8 +46,10 @@ class Fleet:
         else:
             member.pulse = pulse
             member.seen = now
+        news = [volume for volume in pulse.volumes if _place(volume) != _place(self.volumes.get(volume.id))]
         for volume in pulse.volumes:
             self.volumes[volume.id] = volume
+        return news
 
     def inherit(self, sent: list[tuple[int, WorkKind, str]]) -> None:
         """Note what an earlier coordinator of the job sent: its workers may hold it still."""
@@ -124,3 +126,7 @@ class Fleet:
 
 def _divide(cap: float | None, parts: int) -> float | None:
     return None if cap is None else cap / parts
+
+
+def _place(volume: VolumeStatus | None) -> tuple[str, str, str] | None:
+    return None if volume is None else (volume.machine, volume.path, volume.state)

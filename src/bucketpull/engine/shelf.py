@@ -5,6 +5,7 @@ sync is shared by as many batches as the disk is slow.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
@@ -14,14 +15,21 @@ from bucketpull.domain.record import Block
 from bucketpull.engine.holding import Task
 from bucketpull.ports import Clock, Volume
 
+MEASURE_SECONDS = 0.5
+SMOOTHING = 0.3
+
 Settled = Callable[[list[tuple[Task, Extent | None]]], None]
 
 
 class Slot:
     """One volume of a worker, and the tasks that wait for its next settling. `running` counts tasks in processes."""
 
-    def __init__(self, volume: Volume, status: VolumeStatus) -> None:
+    def __init__(self, volume: Volume, status: VolumeStatus, machine: str) -> None:
         self.volume = volume
+        self.machine = machine
+        self._measured_at = time.monotonic()
+        self._written_before = 0
+        self._smoothed = 0.0
         self.running = 0
         self.room = Room(volume.id, 0)
         self.queued: dict[int, int] = {}
@@ -38,12 +46,24 @@ class Slot:
 
     def measured(self, status: VolumeStatus) -> None:
         """Take over a new measurement."""
+        status.machine = self.machine
+        status.written_per_second = self._speed()
         self.status = status
         self.room.free_bytes = status.free_bytes
         self.room.free_inodes = status.free_inodes if status.total_inodes else None
         self.room.queued_bytes = status.queued_bytes = sum(self.queued.values())
         self.room.bytes_per_second = status.written_per_second
         status.reserved_bytes = self.room.promised_bytes
+
+    def _speed(self) -> float:
+        """Return the bytes a second written since about the last measurement, smoothed over a few."""
+        now, written = time.monotonic(), sum(self.written.values())
+        seconds = now - self._measured_at
+        if seconds >= MEASURE_SECONDS:
+            speed = max(0, written - self._written_before) / seconds
+            self._smoothed += (speed - self._smoothed) * SMOOTHING
+            self._measured_at, self._written_before = now, written
+        return self._smoothed
 
     def stop(self, state: VolumeState, detail: str) -> None:
         """Take no more objects, for this reason."""

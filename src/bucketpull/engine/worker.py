@@ -124,7 +124,7 @@ class Worker:
     # --- volumes
 
     async def _shelve(self, volume: Volume) -> None:
-        slot = Slot(volume, await asyncio.to_thread(volume.status))
+        slot = Slot(volume, await asyncio.to_thread(volume.status), self._policy.machine)
         self._desk.slots[volume.id] = slot
         for process in range(self._crew.size):
             self._crew.send(process, self._mount(volume))

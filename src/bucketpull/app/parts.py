@@ -1,0 +1,93 @@
+"""Adapters made from settings: the pieces that every command is joined from."""
+
+import os
+import secrets
+import socket
+from pathlib import Path
+
+from bucketpull import __version__
+from bucketpull.app.settings import Settings
+from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.retry import next_try
+from bucketpull.engine.worker import WorkerPolicy
+from bucketpull.fetch.options import FetchOptions
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.sources.config import UpyunConfig
+
+
+def source_config(settings: Settings) -> UpyunConfig:
+    """Return the source's configuration, checked.
+
+    Raises:
+        ConfigError: It cannot work.
+
+    """
+    bucket, prefix = settings.source_parts()
+    return UpyunConfig(
+        bucket=bucket,
+        prefix=prefix,
+        api_url=settings.api_url,
+        cdn_url=settings.cdn_url,
+        style=settings.style,
+        separator=settings.separator,
+        operator=settings.operator,
+        password=settings.password,
+        auth=settings.auth,
+        token=settings.token,
+        token_expires=settings.token_expires,
+        cdn_secret=settings.token_secret,
+        headers=tuple(settings.headers),
+        referer=settings.referer,
+        user_agent=settings.user_agent,
+    ).checked()
+
+
+def fetch_options(settings: Settings) -> FetchOptions:
+    """Return how transfers are made."""
+    return FetchOptions(ca_file=settings.ca_file, insecure=settings.insecure)
+
+
+def open_journal(settings: Settings, now: float) -> SqliteJournal:
+    """Open the job's journal, and make it if there is none; see `SqliteJournal.open` for what it raises."""
+    bucket, prefix = settings.source_parts()
+    configuration = {
+        "source": f"upyun://{bucket}",
+        "prefix": prefix,
+        "style": settings.style,
+        "layout": settings.layout,
+        "api_url": settings.api_url,
+        "cdn_url": settings.cdn_url or "",
+    }
+    return SqliteJournal.open(settings.state_folder(), settings.job_name(), configuration, next_try, now)
+
+
+def machine_name(settings: Settings) -> str:
+    """Return the name of this machine in the job: as given, or the host's."""
+    return settings.machine or socket.gethostname() or "localhost"
+
+
+def worker_policy(settings: Settings, journal: str, machine: str) -> WorkerPolicy:
+    """Return what the worker of this machine is told."""
+    return WorkerPolicy(
+        machine=machine,
+        journal=journal,
+        version=__version__,
+        incarnation=secrets.token_hex(4),
+        layout=settings.layout,
+        durability=settings.durability,
+        verify=settings.verify,
+    )
+
+
+def check_summary(settings: Settings) -> None:
+    """Make sure that the summary can be written at the end.
+
+    Raises:
+        ConfigError: Its folder is not there or cannot be written.
+
+    """
+    if settings.summary is None:
+        return
+    folder = Path(settings.summary).absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"--summary {settings.summary}: {folder} is no folder that can be written")

@@ -1,0 +1,49 @@
+"""What a forked worker process runs: its own fetch loop, source and writers, joined to the engine's process."""
+
+import os
+import random
+import signal
+import socket
+import sys
+
+from bucketpull.app.clock import SystemClock
+from bucketpull.domain.errors import VolumeSick
+from bucketpull.domain.record import Mount
+from bucketpull.engine.process import Process, ProcessPolicy
+from bucketpull.fetch.loop import CurlLoop
+from bucketpull.fetch.options import FetchOptions
+from bucketpull.ports import Writer
+from bucketpull.sources.config import UpyunConfig
+from bucketpull.sources.upyun import UpyunSource
+from bucketpull.volumes.file import FileWriter
+from bucketpull.volumes.writer import ThreadWriter
+
+
+def process_main(sock: socket.socket, number: int, source: UpyunConfig, fetch: FetchOptions) -> None:
+    """Run until the worker's main process says stop or is gone."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    generator = random.Random(os.getpid() ^ number)  # its own: forked processes would all jitter alike
+    Process(
+        sock,
+        CurlLoop(fetch),
+        UpyunSource(source),
+        open_writer,
+        SystemClock(),
+        generator,
+        ProcessPolicy(),
+    ).run()
+    sys.stderr.flush()
+
+
+def open_writer(mount: Mount) -> Writer:
+    """Open the writer of a volume.
+
+    Raises:
+        VolumeSick: It is not there, or cannot be written.
+
+    """
+    try:
+        files = FileWriter.open(mount.path, mount.id, mount.durability == "file")
+    except OSError as error:
+        raise VolumeSick(mount.path, error.strerror or str(error)) from error
+    return ThreadWriter(files)
