@@ -183,7 +183,7 @@ class Coordinator:
         """Give work again that was with the dead, or got lost on its way."""
         now = self._clock.monotonic()
         for machine in self.fleet.silent(now):
-            await self._release(self.fleet.leave(machine))
+            await self._release(self.fleet.bury(machine))
             self._shared.pop(machine, None)
         await self._release(self.fleet.lost())
         if now - self._since > self._policy.silence_seconds:

@@ -81,10 +81,14 @@ class Fleet:
     def leave(self, machine: str) -> list[int]:
         """Forget a machine; return the work it was sent and has not answered."""
         member = self.members.pop(machine, None)
+        return [] if member is None else [work for sent in member.sent.values() for work in sent]
+
+    def bury(self, machine: str) -> list[int]:
+        """Forget a machine that is taken for dead, as `leave`; its volumes are away."""
         for volume in self.volumes.values():
             if volume.machine == machine:
                 volume.state = VolumeState.AWAY
-        return [] if member is None else [work for sent in member.sent.values() for work in sent]
+        return self.leave(machine)
 
     def silent(self, now: float) -> list[str]:
         """Return the machines that are taken for dead."""
