@@ -76,8 +76,9 @@ class ThreadWriter:
 
     def outcomes(self) -> list[Written]:
         """Take what was done since the last call, in order."""
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
+        if not self._closing:
+            with suppress(BlockingIOError):
+                os.eventfd_read(self._wake)
         self._told = False
         done = []
         with suppress(IndexError):
