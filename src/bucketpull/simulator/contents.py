@@ -113,6 +113,7 @@ class Numbered(Sequence[str]):
 
     def __init__(self, count: int, prefix: str, suffix: str = "", width: int = 0) -> None:
         self._count = count
+        self._prefix, self._suffix = prefix, suffix
         self._pattern = f"{prefix}%0{width or len(str(max(0, count - 1)))}d{suffix}"
 
     def __len__(self) -> int:
@@ -134,7 +135,8 @@ class Numbered(Sequence[str]):
 
     def find(self, name: str) -> int | None:
         """Return the index of a name, or None where it is not one of these."""
-        index = bisect_left(self, name)
+        digits = name.removeprefix(self._prefix).removesuffix(self._suffix)
+        index = int(digits) if digits.isdecimal() else self._count
         return index if index < self._count and self[index] == name else None
 
 

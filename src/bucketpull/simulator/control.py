@@ -24,6 +24,12 @@ _CHANGEABLE: Final = frozenset({
 })  # fmt: skip
 
 
+class _Changes(msgspec.Struct, forbid_unknown_fields=True):
+    put: dict[str, int | None] = {}
+    touch: list[str] = []
+    delete: list[str] = []
+
+
 class ControlService:
     """Answers the control listener; changes take effect with the next request."""
 
@@ -46,8 +52,8 @@ class ControlService:
             "POST /reset": self._world.counters.reset,
             "POST /faults": lambda: self._inject(msgspec.json.decode(request.body, type=list[str])),
             "DELETE /faults": lambda: self._world.faults.clear(request.query.decode()),
-            "POST /objects": lambda: self._mutate(msgspec.json.decode(request.body)),
-            "POST /settings": lambda: self._set(msgspec.json.decode(request.body)),
+            "POST /objects": lambda: self._mutate(msgspec.json.decode(request.body, type=_Changes)),
+            "POST /settings": lambda: self._set(msgspec.json.decode(request.body, type=dict[str, float])),
         }
         route = f"{request.method} {request.path()}"
         if route not in routes:
@@ -62,17 +68,13 @@ class ControlService:
             self._world.faults.add(rule)
         return self._rules()
 
-    def _mutate(self, wanted: dict[str, Any]) -> dict[str, int]:
-        unknown = set(wanted) - {"put", "touch", "delete"}
-        if unknown:
-            msg = f"unknown changes {sorted(unknown)}: use put, touch, delete"
-            raise ValueError(msg)
+    def _mutate(self, wanted: _Changes) -> dict[str, int]:
         contents = self._world.contents
-        for key, size in wanted.get("put", {}).items():
+        for key, size in wanted.put.items():
             contents.put(key, size)
-        for key in wanted.get("touch", []):
+        for key in wanted.touch:
             contents.put(key)
-        deleted = sum(contents.delete(key) for key in wanted.get("delete", []))
+        deleted = sum(contents.delete(key) for key in wanted.delete)
         return {"revision": contents.revision, "deleted": deleted}
 
     def _set(self, wanted: dict[str, float]) -> dict[str, float]:

@@ -42,8 +42,10 @@ class Pump:
         self.resume()
 
     def resume(self) -> None:
-        """Send on until the end, a full buffer or a pause."""
+        """Send on until the end, a full buffer, a pause or the connection's end."""
         while self.sent < self._stop and not self.paused:
+            if self._transport.is_closing():
+                return  # the peer has left: what is written now goes nowhere
             length = min(self._stop - self.sent, self._most())
             wait = self._wait(length)
             if wait > 0.001:

@@ -79,6 +79,14 @@ class Explicit(Contents):
         item = mounted[1].item(key[len(mounted[0]) :])
         return item and item._replace(key=key)
 
+    def row(self, path: str, entry: Entry) -> Item | None:
+        """See `Contents.row`."""
+        mounted = self._mounted(path)
+        item = (
+            mounted[1].row(path[len(mounted[0]) :], entry) if mounted else self._items.get(path + entry.name)
+        )
+        return item and item._replace(key=path + entry.name)
+
     def usage(self) -> int:
         """See `Contents.usage`."""
         return sum(item.size for item in self._items.values()) + sum(m.usage() for m in self._mounts.values())

@@ -45,19 +45,14 @@ class Formula(Contents):
 
 
 class Flat(Formula):
-    """`count` files in one directory (`path`, such as `photos/`), and nothing else."""
+    """`count` files in the root, and nothing else."""
 
-    def __init__(self, count: int, sizes: Sizes, seed: int = 0, path: str = "", suffix: str = ".jpg") -> None:
+    def __init__(self, count: int, sizes: Sizes, seed: int = 0, suffix: str = ".jpg") -> None:
         super().__init__(count, sizes, seed)
-        files = Numbered(count, "img-", suffix)
-        self._folders = {path: FormulaFolder(path, files, _NONE, sizes, seed)}
-        parent, name = _split(path)
-        while name:
-            self._folders[parent] = FormulaFolder(parent, _NONE, _Single(name), sizes, seed)
-            parent, name = _split(parent)
+        self._root = FormulaFolder("", Numbered(count, "img-", suffix), _NONE, sizes, seed)
 
     def _find(self, path: str) -> FormulaFolder | None:
-        return self._folders.get(path)
+        return None if path else self._root
 
 
 class Tree(Formula):
@@ -99,16 +94,3 @@ class Tree(Formula):
         below = self._fan ** (self._depth - level - 1)
         left = self._dirs - number * self._fan * below
         return Numbered(min(self._fan, -(-left // below)), "d", width=self._width)
-
-
-class _Single(Numbered):
-    """One fixed name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(1, "")
-        self._pattern = name.replace("%", "%%") + "%.0s"
-
-
-def _split(path: str) -> tuple[str, str]:
-    parent, slash, name = path.removesuffix("/").rpartition("/")
-    return parent + slash, name

@@ -45,17 +45,13 @@ def _mounted(text: str) -> Explicit:
     return Explicit([], mounts={name.strip("/") + "/": parse_spec(spec) for name, spec in parts.items()})
 
 
-def _flat(text: str) -> Flat:
+def _flat(text: str) -> Contents:
     count, _, rest = text.partition(",")
     options = _options(rest, {"size", "dir", "seed", "suffix"})
+    sizes = parse_sizes(options.get("size", _DEFAULT_SIZES))
+    flat = Flat(_number("flat", count), sizes, int(options.get("seed", "0")), options.get("suffix", ".jpg"))
     path = options.get("dir", "").strip("/")
-    return Flat(
-        _number("flat", count),
-        parse_sizes(options.get("size", _DEFAULT_SIZES)),
-        int(options.get("seed", "0")),
-        path + "/" if path else "",
-        options.get("suffix", ".jpg"),
-    )
+    return Explicit([], mounts={path + "/": flat}) if path else flat
 
 
 def _tree(text: str) -> Tree:

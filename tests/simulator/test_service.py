@@ -1,0 +1,198 @@
+"""Limits, delays, counters, the control listener, and the connection itself."""
+
+import http.client
+import socket
+import threading
+import time
+
+import pytest
+
+from bucketpull.simulator import content
+
+
+def timed(call):
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def test_each_kind_has_its_own_latency(host):
+    hosted = host(list_latency=0.15, cdn_latency=0.3)
+
+    assert 0.14 < timed(lambda: hosted.rest("")) < 0.29
+    assert timed(lambda: hosted.get("img-1.jpg")) > 0.29
+    assert timed(lambda: hosted.rest("img-1.jpg")) < 0.14
+
+
+def test_jitter_lengthens(host):
+    hosted = host(cdn_latency=0.01, jitter=0.05)
+
+    delays = [timed(lambda: hosted.get("img-1.jpg")) for _ in range(10)]
+
+    assert min(delays) >= 0.01
+    assert max(delays) - min(delays) > 0.005
+
+
+@pytest.mark.parametrize(
+    ("option", "code"), [("list_rate", 42900001), ("api_rate", 42900001), ("cdn_rate", 40310003)]
+)
+def test_above_a_rate_requests_are_refused(host, option, code):
+    hosted = host(**{option: 8})
+    ask = {
+        "list_rate": lambda: hosted.rest(""),
+        "api_rate": lambda: hosted.rest("img-1.jpg"),
+        "cdn_rate": lambda: hosted.get("img-1.jpg"),
+    }[option]
+
+    replies = [ask() for _ in range(12)]
+
+    refused = [reply for reply in replies if reply.status != 200]
+    assert len(refused) >= 8
+    assert {reply.code for reply in refused} == {code}
+
+
+@pytest.mark.parametrize("option", ["bandwidth", "connection_bandwidth"])
+def test_bandwidth_is_capped(host, option):
+    hosted = host(spec="flat:1,size=300000", **{option: 1_000_000})
+
+    assert 0.2 < timed(lambda: hosted.get("img-0.jpg")) < 1
+
+
+def test_the_whole_bandwidth_is_shared_by_small_replies_too(host):
+    hosted = host(spec="flat:10,size=20000", bandwidth=500_000)
+
+    assert timed(lambda: [hosted.get(f"img-{n}.jpg") for n in range(10)]) > 0.3
+
+
+def test_counters_tell_kinds_bytes_faults_and_duplicates(host):
+    hosted = host(track_keys=True, faults=["503:on=cdn,path=img-2*,first=1"])
+    hosted.rest("")
+    hosted.rest("missing")
+    for key in ("img-1.jpg", "img-2.jpg", "img-2.jpg", "img-2.jpg"):
+        hosted.get(key)
+
+    report = hosted.order("GET", "/counters")[1]
+
+    assert report["requests"] == {
+        "rest.list": {"200": 1},
+        "rest.get": {"404": 1},
+        "cdn.get": {"200": 3, "503": 1},
+    }
+    assert report["total"] == 6
+    assert report["faults"] == {"503": 1}
+    assert report["peak"]["cdn.get"] == 1
+    assert (report["duplicates"], report["repeated"]) == (2, {"img-2.jpg": 3})
+    assert report["bytes"]["cdn.get"] > 3000
+    hosted.order("POST", "/reset")
+    assert hosted.order("GET", "/counters")[1]["total"] == 0
+
+
+def test_peak_concurrency_is_counted(host):
+    hosted = host(cdn_latency=0.2)
+    threads = [threading.Thread(target=hosted.get, args=("img-1.jpg",)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert hosted.order("GET", "/counters")[1]["peak"]["cdn.get"] == 5
+
+
+def test_faults_come_and_go_while_it_runs(host):
+    hosted = host()
+
+    assert hosted.order("POST", "/faults", ["503:on=cdn", "429:on=list"])[1] == ["503:on=cdn", "429:on=list"]
+    assert (hosted.get("img-1.jpg").status, hosted.rest("").status) == (503, 429)
+    hosted.order("DELETE", "/faults?503")
+    assert (hosted.get("img-1.jpg").status, hosted.rest("").status) == (200, 429)
+    hosted.order("DELETE", "/faults")
+    assert hosted.rest("").status == 200
+    assert hosted.order("GET", "/faults")[1] == []
+
+
+def test_settings_change_while_it_runs(host):
+    hosted = host()
+
+    assert hosted.order("POST", "/settings", {"cdn_latency": 0.2, "clock_offset": 4000})[0] == 200
+
+    assert timed(lambda: hosted.get("img-1.jpg")) > 0.19
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/faults", ["explode"]),
+        ("POST", "/faults", {"a": 1}),
+        ("POST", "/objects", {"rename": []}),
+        ("POST", "/settings", {"spec": 1}),
+        ("POST", "/objects", []),
+    ],
+)
+def test_a_wrong_order_is_answered_with_what_is_wrong(host, method, path, body):
+    status, reply = host().order(method, path, body)
+
+    assert status == 400
+    assert reply["error"]
+
+
+def test_an_unknown_route_lists_the_routes(host):
+    status, reply = host().order("GET", "/nothing")
+
+    assert status == 404
+    assert "GET /counters" in reply["routes"]
+
+
+def test_a_connection_is_kept_and_takes_pipelined_requests_in_order(host, send_raw):
+    hosted = host()
+    connection = http.client.HTTPConnection("127.0.0.1", hosted.cdn)
+    for n in range(3):
+        connection.request("GET", f"/img-{n}.jpg")
+        assert connection.getresponse().read() == content(f"img-{n}.jpg", 1000)
+    connection.close()
+    assert hosted.order("GET", "/counters")[1]["peak_connections"] == 1
+
+    received, _ = send_raw(
+        hosted.cdn, b"".join(b"GET /img-%d.jpg HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in (1, 2, 3)), 0.5
+    )
+    assert [received.find(content(f"img-{n}.jpg", 1000)) for n in (1, 2, 3)] == sorted(
+        received.find(content(f"img-{n}.jpg", 1000)) for n in (1, 2, 3)
+    )
+    assert received.count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_what_is_no_http_is_refused(host, send_raw):
+    received, ending = send_raw(host().cdn, b"\x16\x03\x01 nonsense\r\n\r\n")
+
+    assert received.startswith(b"HTTP/1.1 400")
+    assert ending == "end"
+
+
+def test_http_1_0_is_answered_and_closed(host, send_raw):
+    received, ending = send_raw(host().cdn, b"GET /img-1.jpg HTTP/1.0\r\n\r\n")
+
+    assert received.endswith(content("img-1.jpg", 1000))
+    assert ending == "end"
+
+
+def test_a_client_that_leaves_in_the_middle_is_counted(host):
+    hosted = host(spec="flat:1,size=50MiB")
+    with socket.create_connection(("127.0.0.1", hosted.cdn)) as connection:
+        connection.sendall(b"GET /img-0.jpg HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.recv(1000)
+
+    deadline = time.monotonic() + 5
+    while not (report := hosted.order("GET", "/counters")[1])["unfinished"]:
+        assert time.monotonic() < deadline
+    assert report["in_flight"] == {}
+    assert report["connections"] == 0
+
+
+def test_an_access_log_is_written_when_asked_for(host, tmp_path):
+    hosted = host(access_log=str(tmp_path / "log"), faults=["429:on=cdn"])
+    hosted.get("img-1.jpg")
+    hosted.rest("")
+
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert 'cdn.get "GET /img-1.jpg" 429' in lines[0]
+    assert lines[0].endswith(" 429")
+    assert 'rest.list "GET /demo-bucket/" 200' in lines[1]
