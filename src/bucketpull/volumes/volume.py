@@ -52,7 +52,7 @@ class Reserve(msgspec.Struct, frozen=True):
 
 
 def open_volume(
-    path: str, expected: str | None = None, *, reserve: Reserve | None = None, durable: bool = True
+    path: str, expected: str | None = None, reserve: Reserve | None = None, *, durable: bool = True
 ) -> "DiskVolume":
     """Open a volume for a worker: take its lock, remove what a killed one left, repair the ledger's end.
 
@@ -111,6 +111,9 @@ class DiskVolume:
         try:
             here, opened = os.stat(self.path), os.fstat(self._root)
             free = os.fstatvfs(self._root)
+            os.utime(
+                self._lock
+            )  # fails where the kernel has stopped writing, even if the flags do not say so
         except OSError as error:
             raise self._fall_sick("not measured", error) from error
         if not os.path.samestat(here, opened):
@@ -318,7 +321,10 @@ def _tidy(root: int) -> None:
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o755, dir_fd=root)
     for name in _names(root, TEMPORARY):
-        shutil.rmtree(f"{TEMPORARY}/{name}", ignore_errors=True, dir_fd=root)
+        try:
+            os.unlink(f"{TEMPORARY}/{name}", dir_fd=root)
+        except (IsADirectoryError, PermissionError):
+            shutil.rmtree(f"{TEMPORARY}/{name}", dir_fd=root)
     oldest = time.time() - _PARTIAL_SECONDS
     for name in _names(root, PARTIAL):
         if os.stat(f"{PARTIAL}/{name}", dir_fd=root, follow_symlinks=False).st_mtime < oldest:

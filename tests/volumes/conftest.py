@@ -1,0 +1,109 @@
+"""Real file systems to try volumes on: sized tmpfs, and ext4 or xfs in a file that can fill up, fail and lose its power."""
+
+import ctypes
+import fcntl
+import os
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SHUT_DOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN; XFS_IOC_GOINGDOWN is the same
+WITHOUT_LOG_FLUSH = 2
+
+_umount2 = ctypes.CDLL(None, use_errno=True).umount2
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+@dataclass
+class Disk:
+    """One mounted file system."""
+
+    path: str
+    image: str = ""
+    options: str = "loop"
+    mounted: bool = False
+
+    def remount(self, options: str) -> None:
+        run("mount", "-o", f"remount,{options}", self.path)
+
+    def shut_down(self) -> None:
+        """Cut the power: what is not on the disk by now is lost, and all further access fails."""
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, SHUT_DOWN, struct.pack("I", WITHOUT_LOG_FLUSH))
+        finally:
+            os.close(fd)
+
+    def unmount(self, lazily: bool = False) -> None:
+        deadline = time.monotonic() + 20
+        while _umount2(self.path.encode(), 2 if lazily else 0):
+            assert time.monotonic() < deadline, f"{self.path} stays busy"
+            time.sleep(0.05)
+        self.mounted = False
+
+    def mount(self) -> None:
+        run("mount", "-o", self.options, self.image, self.path)
+        self.mounted = True
+
+    def power_cycle(self) -> None:
+        """Cut the power and start again."""
+        self.shut_down()
+        self.unmount()
+        self.mount()
+
+
+class Disks:
+    """Makes file systems and takes them away again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: list[Disk] = []
+
+    def tmpfs(self, size: str = "64m", inodes: int = 0) -> Disk:
+        disk = self._new()
+        options = f"size={size}" + (f",nr_inodes={inodes}" if inodes else "")
+        run("mount", "-t", "tmpfs", "-o", options, "tmpfs", disk.path)
+        disk.mounted = True
+        return disk
+
+    def ext4(self, megabytes: int = 64, options: str = "loop", *mkfs: str) -> Disk:
+        return self._image("mkfs.ext4", "-q", "-F", "-m", "0", *mkfs, megabytes=megabytes, options=options)
+
+    def xfs(self, megabytes: int = 320, options: str = "loop") -> Disk:
+        return self._image("mkfs.xfs", "-q", megabytes=megabytes, options=options)
+
+    def close(self) -> None:
+        for disk in self._made:
+            if disk.mounted:
+                disk.unmount(lazily=True)
+
+    def _image(self, *mkfs: str, megabytes: int, options: str) -> Disk:
+        disk = self._new()
+        disk.image, disk.options = f"{disk.path}.image", options
+        Path(disk.image).touch()
+        os.truncate(disk.image, megabytes << 20)
+        run(*mkfs, disk.image)
+        disk.mount()
+        return disk
+
+    def _new(self) -> Disk:
+        disk = Disk(f"{self._folder}/disk{len(self._made)}")
+        Path(disk.path).mkdir()
+        self._made.append(disk)
+        return disk
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Iterator[Disks]:
+    """Give a maker of file systems. It needs root, as CI and developers' containers have it."""
+    made = Disks(tmp_path)
+    yield made
+    made.close()

@@ -1,0 +1,68 @@
+"""A volume is known by its id, wherever it is mounted; nothing is made unless asked."""
+
+import os
+
+import pytest
+
+from bucketpull.domain.errors import VolumeError, VolumeSick
+from bucketpull.volumes.identity import enter, identify, initialise
+
+
+def test_looking_for_a_volume_makes_none(tmp_path):
+    assert identify(str(tmp_path)) is None
+    assert identify(str(tmp_path / "absent")) is None
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_volume_keeps_its_id(tmp_path):
+    made = initialise(str(tmp_path))
+    assert len(made) == 12
+    assert int(made, 16) >= 0
+    assert initialise(str(tmp_path), "hashed") == identify(str(tmp_path)) == made
+
+
+def test_a_disk_mounted_elsewhere_is_the_same_volume(disks, tmp_path):
+    disk = disks.ext4()
+    made = initialise(disk.path)
+    disk.unmount()
+    assert identify(disk.path) is None
+    disk.path = str(tmp_path)
+    disk.mount()
+    assert identify(disk.path) == made
+
+
+def test_an_empty_mount_point_and_another_disk_are_refused(disks):
+    first, second = disks.tmpfs(), disks.tmpfs()
+    made, other = initialise(first.path), initialise(second.path)
+    with pytest.raises(VolumeSick, match=f"volume {other} instead of {made}"):
+        enter(second.path, made)
+    first.unmount()
+    with pytest.raises(VolumeSick, match="is the disk mounted"):
+        enter(first.path, made)
+    with pytest.raises(VolumeSick, match="not opened"):
+        enter(first.path + "/absent", made)
+    assert os.listdir(first.path) == []
+
+
+def test_a_volume_of_a_later_version_is_refused(tmp_path):
+    initialise(str(tmp_path))
+    (tmp_path / ".bucketpull/volume.json").write_text('{"id": "abc", "format": 2}')
+    with pytest.raises(VolumeError, match="format 2, this version knows 1"):
+        identify(str(tmp_path))
+    (tmp_path / ".bucketpull/volume.json").write_text("nonsense")
+    with pytest.raises(VolumeError, match="not understood"):
+        identify(str(tmp_path))
+
+
+def test_layout_and_case_are_those_found_when_the_volume_was_made(tmp_path):
+    initialise(str(tmp_path), "hashed")
+    root, identity = enter(str(tmp_path), None)
+    os.close(root)
+    assert (identity.layout, identity.folds_case) == ("hashed", False)
+    assert identity.path_of(b"a/b", b"c.jpg").count(b"/") == 2
+
+
+def test_a_full_or_read_only_disk_is_no_volume_and_says_why(disks):
+    disk = disks.ext4(options="loop,ro")
+    with pytest.raises(VolumeSick, match="Read-only"):
+        initialise(disk.path)

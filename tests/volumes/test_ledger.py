@@ -1,0 +1,176 @@
+"""The ledger: what was appended is read again, a torn end is cut off, damage elsewhere is told and stepped over."""
+
+import os
+import random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bucketpull.domain.errors import LedgerError, VolumeFull
+from bucketpull.domain.record import Record
+from bucketpull.volumes.ledger import Damage, Entry, Frame, Kind, Ledger
+
+
+def records(seed, objects=50):
+    source = random.Random(seed)
+    names = [source.randbytes(16).hex().encode() + b".jpg" for _ in range(objects)]
+    sizes = [source.randrange(60_000) for _ in names]
+    return [
+        Record(
+            b"photos/%d" % seed, "c", names, sizes, [1_600_000_000 + source.randrange(10**7) for _ in names]
+        )
+    ]
+
+
+def entry(seed, objects=50):
+    written = records(seed, objects)
+    return Entry(
+        Kind.BLOCK, "5eed5eed5eed", seed, msgspec.msgpack.encode(written), objects, sum(written[0].sizes)
+    )
+
+
+@pytest.fixture
+def opened(tmp_path):
+    folder = os.open(tmp_path, os.O_RDONLY)
+    ledgers = []
+
+    def ledger(writable=True):
+        ledgers.append(Ledger.open("ledger", folder, str(tmp_path), writable))
+        return ledgers[-1]
+
+    yield ledger
+    for made in ledgers:
+        made.close()
+    os.close(folder)
+
+
+def test_what_was_appended_is_read_at_its_offset_and_in_order(opened, tmp_path):
+    ledger = opened()
+    offsets = ledger.append([entry(1), entry(2)]) + ledger.append([entry(3)])
+    again = opened(writable=False)
+    assert [again.read(offset).records() for offset in offsets] == [records(1), records(2), records(3)]
+    assert [(frame.journal, frame.work) for frame in again.frames(offsets[1])] == [
+        ("5eed5eed5eed", 2),
+        ("5eed5eed5eed", 3),
+    ]
+
+
+def test_totals_are_known_without_reading_the_ledger(opened):
+    opened().append([entry(1, 10), entry(2, 30)])
+    ledger = opened()
+    assert (ledger.objects, ledger.size) == (40, sum(records(1, 10)[0].sizes) + sum(records(2, 30)[0].sizes))
+    ledger.append([Entry(Kind.REMOVAL, "5eed", 2, b"\x90", -30, -ledger.size)])
+    assert (ledger.objects, ledger.size) == (10, 0)
+
+
+def test_an_object_with_a_hexadecimal_name_costs_less_than_33_bytes(opened):
+    ledger = opened()
+    ledger.append([entry(seed, 1000) for seed in range(5)])
+    assert ledger.end / 5000 < 33
+
+
+@settings(max_examples=60, deadline=None)
+@given(cut=st.integers(1, 4000), junk=st.binary(max_size=300))
+def test_a_torn_append_is_cut_off_and_nothing_else(tmp_path_factory, cut, junk):
+    folder = os.open(tmp_path_factory.mktemp("volume"), os.O_RDONLY)
+    ledger = Ledger.open("ledger", folder, "here", writable=True)
+    first = ledger.append([entry(1)])[0]
+    whole = ledger.end
+    ledger.append([entry(2)])
+    torn = max(whole, ledger.end - cut)
+    os.truncate(os.open("ledger", os.O_RDWR, dir_fd=folder), torn)
+    fd = os.open("ledger", os.O_WRONLY | os.O_APPEND, dir_fd=folder)
+    os.write(fd, junk)
+    again = Ledger.open("ledger", folder, "here", writable=True)
+    assert again.end == whole
+    again.cut(again.end)
+    assert os.fstat(fd).st_size == whole
+    offset = again.append([entry(3)])[0]
+    assert [frame.offset for frame in again.frames()] == [first, offset]
+    for each in (ledger, again):
+        each.close()
+    os.close(fd)
+    os.close(folder)
+
+
+def test_zeros_at_the_end_are_no_entries(opened, tmp_path):
+    ledger = opened()
+    ledger.append([entry(1)])
+    os.truncate(tmp_path / "ledger", ledger.end + 5_000_000)
+    assert opened().end == ledger.end
+
+
+def flip(path, offset):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_a_flipped_bit_is_told_with_its_offset_and_stepped_over_by_salvage(opened, tmp_path):
+    ledger = opened()
+    offsets = ledger.append([entry(seed) for seed in range(5)])
+    flip(tmp_path / "ledger", offsets[2] + 300)
+    again = opened()
+    with pytest.raises(LedgerError, match=f"byte {offsets[2]} "):
+        list(again.frames())
+    with pytest.raises(LedgerError, match=f"byte {offsets[2]} "):
+        again.read(offsets[2])
+    found = list(again.salvage())
+    assert [type(each) for each in found] == [Frame, Frame, Damage, Frame, Frame]
+    assert found[2] == Damage(offsets[2], offsets[3])
+
+
+@settings(max_examples=40, deadline=None)
+@given(position=st.floats(0, 0.999), seed=st.integers(0, 2**32))
+def test_no_flipped_bit_anywhere_goes_unnoticed(tmp_path_factory, position, seed):
+    folder = tmp_path_factory.mktemp("volume")
+    fd = os.open(folder, os.O_RDONLY)
+    ledger = Ledger.open("ledger", fd, "here", writable=True)
+    ledger.append([entry(number, 5) for number in range(4)])
+    flip(folder / "ledger", int(position * ledger.end))
+    whole = [each for each in ledger.salvage() if isinstance(each, Frame)]
+    assert len(whole) == 3
+    assert all(frame.records() == records(frame.work, 5) for frame in whole)
+    ledger.close()
+    os.close(fd)
+
+
+def test_an_offset_that_is_none_is_refused(opened):
+    ledger = opened()
+    ledger.append([entry(1)])
+    for offset in (1, ledger.end, ledger.end + 100):
+        with pytest.raises(LedgerError, match="no whole entry"):
+            ledger.read(offset)
+
+
+def test_a_long_damage_at_the_end_is_not_taken_for_a_torn_append(opened, tmp_path):
+    ledger = opened()
+    ledger.append([entry(1)])
+    os.truncate(tmp_path / "ledger", ledger.end + (80 << 20))
+    with pytest.raises(LedgerError, match="damaged"):
+        opened()
+
+
+def test_an_append_that_does_not_fit_leaves_no_trace_and_what_was_set_aside_still_serves(disks):
+    disk = disks.tmpfs("4m")
+    folder = os.open(disk.path, os.O_RDONLY)
+    ledger = Ledger.open("ledger", folder, disk.path, writable=True)
+    ledger.reserve()
+    with pytest.raises(OSError):  # noqa: PT012 - the disk is filled until it refuses
+        with open(f"{disk.path}/filler", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    kept = [ledger.append([entry(seed, 1000)])[0] for seed in range(20)]
+    with pytest.raises(VolumeFull, match="free some space"):
+        for seed in range(1000):
+            kept.append(ledger.append([entry(seed, 1000)])[0])
+    assert [frame.offset for frame in ledger.frames()] == kept
+    assert os.stat("ledger", dir_fd=folder).st_size == ledger.end
+    os.unlink("filler", dir_fd=folder)
+    ledger.append([entry(1)])
+    ledger.close()
+    os.close(folder)

@@ -1,0 +1,263 @@
+"""The books of a disk: state, lock, what comes back after a crash, what is discarded."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
+from bucketpull.domain.model import Extent, VolumeState
+from bucketpull.domain.record import Block, Record
+from bucketpull.volumes.identity import HOME, initialise
+from bucketpull.volumes.volume import Reserve, open_volume
+from bucketpull.volumes.writer import open_writer
+
+JOURNAL = "0123456789ab"
+
+
+def record(directory, *names, size=10):
+    return Record(directory, "", list(names), [size] * len(names), [1_600_000_000] * len(names))
+
+
+def block(work, *records, journal=JOURNAL):
+    return Block(journal, work, msgspec.msgpack.encode(list(records)))
+
+
+@pytest.fixture
+def volume(tmp_path):
+    initialise(str(tmp_path))
+    opened = open_volume(str(tmp_path))
+    yield opened
+    opened.close()
+
+
+def test_what_was_settled_is_read_again(volume):
+    extents = volume.settle([block(1, record(b"a", b"x", b"y")), block(2, record(b"b", b"z"))])
+    assert [volume.read(extent.offset) for extent in extents] == [
+        [record(b"a", b"x", b"y")],
+        [record(b"b", b"z")],
+    ]
+    assert {extent.volume for extent in extents} == {volume.id}
+    assert volume.status().stored_objects == 3
+    assert volume.status().stored_bytes == 30
+
+
+def test_a_second_process_is_refused_and_told_who_has_the_volume(volume):
+    code = f"from bucketpull.volumes.volume import open_volume; open_volume({volume.path!r})"
+    second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert f"in use by process {os.getpid()}" in second.stderr
+    with pytest.raises(ConfigError, match="in use"):
+        open_volume(volume.path)
+
+
+def test_a_batch_is_recalled_where_it_was_intended_and_where_it_was_settled(tmp_path):
+    initialise(str(tmp_path))
+    first = open_volume(str(tmp_path))
+    first.settle([block(1, record(b"a", b"x"))])
+    for work in (2, 3):
+        first.intend(JOURNAL, work)
+    [extent] = first.settle([block(3, record(b"a", b"y"))])
+    assert (first.recall(JOURNAL, 2), first.recall(JOURNAL, 3), first.recall(JOURNAL, 4)) == (
+        True,
+        extent,
+        False,
+    )
+    first.close()
+    second = open_volume(str(tmp_path))
+    assert (second.recall(JOURNAL, 2), second.recall(JOURNAL, 3), second.recall("other", 3)) == (
+        True,
+        extent,
+        False,
+    )
+    second.forget(JOURNAL, 2)
+    second.forget(JOURNAL, 3)
+    assert (second.recall(JOURNAL, 2), second.recall(JOURNAL, 3)) == (False, False)
+    second.close()
+    third = open_volume(str(tmp_path))
+    assert (third.recall(JOURNAL, 2), third.recall(JOURNAL, 3)) == (False, False)
+    assert os.listdir(tmp_path / HOME / "intents") == []
+    third.close()
+
+
+def test_what_a_killed_worker_left_is_removed_when_the_volume_is_opened(tmp_path):
+    volume = initialise(str(tmp_path))
+    open_volume(str(tmp_path)).close()
+    writer = open_writer(str(tmp_path), volume, "batch")
+    (tmp_path / HOME / "tmp" / os.listdir(tmp_path / HOME / "tmp")[0] / "file").touch()
+    (tmp_path / HOME / "tmp" / "stray").write_bytes(b"half")
+    (tmp_path / HOME / "partial" / "young").touch()
+    (tmp_path / HOME / "partial" / "old").touch()
+    os.utime(tmp_path / HOME / "partial" / "old", (0, 0))
+    open_volume(str(tmp_path)).close()
+    assert os.listdir(tmp_path / HOME / "tmp") == []
+    assert os.listdir(tmp_path / HOME / "partial") == ["young"]
+    writer.close()
+
+
+def test_discarding_a_batch_removes_its_files_but_not_what_a_later_batch_stored(tmp_path):
+    identity = initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    writer = open_writer(str(tmp_path), identity, "none")
+    for name in (b"x", b"y", b"z"):
+        writer.put(b"a", name, 0, [b"0123456789"], name)
+    writer.close()
+    volume.settle([block(1, record(b"a", b"x", b"y")), block(2, record(b"a", b"y", b"z"))])
+    volume.forget(JOURNAL, 1)
+    volume.discard(JOURNAL, 1)
+    assert sorted(os.listdir(tmp_path / "a")) == ["y", "z"]
+    assert volume.status().stored_objects == 3
+    volume.discard(JOURNAL, 1)
+    volume.discard(JOURNAL, 77)
+    assert sorted(os.listdir(tmp_path / "a")) == ["y", "z"]
+    volume.close()
+
+
+def test_a_batch_is_discarded_after_a_restart_too(tmp_path):
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    (tmp_path / "x").write_bytes(b"0123456789")
+    volume.settle([block(1, record(b"", b"x"))])
+    volume.close()
+    volume = open_volume(str(tmp_path))
+    volume.discard(JOURNAL, 1)
+    assert not (tmp_path / "x").exists()
+    volume.close()
+
+
+def test_discarding_follows_no_symbolic_link_out_of_the_volume(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x").touch()
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    initialise(str(inside))
+    (inside / "a").symlink_to(outside)
+    volume = open_volume(str(inside))
+    volume.settle([block(1, record(b"a", b"x"))])
+    volume.discard(JOURNAL, 1)
+    assert (outside / "x").exists()
+    volume.close()
+
+
+def test_the_reserve_is_kept_free_in_bytes_or_percent(disks):
+    disk = disks.tmpfs("10m")
+    initialise(disk.path)
+    for reserve, free in ((Reserve(), 10 << 20), (Reserve(4 << 20), 6 << 20), (Reserve(1, 0.5), 5 << 20)):
+        volume = open_volume(disk.path, None, reserve)
+        assert abs(volume.status().free_bytes - free) < (1 << 20) + 100_000  # the ledger sets 1 MiB aside
+        volume.close()
+
+
+def test_a_full_disk_says_whether_bytes_or_inodes_are_missing(disks):
+    small, few = disks.tmpfs("8m"), disks.tmpfs("64m", inodes=60)
+    for disk in (small, few):
+        initialise(disk.path)
+    volume = open_volume(small.path)
+    assert volume.status().state is VolumeState.OPEN
+    Path(small.path, "filler").write_bytes(bytes((7 << 20) - 200_000))
+    assert (volume.status().state, volume.status().detail) == (
+        VolumeState.FULL,
+        "no bytes left above the reserve",
+    )
+    Path(small.path, "filler").unlink()
+    assert volume.status().state is VolumeState.OPEN
+    volume.close()
+    volume = open_volume(few.path)
+    for number in range(50):
+        if volume.status().state is VolumeState.FULL:
+            break
+        Path(few.path, str(number)).touch()
+    assert (volume.status().state, volume.status().detail) == (VolumeState.FULL, "no inodes left")
+    volume.close()
+
+
+def test_a_disk_that_was_unmounted_is_sick_and_the_folder_beneath_stays_empty(disks):
+    disk = disks.tmpfs()
+    identity = initialise(disk.path)
+    volume = open_volume(disk.path)
+    writer = open_writer(disk.path, identity, "batch")
+    disk.unmount(lazily=True)
+    with pytest.raises(VolumeSick, match="no longer the disk"):
+        volume.status()
+    writer.put(b"a", b"x", 0, [b"x"], 1)
+    writer.close()
+    volume.settle([block(1, record(b"a", b"x"))])
+    volume.close()
+    assert os.listdir(disk.path) == []
+
+
+def test_a_disk_mounted_over_the_volume_is_noticed_and_not_written(disks):
+    disk = disks.ext4()
+    initialise(disk.path)
+    volume = open_volume(disk.path)
+    other = disks.tmpfs()
+    subprocess.run(["mount", "--bind", other.path, disk.path], check=True)
+    try:
+        with pytest.raises(VolumeSick, match="no longer the disk"):
+            volume.status()
+        assert os.listdir(other.path) == []
+    finally:
+        subprocess.run(["umount", disk.path], check=True)
+    assert volume.status().state is VolumeState.OPEN
+    volume.close()
+
+
+def test_a_disk_that_the_kernel_made_read_only_is_sick_though_nothing_is_written(disks):
+    disk = disks.ext4()
+    initialise(disk.path)
+    volume = open_volume(disk.path)
+    disk.remount("abort")
+    with pytest.raises(VolumeSick, match="not measured: Read-only"):
+        volume.status()
+    volume.close()
+
+
+def test_a_disk_that_fails_is_sick_at_the_next_settling_and_stays_so(disks):
+    disk = disks.ext4()
+    initialise(disk.path)
+    volume = open_volume(disk.path)
+    disk.shut_down()
+    for _ in range(2):
+        with pytest.raises(VolumeSick, match="not synced|not written"):
+            volume.settle([block(1, record(b"", b"x"))])
+        with pytest.raises(VolumeSick):
+            volume.status()
+    volume.close()
+
+
+def test_a_damaged_block_is_told_and_the_volume_still_opens(tmp_path):
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    extents = volume.settle([block(number, record(b"a", b"%d" % number)) for number in range(3)])
+    volume.close()
+    with open(tmp_path / HOME / "ledger", "r+b") as file:
+        file.seek(extents[1].offset + 60)
+        file.write(b"\xff")
+    volume = open_volume(str(tmp_path))
+    with pytest.raises(LedgerError, match="no whole entry"):
+        volume.read(extents[1].offset)
+    assert volume.read(extents[2].offset) == [record(b"a", b"2")]
+    assert volume.recall(JOURNAL, 1) is False
+    volume.close()
+
+
+def test_an_append_torn_in_its_middle_is_cut_off_as_a_whole(tmp_path):
+    """A power cut may keep the end of an append and not its middle."""
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    volume.intend(JOURNAL, 1)
+    [first] = volume.settle([block(1, record(b"a", b"1"))])
+    for work in (2, 3):
+        volume.intend(JOURNAL, work)
+    extents = volume.settle([block(2, record(b"a", b"2")), block(3, record(b"a", b"3"))])
+    volume.close()
+    with open(tmp_path / HOME / "ledger", "r+b") as file:
+        file.seek(extents[0].offset)
+        file.write(bytes(20))
+    volume = open_volume(str(tmp_path))
+    assert [volume.recall(JOURNAL, work) for work in (1, 2, 3)] == [first, True, True]
+    assert volume.settle([block(2, record(b"a", b"2"))]) == [Extent(volume.id, extents[0].offset)]
+    volume.close()
