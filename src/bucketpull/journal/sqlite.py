@@ -18,6 +18,7 @@ from bucketpull.domain.model import (
     Work,
     WorkKind,
 )
+from bucketpull.domain.retry import next_try
 from bucketpull.journal import store, upkeep
 from bucketpull.journal.booking import NextTry
 from bucketpull.journal.identity import adopt
@@ -34,14 +35,14 @@ ABSENT_SECONDS = 300.0  # a machine that asks for no work so long is taken for g
 class SqliteJournal(JournalReader):
     """The books of one job, opened by its one writer.
 
-    Made by `SqliteJournal.open(folder, job, configuration, now)`:
+    Made by `SqliteJournal.open(folder, job, configuration, next_try, now)`:
 
     * `folder`: where the journal lies; made if missing. Everything else in it is left alone.
     * `job`: the name of the job, kept for messages.
     * `configuration`: settings by name, as text. `source`, `prefix`, `style` and `layout` are the job's identity: another
       value is refused. Others (the URLs of the service, say) may change. None opens an existing journal as it is.
+    * `next_try`: the retry policy of objects, that of `domain.retry` or another.
     * `now`: Unix seconds, kept as the time when the journal was made.
-    * `next_try`: the retry policy of objects, as in `domain.retry`.
 
     Use it in one thread at a time. A process must not be forked while a journal is open in it.
     """
@@ -59,7 +60,7 @@ class SqliteJournal(JournalReader):
         folder: Path,
         job: str,
         configuration: Mapping[str, str] | None,
-        next_try: NextTry,
+        next_try: NextTry = next_try,
         now: float = 0,
     ) -> Self:
         """Open a journal to write, and make it if there is none; `now` is Unix seconds.

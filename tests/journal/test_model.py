@@ -1,0 +1,459 @@
+"""No schedule of deliveries, duplicates, hand-backs, crashes and restarts loses or doubles anything.
+
+A bucket, some volumes and any number of workers are played in memory against a real journal; hypothesis chooses who does
+what and when. At every step the books balance; when nothing is outstanding, every listed object lies where the journal says,
+or the journal says why not.
+"""
+
+import math
+import shutil
+import tempfile
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bucketpull.domain.batching import cut, decode_parts, decode_positions, draft
+from bucketpull.domain.errors import JournalError, Reason
+from bucketpull.domain.model import (
+    BatchReceipt,
+    Extent,
+    Failure,
+    Handback,
+    PageRecord,
+    Part,
+    Position,
+    ScanReceipt,
+    Work,
+    WorkKind,
+    key_of,
+)
+from bucketpull.journal.sqlite import SqliteJournal
+
+PAGE = 3
+MACHINE_OF = {"v1": "m1", "v2": "m1", "v3": "m2"}
+DIRECTORIES = [b"", b"a", b"b", b"a/c"]
+NAMES = [b"%d" % number for number in range(8)]
+SCANNED = [*["listed"] * 8, "deferred", "failed"]
+OUTCOMES = ["stored", "stored", "stored", "stored", "failed", "gone", "deferred", "returned"]
+
+
+class Bucket:
+    """Directories of objects: name to size and time. A page is three objects, its cursor the last name before it."""
+
+    def __init__(self) -> None:
+        self.objects: dict[bytes, dict[bytes, tuple[int, int]]] = {b"": {}}
+
+    def children(self, directory: bytes) -> list[bytes]:
+        below = [d for d in self.objects if d and d.rpartition(b"/")[0] == directory]
+        return sorted(below) if directory in self.objects else []
+
+    def page(self, directory: bytes, cursor: str) -> tuple[Part, list[Position]]:
+        names = sorted(name for name in self.objects[directory] if name > cursor.encode())
+        shown = names[:PAGE]
+        part = Part(directory, cursor, shown, [], [])
+        for name in shown:
+            size, mtime = self.objects[directory][name]
+            part.sizes.append(size)
+            part.mtimes.append(mtime)
+        following = [Position(directory, shown[-1].decode())] if len(names) > PAGE else []
+        return part, following
+
+
+class Books(RuleBasedStateMachine):
+    """The machine. `hand` is work given out, again and again if it is lost on its way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.now = 1_000.0
+        self.bucket = Bucket()
+        self.blocks: dict[str, list[dict[tuple[bytes, bytes], tuple[int, int]]]] = {v: [] for v in MACHINE_OF}
+        self.lost: set[str] = set()
+        self.hand: list[tuple[Work, str]] = []
+        self.receipts: list[ScanReceipt | BatchReceipt] = []
+        self.listed: dict[tuple[bytes, str], Part] = {}
+        self.sources: dict[int, dict[tuple[bytes, str], Part]] = {}
+        self.vanished: set[tuple[bytes, str, bytes]] = set()
+        self.running = False
+        self.steady = True
+        self.journal = self.open()
+
+    def open(self) -> SqliteJournal:
+        journal = SqliteJournal.open(
+            self.folder, "job", {"source": "upyun://b"}, {0: 10.0, 1: math.inf}.get, self.now
+        )
+        journal._tables.store.connection.execute("pragma synchronous = off")
+        return journal
+
+    def teardown(self) -> None:
+        self.journal.close()
+        shutil.rmtree(self.folder)
+
+    # The bucket
+
+    @initialize(
+        contents=st.dictionaries(
+            st.sampled_from(DIRECTORIES), st.sets(st.sampled_from(NAMES), max_size=8), max_size=4
+        )
+    )
+    def fill(self, contents: dict[bytes, set[bytes]]) -> None:
+        for directory, names in contents.items():
+            self.put_directory(directory)
+            self.bucket.objects[directory] = dict.fromkeys(names, (10, 1))
+
+    def put_directory(self, directory: bytes) -> None:
+        while directory:
+            self.bucket.objects.setdefault(directory, {})
+            directory = directory.rpartition(b"/")[0]
+
+    @rule(directory=st.sampled_from(DIRECTORIES), name=st.sampled_from(NAMES), size=st.integers(0, 50))
+    def write_object(self, directory: bytes, name: bytes, size: int) -> None:
+        self.put_directory(directory)
+        self.bucket.objects[directory][name] = (size, int(self.now))
+        self.now += 1
+        self.steady = False
+
+    @rule(directory=st.sampled_from(DIRECTORIES), name=st.sampled_from(NAMES))
+    def delete_object(self, directory: bytes, name: bytes) -> None:
+        if self.bucket.objects.get(directory, {}).pop(name, None):
+            self.steady = False
+
+    @rule(directory=st.sampled_from(DIRECTORIES[1:]))
+    def delete_directory(self, directory: bytes) -> None:
+        for known in list(self.bucket.objects):
+            if known == directory or known.startswith(directory + b"/"):
+                del self.bucket.objects[known]
+                self.steady = False
+
+    # The coordinator
+
+    @precondition(lambda self: not self.running)
+    @rule()
+    def begin(self) -> None:
+        outstanding = self.journal.outstanding()
+        goes_on = self.journal.begin(Position(b""), self.now)
+        assert goes_on == bool(outstanding.scans + outstanding.batches)
+        if not goes_on:
+            self.listed, self.vanished = {}, set()
+            self.steady = True
+        self.running = True
+
+    @precondition(lambda self: self.running)
+    @rule(kind=st.sampled_from(WorkKind), limit=st.integers(1, 4), machine=st.sampled_from(["m1", "m2"]))
+    def claim(self, kind: WorkKind, limit: int, machine: str) -> None:
+        works = self.journal.claim(kind, limit, machine, self.now)
+        assert len(works) <= limit
+        held = {work.id for work, _ in self.hand}
+        assert not held & {work.id for work in works}, "given out twice"
+        self.hand += [(work, machine) for work in works]
+
+    @rule(seconds=st.sampled_from([1.0, 20.0, 1000.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(data=st.data(), luck=st.randoms(use_true_random=False))
+    def work(self, data: st.DataObject, luck: Random) -> None:
+        """Do a piece of work in hand; it stays in hand, and may be done again by another."""
+        if self.hand:
+            self.receipts.append(self.do(*data.draw(st.sampled_from(self.hand)), luck))
+
+    @precondition(lambda self: self.running)
+    @rule(seed=st.integers(0, 1000))
+    def finish(self, seed: int) -> None:
+        """Go on to the end of the run."""
+        luck = Random(seed)
+        while True:
+            while self.hand:
+                work, machine = self.hand[0]
+                receipt = self.do(work, machine, luck)
+                assert self.journal.commit([receipt], self.now) == []
+                self.hand.pop(0)
+                self.accept(receipt)
+            for machine in ("m1", "m2"):
+                for kind in WorkKind:
+                    self.claim(kind, 5, machine)
+            if not self.hand:
+                if not sum(self.journal._tables.books.tiers):
+                    return
+                due = self.journal.next_due()
+                self.now = max(self.now + 100, due or 0)
+
+    @precondition(lambda self: self.running and not sum(self.journal._tables.books.tiers))
+    @rule()
+    def end(self) -> None:
+        state = "incomplete" if self.journal.failures(1) else "complete"
+        self.journal.end(state, self.now, "{}")
+        assert (self.journal.runs()[0].state, self.journal.runs()[0].ended) == (state, self.now)
+        if not self.journal.listing_failed():
+            pages = {(directory, cursor) for directory, cursor, _ in self.journal.extents()}
+            assert pages == self.listed.keys()
+        self.running = False
+
+    def do(self, work: Work, machine: str, luck: Random) -> ScanReceipt | BatchReceipt:
+        if work.kind is WorkKind.SCAN:
+            return self.scan(work, machine, luck)
+        return self.drain(work, machine, luck)
+
+    @precondition(lambda self: self.receipts)
+    @rule(data=st.data(), again=st.booleans())
+    def commit(self, data: st.DataObject, again: bool) -> None:
+        """Book some receipts in one transaction, in any order, some perhaps twice; the transport keeps a copy if `again`."""
+        picked = data.draw(st.lists(st.sampled_from(self.receipts), min_size=1, max_size=4))
+        dropped = self.journal.commit(picked, self.now)
+        for receipt in picked:
+            if receipt.work in {work.id for work, _ in self.hand}:
+                self.hand = [(work, machine) for work, machine in self.hand if work.id != receipt.work]
+                self.accept(receipt)
+            else:
+                assert receipt.work in dropped
+        if not again:
+            self.receipts = [receipt for receipt in self.receipts if receipt not in picked]
+
+    @precondition(lambda self: any(isinstance(receipt, BatchReceipt) for receipt in self.receipts))
+    @rule(data=st.data())
+    def commit_with_a_false_receipt(self, data: st.DataObject) -> None:
+        """One receipt does not add up: then none of its transaction is booked."""
+        open_works = {work.id for work, _ in self.hand}
+        false = [
+            receipt
+            for receipt in self.receipts
+            if isinstance(receipt, BatchReceipt) and receipt.work in open_works
+        ]
+        if false:
+            receipt = data.draw(st.sampled_from(false))
+            more = BatchReceipt(receipt.work, receipt.machine, stored=10**6)
+            others = [other for other in self.receipts if other.work != receipt.work][:3]
+            before = (self.journal.counters(), self.journal.outstanding())
+            with pytest.raises(JournalError, match="does not add up"):
+                self.journal.commit([*others, more], self.now)
+            assert (self.journal.counters(), self.journal.outstanding()) == before
+
+    @rule(data=st.data())
+    def hand_back(self, data: st.DataObject) -> None:
+        if self.hand:
+            work, machine = data.draw(st.sampled_from(self.hand))
+            self.hand.remove((work, machine))
+            self.receipts = [receipt for receipt in self.receipts if receipt.work != work.id]
+            self.journal.commit([Handback([work.id, 10**9], machine, Reason.INTERRUPTED)], self.now)
+
+    @rule()
+    def crash(self) -> None:
+        """The coordinator is killed; what was sent is given to others."""
+        self.journal._tables.store.connection.close()
+        self.journal._lock.release()
+        self.journal = self.open()
+        self.running = False
+        self.release()
+
+    @rule()
+    def restart(self) -> None:
+        self.journal.close()
+        self.journal = self.open()
+        self.running = False
+        self.release()
+
+    def release(self) -> None:
+        assert {work for work, _, _ in self.journal.sent()} == {work.id for work, _ in self.hand}
+        self.journal.release([work for work, _, _ in self.journal.sent()])
+        self.hand = []
+        self.receipts = []
+
+    @rule()
+    def retry(self) -> None:
+        before = len(self.journal.failures())
+        count = self.journal.retry()
+        assert count <= before
+
+    @precondition(lambda self: self.blocks)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """A volume burns down. There are two that do not."""
+        volume = data.draw(st.sampled_from(["v1", "v3"]))
+        if volume in {known.id for known in self.journal.volumes()} - self.lost:
+            self.journal.lose(volume)
+            self.lost.add(volume)
+            assert volume not in {extent.volume for _, _, extents in self.journal.extents() for extent in extents}
+
+    # The workers
+
+    def scan(self, work: Work, machine: str, luck: Random) -> ScanReceipt:
+        receipt = ScanReceipt(work.id, machine)
+        parts: list[Part] = []
+        self.sources.setdefault(id(receipt), {})
+        for position in decode_positions(work.body):
+            if position.directory not in self.bucket.objects:
+                receipt.vanished += 1
+                continue
+            outcome = luck.choice(SCANNED)
+            if outcome == "deferred" and position.attempt < 3:
+                position.attempt += 1
+                receipt.positions.append(position)
+                receipt.retries["timeout"] = receipt.retries.get("timeout", 0) + 1
+            elif outcome == "failed":
+                failure = Failure(
+                    position.directory, b"", 0, 0, position.cursor, Reason.SERVER_ERROR, 1, 500, "no"
+                )
+                receipt.failures.append(failure)
+            else:
+                self.list_page(position, receipt, parts)
+        receipt.batches = cut(parts, 4)
+        return receipt
+
+    def list_page(self, position: Position, receipt: ScanReceipt, parts: list[Part]) -> None:
+        part, following = self.bucket.page(position.directory, position.cursor)
+        digest = repr((part.names, part.sizes, part.mtimes)).encode()
+        first, last = min(part.names, default=b""), max(part.names, default=b"")
+        record = PageRecord(
+            position.directory,
+            position.cursor,
+            first,
+            last,
+            digest,
+            len(part.names),
+            sum(part.sizes),
+            digest == position.digest,
+        )
+        receipt.pages.append(record)
+        receipt.positions += following
+        if not position.cursor:
+            receipt.positions += [Position(child) for child in self.bucket.children(position.directory)]
+        if part.names and not record.unchanged:
+            parts.append(part)
+        self.sources[id(receipt)][position.directory, position.cursor] = part
+
+    def drain(self, work: Work, machine: str, luck: Random) -> BatchReceipt:
+        receipt = BatchReceipt(work.id, machine)
+        volumes = [v for v, m in MACHINE_OF.items() if m == machine and v not in self.lost]
+        put_off: dict[str, list[Part]] = {"deferred": [], "returned": []}
+        block: dict[tuple[bytes, bytes], tuple[int, int]] = {}
+        for part in decode_parts(work.body):
+            for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
+                place = self.found(work.candidates, part.directory, name, (size, mtime), machine)
+                if place is not None:
+                    receipt.skipped += 1
+                    receipt.skipped_bytes += size
+                    if place not in receipt.extents:
+                        receipt.extents.append(place)
+                    continue
+                outcome = luck.choice(OUTCOMES) if volumes else "returned"
+                if outcome == "stored":
+                    block[part.directory, name] = (size, mtime)
+                elif outcome in put_off:
+                    put_off[outcome].append(Part(part.directory, part.cursor, [name], [size], [mtime]))
+                else:
+                    reason = Reason.GONE if outcome == "gone" else Reason.FORBIDDEN
+                    receipt.failures.append(
+                        Failure(part.directory, name, size, mtime, part.cursor, reason, 1, 403, "no")
+                    )
+        receipt.deferred = draft(put_off["deferred"]) if put_off["deferred"] else None
+        receipt.returned = draft(put_off["returned"]) if put_off["returned"] else None
+        if block:
+            volume = luck.choice(volumes)
+            self.blocks[volume].append(block)
+            receipt.stored = len(block)
+            receipt.bytes = sum(size for size, _ in block.values())
+            receipt.extents.append(Extent(volume, len(self.blocks[volume]) - 1))
+        return receipt
+
+    def found(
+        self, candidates: list[Extent], directory: bytes, name: bytes, version: tuple[int, int], machine: str
+    ) -> Extent | None:
+        """Look into the candidates of this machine, newest last, as a worker does."""
+        place = None
+        for extent in candidates:
+            if MACHINE_OF[extent.volume] == machine:
+                have = self.blocks[extent.volume][extent.offset].get((directory, name))
+                if have is not None:
+                    place = extent if have == version else None
+        return place
+
+    def accept(self, receipt: ScanReceipt | BatchReceipt) -> None:
+        """Note what the journal has booked."""
+        if isinstance(receipt, ScanReceipt):
+            for page, part in self.sources[id(receipt)].items():
+                self.listed[page] = part
+                self.vanished = {gone for gone in self.vanished if gone[:2] != page}
+        else:
+            for failure in receipt.failures:
+                if failure.reason is Reason.GONE:
+                    self.vanished.add((failure.directory, failure.cursor, failure.name))
+
+    # What must always be true
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        counters, outstanding = self.journal.counters(), self.journal.outstanding()
+        accounted = counters.stored + counters.skipped + counters.failed + counters.vanished
+        assert counters.listed == accounted + outstanding.objects
+        assert min(counters.stored, counters.skipped, counters.failed, counters.vanished) >= 0
+
+    @invariant()
+    def the_books_of_the_directories_add_up_to_those_of_the_run(self) -> None:
+        balances = list(self.journal.balances())
+        counters = self.journal.counters()
+        assert sum(balance.listed for balance in balances) == counters.listed
+        assert sum(balance.stored for balance in balances) == counters.stored
+        assert sum(balance.skipped for balance in balances) == counters.skipped
+        assert sum(balance.failed for balance in balances) == counters.failed
+        assert sum(balance.vanished for balance in balances) == counters.vanished
+        assert sum(balance.outstanding for balance in balances) == self.journal.outstanding().objects
+        assert all(balance.outstanding >= 0 for balance in balances)
+
+    @invariant()
+    def the_sums_are_those_of_the_rows(self) -> None:
+        connection = self.journal._tables.store.connection
+        outstanding = self.journal.outstanding()
+        rows = connection.execute(
+            "select kind, count(*), sum(state), sum(objects), sum(bytes) from work group by kind"
+        ).fetchall()
+        found = {kind: tuple(sums) for kind, *sums in rows}
+        assert found.get(0, (0, 0, 0, 0))[:2] == (outstanding.scans, outstanding.scans_sent)
+        sums = (outstanding.batches, outstanding.batches_sent, outstanding.objects, outstanding.bytes)
+        assert found.get(1, (0, 0, 0, 0)) == sums
+        assert connection.execute("select count(*) from body").fetchone()[0] == sum(f[0] for f in found.values())
+        reasons = connection.execute("select reason, count(*) from failure group by reason").fetchall()
+        assert self.journal.counters().failures == dict(reasons)
+
+    @invariant()
+    def what_is_sent_is_what_was_claimed(self) -> None:
+        assert sorted(work for work, _, _ in self.journal.sent()) == sorted(work.id for work, _ in self.hand)
+
+    @invariant()
+    def when_nothing_is_outstanding_every_object_is_accounted_for(self) -> None:
+        outstanding = self.journal.outstanding()
+        if not self.running or outstanding.scans or outstanding.batches:
+            return
+        failed = {(f.directory, f.cursor, f.name) for f in self.journal.failures()}
+        for (directory, cursor), part in self.listed.items():
+            for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
+                if not {(directory, cursor, name)} & (failed | self.vanished):
+                    self.lies_where_the_journal_says(directory, name, (size, mtime))
+        assert self.journal.counters().listed == sum(len(part.names) for part in self.listed.values())
+        if self.steady:
+            self.everything_was_listed({(f.directory, f.cursor) for f in self.journal.failures() if not f.name})
+
+    def lies_where_the_journal_says(self, directory: bytes, name: bytes, version: tuple[int, int]) -> None:
+        extents = self.journal.where(directory, name)
+        held = [self.blocks[extent.volume][extent.offset].get((directory, name)) for extent in extents]
+        assert version in held, (key_of(directory, name), version, extents, held)
+        assert not {extent.volume for extent in extents} & self.lost
+
+    def everything_was_listed(self, unlisted: set[tuple[bytes, str]]) -> None:
+        if unlisted:
+            return
+        for directory, objects in self.bucket.objects.items():
+            names = [name for (d, _), part in self.listed.items() if d == directory for name in part.names]
+            assert sorted(names) == sorted(objects)
+
+
+TestBooks = Books.TestCase
+TestBooks.settings = settings(
+    max_examples=60,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
