@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+import uvloop
 
 from bucketpull.simulator import Server, Settings
 
@@ -22,7 +23,7 @@ class Hosted:
         self.settings = msgspec.convert({"spec": "flat:10,size=1000", **options}, Settings)
 
     def __enter__(self):
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.server = self._call(self._make())
