@@ -408,6 +408,15 @@ def test_memory_follows_the_faults_not_the_bucket():
     assert not faults._seen
 
 
+def test_faults_of_ranges_wait_for_a_range(host):
+    hosted = host(faults=["ignore-range:first=1"])
+
+    assert [
+        hosted.get(KEY, **headers).status for headers in ({}, {"range": "bytes=1-2"}, {"range": "bytes=1-2"})
+    ] == [200, 200, 206]
+    assert hosted.order("GET", "/counters")[1]["faults"] == {"ignore-range": 1}
+
+
 def test_page_chooses_a_page_of_each_folder(host):
     hosted = host(faults=["503:on=list,page=2"])
 

@@ -62,6 +62,13 @@ def test_a_process_ends_with_the_one_that_started_it():
     wait_until(lambda: gone(int(done.stdout)))
 
 
+def test_an_interrupt_at_the_terminal_is_for_the_process_that_started_it():
+    with Simulator("flat:1,size=10") as simulator:
+        os.kill(simulator.ready.pid, signal.SIGINT)
+        with urlopen(f"{simulator.cdn_url}/img-0.jpg") as reply:
+            assert reply.read() == content("img-0.jpg", 10)
+
+
 def test_wrong_settings_end_it_with_what_is_wrong(capfd):
     with pytest.raises(RuntimeError, match="did not start"):
         Simulator("nonsense").start()

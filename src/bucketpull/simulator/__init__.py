@@ -8,6 +8,7 @@ In a process of its own, as tests of the client want it:
         simulator.api_url        # http://127.0.0.1:PORT, REST: /<bucket>/<path>
         simulator.cdn_url        # http://127.0.0.1:PORT, CDN: /<path>
         simulator.bucket, simulator.operator, simulator.password
+        simulator.environment    # {"UPYUN_OPERATOR": ..., "UPYUN_PASSWORD": ...}
         simulator.counters()     # {"requests": {"rest.list": {"200": 1}, "cdn.get": {"200": 1000}}, "peak": ..., ...}
         simulator.inject("503:on=list,first=2"), simulator.clear_faults()
         simulator.mutate(put={"new.jpg": 100}, touch=["img-001.jpg"], delete=["img-002.jpg"])

@@ -1,9 +1,11 @@
 """`python -m bucketpull.simulator`: settings as one line of JSON on standard input, the place as one line on standard output.
 
-It ends when standard input ends, so that it never outlives the process that started it.
+It ends when standard input ends, so that it never outlives the process that started it; Ctrl-C at the terminal is for that process,
+which may still have to drain.
 """
 
 import gc
+import signal
 import sys
 
 import msgspec
@@ -23,6 +25,7 @@ def main() -> int:
         line = sys.stdin.buffer.readline()
         settings = msgspec.json.decode(line, type=Settings)
         gc.freeze()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         run(settings, _announce, until_stdin_ends=True)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"simulator: {error}\n")

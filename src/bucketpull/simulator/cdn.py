@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from bucketpull.simulator.contents import Item
 from bucketpull.simulator.errors import Refusal, cdn_error
 from bucketpull.simulator.faults import Call, Hit
-from bucketpull.simulator.limits import Gate
+from bucketpull.simulator.limits import Desk, Gate
 from bucketpull.simulator.message import Reply, Request
 from bucketpull.simulator.objects import CDN_CODES, http_date, object_reply
 from bucketpull.simulator.service import Service
@@ -31,6 +31,8 @@ class CdnService(Service):
         self._latency = dict.fromkeys(("list", "get"), self.world.settings.cdn_latency)
         gate = Gate(self.world.settings.cdn_rate, time.monotonic)
         self._gates = {"list": gate, "get": gate}
+        desk = Desk(self.world.settings.cdn_slots, time.monotonic)
+        self._desks = {"list": desk, "get": desk}
 
     def classify(self, request: Request) -> Call:
         """See `Service.classify`."""

@@ -4,7 +4,7 @@ GET    /counters          what was served                     POST /reset     co
 GET    /faults            the rules in force                  POST /faults    ["429:p=0.1", ...] puts rules in force
 DELETE /faults[?NAME]     drops all rules, or those of a fault
 POST   /objects           {"put": {key: size | null}, "touch": [keys], "delete": [keys, folders/]}
-POST   /settings          {"cdn_latency": 0.05, ...}: latencies, jitter, rates, clock_offset
+POST   /settings          {"cdn_latency": 0.05, ...}: latencies, jitter, slots, rates, clock_offset
 GET    /health            what it is
 """
 
@@ -17,9 +17,10 @@ from bucketpull.simulator import effects
 from bucketpull.simulator.limits import Throttle
 from bucketpull.simulator.message import Reply, Request
 from bucketpull.simulator.service import Service, World
+from bucketpull.simulator.settings import Settings
 
 _CHANGEABLE: Final = frozenset({
-    "list_latency", "api_latency", "cdn_latency", "jitter", "list_rate", "api_rate", "cdn_rate",
+    "list_latency", "api_latency", "cdn_latency", "jitter", "list_rate", "api_rate", "cdn_rate", "list_slots", "api_slots", "cdn_slots",
     "bandwidth", "connection_bandwidth", "clock_offset",
 })  # fmt: skip
 
@@ -82,7 +83,9 @@ class ControlService:
         if unknown:
             msg = f"settings {sorted(unknown)} can't be changed while it runs: {sorted(_CHANGEABLE)} can"
             raise ValueError(msg)
-        settings = self._world.settings = msgspec.structs.replace(self._world.settings, **wanted)
+        settings = self._world.settings = msgspec.convert(
+            msgspec.to_builtins(self._world.settings) | wanted, Settings, strict=False
+        )
         self._world.gatekeeper.clock_offset = settings.clock_offset
         if "bandwidth" in wanted:
             self._world.throttle.rate = settings.bandwidth

@@ -70,9 +70,7 @@ def _now_folder(hit: Hit) -> Reply:
     return Reply(200, [("x-upyun-list-iter", END)], b"inside.jpg\tN\t10\t1400000000")
 
 
-def _wrong_416(hit: Hit) -> Reply | None:
-    if b"range" not in hit.call.request.headers:
-        return None
+def _wrong_416(hit: Hit) -> Reply:
     item = hit.call.contents.item(hit.call.key)
     reply = hit.error(41610003)
     reply.headers.append(("Content-Range", f"bytes 0-0/{item.size if item else 0}"))
@@ -80,10 +78,10 @@ def _wrong_416(hit: Hit) -> Reply | None:
 
 
 class Instead(NamedTuple):
-    """What answers a request: which ones, how (None leaves it alone), and in words."""
+    """What answers a request: which ones, how, and in words."""
 
     kinds: frozenset[str]
-    answer: Callable[[Hit], Reply | None]
+    answer: Callable[[Hit], Reply]
     says: str
 
 

@@ -35,6 +35,7 @@ GETS: Final = frozenset({"rest.get", "cdn.get"})
 OBJECTS: Final = GETS | {"rest.head", "cdn.head"}
 LISTS: Final = frozenset({"rest.list"})
 BODIES: Final = GETS | LISTS
+RANGED: Final = frozenset({"416", "ignore-range", "replaced"})  # faults of requests with a Range header only
 
 
 @dataclass(slots=True)
@@ -78,6 +79,8 @@ class Rule:
     def concerns(self, call: Call) -> bool:
         """Return whether the rule is about this kind of request and this path."""
         if self.on.isdisjoint((call.listener, call.kind, call.label)):
+            return False
+        if self.name in RANGED and b"range" not in call.request.headers:
             return False
         return not self.path or fnmatchcase(call.key, self.path)
 

@@ -105,7 +105,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See httptools."""
-        self._headers[name.lower()] = value
+        name = name.lower()
+        known = self._headers.get(name)
+        self._headers[name] = value if known is None else known + b", " + value
 
     def on_body(self, body: bytes) -> None:
         """See httptools."""

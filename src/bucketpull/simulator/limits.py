@@ -1,6 +1,7 @@
 """Limits of the simulated service: requests a second, and bytes a second."""
 
 from collections.abc import Callable
+from heapq import heapify, heapreplace
 
 
 class Gate:
@@ -39,3 +40,21 @@ class Throttle:
         begin = max(now, self._free)
         self._free = begin + count / self.rate
         return begin - now
+
+
+class Desk:
+    """Serves `slots` requests at a time; the others wait their turn. With no slots nobody waits."""
+
+    def __init__(self, slots: int, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._free = [clock()] * slots
+        heapify(self._free)
+
+    def delay(self, seconds: float) -> float:
+        """Book a service of so many seconds; return the seconds until it is done."""
+        if not self._free:
+            return seconds
+        now = self._clock()
+        done = max(now, self._free[0]) + seconds
+        heapreplace(self._free, done)
+        return done - now

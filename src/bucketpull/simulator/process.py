@@ -104,6 +104,11 @@ class Simulator:
         return self.settings.accounts()[0].password
 
     @property
+    def environment(self) -> dict[str, str]:
+        """The credentials as the environment variables that the client reads."""
+        return {"UPYUN_OPERATOR": self.operator, "UPYUN_PASSWORD": self.password}
+
+    @property
     def contents(self) -> Contents:
         """The bucket as it was at the start, computed in this process, for comparing with what was pulled."""
         if self._contents is None:

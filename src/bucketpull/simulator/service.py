@@ -12,7 +12,7 @@ from bucketpull.simulator.counters import Counters
 from bucketpull.simulator.cursor import Cursors, RowKeys, Sealed
 from bucketpull.simulator.errors import Refusal
 from bucketpull.simulator.faults import Call, Faults, Hit
-from bucketpull.simulator.limits import Gate, Throttle
+from bucketpull.simulator.limits import Desk, Gate, Throttle
 from bucketpull.simulator.listing import PageCache, Shapes
 from bucketpull.simulator.message import Reply, Request
 from bucketpull.simulator.objects import http_date
@@ -66,6 +66,7 @@ class Service:
         self.world = world
         self._latency: dict[str, float] = {}
         self._gates: dict[str, Gate] = {}
+        self._desks: dict[str, Desk] = {}
         self.configure()
 
     def configure(self) -> None:
@@ -75,6 +76,10 @@ class Service:
         self._gates = {
             "list": Gate(settings.list_rate, time.monotonic),
             "get": Gate(settings.api_rate, time.monotonic),
+        }
+        self._desks = {
+            "list": Desk(settings.list_slots, time.monotonic),
+            "get": Desk(settings.api_slots, time.monotonic),
         }
 
     def classify(self, request: Request) -> Call:
@@ -139,9 +144,9 @@ class Service:
         return self._gates["list" if call.kind == "list" else "get"]
 
     def _delay(self, label: str) -> float:
-        latency = self._latency["list" if label.endswith(".list") else "get"]
-        jitter = self.world.settings.jitter
-        return latency + jitter * self.world.random.random() if jitter else latency
+        kind = "list" if label.endswith(".list") else "get"
+        latency, jitter = self._latency[kind], self.world.settings.jitter
+        return self._desks[kind].delay(latency + jitter * self.world.random.random() if jitter else latency)
 
     def _write_log(self, request: Request, reply: Reply) -> None:
         assert self.world.log is not None

@@ -28,6 +28,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     api_latency: float = 0
     cdn_latency: float = 0
     jitter: float = 0  # added to each latency, evenly between zero and this
+    list_slots: int = 0  # listings answered at a time, each taking the latency; the others wait
+    api_slots: int = 0
+    cdn_slots: int = 0
     list_rate: float = 0  # listings a second, then 429
     api_rate: float = 0  # other REST requests a second, then 429
     cdn_rate: float = 0  # CDN requests a second, then 403 40310003
