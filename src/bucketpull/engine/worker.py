@@ -47,7 +47,8 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     """What a worker is told at its start. Times in seconds.
 
     `journal` is the id of the job's journal: it tells this job's ledger entries from those of others.
-    `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart.
+    `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart;
+    more than `mourned` deaths a process in `mourning_seconds` are a bug.
     """
 
     machine: str
@@ -63,6 +64,8 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     stop_seconds: float = 8.0
     full_seconds: float = 5.0
     deaths: int = 2
+    mourned: int = 20
+    mourning_seconds: float = 10.0
     job_digest: str = ""
 
 
@@ -96,6 +99,7 @@ class Worker:
         self._ids = count(1)
         self._replies: asyncio.Queue[FromWorker] = asyncio.Queue()
         self._stopping = False
+        self._deaths: list[float] = []
         self._empty = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -291,7 +295,7 @@ class Worker:
 
     def _bury(self, process: int, died: Died) -> None:
         """A process ended unasked: its work is given again; a batch that kills again and again is taken apart."""
-        del died
+        self._mourn(died)
         self._desk.forget(process)
         for slot in self._desk.slots.values():
             self._crew.send(process, self._mount(slot.volume))
@@ -305,6 +309,14 @@ class Worker:
                 self._assign(task)
             else:
                 self._take_apart(task)
+
+    def _mourn(self, died: Died) -> None:
+        """Give up when processes only die: that is no batch's fault."""
+        now = self._clock.monotonic()
+        self._deaths = [at for at in self._deaths if now - at < self._policy.mourning_seconds]
+        self._deaths.append(now)
+        if len(self._deaths) > self._policy.mourned * self._crew.size:
+            raise RuntimeError(f"worker processes end as soon as they are made, with status {died.status}")
 
     def _take_apart(self, task: Task) -> None:
         if task.objects == 1:
@@ -361,6 +373,9 @@ class Worker:
     async def _leave(self) -> None:
         await self._crew.close(1.0)
         await self._replies.join()
+        for slot in self._desk.slots.values():
+            await self._measure(slot)
+        await self._say_pulse()
         await self._inbox.reply(Goodbye(self._policy.machine, self._policy.incarnation))
         await self._inbox.close()
         for slot in self._desk.slots.values():
