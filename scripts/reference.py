@@ -1,0 +1,225 @@
+"""The parts of the documentation that are made from the code, so that they cannot differ from it.
+
+MkDocs calls `on_files` (see mkdocs.yml). `python scripts/reference.py` writes the man page to standard output.
+"""
+
+import inspect
+import re
+import sys
+from importlib import resources
+from importlib.util import find_spec
+from typing import Any
+
+import click
+import msgspec
+from click.formatting import HelpFormatter
+
+from bucketpull import __version__
+from bucketpull.app.settings import CREDENTIALS, Settings
+from bucketpull.cli.help import MEANINGS
+from bucketpull.cli.main import COMMANDS, bucketpull
+from bucketpull.domain.errors import REMEDIES, Remedy
+from bucketpull.domain.record import Record
+from bucketpull.volumes import ledger
+from bucketpull.web import metrics
+
+WIDTH = 100
+NAMES = [name for name in COMMANDS if find_spec(f"bucketpull.cli.{name}")]
+REMEDY_WORDS = {
+    Remedy.FAIL: "recorded as a failure; the job goes on",
+    Remedy.VANISH: "counted as vanished: the source no longer has it",
+    Remedy.SLOW: "slow down and try again",
+    Remedy.RETRY: "try again with back-off, then once more in a last pass",
+    Remedy.ORIGIN: "ask the REST origin instead of the CDN",
+    Remedy.RESIGN: "correct the clock's offset and sign again",
+    Remedy.RESTART: "start the object again from its first byte",
+    Remedy.STOP: "end the job (exit 4)",
+    Remedy.HOLD: "hand the work back, for another volume or a later time",
+}
+
+
+def on_files(files: Any, config: Any) -> Any:  # noqa: ANN401 - MkDocs' types are not those of this project's environment
+    """Add the generated pages to those in docs/."""
+    from mkdocs.structure.files import File
+
+    for path, content in pages().items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def pages() -> dict[str, str]:
+    """Return each generated page by its path below docs/."""
+    return {
+        "reference/commands.md": commands_page(),
+        "reference/configuration.md": configuration_page(),
+        "reference/exit-codes.md": exit_codes_page(),
+        "reference/reasons.md": reasons_page(),
+        "reference/metrics.md": metrics_page(),
+        "reference/journal.md": journal_page(),
+        "reference/ledger.md": ledger_page(),
+    }
+
+
+def commands_page() -> str:
+    """Write the help of every command."""
+    parts = ["# Commands", _block(help_of(bucketpull, "bucketpull"))]
+    for name in NAMES:
+        parts += [f"## {name}", _block(help_of(command(name), f"bucketpull {name}"))]
+    return "\n\n".join(parts) + "\n"
+
+
+def command(name: str) -> click.Command:
+    """Return a command by its name."""
+    found = bucketpull.get_command(click.Context(bucketpull), name)
+    assert found is not None, name
+    return found
+
+
+def help_of(found: click.Command, path: str) -> str:
+    """Return what `--help` prints, at a fixed width."""
+    context = click.Context(found, info_name=path, terminal_width=WIDTH, max_content_width=WIDTH)
+    formatter = HelpFormatter(width=WIDTH)
+    found.format_help(context, formatter)
+    return formatter.getvalue().rstrip()
+
+
+def configuration_page() -> str:
+    """Write every setting with its flag, its environment variable and its default."""
+    rows = []
+    for field in msgspec.structs.fields(Settings):
+        default = "" if field.default in {None, "", msgspec.NODEFAULT} else f"`{_toml(field.default)}`"
+        variable = CREDENTIALS.get(field.name, f"BUCKETPULL_{field.name.upper()}")
+        flag = f"`--{field.name.replace('_', '-')}`" if field.name in _flags() else ""
+        rows.append(f"| `{field.name}` | {flag} | `{variable}` | {default} |")
+    return "\n".join([*CONFIGURATION.splitlines(), "", *SETTINGS_HEAD.splitlines(), *rows, ""])
+
+
+CONFIGURATION = """\
+# Configuration
+
+Every setting has one name; it can be given by a flag, in the environment or in a TOML file, and the first of these counts.
+The file is named by `--config FILE` or `BUCKETPULL_CONFIG`.
+Credentials have no flags, because flags are seen by everybody on the machine.
+
+```toml
+# job.toml
+operator = "operator"
+password = "password"
+cdn_url = "https://img.example.com"
+reserve = "5%"
+bandwidth = "08:00,10M 20:00,off"
+```"""
+SETTINGS_HEAD = """\
+| name | flag | environment | default |
+|---|---|---|---|"""
+
+
+def _flags() -> set[str]:
+    return {parameter.name or "" for name in NAMES for parameter in command(name).params}
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def exit_codes_page() -> str:
+    """Write what the exit codes mean."""
+    rows = [f"| {code:d} | {meaning} |" for code, meaning in MEANINGS.items()]
+    head = [
+        "# Exit codes",
+        "",
+        "`bucketpull help exit-codes` prints them.",
+        "",
+        "| code | meaning |",
+        "|---:|---|",
+    ]
+    return "\n".join([*head, *rows, ""])
+
+
+def reasons_page() -> str:
+    """Write the closed list of reasons with their remedies."""
+    rows = [f"| `{reason}` | {REMEDY_WORDS[remedy]} |" for reason, remedy in REMEDIES.items()]
+    return "\n".join([*REASONS.splitlines(), *rows, ""])
+
+
+REASONS = """\
+# Reasons
+
+Why something did not work at once.
+The list is closed: failures, retries, metrics and JSON use these words and no others.
+A remedy that has been tried in vain as often as it is worth makes the object a failure with the same reason.
+
+| reason | what is done |
+|---|---|"""
+
+
+def metrics_page() -> str:
+    """Write the metrics, as their module describes them."""
+    return f"# Metrics\n\nThe dashboard serves them at `/metrics`.\n\n{inspect.getdoc(metrics)}\n"
+
+
+def journal_page() -> str:
+    """Write the journal's tables, as they are created."""
+    schema = resources.files("bucketpull.journal").joinpath("schema.sql").read_text()
+    return f"{JOURNAL}\n\n```sql\n{schema.rstrip()}\n```\n"
+
+
+JOURNAL = """\
+# The journal
+
+A job's journal is the file `journal.sqlite` in its state folder: SQLite, in WAL mode, with `synchronous=FULL`.
+One coordinator writes it; anybody may read it while it runs.
+Its tables may change with a version, and are then converted when it is opened; they are no interface, but often the quickest answer to a question."""
+
+
+def ledger_page() -> str:
+    """Write how a volume's books are kept, as the modules describe it."""
+    record = inspect.getdoc(Record)
+    return f"{LEDGER}\n\n```text\n{inspect.getdoc(ledger)}\n```\n\n## Records\n\n```text\n{record}\n```\n"
+
+
+LEDGER = """\
+# Volumes and ledgers
+
+All of bucketpull's own on a volume is below `.bucketpull` there.
+
+| path | content |
+|---|---|
+| `volume.json` | the volume's id, layout and format |
+| `ledger` | what lies on the volume: an append-only file, described below |
+| `intents` | batches that are being written, so that after a crash they come back here |
+| `tmp`, `partial` | files that are being written; large objects that can go on |
+| `lock` | held by the worker that uses the volume |
+
+## The ledger"""
+
+
+def man_page() -> str:
+    """Write the manual page in roff."""
+    parts = [
+        f'.TH BUCKETPULL 1 "" "bucketpull {__version__}" "User Commands"',
+        ".SH NAME\nbucketpull \\- pull a whole object\\-storage bucket onto your own disks",
+        ".SH SYNOPSIS\n.B bucketpull\n.I COMMAND\n[\\fIARGUMENT\\fR...]",
+        ".SH DESCRIPTION\n" + _roff(help_of(bucketpull, "bucketpull")),
+    ]
+    parts += [f".SH {name.upper()}\n" + _roff(help_of(command(name), f"bucketpull {name}")) for name in NAMES]
+    parts.append(".SH EXIT STATUS")
+    parts += [f".TP\n{code:d}\n{_escape(meaning)}" for code, meaning in MEANINGS.items()]
+    return "\n".join(parts) + "\n"
+
+
+def _block(text: str) -> str:
+    return f"```text\n{text}\n```"
+
+
+def _roff(text: str) -> str:
+    return f".nf\n{_escape(text)}\n.fi"
+
+
+def _escape(text: str) -> str:
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return re.sub(r"^([.'])", r"\\&\1", escaped, flags=re.MULTILINE)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(man_page())
