@@ -20,20 +20,13 @@ _TROUBLES = frozenset({Reason.SERVER_ERROR, Reason.TIMEOUT, Reason.STALLED, Reas
 _BURST_SECONDS = 0.02
 _ROUND_SECONDS = 0.25
 _ROUND_TRIPS = 2.0  # a round must outlast the answers to what was sent at the former level
-_MISSES = 3  # rounds that brought no more, before the doubling ends: one alone may be noise
-_GAIN = 1.1
-_CUT = 0.9
-_FIRST_CUT = 0.6
-_MUCH = 0.2  # share of throttled answers above which the success rate is a better measure than the ceiling
-_NEARLY_ALL = 0.9
-_CUBIC_SECONDS = 8.0  # from a cut of 10 % back to the wall; 20 s later twice as fast
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 60.0
+_SMOOTHING = 0.01  # a single answer's weight in the share of troubled ones
+# A few per cent of 5xx and stalls are no sign of load. One hundred answers smoothed: 4 % stay below this.
+_TROUBLE_SHARE = 0.1
+_TROUBLE_CUT = 0.7
+_SHUT = 30
 _BAN_SECONDS = 60.0
 _LONGEST_BAN_SECONDS = 600.0
-_TROUBLE_SHARE = 0.05
-_TROUBLE_CUT = 0.7
-_LONGEST_REST_ROUNDS = 64
 
 
 class TokenBucket:
@@ -58,7 +51,7 @@ class TokenBucket:
 
     def take(self, now: float) -> None:
         """Count a request that starts."""
-        self._next = (self._next if self._next > now else now) + self._interval
+        self._next = max(self._next, now) + self._interval
 
 
 class Limiter:
@@ -82,7 +75,6 @@ class Limiter:
         self.highest = highest
         self.fixed = fixed
         self.level = float(fixed if fixed is not None else min(first, highest))
-        self.ceiling: float | None = None
         self.in_flight = 0
         self.requests = 0
         self.throttled = 0
@@ -91,16 +83,18 @@ class Limiter:
         self._opens = -math.inf  # nothing starts before: pauses and the ceiling's pace
         self._paused_until = -math.inf
         self._paced = -math.inf
+        self._may_cut = -math.inf
         self._round = Round()
         self._trip = 0.0  # smoothed seconds of an answer
+        self._trouble = 0.0
         self._climb = Climb()
-        self._wall = 0.0
-        self._since_cut = 0.0
-        self._cubic = 0.0
-        self._may_cut = -math.inf
-        self._pause = _FIRST_PAUSE_SECONDS
+        self._ceiling = Ceiling()
         self._ban = _BAN_SECONDS
-        self._anchor: tuple[float, float] | None = None
+
+    @property
+    def ceiling(self) -> float | None:
+        """The requests a second that the source is believed to bear; None if it never refused one."""
+        return self._ceiling.rate
 
     def may_start(self, now: float) -> bool:
         """Tell whether one more request may start now (seconds of any clock that never goes back)."""
@@ -117,12 +111,14 @@ class Limiter:
 
     def started(self, now: float) -> None:
         """Count a request that starts."""
+        if self._round.ends < 0.0:
+            self._next_round(now, 0.0)
         self.in_flight += 1
         self.requests += 1
-        if self.in_flight > self._round.peak:
+        if self.in_flight > self._round.peak:  # noqa: PLR1730 - max() takes three times as long
             self._round.peak = self.in_flight
-        if self.ceiling is not None:
-            self._pace(now, self.ceiling)
+        if self._ceiling.rate is not None:
+            self._pace(now, self._ceiling.pace)
         if self.bucket is not None:
             self.bucket.take(now)
 
@@ -138,16 +134,17 @@ class Limiter:
         self.in_flight -= 1
         self.seconds += seconds
         self.received += received
-        measured = self._round
         if reason in _THROTTLES:
             self._throttle(now, reason is Reason.BANNED, asked_seconds)
             return
         if reason in _TROUBLES:
-            measured.troubles += 1
+            self._round.troubles += 1
+            self._trouble += (1.0 - self._trouble) * _SMOOTHING
         else:
-            measured.fine += 1
+            self._round.fine += 1
+            self._trouble -= self._trouble * _SMOOTHING
             self._trip += (seconds - self._trip) * (0.05 if self._trip else 1.0)
-        if now >= measured.ends:
+        if now >= self._round.ends:
             self._end_round(now)
 
     def limit(self, concurrency: int | None, highest: int = HIGHEST_LEVEL) -> None:
@@ -159,62 +156,32 @@ class Limiter:
             self.level = float(min(self.level, highest))
         self.fixed = concurrency
 
-    def _pace(self, now: float, ceiling: float) -> None:
-        self._paced = (self._paced if self._paced > now else now) + 1.0 / ceiling
-        opens = self._paced - _BURST_SECONDS
-        self._opens = opens if opens > self._paused_until else self._paused_until
+    def _pace(self, now: float, per_second: float) -> None:
+        self._paced = max(self._paced, now) + 1.0 / per_second
+        self._opens = max(self._paced - _BURST_SECONDS, self._paused_until)
 
     def _throttle(self, now: float, banned: bool, asked_seconds: float | None) -> None:
         self.throttled += 1
         self._round.throttles += 1
-        if now >= self._may_cut:
-            self._cut(now)
         if banned and now >= self._paused_until:
             self._rest(now, max(self._ban, asked_seconds or 0.0))
             self._ban = min(self._ban * 2.0, _LONGEST_BAN_SECONDS)
+        elif now >= self._may_cut or (now >= self._paused_until and self._round.is_shut()):
+            self._cut(now)
 
     def _cut(self, now: float) -> None:
         """Lower the ceiling, once for all that was in flight."""
         measured = self._round
-        succeeded, share = measured.rate(now), measured.share()
-        if self.ceiling is None:
-            keep = _FIRST_CUT if self._climb.doubling else _CUT
-            self._wall = max(succeeded, measured.former, LOWEST_CEILING)
-            self.ceiling = self._wall * keep
-        elif self._is_indifferent(share):
-            self._wall = self.ceiling
-        else:
-            self._wall = self.ceiling
-            self.ceiling *= _CUT
-            if share > _MUCH:
-                self.ceiling = min(self.ceiling, max(succeeded * 0.95, self._wall * 0.5))
-        self.ceiling = max(self.ceiling, LOWEST_CEILING)
-        if share > _NEARLY_ALL and measured.throttles >= 3:
-            self._rest(now, self._pause)
-            self._pause = min(self._pause * 2.0, _LONGEST_PAUSE_SECONDS)
+        pause = self._ceiling.cut(now, measured, self.in_flight)
         self._climb.stop()
-        self._since_cut = now
-        self._cubic = (
-            _CUBIC_SECONDS * ((1.0 - self.ceiling / self._wall) / 0.1) ** (1 / 3) if self._wall else 0.0
-        )
         self._may_cut = now + self._round_seconds()
+        if pause:
+            self._rest(now, pause)
         self._next_round(now, measured.former)
 
-    def _is_indifferent(self, share: float) -> bool:
-        """Tell whether halving the pace has not made throttling rarer, so that it must have another cause."""
-        assert self.ceiling is not None
-        if self._anchor is None:
-            self._anchor = (self.ceiling, share)
-            return False
-        rate, before = self._anchor
-        if share > before and self.ceiling > rate * 0.8:
-            self._anchor = (rate, share)
-        return self.ceiling <= rate * 0.5 and before * 0.5 <= share < 0.5
-
     def _rest(self, now: float, seconds: float) -> None:
-        self._paused_until = now + seconds
+        self._paused_until = self._may_cut = now + seconds
         self._opens = max(self._opens, self._paused_until)
-        self._may_cut = self._paused_until
 
     def _round_seconds(self) -> float:
         return max(_ROUND_SECONDS, _ROUND_TRIPS * self._trip)
@@ -224,34 +191,18 @@ class Limiter:
 
     def _end_round(self, now: float) -> None:
         measured = self._round
-        if not measured.begins:
-            self._next_round(now, 0.0)
-            return
         rate = measured.rate(now)
         if not measured.throttles:
-            self._anchor = None
-            self._pause = _FIRST_PAUSE_SECONDS
             self._ban = _BAN_SECONDS
-        if self.ceiling is not None:
-            self._raise_ceiling(now, rate)
+        self._ceiling.lift(now, measured, rate)
         if self.fixed is None:
             self._move_level(measured, rate)
         self._next_round(now, rate)
 
-    def _raise_ceiling(self, now: float, rate: float) -> None:
-        """Follow the cubic, but only while the ceiling is what holds us back."""
-        assert self.ceiling is not None
-        if rate < self.ceiling * 0.7:
-            self._since_cut += now - self._round.begins
-            return
-        at = (now - self._since_cut - self._cubic) / _CUBIC_SECONDS
-        self.ceiling = max(self.ceiling, self._wall * (1.0 + 0.1 * at**3))
-
     def _move_level(self, measured: "Round", rate: float) -> None:
-        troubles = measured.troubles
-        if troubles >= 3 and troubles > (measured.fine + troubles) * _TROUBLE_SHARE:
+        if measured.troubles and self._trouble > _TROUBLE_SHARE:
+            self._climb.retreat(self.level)
             self.level = max(1.0, self.level * _TROUBLE_CUT)
-            self._climb.stop()
         elif measured.peak >= self.level * 0.9:
             self.level = max(1.0, min(float(self.highest), self._climb.next_level(self.level, rate)))
 
@@ -274,20 +225,201 @@ class Round:
 
     def rate(self, now: float) -> float:
         """Return the successes a second."""
-        return self.fine / (now - self.begins) if now > self.begins > 0.0 else 0.0
+        return self.fine / (now - self.begins) if now > self.begins else 0.0
+
+    def offered(self, now: float, in_flight: int) -> float:
+        """Return the requests a second, answered or not yet."""
+        return (in_flight + self.answers()) / max(now - self.begins, 0.1)
 
     def share(self) -> float:
-        """Return the share of throttled answers."""
-        return self.throttles / (self.fine + self.throttles + self.troubles or 1)
+        """Return the share of refused answers."""
+        return self.throttles / (self.answers() or 1)
+
+    def is_shut(self) -> bool:
+        """Tell whether so much is refused that it needs no round to see it."""
+        return self.throttles >= _SHUT and self.throttles >= self.answers() * Ceiling.NEARLY_ALL
+
+    def answers(self) -> int:
+        """Return how many answers came."""
+        return self.fine + self.throttles + self.troubles
+
+
+class Ceiling:
+    """The requests a second that the source is believed to bear: `rate`, None before it refused any.
+
+    `pace` is what may be sent: the rate, or a few probes while the source refuses nearly everything.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_cubic",
+        "_episode",
+        "_exploring",
+        "_pause",
+        "_since",
+        "_suspicion",
+        "_wall",
+        "pace",
+        "rate",
+    )
+
+    KEEP = 0.9
+    KEEP_FIRST = 0.5
+    EPISODE_SECONDS = 2.0  # cuts so close belong together: the wall is where the first of them was
+    EXPLORE = 1.5
+    MUCH = 0.2  # share of refused answers above which the success rate tells more than the ceiling
+    NEARLY_ALL = 0.9
+    CUBIC_SECONDS = 8.0  # from a cut of 10 % back to the wall; 20 s later it is twice the wall
+    PROBES_PER_SECOND = 4.0
+    FIRST_PAUSE_SECONDS = 1.0
+    LONGEST_PAUSE_SECONDS = 60.0
+    CALM_SECONDS = 30.0
+
+    def __init__(self) -> None:
+        self.rate: float | None = None
+        self.pace = math.inf
+        self._wall = 0.0  # the rate at which the source last refused
+        self._episode = -math.inf
+        self._since = 0.0
+        self._cubic = 0.0
+        self._pause = self.FIRST_PAUSE_SECONDS
+        self._blocked = False
+        self._suspicion = Suspicion()
+        self._exploring = False  # refused before there was a rate to compare with
+
+    def cut(self, now: float, measured: Round, in_flight: int) -> float:
+        """Lower the rate because requests were refused; return for how many seconds to send nothing at all."""
+        share = measured.share()
+        self._suspicion.note(measured)
+        if self.rate is None:
+            self._wall = measured.former or max(measured.offered(now, in_flight), LOWEST_CEILING)
+            self._set(now, self._wall * (self.KEEP if measured.former else self.KEEP_FIRST))
+            self._exploring = not measured.former
+            return 0.0
+        if now - self._episode > self.EPISODE_SECONDS:
+            self._episode, self._wall = now, self.rate
+        if share >= self.NEARLY_ALL and measured.throttles >= 3:
+            return self._block(now)
+        self._exploring = False
+        self._set(now, self._suspicion.advise(self.rate) or self._lower(now, measured, share))
+        return 0.0
+
+    def _lower(self, now: float, measured: Round, share: float) -> float:
+        assert self.rate is not None
+        lower = self.rate * self.KEEP
+        return min(lower, max(measured.rate(now) * 0.95, self.rate * 0.5)) if share > self.MUCH else lower
+
+    def lift(self, now: float, measured: Round, rate: float) -> None:
+        """Follow the cubic after a round, but only while the ceiling is what holds us back."""
+        if self.rate is None:
+            return
+        self._suspicion.note(measured)
+        if not measured.throttles:
+            self._calm(now)
+        if rate < self.rate * 0.7:
+            self._since += now - measured.begins
+            return
+        if self._exploring:
+            self.rate = self.pace = self._wall = self.rate * self.EXPLORE
+        at = (now - self._since - self._cubic) / self.CUBIC_SECONDS
+        self.rate = self.pace = max(self.rate, self._wall * (1.0 + 0.1 * at**3))
+
+    def _set(self, now: float, rate: float) -> None:
+        self.rate = self.pace = max(rate, LOWEST_CEILING)
+        self._since = now
+        self._wall = max(self._wall, self.rate)
+        self._cubic = self.CUBIC_SECONDS * (max(0.0, 1.0 - self.rate / self._wall) / 0.1) ** (1 / 3)
+
+    def _block(self, now: float) -> float:
+        """Halve the rate, once for a block however long, and let a few probes find its end."""
+        assert self.rate is not None
+        if not self._blocked:
+            self._blocked = True
+            self._set(now, self.rate * 0.5)
+        self.pace = min(self.pace, self.PROBES_PER_SECOND)
+        pause = self._pause
+        self._pause = min(self._pause * 2.0, self.LONGEST_PAUSE_SECONDS)
+        return pause
+
+    def _calm(self, now: float) -> None:
+        """Note a round without refusals."""
+        assert self.rate is not None
+        if self._blocked:
+            self._blocked = False
+            self._pause = self.FIRST_PAUSE_SECONDS
+            self._set(now, self.rate)
+        if now - self._since > self.CALM_SECONDS:
+            self._suspicion = Suspicion()
+
+
+class Suspicion:
+    """Whether refusals have another cause than our pace: they have, if half the pace did not make them half as rare.
+
+    Then lowering it further would only cost time. It ends when going up again makes them clearly more.
+    """
+
+    __slots__ = ("_anchor", "_answers", "_before", "_held", "_refusals")
+
+    ENOUGH = 40  # answers that a share is taken of
+    LARGEST_SHARE = 0.4
+
+    def __init__(self) -> None:
+        self._anchor = 0.0  # the rate at which refusals began
+        self._before = 0.0  # their share above half of that
+        self._held = 0.0
+        self._answers = 0
+        self._refusals = 0
+
+    def note(self, measured: Round) -> None:
+        """Count the answers of a round."""
+        self._answers += measured.answers()
+        self._refusals += measured.throttles
+
+    def advise(self, rate: float) -> float:
+        """Return the rate to go on with though some were refused; 0 is to lower it."""
+        if self._held:
+            if self._answers >= 2 * self.ENOUGH and self._share() > self._held * 1.5 + 0.05:
+                self._begin(rate)
+        elif not self._anchor:
+            self._begin(rate)
+        elif not self._before:
+            if rate <= self._anchor * 0.5:
+                self._before = self._share()
+                return rate
+        elif self._answers < self.ENOUGH:
+            return rate
+        else:
+            self._decide(rate)
+        return rate * 1.05 if self._held else 0.0
+
+    def _decide(self, rate: float) -> None:
+        before, share = self._before, self._share()
+        self._begin(rate)
+        if before * 0.5 <= share < self.LARGEST_SHARE:
+            self._held = share
+
+    def _begin(self, rate: float) -> None:
+        self.__init__()  # type: ignore[misc]
+        self._anchor = rate
+
+    def _share(self) -> float:
+        share = self._refusals / max(1, self._answers)
+        self._answers = self._refusals = 0
+        return share
 
 
 class Climb:
     """Where the level goes when all of it is used: up while that brings more, and back if it did not."""
 
-    __slots__ = ("_before", "_misses", "_rest", "_rests", "_tried", "doubling")
+    __slots__ = ("_before", "_goal", "_misses", "_rest", "_rests", "_tried", "doubling")
+
+    GAIN = 1.1
+    MISSES = 3  # rounds that brought no more, before the doubling ends: one alone may be noise
+    LONGEST_REST_ROUNDS = 64
 
     def __init__(self) -> None:
         self.doubling = True
+        self._goal = 0.0  # the level before troubles, to which to return quickly
         self._before = 0.0
         self._misses = 0
         self._rests = 0
@@ -300,17 +432,24 @@ class Climb:
         self._tried = 0.0
         self._rests = 0
 
+    def retreat(self, level: float) -> None:
+        """Note that the level is cut because of troubles: those at the old level mean that it was too high."""
+        self._goal = level * 0.8 if level >= self._goal * 0.7 else self._goal
+        self.stop()
+
     def next_level(self, level: float, rate: float) -> float:
         """Return the next round's level, given this round's successes a second."""
+        if level < self._goal * 0.7:
+            return level * 1.5 + 1.0
         return self._double(level, rate) if self.doubling else self._step(level, rate)
 
     def _double(self, level: float, rate: float) -> float:
-        if rate > self._before * _GAIN:
+        if rate > self._before * self.GAIN:
             self._before = rate
             self._misses = 0
             return level * 2.0
         self._misses += 1
-        if self._misses >= _MISSES:
+        if self._misses >= self.MISSES:
             self.stop()
         return level
 
@@ -321,7 +460,7 @@ class Climb:
             if rate > before * 1.03:
                 self._rest = 1
                 return level
-            self._rest = min(self._rest * 2, _LONGEST_REST_ROUNDS)
+            self._rest = min(self._rest * 2, self.LONGEST_REST_ROUNDS)
             self._rests = self._rest
             return level / 1.1
         if self._rests:

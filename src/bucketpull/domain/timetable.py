@@ -1,0 +1,67 @@
+"""Bandwidth by time of day: "100M", "off", or "08:00,10M 20:00,off" (local time, round the clock)."""
+
+import re
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.sizes import parse_size
+
+_DAY_SECONDS = 86_400
+_ENTRY = re.compile(r"([01]?\d|2[0-3]):([0-5]\d),(\S+)")
+
+
+class Timetable:
+    """What may be received, in bytes a second, at each time of day; None is no limit."""
+
+    def __init__(self, entries: list[tuple[int, float | None]]) -> None:
+        self._entries = sorted(entries)
+
+    def at(self, second_of_day: float) -> float | None:
+        """Return the limit at so many seconds after local midnight."""
+        limit = self._entries[-1][1] if self._entries else None
+        for begins, value in self._entries:
+            if begins <= second_of_day % _DAY_SECONDS:
+                limit = value
+        return limit
+
+    def next_change(self, second_of_day: float) -> float | None:
+        """Return in how many seconds the next entry begins; None if the limit never changes."""
+        if len(self._entries) < 2:
+            return None
+        waits = [
+            (begins - second_of_day) % _DAY_SECONDS or float(_DAY_SECONDS) for begins, _ in self._entries
+        ]
+        return min(waits)
+
+
+def parse_timetable(text: str, name: str = "--bandwidth") -> Timetable:
+    """Read a limit, or limits by time of day, separated by spaces.
+
+    Raises:
+        ConfigError: It is neither; a time comes twice; a limit is 0.
+
+    """
+    words = text.split()
+    if len(words) == 1 and "," not in text:
+        return Timetable([(0, _limit(name, words[0]))])
+    entries = [_entry(name, word) for word in words]
+    if not entries:
+        raise ConfigError(f"{name}: empty; write a limit such as 100M, or 'off'")
+    if len({begins for begins, _ in entries}) < len(entries):
+        raise ConfigError(f"{name}: {text!r} gives one time twice")
+    return Timetable(entries)
+
+
+def _entry(name: str, word: str) -> tuple[int, float | None]:
+    found = _ENTRY.fullmatch(word)
+    if found is None:
+        raise ConfigError(f"{name}: {word!r} is no time and limit; write them as 08:00,10M")
+    return int(found[1]) * 3600 + int(found[2]) * 60, _limit(name, found[3])
+
+
+def _limit(name: str, word: str) -> float | None:
+    if word.lower() == "off":
+        return None
+    limit = parse_size(name, word)
+    if limit < 1:
+        raise ConfigError(f"{name}: {word!r} would stop everything; write 'off' for no limit")
+    return float(limit)

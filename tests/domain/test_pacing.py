@@ -1,0 +1,171 @@
+"""A limiter finds by itself what source and line bear. Time is a number: nothing here waits."""
+
+import importlib.util
+import math
+import pathlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.pacing import Limiter, TokenBucket
+
+_spec = importlib.util.spec_from_file_location(
+    "pacing_world", pathlib.Path(__file__).with_name("pacing_world.py")
+)
+_world = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_world)
+World, run = _world.World, _world.run
+
+
+def _refusing(reason, when):
+    return lambda now, random: reason if when(now, random) else None
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("capacity", [1000, 3000, math.inf])
+def test_with_200_ms_and_no_limit_it_reaches_90_percent_of_the_best_fixed_level(capacity, seed):
+    best = max(
+        run([Limiter(fixed=level)], World(capacity=capacity, seed=seed), 20).rate(10)
+        for level in (64, 256, 512, 1024)
+    )
+
+    found = run([Limiter()], World(capacity=capacity, seed=seed), 25).rate(15)
+
+    assert found >= 0.9 * best
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("latency", [0.005, 0.05, 0.2])
+@pytest.mark.parametrize("window_seconds", [0.0, 1.0])
+def test_under_a_limit_of_500_a_second_it_settles_within_10_percent_below_and_is_seldom_refused(
+    latency, window_seconds, seed
+):
+    world = World(latency=latency, limit=lambda _now: 500, window_seconds=window_seconds, seed=seed)
+
+    tally = run([Limiter()], world, 60)
+
+    assert 450 <= tally.rate(20) <= 505
+    assert tally.share(0 if not window_seconds else 10) < 0.02
+
+
+def test_four_processes_share_a_limit_without_knowing_of_each_other():
+    tally = run([Limiter() for _ in range(4)], World(limit=lambda _now: 500), 60)
+
+    assert tally.rate(20) >= 450
+    assert tally.share() < 0.02
+
+
+def test_it_follows_a_limit_down_at_once_and_up_again_later():
+    tally = run([Limiter()], World(limit=lambda now: 500 if now < 30 else 100 if now < 60 else 500), 120)
+
+    assert tally.rate(35, 60) == pytest.approx(100, rel=0.1)
+    assert tally.share(35, 60) < 0.05
+    assert tally.rate(105) > 350
+
+
+def test_refusals_that_do_not_depend_on_the_pace_do_not_bring_it_to_a_halt():
+    refuse = _refusing(Reason.THROTTLED, lambda _now, random: random.random() < 0.1)
+
+    tally = run([Limiter()], World(capacity=2000, refuse=refuse), 60)
+
+    assert tally.rate(40) > 1000
+
+
+def test_it_rests_while_everything_is_refused_and_returns_within_seconds():
+    refuse = _refusing(Reason.THROTTLED, lambda now, _random: 20 <= now < 40)
+
+    tally = run([Limiter()], World(capacity=1000, refuse=refuse), 60)
+
+    assert sum(tally.throttled[24:40]) < 100
+    assert tally.rate(50) > 500
+
+
+def test_a_ban_stops_everything_for_a_minute():
+    limiter = Limiter()
+    limiter.started(1000.0)
+    limiter.started(1000.0)
+
+    limiter.finished(1000.1, Reason.BANNED, 0.1)
+    limiter.finished(1000.2, Reason.BANNED, 0.1)
+
+    assert not limiter.may_start(1059.0)
+    assert limiter.delay(1001.0) == pytest.approx(59.1)
+    assert limiter.may_start(1060.2)
+
+
+def test_a_few_per_cent_of_passing_trouble_do_not_slow_it_down():
+    refuse = _refusing(Reason.SERVER_ERROR, lambda _now, random: random.random() < 0.04)
+
+    assert run([Limiter()], World(capacity=2000, refuse=refuse), 30).rate(15) > 1800
+
+
+def test_an_outage_lowers_the_level_and_its_end_raises_it_again():
+    refuse = _refusing(Reason.TIMEOUT, lambda now, _random: 10 <= now < 15)
+
+    tally = run([Limiter()], World(capacity=2000, refuse=refuse), 60)
+
+    assert min(level for level in tally.level[14:16] if level) < tally.level[9] / 4
+    assert tally.rate(40) > 1800
+
+
+def test_the_level_stays_where_not_all_of_it_is_used():
+    limiter = Limiter(first=32)
+    now = 1000.0
+    for _ in range(2000):
+        limiter.started(now)
+        now += 0.05
+        limiter.finished(now, None, 0.05)
+
+    assert limiter.level == 32
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 5), st.sampled_from([None, *Reason]), st.floats(0, 60)), max_size=300),
+    st.integers(1, 64),
+)
+def test_whatever_happens_the_level_stays_within_its_bounds_and_something_may_start_in_the_end(
+    answers, first
+):
+    limiter, now = Limiter(first=first), 1000.0
+    for wait, reason, seconds in answers:
+        if limiter.may_start(now):
+            limiter.started(now)
+        now += wait
+        if limiter.in_flight:
+            limiter.finished(now, reason, seconds)
+        assert 1.0 <= limiter.level <= 1024.0
+        assert limiter.ceiling is None or limiter.ceiling >= 1.0
+    while limiter.in_flight:
+        limiter.finished(now, None, 0.1)
+
+    delay = limiter.delay(now)
+    assert delay <= 600.0
+    assert limiter.may_start(now + delay + 0.001)
+
+
+def test_a_rate_is_a_hard_cap_for_all_lanes_that_share_it():
+    bucket = TokenBucket(200.0)
+    lanes = [Limiter(bucket=bucket), Limiter(bucket=bucket)]
+
+    tally = run(lanes, World(latency=0.01), 20)
+
+    assert tally.rate(1) == pytest.approx(200, rel=0.02)
+    assert max(tally.good[1:]) <= 206
+
+
+def test_a_fixed_concurrency_is_kept_to():
+    tally = run([Limiter(fixed=10)], World(latency=0.1, jitter=0.0), 10)
+
+    assert tally.rate(2) == pytest.approx(100, rel=0.02)
+
+
+def test_limits_can_be_changed_while_it_runs():
+    limiter = Limiter()
+    limiter.limit(5)
+    assert limiter.level == 5
+    limiter.limit(None)
+    assert limiter.fixed is None
+    limiter.limit(None, highest=2)
+    assert limiter.level == 2

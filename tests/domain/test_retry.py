@@ -1,0 +1,62 @@
+"""One table of back-off."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bucketpull.domain.errors import REMEDIES, Reason, Remedy
+from bucketpull.domain.retry import LAST_PASS, attempts, backoff_seconds, next_page_try, next_try
+
+
+@given(st.sampled_from(list(Reason)), st.integers(1, 10_000), st.integers())
+def test_back_off_is_bounded_and_jitter_takes_at_most_half_away(reason, attempt, seed):
+    seconds = backoff_seconds(reason, attempt, random.Random(seed))
+    longest = backoff_seconds(reason, attempt, _Always(1.0))
+
+    assert longest / 2 <= seconds <= longest <= 300
+
+
+class _Always:
+    def __init__(self, value):
+        self._value = value
+
+    def random(self):
+        return self._value
+
+
+def test_back_off_doubles():
+    waits = [backoff_seconds(Reason.THROTTLED, attempt, _Always(1.0)) for attempt in range(1, 9)]
+
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_what_the_source_asks_for_is_waited():
+    assert backoff_seconds(Reason.THROTTLED, 1, random.Random(1), 17.0) == 17.0
+
+
+@pytest.mark.parametrize(
+    "reason", [reason for reason in Reason if REMEDIES[reason] in {Remedy.FAIL, Remedy.VANISH, Remedy.STOP}]
+)
+def test_what_is_permanent_is_asked_for_once(reason):
+    assert attempts(reason) == 1
+    assert next_page_try(reason, 0) is None
+
+
+def test_later_passes_are_due_after_half_a_minute_five_minutes_and_everything_else():
+    assert [next_try(attempt) for attempt in range(4)] == [30.0, 300.0, LAST_PASS, None]
+    assert math.isinf(LAST_PASS)
+
+
+@pytest.mark.parametrize("reason", [Reason.THROTTLED, Reason.BANNED, Reason.SERVER_ERROR])
+def test_a_page_that_the_service_withholds_is_tried_for_ever(reason):
+    assert next_page_try(reason, 100_000) == 60.0
+
+
+def test_a_page_that_the_network_withholds_is_tried_for_a_quarter_of_an_hour_and_once_more_at_the_end():
+    waits = [next_page_try(Reason.TIMEOUT, attempt) for attempt in range(8)]
+
+    assert waits[-2:] == [LAST_PASS, None]
+    assert sum(waits[:-2]) > 900
