@@ -13,36 +13,42 @@ import msgspec
 
 from bucketpull.domain.errors import REMEDIES, Reason, Remedy, VolumeError
 from bucketpull.domain.exchange import Response, Verdict
-from bucketpull.domain.model import Lane, show
-from bucketpull.domain.record import Assignment, Mount, Outcome, Written
+from bucketpull.domain.model import Lane
+from bucketpull.domain.record import Assignment, Mount, Outcome
 from bucketpull.domain.retry import Random, backoff_seconds
-from bucketpull.engine.bay import Bay, trouble_of
+from bucketpull.engine.bay import Bay, Yard, trouble_of
 from bucketpull.engine.breaker import Trip
 from bucketpull.engine.course import REFUSALS, Course, changed_since, course
 from bucketpull.engine.lanes import Gate
 from bucketpull.engine.meter import Meter
+from bucketpull.engine.pour import Pour
 from bucketpull.engine.sheet import Leaf, Sheet
 from bucketpull.ports import Clock, Fetcher, Source, Writer
+
+# A poured object keeps a receive buffer and one piece on its way to the disk.
+POUR_BYTES = 512 << 10
+CATCH_UP_SECONDS = 0.2
 
 
 class Bounds(NamedTuple):
     """What a process may hold in memory, in bytes and objects.
 
     `held` bounds the bodies in flight and waiting for writers; `queued` those waiting for one volume's writer.
-    `parked` objects of one lane may be overtaken by those of the other. Objects above `streamed` bytes go to disk as they come.
+    `parked` objects of one lane may be overtaken by those of the other. Objects above `poured` bytes go to disk as they come.
     """
 
     held: int = 64 << 20
     queued: int = 16 << 20
-    parked: int = 1024
-    streamed: int = 8 << 20
+    parked: int = 256
+    poured: int = 8 << 20
 
 
 class Flight(msgspec.Struct, gc=False, eq=False):
     """One object that was taken from its assignment and has not ended.
 
     `at` is the index of its lane; `tries` counts requests on that lane, `asked` all of them. `held` is what it counts in
-    the memory's bound. `doubt` is why the first lane's answer was not believed, `stored` the size of what came.
+    the memory's bound, `stored` the size of what came. `doubt` is why the last answer but one was not believed; `blemish`
+    says what is wrong with an object that is kept nevertheless.
     """
 
     drain: "Drain"
@@ -61,11 +67,16 @@ class Flight(msgspec.Struct, gc=False, eq=False):
     stored: int = 0
     status: int = 0
     doubt: Reason | None = None
-    detail: str = ""
+    blemish: str = ""
+    pour: Pour | None = None
 
     def done(self, response: Response) -> None:
         """Take the answer."""
         self.drain.answered(self, response)
+
+    def poured(self, response: Response) -> None:
+        """Take the end of a transfer whose body went to disk."""
+        self.drain.poured(self, response)
 
     def again(self) -> None:
         """Get in line after a back-off."""
@@ -95,66 +106,38 @@ class Drain:
         outcome: Callable[[Outcome], None],
         fatal: Callable[[Reason, str], None],
     ) -> None:
+        self.yard = Yard(mount, outcome)
+        self.paused = False
+        self.concurrency: int | None = None
         self._source = source
         self._fetcher = fetcher
         self._gates = gates
         self._order = tuple(gates.values())
-        self._mount = mount
         self._clock = clock
         self._random = random
         self._meter = meter
         self._bounds = bounds
-        self._outcome = outcome
         self._fatal = fatal
-        self._bays: dict[str, Bay] = {}
-        self._turns: deque[Bay] = deque()
-        self._sheets: set[Sheet] = set()
         self._resting: set[Flight] = set()
-        self._held = 0
+        self._put_off: dict[Bay, deque[Flight]] = {}
+        self.held = 0
+        """Bytes in memory: bodies in flight, and those that writers have still to write."""
         self._now = clock.monotonic()
         self._unix = clock.now()
+        self._states_md5 = False
         self._stopping = False
-        self.paused = False
-        self.concurrency: int | None = None
 
     # --- what comes in
 
     def mount(self, mount: Mount) -> None:
         """Make a volume known; one that was sick is opened anew."""
-        known = self._bays.get(mount.id)
-        if known is not None and known.trouble is not Reason.VOLUME_SICK:
-            return
-        writer: Writer | None = None
-        trouble: Reason | None = None
-        detail = ""
-        try:
-            writer = self._mount(mount)
-        except VolumeError as error:
-            trouble, detail = trouble_of(error), error.detail
-        bay = Bay(mount, writer, trouble, detail)
-        if known is not None:
-            self._turns.remove(known)
-            bay.written = known.written
-        self._bays[mount.id] = bay
-        self._turns.append(bay)
-        if writer is not None:
-            self._fetcher.watch(writer.wake_fd, lambda: self._collect(bay))
+        bay = self.yard.mount(mount, self._clock.monotonic())
+        if bay is not None and bay.writer is not None:
+            self._fetcher.watch(bay.writer.wake_fd, lambda: self._collect(bay))
 
     def assign(self, assignment: Assignment) -> None:
         """Take an assignment; its outcome comes when each object has ended in some way."""
-        sheet = Sheet(assignment)
-        self._sheets.add(sheet)
-        bay = self._bays.get(assignment.volume)
-        if bay is None:
-            sheet.displace_untaken(Reason.VOLUME_SICK, "the volume was not made known to the process")
-        elif self._stopping:
-            sheet.displace_untaken(Reason.INTERRUPTED, "")
-        else:
-            bay.add(sheet, self._clock.monotonic())
-            if bay.trouble is not None:
-                bay.sheets.pop()
-                sheet.displace_untaken(bay.trouble, bay.detail)
-        self._settle(sheet)
+        self.yard.assign(assignment, self._clock.monotonic(), self._stopping)
 
     # --- what goes out
 
@@ -163,24 +146,35 @@ class Drain:
         self._now = now
         self._unix = self._clock.now()
         room = 0 if self.paused or self._stopping else self._room()
-        if room <= 0:
-            return
         most = self._bounds.held
+        self._take_back()
         for gate in self._order:
             waiting = gate.waiting
-            while waiting and room > 0 and self._held < most and gate.is_open(now):
-                room -= self._start(waiting.popleft(), gate)
-        while room > 0 and self._held < most and any(gate.is_open(now) for gate in self._order):
-            flight = self._take()
-            if flight is None:
+            while waiting and room > 0 and self.held < most and gate.is_open(now):
+                flight = waiting.popleft()
+                if flight.bay.queued > self._bounds.queued:
+                    self._put_off.setdefault(flight.bay, deque()).append(flight)
+                else:
+                    room -= self._start(flight, gate)
+        while room > 0 and self.held < most and any(gate.is_open(now) for gate in self._order):
+            fresh = self._take()
+            if fresh is None:
                 break
-            gate = flight.gate
-            if gate.is_open(now):
-                room -= self._start(flight, gate)
+            if fresh.gate.is_open(now):
+                room -= self._start(fresh, fresh.gate)
                 continue
-            gate.waiting.append(flight)
-            if len(gate.waiting) >= self._bounds.parked:
+            fresh.gate.waiting.append(fresh)
+            if len(fresh.gate.waiting) >= self._bounds.parked:
                 break
+
+    def _take_back(self) -> None:
+        """Put those back in line whose volumes have caught up."""
+        for bay, flights in self._put_off.items():
+            while flights and (bay.queued <= self._bounds.queued or bay.trouble is not None):
+                flight = flights.popleft()
+                flight.gate.waiting.append(flight)
+                if len(flight.gate.waiting) > self._bounds.parked:
+                    break
 
     def _room(self) -> int:
         if self.concurrency is None:
@@ -188,31 +182,25 @@ class Drain:
         return self.concurrency - sum(gate.limiter.in_flight for gate in self._order)
 
     def _take(self) -> Flight | None:
-        """Take the next object; volumes in turn, without those whose writers are behind."""
-        turns = self._turns
-        for _ in range(len(turns)):
-            bay = turns[0]
-            turns.rotate(-1)
-            if bay.queued > self._bounds.queued:
-                continue
-            taken = bay.take()
-            if taken is not None:
-                sheet, leaf, index = taken
-                part = leaf.part
-                name, size = part.names[index], part.sizes[index]
-                lanes = self._source.lanes(name, size)
-                return Flight(self, bay, sheet, leaf, index, name, size, lanes, self._gates[lanes[0]])
-        return None
+        taken = self.yard.take(self._bounds.queued)
+        if taken is None:
+            return None
+        bay, sheet, leaf, index = taken
+        name, size = leaf.part.names[index], leaf.part.sizes[index]
+        lanes = self._source.lanes(name, size)
+        return Flight(self, bay, sheet, leaf, index, name, size, lanes, self._gates[lanes[0]])
 
     def _start(self, flight: Flight, gate: Gate[Flight]) -> int:
         """Send an object's request; return how many transfers that made."""
         if flight.bay.trouble is not None:
             self._displace(flight)
             return 0
+        if flight.pour is not None or flight.size > self._bounds.poured:
+            return self._start_pour(flight, gate)
         flight.tries += 1
         flight.asked += 1
         flight.held = flight.size
-        self._held += flight.size
+        self.held += flight.size
         gate.limiter.started(self._now)
         request = self._source.object_request(
             flight.leaf.part.directory, flight.name, flight.size, gate.lane, self._unix
@@ -220,60 +208,145 @@ class Drain:
         self._fetcher.submit(request, flight.done)
         return 1
 
+    def _start_pour(self, flight: Flight, gate: Gate[Flight]) -> int:
+        if flight.pour is None and not self._open_pour(flight):
+            return 0
+        pour, part = flight.pour, flight.leaf.part
+        assert pour is not None
+        if pour.is_behind:
+            self._rest(flight, CATCH_UP_SECONDS)
+            return 0
+        flight.tries += 1
+        flight.asked += 1
+        flight.held = POUR_BYTES
+        self.held += POUR_BYTES
+        gate.limiter.started(self._now)
+        pour.begin()
+        request = self._source.object_request(
+            part.directory, flight.name, flight.size, gate.lane, self._unix, pour.began, pour.version
+        )
+        self._fetcher.submit(msgspec.structs.replace(request, max_bytes=pour.most), flight.poured, pour.take)
+        return 1
+
+    def _open_pour(self, flight: Flight) -> bool:
+        bay, part, size = flight.bay, flight.leaf.part, flight.size
+        assert bay.writer is not None
+        hashed = bay.compares and self._states_md5
+        try:
+            stream = bay.writer.stream(part.directory, flight.name, size, part.mtimes[flight.index], hashed)
+        except VolumeError as error:
+            self._unwritten(flight, trouble_of(error), error.detail)
+            return False
+        # What changed since it was listed may be larger, a body without an end may not fill the disk.
+        most = max(2 * size, size + (1 << 30))
+        flight.pour = Pour(stream, bay.writer, self._bounds.queued, most)
+        return True
+
     # --- what comes back
 
     def answered(self, flight: Flight, response: Response) -> None:
         """Hand the object's bytes to its writer, or decide what its failure calls for."""
+        verdict = self._source.judge(flight.name, flight.size, flight.gate.lane, response, self._unix)
+        self._finished(flight, response, verdict)
+        if verdict.reason is None and self._is_sound(flight, response, verdict):
+            self._store(flight, response)
+            return
+        self._release(flight)
+        if response.failure is Reason.SIZE and flight.at + 1 == len(flight.lanes) and self._open_pour(flight):
+            flight.gate.waiting.append(flight)  # more than memory should hold
+        else:
+            self._refused(flight, response, verdict)
+
+    def _finished(self, flight: Flight, response: Response, verdict: Verdict) -> None:
         gate = flight.gate
-        verdict = self._source.judge(flight.name, flight.size, gate.lane, response, self._unix)
         gate.limiter.finished(
             self._now, verdict.reason, response.seconds, response.received, verdict.retry_after_seconds
         )
         if verdict.reason is None:
             gate.breaker.good()
             self._meter.timed(response.seconds)
-            if flight.bay.compares and not self._is_sound(flight, response, verdict):
-                self._release(flight)
-                self._doubted(flight, response, verdict)
-            else:
-                self._store(flight, response.chunks, response.received)
-        else:
-            self._release(flight)
-            self._refused(flight, response, verdict)
+            if flight.doubt is Reason.MISSING and flight.at:
+                self._tripped(
+                    self._gates[flight.lanes[0]], Reason.MISSING, "not found there, but at the origin"
+                )
 
     def _is_sound(self, flight: Flight, response: Response, verdict: Verdict) -> bool:
-        """Compare the MD5 with the stated one; where the origin's size is not the listed one, ask if it changed."""
+        """Compare the MD5 with the stated one, and the size with the listed one; the verdict then says what is wrong."""
         bay = flight.bay
-        if verdict.md5 or bay.hashes:
+        if bay.hashes or (verdict.md5 and bay.compares):
             digest = md5(usedforsecurity=False)
             for chunk in response.chunks:
                 digest.update(chunk)
             found = digest.digest()
-            if verdict.md5 and found != bytes.fromhex(verdict.md5):
+            if verdict.md5 and found.hex() != verdict.md5:
                 verdict.reason = Reason.CHECKSUM
                 verdict.detail = f"md5 {found.hex()} came, {verdict.md5} is stated"
                 return False
+            self._states_md5 = bool(verdict.md5)
             flight.leaf.note_md5(flight.index, found)
-        if response.received == flight.size or flight.gate.lane is not Lane.REST or verdict.md5:
+        return response.received == flight.size or self._has_changed(flight, response, verdict)
+
+    def _has_changed(self, flight: Flight, response: Response, verdict: Verdict) -> bool:
+        """Believe the origin another size than the listed one if its MD5 vouches for it or it says that it changed."""
+        if flight.gate.lane is not Lane.REST or (verdict.md5 and flight.bay.compares):
             return True
         if changed_since(response, flight.leaf.part.mtimes[flight.index]):
             return True
         verdict.reason = Reason.SIZE
-        verdict.detail = f"{response.received} bytes came from the origin, {flight.size} are listed"
+        verdict.detail = f"{verdict.size} bytes came from the origin, {flight.size} are listed"
         return False
 
-    def _store(self, flight: Flight, chunks: list[bytes], size: int) -> None:
-        bay, part = flight.bay, flight.leaf.part
+    def _store(self, flight: Flight, response: Response) -> None:
+        bay, part, size = flight.bay, flight.leaf.part, response.received
         if bay.trouble is not None or bay.writer is None:
             self._release(flight)
             self._displace(flight)
             return
-        if flight.doubt is Reason.MISSING and flight.at:
-            self._contradicted(flight)
-        self._held += size - flight.held
+        self.held += size - flight.held
         flight.held = flight.stored = size
-        bay.queued += size
-        bay.writer.put(part.directory, flight.name, part.mtimes[flight.index], chunks, flight)
+        bay.writer.put(part.directory, flight.name, part.mtimes[flight.index], response.chunks, flight)
+
+    def poured(self, flight: Flight, response: Response) -> None:
+        """Have a large object published that is whole, or decide how it goes on."""
+        pour = flight.pour
+        assert pour is not None
+        verdict = self._source.judge(
+            flight.name, flight.size, flight.gate.lane, response, self._unix, pour.began, pour.version
+        )
+        self._finished(flight, response, verdict)
+        self._release(flight)
+        if pour.trouble is not None and pour.trouble.reason is not None:
+            self._unwritten(flight, pour.trouble.reason, pour.trouble.detail)
+            return
+        if verdict.reason is None and not pour.is_proven(verdict):
+            verdict.reason, verdict.detail = Reason.RANGE, "a part of unknown version, and no md5 to prove it"
+        if verdict.reason is None and (
+            pour.length == flight.size or self._has_changed(flight, response, verdict)
+        ):
+            flight.stored = pour.length
+            if verdict.md5 and flight.bay.compares:
+                self._states_md5 = True
+                flight.leaf.note_md5(flight.index, bytes.fromhex(verdict.md5))
+            else:
+                verdict.md5 = ""
+            pour.publish(verdict, flight)
+        else:
+            self._broke_off(flight, pour, response, verdict)
+
+    def _broke_off(self, flight: Flight, pour: Pour, response: Response, verdict: Verdict) -> None:
+        pour.heed(response, verdict)
+        if verdict.reason is Reason.RANGE:
+            pour.restart()
+        if pour.behind:
+            flight.tries -= 1
+            self._rest(flight, CATCH_UP_SECONDS)
+            return
+        if pour.overlong:
+            verdict.reason, verdict.detail = (
+                Reason.SIZE,
+                f"more than {pour.most} bytes, {flight.size} are listed",
+            )
+        self._refused(flight, response, verdict)
 
     def _collect(self, bay: Bay) -> None:
         """Take what a writer did."""
@@ -281,97 +354,99 @@ class Drain:
         for written in bay.writer.outcomes():
             flight = written.token
             assert isinstance(flight, Flight)
-            bay.queued -= flight.stored
-            self._held -= flight.held
+            self.held -= flight.held
+            flight.held = 0
+            flight.pour = None  # published or thrown away
             if written.reason is None:
                 self._stored(flight, written.path)
             else:
-                self._unwritten(flight, written, written.reason)
+                self._unwritten(flight, written.reason, written.detail)
 
     def _stored(self, flight: Flight, path: bytes | None) -> None:
-        sheet = flight.sheet
-        if flight.doubt is Reason.CHECKSUM and flight.detail:
-            self._fail(flight, Reason.CHECKSUM, f"kept, but {flight.detail}")
+        sheet, stored = flight.sheet, flight.stored
+        flight.bay.written += stored
+        if flight.blemish:
+            self._fail(flight, Reason.CHECKSUM, f"kept, but {flight.blemish}")
             return
         self._meter.objects += 1
-        self._meter.bytes += flight.stored
-        flight.bay.written += flight.stored
-        sheet.store(flight.leaf, flight.index, flight.stored, path)
+        self._meter.bytes += stored
+        sheet.store(flight.leaf, flight.index, stored, path)
         if not sheet.left:
-            self._settle(sheet)
+            self.yard.settle(sheet)
 
-    def _unwritten(self, flight: Flight, written: Written, reason: Reason) -> None:
-        if REMEDIES[reason] is not Remedy.HOLD:
-            self._fail(flight, reason, written.detail)
-            return
-        bay = flight.bay
-        if bay.trouble is None:
-            for sheet in bay.stop(reason, written.detail, self._now):
-                if sheet is not flight.sheet:
-                    self._settle(sheet)
-        self._displace(flight)
+    def _unwritten(self, flight: Flight, reason: Reason, detail: str) -> None:
+        remedy = REMEDIES[reason]
+        if remedy is Remedy.HOLD:
+            self.yard.troubled(flight.bay, reason, detail, self._now)
+            self._displace(flight)
+        elif remedy is Remedy.FAIL:
+            self._fail(flight, reason, detail)
+        else:
+            self._doubted(flight, None, Verdict(reason, detail))
 
     # --- what went wrong
 
     def _refused(self, flight: Flight, response: Response, verdict: Verdict) -> None:
-        reason, gate = verdict.reason, flight.gate
-        assert reason is not None
-        if reason in REFUSALS or REMEDIES[reason] is Remedy.STOP:
-            self._tripped(gate, reason, verdict.detail)
-        self._doubted(flight, response, verdict)
-
-    def _doubted(self, flight: Flight, response: Response, verdict: Verdict) -> None:
-        reason, gate = verdict.reason, flight.gate
+        reason = verdict.reason
         assert reason is not None
         flight.status = response.status
-        more = flight.at + 1 < len(flight.lanes)
-        mismatched = flight.doubt is Reason.CHECKSUM
-        way = course(reason, gate.lane, flight.tries, more, mismatched, flight.sheet.attempt)
-        if way in {Course.FAIL, Course.GONE}:
+        if reason in REFUSALS or REMEDIES[reason] is Remedy.STOP:
+            self._tripped(flight.gate, reason, verdict.detail)
+        self._doubted(flight, response, verdict)
+
+    def _doubted(self, flight: Flight, response: Response | None, verdict: Verdict) -> None:
+        reason = verdict.reason
+        assert reason is not None
+        way = course(
+            reason,
+            flight.gate.lane,
+            flight.tries,
+            flight.at + 1 < len(flight.lanes),
+            flight.doubt is Reason.CHECKSUM,
+            flight.sheet.attempt,
+        )
+        if way is Course.KEEP and response is not None:
+            flight.blemish = verdict.detail
+            self._store(flight, response)
+        elif way in {Course.FAIL, Course.GONE, Course.KEEP}:
             self._fail(flight, Reason.GONE if way is Course.GONE else reason, verdict.detail)
-        elif way is Course.KEEP:
-            flight.doubt, flight.detail = Reason.CHECKSUM, verdict.detail
-            self._store(flight, response.chunks, response.received)
         else:
             self._retried(flight, reason)
-            if way is Course.DEFER:
-                flight.sheet.defer(flight.leaf, flight.index)
-                self._settle(flight.sheet)
-            else:
-                self._ask_again(flight, way, reason, verdict.retry_after_seconds)
+            self._ask_again(flight, way, reason, verdict.retry_after_seconds)
 
     def _ask_again(self, flight: Flight, way: Course, reason: Reason, asked_seconds: float | None) -> None:
+        flight.doubt = reason
         if way is Course.NEXT_LANE:
             flight.at += 1
             flight.tries = 0
-            flight.doubt = reason
             flight.gate = self._gates[flight.lanes[flight.at]]
-        if self._stopping:
+            if flight.pour is not None:
+                flight.pour.restart()
+        if way is Course.DEFER:
+            self._let_go(flight, keep=True)
+            flight.sheet.defer(flight.leaf, flight.index)
+            self.yard.settle(flight.sheet)
+        elif self._stopping:
             self._displace(flight)
         elif way is Course.AGAIN:
-            self._resting.add(flight)
-            wait = backoff_seconds(reason, flight.tries, self._random, asked_seconds)
-            self._fetcher.call_later(wait, flight.again)
+            self._rest(flight, backoff_seconds(reason, flight.tries, self._random, asked_seconds))
         else:
-            flight.doubt = reason
             flight.gate.waiting.append(flight)
 
+    def _rest(self, flight: Flight, seconds: float) -> None:
+        self._resting.add(flight)
+        self._fetcher.call_later(seconds, flight.again)
+
     def line_up(self, flight: Flight) -> None:
-        """Put an object back in line after its back-off."""
+        """Put an object back in line after its rest."""
         if flight in self._resting:
             self._resting.remove(flight)
             flight.gate.waiting.append(flight)
 
-    def _contradicted(self, flight: Flight) -> None:
-        """The origin has what an edge called missing: an edge that knows nothing at all is the wrong one."""
-        self._tripped(self._gates[flight.lanes[0]], Reason.MISSING, "not found there, but at the origin")
-
     def _tripped(self, gate: Gate[Flight], reason: Reason, detail: str) -> None:
         if gate.refused(reason, self._now) is Trip.FATAL:
-            self._fatal(
-                reason,
-                f"{gate.lane}: {gate.breaker.streak} objects in a row were refused, none was had: {detail}",
-            )
+            count = gate.breaker.streak
+            self._fatal(reason, f"{gate.lane}: {count} objects in a row were refused alike: {detail}")
 
     def _retried(self, flight: Flight, reason: Reason) -> None:
         self._meter.retried(reason)
@@ -379,71 +454,50 @@ class Drain:
         retries[reason] = retries.get(reason, 0) + 1
 
     def _fail(self, flight: Flight, reason: Reason, detail: str) -> None:
-        sheet = flight.sheet
         if reason is not Reason.GONE:
             self._meter.failed(reason)
-        sheet.fail(flight.leaf, flight.index, reason, flight.asked, flight.status, detail)
-        self._settle(sheet)
+        self._let_go(flight, keep=False)
+        flight.sheet.fail(flight.leaf, flight.index, reason, flight.asked, flight.status, detail)
+        self.yard.settle(flight.sheet)
 
     def _displace(self, flight: Flight) -> None:
-        trouble = flight.bay.trouble
-        detail = flight.bay.detail if trouble is not None else ""
-        flight.sheet.displace(flight.leaf, flight.index, trouble or Reason.INTERRUPTED, detail)
-        self._settle(flight.sheet)
+        self._let_go(flight, keep=True)
+        trouble = flight.bay.trouble or Reason.INTERRUPTED
+        flight.sheet.displace(flight.leaf, flight.index, trouble, flight.bay.detail)
+        self.yard.settle(flight.sheet)
+
+    def _let_go(self, flight: Flight, keep: bool) -> None:
+        if flight.pour is not None:
+            flight.pour.close(keep)
+            flight.pour = None
 
     def _release(self, flight: Flight) -> None:
-        self._held -= flight.held
+        self.held -= flight.held
         flight.held = 0
 
-    def _settle(self, sheet: Sheet) -> None:
-        if not sheet.left and sheet in self._sheets:
-            self._sheets.remove(sheet)
-            self._outcome(sheet.outcome())
+    def unstarted(self) -> int:
+        """Return how many objects wait for a slot."""
+        put_off = sum(map(len, self._put_off.values()))
+        return self.yard.unstarted() + put_off + sum(len(gate.waiting) for gate in self._order)
 
-    # --- the end, and what others want to know
+    # --- the end
 
     def stop(self) -> None:
         """Begin nothing more: what is not in flight is handed back."""
         self._stopping = True
-        for bay in self._turns:
-            for sheet in bay.sheets:
-                sheet.displace_untaken(Reason.INTERRUPTED, "")
-                self._settle(sheet)
-            bay.sheets.clear()
-        waiting = [flight for gate in self._order for flight in gate.waiting] + list(self._resting)
-        for gate in self._order:
-            gate.waiting.clear()
+        self.yard.stop()
+        lines = [gate.waiting for gate in self._order] + list(self._put_off.values()) + [deque(self._resting)]
+        idle = [flight for line in lines for flight in line]
+        for line in lines:
+            line.clear()
         self._resting.clear()
-        for flight in waiting:
+        for flight in idle:
             self._displace(flight)
 
     def abandon(self) -> None:
-        """Hand back what has not ended, after all transfers are given up: only writers finish what they have."""
-        for bay in self._turns:
+        """Hand back what has not ended, after all transfers are given up; only writers finish what they have."""
+        for bay in self.yard.bays.values():
             if bay.writer is not None:
                 bay.writer.close()
                 self._collect(bay)
-        for sheet in list(self._sheets):
-            sheet.displace_open(Reason.INTERRUPTED, "")
-            self._settle(sheet)
-
-    @property
-    def idle(self) -> bool:
-        """Whether no assignment is in hand."""
-        return not self._sheets
-
-    def unstarted(self) -> int:
-        """Return how many objects wait for a slot for the first time."""
-        return sum(bay.unstarted() for bay in self._turns)
-
-    def bays(self) -> dict[str, Bay]:
-        """Return the volumes, by id."""
-        return self._bays
-
-    def waited_for(self) -> str:
-        """Name an object that an assignment waits for, "" if none is in hand; for the line about a slow end."""
-        for sheet in self._sheets:
-            key = sheet.first_open()
-            if key is not None:
-                return show(key)
-        return ""
+        self.yard.sweep()

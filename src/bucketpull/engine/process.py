@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Fatal, Lane
+from bucketpull.domain.model import Fatal, Lane, LaneStatus
 from bucketpull.domain.pacing import Limiter, TokenBucket
 from bucketpull.domain.record import Assignment, Mount, Stop, Survey, Tick, ToProcess, Tune
 from bucketpull.domain.retry import Random
@@ -137,7 +137,7 @@ class Process:
             return True
         if self._deadline is None:
             return False
-        return self.drain.idle or self._clock.monotonic() >= self._deadline
+        return self.drain.yard.idle or self._clock.monotonic() >= self._deadline
 
     def _leave(self) -> None:
         self._fetcher.close()
@@ -193,8 +193,10 @@ class Process:
     def _send_tick(self) -> None:
         if self._channel.clogged:
             return
-        bays = self.drain.bays()
-        lanes = {lane: gate.status() for lane, gate in self._objects.items() if gate.limiter.requests}
+        yard = self.drain.yard
+        lanes: dict[str, LaneStatus] = {
+            lane: gate.status() for lane, gate in self._objects.items() if gate.limiter.requests
+        }
         if self._list.limiter.requests:
             lanes[Lane.LIST] = self._list.status()
         self._channel.send(
@@ -202,9 +204,9 @@ class Process:
                 objects=self._meter.objects,
                 bytes=self._meter.bytes,
                 unstarted=self.drain.unstarted(),
-                lanes=dict(lanes),
-                queued={volume: bay.queued for volume, bay in bays.items()},
-                written={volume: bay.written for volume, bay in bays.items()},
+                lanes=lanes,
+                queued={volume: bay.queued for volume, bay in yard.bays.items()},
+                written={volume: bay.written for volume, bay in yard.bays.items()},
                 retries=self._meter.retries,
                 failures=self._meter.failures,
                 latency=self._meter.latency,

@@ -1,5 +1,6 @@
 """A source without a service, and volumes without a disk."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 
@@ -107,6 +108,7 @@ class MemorySource:
     def usage_request(self, now: float) -> Request | None:
         """There is none."""
         del now
+        return None
 
     def read_usage(self, response: Response) -> int:
         """There is none."""
@@ -129,6 +131,8 @@ class MemoryWriter:
         self.mtimes: dict[bytes, int] = {}
         self.refuse: Reason | None = None
         self.odd: dict[bytes, Reason] = {}
+        self.parts: dict[bytes, bytearray] = {}
+        self.backlog = 0
         self.slow = slow
         self.closed = False
         self._queue: list[tuple[bytes, int, bytes, object]] = []
@@ -137,8 +141,8 @@ class MemoryWriter:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes not yet stored."""
-        return sum(len(body) for _, _, body, _ in self._queue)
+        """Bytes not yet stored; `backlog` is added."""
+        return self.backlog + sum(len(body) for _, _, body, _ in self._queue)
 
     @property
     def wake_fd(self) -> int:
@@ -163,6 +167,19 @@ class MemoryWriter:
             os.eventfd_write(self._wake, 1)
         self._queue.clear()
 
+    def stream(
+        self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
+    ) -> "MemoryStream":
+        """Begin, or go on with, a large object."""
+        del hashed
+        key = b"%d %d %s" % (size, mtime, key_of(directory, name))
+        return MemoryStream(self, key_of(directory, name), mtime, self.parts.setdefault(key, bytearray()))
+
+    def tell(self, written: Written) -> None:
+        """Add an outcome."""
+        self._done.append(written)
+        os.eventfd_write(self._wake, 1)
+
     def outcomes(self) -> list[Written]:
         """Take what was done."""
         try:
@@ -177,3 +194,48 @@ class MemoryWriter:
         if not self.closed:
             self.release()
             self.closed = True
+
+
+class MemoryStream:
+    """See `ports.Stream`."""
+
+    def __init__(self, writer: MemoryWriter, key: bytes, mtime: int, part: bytearray) -> None:
+        self._writer = writer
+        self._key = key
+        self._mtime = mtime
+        self._part = part
+        self.offset = len(part)
+        self.trouble: Written | None = None
+
+    def append(self, chunk: bytes) -> None:
+        """Add bytes."""
+        if self._writer.refuse is not None:
+            self.trouble = Written(None, self._writer.refuse, "refused in memory")
+        else:
+            self._part += chunk
+
+    def restart(self) -> None:
+        """Throw away what is there."""
+        self._part.clear()
+        self.offset = 0
+
+    def publish(self, length: int, md5: bytes, token: object) -> None:
+        """Store it if it is as said."""
+        found = hashlib.md5(self._part, usedforsecurity=False).digest()
+        if self.trouble is not None:
+            self._writer.tell(Written(token, self.trouble.reason, self.trouble.detail))
+        elif len(self._part) != length:
+            self._writer.tell(Written(token, Reason.TRUNCATED, f"{len(self._part)} of {length} bytes"))
+        elif md5 and found != md5:
+            self._part.clear()
+            self._writer.tell(Written(token, Reason.CHECKSUM, f"md5 {found.hex()}"))
+        else:
+            self._writer.files[self._key] = bytes(self._part)
+            self._writer.mtimes[self._key] = self._mtime
+            self._part.clear()
+            self._writer.tell(Written(token))
+
+    def close(self, keep: bool) -> None:
+        """Let go of it."""
+        if not keep:
+            self._part.clear()

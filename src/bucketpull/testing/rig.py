@@ -1,0 +1,117 @@
+"""A drain and a scan with everything round them in memory and in virtual time."""
+
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Request
+from bucketpull.domain.model import Lane, Page, Part, Position, ScanReceipt
+from bucketpull.domain.pacing import Limiter
+from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
+from bucketpull.engine.breaker import Breaker
+from bucketpull.engine.drain import Bounds, Drain
+from bucketpull.engine.lanes import Gate
+from bucketpull.engine.meter import Meter
+from bucketpull.engine.scan import BatchSize, Scan
+from bucketpull.testing.memory import MemorySource, MemoryWriter
+from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher
+
+encode = msgspec.msgpack.encode
+
+
+class Rig:
+    """`answer` is asked for each request; `level` transfers may be in flight on each lane.
+
+    `outcomes`, `receipts` and `fatals` collect what was said; `filled` are the transfers in flight after the last start.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Request], Answer],
+        lanes: Sequence[Lane] = (Lane.CDN, Lane.REST),
+        level: int = 8,
+        bounds: Bounds | None = None,
+        pages: dict[tuple[bytes, str], Page] | None = None,
+        batch: BatchSize | None = None,
+        seed: int = 1,
+    ) -> None:
+        self.clock = VirtualClock()
+        self.fetcher = VirtualFetcher(self.clock, answer)
+        self.source = MemorySource(lanes, pages)
+        self.writers: dict[str, MemoryWriter] = {}
+        self.meter = Meter()
+        self.outcomes: list[Outcome] = []
+        self.receipts: list[ScanReceipt] = []
+        self.fatals: list[tuple[Reason, str]] = []
+        self.filled = 0
+        chance = random.Random(seed)
+        self.drain = Drain(
+            self.source,
+            self.fetcher,
+            {lane: Gate(lane, Limiter(fixed=level), Breaker()) for lane in (Lane.CDN, Lane.REST)},
+            lambda mount: self.writers[mount.id],
+            self.clock,
+            chance,
+            self.meter,
+            bounds or Bounds(),
+            self.outcomes.append,
+            lambda reason, detail: self.fatals.append((reason, detail)),
+        )
+        self.scan = Scan(
+            self.source,
+            self.fetcher,
+            Gate(Lane.LIST, Limiter(fixed=level), Breaker()),
+            self.clock,
+            chance,
+            self.meter,
+            batch or BatchSize(),
+            self.receipts.append,
+            lambda reason, detail: self.fatals.append((reason, detail)),
+        )
+
+    def mount(self, volume: str = "v1", verify: str = "size", slow: bool = False) -> MemoryWriter:
+        """Make a volume known."""
+        writer = self.writers[volume] = MemoryWriter(slow)
+        self.drain.mount(Mount(volume, f"/{volume}", "key", "batch", verify))
+        return writer
+
+    def assign(self, parts: Sequence[Part], volume: str = "v1", id: int = 1, attempt: int = 0) -> None:  # noqa: A002
+        """Hand over an assignment."""
+        self.drain.assign(Assignment(id, volume, attempt, encode(parts)))
+
+    def survey(self, positions: Sequence[Position], work: int = 1) -> None:
+        """Hand over a scan."""
+        self.scan.add(Survey(work, encode(positions)))
+
+    def turn(self) -> None:
+        """Go once round the loop."""
+        now = self.clock.monotonic()
+        self.scan.fill(now)
+        self.drain.fill(now)
+        self.filled = self.fetcher.in_flight
+        self.fetcher.run_once(0.5)
+
+    def run(self, until: Callable[[], object], turns: int = 100_000) -> None:
+        """Go round until something is so; an assertion fails if it never is."""
+        for _ in range(turns):
+            if until():
+                return
+            self.turn()
+        raise AssertionError(f"not so after {turns} turns, {self.clock.seconds} s")
+
+    def settle(self, outcomes: int = 1) -> list[Outcome]:
+        """Run until there are so many outcomes."""
+        self.run(lambda: len(self.outcomes) >= outcomes)
+        return self.outcomes
+
+
+def records_of(outcome: Outcome) -> list[Record]:
+    """Decode an outcome's records."""
+    return msgspec.msgpack.decode(outcome.records, type=list[Record]) if outcome.records else []
+
+
+def names_of(parts: Sequence[Part] | Sequence[Record]) -> list[bytes]:
+    """Return all names in order."""
+    return [name for part in parts for name in part.names]
