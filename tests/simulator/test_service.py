@@ -6,8 +6,14 @@ import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bucketpull.simulator import content
+from bucketpull.simulator import Settings, content
+from bucketpull.simulator.cdn import CdnService
+from bucketpull.simulator.message import Request
+from bucketpull.simulator.rest import RestService
+from bucketpull.simulator.service import World
 
 
 def timed(call):
@@ -31,6 +37,15 @@ def test_jitter_lengthens(host):
 
     assert min(delays) >= 0.01
     assert max(delays) - min(delays) > 0.005
+
+
+def test_slots_make_requests_wait_their_turn(host):
+    hosted = host(cdn_latency=0.1, cdn_slots=2)
+    threads = [threading.Thread(target=hosted.get, args=("img-1.jpg",)) for _ in range(6)]
+
+    took = timed(lambda: [thread.start() for thread in threads] + [thread.join() for thread in threads])
+
+    assert took > 0.28
 
 
 @pytest.mark.parametrize(
@@ -196,3 +211,58 @@ def test_an_access_log_is_written_when_asked_for(host, tmp_path):
     assert 'cdn.get "GET /img-1.jpg" 429' in lines[0]
     assert lines[0].endswith(" 429")
     assert 'rest.list "GET /demo-bucket/" 200' in lines[1]
+
+
+HEADERS = [
+    b"range", b"if-match", b"if-none-match", b"if-range", b"if-modified-since", b"x-list-limit", b"x-list-iter", b"x-list-order",
+    b"x-upyun-folder", b"accept", b"authorization", b"date", b"x-date", b"x-upyun-expire", b"x-upyun-uri-prefix", b"cookie", b"referer",
+    b"user-agent", b"accept-encoding", b"content-md5",
+]  # fmt: skip
+TEXT = st.one_of(
+    st.binary(max_size=30),
+    st.from_regex(rb"bytes=[0-9,-]{0,9}", fullmatch=True),
+    st.sampled_from(
+        [
+            b"",
+            b"true",
+            b"false",
+            b"5",
+            b"desc",
+            b"application/json",
+            b"gzip",
+            b"Basic b3BlcmF0b3I6cGFzc3dvcmQ=",
+            b"UPYUN operator:x",
+        ]
+    ),
+)
+TARGETS = st.one_of(
+    st.binary(max_size=30).map(lambda tail: b"/" + tail),
+    st.sampled_from(
+        [
+            b"/demo-bucket/",
+            b"/demo-bucket/img-1.jpg",
+            b"/img-1.jpg",
+            b"/img-1.jpg!s400",
+            b"/demo-bucket/?usage",
+            b"*",
+            b"",
+        ]
+    ),
+)
+WORLD = World(Settings(spec="flat:5,size=100", token_secret="", referers=("a",), blocked_agents=("*x",)))
+
+
+@given(
+    st.sampled_from(["GET", "HEAD", "PUT"]),
+    TARGETS,
+    st.dictionaries(st.sampled_from(HEADERS), TEXT, max_size=6),
+    st.booleans(),
+)
+def test_any_request_is_answered(method, target, headers, allowed):
+    if allowed:
+        headers = {**headers, b"authorization": b"Basic b3BlcmF0b3I6cGFzc3dvcmQ="}
+    for service in (RestService(WORLD), CdnService(WORLD)):
+        reply = service.respond(Request(method, target, headers))
+
+        assert 200 <= reply.status < 600
+        assert reply.head().startswith(b"HTTP/1.1 ")

@@ -111,7 +111,7 @@ class Gatekeeper:
             raise Refusal(40100022)
         if postfix and not any(path.endswith(postfix) for path in paths):
             raise Refusal(40100023)
-        if not expire.isdigit() or int(expire) < self.now():
+        if not expire.isdigit() or len(expire) > 18 or int(expire) < self.now():
             raise Refusal(40100024)
         parts = [request.method.encode(), *filter(None, (prefix, postfix)), expire]
         if not _same(signature, _hmac(key, b"&".join(parts))):

@@ -104,7 +104,7 @@ class CdnService(Service):
         settings = self.world.settings
         path = request.path() if settings.path_signed == "decoded" else request.raw_path.decode("latin-1")
         sign, expires = token[:8], token[8:]
-        if not expires.isdecimal() or int(expires) < self.world.gatekeeper.now():
+        if not expires.isdecimal() or len(expires) > 18 or int(expires) < self.world.gatekeeper.now():
             raise Refusal(40310013)
         text = f"{settings.token_secret}&{expires}&{path}"
         if hashlib.md5(text.encode()).hexdigest()[12:20] != sign:

@@ -68,7 +68,7 @@ def _limit(request: Request, max_limit: int) -> int:
     text = request.header(b"x-list-limit")
     if text is None:
         return min(DEFAULT_LIMIT, max_limit)
-    if not text.strip().isdecimal() or int(text) == 0:
+    if not text.strip().isdecimal() or len(text) > 18 or int(text) == 0:
         raise BadListing(40000000)
     return min(int(text), max_limit)
 

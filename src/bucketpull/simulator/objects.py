@@ -15,7 +15,7 @@ HASHED: Final = 64 * 1024 * 1024  # bigger objects have the ETag of a multipart 
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)$")
+_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
 
 
 class RangeCodes(NamedTuple):
