@@ -11,6 +11,7 @@ def main() -> None:
     """Write every object of the list once."""
     lines, destination = Path(sys.argv[1]).read_text().splitlines(), Path(sys.argv[3])
     noise = os.urandom(max(int(line.partition(" ")[0]) for line in lines))
+    work = os.open(destination, os.O_RDONLY | os.O_DIRECTORY)
     directories: dict[str, int] = {}
     for line in lines:
         size, _, key = line.partition(" ")
@@ -18,11 +19,10 @@ def main() -> None:
         folder = directories.get(directory)
         if folder is None:
             folder = directories[directory] = os.open(destination / directory, os.O_RDONLY | os.O_DIRECTORY)
-        temporary = name + ".part"
-        fd = os.open(temporary, FLAGS, 0o644, dir_fd=folder)
+        fd = os.open("part", FLAGS, 0o644, dir_fd=work)
         os.write(fd, noise[: int(size)])
         os.close(fd)
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename("part", name, src_dir_fd=work, dst_dir_fd=folder)
 
 
 main()

@@ -70,7 +70,9 @@ def file_system(path: Path) -> str:
 def _machine(results: Sequence[Result], arguments: Sequence[str]) -> str:
     setting = results[0].setting
     tools = {result.tool.name: result.tool for result in results}
-    versions = [f"* {name}: {version(tool)}" for name, tool in tools.items() if not name.startswith("limit")]
+    versions = [
+        f"* {name}: {version(tool)}" for name, tool in tools.items() if not name.startswith(("limit", "bare"))
+    ]
     return "\n".join(
         [
             f"# Benchmark of {dt.datetime.now(tz=dt.UTC):%Y-%m-%d %H:%M} UTC",

