@@ -80,7 +80,7 @@ class Flight(msgspec.Struct, gc=False, eq=False):
 
     def again(self) -> None:
         """Get in line after a back-off."""
-        self.drain.line_up(self)
+        self.drain.rested(self)
 
 
 class Drain:
@@ -253,7 +253,7 @@ class Drain:
             return
         self._release(flight)
         if response.failure is Reason.SIZE and flight.at + 1 == len(flight.lanes) and self._open_pour(flight):
-            flight.gate.waiting.append(flight)  # more than memory should hold
+            self._line_up(flight)  # more came than memory should hold
         else:
             self._refused(flight, response, verdict)
 
@@ -426,18 +426,25 @@ class Drain:
             self._let_go(flight, keep=True)
             flight.sheet.defer(flight.leaf, flight.index)
             self.yard.settle(flight.sheet)
-        elif self._stopping:
-            self._displace(flight)
         elif way is Course.AGAIN:
             self._rest(flight, backoff_seconds(reason, flight.tries, self._random, asked_seconds))
+        else:
+            self._line_up(flight)
+
+    def _line_up(self, flight: Flight) -> None:
+        if self._stopping:
+            self._displace(flight)
         else:
             flight.gate.waiting.append(flight)
 
     def _rest(self, flight: Flight, seconds: float) -> None:
-        self._resting.add(flight)
-        self._fetcher.call_later(seconds, flight.again)
+        if self._stopping:
+            self._displace(flight)
+        else:
+            self._resting.add(flight)
+            self._fetcher.call_later(seconds, flight.again)
 
-    def line_up(self, flight: Flight) -> None:
+    def rested(self, flight: Flight) -> None:
         """Put an object back in line after its rest."""
         if flight in self._resting:
             self._resting.remove(flight)

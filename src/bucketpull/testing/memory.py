@@ -189,6 +189,10 @@ class MemoryWriter:
         done, self._done = self._done, []
         return done
 
+    def __del__(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._wake)
+
     def close(self) -> None:
         """Store the rest."""
         if not self.closed:
