@@ -55,7 +55,7 @@ class Source(Protocol):
     def object_request(
         self, directory: bytes, name: bytes, size: int, lane: Lane, now: float, start: int = 0, etag: str = ""
     ) -> Request:
-        """Ask for an object, from byte `start` on (then only if it still has `etag`)."""
+        """Ask for an object, from byte `start` on (then only if it still has `etag`; "" takes any version)."""
         ...
 
     def judge(
@@ -63,8 +63,8 @@ class Source(Protocol):
     ) -> Verdict:
         """Decide whether an answer holds the object's bytes. Looks at status, headers, length and, if odd, the body.
 
-        `start` and `etag` are those of the request: a part of another version, or the whole in place of a part, is
-        refused (`range`). The verdict's `etag` names the version also where the transfer broke off (failure set).
+        `start` and `etag` are those of the request: a part of another version than `etag` (if one was named), or the whole in
+        place of a part, is refused (`range`). The verdict's `etag` names the version also where the transfer broke off (failure set).
         """
         ...
 
@@ -93,7 +93,7 @@ class Fetcher(Protocol):
     ) -> None:
         """Start a transfer at once. `done` is called exactly once; with a sink the body goes there chunk by chunk.
 
-        The sink may raise to end the transfer; the response's failure is then `interrupted`.
+        Only the body of a good answer (2xx) goes to the sink, that of another into `chunks`. The sink may raise to end the transfer; the response's failure is then `interrupted`.
         """
         ...
 
@@ -203,6 +203,10 @@ class Transport(Protocol):
 
     async def control(self, control: Control, machine: str) -> None:
         """Send a control message to a machine, or with "" to all."""
+        ...
+
+    async def forget(self, machine: str) -> None:
+        """Drop what waits for a machine that is taken for dead: it is given to others."""
         ...
 
     async def close(self) -> None:

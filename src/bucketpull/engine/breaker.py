@@ -9,7 +9,9 @@ from enum import Enum
 from bucketpull.domain.errors import REMEDIES, Reason, Remedy
 
 ALIKE = 20  # equal refusals in a row: 200 in flight are enough to see them within a second
-STOPS = 3  # refused credentials in a row: one may be a name that was signed in another way than the service does
+STOPS = (
+    3  # refused credentials in a row: one may be a name that was signed in another way than the service does
+)
 FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 600.0
 

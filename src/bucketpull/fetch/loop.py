@@ -203,7 +203,7 @@ class CurlLoop:
             easy.setopt(pycurl.NOBODY, request.method == "HEAD")
             slot.method = request.method
         if sink is not slot.sink:
-            easy.setopt(pycurl.WRITEFUNCTION, slot.body if sink is None else _poured(sink))
+            easy.setopt(pycurl.WRITEFUNCTION, slot.body if sink is None else _poured(slot, sink))
             slot.sink = sink
         self._throttle(slot)
 
@@ -277,8 +277,13 @@ def _curl_event(event: int) -> int:
     return mask
 
 
-def _poured(sink: Sink) -> Callable[[bytes], int | None]:
+def _poured(slot: _Slot, sink: Sink) -> Callable[[bytes], int | None]:
+    easy, aside = slot.easy, slot.chunks
+
     def pour(chunk: bytes) -> int | None:
+        if easy.getinfo(pycurl.RESPONSE_CODE) // 100 != 2:
+            aside.append(chunk)
+            return None
         try:
             sink(chunk)
         except Exception:  # noqa: BLE001 - libcurl ends the transfer; the sink's owner knows why

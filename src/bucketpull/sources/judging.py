@@ -76,11 +76,11 @@ def version_of(headers: dict[str, str]) -> str:
     return _DATE_VERSION + changed if changed else ""
 
 
-def condition(version: str) -> str:
-    """Write the header line that asks for a part of one version only."""
+def conditions(version: str) -> tuple[str, ...]:
+    """Write the header lines that ask for a part of one version only; none where the version is not known ("")."""
     if version.startswith(_DATE_VERSION):
-        return f"If-Unmodified-Since: {version.removeprefix(_DATE_VERSION)}"
-    return f"If-Match: {version}"
+        return (f"If-Unmodified-Since: {version.removeprefix(_DATE_VERSION)}",)
+    return (f"If-Match: {version}",) if version else ()
 
 
 class Ask:
@@ -162,7 +162,7 @@ def _misplaced(ask: Ask, response: Response, headers: dict[str, str], version: s
     first, total = _content_range(headers.get("content-range", ""))
     if first != ask.start:
         return Verdict(Reason.RANGE, f"the part begins at {first}, not at {ask.start}", etag=version)
-    if ask.start and (not version or version != ask.version):
+    if ask.start and ask.version and version != ask.version:
         return Verdict(
             Reason.RANGE, f"the object changed: {version or 'no version'}, before {ask.version}", etag=version
         )

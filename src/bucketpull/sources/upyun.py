@@ -102,7 +102,7 @@ class UpyunSource:
         """Ask for an object (contract 6.1, 6.2)."""
         path = quoted(directory + b"/" + name if directory else name)
         most = max(size, _IN_MEMORY_BYTES)
-        extra = () if start == 0 else (f"Range: bytes={start}-", judging.condition(etag))
+        extra = () if start == 0 else (f"Range: bytes={start}-", *judging.conditions(etag))
         if lane is Lane.CDN and self._cdn is not None:
             headers = self._cdn_headers + extra if extra else self._cdn_headers
             return Request(
