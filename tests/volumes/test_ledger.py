@@ -166,8 +166,7 @@ def test_an_append_that_does_not_fit_leaves_no_trace_and_what_was_set_aside_stil
                 file.write(bytes(4096))
     kept = [ledger.append([entry(seed, 1000)])[0] for seed in range(20)]
     with pytest.raises(VolumeFull, match="free some space"):
-        for seed in range(1000):
-            kept.append(ledger.append([entry(seed, 1000)])[0])
+        kept.extend(ledger.append([entry(seed, 1000)])[0] for seed in range(1000))
     assert [frame.offset for frame in ledger.frames()] == kept
     assert os.stat("ledger", dir_fd=folder).st_size == ledger.end
     os.unlink("filler", dir_fd=folder)

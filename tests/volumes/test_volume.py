@@ -221,7 +221,7 @@ def test_a_disk_that_fails_is_sick_at_the_next_settling_and_stays_so(disks):
     volume = open_volume(disk.path)
     disk.shut_down()
     for _ in range(2):
-        with pytest.raises(VolumeSick, match="not synced|not written"):
+        with pytest.raises(VolumeSick, match=r"not synced|not written"):
             volume.settle([block(1, record(b"", b"x"))])
         with pytest.raises(VolumeSick):
             volume.status()

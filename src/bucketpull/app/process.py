@@ -7,7 +7,6 @@ import socket
 import sys
 
 from bucketpull.app.clock import SystemClock
-from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.record import Mount
 from bucketpull.engine.process import Process, ProcessPolicy
 from bucketpull.fetch.loop import CurlLoop
@@ -15,8 +14,7 @@ from bucketpull.fetch.options import FetchOptions
 from bucketpull.ports import Writer
 from bucketpull.sources.config import UpyunConfig
 from bucketpull.sources.upyun import UpyunSource
-from bucketpull.volumes.file import FileWriter
-from bucketpull.volumes.writer import ThreadWriter
+from bucketpull.volumes import writer
 
 
 def process_main(sock: socket.socket, number: int, source: UpyunConfig, fetch: FetchOptions) -> None:
@@ -42,8 +40,4 @@ def open_writer(mount: Mount) -> Writer:
         VolumeSick: It is not there, or cannot be written.
 
     """
-    try:
-        files = FileWriter.open(mount.path, mount.id, mount.durability == "file")
-    except OSError as error:
-        raise VolumeSick(mount.path, error.strerror or str(error)) from error
-    return ThreadWriter(files)
+    return writer.open_writer(mount.path, mount.id, mount.durability)

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bucketpull import steps
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.record import Record
 from bucketpull.volumes import system
@@ -32,6 +33,7 @@ _WINDOW: Final = 1 << 20
 _LARGEST_TEAR: Final = 1 << 26  # an append is far smaller than 64 MiB; a longer damage is no torn tail
 _AHEAD: Final = 1 << 20  # kept for the ledger, so that what filled the disk can still be recorded
 
+_reach = steps.reach
 _decoder = msgspec.msgpack.Decoder(list[Record])
 
 
@@ -193,6 +195,8 @@ class Ledger:
             written = 0
             while written < len(data):
                 written += os.pwrite(self._fd, data[written:], self.end + written)
+            if _reach is not None:
+                _reach("appended")
             if durable:
                 os.fdatasync(self._fd)
         except OSError as error:

@@ -1,7 +1,14 @@
-"""The thread that writes to one volume (`ports.Writer`), so that a slow disk stalls nothing but what goes to it."""
+"""What writes to one volume (`ports.Writer`): in the calling thread while the disk is quick, else in a thread of its own.
 
+A hand-over to a thread costs 4 µs an object, a tenth of fetching and storing it; a slow disk without one would stall the
+network and the other disks. So a small object is written at once, and when that took long, the thread does the work for a
+hundred times as long: the caller is never stalled for more than a hundredth of its time.
+"""
+
+import math
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,17 +21,20 @@ from bucketpull.volumes.stream import StreamFile
 
 _LEAVE_SECONDS: Final = 10.0
 _PIECE_BYTES: Final = 1 << 18
+_DIRECT_BYTES: Final = 1 << 18
+_LONG_SECONDS: Final = 0.0005  # 20 KiB take 15 µs on tmpfs, 60-200 µs on ext4
+_RELIEF: Final = 100.0
 
 _Job = tuple[int, Callable[..., Written | None], tuple[Any, ...]]
 
 
-class ThreadWriter:
-    """Writes in a thread of its own. `put` costs an append and, only when the thread is idle, a wake-up.
+class DiskWriter:
+    """Writes objects in turn; all methods are for one thread.
 
-    `outcomes` and `put` are for one thread. The bytes in the queue are the caller's to bound, by `queued_bytes`.
+    The bytes in the queue are the caller's to bound, by `queued_bytes`. `direct` False never writes in the caller's thread.
     """
 
-    def __init__(self, files: FileWriter) -> None:
+    def __init__(self, files: FileWriter, direct: bool = True) -> None:
         self.files = files
         self.path = files.path
         self._jobs: deque[_Job] = deque()
@@ -34,6 +44,7 @@ class ThreadWriter:
         self._idle = False
         self._told = False
         self._closing = False
+        self._direct_from = 0.0 if direct else math.inf
         self._work = threading.Lock()
         self._work.acquire()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -57,11 +68,20 @@ class ThreadWriter:
 
     def put(self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object) -> None:
         """Hand over a whole object."""
-        self.give(sum(map(len, chunks)), self.files.store, (directory, name, mtime, chunks, token))
+        size = sum(map(len, chunks))
+        if self._idle and not self._jobs and size <= _DIRECT_BYTES:
+            began = time.perf_counter()
+            if began >= self._direct_from:
+                self.tell(self.files.store(directory, name, mtime, chunks, token))
+                self._given += size
+                self._taken += size
+                self._judge(time.perf_counter() - began)
+                return
+        self.give(size, self.files.store, (directory, name, mtime, chunks, token))
 
     def stream(
         self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
-    ) -> "ThreadStream":
+    ) -> "DiskStream":
         """Begin, or go on with, a large object of `size` bytes as listed; with `hashed` an MD5 is kept up.
 
         Raises:
@@ -70,7 +90,7 @@ class ThreadWriter:
 
         """
         try:
-            return ThreadStream(self, StreamFile(self.files, directory, name, size, mtime, hashed))
+            return DiskStream(self, StreamFile(self.files, directory, name, size, mtime, hashed))
         except OSError as error:
             raise system.volume_error(self.path, "part not opened", error) from error
 
@@ -88,6 +108,8 @@ class ThreadWriter:
 
     def close(self) -> None:
         """Finish what was handed over, then stop; a disk that does not answer is left after 10 s."""
+        if self._closing:
+            return
         self._closing = True
         self._rouse()
         self._thread.join(_LEAVE_SECONDS)
@@ -108,6 +130,11 @@ class ThreadWriter:
         if not self._told:
             self._told = True
             os.eventfd_write(self._wake, 1)
+
+    def _judge(self, seconds: float) -> None:
+        """Leave the writing to the thread for a while if it took long."""
+        if seconds > _LONG_SECONDS and self._direct_from < math.inf:
+            self._direct_from = time.perf_counter() + seconds * _RELIEF
 
     def _rouse(self) -> None:
         self._idle = False
@@ -137,10 +164,10 @@ class ThreadWriter:
         self._idle = False
 
 
-class ThreadStream:
-    """A large object that a `ThreadWriter` writes. `offset` is what was there at the beginning, in bytes."""
+class DiskStream:
+    """A large object that a `DiskWriter` writes. `offset` is what was there at the beginning, in bytes."""
 
-    def __init__(self, writer: ThreadWriter, file: StreamFile) -> None:
+    def __init__(self, writer: DiskWriter, file: StreamFile) -> None:
         self._writer = writer
         self._file = file
         self._pieces: list[bytes] = []
@@ -191,11 +218,12 @@ class ThreadStream:
         return Written(token, self.trouble.reason, self.trouble.detail)
 
 
-def open_writer(path: str, volume: str, durability: str) -> ThreadWriter:
+def open_writer(path: str, volume: str, durability: str) -> DiskWriter:
     """Open the volume that must lie at a path for writing; `durability` "file" syncs each file.
 
     Raises:
         VolumeSick: It does not lie there, or cannot be written.
 
     """
-    return ThreadWriter(FileWriter.open(path, volume, durability == "file"))
+    sync = durability == "file"
+    return DiskWriter(FileWriter.open(path, volume, sync), direct=not sync)

@@ -1,0 +1,128 @@
+"""Large objects: resumed after a restart, never mixed, published only when whole."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.record import Written
+from bucketpull.volumes.file import FileWriter
+from bucketpull.volumes.identity import HOME, initialise
+from bucketpull.volumes.stream import StreamFile
+from bucketpull.volumes.volume import open_volume
+
+BODY = os.urandom(300_000)
+MD5 = hashlib.md5(BODY).digest()
+
+
+@pytest.fixture
+def files(tmp_path):
+    identity = initialise(str(tmp_path))
+    open_volume(str(tmp_path)).close()
+    opened = FileWriter.open(str(tmp_path), identity, sync=False)
+    yield opened
+    opened.close()
+
+
+def stream(files, hashed=False, size=300_000, mtime=5):
+    return StreamFile(files, b"big", b"film", size, mtime, hashed)
+
+
+def parts(files):
+    return os.listdir(Path(files.path, HOME, "partial"))
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_pieces_become_the_object(files, hashed):
+    begun = stream(files, hashed)
+    for start in range(0, len(BODY), 70_000):
+        begun.append([BODY[start : start + 70_000]])
+    assert begun.publish(len(BODY), MD5, "token") == Written("token")
+    stored = Path(files.path, "big/film")
+    assert (stored.read_bytes(), stored.stat().st_mtime) == (BODY, 5)
+    assert parts(files) == []
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_an_interrupted_object_is_resumed_by_whoever_gets_it_next(files, hashed):
+    begun = stream(files, hashed)
+    begun.append([BODY[:100_000]])
+    begun.close(keep=True)
+    assert not Path(files.path, "big").exists()
+    again = stream(files, hashed)
+    assert again.offset == 100_000
+    again.append([BODY[100_000:]])
+    assert again.publish(len(BODY), MD5, 1) == Written(1)
+    assert Path(files.path, "big/film").read_bytes() == BODY
+
+
+def test_another_version_of_the_object_is_begun_afresh(files):
+    begun = stream(files)
+    begun.append([b"old"])
+    begun.close(keep=True)
+    assert stream(files, mtime=6).offset == stream(files, size=7).offset == 0
+    assert stream(files).offset == 3
+
+
+def test_two_transfers_of_one_object_do_not_mix(files):
+    first, second = stream(files), stream(files)
+    first.append([BODY[:9]])
+    second.append([BODY])
+    first.append([BODY[9:]])
+    assert first.publish(len(BODY), MD5, 1) == Written(1)
+    assert second.publish(len(BODY), MD5, 2) == Written(2)
+    third = stream(files)
+    assert third.offset == 0
+    third.close(keep=False)
+    assert Path(files.path, "big/film").read_bytes() == BODY
+    assert parts(files) == []
+
+
+def test_a_restart_begins_at_byte_0(files):
+    begun = stream(files, hashed=True)
+    begun.append([b"wrong"])
+    begun.restart()
+    begun.append([BODY])
+    assert begun.publish(len(BODY), MD5, 1) == Written(1)
+
+
+def test_what_is_longer_than_the_object_can_be_is_no_part_of_it(files):
+    begun = stream(files, size=5)
+    begun.append([b"123456789"])
+    begun.close(keep=True)
+    assert stream(files, size=5).offset == 0
+
+
+def test_a_short_object_is_kept_for_resuming_and_a_wrong_one_is_thrown_away(files):
+    begun = stream(files)
+    begun.append([BODY[:10]])
+    short = begun.publish(len(BODY), b"", 1)
+    assert (short.reason, short.detail) == (Reason.TRUNCATED, f"10 of {len(BODY)} bytes")
+    again = stream(files, hashed=True)
+    assert again.offset == 10
+    again.append([bytes(len(BODY) - 10)])
+    wrong = again.publish(len(BODY), MD5, 2)
+    assert wrong.reason is Reason.CHECKSUM
+    assert MD5.hex() in wrong.detail
+    last = stream(files)
+    assert last.offset == 0
+    last.append([BODY, b"more"])
+    assert last.publish(len(BODY), b"", 3).reason is Reason.SIZE
+    assert parts(files) == []
+    assert not Path(files.path, "big").exists()
+
+
+def test_a_full_disk_keeps_the_part(disks):
+    disk = disks.tmpfs("4m")
+    identity = initialise(disk.path)
+    open_volume(disk.path).close()
+    files = FileWriter.open(disk.path, identity, sync=False)
+    begun = StreamFile(files, b"", b"x", 9 << 20, 1)
+    with pytest.raises(OSError, match="No space"):
+        begun.append([bytes(1 << 20)] * 9)
+    assert 0 < begun.offset < 4 << 20
+    begun.close(keep=True)
+    assert StreamFile(files, b"", b"x", 9 << 20, 1).offset == begun.offset
+    files.close()
