@@ -14,7 +14,6 @@ from bucketpull.fetch.options import FetchOptions
 from bucketpull.ports import Writer
 from bucketpull.sources.config import UpyunConfig
 from bucketpull.sources.upyun import UpyunSource
-from bucketpull.volumes import writer
 
 
 def process_main(sock: socket.socket, number: int, source: UpyunConfig, fetch: FetchOptions) -> None:
@@ -25,7 +24,7 @@ def process_main(sock: socket.socket, number: int, source: UpyunConfig, fetch: F
         sock,
         CurlLoop(fetch),
         UpyunSource(source),
-        open_writer,
+        _open_writer,
         SystemClock(),
         generator,
         ProcessPolicy(),
@@ -33,11 +32,5 @@ def process_main(sock: socket.socket, number: int, source: UpyunConfig, fetch: F
     sys.stderr.flush()
 
 
-def open_writer(mount: Mount) -> Writer:
-    """Open the writer of a volume.
-
-    Raises:
-        VolumeSick: It is not there, or cannot be written.
-
-    """
-    return writer.open_writer(mount.path, mount.id, mount.durability)
+def _open_writer(mount: Mount) -> Writer:
+    return open_writer(mount.path, mount.id, mount.durability)

@@ -46,8 +46,7 @@ def open_all(paths: Sequence[str], known: Mapping[str, str], settings: Settings)
     """
     opened: list[DiskVolume] = []
     try:
-        for path in paths:
-            opened.append(open_one(path, known.get(path), settings))
+        opened.extend(open_one(path, known.get(path), settings) for path in paths)
     except BaseException:
         for volume in opened:
             volume.close()

@@ -20,37 +20,68 @@ def _group(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 common = _group(
-    click.option("--state", metavar="DIR", help="Folder of the job's journal (default: by job, in the user's state folder)."),
+    click.option(
+        "--state",
+        metavar="DIR",
+        help="Folder of the job's journal (default: by job, in the user's state folder).",
+    ),
     click.option("--job", metavar="NAME", help="The job's name (default: made of SOURCE)."),
-    click.option("--config", metavar="FILE", help="TOML with the same names; flags and environment come first."),
+    click.option(
+        "--config", metavar="FILE", help="TOML with the same names; flags and environment come first."
+    ),
     click.option("--json", is_flag=True, default=None, help="Write JSON, one object a line."),
     click.option("--quiet", is_flag=True, default=None, help="Say nothing but errors."),
 )
 
 source = _group(
     click.option("--api-url", metavar="URL", help="REST endpoint (default: https://v0.api.upyun.com)."),
-    click.option("--cdn-url", metavar="URL", help="The bucket's CDN domain; without it objects come by REST."),
-    click.option("--style", metavar="SUFFIX", help="Image version appended to each object's URL, such as '!s400'."),
+    click.option(
+        "--cdn-url", metavar="URL", help="The bucket's CDN domain; without it objects come by REST."
+    ),
+    click.option(
+        "--style", metavar="SUFFIX", help="Image version appended to each object's URL, such as '!s400'."
+    ),
 )
 
 limits = _group(
     click.option("--processes", type=int, metavar="N", help="Worker processes (default: one a core)."),
-    click.option("--concurrency", metavar="auto|N", help="Transfers in flight, whole machine (default: auto)."),
+    click.option(
+        "--concurrency", metavar="auto|N", help="Transfers in flight, whole machine (default: auto)."
+    ),
     click.option("--rate", type=float, metavar="N", help="At most N requests a second."),
     click.option(
-        "--bandwidth", metavar="SIZE", help="At most so many bytes a second: 100M, or by time: '08:00,10M 20:00,off'."
+        "--bandwidth",
+        metavar="SIZE",
+        help="At most so many bytes a second: 100M, or by time: '08:00,10M 20:00,off'.",
     ),
 )
 
 storing = _group(
-    click.option("--verify", type=click.Choice(["size", "md5", "none"]), help="What is checked (default: size)."),
+    click.option(
+        "--verify", type=click.Choice(["size", "md5", "none"]), help="What is checked (default: size)."
+    ),
     click.option(
         "--durability",
         type=click.Choice(["batch", "file", "none"]),
         help="When a file counts as stored (default: batch, one sync of the disk for a group of batches).",
     ),
-    click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G)."),
-    click.option("--layout", type=click.Choice(["key", "hashed"]), help="Paths as keys, or in hashed folders."),
+    click.option(
+        "--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G)."
+    ),
+    click.option(
+        "--layout", type=click.Choice(["key", "hashed"]), help="Paths as keys, or in hashed folders."
+    ),
+)
+
+broker = _group(
+    click.option(
+        "--broker",
+        metavar="URL",
+        help="RabbitMQ: amqp://USER:PASSWORD@HOST/VHOST (better: BUCKETPULL_BROKER).",
+    ),
+    click.option(
+        "--queue-type", type=click.Choice(["quorum", "classic"]), help="Kind of queue (default: quorum)."
+    ),
 )
 
 reporting = _group(

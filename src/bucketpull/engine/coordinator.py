@@ -94,7 +94,7 @@ class Coordinator:
         if self._stop_at is None:
             self._stop_at = self._clock.monotonic() + self._policy.stop_seconds
             self.state = "interrupted"
-            await self._dismiss()
+            await self._dismiss(self._local())
 
     async def set_limits(self, limits: Limits) -> None:
         """Change the limits of the whole job; each worker gets its share."""
@@ -177,13 +177,14 @@ class Coordinator:
             self.refusal = message
             self.state = "refused"
             self._stop_at = self._clock.monotonic() + self._policy.stop_seconds
-            await self._dismiss()
+            await self._dismiss(set(self.fleet.members))
 
     async def _recover(self) -> None:
         """Give work again that was with the dead, or got lost on its way."""
         now = self._clock.monotonic()
         for machine in self.fleet.silent(now):
             await self._release(self.fleet.bury(machine))
+            await self._transport.forget(machine)
             self._shared.pop(machine, None)
         await self._release(self.fleet.lost())
         if now - self._since > self._policy.silence_seconds:
@@ -230,8 +231,7 @@ class Coordinator:
 
     def _ended(self) -> bool:
         if self._stop_at is not None:
-            local = self._policy.local_machines & self.fleet.members.keys()
-            return not local or self._clock.monotonic() > self._stop_at
+            return not self._local() or self._clock.monotonic() > self._stop_at
         if self.state == "no-room" and self._policy.exits_when_full:
             return True
         return self.outstanding.scans == 0 and self.outstanding.batches == 0
@@ -241,7 +241,7 @@ class Coordinator:
             return
         if self.limits.paused:
             self.state = "paused"
-        elif not self.fleet.members:
+        elif not self.fleet.has_volumes:
             self.state = "waiting"
         elif self.outstanding.batches and not self.fleet.has_room:
             self.state = "no-room"
@@ -249,17 +249,20 @@ class Coordinator:
             self.state = "listing" if self.outstanding.scans else "transferring"
 
     async def _let_go(self) -> None:
-        """End of the job: the local workers leave in order, so that nothing of theirs is cut off."""
+        """End of the job: all workers leave in order, so that nothing of theirs is cut off."""
         deadline = self._clock.monotonic() + self._policy.stop_seconds
-        await self._dismiss()
-        while self._policy.local_machines & self.fleet.members.keys() and self._clock.monotonic() < deadline:
+        await self._dismiss(set(self.fleet.members))
+        while self.fleet.members and self._clock.monotonic() < deadline:
             messages = await self._receive()
             if messages:
                 await self._book(messages)
 
-    async def _dismiss(self) -> None:
-        for machine in self._policy.local_machines & self.fleet.members.keys():
+    async def _dismiss(self, machines: set[str]) -> None:
+        for machine in machines:
             await self._transport.control(Control(self.limits, stop=True), machine)
+
+    def _local(self) -> set[str]:
+        return self.fleet.members.keys() & self._policy.local_machines
 
     def conclude(self) -> None:
         """Name the final state from the books."""

@@ -117,6 +117,11 @@ class Fleet:
         """Whether any worker would take a batch, or holds one still."""
         return any(member.pulse.window or member.sent[WorkKind.BATCH] for member in self.members.values())
 
+    @property
+    def has_volumes(self) -> bool:
+        """Whether any worker has a disk: a lister alone has none."""
+        return any(member.pulse.volumes for member in self.members.values())
+
     def share(self, limits: Limits) -> Limits:
         """Return one worker's share of the limits of the whole job."""
         drains = sum(1 for member in self.members.values() if member.pulse.volumes) or 1

@@ -72,6 +72,8 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
 class Worker:
     """One machine's part of a job. `run` returns after a stop, when everything is handed back.
 
+    `dismissed` is true when the coordinator said stop: the job has ended.
+
     Args:
         open_volume: Opens a volume by path, for volumes added while the job runs.
 
@@ -100,6 +102,7 @@ class Worker:
         self._replies: asyncio.Queue[FromWorker] = asyncio.Queue()
         self._stopping = False
         self._deaths: list[float] = []
+        self.dismissed = False
         self._empty = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -349,14 +352,18 @@ class Worker:
                 slot.volume.forget(self._policy.journal, work)
             for work in control.discard:
                 await asyncio.to_thread(slot.volume.discard, self._policy.journal, work)
-        if control.stop and not self._stopping:
-            await self._stop()
+        if control.stop:
+            self.dismissed = True
+            await self.stop()
 
     async def _add_volume(self, path: str) -> None:
         if all(slot.volume.path != path for slot in self._desk.slots.values()):
             await self._shelve(await asyncio.to_thread(self._open, path))
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """Finish or hand back what is held; `run` returns when that is done."""
+        if self._stopping:
+            return
         self._stopping = True
         await self._inbox.pause(True)
         for process in range(self._crew.size):

@@ -59,7 +59,7 @@ class Link:
         self._publisher: AbstractChannel | None = None
         self._consumer: AbstractChannel | None = None
         self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
-        self.lost: Callable[[str], None] = lambda reason: None
+        self.lost: Callable[[str], None] = lambda _: None
 
     async def run(self) -> None:
         """Connect, and connect again, until cancelled."""

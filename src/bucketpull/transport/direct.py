@@ -43,6 +43,9 @@ class DirectTransport:
         del machine
         self._down.put_nowait(control)
 
+    async def forget(self, machine: str) -> None:
+        """Nothing waits for a worker that is gone: it is gone with its coordinator."""
+
     async def close(self) -> None:
         """Nothing to leave."""
 

@@ -15,7 +15,7 @@ import aiormq
 import msgspec
 from aiormq.abc import AbstractChannel
 
-from bucketpull.domain.errors import TransportError
+from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.model import (
     BatchReceipt,
     Control,
@@ -113,7 +113,8 @@ class RabbitTransport:
         """Connect, and make sure that no other coordinator has the job.
 
         Raises:
-            TransportError: Another coordinator has it, or the broker cannot be reached in ten seconds.
+            ConfigError: Another coordinator has it.
+            TransportError: The broker cannot be reached in ten seconds.
 
         """
         reasons: list[str] = []
@@ -181,7 +182,7 @@ class RabbitTransport:
         if delivery.queue == self._names.dead:
             return Poison("", delivery.body[:100].hex())
         try:
-            message = _decode_up(delivery.body)
+            message: FromWorker = _decode_up(delivery.body)
         except msgspec.DecodeError:
             await self.link.reject(delivery)
             return None
@@ -214,7 +215,7 @@ class RabbitTransport:
 
 
 class RabbitInbox:
-    """A worker's end; see `ports.Inbox`. Call `join` first."""
+    """A worker's end; see `ports.Inbox`. Call `start` first, then `join` if the job is not known yet."""
 
     def __init__(self, url: str, job: str, machine: str, kind: QueueType) -> None:
         self._names = Names(job)
@@ -224,14 +225,17 @@ class RabbitInbox:
         self.link = Link(url, self._declare, {self._queue: WORK_PREFETCH})
         self._task: asyncio.Task[None] | None = None
 
+    async def start(self) -> None:
+        """Connect, and stay connected, in the background."""
+        self._task = asyncio.create_task(self.link.run(), name="broker")
+
     async def join(self, hello: Pulse, seconds: float = 1.0) -> Welcome:
-        """Connect, and ask again every so many seconds until the coordinator answers. May wait for ever.
+        """Ask to take part, and ask again every so many seconds until the coordinator answers. May wait for ever.
 
         Raises:
-            TransportError: The coordinator refuses this worker; says why.
+            ConfigError: The coordinator refuses this worker; says why.
 
         """
-        self._task = asyncio.create_task(self.link.run(), name="broker")
         while True:
             await self.link.tell(self._names.coordinator, _encode(hello))
             try:
@@ -240,8 +244,7 @@ class RabbitInbox:
             except TimeoutError:
                 continue
             if isinstance(welcome, Refusal):
-                await self.close()
-                raise TransportError(f"refused by the coordinator: {welcome.reason}")
+                raise ConfigError(f"refused by the coordinator: {welcome.reason}")
             return welcome
 
     async def receive(self) -> Sequence[Work | Control]:
@@ -256,6 +259,8 @@ class RabbitInbox:
                 await self.link.acknowledge(delivery)
                 if isinstance(message, Control):
                     found.append(message)
+                elif isinstance(message, Refusal):
+                    raise ConfigError(f"refused by the coordinator: {message.reason}")
         return found
 
     async def reply(self, message: FromWorker) -> None:
@@ -291,10 +296,11 @@ class RabbitInbox:
 
     async def _read(self, delivery: Delivery) -> _Sealed | Control | Welcome | Refusal | None:
         try:
-            return _decode_down(delivery.body)
+            message: _Sealed | Control | Welcome | Refusal = _decode_down(delivery.body)
         except msgspec.DecodeError:
             await self.link.reject(delivery)
             return None
+        return message
 
     async def _declare(self, channel: AbstractChannel) -> None:
         await _declare_durable(channel, self._names, self._names.dead, self._kind)
