@@ -1,0 +1,116 @@
+"""The past of a job for its charts: fine points of the last minutes, coarse ones of the whole session. Pure.
+
+Both are bounded, so a job of weeks costs what a job of an hour costs.
+"""
+
+from collections import deque
+
+import msgspec
+
+from bucketpull.domain.model import Lane
+from bucketpull.domain.progress import Snapshot
+from bucketpull.report.document import lanes_of
+
+FINE_POINTS = 600  # at one every two seconds: 20 minutes
+COARSE_POINTS = 600
+
+
+class Point(msgspec.Struct):
+    """One moment. `at` in Unix seconds; speeds a second; `latency` in milliseconds, None where nothing was answered.
+
+    `failures` and `retries` count by reason what was added since the point before.
+    """
+
+    at: float
+    objects: float
+    bytes: float
+    listed: float
+    latency: float | None
+    in_flight: int
+    failures: dict[str, int]
+    retries: dict[str, int]
+
+
+class History:
+    """Collects points; add a snapshot every two seconds."""
+
+    def __init__(self) -> None:
+        self.fine: deque[Point] = deque(maxlen=FINE_POINTS)
+        self.coarse: list[Point] = []
+        self._pending: list[Point] = []
+        self._merged = 1  # fine points in a coarse one
+        self._requests = 0
+        self._seconds = 0.0
+        self._failures: dict[str, int] = {}
+        self._retries: dict[str, int] = {}
+        self._begun = False
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Note where the job stands."""
+        point = Point(
+            at=snapshot.at,
+            objects=snapshot.rates.objects_now,
+            bytes=snapshot.rates.bytes_now,
+            listed=snapshot.rates.listed_now,
+            latency=self._latency(snapshot),
+            in_flight=sum(lane.in_flight for lane in lanes_of(snapshot).values()),
+            failures=_growth(self._failures, snapshot.failures) if self._begun else {},
+            retries=_growth(self._retries, snapshot.retries) if self._begun else {},
+        )
+        self._failures, self._retries = dict(snapshot.failures), dict(snapshot.retries)
+        self._begun = True
+        self.fine.append(point)
+        self._add_coarse(point)
+
+    def since(self, at: float) -> list[Point]:
+        """Return the fine points after a time (Unix seconds)."""
+        return [point for point in self.fine if point.at > at]
+
+    def _latency(self, snapshot: Snapshot) -> float | None:
+        """Return the mean duration of the object requests that ended since the last call."""
+        lanes = [lane for name, lane in lanes_of(snapshot).items() if name != Lane.LIST]
+        requests, seconds = sum(lane.requests for lane in lanes), sum(lane.seconds for lane in lanes)
+        new, spent = requests - self._requests, seconds - self._seconds
+        known = self._begun and new > 0 and spent >= 0  # a worker that left takes its counters along
+        self._requests, self._seconds = requests, seconds
+        return spent / new * 1000 if known else None
+
+    def _add_coarse(self, point: Point) -> None:
+        self._pending.append(point)
+        if len(self._pending) < self._merged:
+            return
+        self.coarse.append(_merge(self._pending))
+        self._pending = []
+        if len(self.coarse) >= COARSE_POINTS:
+            self.coarse = [_merge(self.coarse[index : index + 2]) for index in range(0, len(self.coarse), 2)]
+            self._merged *= 2
+
+
+def _growth(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    growth = {reason: count - before.get(reason, 0) for reason, count in after.items()}
+    return {reason: count for reason, count in growth.items() if count > 0}
+
+
+def _merge(points: list[Point]) -> Point:
+    """Make one point of several: means of speeds, sums of counts."""
+    if len(points) == 1:
+        return points[0]
+    latencies = [point.latency for point in points if point.latency is not None]
+    return Point(
+        at=points[-1].at,
+        objects=sum(point.objects for point in points) / len(points),
+        bytes=sum(point.bytes for point in points) / len(points),
+        listed=sum(point.listed for point in points) / len(points),
+        latency=sum(latencies) / len(latencies) if latencies else None,
+        in_flight=round(sum(point.in_flight for point in points) / len(points)),
+        failures=_sum([point.failures for point in points]),
+        retries=_sum([point.retries for point in points]),
+    )
+
+
+def _sum(counts: list[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in counts:
+        for reason, number in part.items():
+            total[reason] = total.get(reason, 0) + number
+    return total

@@ -1,0 +1,196 @@
+"""Prometheus metrics, made from the snapshot when they are scraped; between scrapes they cost nothing.
+
+Names, labels and units are a promise; labels have closed sets of values, except the volumes and machines of the job.
+
+| metric | labels | meaning |
+| --- | --- | --- |
+| `bucketpull_objects_total` | `outcome`: stored, skipped, failed, vanished | objects that came to an end in this run |
+| `bucketpull_listed_objects_total`, `bucketpull_listed_bytes_total` | | what was listed |
+| `bucketpull_bytes_total` | | bytes stored |
+| `bucketpull_skipped_bytes_total` | | bytes found in place |
+| `bucketpull_directories_total`, `bucketpull_pages_total` | | directories and pages listed |
+| `bucketpull_failures_total` | `reason` | final failures |
+| `bucketpull_retries_total` | `reason` | repeated requests |
+| `bucketpull_requests_total`, `bucketpull_throttled_total`, `bucketpull_request_seconds_total` | `lane`: list, rest, cdn | \
+requests ended, refused for their number, and their durations added up, of the live workers |
+| `bucketpull_in_flight`, `bucketpull_in_flight_limit` | `lane` | transfers under way, and how many the limiters allow |
+| `bucketpull_outstanding_work` | `kind`: scan, batch | work not done |
+| `bucketpull_outstanding_objects`, `bucketpull_outstanding_bytes` | | listed and not done |
+| `bucketpull_state` | `state` | 1 for the job's state, 0 for the others |
+| `bucketpull_limited` | `by`: source, cdn, disk, cpu, rate, bandwidth, work | 1 for what holds the job back |
+| `bucketpull_machines` | | live workers |
+| `bucketpull_done_ratio` | | share of the bytes that is done, 0 to 1; absent while the total is unknown |
+| `bucketpull_eta_seconds` | `bound`: expected, low, high | time left; absent while unknown |
+| `bucketpull_volume_free_bytes`, `_total_bytes`, `_free_inodes`, `_queued_bytes`, `_stored_objects`, `_stored_bytes`, \
+`_written_bytes_per_second` | `machine`, `volume` (its path) | a volume |
+| `bucketpull_volume_state` | `machine`, `volume`, `state` | 1 for the volume's state, 0 for the others |
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Lane, LaneStatus, VolumeState, VolumeStatus
+from bucketpull.domain.progress import Snapshot
+from bucketpull.report.document import lanes_of
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+STATES = (
+    "starting",
+    "listing",
+    "transferring",
+    "finishing",
+    "paused",
+    "no-room",
+    "waiting",
+    "complete",
+    "incomplete",
+    "interrupted",
+    "refused",
+)
+LIMITERS = ("source", "cdn", "disk", "cpu", "rate", "bandwidth", "work")
+
+
+class SnapshotCollector(Collector):
+    """Makes the metrics of a job from its snapshot, whenever it is asked."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing beforehand, so that registering it does not take a snapshot."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Take a snapshot and yield its metrics."""
+        snapshot = self._snapshot()
+        yield from _books(snapshot)
+        yield from _requests(snapshot)
+        yield from _outstanding(snapshot)
+        yield from _condition(snapshot)
+        yield from _volumes(snapshot.volumes)
+
+
+def exposition(snapshot: Callable[[], Snapshot]) -> bytes:
+    """Return the metrics in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(SnapshotCollector(snapshot))
+    return generate_latest(registry)
+
+
+def _books(snapshot: Snapshot) -> Iterator[Metric]:
+    books = snapshot.counters
+    outcomes = {
+        "stored": books.stored,
+        "skipped": books.skipped,
+        "failed": books.failed,
+        "vanished": books.vanished,
+    }
+    yield _counters("objects", "Objects that came to an end in this run.", "outcome", outcomes)
+    for name, text, number in (
+        ("listed_objects", "Objects listed.", books.listed),
+        ("listed_bytes", "Bytes listed.", books.listed_bytes),
+        ("bytes", "Bytes stored.", books.bytes),
+        ("skipped_bytes", "Bytes found in place.", books.skipped_bytes),
+        ("directories", "Directories listed.", books.directories),
+        ("pages", "Pages listed.", books.pages),
+    ):
+        yield CounterMetricFamily(f"bucketpull_{name}", text, value=number)
+    yield _counters("failures", "Final failures.", "reason", _known(snapshot.failures))
+    yield _counters("retries", "Repeated requests.", "reason", _known(snapshot.retries))
+
+
+def _known(counts: dict[str, int]) -> dict[str, int]:
+    """Give every reason a value, so that an alert can see the first failure as a growth from 0."""
+    return {str(reason): counts.get(reason, 0) for reason in Reason}
+
+
+def _requests(snapshot: Snapshot) -> Iterator[Metric]:
+    lanes = lanes_of(snapshot)
+    status = {str(lane): lanes.get(lane, LaneStatus(0, 0.0, 0, 0, 0.0)) for lane in Lane}
+    yield _counters("requests", "Requests ended.", "lane", {k: s.requests for k, s in status.items()})
+    yield _counters(
+        "throttled", "Requests refused for their number.", "lane", {k: s.throttled for k, s in status.items()}
+    )
+    yield _counters(
+        "request_seconds",
+        "Durations of requests, added up.",
+        "lane",
+        {k: s.seconds for k, s in status.items()},
+    )
+    yield _gauges("in_flight", "Transfers under way.", "lane", {k: s.in_flight for k, s in status.items()})
+    yield _gauges(
+        "in_flight_limit", "Transfers allowed at once.", "lane", {k: s.level for k, s in status.items()}
+    )
+
+
+def _outstanding(snapshot: Snapshot) -> Iterator[Metric]:
+    left = snapshot.outstanding
+    yield _gauges("outstanding_work", "Work not done.", "kind", {"scan": left.scans, "batch": left.batches})
+    yield GaugeMetricFamily(
+        "bucketpull_outstanding_objects", "Objects listed and not done.", value=left.objects
+    )
+    yield GaugeMetricFamily("bucketpull_outstanding_bytes", "Bytes listed and not done.", value=left.bytes)
+
+
+def _condition(snapshot: Snapshot) -> Iterator[Metric]:
+    estimate = snapshot.estimate
+    yield _gauges("state", "1 for the state.", "state", {s: int(s == snapshot.state) for s in STATES})
+    yield _gauges(
+        "limited",
+        "1 for what holds the job back.",
+        "by",
+        {name: int(name == snapshot.limited_by) for name in LIMITERS},
+    )
+    yield GaugeMetricFamily("bucketpull_machines", "Live workers.", value=len(snapshot.machines))
+    if estimate.total_bytes:
+        yield GaugeMetricFamily(
+            "bucketpull_done_ratio", "Share of the bytes that is done.", value=estimate.share
+        )
+    bounds = {"expected": estimate.seconds, "low": estimate.low, "high": estimate.high}
+    told = {name: seconds for name, seconds in bounds.items() if seconds is not None}
+    if told:
+        yield _gauges("eta_seconds", "Time left.", "bound", told)
+
+
+def _volumes(volumes: list[VolumeStatus]) -> Iterator[Metric]:
+    for name, text in (
+        ("free_bytes", "Bytes free."),
+        ("total_bytes", "Bytes in all."),
+        ("free_inodes", "Inodes free."),
+        ("queued_bytes", "Bytes waiting to be written."),
+        ("stored_objects", "Objects stored."),
+        ("stored_bytes", "Bytes stored."),
+    ):
+        gauge = GaugeMetricFamily(f"bucketpull_volume_{name}", text, labels=["machine", "volume"])
+        for volume in volumes:
+            gauge.add_metric([volume.machine, volume.path], getattr(volume, name))
+        yield gauge
+    speed = GaugeMetricFamily(
+        "bucketpull_volume_written_bytes_per_second", "Bytes written a second.", labels=["machine", "volume"]
+    )
+    state = GaugeMetricFamily(
+        "bucketpull_volume_state", "1 for the volume's state.", labels=["machine", "volume", "state"]
+    )
+    for volume in volumes:
+        speed.add_metric([volume.machine, volume.path], volume.written_per_second)
+        for name in VolumeState:
+            state.add_metric([volume.machine, volume.path, str(name)], int(name == volume.state))
+    yield from (speed, state)
+
+
+def _counters(name: str, text: str, label: str, values: dict[str, int] | dict[str, float]) -> Metric:
+    family = CounterMetricFamily(f"bucketpull_{name}", text, labels=[label])
+    for value, number in values.items():
+        family.add_metric([value], number)
+    return family
+
+
+def _gauges(name: str, text: str, label: str, values: dict[str, int] | dict[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"bucketpull_{name}", text, labels=[label])
+    for value, number in values.items():
+        family.add_metric([value], number)
+    return family

@@ -1,0 +1,56 @@
+"""What the dashboard needs of a job: one object that can be read and steered."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bucketpull.domain.model import Failure, Limits, Value
+from bucketpull.domain.progress import Snapshot
+
+
+class DirectoryState(Value):
+    """One directory as the tree shows it.
+
+    `state` is "waiting" (known, not listed), "listing", "transferring" (listed, objects outstanding), "done" or
+    "failed" (it could not be listed). `objects` and `bytes` are those listed directly in it, `outstanding` and `failed` objects of them;
+    `directories` says how many sub-directories are known, None if that is not known.
+    """
+
+    directory: bytes
+    state: str
+    objects: int = 0
+    bytes: int = 0
+    outstanding: int = 0
+    failed: int = 0
+    directories: int | None = None
+
+
+class Panel(Protocol):
+    """A job to look at and to steer. Called from the event loop; what must wait for a disk is a coroutine."""
+
+    def snapshot(self) -> Snapshot:
+        """Return where the job stands. Called every two seconds, and for each viewer."""
+        ...
+
+    async def failures(self, limit: int, reason: str | None) -> Sequence[Failure]:
+        """Return at most so many failures, of one reason or (None) of all, in key order."""
+        ...
+
+    async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
+        """Return at most so many directories directly below a directory (b"" is the root), by name."""
+        ...
+
+    async def pause(self) -> None:
+        """Start no more transfers."""
+        ...
+
+    async def resume(self) -> None:
+        """Go on after a pause."""
+        ...
+
+    async def set_limits(self, limits: Limits) -> None:
+        """Change the limits of every worker; `paused` is that of the present limits."""
+        ...
+
+    async def retry(self, reason: str | None) -> int:
+        """Make failures of one reason, or (None) of all, work again; return how many objects."""
+        ...

@@ -1,0 +1,231 @@
+// The page's one loop: a snapshot a second while it is seen, points every other second, the open tab every five.
+
+import { get, post, Refused, setToken } from "./api.js";
+import { LineChart, StackChart } from "./chart.js";
+import { $, h, text } from "./dom.js";
+import { Failures } from "./failures.js";
+import { compact, count, milliseconds, size, speed } from "./figures.js";
+import { showEvents, showFigures, showHead, showMachines, showProgress, showUpdated, showVolumes } from "./panels.js";
+import { Tree } from "./tree.js";
+import { language, setLanguage, t } from "./words.js";
+
+const FINE_SECONDS = 1200, FINE_POINTS = 600;
+let job = null, fine = [], coarse = [], range = "fine", tab = "directories", ticks = 0;
+
+const charts = [
+  new LineChart(() => t("objects_now"), (value, full) => full ? `${speed(value)}/s` : compact(value), [
+    { of: (point) => point.objects, colour: "--objects", name: () => t("stored_per_second") },
+    { of: (point) => point.listed, colour: "--c5", name: () => t("listed_per_second") },
+  ]),
+  new LineChart(() => t("bytes_now"), (value, full) => full ? `${size(value)}/s` : size(value), [{ of: (point) => point.bytes, colour: "--bytes" }]),
+  new LineChart(() => t("latency"), (value) => milliseconds(value), [{ of: (point) => point.latency, colour: "--latency" }]),
+  new LineChart(() => t("in_flight"), (value) => compact(value), [{ of: (point) => point.in_flight, colour: "--flight" }]),
+  new StackChart(() => t("troubles"), (value) => compact(value), troublesOf),
+];
+const reasonsTitle = h("h3"), reasonsNote = h("small"), reasonsList = h("div", { class: "reasons" });
+$("charts").append(...charts.map((chart) => chart.element), h("article", { class: "chart" }, h("header", {}, reasonsTitle, reasonsNote), reasonsList));
+const tree = new Tree($("directories"));
+const failures = new Failures($("failures"), retry);
+
+function troublesOf(point) {
+  const sum = { ...point.retries };
+  for (const [reason, number] of Object.entries(point.failures)) sum[reason] = (sum[reason] ?? 0) + number;
+  return sum;
+}
+
+function showReasons() {
+  text(reasonsTitle, t("by_reason"));
+  text(reasonsNote, t("reason_counts"));
+  const sums = {};
+  for (const counts of [job.failures, job.retries]) for (const [reason, number] of Object.entries(counts)) sums[reason] = (sums[reason] ?? 0) + number;
+  const order = Object.keys(sums).filter((reason) => sums[reason]).sort((a, b) => (job.failures[b] ?? 0) - (job.failures[a] ?? 0) || sums[b] - sums[a]).slice(0, 6);
+  const most = Math.max(1, ...order.map((reason) => sums[reason]));
+  reasonsList.replaceChildren(...order.map((reason) => {
+    const failed = job.failures[reason] ?? 0;
+    const fill = h("i");
+    fill.style.width = `${Math.max(3, Math.sqrt(sums[reason] / most) * 100)}%`;
+    return h("button", { type: "button", disabled: !failed, onclick: () => openFailures(reason) },
+      h("span", {}, reason), h("span", { class: "track", "--dot": failed ? "var(--bad)" : "var(--warn)" }, fill),
+      h("span", {}, `${count(failed)} · ${count(job.retries[reason] ?? 0)}`));
+  }));
+  if (!order.length) reasonsList.replaceChildren(h("p", { class: "empty" }, t("none_yet")));
+}
+
+function showCharts() {
+  if (!job) return;
+  for (const chart of charts) chart.show(range === "fine" ? fine : coarse, range === "fine" ? FINE_SECONDS : 0, job.at);
+}
+
+function show() {
+  showHead(job);
+  showProgress(job);
+  showFigures(job);
+  showVolumes(job);
+  showMachines(job);
+  showEvents(job);
+  showReasons();
+  showUpdated();
+  failures.setCounts(job.failures);
+}
+
+async function refresh() {
+  job = await get("api/snapshot");
+  show();
+  if (ticks % 2 === 0) {
+    if (range === "coarse") coarse = await get("api/points?coarse=1");
+    fine = [...fine, ...await get(`api/points?since=${fine.at(-1)?.at ?? 0}`)].slice(-FINE_POINTS);
+    showCharts();
+  }
+  if (ticks % 5 === 0) await refreshTab();
+  ticks += 1;
+}
+
+async function refreshTab() {
+  if (tab === "directories") await tree.refresh();
+  if (tab === "failures") await failures.refresh();
+}
+
+async function loop() {
+  let wait = document.hidden ? 5000 : 1000;
+  try {
+    await refresh();
+    $("banner").hidden = true;
+  } catch (error) {
+    const refused = error instanceof Refused && error.status === 401;
+    text("banner", t(refused ? "needs_token" : "lost"));
+    $("banner").hidden = false;
+    if (refused && !$("token").open) askToken(() => {});
+    wait = 4000;
+  }
+  setTimeout(loop, wait);
+}
+
+function toast(message) {
+  text("toast", message);
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => text("toast", ""), 4000);
+}
+
+function askToken(then) {
+  $("token-input").value = "";
+  $("token").showModal();
+  $("token-apply").onclick = () => { setToken($("token-input").value); $("token").close(); then(); };
+}
+
+async function change(path, body, message) {
+  try {
+    const answer = await post(path, body);
+    toast(message(answer));
+    job = await get("api/snapshot");
+    show();
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) askToken(() => change(path, body, message));
+    else toast(t("refused", error.message));
+  }
+}
+
+function pause() {
+  if (!job || $("pause").disabled) return;
+  const paused = $("pause").dataset.paused === "yes";
+  change(paused ? "api/resume" : "api/pause", {}, () => t(paused ? "resumed_toast" : "paused_toast"));
+}
+
+async function retry(reason) {
+  await change("api/retry", { reason }, (answer) => t("retried", count(answer.objects)));
+  await failures.refresh();
+}
+
+function openLimits() {
+  if (!job) return;
+  const { concurrency, requests_per_second, bytes_per_second } = job.limits;
+  $("l-concurrency").value = concurrency ?? "";
+  $("l-rate").value = requests_per_second ?? "";
+  $("l-bandwidth").value = bytes_per_second ? bytes_per_second / 1e6 : "";
+  text("limits-error", "");
+  $("limits").showModal();
+}
+
+function applyLimits() {
+  const inputs = [$("l-concurrency"), $("l-rate"), $("l-bandwidth")];
+  const [concurrency, rate, bandwidth] = inputs.map((input) => input.value === "" ? null : Number(input.value));
+  if (inputs.some((input) => !input.validity.valid) || [concurrency, rate, bandwidth].some((value) => value !== null && !(value > 0))) return text("limits-error", t("above_zero"));
+  $("limits").close();
+  change("api/limits", { concurrency, requests_per_second: rate, bytes_per_second: bandwidth === null ? null : bandwidth * 1e6 }, () => t("applied"));
+}
+
+function chooseTab(name) {
+  tab = name;
+  for (const other of ["directories", "failures", "events"]) {
+    $(other).hidden = other !== name;
+    $(`tab-${other}`).setAttribute("aria-selected", String(other === name));
+    $(`tab-${other}`).tabIndex = other === name ? 0 : -1;
+  }
+  refreshTab().catch(() => {});
+}
+
+function openFailures(reason) {
+  failures.reason = reason;
+  chooseTab("failures");
+  $("details").scrollIntoView({ block: "start" });
+  $("tab-failures").focus({ preventScroll: true });
+}
+
+function chooseRange(name) {
+  range = name;
+  for (const other of ["fine", "coarse"]) $(`range-${other}`).setAttribute("aria-pressed", String(other === name));
+  if (name === "coarse") get("api/points?coarse=1").then((points) => { coarse = points; showCharts(); }, () => {});
+  showCharts();
+}
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+function applyTheme(choice) {
+  localStorage.setItem("bucketpull-theme", choice);
+  document.documentElement.dataset.theme = choice === "auto" ? (dark.matches ? "dark" : "light") : choice;
+  document.documentElement.dataset.choice = choice;
+  text("theme", t(`theme_${choice}`));
+  showCharts();
+}
+
+function applyLanguage(choice) {
+  localStorage.setItem("bucketpull-language", choice);
+  setLanguage(choice);
+  text("language", t("other_language"));
+  text("theme", t(`theme_${document.documentElement.dataset.choice ?? "auto"}`));
+  if (job) { show(); showCharts(); refreshTab().catch(() => {}); }
+}
+
+$("pause").addEventListener("click", pause);
+$("limits-open").addEventListener("click", openLimits);
+$("limits-apply").addEventListener("click", applyLimits);
+$("f-failed-open").addEventListener("click", () => openFailures(null));
+$("range-fine").addEventListener("click", () => chooseRange("fine"));
+$("range-coarse").addEventListener("click", () => chooseRange("coarse"));
+$("theme").addEventListener("click", () => {
+  const order = ["auto", "light", "dark"];
+  applyTheme(order[(order.indexOf(document.documentElement.dataset.choice) + 1) % 3]);
+});
+$("language").addEventListener("click", () => applyLanguage(language() === "en" ? "zh" : "en"));
+dark.addEventListener("change", () => applyTheme(document.documentElement.dataset.choice));
+for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
+for (const dialog of document.querySelectorAll("dialog"))
+  dialog.addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.matches("input")) dialog.querySelector(".primary").click(); });
+for (const name of ["directories", "failures", "events"]) $(`tab-${name}`).addEventListener("click", () => chooseTab(name));
+document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
+  const names = ["directories", "failures", "events"];
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!step) return;
+  const next = names[(names.indexOf(tab) + step + 3) % 3];
+  chooseTab(next);
+  $(`tab-${next}`).focus();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input") || document.querySelector("dialog[open]")) return;
+  if (event.key === "p") pause();
+  if (event.key === "l") { event.preventDefault(); openLimits(); }
+});
+document.addEventListener("visibilitychange", () => { if (!document.hidden && job) refresh().catch(() => {}); });
+
+applyTheme(localStorage.getItem("bucketpull-theme") ?? "auto");
+applyLanguage(localStorage.getItem("bucketpull-language") ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en"));
+loop();

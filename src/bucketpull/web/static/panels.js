@@ -1,0 +1,135 @@
+// The parts of the page that are made anew from each snapshot: head, books, figures, volumes, machines, events.
+
+import { $, h, text, track } from "./dom.js";
+import { clock, count, duration, moment, percent, size, speed } from "./figures.js";
+import { t } from "./words.js";
+
+const TONES = { complete: "good", incomplete: "warn", paused: "warn", waiting: "warn", interrupted: "warn", "no-room": "bad", refused: "bad", starting: "idle" };
+const LIVE = new Set(["listing", "transferring", "finishing"]);
+const ENDED = new Set(["complete", "incomplete", "interrupted", "refused"]);
+
+export function showHead(job) {
+  text("source", job.source);
+  text("subtitle", t("subtitle", job.job, duration(job.seconds)));
+  const state = $("state");
+  text(state, t(`state.${job.state}`));
+  state.dataset.tone = TONES[job.state] ?? "";
+  state.toggleAttribute("data-live", LIVE.has(job.state));
+  const paused = job.limits.paused || job.state === "paused";
+  text("pause", t(paused ? "resume" : "pause"));
+  $("pause").disabled = ENDED.has(job.state);
+  $("pause").dataset.paused = paused ? "yes" : "";
+  const share = job.estimate.total_bytes ? `${percent(job.estimate.share)} · ` : "";
+  document.title = `${share}${job.source} · bucketpull`;
+}
+
+export function showProgress(job) {
+  const { estimate, counters, outstanding } = job;
+  const known = estimate.total_bytes > 0;
+  text("share", known ? percent(estimate.share) : size(counters.bytes));
+  text("amount", known ? t("amount", size(estimate.share * estimate.total_bytes), size(estimate.total_bytes)) : t("so_far"));
+  const bar = $("bar");
+  bar.classList.toggle("unknown", !known && !ENDED.has(job.state));
+  if (known) bar.setAttribute("aria-valuenow", (estimate.share * 100).toFixed(1));
+  else bar.removeAttribute("aria-valuenow");
+  $("bar-done").style.width = known ? `${estimate.share * 100}%` : "0";
+  $("bar-listed").style.width = known ? `${Math.min(1, counters.listed_bytes / estimate.total_bytes) * 100}%` : "0";
+  showEnd(job, estimate);
+  const rows = [
+    ["listed", counters.listed, "var(--ghost)", ""],
+    ["stored", counters.stored, "var(--accent)", "="],
+    ["skipped", counters.skipped, "var(--bytes)", "+"],
+    ["failed_books", counters.failed, "var(--bad)", "+"],
+    ["vanished", counters.vanished, "var(--warn)", "+"],
+    ["outstanding", outstanding.objects, "var(--c5)", "+"],
+  ];
+  $("books").replaceChildren(...rows.flatMap(([name, number, dot, sign]) => [
+    sign ? h("span", { class: "sign", "aria-hidden": "true" }, sign) : null,
+    h("div", {}, h("dt", {}, h("i", { "--dot": dot }), t(name) + (name === "listed" && !job.listing_done ? ` · ${t("listing_on")}` : "")), h("dd", {}, count(number))),
+  ]).filter(Boolean));
+}
+
+function showEnd(job, estimate) {
+  if (ENDED.has(job.state)) {
+    text("eta", t("ended"));
+    text("band", duration(job.seconds));
+  } else if (estimate.seconds === null) {
+    text("eta", t("left_unknown"));
+    text("band", "");
+  } else if (estimate.high === null) {
+    text("eta", t("left_least", duration(estimate.seconds)));
+    text("band", t("listing_on"));
+  } else {
+    text("eta", t("left", duration(estimate.seconds)));
+    const [low, high] = [moment(job.at + estimate.low), moment(job.at + estimate.high)];
+    text("band", low === high ? t("ends", low) : t("band", low, high));
+  }
+}
+
+export function lanesOf(job) {
+  const lanes = {};
+  for (const machine of job.machines)
+    for (const [name, lane] of Object.entries(machine.lanes)) {
+      lanes[name] ??= { in_flight: 0, level: 0 };
+      lanes[name].in_flight += lane.in_flight;
+      lanes[name].level += lane.level;
+    }
+  return lanes;
+}
+
+export function showFigures(job) {
+  const { rates } = job;
+  text("f-objects", speed(rates.objects_now));
+  text("f-objects-mean", t("mean", speed(rates.objects_mean)));
+  text("f-bytes", `${size(rates.bytes_now)}/s`);
+  text("f-bytes-mean", t("mean", `${size(rates.bytes_mean)}/s`));
+  const lanes = Object.entries(lanesOf(job)).sort();
+  text("f-flight", count(lanes.reduce((sum, [, lane]) => sum + lane.in_flight, 0)));
+  text("f-lanes", lanes.map(([name, lane]) => t("lane", name, lane.in_flight, Math.round(lane.level))).join(", "));
+  text("f-limit", t(`limit.${job.limited_by}`));
+  text("f-limit-why", t(`why.${job.limited_by}`));
+  text("f-failed", count(job.counters.failed));
+  $("f-failed").classList.toggle("bad", job.counters.failed > 0);
+  text("failures-count", job.counters.failed ? count(job.counters.failed) : "");
+}
+
+export function showVolumes(job) {
+  const many = new Set(job.volumes.map((volume) => volume.machine)).size > 1;
+  const tones = { open: "good", full: "warn", draining: "warn", away: "idle", sick: "bad", lost: "bad" };
+  $("volumes").replaceChildren(...job.volumes.map((volume) => {
+    const used = volume.total_bytes ? 1 - volume.free_bytes / volume.total_bytes : 0;
+    return h("article", { class: "volume" },
+      h("header", {}, h("b", {}, many ? `${volume.machine}:${volume.path}` : volume.path), h("span", { class: "pill", "data-tone": tones[volume.state] }, t(`volume.${volume.state}`))),
+      track(used, used > 0.95 ? "var(--warn)" : "var(--accent)"),
+      h("div", { class: "facts" }, h("span", {}, h("b", {}, size(volume.free_bytes)), ` ${t("free")}`), h("span", {}, `${t("of")} ${size(volume.total_bytes)}`)),
+      h("div", { class: "facts" }, h("span", {}, h("b", {}, count(volume.stored_objects)), ` ${t("stored")}`), h("span", {}, `${t("writing")} `, h("b", {}, `${size(volume.written_per_second)}/s`))),
+      volume.detail ? h("p", {}, volume.detail) : null);
+  }));
+  if (!job.volumes.length) $("volumes").replaceChildren(h("p", { class: "empty" }, t("none_yet")));
+}
+
+export function showMachines(job) {
+  $("machines").replaceChildren(...job.machines.map((machine) => {
+    const flying = Object.values(machine.lanes).reduce((sum, lane) => sum + lane.in_flight, 0);
+    return h("article", { class: "machine" },
+      h("header", {}, h("b", {}, machine.machine), machine.limited_by ? h("span", { class: "pill", "data-tone": "idle" }, t(`limit.${machine.limited_by}`)) : null),
+      h("div", { class: "facts" },
+        h("span", {}, h("b", {}, count(machine.objects)), ` ${t("stored")}`),
+        h("span", {}, h("b", {}, size(machine.bytes))),
+        h("span", {}, h("b", {}, count(flying)), ` ${t("in_flight").toLowerCase()}`),
+        h("span", {}, h("b", {}, String(machine.processes)), ` ${t("processes")}`),
+        h("span", {}, h("b", {}, String(machine.holds)), ` ${t("holds")}`)));
+  }));
+  if (!job.machines.length) $("machines").replaceChildren(h("p", { class: "empty" }, t("none_yet")));
+}
+
+export function showEvents(job) {
+  const tones = { info: "idle", warning: "warn", error: "bad" };
+  const events = [...job.notes].reverse().map((note) => h("div", { class: "event" },
+    h("time", { datetime: new Date(note.at * 1000).toISOString() }, `${moment(note.at)}${""}`),
+    h("span", { class: "pill", "data-tone": tones[note.level] }, note.level),
+    h("p", {}, note.text)));
+  $("events").replaceChildren(...(events.length ? events : [h("p", { class: "empty" }, t("none_yet"))]));
+}
+
+export const showUpdated = () => text("updated", t("updated", clock(Date.now() / 1000, true)));
