@@ -14,6 +14,7 @@ from bucketpull.fetch.options import FetchOptions
 from bucketpull.ports import Writer
 from bucketpull.sources.config import UpyunConfig
 from bucketpull.sources.upyun import UpyunSource
+from bucketpull.volumes.writer import open_writer
 
 
 def process_main(sock: socket.socket, number: int, source: UpyunConfig, fetch: FetchOptions) -> None:
