@@ -1,0 +1,46 @@
+"""What the documentation says of the code is made from it, or compared with it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bucketpull.app.settings import Settings
+from bucketpull.cli.main import COMMANDS
+from bucketpull.domain.errors import Reason
+from scripts import reference
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_reference_has_every_command():
+    page = reference.commands_page()
+
+    assert [name for name in COMMANDS if f"## {name}\n" not in page] == []
+
+
+def test_the_reference_has_every_setting():
+    page = reference.configuration_page()
+
+    assert [name for name in Settings.__struct_fields__ if f"| `{name}` |" not in page] == []
+
+
+def test_the_reference_has_every_reason():
+    page = reference.reasons_page()
+
+    assert [reason for reason in Reason if f"| `{reason}` |" not in page] == []
+
+
+def test_the_man_page_has_every_command():
+    page = reference.man_page()
+
+    assert [name for name in COMMANDS if f".SH {name.upper()}\n" not in page] == []
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "ARCHITECTURE.md"], ids=lambda page: page.name
+)
+def test_what_a_page_links_to_is_there(page: Path):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+
+    assert [link for link in links if not (ROOT / link).exists()] == []
