@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from scripts import reference
 
 from bucketpull.app.settings import Settings
 from bucketpull.cli.main import COMMANDS
 from bucketpull.domain.errors import Reason
-from scripts import reference
 
 ROOT = Path(__file__).parents[2]
 
