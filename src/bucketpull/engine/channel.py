@@ -5,6 +5,7 @@ says when that has become too much.
 """
 
 import socket
+from contextlib import suppress
 
 import msgspec
 
@@ -66,9 +67,8 @@ class Channel:
 
     def close(self, seconds: float) -> None:
         """Send the rest, waiting at most so long, and close."""
-        self._sock.settimeout(max(seconds, 0.001))
-        try:
-            self._sock.sendall(self._waiting)
-        except OSError:
-            self.ended = True
-        self._sock.close()
+        with self._sock as sock:
+            if not self.ended:
+                sock.settimeout(seconds)
+                with suppress(OSError):
+                    sock.sendall(self._waiting)

@@ -108,16 +108,20 @@ class Process:
         )
         self._deadline: float | None = None
         self._fatal = False
+        fetcher.watch(self._channel.fileno(), self._hear)
+        self._tick()
 
     def run(self) -> None:
         """Do what the agent says."""
         gc.collect()
         gc.freeze()
-        self._fetcher.watch(self._channel.fileno(), self._hear)
-        self._tick()
-        while not self._is_over():
-            self.turn()
+        self.turn_until(self._is_over)
         self._leave()
+
+    def turn_until(self, is_over: Callable[[], object]) -> None:
+        """Go round the loop until something is so."""
+        while not is_over():
+            self.turn()
 
     def turn(self) -> None:
         """Wait for something to happen, then start what there is room for."""
@@ -144,7 +148,7 @@ class Process:
         if not self._channel.ended:
             self.drain.abandon()
             self._send_tick()
-            self._channel.close(LEAVE_SECONDS)
+        self._channel.close(LEAVE_SECONDS)
 
     # --- the agent's words
 

@@ -190,7 +190,14 @@ class Scan:
             self._refused(look, error, status)
         elif remedy is Remedy.RESIGN and look.tries < RESIGNS:
             self._retry(look, error, 0.0)
-        elif remedy in {Remedy.SLOW, Remedy.RETRY} and look.tries < attempts(error.reason):
+        elif remedy in {Remedy.SLOW, Remedy.RETRY}:
+            self._be_patient(look, error, status)
+        else:
+            self._fail(look, error, status)
+
+    def _be_patient(self, look: Look, error: AnswerError, status: int) -> None:
+        """Try again within this pass, then in later ones; what the service says of itself passes however long it takes."""
+        if look.tries < attempts(error.reason):
             wait = backoff_seconds(error.reason, look.tries, self._random, error.retry_after_seconds)
             self._retry(look, error, wait)
         elif next_page_try(error.reason, look.position.attempt) is not None:
