@@ -24,6 +24,8 @@ _PIECE_BYTES: Final = 1 << 18
 _DIRECT_BYTES: Final = 1 << 18
 _LONG_SECONDS: Final = 0.0005  # 20 KiB take 15 µs on tmpfs, 60-200 µs on ext4
 _RELIEF: Final = 100.0
+_GROUP: Final = 32
+_GROUP_SECONDS: Final = 0.005
 
 _Job = tuple[int, Callable[..., Written | None], tuple[Any, ...]]
 
@@ -72,7 +74,8 @@ class DiskWriter:
         if self._idle and not self._jobs and size <= _DIRECT_BYTES:
             began = time.perf_counter()
             if began >= self._direct_from:
-                self.tell(self.files.store(directory, name, mtime, chunks, token))
+                self._done.append(self.files.store(directory, name, mtime, chunks, token))
+                self._tell()
                 self._given += size
                 self._taken += size
                 self._judge(time.perf_counter() - began)
@@ -124,9 +127,8 @@ class DiskWriter:
         if self._idle:
             self._rouse()
 
-    def tell(self, written: Written) -> None:
-        """Add an outcome and, unless that was done already, make `wake_fd` readable."""
-        self._done.append(written)
+    def _tell(self) -> None:
+        """Make `wake_fd` readable, unless it is."""
         if not self._told:
             self._told = True
             os.eventfd_write(self._wake, 1)
@@ -142,7 +144,8 @@ class DiskWriter:
             self._work.release()
 
     def _run(self) -> None:
-        jobs = self._jobs
+        """Work off the queue; outcomes are told in groups, for waking the caller costs as much as writing a small file."""
+        jobs, done, told = self._jobs, self._done, 0.0
         while True:
             try:
                 size, function, arguments = jobs.popleft()
@@ -154,7 +157,10 @@ class DiskWriter:
             written = function(*arguments)
             self._taken += size
             if written is not None:
-                self.tell(written)
+                done.append(written)
+            if not jobs or len(done) >= _GROUP or time.perf_counter() - told > _GROUP_SECONDS:
+                told = time.perf_counter()
+                self._tell()
 
     def _rest(self) -> None:
         """Wait for work; what came between the last look and the flag is seen by the second look."""
