@@ -82,10 +82,15 @@ def _machine(results: Sequence[Result], arguments: Sequence[str]) -> str:
             f"* machine: {_processor()}, {os.cpu_count()} cores, kernel {platform.release()}",
             f"* server on core {setting.server_core} ({nginx_version()}), tools on {list(setting.client_cores)}",
             f"* {setting.connections} connections, {setting.repetitions} rounds in turn, medians",
-            "* CPU is user and system time of all processes of a tool; memory is the peak of their summed PSS",
+            f"* CPU is user and system time of all processes of a tool (by {_counted(results)})",
+            "* memory is the peak of their summed proportional set sizes",
             *versions,
         ]
     )
+
+
+def _counted(results: Sequence[Result]) -> str:
+    return ", ".join({cost.counted for result in results for cost in result.costs})
 
 
 def _processor() -> str:
