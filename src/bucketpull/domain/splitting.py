@@ -1,0 +1,99 @@
+"""Where to cut a directory of millions of names, so that its parts can be listed at once.
+
+Nobody tells how many names there are, only names in byte order. So names are read as numbers: column by column behind what
+two of them have in common, each column with the characters that it seems to be written in (digits, hexadecimal, letters ...).
+A page then has a density, and what lies ahead a length. Wrong guesses cost time, never a name: cuts are only places.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+_COLUMNS = 12
+_FINENESS = 16  # a cut is rounded to this part of a step: it stays the same when a few names come or go
+_CLASSES = (
+    b"0123456789",
+    b"0123456789abcdef",
+    b"0123456789ABCDEF",
+    b"abcdefghijklmnopqrstuvwxyz",
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    b"0123456789abcdefghijklmnopqrstuvwxyz",
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
+)
+_SAMPLES = 50
+
+
+class Scale:
+    """The numbers of the names from `low` to `high`, both 0 to 1; `samples` show how names look."""
+
+    def __init__(self, low: bytes, high: bytes, samples: Sequence[bytes] = ()) -> None:
+        self._shared = _shared_length(low, high)
+        self._prefix = low[: self._shared]
+        step = max(1, len(samples) // _SAMPLES)
+        shown = [low, high, *islice(samples, 0, None, step)]
+        self._alphabets = [
+            _alphabet(name[column] for name in shown if len(name) > column)
+            for column in range(self._shared, self._shared + _COLUMNS)
+        ]
+
+    def place(self, name: bytes) -> float:
+        """Return where a name lies."""
+        if name[: self._shared] != self._prefix:
+            return 0.0 if name < self._prefix else 1.0
+        place, width = 0.0, 1.0
+        for alphabet, byte in zip(self._alphabets, name[self._shared :], strict=False):
+            width /= len(alphabet)
+            place += width * sum(letter < byte for letter in alphabet)
+        return min(place, 1.0)
+
+    def name_at(self, place: float, step: float) -> bytes:
+        """Return a short name near a place, rounded down to a part of `step`."""
+        name, width = bytearray(self._prefix), 1.0
+        for alphabet in self._alphabets:
+            if not alphabet or width <= step / _FINENESS:
+                break
+            width /= len(alphabet)
+            digit = min(int(place / width), len(alphabet) - 1)
+            place -= digit * width
+            name.append(alphabet[digit])
+        return bytes(name)
+
+
+def parts_ahead(first: bytes, last: bytes, until: bytes, samples: Sequence[bytes] = ()) -> float:
+    """Estimate how many pages like the one from `first` to `last` lie between `last` and `until`."""
+    scale = Scale(min(first, last), until, samples)
+    behind, ahead = scale.place(last) - scale.place(first), scale.place(until) - scale.place(last)
+    return 0.0 if ahead <= 0.0 else ahead / max(behind, 1e-12)
+
+
+def cuts(low: bytes, high: bytes, parts: int, samples: Sequence[bytes] = ()) -> list[bytes]:
+    """Return at most `parts - 1` names between two, in order, that divide what lies there about evenly."""
+    if parts < 2 or not low < high:
+        return []
+    scale = Scale(low, high, samples)
+    begin, end = scale.place(low), scale.place(high)
+    step = (end - begin) / parts
+    if step <= 0.0:
+        return []
+    names = {scale.name_at(begin + step * number, step) for number in range(1, parts)}
+    return sorted(name for name in names if low < name < high)
+
+
+def _alphabet(seen: Iterable[int]) -> bytes:
+    """Return the smallest known set of characters that holds all those seen, else themselves; b"" for none."""
+    letters = set(seen)
+    if len(letters) < 2 and not letters <= set(_CLASSES[-1]):
+        return bytes(letters)
+    for known in _CLASSES:
+        if letters <= set(known):
+            return known
+    return bytes(sorted(letters | set(_CLASSES[-1]))) if letters else b""
+
+
+def _shared_length(low: bytes, high: bytes) -> int:
+    length = 0
+    for one, other in zip(low, high, strict=False):
+        if one != other:
+            break
+        length += 1
+    return length
