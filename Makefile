@@ -7,7 +7,7 @@ TEST_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light chromium:chro
 	ip:iproute2 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount curl:curl
 BENCH_PACKAGES := nginx:nginx-light curl:curl aria2c:aria2 rclone:rclone openssl:openssl taskset:util-linux
 
-.PHONY: demo test setup lint types bench docs soak wheel packages clean
+.PHONY: demo test setup lint types bench budget docs soak wheel packages clean
 
 demo: .venv/installed           ## a bucket on localhost, pulled before your eyes
 	$(BIN)/bucketpull demo
@@ -25,6 +25,9 @@ types: .venv/dev                ## mypy, strict
 
 bench: .venv/bench              ## bucketpull, its peers and the limit, side by side
 	scripts/system-packages $(BENCH_PACKAGES) && $(BIN)/python -m benchmarks
+
+budget: .venv/dev              ## each stage's CPU an object beside its budget
+	$(BIN)/python -m benchmarks.budget
 
 docs: .venv/dev                 ## the documentation, into site/
 	$(BIN)/mkdocs build --strict --quiet
