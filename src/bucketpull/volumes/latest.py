@@ -1,0 +1,131 @@
+"""Which entries of a ledger are the last word on their object, for ledgers of any length.
+
+A disk of 4 TB holds 120 million objects: a table of their keys needs 10 GB of memory, or of SQLite and hours of random
+access. Instead the entries are dealt out by a digest of their key over up to 256 files (20 bytes each, written in sequence),
+each of which is then sorted in memory; what remains is one bit an entry, 15 MB. Then the ledger is read again in its own order,
+which is the order in which the disk was written.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from bucketpull.domain.model import key_of
+from bucketpull.domain.record import Record
+from bucketpull.volumes.ledger import Damage, Frame, Kind
+from bucketpull.volumes.reader import VolumeReader
+
+DIGEST_BYTES: Final = 12
+_ENTRIES_A_FILE: Final = 200_000  # about 15 MB while they are sorted
+_MOST_FILES: Final = 256
+_BUFFER_BYTES: Final = 1 << 15
+
+
+class Stored(NamedTuple):
+    """One object that a volume holds: `size` and `mtime` as listed, `length` that of the file in bytes, `path` below the volume."""
+
+    directory: bytes
+    name: bytes
+    cursor: str
+    size: int
+    mtime: int
+    length: int
+    md5: bytes
+    path: bytes
+
+
+class Deal:
+    """Entries of equal width, dealt out over files by their digest, to be looked at file by file."""
+
+    def __init__(self, folder: str, name: str, expected: int, tail_bytes: int) -> None:
+        self.count = min(_MOST_FILES, expected // _ENTRIES_A_FILE + 1)
+        self._width = DIGEST_BYTES + tail_bytes
+        self._paths = [os.path.join(folder, f"{name}-{number}") for number in range(self.count)]
+        self._files = [open(path, "wb", buffering=_BUFFER_BYTES) for path in self._paths]  # noqa: SIM115 - see `finish`
+
+    def add(self, digest: bytes, tail: bytes = b"") -> None:
+        """Add an entry."""
+        self._files[digest[0] % self.count].write(digest + tail)
+
+    def finish(self) -> None:
+        """End adding."""
+        for file in self._files:
+            file.close()
+
+    def take(self, number: int) -> list[bytes]:
+        """Return the entries of one file in ascending order, and remove it."""
+        with open(self._paths[number], "rb") as file:
+            data = file.read()
+        os.unlink(self._paths[number])
+        return sorted(data[start : start + self._width] for start in range(0, len(data), self._width))
+
+
+class Latest:
+    """The objects on a volume. `damages` are the stretches of the ledger that say nothing any more."""
+
+    def __init__(self, reader: VolumeReader, folder: str) -> None:
+        """Read the ledger once; `folder` takes 20 bytes an entry for the while."""
+        self._reader = reader
+        self.damages: list[Damage] = []
+        self._live = self._find(folder)
+        self.count = sum(byte.bit_count() for byte in self._live)
+
+    def objects(self) -> Iterator[Stored]:
+        """Give every object once, in the order of writing."""
+        number = 0
+        for _, record in self._records():
+            for index in range(len(record.names)):
+                if self._live[number >> 3] >> (number & 7) & 1:
+                    yield _stored(self._reader, record, index)
+                number += 1
+
+    def _find(self, folder: str) -> bytearray:
+        deal = Deal(folder, "keys", self._reader.ledger.end // 24, tail_bytes=8)
+        number = 0
+        for frame, record in self._records(self.damages):
+            removal = frame.kind is Kind.REMOVAL
+            for name in record.names:
+                deal.add(digest_of(key_of(record.directory, name)), (number * 2 + removal).to_bytes(8, "big"))
+                number += 1
+        deal.finish()
+        live = bytearray(number // 8 + 1)
+        for file in range(deal.count):
+            for last in _last_of_each(deal.take(file)):
+                number, removed = divmod(int.from_bytes(last[DIGEST_BYTES:], "big"), 2)
+                live[number >> 3] |= (1 - removed) << (number & 7)
+        return live
+
+    def _records(self, damages: list[Damage] | None = None) -> Iterator[tuple[Frame, Record]]:
+        for entry in self._reader.entries():
+            if isinstance(entry, Damage):
+                if damages is not None:
+                    damages.append(entry)
+                continue
+            for record in entry.records():
+                yield entry, record
+
+
+def digest_of(data: bytes) -> bytes:
+    """Return 96 bits: among 120 million, two are equal by chance once in 10 trillion volumes."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def _last_of_each(entries: list[bytes]) -> Iterator[bytes]:
+    """Give the last of each run of sorted entries with the same digest."""
+    for place, entry in enumerate(entries, 1):
+        if place == len(entries) or entries[place][:DIGEST_BYTES] != entry[:DIGEST_BYTES]:
+            yield entry
+
+
+def _stored(reader: VolumeReader, record: Record, index: int) -> Stored:
+    return Stored(
+        record.directory,
+        record.names[index],
+        record.cursor,
+        record.sizes[index],
+        record.mtimes[index],
+        (record.stored or record.sizes)[index],
+        record.md5s[index] if record.md5s else b"",
+        reader.path_of(record, index),
+    )

@@ -1,0 +1,65 @@
+"""A volume as it is read by those who only look: verification, export, rebuilding, `where`. Nothing is locked or changed."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+from bucketpull.domain.record import Record
+from bucketpull.volumes.identity import HOME, Identity, enter
+from bucketpull.volumes.ledger import Damage, Frame, Ledger
+from bucketpull.volumes.tree import Tree
+
+
+class VolumeReader:
+    """A volume opened by `open_reader`. What is appended later is not seen."""
+
+    def __init__(self, path: str, root: int, identity: Identity) -> None:
+        self.path = path
+        self.id = identity.id
+        self.identity = identity
+        self.root = root
+        self.tree = Tree(root)
+        self.ledger = Ledger.open(f"{HOME}/ledger", root, path, writable=False)
+
+    def entries(self) -> Iterator[Frame | Damage]:
+        """Go through the ledger, oldest first; damaged stretches are named and stepped over."""
+        return self.ledger.salvage()
+
+    def path_of(self, record: Record, index: int) -> bytes:
+        """Return where an object of a record lies, below the volume."""
+        return record.paths.get(index) or self.identity.path_of(record.directory, record.names[index])
+
+    def user(self) -> int | None:
+        """Return the process that has the volume open for writing; None if there is none."""
+        with suppress(FileNotFoundError):
+            fd = os.open(f"{HOME}/lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.root)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(os.pread(fd, 32, 0).strip() or 0)
+            finally:
+                os.close(fd)
+        return None
+
+    def close(self) -> None:
+        """Let go of the volume."""
+        self.tree.close()
+        self.ledger.close()
+        os.close(self.root)
+
+
+def open_reader(path: str, expected: str | None = None) -> VolumeReader:
+    """Open a volume for reading.
+
+    Raises:
+        VolumeSick: It is not there, or another one is.
+        LedgerError: Its ledger is damaged to its end.
+
+    """
+    root, identity = enter(path, expected)
+    try:
+        return VolumeReader(path, root, identity)
+    except BaseException:
+        os.close(root)
+        raise

@@ -1,0 +1,174 @@
+"""Does a volume hold what its ledger says, and nothing else? Works on a disk without its job, in bounded memory."""
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from bucketpull.domain.model import Part, show
+from bucketpull.volumes.identity import HOME
+from bucketpull.volumes.latest import Deal, Latest, Stored, digest_of
+from bucketpull.volumes.reader import VolumeReader
+
+_PIECE_BYTES: Final = 1 << 20
+_MOST_EXTRA: Final = 1_000_000  # about so many extra files are named at most, 80 MB of digests
+
+
+class Fault(StrEnum):
+    """What can be wrong."""
+
+    MISSING = "missing"
+    SIZE = "size"
+    CONTENT = "content"
+    UNREADABLE = "unreadable"
+    EXTRA = "extra"
+    LEDGER = "ledger"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that is wrong; `stored` is the object that must be fetched again, None for extra files and for the ledger."""
+
+    fault: Fault
+    path: str
+    detail: str
+    stored: Stored | None = None
+
+
+class Verification:
+    """Looks through a volume; counts while it does. `folder` takes 20 to 44 bytes an object for the while (default: TMPDIR).
+
+    With `hashed` every file is read and compared with its MD5 where one is recorded (`hashed_objects` counts those); with
+    `extra` files are found that the ledger does not know.
+    """
+
+    def __init__(
+        self, reader: VolumeReader, *, hashed: bool = False, extra: bool = True, folder: str | None = None
+    ) -> None:
+        self._reader = reader
+        self._hashed = hashed
+        self._extra = extra
+        self._folder = folder
+        self.objects = 0
+        self.bytes = 0
+        self.hashed_objects = 0
+        self.faults: Counter[Fault] = Counter()
+
+    def run(self) -> Iterator[Finding]:
+        """Give what is wrong, in the order in which the disk was written; extra files last."""
+        with tempfile.TemporaryDirectory(prefix="bucketpull-verify-", dir=self._folder) as folder:
+            for finding in self._findings(folder):
+                self.faults[finding.fault] += 1
+                yield finding
+
+    def _findings(self, folder: str) -> Iterator[Finding]:
+        latest = Latest(self._reader, folder)
+        for damage in latest.damages:
+            detail = (
+                f"bytes {damage.offset} to {damage.end} are damaged: what they recorded shows as extra files"
+            )
+            yield Finding(Fault.LEDGER, f"{HOME}/ledger", detail)
+        known = Deal(folder, "known", latest.count, tail_bytes=0) if self._extra else None
+        for stored in latest.objects():
+            if known:
+                known.add(digest_of(stored.path))
+            finding = self._check(stored)
+            if finding:
+                yield finding
+        if known:
+            known.finish()
+            yield from self._find_extra(folder, known, latest.count)
+
+    def _check(self, stored: Stored) -> Finding | None:
+        self.objects += 1
+        self.bytes += stored.length
+        try:
+            found = self._reader.tree.stat(stored.path)
+            if found is None or not stat.S_ISREG(found.st_mode):
+                return _finding(Fault.MISSING, stored, "is not there" if found is None else "is no file")
+            if found.st_size != stored.length:
+                return _finding(Fault.SIZE, stored, f"has {found.st_size} bytes instead of {stored.length}")
+            return self._compare(stored) if self._hashed else None
+        except OSError as error:
+            return _finding(Fault.UNREADABLE, stored, str(error.strerror))
+
+    def _compare(self, stored: Stored) -> Finding | None:
+        found = self._read(stored.path)
+        if not stored.md5:
+            return None
+        self.hashed_objects += 1
+        if found != stored.md5:
+            return _finding(Fault.CONTENT, stored, f"has MD5 {found.hex()} instead of {stored.md5.hex()}")
+        return None
+
+    def _read(self, path: bytes) -> bytes:
+        """Return the MD5 of a file; the page cache is left to others."""
+        fd = self._reader.tree.open_file(path)
+        try:
+            digest = hashlib.md5()
+            while data := os.read(fd, _PIECE_BYTES):
+                digest.update(data)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
+        return digest.digest()
+
+    def _find_extra(self, folder: str, known: Deal, expected: int) -> Iterator[Finding]:
+        found = Deal(folder, "found", expected, tail_bytes=0)
+        for path in walk(self._reader.root):
+            found.add(digest_of(path))
+        found.finish()
+        strangers: set[bytes] = set()
+        for number in range(known.count):
+            strangers.update(set(found.take(number)).difference(known.take(number)))
+            if len(strangers) > _MOST_EXTRA:
+                break
+        if strangers:
+            for path in walk(self._reader.root):
+                if digest_of(path) in strangers:
+                    yield Finding(Fault.EXTRA, show(path), "is not in the ledger")
+
+
+def walk(root: int) -> Iterator[bytes]:
+    """Give the path of every file below a volume but our own; never follows a symbolic link. Memory is that of one level of folders."""
+    waiting = [b""]
+    while waiting:
+        folder = waiting.pop()
+        fd = os.open(folder or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    name = os.fsencode(entry.name)
+                    path = folder + b"/" + name if folder else name
+                    if not entry.is_dir(follow_symlinks=False):
+                        yield path
+                    elif path != HOME.encode():
+                        waiting.append(path)
+        finally:
+            os.close(fd)
+
+
+def repairs(findings: Iterable[Finding]) -> Iterator[Part]:
+    """Give the objects that must be fetched again, grouped by directory as they come."""
+    part: Part | None = None
+    for stored in (finding.stored for finding in findings):
+        if stored is None:
+            continue
+        if part is None or (part.directory, part.cursor) != (stored.directory, stored.cursor):
+            if part is not None:
+                yield part
+            part = Part(stored.directory, stored.cursor, [], [], [])
+        part.names.append(stored.name)
+        part.sizes.append(stored.size)
+        part.mtimes.append(stored.mtime)
+    if part is not None:
+        yield part
+
+
+def _finding(fault: Fault, stored: Stored, detail: str) -> Finding:
+    return Finding(fault, show(stored.path), detail, stored)

@@ -1,0 +1,177 @@
+"""Verification finds exactly what is wrong, and what it names for repair is exactly what is missing."""
+
+import hashlib
+import os
+import resource
+
+import msgspec
+import pytest
+
+from bucketpull.domain.model import Part
+from bucketpull.domain.record import Block, Record
+from bucketpull.volumes.file import FileWriter
+from bucketpull.volumes.identity import initialise
+from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.verify import Fault, Verification, repairs, walk
+from bucketpull.volumes.volume import open_volume
+
+OBJECTS = {(b"d%d" % (number % 3), b"%d.jpg" % number): b"body %d" % number for number in range(30)}
+
+
+def fill(path, objects, work=1, md5=True, layout="key"):
+    identity = initialise(str(path), layout)
+    volume = open_volume(str(path))
+    files = FileWriter.open(str(path), identity, sync=False)
+    records = []
+    for (directory, name), body in objects.items():
+        written = files.store(directory, name, 5, [body], 0)
+        assert written.reason is None
+        record = Record(directory, "cursor", [name], [len(body)], [5])
+        record.md5s = [hashlib.md5(body).digest()] if md5 else []
+        record.paths = {0: written.path} if written.path else {}
+        records.append(record)
+    volume.settle([Block("0123456789ab", work, msgspec.msgpack.encode(records))])
+    files.close()
+    volume.close()
+
+
+def verify(path, **options):
+    reader = open_reader(str(path))
+    verification = Verification(reader, **options)
+    found = list(verification.run())
+    reader.close()
+    return found, verification
+
+
+@pytest.mark.parametrize("layout", ["key", "hashed"])
+def test_a_volume_as_it_was_written_has_no_faults(tmp_path, layout):
+    clashing = {
+        **OBJECTS,
+        (b"", b"d1"): b"a file where a folder is",
+        (b"d0/1.jpg", b"x"): b"x",
+        (b"..", b"y"): b"y",
+    }
+    fill(tmp_path, clashing, layout=layout)
+    found, verification = verify(tmp_path, hashed=True)
+    assert found == []
+    assert (verification.objects, verification.hashed_objects) == (33, 33)
+    assert verification.bytes == sum(map(len, clashing.values()))
+
+
+def test_flipped_truncated_missing_and_extra_are_found_and_only_those(tmp_path):
+    fill(tmp_path, OBJECTS)
+    (tmp_path / "d0/3.jpg").write_bytes(b"bodY 3")
+    (tmp_path / "d1/4.jpg").write_bytes(b"bod")
+    (tmp_path / "d2/5.jpg").unlink()
+    (tmp_path / "d0/6.jpg").unlink()
+    (tmp_path / "d0/6.jpg").symlink_to("/etc/passwd")
+    (tmp_path / "d1/7.jpg").unlink()
+    (tmp_path / "d1/7.jpg").mkdir()
+    (tmp_path / "d1/stranger").touch()
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "deep/er/stranger").touch()
+    found, _ = verify(tmp_path, hashed=True)
+    assert {(finding.fault, finding.path) for finding in found} == {
+        (Fault.CONTENT, "d0/3.jpg"),
+        (Fault.SIZE, "d1/4.jpg"),
+        (Fault.MISSING, "d2/5.jpg"),
+        (Fault.MISSING, "d0/6.jpg"),
+        (Fault.MISSING, "d1/7.jpg"),
+        (Fault.EXTRA, "d1/stranger"),
+        (Fault.EXTRA, "deep/er/stranger"),
+    }
+    assert {part.directory + b"/" + name for part in repairs(found) for name in part.names} == {
+        b"d0/3.jpg", b"d1/4.jpg", b"d2/5.jpg", b"d0/6.jpg", b"d1/7.jpg",
+    }  # fmt: skip
+
+
+def test_without_reading_a_flipped_byte_is_not_found(tmp_path):
+    fill(tmp_path, OBJECTS)
+    (tmp_path / "d0/3.jpg").write_bytes(b"bodY 3")
+    assert verify(tmp_path)[0] == []
+    assert [finding.fault for finding in verify(tmp_path, hashed=True)[0]] == [Fault.CONTENT]
+
+
+def test_where_no_md5_was_recorded_reading_still_finds_what_cannot_be_read(tmp_path):
+    fill(tmp_path, OBJECTS, md5=False)
+    found, verification = verify(tmp_path, hashed=True)
+    assert (found, verification.hashed_objects, verification.objects) == ([], 0, 30)
+
+
+def test_a_replaced_object_is_measured_by_its_last_record(tmp_path):
+    fill(tmp_path, OBJECTS)
+    fill(tmp_path, {(b"d0", b"0.jpg"): b"a longer body than before"}, work=2)
+    found, verification = verify(tmp_path, hashed=True)
+    assert (found, verification.objects) == ([], 30)
+
+
+def test_objects_to_repair_are_parts_of_the_listing(tmp_path):
+    fill(tmp_path, OBJECTS)
+    for name in ("0", "3", "6"):
+        (tmp_path / f"d0/{name}.jpg").unlink()
+    found, _ = verify(tmp_path)
+    assert list(repairs(found)) == [
+        Part(b"d0", "cursor", [b"0.jpg", b"3.jpg", b"6.jpg"], [6, 6, 6], [5, 5, 5])
+    ]
+
+
+def test_a_damaged_ledger_is_a_finding_and_what_it_recorded_is_extra(tmp_path):
+    fill(tmp_path, OBJECTS)
+    fill(tmp_path, {(b"e", b"x"): b"x"}, work=2)
+    with open(tmp_path / ".bucketpull/ledger", "r+b") as file:
+        file.write(b"????")
+    _, verification = verify(tmp_path)
+    assert verification.faults == {Fault.LEDGER: 1, Fault.EXTRA: 30}
+    assert verification.objects == 1
+    assert verify(tmp_path, extra=False)[1].faults == {Fault.LEDGER: 1}
+
+
+def test_verification_changes_nothing_and_needs_no_write_access(disks):
+    disk = disks.ext4()
+    fill(disk.path, OBJECTS)
+    disk.unmount()
+    disk.options = "loop,ro"
+    disk.mount()
+    assert verify(disk.path, hashed=True)[0] == []
+
+
+def test_a_reader_sees_who_writes(tmp_path):
+    fill(tmp_path, OBJECTS)
+    reader = open_reader(str(tmp_path))
+    assert reader.user() is None
+    volume = open_volume(str(tmp_path))
+    assert reader.user() == os.getpid()
+    volume.close()
+    reader.close()
+
+
+def test_the_walk_gives_every_file_but_ours_and_follows_no_link(tmp_path):
+    fill(tmp_path, OBJECTS)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "d0/.bucketpull").mkdir()
+    (tmp_path / "d0/.bucketpull/theirs").touch()
+    root = os.open(tmp_path, os.O_RDONLY)
+    expected = {b"d%d/%d.jpg" % (number % 3, number) for number in range(30)} | {
+        b"loop",
+        b"d0/.bucketpull/theirs",
+    }
+    assert set(walk(root)) == expected
+    os.close(root)
+
+
+def test_memory_does_not_grow_with_the_number_of_objects(tmp_path):
+    """300,000 objects as a table of keys would be some 60 MB more."""
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path), durable=False)
+    for work in range(300):
+        names = [os.urandom(16).hex().encode() for _ in range(1000)]
+        record = Record(b"d%d" % work, "", names, [1] * 1000, [1] * 1000)
+        volume.settle([Block("0123456789ab", work, msgspec.msgpack.encode([record]))])
+    volume.close()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    reader = open_reader(str(tmp_path))
+    verification = Verification(reader, folder=str(tmp_path))
+    assert sum(1 for finding in verification.run() if finding.fault is Fault.MISSING) == 300_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000
+    reader.close()
+    assert sorted(os.listdir(tmp_path)) == [".bucketpull"]
