@@ -4,7 +4,6 @@ Each ended transfer frees a slot that the next object takes, whichever assignmen
 ordinary object costs one `Flight` and a handful of calls; all that is not ordinary is decided in `course`.
 """
 
-from collections import deque
 from collections.abc import Callable
 from hashlib import md5
 from typing import NamedTuple
@@ -19,10 +18,10 @@ from bucketpull.domain.retry import Random, backoff_seconds
 from bucketpull.engine.bay import Bay, Yard, trouble_of
 from bucketpull.engine.breaker import Trip
 from bucketpull.engine.course import REFUSALS, Course, changed_since, course
+from bucketpull.engine.flight import Flight, Lines
 from bucketpull.engine.lanes import Gate
 from bucketpull.engine.meter import Meter
 from bucketpull.engine.pour import Pour
-from bucketpull.engine.sheet import Leaf, Sheet
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 # A poured object keeps a receive buffer and one piece on its way to the disk.
@@ -41,46 +40,6 @@ class Bounds(NamedTuple):
     queued: int = 16 << 20
     parked: int = 256
     poured: int = 8 << 20
-
-
-class Flight(msgspec.Struct, gc=False, eq=False):
-    """One object that was taken from its assignment and has not ended.
-
-    `at` is the index of its lane; `tries` counts requests on that lane, `asked` all of them. `held` is what it counts in
-    the memory's bound, `stored` the size of what came. `doubt` is why the last answer but one was not believed; `blemish`
-    says what is wrong with an object that is kept nevertheless.
-    """
-
-    drain: "Drain"
-    bay: Bay
-    sheet: Sheet
-    leaf: Leaf
-    index: int
-    name: bytes
-    size: int
-    lanes: tuple[Lane, ...]
-    gate: "Gate[Flight]"
-    at: int = 0
-    tries: int = 0
-    asked: int = 0
-    held: int = 0
-    stored: int = 0
-    status: int = 0
-    doubt: Reason | None = None
-    blemish: str = ""
-    pour: Pour | None = None
-
-    def done(self, response: Response) -> None:
-        """Take the answer."""
-        self.drain.answered(self, response)
-
-    def poured(self, response: Response) -> None:
-        """Take the end of a transfer whose body went to disk."""
-        self.drain.poured(self, response)
-
-    def again(self) -> None:
-        """Get in line after a back-off."""
-        self.drain.rested(self)
 
 
 class Drain:
@@ -118,8 +77,7 @@ class Drain:
         self._meter = meter
         self._bounds = bounds
         self._fatal = fatal
-        self._resting: set[Flight] = set()
-        self._put_off: dict[Bay, deque[Flight]] = {}
+        self._lines = Lines(self._order, fetcher, bounds.queued, bounds.parked)
         self.held = 0
         """Bytes in memory: bodies in flight, and those that writers have still to write."""
         self._now = clock.monotonic()
@@ -147,14 +105,11 @@ class Drain:
         self._unix = self._clock.now()
         room = 0 if self.paused or self._stopping else self._room()
         most = self._bounds.held
-        self._take_back()
+        self._lines.call_back()
         for gate in self._order:
-            waiting = gate.waiting
-            while waiting and room > 0 and self.held < most and gate.is_open(now):
-                flight = waiting.popleft()
-                if flight.bay.queued > self._bounds.queued:
-                    self._put_off.setdefault(flight.bay, deque()).append(flight)
-                else:
+            while gate.waiting and room > 0 and self.held < most and gate.is_open(now):
+                flight = self._lines.next(gate)
+                if flight is not None:
                     room -= self._start(flight, gate)
         while room > 0 and self.held < most and any(gate.is_open(now) for gate in self._order):
             fresh = self._take()
@@ -166,15 +121,6 @@ class Drain:
             fresh.gate.waiting.append(fresh)
             if len(fresh.gate.waiting) >= self._bounds.parked:
                 break
-
-    def _take_back(self) -> None:
-        """Put those back in line whose volumes have caught up."""
-        for bay, flights in self._put_off.items():
-            while flights and (bay.queued <= self._bounds.queued or bay.trouble is not None):
-                flight = flights.popleft()
-                flight.gate.waiting.append(flight)
-                if len(flight.gate.waiting) > self._bounds.parked:
-                    break
 
     def _room(self) -> int:
         if self.concurrency is None:
@@ -441,14 +387,11 @@ class Drain:
         if self._stopping:
             self._displace(flight)
         else:
-            self._resting.add(flight)
-            self._fetcher.call_later(seconds, flight.again)
+            self._lines.rest(flight, seconds)
 
     def rested(self, flight: Flight) -> None:
         """Put an object back in line after its rest."""
-        if flight in self._resting:
-            self._resting.remove(flight)
-            flight.gate.waiting.append(flight)
+        self._lines.rested(flight)
 
     def _tripped(self, gate: Gate[Flight], reason: Reason, detail: str) -> None:
         if gate.refused(reason, self._now) is Trip.FATAL:
@@ -484,8 +427,7 @@ class Drain:
 
     def unstarted(self) -> int:
         """Return how many objects wait for a slot."""
-        put_off = sum(map(len, self._put_off.values()))
-        return self.yard.unstarted() + put_off + sum(len(gate.waiting) for gate in self._order)
+        return self.yard.unstarted() + len(self._lines)
 
     # --- the end
 
@@ -493,12 +435,7 @@ class Drain:
         """Begin nothing more: what is not in flight is handed back."""
         self._stopping = True
         self.yard.stop()
-        lines = [gate.waiting for gate in self._order] + list(self._put_off.values()) + [deque(self._resting)]
-        idle = [flight for line in lines for flight in line]
-        for line in lines:
-            line.clear()
-        self._resting.clear()
-        for flight in idle:
+        for flight in self._lines.clear():
             self._displace(flight)
 
     def abandon(self) -> None:

@@ -17,7 +17,8 @@ from bucketpull.domain.record import Assignment, Mount, Stop, Survey, Tick, ToPr
 from bucketpull.domain.retry import Random
 from bucketpull.engine.breaker import Breaker
 from bucketpull.engine.channel import Channel
-from bucketpull.engine.drain import Bounds, Drain, Flight
+from bucketpull.engine.drain import Bounds, Drain
+from bucketpull.engine.flight import Flight
 from bucketpull.engine.lanes import Gate
 from bucketpull.engine.meter import Meter
 from bucketpull.engine.scan import BatchSize, Look, Scan
