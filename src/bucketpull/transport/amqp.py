@@ -44,14 +44,18 @@ class Link:
 
     Args:
         declare: Declares the queues, after each connect; idempotent.
+        own: Declares what is exclusive to the consuming connection.
         consume: Queues to consume, with their prefetch counts. Work that is held is bounded by the coordinator's window; the
             prefetch only bounds what is on its way.
 
     """
 
-    def __init__(self, url: str, declare: Declare, consume: dict[str, int]) -> None:
+    def __init__(
+        self, url: str, declare: Declare, consume: dict[str, int], own: Declare | None = None
+    ) -> None:
         self._url = with_heartbeat(url)
         self._declare = declare
+        self._own = own
         self._consume = consume
         self._generation = 0
         self._ready = asyncio.Event()
@@ -153,6 +157,8 @@ class Link:
             self._publisher = await connections[0].channel(publisher_confirms=True)
             await self._declare(self._publisher)
             self._consumer = await connections[1].channel(publisher_confirms=False)
+            if self._own is not None:
+                await self._own(self._consumer)
             self._consumer.on_consumer_cancel_callbacks.add(lambda _: self._break())
             self._consumer.closing.add_done_callback(lambda _: self._break())
             for queue, prefetch in self._consume.items():

@@ -106,6 +106,7 @@ class RabbitTransport:
             url,
             self._declare,
             {names.coordinator: RECEIPT_PREFETCH, names.receipts: RECEIPT_PREFETCH, names.dead: 8},
+            self._own,
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -170,13 +171,15 @@ class RabbitTransport:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _declare(self, channel: AbstractChannel) -> None:
+        for queue in (self._names.dead, self._names.receipts):
+            await _declare_durable(channel, self._names, queue, self._kind)
+
+    async def _own(self, channel: AbstractChannel) -> None:
         try:
             await channel.queue_declare(self._names.coordinator, exclusive=True, durable=False)
         except aiormq.exceptions.ChannelLockedResource:
             self._refused_as_second.set()
             raise
-        for queue in (self._names.dead, self._names.receipts):
-            await _declare_durable(channel, self._names, queue, self._kind)
 
     async def _read(self, delivery: Delivery) -> FromWorker | None:
         if delivery.queue == self._names.dead:
