@@ -63,6 +63,10 @@ class Bucket:
         return part, following
 
 
+def digest_of(part: Part) -> bytes:
+    return repr((part.names, part.sizes, part.mtimes)).encode()
+
+
 class Books(RuleBasedStateMachine):
     """The machine. `hand` is work given out, again and again if it is lost on its way."""
 
@@ -76,7 +80,8 @@ class Books(RuleBasedStateMachine):
         self.hand: list[tuple[Work, str]] = []
         self.receipts: list[ScanReceipt | BatchReceipt] = []
         self.listed: dict[tuple[bytes, str], Part] = {}
-        self.sources: dict[int, dict[tuple[bytes, str], Part]] = {}
+        self.sources: dict[int, tuple[ScanReceipt, dict[tuple[bytes, str], Part]]] = {}
+        self.gone: dict[int, list[tuple[bytes, str]]] = {}
         self.vanished: set[tuple[bytes, str, bytes]] = set()
         self.running = False
         self.steady = True
@@ -98,12 +103,16 @@ class Books(RuleBasedStateMachine):
     @initialize(
         contents=st.dictionaries(
             st.sampled_from(DIRECTORIES), st.sets(st.sampled_from(NAMES), max_size=8), max_size=4
-        )
+        ),
+        first_run=st.integers(0, 1000) | st.none(),
     )
-    def fill(self, contents: dict[bytes, set[bytes]]) -> None:
+    def fill(self, contents: dict[bytes, set[bytes]], first_run: int | None) -> None:
         for directory, names in contents.items():
             self.put_directory(directory)
             self.bucket.objects[directory] = dict.fromkeys(names, (10, 1))
+        if first_run is not None:
+            self.begin()
+            self.finish(first_run)
 
     def put_directory(self, directory: bytes) -> None:
         while directory:
@@ -190,7 +199,7 @@ class Books(RuleBasedStateMachine):
         assert (self.journal.runs()[0].state, self.journal.runs()[0].ended) == (state, self.now)
         if not self.journal.listing_failed():
             pages = {(directory, cursor) for directory, cursor, _ in self.journal.extents()}
-            assert pages == self.listed.keys()
+            assert pages == set(self.listed)
         self.running = False
 
     def do(self, work: Work, machine: str, luck: Random) -> ScanReceipt | BatchReceipt:
@@ -276,17 +285,21 @@ class Books(RuleBasedStateMachine):
         if volume in {known.id for known in self.journal.volumes()} - self.lost:
             self.journal.lose(volume)
             self.lost.add(volume)
-            assert volume not in {extent.volume for _, _, extents in self.journal.extents() for extent in extents}
+            assert volume not in {
+                extent.volume for _, _, extents in self.journal.extents() for extent in extents
+            }
 
     # The workers
 
     def scan(self, work: Work, machine: str, luck: Random) -> ScanReceipt:
         receipt = ScanReceipt(work.id, machine)
         parts: list[Part] = []
-        self.sources.setdefault(id(receipt), {})
+        self.gone[id(receipt)] = []
+        self.sources[id(receipt)] = (receipt, {})  # held, so that no other receipt gets its id
         for position in decode_positions(work.body):
             if position.directory not in self.bucket.objects:
                 receipt.vanished += 1
+                self.gone[id(receipt)].append((position.directory, position.cursor))
                 continue
             outcome = luck.choice(SCANNED)
             if outcome == "deferred" and position.attempt < 3:
@@ -305,7 +318,7 @@ class Books(RuleBasedStateMachine):
 
     def list_page(self, position: Position, receipt: ScanReceipt, parts: list[Part]) -> None:
         part, following = self.bucket.page(position.directory, position.cursor)
-        digest = repr((part.names, part.sizes, part.mtimes)).encode()
+        digest = digest_of(part)
         first, last = min(part.names, default=b""), max(part.names, default=b"")
         record = PageRecord(
             position.directory,
@@ -323,7 +336,7 @@ class Books(RuleBasedStateMachine):
             receipt.positions += [Position(child) for child in self.bucket.children(position.directory)]
         if part.names and not record.unchanged:
             parts.append(part)
-        self.sources[id(receipt)][position.directory, position.cursor] = part
+        self.sources[id(receipt)][1][position.directory, position.cursor] = part
 
     def drain(self, work: Work, machine: str, luck: Random) -> BatchReceipt:
         receipt = BatchReceipt(work.id, machine)
@@ -374,13 +387,28 @@ class Books(RuleBasedStateMachine):
     def accept(self, receipt: ScanReceipt | BatchReceipt) -> None:
         """Note what the journal has booked."""
         if isinstance(receipt, ScanReceipt):
-            for page, part in self.sources[id(receipt)].items():
-                self.listed[page] = part
-                self.vanished = {gone for gone in self.vanished if gone[:2] != page}
+            for page, part in self.sources[id(receipt)][1].items():
+                if self.is_booked(part):
+                    self.listed[page] = part
+                    self.vanished = {gone for gone in self.vanished if gone[:2] != page}
+            for page in self.gone[id(receipt)]:
+                if not self.booked(page):
+                    self.listed.pop(page, None)
         else:
             for failure in receipt.failures:
                 if failure.reason is Reason.GONE:
                     self.vanished.add((failure.directory, failure.cursor, failure.name))
+
+    def is_booked(self, part: Part) -> bool:
+        """Whether the journal took a listing, and not an earlier one of the same page whose batches are outstanding."""
+        return digest_of(part) in self.booked((part.directory, part.cursor))
+
+    def booked(self, page: tuple[bytes, str]) -> list[bytes]:
+        connection = self.journal._tables.store.connection
+        rows = connection.execute(
+            "select digest from page, job where directory = ? and cursor = ? and page.run = job.run", page
+        )
+        return [digest for (digest,) in rows]
 
     # What must always be true
 
@@ -414,7 +442,9 @@ class Books(RuleBasedStateMachine):
         assert found.get(0, (0, 0, 0, 0))[:2] == (outstanding.scans, outstanding.scans_sent)
         sums = (outstanding.batches, outstanding.batches_sent, outstanding.objects, outstanding.bytes)
         assert found.get(1, (0, 0, 0, 0)) == sums
-        assert connection.execute("select count(*) from body").fetchone()[0] == sum(f[0] for f in found.values())
+        assert connection.execute("select count(*) from body").fetchone()[0] == sum(
+            f[0] for f in found.values()
+        )
         reasons = connection.execute("select reason, count(*) from failure group by reason").fetchall()
         assert self.journal.counters().failures == dict(reasons)
 
@@ -429,12 +459,16 @@ class Books(RuleBasedStateMachine):
             return
         failed = {(f.directory, f.cursor, f.name) for f in self.journal.failures()}
         for (directory, cursor), part in self.listed.items():
+            if (directory, cursor, b"") in failed:
+                continue  # listed, lost, and could not be listed again
             for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
                 if not {(directory, cursor, name)} & (failed | self.vanished):
                     self.lies_where_the_journal_says(directory, name, (size, mtime))
         assert self.journal.counters().listed == sum(len(part.names) for part in self.listed.values())
         if self.steady:
-            self.everything_was_listed({(f.directory, f.cursor) for f in self.journal.failures() if not f.name})
+            self.everything_was_listed(
+                {(f.directory, f.cursor) for f in self.journal.failures() if not f.name}
+            )
 
     def lies_where_the_journal_says(self, directory: bytes, name: bytes, version: tuple[int, int]) -> None:
         extents = self.journal.where(directory, name)

@@ -24,7 +24,7 @@ def empty() -> sqlite3.Connection:
 
 
 def plan(connection: sqlite3.Connection, sql: str) -> list[str]:
-    named = {name: 0 for name in re.findall(r":(\w+)", sql)}
+    named = dict.fromkeys(re.findall(r":(\w+)", sql), 0)
     count = len(re.findall(r"\?", sql)) if "?1" not in sql else len(set(re.findall(r"\?\d", sql)))
     rows = connection.execute("explain query plan " + sql, named or (0,) * count).fetchall()
     return [row[3] for row in rows]

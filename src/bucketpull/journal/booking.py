@@ -8,7 +8,7 @@ from itertools import groupby
 
 import msgspec
 
-from bucketpull.domain.batching import cut, decode_parts, spans_of
+from bucketpull.domain.batching import cut, decode_parts, decode_positions, spans_of
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import (
     BatchDraft,
@@ -92,12 +92,15 @@ class Booking:
         taken = self._frontier.take(receipt.work)
         if taken is None:
             return False
-        looks_back = self._run.past or taken.tier == AGAIN
-        candidates = self._pages.candidates(_spans(receipt.batches)) if looks_back else {}
-        for page in receipt.pages:
+        looks_back = self._run.past or self._books.tiers[AGAIN] > 0 or taken.tier == AGAIN
+        new = self._without_unsettled(taken, receipt) if looks_back else receipt
+        candidates = self._pages.candidates(_spans(new.batches)) if looks_back else {}
+        for page in new.pages:
             self._book_page(page)
+        if taken.tier == AGAIN:
+            self._drop_vanished(taken, receipt)
         self._add_positions(receipt, taken.tier, looks_back, now)
-        for draft in receipt.batches:
+        for draft in new.batches:
             self._add_batch(draft, candidates)
         self._failures.add(receipt.failures, self._run.number)
         self._books.vanished_directories += receipt.vanished
@@ -134,7 +137,7 @@ class Booking:
         counters.listed += page.objects
         counters.listed_bytes += page.bytes
 
-    def _unbook(self, page: PageRecord, known: Known, failed: Sequence[Recorded]) -> None:
+    def _unbook(self, page: PageRecord | Position, known: Known, failed: Sequence[Recorded]) -> None:
         """Take out of the books what a page brought that is listed again in the same run."""
         counters = self._books.counters
         counters.pages -= 1
@@ -147,6 +150,54 @@ class Booking:
         counters.failed -= sum(1 for failure, run in failed if failure.name and run == known.run)
         self._pages.remove(page.directory, page.cursor, known.run)
 
+    def _without_unsettled(self, taken: Taken, receipt: ScanReceipt) -> ScanReceipt:
+        """Leave out pages that were listed before in this run and whose batches are still outstanding.
+
+        It happens where volumes are lost one after the other. To book such a page twice would count its objects twice.
+        """
+        unsettled = {
+            (page.directory, page.cursor)
+            for page in receipt.pages
+            if self._is_unsettled(page.directory, page.cursor)
+        }
+        if not unsettled:
+            return receipt
+        if taken.tier == AGAIN:
+            again = [Position(directory, cursor) for directory, cursor in unsettled]
+            self._frontier.add_scans(again, tier=AGAIN)
+        parts = [part for draft in receipt.batches for part in decode_parts(draft.body)]
+        return msgspec.structs.replace(
+            receipt,
+            pages=[page for page in receipt.pages if (page.directory, page.cursor) not in unsettled],
+            batches=cut(part for part in parts if (part.directory, part.cursor) not in unsettled),
+        )
+
+    def _is_unsettled(self, directory: bytes, cursor: str) -> bool:
+        known = self._pages.known(directory, cursor)
+        if known is None or known.run != self._run.number:
+            return False
+        failed = self._failures.count_of_page(directory, cursor, known.run)
+        return known.objects > known.stored + known.skipped + known.vanished + failed
+
+    def _drop_vanished(self, taken: Taken, receipt: ScanReceipt) -> None:
+        """Take out of the books the pages that were listed in this run, and are gone when they are listed again."""
+        there = {(page.directory, page.cursor) for page in receipt.pages}
+        there |= {(position.directory, position.cursor) for position in receipt.positions}
+        there |= {(failure.directory, failure.cursor) for failure in receipt.failures}
+        for position in decode_positions(taken.body):
+            if (position.directory, position.cursor) not in there:
+                self._drop(position)
+
+    def _drop(self, position: Position) -> None:
+        known = self._pages.known(position.directory, position.cursor)
+        if known is None or known.run != self._run.number:
+            return
+        if self._is_unsettled(position.directory, position.cursor):
+            self._frontier.add_scans([position], tier=AGAIN)
+            return
+        failed = self._failures.remove_of_page(position.directory, position.cursor)
+        self._unbook(position, known, failed)
+
     def _add_positions(self, receipt: ScanReceipt, tier: int, looks_back: bool, now: float) -> None:
         positions, retries = receipt.positions, receipt.retries
         if looks_back:
@@ -155,7 +206,7 @@ class Booking:
             ]
         for attempt, group in groupby(sorted(positions, key=_attempt), key=_attempt):
             due, later = self._page_due(attempt, retries, now)
-            self._frontier.add_scans(list(group), due=due, tier=later)
+            self._frontier.add_scans(list(group), due=due, tier=max(later, tier) if attempt else USUAL)
 
     def _looked_up(self, position: Position, tier: int) -> Position | None:
         """Attach what is known of a page; None if it need not be listed again."""

@@ -43,6 +43,15 @@ class Failures:
             self._books.fail(failure.reason.value, -1)
         return recorded
 
+    def count_of_page(self, directory: bytes, cursor: str, run: int) -> int:
+        """Return how many objects of a page failed in a run."""
+        if not self._books.failures:
+            return 0
+        row = self._connection.execute(
+            self._sql["count-failures-of-page"], (directory, cursor, run)
+        ).fetchone()
+        return int(row[0])
+
     def walk(self) -> Iterator[list[Recorded]]:
         """Return all in key order, a thousand at a time; rows may be removed meanwhile."""
         after: tuple[bytes, bytes, str, int] = (b"", b"", "", -1)

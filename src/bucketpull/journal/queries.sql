@@ -180,6 +180,10 @@ delete from failure where directory = ? and name = ? and cursor = ? returning re
 delete from failure where directory = ? and cursor = ?
 returning directory, name, size, mtime, cursor, reason, attempts, status, detail, run;
 
+-- name: count-failures-of-page
+-- commit, once a page that is listed twice in one run while there are failures
+select count(*) from failure where directory = ? and cursor = ? and run = ? and name <> x'';
+
 -- name: listing-failed
 -- end and tidying, once a run
 select exists (select 1 from failure where name = x'');

@@ -159,7 +159,10 @@ class SqliteJournal(JournalReader):
             self.tidy()
 
     def tidy(self) -> None:
-        """Forget pages and failures of earlier runs that the finished run did not see."""
+        """Forget pages and failures of earlier runs that the finished run did not see.
+
+        Below a directory that could not be listed nothing is forgotten; that waits until it could be.
+        """
         if self._tables.run.tidied >= self._tables.run.number:
             return
         if self._tables.run.past:
@@ -169,9 +172,10 @@ class SqliteJournal(JournalReader):
             for recorded in self._tables.failures.walk():
                 with self._transaction() as tables:
                     upkeep.forget_failures(tables, recorded)
-        with self._transaction() as tables:
-            tables.run.tidied = tables.run.number
-            tables.write_run()
+        if not self.listing_failed():
+            with self._transaction() as tables:
+                tables.run.tidied = tables.run.number
+                tables.write_run()
 
     def check_room(self, floor_bytes: int = store.FLOOR_BYTES) -> None:
         """Make sure that the journal's own disk has room for it to grow.

@@ -14,7 +14,7 @@ from bucketpull.domain.model import PageRecord, Part, Position, VolumeState
 from bucketpull.domain.record import Record
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.failing import Recorded
-from bucketpull.journal.frontier import AGAIN
+from bucketpull.journal.frontier import AGAIN, USUAL
 from bucketpull.journal.pages import Row, Share
 from bucketpull.journal.reader import chosen
 from bucketpull.journal.shelf import KnownVolume
@@ -51,11 +51,17 @@ def retry(tables: Tables, recorded: Iterable[Recorded], reason: Reason | None, p
     ]
     for failure in found:
         tables.failures.remove(failure)
-    pages = [Position(failure.directory, failure.cursor) for failure in found if not failure.name]
-    if pages:
-        tables.frontier.add_scans(pages)
+    for failure in found:
+        if not failure.name:
+            _list_again(tables, Position(failure.directory, failure.cursor))
     tables.books.counters.failed -= tables.booking.try_again(failure for failure in found if failure.name)
     return len(found)
+
+
+def _list_again(tables: Tables, position: Position) -> None:
+    known = tables.pages.known(position.directory, position.cursor)
+    booked = known is not None and known.run == tables.run.number
+    tables.frontier.add_scans([position], tier=AGAIN if booked else USUAL)
 
 
 def drop_extents(tables: Tables, rows: Iterable[Row], volume: int) -> int:
