@@ -109,7 +109,7 @@ function toast(message) {
 function askToken(then) {
   $("token-input").value = "";
   $("token").showModal();
-  $("token-apply").onclick = () => { setToken($("token-input").value); $("token").close(); then(); };
+  $("token").firstElementChild.onsubmit = () => { setToken($("token-input").value); then(); };
 }
 
 async function change(path, body, message) {
@@ -145,11 +145,13 @@ function openLimits() {
   $("limits").showModal();
 }
 
-function applyLimits() {
+function applyLimits(event) {
   const inputs = [$("l-concurrency"), $("l-rate"), $("l-bandwidth")];
   const [concurrency, rate, bandwidth] = inputs.map((input) => input.value === "" ? null : Number(input.value));
-  if (inputs.some((input) => !input.validity.valid) || [concurrency, rate, bandwidth].some((value) => value !== null && !(value > 0))) return text("limits-error", t("above_zero"));
-  $("limits").close();
+  if (inputs.some((input) => !input.validity.valid) || [concurrency, rate, bandwidth].some((value) => value !== null && !(value > 0))) {
+    event.preventDefault();
+    return text("limits-error", t("above_zero"));
+  }
   change("api/limits", { concurrency, requests_per_second: rate, bytes_per_second: bandwidth === null ? null : bandwidth * 1e6 }, () => t("applied"));
 }
 
@@ -183,21 +185,27 @@ function applyTheme(choice) {
   localStorage.setItem("bucketpull-theme", choice);
   document.documentElement.dataset.theme = choice === "auto" ? (dark.matches ? "dark" : "light") : choice;
   document.documentElement.dataset.choice = choice;
-  text("theme", t(`theme_${choice}`));
+  showTheme();
   showCharts();
+}
+
+function showTheme() {
+  const name = t(`theme_${document.documentElement.dataset.choice}`);
+  text("theme-name", name);
+  $("theme").setAttribute("aria-label", t("theme", name));
 }
 
 function applyLanguage(choice) {
   localStorage.setItem("bucketpull-language", choice);
   setLanguage(choice);
   text("language", t("other_language"));
-  text("theme", t(`theme_${document.documentElement.dataset.choice ?? "auto"}`));
+  showTheme();
   if (job) { show(); showCharts(); refreshTab().catch(() => {}); }
 }
 
 $("pause").addEventListener("click", pause);
 $("limits-open").addEventListener("click", openLimits);
-$("limits-apply").addEventListener("click", applyLimits);
+$("limits").firstElementChild.addEventListener("submit", applyLimits);
 $("f-failed-open").addEventListener("click", () => openFailures(null));
 $("range-fine").addEventListener("click", () => chooseRange("fine"));
 $("range-coarse").addEventListener("click", () => chooseRange("coarse"));
@@ -208,8 +216,6 @@ $("theme").addEventListener("click", () => {
 $("language").addEventListener("click", () => applyLanguage(language() === "en" ? "zh" : "en"));
 dark.addEventListener("change", () => applyTheme(document.documentElement.dataset.choice));
 for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
-for (const dialog of document.querySelectorAll("dialog"))
-  dialog.addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.matches("input")) dialog.querySelector(".primary").click(); });
 for (const name of ["directories", "failures", "events"]) $(`tab-${name}`).addEventListener("click", () => chooseTab(name));
 document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
   const names = ["directories", "failures", "events"];

@@ -2,7 +2,7 @@
 // four usual distances is not bridged. Pointer or arrow keys read a point; the reading stands in the card's head.
 
 import { h } from "./dom.js";
-import { clock } from "./figures.js";
+import { clock, moment } from "./figures.js";
 
 const LEFT = 48, RIGHT = 6, TOP = 8, BOTTOM = 20;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -105,7 +105,8 @@ class Chart {
     for (let tick = 0; tick <= ticks; tick += 1) {
       const at = this.from + (this.to - this.from) * tick / ticks;
       pen.textAlign = tick === 0 ? "left" : tick === ticks ? "right" : "center";
-      pen.fillText(clock(at, this.to - this.from < 300), this.x(at), this.height - 5);
+      const span = this.to - this.from;
+      pen.fillText(span > 86400 ? moment(at) : clock(at, span < 300), this.x(at), this.height - 5);
     }
   }
 }

@@ -6,7 +6,7 @@ import { h, track } from "./dom.js";
 import { count, size } from "./figures.js";
 import { t } from "./words.js";
 
-const TONES = { waiting: "idle", listing: "", transferring: "", done: "good", failed: "bad" };
+const TONES = { waiting: "idle", listing: "live", transferring: "live", done: "good", failed: "bad" };
 
 export class Tree {
   constructor(place) {
@@ -65,10 +65,10 @@ export class Tree {
       onclick: () => { this.focused = item.directory; if (!leaf) this.toggle(item.directory, !opened); },
     },
       h("span", { class: "name" }, h("span", { class: "twist", "aria-hidden": "true" }, leaf ? "" : "›"), h("span", { title: item.name }, item.name || "/")),
-      h("span", { class: "dot", "data-tone": TONES[item.state] || null }, t(`directory.${item.state}`)),
+      h("span", { class: "dot", "data-tone": TONES[item.state] }, t(`directory.${item.state}`)),
       h("span", { class: "number" }, item.objects ? count(item.objects) : ""),
       h("span", { class: "number extra" }, item.objects ? size(item.bytes) : ""),
-      track(done),
+      item.objects ? track(done) : h("span", { class: "track-none" }),
       h("span", { class: "number bad-text" }, item.failed ? count(item.failed) : ""));
   }
 

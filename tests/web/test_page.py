@@ -1,0 +1,267 @@
+"""The page in a real browser. With BUCKETPULL_IMAGES=DIR the screenshots are written there (docs/images is made so)."""
+
+import os
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+ROWS = "return document.querySelectorAll('[role=treeitem]').length"
+READY = "return document.querySelector('#share').textContent !== '' && document.querySelector('#f-objects').textContent"
+
+
+@pytest.fixture
+def images(tmp_path):
+    return Path(os.environ.get("BUCKETPULL_IMAGES", tmp_path))
+
+
+@pytest.fixture
+def page(serve, browser):
+    """A served job, open in a browser at desktop width with the token."""
+    served = serve()
+    browser.emulate(1360, 900)
+    browser.open(served.address)
+    browser.wait(READY)
+    yield served, browser
+    assert browser.errors() == []
+
+
+def number(text):
+    return int(re.sub(r"\D", "", text))
+
+
+def test_the_page_shows_a_running_job_and_its_figures_change(page):
+    _, browser = page
+
+    body = browser.text("body")
+    for fact in (
+        "upyun://photos",
+        "transferring",
+        "of 10.0 TB",
+        "alpha:/mnt/disk2",
+        "input/output error",
+        "disks",
+    ):
+        assert fact in body
+    assert re.search(r"\d+ h \d+ min left\s+ends .+ to ", body)
+    stored = "return document.querySelectorAll('#books dd')[1].textContent"
+    before = browser.run(stored)
+    browser.wait("return document.querySelectorAll('#books dd')[1].textContent !== arguments[0]", before)
+    assert number(browser.run(stored)) > number(before)
+
+
+def test_the_charts_are_drawn_and_are_read_with_the_keyboard(page):
+    _, browser = page
+    inked = """
+        const canvas = document.querySelectorAll('.chart canvas')[arguments[0]];
+        if (!canvas.width) return 0;
+        const data = canvas.getContext('2d').getImageData(60, 10, canvas.width - 70, canvas.height - 40).data;
+        let inked = 0;
+        for (let i = 3; i < data.length; i += 4) if (data[i]) inked += 1;
+        return inked;
+    """
+
+    for chart in range(5):
+        browser.wait(f"return (() => {{ {inked} }})() > 200", chart)
+    browser.run("document.querySelector('.chart canvas').focus()")
+    browser.press("\ue012")
+
+    assert re.fullmatch(r"\d\d:\d\d:\d\d · [\d,]+/s", browser.text(".chart output"))
+
+
+def test_the_token_leaves_the_address_and_is_not_in_the_page(page):
+    served, browser = page
+
+    assert "#" not in browser.run("return location.href")
+    assert served.token not in browser.run("return document.documentElement.outerHTML")
+
+
+def test_pause_and_resume_work_by_button_and_by_key(page):
+    served, browser = page
+
+    browser.click("#pause")
+    browser.wait("return document.querySelector('#state').textContent === 'paused'")
+    assert served.panel.calls == ["pause"]
+    browser.wait("return document.querySelector('#f-objects').textContent === '0'")
+    browser.press("p")
+    browser.wait("return document.querySelector('#state').textContent === 'transferring'")
+
+    assert served.panel.calls == ["pause", "resume"]
+
+
+def test_limits_are_changed_and_bad_ones_are_refused_in_the_dialog(page):
+    served, browser = page
+
+    browser.press("l")
+    browser.wait("return document.querySelector('#limits').open")
+    browser.type("#l-concurrency", "0")
+    browser.click("#limits .primary")
+    assert "above zero" in browser.text("#limits-error")
+    browser.type("#l-concurrency", "64")
+    browser.run("document.querySelector('#l-concurrency').value = '64'")
+    browser.type("#l-bandwidth", "12.5\ue007")
+    browser.wait("return !document.querySelector('#limits').open")
+    browser.wait("return document.querySelector('#toast').textContent !== ''")
+
+    limits = served.panel.limits
+    assert (limits.concurrency, limits.requests_per_second, limits.bytes_per_second) == (64, 8000.0, 12.5e6)
+
+
+def test_why_an_object_failed_is_found_in_two_clicks_and_it_is_tried_again_with_a_third(page):
+    served, browser = page
+
+    browser.click("#f-failed-open")
+    browser.wait("return document.querySelectorAll('.failure').length === 14")
+    browser.click("[data-chip=forbidden]")
+    browser.wait("return document.querySelectorAll('.failure').length === 4")
+    failure = browser.text(".failure")
+    browser.click("#retry")
+    browser.wait("return document.querySelectorAll('.failure').length === 0")
+
+    assert "products/2023/a-0009.jpg" in failure
+    assert "status 403 · <html><title>403 Forbidden</title> hotlink protection" in failure
+    assert "What to do: allow this machine or set UPYUN_TOKEN_SECRET" in failure
+    assert served.panel.calls == [("retry", "forbidden")]
+
+
+def test_the_tree_of_directories_opens_by_click_and_by_key(page):
+    _, browser = page
+    focused = "return document.activeElement.querySelector('.name').innerText.trim()"
+
+    browser.wait(f"{ROWS} === 4")
+    browser.click("[role=treeitem]:nth-child(2)")
+    browser.wait(f"{ROWS} === 8")
+    browser.press("\ue015", "\ue015")  # down, down
+    assert "2022" in browser.run(focused)
+    browser.press("\ue012", "\ue012")  # left to the parent, and closed
+    browser.wait(f"{ROWS} === 4")
+    assert "products" in browser.run(focused)
+    browser.press("\ue011", "\ue014")  # home, right
+    browser.wait(f"{ROWS} === 7")
+
+    assert "tmp<b>" in browser.text("#directories")
+
+
+def test_the_page_is_chinese_on_demand_and_stays_so(page):
+    _, browser = page
+
+    browser.click("#language")
+    browser.wait("return document.querySelector('#state').textContent === '传输中'")
+    browser.run("location.reload()")
+    browser.wait("return document.querySelector('#state').textContent === '传输中'")
+
+    body = browser.text("body")
+    assert "每秒对象数" in body
+    assert "暂停" in browser.text("#pause")
+    assert browser.run("return document.documentElement.lang") == "zh-CN"
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen(page):
+    _, browser = page
+    theme = "return document.documentElement.dataset.theme"
+
+    browser.emulate(1360, 900, dark=True)
+    browser.wait(f"{theme} === 'dark'")
+    browser.click("#theme")
+
+    assert browser.run(theme) == "light"
+
+
+def test_without_the_token_the_page_shows_the_job_and_asks_for_the_token_at_a_change(serve, browser):
+    served = serve()
+    browser.emulate(1360, 900)
+    browser.open(served.address.partition("#")[0])
+    browser.wait(READY)
+
+    browser.click("#pause")
+    browser.wait("return document.querySelector('#token').open")
+    browser.type("#token-input", served.token + "\ue007")
+    browser.wait("return document.querySelector('#state').textContent === 'paused'")
+
+    assert served.panel.calls == ["pause"]
+
+
+@pytest.fixture
+def other_site():
+    """The address of a page that is not ours."""
+
+    class Blank(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<link rel=icon href='data:,'><p>another site")
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Blank) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://localhost:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_page_of_another_site_can_neither_read_nor_change_the_job(serve, browser, other_site):
+    served = serve()
+    browser.open(other_site)
+    # It may even know the token: the browser asks before it sends the header, and gets no leave.
+    attack = """
+        const done = arguments[arguments.length - 1];
+        const [address, token] = arguments;
+        Promise.allSettled([
+          fetch(address + 'api/snapshot').then((answer) => answer.text()),
+          fetch(address + 'api/pause', {method: 'POST', headers: {Authorization: 'Bearer ' + token}, body: '{}'}),
+          fetch(address + 'api/pause', {method: 'POST', mode: 'no-cors', body: '{}'}),
+        ]).then((all) => done(all.map((one) => one.status)));
+    """
+
+    address = served.address.partition("#")[0]
+    outcome = browser._ask("POST", "/execute/async", {"script": attack, "args": [address, served.token]})
+
+    assert outcome == ["rejected"] * 3
+    assert served.panel.calls == []
+    # The request without questions did arrive, and was answered with a refusal that the page could not even read.
+    assert any("NotSameOrigin" in entry["message"] for entry in browser.errors())
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1360])
+def test_no_width_needs_sideways_scrolling(page, width):
+    _, browser = page
+    browser.emulate(width, 900, phone=width < 700)
+
+    for tab in ("directories", "failures", "events"):
+        browser.run(f"document.querySelector('#tab-{tab}').click()")
+        browser.wait("return document.querySelector('[role=tabpanel]:not([hidden])').children.length > 0")
+        assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "height", "dark", "language", "tab"),
+    [
+        ("dashboard", 1360, 1500, False, "en", "directories"),
+        ("dashboard-dark-failures", 1360, 1500, True, "en", "failures"),
+        ("dashboard-phone", 390, 844, False, "en", "directories"),
+    ],
+)
+def test_screenshots_at_desktop_and_phone_width(
+    serve, browser, images, name, width, height, dark, language, tab
+):
+    served = serve()
+    browser.emulate(width, height, phone=width < 700, dark=dark)
+    browser.open(served.address)
+    browser.wait(READY)
+    browser.wait(f"{ROWS} === 4")
+    browser.run("document.querySelector('[role=treeitem]:nth-child(2)').click()")
+    browser.wait(f"{ROWS} === 8")
+    browser.run(f"document.querySelector('#tab-{tab}').click()")
+    browser.wait("return document.querySelector('[role=tabpanel]:not([hidden])').children.length > 0")
+    browser.wait("return document.querySelector('.chart output').textContent !== ''")
+
+    browser.screenshot(images / f"{name}.png")
+
+    assert (images / f"{name}.png").stat().st_size > 30_000
+    assert browser.errors() == []
