@@ -20,13 +20,18 @@ _FOLDER = "folder"
 
 
 class Listing(NamedTuple):
-    """A page by column. `cursor` is where the directory goes on: None at its end, "" where the answer does not say."""
+    """A page by column. `cursor` is where the directory goes on: None at its end, "" where the answer does not say.
+
+    `last` is the name that the answer gives last, and `files_first` whether all files come before all folders.
+    """
 
     names: list[bytes]
     sizes: list[int]
     mtimes: list[int]
     directories: list[bytes]
     cursor: str | None
+    last: bytes = b""
+    files_first: bool = True
 
     @property
     def entries(self) -> int:
@@ -58,7 +63,7 @@ def read_listing(body: bytes, headers: Mapping[str, str]) -> Listing:
     """
     stated = headers.get("x-upyun-list-iter", "")
     if not body.strip():
-        return _empty(stated, headers)
+        return _empty(stated)
     if body.lstrip()[:1] == b"{":
         try:
             return _json(body, stated)
@@ -73,9 +78,9 @@ class _NotJson(Exception):
     """The body is no JSON at all."""
 
 
-def _empty(stated: str, headers: Mapping[str, str]) -> Listing:
-    """Read an empty body: an empty folder, if the answer is the service's own (it says a cursor or a request id)."""
-    if not stated and "x-request-id" not in headers:
+def _empty(stated: str) -> Listing:
+    """Read an empty body: an empty folder, if the answer says where it goes on, or that it ends."""
+    if not stated:
         raise AnswerError(Reason.GARBAGE, "an empty answer without a cursor")
     return Listing([], [], [], [], _cursor(stated))
 
@@ -83,13 +88,16 @@ def _empty(stated: str, headers: Mapping[str, str]) -> Listing:
 def _json(body: bytes, stated: str) -> Listing:
     try:
         answer = _decode(body)
-        files = [entry for entry in answer.files if entry.type != _FOLDER]
+        entries = answer.files
+        files = [entry for entry in entries if entry.type != _FOLDER]
         return Listing(
             [entry.name.encode() for entry in files],
             [entry.length for entry in files],
             [entry.last_modified for entry in files],
-            [entry.name.encode() for entry in answer.files if entry.type == _FOLDER],
+            [entry.name.encode() for entry in entries if entry.type == _FOLDER],
             _cursor(answer.iter or stated),
+            entries[-1].name.encode() if entries else b"",
+            entries[: len(files)] == files,
         )
     except (msgspec.DecodeError, UnicodeError):
         return _odd_json(body, stated)
@@ -147,13 +155,18 @@ def _number(value: object, largest: int) -> int:
 
 
 def _lines(body: bytes, stated: str) -> Listing:
-    return _columns([_line(line) for line in body.split(b"\n") if line.strip(b"\r")], _cursor(stated))
+    """Read lines of four fields; others are skipped (contract 3.2), unless they are many: then it is no listing."""
+    lines = [line for line in body.split(b"\n") if line.strip(b"\r")]
+    entries = [entry for line in lines if (entry := _line(line)) is not None]
+    if len(entries) * 2 < len(lines):
+        raise AnswerError(Reason.GARBAGE, f"lines that are no listing: {_glimpse(body)}")
+    return _columns(entries, _cursor(stated))
 
 
-def _line(line: bytes) -> tuple[bytes, bool, int, int]:
-    fields = line.rstrip(b"\r").split(b"\t")
+def _line(line: bytes) -> tuple[bytes, bool, int, int] | None:
+    fields = line.rstrip(b"\r").rsplit(b"\t", 3)
     if len(fields) != _FIELDS or fields[1] not in {b"N", b"F"}:
-        raise AnswerError(Reason.GARBAGE, f"a line of a listing that is none: {_glimpse(line)}")
+        return None
     if fields[1] == b"F":
         return fields[0], True, 0, 0
     size, mtime = fields[2].decode("latin-1"), fields[3].decode("latin-1")
@@ -168,6 +181,8 @@ def _columns(entries: list[tuple[bytes, bool, int, int]], cursor: str | None) ->
         [entry[3] for entry in files],
         [entry[0] for entry in entries if entry[1]],
         cursor,
+        entries[-1][0] if entries else b"",
+        entries[: len(files)] == files,
     )
 
 

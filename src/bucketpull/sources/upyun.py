@@ -7,11 +7,13 @@ from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict
-from bucketpull.domain.model import Lane, Page, Part, Position
+from bucketpull.domain.model import Lane, Page, Position
 from bucketpull.sources import judging
 from bucketpull.sources.answers import complaint, refusal, rest_reason, seconds_of
 from bucketpull.sources.config import UpyunConfig, uri_prefix
+from bucketpull.sources.giant import ask_for
 from bucketpull.sources.listing import Listing, read_listing
+from bucketpull.sources.pages import Pages, is_slash_folder
 from bucketpull.sources.signing import (
     Authorization,
     BasicAuthorization,
@@ -23,6 +25,7 @@ from bucketpull.sources.urls import is_plain, quoted
 
 _IDENTITY = ("Accept: */*", "Accept-Encoding: identity")
 _LISTING_BYTES_PER_ENTRY = 2048  # a name of 255 bytes with every one escaped takes 1,530
+_FEW = 2  # entries where only the next one matters
 _IN_MEMORY_BYTES = 16 << 20
 _REST_REDIRECTS = 3
 _MONTH_SECONDS = 30 * 86_400
@@ -48,13 +51,11 @@ class UpyunSource:
         referer = (f"Referer: {config.referer}",) if config.referer else ()
         self._cdn_headers = (*_IDENTITY, *agent, *referer, *config.headers)
         self._rest_headers = (*_IDENTITY, *agent, "x-upyun-folder: false")
-        self._list_headers = (
-            "Accept: application/json",
-            "Accept-Encoding: identity",
-            *agent,
-            "x-upyun-folder: true",
-            f"x-list-limit: {config.list_limit}",
-        )
+        listing = ("Accept: application/json", "Accept-Encoding: identity", *agent, "x-upyun-folder: true")
+        self._list_headers = (*listing, f"x-list-limit: {config.list_limit}")
+        self._few_headers = (*listing, f"x-list-limit: {_FEW}")
+        self._listing_bytes = _LISTING_BYTES_PER_ENTRY * config.list_limit + (1 << 20)
+        self._pages = Pages(config.bucket, config.list_limit, config.split_listing)
 
     def root(self) -> Position:
         """Begin at the configured folder, or at the bucket's root."""
@@ -62,31 +63,25 @@ class UpyunSource:
 
     def list_request(self, position: Position, now: float) -> Request:
         """Ask for one page of one folder (contract 3.1)."""
-        uri = self._directory_uri(position.directory)
-        cursor = (f"x-list-iter: {position.cursor}",) if position.cursor else ()
-        headers = (*self._authorization.lines(uri, now + self._clock_offset), *self._list_headers, *cursor)
+        ask = ask_for(position)
+        uri = self._uri + "/" if is_slash_folder(position) else self._directory_uri(position.directory)
+        headers = self._few_headers if ask.few else self._list_headers
+        descending = ("x-list-order: desc",) if ask.descending else ()
+        cursor = (f"x-list-iter: {ask.cursor}",) if ask.cursor else ()
+        signed = self._authorization.lines(uri, now + self._clock_offset)
         return Request(
-            self._api + uri,
-            headers,
-            Lane.LIST,
-            _LISTING_BYTES_PER_ENTRY * self._config.list_limit + (1 << 20),
+            self._api + uri, (*signed, *headers, *descending, *cursor), Lane.LIST, self._listing_bytes
         )
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
         """Understand a listing answer (contract 3.2-3.5)."""
-        headers = response.headers()
-        if response.failure is not None:
-            raise AnswerError(response.failure, response.detail)
-        if response.status != 200 or headers.get("x-error-code"):
-            raise self._refusal(position, response, now)
         try:
-            listing = read_listing(response.body, headers)
-        except AnswerError:
-            said = complaint(response, headers)
-            if said.code:
-                raise self._refusal(position, response, now) from None
-            raise
-        return self._page(position, listing)
+            return self._pages.page(position, self._listing(position, response, now))
+        except AnswerError as error:
+            page = self._pages.instead(position, error)
+            if page is None:
+                raise
+            return page
 
     def lanes(self, name: bytes, size: int) -> tuple[Lane, ...]:  # noqa: ARG002
         """Prefer the CDN; names with the separator mean something else to it (contract 6.2)."""
@@ -157,17 +152,22 @@ class UpyunSource:
     def _directory_uri(self, directory: bytes) -> str:
         return f"{self._uri}{quoted(directory)}/" if directory else self._uri
 
-    def _page(self, position: Position, listing: Listing) -> Page:
-        part = Part(position.directory, position.cursor, listing.names, listing.sizes, listing.mtimes)
-        if listing.cursor is None:
-            return Page(part, listing.directories, [])
-        if listing.cursor == "" and listing.entries >= self._config.list_limit:
-            raise AnswerError(Reason.CURSOR, "a full page without a cursor")
-        if listing.cursor == "":
-            return Page(part, listing.directories, [])
-        if listing.cursor == position.cursor:
-            raise AnswerError(Reason.CURSOR, f"the cursor {listing.cursor} leads to itself")
-        return Page(part, listing.directories, [Position(position.directory, listing.cursor, position.until)])
+    def _listing(self, position: Position, response: Response, now: float) -> Listing:
+        headers = response.headers()
+        if response.failure is not None:
+            if response.received > self._listing_bytes:
+                raise AnswerError(
+                    Reason.GARBAGE, f"more than {self._listing_bytes} bytes in place of a listing"
+                )
+            raise AnswerError(response.failure, response.detail)
+        if response.status != 200 or headers.get("x-error-code"):
+            raise self._refusal(position, response, now)
+        try:
+            return read_listing(response.body, headers)
+        except AnswerError:
+            if complaint(response, headers).code:
+                raise self._refusal(position, response, now) from None
+            raise
 
     def _refusal(self, position: Position, response: Response, now: float) -> AnswerError:
         """Class the refusal of a page; what concerns the root concerns the job (contract 3.5)."""
