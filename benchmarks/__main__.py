@@ -3,9 +3,10 @@
 import argparse
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import goals, report
 from benchmarks.bucket import Bucket, mixed, uniform
 from benchmarks.compare import Result, Setting, compare
 from benchmarks.origin import serving
@@ -13,12 +14,13 @@ from benchmarks.tools import BUCKETPULL, CURL, LIMIT_FETCH, LIMIT_WRITE, TOOLS, 
 
 MEMORY = Path("/dev/shm")
 RESULTS = Path(__file__).parent / "results"
+QUICK = [BUCKETPULL, CURL, LIMIT_FETCH, LIMIT_WRITE]
 
 
 def main() -> None:
     """Measure, print the table, and keep it as a dated file."""
     options = _parse()
-    chosen = [BUCKETPULL, CURL, LIMIT_FETCH, LIMIT_WRITE] if options.quick else TOOLS
+    chosen = QUICK if options.quick else TOOLS
     if options.tools:
         chosen = [tool for tool in TOOLS if tool.name.split()[0] in options.tools]
     results = _measure(options, chosen)
@@ -29,36 +31,49 @@ def main() -> None:
 
 
 def _measure(options: argparse.Namespace, tools: list[Tool]) -> list[Result]:
-    repetitions = options.repetitions
     setting = Setting(
-        MEMORY, options.connections, repetitions, options.server_core, tuple(options.client_cores)
+        MEMORY, options.connections, options.repetitions, options.server_core, tuple(options.client_cores)
     )
     results = []
     for bucket in _buckets(options):
         with tempfile.TemporaryDirectory(prefix="bench-origin-", dir=MEMORY) as folder:
             Path(folder).chmod(0o755)
             with serving(bucket, Path(folder) / "origin", options.server_core) as origin:
-                results += compare(origin, tools, setting)
-                if bucket.name != "20 KiB" or options.quick:
-                    continue
-                results += compare(origin, tools, _changed(setting, tls=True))
-                results += compare(origin, tools, _changed(setting, destination=options.disk))
+                for chosen, changed in _comparisons(bucket, tools, setting, options):
+                    results += compare(origin, chosen, changed)
     return results
 
 
-def _changed(setting: Setting, **changes: object) -> Setting:
-    return Setting(**{**vars(setting), **changes})
+def _comparisons(
+    bucket: Bucket, tools: list[Tool], setting: Setting, options: argparse.Namespace
+) -> list[tuple[list[Tool], Setting]]:
+    quick_tools = [tool for tool in tools if tool in QUICK]
+    if options.quick:
+        return [(tools, setting)]
+    if bucket.name == goals.MANY:
+        return [(quick_tools, setting), (quick_tools, replace(setting, tls=True))]
+    if bucket.name != goals.JUDGED:
+        return [(tools, setting)]
+    crowded = [tool for tool in tools if tool in (BUCKETPULL, CURL)]
+    return [
+        (tools, setting),
+        (tools, replace(setting, tls=True)),
+        (tools, replace(setting, destination=options.disk)),
+        (crowded, replace(setting, connections=1_000, repetitions=1)),
+    ]
 
 
 def _buckets(options: argparse.Namespace) -> list[Bucket]:
-    judged = uniform("20 KiB", 20 << 10, options.objects)
+    judged = uniform(goals.JUDGED, 20 << 10, options.objects)
     if options.quick:
         return [judged]
-    small, large = (
+    return [
+        judged,
+        uniform(goals.MANY, 20 << 10, 5 * options.objects),
         uniform("2 KiB", 2 << 10, options.objects),
         uniform("200 KiB", 200 << 10, options.objects // 5),
-    )
-    return [judged, small, large, mixed(options.objects // 2)]
+        mixed(options.objects // 2),
+    ]
 
 
 def _parse() -> argparse.Namespace:

@@ -40,7 +40,8 @@ def _title(result: Result) -> str:
     bucket, setting = result.bucket, result.setting
     scheme = "TLS" if setting.tls else "plain HTTP"
     system = file_system(setting.destination)
-    return f"{len(bucket.keys)} objects of {bucket.name}, {scheme}, onto {system}"
+    crowd = f", {setting.connections} connections" if setting.connections != 64 else ""
+    return f"{len(bucket.keys)} objects of {bucket.name}, {scheme}, onto {system}{crowd}"
 
 
 def _table(group: Sequence[Result]) -> str:
