@@ -1,0 +1,96 @@
+"""`python -m benchmarks.listing SPEC`: list a simulated bucket into a journal, without downloading.
+
+Prints entries a second, CPU µs an entry (all of bucketpull's processes), journal bytes an entry and directory, and memory.
+"""
+
+import argparse
+import asyncio
+import os
+import resource
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from bucketpull.app.clock import SystemClock
+from bucketpull.app.process import process_main
+from bucketpull.domain.retry import next_try
+from bucketpull.engine.coordinator import Coordinator, CoordinatorPolicy
+from bucketpull.engine.worker import Worker, WorkerPolicy
+from bucketpull.fetch.options import FetchOptions
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.simulator import Simulator
+from bucketpull.sources.config import UpyunConfig
+from bucketpull.sources.upyun import UpyunSource
+from bucketpull.transport.direct import DirectTransport
+from bucketpull.transport.processes import Nursery, ProcessCrew
+
+MACHINE = "bench"
+
+
+async def list_all(journal: SqliteJournal, config: UpyunConfig, crew: ProcessCrew, seconds: float) -> Coordinator:
+    """List until nothing is left to list, or until the time is over."""
+    transport, clock = DirectTransport(), SystemClock()
+    policy = CoordinatorPolicy(high_water=1 << 60, local_machines=frozenset({MACHINE}))
+    coordinator = Coordinator(journal, transport, clock, policy)
+    crew.start()
+    worker = Worker(
+        WorkerPolicy(MACHINE, journal.id, "bench", "bench"), transport.inbox, crew, [], clock, lambda _: None
+    )
+    working = asyncio.create_task(worker.run())
+    booking = asyncio.create_task(coordinator.run(UpyunSource(config).root()))
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not booking.done():
+        await asyncio.sleep(0.2)
+        if coordinator.counters.pages and not coordinator.outstanding.scans:
+            break
+    await coordinator.stop()
+    await asyncio.gather(booking, working)
+    await coordinator.close()
+    return coordinator
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("spec", nargs="?", default="flat:1000000")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before a page is answered")
+    options = parser.parse_args()
+    with (
+        Simulator(options.spec, list_latency=options.latency) as simulator,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        config = UpyunConfig(
+            bucket=simulator.bucket,
+            api_url=simulator.api_url,
+            operator=simulator.operator,
+            password=simulator.password,
+        )
+        nursery = Nursery(partial(process_main, source=config, fetch=FetchOptions()))
+        journal = SqliteJournal.open(Path(folder), "bench", {"source": "bench"}, next_try, time.time())
+        began, cpu = time.monotonic(), _cpu()
+        crew = ProcessCrew(nursery, options.processes)
+        coordinator = asyncio.run(list_all(journal, config, crew, options.seconds))
+        seconds = time.monotonic() - began
+        books = coordinator.counters
+        journal.close()
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+        spent = _cpu() - cpu
+    print(
+        f"{books.listed} entries, {books.directories} directories, {books.pages} pages in {seconds:.1f} s: "
+        f"{books.listed / seconds:,.0f} entries/s, main process {spent / max(books.listed, 1) * 1e6:.2f} µs CPU an entry"
+    )
+    print(
+        f"journal {size / max(books.listed, 1):.1f} bytes an entry, {size / max(books.directories, 1):.0f} a directory; "
+        f"peak memory of the main process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB"
+    )
+
+
+def _cpu() -> float:
+    return sum(os.times()[:2])
+
+
+if __name__ == "__main__":
+    main()
