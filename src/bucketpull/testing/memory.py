@@ -98,7 +98,7 @@ class MemorySource:
             return Verdict(response.failure, response.detail, etag=version)
         if response.status not in {200, 206}:
             return Verdict(LANE_STATUS[lane][response.status], f"HTTP {response.status}")
-        if start and (response.status == 200 or version != etag):
+        if start and (response.status == 200 or (etag and version != etag)):
             return Verdict(Reason.RANGE, "another version", etag=version)
         length = start + response.received
         if length != size and lane is Lane.CDN:
