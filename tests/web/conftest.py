@@ -362,9 +362,9 @@ class Browser:
         )
         self._ask("POST", "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": scheme})
 
-    def screenshot(self, path):
-        """Write the whole page as PNG."""
-        params = {"format": "png", "captureBeyondViewport": True}
+    def screenshot(self, path, *, whole=True):
+        """Write the whole page, or only what is seen of it, as PNG."""
+        params = {"format": "png", "captureBeyondViewport": whole}
         answer = self._ask("POST", "/goog/cdp/execute", {"cmd": "Page.captureScreenshot", "params": params})
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(answer["data"]))
