@@ -5,12 +5,16 @@ import pycurl
 from bucketpull.domain.errors import Reason
 
 _REASONS = {
+    pycurl.E_URL_MALFORMAT: Reason.REJECTED,
     pycurl.E_COULDNT_RESOLVE_HOST: Reason.DNS,
     pycurl.E_COULDNT_RESOLVE_PROXY: Reason.DNS,
     pycurl.E_COULDNT_CONNECT: Reason.CONNECT,
     pycurl.E_SSL_CONNECT_ERROR: Reason.TLS,
     pycurl.E_PEER_FAILED_VERIFICATION: Reason.TLS,
     pycurl.E_SSL_CACERT_BADFILE: Reason.TLS,
+    pycurl.E_SSL_CERTPROBLEM: Reason.TLS,
+    pycurl.E_SSL_CIPHER: Reason.TLS,
+    pycurl.E_SSL_ISSUER_ERROR: Reason.TLS,
     pycurl.E_GOT_NOTHING: Reason.RESET,
     pycurl.E_SEND_ERROR: Reason.RESET,
     pycurl.E_RECV_ERROR: Reason.RESET,
@@ -22,8 +26,8 @@ _REASONS = {
 }
 
 
-def reason_of(code: int, received: int) -> Reason:
-    """Return the reason of a libcurl error, given how many bytes of the body had come."""
+def reason_of(code: int, connected: bool) -> Reason:
+    """Return the reason of a libcurl error. Its only timeout here is that of connecting; a proxy may be slow after that."""
     if code == pycurl.E_OPERATION_TIMEDOUT:
-        return Reason.STALLED if received else Reason.TIMEOUT
+        return Reason.TIMEOUT if connected else Reason.CONNECT
     return _REASONS.get(code, Reason.GARBAGE)

@@ -1,7 +1,8 @@
-"""The fetch loop of one process: libcurl's multi interface driven by epoll, with the process's other file descriptors and timers.
+"""The fetch loop of one process: libcurl's multi interface driven by epoll, with the process's other descriptors and timers.
 
 `socket_action` tells libcurl which socket has something, so that a thousand connections cost no more a transfer than
-sixty-four. Easy handles are used again with what they were set to: a transfer changes its URL, and little else.
+sixty-four do. Where the time of the 20 µs goes that a transfer of 20 KiB takes, and what was tried in vain, is in
+docs/decisions/; what is ugly here for speed has its measurement beside it.
 """
 
 import heapq
@@ -16,73 +17,59 @@ import pycurl
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
+from bucketpull.fetch.allowance import Allowance
+from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.failures import reason_of
 from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.slot import COUNTED_BUFFER_BYTES, Done, Sink, Slot
 
+_IN: Final = select.EPOLLIN
 _EVENTS: Final = {
     pycurl.POLL_IN: select.EPOLLIN,
     pycurl.POLL_OUT: select.EPOLLOUT,
     pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
 }
+_READABLE: Final = pycurl.CSELECT_IN
 _MOST_EVENTS: Final = 256
-# A transfer under a shared cap gets its share anew at its start; below this libcurl's own pacing becomes jerky.
-_LEAST_SHARE_BYTES: Final = 1024
-
-Done = Callable[[Response], None]
-Sink = Callable[[bytes], object]
-
-
-class _Slot:
-    """An easy handle, what it is set to, and the transfer that it makes."""
-
-    __slots__ = (
-        "body",
-        "chunks",
-        "done",
-        "easy",
-        "follow",
-        "header_lines",
-        "headers",
-        "max_bytes",
-        "method",
-        "sink",
-        "speed",
-    )
-
-    def __init__(self, easy: pycurl.Curl) -> None:
-        self.easy = easy
-        self.chunks: list[bytes] = []
-        self.header_lines: list[bytes] = []
-        self.headers: tuple[str, ...] = ()
-        self.method = "GET"
-        self.max_bytes = 0
-        self.follow = 0
-        self.speed = 0
-        self.sink: Sink | None = None
-        self.done: Done = _nobody
-        self.body = self.chunks.append
-
-
-def _nobody(_: Response) -> None:
-    """Take the place of the callback of a slot that is free."""
+_END_OF_HEADERS: Final = [b"\r\n"]
+_LOOKS_A_WINDOW: Final = 4
+_SLOWEST_LOOK_SECONDS: Final = 1.0
 
 
 class CurlLoop:
-    """See `ports.Fetcher`. Use it in the thread that made it."""
+    """See `ports.Fetcher`. Use it in the thread that made it; nothing may be submitted from inside a sink.
+
+    Raises:
+        ConfigError: The CA file cannot be read.
+
+    """
 
     def __init__(self, options: FetchOptions) -> None:
         self._options = options
-        self._epoll = select.epoll()
+        self._authorities = authorities(options.ca_file)
+        # While the cap holds reading back, only the descriptors that are not libcurl's are waited for.
+        self._everything = select.epoll()
+        self._own = select.epoll()
         self._watched: dict[int, Callable[[], None]] = {}
-        self._curl_fds: set[int] = set()
+        self._sockets: set[int] = set()
+        self._masks: dict[int, int] = {}
+        self._idle: set[int] = set()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
-        self._free: list[_Slot] = []
-        self._busy: set[_Slot] = set()
-        self._late: deque[tuple[_Slot, Reason, str]] = deque()
+        self._free: list[Slot] = []
+        self._busy: dict[Slot, None] = {}
+        self._good: deque[pycurl.Curl] = deque()
+        self._bad: deque[tuple[pycurl.Curl, int, str]] = deque()
+        self._now = time.monotonic()
+        self._held_back = 0.0
+        self._allowance: Allowance | None = None
         self._curl_due: float | None = None
-        self._cap: float | None = None
+        # libcurl's word on when it wants to be called: only the last counts. A deque's method costs less than one of ours.
+        self._word: deque[int] = deque(maxlen=1)
         self._multi = self._new_multi()
+        shortest = min(options.first_byte_seconds, options.stall_seconds)
+        self._look_seconds = min(_SLOWEST_LOOK_SECONDS, shortest / _LOOKS_A_WINDOW)
+        self.call_later(self._look_seconds, self._look)
 
     @property
     def in_flight(self) -> int:
@@ -91,16 +78,18 @@ class CurlLoop:
 
     def submit(self, request: Request, done: Done, sink: Sink | None = None) -> None:
         """See `ports.Fetcher`."""
-        slot = self._free.pop() if self._free else self._new_slot()
-        self._prepare(slot, request, sink)
-        slot.done = done
-        self._busy.add(slot)
+        slot = self._free.pop() if self._free else Slot(self._options, self._authorities, self._on_open)
+        slot.prepare(request, done, sink, None if self._allowance is None else self._allowance.spend)
+        slot.started = time.monotonic()
+        slot.marked_at = slot.started - self._held_back
+        self._busy[slot] = None
         self._multi.add_handle(slot.easy)
 
     def watch(self, fd: int, readable: Callable[[], None]) -> None:
         """See `ports.Fetcher`."""
         if fd not in self._watched:
-            self._epoll.register(fd, select.EPOLLIN)
+            self._everything.register(fd, _IN)
+            self._own.register(fd, _IN)
         self._watched[fd] = readable
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
@@ -108,24 +97,24 @@ class CurlLoop:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), callback))
 
     def limit_bandwidth(self, bytes_per_second: float | None) -> None:
-        """See `ports.Fetcher`: each transfer gets an equal share; it is dealt out anew when the cap changes."""
-        self._cap = bytes_per_second
+        """See `ports.Fetcher`. While there is a cap, each piece of a body costs a call of Python more."""
+        now = time.monotonic()
+        self._allowance = None if bytes_per_second is None else Allowance(bytes_per_second, now)
+        counted = None if self._allowance is None else self._allowance.spend
         for slot in self._busy:
-            self._throttle(slot)
+            slot.count(counted)
 
     def run_once(self, timeout_seconds: float) -> None:
         """See `ports.Fetcher`."""
-        events = self._epoll.poll(self._patience(timeout_seconds), _MOST_EVENTS)
-        action = self._multi.socket_action
-        for fd, event in events:
-            readable = self._watched.get(fd)
-            if readable is not None:
-                readable()
-            elif fd in self._curl_fds:
-                action(fd, _curl_event(event))
-        if self._curl_due is not None and time.monotonic() >= self._curl_due:
-            self._curl_due = None
-            action(pycurl.SOCKET_TIMEOUT, 0)
+        self._now = time.monotonic()
+        left = _MOST_EVENTS if self._allowance is None else self._allowance.refill(self._now)
+        if left > 0:
+            self._heed_curl()
+            if self._collect():
+                timeout_seconds = 0.0
+            self._wait(timeout_seconds, left)
+        else:
+            self._hold_back(timeout_seconds)
         self._collect()
         self._ring()
 
@@ -133,137 +122,202 @@ class CurlLoop:
         """See `ports.Fetcher`."""
         for slot in self._busy:
             self._multi.remove_handle(slot.easy)
+        for slot in (*self._busy, *self._free):
             slot.easy.close()
         self._busy.clear()
-        for slot in self._free:
-            slot.easy.close()
         self._free.clear()
         self._multi.close()
-        self._epoll.close()
+        self._everything.close()
+        self._own.close()
 
-    def _patience(self, timeout: float) -> float:
-        due = [
-            when
-            for when in (self._curl_due, self._timers[0][0] if self._timers else None)
-            if when is not None
-        ]
-        return max(0.0, min([timeout, min(due) - time.monotonic()])) if due else timeout
+    # --- waiting
+
+    def _wait(self, timeout: float, left: float) -> None:
+        """Wait for all descriptors; under a cap, serve only about as many sockets as may be read."""
+        due = self._timers[0][0]
+        if self._curl_due is not None and self._curl_due < due:
+            due = self._curl_due
+        most = _MOST_EVENTS
+        if self._allowance is not None:
+            most = max(1, min(most, int(left) // COUNTED_BUFFER_BYTES))
+        self._dispatch(self._everything.poll(max(0.0, min(timeout, due - self._now)), most))
+
+    def _hold_back(self, timeout: float) -> None:
+        """Wait for what is not libcurl's: it would read, also when called only because of a timer."""
+        assert self._allowance is not None
+        before = self._now
+        patience = min(timeout, self._allowance.delay(), self._timers[0][0] - before)
+        self._dispatch(self._own.poll(max(0.0, patience), _MOST_EVENTS))
+        self._held_back += self._now - before
+
+    def _heed_curl(self) -> None:
+        """Call libcurl if it wants to be: to send what was submitted, and for timeouts of its own."""
+        self._hear_curl()
+        if self._curl_due is not None and self._now >= self._curl_due:
+            self._curl_due = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            self._hear_curl()
+
+    def _hear_curl(self) -> None:
+        if self._word:
+            milliseconds = self._word.pop()
+            self._curl_due = None if milliseconds < 0 else self._now + milliseconds / 1000
+
+    def _dispatch(self, events: list[tuple[int, int]]) -> None:
+        self._now = time.monotonic()
+        watched, idle, action = self._watched, self._idle, self._multi.socket_action
+        for fd, event in events:
+            if fd in watched:
+                watched[fd]()
+            elif fd in idle:
+                self._unregister(fd)
+            else:
+                action(fd, _READABLE if event == _IN else _curl_event(event))
 
     def _ring(self) -> None:
         now = time.monotonic()
-        while self._timers and self._timers[0][0] <= now:
+        while self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
 
-    def _collect(self) -> None:
-        """Hand the ended transfers back; what their callbacks submit may end here too."""
-        more = 1
-        while more:
-            more, good, bad = self._multi.info_read(_MOST_EVENTS)
-            for easy in good:
-                self._finish(easy.slot, None, "")
-            for easy, code, text in bad:
-                slot = easy.slot
-                received = int(easy.getinfo(pycurl.SIZE_DOWNLOAD_T))
-                self._finish(slot, reason_of(code, received), text)
-
-    def _finish(self, slot: _Slot, failure: Reason | None, detail: str) -> None:
-        easy = slot.easy
-        self._multi.remove_handle(easy)
-        self._busy.discard(slot)
-        response = Response(
-            status=easy.getinfo(pycurl.RESPONSE_CODE),
-            header_lines=slot.header_lines[:],
-            chunks=slot.chunks[:],
-            received=int(easy.getinfo(pycurl.SIZE_DOWNLOAD_T)),
-            declared=int(easy.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T)),
-            seconds=easy.getinfo(pycurl.TOTAL_TIME),
-            failure=failure,
-            detail=detail,
-        )
-        slot.header_lines.clear()
-        slot.chunks.clear()
-        done, slot.done = slot.done, _nobody
-        self._free.append(slot)
-        done(response)
-
-    def _prepare(self, slot: _Slot, request: Request, sink: Sink | None) -> None:
-        easy = slot.easy
-        easy.setopt(pycurl.URL, request.url)
-        if request.headers is not slot.headers:
-            easy.setopt(pycurl.HTTPHEADER, request.headers)
-            slot.headers = request.headers
-        if request.max_bytes != slot.max_bytes:
-            easy.setopt(pycurl.MAXFILESIZE_LARGE, request.max_bytes)
-            slot.max_bytes = request.max_bytes
-        if request.follow != slot.follow:
-            easy.setopt(pycurl.FOLLOWLOCATION, request.follow > 0)
-            easy.setopt(pycurl.MAXREDIRS, request.follow)
-            slot.follow = request.follow
-        if request.method != slot.method:
-            easy.setopt(pycurl.NOBODY, request.method == "HEAD")
-            slot.method = request.method
-        if sink is not slot.sink:
-            easy.setopt(pycurl.WRITEFUNCTION, slot.body if sink is None else _poured(slot, sink))
-            slot.sink = sink
-        self._throttle(slot)
-
-    def _throttle(self, slot: _Slot) -> None:
-        speed = 0 if self._cap is None else max(_LEAST_SHARE_BYTES, int(self._cap / max(1, len(self._busy))))
-        if speed != slot.speed:
-            slot.easy.setopt(pycurl.MAX_RECV_SPEED_LARGE, speed)
-            slot.speed = speed
-
-    def _new_slot(self) -> _Slot:
-        options, easy = self._options, pycurl.Curl()
-        slot = _Slot(easy)
-        easy.slot = slot
-        for name, value in (
-            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
-            (pycurl.NOSIGNAL, 1),
-            (pycurl.NOPROGRESS, 1),
-            (pycurl.TCP_NODELAY, 1),
-            (pycurl.PATH_AS_IS, 1),
-            (pycurl.CONNECTTIMEOUT_MS, int(options.connect_seconds * 1000)),
-            (pycurl.LOW_SPEED_LIMIT, options.stall_bytes_per_second),
-            (pycurl.LOW_SPEED_TIME, max(1, int(options.stall_seconds))),
-            (pycurl.BUFFERSIZE, options.buffer_bytes),
-            (pycurl.MAXREDIRS, 0),
-            (pycurl.UNRESTRICTED_AUTH, 0),
-            (pycurl.SSL_VERIFYPEER, 0 if options.insecure else 1),
-            (pycurl.SSL_VERIFYHOST, 0 if options.insecure else 2),
-            (pycurl.WRITEFUNCTION, slot.body),
-            (pycurl.HEADERFUNCTION, slot.header_lines.append),
-        ):
-            easy.setopt(name, value)
-        if options.ca_file is not None:
-            easy.setopt(pycurl.CAINFO, options.ca_file)
-        return slot
+    # --- what libcurl says
 
     def _new_multi(self) -> pycurl.CurlMulti:
         multi = pycurl.CurlMulti()
         multi.setopt(pycurl.M_MAXCONNECTS, self._options.connections)
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
-        multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        multi.setopt(pycurl.M_TIMERFUNCTION, self._word.append)
         return multi
 
-    def _on_socket(self, what: int, fd: int, _multi: object, _data: object) -> None:
-        if what == pycurl.POLL_REMOVE:
-            if fd in self._curl_fds:
-                self._curl_fds.discard(fd)
-                # The socket may be closed by now, and its number belong to nobody.
-                try:
-                    self._epoll.unregister(fd)
-                except OSError:
-                    return
-            return
-        if fd in self._curl_fds:
-            self._epoll.modify(fd, _EVENTS[what])
-        else:
-            self._curl_fds.add(fd)
-            self._epoll.register(fd, _EVENTS[what])
+    def _on_open(self, fd: int, _purpose: int) -> int:
+        """Take note of a new socket: its number belonged perhaps to another that was closed without a word."""
+        self._masks.pop(fd, None)
+        self._watched.pop(fd, None)
+        self._idle.discard(fd)
+        self._sockets.add(fd)
+        return int(pycurl.SOCKOPT_OK)
 
-    def _on_timer(self, milliseconds: int) -> None:
-        self._curl_due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+    def _on_socket(self, what: int, fd: int, _multi: object, _data: object) -> None:
+        """Register what libcurl waits for.
+
+        Between two transfers a socket stays registered, for else each would cost two system calls, 2.5 µs. If it
+        becomes readable while idle, which is mostly its end, it is unregistered then. libcurl closes sockets without a
+        word; so what is believed to be registered is made sure of now and then (`_reassert`).
+        """
+        if what != pycurl.POLL_REMOVE:
+            self._idle.discard(fd)
+            mask = _EVENTS[what]
+            if self._masks.get(fd) != mask:
+                self._register(fd, mask)
+        elif fd in self._sockets:
+            self._idle.add(fd)
+        else:
+            self._unregister(fd)  # the pipe of its resolver
+
+    def _register(self, fd: int, mask: int) -> None:
+        try:
+            self._everything.modify(fd, mask)
+        except FileNotFoundError:
+            self._everything.register(fd, mask)
+        self._masks[fd] = mask
+
+    def _unregister(self, fd: int) -> None:
+        self._masks.pop(fd, None)
+        self._idle.discard(fd)
+        self._sockets.discard(fd)
+        try:
+            self._everything.unregister(fd)
+        except OSError:
+            return  # it is closed, and with that unregistered
+
+    def _reassert(self) -> None:
+        """Register anew what libcurl waits for, as a number taken for a socket's may be its resolver's now: 0.6 µs each."""
+        for fd, mask in list(self._masks.items()):
+            if fd not in self._idle:
+                try:
+                    self._register(fd, mask)
+                except OSError:
+                    self._unregister(fd)
+
+    # --- transfers that end
+
+    def _collect(self) -> int:
+        """Hand the ended transfers back; return how many there were. Should a callback raise, the others keep their turn."""
+        more, good, bad = self._multi.info_read()
+        while more:
+            self._good += good
+            self._bad += bad
+            more, good, bad = self._multi.info_read()
+        self._good += good
+        self._bad += bad
+        ended = len(self._good) + len(self._bad)
+        while self._good:
+            self._finish(self._good.popleft().slot, None, "")
+        while self._bad:
+            easy, code, text = self._bad.popleft()
+            self._finish(easy.slot, reason_of(code, easy.getinfo(pycurl.CONNECT_TIME) > 0), text)
+        return ended
+
+    def _finish(self, slot: Slot, failure: Reason | None, detail: str) -> None:
+        easy = slot.easy
+        self._multi.remove_handle(easy)
+        del self._busy[slot]
+        chunks, header_lines = slot.chunks[:], slot.header_lines[:]
+        if failure is None and header_lines[-1:] != _END_OF_HEADERS and not _is_head_whole(header_lines):
+            failure, detail = Reason.RESET, "the connection ended within the answer's headers"
+        response = Response(
+            easy.getinfo(pycurl.RESPONSE_CODE),
+            header_lines,
+            chunks,
+            # One piece is the rule; asking libcurl would cost 0.5 µs.
+            (len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))) + slot.poured,
+            easy.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T),
+            self._now - slot.started,
+            failure,
+            detail,
+        )
+        done = slot.done
+        slot.release()
+        self._free.append(slot)
+        done(response)
+
+    # --- transfers that do not
+
+    def _look(self) -> None:
+        """End the transfers that wait in vain. The time in which the cap forbade reading is nobody's fault."""
+        self.call_later(self._look_seconds, self._look)
+        self._reassert()
+        youngest = self._now - min(self._options.first_byte_seconds, self._options.stall_seconds)
+        vain: list[tuple[Slot, Reason, str]] = []
+        for slot in self._busy:  # in order of their starts
+            if slot.started > youngest:
+                break
+            judged = self._judge(slot, self._now - self._held_back)
+            if judged is not None:
+                vain.append((slot, *judged))
+        for slot, reason, detail in vain:
+            if slot in self._busy:
+                self._finish(slot, reason, detail)
+
+    def _judge(self, slot: Slot, now: float) -> tuple[Reason, str] | None:
+        options = self._options
+        got: int = slot.easy.getinfo(pycurl.SIZE_DOWNLOAD_T)
+        if slot.marked < 0:
+            if not got and not slot.header_lines:
+                waited = now - slot.marked_at
+                over = waited >= options.first_byte_seconds
+                return (Reason.TIMEOUT, f"no answer within {waited:.0f} s") if over else None
+            slot.marked, slot.marked_at = got, now
+        elif now - slot.marked_at >= options.stall_seconds:
+            came, seconds = got - slot.marked, now - slot.marked_at
+            if came < options.stall_bytes_per_second * seconds:
+                return Reason.STALLED, f"{came} bytes in {seconds:.0f} s, {got} in all"
+            slot.marked, slot.marked_at = got, now
+        return None
+
+
+def _is_head_whole(header_lines: list[bytes]) -> bool:
+    """Tell whether the headers came to an end, which libcurl does not mind; trailers may follow it."""
+    return b"\r\n" in header_lines or b"\n" in header_lines
 
 
 def _curl_event(event: int) -> int:
@@ -275,19 +329,3 @@ def _curl_event(event: int) -> int:
     if event & select.EPOLLERR:
         mask |= pycurl.CSELECT_ERR
     return mask
-
-
-def _poured(slot: _Slot, sink: Sink) -> Callable[[bytes], int | None]:
-    easy, aside = slot.easy, slot.chunks
-
-    def pour(chunk: bytes) -> int | None:
-        if easy.getinfo(pycurl.RESPONSE_CODE) // 100 != 2:
-            aside.append(chunk)
-            return None
-        try:
-            sink(chunk)
-        except Exception:  # noqa: BLE001 - libcurl ends the transfer; the sink's owner knows why
-            return 0
-        return None
-
-    return pour

@@ -6,12 +6,14 @@ import msgspec
 class FetchOptions(msgspec.Struct, frozen=True):
     """Timeouts in seconds, speeds in bytes a second.
 
-    A transfer that receives less than `stall_bytes_per_second` for `stall_seconds` is ended, also while it waits for its first
-    byte: there is no limit on the whole, since large objects on slow links take what they take.
-    `buffer_bytes` holds a usual object whole, so that it costs one call of Python.
+    A transfer is ended when there is no connection after `connect_seconds`, no answer `first_byte_seconds` after its start,
+    or when less than `stall_bytes_per_second` came on average in a window of `stall_seconds`. There is no limit on the
+    whole: large objects on slow links take what they take. `buffer_bytes` holds a usual object whole, so that it costs
+    one call of Python; libcurl has one such buffer for all transfers.
     """
 
     connect_seconds: float = 15.0
+    first_byte_seconds: float = 60.0
     stall_seconds: float = 30.0
     stall_bytes_per_second: int = 256
     buffer_bytes: int = 128 << 10

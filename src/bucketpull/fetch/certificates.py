@@ -1,0 +1,32 @@
+"""Where this system keeps the authorities that it trusts.
+
+The libcurl that PyPI's pycurl brings was built on one distribution and looks only where that one keeps them.
+"""
+
+import os
+from collections.abc import Mapping
+
+from bucketpull.domain.errors import ConfigError
+
+_NAMES = ("CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_PLACES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # Alpine, the BSDs, macOS
+)
+
+
+def authorities(ca_file: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the file of trusted authorities: the one asked for, the environment's, the system's; None is libcurl's own.
+
+    Raises:
+        ConfigError: The one asked for, or the environment's, cannot be read.
+
+    """
+    asked = ca_file or next((environment[name] for name in _NAMES if environment.get(name)), None)
+    if asked is not None:
+        if not os.access(asked, os.R_OK):
+            raise ConfigError(f"CA file {asked}: cannot be read; name a file of PEM certificates")
+        return asked
+    return next((place for place in _PLACES if os.access(place, os.R_OK)), None)

@@ -1,0 +1,498 @@
+import os
+import socket
+import time
+
+import pytest
+from tests.fetch.origin import always, first, origin
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Request
+from bucketpull.domain.model import Lane
+
+
+def request(url, most=1 << 20, headers=()):
+    return Request(url, headers, Lane.CDN, most)
+
+
+# --- what comes back
+
+
+def test_an_answer_comes_with_status_raw_headers_and_the_whole_body(fetch):
+    with origin(always(b"x" * 20_000, "200 OK", 'ETag: "ab"')) as site:
+        response = fetch.ask(site.url("/a.jpg"))
+    assert (response.status, response.failure, response.received, response.declared) == (
+        200,
+        None,
+        20_000,
+        20_000,
+    )
+    assert response.body == b"x" * 20_000
+    assert response.header_lines[0] == b"HTTP/1.1 200 OK\r\n"
+    assert response.headers()["etag"] == '"ab"'
+    assert 0 < response.seconds < 20
+    assert fetch.loop.in_flight == 0
+
+
+def test_the_url_is_sent_as_it_is(fetch):
+    path = "/b/../a/./%2F%E4%B8%AD//x;y&z!s400?_upt=1%2B"
+    with origin(always(b"")) as site:
+        fetch.ask(site.url(path))
+        assert site.requests[0].split(b"\r\n")[0] == f"GET {path} HTTP/1.1".encode()
+
+
+def test_each_request_has_the_headers_it_was_given_and_no_others_of_libcurl_than_host_and_accept(fetch):
+    with origin(always(b"")) as site:
+        fetch.ask(site.url(), "X-One: 1", "Accept: */*")
+        fetch.ask(site.url(), "X-Two: 2")
+        heads = [set(head.split(b"\r\n")[1:]) for head in site.requests]
+        host = f"Host: 127.0.0.1:{site.port}".encode()
+    assert heads == [{host, b"X-One: 1", b"Accept: */*"}, {host, b"X-Two: 2", b"Accept: */*"}]
+
+
+def test_a_handle_that_made_a_head_request_makes_a_get_next(fetch):
+    def script(peer):
+        while head := peer.request():
+            peer.send(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+                + (b"" if head.startswith(b"HEAD") else b"abc")
+            )
+
+    with origin(script) as site:
+        head = fetch.ask(site.url(), method="HEAD")
+        get = fetch.ask(site.url())
+    assert (head.failure, head.declared, head.chunks) == (None, 3, [])
+    assert get.body == b"abc"
+
+
+def test_refusals_are_answers_not_failures(fetch):
+    with origin(always(b'{"code":40400001}', "404 Not Found")) as site:
+        response = fetch.ask(site.url())
+    assert (response.status, response.failure, response.body) == (404, None, b'{"code":40400001}')
+
+
+def test_a_connection_is_used_again_also_while_others_come_and_go(fetch):
+    with origin(always(b"ok")) as site:
+        for _ in range(50):
+            assert fetch.ask(site.url()).body == b"ok"
+        assert site.connections == 1
+
+
+def test_a_body_without_length_ends_with_the_connection(fetch):
+    with origin(first(b"HTTP/1.1 200 OK\r\n\r\nabc")) as site:
+        response = fetch.ask(site.url())
+    assert (response.failure, response.body, response.declared) == (None, b"abc", -1)
+
+
+def test_many_transfers_at_once_all_end(fetch):
+    ended = []
+    with origin(always(b"y" * 5_000)) as site:
+        left = iter(range(1_000))
+
+        def next_one(response=None):
+            if response is not None:
+                ended.append(response)
+            if next(left, None) is not None:
+                fetch.loop.submit(request(site.url()), next_one)
+
+        for _ in range(100):
+            next_one()
+        fetch.until(lambda: len(ended) == 1_000)
+        assert site.connections <= 100
+    assert all(r.failure is None and r.received == 5_000 for r in ended)
+
+
+def test_trailers_are_no_cut(fetch):
+    with origin(
+        first(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n")
+    ) as site:
+        response = fetch.ask(site.url())
+    assert (response.failure, response.body) == (None, b"abc")
+
+
+# --- what goes wrong on the wire
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", Reason.TRUNCATED),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", Reason.TRUNCATED),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n", Reason.RESET),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9", Reason.RESET),
+        (b"HTTP/1.1 200 OK\r\nETag: x\r\n", Reason.RESET),
+        (b"", Reason.RESET),
+        (b"what is this\r\n\r\n", Reason.GARBAGE),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabcde", Reason.GARBAGE),
+    ],
+)
+def test_an_answer_that_is_cut_or_no_answer_has_its_reason(fetch, sent, reason):
+    with origin(first(sent)) as site:
+        response = fetch.ask(site.url())
+    assert response.failure is reason, response
+    assert response.detail
+
+
+def test_what_came_before_the_cut_is_told(fetch):
+    with origin(first(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")) as site:
+        response = fetch.ask(site.url())
+    assert (response.status, response.received, response.declared) == (200, 3, 9)
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"z" * 1_000])
+def test_a_reset_is_told(fetch, sent):
+    with origin(first(sent, lambda peer: peer.reset())) as site:
+        assert fetch.ask(site.url()).failure is Reason.RESET
+
+
+def test_a_refused_connection_is_told(fetch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert fetch.ask(f"http://127.0.0.1:{port}/").failure is Reason.CONNECT
+
+
+def test_an_address_that_never_answers_is_no_connection(fetching):
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as deaf,
+        socket.socket() as a,
+        socket.socket() as b,
+    ):
+        for filler in (a, b):
+            filler.setblocking(False)
+            filler.connect_ex(deaf.getsockname())
+        response = fetching(connect_seconds=0.2).ask(f"http://127.0.0.1:{deaf.getsockname()[1]}/")
+    assert response.failure is Reason.CONNECT
+
+
+def test_a_name_that_does_not_exist_is_told(fetch):
+    assert fetch.ask("http://no-such-host.invalid/").failure is Reason.DNS
+
+
+@pytest.mark.parametrize("url", ["http://[::/", "file:///etc/passwd", "ftp://127.0.0.1/x"])
+def test_a_url_that_is_none_of_http_is_never_fetched(fetch, url):
+    assert fetch.ask(url).failure in {Reason.REJECTED, Reason.GARBAGE}
+
+
+# --- what does not come
+
+
+def test_no_answer_in_time_is_a_timeout(fetching):
+    fetch = fetching(first_byte_seconds=0.2)
+    with origin(first(b"", lambda peer: peer.hold())) as site:
+        response = fetch.ask(site.url())
+        assert response.failure is Reason.TIMEOUT
+        assert 0.2 <= response.seconds < 2
+        assert fetch.loop.in_flight == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"z" * 1_000])
+def test_a_body_that_stops_is_stalled(fetching, body):
+    fetch = fetching(stall_seconds=0.2)
+    with origin(
+        first(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + body, lambda peer: peer.hold())
+    ) as site:
+        response = fetch.ask(site.url())
+    assert (response.failure, response.status, response.received) == (Reason.STALLED, 200, len(body))
+
+
+def drip(piece, pause):
+    def script(peer):
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(piece) * 50))
+        for _ in range(50):
+            peer.send(piece)
+            peer.origin.over.wait(pause)
+
+    return script
+
+
+def test_a_drip_below_the_least_speed_is_stalled(fetching):
+    with origin(drip(b"z", 0.02)) as site:
+        response = fetching(stall_seconds=0.2, stall_bytes_per_second=1_000).ask(site.url())
+    assert response.failure is Reason.STALLED
+
+
+def test_a_drip_above_the_least_speed_takes_what_it_takes(fetching):
+    with origin(drip(b"z" * 100, 0.02)) as site:
+        response = fetching(stall_seconds=0.2, first_byte_seconds=0.2, stall_bytes_per_second=500).ask(
+            site.url()
+        )
+    assert (response.failure, response.received) == (None, 5_000)
+
+
+def test_one_that_stalls_holds_up_no_other(fetching):
+    fetch = fetching(stall_seconds=3.0)
+    stuck = []
+
+    def script(peer):
+        while head := peer.request():
+            if b"/stuck" in head:
+                peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+                peer.hold()
+            else:
+                peer.answer(b"ok")
+
+    with origin(script) as site:
+        fetch.loop.submit(request(site.url("/stuck")), stuck.append)
+        for _ in range(200):
+            assert fetch.ask(site.url("/ok")).body == b"ok"
+        assert not stuck
+        assert fetch.loop.in_flight == 1
+
+
+# --- bounds
+
+
+def test_a_body_declared_above_the_bound_is_refused_unread(fetch):
+    with origin(always(b"z" * 5_000)) as site:
+        response = fetch.ask(site.url(), most=4_999)
+        assert (response.failure, response.received) == (Reason.SIZE, 0)
+        assert fetch.ask(site.url(), most=5_000).failure is None
+
+
+def test_a_body_without_length_is_cut_at_the_bound(fetch):
+    def endless(peer):
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            peer.send(b"10000\r\n" + b"z" * 65_536 + b"\r\n")
+
+    with origin(endless) as site:
+        response = fetch.ask(site.url(), most=1 << 20)
+    assert response.failure is Reason.SIZE
+    assert response.received <= 1 << 20
+
+
+def test_the_cap_holds_for_all_transfers_together(fetch):
+    fetch.loop.limit_bandwidth(2_000_000)
+    ended = []
+    with origin(always(b"z" * 100_000)) as site:
+        began = time.monotonic()
+        for _ in range(16):
+            fetch.loop.submit(request(site.url()), ended.append)
+        fetch.until(lambda: len(ended) == 16)
+        seconds = time.monotonic() - began
+    assert all(r.failure is None for r in ended)
+    assert 0.55 <= seconds <= 1.6  # 1.6 MB, of which 0.2 MB are saved up and one read of 128 KiB may be owed
+
+
+def test_a_cap_that_is_lifted_is_lifted_for_what_is_under_way(fetch):
+    fetch.loop.limit_bandwidth(10_000)
+    ended = []
+    with origin(always(b"z" * 1_000_000)) as site:
+        fetch.loop.submit(request(site.url()), ended.append)
+        fetch.loop.run_once(0.1)
+        fetch.loop.limit_bandwidth(None)
+        fetch.until(lambda: ended)
+    assert ended[0].seconds < 10
+
+
+def test_waiting_for_the_cap_is_no_stall(fetching):
+    fetch = fetching(stall_seconds=0.1, first_byte_seconds=0.1, stall_bytes_per_second=100_000)
+    fetch.loop.limit_bandwidth(400_000)
+    ended = []
+    with origin(always(b"z" * 100_000)) as site:
+        for _ in range(4):
+            fetch.loop.submit(request(site.url()), ended.append)
+        fetch.until(lambda: len(ended) == 4)
+    assert [r.failure for r in ended] == [None] * 4
+
+
+# --- redirects
+
+
+def test_a_redirect_is_an_answer_unless_asked_to_follow(fetch):
+    with origin(always(b"", "302 Found", "Location: /elsewhere")) as site:
+        response = fetch.ask(site.url())
+        assert (response.status, response.failure, len(site.requests)) == (302, None, 1)
+
+
+def test_credentials_do_not_follow_a_redirect_to_another_origin(fetch):
+    with origin(always(b"there")) as other:
+        with origin(always(b"moved", "302 Found", f"Location: {other.url('/x')}")) as site:
+            response = fetch.ask(site.url(), "Authorization: Basic c2VjcmV0", follow=3)
+        assert response.body == b"there"
+        assert response.headers()["content-length"] == "5"
+        assert b"Authorization" in site.requests[0]
+        assert b"Authorization" not in other.requests[0]
+
+
+def test_redirects_in_a_circle_end(fetch):
+    with origin(always(b"", "302 Found", "Location: /again")) as site:
+        assert fetch.ask(site.url(), follow=3).failure is Reason.REDIRECTED
+        assert len(site.requests) == 4
+        assert fetch.ask(site.url()).failure is None
+
+
+def test_a_redirect_leads_nowhere_but_to_http(fetch):
+    with origin(always(b"", "302 Found", "Location: file:///etc/passwd")) as site:
+        response = fetch.ask(site.url(), follow=3)
+    assert response.failure is not None
+    assert not response.received
+
+
+# --- sinks
+
+
+def test_a_sink_gets_the_body_and_the_next_transfer_is_kept_again(fetch):
+    taken = []
+    with origin(always(b"z" * 300_000)) as site:
+        poured = fetch.ask(site.url(), sink=taken.append)
+        kept = fetch.ask(site.url())
+    assert b"".join(taken) == b"z" * 300_000
+    assert (poured.chunks, poured.received, poured.failure) == ([], 300_000, None)
+    assert kept.received == len(kept.body) == 300_000
+
+
+def test_a_sink_never_gets_the_words_of_a_refusal(fetch):
+    taken = []
+    with origin(always(b'{"msg":"too many"}', "429 Too Many Requests")) as site:
+        response = fetch.ask(site.url(), sink=taken.append)
+    assert not taken
+    assert (response.status, response.body, response.received) == (429, b'{"msg":"too many"}', 18)
+
+
+def test_a_sink_that_raises_ends_its_transfer_and_no_other(fetch):
+    def full(_):
+        raise OSError(28, "no space left on device")
+
+    with origin(always(b"z" * 300_000)) as site:
+        response = fetch.ask(site.url(), sink=full)
+        assert (response.failure, response.received) == (Reason.INTERRUPTED, 0)
+        assert fetch.ask(site.url()).failure is None
+
+
+# --- the loop's other duties
+
+
+def test_descriptors_are_watched_beside_transfers(fetch):
+    heard, ended = [], []
+    reader, writer = os.pipe()
+    fetch.loop.watch(reader, lambda: heard.append(os.read(reader, 100)))
+    with origin(first(b"", lambda peer: peer.hold())) as site:
+        fetch.loop.submit(request(site.url()), ended.append)
+        os.write(writer, b"word")
+        fetch.until(lambda: heard)
+    assert (heard, ended) == ([b"word"], [])
+    os.close(reader)
+    os.close(writer)
+
+
+def test_descriptors_are_heard_while_the_cap_holds_transfers_back(fetch):
+    heard = []
+    reader, writer = os.pipe()
+    fetch.loop.watch(reader, lambda: heard.append(os.read(reader, 100)))
+    fetch.loop.limit_bandwidth(1_000)
+    with origin(always(b"z" * 500_000)) as site:
+        fetch.loop.submit(request(site.url()), lambda _: None)
+        for _ in range(20):
+            fetch.loop.run_once(0.05)
+        os.write(writer, b"word")
+        began = time.monotonic()
+        fetch.until(lambda: heard)
+        assert time.monotonic() - began < 0.3
+        assert fetch.loop.in_flight == 1
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_number_whose_owner_closed_it_may_become_a_socket(fetch):
+    heard = []
+    reader, writer = os.pipe()
+    fetch.loop.watch(reader, lambda: heard.append(1))
+    os.close(reader)
+    with origin(always(b"ok")) as site:
+        assert [fetch.ask(site.url()).body for _ in range(3)] == [b"ok"] * 3
+    assert not heard
+    os.close(writer)
+
+
+def test_timers_ring_in_order_and_the_loop_waits_no_longer_than_told(fetch):
+    rung = []
+    fetch.loop.call_later(0.06, lambda: rung.append("b"))
+    fetch.loop.call_later(0.03, lambda: rung.append("a"))
+    fetch.loop.call_later(0.06, lambda: rung.append("c"))
+    began = time.monotonic()
+    fetch.loop.run_once(0.0)
+    assert time.monotonic() - began < 0.03
+    fetch.until(lambda: len(rung) == 3)
+    assert rung == ["a", "b", "c"]
+    assert time.monotonic() - began < 1.0
+
+
+def test_an_idle_connection_that_the_server_closes_wakes_the_loop_once(fetch):
+    def script(peer):
+        peer.request()
+        peer.answer(b"ok")
+        peer.origin.closed.set()
+
+    import threading
+
+    with origin(script) as site:
+        site.closed = threading.Event()
+        assert fetch.ask(site.url()).body == b"ok"
+        site.closed.wait(5)
+        for thread in site.threads[1:]:
+            thread.join(5)
+        turns, end = 0, time.monotonic() + 0.4
+        while time.monotonic() < end:
+            fetch.loop.run_once(0.2)
+            turns += 1
+        assert turns <= 6
+        assert fetch.ask(site.url()).body == b"ok"
+
+
+def test_connections_that_close_after_each_answer_are_no_trouble(fetch):
+    def script(peer):
+        peer.request()
+        peer.answer(b"ok", "200 OK", "Connection: close")
+
+    with origin(script) as site:
+        for turn in range(60):
+            host = ("127.0.0.1", "localhost")[turn % 2]
+            assert fetch.ask(site.url(host=host)).body == b"ok"
+        assert site.connections == 60
+
+
+def test_when_a_callback_raises_the_others_keep_their_turn(fetch):
+    ended = []
+
+    def broken(response):
+        raise ZeroDivisionError
+
+    with origin(always(b"ok")) as site:
+        fetch.loop.submit(request(site.url()), broken)
+        fetch.loop.submit(request(site.url()), ended.append)
+        with pytest.raises(ZeroDivisionError):
+            fetch.until(lambda: False)
+        fetch.until(lambda: ended)
+    assert ended[0].body == b"ok"
+
+
+def test_closing_abandons_without_a_word(fetching):
+    ended = []
+    with origin(first(b"", lambda peer: peer.hold())) as site:
+        fetch = fetching()
+        for _ in range(5):
+            fetch.loop.submit(request(site.url()), ended.append)
+        fetch.loop.run_once(0.05)
+        fetch.loop.close()
+    assert not ended
+    assert fetch.loop.in_flight == 0
+
+
+# --- ways to the other side
+
+
+def test_ipv6(fetch):
+    with origin(always(b"six"), host="::1") as site:
+        assert fetch.ask(site.url(host="[::1]")).body == b"six"
+
+
+def test_the_proxy_of_the_environment_is_used_save_for_its_exceptions(fetching, monkeypatch):
+    with origin(always(b"proxied")) as proxy, origin(always(b"direct")) as site:
+        monkeypatch.setenv("http_proxy", proxy.url(""))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        fetch = fetching()
+        assert fetch.ask("http://objects.example/a.jpg").body == b"proxied"
+        assert proxy.requests[0].startswith(b"GET http://objects.example/a.jpg HTTP/1.1")
+        assert fetch.ask(site.url()).body == b"direct"
