@@ -29,6 +29,7 @@ _FEWEST_ENTRIES = 50  # a first page of fewer is not worth a probe
 _WORTH_PAGES = 6.0
 _MOST_PARTS = 64
 _MOST_PARTS_AGAIN = 8  # a range that proves longer than thought is cut again, into fewer
+_LONGER = 3  # times as long as thought
 _DEEPEST = 6
 _BRIDGES = 3
 _LAST_FILE = "@~"
@@ -38,14 +39,14 @@ _TAG = "!"
 class Stage(msgspec.Struct, array_like=True, frozen=True):
     """What a position of a giant directory is for; see the module. Rows are as in `rowkeys`, b"" is none.
 
-    `back` is the cursor from which to list serially should forged ones fail.
+    `back` is the cursor from which to list serially should forged ones fail. `pages` is how many a range was thought to have.
     """
 
     kind: str
     upto: bytes = b""
     back: str = ""
     seen: bytes = b""
-    entries: int = 0
+    pages: int = 0
     depth: int = 0
     tries: int = 0
 
@@ -184,7 +185,7 @@ def _far_end(page: Answered, depth: int) -> Position:
     """Ask how far the names go: the last file lies before where folders begin; the last folder before the end."""
     assert page.listing.cursor is not None
     cursor = page.keys.cursor(FOLDER) if page.last[:2] == FILE else ""
-    stage = Stage("end", back=page.listing.cursor, seen=page.first, entries=page.listing.entries, depth=depth)
+    stage = Stage("end", back=page.listing.cursor, seen=page.first, depth=depth)
     return _at(page.position.directory, f"!end{depth}:{cursor}", stage)
 
 
@@ -194,17 +195,19 @@ def _ended(page: Answered, stage: Stage) -> Page:
     if begin is None or end[:2] != begin[:2] or end < begin:
         return _serially(page.position, stage.back)
     if end == begin:
-        return Page(_nothing(page.position), [], _ranges(page, stage.back, [b""], stage.depth))
-    parts = min(_MOST_PARTS, int(_ahead(stage.seen, begin, end, [])))
-    borders = _borders(begin, end, parts, [])
-    return Page(_nothing(page.position), [], _ranges(page, stage.back, [*borders, end, b""], stage.depth))
+        return Page(_nothing(page.position), [], _ranges(page, stage.back, [b""], stage.depth, 0))
+    ahead = _ahead(stage.seen, begin, end, [])
+    parts = min(_MOST_PARTS, int(ahead / 3))
+    borders = [*_borders(begin, end, parts, []), end, b""]
+    ranges = _ranges(page, stage.back, borders, stage.depth, int(ahead) // max(parts, 1))
+    return Page(_nothing(page.position), [], ranges)
 
 
-def _ranges(page: Answered, cursor: str, borders: list[bytes], depth: int) -> list[Position]:
+def _ranges(page: Answered, cursor: str, borders: list[bytes], depth: int, pages: int) -> list[Position]:
     """Make a range up to each border, the first from a cursor on; the last border may be b"", the end."""
     cursors = [cursor, *(page.keys.cursor(row) for row in borders[:-1])]
     return [
-        _at(page.position.directory, begin, Stage("range", upto=row, depth=depth))
+        _at(page.position.directory, begin, Stage("range", upto=row, depth=depth, pages=pages))
         for begin, row in zip(cursors, borders, strict=True)
     ]
 
@@ -238,10 +241,13 @@ def _further(page: Answered, stage: Stage) -> list[Position]:
     if stage.upto[:2] != page.last[:2]:
         return []
     names = page.listing.names or page.listing.directories
-    parts = min(_MOST_PARTS_AGAIN, int(_ahead(page.first, page.last, stage.upto, names) / 2))
-    borders = _borders(page.last, stage.upto, parts, names) if parts * 2 >= _WORTH_PAGES else []
+    ahead = _ahead(page.first, page.last, stage.upto, names)
+    if ahead < max(_WORTH_PAGES, _LONGER * stage.pages):
+        return []
+    parts = min(_MOST_PARTS_AGAIN, int(ahead / 2))
+    borders = [*_borders(page.last, stage.upto, parts, names), stage.upto]
     assert page.listing.cursor is not None
-    return _ranges(page, page.listing.cursor, [*borders, stage.upto], stage.depth + 1) if borders else []
+    return _ranges(page, page.listing.cursor, borders, stage.depth + 1, int(ahead / parts))
 
 
 def _ahead(first: bytes, last: bytes, until: bytes, names: list[bytes]) -> float:

@@ -148,7 +148,9 @@ def _page(ask: Ask, response: Response, headers: dict[str, str], kind: str) -> V
         return Verdict(reason, said.detail, wait_seconds(headers, said.code, ask.now))
     if ask.lane is Lane.REST and response.received == ask.size and _md5(headers):
         return None
-    return Verdict(Reason.WRONG_CONTENT, f"{kind or 'markup'} in place of an image: {said.message}"[:300])
+    # By REST it is a proxy's or a service's bad moment: there is no further lane to turn to, only another try.
+    wrong = Reason.WRONG_CONTENT if ask.lane is Lane.CDN else Reason.GARBAGE
+    return Verdict(wrong, f"{kind or 'markup'} in place of an image: {said.message}"[:300])
 
 
 def _misplaced(ask: Ask, response: Response, headers: dict[str, str], version: str) -> Verdict | None:
@@ -185,6 +187,8 @@ def _whole(ask: Ask, response: Response, headers: dict[str, str], version: str) 
         return Verdict(None, size=length, etag=version)
     if length != ask.size and ask.lane is Lane.CDN:
         return Verdict(Reason.SIZE, f"{length} bytes came, {ask.size} are listed", etag=version)
+    if length != ask.size and not version:
+        return Verdict(Reason.GARBAGE, f"{length} bytes without a version came, {ask.size} are listed")
     return Verdict(None, size=length, md5=_md5(headers), etag=version)
 
 
