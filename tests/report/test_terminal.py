@@ -3,6 +3,8 @@ import fcntl
 import os
 import pty
 import struct
+import subprocess
+import sys
 import termios
 import threading
 import time
@@ -31,6 +33,7 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.stream = os.fdopen(slave, "w", encoding="utf-8", newline="\r\n")
         self.received = 0
+        self.hidden_once = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -41,6 +44,7 @@ class Terminal:
             except OSError:  # EIO: the other end is closed
                 return
             self._stream.feed(data)
+            self.hidden_once |= b"\x1b[?25l" in data
             self.received += len(data)
 
     def close(self):
@@ -152,6 +156,26 @@ def test_notes_stay_above_and_the_summary_replaces_the_display(terminal, running
     assert "warning: volume.sickened: /mnt/disk4: input/output error [red]" in text
     assert "incomplete: upyun://photos/2024" in text
     assert "transferring" not in text
+
+
+def test_the_cursor_comes_back_though_nobody_closed_the_reporter(terminal):
+    code = """
+import sys
+from bucketpull.domain.model import Counters, Limits, Outstanding
+from bucketpull.domain.progress import Estimate, Rates, Snapshot
+from bucketpull.report.choice import open_reporter
+reporter = open_reporter(errors=sys.stderr, environ={"TERM": "xterm"})
+reporter.show(Snapshot("j", "upyun://b", "listing", 1.0, 1.0, 0.0, False, Counters(), Outstanding(), Rates(),
+                       Estimate(), [], [], {}, {}, Limits(), "", []))
+sys.exit(4)
+"""
+
+    ended = subprocess.run([sys.executable, "-c", code], stderr=terminal.stream, check=False)
+    terminal.text()
+
+    assert ended.returncode == 4
+    assert not terminal.screen.cursor.hidden
+    assert terminal.hidden_once
 
 
 def test_drawing_costs_below_two_percent_of_a_core(terminal, running):

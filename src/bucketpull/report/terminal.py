@@ -4,6 +4,7 @@ Wide terminals (120 columns on) show volumes and machines beside the books; narr
 higher than the terminal: the last volumes and machines give way to a count.
 """
 
+import atexit
 import contextlib
 import os
 from typing import TextIO
@@ -49,6 +50,7 @@ class TerminalReporter:
         self._console = Console(file=stream, highlight=False, emoji=False, markup=False)
         self._stream = stream
         self._words = words
+        self._process = 0
         self._measure()
         self._live = Live(
             console=self._console,
@@ -58,12 +60,21 @@ class TerminalReporter:
             transient=True,
             vertical_overflow="crop",
         )
-        self._live.start()
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw the job."""
         width, height = self._measure()
+        if not self._live.is_started:
+            self._live.start()
+            self._process = os.getpid()
+            atexit.register(self._leave)  # whatever ends the process, the cursor comes back
         self._live.update(display(snapshot, self._words, width, height - 1), refresh=True)
+
+    def _leave(self) -> None:
+        """Give the terminal back, unless it is gone, or this is a process forked from the one that draws."""
+        if self._process == os.getpid():
+            with contextlib.suppress(OSError, ValueError):
+                self._live.stop()
 
     def _measure(self) -> tuple[int, int]:
         """Return the size of the terminal that is written to; rich would ask the standard streams."""
@@ -77,7 +88,8 @@ class TerminalReporter:
 
     def close(self, snapshot: Snapshot) -> None:
         """Replace the display by the summary."""
-        self._live.stop()
+        self._leave()
+        atexit.unregister(self._leave)
         first, *rest = summary_lines(snapshot, self._words)
         self._console.print(Text(first, _STATES.get(snapshot.state, "bold")), soft_wrap=True)
         for line in rest:
