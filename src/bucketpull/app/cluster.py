@@ -21,6 +21,7 @@ from bucketpull.app.parts import (
 from bucketpull.app.probe import Findings, probe
 from bucketpull.app.process import process_main
 from bucketpull.app.settings import Settings
+from bucketpull.app.steering import Steering
 from bucketpull.app.volumes import check_paths, open_all, open_one
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Pulse, Welcome
@@ -96,10 +97,13 @@ async def _coordinate(
         None if config.prefix else findings.usage_bytes,
         [open_reporter(json=settings.json, quiet=settings.quiet)],
     )
+    steering = Steering(settings, journal, coordinator, monitor, machine="")
     crew.start()
+    await steering.start()
     try:
         await run_together(coordinator, worker, monitor, UpyunSource(config).root(), settings)
     finally:
+        await steering.close()
         await transport.close()
     return conclude(settings, journal, coordinator, monitor)
 

@@ -18,11 +18,13 @@ from bucketpull.app.parts import (
 from bucketpull.app.probe import Findings, probe
 from bucketpull.app.process import process_main
 from bucketpull.app.settings import Settings
-from bucketpull.app.volumes import check_paths, open_all, open_one
+from bucketpull.app.steering import Steering
+from bucketpull.app.volumes import check_paths, open_all, open_one, with_known
 from bucketpull.domain.errors import ExitCode
 from bucketpull.engine.coordinator import Coordinator, CoordinatorPolicy
 from bucketpull.engine.worker import Worker
 from bucketpull.fetch.loop import CurlLoop
+from bucketpull.journal.shelf import KnownVolume
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.choice import open_reporter
 from bucketpull.sources.upyun import UpyunSource
@@ -53,8 +55,12 @@ def run_sync(settings: Settings) -> ExitCode:
         nursery.close()
         raise
     try:
-        volumes = open_all(paths, known_paths(journal, machine_name(settings)), settings)
+        machine = machine_name(settings)
+        paths, away = with_known(paths, journal.volumes(), machine)
+        volumes = open_all(paths, known_paths(journal, machine), settings)
         job = SyncJob(settings, journal, volumes, nursery, findings)
+        for volume in away:
+            job.warn_of(volume)
         return asyncio.run(job.run())
     finally:
         journal.close()
@@ -107,10 +113,23 @@ class SyncJob:
             None if prefix else findings.usage_bytes,
             [open_reporter(json=settings.json, quiet=settings.quiet)],
         )
+        self._steering = Steering(settings, journal, self._coordinator, self._monitor, machine)
         self._root = UpyunSource(source_config(settings)).root()
+
+    def warn_of(self, volume: KnownVolume) -> None:
+        """Tell of a volume of the job that is not there."""
+        text = (
+            f"volume {volume.id} is not at {volume.path}: what it holds counts as stored; mount it, name its new path, "
+            f"or give it up with `bucketpull volumes lost {volume.id}`"
+        )
+        self._monitor.note("warning", "volume.away", text)
 
     async def run(self) -> ExitCode:
         """Pull, report, and say how it ended."""
         self._crew.start()
-        await run_together(self._coordinator, self._worker, self._monitor, self._root, self._settings)
+        await self._steering.start()
+        try:
+            await run_together(self._coordinator, self._worker, self._monitor, self._root, self._settings)
+        finally:
+            await self._steering.close()
         return conclude(self._settings, self._journal, self._coordinator, self._monitor)

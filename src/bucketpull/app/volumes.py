@@ -6,7 +6,9 @@ from pathlib import Path
 
 from bucketpull.app.settings import Settings
 from bucketpull.domain.errors import ConfigError, VolumeError
+from bucketpull.domain.model import VolumeState
 from bucketpull.domain.sizes import parse_reserve
+from bucketpull.journal.shelf import KnownVolume
 from bucketpull.volumes.identity import identify, initialise
 from bucketpull.volumes.volume import DiskVolume, Reserve, open_volume
 
@@ -31,6 +33,40 @@ def check_paths(paths: Sequence[str]) -> list[str]:
             raise ConfigError(f"volume {path}: given twice")
         found.append(full)
     return found
+
+
+def with_known(
+    paths: Sequence[str], known: Sequence[KnownVolume], machine: str
+) -> tuple[list[str], list[KnownVolume]]:
+    """Add the job's other volumes that are here, such as those added while it ran; return also those that are not.
+
+    Raises:
+        ConfigError: A path holds a volume that was given up.
+
+    """
+    ids = {_id_at(path): path for path in paths}
+    found, away = list(paths), []
+    for volume in known:
+        if volume.state is VolumeState.LOST:
+            if volume.id in ids:
+                raise ConfigError(
+                    f"volume {ids[volume.id]}: was given up as lost ({volume.id}), so what it holds was fetched again; "
+                    "empty the disk to use it, or `bucketpull rebuild` a new journal from all disks"
+                )
+        elif volume.machine == machine and volume.id not in ids and volume.path not in found:
+            if volume.path and _id_at(volume.path) == volume.id:
+                found.append(volume.path)
+            else:
+                away.append(volume)
+    return found, away
+
+
+def _id_at(path: str) -> str | None:
+    """Return the id of the volume at a path; None where none can be read."""
+    try:
+        return identify(path)
+    except VolumeError:
+        return None
 
 
 def open_all(paths: Sequence[str], known: Mapping[str, str], settings: Settings) -> list[DiskVolume]:

@@ -5,13 +5,14 @@ Nothing is decided from empty queues: the job has ended when the journal has no 
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
 
-from bucketpull.domain.errors import SourceRefused
+from bucketpull.domain.errors import JournalError, SourceRefused
 from bucketpull.domain.model import (
     BatchReceipt,
     Control,
@@ -25,6 +26,8 @@ from bucketpull.domain.model import (
     Position,
     Pulse,
     ScanReceipt,
+    VolumeState,
+    VolumeStatus,
     WorkKind,
 )
 from bucketpull.engine.fleet import Fleet
@@ -45,6 +48,7 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     silence_seconds: float = 30.0
     grace_seconds: float = 30.0
     stop_seconds: float = 10.0
+    room_seconds: float = 5.0
     exits_when_full: bool = False
     local_machines: frozenset[str] = frozenset()
 
@@ -52,7 +56,9 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
 class Coordinator:
     """Drives one job from its journal. `run` returns when the job has ended or was stopped.
 
-    `state` is one of the words of `Snapshot.state`; `refusal` is set when the source refused us as a whole.
+    `state` is one of the words of `Snapshot.state`; `refusal` is set when the source refused us as a whole,
+    `trouble` when the journal's disk was nearly full.
+    `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class Coordinator:
         self.outstanding = Outstanding()
         self.fleet = Fleet(policy.silence_seconds, policy.grace_seconds)
         self.limits = Limits()
+        self.asked: dict[str, VolumeState] = {}
         self._journal = journal
         self._transport = transport
         self._clock = clock
@@ -73,6 +80,8 @@ class Coordinator:
         self._stop_at: float | None = None
         self._shared: dict[str, Limits] = {}
         self._since = clock.monotonic()
+        self._room_at = -math.inf
+        self.trouble: JournalError | None = None
 
     async def run(self, root: Position) -> None:
         """Work until nothing is outstanding, the source refuses, no volume has room (if told so), or `stop`."""
@@ -101,6 +110,16 @@ class Coordinator:
         self.limits = limits
         await self._share_limits()
 
+    async def add_volume(self, path: str, machine: str) -> None:
+        """Have a machine use one volume more, or one again that was drained."""
+        await self._transport.control(Control(self.fleet.share(self.limits), add_volumes=[path]), machine)
+
+    async def change(self, function: Callable[..., T], *arguments: object) -> T:
+        """Change the journal from outside, such as by its `retry` or `lose`, and go on with what that made work."""
+        result = await self.call(function, *arguments)
+        await self._count()
+        return result
+
     async def close(self) -> None:
         """Let go of the journal's thread."""
         await asyncio.get_running_loop().run_in_executor(None, self._books.shutdown)
@@ -117,6 +136,7 @@ class Coordinator:
         )
 
     async def _turn(self) -> None:
+        await self._watch_room()
         messages = await self._receive()
         if messages:
             await self._book(messages)
@@ -125,6 +145,18 @@ class Coordinator:
             await self._share_limits()
             await self._dispatch()
         self._name_state()
+
+    async def _watch_room(self) -> None:
+        """Stop in order before the journal's disk is full, rather than break in the middle of a transaction."""
+        now = self._clock.monotonic()
+        if now - self._room_at < self._policy.room_seconds:
+            return
+        self._room_at = now
+        try:
+            await self.call(self._journal.check_room)
+        except JournalError as error:
+            self.trouble = error
+            await self.stop()
 
     async def _receive(self) -> Sequence[FromWorker]:
         try:
@@ -167,6 +199,7 @@ class Coordinator:
 
     async def _hear(self, message: FromWorker) -> None:
         if isinstance(message, Pulse):
+            await self._insist(message)
             news = self.fleet.see(message, self._clock.monotonic())
             if news:
                 await self.call(self._journal.see_volumes, news)
@@ -178,6 +211,24 @@ class Coordinator:
             self.state = "refused"
             self._stop_at = self._clock.monotonic() + self._policy.stop_seconds
             await self._dismiss(set(self.fleet.members))
+
+    async def _insist(self, pulse: Pulse) -> None:
+        """See the operator's word in a pulse, and pass it on until the worker heeds it: it may have started since."""
+        unheeded = [
+            volume.id
+            for volume in pulse.volumes
+            if volume.id in self.asked and volume.state is VolumeState.OPEN
+        ]
+        pulse.volumes = [self._as_asked(volume) for volume in pulse.volumes]
+        if unheeded:
+            control = Control(self.fleet.share(self.limits), drain_volumes=unheeded)
+            await self._transport.control(control, pulse.machine)
+
+    def _as_asked(self, volume: VolumeStatus) -> VolumeStatus:
+        wanted = self.asked.get(volume.id)
+        if wanted is VolumeState.LOST or (wanted is not None and volume.state is VolumeState.OPEN):
+            return msgspec.structs.replace(volume, state=wanted)
+        return volume
 
     async def _recover(self) -> None:
         """Give work again that was with the dead, or got lost on its way."""
@@ -273,6 +324,8 @@ class Coordinator:
         self.state = "complete" if balanced and not books.failures else "incomplete"
 
     def raise_refusal(self) -> None:
-        """Raise what ended the job, if the source refused us."""
+        """Raise what ended the job before its end: the source refused us, or the journal has no room."""
+        if self.trouble is not None:
+            raise self.trouble
         if self.refusal is not None:
             raise SourceRefused(self.refusal.reason, self.refusal.detail)

@@ -4,6 +4,7 @@ It runs in the worker's main process. What costs per object happens in the proce
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import count
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bucketpull.domain.comparing import compare
-from bucketpull.domain.errors import Reason, VolumeError
+from bucketpull.domain.errors import ConfigError, Reason, VolumeError
 from bucketpull.domain.model import (
     Control,
     Extent,
@@ -357,7 +358,13 @@ class Worker:
             await self.stop()
 
     async def _add_volume(self, path: str) -> None:
-        if all(slot.volume.path != path for slot in self._desk.slots.values()):
+        """Use a volume more, or one again that was drained. One that cannot be used is left: who asked has tried it first."""
+        for slot in self._desk.slots.values():
+            if slot.volume.path == path:
+                if slot.status.state is VolumeState.DRAINING:
+                    slot.stop(VolumeState.OPEN, "")
+                return
+        with contextlib.suppress(VolumeError, ConfigError):
             await self._shelve(await asyncio.to_thread(self._open, path))
 
     async def stop(self) -> None:

@@ -34,7 +34,7 @@ def open_reporter(
     output, errors = output or sys.stdout, errors or sys.stderr
     if json:
         return EventReporter(output, EVENT_SECONDS if interval_seconds is None else interval_seconds)
-    words = Words(_shown_language(environ, errors))
+    words = Words(shown_language(environ, errors))
     if quiet:
         return QuietReporter(errors, words)
     if errors.isatty() and environ.get("TERM", "dumb") not in {"dumb", "unknown", ""}:
@@ -44,8 +44,8 @@ def open_reporter(
     return LineReporter(errors, words, LINE_SECONDS if interval_seconds is None else interval_seconds)
 
 
-def _shown_language(environ: Mapping[str, str], stream: TextIO) -> str:
-    """Return the locale's language if the stream can encode it."""
+def shown_language(environ: Mapping[str, str], stream: TextIO) -> str:
+    """Return the locale's language, "en" or "zh", if the stream can encode it."""
     language = language_of(environ)
     try:
         "中".encode(stream.encoding or "utf-8")

@@ -9,11 +9,11 @@ from bucketpull.report.words import Words
 def summary_lines(snapshot: Snapshot, words: Words) -> list[str]:
     """Return the summary as plain lines of at most 110 columns, unless a path is longer."""
     code = exit_code_of(snapshot)
-    lines = [f"{words('state.' + snapshot.state)}: {snapshot.source}", *_books(snapshot, words)]
-    lines += [_time(snapshot, words), *_volumes(snapshot, words)]
+    lines = [f"{words('state.' + snapshot.state)}: {snapshot.source}", *books_lines(snapshot, words)]
+    lines += [time_line(snapshot, words), *_volumes(snapshot, words)]
     for name, counts in (("retries", snapshot.retries), ("failures", snapshot.failures)):
         if any(counts.values()):
-            lines.append(f"  {_label(words(name))}{by_reason(counts)}")
+            lines.append(f"  {label(words(name))}{by_reason(counts)}")
     lines.append("  " + words("exit", int(code), words(f"exit.{int(code)}")))
     return lines
 
@@ -24,7 +24,8 @@ def by_reason(counts: dict[str, int]) -> str:
     return ", ".join(f"{reason} {figures.count(number)}" for reason, number in ordered if number)
 
 
-def _books(snapshot: Snapshot, words: Words) -> list[str]:
+def books_lines(snapshot: Snapshot, words: Words) -> list[str]:
+    """Return the books as an addition, one term a line."""
     books = snapshot.counters
     rows = [
         ("  ", "listed", books.listed, books.listed_bytes),
@@ -36,7 +37,7 @@ def _books(snapshot: Snapshot, words: Words) -> list[str]:
     if snapshot.outstanding.objects:
         rows.append(("+ ", "outstanding", snapshot.outstanding.objects, snapshot.outstanding.bytes))
     lines = [
-        f"  {sign}{_label(words(name), 12)}{figures.count(objects):>15}"
+        f"  {sign}{label(words(name), 12)}{figures.count(objects):>15}"
         + (f"{figures.size(amount):>12}" if amount is not None else "")
         for sign, name, objects, amount in rows
     ]
@@ -46,7 +47,8 @@ def _books(snapshot: Snapshot, words: Words) -> list[str]:
     return lines
 
 
-def _time(snapshot: Snapshot, words: Words) -> str:
+def time_line(snapshot: Snapshot, words: Words) -> str:
+    """Return the time that the session took, and its mean speeds."""
     books, rates = snapshot.counters, snapshot.rates
     parts = [
         figures.duration(snapshot.seconds, words.language),
@@ -55,7 +57,7 @@ def _time(snapshot: Snapshot, words: Words) -> str:
         f"{figures.count(books.directories)} {words('directories')}",
         f"{figures.count(books.pages)} {words('pages')}",
     ]
-    return f"  {_label(words('time'))}{', '.join(parts)}"
+    return f"  {label(words('time'))}{', '.join(parts)}"
 
 
 def _volumes(snapshot: Snapshot, words: Words) -> list[str]:
@@ -66,11 +68,11 @@ def _volumes(snapshot: Snapshot, words: Words) -> list[str]:
             f"{where}  {words('volume.' + volume.state)}  {words('free')} {figures.size(volume.free_bytes)}"
             f"  {words('stored')} {figures.count(volume.stored_objects)} ({figures.size(volume.stored_bytes)})"
         )
-        lines.append(f"  {_label(words('volumes') if index == 0 else '')}{text}")
+        lines.append(f"  {label(words('volumes') if index == 0 else '')}{text}")
     return lines
 
 
-def _label(text: str, width: int = 14) -> str:
+def label(text: str, width: int = 14) -> str:
     """Pad to a width in columns; a Chinese character takes two."""
     columns = sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)
     return text + " " * max(1, width - columns)

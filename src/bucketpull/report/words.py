@@ -86,6 +86,9 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "interrupted; run the same command again to go on",
         "已中断；重新运行同一命令即可继续",
     ),
+    "id": ("id", "编号"),
+    "inodes": ("inodes", "inode"),
+    "never_run": ("it has not run yet", "尚未运行"),
     "unbalanced": (
         "the books do not balance: {} listed, {} accounted for",
         "账目不平：列举 {}，已入账 {}",

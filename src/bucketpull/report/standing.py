@@ -1,0 +1,64 @@
+"""`status` and `volumes` in words: a snapshot of a job that runs or does not, at 80 columns."""
+
+from collections.abc import Sequence
+
+from bucketpull.domain.model import VolumeStatus
+from bucketpull.domain.progress import Snapshot
+from bucketpull.report import figures
+from bucketpull.report.document import exit_code_of, lanes_of
+from bucketpull.report.lines import time_left
+from bucketpull.report.summary import books_lines, by_reason, label, time_line
+from bucketpull.report.tables import short, table
+from bucketpull.report.words import Words
+
+
+def standing_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[str]:
+    """Return where a job stands, as plain lines."""
+    state = words("state." + snapshot.state)
+    lines = [f"{snapshot.job}  {snapshot.source}  {state}", *books_lines(snapshot, words)]
+    lines += _speeds(snapshot, words) if running else [time_line(snapshot, words)]
+    for name, counts in (("retries", snapshot.retries), ("failures", snapshot.failures)):
+        if any(counts.values()):
+            lines.append(f"  {label(words(name))}{by_reason(counts)}")
+    lines += [""] + volume_lines(snapshot.volumes, words) if snapshot.volumes else []
+    if not running:
+        code = int(exit_code_of(snapshot))
+        lines += ["", words(f"exit.{code}") if snapshot.state != "waiting" else words("never_run")]
+    return lines
+
+
+def _speeds(snapshot: Snapshot, words: Words) -> list[str]:
+    rates = snapshot.rates
+    now = f"{figures.speed(rates.objects_now)}  {figures.size(rates.bytes_now)}/s"
+    mean = f"{words('mean')} {figures.speed(rates.objects_mean)}  {figures.size(rates.bytes_mean)}/s"
+    lines = [f"  {label(words('speed'))}{now}  {mean}"]
+    lanes = "  ".join(f"{name} {lane.in_flight}" for name, lane in sorted(lanes_of(snapshot).items()))
+    limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
+    if lanes:
+        lines.append(f"  {label(words('in_flight'))}{lanes}  {limit}".rstrip())
+    share = f"{figures.percent(snapshot.estimate.share)}  " if snapshot.estimate.total_bytes else ""
+    return [*lines, f"  {label(words('time'))}{share}{time_left(snapshot, words)}"]
+
+
+def volume_lines(volumes: Sequence[VolumeStatus], words: Words) -> list[str]:
+    """Return the volumes as a table."""
+    head = ("id", "state", "free", "inodes", "objects", "bytes", "volume")
+    rows = [tuple(words(name) for name in head)]
+    machines = {volume.machine for volume in volumes}
+    for volume in volumes:
+        seen = volume.total_bytes > 0
+        where = f"{volume.machine}:{volume.path}" if len(machines) > 1 else volume.path
+        rows.append(
+            (
+                volume.id,
+                words("volume." + volume.state),
+                figures.size(volume.free_bytes) if seen else "?",
+                short(volume.free_inodes) if volume.total_inodes else "-",
+                figures.count(volume.stored_objects) if seen else "?",
+                figures.size(volume.stored_bytes) if seen else "?",
+                where or "?",
+            )
+        )
+    lines = table(rows, numbers={2, 3, 4, 5})
+    details = [f"  {volume.id}: {volume.detail}" for volume in volumes if volume.detail]
+    return [*lines, *details]
