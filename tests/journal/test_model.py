@@ -59,8 +59,17 @@ class Bucket:
             size, mtime = self.objects[directory][name]
             part.sizes.append(size)
             part.mtimes.append(mtime)
-        following = [Position(directory, shown[-1].decode())] if len(names) > PAGE else []
+        following = (
+            [Position(directory, shown[-1].decode(), until_of(shown[-1].decode()))]
+            if len(names) > PAGE
+            else []
+        )
         return part, following
+
+
+def until_of(cursor: str) -> str:
+    """What the source wants to be told when it is asked for a cursor, also for the second time."""
+    return f"up to {cursor}" if cursor else ""
 
 
 def digest_of(part: Part) -> bytes:
@@ -297,6 +306,7 @@ class Books(RuleBasedStateMachine):
         self.gone[id(receipt)] = []
         self.sources[id(receipt)] = (receipt, {})  # held, so that no other receipt gets its id
         for position in decode_positions(work.body):
+            assert position.until == until_of(position.cursor)
             if position.directory not in self.bucket.objects:
                 receipt.vanished += 1
                 self.gone[id(receipt)].append((position.directory, position.cursor))

@@ -10,7 +10,17 @@ import bucketpull.journal
 from bucketpull.journal.statements import migrations, parse, read, statements
 
 # One row, or a row a volume or setting; `runs` reads as many rows as it returns.
-SMALL = {"job", "books", "configuration", "volumes", "runs", "update-job", "set-closed", "write-books"}
+SMALL = {
+    "job",
+    "was-closed",
+    "books",
+    "configuration",
+    "volumes",
+    "runs",
+    "update-job",
+    "set-closed",
+    "write-books",
+}
 
 # Indexes that hold nothing but the rows that are asked for.
 HARMLESS = ("CONSTANT ROW", "INDEX work_sent", "INDEX failure_listing")

@@ -1,39 +1,21 @@
-"""How receipts enter the books: their work goes, what they bring and spawn comes, in one transaction.
-
-On a first run nothing is looked up that only an earlier run can have left.
-"""
+"""How the receipts of batches enter the books, and how batches get into the journal."""
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
 
 import msgspec
 
-from bucketpull.domain.batching import cut, decode_parts, decode_positions, spans_of
+from bucketpull.domain.batching import cut, decode_parts, spans_of
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import (
-    BatchDraft,
-    BatchReceipt,
-    Failure,
-    PageRecord,
-    Part,
-    Position,
-    ScanReceipt,
-    Span,
-    WorkKind,
-)
-from bucketpull.domain.retry import LAST_PASS, next_page_try
+from bucketpull.domain.model import BatchDraft, BatchReceipt, Failure, Part, Span, WorkKind
+from bucketpull.domain.retry import LAST_PASS
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, covers
-from bucketpull.journal.failing import Failures, Recorded
+from bucketpull.journal.failing import Failures
 from bucketpull.journal.frontier import AGAIN, LAST, USUAL, Frontier, Taken, candidates_blob
-from bucketpull.journal.pages import Known, Pages, Share
+from bucketpull.journal.pages import Pages, Share
 from bucketpull.journal.shelf import Shelf
 
 NextTry = Callable[[int], float | None]
-PATIENCE_SECONDS = (
-    60.0  # between tries of a page, once the policy has no answer: a page is given up by its worker only
-)
-
 PageKey = tuple[bytes, str]
 
 
@@ -59,8 +41,8 @@ class _Names(msgspec.Struct, array_like=True, gc=False):
 _names = msgspec.msgpack.Decoder(list[_Names])
 
 
-class Booking:
-    """Books receipts. Every method runs in the caller's transaction."""
+class Batches:
+    """Books batches. Every method runs in the caller's transaction."""
 
     def __init__(
         self,
@@ -80,151 +62,8 @@ class Booking:
         self._failures = failures
         self._next_try = next_try
 
-    # Scans
-
-    def add_root(self, root: Position) -> None:
-        """Add the first scan of a run."""
-        known = self._looked_up(root, USUAL) if self._run.past else root
-        self._frontier.add_scans([known or root])
-
-    def scan(self, receipt: ScanReceipt, now: float) -> bool:
-        """Book a scan; False if its work was booked before."""
-        taken = self._frontier.take(receipt.work)
-        if taken is None:
-            return False
-        looks_back = self._run.past or self._books.tiers[AGAIN] > 0 or taken.tier == AGAIN
-        new = self._without_unsettled(taken, receipt) if looks_back else receipt
-        candidates = self._pages.candidates(_spans(new.batches)) if looks_back else {}
-        for page in new.pages:
-            self._book_page(page)
-        if taken.tier == AGAIN:
-            self._drop_vanished(taken, receipt)
-        self._add_positions(receipt, taken.tier, looks_back, now)
-        for draft in new.batches:
-            self._add_batch(draft, candidates)
-        self._failures.add(receipt.failures, self._run.number)
-        self._books.vanished_directories += receipt.vanished
-        self._books.retry(receipt.retries)
-        return True
-
-    def _book_page(self, page: PageRecord) -> None:
-        known = self._pages.known(page.directory, page.cursor)
-        failed = self._failures.remove_of_page(page.directory, page.cursor)
-        if page.unchanged and (known is None or known.digest != page.digest):
-            # What was known of the page when its position was given out has been lost since.
-            self._frontier.add_scans([Position(page.directory, page.cursor)], tier=AGAIN)
-            return
-        if known is not None and known.run == self._run.number:
-            self._unbook(page, known, failed)
-        self._count(page)
-        if page.unchanged and known is not None:
-            self._book_unchanged(page, known, [failure for failure, _ in failed if failure.name])
-        else:
-            kept = known.extents if known is not None and known.run == self._run.number else b""
-            self._pages.add(page, self._run.number, kept)
-
-    def _book_unchanged(self, page: PageRecord, known: Known, failed: list[Failure]) -> None:
-        skipped = page.objects - len(failed)
-        self._pages.see(page, known, self._run.number, skipped)
-        self._books.counters.skipped += skipped
-        self._books.counters.skipped_bytes += page.bytes - sum(failure.size for failure in failed)
-        self.try_again(failed)
-
-    def _count(self, page: PageRecord) -> None:
-        counters = self._books.counters
-        counters.pages += 1
-        counters.directories += not page.cursor
-        counters.listed += page.objects
-        counters.listed_bytes += page.bytes
-
-    def _unbook(self, page: PageRecord | Position, known: Known, failed: Sequence[Recorded]) -> None:
-        """Take out of the books what a page brought that is listed again in the same run."""
-        counters = self._books.counters
-        counters.pages -= 1
-        counters.directories -= not page.cursor
-        counters.listed -= known.objects
-        counters.listed_bytes -= known.size
-        counters.stored -= known.stored
-        counters.skipped -= known.skipped
-        counters.vanished -= known.vanished
-        counters.failed -= sum(1 for failure, run in failed if failure.name and run == known.run)
-        self._pages.remove(page.directory, page.cursor, known.run)
-
-    def _without_unsettled(self, taken: Taken, receipt: ScanReceipt) -> ScanReceipt:
-        """Leave out pages that were listed before in this run and whose batches are still outstanding.
-
-        It happens where volumes are lost one after the other. To book such a page twice would count its objects twice.
-        """
-        unsettled = {
-            (page.directory, page.cursor)
-            for page in receipt.pages
-            if self._is_unsettled(page.directory, page.cursor)
-        }
-        if not unsettled:
-            return receipt
-        if taken.tier == AGAIN:
-            again = [Position(directory, cursor) for directory, cursor in unsettled]
-            self._frontier.add_scans(again, tier=AGAIN)
-        parts = [part for draft in receipt.batches for part in decode_parts(draft.body)]
-        return msgspec.structs.replace(
-            receipt,
-            pages=[page for page in receipt.pages if (page.directory, page.cursor) not in unsettled],
-            batches=cut(part for part in parts if (part.directory, part.cursor) not in unsettled),
-        )
-
-    def _is_unsettled(self, directory: bytes, cursor: str) -> bool:
-        known = self._pages.known(directory, cursor)
-        if known is None or known.run != self._run.number:
-            return False
-        failed = self._failures.count_of_page(directory, cursor, known.run)
-        return known.objects > known.stored + known.skipped + known.vanished + failed
-
-    def _drop_vanished(self, taken: Taken, receipt: ScanReceipt) -> None:
-        """Take out of the books the pages that were listed in this run, and are gone when they are listed again."""
-        there = {(page.directory, page.cursor) for page in receipt.pages}
-        there |= {(position.directory, position.cursor) for position in receipt.positions}
-        there |= {(failure.directory, failure.cursor) for failure in receipt.failures}
-        for position in decode_positions(taken.body):
-            if (position.directory, position.cursor) not in there:
-                self._drop(position)
-
-    def _drop(self, position: Position) -> None:
-        known = self._pages.known(position.directory, position.cursor)
-        if known is None or known.run != self._run.number:
-            return
-        if self._is_unsettled(position.directory, position.cursor):
-            self._frontier.add_scans([position], tier=AGAIN)
-            return
-        failed = self._failures.remove_of_page(position.directory, position.cursor)
-        self._unbook(position, known, failed)
-
-    def _add_positions(self, receipt: ScanReceipt, tier: int, looks_back: bool, now: float) -> None:
-        positions, retries = receipt.positions, receipt.retries
-        if looks_back:
-            positions = [
-                new for position in positions if (new := self._looked_up(position, tier)) is not None
-            ]
-        for attempt, group in groupby(sorted(positions, key=_attempt), key=_attempt):
-            due, later = self._page_due(attempt, retries, now)
-            self._frontier.add_scans(list(group), due=due, tier=max(later, tier) if attempt else USUAL)
-
-    def _looked_up(self, position: Position, tier: int) -> Position | None:
-        """Attach what is known of a page; None if it need not be listed again."""
-        known = self._pages.known(position.directory, position.cursor)
-        if known is None:
-            return position
-        if known.run == self._run.number:
-            # Where pages are listed again, each that needs it is work of its own, and the others are booked.
-            return None if tier == AGAIN and not position.attempt else position
-        return msgspec.structs.replace(position, digest=known.digest)
-
-    def _page_due(self, attempt: int, retries: dict[str, int], now: float) -> tuple[float, int]:
-        """Say when, and in which tier, a page is tried again. Whether it is given up, its worker decides."""
-        if not attempt:
-            return 0, USUAL
-        return _when(next_page_try(_usual_reason(retries), attempt - 1), now)
-
-    def _add_batch(self, draft: BatchDraft, known: dict[bytes, list[Entry]]) -> None:
+    def add(self, draft: BatchDraft, known: dict[bytes, list[Entry]]) -> None:
+        """Add a batch; `known` are, by directory, the blocks that may hold some of its objects."""
         candidates = [
             entry
             for span in draft.spans
@@ -242,14 +81,12 @@ class Booking:
     def try_again(self, failures: Iterable[Failure]) -> int:
         """Make batches of objects that failed, compared with what lies on volumes; return how many objects."""
         drafts = cut(parts_of(failures))
-        known = self._pages.candidates(_spans(drafts))
+        known = self._pages.candidates(spans_in(drafts))
         for draft in drafts:
-            self._add_batch(draft, known)
+            self.add(draft, known)
         return sum(draft.objects for draft in drafts)
 
-    # Batches
-
-    def batch(self, receipt: BatchReceipt, now: float) -> bool:
+    def book(self, receipt: BatchReceipt, now: float) -> bool:
         """Book a batch; False if its work was booked before.
 
         Raises:
@@ -298,7 +135,7 @@ class Booking:
         """List pages again whose objects went to a volume that was lost meanwhile."""
         for span in spans:
             self._pages.doubt(span.directory, span.cursor)
-        again = [Position(span.directory, span.cursor) for span in spans]
+        again = [self._pages.again(span.directory, span.cursor) for span in spans]
         self._frontier.add_scans(again, tier=AGAIN)
 
     def _defer(self, draft: BatchDraft, receipt: BatchReceipt, taken: Taken, now: float) -> None:
@@ -307,7 +144,7 @@ class Booking:
         if delay is None:
             self._fail(_given_up(draft, receipt, attempt))
             return
-        due, tier = _when(delay, now)
+        due, tier = when(delay, now)
         self._give_again(draft, taken, attempt=attempt, home=taken.home, due=due, tier=max(tier, taken.tier))
 
     def _give_again(
@@ -337,19 +174,16 @@ def parts_of(failures: Iterable[Failure]) -> list[Part]:
     return list(parts.values())
 
 
-def _spans(drafts: Iterable[BatchDraft]) -> Iterable[Span]:
+def spans_in(drafts: Iterable[BatchDraft]) -> Iterable[Span]:
+    """Return what drafts cover."""
     return (span for draft in drafts for span in draft.spans)
 
 
-def _when(delay: float | None, now: float) -> tuple[float, int]:
+def when(delay: float | None, now: float) -> tuple[float, int]:
     """Turn a delay of the retry policy into a time and a tier; the last pass has no time."""
     if delay is None or delay == LAST_PASS:
         return 0, LAST
     return now + delay, USUAL
-
-
-def _attempt(position: Position) -> int:
-    return position.attempt
 
 
 def _check(receipt: BatchReceipt, taken: Taken) -> None:
@@ -398,7 +232,7 @@ def _tally(counts: dict[PageKey, int], body: bytes, sign: int) -> None:
 
 def _given_up(draft: BatchDraft, receipt: BatchReceipt, attempts: int) -> list[Failure]:
     """Return the failures of objects that the retry policy gives up."""
-    reason = _usual_reason(receipt.retries)
+    reason = usual_reason(receipt.retries)
     return [
         Failure(
             part.directory,
@@ -416,6 +250,7 @@ def _given_up(draft: BatchDraft, receipt: BatchReceipt, attempts: int) -> list[F
     ]
 
 
-def _usual_reason(retries: dict[str, int]) -> Reason:
+def usual_reason(retries: dict[str, int]) -> Reason:
+    """Return the reason of most repeated requests."""
     known = {reason: count for reason, count in retries.items() if reason in set(Reason)}
     return Reason(max(known, key=lambda reason: known[reason])) if known else Reason.TIMEOUT

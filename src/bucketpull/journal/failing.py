@@ -1,15 +1,27 @@
 """What failed for good: objects, and pages that could not be listed (their name is empty)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Failure
+from bucketpull.domain.model import Failure, Position
 from bucketpull.journal.books import Books
 from bucketpull.journal.statements import statements
 from bucketpull.journal.store import Store
 
 STEP = 1000  # rows a transaction when all failures are walked
-Recorded = tuple[Failure, int]  # with the run that it is of
+
+
+class Recorded(NamedTuple):
+    """A failure, the run that it is of, and the `until` of the position, if it is one that could not be listed."""
+
+    failure: Failure
+    run: int
+    until: str
+
+    def position(self) -> Position:
+        """Return the position that could not be listed."""
+        return Position(self.failure.directory, self.failure.cursor, self.until)
 
 
 class Failures:
@@ -20,11 +32,16 @@ class Failures:
         self._books = books
         self._sql = statements()
 
-    def add(self, failures: Iterable[Failure], run: int) -> None:
-        """Record what failed for good; what was recorded of the same objects goes."""
+    def add(
+        self, failures: Iterable[Failure], run: int, untils: Mapping[tuple[bytes, str], str] = {}
+    ) -> None:
+        """Record what failed for good; what was recorded of the same objects goes.
+
+        `untils` are those of the positions that could not be listed, by directory and cursor, where they have one.
+        """
         for failure in failures:
             self.remove(failure)
-            self._connection.execute(self._sql["add-failure"], _row(failure, run))
+            self._connection.execute(self._sql["add-failure"], _row(failure, run, untils))
             self._books.fail(failure.reason.value)
 
     def remove(self, failure: Failure) -> None:
@@ -39,7 +56,7 @@ class Failures:
             return []
         rows = self._connection.execute(self._sql["remove-failures-of-page"], (directory, cursor)).fetchall()
         recorded = [_recorded(row) for row in rows]
-        for failure, _ in recorded:
+        for failure, *_ in recorded:
             self._books.fail(failure.reason.value, -1)
         return recorded
 
@@ -58,20 +75,22 @@ class Failures:
         while rows := self._connection.execute(self._sql["walk-failures"], (*after, STEP)).fetchall():
             recorded = [_recorded(row) for row in rows]
             yield recorded
-            last, run = recorded[-1]
-            after = (last.directory, last.name, last.cursor, run)
+            last = recorded[-1].failure
+            after = (last.directory, last.name, last.cursor, recorded[-1].run)
 
     def listing_failed(self) -> bool:
         """Whether any page could not be listed."""
         return bool(self._connection.execute(self._sql["listing-failed"]).fetchone()[0])
 
 
-def _row(failure: Failure, run: int) -> tuple[object, ...]:
-    key = (failure.directory, failure.name, failure.cursor, run)
+def _row(failure: Failure, run: int, untils: Mapping[tuple[bytes, str], str]) -> tuple[object, ...]:
+    until = "" if failure.name else untils.get((failure.directory, failure.cursor), "")
+    key = (failure.directory, failure.name, failure.cursor, run, until)
     what = (failure.size, failure.mtime, failure.reason.value)
     return (*key, *what, failure.attempts, failure.status, failure.detail)
 
 
-def _recorded(row: tuple[bytes, bytes, int, int, str, str, int, int, str, int]) -> Recorded:
-    directory, name, size, mtime, cursor, reason, attempts, status, detail, run = row
-    return Failure(directory, name, size, mtime, cursor, Reason(reason), attempts, status, detail), run
+def _recorded(row: tuple[bytes, bytes, int, int, str, str, int, int, str, int, str]) -> Recorded:
+    directory, name, size, mtime, cursor, reason, attempts, status, detail, run, until = row
+    failure = Failure(directory, name, size, mtime, cursor, Reason(reason), attempts, status, detail)
+    return Recorded(failure, run, until)

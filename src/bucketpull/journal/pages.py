@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from bucketpull.domain.model import PageRecord, Span
+from bucketpull.domain.model import PageRecord, Position, Span
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.statements import statements
 from bucketpull.journal.store import Store
@@ -16,6 +16,7 @@ class Known(msgspec.Struct):
     """The newest row of a page. `size` is in bytes, `extents` the blob as it is kept."""
 
     run: int
+    until: str
     first: bytes
     last: bytes
     digest: bytes
@@ -33,6 +34,7 @@ class Row(msgspec.Struct):
     directory: bytes
     cursor: str
     run: int
+    until: str
     first: bytes
     last: bytes
     digest: bytes
@@ -64,21 +66,18 @@ class Pages:
         row = self._connection.execute(self._sql["known-page"], (directory, cursor)).fetchone()
         return None if row is None else Known(*row)
 
-    def add(self, page: PageRecord, run: int, extents: bytes = b"") -> None:
-        """Add a listed page."""
-        start = (page.directory, page.cursor, run, page.first, page.last, page.digest)
-        self._connection.execute(self._sql["add-page"], (*start, page.objects, page.bytes, 0, 0, 0, extents))
+    def add(self, page: PageRecord, run: int, until: str = "", extents: bytes = b"") -> None:
+        """Add a listed page; `until` is that of its position."""
+        key = (page.directory, page.cursor, run, until)
+        row = (*key, page.first, page.last, page.digest, page.objects, page.bytes, extents)
+        self._connection.execute(self._sql["add-page"], row)
 
-    def see(self, page: PageRecord, known: Known, run: int, skipped: int) -> None:
+    def see(self, page: PageRecord, known: Known, run: int, until: str, skipped: int) -> None:
         """Take an unchanged page over into a run."""
-        row = {
-            "now": run,
-            "skipped": skipped,
-            "directory": page.directory,
-            "cursor": page.cursor,
-            "run": known.run,
-        }
-        self._connection.execute(self._sql["see-page"], row)
+        key = {"directory": page.directory, "cursor": page.cursor, "run": known.run}
+        self._connection.execute(
+            self._sql["see-page"], key | {"now": run, "until": until, "skipped": skipped}
+        )
 
     def remove(self, directory: bytes, cursor: str, run: int) -> None:
         """Forget a page."""
@@ -91,6 +90,11 @@ class Pages:
         counts = (share.stored, share.skipped, share.vanished)
         row = (*counts, digest, _with(known, span, volumes), span.directory, span.cursor, known.run)
         self._connection.execute(self._sql["settle-page"], row)
+
+    def again(self, directory: bytes, cursor: str) -> Position:
+        """Return the position at which a page was listed, to list it without trust in what is known."""
+        known = self.known(directory, cursor)
+        return Position(directory, cursor, known.until if known else "")
 
     def doubt(self, directory: bytes, cursor: str) -> None:
         """Forget the digests of a page: an equal one proves nothing."""
@@ -136,7 +140,7 @@ class Pages:
         self.add(
             PageRecord(span.directory, span.cursor, span.first, span.last, b"", 0, 0, unchanged=False), run
         )
-        return Known(run, span.first, span.last, b"", 0, 0, 0, 0, 0, b"")
+        return Known(run, "", span.first, span.last, b"", 0, 0, 0, 0, 0, b"")
 
 
 def _with(known: Known, span: Span, volumes: Iterable[tuple[int, int]]) -> bytes:

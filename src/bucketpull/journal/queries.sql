@@ -8,6 +8,10 @@ select journal, name, run, past, tidied from job;
 -- begin and end of a run
 update job set run = ?, past = ?, tidied = ?;
 
+-- name: was-closed
+-- open, once
+select closed from job;
+
 -- name: set-closed
 -- open and close, once each
 update job set closed = ?;
@@ -115,13 +119,13 @@ update work set home = 0 where kind = 1 and home = ? and state = 0 and due > 0;
 
 -- name: known-page
 -- commit, once a page or position; on a first run not for positions
-select run, first, last, digest, objects, bytes, stored, skipped, vanished, extents from page
+select run, until, first, last, digest, objects, bytes, stored, skipped, vanished, extents from page
 where directory = ? and cursor = ? order by run desc limit 1;
 
 -- name: add-page
 -- commit, once a listed page
-insert into page (directory, cursor, run, first, last, digest, objects, bytes, stored, skipped, vanished, extents)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+insert into page (directory, cursor, run, until, first, last, digest, objects, bytes, extents)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: remove-page
 -- commit, once a page that is listed twice in one run; tidying, once a forgotten page
@@ -129,7 +133,7 @@ delete from page where directory = ? and cursor = ? and run = ?;
 
 -- name: see-page
 -- commit, once an unchanged page
-update page set run = :now, stored = 0, skipped = :skipped, vanished = 0
+update page set run = :now, until = :until, stored = 0, skipped = :skipped, vanished = 0
 where directory = :directory and cursor = :cursor and run = :run;
 
 -- name: settle-page
@@ -153,7 +157,7 @@ where directory = :directory and cursor <> '' and first <= :last and last >= :fi
 
 -- name: walk-pages
 -- tidying, lose, export and reconciliation, once a thousand pages
-select directory, cursor, run, first, last, digest, objects, bytes, stored, skipped, vanished, extents from page
+select directory, cursor, run, until, first, last, digest, objects, bytes, stored, skipped, vanished, extents from page
 where (directory, cursor, run) > (?, ?, ?) order by directory, cursor, run limit ?;
 
 -- name: change-extents
@@ -168,8 +172,8 @@ select exists (select 1 from page where directory = ?1 and cursor = '' and run =
 
 -- name: add-failure
 -- commit, once an object or page that failed for good
-insert into failure (directory, name, cursor, run, size, mtime, reason, attempts, status, detail)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+insert into failure (directory, name, cursor, run, until, size, mtime, reason, attempts, status, detail)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: remove-failure
 -- commit, once an object or page that failed for good; retry, once a failure
@@ -178,7 +182,7 @@ delete from failure where directory = ? and name = ? and cursor = ? returning re
 -- name: remove-failures-of-page
 -- commit, once a listed page while there are failures
 delete from failure where directory = ? and cursor = ?
-returning directory, name, size, mtime, cursor, reason, attempts, status, detail, run;
+returning directory, name, size, mtime, cursor, reason, attempts, status, detail, run, until;
 
 -- name: count-failures-of-page
 -- commit, once a page that is listed twice in one run while there are failures
@@ -190,5 +194,19 @@ select exists (select 1 from failure where name = x'');
 
 -- name: walk-failures
 -- failures, retry, tidying and reconciliation, once a thousand failures
-select directory, name, size, mtime, cursor, reason, attempts, status, detail, run from failure
+select directory, name, size, mtime, cursor, reason, attempts, status, detail, run, until from failure
 where (directory, name, cursor, run) > (?, ?, ?, ?) order by directory, name, cursor limit ?;
+
+-- name: next-directory
+-- the dashboard's tree, once a directory shown
+select directory from page where directory > ? order by directory limit 1;
+
+-- name: directory-sums
+-- the dashboard's tree, once a directory shown
+select coalesce(sum(objects), 0), coalesce(sum(bytes), 0), coalesce(sum(stored), 0), coalesce(sum(skipped), 0),
+    coalesce(sum(vanished), 0), count(*)
+from page where directory = ? and run = ?;
+
+-- name: directory-failures
+-- the dashboard's tree, once a directory shown
+select coalesce(sum(name <> x''), 0), coalesce(sum(name = x''), 0) from failure where directory = ?;

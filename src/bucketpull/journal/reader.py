@@ -11,6 +11,7 @@ import msgspec
 
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, key_of
+from bucketpull.journal.directories import DirectoryBooks, directories_below
 from bucketpull.journal.extents import covers, unpack_entries
 from bucketpull.journal.identity import read_configuration
 from bucketpull.journal.reconciliation import Balance, balances
@@ -108,7 +109,7 @@ class JournalReader:
         """Go through what failed for good, in bounded memory."""
         with self._tables.store.reading():
             for recorded in self._tables.failures.walk():
-                yield from (failure for failure, _ in recorded if chosen(failure, reason, pattern))
+                yield from (entry.failure for entry in recorded if chosen(entry.failure, reason, pattern))
 
     def extents(self) -> Iterator[tuple[bytes, str, list[Extent]]]:
         """Go through the pages with their directory, cursor and ledger blocks (oldest first), in key order."""
@@ -129,6 +130,12 @@ class JournalReader:
         """Whether any page could not be listed: then objects may be missing that nobody has counted."""
         with self._tables.store.reading():
             return self._tables.failures.listing_failed()
+
+    def directories(self, parent: bytes, limit: int) -> list[DirectoryBooks]:
+        """Return at most so many directories directly below one (b"" is the root), by name, with their books."""
+        tables = self._refreshed()
+        with tables.store.reading():
+            return directories_below(tables, parent, limit)
 
     def close(self) -> None:
         """Let go of the journal."""

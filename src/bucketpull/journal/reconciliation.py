@@ -63,4 +63,6 @@ def _pages(tables: Tables) -> Iterator[tuple[bytes, Row | Failure]]:
 
 def _failures(tables: Tables) -> Iterator[tuple[bytes, Row | Failure]]:
     for recorded in tables.failures.walk():
-        yield from ((failure.directory, failure) for failure, run in recorded if run == tables.run.number)
+        yield from (
+            (entry.failure.directory, entry.failure) for entry in recorded if entry.run == tables.run.number
+        )

@@ -71,6 +71,7 @@ create table page (
     directory blob not null,
     cursor text not null,
     run integer not null,                   -- in which it was last listed; 0 was found in a ledger
+    until text not null,                    -- of its position
     first blob not null,
     last blob not null,
     digest blob not null,                   -- empty where an equal page is no proof that its objects are there
@@ -92,6 +93,7 @@ create table failure (
     name blob not null,
     cursor text not null,
     run integer not null,
+    until text not null,                    -- of a position that could not be listed
     size integer not null,
     mtime integer not null,
     reason text not null,

@@ -97,12 +97,17 @@ class SqliteJournal(JournalReader):
         """Take work that is due and mark it sent to a machine: first what waits for its volumes, then what anybody may do.
 
         What waits for the volumes of a machine that has not asked for work for five minutes, anybody may do.
+
+        Raises:
+            JournalError: The journal's own disk is nearly full; what is in hand can still be booked.
+
         """
         tables = self._tables
         homes = tables.shelf.at(self._present(machine, now))
         with tables.store.reading():
             works = tables.frontier.claim(kind, limit, homes, now)
         if works:
+            tables.store.check_room()
             with self._transaction():
                 tables.frontier.send(kind, works, machine)
         return works
@@ -304,8 +309,8 @@ def _opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now
 
 def _book(tables: Tables, receipt: ScanReceipt | BatchReceipt, now: float) -> bool:
     if isinstance(receipt, ScanReceipt):
-        return tables.booking.scan(receipt, now)
-    return tables.booking.batch(receipt, now)
+        return tables.scans.book(receipt, now)
+    return tables.batches.book(receipt, now)
 
 
 def _start(tables: Tables, root: Position, now: float) -> None:
@@ -316,4 +321,4 @@ def _start(tables: Tables, root: Position, now: float) -> None:
     tables.books.vanished_directories = 0
     tables.write_run()
     tables.store.rows("begin-run", run.number, now)
-    tables.booking.add_root(root)
+    tables.scans.add_root(root)

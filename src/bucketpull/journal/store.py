@@ -22,7 +22,9 @@ MARKER = "journal.id"
 LOCK = "journal.lock"
 FLOOR_BYTES = 64 * 1024 * 1024
 APPLICATION = 0x62706A31  # "bpj1", in the file's header
-CHECKED_BYTES = 64 * 1024 * 1024  # a complete check takes about 0.2 s for so much
+# A complete check reads the whole file: 1 ms a MiB where it is cached, 10 where it is not.
+CHECKED_BYTES = 64 * 1024 * 1024
+CHECKED_AFTER_CRASH_BYTES = 256 * 1024 * 1024
 _MAGIC = b"SQLite format 3\x00"
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _SETTINGS = (
@@ -218,7 +220,9 @@ def check_header(folder: Path) -> None:
 
 
 def check_pages(store: Store) -> None:
-    """Bring everything into the main file and see whether it is as long as it says; check a small one completely.
+    """Bring everything into the main file and see whether it is as long as it says; check it completely if that is cheap.
+
+    A file that was not closed in order is checked completely up to a larger size.
 
     Raises:
         JournalDamaged: It is corrupt.
@@ -230,7 +234,8 @@ def check_pages(store: Store) -> None:
     size = (store.folder / FILE).stat().st_size
     if size < pages * page_bytes:
         raise damaged(store.folder, f"it has {size} bytes and should have {pages * page_bytes}")
-    if size <= CHECKED_BYTES:
+    ((closed,),) = store.rows("was-closed")
+    if size <= (CHECKED_BYTES if closed else CHECKED_AFTER_CRASH_BYTES):
         (verdict,) = store.connection.execute("pragma quick_check(1)").fetchone()
         if verdict != "ok":
             raise damaged(store.folder, str(verdict))

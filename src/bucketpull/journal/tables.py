@@ -4,11 +4,12 @@ from typing import Self
 
 import msgspec
 
-from bucketpull.journal.booking import Booking, NextTry, Run
+from bucketpull.journal.booking import Batches, NextTry, Run
 from bucketpull.journal.books import Books, decode_books, encode_books
 from bucketpull.journal.failing import Failures
 from bucketpull.journal.frontier import Frontier
 from bucketpull.journal.pages import Pages
+from bucketpull.journal.scanning import Scans
 from bucketpull.journal.shelf import Shelf
 from bucketpull.journal.store import Store
 
@@ -25,7 +26,8 @@ class Tables(msgspec.Struct):
     frontier: Frontier
     pages: Pages
     failures: Failures
-    booking: Booking
+    batches: Batches
+    scans: Scans
 
     @classmethod
     def load(cls, store: Store, next_try: NextTry) -> Self:
@@ -37,8 +39,9 @@ class Tables(msgspec.Struct):
             shelf = Shelf(store)
         frontier = Frontier(store, books, shelf)
         pages, failures = Pages(store), Failures(store, books)
-        booking = Booking(run, books, shelf, frontier, pages, failures, next_try)
-        return cls(store, journal, job, run, books, shelf, frontier, pages, failures, booking)
+        batches = Batches(run, books, shelf, frontier, pages, failures, next_try)
+        scans = Scans(run, books, frontier, pages, failures, batches)
+        return cls(store, journal, job, run, books, shelf, frontier, pages, failures, batches, scans)
 
     def write(self) -> None:
         """Write the sums, at the end of a transaction."""

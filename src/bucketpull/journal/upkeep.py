@@ -14,7 +14,7 @@ from bucketpull.domain.model import PageRecord, Part, Position, VolumeState
 from bucketpull.domain.record import Record
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.failing import Recorded
-from bucketpull.journal.frontier import AGAIN, USUAL
+from bucketpull.journal.frontier import AGAIN
 from bucketpull.journal.pages import Row, Share
 from bucketpull.journal.reader import chosen
 from bucketpull.journal.shelf import KnownVolume
@@ -32,7 +32,7 @@ def forget_pages(tables: Tables, rows: Iterable[Row]) -> None:
 
 def forget_failures(tables: Tables, recorded: Iterable[Recorded]) -> None:
     """Likewise, remove failures of earlier runs."""
-    for failure, run in recorded:
+    for failure, run, _ in recorded:
         if run < tables.run.number and _may_forget(tables, failure.directory):
             tables.failures.remove(failure)
 
@@ -47,21 +47,17 @@ def retry(tables: Tables, recorded: Iterable[Recorded], reason: Reason | None, p
     Those of earlier runs stay: their directory could not be listed since, and they come back with it.
     """
     found = [
-        failure for failure, run in recorded if run == tables.run.number and chosen(failure, reason, pattern)
+        entry
+        for entry in recorded
+        if entry.run == tables.run.number and chosen(entry.failure, reason, pattern)
     ]
-    for failure in found:
-        tables.failures.remove(failure)
-    for failure in found:
-        if not failure.name:
-            _list_again(tables, Position(failure.directory, failure.cursor))
-    tables.books.counters.failed -= tables.booking.try_again(failure for failure in found if failure.name)
+    for entry in found:
+        tables.failures.remove(entry.failure)
+        if not entry.failure.name:
+            tables.scans.try_again(entry.position())
+    objects = [entry.failure for entry in found if entry.failure.name]
+    tables.books.counters.failed -= tables.batches.try_again(objects)
     return len(found)
-
-
-def _list_again(tables: Tables, position: Position) -> None:
-    known = tables.pages.known(position.directory, position.cursor)
-    booked = known is not None and known.run == tables.run.number
-    tables.frontier.add_scans([position], tier=AGAIN if booked else USUAL)
 
 
 def drop_extents(tables: Tables, rows: Iterable[Row], volume: int) -> int:
@@ -75,7 +71,7 @@ def drop_extents(tables: Tables, rows: Iterable[Row], volume: int) -> int:
             tables.pages.change(msgspec.structs.replace(row, digest=b"", extents=pack_entries(rest)))
             hit += 1
             if row.run == tables.run.number:
-                again.append(Position(row.directory, row.cursor))
+                again.append(Position(row.directory, row.cursor, row.until))
     if again:
         tables.frontier.add_scans(again, tier=AGAIN)
     return hit
@@ -151,13 +147,14 @@ def _learn_page(tables: Tables, record: Record, block: tuple[int, int]) -> None:
     count, size = len(record.names), sum(record.sizes)
     if known is None:
         page = PageRecord(record.directory, record.cursor, first, last, b"", count, size, unchanged=False)
-        tables.pages.add(page, 0, pack_entries([entry]))
+        tables.pages.add(page, 0, extents=pack_entries([entry]))
         return
     extents = pack_entries(merged(unpack_entries(known.extents), [entry]))
     row = Row(
         record.directory,
         record.cursor,
         known.run,
+        known.until,
         min(first, known.first),
         max(last, known.last),
         known.digest,
