@@ -5,6 +5,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import pytest
 FREEZE, THAW = 0xC0045877, 0xC0045878  # FIFREEZE, FITHAW
 SHUT_DOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN; XFS_IOC_GOINGDOWN is the same
 WITHOUT_LOG_FLUSH = 2
+
+ODD_DISK = Path(__file__).with_name("odd_disk.py")
 
 _umount2 = ctypes.CDLL(None, use_errno=True).umount2
 
@@ -34,6 +37,15 @@ class Disk:
 
     def remount(self, options: str) -> None:
         run("mount", "-o", f"remount,{options}", self.path)
+
+    def fail(self, operation: str = "", number: int = 0) -> None:
+        """Let every such operation of an odd disk fail with this error number; without one, none."""
+        fault = Path(self.image, "fault")
+        if operation:
+            fault.with_suffix(".new").write_text(f"{operation} {number}")
+            fault.with_suffix(".new").rename(fault)
+        else:
+            fault.unlink()
 
     def freeze(self) -> None:
         """Let every write wait until `thaw`, as a disk does that is far too slow."""
@@ -71,6 +83,7 @@ class Disks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._made: list[Disk] = []
+        self._servers: list[subprocess.Popen[bytes]] = []
 
     def tmpfs(self, size: str = "64m", inodes: int = 0) -> Disk:
         disk = self._new()
@@ -85,10 +98,29 @@ class Disks:
     def xfs(self, megabytes: int = 320, options: str = "loop") -> Disk:
         return self._image("mkfs.xfs", "-q", megabytes=megabytes, options=options)
 
+    def odd(self, fold: bool = False) -> Disk:
+        """Make one that folds names, or that fails when told to by `Disk.fail`."""
+        disk = self._new()
+        backing = f"{disk.path}.odd/backing"
+        Path(backing).mkdir(parents=True)
+        disk.image = f"{disk.path}.odd"
+        command = [sys.executable, ODD_DISK, backing, disk.path, "fold" if fold else "exact"]
+        self._servers.append(subprocess.Popen(command))
+        deadline = time.monotonic() + 20
+        while not os.path.ismount(disk.path):
+            assert time.monotonic() < deadline, "FUSE does not work here"
+            assert self._servers[-1].poll() is None, "FUSE does not work here"
+            time.sleep(0.01)
+        disk.mounted = True
+        return disk
+
     def close(self) -> None:
         for disk in self._made:
             if disk.mounted:
                 disk.unmount(lazily=True)
+        for server in self._servers:
+            server.terminate()
+            server.wait(20)
 
     def _image(self, *mkfs: str, megabytes: int, options: str) -> Disk:
         disk = self._new()

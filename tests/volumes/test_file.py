@@ -1,5 +1,6 @@
 """Writing objects: whole under their names or not at all, inside the volume, whatever lies in the way."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -17,7 +18,7 @@ from bucketpull.volumes.volume import open_volume
 
 
 @pytest.fixture
-def writer_on():
+def writer_on(disks):
     made = []
 
     def open_on(path, layout="key", sync=False):
@@ -223,6 +224,63 @@ def test_a_path_that_cannot_be_reached_fails_only_that_object(writer_on, disks):
         assert files.store(b"a", b"x", 1, [b"x"], 0).reason is None
     finally:
         subprocess.run(["umount", "-l", root / "other"], check=True)
+
+
+def test_names_that_a_folding_file_system_takes_for_one_are_stored_apart(writer_on, disks):
+    disk = disks.odd(fold=True)
+    files = writer_on(disk.path)
+    assert files.identity.folds_case
+    names = [
+        b"A.jpg",
+        b"a.jpg",
+        "\u00e9.jpg".encode(),
+        "e\u0301.jpg".encode(),
+        "\u00c9.jpg".encode(),
+        b"stra\xc3\x9fe",
+        b"strasse",
+    ]
+    for directory in (b"Photos", b"photos"):
+        for name in names:
+            assert files.store(directory, name, 1, [directory, name], 0) == Written(0)
+    assert len(files_below(disk.path)) == 14
+    for directory in (b"Photos", b"photos"):
+        for name in names:
+            path = os.fsdecode(files.identity.path_of(directory, name))
+            assert Path(disk.path, path).read_bytes() == directory + name
+
+
+@pytest.mark.parametrize(
+    ("operation", "number", "reason"),
+    [
+        ("create", errno.EIO, Reason.VOLUME_SICK),
+        ("write", errno.EIO, Reason.VOLUME_SICK),
+        ("write", errno.ESTALE, Reason.VOLUME_SICK),
+        ("write", errno.ENOSPC, Reason.VOLUME_FULL),
+        ("write", errno.EDQUOT, Reason.VOLUME_FULL),
+        ("flush", errno.EDQUOT, Reason.VOLUME_FULL),
+        ("flush", errno.EIO, Reason.VOLUME_SICK),
+        ("utimens", errno.EIO, Reason.VOLUME_SICK),
+        ("rename", errno.EIO, Reason.VOLUME_SICK),
+        ("rename", errno.EDQUOT, Reason.VOLUME_FULL),
+        ("rename", errno.EILSEQ, Reason.UNSTORABLE),
+        ("rename", errno.ENAMETOOLONG, Reason.UNSTORABLE),
+        ("mkdir", errno.EROFS, Reason.VOLUME_SICK),
+    ],
+)
+def test_any_operation_that_fails_leaves_nothing_and_blames_the_right_thing(
+    writer_on, disks, operation, number, reason
+):
+    disk = disks.odd()
+    files = writer_on(disk.path)
+    disk.fail(operation, number)
+    refused = files.store(b"d", b"x", 1, [b"body"], 0)
+    disk.fail()
+    assert refused.reason is reason
+    assert os.strerror(number) in refused.detail
+    assert files_below(disk.path) == []
+    assert [file for file in Path(disk.path, HOME, "tmp").rglob("*") if file.is_file()] == []
+    recovered = files.store(b"d", b"x", 1, [b"body"], 0)
+    assert recovered.reason is (reason if reason is Reason.VOLUME_SICK else None)
 
 
 def test_a_folder_removed_by_somebody_is_made_again(writer_on, tmp_path):
