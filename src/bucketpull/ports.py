@@ -169,6 +169,14 @@ class Journal(Protocol):
         """Return what is left to do."""
         ...
 
+    def check_room(self) -> None:
+        """Make sure that the journal can go on growing.
+
+        Raises:
+            JournalError: Its own disk is nearly full.
+        """
+        ...
+
     def next_due(self) -> float | None:
         """Return when the earliest deferred work is due (Unix seconds); None if none is deferred."""
         ...

@@ -28,9 +28,8 @@ from bucketpull.domain.model import (
     VolumeState,
     VolumeStatus,
 )
-from bucketpull.domain.progress import Note, Rates, Snapshot
+from bucketpull.domain.progress import DirectoryState, Note, Rates, Snapshot
 from bucketpull.web.dashboard import Dashboard
-from bucketpull.web.panel import DirectoryState
 
 TB = 10**12
 OBJECT = 33_000

@@ -1,17 +1,21 @@
 """What the commands that run a coordinator have in common: starting it, stopping it, and its end."""
 
 import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from bucketpull.app.monitor import Monitor
+from bucketpull.app.panel import JobPanel, Watcher
 from bucketpull.app.settings import Settings
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.model import Limits, Position
+from bucketpull.domain.timetable import parse_timetable
 from bucketpull.engine.coordinator import Coordinator
 from bucketpull.engine.worker import Worker
 from bucketpull.journal.sqlite import SqliteJournal
@@ -45,8 +49,13 @@ async def run_together(
 
     tasks: list[asyncio.Task[None]] = []
     on_signals(loop, interrupt)
-    coordinator.limits = Limits(concurrency=settings.fixed_concurrency(), requests_per_second=settings.rate)
+    coordinator.limits = Limits(
+        concurrency=settings.fixed_concurrency(),
+        requests_per_second=settings.rate,
+        bytes_per_second=bandwidth_now(settings),
+    )
     watching = asyncio.create_task(monitor.run(), name="monitor")
+    timing = asyncio.create_task(follow_timetable(coordinator, settings), name="timetable")
     working = asyncio.create_task(worker.run(), name="worker")
     booking = asyncio.create_task(coordinator.run(root), name="coordinator")
     try:
@@ -56,11 +65,50 @@ async def run_together(
                 await task
         await booking
     finally:
-        for task in (booking, working, watching):
+        for task in (booking, working, watching, timing):
             task.cancel()
-        await asyncio.gather(booking, working, watching, return_exceptions=True)
+        await asyncio.gather(booking, working, watching, timing, return_exceptions=True)
         await coordinator.close()
     coordinator.conclude()
+
+
+def bandwidth_now(settings: Settings) -> float | None:
+    """Return the bytes a second that may be received at this time of day; None is no limit.
+
+    Raises:
+        ConfigError: `--bandwidth` is neither a size nor a timetable.
+
+    """
+    if settings.bandwidth is None:
+        return None
+    return parse_timetable(settings.bandwidth).at(_second_of_day())
+
+
+async def follow_timetable(coordinator: Coordinator, settings: Settings) -> None:
+    """Change the bandwidth whenever the timetable says so, until cancelled."""
+    if settings.bandwidth is None:
+        return
+    table = parse_timetable(settings.bandwidth)
+    while (wait := table.next_change(_second_of_day())) is not None:
+        await asyncio.sleep(wait)
+        limits = msgspec.structs.replace(coordinator.limits, bytes_per_second=table.at(_second_of_day()))
+        await coordinator.set_limits(limits)
+
+
+def _second_of_day() -> float:
+    now = time.localtime()
+    return now.tm_hour * 3600 + now.tm_min * 60 + now.tm_sec
+
+
+@contextlib.asynccontextmanager
+async def watched(watchers: Sequence[Watcher], panel: JobPanel) -> AsyncIterator[None]:
+    """Let watchers, such as the dashboard, look at the job while it runs."""
+    watching = [await watcher(panel) for watcher in watchers]
+    try:
+        yield
+    finally:
+        for watch in watching:
+            await watch.close()
 
 
 def conclude(

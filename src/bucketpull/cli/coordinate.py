@@ -29,5 +29,7 @@ def coordinate(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     bucketpull coordinate upyun://photos --broker amqp://user:secret@queue.example.com/pull --job photos
     """  # noqa: D301
     from bucketpull.app.cluster import run_coordinate
+    from bucketpull.cli.watching import watchers
 
-    return run_coordinate(options.settings(flags))
+    settings = options.settings(flags)
+    return run_coordinate(settings, watchers(settings))

@@ -14,7 +14,9 @@ from bucketpull.cli import options
 @options.limits
 @options.storing
 @click.option(
-    "--when-full", type=click.Choice(["pause", "exit"]), help="When no volume has room: wait for it, or exit 5."
+    "--when-full",
+    type=click.Choice(["pause", "exit"]),
+    help="When no volume has room: wait for it, or exit 5.",
 )
 @options.reporting
 @options.common
@@ -28,5 +30,7 @@ def sync(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     bucketpull sync upyun://photos/2024 /mnt/d1 --cdn-url https://img.example.com --style '!s400'
     """  # noqa: D301
     from bucketpull.app.sync import run_sync
+    from bucketpull.cli.watching import watchers
 
-    return run_sync(options.settings(flags))
+    settings = options.settings(flags)
+    return run_sync(settings, watchers(settings))

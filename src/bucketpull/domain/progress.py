@@ -62,3 +62,20 @@ class Snapshot(Value):
     limits: Limits
     limited_by: str
     notes: list[Note]
+
+
+class DirectoryState(Value):
+    """One directory as the tree shows it.
+
+    `state` is "waiting" (known, not listed), "listing", "transferring" (listed, objects outstanding), "done" or
+    "failed" (it could not be listed). `objects` and `bytes` are those listed directly in it, `outstanding` and `failed` objects of them;
+    `directories` says how many sub-directories are known, None if that is not known.
+    """
+
+    directory: bytes
+    state: str
+    objects: int = 0
+    bytes: int = 0
+    outstanding: int = 0
+    failed: int = 0
+    directories: int | None = None

@@ -7,6 +7,7 @@ from bucketpull.domain.model import LaneStatus, Limits, Part, Pulse
 from bucketpull.domain.placing import split
 from bucketpull.domain.record import Tick, Tune
 from bucketpull.engine.holding import cut
+from bucketpull.engine.limiting import Load, limited_by
 from bucketpull.engine.shelf import Slot
 
 # A process should have work for a few seconds waiting, so that neither a slow commit nor a slow answer starves it.
@@ -14,6 +15,7 @@ STOCK_SECONDS = 3.0
 STOCK_MIN, STOCK_MAX = 2_000, 20_000
 SCANS_PER_PROCESS = 8
 OBJECTS_PER_BATCH = 1_000
+COMPARE_SECONDS = 0.5
 
 
 class Desk:
@@ -24,6 +26,8 @@ class Desk:
         self.limits = Limits()
         self.unstarted = [0] * processes
         self.held_off_until = 0.0
+        self._load = Load(0.0, 0, 0, {})
+        self._limit = ""
         self._machine = machine
         self._ticks: list[Tick | None] = [None] * processes
         self._buried: list[Tick] = []
@@ -101,23 +105,38 @@ class Desk:
     def pulse(self, incarnation: str, version: str, job_digest: str, holds: list[int], held: int) -> Pulse:
         """Return the sign of life; `held` batches are in hand."""
         ticks = [tick for tick in self._ticks if tick is not None] + self._buried
+        load = Load(
+            time.monotonic(),
+            sum(tick.objects for tick in ticks),
+            sum(tick.bytes for tick in ticks),
+            _lanes(ticks),
+        )
         return Pulse(
             machine=self._machine,
             incarnation=incarnation,
             version=version,
             processes=len(self.unstarted),
-            objects=sum(tick.objects for tick in ticks),
-            bytes=sum(tick.bytes for tick in ticks),
+            objects=load.objects,
+            bytes=load.size,
             skipped=0,
             window=self._window(held),
             scan_window=SCANS_PER_PROCESS * len(self.unstarted),
             holds=holds,
             retries=_summed([tick.retries for tick in ticks]),
             failures=_summed([tick.failures for tick in ticks]),
-            lanes=_lanes(ticks),
+            lanes=dict(load.lanes),
             volumes=[slot.status for slot in self.slots.values()],
             job_digest=job_digest,
+            limited_by=self._limited_by(load) if held else "",
         )
+
+    def _limited_by(self, load: Load) -> str:
+        """Compare with a moment at least half a second ago, so that single answers do not decide."""
+        if load.at - self._load.at >= COMPARE_SECONDS:
+            queued = [waiting for slot in self.slots.values() for waiting in slot.queued.values()]
+            self._limit = limited_by(self._load, load, self.limits, queued, sum(self.unstarted))
+            self._load = load
+        return self._limit
 
     def _window(self, held: int) -> int:
         if not any(slot.is_open for slot in self.slots.values()):

@@ -1,29 +1,13 @@
 """The directories directly below one, by name: a walk over the index that skips what lies deeper."""
 
-from bucketpull.domain.model import Value
+from bucketpull.domain.progress import DirectoryState
 from bucketpull.journal.tables import Tables
 
 
-class DirectoryBooks(Value):
-    """One directory in the present run. `state` is "waiting", "listing", "transferring", "done" or "failed".
-
-    `objects` and `bytes` are those listed directly in it so far, `outstanding` and `failed` objects of them; `directories` says
-    how many sub-directories are known, None if that is not known.
-    """
-
-    directory: bytes
-    state: str
-    objects: int = 0
-    bytes: int = 0
-    outstanding: int = 0
-    failed: int = 0
-    directories: int | None = None
-
-
-def directories_below(tables: Tables, parent: bytes, limit: int) -> list[DirectoryBooks]:
+def directories_below(tables: Tables, parent: bytes, limit: int) -> list[DirectoryState]:
     """Return at most so many children, in order; a directory that nothing was listed of yet is not known."""
     prefix = parent + b"/" if parent else b""
-    found: list[DirectoryBooks] = []
+    found: list[DirectoryState] = []
     at = prefix
     while len(found) < limit:
         row = tables.store.rows("next-directory", at)
@@ -35,7 +19,7 @@ def directories_below(tables: Tables, parent: bytes, limit: int) -> list[Directo
     return found
 
 
-def _books_of(tables: Tables, directory: bytes) -> DirectoryBooks:
+def _books_of(tables: Tables, directory: bytes) -> DirectoryState:
     sums = tables.store.rows("directory-sums", directory, tables.run.number)[0]
     listed, size, stored, skipped, vanished, pages = sums
     failed, unlisted = tables.store.rows("directory-failures", directory)[0]
@@ -46,4 +30,4 @@ def _books_of(tables: Tables, directory: bytes) -> DirectoryBooks:
         state = "waiting"
     else:
         state = "transferring" if outstanding else "done"
-    return DirectoryBooks(directory, state, listed, size, outstanding, failed)
+    return DirectoryState(directory, state, listed, size, outstanding, failed)

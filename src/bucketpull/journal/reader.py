@@ -11,7 +11,8 @@ import msgspec
 
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, key_of
-from bucketpull.journal.directories import DirectoryBooks, directories_below
+from bucketpull.domain.progress import DirectoryState
+from bucketpull.journal.directories import directories_below
 from bucketpull.journal.extents import covers, unpack_entries
 from bucketpull.journal.identity import read_configuration
 from bucketpull.journal.reconciliation import Balance, balances
@@ -131,7 +132,7 @@ class JournalReader:
         with self._tables.store.reading():
             return self._tables.failures.listing_failed()
 
-    def directories(self, parent: bytes, limit: int) -> list[DirectoryBooks]:
+    def directories(self, parent: bytes, limit: int) -> list[DirectoryState]:
         """Return at most so many directories directly below one (b"" is the root), by name, with their books."""
         tables = self._refreshed()
         with tables.store.reading():

@@ -26,12 +26,13 @@ from aiohttp import web
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Limits, key_of, show
+from bucketpull.domain.progress import DirectoryState
 from bucketpull.report.document import snapshot_dict
 from bucketpull.report.reasons import explain
 from bucketpull.web import metrics
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
 from bucketpull.web.history import History
-from bucketpull.web.panel import DirectoryState, Panel
+from bucketpull.web.panel import Panel
 
 DEFAULT_PORT = 8377
 SAMPLE_SECONDS = 2.0

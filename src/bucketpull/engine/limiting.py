@@ -1,0 +1,54 @@
+"""What holds a worker back, in one word, from what it counted since the pulse before. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from bucketpull.domain.model import Lane, LaneStatus, Limits
+
+NEAR = 0.9  # of a cap: transfers end in lumps, so that the cap itself is not reached in each half second
+QUEUED_BYTES = 8 << 20  # waiting for one volume, per process: half of what a process lets wait
+
+
+class Load:
+    """The counters of one moment: Unix or monotonic seconds, bytes and objects so far, and the lanes."""
+
+    def __init__(self, at: float, objects: int, size: int, lanes: Mapping[str, LaneStatus]) -> None:
+        self.at = at
+        self.objects = objects
+        self.size = size
+        self.lanes = lanes
+
+
+def limited_by(before: Load, now: Load, limits: Limits, queued: Sequence[int], unstarted: int) -> str:
+    """Name the limit as `Pulse.limited_by`; `queued` are bytes waiting for each volume, per process."""
+    seconds = max(now.at - before.at, 0.001)
+    for name, lane in now.lanes.items():
+        if lane.throttled > _throttled(before.lanes.get(name)):
+            return "cdn" if name == Lane.CDN else "source"
+    if any(waiting > QUEUED_BYTES for waiting in queued):
+        return "disk"
+    if _near(limits.bytes_per_second, (now.size - before.size) / seconds):
+        return "bandwidth"
+    if _near(limits.requests_per_second, (now.objects - before.objects) / seconds):
+        return "rate"
+    if unstarted == 0:
+        return "work"
+    return next(
+        (
+            _full(name)
+            for name, lane in now.lanes.items()
+            if lane.level and lane.in_flight >= NEAR * lane.level
+        ),
+        "",
+    )
+
+
+def _throttled(lane: LaneStatus | None) -> int:
+    return 0 if lane is None else lane.throttled
+
+
+def _near(cap: float | None, speed: float) -> bool:
+    return cap is not None and speed >= NEAR * cap
+
+
+def _full(lane: str) -> str:
+    return "cdn" if lane == Lane.CDN else "source"
