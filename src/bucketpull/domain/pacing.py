@@ -254,6 +254,7 @@ class Ceiling:
         "_blocked",
         "_cubic",
         "_episode",
+        "_explored",
         "_exploring",
         "_pause",
         "_since",
@@ -285,7 +286,8 @@ class Ceiling:
         self._pause = self.FIRST_PAUSE_SECONDS
         self._blocked = False
         self._suspicion = Suspicion()
-        self._exploring = False  # refused before there was a rate to compare with
+        self._exploring = False  # refused before there was a rate to compare with: no wall is known yet
+        self._explored = 0
 
     def cut(self, now: float, measured: Round, in_flight: int) -> float:
         """Lower the rate because requests were refused; return for how many seconds to send nothing at all."""
@@ -298,9 +300,9 @@ class Ceiling:
             return 0.0
         if now - self._episode > self.EPISODE_SECONDS:
             self._episode, self._wall = now, self.rate
-        if share >= self.NEARLY_ALL and measured.throttles >= 3:
+        if share >= self.NEARLY_ALL and (self._blocked or measured.throttles >= 3):
             return self._block(now)
-        self._exploring = False
+        self._exploring = self._exploring and self._explored < 3
         self._set(now, self._suspicion.advise(self.rate) or self._lower(now, measured, share))
         return 0.0
 
@@ -319,7 +321,8 @@ class Ceiling:
         if rate < self.rate * 0.7:
             self._since += now - measured.begins
             return
-        if self._exploring:
+        if self._exploring and not measured.throttles:
+            self._explored += 1
             self.rate = self.pace = self._wall = self.rate * self.EXPLORE
         at = (now - self._since - self._cubic) / self.CUBIC_SECONDS
         self.rate = self.pace = max(self.rate, self._wall * (1.0 + 0.1 * at**3))
