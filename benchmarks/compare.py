@@ -6,10 +6,12 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import bucket as buckets
+from benchmarks.broker import broker
 from benchmarks.bucket import Bucket
 from benchmarks.meter import Cost, measure
 from benchmarks.origin import Origin
@@ -81,13 +83,15 @@ def _run(result: Result, origin: Origin, setting: Setting) -> None:
         for directory in origin.bucket.directories:
             (destination / directory).mkdir(parents=True)
         processes = len(setting.client_cores)
-        task = Task(origin, destination, scratch, setting.connections, processes, setting.tls)
-        command = result.tool.command(task)
-        if shutil.which(command.arguments[0]) is None:
-            result.trouble = "not installed"
-            return
         log = scratch / "log"
-        cost = measure(command.arguments, setting.client_cores, command.env, log, setting.server_core)
+        # Each run has a broker of its own, new and empty; it starts before the meter does.
+        with broker(scratch / "broker") if result.tool.broker else nullcontext("") as url:
+            task = Task(origin, destination, scratch, setting.connections, processes, setting.tls, url)
+            command = result.tool.command(task)
+            if shutil.which(command.arguments[0]) is None:
+                result.trouble = "not installed"
+                return
+            cost = measure(command.arguments, setting.client_cores, command.env, log, setting.server_core)
         if cost.exit_code:
             result.trouble = f"exit {cost.exit_code}: {log.read_text(errors='replace')[-400:].strip()}"
         elif result.tool.stores and not buckets.is_whole(origin.bucket, destination):

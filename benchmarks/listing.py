@@ -28,7 +28,9 @@ from bucketpull.transport.processes import Nursery, ProcessCrew
 MACHINE = "bench"
 
 
-async def list_all(journal: SqliteJournal, config: UpyunConfig, crew: ProcessCrew, seconds: float) -> Coordinator:
+async def list_all(
+    journal: SqliteJournal, config: UpyunConfig, crew: ProcessCrew, seconds: float
+) -> Coordinator:
     """List until nothing is left to list, or until the time is over."""
     transport, clock = DirectTransport(), SystemClock()
     policy = CoordinatorPolicy(high_water=1 << 60, local_machines=frozenset({MACHINE}))

@@ -25,6 +25,7 @@ class Task:
     connections: int
     processes: int
     tls: bool
+    broker: str = ""
 
     @property
     def base_url(self) -> str:
@@ -54,6 +55,7 @@ class Tool:
     version: list[str]
     stores: bool = True
     tls: bool = True
+    broker: bool = False
 
 
 def beside_python(name: str) -> str:
@@ -69,6 +71,27 @@ def bucketpull(task: Task) -> Command:
         + ["--api-url", task.origin.listing_url, "--cdn-url", task.base_url]
         + ["--state", str(task.scratch / "state"), "--processes", str(task.processes)]
         + ["--concurrency", str(task.connections), "--quiet"],
+        {
+            "UPYUN_OPERATOR": "bench",
+            "UPYUN_PASSWORD": "bench",
+            "BUCKETPULL_CA_FILE": str(task.origin.certificate),
+        },
+    )
+
+
+def bucketpull_cluster(task: Task) -> Command:
+    """The same through RabbitMQ: coordinator and worker on this machine; the broker's own CPU is not counted."""
+    places = [str(task.destination), str(task.scratch / "state"), task.broker]
+    return Command(
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.cluster",
+            beside_python("bucketpull"),
+            f"upyun://{BUCKET}",
+            *places,
+        ]
+        + [task.origin.listing_url, task.base_url, str(task.processes), str(task.connections)],
         {
             "UPYUN_OPERATOR": "bench",
             "UPYUN_PASSWORD": "bench",
@@ -173,11 +196,19 @@ def s5cmd_binary() -> str:
 
 
 BUCKETPULL = Tool("bucketpull", bucketpull, [beside_python("bucketpull"), "--version"])
+CLUSTER = Tool(
+    "bucketpull (RabbitMQ)",
+    bucketpull_cluster,
+    ["dpkg-query", "--show", "--showformat", "RabbitMQ ${Version}", "rabbitmq-server"],
+    tls=False,
+    broker=True,
+)
 CURL = Tool("curl --parallel", curl, ["curl", "--version"])
 LIMIT_FETCH = Tool("limit: fetch", limit_fetch, [sys.executable, "--version"], stores=False)
 LIMIT_WRITE = Tool("limit: write", limit_write, [sys.executable, "--version"], tls=False)
 TOOLS = [
     BUCKETPULL,
+    CLUSTER,
     CURL,
     LIMIT_FETCH,
     LIMIT_WRITE,
