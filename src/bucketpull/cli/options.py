@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from bucketpull.app.settings import Settings, resolve
+from bucketpull.domain.errors import Reason
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,6 +83,16 @@ broker = _group(
     click.option(
         "--queue-type", type=click.Choice(["quorum", "classic"]), help="Kind of queue (default: quorum)."
     ),
+)
+
+chosen = _group(
+    click.option(
+        "--reason",
+        type=click.Choice([reason.value for reason in Reason]),
+        metavar="REASON",
+        help="Only those of a reason, such as forbidden.",
+    ),
+    click.option("--match", metavar="PATTERN", help="Only keys like this; * is anything, slashes too."),
 )
 
 reporting = _group(

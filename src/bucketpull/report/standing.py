@@ -20,7 +20,8 @@ def standing_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[s
     for name, counts in (("retries", snapshot.retries), ("failures", snapshot.failures)):
         if any(counts.values()):
             lines.append(f"  {label(words(name))}{by_reason(counts)}")
-    lines += [""] + volume_lines(snapshot.volumes, words) if snapshot.volumes else []
+    if snapshot.volumes:
+        lines += ["", *volume_lines(snapshot.volumes, words)]
     if not running:
         code = int(exit_code_of(snapshot))
         lines += ["", words(f"exit.{code}") if snapshot.state != "waiting" else words("never_run")]

@@ -1,0 +1,25 @@
+"""`bucketpull failures`: what could not be had, and why."""
+
+from typing import Any
+
+import click
+
+from bucketpull.cli import options
+
+
+@click.command()
+@click.argument("source", required=False)
+@options.chosen
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most N (default: all).")
+@options.common
+def failures(reason: str | None, match: str | None, limit: int | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """List what could not be had: reason, attempts, key and last answer.
+
+    \b
+    bucketpull failures --job photos
+    bucketpull failures --job photos --reason forbidden --match '2024/*' --limit 20
+    bucketpull failures --job photos --json
+    """  # noqa: D301
+    from bucketpull.app.failures import run_failures
+
+    return run_failures(options.settings(flags), reason, match, limit)
