@@ -2,14 +2,16 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
 
 from bucketpull import __version__
 from bucketpull.app.clock import SystemClock
-from bucketpull.app.job import conclude, on_signals, run_together
+from bucketpull.app.job import bandwidth_now, conclude, on_signals, run_together, watched
 from bucketpull.app.monitor import Monitor
+from bucketpull.app.panel import JobPanel, Watcher
 from bucketpull.app.parts import (
     check_summary,
     fetch_options,
@@ -40,10 +42,11 @@ from bucketpull.transport.rabbitmq import RabbitInbox, RabbitTransport
 SECRETS = {"operator": "", "password": "", "token": "", "token_expires": 0, "cdn_secret": ""}
 
 
-def run_coordinate(settings: Settings) -> ExitCode:
+def run_coordinate(settings: Settings, watchers: Sequence[Watcher] = ()) -> ExitCode:
     """List the bucket and keep the books until the job has ended; return how."""
     broker = _broker(settings)
     check_summary(settings)
+    settings.process_count(), settings.fixed_concurrency(), bandwidth_now(settings)
     config = source_config(settings)
     fetch = fetch_options(settings)
     loop = CurlLoop(fetch)
@@ -56,7 +59,7 @@ def run_coordinate(settings: Settings) -> ExitCode:
         nursery.close()
         raise
     try:
-        return asyncio.run(_coordinate(settings, broker, config, journal, nursery, findings))
+        return asyncio.run(_coordinate(settings, broker, config, journal, nursery, findings, watchers))
     finally:
         journal.close()
 
@@ -68,6 +71,7 @@ async def _coordinate(
     journal: SqliteJournal,
     nursery: Nursery,
     findings: Findings,
+    watchers: Sequence[Watcher],
 ) -> ExitCode:
     lister = f"{machine_name(settings)}/lister"
     clock = SystemClock()
@@ -101,7 +105,8 @@ async def _coordinate(
     crew.start()
     await steering.start()
     try:
-        await run_together(coordinator, worker, monitor, UpyunSource(config).root(), settings)
+        async with watched(watchers, JobPanel(coordinator, journal, monitor)):
+            await run_together(coordinator, worker, monitor, UpyunSource(config).root(), settings)
     finally:
         await steering.close()
         await transport.close()

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from bucketpull.app.clock import SystemClock
-from bucketpull.app.job import conclude, run_together
+from bucketpull.app.job import bandwidth_now, conclude, run_together, watched
 from bucketpull.app.monitor import Monitor
+from bucketpull.app.panel import JobPanel, Watcher
 from bucketpull.app.parts import (
     check_summary,
     fetch_options,
@@ -33,8 +34,8 @@ from bucketpull.transport.processes import Nursery, ProcessCrew
 from bucketpull.volumes.volume import DiskVolume
 
 
-def run_sync(settings: Settings) -> ExitCode:
-    """Pull the bucket; return how it ended.
+def run_sync(settings: Settings, watchers: Sequence[Watcher] = (), *, alone: bool = False) -> ExitCode:
+    """Pull the bucket; return how it ended. `alone`: onto the given volumes only, not the job's others too.
 
     Raises:
         BucketpullError: It could not begin, and nothing was written.
@@ -43,7 +44,7 @@ def run_sync(settings: Settings) -> ExitCode:
     paths = check_paths(settings.volumes)
     check_summary(settings)
     config = source_config(settings)
-    settings.process_count(), settings.fixed_concurrency()
+    settings.process_count(), settings.fixed_concurrency(), bandwidth_now(settings)
     fetch = fetch_options(settings)
     loop = CurlLoop(fetch)
     findings = probe(UpyunSource(config), loop)
@@ -56,12 +57,12 @@ def run_sync(settings: Settings) -> ExitCode:
         raise
     try:
         machine = machine_name(settings)
-        paths, away = with_known(paths, journal.volumes(), machine)
+        paths, away = (paths, []) if alone else with_known(paths, journal.volumes(), machine)
         volumes = open_all(paths, known_paths(journal, machine), settings)
         job = SyncJob(settings, journal, volumes, nursery, findings)
         for volume in away:
             job.warn_of(volume)
-        return asyncio.run(job.run())
+        return asyncio.run(job.run(watchers))
     finally:
         journal.close()
 
@@ -124,12 +125,13 @@ class SyncJob:
         )
         self._monitor.note("warning", "volume.away", text)
 
-    async def run(self) -> ExitCode:
+    async def run(self, watchers: Sequence[Watcher]) -> ExitCode:
         """Pull, report, and say how it ended."""
         self._crew.start()
         await self._steering.start()
         try:
-            await run_together(self._coordinator, self._worker, self._monitor, self._root, self._settings)
+            async with watched(watchers, JobPanel(self._coordinator, self._journal, self._monitor)):
+                await run_together(self._coordinator, self._worker, self._monitor, self._root, self._settings)
         finally:
             await self._steering.close()
         return conclude(self._settings, self._journal, self._coordinator, self._monitor)
