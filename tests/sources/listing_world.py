@@ -110,7 +110,7 @@ class ListingWorld:
         if remedy is Remedy.VANISH:
             self.vanished.append(position.directory)
             return []
-        if remedy in {Remedy.RETRY, Remedy.SLOW} and position.attempt < 4:
+        if remedy in {Remedy.RETRY, Remedy.SLOW} and position.attempt < 12:
             self.retries.append(error.reason)
             position.attempt += 1
             return [position]

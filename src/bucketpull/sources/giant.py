@@ -30,6 +30,7 @@ _WORTH_PAGES = 6.0
 _MOST_PARTS = 64
 _MOST_PARTS_AGAIN = 8  # a range that proves longer than thought is cut again, into fewer
 _LONGER = 3  # times as long as thought
+_LONG_PAGES = 20  # a thought of more pages than that may be a gap between names
 _DEEPEST = 6
 _BRIDGES = 3
 _LAST_FILE = "@~"
@@ -242,7 +243,7 @@ def _further(page: Answered, stage: Stage) -> list[Position]:
         return []
     names = page.listing.names or page.listing.directories
     ahead = _ahead(page.first, page.last, stage.upto, names)
-    if ahead < max(_WORTH_PAGES, _LONGER * stage.pages):
+    if ahead < max(_WORTH_PAGES, _LONGER * min(stage.pages, _LONG_PAGES)):
         return []
     parts = min(_MOST_PARTS_AGAIN, int(ahead / 2))
     borders = [*_borders(page.last, stage.upto, parts, names), stage.upto]
