@@ -1,7 +1,8 @@
 """Opens the volumes of a job: known ones where they are, new ones made, and an empty mount point never taken for one."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bucketpull.app.settings import Settings
@@ -10,6 +11,7 @@ from bucketpull.domain.model import VolumeState
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.journal.shelf import KnownVolume
 from bucketpull.volumes.identity import identify, initialise
+from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.volumes.volume import DiskVolume, Reserve, open_volume
 
 
@@ -88,6 +90,23 @@ def open_all(paths: Sequence[str], known: Mapping[str, str], settings: Settings)
             volume.close()
         raise
     return opened
+
+
+@contextmanager
+def opened_to_read(path: str) -> Iterator[VolumeReader]:
+    """Open a volume to look at it.
+
+    Raises:
+        ConfigError: There is none.
+
+    """
+    if identify(path) is None:
+        raise ConfigError(f"volume {path}: there is none; is the disk mounted?")
+    reader = open_reader(path)
+    try:
+        yield reader
+    finally:
+        reader.close()
 
 
 def open_one(path: str, expected: str | None, settings: Settings) -> DiskVolume:
