@@ -50,13 +50,9 @@ class Store:
         """Do all or nothing; what is done is durable at the end."""
         with translated(self.folder):
             self.connection.execute("begin immediate")
-            try:
+            with _undone_on_error(self.connection):
                 yield
                 self.connection.execute("commit")
-            except BaseException:
-                if self.connection.in_transaction:
-                    self.connection.execute("rollback")
-                raise
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -254,7 +250,20 @@ def migrate(store: Store, steps: list[tuple[int, str]] | None = None) -> None:
     _refuse_other_versions(store.folder, have, oldest=1, newest=newest)
     for version, text in steps:
         if version > have:
-            store.connection.executescript(f"begin immediate;{text};pragma user_version = {version};commit;")
+            with _undone_on_error(store.connection):
+                store.connection.executescript(
+                    f"begin immediate;{text};pragma user_version = {version};commit;"
+                )
+
+
+@contextmanager
+def _undone_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
 
 
 def _newest() -> int:

@@ -1,0 +1,386 @@
+"""The journal's file: made whole or not at all, one writer, never replaced, never trusted when it is damaged."""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bucketpull.domain.errors import JobMismatch, JournalDamaged, JournalError, JournalLocked
+from bucketpull.domain.model import WorkKind
+from bucketpull.domain.retry import next_try
+from bucketpull.journal import store
+from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.sqlite import SqliteJournal
+
+CONFIGURATION = {
+    "source": "upyun://b",
+    "prefix": "",
+    "style": "!s400",
+    "layout": "key",
+    "api_url": "http://one",
+}
+
+
+def opened(folder: Path, **changed: str) -> SqliteJournal:
+    return SqliteJournal.open(folder, "job", CONFIGURATION | changed, next_try)
+
+
+def test_a_second_writer_is_told_who_the_first_is_and_what_to_do(folder):
+    journal = opened(folder)
+
+    with pytest.raises(JournalLocked) as refusal:
+        opened(folder)
+
+    assert f"process {os.getpid()} on {os.uname().nodename}" in str(refusal.value)
+    assert "--job or --state" in str(refusal.value)
+    journal.close()
+    opened(folder).close()
+
+
+def test_the_lock_of_a_killed_process_is_free(folder):
+    code = (
+        "import sys, time, pathlib\n"
+        "from bucketpull.journal.sqlite import SqliteJournal\n"
+        "from bucketpull.domain.retry import next_try\n"
+        f"SqliteJournal.open(pathlib.Path({str(folder)!r}), 'job', {CONFIGURATION!r}, next_try)\n"
+        "print('open', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"open\n"
+        with pytest.raises(JournalLocked, match=f"process {holder.pid} "):
+            opened(folder)
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+
+    opened(folder).close()
+
+
+def test_another_job_is_refused_with_each_difference(folder):
+    opened(folder).close()
+
+    with pytest.raises(JobMismatch) as refusal:
+        opened(folder, source="upyun://c", style="")
+
+    words = str(refusal.value)
+    assert "source was 'upyun://b' and is 'upyun://c'" in words
+    assert "style was '!s400' and is ''" in words
+    assert "layout" not in words
+    assert "--job or --state" in words
+
+
+def test_after_a_refusal_the_journal_is_free_and_as_it_was(folder):
+    opened(folder).close()
+    with pytest.raises(JobMismatch):
+        opened(folder, prefix="images")
+
+    journal = opened(folder)
+
+    assert journal.configuration() == CONFIGURATION
+    journal.close()
+
+
+def test_the_urls_of_the_service_may_change(folder):
+    opened(folder).close()
+
+    journal = opened(folder, api_url="http://two", cdn_url="http://three")
+
+    assert journal.configuration() == CONFIGURATION | {"api_url": "http://two", "cdn_url": "http://three"}
+    journal.close()
+
+
+def test_a_journal_keeps_its_id(folder):
+    journal = opened(folder)
+    name = journal.id
+    journal.close()
+
+    again = opened(folder)
+
+    assert re.fullmatch("[0-9a-f]{12}", name)
+    assert (again.id, again.job) == (name, "job")
+    again.close()
+
+
+def test_a_command_does_not_make_a_journal(folder):
+    with pytest.raises(JournalError, match="there is none"):
+        SqliteJournal.open(folder, "job", None, next_try)
+    with pytest.raises(JournalError, match="there is none"):
+        JournalReader.open_to_read(folder)
+
+
+def test_a_command_opens_a_journal_as_it_is(folder):
+    opened(folder).close()
+
+    journal = SqliteJournal.open(folder, "job", None, next_try)
+
+    assert journal.configuration() == CONFIGURATION
+    journal.close()
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def halve(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def cut_a_page(file: Path) -> None:
+    os.truncate(file, file.stat().st_size - 4096)
+
+
+def cut_to_a_stub(file: Path) -> None:
+    os.truncate(file, 50)
+
+
+def blank_the_beginning(file: Path) -> None:
+    with file.open("r+b") as stream:
+        stream.write(bytes(4096))
+
+
+def blank_a_page(file: Path) -> None:
+    with file.open("r+b") as stream:
+        stream.seek(4096 * 3)
+        stream.write(b"\xff" * 4096)
+
+
+def put_another_database(file: Path) -> None:
+    file.unlink()
+    connection = sqlite3.connect(file)
+    connection.execute("create table other (x)")
+    connection.commit()
+    connection.close()
+
+
+def put_text(file: Path) -> None:
+    file.write_text("this is no journal\n" * 100)
+
+
+DAMAGES = [
+    empty,
+    remove,
+    halve,
+    cut_a_page,
+    cut_to_a_stub,
+    blank_the_beginning,
+    blank_a_page,
+    put_another_database,
+    put_text,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_journal_is_refused_and_left_as_it_is(folder, damage):
+    opened(folder).close()
+    file = folder / store.FILE
+    damage(file)
+    before = file.read_bytes() if file.exists() else None
+
+    with pytest.raises(JournalDamaged) as refusal:
+        opened(folder)
+
+    assert str(file) in str(refusal.value)
+    assert "bucketpull rebuild" in str(refusal.value)
+    assert (file.read_bytes() if file.exists() else None) == before
+
+
+@pytest.mark.parametrize("damage", [halve, blank_a_page], ids=lambda damage: damage.__name__)
+def test_damage_is_seen_after_a_crash_too(start, folder, damage):
+    play = start()
+    for number in range(200):
+        play.put(b"%d" % number, b"a", b"b")
+    play.run()
+    play.journal._tables.store.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    play.crash()
+    damage(folder / store.FILE)
+
+    with pytest.raises(JournalDamaged):
+        opened(folder, source="upyun://bucket", style="")
+
+
+def test_a_reader_refuses_a_damaged_journal(folder):
+    opened(folder).close()
+    halve(folder / store.FILE)
+
+    with pytest.raises(JournalDamaged, match="bucketpull rebuild"):
+        JournalReader.open_to_read(folder)
+
+
+def test_damage_met_while_working_is_named(play, folder, monkeypatch):
+    monkeypatch.setattr(store, "CHECKED_BYTES", 0)
+    for number in range(500):
+        play.put(b"%06d" % number, b"a")
+    play.run()
+    play.journal.close()
+    with (folder / store.FILE).open("r+b") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        for offset in range(4096 * 20, size, 4096):
+            stream.seek(offset)
+            stream.write(b"\xff" * 4096)
+    play.open()
+
+    with pytest.raises(JournalDamaged, match="bucketpull rebuild"):
+        play.run()
+
+
+def test_what_is_left_of_an_unfinished_creation_does_not_matter(folder):
+    folder.mkdir()
+    (folder / f"{store.FILE}.new").write_bytes(b"half")
+    (folder / f"{store.FILE}.new-wal").write_bytes(b"half")
+
+    opened(folder).close()
+
+    assert sorted(path.name for path in folder.iterdir()) == [store.MARKER, store.LOCK, store.FILE]
+
+
+def test_a_creation_that_was_cut_off_before_its_marker_is_whole(folder):
+    opened(folder).close()
+    (folder / store.MARKER).unlink()
+
+    opened(folder).close()
+
+    assert (folder / store.MARKER).exists()
+
+
+def test_a_newer_schema_is_left_to_newer_programs(folder):
+    opened(folder).close()
+    connection = sqlite3.connect(folder / store.FILE)
+    connection.execute("pragma user_version = 99")
+    connection.close()
+
+    for attempt in (lambda: opened(folder), lambda: JournalReader.open_to_read(folder)):
+        with pytest.raises(JournalError, match=r"schema version 99 is newer .* update bucketpull"):
+            attempt()
+
+
+def test_an_older_schema_is_brought_up_step_by_step(folder):
+    opened(folder).close()
+    (folder / store.LOCK).unlink()
+    held = store.connect(folder)
+    steps = [(2, "create table two (x integer) strict;"), (3, "alter table two add column y integer;")]
+
+    store.migrate(held, steps)
+    store.migrate(held, steps)
+
+    assert [row[1] for row in held.connection.execute("pragma table_info(two)")] == ["x", "y"]
+    assert held.connection.execute("pragma user_version").fetchone() == (3,)
+    held.close()
+
+
+def test_a_step_that_fails_changes_nothing(folder):
+    opened(folder).close()
+    held = store.connect(folder)
+
+    with pytest.raises(sqlite3.OperationalError):
+        store.migrate(held, [(2, "create table two (x integer) strict; select nonsense;")])
+
+    assert held.connection.execute("pragma user_version").fetchone() == (1,)
+    assert held.connection.execute("pragma table_info(two)").fetchall() == []
+    held.close()
+
+
+def test_every_transaction_is_synced(folder):
+    journal = opened(folder)
+    connection = journal._tables.store.connection
+
+    assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
+    assert connection.execute("pragma synchronous").fetchone() == (2,)
+    journal.close()
+
+
+def test_a_reader_sees_each_transaction_while_the_writer_works(play, folder):
+    play.put(b"", b"a", b"b")
+    play.begin()
+    reader = JournalReader.open_to_read(folder)
+    assert reader.counters().listed == 0
+
+    play.scan()
+    assert reader.counters().listed == 2
+    play.drain()
+    assert reader.counters().stored == 2
+    assert [extent.volume for extent in reader.where(b"", b"a")] == ["v1"]
+    assert reader.outstanding() == play.journal.outstanding()
+    reader.close()
+
+
+def test_a_reader_changes_nothing(play, folder):
+    play.put(b"", b"a")
+    play.run()
+    reader = JournalReader.open_to_read(folder)
+
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader._tables.store.connection.execute("delete from page")
+    reader.close()
+
+
+def test_a_reader_needs_no_writer(play, folder):
+    play.put(b"", b"a")
+    play.run()
+    play.crash()
+
+    reader = JournalReader.open_to_read(folder)
+
+    assert reader.counters().stored == 1
+    reader.close()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(JournalError, match=r"journal .*/file/state: .*--state"):
+        opened(tmp_path / "file" / "state")
+
+
+def fill(path: Path, left: int) -> Path:
+    filler = path / "filler"
+    free = os.statvfs(path).f_bavail * os.statvfs(path).f_frsize
+    with filler.open("ab") as stream:
+        stream.write(bytes(max(0, free - left)))
+    return filler
+
+
+def test_no_work_is_given_out_when_the_journals_disk_is_nearly_full(start, small_disk):
+    play = start(small_disk / "state")
+    play.put(b"", b"a")
+    play.begin()
+    (work,) = play.claim(WorkKind.SCAN)
+    filler = fill(small_disk, 8 << 20)
+
+    assert play.journal.commit([play.scanned(work)], play.now) == []
+    with pytest.raises(JournalError, match=r"[78] MiB free on its disk, 64 MiB are needed: make room"):
+        play.claim(WorkKind.BATCH)
+    with pytest.raises(JournalError, match="make room"):
+        play.journal.check_room()
+
+    filler.unlink()
+    play.finish()
+    assert play.journal.counters().stored == 1
+
+
+def test_a_transaction_for_which_there_is_no_room_has_not_happened(start, small_disk):
+    play = start(small_disk / "state")
+    for number in range(3000):
+        play.put(b"%0200d" % number, b"a")
+    play.begin()
+    (work,) = play.claim(WorkKind.SCAN)
+    receipt = play.scanned(work)
+    before = (play.journal.counters(), play.journal.outstanding())
+    filler = fill(small_disk, 0)
+
+    with pytest.raises(JournalError, match="full"):
+        play.journal.commit([receipt], play.now)
+    assert (play.journal.counters(), play.journal.outstanding()) == before
+
+    filler.unlink()
+    play.journal.commit([receipt], play.now)
+    play.finish()
+    assert play.journal.counters().stored == 3000
