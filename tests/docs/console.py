@@ -2,14 +2,14 @@
 
 Comments on the line before a block say more about it:
 
-    <!-- background -->      its command runs while the rest of the page does
+    <!-- background -->      its last command runs while the rest of the page does
     <!-- exit: 3 130 -->     the exit codes that are right (0 unless told)
 
 `<!-- run: COMMAND -->` is a command that readers do not see, for what a page takes for granted.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,17 +39,22 @@ def commands(page: Path) -> Iterator[Command]:
             yield Command(item["hidden"], text.count("\n", 0, item.start()) + 1)
             continue
         codes = tuple(int(code) for code in (item["codes"] or "0").split())
-        for found in _COMMAND.finditer(item["block"]):
+        block = list(_COMMAND.finditer(item["block"]))
+        for found in block:
             line = text.count("\n", 0, item.start("block") + found.start()) + 1
-            yield Command(found[1], line, codes, bool(item["background"]))
+            yield Command(found[1], line, codes, bool(item["background"]) and found is block[-1])
 
 
-def script(page: Path, ports: list[int]) -> str:
-    """Join a page's commands into one shell script that ends with 99 at the first wrong exit code."""
+def script(page: Path, ports: Sequence[str]) -> str:
+    """Join a page's commands into one shell script that ends with 99 at the first wrong exit code.
+
+    A command in the background is waited for until it listens on those of the ports that it names.
+    """
     parts = ["trap 'kill $(jobs -p) 2>/dev/null' EXIT"]
     for command in commands(page):
         if command.background:
-            parts += [f"{command.text} &", *(_await(port) for port in ports)]
+            parts.append(f"{command.text} &")
+            parts += [_await(port) for port in ports if port in command.text]
         else:
             codes = " ".join(map(str, command.codes))
             parts += [command.text, f'check $? " {codes} " {page.name}:{command.line}']
@@ -57,7 +62,7 @@ def script(page: Path, ports: list[int]) -> str:
     return "\n".join([check, *parts, ""])
 
 
-def _await(port: int) -> str:
+def _await(port: str) -> str:
     return (
         f"for _ in $(seq 400); do (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && break; "
         "read -rt 0.05 <> <(:) || :; done"

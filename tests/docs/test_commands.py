@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from benchmarks.broker import broker
 from tests.docs.console import commands, script
 
 from bucketpull.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
-PAGES = [
-    page
-    for page in [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    if any(commands(page))
-]
+PORTS = ("8080", "8081")
+BROKER = "amqp://bucketpull:SECRET@broker/"
+PAGES = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if any(commands(page))]
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +27,24 @@ def simulator() -> Iterator[Simulator]:
         yield running
 
 
+@pytest.fixture
+def broker_url(tmp_path: Path) -> Iterator[str]:
+    with broker(tmp_path / "rabbitmq") as url:
+        yield url
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_commands_of_a_page_run_as_written(page: Path, simulator: Simulator, tmp_path: Path):
-    ports = free_ports(2)
+def test_the_commands_of_a_page_run_as_written(
+    page: Path, simulator: Simulator, tmp_path: Path, request: pytest.FixtureRequest
+):
     places = {
         "/mnt/": f"{tmp_path}/mnt/",
         "https://img.example.com": simulator.cdn_url,
-        "8080": str(ports[0]),
-        "8081": str(ports[1]),
+        **dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True)),
     }
-    written = script(page, ports)
+    written = script(page, PORTS)
+    if BROKER in written:
+        places[BROKER] = request.getfixturevalue("broker_url")
     for name, place in places.items():
         written = written.replace(name, place)
     for number in (1, 2, 3):
@@ -51,11 +58,19 @@ def test_the_commands_of_a_page_run_as_written(page: Path, simulator: Simulator,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=180,
+        timeout=90,
         check=False,
     )
 
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_the_chinese_readme_has_the_same_commands():
+    english, chinese = (
+        [command.text for command in commands(ROOT / name)] for name in ("README.md", "README.zh.md")
+    )
+
+    assert chinese == english
 
 
 def environment(home: Path, simulator: Simulator) -> dict[str, str]:
