@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -261,3 +262,25 @@ def test_an_append_torn_in_its_middle_is_cut_off_as_a_whole(tmp_path):
     assert [volume.recall(JOURNAL, work) for work in (1, 2, 3)] == [first, True, True]
     assert volume.settle([block(2, record(b"a", b"2"))]) == [Extent(volume.id, extents[0].offset)]
     volume.close()
+
+
+def test_settling_measuring_and_discarding_may_overlap(tmp_path):
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    volume.settle([block(work, record(b"old", b"%d" % work)) for work in range(50)])
+
+    def settle(thread):
+        return volume.settle([block(1000 + thread, record(b"new", b"%d" % thread))])[0]
+
+    with ThreadPoolExecutor(8) as threads:
+        extents = threads.map(settle, range(50))
+        list(threads.map(lambda work: volume.discard(JOURNAL, work), range(50)))
+        list(threads.map(lambda _: volume.status(), range(50)))
+        assert [volume.read(extent.offset) for extent in extents] == [
+            [record(b"new", b"%d" % n)] for n in range(50)
+        ]
+    assert sum(1 for _ in volume.frames()) == 150
+    assert volume.status().stored_objects == 50
+    volume.close()
+    with pytest.raises(VolumeSick):
+        volume.settle([block(1, record(b"a", b"x"))])

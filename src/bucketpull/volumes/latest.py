@@ -1,7 +1,7 @@
 """Which entries of a ledger are the last word on their object, for ledgers of any length.
 
-A disk of 4 TB holds 120 million objects: a table of their keys needs 10 GB of memory, or of SQLite and hours of random
-access. Instead the entries are dealt out by a digest of their key over up to 256 files (20 bytes each, written in sequence),
+A disk of 4 TB holds 120 million objects: a table of their keys needs some 10 GB of memory, or of SQLite accessed at random.
+Instead the entries are dealt out by a digest of their key over up to 256 files (20 bytes each, written in sequence),
 each of which is then sorted in memory; what remains is one bit an entry, 15 MB. Then the ledger is read again in its own order,
 which is the order in which the disk was written.
 """

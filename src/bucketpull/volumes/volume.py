@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -93,6 +94,7 @@ class DiskVolume:
         self._root, self._lock = root, lock
         self._reserve, self._durable = reserve, durable
         self._sick = ""
+        self._writing = threading.Lock()  # settling, discarding and closing may be called by several threads
         self._tree = Tree(root)
         self._forgotten: OrderedDict[_Work, int] = OrderedDict()
         self._ledger = Ledger.open(LEDGER, root, path, writable=True)
@@ -165,16 +167,8 @@ class DiskVolume:
             Entry(Kind.BLOCK, block.journal, block.work, block.records, *_totals(block.records))
             for block in blocks
         ]
-        if self._durable:
-            try:
-                system.sync_file_system(self._root)
-            except OSError as error:
-                raise self._fall_sick("files not synced", error) from error
-        if _reach is not None:
-            _reach("synced")
-        offsets = self._append(entries)
-        if _reach is not None:
-            _reach("settled")
+        with self._writing:
+            offsets = self._sync_and_append(entries)
         self._blocks.update(
             ((block.journal, block.work), at) for block, at in zip(blocks, offsets, strict=True)
         )
@@ -199,6 +193,21 @@ class DiskVolume:
         Files that a later block describes stay. The ledger says so before the files go: what it names is always on disk. Not for
         a batch whose first receipt came from this very volume.
         """
+        with self._writing:
+            self._discard(journal, work)
+
+    def close(self) -> None:
+        """Let go of the volume, when what was begun is done."""
+        with self._writing:
+            if self._root < 0:
+                return
+            self._tree.close()
+            self._ledger.close()
+            for fd in (self._lock, self._root):
+                os.close(fd)
+            self._lock = self._root = -1
+
+    def _discard(self, journal: str, work: int) -> None:
         frame = self._find(journal, work)
         if frame is None:
             return
@@ -221,13 +230,6 @@ class DiskVolume:
             self._tree.remove(record.paths.get(i) or self.identity.path_of(record.directory, record.names[i]))
         self.forget(journal, work)
         self._forgotten.pop((journal, work), None)
-
-    def close(self) -> None:
-        """Let go of the volume."""
-        self._tree.close()
-        self._ledger.close()
-        for fd in (self._lock, self._root):
-            os.close(fd)
 
     def _status(self, free: os.statvfs_result) -> VolumeStatus:
         total = free.f_blocks * free.f_frsize
@@ -256,6 +258,19 @@ class DiskVolume:
             written_per_second=0.0,
             detail=detail,
         )
+
+    def _sync_and_append(self, entries: Sequence[Entry]) -> list[int]:
+        if self._durable:
+            try:
+                system.sync_file_system(self._root)
+            except OSError as error:
+                raise self._fall_sick("files not synced", error) from error
+        if _reach is not None:
+            _reach("synced")
+        offsets = self._append(entries)
+        if _reach is not None:
+            _reach("settled")
+        return offsets
 
     def _check_health(self) -> None:
         if self._sick:
