@@ -1,0 +1,178 @@
+"""What a bucket will take, from a sample of its listing: objects, space, inodes, requests, time. Pure."""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+CERTAINTY = 2.0  # standard errors: 95 %
+WARN_SHARE = 0.9
+FEW_PAGES = 5  # fewer tell nothing of how unlike they are: then half to double is said
+BLOCK_BYTES = 4096
+
+
+class SampledPage(msgspec.Struct):
+    """One listed page. `rounded` are the bytes of its objects in whole blocks; `first` whether it begins a directory."""
+
+    objects: int
+    bytes: int
+    rounded: int
+    first: bool = True
+
+
+class Guess(msgspec.Struct):
+    """A number and the band in which it probably (95 %) lies; `high` is inf where nothing bounds it."""
+
+    value: float
+    low: float
+    high: float
+
+    def times(self, factor: float) -> "Guess":
+        """Scale it."""
+        return Guess(self.value * factor, self.low * factor, self.high * factor)
+
+
+class Demand(msgspec.Struct):
+    """What the bucket needs. `disk_bytes` are whole blocks, directories too; `listing_requests` are pages."""
+
+    objects: Guess
+    bytes: Guess
+    directories: Guess
+    disk_bytes: Guess
+    inodes: Guess
+    listing_requests: Guess
+
+
+def rounded(size: int, block: int = BLOCK_BYTES) -> int:
+    """Return what a file of so many bytes takes in whole blocks."""
+    return -(-size // block) * block
+
+
+def mean_size(pages: Sequence[SampledPage]) -> Guess | None:
+    """Return the mean size of an object in bytes; None where no object was seen.
+
+    Objects of one page are alike, so the error is that of pages, not of objects.
+    """
+    objects = sum(page.objects for page in pages)
+    if not objects:
+        return None
+    mean = sum(page.bytes for page in pages) / objects
+    count = sum(1 for page in pages if page.objects)
+    if count < FEW_PAGES:
+        return Guess(mean, mean / 2, mean * 2)
+    squares = sum((page.bytes - mean * page.objects) ** 2 for page in pages) * count / (count - 1)
+    error = CERTAINTY * math.sqrt(squares) / objects
+    return Guess(mean, max(0.0, mean - error), mean + error)
+
+
+def demand(pages: Sequence[SampledPage], whole: bool, total_bytes: int | None) -> Demand | None:
+    """Return what the bucket needs; None where the sample says nothing.
+
+    `whole`: the sample is everything. `total_bytes`: of the bucket, if the source says so; without, and without the whole
+    listing, what was seen is the least that there is.
+    """
+    mean = mean_size(pages)
+    seen = sum(page.objects for page in pages)
+    seen_bytes = sum(page.bytes for page in pages)
+    if whole:
+        return _demand(pages, _sure(seen), _sure(seen_bytes))
+    if mean is None:
+        return None
+    if total_bytes is None:
+        return _demand(pages, Guess(seen, seen, math.inf), Guess(seen_bytes, seen_bytes, math.inf))
+    objects = Guess(
+        total_bytes / mean.value if mean.value else seen,
+        max(seen, total_bytes / mean.high) if mean.high else seen,
+        total_bytes / mean.low if mean.low else math.inf,
+    )
+    return _demand(pages, objects, _sure(total_bytes))
+
+
+def _sure(number: float) -> Guess:
+    return Guess(number, number, number)
+
+
+def _demand(pages: Sequence[SampledPage], objects: Guess, size: Guess) -> Demand:
+    """Scale what the sample has an object to all objects."""
+    seen = sum(page.objects for page in pages) or 1
+    directories = objects.times(sum(page.first for page in pages) / seen)
+    waste = objects.times(sum(page.rounded - page.bytes for page in pages) / seen)
+    if not any(page.objects for page in pages):
+        directories = _sure(sum(page.first for page in pages))
+    own = directories.times(BLOCK_BYTES)
+    return Demand(
+        objects,
+        size,
+        directories,
+        _sum(size, waste, own),
+        _sum(objects, directories),
+        objects.times(len(pages) / seen) if objects.value else _sure(len(pages)),
+    )
+
+
+def _sum(*guesses: Guess) -> Guess:
+    return Guess(
+        sum(guess.value for guess in guesses),
+        sum(guess.low for guess in guesses),
+        sum(guess.high for guess in guesses),
+    )
+
+
+class Room(msgspec.Struct):
+    """What is free on one file system above the reserve; `inodes` None is without limit."""
+
+    path: str
+    bytes: int
+    inodes: int | None
+    held_objects: int = 0
+    held_bytes: int = 0
+
+
+class Fit(msgspec.Struct):
+    """How much of the room is used at the end: shares of bytes and inodes (0..1, above 1 it does not fit)."""
+
+    bytes: Guess
+    inodes: Guess
+
+    @property
+    def share(self) -> float:
+        """The scarcer of both."""
+        return max(self.bytes.value, self.inodes.value)
+
+    @property
+    def highest(self) -> float:
+        """The same at the upper end of the band."""
+        return max(self.bytes.high, self.inodes.high)
+
+
+def fit(needed: Demand, rooms: Sequence[Room]) -> Fit:
+    """Compare what is needed, less what the volumes hold already, with the room on all of them."""
+    held = sum(room.held_bytes for room in rooms)
+    held_objects = sum(room.held_objects for room in rooms)
+    limited = [room.inodes for room in rooms if room.inodes is not None]
+    inodes = sum(limited) if len(limited) == len(rooms) else None
+    return Fit(
+        _share(_less(needed.disk_bytes, held), sum(room.bytes for room in rooms)),
+        Guess(0.0, 0.0, 0.0) if inodes is None else _share(_less(needed.inodes, held_objects), inodes),
+    )
+
+
+def _less(guess: Guess, held: float) -> Guess:
+    return Guess(max(0.0, guess.value - held), max(0.0, guess.low - held), max(0.0, guess.high - held))
+
+
+def _share(needed: Guess, room: int) -> Guess:
+    if room <= 0:
+        full = 0.0 if needed.value == 0 else math.inf
+        return Guess(full, full, full)
+    return needed.times(1 / room)
+
+
+def seconds(needed: Demand, objects_per_second: float | None, bytes_per_second: float | None) -> float | None:
+    """Return how long the job takes at these speeds (None: no limit); None where neither is known."""
+    times = []
+    if objects_per_second:
+        times.append(needed.objects.value / objects_per_second)
+    if bytes_per_second:
+        times.append(needed.bytes.value / bytes_per_second)
+    return max(times, default=None)
