@@ -97,17 +97,12 @@ class SqliteJournal(JournalReader):
         """Take work that is due and mark it sent to a machine: first what waits for its volumes, then what anybody may do.
 
         What waits for the volumes of a machine that has not asked for work for five minutes, anybody may do.
-
-        Raises:
-            JournalError: The journal's own disk is nearly full; what is in hand can still be booked.
-
         """
         tables = self._tables
         homes = tables.shelf.at(self._present(machine, now))
         with tables.store.reading():
             works = tables.frontier.claim(kind, limit, homes, now)
         if works:
-            tables.store.check_room()
             with self._transaction():
                 tables.frontier.send(kind, works, machine)
         return works
