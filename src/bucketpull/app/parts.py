@@ -44,7 +44,16 @@ def source_config(settings: Settings) -> UpyunConfig:
 
 def fetch_options(settings: Settings) -> FetchOptions:
     """Return how transfers are made."""
-    return FetchOptions(ca_file=settings.ca_file, insecure=settings.insecure)
+    for name in ("connect_seconds", "first_byte_seconds", "stall_seconds"):
+        if getattr(settings, name) <= 0:
+            raise ConfigError(f"{name}: {getattr(settings, name)} is no time; write seconds, such as 30")
+    return FetchOptions(
+        connect_seconds=settings.connect_seconds,
+        first_byte_seconds=settings.first_byte_seconds,
+        stall_seconds=settings.stall_seconds,
+        ca_file=settings.ca_file,
+        insecure=settings.insecure,
+    )
 
 
 def open_journal(settings: Settings, now: float) -> SqliteJournal:

@@ -58,6 +58,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     headers: list[str] = []
     ca_file: str | None = None
     insecure: bool = False
+    connect_seconds: float = 15.0
+    first_byte_seconds: float = 60.0
+    stall_seconds: float = 30.0
     queue_type: Literal["quorum", "classic"] = "quorum"
 
     def source_parts(self) -> tuple[str, str]:
