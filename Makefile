@@ -7,7 +7,7 @@ TEST_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light chromium:chro
 	ip:iproute2 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount fusermount3:fuse3 openssl:openssl curl:curl
 BENCH_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light curl:curl aria2c:aria2 rclone:rclone openssl:openssl taskset:util-linux
 
-.PHONY: demo test setup lint types bench budget docs soak wheel packages clean
+.PHONY: demo test setup lint types bench budget docs man soak wheel packages clean
 
 demo: .venv/installed           ## a bucket on localhost, pulled before your eyes
 	$(BIN)/bucketpull demo
@@ -55,3 +55,6 @@ packages:
 
 .venv/bench: .venv/installed
 	$(PIP) install -q -c constraints.txt --group bench && touch $@
+
+man: .venv/dev                  ## the manual page, from the commands' help
+	$(BIN)/python scripts/reference.py >man/bucketpull.1

@@ -64,7 +64,7 @@ def commands_page() -> str:
     """Write the help of every command."""
     parts = ["# Commands", _block(help_of(bucketpull, "bucketpull"))]
     for name in NAMES:
-        parts += [f"## {name}", _block(help_of(command(name), f"bucketpull {name}"))]
+        parts += [f"## {name}", *(_block(text) for text in helps(name))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -73,6 +73,14 @@ def command(name: str) -> click.Command:
     found = bucketpull.get_command(click.Context(bucketpull), name)
     assert found is not None, name
     return found
+
+
+def helps(name: str) -> list[str]:
+    """Return what `--help` prints for a command, and for the commands below it."""
+    found = command(name)
+    below = found.commands if isinstance(found, click.Group) else {}
+    paths = {f"bucketpull {name}": found} | {f"bucketpull {name} {each}": sub for each, sub in below.items()}
+    return [help_of(each, path) for path, each in paths.items()]
 
 
 def help_of(found: click.Command, path: str) -> str:
@@ -202,7 +210,7 @@ def man_page() -> str:
         ".SH SYNOPSIS\n.B bucketpull\n.I COMMAND\n[\\fIARGUMENT\\fR...]",
         ".SH DESCRIPTION\n" + _roff(help_of(bucketpull, "bucketpull")),
     ]
-    parts += [f".SH {name.upper()}\n" + _roff(help_of(command(name), f"bucketpull {name}")) for name in NAMES]
+    parts += [f".SH {name.upper()}\n" + _roff("\n\n".join(helps(name))) for name in NAMES]
     parts.append(".SH EXIT STATUS")
     parts += [f".TP\n{code:d}\n{_escape(meaning)}" for code, meaning in MEANINGS.items()]
     return "\n".join(parts) + "\n"

@@ -37,6 +37,12 @@ def test_the_man_page_has_every_command():
     assert [name for name in COMMANDS if f".SH {name.upper()}\n" not in page] == []
 
 
+def test_the_man_page_in_the_package_is_that_of_the_commands():
+    shipped = (ROOT / "man/bucketpull.1").read_text()
+
+    assert shipped == reference.man_page(), "run `make man`"
+
+
 @pytest.mark.parametrize(
     "page", [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "ARCHITECTURE.md"], ids=lambda page: page.name
 )
