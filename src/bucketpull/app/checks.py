@@ -1,0 +1,211 @@
+"""Checks of this machine: limits, the journal's disk, and the volumes with their file systems and mount options."""
+
+import os
+import resource
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bucketpull.domain.errors import BucketpullError, VolumeError
+from bucketpull.domain.sizes import parse_reserve
+from bucketpull.report.figures import count, size
+from bucketpull.volumes.reader import open_reader
+
+_FEW_FILES: Final = 1024
+_ENOUGH_FILES: Final = 4096
+_JOURNAL_FLOOR: Final = 64 << 20  # below it the job does not go on
+_JOURNAL_WISH: Final = 2 << 30  # 100 million objects take about 1 GiB
+_FULL_SHARE: Final = 0.9
+_NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "glusterfs"})
+_PASSING: Final = frozenset({"tmpfs", "ramfs", "overlay"})
+_FOLDING: Final = frozenset({"vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk"})
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Check(msgspec.Struct):
+    """One check: what was found, and what to do about it ("" where nothing is to be done)."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    remedy: str = ""
+
+
+def passed(name: str, found: str) -> Check:
+    """Return a check that needs nothing."""
+    return Check(name, Verdict.PASS, found)
+
+
+def warned(name: str, found: str, remedy: str) -> Check:
+    """Return a check that should be looked at."""
+    return Check(name, Verdict.WARN, found, remedy)
+
+
+def failed(name: str, found: str, remedy: str) -> Check:
+    """Return a check that will stop a job, or spoil it."""
+    return Check(name, Verdict.FAIL, found, remedy)
+
+
+class Mount(msgspec.Struct):
+    """A line of /proc/self/mountinfo: where, file system type, and all options."""
+
+    point: str
+    kind: str
+    options: frozenset[str]
+
+
+def check_files() -> Check:
+    """Look at the limit of open files; a transfer takes one, a volume a few hundred."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = f"{count(soft)} open files a process"
+    most = "" if hard in {soft, resource.RLIM_INFINITY} else f" (at most {hard} for you)"
+    remedy = f"say `ulimit -n 65536`{most}; for a service LimitNOFILE=65536"
+    if soft < _FEW_FILES:
+        return failed("open files", found, remedy)
+    return passed("open files", found) if soft >= _ENOUGH_FILES else warned("open files", found, remedy)
+
+
+def check_state(folder: Path) -> Iterator[Check]:
+    """Look at the disk of the journal."""
+    there = next(path for path in (folder, *folder.parents) if path.is_dir())
+    if not os.access(there, os.W_OK | os.X_OK):
+        yield failed("journal", f"{there} cannot be written", "name another folder with --state")
+        return
+    mount = mount_of(str(there))
+    status = os.statvfs(there)
+    free = status.f_bavail * status.f_frsize
+    if free < _JOURNAL_FLOOR:
+        yield failed(
+            "journal", f"{folder}: {size(free)} free", "make room, or name another folder with --state"
+        )
+    elif free < _JOURNAL_WISH:
+        remedy = "a job of 100 million objects needs about 1 GB; name another folder with --state"
+        yield warned("journal", f"{folder}: {size(free)} free", remedy)
+    else:
+        yield passed("journal", f"{folder}: {size(free)} free on {mount.kind}")
+    if mount.kind in _NETWORK:
+        remedy = "SQLite needs locks that such file systems do not keep; name a local folder with --state"
+        yield failed("journal", f"{there} is on {mount.kind}", remedy)
+    elif mount.kind == "tmpfs":
+        yield warned(
+            "journal", f"{there} is on tmpfs", "it is gone after a restart; name another folder with --state"
+        )
+
+
+def check_volumes(paths: Sequence[str], reserve: str, mean_bytes: float | None) -> Iterator[Check]:
+    """Look at each volume; `mean_bytes` is the mean size of an object, None if unknown."""
+    devices: dict[int, str] = {}
+    for path in paths:
+        there = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
+        if not os.path.isdir(there) or (os.path.exists(path) and not os.path.isdir(path)):
+            yield failed(path, "is no folder, nor could it be made", "mount the disk, or name a folder on it")
+            continue
+        if not os.access(there, os.W_OK | os.X_OK):
+            yield failed(path, "cannot be written", "give yourself the right to, or mount it read-write")
+            continue
+        yield from _check_identity(path)
+        yield from _check_mount(path, mount_of(there))
+        yield from _check_room(path, os.statvfs(there), reserve, mean_bytes)
+        device = os.stat(there).st_dev
+        if device in devices:
+            remedy = "one volume a disk: two on one share its room and its speed"
+            yield warned(path, f"is on the same disk as {devices[device]}", remedy)
+        devices.setdefault(device, path)
+
+
+def _check_identity(path: str) -> Iterator[Check]:
+    try:
+        reader = open_reader(path) if os.path.isdir(f"{path}/.bucketpull") else None
+    except VolumeError as error:
+        yield failed(path, error.detail, "see `bucketpull verify`, or leave this volume out")
+        return
+    if reader is None:
+        yield passed(path, "no volume yet; `sync` makes it one")
+        return
+    user = reader.user()
+    held = f"volume {reader.id} with {count(reader.ledger.objects)} objects"
+    reader.close()
+    if user is not None:
+        yield warned(path, f"{held} is in use by process {user}", "one worker at a time can have it")
+    else:
+        yield passed(path, held)
+
+
+def _check_mount(path: str, mount: Mount) -> Iterator[Check]:
+    told = f"{mount.kind} at {mount.point}"
+    if "ro" in mount.options:
+        yield failed(path, f"{told} is read-only", "see `dmesg`, check the file system, mount it read-write")
+    elif mount.kind in _NETWORK:
+        yield warned(
+            path, f"{told} is a network file system", "run a worker on the machine that has the disk"
+        )
+    elif mount.kind in _FOLDING:
+        remedy = "odd names are escaped there, and files of 4 GiB may fail; ext4 or XFS is better"
+        yield warned(path, f"{told} folds or forbids names", remedy)
+    elif mount.kind in _PASSING:
+        yield warned(path, f"{told} does not outlive a restart", "name a folder on a disk")
+    elif slow := {"sync", "dirsync"} & mount.options:
+        yield warned(
+            path, f"{told} is mounted with {slow.pop()}", "mount it without: it is many times slower"
+        )
+    elif unsafe := {"nobarrier", "barrier=0"} & mount.options:
+        yield warned(
+            path, f"{told} is mounted with {unsafe.pop()}", "a power cut may lose what counts as stored"
+        )
+    elif "strictatime" in mount.options:
+        yield warned(path, f"{told} is mounted with strictatime", "mount it with relatime or noatime")
+    else:
+        yield passed(path, told)
+
+
+def _check_room(
+    path: str, status: os.statvfs_result, reserve: str, mean_bytes: float | None
+) -> Iterator[Check]:
+    total = status.f_blocks * status.f_frsize
+    try:
+        free = status.f_bavail * status.f_frsize - parse_reserve(reserve, total)
+    except BucketpullError as error:
+        yield failed(path, str(error), "write a size such as 5G, or a share such as 5%")
+        return
+    if free <= 0:
+        yield failed(path, f"nothing free above the reserve of {reserve}", "make room, or lower --reserve")
+    elif total and free < (1 - _FULL_SHARE) * total:
+        yield warned(path, f"{size(free)} free above the reserve, of {size(total)}", "see `bucketpull plan`")
+    else:
+        yield passed(path, f"{size(free)} free above the reserve, of {size(total)}")
+    if not status.f_files or free <= 0:
+        return
+    each = free / status.f_favail if status.f_favail else float("inf")
+    found = f"{count(status.f_favail)} inodes free, one for {size(each) if status.f_favail else 'nothing'}"
+    if status.f_favail == 0 or (mean_bytes is not None and each > mean_bytes):
+        needed = f", objects have {size(mean_bytes)}" if mean_bytes is not None else ""
+        remedy = "inodes run out before room: make the file system with more (mkfs.ext4 -i 8192), or use XFS"
+        yield (failed if not status.f_favail else warned)(path, found + needed, remedy)
+    else:
+        yield passed(path, found)
+
+
+def mount_of(path: str) -> Mount:
+    """Return the mount that a path is on."""
+    best = Mount("/", "unknown", frozenset())
+    full = os.path.realpath(path)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            left, _, right = line.partition(" - ")
+            point = left.split()[4].encode().decode("unicode_escape", "replace")
+            if full == point or full.startswith(point.rstrip("/") + "/"):
+                kind, _, more = ([*right.split(), "", ""])[:3]
+                options = frozenset(left.split()[5].split(",")) | frozenset(more.split(","))
+                if len(point) >= len(best.point):
+                    best = Mount(point, kind, options)
+    return best
