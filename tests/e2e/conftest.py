@@ -58,7 +58,11 @@ class Job:
     def start(self, *options: str) -> subprocess.Popen[str]:
         """Start a sync."""
         return subprocess.Popen(
-            self.arguments(*options), env=self.environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            self.arguments(*options),
+            env=self.environment,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def sync(self, *options: str, expect: int = 0) -> dict[str, object]:
@@ -79,7 +83,11 @@ class Job:
     def command(self, *arguments: str, expect: int = 0) -> str:
         """Run another command on this job; return what it prints."""
         done = subprocess.run(
-            [*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS
+            [*COMMAND, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECONDS,
         )
         assert done.returncode == expect, done.stderr + done.stdout
         return done.stdout

@@ -1,5 +1,9 @@
 """A bad day: throttling in bursts, errors, resets, cut and false answers, and every odd name."""
 
+import json
+import os
+from pathlib import Path
+
 from bucketpull.domain.keys import path_of
 from bucketpull.simulator import content
 
@@ -21,6 +25,13 @@ def test_a_storm_over_odd_names_ends_complete_with_every_byte_right(make_job):
     assert summary["complete"] is True
     assert summary["retries"]
     for item in job.simulator.contents.walk():
-        place = json.loads(job.command("where", item.key, "--state", str(job.state), "--json"))
-        stored = (job.volumes[0] / place["path"]).read_bytes()
-        assert stored == content(item.key, item.size, item.version), item.key
+        assert _stored(job, item.key) == content(item.key, item.size, item.version), item.key
+
+
+def _stored(job, key: str) -> bytes:
+    """Read an object where its key says, else where the ledger says."""
+    path = job.volumes[0] / os.fsdecode(path_of(key.encode("utf-8", "surrogateescape")))
+    if path.is_file():
+        return path.read_bytes()
+    place = json.loads(job.command("where", key, "--state", str(job.state), "--json"))
+    return Path(place["path"]).read_bytes()
