@@ -1,5 +1,7 @@
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -12,10 +14,11 @@ DEADLINE_SECONDS = 20.0
 
 
 class Fetch:
-    """A loop, and the short ways of asking it for something."""
+    """A loop, and the short ways of asking it for something. With `is_taught` it knows all sites before the first contact."""
 
-    def __init__(self, options: FetchOptions) -> None:
+    def __init__(self, options: FetchOptions, is_taught: bool) -> None:
         self.loop = CurlLoop(options)
+        self.is_taught = is_taught
 
     def until(self, holds: Callable[[], object]) -> None:
         end = time.monotonic() + DEADLINE_SECONDS
@@ -23,30 +26,42 @@ class Fetch:
             assert time.monotonic() < end, "it never came to that"
             self.loop.run_once(0.5)
 
-    def ask(
+    def submit(
         self,
         url: str,
-        *headers: str,
+        done: Callable[[Response], object],
+        headers: tuple[str, ...] = (),
         method: str = "GET",
         most: int = 1 << 20,
         follow: int = 0,
         sink: Callable[[bytes], object] | None = None,
-    ) -> Response:
+    ) -> None:
+        host = (
+            urlsplit(url).hostname
+            if self.is_taught and url.startswith("http") and "[::/" not in url
+            else None
+        )
+        if host in {"127.0.0.1", "::1", "localhost"}:
+            self.loop.direct.learn(url, host.replace("localhost", "127.0.0.1"), time.monotonic())
+        self.loop.submit(Request(url, headers, Lane.CDN, most, method, follow), done, sink)
+
+    def ask(self, url: str, *headers: str, **rest: Any) -> Response:
         answers: list[Response] = []
-        self.loop.submit(Request(url, headers, Lane.CDN, most, method, follow), answers.append, sink)
+        self.submit(url, answers.append, headers, **rest)
         self.until(lambda: answers)
         assert len(answers) == 1
         return answers[0]
 
 
-@pytest.fixture
-def fetching() -> Iterator[Callable[..., Fetch]]:
-    """Makes loops with short timeouts."""
+@pytest.fixture(params=["mixed", "direct", "libcurl"])
+def fetching(request: pytest.FixtureRequest) -> Iterator[Callable[..., Fetch]]:
+    """Makes loops with short timeouts: as users have them, with direct connections from the first request on, without any."""
     made: list[Fetch] = []
 
     def make(**changes: object) -> Fetch:
         options = {"connect_seconds": 5.0, "first_byte_seconds": 5.0, "stall_seconds": 5.0} | changes
-        made.append(Fetch(FetchOptions(**options)))
+        options["direct"] = request.param != "libcurl"
+        made.append(Fetch(FetchOptions(**options), request.param == "direct"))
         return made[-1]
 
     yield make

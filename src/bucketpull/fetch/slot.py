@@ -9,62 +9,75 @@ from typing import Final
 
 import pycurl
 
-from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Request
 from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.transfer import Count, Done, Sink, Transfer, nobody
 
-Done = Callable[[Response], None]
-Sink = Callable[[bytes], object]
-Count = Callable[[int], None]
+Finish = Callable[["Slot", Reason | None, str], None]
 
 COUNTED_BUFFER_BYTES: Final = 16 << 10
 _HTTP: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _SUPPRESS_CONNECT_HEADERS: Final = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, for which pycurl has no name
 
 
-class Slot:
-    """An easy handle and its present transfer.
-
-    `started` is when it was submitted; `marked` and `marked_at` are bytes and time at the start of its window for stalls,
-    `marked` -1 before the first byte. `poured` counts what a sink took.
-    """
+class Slot(Transfer):
+    """An easy handle and its present transfer. `poured` counts what a sink took."""
 
     __slots__ = (
         "_buffer_bytes",
+        "_counted",
+        "_finish",
+        "_follow",
+        "_headers",
+        "_max_bytes",
+        "_method",
+        "_sink",
         "chunks",
-        "counted",
-        "done",
         "easy",
-        "follow",
         "header_lines",
-        "headers",
-        "marked",
-        "marked_at",
-        "max_bytes",
-        "method",
         "poured",
-        "sink",
-        "started",
+        "url",
     )
 
     def __init__(
-        self, options: FetchOptions, authorities: str | None, opened: Callable[[int, int], int]
+        self,
+        options: FetchOptions,
+        authorities: str | None,
+        opened: Callable[[int, int], int],
+        finish: Finish,
     ) -> None:
+        super().__init__()
         self.easy = pycurl.Curl()
         self.easy.slot = self
-        self._buffer_bytes = options.buffer_bytes
+        self.url = ""
         self.chunks: list[bytes] = []
         self.header_lines: list[bytes] = []
-        self.headers: tuple[str, ...] = ()
-        self.method = "GET"
-        self.max_bytes = 0
-        self.follow = 0
         self.poured = 0
-        self.sink: Sink | None = None
-        self.counted: Count | None = None
-        self.done: Done = nobody
-        self.started = self.marked_at = 0.0
-        self.marked = -1
+        self._finish = finish
+        self._buffer_bytes = options.buffer_bytes
+        self._headers: tuple[str, ...] = ()
+        self._method = "GET"
+        self._max_bytes = self._follow = 0
+        self._sink: Sink | None = None
+        self._counted: Count | None = None
         self._set_once(options, authorities, opened)
+
+    def is_answered(self) -> bool:
+        """Tell whether anything has come."""
+        return bool(self.header_lines)
+
+    def got(self) -> int:
+        """Return the bytes of the body that have come."""
+        return int(self.easy.getinfo(pycurl.SIZE_DOWNLOAD_T))
+
+    def is_connecting(self) -> bool:
+        """Leave it to libcurl, which was told how long to wait for a connection."""
+        return False
+
+    def end(self, reason: Reason, detail: str) -> None:
+        """Give it up."""
+        self._finish(self, reason, detail)
 
     def _set_once(
         self, options: FetchOptions, authorities: str | None, opened: Callable[[int, int], int]
@@ -96,30 +109,31 @@ class Slot:
     def prepare(self, request: Request, done: Done, sink: Sink | None, counted: Count | None) -> None:
         """Set the handle to a request. `counted`, if there is one, is told the size of every piece of a body."""
         easy = self.easy
+        self.url = request.url
         easy.setopt(pycurl.URL, request.url)
-        if request.headers is not self.headers:
+        if request.headers is not self._headers:
             easy.setopt(pycurl.HTTPHEADER, request.headers)
-            self.headers = request.headers
-        if request.max_bytes != self.max_bytes:
+            self._headers = request.headers
+        if request.max_bytes != self._max_bytes:
             easy.setopt(pycurl.MAXFILESIZE_LARGE, request.max_bytes)
-            self.max_bytes = request.max_bytes
-        if request.follow != self.follow:
+            self._max_bytes = request.max_bytes
+        if request.follow != self._follow:
             easy.setopt(pycurl.FOLLOWLOCATION, request.follow > 0)
             easy.setopt(pycurl.MAXREDIRS, request.follow)
-            self.follow = request.follow
-        if request.method != self.method:
+            self._follow = request.follow
+        if request.method != self._method:
             easy.setopt(pycurl.NOBODY if request.method == "HEAD" else pycurl.HTTPGET, 1)
-            self.method = request.method
-        if sink is not self.sink or counted is not self.counted:
-            self.sink = sink
+            self._method = request.method
+        if sink is not self._sink or counted is not self._counted:
+            self._sink = sink
             self.count(counted)
         self.done = done
         self.marked = -1
 
     def count(self, counted: Count | None) -> None:
         """Have the sizes of pieces told to somebody from now on, or no more."""
-        self.counted = counted
-        plain = self.sink is None and counted is None
+        self._counted = counted
+        plain = self._sink is None and counted is None
         # The bound method of a list is the cheapest way there is to take a body (bytearray +1 µs, BytesIO +7 µs).
         self.easy.setopt(pycurl.WRITEFUNCTION, self.chunks.append if plain else self._take)
         # libcurl fills its buffer up to ten times before it looks up: under a cap it should look up sooner.
@@ -127,13 +141,13 @@ class Slot:
 
     def _take(self, chunk: bytes) -> int | None:
         size = len(chunk)
-        if self.counted is not None:
-            self.counted(size)
-        if self.sink is None or not self._is_object():
+        if self._counted is not None:
+            self._counted(size)
+        if self._sink is None or not self._is_object():
             self.chunks.append(chunk)
             return None
         try:
-            self.sink(chunk)
+            self._sink(chunk)
         except Exception:  # noqa: BLE001 - libcurl ends the transfer; the sink's owner knows why
             return 0
         self.poured += size
@@ -152,7 +166,3 @@ class Slot:
         self.header_lines.clear()
         self.poured = 0
         self.done = nobody
-
-
-def nobody(_: Response) -> None:
-    """Take the place of the callback of a slot that is free."""

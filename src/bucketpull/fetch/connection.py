@@ -1,0 +1,287 @@
+"""A direct connection: one GET after another, whose answers are usual (see `head`); else libcurl makes the request again.
+
+Against libcurl this costs 0.4 times the CPU (12 µs to 28 for 20 KiB, with TLS 23 to 40, with 1,000 connections 15 to 55):
+one read takes the whole answer, and nothing is kept or called that such a transfer does not need.
+"""
+
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from errno import EINPROGRESS
+from typing import Final, Protocol
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.model import Lane
+from bucketpull.fetch.head import END, may_begin, read_head
+from bucketpull.fetch.site import Site
+from bucketpull.fetch.transfer import Count, Transfer
+
+_WAIT: Final = (BlockingIOError, ssl.SSLWantReadError)
+_MOST_RECORDS: Final = 16
+_NO_REQUEST: Final = Request("", (), Lane.CDN, 0)
+
+
+class Keeper(Protocol):
+    """Who keeps connections. `counted` is told of all bytes that come."""
+
+    now: float
+    recv_bytes: int
+    counted: Count | None
+
+    def wait_for(self, connection: "Connection", events: int) -> None:
+        """Have `ready` called at these events from now on."""
+        ...
+
+    def ended(self, connection: "Connection", response: Response) -> None:
+        """Take an answer, or the failure of one."""
+        ...
+
+    def hand_over(self, connection: "Connection") -> None:
+        """Have libcurl make the request: the connection could not."""
+        ...
+
+    def lost(self, connection: "Connection") -> None:
+        """Let go of a connection that is of no use any more."""
+        ...
+
+
+class Connection(Transfer):
+    """One socket. `ready` is to be called when it is; `closes` tells that no more can be asked over it.
+
+    Raises:
+        OSError: There is no way to the site's address.
+
+    """
+
+    __slots__ = (
+        "_before",
+        "_chunks",
+        "_head",
+        "_is_open",
+        "_is_used",
+        "_keeper",
+        "_left",
+        "_length",
+        "_message",
+        "_records",
+        "_recv",
+        "_status",
+        "closes",
+        "fd",
+        "ready",
+        "request",
+        "site",
+        "sock",
+    )
+
+    def __init__(self, site: Site, keeper: Keeper, context: ssl.SSLContext | None) -> None:
+        super().__init__()
+        self.sock = _connect(site, context)
+        self.fd = self.sock.fileno()
+        self.site = site
+        self.request = _NO_REQUEST
+        self.closes = False
+        self.ready: Callable[[], None] = self._connected
+        self._keeper = keeper
+        self._recv = self.sock.recv
+        self._records = 0 if context is None else _MOST_RECORDS
+        self._is_open = self._is_used = False
+        self._before = self._head = self._message = b""
+        self._chunks: list[bytes] = []
+        self._status = self._length = 0
+        self._left = -1  # of the body, once its length is known
+
+    # --- see Transfer
+
+    def is_answered(self) -> bool:
+        """Tell whether anything has come."""
+        return bool(self._head or self._before)
+
+    def got(self) -> int:
+        """Return the bytes of the body that have come."""
+        return self._length - self._left if self._head else 0
+
+    def is_connecting(self) -> bool:
+        """Tell whether there is no connection yet."""
+        return not self._is_open
+
+    def end(self, reason: Reason, detail: str) -> None:
+        """Give it up; a site that lets nobody in is libcurl's to find again."""
+        if not self._is_open:
+            self.site.distrust()
+        self._end(reason, detail)
+
+    # --- connecting
+
+    def _connected(self) -> None:
+        if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._locked_out()
+        elif isinstance(self.sock, ssl.SSLSocket):
+            self.ready = self._shake
+            self._shake()
+        else:
+            self._opened()
+
+    def _shake(self) -> None:
+        assert isinstance(self.sock, ssl.SSLSocket)
+        try:
+            self.sock.do_handshake()
+        except ssl.SSLWantReadError:
+            self._keeper.wait_for(self, select.EPOLLIN)
+        except ssl.SSLWantWriteError:
+            self._keeper.wait_for(self, select.EPOLLOUT)
+        except (OSError, ValueError):
+            self._locked_out()
+        else:
+            self._opened()
+
+    def _opened(self) -> None:
+        self._is_open = True
+        self._keeper.wait_for(self, select.EPOLLIN)
+        self._ask(self._message)
+
+    def _locked_out(self) -> None:
+        self.site.distrust()
+        self._keeper.hand_over(self)
+
+    # --- asking
+
+    def begin(self, request: Request, message: bytes) -> None:
+        """Make a request, as soon as there is a connection."""
+        self.request = request
+        self._head = b""
+        self._chunks = []
+        if self._is_open:
+            self._ask(message)
+        else:
+            self._message = message
+
+    def _ask(self, message: bytes) -> None:
+        self.ready = self._read_head
+        try:
+            sent = self.sock.send(message)
+        except OSError:
+            sent = -1
+        if sent != len(
+            message
+        ):  # a request is shorter than the buffer of an idle socket, unless that one is dead
+            self._keeper.hand_over(self)
+
+    # --- listening
+
+    def _receive(self) -> bytes | None:
+        keeper = self._keeper
+        try:
+            data = self._recv(keeper.recv_bytes)
+        except _WAIT:
+            return None
+        except OSError as error:
+            self._broke_off(Reason.RESET, str(error))
+            return None
+        if not data:
+            self._broke_off(Reason.TRUNCATED, "the connection ended")
+            return None
+        if keeper.counted is not None:
+            keeper.counted(len(data))
+        return data
+
+    def _read_head(self) -> None:
+        data = self._receive()
+        if data is None:
+            return
+        if self._before:
+            data = self._before + data
+        end = data.find(END) + len(END)
+        if end < len(END):
+            self._before = data
+            if not may_begin(data):
+                self._keeper.hand_over(self)
+            return
+        head = data[:end]
+        known = read_head(head)
+        if known is None or (self.request.follow and known.status < 400 and known.status >= 300):
+            self._keeper.hand_over(self)
+            return
+        self._head, self._before = head, b""
+        self._status, self._length, self.closes = known
+        self._left = self._length
+        if self._length > self.request.max_bytes:
+            self._end(Reason.SIZE, f"{self._length} bytes are declared, {self.request.max_bytes} are allowed")
+            return
+        self.ready = self._read_body
+        if self._take(data[end:]) and self._records:
+            self._read_body()
+
+    def _read_body(self) -> None:
+        # A read brings at most one record of TLS, 16 KiB: to ask for the next at once costs less than to wait for it.
+        for _ in range(self._records or 1):
+            data = self._receive()
+            if data is None or not self._take(data):
+                return
+
+    def _take(self, data: bytes) -> bool:
+        """Add to the body; tell whether there is more to come."""
+        left = self._left - len(data)
+        if left < 0:  # more than was declared: nothing after it can be trusted
+            data, left, self.closes = data[:left], 0, True
+        if data:
+            self._chunks.append(data)
+        self._left = left
+        if left:
+            return True
+        self._end(None, "")
+        return False
+
+    def _read_idle(self) -> None:
+        """See what comes while nothing was asked: at most a ticket of TLS, which is no data; mostly the end."""
+        try:
+            self._recv(1)
+        except _WAIT:
+            return
+        except OSError:
+            pass
+        self._keeper.lost(self)
+
+    def _broke_off(self, reason: Reason, detail: str) -> None:
+        if self.is_answered():
+            self._end(reason if self._head else Reason.RESET, detail)
+        elif self._is_used:
+            self._keeper.hand_over(self)  # the server let go of it just as it was used again
+        else:
+            self._end(Reason.RESET, detail)
+
+    def _end(self, failure: Reason | None, detail: str) -> None:
+        if failure is not None:
+            self.closes = True
+        head = self._head
+        self._is_used = True
+        self.ready = self._read_idle
+        response = Response(
+            self._status if head else 0,
+            head.splitlines(keepends=True),
+            self._chunks,
+            self.got(),
+            self._length if head else -1,
+            self._keeper.now - self.started,
+            failure,
+            detail,
+        )
+        self._keeper.ended(self, response)
+
+
+def _connect(site: Site, context: ssl.SSLContext | None) -> socket.socket:
+    sock = socket.socket(site.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        trouble = sock.connect_ex(site.address)
+        if trouble not in {0, EINPROGRESS}:
+            raise OSError(trouble, f"{site.address[0]} cannot be reached")
+        if context is None:
+            return sock
+        return context.wrap_socket(sock, server_hostname=site.host, do_handshake_on_connect=False)
+    except BaseException:
+        sock.close()
+        raise

@@ -1,0 +1,149 @@
+"""The short way for usual requests: direct connections to sites that libcurl has reached before.
+
+libcurl stays the one who knows HTTP: it makes the first contact (name, address, certificate, redirect), everything that
+is not a plain GET into memory, everything where a proxy is set, and again each request whose answer is unusual here.
+"""
+
+import os
+import select
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from bucketpull.domain.exchange import Request, Response
+from bucketpull.fetch.connection import Connection
+from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.site import Site
+from bucketpull.fetch.transfer import Count, Done, Transfer, nobody
+
+# A socket's buffer is seldom fuller; Python gives back what a read did not need.
+RECV_BYTES: Final = 128 << 10
+_PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
+
+
+class Direct:
+    """The direct connections of one loop. `busy` is the loop's, of all transfers; `repeat` makes a request by libcurl."""
+
+    def __init__(
+        self,
+        options: FetchOptions,
+        authorities: str | None,
+        poller: select.epoll,
+        busy: dict[Transfer, None],
+        repeat: Callable[[Request, Done], None],
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.now = 0.0
+        self.recv_bytes = RECV_BYTES
+        self.counted: Count | None = None
+        self.connections: dict[int, Connection] = {}
+        self._insecure = options.insecure
+        self._authorities = authorities
+        self._poller = poller
+        self._busy = busy
+        self._repeat = repeat
+        self._sites: dict[str, Site] = {}
+        self._context: ssl.SSLContext | None = None
+        self._is_allowed = options.direct and not _has_proxy(environment)
+
+    def submit(self, request: Request, done: Done, now: float, marked_at: float) -> bool:
+        """Make a request; False if it is one for libcurl."""
+        url = request.url
+        at = url.find("/", 8)
+        site = self._sites.get(url[:at])
+        if site is None or site.is_resting(now) or request.method != "GET" or not _is_plain(url):
+            return False
+        message = site.message(url[at:], request.headers)
+        if message is None:
+            return False
+        connection = site.free.pop() if site.free else self._open(site, now)
+        if connection is None:
+            return False
+        connection.done = done
+        connection.started, connection.marked_at, connection.marked = now, marked_at, -1
+        self._busy[connection] = None
+        connection.begin(request, message)
+        return True
+
+    def learn(self, url: str, ip: str, now: float) -> None:
+        """Note at which address libcurl had an answer from an URL's site."""
+        origin = url[: url.find("/", 8)]
+        if self._is_allowed and ip and "@" not in origin:
+            if origin not in self._sites:
+                self._sites[origin] = Site(origin)
+            self._sites[origin].learn(ip, now)
+
+    def is_unknown(self, url: str, now: float) -> bool:
+        """Tell whether it is worth the while to `learn`."""
+        site = self._sites.get(url[: url.find("/", 8)])
+        return self._is_allowed and (site is None or not site.is_known(now))
+
+    def close(self) -> None:
+        """Close all connections without a word to anybody."""
+        for connection in self.connections.values():
+            connection.sock.close()
+        self.connections.clear()
+        self._sites.clear()
+
+    def _open(self, site: Site, now: float) -> Connection | None:
+        if not site.is_known(now):
+            return None
+        try:
+            connection = Connection(site, self, self._tls() if site.is_tls else None)
+        except (OSError, ValueError):
+            site.distrust()
+            return None
+        self.connections[connection.fd] = connection
+        self._poller.register(connection.fd, select.EPOLLOUT)
+        return connection
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None and self._insecure:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._context.check_hostname = False
+            self._context.verify_mode = ssl.CERT_NONE
+        elif self._context is None:
+            self._context = ssl.create_default_context(cafile=self._authorities)
+        return self._context
+
+    # --- see connection.Keeper
+
+    def wait_for(self, connection: Connection, events: int) -> None:
+        """Have `ready` called at these events from now on."""
+        self._poller.modify(connection.fd, events)
+
+    def ended(self, connection: Connection, response: Response) -> None:
+        """Take an answer, or the failure of one; what its callback asks for next goes over the same connection."""
+        del self._busy[connection]
+        done, connection.done = connection.done, nobody
+        if connection.closes:
+            self._drop(connection)
+        else:
+            connection.site.worked()
+            connection.site.free.append(connection)
+        done(response)
+
+    def hand_over(self, connection: Connection) -> None:
+        """Have libcurl make the request: the connection could not."""
+        del self._busy[connection]
+        connection.site.failed(self.now)
+        self._drop(connection)
+        self._repeat(connection.request, connection.done)
+
+    def lost(self, connection: Connection) -> None:
+        """Let go of an idle connection."""
+        connection.site.free.remove(connection)
+        self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        del self.connections[connection.fd]
+        connection.sock.close()
+
+
+def _is_plain(url: str) -> bool:
+    """Tell whether an URL can be sent as it is, without what libcurl takes out or refuses."""
+    return url.isascii() and url.isprintable() and " " not in url and "#" not in url
+
+
+def _has_proxy(environment: Mapping[str, str]) -> bool:
+    return any(environment.get(name) or environment.get(name.upper()) for name in _PROXIES)

@@ -1,0 +1,67 @@
+"""What all transfers have in common, whichever way they are made: they begin, and they must go on."""
+
+from collections.abc import Callable
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Response
+from bucketpull.fetch.options import FetchOptions
+
+Done = Callable[[Response], None]
+Sink = Callable[[bytes], object]
+Count = Callable[[int], None]
+
+
+class Transfer:
+    """One transfer. `started` is when it was submitted (monotonic seconds).
+
+    `marked` and `marked_at` are bytes and time at the start of its window for stalls, `marked` -1 before the first byte. That
+    time is counted without what the bandwidth's cap forbade to read.
+    """
+
+    __slots__ = ("done", "marked", "marked_at", "started")
+
+    def __init__(self) -> None:
+        self.done: Done = nobody
+        self.started = self.marked_at = 0.0
+        self.marked = -1
+
+    def is_answered(self) -> bool:
+        """Tell whether anything has come."""
+        raise NotImplementedError
+
+    def got(self) -> int:
+        """Return the bytes of the body that have come."""
+        raise NotImplementedError
+
+    def is_connecting(self) -> bool:
+        """Tell whether there is no connection yet, and nobody else who minds."""
+        raise NotImplementedError
+
+    def end(self, reason: Reason, detail: str) -> None:
+        """Give it up."""
+        raise NotImplementedError
+
+    def judge(self, now: float, options: FetchOptions) -> tuple[Reason, str] | None:
+        """Return why and in what words the transfer is to be given up, or None."""
+        if self.marked < 0 and not self.is_answered():
+            return self._judge_wait(now - self.marked_at, options)
+        got = self.got()
+        if self.marked < 0:
+            self.marked, self.marked_at = got, now
+        elif now - self.marked_at >= options.stall_seconds:
+            came, seconds = got - self.marked, now - self.marked_at
+            if came < options.stall_bytes_per_second * seconds:
+                return Reason.STALLED, f"{came} bytes in {seconds:.0f} s, {got} in all"
+            self.marked, self.marked_at = got, now
+        return None
+
+    def _judge_wait(self, waited: float, options: FetchOptions) -> tuple[Reason, str] | None:
+        if waited >= options.connect_seconds and self.is_connecting():
+            return Reason.CONNECT, f"no connection within {waited:.0f} s"
+        if waited >= options.first_byte_seconds:
+            return Reason.TIMEOUT, f"no answer within {waited:.0f} s"
+        return None
+
+
+def nobody(_: Response) -> None:
+    """Take the place of the callback of a transfer that is none."""
