@@ -49,7 +49,7 @@ class JobPanel:
     async def retry(self, reason: str | None) -> int:
         """Make failures work again; return how many objects."""
         chosen = None if reason is None else Reason(reason)
-        return await self._coordinator.call(self._journal.retry, chosen)
+        return await self._coordinator.change(self._journal.retry, chosen)
 
     async def _change(self, *, paused: bool) -> None:
         limits = msgspec.structs.replace(self._coordinator.limits, paused=paused)

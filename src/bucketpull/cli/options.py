@@ -95,7 +95,7 @@ chosen = _group(
     click.option("--match", metavar="PATTERN", help="Only keys like this; * is anything, slashes too."),
 )
 
-reporting = _group(
+dashboard = _group(
     click.option(
         "--dashboard",
         is_flag=False,
@@ -103,6 +103,10 @@ reporting = _group(
         metavar="[HOST:PORT]",
         help="Serve the dashboard (default: 127.0.0.1:8377).",
     ),
+)
+
+reporting = _group(
+    dashboard,
     click.option("--summary", metavar="FILE", help="Write the final reconciliation as JSON."),
 )
 
