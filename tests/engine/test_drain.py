@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request
+from bucketpull.domain.exchange import Request, Verdict
 from bucketpull.domain.model import Lane
 from bucketpull.engine.breaker import ALIKE
-from bucketpull.engine.drain import Bounds
+from bucketpull.engine.policy import Bounds
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.rig import Rig, names_of, records_of
 from bucketpull.testing.virtual import Answer
@@ -362,14 +362,25 @@ def test_a_slow_volume_delays_only_its_own_objects():
     assert slow.queued_bytes <= 10_000
 
 
-def test_objects_for_the_origin_overtake_a_crowded_edge():
-    rig = Rig(by_url({"cdn:": Answer(body=BODY, seconds=10.0)}), level=2)
+def test_objects_for_the_edge_overtake_those_for_a_crowded_origin():
+    rig = Rig(by_url({"rest:": Answer(body=BODY, seconds=100.0)}), level=2)
     writer = rig.mount()
-    rig.source.lanes = lambda name, size: (Lane.REST,) if name >= b"n0010" else (Lane.CDN,)
+    rig.source.lanes = lambda name, size: (Lane.CDN,) if name >= b"n0010" else (Lane.REST,)
     rig.assign(parts(20))
     rig.run(lambda: len(writer.files) >= 10)
 
     assert rig.clock.seconds < 5
+
+
+def test_versions_much_smaller_than_the_listed_originals_still_fill_the_slots():
+    large = 1 << 20
+    rig = Rig(good, lanes=(Lane.CDN,), level=64, bounds=Bounds(held=8 << 20))
+    rig.source.judge = lambda name, size, lane, response, now: Verdict(size=response.received)
+    rig.mount()
+    rig.assign(parts(1000, size=large))
+
+    assert rig.settle()[0].stored == 1000
+    assert rig.fetcher.most == 64
 
 
 def test_what_is_not_in_flight_at_the_stop_is_handed_back_and_the_rest_finishes():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Lane
-from bucketpull.engine.drain import Bounds
+from bucketpull.engine.policy import Bounds
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.rig import Rig
 from bucketpull.testing.virtual import Answer

@@ -10,7 +10,8 @@ from bucketpull.domain.errors import Reason, VolumeSick
 from bucketpull.domain.framing import Frames, frame
 from bucketpull.domain.model import Fatal, Lane, Limits, Page, Position, ScanReceipt
 from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey, Tick, Tune
-from bucketpull.engine.process import Process, ProcessPolicy
+from bucketpull.engine.policy import ProcessPolicy
+from bucketpull.engine.process import Process
 from bucketpull.testing.memory import MemorySource, MemoryWriter, part_of
 from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher
 

@@ -6,7 +6,8 @@ import pytest
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Page, Position
-from bucketpull.engine.scan import BatchSize, digest_of
+from bucketpull.engine.policy import BatchSize
+from bucketpull.engine.scan import digest_of
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.rig import Rig, names_of
 from bucketpull.testing.virtual import Answer

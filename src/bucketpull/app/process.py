@@ -8,7 +8,8 @@ import sys
 
 from bucketpull.app.clock import SystemClock
 from bucketpull.domain.record import Mount
-from bucketpull.engine.process import Process, ProcessPolicy
+from bucketpull.engine.policy import ProcessPolicy
+from bucketpull.engine.process import Process
 from bucketpull.fetch.loop import CurlLoop
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.ports import Writer

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
 from bucketpull.domain.model import show
 from bucketpull.domain.record import Assignment, Mount, Outcome
-from bucketpull.engine.sheet import Leaf, Sheet
+from bucketpull.engine.sheet import Item, Sheet
 from bucketpull.ports import Writer
 
 # A full disk may have been made room on; before that much time, an assignment sent before the agent knew is not tried.
@@ -101,7 +101,7 @@ class Yard:
             bay.sheets.append(sheet)
         self.settle(sheet)
 
-    def take(self, most_queued: int) -> tuple[Bay, Sheet, Leaf, int] | None:
+    def take(self, most_queued: int) -> tuple[Bay, Sheet, Item] | None:
         """Return the next object; volumes take turns, without those with more bytes queued than that."""
         turns = self._turns
         for _ in range(len(turns)):
@@ -111,7 +111,7 @@ class Yard:
             while sheets and bay.queued <= most_queued:
                 found = sheets[0].take()
                 if found is not None:
-                    return bay, sheets[0], *found
+                    return bay, sheets[0], found
                 sheets.popleft()
         return None
 

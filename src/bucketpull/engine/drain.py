@@ -6,14 +6,13 @@ ordinary object costs one `Flight` and a handful of calls; all that is not ordin
 
 from collections.abc import Callable
 from hashlib import md5
-from typing import NamedTuple
 
 import msgspec
 
 from bucketpull.domain.errors import REMEDIES, Reason, Remedy, VolumeError
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.model import Lane
-from bucketpull.domain.record import Assignment, Mount, Outcome
+from bucketpull.domain.record import Assignment, Mount, Outcome, Written
 from bucketpull.domain.retry import Random, backoff_seconds
 from bucketpull.engine.bay import Bay, Yard, trouble_of
 from bucketpull.engine.breaker import Trip
@@ -21,25 +20,13 @@ from bucketpull.engine.course import REFUSALS, Course, changed_since, course
 from bucketpull.engine.flight import Flight, Lines
 from bucketpull.engine.lanes import Gate
 from bucketpull.engine.meter import Meter
+from bucketpull.engine.policy import Bounds
 from bucketpull.engine.pour import Pour
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 # A poured object keeps a receive buffer and one piece on its way to the disk.
 POUR_BYTES = 512 << 10
 CATCH_UP_SECONDS = 0.2
-
-
-class Bounds(NamedTuple):
-    """What a process may hold in memory, in bytes and objects.
-
-    `held` bounds the bodies in flight and waiting for writers; `queued` those waiting for one volume's writer.
-    `parked` objects of one lane may be overtaken by those of the other. Objects above `poured` bytes go to disk as they come.
-    """
-
-    held: int = 64 << 20
-    queued: int = 16 << 20
-    parked: int = 256
-    poured: int = 8 << 20
 
 
 class Drain:
@@ -82,10 +69,10 @@ class Drain:
         """Bytes in memory: bodies in flight, and those that writers have still to write."""
         self._now = clock.monotonic()
         self._unix = clock.now()
+        self._stale = True
+        self._share = 1.0
         self._states_md5 = False
         self._stopping = False
-
-    # --- what comes in
 
     def mount(self, mount: Mount) -> None:
         """Make a volume known; one that was sick is opened anew."""
@@ -97,30 +84,39 @@ class Drain:
         """Take an assignment; its outcome comes when each object has ended in some way."""
         self.yard.assign(assignment, self._clock.monotonic(), self._stopping)
 
-    # --- what goes out
-
     def fill(self, now: float) -> None:
         """Start what the limiters, the memory's bound and the volumes allow: those in line first, then fresh objects."""
-        self._now = now
-        self._unix = self._clock.now()
+        self._now, self._unix, self._stale = now, self._clock.now(), True
         room = 0 if self.paused or self._stopping else self._room()
-        most = self._bounds.held
         self._lines.call_back()
         for gate in self._order:
-            while gate.waiting and room > 0 and self.held < most and gate.is_open(now):
-                flight = self._lines.next(gate)
-                if flight is not None:
-                    room -= self._start(flight, gate)
-        while room > 0 and self.held < most and any(gate.is_open(now) for gate in self._order):
-            fresh = self._take()
-            if fresh is None:
-                break
-            if fresh.gate.is_open(now):
-                room -= self._start(fresh, fresh.gate)
+            if gate.open(now) and gate.waiting:
+                room = self._start_waiting(gate, room)
+        # Where the first lane is full, objects for the other are not looked for behind those that are its own.
+        if room > 0 and self._order[0].free > 0:
+            self._start_fresh(room)
+
+    def _start_waiting(self, gate: Gate[Flight], room: int) -> int:
+        most = self._bounds.held
+        while room > 0 and self.held < most and gate.waiting and (gate.free > 0 or gate.open(self._now)):
+            flight = self._lines.next(gate)
+            if flight is not None:
+                room -= self._start(flight, gate)
+        return room
+
+    def _start_fresh(self, room: int) -> None:
+        most, now = self._bounds.held, self._now
+        while room > 0 and self.held < most:
+            flight = self._take()
+            if flight is None:
+                return
+            gate = flight.gate
+            if gate.free > 0 or gate.open(now):
+                room -= self._start(flight, gate)
                 continue
-            fresh.gate.waiting.append(fresh)
-            if len(fresh.gate.waiting) >= self._bounds.parked:
-                break
+            gate.waiting.append(flight)
+            if gate is self._order[0] or len(gate.waiting) >= self._bounds.parked:
+                return
 
     def _room(self) -> int:
         if self.concurrency is None:
@@ -131,8 +127,7 @@ class Drain:
         taken = self.yard.take(self._bounds.queued)
         if taken is None:
             return None
-        bay, sheet, leaf, index = taken
-        name, size = leaf.part.names[index], leaf.part.sizes[index]
+        bay, sheet, (leaf, index, name, size) = taken
         lanes = self._source.lanes(name, size)
         return Flight(self, bay, sheet, leaf, index, name, size, lanes, self._gates[lanes[0]])
 
@@ -143,15 +138,16 @@ class Drain:
             return 0
         if flight.pour is not None or flight.size > self._bounds.poured:
             return self._start_pour(flight, gate)
+        size = flight.size
         flight.tries += 1
         flight.asked += 1
-        flight.held = flight.size
-        self.held += flight.size
-        gate.limiter.started(self._now)
-        request = self._source.object_request(
-            flight.leaf.part.directory, flight.name, flight.size, gate.lane, self._unix
+        flight.held = held = int(size * self._share)
+        self.held += held
+        gate.start(self._now)
+        self._fetcher.submit(
+            self._source.object_request(flight.leaf.part.directory, flight.name, size, gate.lane, self._unix),
+            flight.done,
         )
-        self._fetcher.submit(request, flight.done)
         return 1
 
     def _start_pour(self, flight: Flight, gate: Gate[Flight]) -> int:
@@ -160,13 +156,13 @@ class Drain:
         pour, part = flight.pour, flight.leaf.part
         assert pour is not None
         if pour.is_behind:
-            self._rest(flight, CATCH_UP_SECONDS)
+            self._line_up(flight, CATCH_UP_SECONDS)
             return 0
         flight.tries += 1
         flight.asked += 1
         flight.held = POUR_BYTES
         self.held += POUR_BYTES
-        gate.limiter.started(self._now)
+        gate.start(self._now)
         pour.begin()
         request = self._source.object_request(
             part.directory, flight.name, flight.size, gate.lane, self._unix, pour.began, pour.version
@@ -188,15 +184,16 @@ class Drain:
         flight.pour = Pour(stream, bay.writer, self._bounds.queued, most)
         return True
 
-    # --- what comes back
-
     def answered(self, flight: Flight, response: Response) -> None:
         """Hand the object's bytes to its writer, or decide what its failure calls for."""
         verdict = self._source.judge(flight.name, flight.size, flight.gate.lane, response, self._unix)
         self._finished(flight, response, verdict)
         if verdict.reason is None and self._is_sound(flight, response, verdict):
             self._store(flight, response)
-            return
+        else:
+            self._unanswered(flight, response, verdict)
+
+    def _unanswered(self, flight: Flight, response: Response, verdict: Verdict) -> None:
         self._release(flight)
         if response.failure is Reason.SIZE and flight.at + 1 == len(flight.lanes) and self._open_pour(flight):
             self._line_up(flight)  # more came than memory should hold
@@ -204,17 +201,20 @@ class Drain:
             self._refused(flight, response, verdict)
 
     def _finished(self, flight: Flight, response: Response, verdict: Verdict) -> None:
-        gate = flight.gate
+        if self._stale:
+            self._now, self._stale = self._clock.monotonic(), False
+        gate, seconds = flight.gate, response.seconds
         gate.limiter.finished(
-            self._now, verdict.reason, response.seconds, response.received, verdict.retry_after_seconds
+            self._now, verdict.reason, seconds, response.received, verdict.retry_after_seconds
         )
         if verdict.reason is None:
-            gate.breaker.good()
-            self._meter.timed(response.seconds)
-            if flight.doubt is Reason.MISSING and flight.at:
-                self._tripped(
-                    self._gates[flight.lanes[0]], Reason.MISSING, "not found there, but at the origin"
-                )
+            self._meter.timed(seconds)
+            if gate.breaker.streak or not gate.breaker.proven:
+                gate.breaker.good()
+            if flight.at and flight.doubt is Reason.MISSING:
+                # An edge that knows nothing of what the origin has is the wrong edge, if it never knew anything.
+                edge = self._gates[flight.lanes[0]]
+                self._tripped(edge, Reason.MISSING, "not found there, but at the origin")
 
     def _is_sound(self, flight: Flight, response: Response, verdict: Verdict) -> bool:
         """Compare the MD5 with the stated one, and the size with the listed one; the verdict then says what is wrong."""
@@ -248,6 +248,9 @@ class Drain:
             self._release(flight)
             self._displace(flight)
             return
+        if size != flight.size and flight.gate.lane is Lane.CDN:
+            # Image versions: how much smaller they are than what is listed is learnt on the way.
+            self._share += 0.05 * (min(1.0, size / max(flight.size, 1)) - self._share)
         self.held += size - flight.held
         flight.held = flight.stored = size
         bay.writer.put(part.directory, flight.name, part.mtimes[flight.index], response.chunks, flight)
@@ -285,7 +288,7 @@ class Drain:
             pour.restart()
         if pour.behind:
             flight.tries -= 1
-            self._rest(flight, CATCH_UP_SECONDS)
+            self._line_up(flight, CATCH_UP_SECONDS)
             return
         if pour.overlong:
             verdict.reason, verdict.detail = (
@@ -297,28 +300,29 @@ class Drain:
     def _collect(self, bay: Bay) -> None:
         """Take what a writer did."""
         assert bay.writer is not None
+        settle, stored = self.yard.settle, self._meter.stored
         for written in bay.writer.outcomes():
             flight = written.token
             assert isinstance(flight, Flight)
+            size = flight.stored
             self.held -= flight.held
-            flight.held = 0
-            flight.pour = None  # published or thrown away
-            if written.reason is None:
-                self._stored(flight, written.path)
+            if written.reason is None and not flight.blemish:
+                bay.written += size
+                stored(size)
+                flight.sheet.store(flight.leaf, flight.index, size, written.path)
+                if not flight.sheet.left:
+                    settle(flight.sheet)
             else:
-                self._unwritten(flight, written.reason, written.detail)
+                self._ended_oddly(flight, written)
 
-    def _stored(self, flight: Flight, path: bytes | None) -> None:
-        sheet, stored = flight.sheet, flight.stored
-        flight.bay.written += stored
-        if flight.blemish:
+    def _ended_oddly(self, flight: Flight, written: Written) -> None:
+        flight.held = 0
+        flight.pour = None  # it was published, or thrown away
+        if written.reason is None:
+            flight.bay.written += flight.stored
             self._fail(flight, Reason.CHECKSUM, f"kept, but {flight.blemish}")
-            return
-        self._meter.objects += 1
-        self._meter.bytes += stored
-        sheet.store(flight.leaf, flight.index, stored, path)
-        if not sheet.left:
-            self.yard.settle(sheet)
+        else:
+            self._unwritten(flight, written.reason, written.detail)
 
     def _unwritten(self, flight: Flight, reason: Reason, detail: str) -> None:
         remedy = REMEDIES[reason]
@@ -329,8 +333,6 @@ class Drain:
             self._fail(flight, reason, detail)
         else:
             self._doubted(flight, None, Verdict(reason, detail))
-
-    # --- what went wrong
 
     def _refused(self, flight: Flight, response: Response, verdict: Verdict) -> None:
         reason = verdict.reason
@@ -372,22 +374,17 @@ class Drain:
             self._let_go(flight, keep=True)
             flight.sheet.defer(flight.leaf, flight.index)
             self.yard.settle(flight.sheet)
-        elif way is Course.AGAIN:
-            self._rest(flight, backoff_seconds(reason, flight.tries, self._random, asked_seconds))
         else:
-            self._line_up(flight)
+            wait = backoff_seconds(reason, flight.tries, self._random, asked_seconds)
+            self._line_up(flight, wait if way is Course.AGAIN else 0.0)
 
-    def _line_up(self, flight: Flight) -> None:
+    def _line_up(self, flight: Flight, rest_seconds: float = 0.0) -> None:
         if self._stopping:
             self._displace(flight)
+        elif rest_seconds:
+            self._lines.rest(flight, rest_seconds)
         else:
             flight.gate.waiting.append(flight)
-
-    def _rest(self, flight: Flight, seconds: float) -> None:
-        if self._stopping:
-            self._displace(flight)
-        else:
-            self._lines.rest(flight, seconds)
 
     def rested(self, flight: Flight) -> None:
         """Put an object back in line after its rest."""

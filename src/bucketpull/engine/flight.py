@@ -87,10 +87,10 @@ class Lines:
 
     def next(self, gate: Gate[Flight]) -> Flight | None:
         """Take the first at a gate whose volume takes bytes."""
-        waiting = gate.waiting
+        waiting, most = gate.waiting, self._most_queued
         while waiting:
             flight = waiting.popleft()
-            if flight.bay.queued <= self._most_queued:
+            if flight.bay.queued <= most:
                 return flight
             self._put_off.setdefault(flight.bay, deque()).append(flight)
         return None

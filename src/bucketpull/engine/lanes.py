@@ -15,23 +15,43 @@ T = TypeVar("T")
 class Gate(Generic[T]):
     """One lane. `waiting` are those that could not start yet, or are to start again."""
 
-    __slots__ = ("breaker", "lane", "limiter", "rests_until", "waiting")
+    __slots__ = ("breaker", "free", "lane", "limiter", "rests_until", "waiting")
 
     def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker) -> None:
         self.lane = lane
         self.limiter = limiter
         self.breaker = breaker
         self.waiting: deque[T] = deque()
+        self.free = 0
+        """How many may start before `open` has to be asked again."""
         self.rests_until = 0.0
 
-    def is_open(self, now: float) -> bool:
-        """Tell whether one more request may start now."""
-        if self.rests_until:
-            if now < self.rests_until:
-                return False
-            self.rests_until = 0.0
-            self.breaker.rested()
-        return self.limiter.may_start(now)
+    def open(self, now: float) -> bool:
+        """Find out whether, and how many, requests may start now: many at once where nothing but the level holds them."""
+        self.free = 0
+        if self.rests_until and not self._has_rested(now):
+            return False
+        limiter = self.limiter
+        if not limiter.may_start(now):
+            return False
+        bucket = limiter.bucket
+        if limiter.ceiling is None and (bucket is None or bucket.per_second is None):
+            self.free = math.ceil(limiter.level - limiter.in_flight)
+        else:
+            self.free = 1
+        return True
+
+    def start(self, now: float) -> None:
+        """Count a request that starts."""
+        self.free -= 1
+        self.limiter.started(now)
+
+    def _has_rested(self, now: float) -> bool:
+        if now < self.rests_until:
+            return False
+        self.rests_until = 0.0
+        self.breaker.rested()
+        return True
 
     def refused(self, reason: Reason, now: float) -> Trip:
         """Note a refusal that is no passing trouble; a lane that was proven good rests after too many."""

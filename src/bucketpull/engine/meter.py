@@ -15,6 +15,11 @@ class Meter:
         self.failures: dict[str, int] = {}
         self.latency = [0] * LATENCIES
 
+    def stored(self, size: int) -> None:
+        """Count an object that is on its volume."""
+        self.objects += 1
+        self.bytes += size
+
     def timed(self, seconds: float) -> None:
         """Count the duration of a transfer."""
         place = int(seconds * 1000).bit_length()

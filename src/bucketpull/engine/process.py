@@ -6,9 +6,6 @@ It knows nothing that survives it: what it had in hand when it dies, its agent g
 import gc
 import socket
 from collections.abc import Callable
-from typing import NamedTuple
-
-import msgspec
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Fatal, Lane, LaneStatus
@@ -17,35 +14,16 @@ from bucketpull.domain.record import Assignment, Mount, Stop, Survey, Tick, ToPr
 from bucketpull.domain.retry import Random
 from bucketpull.engine.breaker import Breaker
 from bucketpull.engine.channel import Channel
-from bucketpull.engine.drain import Bounds, Drain
+from bucketpull.engine.drain import Drain
 from bucketpull.engine.flight import Flight
 from bucketpull.engine.lanes import Gate
 from bucketpull.engine.meter import Meter
-from bucketpull.engine.scan import BatchSize, Look, Scan
+from bucketpull.engine.policy import ProcessPolicy
+from bucketpull.engine.scan import Look, Scan
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 TICK_SECONDS = 0.5
 LEAVE_SECONDS = 2.0
-
-
-class Levels(NamedTuple):
-    """Transfers in flight of one process, by lane: where the limiters begin, and where they end."""
-
-    list_first: int = 4
-    list_highest: int = 64
-    cdn_first: int = 32
-    cdn_highest: int = 1024
-    rest_first: int = 16
-    rest_highest: int = 1024
-
-
-class ProcessPolicy(msgspec.Struct, frozen=True):
-    """What a process is told at its start."""
-
-    levels: Levels = Levels()
-
-    bounds: Bounds = Bounds()
-    batch: BatchSize = BatchSize()
 
 
 class Process:

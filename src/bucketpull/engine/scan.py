@@ -6,7 +6,6 @@ is done goes back as new work, so that one stubborn directory holds nobody up.
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +18,7 @@ from bucketpull.domain.retry import Random, attempts, backoff_seconds, next_page
 from bucketpull.engine.breaker import Trip
 from bucketpull.engine.lanes import Gate
 from bucketpull.engine.meter import Meter
+from bucketpull.engine.policy import BatchSize
 from bucketpull.ports import Clock, Fetcher, Source
 
 DIGEST_BYTES = 16
@@ -26,13 +26,6 @@ RESIGNS = 3
 LONGEST_WAIT_SECONDS = 60.0
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class BatchSize(NamedTuple):
-    """How large batches are made."""
-
-    objects: int = 1_000
-    bytes: int = 256 << 20
 
 
 def digest_of(part: Part) -> bytes:
@@ -157,10 +150,10 @@ class Scan:
         gate = self._gate
         if self.paused or self._closed:
             return
-        while gate.waiting and gate.is_open(now):
+        while gate.waiting and gate.open(now):
             look = gate.waiting.popleft()
             look.tries += 1
-            gate.limiter.started(now)
+            gate.start(now)
             self._fetcher.submit(self._source.list_request(look.position, self._clock.now()), look.done)
 
     def close(self) -> None:

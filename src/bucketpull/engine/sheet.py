@@ -83,6 +83,9 @@ class Leaf:
         return chosen(self.part, [index for index, found in enumerate(self.marks) if found == mark])
 
 
+Item = tuple[Leaf, int, bytes, int]
+
+
 class Sheet:
     """One assignment on its way to its outcome. `left` counts the objects that have not ended."""
 
@@ -115,13 +118,14 @@ class Sheet:
         self.detail = ""
         self._fresh = self._objects()
 
-    def _objects(self) -> Iterator[tuple[Leaf, int]]:
+    def _objects(self) -> Iterator[Item]:
         for leaf in self.leaves:
-            for index in range(len(leaf.marks)):
+            part = leaf.part
+            for index, (name, size) in enumerate(zip(part.names, part.sizes, strict=True)):
                 self.unstarted -= 1
-                yield leaf, index
+                yield leaf, index, name, size
 
-    def take(self) -> tuple[Leaf, int] | None:
+    def take(self) -> Item | None:
         """Return the next object that was not taken before; None when all were."""
         return next(self._fresh, None)
 
@@ -171,7 +175,7 @@ class Sheet:
 
     def displace_untaken(self, trouble: Reason, detail: str) -> None:
         """End all objects that were not taken yet."""
-        for leaf, index in self._fresh:
+        for leaf, index, _, _ in self._fresh:
             self.displace(leaf, index, trouble, detail)
 
     def displace_open(self, trouble: Reason, detail: str) -> None:

@@ -11,10 +11,11 @@ from bucketpull.domain.model import Lane, Page, Part, Position, ScanReceipt
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
 from bucketpull.engine.breaker import Breaker
-from bucketpull.engine.drain import Bounds, Drain
+from bucketpull.engine.drain import Drain
 from bucketpull.engine.lanes import Gate
 from bucketpull.engine.meter import Meter
-from bucketpull.engine.scan import BatchSize, Scan
+from bucketpull.engine.policy import BatchSize, Bounds
+from bucketpull.engine.scan import Scan
 from bucketpull.testing.memory import MemorySource, MemoryWriter
 from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher
 
