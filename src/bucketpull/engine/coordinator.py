@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from bucketpull import steps
 from bucketpull.domain.errors import JournalError, SourceRefused
 from bucketpull.domain.model import (
     BatchReceipt,
@@ -34,6 +35,7 @@ from bucketpull.engine.fleet import Fleet
 from bucketpull.ports import Clock, Journal, Transport
 
 T = TypeVar("T")
+_reach = steps.reach
 
 
 class CoordinatorPolicy(msgspec.Struct, frozen=True):
@@ -171,7 +173,9 @@ class Coordinator:
             message for message in messages if isinstance(message, ScanReceipt | BatchReceipt | Handback)
         ]
         if entries:
+            _at("received")
             dropped = set(await self.call(self._journal.commit, entries, now))
+            _at("committed")
             await self._count()
             for entry in entries:
                 self._answered(entry)
@@ -179,6 +183,8 @@ class Coordinator:
         for message in messages:
             await self._hear(message)
         await self._transport.settle(messages)
+        if entries:
+            _at("acknowledged")
 
     def _answered(self, entry: ScanReceipt | BatchReceipt | Handback) -> None:
         for work in entry.works if isinstance(entry, Handback) else (entry.work,):
@@ -271,6 +277,7 @@ class Coordinator:
             return False
         works = await self.call(self._journal.claim, kind, limit, machine, self._clock.now())
         if works:
+            _at("claimed")
             self.fleet.sent(machine, kind, [work.id for work in works], self._clock.monotonic())
             await self._transport.send(works, machine)
         return bool(works)
@@ -329,3 +336,8 @@ class Coordinator:
             raise self.trouble
         if self.refusal is not None:
             raise SourceRefused(self.refusal.reason, self.refusal.detail)
+
+
+def _at(step: str) -> None:
+    if _reach is not None:
+        _reach(step)

@@ -1,0 +1,82 @@
+"""Whatever dies, at whatever step: after a restart the bucket is there, each object once, and the books agree."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+COORDINATOR_STEPS = ("claimed", "received", "committed", "acknowledged", "intended", "synced", "appended", "settled")
+WRITER_STEPS = ("opened", "written", "closed", "renamed")
+OBJECTS = 3000
+
+
+@pytest.fixture
+def job(make_job):
+    """A job of two volumes, small enough to be done many times."""
+    return make_job(f"tree:dirs=30,files={OBJECTS // 30}", volumes=2)
+
+
+def run(job, kill_at):
+    environment = {**job.environment, "BUCKETPULL_KILL_AT": kill_at}
+    return subprocess.run(
+        job.arguments("--processes", "2"), env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("step", COORDINATOR_STEPS)
+def test_a_kill_of_the_coordinator_at_any_step_loses_nothing(job, step, number):
+    died = run(job, f"{step}:{number}")
+    assert died.returncode == -signal.SIGKILL
+
+    summary = job.sync()
+
+    assert summary["listed"] == summary["stored"] == OBJECTS
+    job.check_every_byte()
+
+
+@pytest.mark.parametrize("step", WRITER_STEPS)
+def test_worker_processes_that_die_at_any_step_are_replaced(job, step):
+    done = run(job, f"{step}:400")
+
+    assert done.returncode == 0, done.stderr
+    job.check_every_byte()
+
+
+def kill_at_random(job, times, seed):
+    """Kill the whole process group at random instants, so many times."""
+    generator = random.Random(seed)
+    print(f"seed {seed}")
+    for _ in range(times):
+        process = subprocess.Popen(
+            job.arguments(), env=job.environment, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait(generator.uniform(0.2, 1.2))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def test_kills_at_random_instants_lose_nothing(make_job):
+    job = make_job("flat:10000,size=2KiB", volumes=2)
+
+    kill_at_random(job, 8, int(time.time()))
+    summary = job.sync()
+
+    assert summary["complete"] is True
+    job.check_every_byte()
+
+
+@pytest.mark.soak
+def test_hundreds_of_kills_lose_nothing(make_job):
+    job = make_job("flat:200000,size=2KiB", volumes=3)
+
+    kill_at_random(job, 300, int(time.time()))
+    summary = job.sync()
+
+    assert summary["complete"] is True
+    job.check_every_byte()
