@@ -30,7 +30,7 @@ class _Always:
 def test_back_off_doubles():
     waits = [backoff_seconds(Reason.THROTTLED, attempt, _Always(1.0)) for attempt in range(1, 9)]
 
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert waits == [0.5, 1, 2, 4, 8, 8, 8, 8]
 
 
 def test_what_the_source_asks_for_is_waited():

@@ -172,7 +172,7 @@ class Limiter:
     def _cut(self, now: float) -> None:
         """Lower the ceiling, once for all that was in flight."""
         measured = self._round
-        pause = self._ceiling.cut(now, measured, self.in_flight)
+        pause = self._ceiling.cut(now, measured, self.in_flight, measured.peak >= self.level * 0.9)
         self._climb.stop()
         self._may_cut = now + self._round_seconds()
         if pause:
@@ -272,7 +272,8 @@ class Ceiling:
     NEARLY_ALL = 0.9
     CUBIC_SECONDS = 8.0  # from a cut of 10 % back to the wall; 20 s later it is twice the wall
     PROBES_PER_SECOND = 4.0
-    FIRST_PAUSE_SECONDS = 1.0
+    ALONE = 0.3
+    FIRST_PAUSE_SECONDS = 0.5
     LONGEST_PAUSE_SECONDS = 60.0
     CALM_SECONDS = 30.0
 
@@ -289,22 +290,31 @@ class Ceiling:
         self._exploring = False  # refused before there was a rate to compare with: no wall is known yet
         self._explored = 0
 
-    def cut(self, now: float, measured: Round, in_flight: int) -> float:
-        """Lower the rate because requests were refused; return for how many seconds to send nothing at all."""
-        share = measured.share()
+    def cut(self, now: float, measured: Round, in_flight: int, used: bool) -> float:
+        """Lower the rate because requests were refused; return for how many seconds to send nothing at all.
+
+        `used` says whether all of the level was in use, so that the former round's rate was all that it could bring.
+        """
+        share, offered = measured.share(), measured.offered(now, in_flight)
         self._suspicion.note(measured)
         if self.rate is None:
-            self._wall = measured.former or max(measured.offered(now, in_flight), LOWEST_CEILING)
-            self._set(now, self._wall * (self.KEEP if measured.former else self.KEEP_FIRST))
-            self._exploring = not measured.former
+            self._begin(now, offered, measured.former if used else 0.0)
             return 0.0
         if now - self._episode > self.EPISODE_SECONDS:
             self._episode, self._wall = now, self.rate
-        if share >= self.NEARLY_ALL and (self._blocked or measured.throttles >= 3):
-            return self._block(now)
+        # A few requests, far fewer than the ceiling, all refused: it is not their number.
+        alone = offered < self.rate * self.ALONE
+        if share >= self.NEARLY_ALL and (self._blocked or alone or measured.throttles >= 3):
+            return self._block(now, measured.throttles >= 3)
         self._exploring = self._exploring and self._explored < 3
         self._set(now, self._suspicion.advise(self.rate) or self._lower(now, measured, share))
         return 0.0
+
+    def _begin(self, now: float, offered: float, former: float) -> None:
+        """Set the first rate: below what was borne with all of the level in use, else by what was asked for."""
+        self._wall = former or max(offered, LOWEST_CEILING)
+        self._set(now, self._wall * (self.KEEP if former else self.KEEP_FIRST))
+        self._exploring = not former
 
     def _lower(self, now: float, measured: Round, share: float) -> float:
         assert self.rate is not None
@@ -333,7 +343,7 @@ class Ceiling:
         self._wall = max(self._wall, self.rate)
         self._cubic = self.CUBIC_SECONDS * (max(0.0, 1.0 - self.rate / self._wall) / 0.1) ** (1 / 3)
 
-    def _block(self, now: float) -> float:
+    def _block(self, now: float, many: bool) -> float:
         """Halve the rate, once for a block however long, and let a few probes find its end."""
         assert self.rate is not None
         if not self._blocked:
@@ -341,7 +351,8 @@ class Ceiling:
             self._set(now, self.rate * 0.5)
         self.pace = min(self.pace, self.PROBES_PER_SECOND)
         pause = self._pause
-        self._pause = min(self._pause * 2.0, self.LONGEST_PAUSE_SECONDS)
+        if many:
+            self._pause = min(self._pause * 2.0, self.LONGEST_PAUSE_SECONDS)
         return pause
 
     def _calm(self, now: float) -> None:
@@ -393,7 +404,7 @@ class Suspicion:
             return rate
         else:
             self._decide(rate)
-        return rate * 1.05 if self._held else 0.0
+        return rate * 1.1 if self._held else 0.0
 
     def _decide(self, rate: float) -> None:
         before, share = self._before, self._share()

@@ -43,7 +43,8 @@ POLICIES: dict[Remedy, Policy] = {
     Remedy.RESTART: Policy(4, 0.1, 1.0),
     Remedy.ORIGIN: Policy(4, 0.25, 4.0),
     Remedy.RETRY: Policy(4, 0.5, 8.0),
-    Remedy.SLOW: Policy(6, 1.0, 60.0),
+    # The lane's limiter slows down for all; one object's wait need not be long as well.
+    Remedy.SLOW: Policy(8, 0.5, 8.0),
 }
 _BY_REASON: dict[Reason, Policy] = {reason: POLICIES[remedy] for reason, remedy in REMEDIES.items()} | {
     Reason.BANNED: Policy(2, 60.0, 300.0),
