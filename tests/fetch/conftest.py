@@ -43,7 +43,13 @@ class Fetch:
         )
         if host in {"127.0.0.1", "::1", "localhost"}:
             self.loop.direct.learn(url, host.replace("localhost", "127.0.0.1"), time.monotonic())
-        self.loop.submit(Request(url, headers, Lane.CDN, most, method, follow), done, sink)
+        self.loop.submit(self.request(url, headers, most, method, follow), done, sink)
+
+    @staticmethod
+    def request(
+        url: str, headers: tuple[str, ...] = (), most: int = 1 << 20, method: str = "GET", follow: int = 0
+    ) -> Request:
+        return Request(url, headers, Lane.CDN, most, method, follow)
 
     def ask(self, url: str, *headers: str, **rest: Any) -> Response:
         answers: list[Response] = []

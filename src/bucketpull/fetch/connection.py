@@ -201,7 +201,7 @@ class Connection(Transfer):
             return
         head = data[:end]
         known = read_head(head)
-        if known is None or (self.request.follow and known.status < 400 and known.status >= 300):
+        if known is None or (self.request.follow and 300 <= known[0] < 400):
             self._keeper.hand_over(self)
             return
         self._head, self._before = head, b""

@@ -51,7 +51,7 @@ class Direct:
         url = request.url
         at = url.find("/", 8)
         site = self._sites.get(url[:at])
-        if site is None or site.is_resting(now) or request.method != "GET" or not _is_plain(url):
+        if site is None or now < site.rests_until or request.method != "GET" or not _is_plain(url):
             return False
         message = site.message(url[at:], request.headers)
         if message is None:
@@ -119,8 +119,9 @@ class Direct:
         if connection.closes:
             self._drop(connection)
         else:
-            connection.site.worked()
-            connection.site.free.append(connection)
+            site = connection.site
+            site.repeats = 0
+            site.free.append(connection)
         done(response)
 
     def hand_over(self, connection: Connection) -> None:

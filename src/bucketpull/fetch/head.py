@@ -4,7 +4,7 @@ Usual is HTTP/1.1 with a body of stated length. Chunked bodies, interim answers,
 ends: all of that is legal or at least happens, and libcurl understands it.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
 END: Final = b"\r\n\r\n"
 LONGEST: Final = 64 << 10
@@ -13,16 +13,13 @@ _WITHOUT_BODY: Final = frozenset({204, 304})
 _MOST_DIGITS: Final = 15
 
 
-class Head(NamedTuple):
-    """Status, length of the body in bytes, and whether the connection ends with it."""
+def read_head(head: bytes) -> tuple[int, int, bool] | None:
+    """Understand a whole head, its blank line included; None if it is unusual in any way.
 
-    status: int
-    length: int
-    closes: bool
+    Returns:
+        Status, length of the body in bytes, and whether the connection ends with it.
 
-
-def read_head(head: bytes) -> Head | None:
-    """Understand a whole head, its blank line included; None if it is unusual in any way."""
+    """
     text = head.lower()
     at = text.find(_LENGTH)
     if at < 0 or not text.startswith(b"http/1.1 ") or b"\r\ntransfer-encoding" in text:
@@ -34,7 +31,7 @@ def read_head(head: bytes) -> Head | None:
     code = int(status)
     if code < 200 or code in _WITHOUT_BODY or text.find(_LENGTH, after) >= 0 or _is_odd(text):
         return None
-    return Head(code, int(digits), b"close" in text and _closes(text))
+    return code, int(digits), b"close" in text and _closes(text)
 
 
 def may_begin(data: bytes) -> bool:

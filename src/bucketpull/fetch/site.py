@@ -16,19 +16,22 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Site:
-    """One scheme, host and port; times are monotonic seconds."""
+    """One scheme, host and port; times are monotonic seconds.
+
+    `repeats` counts the requests in a row that libcurl had to make again; until `rests_until` all are left to it.
+    """
 
     __slots__ = (
         "_headers",
         "_learnt_at",
-        "_repeats",
-        "_rests_until",
         "_tail",
         "address",
         "free",
         "host",
         "is_tls",
         "netloc",
+        "repeats",
+        "rests_until",
     )
 
     def __init__(self, origin: str) -> None:
@@ -38,8 +41,8 @@ class Site:
         self.is_tls = parts.scheme == "https"
         self.address: tuple[str, int] = ("", parts.port or _PORTS[parts.scheme])
         self.free: list[Connection] = []
-        self._repeats = 0
-        self._rests_until = self._learnt_at = float("-inf")
+        self.repeats = 0
+        self.rests_until = self._learnt_at = float("-inf")
         self._headers: tuple[str, ...] | None = None
         self._tail = b""
 
@@ -56,20 +59,12 @@ class Site:
         """Tell whether new connections may be opened."""
         return now - self._learnt_at < TRUSTED_SECONDS
 
-    def is_resting(self, now: float) -> bool:
-        """Tell whether all requests are libcurl's for now."""
-        return now < self._rests_until
-
-    def worked(self) -> None:
-        """Note that a request was made without libcurl."""
-        self._repeats = 0
-
     def failed(self, now: float) -> None:
         """Note that libcurl had to repeat a request."""
-        self._repeats += 1
-        if self._repeats >= MOST_REPEATS:
-            self._repeats = 0
-            self._rests_until = now + REST_SECONDS
+        self.repeats += 1
+        if self.repeats >= MOST_REPEATS:
+            self.repeats = 0
+            self.rests_until = now + REST_SECONDS
 
     @property
     def family(self) -> socket.AddressFamily:

@@ -1,0 +1,183 @@
+import itertools
+import threading
+import time
+
+import pytest
+from tests.fetch.conftest import Fetch
+from tests.fetch.origin import always, origin
+
+from bucketpull.domain.errors import Reason
+from bucketpull.fetch.direct import Direct
+from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.site import MOST_REPEATS, REST_SECONDS, Site
+
+OPTIONS = FetchOptions(connect_seconds=5.0, first_byte_seconds=5.0, stall_seconds=5.0)
+
+
+@pytest.fixture
+def fetch():
+    """A loop that goes directly to every site of a test, from the first request on."""
+    made = Fetch(OPTIONS, True)
+    yield made
+    made.loop.close()
+
+
+def pieces(data, size):
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_an_answer_may_come_in_any_pieces(fetch, size):
+    def script(peer):
+        while peer.request():
+            for piece in pieces(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nETag: x\r\n\r\n" + b"b" * 50, size
+            ):
+                peer.send(piece)
+
+    with origin(script) as site:
+        for _ in range(3):
+            response = fetch.ask(site.url())
+            assert (response.status, response.body) == (200, b"b" * 50)
+            assert response.headers() == {"content-length": "50", "etag": "x"}
+        assert site.connections == 1
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+OLD = b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+BARE = b"HTTP/1.1 200 OK\nContent-Length: 3\n\nabc"
+
+
+@pytest.mark.parametrize("answer", [CHUNKED, INTERIM, OLD, BARE])
+def test_an_unusual_answer_is_had_by_libcurl(fetch, answer):
+    def script(peer):
+        while peer.request():
+            peer.send(answer)
+
+    with origin(script) as site:
+        response = fetch.ask(site.url())
+        assert (response.status, response.failure, response.body) == (200, None, b"abc")
+        assert (site.connections, len(site.requests)) == (2, 2)
+
+
+def test_a_site_that_is_always_unusual_is_left_to_libcurl(fetch):
+    def script(peer):
+        while peer.request():
+            peer.send(CHUNKED)
+
+    with origin(script) as site:
+        for _ in range(MOST_REPEATS + 20):
+            assert fetch.ask(site.url()).body == b"abc"
+        assert len(site.requests) == 2 * MOST_REPEATS + 20
+
+
+def test_after_a_rest_the_direct_way_is_tried_again():
+    site = Site("http://objects.example")
+    for _ in range(MOST_REPEATS):
+        assert site.rests_until < 100.0
+        site.failed(100.0)
+    assert site.rests_until == 100.0 + REST_SECONDS
+
+
+def test_a_connection_that_ended_unnoticed_costs_no_request(fetch):
+    ended = threading.Event()
+
+    def script(peer):
+        peer.request()
+        peer.answer(b"first")
+        peer.sock.close()
+        ended.set()
+
+    with origin(script) as site:
+        assert fetch.ask(site.url()).body == b"first"
+        assert ended.wait(5)
+        assert fetch.ask(site.url()).body == b"first"
+
+
+def test_bytes_after_the_declared_end_are_not_taken_for_the_next_answer(fetch):
+    answers = itertools.count()
+
+    def script(peer):
+        while peer.request():
+            body = b"%d" % next(answers)
+            peer.send(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"
+                + body
+                + b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nX"
+            )
+
+    with origin(script) as site:
+        bodies = [fetch.ask(site.url()).body for _ in range(5)]
+    assert bodies == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_an_answer_to_nothing_is_not_taken_for_the_next_one(fetch):
+    def script(peer):
+        peer.request()
+        peer.answer(b"asked")
+        peer.answer(b"not asked")
+        peer.request()
+        peer.answer(b"too late")
+
+    with origin(script) as site:
+        assert fetch.ask(site.url()).body == b"asked"
+        site.threads[1].join(0.2)
+        fetch.loop.run_once(0.1)
+        assert fetch.ask(site.url()).body == b"asked"
+
+
+def test_a_site_that_lets_nobody_in_any_more_is_found_again_by_libcurl(fetch):
+    with origin(always(b"here")) as site:
+        url = site.url(host="localhost")
+        fetch.loop.direct.learn(url, "127.0.0.77", time.monotonic())
+        fetch.is_taught = False
+        for _ in range(3):
+            assert fetch.ask(url).body == b"here"
+        assert {f.sock.getpeername()[0] for f in fetch.loop.direct.connections.values()} == {"127.0.0.1"}
+
+
+def test_a_connection_that_is_not_made_in_time_is_told_and_the_site_left_to_libcurl():
+    import socket
+
+    fetch = Fetch(FetchOptions(connect_seconds=0.2), True)
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as deaf,
+        socket.socket() as a,
+        socket.socket() as b,
+    ):
+        for filler in (a, b):
+            filler.setblocking(False)
+            filler.connect_ex(deaf.getsockname())
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        assert fetch.ask(url).failure is Reason.CONNECT
+        assert fetch.loop.direct.is_unknown(url, time.monotonic())
+    fetch.loop.close()
+
+
+@pytest.mark.parametrize("url", ["/a b", "/a#b", "/中", "/a\x7f", "/a\r\nX: y"])
+def test_a_url_that_needs_care_is_libcurls(url):
+    direct = Direct(OPTIONS, None, None, {}, None, {})
+    direct.learn("http://127.0.0.1:1/", "127.0.0.1", 0.0)
+    request = Fetch.request("http://127.0.0.1:1" + url)
+    assert not direct.submit(request, None, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("line", ["Host: other", "Accept:", "X-Empty;", "X: a\r\nY: b", "X: \u00e9"])
+def test_a_header_that_needs_care_is_libcurls(line):
+    assert Site("http://127.0.0.1").message("/", (line,)) is None
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy"])
+def test_where_a_proxy_is_set_all_is_libcurls(name):
+    direct = Direct(OPTIONS, None, None, {}, None, {name: "http://127.0.0.1:1"})
+    direct.learn("http://127.0.0.1:1/", "127.0.0.1", 0.0)
+    assert not direct.submit(Fetch.request("http://127.0.0.1:1/x"), None, 0.0, 0.0)
+
+
+def test_no_request_goes_to_an_address_that_is_out_of_date():
+    site = Site("https://objects.example")
+    assert site.address[1] == 443
+    site.learn("192.0.2.7", 100.0)
+    assert site.is_known(159.0)
+    assert not site.is_known(161.0)

@@ -1,0 +1,79 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bucketpull.fetch.head import LONGEST, may_begin, read_head
+
+
+def head(*lines, status="HTTP/1.1 200 OK"):
+    return "\r\n".join((status, *lines, "", "")).encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("data", "known"),
+    [
+        (head("Content-Length: 20480", "ETag: x"), (200, 20480, False)),
+        (head("content-length:0"), (200, 0, False)),
+        (head("Content-Length: \t7 ", status="HTTP/1.1 206 Partial Content"), (206, 7, False)),
+        (head("CONTENT-LENGTH: 7", "CONNECTION: Close", status="HTTP/1.1 404 Not Found"), (404, 7, True)),
+        (head("Content-Length: 7", status="HTTP/1.1 429"), (429, 7, False)),
+        (head("Content-Length: 7", "X-Door: closed"), (200, 7, False)),
+        (head("Content-Length: 7", "Connection: keep-alive, close"), (200, 7, True)),
+    ],
+)
+def test_a_usual_head_tells_status_length_and_whether_the_connection_goes_on(data, known):
+    assert read_head(data) == known
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        head("ETag: x"),
+        head("Content-Length: -1"),
+        head("Content-Length: +7"),
+        head("Content-Length: 7, 7"),
+        head("Content-Length: 0x7"),
+        head("Content-Length: ²"),
+        head("Content-Length: 9999999999999999"),
+        head("Content-Length:"),
+        head("Content-Length: 7", "Content-Length: 7"),
+        head("Content-Length: 7", "Transfer-Encoding: chunked"),
+        head("Transfer-Encoding: chunked", "Content-Length: 7"),
+        head("Content-Length: 7", " folded"),
+        head("Content-Length: 7", "\tfolded"),
+        head("Content-Length: 7", "X: a\nb"),
+        head("Content-Length: 7", "X: a\rb"),
+        head("Content-Length: 7", "X: a\0b"),
+        head("Content-Length: 7", status="HTTP/1.0 200 OK"),
+        head("Content-Length: 7", status="HTTP/1.1 20 OK"),
+        head("Content-Length: 7", status="HTTP/1.1 2000"),
+        head("Content-Length: 7", status="HTTP/1.1 abc"),
+        head("Content-Length: 7", status="ICY 200 OK"),
+        head("Content-Length: 0", status="HTTP/1.1 100 Continue"),
+        head("Content-Length: 0", status="HTTP/1.1 204 No Content"),
+        head("Content-Length: 7", status="HTTP/1.1 304 Not Modified"),
+        head(),
+    ],
+)
+def test_whatever_else_there_is_in_a_head_is_unusual(data):
+    assert read_head(data) is None
+
+
+@given(
+    st.binary(max_size=300), st.sampled_from([b"", head("Content-Length: 7")[:-2], b"HTTP/1.1 200 OK\r\n"])
+)
+def test_no_bytes_surprise_it(noise, start):
+    known = read_head(start + noise + b"\r\n\r\n")
+    assert known is None or (200 <= known[0] <= 999 and known[1] >= 0)
+
+
+@given(st.integers(0, 60))
+def test_every_beginning_of_a_usual_head_may_become_one(length):
+    assert may_begin(head("Content-Length: 20480", "ETag: x")[:length])
+
+
+@pytest.mark.parametrize(
+    "data", [b"\n", b"ICY", b"HTTP/1.0 ", b"HTTP/1.1 200 OK\n\n", b"HTTP/1.1 " + b"x" * LONGEST]
+)
+def test_what_cannot_become_a_usual_head_is_known_early(data):
+    assert not may_begin(data)
