@@ -25,6 +25,12 @@ class Held:
         self._receipt.skipped_bytes += size
         self._receipt.extents += extents
 
+    def store(self, objects: int, size: int, extents: Iterable[Extent]) -> None:
+        """Count objects of this very batch that were stored here before a crash; `size` is in bytes."""
+        self._receipt.stored += objects
+        self._receipt.bytes += size
+        self._receipt.extents += extents
+
     def add(self, outcome: Outcome, extent: Extent | None) -> None:
         """Count what a task brought; `extent` is where its stored objects are recorded, durably."""
         self._receipt.stored += outcome.stored

@@ -189,18 +189,23 @@ class Worker:
         return found
 
     async def _compare(self, held: Held, here: list[Extent]) -> tuple[dict[str, list[Part]], list[Part]]:
-        extents = [
-            extent
-            for extent in (*held.work.candidates, *here)
-            if extent.offset >= 0 and extent.volume in self._desk.slots
-        ]
-        known = await asyncio.to_thread(self._read, extents)
-        comparison = compare(held.parts, known)
-        held.skip(comparison.skipped, comparison.skipped_bytes, comparison.extents)
-        return comparison.changed, comparison.fresh
+        """Find what lies here already: of this very batch, stored before a crash, and of earlier runs."""
+        mine = compare(held.parts, await asyncio.to_thread(self._read, here))
+        held.store(mine.skipped, mine.skipped_bytes, mine.extents)
+        rest = mine.fresh + [part for parts in mine.changed.values() for part in parts]
+        old = compare(rest, await asyncio.to_thread(self._read, held.work.candidates))
+        held.skip(old.skipped, old.skipped_bytes, old.extents)
+        return old.changed, old.fresh
 
     def _read(self, extents: list[Extent]) -> list[tuple[Extent, list[Record]]]:
-        return [(extent, self._desk.slots[extent.volume].volume.read(extent.offset)) for extent in extents]
+        """Read ledger blocks that are here. One that cannot be read says nothing: its objects are fetched again."""
+        known = []
+        for extent in extents:
+            slot = self._desk.slots.get(extent.volume)
+            if slot is not None and extent.offset >= 0:
+                with contextlib.suppress(LedgerError, VolumeError):
+                    known.append((extent, slot.volume.read(extent.offset)))
+        return known
 
     def _place(self, held: Held, parts: list[Part], preferred: str = "") -> None:
         for slot, piece in self._desk.share_out(parts, preferred):
