@@ -9,7 +9,7 @@ import msgspec
 
 from bucketpull import __version__
 from bucketpull.app.clock import SystemClock
-from bucketpull.app.job import bandwidth_now, conclude, on_signals, run_together, watched
+from bucketpull.app.job import check_limits, conclude, on_signals, run_together, watched
 from bucketpull.app.monitor import Monitor
 from bucketpull.app.panel import JobPanel, Watcher
 from bucketpull.app.parts import (
@@ -46,7 +46,7 @@ def run_coordinate(settings: Settings, watchers: Sequence[Watcher] = ()) -> Exit
     """List the bucket and keep the books until the job has ended; return how."""
     broker = _broker(settings)
     check_summary(settings)
-    settings.process_count(), settings.fixed_concurrency(), bandwidth_now(settings)
+    check_limits(settings)
     config = source_config(settings)
     fetch = fetch_options(settings)
     loop = CurlLoop(fetch)

@@ -13,8 +13,9 @@ import msgspec
 from bucketpull.app.monitor import Monitor
 from bucketpull.app.panel import JobPanel, Watcher
 from bucketpull.app.settings import Settings
-from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Limits, Position
+from bucketpull.domain.sizes import parse_reserve
 from bucketpull.domain.timetable import parse_timetable
 from bucketpull.engine.coordinator import Coordinator
 from bucketpull.engine.worker import Worker
@@ -70,6 +71,19 @@ async def run_together(
         await asyncio.gather(booking, working, watching, timing, return_exceptions=True)
         await coordinator.close()
     coordinator.conclude()
+
+
+def check_limits(settings: Settings) -> None:
+    """Make sure that what is given as text or number can be used, before anything is made.
+
+    Raises:
+        ConfigError: It cannot.
+
+    """
+    settings.process_count(), settings.fixed_concurrency(), bandwidth_now(settings), settings.job_name()
+    parse_reserve(settings.reserve, 0)
+    if settings.rate is not None and settings.rate <= 0:
+        raise ConfigError(f"--rate {settings.rate:g}: more than 0")
 
 
 def bandwidth_now(settings: Settings) -> float | None:

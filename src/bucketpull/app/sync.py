@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from bucketpull.app.clock import SystemClock
-from bucketpull.app.job import bandwidth_now, conclude, run_together, watched
+from bucketpull.app.job import check_limits, conclude, run_together, watched
 from bucketpull.app.monitor import Monitor
 from bucketpull.app.panel import JobPanel, Watcher
 from bucketpull.app.parts import (
@@ -44,7 +44,7 @@ def run_sync(settings: Settings, watchers: Sequence[Watcher] = (), *, alone: boo
     paths = check_paths(settings.volumes)
     check_summary(settings)
     config = source_config(settings)
-    settings.process_count(), settings.fixed_concurrency(), bandwidth_now(settings)
+    check_limits(settings)
     fetch = fetch_options(settings)
     loop = CurlLoop(fetch)
     findings = probe(UpyunSource(config), loop)

@@ -20,7 +20,7 @@ def doctor(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - chec
 
     \b
     bucketpull doctor
-    bucketpull doctor upyun://photos /mnt/d1 /mnt/d2 --cdn-url https://img.example.com
+    bucketpull doctor upyun://photos /mnt/d1 --cdn-url https://img.example.com
     """  # noqa: D301
     from bucketpull.app.doctor import run_doctor
 

@@ -17,7 +17,7 @@ def failures(reason: str | None, match: str | None, limit: int | None, **flags: 
 
     \b
     bucketpull failures --job photos
-    bucketpull failures --job photos --reason forbidden --match '2024/*' --limit 20
+    bucketpull failures --job photos --reason forbidden --match '2024/*'
     bucketpull failures --job photos --json
     """  # noqa: D301
     from bucketpull.app.failures import run_failures

@@ -31,7 +31,7 @@ def plan(sample: int, **flags: Any) -> int:  # noqa: ANN401 - checked by `settin
     fits, 5 if not.
 
     \b
-    bucketpull plan upyun://photos /mnt/d1 /mnt/d2 --cdn-url https://img.example.com
+    bucketpull plan upyun://photos /mnt/d1 --cdn-url https://img.example.com
     """  # noqa: D301
     from bucketpull.app.plan import run_plan
 

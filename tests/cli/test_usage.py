@@ -1,0 +1,165 @@
+"""Bad usage and refusals: the right exit code at once, and nothing made; secrets stay secret."""
+
+import time
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import COMMAND, until
+
+SECRET = "s3cr3t-Pa55w0rd"
+SYNC = ("sync", "upyun://photos", "disk1")
+BAD = [
+    ("frobnicate",),
+    ("sync",),
+    ("sync", "upyun://photos"),
+    ("sync", "s3://photos", "disk1"),
+    ("sync", "upyun://", "disk1"),
+    (*SYNC, "--frob"),
+    (*SYNC, "--cdn-url", "img.example.com"),
+    (*SYNC, "--rate", "fast"),
+    (*SYNC, "--bandwidth", "quick"),
+    (*SYNC, "--concurrency", "0"),
+    (*SYNC, "--processes", "0"),
+    (*SYNC, "--reserve", "lots"),
+    (*SYNC, "--job", "a/b"),
+    (*SYNC, "--verify", "sha3"),
+    (*SYNC, "disk1"),
+    (*SYNC, "--config", "nowhere.toml"),
+    (*SYNC, "--summary", "no/such/folder/summary.json"),
+    (*SYNC, "--dashboard", "here"),
+    ("sync", "upyun://photos", "no/such/disk"),
+    ("coordinate", "upyun://photos"),
+    ("work", "disk1"),
+    ("status", "--job", "nobody"),
+    ("failures",),
+    ("failures", "--reason", "weather"),
+    ("failures", "--limit", "0"),
+    ("retry", "--job", "nobody"),
+    ("where",),
+    ("where", "a.jpg", "--job", "nobody"),
+    ("volumes", "--job", "nobody"),
+    ("volumes", "lose", "x"),
+    ("volumes", "add"),
+    ("volumes", "add", "disk1", "--job", "nobody"),
+    ("verify",),
+    ("verify", "disk1"),
+    ("export", "--job", "nobody"),
+    ("export", "--csv", "--job", "nobody"),
+    ("rebuild",),
+    ("rebuild", "disk1", "--job", "nobody"),
+    ("rebuild", "upyun://photos"),
+    ("plan", "upyun://photos"),
+    ("plan", "upyun://photos", "no/such/disk"),
+    ("plan", "upyun://photos", "disk1", "--sample", "0"),
+    ("doctor", "s3://photos"),
+    ("simulate", "--spec", "chaos"),
+    ("help", "me"),
+]
+
+
+@pytest.mark.parametrize("arguments", BAD, ids=" ".join)
+def test_bad_usage_ends_with_2_and_a_reason_before_anything_is_made(user, service, arguments):
+    user.knows(service)
+    before = user.everything()
+
+    done = user.run(*arguments, expect=2)
+
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+    assert user.everything() == before
+
+
+def test_missing_credentials_are_named_by_their_variables(user, service):
+    user.knows(service)
+    del user.environment["UPYUN_PASSWORD"]
+
+    assert "UPYUN_PASSWORD" in user.run(*SYNC, expect=2).stderr
+
+
+def test_an_unknown_name_in_a_file_is_named_with_the_likely_one(user, service):
+    (user.folder / "job.toml").write_text('cdn-ulr = "https://img.example.com"\n')
+
+    told = user.knows(service).run(*SYNC, "--config", "job.toml", expect=2).stderr
+
+    assert "cdn_ulr" in told
+    assert "cdn_url" in told
+
+
+REFUSED = {
+    "wrong password": ({"UPYUN_PASSWORD": "wrong"}, SYNC),
+    "unknown operator": ({"UPYUN_OPERATOR": "nobody"}, SYNC),
+    "unknown bucket": ({}, ("sync", "upyun://nothing", "disk1")),
+    "missing folder": ({}, ("sync", "upyun://photos/1999", "disk1")),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refusal_of_the_source_ends_with_4_within_seconds_and_nothing_is_written(user, service, case):
+    environment, arguments = REFUSED[case]
+    user.knows(service).environment |= environment
+    before = user.everything()
+
+    began = time.monotonic()
+    done = user.run(*arguments, expect=4)
+
+    assert time.monotonic() - began < 5
+    assert done.stderr.startswith("bucketpull: ")
+    assert user.everything() == before
+
+
+def test_secrets_are_never_in_the_output(user, bucket):
+    simulator = bucket("flat:20,size=500", operators=[f"operator:{SECRET}"])
+    user.knows(simulator)
+    (user.folder / "job.toml").write_text(f'password = "{SECRET}"\ntoken_secret = "{SECRET}"\n')
+    commands = [
+        (*SYNC, "--config", "job.toml"),
+        (*SYNC, "--json"),
+        ("status", "--json"),
+        ("doctor", "upyun://photos", "disk1"),
+        ("doctor", "--broker", f"amqp://user:{SECRET}@127.0.0.1:1/"),
+        ("plan", "upyun://photos", "disk1"),
+        ("verify", "disk1", "--repair"),
+        ("sync", "upyun://nothing", "disk1"),
+        ("volumes", "--json"),
+    ]
+
+    for command in commands:
+        done = user.run(*command, expect=None)
+        assert SECRET not in done.stdout + done.stderr, command
+
+    for path in user.folder.rglob("*"):
+        if path.is_file() and path.name != "job.toml":
+            assert SECRET.encode() not in path.read_bytes(), path
+
+
+def test_secrets_are_not_in_the_arguments_of_any_process(user, bucket):
+    simulator = bucket("flat:400,size=500", operators=[f"operator:{SECRET}"])
+    process = user.knows(simulator).start(*SYNC, "--rate", "40", "--json")
+    try:
+        until(lambda: (user.folder / "disk1").is_dir(), "the sync to begin")
+        lines = [read(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
+        assert any(str(COMMAND).encode() in line for line in lines)
+        assert not [line for line in lines if SECRET.encode() in line]
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def test_there_is_no_flag_for_a_secret(user):
+    for command in ("sync", "coordinate", "work", "plan", "doctor", "verify"):
+        told = user.says(command, "--help")
+        assert "--password" not in told
+        assert "--token" not in told
+
+
+def test_the_exit_codes_are_explained(user):
+    told = user.says("help", "exit-codes")
+
+    assert [line.split()[0] for line in told.splitlines()] == ["0", "1", "2", "3", "4", "5", "130"]
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
