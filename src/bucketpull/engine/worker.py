@@ -203,7 +203,7 @@ class Worker:
         for extent in extents:
             slot = self._desk.slots.get(extent.volume)
             if slot is not None and extent.offset >= 0:
-                with contextlib.suppress(LedgerError, VolumeError):
+                with contextlib.suppress(VolumeError):
                     known.append((extent, slot.volume.read(extent.offset)))
         return known
 
@@ -335,7 +335,8 @@ class Worker:
         slot = self._desk.slots[task.volume]
         for parts in halves(task.parts):
             half = Task(next(self._ids), task.held, parts)
-            half.deaths = self._policy.deaths - 1
+            # An object alone must kill more than once: the process may have died of something else.
+            half.deaths = self._policy.deaths - 1 if half.objects > 1 else 1 - self._policy.deaths
             slot.room.promise(half.objects, half.size)
             self._start(half, slot)
         self._outcome(Outcome(task.id, 0, 0, b"", [], [], []))
