@@ -98,15 +98,15 @@ def test_a_kill_at_any_step_loses_nothing_and_repeats_nothing_settled(tmp_path, 
     assert len([file for file in tmp_path.rglob("*") if file.is_file() and HOME not in file.parts]) == 400
 
 
-def kill_at_random(tmp_path, times):
+def kill_at_random(tmp_path, times, works=400):
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     source = random.Random(seed)
     path = str(tmp_path)
     initialise(path)
-    settled = {}
+    settled, kills = {}, 0
     for _ in range(times):
-        running = start(path, "batch", 400)
+        running = start(path, "batch", works)
         timer = threading.Timer(0.15 + source.random() * 0.5, running.kill)
         timer.start()
         output, errors = running.communicate(timeout=60)
@@ -114,11 +114,13 @@ def kill_at_random(tmp_path, times):
         assert running.returncode in {-9, 0}, errors
         settled.update(settled_in(output))
         assert_ledger_is_on_disk(path)
-        assert_only_whole_files(path, 400)
+        assert_only_whole_files(path, works)
         assert lost(path, settled) == []
         if running.returncode == 0:
             break
+        kills += 1
     assert settled
+    return kills
 
 
 def test_kills_at_random_instants_lose_nothing(tmp_path):
@@ -126,11 +128,13 @@ def test_kills_at_random_instants_lose_nothing(tmp_path):
 
 
 @pytest.mark.soak
-def test_hundreds_of_kills_at_random_instants_lose_nothing(tmp_path):
-    for number in range(20):
-        folder = tmp_path / str(number)
+@pytest.mark.parametrize("part", range(8))
+def test_hundreds_of_kills_at_random_instants_lose_nothing(tmp_path, part):
+    kills = 0
+    while kills < 25:
+        folder = tmp_path / str(kills)
         folder.mkdir()
-        kill_at_random(folder, 30)
+        kills += kill_at_random(folder, 25, works=1500)
 
 
 def cut_the_power(disk, durability, works):
