@@ -136,7 +136,7 @@ def test_secrets_are_not_in_the_arguments_of_any_process(user, bucket):
     simulator = bucket("flat:400,size=500", operators=[f"operator:{SECRET}"])
     process = user.knows(simulator).start(*SYNC, "--rate", "40", "--json")
     try:
-        until(lambda: (user.folder / "disk1").is_dir(), "the sync to begin")
+        until((user.folder / "disk1").is_dir, "the sync to begin")
         lines = [read(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
         assert any(str(COMMAND).encode() in line for line in lines)
         assert not [line for line in lines if SECRET.encode() in line]

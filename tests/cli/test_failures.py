@@ -1,0 +1,101 @@
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import termios
+
+import pytest
+from tests.cli.conftest import COMMAND, until
+
+SYNC = ("sync", "upyun://photos", "disk1", "--quiet")
+
+
+@pytest.fixture
+def broken(user, bucket):
+    """Give the service of a job of which two objects of six failed."""
+    simulator = bucket("a=flat:2,size=300;b=flat:2,size=300")
+    simulator.mutate(put={"a/bad-1.jpg": 500, "b/bad-2.jpg": 600})
+    simulator.inject("error:code=40000001,path=*bad*")
+    user.knows(simulator).run(*SYNC, expect=3)
+    return simulator
+
+
+def test_a_job_without_failures_says_so(user, service):
+    user.knows(service).run(*SYNC)
+
+    done = user.run("failures")
+
+    assert done.stdout == ""
+    assert "nothing has failed" in done.stderr
+
+
+def test_each_failure_has_its_reason_its_key_and_the_last_answer(user, broken):
+    told = user.says("failures")
+    lines = user.json("failures")
+
+    assert len(lines) == 2
+    assert {line["key"] for line in lines} == {"a/bad-1.jpg", "b/bad-2.jpg"}
+    assert all(line["reason"] == "rejected" and line["attempts"] for line in lines)
+    assert all(line["status"] == 400 and line["detail"] for line in lines)
+    assert "a/bad-1.jpg" in told
+    assert "rejected: " in told
+
+
+def test_failures_are_chosen_by_reason_pattern_and_number(user, broken):
+    assert [line["key"] for line in user.json("failures", "--match", "a/*")] == ["a/bad-1.jpg"]
+    assert len(user.json("failures", "--limit", "1")) == 1
+    assert user.json("failures", "--reason", "timeout") == []
+    assert len(user.json("failures", "--reason", "rejected")) == 2
+
+
+def test_the_table_fits_the_terminal(user, broken):
+    main, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    del user.environment["COLUMNS"]
+    subprocess.run(
+        [COMMAND, "failures"], cwd=user.folder, env=user.environment, stdout=side, stdin=side, check=True
+    )
+    text = os.read(main, 100_000).decode()
+    os.close(main)
+    os.close(side)
+
+    rows = [line for line in text.splitlines() if not line.startswith("rejected: ")]
+    assert rows
+    assert max(map(len, rows)) <= 80
+
+
+def test_retried_failures_are_fetched_by_the_next_sync_and_no_others(user, broken):
+    broken.clear_faults()
+    broken.reset_counters()
+
+    assert "2 failures are work again" in user.says("retry")
+    user.run(*SYNC)
+
+    assert sum(broken.counters()["requests"]["cdn.get"].values()) == 2
+    assert len(user.files("disk1")) == 6
+    assert user.json("failures") == []
+
+
+def test_some_failures_are_retried_and_the_others_kept(user, broken):
+    broken.clear_faults()
+
+    assert "1 failure is work again" in user.says("retry", "--match", "b/*")
+    user.run(*SYNC, expect=3)
+
+    assert [line["key"] for line in user.json("failures")] == ["a/bad-1.jpg"]
+
+
+def test_retrying_while_the_job_runs_is_refused_with_the_reason(user, bucket):
+    user.knows(bucket("flat:2000,size=300"))
+    process = user.start(*SYNC, "--rate", "100")
+    until(
+        lambda: "true" in user.run("status", "--json", expect=None).stdout.partition('"running":')[2][:4],
+        "the job",
+    )
+
+    told = user.run("retry", expect=2).stderr
+
+    process.terminate()
+    process.communicate()
+    assert "its job runs" in told
