@@ -1,15 +1,55 @@
-"""A bookkeeper killed at random instants: what it had said is booked is booked, once, and its successor goes on."""
+"""A bookkeeper killed at random instants, or losing its power: what it had said is booked is booked, once, and all adds up."""
 
+import fcntl
+import os
 import random
+import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from bucketpull.domain.retry import next_try
 from bucketpull.journal.sqlite import SqliteJournal
 
 BOOKKEEPER = Path(__file__).with_name("bookkeeper.py")
 KILLS = 12
+SHUT_DOWN, WITHOUT_LOG_FLUSH = 0x8004587D, 2  # EXT4_IOC_SHUTDOWN
+
+
+class Ext4:
+    """An ext4 file system in a file, whose power can be cut."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.image = folder / "ext4", folder / "ext4.image"
+        self.path.mkdir()
+        self.image.touch()
+        os.truncate(self.image, 128 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", self.image], check=True)
+        self.mount()
+
+    def mount(self) -> None:
+        subprocess.run(["mount", "-o", "loop", self.image, self.path], check=True)
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", self.path], check=True)
+
+    def cut_the_power(self) -> None:
+        """Lose what is not on the disk by now; all further access fails."""
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, SHUT_DOWN, struct.pack("I", WITHOUT_LOG_FLUSH))
+        finally:
+            os.close(fd)
+
+
+@pytest.fixture
+def ext4(tmp_path: Path) -> Iterator[Ext4]:
+    disk = Ext4(tmp_path)
+    yield disk
+    disk.unmount()
 
 
 def run_and_kill(folder: Path, lines: int) -> int:
@@ -49,3 +89,37 @@ def check_rows(journal: SqliteJournal) -> None:
     assert sum(stored for _, stored in pages) == 100 * settled
     assert sum(objects - stored for objects, stored in pages) == 100 * open_batches
     assert connection.execute("select count(*) from work where kind = 0").fetchone() == (1,)
+
+
+def booked_before_a_power_cut(disk: Ext4, lines: int, synced: str = "") -> int:
+    """Let a bookkeeper book so many times and cut the power; return what it had booked last."""
+    command = [sys.executable, BOOKKEEPER, disk.path / "state", synced]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as keeper:
+        said = [int(keeper.stdout.readline()) for _ in range(lines)]
+        disk.cut_the_power()
+        output, errors = keeper.communicate(timeout=60)
+        assert "JournalError" in errors, errors
+    disk.unmount()
+    disk.mount()
+    return [*said, *map(int, output.split())][-1]
+
+
+@pytest.mark.parametrize("lines", [1, 20, 60])
+def test_a_power_cut_loses_nothing_booked(ext4, lines):
+    for _ in range(2):
+        said = booked_before_a_power_cut(ext4, lines)
+        journal = SqliteJournal.open(ext4.path / "state", "job", None, next_try)
+        assert journal.counters().stored >= said
+        check_rows(journal)
+        journal.close()
+
+
+def test_the_loss_is_seen_where_nothing_is_synced(ext4):
+    SqliteJournal.open(ext4.path / "state", "job", {"source": "upyun://b"}, next_try).close()
+    subprocess.run(["sync", "-f", ext4.path], check=True)
+
+    said = booked_before_a_power_cut(ext4, 60, "unsynced")
+
+    journal = SqliteJournal.open(ext4.path / "state", "job", None, next_try)
+    assert journal.counters().stored < said
+    journal.close()

@@ -8,8 +8,10 @@ or the journal says why not.
 import math
 import shutil
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
-from random import Random
+from random import Random, randrange
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -35,6 +37,7 @@ from bucketpull.journal.sqlite import SqliteJournal
 
 PAGE = 3
 MACHINE_OF = {"v1": "m1", "v2": "m1", "v3": "m2"}
+LUCK = st.randoms(use_true_random=False)
 DIRECTORIES = [b"", b"a", b"b", b"a/c"]
 NAMES = [b"%d" % number for number in range(8)]
 SCANNED = [*["listed"] * 8, "deferred", "failed"]
@@ -173,11 +176,11 @@ class Books(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(data=st.data(), luck=st.randoms(use_true_random=False))
-    def work(self, data: st.DataObject, luck: Random) -> None:
+    @rule(luck=LUCK)
+    def work(self, luck: Random) -> None:
         """Do a piece of work in hand; it stays in hand, and may be done again by another."""
         if self.hand:
-            self.receipts.append(self.do(*data.draw(st.sampled_from(self.hand)), luck))
+            self.receipts.append(self.do(*luck.choice(self.hand), luck))
 
     @precondition(lambda self: self.running)
     @rule(seed=st.integers(0, 1000))
@@ -217,10 +220,10 @@ class Books(RuleBasedStateMachine):
         return self.drain(work, machine, luck)
 
     @precondition(lambda self: self.receipts)
-    @rule(data=st.data(), again=st.booleans())
-    def commit(self, data: st.DataObject, again: bool) -> None:
+    @rule(luck=LUCK, again=st.booleans())
+    def commit(self, luck: Random, again: bool) -> None:
         """Book some receipts in one transaction, in any order, some perhaps twice; the transport keeps a copy if `again`."""
-        picked = data.draw(st.lists(st.sampled_from(self.receipts), min_size=1, max_size=4))
+        picked = luck.choices(self.receipts, k=luck.randint(1, 4))
         dropped = self.journal.commit(picked, self.now)
         for receipt in picked:
             if receipt.work in {work.id for work, _ in self.hand}:
@@ -232,8 +235,8 @@ class Books(RuleBasedStateMachine):
             self.receipts = [receipt for receipt in self.receipts if receipt not in picked]
 
     @precondition(lambda self: any(isinstance(receipt, BatchReceipt) for receipt in self.receipts))
-    @rule(data=st.data())
-    def commit_with_a_false_receipt(self, data: st.DataObject) -> None:
+    @rule(luck=LUCK)
+    def commit_with_a_false_receipt(self, luck: Random) -> None:
         """One receipt does not add up: then none of its transaction is booked."""
         open_works = {work.id for work, _ in self.hand}
         false = [
@@ -242,7 +245,7 @@ class Books(RuleBasedStateMachine):
             if isinstance(receipt, BatchReceipt) and receipt.work in open_works
         ]
         if false:
-            receipt = data.draw(st.sampled_from(false))
+            receipt = luck.choice(false)
             more = BatchReceipt(receipt.work, receipt.machine, stored=10**6)
             others = [other for other in self.receipts if other.work != receipt.work][:3]
             before = (self.journal.counters(), self.journal.outstanding())
@@ -250,10 +253,10 @@ class Books(RuleBasedStateMachine):
                 self.journal.commit([*others, more], self.now)
             assert (self.journal.counters(), self.journal.outstanding()) == before
 
-    @rule(data=st.data())
-    def hand_back(self, data: st.DataObject) -> None:
+    @rule(luck=LUCK)
+    def hand_back(self, luck: Random) -> None:
         if self.hand:
-            work, machine = data.draw(st.sampled_from(self.hand))
+            work, machine = luck.choice(self.hand)
             self.hand.remove((work, machine))
             self.receipts = [receipt for receipt in self.receipts if receipt.work != work.id]
             self.journal.commit([Handback([work.id, 10**9], machine, Reason.INTERRUPTED)], self.now)
@@ -287,10 +290,10 @@ class Books(RuleBasedStateMachine):
         assert count <= before
 
     @precondition(lambda self: self.blocks)
-    @rule(data=st.data())
-    def lose(self, data: st.DataObject) -> None:
+    @rule(luck=LUCK)
+    def lose(self, luck: Random) -> None:
         """A volume burns down. There are two that do not."""
-        volume = data.draw(st.sampled_from(["v1", "v3"]))
+        volume = luck.choice(["v1", "v3"])
         if volume in {known.id for known in self.journal.volumes()} - self.lost:
             self.journal.lose(volume)
             self.lost.add(volume)
@@ -494,9 +497,76 @@ class Books(RuleBasedStateMachine):
             assert sorted(names) == sorted(objects)
 
 
+def play(seed: int, steps: int) -> None:
+    """Play a long history. Hypothesis makes short ones, and can say which part of one matters; this makes long ones."""
+    luck = Random(seed)
+    books = Books()
+    try:
+        books.fill(
+            {directory: set(luck.sample(NAMES, luck.randint(0, 8))) for directory in DIRECTORIES}, None
+        )
+        for _ in range(steps):
+            turn(books, luck)
+            books.the_books_balance()
+            books.the_books_of_the_directories_add_up_to_those_of_the_run()
+            books.the_sums_are_those_of_the_rows()
+            books.what_is_sent_is_what_was_claimed()
+            books.when_nothing_is_outstanding_every_object_is_accounted_for()
+    finally:
+        books.teardown()
+
+
+def turn(books: Books, luck: Random) -> None:
+    """Let one thing happen that can happen, the usual more often than the rare."""
+    directory, name = luck.choice(DIRECTORIES), luck.choice(NAMES)
+    happenings: list[tuple[float, Callable[[], object]]] = [
+        (4, lambda: books.write_object(directory, name, luck.randint(0, 50))),
+        (2, lambda: books.delete_object(directory, name)),
+        (0.5, lambda: books.delete_directory(luck.choice(DIRECTORIES[1:]))),
+        (3, lambda: books.wait(luck.choice([1.0, 20.0, 1000.0]))),
+        (10, lambda: books.work(luck)),
+        (2, lambda: books.hand_back(luck)),
+        (1, books.crash),
+        (0.5, books.restart),
+        (1.5, books.retry),
+        (0.5, lambda: books.lose(luck)),
+    ]
+    if books.receipts:
+        happenings.append((10, lambda: books.commit(luck, luck.random() < 0.5)))
+        happenings.append((2, lambda: books.commit_with_a_false_receipt(luck)))
+    if books.running:
+        kind, machine = luck.choice(list(WorkKind)), luck.choice(["m1", "m2"])
+        happenings.append((10, lambda: books.claim(kind, luck.randint(1, 4), machine)))
+        happenings.append((3, lambda: books.finish(luck.randrange(10**6))))
+        if not sum(books.journal._tables.books.tiers):
+            happenings.append((8, books.end))
+    else:
+        happenings.append((8, books.begin))
+    weights = [weight for weight, _ in happenings]
+    luck.choices([happen for _, happen in happenings], weights)[0]()
+
+
+def play_for(seconds: float, steps: int) -> None:
+    seed = randrange(10**6)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        print("seed", seed, "steps", steps)
+        play(seed, steps)
+        seed += 1
+
+
+def test_long_histories() -> None:
+    play_for(8, 200)
+
+
+@pytest.mark.soak
+def test_many_long_histories() -> None:
+    play_for(600, 500)
+
+
 TestBooks = Books.TestCase
 TestBooks.settings = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -103,6 +103,14 @@ class Frontier:
         rows = self._connection.execute(self._sql["sent-work"]).fetchall()
         return [(work, WorkKind(kind), machine) for work, kind, machine in rows]
 
+    def holders(self, works: Iterable[int]) -> dict[int, str]:
+        """Return which work is outstanding, and with which machine ("" for none)."""
+        found: dict[int, str] = {}
+        for work in works:
+            for machine, state in self._connection.execute(self._sql["holder"], (work,)).fetchall():
+                found[work] = machine if state else ""
+        return found
+
     def next_due(self) -> float | None:
         """Return when deferred work is due: Unix seconds, 0 for a last pass that is open, None if nothing is deferred."""
         for tier in self._books.open_tiers[1:]:

@@ -97,6 +97,10 @@ update work set state = 0, machine = '' where id = ? and state = 1 returning kin
 -- open, once
 select id, kind, machine from work where state = 1 order by machine, id;
 
+-- name: holder
+-- receipt of a batch that was booked, or a question about one
+select machine, state from work where id = ?;
+
 -- name: taken-work
 -- commit, once a receipt
 select kind, state, tier, home, attempt, objects, bytes, candidates, body from work join body using (id) where id = ?;

@@ -7,8 +7,10 @@ from typing import Self, final
 
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import (
+    MESSAGE_CURSOR,
     BatchReceipt,
     Counters,
+    Failure,
     FromWorker,
     Handback,
     Part,
@@ -128,6 +130,20 @@ class SqliteJournal(JournalReader):
         if works:
             with self._transaction() as tables:
                 tables.frontier.release(works)
+
+    def holders(self, works: Sequence[int]) -> dict[int, str]:
+        """Return which of these are outstanding, and the machine that each was sent to ("" where it is with none)."""
+        with self._tables.store.reading():
+            return self._tables.frontier.holders(works)
+
+    def note_poison(self, details: Sequence[str]) -> None:
+        """Record messages that nobody understands as failures; a retry drops them."""
+        failures = [
+            Failure(b"", b"message " + detail[:12].encode(), 0, 0, MESSAGE_CURSOR, Reason.POISON, 1, 0, detail)
+            for detail in details
+        ]
+        with self._transaction() as tables:
+            tables.failures.add(failures, tables.run.number)
 
     def next_due(self) -> float | None:
         """Return when deferred work is due (Unix seconds, 0 for an open last pass); None if none is deferred."""

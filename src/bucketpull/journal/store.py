@@ -146,6 +146,7 @@ def create(folder: Path, name: str, now: float) -> None:
         connection.close()
     _sync(fresh)
     fresh.rename(folder / FILE)
+    _sync(folder)  # before the marker: after a power cut it must not be alone
     mark(folder, identity)
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from bucketpull.domain.batching import cut, span_of
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import PageRecord, Part, Position, VolumeState
+from bucketpull.domain.model import MESSAGE_CURSOR, PageRecord, Part, Position, VolumeState
 from bucketpull.domain.record import Record
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.failing import Recorded
@@ -53,6 +53,8 @@ def retry(tables: Tables, recorded: Iterable[Recorded], reason: Reason | None, p
     ]
     for entry in found:
         tables.failures.remove(entry.failure)
+    found = [entry for entry in found if entry.failure.cursor != MESSAGE_CURSOR]
+    for entry in found:
         if not entry.failure.name:
             tables.scans.try_again(entry.position())
     objects = [entry.failure for entry in found if entry.failure.name]
