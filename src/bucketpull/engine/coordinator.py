@@ -196,12 +196,20 @@ class Coordinator:
         discard: dict[str, list[int]] = {}
         for entry in entries:
             if isinstance(entry, BatchReceipt):
-                target = discard if entry.work in dropped else booked
-                target.setdefault(entry.machine, []).append(entry.work)
+                second = entry.work in dropped and await self._lies_elsewhere(entry)
+                (discard if second else booked).setdefault(entry.machine, []).append(entry.work)
         for machine in booked.keys() | discard.keys():
             share = self.fleet.share(self.limits)
             control = Control(share, booked=booked.get(machine, []), discard=discard.get(machine, []))
             await self._transport.control(control, machine)
+
+    async def _lies_elsewhere(self, receipt: BatchReceipt) -> bool:
+        """Whether a receipt that was dropped tells of copies; the same receipt twice tells of the booked files themselves."""
+        if not receipt.extents or not receipt.spans:
+            return False
+        span = receipt.spans[0]
+        known = await self.call(self._journal.where, span.directory, span.first)
+        return bool(known) and not set(known) & set(receipt.extents)
 
     async def _hear(self, message: FromWorker) -> None:
         if isinstance(message, Pulse):
