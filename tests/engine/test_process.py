@@ -212,3 +212,14 @@ def test_an_agent_that_does_not_read_stops_new_work_and_loses_nothing(agents):
     agent.process.turn_until(lambda: heard.extend(agent.hear()) or len(of(Outcome, heard)) == total)
 
     assert {outcome.id for outcome in of(Outcome, heard)} == set(range(total))
+
+
+def test_an_object_that_holds_everything_up_is_named(agents):
+    agent = agents(answer=lambda request: Answer(body=b"x", seconds=70.0 if "n1" in request.url else 0.01))
+    agent.say(MOUNT, assignment(3))
+    agent.process.turn_until(lambda: agent.clock.seconds > 75)
+    ticks = of(Tick, agent.hear())
+
+    assert {tick.waiting_for for tick in ticks} == {"", "d/n1"}
+    assert 50 < max(tick.still_seconds for tick in ticks) <= 70
+    assert ticks[-1].waiting_for == ""

@@ -154,6 +154,10 @@ class Yard:
         """Return how many objects were not begun."""
         return sum(sheet.unstarted for bay in self._turns for sheet in bay.sheets)
 
+    def open_objects(self) -> int:
+        """Return how many objects have not ended."""
+        return sum(sheet.left for sheet in self._sheets)
+
     def waited_for(self) -> str:
         """Name an object that an assignment waits for, "" if none is in hand; for the line about a slow end."""
         for sheet in self._sheets:

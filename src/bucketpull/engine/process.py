@@ -24,6 +24,7 @@ from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 TICK_SECONDS = 0.5
 LEAVE_SECONDS = 2.0
+STILL_SECONDS = 10.0
 
 
 class Process:
@@ -87,6 +88,7 @@ class Process:
         )
         self._deadline: float | None = None
         self._fatal = False
+        self._open_objects, self._moved = 0, clock.monotonic()
         fetcher.watch(self._channel.fileno(), self._hear)
         self._tick()
 
@@ -176,7 +178,7 @@ class Process:
     def _send_tick(self) -> None:
         if self._channel.clogged:
             return
-        yard = self.drain.yard
+        yard, still = self.drain.yard, self._still_seconds()
         lanes: dict[str, LaneStatus] = {
             lane: gate.status() for lane, gate in self._objects.items() if gate.limiter.requests
         }
@@ -193,5 +195,14 @@ class Process:
                 retries=self._meter.retries,
                 failures=self._meter.failures,
                 latency=self._meter.latency,
+                waiting_for=yard.waited_for() if still > STILL_SECONDS else "",
+                still_seconds=still if still > STILL_SECONDS else 0.0,
             )
         )
+
+    def _still_seconds(self) -> float:
+        """Return for how long no object has ended, although some are in hand."""
+        now, open_objects = self._clock.monotonic(), self.drain.yard.open_objects()
+        if open_objects != self._open_objects or not open_objects:
+            self._open_objects, self._moved = open_objects, now
+        return now - self._moved
