@@ -3,6 +3,8 @@
 import asyncio
 from typing import Final
 
+import msgspec
+
 from bucketpull.app.control import (
     AddVolume,
     Answer,
@@ -66,7 +68,8 @@ class Steering:
 
         """
         if isinstance(question, ShowJob):
-            return Answer(snapshot=self._monitor.latest)
+            volumes = list(self._coordinator.fleet.volumes.values())
+            return Answer(snapshot=msgspec.structs.replace(self._monitor.latest, volumes=volumes))
         if isinstance(question, AddVolume):
             return Answer(await self._add(question.path))
         if isinstance(question, DrainVolume):
@@ -119,6 +122,8 @@ class Steering:
             raise JournalError(f"volume {name}: the job has no such id; `bucketpull volumes` lists them")
         self._coordinator.asked[identity] = VolumeState.LOST
         pages = await self._coordinator.change(self._journal.lose, identity)
+        if identity in self._coordinator.fleet.volumes:
+            await self._until(identity, VolumeState.LOST, wanted=True)
         return f"volume {identity} is given up; {pages:,} pages are listed again for what it held"
 
     def _volume(self, name: str) -> VolumeStatus | None:

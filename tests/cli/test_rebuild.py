@@ -1,0 +1,72 @@
+import pytest
+
+SYNC = ("sync", "upyun://photos", "disk1", "--quiet", "--state", "state")
+
+
+@pytest.fixture
+def bare(user, bucket):
+    """Give the service of a pulled bucket whose journal is lost."""
+    simulator = bucket("2023=flat:30,size=900;2024=flat:70,size=1100")
+    user.knows(simulator).run(*SYNC)
+    (user.folder / "state").rename(user.folder / "old")
+    return simulator
+
+
+def test_after_a_rebuild_only_what_is_new_or_changed_is_fetched(user, bare):
+    bare.mutate(put={"2025/new.jpg": 400}, touch=["2024/img-05.jpg"])
+    bare.reset_counters()
+
+    user.run("rebuild", "upyun://photos", "disk1", "--state", "state")
+    user.run(*SYNC)
+
+    assert sum(bare.counters()["requests"]["cdn.get"].values()) == 2
+    (shown,) = user.json("status", "--state", "state")
+    assert (shown["counters"]["skipped"], shown["counters"]["stored"]) == (99, 2)
+    assert shown["state"] == "complete"
+
+
+def test_where_and_volumes_are_answered_at_once(user, bare):
+    user.run("rebuild", "disk1", "--state", "state")
+
+    assert "img-05.jpg" in user.says("where", "2024/img-05.jpg", "--state", "state")
+    assert user.json("volumes", "--state", "state")[0]["stored_objects"] == 100
+
+
+def test_an_existing_journal_is_never_replaced(user, bare):
+    before = (user.folder / "old/journal.sqlite").read_bytes()
+
+    assert "move the folder away" in user.run("rebuild", "disk1", "--state", "old", expect=2).stderr
+
+    assert (user.folder / "old/journal.sqlite").read_bytes() == before
+
+
+def test_a_damaged_journal_is_not_replaced_either(user, bare):
+    (user.folder / "old/journal.sqlite").write_bytes(b"nothing")
+
+    user.run("rebuild", "disk1", "--state", "old", expect=2)
+
+
+def test_another_source_is_refused_afterwards(user, bare):
+    user.run("rebuild", "upyun://photos", "disk1", "--state", "state")
+
+    done = user.run("sync", "upyun://photos/2024", "disk1", "--quiet", "--state", "state", expect=2)
+
+    assert "another job" in done.stderr
+
+
+def test_a_damaged_stretch_of_a_ledger_is_told_and_the_rest_is_known(user, bucket):
+    simulator = bucket("tree:dirs=40,files=100,size=300")
+    user.knows(simulator).run(*SYNC)
+    (user.folder / "state").rename(user.folder / "old")
+    ledger = user.folder / "disk1/.bucketpull/ledger"
+    data = bytearray(ledger.read_bytes())
+    data[200] ^= 0xFF
+    ledger.write_bytes(data)
+
+    done = user.run("rebuild", "disk1", "--state", "state", expect=3)
+
+    assert "damaged" in done.stderr
+    user.run(*SYNC)
+    (shown,) = user.json("status", "--state", "state")
+    assert shown["state"] == "complete"
+    assert shown["counters"]["skipped"] > 0

@@ -1,0 +1,99 @@
+import pytest
+
+SYNC = ("sync", "upyun://photos", "disk1", "--quiet")
+
+
+@pytest.fixture
+def pulled(user, bucket):
+    """Give the service of a pulled bucket."""
+    simulator = bucket("2023=flat:30,size=900;2024=flat:70,size=1100")
+    user.knows(simulator).run(*SYNC)
+    return simulator
+
+
+def spoil(user) -> None:
+    folder = user.folder / "disk1/2024"
+    (folder / "img-01.jpg").unlink()
+    with (folder / "img-02.jpg").open("ab") as file:
+        file.write(b"more")
+    data = bytearray((folder / "img-03.jpg").read_bytes())
+    data[500] ^= 1
+    (folder / "img-03.jpg").write_bytes(data)
+    (user.folder / "disk1/stranger.txt").write_text("hello")
+
+
+def test_a_whole_volume_is_clean_also_without_the_network_and_the_job(user, pulled):
+    pulled.stop()
+    (user.folder / "home").rename(user.folder / "gone")
+
+    done = user.run("verify", "disk1", "--hash")
+
+    assert done.stdout == ""
+    assert "100 objects" in done.stderr
+    assert "all as recorded" in done.stderr
+
+
+def test_each_kind_of_damage_is_found_and_named(user, pulled):
+    spoil(user)
+
+    found = {line["path"]: line["fault"] for line in user.json("verify", "disk1", "--hash", expect=3)}
+
+    assert found == {
+        "disk1/2024/img-01.jpg": "missing",
+        "disk1/2024/img-02.jpg": "size",
+        "disk1/2024/img-03.jpg": "content",
+        "disk1/stranger.txt": "extra",
+    }
+    assert "missing    disk1/2024/img-01.jpg" in user.says("verify", "disk1", expect=3)
+
+
+def test_repair_fetches_exactly_what_is_wrong_and_leaves_strangers(user, pulled):
+    whole = {path: (user.folder / "disk1" / path).read_bytes() for path in user.files("disk1")}
+    spoil(user)
+    pulled.reset_counters()
+
+    user.run("verify", "disk1", "--hash", "--repair", expect=3)
+
+    assert sum(pulled.counters()["requests"]["cdn.get"].values()) == 3
+    assert (user.folder / "disk1/stranger.txt").exists()
+    (user.folder / "disk1/stranger.txt").unlink()
+    assert {path: (user.folder / "disk1" / path).read_bytes() for path in user.files("disk1")} == whole
+    user.run("verify", "disk1", "--hash")
+    assert user.json("status")[0]["state"] == "complete"
+
+
+def test_a_repair_with_nothing_left_ends_with_0(user, pulled):
+    (user.folder / "disk1/2024/img-01.jpg").unlink()
+
+    user.run("verify", "disk1", "--repair")
+    user.run("verify", "disk1", "--repair")
+
+    assert user.json("status")[0]["counters"]["stored"] == 100
+
+
+def test_each_volume_is_repaired_where_it_lies(user, bucket):
+    user.knows(bucket("tree:dirs=40,files=100,size=300")).run(
+        "sync", "upyun://photos", "disk1", "disk2", "--quiet"
+    )
+    before = user.files("disk1"), user.files("disk2")
+    for number, files in enumerate(before, 1):
+        (user.folder / f"disk{number}" / files[0]).unlink()
+
+    user.run("verify", "disk1", "disk2", "--repair")
+
+    assert (user.files("disk1"), user.files("disk2")) == before
+
+
+def test_what_has_vanished_at_the_source_stays_missing_and_is_told(user, pulled):
+    pulled.mutate(delete=["2024/img-01.jpg"])
+    (user.folder / "disk1/2024/img-01.jpg").unlink()
+
+    assert "not at the source" in user.run("verify", "disk1", "--repair", expect=3).stderr
+
+
+def test_repair_without_credentials_changes_nothing(user, pulled):
+    (user.folder / "disk1/2024/img-01.jpg").unlink()
+    del user.environment["UPYUN_PASSWORD"]
+
+    assert "UPYUN_PASSWORD" in user.run("verify", "disk1", "--repair", expect=2).stderr
+    assert user.json("status")[0]["state"] == "complete"

@@ -1,0 +1,138 @@
+import pytest
+from tests.cli.conftest import until
+
+SLOW = ("sync", "upyun://photos", "disk1", "disk2", "--quiet", "--rate", "300")
+
+
+@pytest.fixture
+def job(user, bucket):
+    """Give a job that runs, slowly, on two volumes, until it has stored something."""
+    user.knows(bucket("tree:dirs=40,files=100,size=300"))
+    process = user.start(*SLOW)
+    until(lambda: stored(user) > 0, "the first batch")
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_volumes_are_listed_with_what_they_hold(user, service):
+    user.knows(service).run("sync", "upyun://photos", "disk1", "disk2", "--quiet")
+
+    shown = user.json("volumes")
+
+    assert [volume["path"] for volume in shown] == [str(user.folder / name) for name in ("disk1", "disk2")]
+    assert sum(volume["stored_objects"] for volume in shown) == 100
+    assert all(
+        volume["state"] == "open" and volume["free_bytes"] and volume["free_inodes"] for volume in shown
+    )
+    assert user.volume_id("disk2") in user.says("volumes")
+
+
+def test_a_volume_that_is_not_there_is_away(user, service):
+    user.knows(service).run("sync", "upyun://photos", "disk1", "--quiet")
+    (user.folder / "disk1").rename(user.folder / "shelf")
+
+    assert user.json("volumes")[0]["state"] == "away"
+
+
+def test_a_volume_added_at_rest_is_used_by_the_same_command(user, bucket):
+    simulator = bucket("flat:50,size=300")
+    user.knows(simulator).run("sync", "upyun://photos", "disk1", "--quiet")
+    user.run("volumes", "add", "disk2")
+    user.run("volumes", "drain", "disk1")
+    simulator.mutate(put={f"new/{number}.jpg": 400 for number in range(30)})
+
+    user.run("sync", "upyun://photos", "disk1", "--quiet")
+
+    assert len(user.files("disk1")) == 50
+    assert len(user.files("disk2")) == 30
+    assert [volume["state"] for volume in user.json("volumes")] == ["draining", "open"]
+
+
+def test_a_drained_volume_that_is_added_again_takes_objects(user, bucket):
+    simulator = bucket("flat:50,size=300")
+    user.knows(simulator).run("sync", "upyun://photos", "disk1", "--quiet")
+    user.run("volumes", "drain", user.volume_id("disk1"))
+    user.run("volumes", "add", "disk1")
+    simulator.mutate(put={"new.jpg": 400})
+
+    user.run("sync", "upyun://photos", "disk1", "--quiet", "--when-full", "exit")
+
+    assert len(user.files("disk1")) == 51
+
+
+def test_what_a_lost_volume_held_is_fetched_again_and_nothing_else(user, bucket):
+    simulator = bucket("tree:dirs=40,files=100,size=300")
+    user.knows(simulator).run("sync", "upyun://photos", "disk1", "disk2", "--quiet")
+    held = user.files("disk2")
+    kept = user.files("disk1")
+    assert held
+    lost = user.volume_id("disk2")
+    (user.folder / "disk2").rename(user.folder / "broken")
+    simulator.reset_counters()
+
+    user.run("volumes", "lost", lost)
+    user.run("sync", "upyun://photos", "disk1", "disk3", "--quiet")
+
+    assert sum(simulator.counters()["requests"]["cdn.get"].values()) == len(held)
+    assert sorted(user.files("disk1") + user.files("disk3")) == sorted(held + kept)
+
+
+def test_a_lost_volume_that_comes_back_is_refused(user, service):
+    user.knows(service).run("sync", "upyun://photos", "disk1", "disk2", "--quiet")
+    user.run("volumes", "lost", user.volume_id("disk1"))
+
+    told = user.run("sync", "upyun://photos", "disk1", "disk2", "--quiet", expect=2).stderr
+
+    assert "lost" in told
+    user.run("volumes", "add", "disk1", expect=2)
+
+
+def test_wrong_names_are_answered_with_the_right_ones(user, service):
+    user.knows(service).run("sync", "upyun://photos", "disk1", "--quiet")
+
+    for arguments in (("drain", "disk9"), ("lost", "0123456789ab"), ("lost", str(user.folder / "disk1"))):
+        assert user.volume_id("disk1") in user.run("volumes", *arguments, expect=2).stderr
+
+
+def test_options_may_stand_before_or_behind_the_word(user, service):
+    user.knows(service).run("sync", "upyun://photos", "disk1", "--quiet", "--state", "state")
+
+    user.run("volumes", "--state", "state", "drain", "disk1")
+    user.run("volumes", "add", "disk1", "--state", "state")
+
+
+def test_a_running_job_takes_up_drains_and_gives_up_volumes_at_once(user, job):
+    user.run("volumes", "add", "disk3")
+    user.run("volumes", "drain", "disk2")
+    lost = user.volume_id("disk1")
+    user.run("volumes", "lost", lost)
+
+    states = {volume["path"].rpartition("/")[2]: volume["state"] for volume in user.json("volumes")}
+    assert states == {"disk1": "lost", "disk2": "draining", "disk3": "open"}
+    user.run("volumes", "add", "disk1", expect=2)
+    user.run("volumes", "add", "no/such/disk4", expect=2)
+    assert job.wait(100) == 0
+    whole = user.files("disk2") + user.files("disk3")
+    assert len(whole) == len(set(whole)) == 4000
+
+
+def test_what_was_asked_of_a_running_job_counts_for_the_next_too(user, job):
+    user.run("volumes", "add", "disk3")
+    user.run("volumes", "drain", "disk1")
+    job.kill()
+    job.wait()
+    before = set(user.files("disk1"))
+
+    user.run(*SLOW[:-2])
+
+    states = {volume["path"].rpartition("/")[2]: volume["state"] for volume in user.json("volumes")}
+    assert states == {"disk1": "draining", "disk2": "open", "disk3": "open"}
+    assert user.files("disk3")
+    assert before <= set(user.files("disk1"))
+
+
+def stored(user) -> int:
+    done = user.run("status", "--json", expect=None)
+    return int(done.stdout.partition('"stored":')[2].partition(",")[0] or 0)
