@@ -29,6 +29,8 @@ class Guess(msgspec.Struct):
 
     def times(self, factor: float) -> "Guess":
         """Scale it."""
+        if not factor:
+            return Guess(0.0, 0.0, 0.0)
         return Guess(self.value * factor, self.low * factor, self.high * factor)
 
 
@@ -80,12 +82,11 @@ def demand(pages: Sequence[SampledPage], whole: bool, total_bytes: int | None) -
         return None
     if total_bytes is None:
         return _demand(pages, Guess(seen, seen, math.inf), Guess(seen_bytes, seen_bytes, math.inf))
-    objects = Guess(
-        total_bytes / mean.value if mean.value else seen,
-        max(seen, total_bytes / mean.high) if mean.high else seen,
-        total_bytes / mean.low if mean.low else math.inf,
-    )
-    return _demand(pages, objects, _sure(total_bytes))
+    total = max(total_bytes, seen_bytes)  # the service's own sum lags behind
+    likely = max(seen, total / mean.value) if mean.value else seen
+    low = max(seen, total / mean.high) if mean.high else seen
+    high = max(likely, total / mean.low) if mean.low else math.inf
+    return _demand(pages, Guess(likely, low, high), _sure(total))
 
 
 def _sure(number: float) -> Guess:
@@ -95,10 +96,11 @@ def _sure(number: float) -> Guess:
 def _demand(pages: Sequence[SampledPage], objects: Guess, size: Guess) -> Demand:
     """Scale what the sample has an object to all objects."""
     seen = sum(page.objects for page in pages) or 1
-    directories = objects.times(sum(page.first for page in pages) / seen)
+    full = sum(page.first for page in pages if page.objects)
+    # Directories that hold only directories are near the root, where every sample begins: they are not scaled.
+    inner = _sure(sum(page.first for page in pages) - full)
+    directories = _sum(objects.times(full / seen), inner)
     waste = objects.times(sum(page.rounded - page.bytes for page in pages) / seen)
-    if not any(page.objects for page in pages):
-        directories = _sure(sum(page.first for page in pages))
     own = directories.times(BLOCK_BYTES)
     return Demand(
         objects,

@@ -1,0 +1,60 @@
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.cli.conftest import until
+
+OBJECTS = 10_007
+
+
+def test_the_demo_pulls_everything_and_then_nothing(user):
+    first = user.run("demo", "--fast").stderr
+    again = user.run("demo", "--fast").stderr
+
+    assert "complete: upyun://demo-bucket" in first
+    assert "dashboard: http://127.0.0.1:" in first
+    assert len(user.files("demo/volume")) == OBJECTS
+    books = {
+        line.split()[1]: line.split()[2] for line in again.splitlines() if line.startswith(("  = ", "  + "))
+    }
+    assert books["stored"] == "0"
+    assert books["skipped"] == "10,007"
+    assert "nothing is fetched twice" in again
+    user.run("verify", "demo/volume")
+    assert user.json("status", "--state", "demo/journal")[0]["state"] == "complete"
+
+
+def test_ctrl_c_ends_the_demo_and_its_simulator_and_it_goes_on_later(user):
+    process = user.start("demo", "--dir", "elsewhere")
+    until(lambda: children(process.pid), "the simulator")
+    simulators = children(process.pid)
+    until((user.folder / "elsewhere/volume").is_dir, "the sync")
+    time.sleep(0)
+
+    process.send_signal(signal.SIGINT)
+
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Run it again" in output
+    assert not [pid for pid in simulators if alive(pid)]
+    user.run("demo", "--dir", "elsewhere", "--fast", "--quiet")
+    assert len(user.files("elsewhere/volume")) == OBJECTS
+
+
+def test_a_folder_that_cannot_be_is_refused(user):
+    (user.folder / "file").write_text("")
+
+    assert "--dir file" in user.run("demo", "--dir", "file", expect=2).stderr
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,144 @@
+import os
+import resource
+import socket
+import subprocess
+
+import pytest
+from tests.cli.conftest import COMMAND
+
+PASS, WARN, FAIL = "pass", "warn", "fail"
+
+
+def verdicts(checks: list[dict], name: str) -> list[str]:
+    return [check["verdict"] for check in checks if check["name"] == name]
+
+
+def test_all_is_well_with_a_good_service_and_folder(user, service):
+    user.knows(service)
+    before = user.everything()
+
+    checks = user.json("doctor", "upyun://photos", "disk1")
+
+    for name in ("open files", "REST host", "CDN host", "clock", "credentials", "usage", "CDN"):
+        assert verdicts(checks, name) == [PASS], name
+    assert FAIL not in verdicts(checks, "disk1")
+    assert user.everything() == before
+
+
+def test_this_machine_is_checked_without_a_source(user):
+    checks = user.json("doctor")
+
+    assert verdicts(checks, "open files") == [PASS]
+    assert PASS in verdicts(checks, "journal")
+
+
+def test_everything_that_is_not_well_says_what_to_do(user, service):
+    user.knows(service).environment["UPYUN_PASSWORD"] = "wrong"
+
+    checks = user.json("doctor", "upyun://photos", "no/such/disk", expect=3)
+
+    assert verdicts(checks, "credentials") == [FAIL]
+    assert all(check["remedy"] for check in checks if check["verdict"] != PASS)
+
+
+def test_a_cdn_that_changes_images_fails(user, bucket):
+    simulator = bucket("flat:5,size=2000")
+    simulator.inject("gzip:on=cdn")
+
+    checks = user.knows(simulator).json("doctor", "upyun://photos", expect=3)
+
+    assert verdicts(checks, "CDN") == [FAIL]
+
+
+def test_a_cdn_that_changes_bytes_silently_fails(user, bucket):
+    simulator = bucket("flat:5,size=2000")
+    simulator.inject("corrupt:on=cdn")
+
+    assert verdicts(user.knows(simulator).json("doctor", "upyun://photos", expect=3), "CDN") == [FAIL]
+
+
+def test_a_cdn_that_refuses_fails(user, bucket):
+    user.knows(bucket("flat:5,size=2000", token_secret="abc"))
+
+    checks = user.json("doctor", "upyun://photos", expect=3)
+
+    assert "UPYUN_TOKEN_SECRET" in next(check["remedy"] for check in checks if check["name"] == "CDN")
+
+
+def test_a_wrong_clock_is_a_warning_with_its_offset(user, bucket):
+    user.knows(bucket("flat:5,size=2000", clock_offset=7200))
+
+    checks = user.json("doctor", "upyun://photos")
+
+    assert verdicts(checks, "clock") == [WARN]
+    assert "2 h behind" in next(check["found"] for check in checks if check["name"] == "clock")
+    assert verdicts(checks, "credentials") == [PASS]
+
+
+def test_an_unknown_host_fails(user, service):
+    user.knows(service).environment["BUCKETPULL_CDN_URL"] = "http://nowhere.invalid"
+
+    assert verdicts(user.json("doctor", "upyun://photos", expect=3), "CDN host") == [FAIL]
+
+
+def test_without_a_cdn_domain_there_is_a_warning(user, service):
+    user.knows(service)
+    del user.environment["BUCKETPULL_CDN_URL"]
+
+    assert verdicts(user.json("doctor", "upyun://photos"), "CDN") == [WARN]
+
+
+@pytest.mark.parametrize(("limit", "verdict", "code"), [(512, FAIL, 3), (2048, WARN, 0)])
+def test_a_low_limit_of_open_files_is_seen(user, limit, verdict, code):
+    done = subprocess.run(
+        [COMMAND, "doctor"],
+        env=user.environment,
+        cwd=user.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+    )
+
+    assert done.stdout.startswith(verdict)
+    assert "ulimit -n" in done.stdout
+    assert done.returncode == code
+
+
+@pytest.fixture
+def small_disk(tmp_path_factory):
+    """Mount a tmpfs with few inodes."""
+    place = tmp_path_factory.mktemp("small")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=100", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_with_too_few_inodes_and_a_passing_file_system_are_warned_of(user, service, small_disk):
+    checks = user.knows(service).json("doctor", "upyun://photos", small_disk)
+
+    found = [check["found"] for check in checks if check["verdict"] == WARN]
+    assert any("inodes" in text for text in found)
+    assert any("tmpfs" in text for text in found)
+
+
+def test_a_read_only_disk_fails(user, service, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+
+    checks = user.knows(service).json("doctor", "upyun://photos", small_disk, expect=3)
+
+    assert FAIL in verdicts(checks, str(small_disk))
+
+
+def test_a_broker_that_is_not_there_fails_without_its_password(user):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+    done = user.run("doctor", "--broker", f"amqp://user:secret@127.0.0.1:{port}/", expect=3)
+
+    assert f"amqp://127.0.0.1:{port}/" in done.stdout
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_quiet_tells_only_what_is_not_well(user):
+    assert user.says("doctor", "--quiet") == "" or os.getuid() != 0
