@@ -157,6 +157,14 @@ class Journal(Protocol):
         """Make sent work ready again."""
         ...
 
+    def holders(self, works: Sequence[int]) -> dict[int, str]:
+        """Return which of these are outstanding, and the machine that each was sent to ("" where it is with none)."""
+        ...
+
+    def note_poison(self, details: Sequence[str]) -> None:
+        """Record messages that nobody understands as failures, by their description; the same one counts once."""
+        ...
+
     def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
         """Note where volumes are and how: work with candidates goes to the machine that has them."""
         ...
@@ -209,8 +217,13 @@ class Transport(Protocol):
         """Say that the messages are in the journal."""
         ...
 
+    @property
+    def hears(self) -> bool:
+        """Whether workers can be heard at present; while they cannot, their silence means nothing."""
+        ...
+
     async def control(self, control: Control, machine: str) -> None:
-        """Send a control message to a machine, or with "" to all."""
+        """Send a control message to a machine."""
         ...
 
     async def forget(self, machine: str) -> None:
@@ -284,8 +297,20 @@ class Volume(Protocol):
         """
         ...
 
-    def intend(self, journal: str, work: int) -> None:
-        """Note that a batch is about to be written here, so that after a crash it comes back here."""
+    def intend(self, journal: str, work: int, body: bytes = b"") -> None:
+        """Note that a batch is about to be written here, so that after a crash it comes back here.
+
+        `body`, its encoded `list[Part]`, says which files to remove if it goes elsewhere instead; "" where some of them may
+        have been here before.
+        """
+        ...
+
+    def pending(self, journal: str) -> list[tuple[int, int]]:
+        """Return the batches that are noted: work id, and the offset of the ledger block, -1 where there is none."""
+        ...
+
+    def abandon(self, journal: str, work: int) -> None:
+        """Remove the files of a batch that was begun and not settled; only while nothing is being written here."""
         ...
 
     def recall(self, journal: str, work: int) -> Extent | bool:

@@ -24,25 +24,37 @@ from bucketpull.app.probe import Findings, probe
 from bucketpull.app.process import process_main
 from bucketpull.app.settings import Settings
 from bucketpull.app.steering import Steering
+from bucketpull.app.sync import known_paths
 from bucketpull.app.volumes import check_paths, open_all, open_one
-from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.app.writing import say, tell, words
+from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.model import Pulse, Welcome
 from bucketpull.engine.coordinator import Coordinator, CoordinatorPolicy
 from bucketpull.engine.worker import Worker
 from bucketpull.fetch.loop import CurlLoop
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.choice import open_reporter
+from bucketpull.report.document import snapshot_dict
+from bucketpull.report.standing import standing_lines
 from bucketpull.sources.config import UpyunConfig
 from bucketpull.sources.upyun import UpyunSource
+from bucketpull.transport.asking import ask_job
 from bucketpull.transport.direct import DirectTransport
 from bucketpull.transport.joined import JoinedTransport
+from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.processes import Nursery, ProcessCrew
-from bucketpull.transport.rabbitmq import RabbitInbox, RabbitTransport
+from bucketpull.transport.rabbitmq import RabbitTransport
 
 SECRETS = {"operator": "", "password": "", "token": "", "token_expires": 0, "cdn_secret": ""}
+SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
+_STOP_SECONDS = (
+    6.0  # of ten for a worker's whole way out: what follows is a sync, the receipts and the goodbye
+)
 
 
-def run_coordinate(settings: Settings, watchers: Sequence[Watcher] = ()) -> ExitCode:
+def run_coordinate(
+    settings: Settings, watchers: Sequence[Watcher] = (), policy: CoordinatorPolicy | None = None
+) -> ExitCode:
     """List the bucket and keep the books until the job has ended; return how."""
     broker = _broker(settings)
     check_summary(settings)
@@ -59,7 +71,8 @@ def run_coordinate(settings: Settings, watchers: Sequence[Watcher] = ()) -> Exit
         nursery.close()
         raise
     try:
-        return asyncio.run(_coordinate(settings, broker, config, journal, nursery, findings, watchers))
+        job = _coordinate(settings, broker, config, journal, nursery, findings, watchers, policy)
+        return asyncio.run(job)
     finally:
         journal.close()
 
@@ -72,18 +85,27 @@ async def _coordinate(
     nursery: Nursery,
     findings: Findings,
     watchers: Sequence[Watcher],
+    policy: CoordinatorPolicy | None,
 ) -> ExitCode:
     lister = f"{machine_name(settings)}/lister"
     clock = SystemClock()
-    welcome = _welcome(settings, config, journal)
-    far = RabbitTransport(broker, settings.job_name(), settings.queue_type, welcome, __version__)
-    await far.start()
+    far = RabbitTransport(
+        broker, settings.job_name(), settings.queue_type, _welcome(settings, config, journal), __version__
+    )
+    try:
+        await far.start()
+    except BaseException:
+        nursery.close()
+        raise
     near = DirectTransport()
     transport = JoinedTransport(near, far, frozenset({lister}))
-    policy = CoordinatorPolicy(
-        exits_when_full=settings.when_full == "exit", local_machines=frozenset({lister})
+    policy = msgspec.structs.replace(
+        policy or CoordinatorPolicy(),
+        exits_when_full=settings.when_full == "exit",
+        local_machines=frozenset({lister}),
     )
     coordinator = Coordinator(journal, transport, clock, policy)
+    far.known = lambda machine: coordinator.call(known_paths, journal, machine)
     crew = ProcessCrew(nursery, settings.process_count())
     worker = Worker(
         worker_policy(settings, journal.id, lister),
@@ -101,6 +123,8 @@ async def _coordinate(
         None if config.prefix else findings.usage_bytes,
         [open_reporter(json=settings.json, quiet=settings.quiet)],
     )
+    far.snapshot = lambda: monitor.latest
+    far.link.lost = lambda reason: monitor.note("warning", "broker.lost", reason)
     steering = Steering(settings, journal, coordinator, monitor, machine="")
     crew.start()
     await steering.start()
@@ -129,19 +153,21 @@ def run_work(settings: Settings) -> ExitCode:
         settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
     )
     try:
-        volumes = open_all(paths, {}, settings)
+        volumes = open_all(paths, welcome.known, settings)
     except BaseException:
         nursery.close()
         raise
     policy = msgspec.structs.replace(
         worker_policy(settings, welcome.journal, machine),
         scans=False,
+        asks=True,
+        stop_seconds=_STOP_SECONDS,
         incarnation=hello.incarnation,
         job_digest=welcome.job_digest,
     )
 
     async def work() -> ExitCode:
-        inbox = RabbitInbox(broker, settings.job_name(), machine, settings.queue_type)
+        inbox = _inbox(settings, broker, machine, hello, welcome.journal)
         crew = ProcessCrew(nursery, settings.process_count())
         worker = Worker(
             policy, inbox, crew, volumes, SystemClock(), partial(open_one, expected=None, settings=settings)
@@ -150,23 +176,50 @@ def run_work(settings: Settings) -> ExitCode:
         await inbox.start()
         loop = asyncio.get_running_loop()
         on_signals(loop, lambda: loop.create_task(worker.stop(), name="stop"))
-        await worker.run()
+        try:
+            await worker.run()
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        if worker.refusal is not None:
+            raise SourceRefused(worker.refusal.reason, worker.refusal.detail)
         return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
 
     return asyncio.run(work())
 
 
-async def _join(settings: Settings, broker: str, machine: str, hello: Pulse) -> Welcome:
-    import sys
+def run_worker_token(settings: Settings, days: float) -> ExitCode:
+    """Print what a worker needs to read the bucket by REST for so many days, without the password."""
+    expires = int(SystemClock().now() + days * 86400)
+    config = source_config(settings)
+    if not config.password:
+        raise ConfigError("a token is made of the password; set UPYUN_PASSWORD")
+    say(f"UPYUN_OPERATOR={config.operator}")
+    say(f"UPYUN_TOKEN={config.for_workers(expires).token}")
+    say(f"UPYUN_TOKEN_EXPIRES={expires}")
+    return ExitCode.COMPLETE
 
-    inbox = RabbitInbox(broker, settings.job_name(), machine, settings.queue_type)
+
+def run_remote_status(settings: Settings) -> ExitCode:
+    """Ask a job's coordinator through the broker where the job stands, and print it."""
+    snapshot = asyncio.run(ask_job(_broker(settings), settings.job_name()))
+    if settings.json:
+        say(msgspec.json.encode(snapshot_dict(snapshot) | {"running": True}).decode())
+        return ExitCode.COMPLETE
+    for line in standing_lines(snapshot, words(), running=True):
+        say(line)
+    return ExitCode.COMPLETE
+
+
+async def _join(settings: Settings, broker: str, machine: str, hello: Pulse) -> Welcome:
+    say_reason = (lambda _: None) if settings.quiet else tell
+    inbox = _inbox(settings, broker, machine, hello)
     await inbox.start()
-    joining = asyncio.create_task(inbox.join(hello))
+    joining = asyncio.create_task(inbox.join(hello, say_reason))
     on_signals(asyncio.get_running_loop(), joining.cancel)
     try:
         done, _ = await asyncio.wait({joining}, timeout=3.0)
-        if not done and not settings.quiet:
-            print(f"waiting for the coordinator of job {settings.job_name()}", file=sys.stderr)
+        if not done:
+            say_reason(f"waiting for the coordinator of job {settings.job_name()}")
         return await joining
     except asyncio.CancelledError:
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
@@ -180,8 +233,34 @@ def _broker(settings: Settings) -> str:
     return settings.broker
 
 
+def _inbox(settings: Settings, broker: str, machine: str, hello: Pulse, journal: str = "") -> RabbitInbox:
+    return RabbitInbox(
+        broker,
+        settings.job_name(),
+        machine,
+        settings.queue_type,
+        __version__,
+        hello.incarnation,
+        journal,
+    )
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what a group of tasks ended of: an error that has words for the user, if there is one."""
+    known = group.subgroup(BucketpullError) or group
+    error: BaseException = known
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _is_secret(header: str) -> bool:
+    return header.partition(":")[0].strip().lower() in SECRET_HEADERS
+
+
 def _welcome(settings: Settings, config: UpyunConfig, journal: SqliteJournal) -> Welcome:
-    source = msgspec.json.encode(msgspec.structs.replace(config, **SECRETS))
+    headers = tuple(line for line in config.headers if not _is_secret(line))
+    source = msgspec.json.encode(msgspec.structs.replace(config, headers=headers, **SECRETS))
     parts = (source, settings.layout, settings.durability, settings.verify, journal.id)
     digest = hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
     return Welcome(
@@ -198,6 +277,7 @@ def _with_credentials(welcome: Welcome, settings: Settings) -> UpyunConfig:
         token=settings.token,
         token_expires=settings.token_expires,
         cdn_secret=settings.token_secret,
+        headers=(*config.headers, *filter(_is_secret, settings.headers)),
     ).checked()
 
 

@@ -14,6 +14,8 @@ from bucketpull.domain.errors import ConfigError
 CREDENTIALS = {
     "operator": "UPYUN_OPERATOR",
     "password": "UPYUN_PASSWORD",
+    "token": "UPYUN_TOKEN",
+    "token_expires": "UPYUN_TOKEN_EXPIRES",
     "token_secret": "UPYUN_TOKEN_SECRET",
 }
 

@@ -18,9 +18,15 @@ from bucketpull.cli import options
     type=click.Choice(["pause", "exit"]),
     help="When no volume has room: wait for it, or exit 5.",
 )
+@click.option(
+    "--worker-token",
+    type=float,
+    metavar="DAYS",
+    help="Only print the environment of a worker that may read the bucket so long, without the password.",
+)
 @options.reporting
 @options.common
-def coordinate(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def coordinate(worker_token: float | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """List SOURCE and keep the books, for `bucketpull work` on other machines, joined by RabbitMQ.
 
     Run it again to go on after an interruption; workers keep what they hold meanwhile.
@@ -28,8 +34,10 @@ def coordinate(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     \b
     bucketpull coordinate upyun://photos --broker amqp://user:secret@queue.example.com/pull --job photos
     """  # noqa: D301
-    from bucketpull.app.cluster import run_coordinate
+    from bucketpull.app.cluster import run_coordinate, run_worker_token
     from bucketpull.cli.watching import watchers
 
     settings = options.settings(flags)
+    if worker_token is not None:
+        return run_worker_token(settings, worker_token)
     return run_coordinate(settings, watchers(settings))

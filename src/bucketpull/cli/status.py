@@ -10,6 +10,9 @@ from bucketpull.cli import options
 @click.command()
 @click.argument("source", required=False)
 @click.option("--directories", is_flag=True, help="Show the books of every directory.")
+@click.option(
+    "--broker", metavar="URL", help="Ask the coordinator of --job through RabbitMQ, from any machine."
+)
 @options.common
 def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Show where a job stands: its books, speeds and volumes, while it runs and after.
@@ -23,4 +26,10 @@ def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by
     """  # noqa: D301
     from bucketpull.app.status import run_status
 
-    return run_status(options.settings(flags), directories=directories)
+    remote = flags["broker"] is not None
+    settings = options.settings(flags)
+    if remote:
+        from bucketpull.app.cluster import run_remote_status
+
+        return run_remote_status(settings)
+    return run_status(settings, directories=directories)

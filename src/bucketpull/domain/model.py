@@ -271,12 +271,27 @@ class LaneStatus(Value):
     seconds: float  # sum of the durations of finished requests
 
 
+class Begun(Value):
+    """A batch that was begun on a volume, and of which its worker does not know whether it is booked.
+
+    `offset` is that of its ledger block, -1 where it was only begun; then `directory` and `name` are empty. Else they are the
+    key of an object of the block.
+    """
+
+    work: int
+    volume: str
+    offset: int
+    directory: bytes = b""
+    name: bytes = b""
+
+
 class Pulse(Value, tag="pulse"):
     """A worker's sign of life, twice a second: counters since its start, volumes, lanes, what it holds.
 
     `holds` lists the work ids in hand. `window` says how many batches it wants to hold in all, `scan_window` how many
     scans; 0 where its volumes are full, or where it does not list.
     `limited_by` names what holds it back: "source", "cdn", "disk", "cpu", "rate", "bandwidth", "work" or "".
+    `begun` are the batches that it asks about, having heard neither `booked` nor `discard` for too long.
     """
 
     machine: str
@@ -295,6 +310,7 @@ class Pulse(Value, tag="pulse"):
     volumes: list[VolumeStatus]
     limited_by: str = ""
     job_digest: str = ""
+    begun: list[Begun] = []
 
 
 class Goodbye(Value, tag="goodbye"):
@@ -322,6 +338,10 @@ class Poison(Value, tag="poison"):
 FromWorker = ScanReceipt | BatchReceipt | Handback | Pulse | Goodbye | Fatal | Poison
 
 
+# The cursor of a failure that is no object's and no page's, but that of a message nobody understands.
+MESSAGE_CURSOR = "(message)"
+
+
 class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """What one worker may use. None is no cap; `concurrency` None is automatic.
 
@@ -337,12 +357,15 @@ class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
 class Control(Value, tag="control"):
     """The coordinator's word to a worker: its limits, work to discard, volumes to add or drain, whether to stop.
 
-    `booked` names batches whose receipts are in the journal: they will not come again. `discard` names work whose receipt was dropped because another worker's came first: its copies are removed.
+    `booked` names batches whose receipts are in the journal: they will not come again. `discard` names work whose receipt was
+    dropped because another worker's came first: its copies are removed. `abandon` names work that was begun before a restart and
+    has gone elsewhere since: what is left of it is removed.
     """
 
     limits: Limits
     booked: list[int] = []
     discard: list[int] = []
+    abandon: list[int] = []
     add_volumes: list[str] = []
     drain_volumes: list[str] = []
     stop: bool = False
@@ -351,7 +374,8 @@ class Control(Value, tag="control"):
 class Welcome(Value, tag="welcome"):
     """What a worker on another machine must know of the job. `source` is its configuration as JSON, without secrets.
 
-    `job_digest` names this configuration: a worker that was welcomed to another one is refused.
+    `job_digest` names this configuration: a worker that was welcomed to another one is refused. `known` are the ids of the job's
+    volumes on this machine, by the path at which each was seen last.
     """
 
     job: str
@@ -361,6 +385,7 @@ class Welcome(Value, tag="welcome"):
     layout: str
     durability: str
     verify: str
+    known: dict[str, str] = {}
 
 
 class Refusal(Value, tag="refusal"):

@@ -14,6 +14,8 @@ from bucketpull.domain.errors import Reason
 
 FIRST_LEVEL = 32
 HIGHEST_LEVEL = 1024
+# A transfer that stalls holds its place for as long as it takes to notice that: it must not be the only one.
+LOWEST_LEVEL = 4.0
 LOWEST_CEILING = 1.0
 _THROTTLES = frozenset({Reason.THROTTLED, Reason.BANNED})
 _TROUBLES = frozenset({Reason.SERVER_ERROR, Reason.TIMEOUT, Reason.STALLED, Reason.CONNECT, Reason.DNS})
@@ -23,6 +25,7 @@ _ROUND_TRIPS = 2.0  # a round must outlast the answers to what was sent at the f
 _SMOOTHING = 0.01  # a single answer's weight in the share of troubled ones
 # A few per cent of 5xx and stalls are no sign of load. One hundred answers smoothed: 4 % stay below this.
 _TROUBLE_SHARE = 0.1
+_TROUBLES_IN_A_ROUND = 3
 _TROUBLE_CUT = 0.7
 _SHUT = 30
 _BAN_SECONDS = 60.0
@@ -200,9 +203,9 @@ class Limiter:
         self._next_round(now, rate)
 
     def _move_level(self, measured: "Round", rate: float) -> None:
-        if measured.troubles and self._trouble > _TROUBLE_SHARE:
+        if measured.troubles >= _TROUBLES_IN_A_ROUND and self._trouble > _TROUBLE_SHARE:
             self._climb.retreat(self.level)
-            self.level = max(1.0, self.level * _TROUBLE_CUT)
+            self.level = max(min(self.level, LOWEST_LEVEL), self.level * _TROUBLE_CUT)
         elif measured.peak >= self.level * 0.9:
             self.level = max(1.0, min(float(self.highest), self._climb.next_level(self.level, rate)))
 

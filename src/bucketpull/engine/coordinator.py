@@ -24,6 +24,7 @@ from bucketpull.domain.model import (
     Handback,
     Limits,
     Outstanding,
+    Poison,
     Position,
     Pulse,
     ScanReceipt,
@@ -31,7 +32,9 @@ from bucketpull.domain.model import (
     VolumeStatus,
     WorkKind,
 )
+from bucketpull.engine.copies import judge_begun, judge_dropped
 from bucketpull.engine.fleet import Fleet
+from bucketpull.engine.sharing import Sharing
 from bucketpull.ports import Clock, Journal, Transport
 
 T = TypeVar("T")
@@ -42,7 +45,8 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     """How much is listed ahead, and how patient the coordinator is.
 
     Listing pauses above `high_water` outstanding objects and goes on below half of it: 2 million objects are about
-    100 MB of journal and half an hour of work at 1,000 objects a second.
+    100 MB of journal and half an hour of work at 1,000 objects a second. Each machine is reminded of its limits every
+    `remind_seconds`: the message before may be lost with the queue that it was in.
     """
 
     high_water: int = 2_000_000
@@ -50,6 +54,7 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     silence_seconds: float = 30.0
     grace_seconds: float = 30.0
     stop_seconds: float = 10.0
+    remind_seconds: float = 15.0
     room_seconds: float = 5.0
     exits_when_full: bool = False
     local_machines: frozenset[str] = frozenset()
@@ -80,7 +85,8 @@ class Coordinator:
         self._books = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._listing = True
         self._stop_at: float | None = None
-        self._shared: dict[str, Limits] = {}
+        self._shared: dict[str, tuple[Limits, float]] = {}
+        self._sharing = Sharing()
         self._since = clock.monotonic()
         self._room_at = -math.inf
         self.trouble: JournalError | None = None
@@ -114,7 +120,7 @@ class Coordinator:
 
     async def add_volume(self, path: str, machine: str) -> None:
         """Have a machine use one volume more, or one again that was drained."""
-        await self._transport.control(Control(self.fleet.share(self.limits), add_volumes=[path]), machine)
+        await self._transport.control(Control(self._share(machine), add_volumes=[path]), machine)
 
     async def change(self, function: Callable[..., T], *arguments: object) -> T:
         """Change the journal from outside, such as by its `retry` or `lose`, and go on with what that made work."""
@@ -127,15 +133,12 @@ class Coordinator:
         await asyncio.get_running_loop().run_in_executor(None, self._books.shutdown)
 
     def _reclaim(self) -> None:
-        """Make work ready again that was sent to workers which ended with the coordinator that sent it."""
-        local = self._policy.local_machines
-        self._journal.release(
-            [
-                work
-                for work, kind, machine in self._journal.sent()
-                if kind is WorkKind.SCAN or machine in local
-            ]
-        )
+        """Make work ready again of workers which ended with the coordinator that sent it; other workers may hold theirs still."""
+        local, sent = self._policy.local_machines, self._journal.sent()
+        ended = [work for work, kind, machine in sent if kind is WorkKind.SCAN or machine in local]
+        self._journal.release(ended)
+        gone = set(ended)
+        self.fleet.inherit([entry for entry in sent if entry[0] not in gone])
 
     async def _turn(self) -> None:
         await self._watch_room()
@@ -180,6 +183,9 @@ class Coordinator:
             for entry in entries:
                 self._answered(entry)
             await self._confirm(entries, dropped)
+        poison = [message.detail for message in messages if isinstance(message, Poison)]
+        if poison:
+            await self.change(self._journal.note_poison, poison)
         for message in messages:
             await self._hear(message)
         await self._transport.settle(messages)
@@ -192,39 +198,62 @@ class Coordinator:
 
     async def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> None:
         """Tell workers which batches are booked, and which of their copies came second and must go."""
+        receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
+        late = [receipt for receipt in receipts if receipt.work in dropped]
+        goes = await self.call(judge_dropped, self._journal, late) if late else {}
         booked: dict[str, list[int]] = {}
         discard: dict[str, list[int]] = {}
-        for entry in entries:
-            if isinstance(entry, BatchReceipt):
-                second = entry.work in dropped and await self._lies_elsewhere(entry)
-                (discard if second else booked).setdefault(entry.machine, []).append(entry.work)
+        for receipt in receipts:
+            target = discard if goes.get(receipt.work) else booked
+            target.setdefault(receipt.machine, []).append(receipt.work)
         for machine in booked.keys() | discard.keys():
-            share = self.fleet.share(self.limits)
-            control = Control(share, booked=booked.get(machine, []), discard=discard.get(machine, []))
-            await self._transport.control(control, machine)
-
-    async def _lies_elsewhere(self, receipt: BatchReceipt) -> bool:
-        """Whether a receipt that was dropped tells of copies; the same receipt twice tells of the booked files themselves."""
-        if not receipt.extents or not receipt.spans:
-            return False
-        span = receipt.spans[0]
-        known = await self.call(self._journal.where, span.directory, span.first)
-        return bool(known) and not set(known) & set(receipt.extents)
+            told = Control(
+                self._share(machine), booked=booked.get(machine, []), discard=discard.get(machine, [])
+            )
+            await self._transport.control(told, machine)
 
     async def _hear(self, message: FromWorker) -> None:
         if isinstance(message, Pulse):
-            await self._insist(message)
-            news = self.fleet.see(message, self._clock.monotonic())
-            if news:
-                await self.call(self._journal.see_volumes, news)
+            await self._hear_pulse(message)
         elif isinstance(message, Goodbye):
             await self._release(self.fleet.leave(message.machine))
-            self._shared.pop(message.machine, None)
+            await self._forget(message.machine)
         elif isinstance(message, Fatal) and self.refusal is None:
-            self.refusal = message
-            self.state = "refused"
-            self._stop_at = self._clock.monotonic() + self._policy.stop_seconds
-            await self._dismiss(set(self.fleet.members))
+            await self._hear_fatal(message)
+
+    async def _hear_pulse(self, pulse: Pulse) -> None:
+        await self._insist(pulse)
+        if self.fleet.is_new(pulse):
+            self._shared.pop(pulse.machine, None)
+        now = self._clock.monotonic()
+        news = self.fleet.see(pulse, now)
+        self._sharing.see(pulse, self.fleet.drains, now)
+        if news:
+            await self.call(self._journal.see_volumes, news)
+        if pulse.begun:
+            verdict = await self.call(judge_begun, self._journal, pulse.machine, pulse.begun)
+            if any(verdict):
+                told = Control(self._share(pulse.machine), *verdict)
+                await self._transport.control(told, pulse.machine)
+
+    async def _hear_fatal(self, fatal: Fatal) -> None:
+        """End the job; or let one machine go that is refused while others are not: its credentials may be its own."""
+        others = {
+            machine
+            for machine, member in self.fleet.members.items()
+            if member.pulse.volumes and machine != fatal.machine
+        }
+        if fatal.machine not in self._policy.local_machines and others:
+            await self._dismiss({fatal.machine})
+            return
+        self.refusal = fatal
+        self.state = "refused"
+        self._stop_at = self._clock.monotonic() + self._policy.stop_seconds
+        await self._dismiss(set(self.fleet.members))
+
+    async def _forget(self, machine: str) -> None:
+        await self._transport.forget(machine)
+        self._shared.pop(machine, None)
 
     async def _insist(self, pulse: Pulse) -> None:
         """See the operator's word in a pulse, and pass it on until the worker heeds it: it may have started since."""
@@ -235,7 +264,7 @@ class Coordinator:
         ]
         pulse.volumes = [self._as_asked(volume) for volume in pulse.volumes]
         if unheeded:
-            control = Control(self.fleet.share(self.limits), drain_volumes=unheeded)
+            control = Control(self._share(pulse.machine), drain_volumes=unheeded)
             await self._transport.control(control, pulse.machine)
 
     def _as_asked(self, volume: VolumeStatus) -> VolumeStatus:
@@ -247,10 +276,13 @@ class Coordinator:
     async def _recover(self) -> None:
         """Give work again that was with the dead, or got lost on its way."""
         now = self._clock.monotonic()
+        if not self._transport.hears:
+            self.fleet.excuse(now)
+            self._since = now
+            return
         for machine in self.fleet.silent(now):
             await self._release(self.fleet.bury(machine))
-            await self._transport.forget(machine)
-            self._shared.pop(machine, None)
+            await self._forget(machine)
         await self._release(self.fleet.lost())
         if now - self._since > self._policy.silence_seconds:
             await self._release(self.fleet.abandoned())
@@ -261,11 +293,16 @@ class Coordinator:
             await self._count()
 
     async def _share_limits(self) -> None:
-        share = self.fleet.share(self.limits)
+        now = self._clock.monotonic()
         for machine in self.fleet.members:
-            if self._shared.get(machine) != share:
-                self._shared[machine] = share
+            share = self._share(machine)
+            told, at = self._shared.get(machine, (None, now))
+            if told != share or now - at > self._policy.remind_seconds:
+                self._shared[machine] = share, now
                 await self._transport.control(Control(share), machine)
+
+    def _share(self, machine: str) -> Limits:
+        return self._sharing.share(self.limits, self.fleet.drains, is_lister=self.fleet.is_lister(machine))
 
     async def _dispatch(self) -> None:
         if self.limits.paused:

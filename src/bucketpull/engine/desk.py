@@ -9,6 +9,7 @@ from bucketpull.domain.record import Tick, Tune
 from bucketpull.engine.holding import cut
 from bucketpull.engine.limiting import Load, limited_by
 from bucketpull.engine.shelf import Slot
+from bucketpull.ports import Volume
 
 # A process should have work for a few seconds waiting, so that neither a slow commit nor a slow answer starves it.
 STOCK_SECONDS = 3.0
@@ -47,6 +48,10 @@ class Desk:
             self.slots[volume].queued[process] = queued
         for volume, written in tick.written.items():
             self.slots[volume].written[process] = written
+
+    def volumes(self) -> list[Volume]:
+        """Return the volumes in use."""
+        return [slot.volume for slot in self.slots.values()]
 
     def hold_off(self, until: float) -> None:
         """Ask for nothing until then (monotonic seconds): what came last had no room anywhere."""
@@ -139,7 +144,7 @@ class Desk:
         return self._limit
 
     def _window(self, held: int) -> int:
-        if not any(slot.is_open for slot in self.slots.values()):
+        if time.monotonic() < self.held_off_until or not any(slot.is_open for slot in self.slots.values()):
             return 0
         wanted = sum(min(STOCK_MAX, max(STOCK_MIN, int(speed * STOCK_SECONDS))) for speed in self._speed)
         missing = max(0, wanted - sum(self.unstarted))

@@ -4,21 +4,27 @@ A worker says in its pulses how much it wants to hold in all (its window); what 
 is counted here, so that pulses may be late without anybody being flooded.
 """
 
-from bucketpull.domain.model import Limits, Pulse, VolumeState, VolumeStatus, WorkKind
+from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus, WorkKind
 
 
 class Member:
-    """One worker: its last pulse, when it came, and the work it was sent."""
+    """One worker: its last pulse, when it came, and the work it was sent, with the time when it last was there or on its way."""
 
     def __init__(self, pulse: Pulse, now: float) -> None:
         self.pulse = pulse
         self.seen = now
+        self.excused = now
         self.sent: dict[WorkKind, dict[int, float]] = {WorkKind.SCAN: {}, WorkKind.BATCH: {}}
 
     def allowance(self, kind: WorkKind) -> int:
         """Return how many more pieces of a kind of work the worker may be sent."""
         window = self.pulse.scan_window if kind is WorkKind.SCAN else self.pulse.window
         return max(0, window - len(self.sent[kind]))
+
+    def hold(self, works: list[int], now: float) -> None:
+        """Note which of its work is there."""
+        for sent in self.sent.values():
+            sent.update((work, now) for work in works if work in sent)
 
 
 class Fleet:
@@ -46,10 +52,21 @@ class Fleet:
         else:
             member.pulse = pulse
             member.seen = now
+            member.hold(pulse.holds, now)
         news = [volume for volume in pulse.volumes if _place(volume) != _place(self.volumes.get(volume.id))]
         for volume in pulse.volumes:
             self.volumes[volume.id] = volume
         return news
+
+    def is_new(self, pulse: Pulse) -> bool:
+        """Whether a worker is heard for the first time, or has been started again."""
+        member = self.members.get(pulse.machine)
+        return member is None or member.pulse.incarnation != pulse.incarnation
+
+    def excuse(self, now: float) -> None:
+        """Count nobody's silence up to now: nobody could be heard."""
+        for member in self.members.values():
+            member.excused = now
 
     def inherit(self, sent: list[tuple[int, WorkKind, str]]) -> None:
         """Note what an earlier coordinator of the job sent: its workers may hold it still."""
@@ -92,10 +109,14 @@ class Fleet:
 
     def silent(self, now: float) -> list[str]:
         """Return the machines that are taken for dead."""
-        return [machine for machine, member in self.members.items() if now - member.seen > self._silence]
+        return [
+            machine
+            for machine, member in self.members.items()
+            if now - max(member.seen, member.excused) > self._silence
+        ]
 
     def lost(self) -> list[int]:
-        """Return (and forget) work that its worker says it does not hold, long after it was sent."""
+        """Return (and forget) work that its worker has not held for long, without a receipt."""
         found: list[int] = []
         for member in self.members.values():
             holds = set(member.pulse.holds)
@@ -122,19 +143,15 @@ class Fleet:
         """Whether any worker has a disk: a lister alone has none."""
         return any(member.pulse.volumes for member in self.members.values())
 
-    def share(self, limits: Limits) -> Limits:
-        """Return one worker's share of the limits of the whole job."""
-        drains = sum(1 for member in self.members.values() if member.pulse.volumes) or 1
-        return Limits(
-            concurrency=limits.concurrency,
-            requests_per_second=_divide(limits.requests_per_second, drains),
-            bytes_per_second=_divide(limits.bytes_per_second, drains),
-            paused=limits.paused,
-        )
+    @property
+    def drains(self) -> int:
+        """How many workers have volumes."""
+        return sum(1 for member in self.members.values() if member.pulse.volumes)
 
-
-def _divide(cap: float | None, parts: int) -> float | None:
-    return None if cap is None else cap / parts
+    def is_lister(self, machine: str) -> bool:
+        """Whether a worker only lists, for others that have volumes."""
+        member = self.members.get(machine)
+        return member is not None and not member.pulse.volumes and self.has_volumes
 
 
 def _place(volume: VolumeStatus | None) -> tuple[str, str, str] | None:

@@ -14,6 +14,7 @@ import msgspec
 from bucketpull.domain.comparing import compare
 from bucketpull.domain.errors import ConfigError, Reason, VolumeError
 from bucketpull.domain.model import (
+    BatchReceipt,
     Control,
     Extent,
     Fatal,
@@ -41,6 +42,7 @@ from bucketpull.domain.record import (
 from bucketpull.engine.desk import Desk
 from bucketpull.engine.holding import Held, Task, halves, poisoned
 from bucketpull.engine.shelf import STATE_OF_TROUBLE, Settler, Slot
+from bucketpull.engine.unbooked import Unbooked
 from bucketpull.ports import Clock, Crew, Inbox, Volume
 
 
@@ -49,7 +51,7 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
 
     `journal` is the id of the job's journal: it tells this job's ledger entries from those of others.
     `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart;
-    more than `mourned` deaths a process in `mourning_seconds` are a bug.
+    more than `mourned` deaths a process in `mourning_seconds` are a bug. `asks` says that others may do its work while it is away.
     """
 
     machine: str
@@ -67,13 +69,15 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     deaths: int = 2
     mourned: int = 20
     mourning_seconds: float = 10.0
+    leave_seconds: float = 1.5
     job_digest: str = ""
+    asks: bool = False
 
 
 class Worker:
     """One machine's part of a job. `run` returns after a stop, when everything is handed back.
 
-    `dismissed` is true when the coordinator said stop: the job has ended.
+    `dismissed` is true when the coordinator said stop: the job has ended. `refusal` is set when the source refused this machine.
 
     Args:
         open_volume: Opens a volume by path, for volumes added while the job runs.
@@ -104,6 +108,8 @@ class Worker:
         self._stopping = False
         self._deaths: list[float] = []
         self.dismissed = False
+        self.refusal: Fatal | None = None
+        self._unbooked = Unbooked(policy.journal, asks=policy.asks, now=clock.monotonic())
         self._empty = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -134,6 +140,7 @@ class Worker:
     async def _shelve(self, volume: Volume) -> None:
         slot = Slot(volume, await asyncio.to_thread(volume.status), self._policy.machine)
         self._desk.slots[volume.id] = slot
+        self._unbooked.find(volume)
         for process in range(self._crew.size):
             self._crew.send(process, self._mount(volume))
         settler = Settler(slot, self._clock, self._policy.settle_seconds, self._settled)
@@ -155,10 +162,24 @@ class Worker:
             for message in await self._inbox.receive():
                 if isinstance(message, Control):
                     await self._obey(message)
-                elif message.kind is WorkKind.SCAN:
-                    self._survey(message)
-                elif message.id not in self._held:
-                    await self._accept(message)
+                elif message.id not in self._holds():
+                    self._take(message)
+            await self._begin()
+
+    def _take(self, work: Work) -> None:
+        if self._stopping:
+            self._hand_back([work.id])
+        elif work.kind is WorkKind.SCAN:
+            self._survey(work)
+        else:
+            self._unbooked.take(work)
+
+    def _holds(self) -> set[int]:
+        return {*self._held, *self._scans, *self._unbooked.waiting, *self._unbooked.reporting}
+
+    async def _begin(self) -> None:
+        for work in self._unbooked.begin(self._clock.monotonic()):
+            await self._accept(work)
 
     def _survey(self, work: Work) -> None:
         process = self._desk.least_busy_lister([process for process, _ in self._scans.values()])
@@ -168,7 +189,7 @@ class Worker:
     async def _accept(self, work: Work) -> None:
         held = Held(work, self._policy.machine)
         self._held[work.id] = held
-        here = self._recall(work)
+        here = self._unbooked.recall(self._desk.volumes(), work.id)
         if work.candidates or here:
             preferred, rest = await self._compare(held, here)
             for volume, parts in preferred.items():
@@ -178,15 +199,6 @@ class Worker:
         if rest:
             self._place(held, rest, next((extent.volume for extent in here), ""))
         self._close_if_done(held)
-
-    def _recall(self, work: Work) -> list[Extent]:
-        """Return where this very batch was begun before a crash; offset -1 where it was only intended."""
-        found = []
-        for identity, slot in self._desk.slots.items():
-            answer = slot.volume.recall(self._policy.journal, work.id)
-            if answer is not False:
-                found.append(answer if isinstance(answer, Extent) else Extent(identity, -1))
-        return found
 
     async def _compare(self, held: Held, here: list[Extent]) -> tuple[dict[str, list[Part]], list[Part]]:
         """Find what lies here already: of this very batch, stored before a crash, and of earlier runs."""
@@ -219,7 +231,9 @@ class Worker:
 
     def _intend(self, slot: Slot, held: Held) -> bool:
         try:
-            slot.volume.intend(self._policy.journal, held.work.id)
+            # Its candidates may be here already: what is there of such a batch is never removed by name.
+            body = held.work.body if self._policy.asks and not held.work.candidates else b""
+            slot.volume.intend(self._policy.journal, held.work.id, body)
         except VolumeError as error:
             self._trouble(slot, VolumeState.SICK, error.detail)
         return slot.is_open
@@ -256,6 +270,7 @@ class Worker:
                 self._check_empty()
         elif isinstance(message, Fatal):
             message.machine = self._policy.machine
+            self.refusal = message
             self._replies.put_nowait(message)
         else:
             self._bury(process, message)
@@ -299,6 +314,7 @@ class Worker:
 
     def _close_if_done(self, held: Held) -> None:
         if held.tasks == 0 and self._held.pop(held.work.id, None) is not None:
+            self._unbooked.done(held.work.id)
             self._replies.put_nowait(held.receipt())
             self._check_empty()
 
@@ -354,11 +370,7 @@ class Worker:
             for slot in self._desk.slots.values():
                 if path in {slot.volume.path, slot.volume.id} and slot.is_open:
                     slot.stop(VolumeState.DRAINING, "takes no new objects, as asked")
-        for slot in self._desk.slots.values():
-            for work in control.booked:
-                slot.volume.forget(self._policy.journal, work)
-            for work in control.discard:
-                await asyncio.to_thread(slot.volume.discard, self._policy.journal, work)
+        await self._unbooked.tidy(self._desk.volumes(), control, idle=not self._held)
         if control.stop:
             self.dismissed = True
             await self.stop()
@@ -381,10 +393,13 @@ class Worker:
         await self._inbox.pause(True)
         for process in range(self._crew.size):
             self._crew.send(process, Stop(self._policy.stop_seconds))
-        if self._scans:
-            works, self._scans = [work.id for _, work in self._scans.values()], {}
-            self._replies.put_nowait(Handback(works, self._policy.machine, Reason.INTERRUPTED))
+        self._hand_back([*self._scans, *self._unbooked.waiting])
+        self._scans, self._unbooked.waiting = {}, {}
         self._check_empty()
+
+    def _hand_back(self, works: list[int]) -> None:
+        if works:
+            self._replies.put_nowait(Handback(works, self._policy.machine, Reason.INTERRUPTED))
 
     def _check_empty(self) -> None:
         if self._stopping and not self._held and not self._scans:
@@ -392,7 +407,8 @@ class Worker:
 
     async def _leave(self) -> None:
         await self._crew.close(1.0)
-        await self._replies.join()
+        # A transport that is cut off must not hold us: what is not said now, the volumes say at the next start.
+        await asyncio.wait({asyncio.ensure_future(self._replies.join())}, timeout=self._policy.leave_seconds)
         for slot in self._desk.slots.values():
             await self._measure(slot)
         await self._say_pulse()
@@ -405,6 +421,8 @@ class Worker:
         while True:
             message = await self._replies.get()
             await self._inbox.reply(message)
+            if isinstance(message, BatchReceipt):
+                self._unbooked.reported(message.work, self._clock.monotonic())
             self._replies.task_done()
             if self._replies.empty():
                 await self._say_pulse()
@@ -414,6 +432,7 @@ class Worker:
             for slot in self._desk.slots.values():
                 await self._measure(slot)
             await self._say_pulse()
+            await self._begin()
             await asyncio.sleep(self._policy.pulse_seconds)
 
     async def _measure(self, slot: Slot) -> None:
@@ -427,7 +446,7 @@ class Worker:
 
     async def _say_pulse(self) -> None:
         policy = self._policy
-        holds = [*self._held, *self._scans]
+        holds = list(self._holds())
         pulse = self._desk.pulse(
             policy.incarnation, policy.version, policy.job_digest, holds, len(self._held)
         )
@@ -435,4 +454,5 @@ class Worker:
             pulse.scan_window = 0
         if self._stopping:
             pulse.window = 0
+        pulse.begun = self._unbooked.questions(self._desk.volumes(), self._clock.monotonic())
         await self._inbox.reply(pulse)

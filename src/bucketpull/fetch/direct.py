@@ -16,8 +16,9 @@ from bucketpull.fetch.options import FetchOptions
 from bucketpull.fetch.site import Site
 from bucketpull.fetch.transfer import Count, Done, Transfer, nobody
 
-# A socket's buffer is seldom fuller; Python gives back what a read did not need.
-RECV_BYTES: Final = 128 << 10
+# Python allocates so much for a read, and gives back what it did not need. Above 128 KiB malloc may ask the kernel for fresh
+# pages each time: 44 µs a transfer in place of 16.
+RECV_BYTES: Final = 64 << 10
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 
 

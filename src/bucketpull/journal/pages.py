@@ -100,13 +100,9 @@ class Pages:
         """Forget the digests of a page: an equal one proves nothing."""
         self._connection.execute(self._sql["doubt-page"], (directory, cursor))
 
-    def over(self, directory: bytes, first: bytes, last: bytes) -> list[list[Entry]]:
-        """Return the blocks of the pages of a directory that overlap a range of names, oldest run first."""
-        where = {"directory": directory, "first": first, "last": last}
-        rows = self._connection.execute(self._sql["first-pages-over"], where).fetchall()
-        rows += self._connection.execute(self._sql["later-pages-over"], where).fetchall()
-        rows.sort(key=lambda row: row[0])
-        return [unpack_entries(extents) for _, extents in rows]
+    def over(self, directory: bytes, name: bytes) -> list[list[Entry]]:
+        """Return the blocks of the pages of a directory among whose names one may be, oldest run first."""
+        return self._overlapping("later-pages-over", directory, name, name)
 
     def candidates(self, spans: Iterable[Span]) -> dict[bytes, list[Entry]]:
         """Return, by directory, the blocks that may hold objects of some spans, oldest first."""
@@ -115,7 +111,11 @@ class Pages:
             first, last = ranges.get(span.directory, (span.first, span.last))
             ranges[span.directory] = min(first, span.first), max(last, span.last)
         return {
-            directory: [entry for entries in self.over(directory, first, last) for entry in entries]
+            directory: [
+                entry
+                for entries in self._overlapping("later-pages-near", directory, first, last)
+                for entry in entries
+            ]
             for directory, (first, last) in ranges.items()
         }
 
@@ -134,6 +134,13 @@ class Pages:
     def was_seen(self, directory: bytes, run: int) -> bool:
         """Whether a directory was listed in a run, to its end."""
         return bool(self._connection.execute(self._sql["was-seen"], (directory, run)).fetchone()[0])
+
+    def _overlapping(self, query: str, directory: bytes, first: bytes, last: bytes) -> list[list[Entry]]:
+        where = {"directory": directory, "first": first, "last": last}
+        rows = self._connection.execute(self._sql["first-pages-over"], where).fetchall()
+        rows += self._connection.execute(self._sql[query], where).fetchall()
+        rows.sort(key=lambda row: row[0])
+        return [unpack_entries(extents) for _, extents in rows]
 
     def _unlisted(self, span: Span, run: int) -> Known:
         """Make a row for objects whose page the journal does not know, such as repaired ones of a found volume."""

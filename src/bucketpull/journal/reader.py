@@ -93,7 +93,7 @@ class JournalReader:
         """Return the ledger blocks in which an object may lie, newest first."""
         tables = self._refreshed()
         with tables.store.reading():
-            found = tables.pages.over(directory, name, name)
+            found = tables.pages.over(directory, name)
         entries = [entry for entries in found for entry in entries if covers(entry, name, name)]
         extents = [
             tables.shelf.extent(entry) for entry in reversed(entries) if tables.shelf.is_there(entry[0])

@@ -139,7 +139,9 @@ class SqliteJournal(JournalReader):
     def note_poison(self, details: Sequence[str]) -> None:
         """Record messages that nobody understands as failures; a retry drops them."""
         failures = [
-            Failure(b"", b"message " + detail[:12].encode(), 0, 0, MESSAGE_CURSOR, Reason.POISON, 1, 0, detail)
+            Failure(
+                b"", b"message " + detail[:12].encode(), 0, 0, MESSAGE_CURSOR, Reason.POISON, 1, 0, detail
+            )
             for detail in details
         ]
         with self._transaction() as tables:

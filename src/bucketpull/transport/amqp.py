@@ -3,18 +3,23 @@
 Facts of the broker that shape it, each measured on 3.10, 4.0 and 4.3:
 
 * Publishing and consuming have a connection each: a memory or disk alarm blocks a publisher without an error, and would hold
-  back the acknowledgements of its connection too.
+  back the acknowledgements of its connection too. A publisher that the broker says is blocked waits, however long.
 * The client cancels the tasks of consumer callbacks when a connection closes: callbacks only fill a queue of ours.
 * A publish that loses its connection may raise CancelledError; it counts as lost, and is published again. A publish that
   timed out may have been stored all the same: receivers know their work by its id.
 * A broker silently gone is noticed after three heartbeats: 10 s instead of the default 60.
-* Messages are persistent and mandatory: an unroutable one is an error, not a silent loss.
+* Messages that matter are persistent and mandatory: an unroutable one is an error, not a silent loss.
+* When a message was held longer than the consumer time-out (30 minutes unless configured), 3.10 and 4.0 close the channel, 4.3
+  cancels the consumer: both break the link, and what was held comes again, to be recognised by its id.
+* Prefetch is per consumer: the global one is an error on quorum queues, and is gone in 4.3.
+* A quorum queue killed within a second of its declaration comes back empty or without a leader: new queues rest for two.
 """
 
 import asyncio
+import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import aiormq
@@ -23,11 +28,39 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError
 
-HEARTBEAT_SECONDS = 10
-PUBLISH_SECONDS = 30.0
-RETRY_SECONDS = (0.5, 30.0)
+HEARTBEAT_SECONDS: Final = 10
+PUBLISH_SECONDS: Final = 30.0
+CONNECT_SECONDS: Final = 30.0
+SETTLE_SECONDS: Final = 2.0
+RETRY_SECONDS: Final = (0.2, 5.0)
+_LOST: Final = (
+    OSError,
+    aiormq.exceptions.AMQPError,
+    TimeoutError,
+    RuntimeError,
+    asyncio.InvalidStateError,
+    EOFError,
+)
+_REFUSED: Final = (
+    aiormq.exceptions.AuthenticationError,
+    aiormq.exceptions.ProbableAuthenticationError,
+    aiormq.exceptions.ConnectionNotAllowed,
+)
 
-Declare = Callable[[AbstractChannel], Awaitable[None]]
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it has to say, `Link.lost` says in our words
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What stands outside on a message, in its AMQP properties, where every version of ours can read it.
+
+    `version` is the sender's, `journal` the one that the work ids inside belong to, `incarnation` the one worker that is meant
+    (downwards) or that speaks (upwards), `reply_to` the sender's queue.
+    """
+
+    version: str = ""
+    journal: str = ""
+    incarnation: str = ""
+    reply_to: str = ""
 
 
 class Delivery(msgspec.Struct):
@@ -37,33 +70,64 @@ class Delivery(msgspec.Struct):
     body: bytes
     tag: int
     generation: int
+    envelope: Envelope
+    redelivered: bool
+
+
+class Consumed(msgspec.Struct, frozen=True):
+    """A queue to consume. An `owned` one is declared exclusive to the connection and dies with it; `alone` shuts out others."""
+
+    prefetch: int
+    owned: bool = False
+    alone: bool = False
 
 
 class Link:
     """Publishes and consumes durable messages through whatever breaks. `run` keeps it alive, in a task of its own.
 
+    `lost` is told why there is no connection; `taken` becomes true when another connection has a queue that must be ours alone,
+    `refused` when the broker does not let us in.
+
     Args:
-        declare: Declares the queues, after each connect; idempotent.
-        own: Declares what is exclusive to the consuming connection.
-        consume: Queues to consume, with their prefetch counts. Work that is held is bounded by the coordinator's window; the
-            prefetch only bounds what is on its way.
+        durable: Queues that must be there, with the arguments with which they are made if they are not.
+        consume: Queues to consume.
+        owned: Arguments of an owned queue.
 
     """
 
     def __init__(
-        self, url: str, declare: Declare, consume: dict[str, int], own: Declare | None = None
+        self,
+        url: str,
+        durable: Mapping[str, Mapping[str, object]],
+        consume: Mapping[str, Consumed],
+        owned: Mapping[str, object] | None = None,
     ) -> None:
         self._url = with_heartbeat(url)
-        self._declare = declare
-        self._own = own
+        self._durable = durable
         self._consume = consume
+        self._owned = owned or {}
         self._generation = 0
         self._ready = asyncio.Event()
         self._broken = asyncio.Event()
+        self._publishing: AbstractConnection | None = None
         self._publisher: AbstractChannel | None = None
+        self._teller: AbstractChannel | None = None
         self._consumer: AbstractChannel | None = None
         self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self.taken = False
+        self.refused = ""
         self.lost: Callable[[str], None] = lambda _: None
+
+    def start(self) -> None:
+        """Connect, and connect again, in the background."""
+        self._task = asyncio.create_task(self.run(), name="broker")
+
+    async def close(self) -> None:
+        """Disconnect; what is not acknowledged comes again to whoever consumes next."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def run(self) -> None:
         """Connect, and connect again, until cancelled."""
@@ -75,8 +139,12 @@ class Link:
                 delay = RETRY_SECONDS[0]
                 await self._broken.wait()
                 self.lost("the connection to the broker was lost")
-            except (OSError, aiormq.exceptions.AMQPError, TimeoutError) as error:
-                self.lost(f"the broker cannot be reached: {error or type(error).__name__}")
+            except asyncio.CancelledError:
+                if _cancelled():
+                    raise
+                self.lost("the broker broke off")
+            except _LOST as error:
+                self._explain(error)
             finally:
                 await self._disconnect(connections)
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
@@ -86,28 +154,45 @@ class Link:
         """Wait until there is a connection."""
         await self._ready.wait()
 
-    async def publish(self, queue: str, body: bytes) -> None:
-        """Return when the broker has the message for good; waits and tries again as long as it takes."""
-        properties = aiormq.spec.Basic.Properties(delivery_mode=2)
+    async def publish(self, queue: str, body: bytes, envelope: Envelope, *, insist: bool = True) -> bool:
+        """Return when the broker has the message for good; waits and tries again as long as it takes.
+
+        Returns:
+            False where there is no such queue, unless `insist`: then it is made again.
+
+        """
+        properties = _properties(envelope, delivery_mode=2)
         while True:
             await self._ready.wait()
-            channel = self._publisher
+            channel, connection = self._publisher, self._publishing
             try:
-                if channel is not None and await _confirmed(channel, queue, body, properties):
-                    return
-            except (OSError, aiormq.exceptions.AMQPError, TimeoutError, asyncio.InvalidStateError):
+                if channel is not None and connection is not None:
+                    await _confirmed(channel, connection, queue, body, properties)
+                    return True
+            except aiormq.exceptions.PublishError:
+                if not insist:
+                    return False
+                self._break()
+            except aiormq.exceptions.DeliveryError:
+                await asyncio.sleep(
+                    1.0
+                )  # the broker could not take it just now: a quorum queue without a majority
+            except _LOST:
                 self._break()
             await asyncio.sleep(0.05)
 
-    async def tell(self, queue: str, body: bytes) -> None:
+    async def tell(self, queue: str, body: bytes, envelope: Envelope) -> None:
         """Publish if that is possible now, without confirmation: for what will be said again anyway."""
-        channel = self._publisher
-        if channel is None or not self._ready.is_set():
+        channel, connection = self._teller, self._publishing
+        if channel is None or connection is None or not self._ready.is_set() or await _is_blocked(connection):
             return
         try:
             async with asyncio.timeout(1.0):
-                await channel.basic_publish(body, routing_key=queue, mandatory=False)
-        except (OSError, aiormq.exceptions.AMQPError, TimeoutError, asyncio.InvalidStateError):
+                properties = _properties(envelope, delivery_mode=1)
+                await channel.basic_publish(body, routing_key=queue, properties=properties)
+        except TimeoutError:
+            return
+        except _LOST:
             self._break()
 
     async def receive(self) -> list[Delivery]:
@@ -126,12 +211,19 @@ class Link:
         await self._answer(delivery, "basic_reject")
 
     async def purge(self, queue: str) -> None:
-        """Drop what waits in a queue; does nothing while there is no connection."""
-        if self._publisher is not None and self._ready.is_set():
-            try:
-                await self._publisher.queue_purge(queue)
-            except (OSError, aiormq.exceptions.AMQPError, asyncio.InvalidStateError):
-                self._break()
+        """Drop what waits in a queue; does nothing while there is no connection, or no such queue."""
+        connection = self._publishing
+        if connection is None or not self._ready.is_set():
+            return
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                channel = await connection.channel()
+                await channel.queue_purge(queue)
+                await channel.close()
+        except aiormq.exceptions.ChannelNotFoundEntity:
+            return
+        except _LOST:
+            self._break()
 
     async def _answer(self, delivery: Delivery, verb: str) -> None:
         if delivery.generation != self._generation or self._consumer is None:
@@ -139,66 +231,158 @@ class Link:
         options = {"requeue": False} if verb == "basic_reject" else {}
         try:
             await getattr(self._consumer, verb)(delivery.tag, **options)
-        except (OSError, aiormq.exceptions.AMQPError, asyncio.InvalidStateError):
+        except _LOST:
             self._break()
 
     def _break(self) -> None:
         self._ready.clear()
         self._broken.set()
 
+    def _explain(self, error: BaseException) -> None:
+        self.taken = isinstance(
+            error, aiormq.exceptions.ChannelLockedResource | aiormq.exceptions.ChannelAccessRefused
+        )
+        self.refused = _words(error) if isinstance(error, _REFUSED) else ""
+        self.lost(f"the broker cannot be reached: {_words(error)}")
+
     async def _connect(self, connections: list[AbstractConnection]) -> None:
         self._generation += 1
         self._broken.clear()
-        async with asyncio.timeout(PUBLISH_SECONDS):
+        self._deliveries = _emptied(self._deliveries)
+        async with asyncio.timeout(CONNECT_SECONDS):
             for _ in range(2):
                 connection = await aiormq.connect(self._url)
                 connections.append(connection)
                 connection.closing.add_done_callback(lambda _: self._break())
+            self._publishing = connections[0]
             self._publisher = await connections[0].channel(publisher_confirms=True)
-            await self._declare(self._publisher)
+            self._teller = await connections[0].channel(publisher_confirms=False)
             self._consumer = await connections[1].channel(publisher_confirms=False)
-            if self._own is not None:
-                await self._own(self._consumer)
-            self._consumer.on_consumer_cancel_callbacks.add(lambda _: self._break())
-            self._consumer.closing.add_done_callback(lambda _: self._break())
-            for queue, prefetch in self._consume.items():
-                await self._consumer.basic_qos(prefetch_count=prefetch)
-                await self._consumer.basic_consume(queue, self._taker(queue, self._generation))
-        self._ready.set()
+            # What must be ours alone comes first: who is refused has changed nothing.
+            for queue in (queue for queue, how in self._consume.items() if how.owned):
+                await self._consumer.queue_declare(queue, exclusive=True, arguments=dict(self._owned))  # type: ignore[arg-type]
+            made = [await _make(connections[0], queue, how) for queue, how in self._durable.items()]
+            if any(made):
+                await asyncio.sleep(SETTLE_SECONDS)
+            await self._begin(self._consumer)
+        if not self._broken.is_set():
+            self.taken, self.refused = False, ""
+            self._ready.set()
+
+    async def _begin(self, channel: AbstractChannel) -> None:
+        channel.on_consumer_cancel_callbacks.add(lambda _: self._break())
+        channel.closing.add_done_callback(lambda _: self._break())
+        for queue, how in self._consume.items():
+            await channel.basic_qos(prefetch_count=how.prefetch)
+            await channel.basic_consume(queue, self._taker(queue, self._generation), exclusive=how.alone)
 
     def _taker(self, queue: str, generation: int) -> Callable[[DeliveredMessage], Coroutine[Any, Any, None]]:
         async def take(message: DeliveredMessage) -> None:
             assert isinstance(message.delivery, aiormq.spec.Basic.Deliver)
             tag = message.delivery.delivery_tag
             assert tag is not None
-            self._deliveries.put_nowait(Delivery(queue, message.body, tag, generation))
+            outside, again = _envelope(message), bool(message.delivery.redelivered)
+            self._deliveries.put_nowait(Delivery(queue, message.body, tag, generation, outside, again))
 
         return take
 
     async def _disconnect(self, connections: list[AbstractConnection]) -> None:
         self._ready.clear()
-        self._publisher = self._consumer = None
+        self._publishing = None
+        self._publisher = self._teller = self._consumer = None
         for connection in connections:
             try:
                 async with asyncio.timeout(2.0):
                     await connection.close()
-            except (OSError, aiormq.exceptions.AMQPError, TimeoutError, RuntimeError):
+            except _LOST:
                 continue
+            except asyncio.CancelledError:
+                if _cancelled():
+                    raise
+
+
+def _properties(envelope: Envelope, delivery_mode: int) -> aiormq.spec.Basic.Properties:
+    return aiormq.spec.Basic.Properties(
+        delivery_mode=delivery_mode,
+        app_id=envelope.version or None,
+        correlation_id=envelope.journal or None,
+        message_type=envelope.incarnation or None,
+        reply_to=envelope.reply_to or None,
+    )
+
+
+def _envelope(message: DeliveredMessage) -> Envelope:
+    found = message.header.properties
+    return Envelope(
+        found.app_id or "", found.correlation_id or "", found.message_type or "", found.reply_to or ""
+    )
+
+
+async def _make(connection: AbstractConnection, queue: str, arguments: Mapping[str, object]) -> bool:
+    """Make a queue if there is none; return whether there was none. One that exists may be of another type: it serves."""
+    channel = await connection.channel(publisher_confirms=False)
+    try:
+        await channel.queue_declare(queue, passive=True)
+    except aiormq.exceptions.ChannelNotFoundEntity:
+        channel = await connection.channel(publisher_confirms=False)
+        await channel.queue_declare(queue, durable=True, arguments=dict(arguments))  # type: ignore[arg-type]
+        await channel.close()
+        return True
+    await channel.close()
+    return False
 
 
 async def _confirmed(
-    channel: AbstractChannel, queue: str, body: bytes, properties: aiormq.spec.Basic.Properties
-) -> bool:
+    channel: AbstractChannel,
+    connection: AbstractConnection,
+    queue: str,
+    body: bytes,
+    properties: aiormq.spec.Basic.Properties,
+) -> None:
+    """Publish and wait for the confirmation: for ever while the broker says that it is blocked, else for half a minute."""
+    publishing = asyncio.ensure_future(
+        channel.basic_publish(body, routing_key=queue, mandatory=True, properties=properties)
+    )
     try:
-        answer = await channel.basic_publish(
-            body, routing_key=queue, mandatory=True, properties=properties, timeout=PUBLISH_SECONDS
-        )
+        while not publishing.done():
+            await asyncio.wait({publishing}, timeout=PUBLISH_SECONDS)
+            if not publishing.done() and not await _is_blocked(connection):
+                raise TimeoutError
+        answer = publishing.result()
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if _cancelled():
             raise
         raise ConnectionError("the connection was lost while publishing") from None
-    return isinstance(answer, aiormq.spec.Basic.Ack)
+    finally:
+        publishing.cancel()
+    if not isinstance(answer, aiormq.spec.Basic.Ack):
+        raise ConnectionError("the broker did not confirm")
+
+
+async def _is_blocked(connection: AbstractConnection) -> bool:
+    """Whether the broker lets us publish nothing at present, because its memory or its disk is nearly full."""
+    waiting = asyncio.ensure_future(connection.ready())
+    await asyncio.wait({waiting}, timeout=0)
+    blocked = not waiting.done()
+    waiting.cancel()
+    return blocked
+
+
+def _cancelled() -> bool:
+    """Whether it is this task that is to end: the client also raises CancelledError where it lost its connection."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _emptied(queue: "asyncio.Queue[Delivery]") -> "asyncio.Queue[Delivery]":
+    """Drop deliveries of before a reconnect: they come again. The queue stays the same, for those that wait for it."""
+    while not queue.empty():
+        queue.get_nowait()
+    return queue
+
+
+def _words(error: BaseException) -> str:
+    return str(error).replace("\n", " ").strip() or type(error).__name__
 
 
 def with_heartbeat(url: str) -> str:
@@ -208,8 +392,12 @@ def with_heartbeat(url: str) -> str:
         ConfigError: It is no AMQP URL. The message does not repeat it: it may hold a password.
 
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"amqp", "amqps"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
         raise ConfigError("--broker: write amqp://USER:PASSWORD@HOST:PORT/VHOST (or amqps://)")
     query = dict(parse_qsl(parts.query))
     query.setdefault("heartbeat", str(HEARTBEAT_SECONDS))

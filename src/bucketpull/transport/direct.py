@@ -38,6 +38,11 @@ class DirectTransport:
     async def settle(self, messages: Sequence[FromWorker]) -> None:
         """Nothing waits for it: an unbooked receipt dies with the process."""
 
+    @property
+    def hears(self) -> bool:
+        """Always."""
+        return True
+
     async def control(self, control: Control, machine: str) -> None:
         """See `ports.Transport`."""
         del machine

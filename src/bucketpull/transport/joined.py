@@ -37,6 +37,11 @@ class JoinedTransport:
         await self._near.settle(messages)
         await self._far.settle(messages)
 
+    @property
+    def hears(self) -> bool:
+        """See `ports.Transport`."""
+        return self._near.hears and self._far.hears
+
     async def control(self, control: Control, machine: str) -> None:
         """See `ports.Transport`."""
         await self._way(machine).control(control, machine)

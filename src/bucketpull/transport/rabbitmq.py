@@ -1,149 +1,120 @@
-"""Coordinator and workers on several machines, joined by RabbitMQ.
+"""The coordinator's end of RabbitMQ.
 
-Queues of a job: one per machine (work and control messages to it), one of receipts, one of dead letters, and the
-coordinator's own, which is exclusive: it carries pulses, and its existence refuses a second coordinator. The broker holds what
-the workers' windows allow and no more; the frontier is in the journal. Work that is purged, or stuck with a dead machine, is
-missing from the pulses of the living, and the coordinator gives it again.
+The broker holds what the workers' windows allow and no more; the frontier is in the journal. Work that is purged, or stuck with
+a dead machine, is missing from the pulses of the living, and the coordinator gives it again.
 """
 
 import asyncio
-import re
-from collections.abc import Sequence
-from typing import Literal
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
-import aiormq
 import msgspec
-from aiormq.abc import AbstractChannel
 
 from bucketpull.domain.errors import ConfigError, TransportError
-from bucketpull.domain.model import (
-    BatchReceipt,
-    Control,
-    FromWorker,
-    Goodbye,
-    Handback,
-    Poison,
-    Pulse,
-    Refusal,
-    ScanReceipt,
-    Value,
-    Welcome,
-    Work,
-)
-from bucketpull.transport.amqp import Delivery, Link
+from bucketpull.domain.model import Control, FromWorker, Goodbye, Poison, Pulse, Refusal, Value, Welcome, Work
+from bucketpull.domain.progress import Snapshot
+from bucketpull.transport.amqp import Consumed, Delivery, Envelope, Link
+from bucketpull.transport.wire import Ask, Echo, Names, QueueType, Sealed, decode_up, encode
 
-QueueType = Literal["quorum", "classic"]
-ToWorker = Work | Control | Welcome | Refusal
-
-# A quorum queue that is killed within a second of its declaration comes back empty or leaderless (3.10, 4.0, 4.3, one node).
-SETTLE_SECONDS = 2.0
-# Never -1: 3.10 then drops a message at its first return. Attempts are counted in the journal.
-DELIVERY_LIMIT = 1_000_000
-WORK_PREFETCH = 512  # above any window: what a worker may hold is the coordinator's decision
-RECEIPT_PREFETCH = 256
-LOCK_SECONDS = 5.0
-
-
-class _Sealed(Value, tag="work"):
-    """Work on the wire, with a tag to tell it from control messages."""
-
-    work: Work
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_up = msgspec.msgpack.Decoder(FromWorker).decode
-_decode_down = msgspec.msgpack.Decoder(_Sealed | Control | Welcome | Refusal).decode
-
-
-class Names:
-    """The queues of a job. Queue names allow few characters; others become their code points."""
-
-    def __init__(self, job: str) -> None:
-        self._base = f"bucketpull.{_plain(job)}"
-        self.receipts = f"{self._base}.receipts"
-        self.dead = f"{self._base}.dead"
-        self.coordinator = f"{self._base}.coordinator"
-
-    def machine(self, machine: str) -> str:
-        """Return the queue of one machine."""
-        return f"{self._base}.machine.{_plain(machine)}"
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-zA-Z0-9_.-]", lambda match: f"@{ord(match[0]):x}", name)[:120]
-
-
-async def _declare_durable(channel: AbstractChannel, names: Names, queue: str, kind: QueueType) -> None:
-    arguments: dict[str, object] = {"x-queue-type": kind}
-    if queue != names.dead:
-        arguments |= {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": names.dead}
-        if kind == "quorum":
-            arguments["x-delivery-limit"] = DELIVERY_LIMIT
-    await channel.queue_declare(queue, durable=True, arguments=arguments)  # type: ignore[arg-type]
+PREFETCH: Final = 256
+START_SECONDS: Final = 10.0
+ECHO_SECONDS: Final = 1.0
+DEAF_SECONDS: Final = 5.0
+REFUSE_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 3.0
+_SHOWN_BYTES: Final = 60
 
 
 class RabbitTransport:
-    """The coordinator's end; see `ports.Transport`. Call `start` first.
+    """See `ports.Transport`. Call `start` first. Sending never waits for the broker: what is said is said in order, when it can be.
+
+    `snapshot` is asked for where the job stands, for whoever asks through the broker; `known` for the ids of the volumes that a
+    machine has, by path.
 
     Args:
         welcome: What a worker is told of the job when it is heard for the first time.
-        protocol: Workers of another protocol are refused.
+        version: Workers of another version are refused.
 
     """
 
-    def __init__(self, url: str, job: str, kind: QueueType, welcome: Welcome, protocol: str) -> None:
-        self._names = Names(job)
-        self._kind = kind
+    def __init__(self, url: str, job: str, kind: QueueType, welcome: Welcome, version: str) -> None:
+        self._names = names = Names(job, kind)
+        self._job = job
         self._welcome = welcome
-        self._protocol = protocol
+        self._version = version
         self._known: dict[str, str] = {}
-        self._declared: set[str] = set()
+        self._refusals: dict[tuple[str, str], float] = {}
         self._unsettled: dict[int, Delivery] = {}
-        self._poison: list[FromWorker] = []
-        self._refused_as_second = asyncio.Event()
-        names = self._names
+        self._outbox: asyncio.Queue[tuple[str, Value | None]] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._echoed_at = 0.0
+        self.snapshot: Callable[[], Snapshot] | None = None
+        self.known: Callable[[str], Awaitable[dict[str, str]]] | None = None
         self.link = Link(
             url,
-            self._declare,
-            {names.coordinator: RECEIPT_PREFETCH, names.receipts: RECEIPT_PREFETCH, names.dead: 8},
-            self._own,
+            {queue: names.arguments(queue) for queue in (names.dead, names.receipts)},
+            {
+                names.coordinator: Consumed(PREFETCH, owned=True),
+                names.receipts: Consumed(PREFETCH),
+                names.dead: Consumed(8),
+            },
+            owned=names.dead_letters(),
         )
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect, and make sure that no other coordinator has the job.
 
         Raises:
-            ConfigError: Another coordinator has it.
+            ConfigError: Another coordinator has it, or the broker does not let us in.
             TransportError: The broker cannot be reached in ten seconds.
 
         """
         reasons: list[str] = []
         self.link.lost = reasons.append
-        self._task = asyncio.create_task(self.link.run(), name="broker")
+        self.link.start()
         try:
-            async with asyncio.timeout(2 * LOCK_SECONDS):
-                await self.link.connected()
+            async with asyncio.timeout(START_SECONDS):
+                while not await self._connected():
+                    if self.link.refused:
+                        raise ConfigError(f"--broker: it does not let us in: {self.link.refused}")
         except TimeoutError:
             await self.close()
-            if self._refused_as_second.is_set():
-                raise TransportError(
-                    "another coordinator has this job; stop it first, or use another --job"
+            if self.link.taken:
+                raise ConfigError(
+                    f"another coordinator has job {self._job}: stop it first, or give another --job"
                 ) from None
             raise TransportError(reasons[-1] if reasons else "the broker does not answer") from None
-        await asyncio.sleep(SETTLE_SECONDS)
+        except ConfigError:
+            await self.close()
+            raise
+        self._echoed_at = time.monotonic()
+        self._tasks = [
+            asyncio.create_task(self._send_all(), name="send"),
+            asyncio.create_task(self._echo(), name="echo"),
+        ]
+
+    @property
+    def hears(self) -> bool:
+        """See `ports.Transport`: our own voice comes back, so others' would too."""
+        return time.monotonic() - self._echoed_at < DEAF_SECONDS
 
     async def send(self, works: Sequence[Work], machine: str) -> None:
         """See `ports.Transport`."""
-        queue = self._names.machine(machine)
-        await asyncio.gather(*(self.link.publish(queue, _encode(_Sealed(work))) for work in works))
+        for work in works:
+            self._outbox.put_nowait((machine, Sealed(work)))
 
     async def receive(self) -> Sequence[FromWorker]:
-        """See `ports.Transport`; the members that are heard first are welcomed here."""
+        """See `ports.Transport`; workers that are heard for the first time are welcomed here."""
         messages: list[FromWorker] = []
         for delivery in await self.link.receive():
             message = await self._read(delivery)
-            if message is not None:
+            if message is None:
+                await self.link.acknowledge(delivery)
+            elif isinstance(message, Poison) and delivery.queue != self._names.dead:
+                await self.link.reject(delivery)
+            else:
                 self._unsettled[id(message)] = delivery
                 messages.append(message)
         return messages
@@ -157,161 +128,112 @@ class RabbitTransport:
 
     async def control(self, control: Control, machine: str) -> None:
         """See `ports.Transport`."""
-        await self.link.publish(self._names.machine(machine), _encode(control))
+        self._outbox.put_nowait((machine, control))
 
     async def forget(self, machine: str) -> None:
-        """Drop what waits for a machine that is taken for dead: it is given to others."""
+        """See `ports.Transport`."""
         self._known.pop(machine, None)
-        await self.link.purge(self._names.machine(machine))
+        self._outbox.put_nowait((machine, None))
 
     async def close(self) -> None:
-        """See `ports.Transport`."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """See `ports.Transport`: what was said last is still sent, if it can be in a few seconds."""
+        if self._tasks:
+            await asyncio.wait({asyncio.ensure_future(self._outbox.join())}, timeout=CLOSE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.link.close()
 
-    async def _declare(self, channel: AbstractChannel) -> None:
-        for queue in (self._names.dead, self._names.receipts):
-            await _declare_durable(channel, self._names, queue, self._kind)
-
-    async def _own(self, channel: AbstractChannel) -> None:
+    async def _connected(self) -> bool:
         try:
-            await channel.queue_declare(self._names.coordinator, exclusive=True, durable=False)
-        except aiormq.exceptions.ChannelLockedResource:
-            self._refused_as_second.set()
-            raise
-
-    async def _read(self, delivery: Delivery) -> FromWorker | None:
-        if delivery.queue == self._names.dead:
-            return Poison("", delivery.body[:100].hex())
-        try:
-            message: FromWorker = _decode_up(delivery.body)
-        except msgspec.DecodeError:
-            await self.link.reject(delivery)
-            return None
-        if isinstance(message, Pulse) and not await self._admit(message):
-            await self.link.acknowledge(delivery)
-            return None
-        return message
-
-    async def _admit(self, pulse: Pulse) -> bool:
-        """Welcome a worker that is new, or refuse it; only welcomed workers count."""
-        queue = self._names.machine(pulse.machine)
-        if pulse.version != self._protocol:
-            reason = f"its version is {pulse.version}, the coordinator's {self._protocol}: install the same on both"
-            await self.link.publish(queue, _encode(Refusal(reason)))
-            return False
-        if (
-            self._known.get(pulse.machine) != pulse.incarnation
-            or pulse.job_digest != self._welcome.job_digest
-        ):
-            self._known[pulse.machine] = pulse.incarnation
-            if not pulse.job_digest:
-                await self.link.publish(queue, _encode(self._welcome))
-                return False
-        if pulse.job_digest != self._welcome.job_digest:
-            await self.link.publish(
-                queue, _encode(Refusal("its configuration is not that of the job: restart it"))
-            )
+            async with asyncio.timeout(0.2):
+                await self.link.connected()
+        except TimeoutError:
             return False
         return True
 
-
-class RabbitInbox:
-    """A worker's end; see `ports.Inbox`. Call `start` first, then `join` if the job is not known yet."""
-
-    def __init__(self, url: str, job: str, machine: str, kind: QueueType) -> None:
-        self._names = Names(job)
-        self._queue = self._names.machine(machine)
-        self._kind = kind
-        self._held: dict[int, Delivery] = {}
-        self.link = Link(url, self._declare, {self._queue: WORK_PREFETCH})
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Connect, and stay connected, in the background."""
-        self._task = asyncio.create_task(self.link.run(), name="broker")
-
-    async def join(self, hello: Pulse, seconds: float = 1.0) -> Welcome:
-        """Ask to take part, and ask again every so many seconds until the coordinator answers. May wait for ever.
-
-        Raises:
-            ConfigError: The coordinator refuses this worker; says why.
-
-        """
+    async def _send_all(self) -> None:
         while True:
-            await self.link.tell(self._names.coordinator, _encode(hello))
-            try:
-                async with asyncio.timeout(seconds):
-                    welcome = await self._answer()
-            except TimeoutError:
-                continue
-            if isinstance(welcome, Refusal):
-                raise ConfigError(f"refused by the coordinator: {welcome.reason}")
-            return welcome
+            machine, message = await self._outbox.get()
+            queue = self._names.machine(machine)
+            if message is None:
+                await self.link.purge(queue)
+            else:
+                # A machine's queue that is gone is not made again here: its worker does that, and work counts as lost meanwhile.
+                await self.link.publish(queue, encode(message), self._envelope(machine), insist=False)
+            self._outbox.task_done()
 
-    async def receive(self) -> Sequence[Work | Control]:
-        """See `ports.Inbox`. Of a batch delivered twice only the acknowledgement is renewed, by its id."""
-        found: list[Work | Control] = []
-        for delivery in await self.link.receive():
-            message = await self._read(delivery)
-            if isinstance(message, _Sealed):
-                self._held[message.work.id] = delivery
-                found.append(message.work)
-            elif message is not None:
-                await self.link.acknowledge(delivery)
-                if isinstance(message, Control):
-                    found.append(message)
-                elif isinstance(message, Refusal):
-                    raise ConfigError(f"refused by the coordinator: {message.reason}")
-        return found
-
-    async def reply(self, message: FromWorker) -> None:
-        """See `ports.Inbox`: what must not be lost waits for the broker's confirmation, then its work is acknowledged."""
-        body = _encode(message)
-        if isinstance(message, Pulse | Goodbye):
-            await self.link.tell(self._names.coordinator, body)
-            return
-        await self.link.publish(self._names.receipts, body)
-        for work in _works(message):
-            delivery = self._held.pop(work, None)
-            if delivery is not None:
-                await self.link.acknowledge(delivery)
-
-    async def pause(self, paused: bool) -> None:
-        """Nothing to do: the window in the pulses is the pause."""
-
-    async def close(self) -> None:
-        """See `ports.Inbox`."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _answer(self) -> Welcome | Refusal:
+    async def _echo(self) -> None:
         while True:
-            for delivery in await self.link.receive():
-                message = await self._read(delivery)
-                if isinstance(message, Welcome | Refusal):
-                    await self.link.acknowledge(delivery)
-                    return message
-                if isinstance(message, Control):
-                    await self.link.acknowledge(delivery)
+            await self.link.tell(self._names.coordinator, encode(Echo()), Envelope(self._version))
+            await asyncio.sleep(ECHO_SECONDS)
 
-    async def _read(self, delivery: Delivery) -> _Sealed | Control | Welcome | Refusal | None:
+    def _envelope(self, machine: str) -> Envelope:
+        return Envelope(self._version, self._welcome.journal, self._known.get(machine, ""))
+
+    async def _read(self, delivery: Delivery) -> FromWorker | None:
+        """Understand a message; None is one that says nothing to the books."""
+        if delivery.queue == self._names.dead:
+            return _poison(delivery)
+        outside = delivery.envelope
+        if delivery.queue == self._names.coordinator and outside.version not in {"", self._version}:
+            await self._refuse(
+                outside,
+                f"its version is {outside.version}, the coordinator's {self._version}: install the same",
+            )
+            return None
+        if outside.journal not in {"", self._welcome.journal}:
+            return None  # of another journal of this job's name: its work ids are not ours
         try:
-            message: _Sealed | Control | Welcome | Refusal = _decode_down(delivery.body)
+            message = decode_up(delivery.body)
         except msgspec.DecodeError:
-            await self.link.reject(delivery)
+            return _poison(delivery)
+        return await self._answer(message, outside)
+
+    async def _answer(self, message: FromWorker | Echo | Ask, outside: Envelope) -> FromWorker | None:
+        if isinstance(message, Echo):
+            self._echoed_at = time.monotonic()
+            return None
+        if isinstance(message, Ask):
+            if self.snapshot is not None:
+                await self.link.tell(outside.reply_to, encode(self.snapshot()), Envelope(self._version))
+            return None
+        if isinstance(message, Pulse):
+            return message if await self._admit(message, outside) else None
+        if isinstance(message, Goodbye) and self._known.get(message.machine) != message.incarnation:
             return None
         return message
 
-    async def _declare(self, channel: AbstractChannel) -> None:
-        await _declare_durable(channel, self._names, self._names.dead, self._kind)
-        await _declare_durable(channel, self._names, self._names.receipts, self._kind)
-        await _declare_durable(channel, self._names, self._queue, self._kind)
+    async def _admit(self, pulse: Pulse, outside: Envelope) -> bool:
+        """Welcome a worker that is new, or refuse it; only welcomed workers count."""
+        if not pulse.job_digest:
+            queue = self._names.machine(pulse.machine)
+            envelope = Envelope(self._version, self._welcome.journal, pulse.incarnation)
+            known = await self.known(pulse.machine) if self.known is not None else {}
+            welcome = msgspec.structs.replace(self._welcome, known=known)
+            await self.link.publish(queue, encode(welcome), envelope, insist=False)
+            return False
+        if pulse.job_digest != self._welcome.job_digest:
+            await self._refuse(outside, "it was welcomed to another configuration of the job: start it again")
+            return False
+        self._known[pulse.machine] = pulse.incarnation
+        return True
+
+    async def _refuse(self, outside: Envelope, reason: str) -> None:
+        who, now = (outside.reply_to, outside.incarnation), time.monotonic()
+        if (
+            not self._names.is_machine(outside.reply_to)
+            or now - self._refusals.get(who, -1e9) < REFUSE_SECONDS
+        ):
+            return
+        self._refusals[who] = now
+        envelope = Envelope(self._version, self._welcome.journal, outside.incarnation)
+        await self.link.publish(outside.reply_to, encode(Refusal(reason)), envelope, insist=False)
 
 
-def _works(message: FromWorker) -> Sequence[int]:
-    if isinstance(message, Handback):
-        return message.works
-    return [message.work] if isinstance(message, ScanReceipt | BatchReceipt) else []
+def _poison(delivery: Delivery) -> Poison:
+    """Say of a message that nobody understands what it looks like; the same message is always said in the same words."""
+    name = hashlib.sha256(delivery.body).hexdigest()[:12]
+    start = delivery.body[:_SHOWN_BYTES].hex()
+    more = "..." if len(delivery.body) > _SHOWN_BYTES else ""
+    return Poison("", f"{name}: {len(delivery.body)} bytes nobody understands, {start}{more}")

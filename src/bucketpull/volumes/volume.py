@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import threading
 import time
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from bucketpull import steps
+from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Record
@@ -126,17 +128,17 @@ class DiskVolume:
             )
         return self._status(free)
 
-    def intend(self, journal: str, work: int) -> None:
-        """Note a batch before its first file is written, as an empty file.
+    def intend(self, journal: str, work: int, body: bytes = b"") -> None:
+        """Note a batch before its first file is written, as a file with the batch's body in it.
 
-        File systems keep such changes in order, so after a power cut too the note is there wherever a file of the batch is. Its
-        name holds the ledger's end, from where `recall` has to look for the block.
+        File systems keep such changes in order, so after a power cut too the note is there wherever a file of the batch is (its
+        content perhaps not). Its name holds the ledger's end, from where `recall` has to look for the block.
         """
         if (journal, work) in self._intents:
             return
         name = _intent(journal, work, self._ledger.end)
         try:
-            os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=self._root))
+            self._write_intent(name, body)
         except OSError as error:
             raise system.volume_error(self.path, "batch not noted", error) from error
         self._intents[journal, work] = self._ledger.end
@@ -147,6 +149,10 @@ class DiskVolume:
         """Say what is known here of a batch whose receipt is not booked yet."""
         offset = self._blocks.get((journal, work))
         return (journal, work) in self._intents if offset is None else Extent(self.id, offset)
+
+    def pending(self, journal: str) -> list[tuple[int, int]]:
+        """Return the batches of a journal that `recall` knows, each with the offset of its block or -1."""
+        return [(work, self._blocks.get((name, work), -1)) for name, work in self._intents if name == journal]
 
     def forget(self, journal: str, work: int) -> None:
         """Drop what is kept for `recall`: the receipt of the batch is safe, or the batch went elsewhere."""
@@ -196,6 +202,15 @@ class DiskVolume:
         with self._writing:
             self._discard(journal, work)
 
+    def abandon(self, journal: str, work: int) -> None:
+        """Remove what was written of a batch that has no block: files newer than its note that no later block describes."""
+        intended = self._intents.get((journal, work))
+        if intended is None or (journal, work) in self._blocks:
+            return
+        with self._writing, contextlib.suppress(OSError, msgspec.DecodeError):
+            self._abandon(_intent(journal, work, intended), intended)
+        self.forget(journal, work)
+
     def close(self) -> None:
         """Let go of the volume, when what was begun is done."""
         with self._writing:
@@ -230,6 +245,32 @@ class DiskVolume:
             self._tree.remove(record.paths.get(i) or self.identity.path_of(record.directory, record.names[i]))
         self.forget(journal, work)
         self._forgotten.pop((journal, work), None)
+
+    def _write_intent(self, name: str, body: bytes) -> None:
+        fd = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644, dir_fd=self._root)
+        try:
+            if body:
+                with contextlib.suppress(OSError):  # on a full disk the name alone must do
+                    os.write(fd, body)
+        finally:
+            os.close(fd)
+
+    def _abandon(self, note: str, since: int) -> None:
+        with open(note, "rb", opener=lambda name, flags: os.open(name, flags, dir_fd=self._root)) as file:
+            made_at, body = os.fstat(file.fileno()).st_mtime_ns, file.read()
+        parts = decode_parts(body) if body else []
+        later = {
+            (record.directory, name)
+            for frame in self._ledger.frames(since)
+            for record in frame.records()
+            for name in record.names
+        }
+        for part in parts:
+            for name in part.names:
+                path = self.identity.path_of(part.directory, name)
+                found = self._tree.stat(path) if (part.directory, name) not in later else None
+                if found is not None and stat.S_ISREG(found.st_mode) and found.st_ctime_ns >= made_at:
+                    self._tree.remove(path)
 
     def _status(self, free: os.statvfs_result) -> VolumeStatus:
         total = free.f_blocks * free.f_frsize

@@ -1,0 +1,101 @@
+"""How the limits of a job are shared out to its machines, and how all slow down when the source throttles one. Pure.
+
+Times are monotonic seconds, rates are requests a second.
+"""
+
+from collections.abc import Mapping
+
+from bucketpull.domain.model import Lane, LaneStatus, Limits, Pulse
+
+STEP_SECONDS = 2.0
+HOLD_SECONDS = 10.0  # a cap stays so long before it is tried whether the source takes more
+CUT, GROW = 0.7, 1.25
+TOLERATED = (
+    0.01  # throttled answers of all: a single one now and then is the source's way of saying that all is used
+)
+LISTER_PART = (
+    0.5  # of the rate: what a coordinator's lister may use at most; what it does not use, the others get
+)
+GRAIN = 0.02  # shares change in such steps, so that not every pulse makes new ones
+
+
+class Tally:
+    """Requests of machines by what they count in their pulses, since the last look."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, Mapping[str, LaneStatus]]] = {}
+        self.requests = 0
+        self.throttled = 0
+        self.listings = 0
+
+    def see(self, pulse: Pulse) -> None:
+        """Count what is new in a pulse; what a worker counted before its first is not."""
+        incarnation, before = self._seen.get(pulse.machine, ("", {}))
+        self._seen[pulse.machine] = (pulse.incarnation, pulse.lanes)
+        if incarnation != pulse.incarnation:
+            return
+        for name, lane in pulse.lanes.items():
+            last = before.get(name)
+            requests = lane.requests - (last.requests if last else 0)
+            self.requests += max(0, requests)
+            self.throttled += max(0, lane.throttled - (last.throttled if last else 0))
+            if name == Lane.LIST and not pulse.volumes:
+                self.listings += max(0, requests)
+
+    def clear(self) -> None:
+        """Begin to count anew."""
+        self.requests = self.throttled = self.listings = 0
+
+
+class Sharing:
+    """Says what each machine may use. `cap` is what the source seems to take, None while it does not complain."""
+
+    def __init__(self) -> None:
+        self.cap: float | None = None
+        self._tally = Tally()
+        self._since: float | None = None
+        self._hold_until = 0.0
+        self._listings = 0.0
+
+    def see(self, pulse: Pulse, drains: int, now: float) -> None:
+        """Note a pulse; `drains` machines have volumes. One machine alone finds its own level, several need a common one."""
+        self._tally.see(pulse)
+        if self._since is None:
+            self._since = now
+        elapsed = now - self._since
+        if elapsed < STEP_SECONDS:
+            return
+        self._listings = self._tally.listings / elapsed
+        if drains > 1:
+            self._judge(elapsed, now)
+        else:
+            self.cap = None
+        self._tally.clear()
+        self._since = now
+
+    def share(self, limits: Limits, drains: int, *, is_lister: bool) -> Limits:
+        """Return one machine's share of the limits of the whole job; `is_lister` has no volumes."""
+        rate = limits.requests_per_second
+        if self.cap is not None:
+            rate = self.cap if rate is None else min(rate, self.cap)
+        drains = max(1, drains)
+        if rate is not None:
+            rate = rate * LISTER_PART if is_lister else (rate - self._listed(rate)) / drains
+        size = limits.bytes_per_second
+        return Limits(limits.concurrency, rate, None if size is None else size / drains, limits.paused)
+
+    def _listed(self, rate: float) -> float:
+        """Return what of a rate the lister uses, in whole grains."""
+        grain = rate * GRAIN
+        return min(round(self._listings / grain) * grain, rate * LISTER_PART) if grain else 0.0
+
+    def _judge(self, elapsed: float, now: float) -> None:
+        tally = self._tally
+        if tally.throttled > TOLERATED * tally.requests:
+            taken = max(1.0, (tally.requests - tally.throttled) / elapsed)
+            self.cap = max(1.0, CUT * min(taken, self.cap or taken))
+            self._hold_until = now + HOLD_SECONDS
+        elif self.cap is not None and now >= self._hold_until:
+            self.cap *= GROW
+            if self.cap > 2 * tally.requests / elapsed:
+                self.cap = None

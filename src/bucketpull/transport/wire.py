@@ -1,0 +1,88 @@
+"""What coordinator and workers say to each other through RabbitMQ, and the queues of a job by which they say it.
+
+A job has a queue per machine (work and control messages to it), one of receipts, one of dead letters, and the coordinator's
+own, which is exclusive to it: it carries pulses, hellos and questions, and its existence refuses a second coordinator.
+"""
+
+import re
+from typing import Final, Literal
+
+import msgspec
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.model import Control, FromWorker, Refusal, Value, Welcome, Work
+from bucketpull.domain.progress import Snapshot
+
+QueueType = Literal["quorum", "classic"]
+
+# Never -1: 3.10 then drops a message at its first return; and never the default, which is 20 on 4.0.
+DELIVERY_LIMIT: Final = 1_000_000
+_NAME_LENGTH: Final = 100
+
+
+class Sealed(Value, tag="work"):
+    """Work on the wire, with a tag to tell it from control messages."""
+
+    work: Work
+
+
+class Echo(Value, tag="echo"):
+    """What the coordinator says to itself: while it does not come back, the silence of others proves nothing."""
+
+
+class Ask(Value, tag="ask"):
+    """Somebody wants to know where the job stands; the answer, an encoded `Snapshot`, goes to the reply queue."""
+
+
+ToCoordinator = FromWorker | Echo | Ask
+ToWorker = Sealed | Control | Welcome | Refusal
+
+encode = msgspec.msgpack.Encoder().encode
+decode_up = msgspec.msgpack.Decoder(ToCoordinator).decode
+decode_down = msgspec.msgpack.Decoder(ToWorker).decode
+decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
+
+
+class Names:
+    """The queues of a job, and how they are made."""
+
+    def __init__(self, job: str, kind: QueueType = "quorum") -> None:
+        self._kind = kind
+        self._base = f"bucketpull.{_plain(job)}"
+        self.receipts = f"{self._base}.receipts"
+        self.dead = f"{self._base}.dead"
+        self.coordinator = f"{self._base}.coordinator"
+
+    def machine(self, machine: str) -> str:
+        """Return the queue of one machine."""
+        return f"{self._base}.machine.{_plain(machine)}"
+
+    def is_machine(self, queue: str) -> bool:
+        """Whether a queue is that of a machine of this job."""
+        return queue.startswith(f"{self._base}.machine.")
+
+    def arguments(self, queue: str) -> dict[str, object]:
+        """Return the arguments with which a durable queue is made."""
+        arguments: dict[str, object] = {"x-queue-type": self._kind}
+        if self._kind == "quorum":
+            arguments["x-delivery-limit"] = DELIVERY_LIMIT
+        return arguments if queue == self.dead else arguments | self.dead_letters()
+
+    def dead_letters(self) -> dict[str, object]:
+        """Return the arguments that send what is refused to the dead letters, which are never bounded."""
+        return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.dead}
+
+
+def _plain(name: str) -> str:
+    """Write a name with the few characters that a queue's name may have; others become their code points.
+
+    Raises:
+        ConfigError: It is too long.
+
+    """
+    plain = re.sub(r"[^a-zA-Z0-9_.-]", lambda match: f"@{ord(match[0]):x}", name)
+    if len(plain) > _NAME_LENGTH:
+        raise ConfigError(
+            f"{name!r} is too long for the name of a queue: choose a shorter --job or --machine"
+        )
+    return plain
