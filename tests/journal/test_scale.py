@@ -15,6 +15,7 @@ from bucketpull.domain.model import (
     Part,
     Position,
     ScanReceipt,
+    Span,
     VolumeState,
     WorkKind,
 )
@@ -154,3 +155,23 @@ def make_large(journal: SqliteJournal, pages: int, batches: int) -> None:
         work.id, "here", [], [Position(b"%06d" % n) for n in range(30_000)], [draft([part])] * batches
     )
     journal.commit([left], 0)
+
+
+def test_candidates_in_a_directory_of_a_hundred_thousand_pages_are_found_in_milliseconds(folder):
+    journal = opened(folder)
+    journal.record_volumes([KnownVolume("v1", "here", "/v1", VolumeState.OPEN, 0)])
+    with journal._tables.store.transaction():
+        journal._tables.store.connection.executemany(
+            "insert into page values (x'64', ?, 1, '', ?, ?, x'', 1000, 1, 1000, 0, 0, ?)",
+            (
+                (f"{n:08d}", b"%012d" % (n * 10), b"%012d" % (n * 10 + 9), pack_entries([(1, n)]))
+                for n in range(100_000)
+            ),
+        )
+    spans = [Span(b"d", "x", b"%012d" % (n * 10 + 5), b"%012d" % (n * 10 + 14)) for n in (7, 50_000, 99_998)]
+
+    costs = [seconds_of(journal._tables.pages.candidates, [span]) for span in spans]
+
+    assert [sorted(found[b"d"]) for _, found in costs] == [[(1, n), (1, n + 1)] for n in (7, 50_000, 99_998)]
+    assert max(seconds for seconds, _ in costs) < 0.01
+    journal.close()
