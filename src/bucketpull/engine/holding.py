@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from bucketpull.domain.batching import decode_parts, draft, encode_parts, spans_of
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Part, Work
-from bucketpull.domain.record import Outcome
+from bucketpull.domain.record import Outcome, Record
 
 
 class Held:
@@ -75,6 +77,12 @@ class Task:
     def body(self) -> bytes:
         """Return the encoded parts; those of a whole batch are never encoded again."""
         return self.held.work.body if self.parts is self.held.parts else encode_parts(self.parts)
+
+
+def unsettled(outcome: Outcome) -> list[Part]:
+    """Return the stored objects of an outcome as they were listed: their volume failed before it had settled them."""
+    records = msgspec.msgpack.decode(outcome.records, type=list[Record]) if outcome.records else []
+    return [Part(r.directory, r.cursor, r.names, r.sizes, r.mtimes) for r in records]
 
 
 def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:

@@ -40,7 +40,7 @@ from bucketpull.domain.record import (
     Tick,
 )
 from bucketpull.engine.desk import Desk
-from bucketpull.engine.holding import Held, Task, halves, poisoned
+from bucketpull.engine.holding import Held, Task, halves, poisoned, unsettled
 from bucketpull.engine.shelf import STATE_OF_TROUBLE, Settler, Slot
 from bucketpull.engine.unbooked import Unbooked
 from bucketpull.ports import Clock, Crew, Inbox, Volume
@@ -306,10 +306,9 @@ class Worker:
             assert outcome is not None
             task.held.tasks -= 1
             if outcome.stored and extent is None:
-                task.held.retried(outcome.retries)
-                self._move(task, task.parts)
-            else:
-                task.held.add(outcome, extent)
+                self._move(task, unsettled(outcome))
+                outcome = msgspec.structs.replace(outcome, stored=0, stored_bytes=0)
+            task.held.add(outcome, extent)
             self._close_if_done(task.held)
 
     def _close_if_done(self, held: Held) -> None:

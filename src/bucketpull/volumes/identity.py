@@ -14,6 +14,7 @@ from bucketpull.domain.model import key_of
 from bucketpull.volumes import system
 
 HOME: Final = ".bucketpull"
+LEDGER: Final = f"{HOME}/ledger"
 FORMAT: Final = 1
 _NAME: Final = f"{HOME}/volume.json"
 _PROBE: Final = "Probe-\u00e9"
@@ -139,6 +140,8 @@ def _write(root: int, layout: str) -> Identity:
         os.fsync(fd)
     finally:
         os.close(fd)
+    # A volume without a ledger is damaged, so a new one has it from its first moment.
+    os.close(os.open(LEDGER, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=root))
     os.rename(temporary, _NAME, src_dir_fd=root, dst_dir_fd=root)
     system.sync_file_system(root)
     return made

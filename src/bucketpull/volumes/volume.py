@@ -21,12 +21,11 @@ from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Record
 from bucketpull.volumes import system
 from bucketpull.volumes.file import TEMPORARY
-from bucketpull.volumes.identity import HOME, Identity, enter
+from bucketpull.volumes.identity import HOME, LEDGER, Identity, enter
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.stream import PARTIAL
 from bucketpull.volumes.tree import Tree
 
-LEDGER: Final = f"{HOME}/ledger"
 _INTENTS: Final = f"{HOME}/intents"
 _LOCK: Final = f"{HOME}/lock"
 _PARTIAL_SECONDS: Final = 7 * 86400.0  # an unfinished large object is worth resuming for a week

@@ -1,0 +1,79 @@
+"""What the program says that it holds, and whether that is the bucket: each object once, where it says, byte by byte."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from bucketpull.simulator import content
+
+DEADLINE_SECONDS = 60
+
+
+def until(ready: Callable[[], object], what: str, process=None) -> None:
+    """Wait until something is so; a job that ends meanwhile says why."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not ready():
+        assert process is None or process.poll() is None, f"ended before {what}: {process.communicate()}"
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def ended(process, expect: int = 0) -> str:
+    """Wait for a job's end; return what it said."""
+    try:
+        _, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == expect, errors
+    return errors
+
+
+def volumes(job) -> dict[str, dict]:
+    """Return what `volumes` says, by path."""
+    said = job.command("volumes", "--json", "--state", str(job.state))
+    return {volume["path"]: volume for volume in map(json.loads, said.splitlines())}
+
+
+def running_state(job) -> str:
+    """Return the state of a job that runs."""
+    return json.loads(job.command("status", "--json", "--state", str(job.state)))["state"]
+
+
+def holdings(job) -> list[dict]:
+    """Return the manifest: key, size, volume, path."""
+    said = job.command("export", "--jsonl", "--state", str(job.state))
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def check_each_once(job, leftovers: Collection[str] = ()) -> Counter:
+    """Compare manifest and disks with the bucket as it was at its start; return how many objects each volume holds.
+
+    Volumes that failed may have `leftovers`: files that were written, and not settled before.
+    """
+    where = {volume["id"]: path for path, volume in volumes(job).items()}
+    held = holdings(job)
+    places = {row["key"]: (where[row["volume"]], row["path"]) for row in held}
+    assert len(places) == len(held), "an object is held twice"
+    expected = {item.key: item for item in job.simulator.contents.walk()}
+    assert places.keys() == expected.keys()
+    for key, (volume, path) in places.items():
+        item = expected[key]
+        assert Path(volume, path).read_bytes() == content(item.key, item.size, item.version), key
+    for volume in where.values():
+        extra = files_on(volume) - {path for at, path in places.values() if at == volume} - {"ballast"}
+        assert not extra or volume in leftovers, f"{volume} has {len(extra)} files that nobody knows of"
+    return Counter(volume for volume, _ in places.values())
+
+
+def files_on(volume: str | Path) -> set[str]:
+    """Return the paths of a volume's files, without our own."""
+    root = Path(volume)
+    found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    return {str(path) for path in found if path.parts[0] != ".bucketpull"}
+
+
+def requests(job) -> int:
+    """Return how many objects the CDN was asked for."""
+    return sum(job.simulator.counters()["requests"].get("cdn.get", {}).values())
