@@ -97,9 +97,10 @@ def _slash_page(position: Position, listing: Listing) -> Page:
 
 def _refuse_endless(position: Position, listing: Listing) -> None:
     odd = _ODD.intersection(listing.directories)
-    if odd and all(name in _ODD for name in position.directory.split(b"/")[-_DEEPEST_ODD:]):
-        if position.directory.count(b"/") < _DEEPEST_ODD:
-            return
+    if not odd:
+        return
+    above = position.directory.split(b"/")[-_DEEPEST_ODD:]
+    if len(above) == _DEEPEST_ODD and _ODD.issuperset(above):
         raise AnswerError(Reason.GARBAGE, f"folders {sorted(odd)} lie in themselves")
 
 
