@@ -140,7 +140,7 @@ class Connection(Transfer):
     def _opened(self) -> None:
         self._is_open = True
         self._keeper.wait_for(self, select.EPOLLIN)
-        self._ask(self._message)
+        self.ask()
 
     def _locked_out(self) -> None:
         self.site.distrust()
@@ -149,24 +149,26 @@ class Connection(Transfer):
     # --- asking
 
     def begin(self, request: Request, message: bytes) -> None:
-        """Make a request, as soon as there is a connection."""
+        """Take a request, to be sent by `ask`."""
         self.request = request
+        self._message = message
         self._head = b""
         self._chunks = []
-        if self._is_open:
-            self._ask(message)
-        else:
-            self._message = message
 
-    def _ask(self, message: bytes) -> None:
+    def ask(self) -> None:
+        """Send the request; without a connection it goes out when there is one.
+
+        It is always shorter than the buffer of an idle socket. If it does not fit, the socket is of no use.
+        """
+        if not self._is_open:
+            return
+        message = self._message
         self.ready = self._read_head
         try:
             sent = self.sock.send(message)
         except OSError:
             sent = -1
-        if sent != len(
-            message
-        ):  # a request is shorter than the buffer of an idle socket, unless that one is dead
+        if sent != len(message):
             self._keeper.hand_over(self)
 
     # --- listening

@@ -43,6 +43,7 @@ class Direct:
         self._poller = poller
         self._busy = busy
         self._repeat = repeat
+        self._outgoing: list[Connection] = []
         self._sites: dict[str, Site] = {}
         self._context: ssl.SSLContext | None = None
         self._is_allowed = options.direct and not _has_proxy(environment)
@@ -64,7 +65,19 @@ class Direct:
         connection.started, connection.marked_at, connection.marked = now, marked_at, -1
         self._busy[connection] = None
         connection.begin(request, message)
+        self._outgoing.append(connection)
         return True
+
+    def send(self) -> None:
+        """Send what was submitted since the last time.
+
+        All at once, after the work that answers make: a server that has nothing to do falls asleep, and to wake it for
+        each request costs 10 µs more than to send it while it is awake.
+        """
+        outgoing, self._outgoing = self._outgoing, []
+        for connection in outgoing:
+            if connection in self._busy:
+                connection.ask()
 
     def learn(self, url: str, ip: str, now: float) -> None:
         """Note at which address libcurl had an answer from an URL's site."""
@@ -84,6 +97,7 @@ class Direct:
         for connection in self.connections.values():
             connection.sock.close()
         self.connections.clear()
+        self._outgoing.clear()
         self._sites.clear()
 
     def _open(self, site: Site, now: float) -> Connection | None:

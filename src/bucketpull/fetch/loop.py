@@ -96,6 +96,7 @@ class CurlLoop:
         self._set_now()
         left = _MOST_EVENTS if self._allowance is None else self._allowance.refill(self._now)
         if left > 0:
+            self.direct.send()
             self._curl.heed()
             if self._curl.collect():
                 timeout_seconds = 0.0
