@@ -130,7 +130,7 @@ def test_an_answer_to_nothing_is_not_taken_for_the_next_one(fetch):
 def test_a_site_that_lets_nobody_in_any_more_is_found_again_by_libcurl(fetch):
     with origin(always(b"here")) as site:
         url = site.url(host="localhost")
-        fetch.loop.direct.learn(url, "127.0.0.77", time.monotonic())
+        fetch.loop.direct.learn(url, "127.0.0.77", time.monotonic(), 0.0)
         fetch.is_taught = False
         for _ in range(3):
             assert fetch.ask(url).body == b"here"
@@ -157,8 +157,8 @@ def test_a_connection_that_is_not_made_in_time_is_told_and_the_site_left_to_libc
 
 @pytest.mark.parametrize("url", ["/a b", "/a#b", "/中", "/a\x7f", "/a\r\nX: y"])
 def test_a_url_that_needs_care_is_libcurls(url):
-    direct = Direct(OPTIONS, None, None, {}, None, {})
-    direct.learn("http://127.0.0.1:1/", "127.0.0.1", 0.0)
+    direct = Direct(OPTIONS, None, None, {}, None, lambda *_: None, {})
+    direct.learn("http://127.0.0.1:1/", "127.0.0.1", 0.0, 0.0)
     request = Fetch.request("http://127.0.0.1:1" + url)
     assert not direct.submit(request, None, 0.0, 0.0)
 
@@ -170,8 +170,8 @@ def test_a_header_that_needs_care_is_libcurls(line):
 
 @pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy"])
 def test_where_a_proxy_is_set_all_is_libcurls(name):
-    direct = Direct(OPTIONS, None, None, {}, None, {name: "http://127.0.0.1:1"})
-    direct.learn("http://127.0.0.1:1/", "127.0.0.1", 0.0)
+    direct = Direct(OPTIONS, None, None, {}, None, lambda *_: None, {name: "http://127.0.0.1:1"})
+    direct.learn("http://127.0.0.1:1/", "127.0.0.1", 0.0, 0.0)
     assert not direct.submit(Fetch.request("http://127.0.0.1:1/x"), None, 0.0, 0.0)
 
 
@@ -181,3 +181,32 @@ def test_no_request_goes_to_an_address_that_is_out_of_date():
     site.learn("192.0.2.7", 100.0)
     assert site.is_known(159.0)
     assert not site.is_known(161.0)
+
+
+def test_while_the_first_contact_is_made_the_others_wait(fetch):
+    fetch.is_taught = False
+    ended = []
+    with origin(always(b"ok")) as site:
+        for _ in range(40):
+            fetch.submit(site.url(), ended.append)
+        assert fetch.loop.in_flight == 40
+        fetch.until(lambda: len(ended) == 40)
+        assert site.connections <= 40
+        assert len(fetch.loop.direct.connections) == 39
+
+
+def test_when_the_first_contact_takes_long_nobody_waits_for_it(fetch):
+    fetch.is_taught = False
+    ended, first = [], threading.Lock()
+
+    def script(peer):
+        if first.acquire(blocking=False):
+            peer.hold()
+        while peer.request():
+            peer.answer(b"ok")
+
+    with origin(script) as site:
+        for _ in range(10):
+            fetch.submit(site.url(), ended.append)
+        fetch.until(lambda: len(ended) == 9)
+        assert fetch.loop.in_flight == 1

@@ -40,7 +40,7 @@ class Curl:
         poller: select.epoll,
         busy: dict[Transfer, None],
         is_unknown: Callable[[str, float], bool],
-        learn: Callable[[str, str, float], None],
+        learn: Callable[[str, str], None],
     ) -> None:
         self.now = 0.0
         self.due: float | None = None
@@ -199,7 +199,7 @@ class Curl:
             if header_lines[-1:] != _END_OF_HEADERS and not _is_head_whole(header_lines):
                 failure, detail = Reason.RESET, "the connection ended within the answer's headers"
             elif self._is_unknown(slot.url, self.now) and not easy.getinfo(pycurl.REDIRECT_COUNT):
-                self._learn(slot.url, easy.getinfo(pycurl.PRIMARY_IP), self.now)
+                self._learn(slot.url, easy.getinfo(pycurl.PRIMARY_IP))
         response = Response(
             easy.getinfo(pycurl.RESPONSE_CODE),
             header_lines,

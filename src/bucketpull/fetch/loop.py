@@ -48,10 +48,10 @@ class CurlLoop:
         self._now = time.monotonic()
         self._held_back = 0.0
         self._allowance: Allowance | None = None
-        self.direct = Direct(options, trusted, self._everything, self._busy, self._submit_to_curl)
-        self._curl = Curl(
-            options, trusted, self._everything, self._busy, self.direct.is_unknown, self.direct.learn
+        self.direct = Direct(
+            options, trusted, self._everything, self._busy, self._submit_to_curl, self.call_later
         )
+        self._curl = Curl(options, trusted, self._everything, self._busy, self.direct.is_unknown, self._learn)
         shortest = min(options.connect_seconds, options.first_byte_seconds, options.stall_seconds)
         self._shortest = shortest
         self._look_seconds = min(_SLOWEST_LOOK_SECONDS, shortest / _LOOKS_A_WINDOW)
@@ -60,7 +60,7 @@ class CurlLoop:
     @property
     def in_flight(self) -> int:
         """See `ports.Fetcher`."""
-        return len(self._busy)
+        return len(self._busy) + self.direct.waiting
 
     def submit(self, request: Request, done: Done, sink: Sink | None = None) -> None:
         """See `ports.Fetcher`."""
@@ -71,6 +71,10 @@ class CurlLoop:
     def _submit_to_curl(self, request: Request, done: Done, sink: Sink | None = None) -> None:
         now = time.monotonic()
         self._curl.submit(request, done, sink, self.direct.counted, now, now - self._held_back)
+
+    def _learn(self, url: str, ip: str) -> None:
+        now = time.monotonic()
+        self.direct.learn(url, ip, now, now - self._held_back)
 
     def watch(self, fd: int, readable: Callable[[], None]) -> None:
         """See `ports.Fetcher`."""
