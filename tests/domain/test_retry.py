@@ -50,6 +50,11 @@ def test_later_passes_are_due_after_half_a_minute_five_minutes_and_everything_el
     assert math.isinf(LAST_PASS)
 
 
+def test_all_passes_are_as_much_sooner_as_the_first():
+    assert [next_try(attempt, first_seconds=3.0) for attempt in range(4)] == [3.0, 30.0, LAST_PASS, None]
+    assert next_page_try(Reason.TIMEOUT, 2, first_seconds=0.3) == pytest.approx(1.2)
+
+
 @pytest.mark.parametrize("reason", [Reason.THROTTLED, Reason.BANNED, Reason.SERVER_ERROR])
 def test_a_page_that_the_service_withholds_is_tried_for_ever(reason):
     assert next_page_try(reason, 100_000) == 60.0

@@ -3,12 +3,13 @@
 import os
 import secrets
 import socket
+from functools import partial
 from pathlib import Path
 
 from bucketpull import __version__
 from bucketpull.app.settings import Settings
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.retry import next_try
+from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.engine.worker import WorkerPolicy
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.journal.sqlite import SqliteJournal
@@ -44,7 +45,7 @@ def source_config(settings: Settings) -> UpyunConfig:
 
 def fetch_options(settings: Settings) -> FetchOptions:
     """Return how transfers are made."""
-    for name in ("connect_seconds", "first_byte_seconds", "stall_seconds"):
+    for name in ("connect_seconds", "first_byte_seconds", "stall_seconds", "retry_seconds"):
         if getattr(settings, name) <= 0:
             raise ConfigError(f"{name}: {getattr(settings, name)} is no time; write seconds, such as 30")
     return FetchOptions(
@@ -67,7 +68,15 @@ def open_journal(settings: Settings, now: float) -> SqliteJournal:
         "api_url": settings.api_url,
         "cdn_url": settings.cdn_url or "",
     }
-    return SqliteJournal.open(settings.state_folder(), settings.job_name(), configuration, next_try, now)
+    first = settings.retry_seconds
+    return SqliteJournal.open(
+        settings.state_folder(),
+        settings.job_name(),
+        configuration,
+        partial(next_try, first_seconds=first),
+        now,
+        partial(next_page_try, first_seconds=first),
+    )
 
 
 def machine_name(settings: Settings) -> str:

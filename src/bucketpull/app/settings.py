@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.retry import RETRY_SECONDS
 
 CREDENTIALS = {
     "operator": "UPYUN_OPERATOR",
@@ -63,6 +64,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     connect_seconds: float = 15.0
     first_byte_seconds: float = 60.0
     stall_seconds: float = 30.0
+    retry_seconds: float = RETRY_SECONDS
     queue_type: Literal["quorum", "classic"] = "quorum"
 
     def source_parts(self) -> tuple[str, str]:

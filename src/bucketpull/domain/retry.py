@@ -8,11 +8,12 @@ from bucketpull.domain.errors import REMEDIES, Reason, Remedy
 LAST_PASS = math.inf
 """Due only when nothing else is outstanding."""
 
+RETRY_SECONDS = 30.0
 # Seconds from the end of one pass to the next. A network's bad hour must not end as a million failures, hence the last
 # pass after everything else.
-PASSES: tuple[float, ...] = (30.0, 300.0, LAST_PASS)
+PASSES: tuple[float, ...] = (RETRY_SECONDS, 300.0, LAST_PASS)
 # A page that is given up loses a subtree, so it has more patience: 18 minutes, then the last pass.
-PAGE_PASSES: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0, 300.0, 300.0, LAST_PASS)
+PAGE_PASSES: tuple[float, ...] = (RETRY_SECONDS, 60.0, 120.0, 300.0, 300.0, 300.0, LAST_PASS)
 # What the service says of itself passes, however long it takes: such a page is tried for ever, at most this far apart.
 _ENDLESS = frozenset({Reason.THROTTLED, Reason.BANNED, Reason.SERVER_ERROR})
 _ENDLESS_SECONDS = 60.0
@@ -68,18 +69,20 @@ def backoff_seconds(
     return max(longest * (0.5 + 0.5 * random.random()), asked_seconds or 0.0)
 
 
-def next_try(attempt: int) -> float | None:
+def next_try(attempt: int, first_seconds: float = RETRY_SECONDS) -> float | None:
     """Return in how many seconds a batch's failed objects are due again after pass `attempt` (from 0).
 
-    `LAST_PASS` is when nothing else is outstanding; None is never.
+    `LAST_PASS` is when nothing else is outstanding; None is never. `first_seconds` is the wait after the first pass;
+    the later ones keep their proportion.
     """
-    return PASSES[attempt] if attempt < len(PASSES) else None
+    return PASSES[attempt] * (first_seconds / RETRY_SECONDS) if attempt < len(PASSES) else None
 
 
-def next_page_try(reason: Reason, attempt: int) -> float | None:
+def next_page_try(reason: Reason, attempt: int, first_seconds: float = RETRY_SECONDS) -> float | None:
     """Return in how many seconds a page is due again after pass `attempt` (from 0), as `next_try`."""
     if reason in _ENDLESS:
         return min(_ENDLESS_SECONDS, 2.0 ** min(attempt, 8))
     if REMEDIES[reason] in {Remedy.FAIL, Remedy.VANISH, Remedy.STOP}:
         return None
-    return PAGE_PASSES[attempt] if attempt < len(PAGE_PASSES) else None
+    scale = first_seconds / RETRY_SECONDS
+    return PAGE_PASSES[attempt] * scale if attempt < len(PAGE_PASSES) else None

@@ -23,7 +23,7 @@ from bucketpull.ports import Clock, Fetcher, Source
 
 DIGEST_BYTES = 16
 RESIGNS = 3
-LONGEST_WAIT_SECONDS = 60.0
+LONGEST_SPREAD_SECONDS = 5.0
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -134,8 +134,9 @@ class Scan:
         for position in positions:
             look = Look(self, sweep, position)
             if position.attempt:
-                wait = min(LONGEST_WAIT_SECONDS, 2.0 ** min(position.attempt, 6))
-                self._fetcher.call_later(wait * (0.5 + 0.5 * self._random.random()), look.again)
+                # The journal has waited for it; what failed together should not come back together.
+                wait = min(LONGEST_SPREAD_SECONDS, float(position.attempt)) * self._random.random()
+                self._fetcher.call_later(wait, look.again)
             else:
                 self._gate.waiting.append(look)
         if not positions:

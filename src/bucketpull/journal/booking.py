@@ -16,6 +16,7 @@ from bucketpull.journal.pages import Pages, Share
 from bucketpull.journal.shelf import Shelf
 
 NextTry = Callable[[int], float | None]
+NextPageTry = Callable[[Reason, int], float | None]
 PageKey = tuple[bytes, str]
 
 

@@ -51,7 +51,7 @@ class JournalReader:
         """
         if not exists(folder):
             raise JournalError(f"journal {folder}: there is none; see --state and --job")
-        return cls(Tables.load(connect_to_read(folder), lambda _: None))
+        return cls(Tables.load(connect_to_read(folder), _never, _never))
 
     @property
     def id(self) -> str:
@@ -144,7 +144,7 @@ class JournalReader:
 
     def _refreshed(self) -> Tables:
         """Read the sums again: another process writes them."""
-        self._tables = Tables.load(self._tables.store, lambda _: None)
+        self._tables = Tables.load(self._tables.store, _never, _never)
         return self._tables
 
 
@@ -154,3 +154,7 @@ def chosen(failure: Failure, reason: Reason | None, pattern: str | None) -> bool
         return False
     key = key_of(failure.directory, failure.name)
     return pattern is None or fnmatchcase(key.decode("utf-8", "surrogateescape"), pattern)
+
+
+def _never(*_: object) -> None:
+    """Nobody tries anything again who only reads."""

@@ -10,8 +10,7 @@ import msgspec
 
 from bucketpull.domain.batching import cut, decode_parts, decode_positions
 from bucketpull.domain.model import Failure, PageRecord, Part, Position, ScanReceipt
-from bucketpull.domain.retry import next_page_try
-from bucketpull.journal.booking import Batches, PageKey, Run, spans_in, usual_reason, when
+from bucketpull.journal.booking import Batches, NextPageTry, PageKey, Run, spans_in, usual_reason, when
 from bucketpull.journal.books import Books
 from bucketpull.journal.failing import Failures, Recorded
 from bucketpull.journal.frontier import AGAIN, USUAL, Frontier, Taken
@@ -22,7 +21,14 @@ class Scans:
     """Books scans. Every method runs in the caller's transaction."""
 
     def __init__(
-        self, run: Run, books: Books, frontier: Frontier, pages: Pages, failures: Failures, batches: Batches
+        self,
+        run: Run,
+        books: Books,
+        frontier: Frontier,
+        pages: Pages,
+        failures: Failures,
+        batches: Batches,
+        next_try: NextPageTry,
     ) -> None:
         self._run = run
         self._books = books
@@ -30,6 +36,7 @@ class Scans:
         self._pages = pages
         self._failures = failures
         self._batches = batches
+        self._next_try = next_try
 
     def add_root(self, root: Position) -> None:
         """Add the first scan of a run."""
@@ -181,7 +188,7 @@ class Scans:
         """Say when, and in which tier, a page is tried again. Whether it is given up, its worker decides."""
         if not attempt:
             return 0, USUAL
-        return when(next_page_try(usual_reason(retries), attempt - 1), now)
+        return when(self._next_try(usual_reason(retries), attempt - 1), now)
 
 
 def _key(page: PageRecord | Position | Part | Failure) -> PageKey:

@@ -20,9 +20,9 @@ from bucketpull.domain.model import (
     Work,
     WorkKind,
 )
-from bucketpull.domain.retry import next_try
+from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.journal import store, upkeep
-from bucketpull.journal.booking import NextTry
+from bucketpull.journal.booking import NextPageTry, NextTry
 from bucketpull.journal.identity import adopt
 from bucketpull.journal.lock import Lock
 from bucketpull.journal.reader import JournalReader
@@ -37,22 +37,22 @@ ABSENT_SECONDS = 300.0  # a machine that asks for no work so long is taken for g
 class SqliteJournal(JournalReader):
     """The books of one job, opened by its one writer.
 
-    Made by `SqliteJournal.open(folder, job, configuration, next_try, now)`:
+    Made by `SqliteJournal.open(folder, job, configuration, next_try, now, next_page_try)`:
 
     * `folder`: where the journal lies; made if missing. Everything else in it is left alone.
     * `job`: the name of the job, kept for messages.
     * `configuration`: settings by name, as text. `source`, `prefix`, `style` and `layout` are the job's identity: another
       value is refused. Others (the URLs of the service, say) may change. None opens an existing journal as it is.
-    * `next_try`: the retry policy of objects, that of `domain.retry` or another.
+    * `next_try`, `next_page_try`: the retry policies of objects and of pages, those of `domain.retry` or others.
     * `now`: Unix seconds, kept as the time when the journal was made.
 
     Use it in one thread at a time. A process must not be forked while a journal is open in it.
     """
 
-    def __init__(self, opened: Store, lock: Lock, next_try: NextTry) -> None:
-        super().__init__(Tables.load(opened, next_try))
+    def __init__(self, opened: Store, lock: Lock, next_try: NextTry, next_page_try: NextPageTry) -> None:
+        super().__init__(Tables.load(opened, next_try, next_page_try))
         self._lock = lock
-        self._next_try = next_try
+        self._policies = next_try, next_page_try
         self._asked: dict[str, float] = {}
         self._closed = False
 
@@ -64,6 +64,7 @@ class SqliteJournal(JournalReader):
         configuration: Mapping[str, str] | None,
         next_try: NextTry = next_try,
         now: float = 0,
+        next_page_try: NextPageTry = next_page_try,
     ) -> Self:
         """Open a journal to write, and make it if there is none; `now` is Unix seconds.
 
@@ -76,7 +77,7 @@ class SqliteJournal(JournalReader):
         """
         lock = _locked(folder)
         try:
-            return cls(_opened(folder, job, configuration, now), lock, next_try)
+            return cls(_opened(folder, job, configuration, now), lock, next_try, next_page_try)
         except BaseException:
             lock.release()
             raise
@@ -290,7 +291,7 @@ class SqliteJournal(JournalReader):
                 yield tables
                 tables.write()
         except BaseException:
-            self._tables = Tables.load(tables.store, self._next_try)
+            self._tables = Tables.load(tables.store, *self._policies)
             raise
 
 

@@ -4,7 +4,7 @@ from typing import Self
 
 import msgspec
 
-from bucketpull.journal.booking import Batches, NextTry, Run
+from bucketpull.journal.booking import Batches, NextPageTry, NextTry, Run
 from bucketpull.journal.books import Books, decode_books, encode_books
 from bucketpull.journal.failing import Failures
 from bucketpull.journal.frontier import Frontier
@@ -30,7 +30,7 @@ class Tables(msgspec.Struct):
     scans: Scans
 
     @classmethod
-    def load(cls, store: Store, next_try: NextTry) -> Self:
+    def load(cls, store: Store, next_try: NextTry, next_page_try: NextPageTry) -> Self:
         """Read the sums, and hand each table what it needs."""
         with store.reading():
             journal, job, number, past, tidied = store.rows("job")[0]
@@ -40,7 +40,7 @@ class Tables(msgspec.Struct):
         frontier = Frontier(store, books, shelf)
         pages, failures = Pages(store), Failures(store, books)
         batches = Batches(run, books, shelf, frontier, pages, failures, next_try)
-        scans = Scans(run, books, frontier, pages, failures, batches)
+        scans = Scans(run, books, frontier, pages, failures, batches, next_page_try)
         return cls(store, journal, job, run, books, shelf, frontier, pages, failures, batches, scans)
 
     def write(self) -> None:
