@@ -96,7 +96,8 @@ class Coordinator:
         await self.call(self._journal.begin, root, self._clock.now())
         await self.call(self._reclaim)
         await self._count()
-        self.state = "listing"
+        if self._stop_at is None:
+            self.state = "listing"
         while not self._ended():
             await self._turn()
         if self.refusal is None and self._stop_at is None:
@@ -372,7 +373,8 @@ class Coordinator:
         if self.state in {"interrupted", "refused", "no-room"}:
             return
         books = self.counters
-        balanced = books.listed == books.stored + books.skipped + books.vanished
+        left = self.outstanding.scans or self.outstanding.batches
+        balanced = not left and books.listed == books.stored + books.skipped + books.vanished
         self.state = "complete" if balanced and not books.failures else "incomplete"
 
     def raise_refusal(self) -> None:
