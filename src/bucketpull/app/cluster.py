@@ -38,10 +38,10 @@ from bucketpull.report.document import snapshot_dict
 from bucketpull.report.standing import standing_lines
 from bucketpull.sources.config import UpyunConfig
 from bucketpull.sources.upyun import UpyunSource
-from bucketpull.transport.asking import ask_job
+from bucketpull.transport.asking import ask_job, check_alone
 from bucketpull.transport.direct import DirectTransport
-from bucketpull.transport.joined import JoinedTransport
 from bucketpull.transport.inbox import RabbitInbox
+from bucketpull.transport.joined import JoinedTransport
 from bucketpull.transport.processes import Nursery, ProcessCrew
 from bucketpull.transport.rabbitmq import RabbitTransport
 
@@ -64,6 +64,7 @@ def run_coordinate(
     loop = CurlLoop(fetch)
     findings = probe(UpyunSource(config), loop)
     loop.close()
+    asyncio.run(check_alone(broker, settings.job_name()))
     nursery = Nursery(partial(process_main, source=config, fetch=fetch))
     try:
         journal = open_journal(settings, SystemClock().now())

@@ -41,7 +41,7 @@ _LOST: Final = (
     asyncio.InvalidStateError,
     EOFError,
 )
-_REFUSED: Final = (
+REFUSED: Final = (
     aiormq.exceptions.AuthenticationError,
     aiormq.exceptions.ProbableAuthenticationError,
     aiormq.exceptions.ConnectionNotAllowed,
@@ -242,7 +242,7 @@ class Link:
         self.taken = isinstance(
             error, aiormq.exceptions.ChannelLockedResource | aiormq.exceptions.ChannelAccessRefused
         )
-        self.refused = _words(error) if isinstance(error, _REFUSED) else ""
+        self.refused = _words(error) if isinstance(error, REFUSED) else ""
         self.lost(f"the broker cannot be reached: {_words(error)}")
 
     async def _connect(self, connections: list[AbstractConnection]) -> None:

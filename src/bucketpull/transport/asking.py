@@ -1,4 +1,4 @@
-"""A question to a running coordinator, asked through the broker from anywhere."""
+"""Questions asked through the broker: where a job stands, and whether a coordinator has it."""
 
 import asyncio
 
@@ -6,9 +6,9 @@ import aiormq
 import msgspec
 from aiormq.abc import DeliveredMessage
 
-from bucketpull.domain.errors import TransportError
+from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.progress import Snapshot
-from bucketpull.transport.amqp import with_heartbeat
+from bucketpull.transport.amqp import REFUSED, with_heartbeat
 from bucketpull.transport.wire import Ask, Names, decode_snapshot, encode
 
 ANSWER_SECONDS = 10.0
@@ -34,6 +34,43 @@ async def ask_job(url: str, job: str, seconds: float = ANSWER_SECONDS) -> Snapsh
         return decode_snapshot(body)
     except msgspec.DecodeError as error:
         raise TransportError(f"job {job}: its coordinator is of another version ({error})") from error
+
+
+async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> None:
+    """Make sure, before anything is written, that the broker lets us in and that no coordinator has the job.
+
+    Raises:
+        ConfigError: One has it, or the broker does not let us in.
+        TransportError: The broker cannot be reached.
+
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await _look(with_heartbeat(url), Names(job).coordinator)
+    except aiormq.exceptions.ChannelNotFoundEntity:
+        return
+    except aiormq.exceptions.ChannelLockedResource:
+        raise ConfigError(taken(job)) from None
+    except REFUSED as error:
+        raise ConfigError(f"--broker: it does not let us in: {error}") from None
+    except TimeoutError:
+        raise TransportError("the broker does not answer") from None
+    except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
+        raise TransportError(f"the broker cannot be reached: {error}") from error
+
+
+def taken(job: str) -> str:
+    """Say that another coordinator has a job."""
+    return f"another coordinator has job {job}: stop it first, or give another --job"
+
+
+async def _look(url: str, queue: str) -> None:
+    connection = await aiormq.connect(url)
+    try:
+        channel = await connection.channel(publisher_confirms=False)
+        await channel.queue_declare(queue, passive=True)
+    finally:
+        await connection.close()
 
 
 async def _ask(url: str, queue: str) -> bytes:

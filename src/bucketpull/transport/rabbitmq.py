@@ -16,6 +16,7 @@ from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.model import Control, FromWorker, Goodbye, Poison, Pulse, Refusal, Value, Welcome, Work
 from bucketpull.domain.progress import Snapshot
 from bucketpull.transport.amqp import Consumed, Delivery, Envelope, Link
+from bucketpull.transport.asking import taken
 from bucketpull.transport.wire import Ask, Echo, Names, QueueType, Sealed, decode_up, encode
 
 PREFETCH: Final = 256
@@ -82,9 +83,7 @@ class RabbitTransport:
         except TimeoutError:
             await self.close()
             if self.link.taken:
-                raise ConfigError(
-                    f"another coordinator has job {self._job}: stop it first, or give another --job"
-                ) from None
+                raise ConfigError(taken(self._job)) from None
             raise TransportError(reasons[-1] if reasons else "the broker does not answer") from None
         except ConfigError:
             await self.close()
