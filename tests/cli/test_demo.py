@@ -1,6 +1,5 @@
 import os
 import signal
-import time
 from pathlib import Path
 
 from tests.cli.conftest import until
@@ -30,7 +29,6 @@ def test_ctrl_c_ends_the_demo_and_its_simulator_and_it_goes_on_later(user):
     until(lambda: children(process.pid), "the simulator")
     simulators = children(process.pid)
     until((user.folder / "elsewhere/volume").is_dir, "the sync")
-    time.sleep(0)
 
     process.send_signal(signal.SIGINT)
 
