@@ -74,3 +74,13 @@ def test_a_series_keeps_its_ends_and_its_bound_however_long_it_gets(gaps):
     assert series.value_at(at) == at * 3
     assert abs(series.speed(0.0, at) - 3) < 1e-6
     assert abs(series.speed(at / 3, at / 2) - 3) < 1e-3
+
+
+def test_the_session_begins_with_the_last_sample_before_the_job_runs():
+    meter = Meter()
+
+    meter.sample(0.0, 0, 0, 0, False)
+    meter.sample(0.5, 1_000_000, 10**9, 2_000_000)
+    meter.sample(2.5, 1_000_200, 10**9 + 2000, 2_000_300)
+
+    assert meter.rates() == Rates(100.0, 100.0, 1000.0, 1000.0, 150.0)

@@ -48,3 +48,9 @@ def test_a_hundred_percent_is_all_and_nothing_less():
 
 def test_slow_speeds_keep_a_digit_after_the_point():
     assert [figures.speed(value) for value in (0, 2.54, 1234.5)] == ["0/s", "2.5/s", "1,234/s"]
+
+
+def test_what_took_less_than_ten_seconds_is_told_to_a_tenth():
+    assert [figures.elapsed(seconds) for seconds in (0.04, 0.36, 9.94, 9.96, 75)] == [
+        "0.0 s", "0.4 s", "9.9 s", "10 s", "1 min 15 s",
+    ]  # fmt: skip

@@ -222,3 +222,10 @@ def test_a_lost_volume_is_named_as_such(terminal, running):
     running.volumes[0].state = VolumeState.LOST
 
     assert "lost" in "\n".join(shown(terminal, running))
+
+
+def test_the_display_names_the_object_that_everything_waits_for(terminal, running):
+    running.machines[0].waiting_for = "logs/2024/big.bin"
+    running.machines[0].still_seconds = 42.0
+
+    assert "waiting for logs/2024/big.bin, 42 s" in "\n".join(shown(terminal, running))

@@ -14,7 +14,7 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.simulator import Simulator
 
 BUCKET: Final = "demo-bucket"
-_BYTES_A_SECOND: Final = 24 << 20  # then it takes a quarter of a minute, long enough to look at
+_BYTES_A_SECOND: Final = 12 << 20  # then it takes half a minute, long enough to open the dashboard
 _VOLUME: Final = "volume"
 _JOURNAL: Final = "journal"
 
@@ -35,7 +35,10 @@ def run_demo(
         settings = _settings(settings, place, simulator)
         if not settings.quiet and not settings.json:
             _introduce(settings)
-        code = run_sync(settings, watchers(settings))
+        try:
+            code = run_sync(settings, watchers(settings))
+        except KeyboardInterrupt:  # before the job listens to signals
+            code = ExitCode.INTERRUPTED
     if not settings.quiet and not settings.json:
         _conclude(settings, place, code)
     return code

@@ -1,14 +1,17 @@
 """Turns what the coordinator knows into snapshots, twice a second, for whoever shows them."""
 
 import asyncio
+from collections.abc import Sequence
 
 from bucketpull.domain.eta import Forecast
+from bucketpull.domain.model import Pulse
 from bucketpull.domain.progress import Note, Snapshot
 from bucketpull.domain.rates import Meter
 from bucketpull.engine.coordinator import Coordinator
 from bucketpull.ports import Clock, Reporter
 
 RUNNING = {"listing", "transferring", "finishing"}
+ENDED = {"complete", "incomplete", "interrupted", "refused"}
 NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5
 
@@ -34,6 +37,7 @@ class Monitor:
         self._reporters = reporters
         self._notes: list[Note] = []
         self._told: dict[str, str] = {}
+        self._begun = False
         self.latest = self.snapshot()
 
     async def run(self) -> None:
@@ -68,8 +72,11 @@ class Monitor:
         pulses = [member.pulse for member in coordinator.fleet.members.values()]
         objects = max(counters.stored, sum(pulse.objects for pulse in pulses))
         size = max(counters.bytes, sum(pulse.bytes for pulse in pulses))
-        self._meter.sample(now, objects, size, counters.listed, running)
-        self._forecast.sample(now, counters, outstanding, running)
+        self._begin()
+        # The last sample comes after the end: what passed until then was work.
+        active = running or coordinator.state in ENDED
+        self._meter.sample(now, objects, size, counters.listed, active)
+        self._forecast.sample(now, counters, outstanding, active)
         return Snapshot(
             job=self._job,
             source=self._source,
@@ -87,9 +94,17 @@ class Monitor:
             retries=counters.retries,
             failures=counters.failures,
             limits=coordinator.limits,
-            limited_by=next((pulse.limited_by for pulse in pulses if pulse.limited_by), ""),
+            limited_by=_limit(pulses, listing_done=listing_done),
             notes=self._notes,
         )
+
+    def _begin(self) -> None:
+        """Reckon speeds from where the session began, not from the first look at it."""
+        if self._coordinator.began is not None and not self._begun:
+            self._begun = True
+            at, books, left = self._coordinator.began
+            self._meter.sample(at, books.stored, books.bytes, books.listed)
+            self._forecast.sample(at, books, left)
 
     def _watch_volumes(self) -> None:
         for volume in self.latest.volumes:
@@ -102,3 +117,9 @@ class Monitor:
                     f"volume {volume.path} is {volume.state}: {volume.detail}",
                 )
             self._told[volume.id] = volume.state
+
+
+def _limit(pulses: Sequence[Pulse], *, listing_done: bool) -> str:
+    """Name what holds the job back; once all is listed, nobody waits for the listing."""
+    limits = [pulse.limited_by for pulse in pulses if pulse.limited_by]
+    return next((limit for limit in limits if limit != "work" or not listing_done), "")

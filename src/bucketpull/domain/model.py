@@ -292,6 +292,7 @@ class Pulse(Value, tag="pulse"):
     scans; 0 where its volumes are full, or where it does not list.
     `limited_by` names what holds it back: "source", "cdn", "disk", "cpu", "rate", "bandwidth", "work" or "".
     `begun` are the batches that it asks about, having heard neither `booked` nor `discard` for too long.
+    `waiting_for` names an object in hand where one of its processes has ended none for `still_seconds`, at least ten.
     """
 
     machine: str
@@ -311,6 +312,8 @@ class Pulse(Value, tag="pulse"):
     limited_by: str = ""
     job_digest: str = ""
     begun: list[Begun] = []
+    waiting_for: str = ""
+    still_seconds: float = 0.0
 
 
 class Goodbye(Value, tag="goodbye"):

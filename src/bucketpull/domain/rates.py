@@ -71,7 +71,7 @@ class Series:
 class Meter:
     """Turns the counters that a job shows into `Rates`. Give it a sample twice a second.
 
-    The first sample is where the session begins: what was done in earlier sessions is not its speed.
+    The last sample before the job runs is where the session begins: what was done in earlier ones is not its speed.
     """
 
     def __init__(self, now_seconds: float = NOW_SECONDS) -> None:
@@ -83,7 +83,9 @@ class Meter:
     def sample(self, at: float, objects: int, size: int, listed: int, running: bool = True) -> None:
         """Note the counters (objects stored, bytes stored, objects listed) at a time in seconds."""
         point = (self._time.advance(at, running), objects, size, listed)
-        self._first = self._first or point
+        if self._first is None or point[0] == 0.0:
+            self._first = point
+            self._recent.clear()
         self._recent.append(point)
         while len(self._recent) > 2 and self._recent[1][0] <= point[0] - self._now_seconds:
             self._recent.popleft()

@@ -90,7 +90,7 @@ class Tick(Value, tag="tick"):
     """A process's counters since its start, twice a second. `unstarted` objects wait for a transfer slot.
 
     `queued` are bytes waiting for each volume's writer, `written` bytes written to it since the start. `waiting_for` names an
-    object in hand when no object has ended for `still_seconds`, at least ten.
+    object in hand when no object has ended for `still_seconds`, at least ten. `cpu_seconds` is what the process has computed.
     """
 
     objects: int
@@ -104,6 +104,7 @@ class Tick(Value, tag="tick"):
     latency: list[int] = []  # counts by power of two of milliseconds, from 1 ms
     waiting_for: str = ""
     still_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 class Stop(Value, tag="stop"):

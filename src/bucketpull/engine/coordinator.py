@@ -65,6 +65,7 @@ class Coordinator:
 
     `state` is one of the words of `Snapshot.state`; `refusal` is set when the source refused us as a whole,
     `trouble` when the journal's disk was nearly full.
+    `began` is when this session began to work (monotonic seconds), with the books of that moment.
     `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
     """
 
@@ -75,6 +76,7 @@ class Coordinator:
         self.refusal: Fatal | None = None
         self.counters = Counters()
         self.outstanding = Outstanding()
+        self.began: tuple[float, Counters, Outstanding] | None = None
         self.fleet = Fleet(policy.silence_seconds, policy.grace_seconds)
         self.limits = Limits()
         self.asked: dict[str, VolumeState] = {}
@@ -96,6 +98,7 @@ class Coordinator:
         await self.call(self._journal.begin, root, self._clock.now())
         await self.call(self._reclaim)
         await self._count()
+        self.began = self._clock.monotonic(), self.counters, self.outstanding
         if self._stop_at is None:
             self.state = "listing"
         while not self._ended():

@@ -1,5 +1,6 @@
 """What a worker knows of its processes and volumes, and what follows from it: who gets the next task, how much to ask for."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +16,8 @@ from bucketpull.ports import Volume
 STOCK_SECONDS = 3.0
 STOCK_MIN, STOCK_MAX = 2_000, 20_000
 SCANS_PER_PROCESS = 8
-OBJECTS_PER_BATCH = 1_000
+OBJECTS_PER_BATCH = 1_000  # until batches came; many small directories make smaller ones
+BATCHES_MOST = 128  # to ask for at once, however small they are
 COMPARE_SECONDS = 0.5
 
 
@@ -34,6 +36,7 @@ class Desk:
         self._buried: list[Tick] = []
         self._speed = [0.0] * processes
         self._tick_at = [0.0] * processes
+        self._batch = float(OBJECTS_PER_BATCH)
 
     def tick(self, process: int, tick: Tick) -> None:
         """Note a process's counters."""
@@ -57,10 +60,15 @@ class Desk:
         """Ask for nothing until then (monotonic seconds): what came last had no room anywhere."""
         self.held_off_until = until
 
+    def accept(self, objects: int) -> None:
+        """Note how many objects a batch brought: by that is reckoned how many batches to ask for."""
+        self._batch += (objects - self._batch) / 8
+
     def forget(self, process: int) -> None:
         """Note that a process is new, and keep what the old one counted."""
         last = self._ticks[process]
         if last is not None:
+            last.waiting_for, last.still_seconds = "", 0.0
             last.lanes = {
                 lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds) for lane, s in last.lanes.items()
             }
@@ -115,7 +123,9 @@ class Desk:
             sum(tick.objects for tick in ticks),
             sum(tick.bytes for tick in ticks),
             _lanes(ticks),
+            [tick.cpu_seconds if tick else 0.0 for tick in self._ticks],
         )
+        stillest = max(ticks, key=lambda tick: tick.still_seconds, default=None)
         return Pulse(
             machine=self._machine,
             incarnation=incarnation,
@@ -133,6 +143,8 @@ class Desk:
             volumes=[slot.status for slot in self.slots.values()],
             job_digest=job_digest,
             limited_by=self._limited_by(load) if held else "",
+            waiting_for=stillest.waiting_for if stillest else "",
+            still_seconds=stillest.still_seconds if stillest else 0.0,
         )
 
     def _limited_by(self, load: Load) -> str:
@@ -148,7 +160,7 @@ class Desk:
             return 0
         wanted = sum(min(STOCK_MAX, max(STOCK_MIN, int(speed * STOCK_SECONDS))) for speed in self._speed)
         missing = max(0, wanted - sum(self.unstarted))
-        return held + -(-missing // OBJECTS_PER_BATCH)
+        return held + min(BATCHES_MOST, math.ceil(missing / max(1.0, self._batch)))
 
 
 def _pieces(

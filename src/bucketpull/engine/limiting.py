@@ -1,21 +1,26 @@
 """What holds a worker back, in one word, from what it counted since the pulse before. Pure."""
 
 from collections.abc import Mapping, Sequence
+from operator import sub
 
 from bucketpull.domain.model import Lane, LaneStatus, Limits
 
 NEAR = 0.9  # of a cap: transfers end in lumps, so that the cap itself is not reached in each half second
+BUSY = 0.85  # of a core, for one process: above it, more transfers would only wait for it
 QUEUED_BYTES = 8 << 20  # waiting for one volume, per process: half of what a process lets wait
 
 
 class Load:
-    """The counters of one moment: Unix or monotonic seconds, bytes and objects so far, and the lanes."""
+    """The counters of one moment: Unix or monotonic seconds, bytes and objects so far, the lanes, CPU seconds by process."""
 
-    def __init__(self, at: float, objects: int, size: int, lanes: Mapping[str, LaneStatus]) -> None:
+    def __init__(
+        self, at: float, objects: int, size: int, lanes: Mapping[str, LaneStatus], cpu: Sequence[float] = ()
+    ) -> None:
         self.at = at
         self.objects = objects
         self.size = size
         self.lanes = lanes
+        self.cpu = cpu
 
 
 def limited_by(before: Load, now: Load, limits: Limits, queued: Sequence[int], unstarted: int) -> str:
@@ -26,12 +31,14 @@ def limited_by(before: Load, now: Load, limits: Limits, queued: Sequence[int], u
             return "cdn" if name == Lane.CDN else "source"
     if any(waiting > QUEUED_BYTES for waiting in queued):
         return "disk"
-    if _near(limits.bytes_per_second, (now.size - before.size) / seconds):
-        return "bandwidth"
-    if _near(limits.requests_per_second, (now.objects - before.objects) / seconds):
-        return "rate"
-    if unstarted == 0:
-        return "work"
+    for limit, reached in (
+        ("bandwidth", _near(limits.bytes_per_second, (now.size - before.size) / seconds)),
+        ("rate", _near(limits.requests_per_second, (now.objects - before.objects) / seconds)),
+        ("cpu", max(map(sub, now.cpu, before.cpu), default=0.0) > BUSY * seconds),
+        ("work", unstarted == 0),
+    ):
+        if reached:
+            return limit
     return next(
         (
             _full(name)

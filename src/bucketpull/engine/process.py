@@ -5,6 +5,7 @@ It knows nothing that survives it: what it had in hand when it dies, its agent g
 
 import gc
 import socket
+import time
 from collections.abc import Callable
 
 from bucketpull.domain.errors import Reason
@@ -197,6 +198,7 @@ class Process:
                 latency=self._meter.latency,
                 waiting_for=yard.waited_for() if still > STILL_SECONDS else "",
                 still_seconds=still if still > STILL_SECONDS else 0.0,
+                cpu_seconds=time.process_time(),
             )
         )
 

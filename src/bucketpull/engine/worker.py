@@ -189,6 +189,7 @@ class Worker:
     async def _accept(self, work: Work) -> None:
         held = Held(work, self._policy.machine)
         self._held[work.id] = held
+        self._desk.accept(sum(len(part.names) for part in held.parts))
         here = self._unbooked.recall(self._desk.volumes(), work.id)
         if work.candidates or here:
             preferred, rest = await self._compare(held, here)

@@ -67,6 +67,8 @@ def machine_dict(pulse: Pulse) -> dict[str, Any]:  # JSON
         "skipped": pulse.skipped,
         "holds": len(pulse.holds),
         "limited_by": pulse.limited_by,
+        "waiting_for": pulse.waiting_for,
+        "still_seconds": round(pulse.still_seconds, 1),
         "lanes": {str(lane): msgspec.structs.asdict(status) for lane, status in pulse.lanes.items()},
     }
 
@@ -74,6 +76,18 @@ def machine_dict(pulse: Pulse) -> dict[str, Any]:  # JSON
 def volume_dict(volume: VolumeStatus) -> dict[str, Any]:  # JSON
     """Return a volume's state."""
     return msgspec.structs.asdict(volume) | {"state": str(volume.state)}
+
+
+def waited_for(snapshot: Snapshot) -> tuple[str, float]:
+    """Return the object that has been waited for longest, and the seconds without any end; "" where things move."""
+    if snapshot.state not in {"listing", "transferring", "finishing"}:
+        return "", 0.0
+    stillest = max(snapshot.machines, key=lambda pulse: pulse.still_seconds, default=None)
+    if stillest is None:
+        return "", 0.0
+    return "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in stillest.waiting_for
+    ), stillest.still_seconds
 
 
 def lanes_of(snapshot: Snapshot) -> dict[str, LaneStatus]:

@@ -44,6 +44,11 @@ def duration(seconds: float, language: str = "en") -> str:
     raise AssertionError  # the last length is 1
 
 
+def elapsed(seconds: float, language: str = "en") -> str:
+    """Write how long something took: as `duration`, but below ten seconds with a tenth."""
+    return f"{seconds:.1f} {_SPANS[language][-1][0]}" if seconds < 9.95 else duration(seconds, language)
+
+
 def _digits(value: float) -> int:
     if value < 9.995:
         return 2

@@ -5,6 +5,7 @@ from typing import TextIO
 
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
+from bucketpull.report.document import waited_for
 from bucketpull.report.summary import summary_lines
 from bucketpull.report.words import Words
 
@@ -61,6 +62,9 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
         for name, number in (("failed", books.failed), ("skipped", books.skipped))
         if number
     )
+    key, still = waited_for(snapshot)
+    if key:
+        parts.append(words("waiting_for", key, figures.duration(still, words.language)))
     parts.append(time_left(snapshot, words))
     if not snapshot.listing_done:
         parts.append(words("more", figures.count(books.listed)))

@@ -111,7 +111,9 @@ def _verdict(plan: Plan) -> list[str]:
     share, highest = plan.fit.share, plan.fit.highest
     scarce = "inodes" if plan.fit.inodes.value > plan.fit.bytes.value else "room"
     if share > 1:
-        much = f"there is no {scarce}" if math.isinf(share) else f"it needs {share * 100:.0f} % of the {scarce}"
+        much = (
+            f"there is no {scarce}" if math.isinf(share) else f"it needs {share * 100:.0f} % of the {scarce}"
+        )
         return [f"does not fit: {much} above the reserve; add volumes, or lower --reserve"]
     used = f"{percent(share)} of the {scarce} will be used"
     if math.isinf(highest):

@@ -50,10 +50,10 @@ def books_lines(snapshot: Snapshot, words: Words) -> list[str]:
 def time_line(snapshot: Snapshot, words: Words) -> str:
     """Return the time that the session took, and its mean speeds."""
     books, rates = snapshot.counters, snapshot.rates
-    parts = [
-        figures.duration(snapshot.seconds, words.language),
-        f"{figures.speed(rates.objects_mean)}",
-        f"{figures.size(rates.bytes_mean)}/s",
+    parts = [figures.elapsed(snapshot.seconds, words.language)]
+    if rates.objects_mean:
+        parts += [figures.speed(rates.objects_mean), f"{figures.size(rates.bytes_mean)}/s"]
+    parts += [
         f"{figures.count(books.directories)} {words('directories')}",
         f"{figures.count(books.pages)} {words('pages')}",
     ]

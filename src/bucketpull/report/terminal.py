@@ -20,7 +20,7 @@ from rich.text import Text
 from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
-from bucketpull.report.document import lanes_of
+from bucketpull.report.document import lanes_of, waited_for
 from bucketpull.report.lines import time_left
 from bucketpull.report.summary import by_reason, summary_lines
 from bucketpull.report.words import Words
@@ -204,6 +204,10 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
         facts.add_row(words("in_flight"), Text.assemble(flying, "  ", (limit, "yellow")))
     listed = words("all_listed" if snapshot.listing_done else "more", figures.count(books.listed))
     facts.add_row(words("listing"), f"{listed}  {figures.count(books.directories)} {words('directories')}")
+    key, still = waited_for(snapshot)
+    if key:
+        waiting = words("waiting_for", key, figures.duration(still, words.language))
+        facts.add_row("", Text(waiting, "yellow", no_wrap=True, overflow="ellipsis"))
     if any(snapshot.retries.values()):
         facts.add_row(words("retries"), Text(by_reason(snapshot.retries), "yellow"))
     if any(snapshot.failures.values()):

@@ -17,6 +17,7 @@ const TEXTS = {
   token_text: ["It is behind # in the address that bucketpull printed at its start.", "令牌位于 bucketpull 启动时打印的地址中 # 之后。"],
   objects_now: ["Objects per second", "每秒对象数"],
   bytes_now: ["Throughput", "吞吐量"],
+  waiting_for: ["waiting for {0}, {1} s", "正在等待 {0}，已 {1} 秒"],
   in_flight: ["In flight", "传输中"],
   held_back: ["Held back by", "受限于"],
   failed: ["Failed", "失败"],
