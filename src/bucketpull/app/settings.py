@@ -1,8 +1,6 @@
 """What the user asked for, from flags, environment and file, in this order; checked before any side effect."""
 
-import difflib
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -129,6 +127,8 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
 
 
 def _from_file(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         with path.open("rb") as file:
             values = tomllib.load(file)
@@ -145,6 +145,8 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _hint(name: str) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name, Settings.__struct_fields__, 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

