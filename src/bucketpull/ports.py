@@ -297,6 +297,16 @@ class Volume(Protocol):
         """
         ...
 
+    def probe(self) -> None:
+        """Write a little and remove it, to see whether a disk that was full takes files again.
+
+        Raises:
+            VolumeFull: It does not.
+            VolumeSick: It fails.
+
+        """
+        ...
+
     def intend(self, journal: str, work: int, body: bytes = b"") -> None:
         """Note that a batch is about to be written here, so that after a crash it comes back here.
 

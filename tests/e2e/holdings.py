@@ -1,9 +1,11 @@
 """What the program says that it holds, and whether that is the bucket: each object once, where it says, byte by byte."""
 
 import json
+import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bucketpull.simulator import content
@@ -20,12 +22,20 @@ def until(ready: Callable[[], object], what: str, process=None) -> None:
         time.sleep(0.02)
 
 
-def ended(process, expect: int = 0) -> str:
-    """Wait for a job's end; return what it said."""
+@contextmanager
+def running(job, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a sync, and do not leave it behind."""
+    process = job.start(*options)
     try:
-        _, errors = process.communicate(timeout=300)
+        yield process
     finally:
         process.kill()
+        process.communicate()
+
+
+def ended(process, expect: int = 0) -> str:
+    """Wait for a job's end; return what it said."""
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == expect, errors
     return errors
 
@@ -37,7 +47,9 @@ def volumes(job) -> dict[str, dict]:
 
 
 def running_state(job) -> str:
-    """Return the state of a job that runs."""
+    """Return the state of a job that runs, "" while it has no journal yet."""
+    if not (job.state / "journal.sqlite").exists():
+        return ""
     return json.loads(job.command("status", "--json", "--state", str(job.state)))["state"]
 
 

@@ -1,6 +1,8 @@
 """Several disks as one: full, failing, read-only, unmounted, moved, added, lost or slow, the bucket ends up on them once."""
 
 import contextlib
+import errno
+import json
 import os
 from pathlib import Path
 
@@ -9,12 +11,23 @@ from tests.e2e.holdings import (
     check_each_once,
     ended,
     files_on,
+    holdings,
     requests,
+    running,
     running_state,
     until,
     volumes,
 )
-from tests.volumes.conftest import disks  # noqa: F401 - a fixture
+from tests.volumes.conftest import Disks
+
+from bucketpull.simulator import content
+
+
+@pytest.fixture
+def disks(tmp_path):
+    made = Disks(tmp_path)
+    yield made
+    made.close()
 
 
 def on(job, *paths):
@@ -23,18 +36,20 @@ def on(job, *paths):
     return job
 
 
-def fill_up(disk):
-    """Let somebody else take what is free on a disk; return the file that does."""
+def fill_up(disk, leave=0):
+    """Let somebody else take what is free on a disk, but for so many bytes; return the file that does."""
     ballast = Path(disk.path, "ballast")
-    with ballast.open("wb", buffering=0) as file:
-        for size in (1 << 20, 1 << 12):
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        os.posix_fallocate(file.fileno(), 0, os.statvfs(disk.path).f_bfree * 4096 - leave)
+    with ballast.open("ab", buffering=0) as file:
+        for size in (1 << 20, 1 << 12) if not leave else ():
             with contextlib.suppress(OSError):
                 while file.write(bytes(size)) == size:
                     pass
     return ballast
 
 
-def pull_while_disks_come_and_go(job, disks, objects, megabytes):  # noqa: F811
+def pull_while_disks_come_and_go(job, disks, objects, megabytes):
     full, failing, good, added = (
         disks.tmpfs(f"{megabytes}m"),
         disks.ext4(megabytes),
@@ -42,14 +57,14 @@ def pull_while_disks_come_and_go(job, disks, objects, megabytes):  # noqa: F811
         disks.tmpfs(f"{megabytes}m"),
     )
     on(job, full.path, failing.path, good.path)
-    process = job.start("--rate", str(max(2500, objects // 50)))
-    until(lambda: job.count() > objects // 10, "a tenth", process)
-    fill_up(full)
-    until(lambda: volumes(job)[failing.path]["stored_objects"] > 0, "something to be settled", process)
-    failing.remount("abort")
-    until(lambda: volumes(job)[failing.path]["state"] == "sick", "the sick disk to be known", process)
-    job.command("volumes", "add", added.path, "--reserve", "0", "--state", str(job.state))
-    said = ended(process)
+    with running(job, "--rate", str(max(2500, objects // 50))) as process:
+        until(lambda: job.count() > objects // 10, "a tenth", process)
+        fill_up(full)
+        until(lambda: volumes(job)[failing.path]["stored_objects"] > 0, "something to be settled", process)
+        failing.remount("abort")
+        until(lambda: volumes(job)[failing.path]["state"] == "sick", "the sick disk to be known", process)
+        job.command("volumes", "add", added.path, "--reserve", "0", "--state", str(job.state))
+        said = ended(process)
     failing.unmount(lazily=True)
     failing.mount()
     return said, (full, failing, good, added)
@@ -58,7 +73,7 @@ def pull_while_disks_come_and_go(job, disks, objects, megabytes):  # noqa: F811
 @pytest.mark.parametrize("objects", [20_000, pytest.param(200_000, marks=pytest.mark.soak)])
 def test_one_disk_fills_up_one_turns_read_only_one_is_added_and_the_bucket_is_there_once(
     make_job, disks, objects
-):  # noqa: F811
+):
     job = make_job(f"flat:{objects},size=uniform:1KiB:4KiB")
     said, (full, failing, good, added) = pull_while_disks_come_and_go(job, disks, objects, objects // 150)
 
@@ -72,3 +87,255 @@ def test_one_disk_fills_up_one_turns_read_only_one_is_added_and_the_bucket_is_th
     held = check_each_once(job, leftovers=[failing.path])
     assert set(held) == {full.path, failing.path, good.path, added.path}
     assert sum(held.values()) == objects
+
+
+def everything_is_whole(job):
+    """Check that each file that has its final name has all its bytes."""
+    for item in job.simulator.contents.walk():
+        for volume in job.volumes:
+            path = volume / item.key
+            assert not path.exists() or path.read_bytes() == content(item.key, item.size, item.version)
+
+
+def test_when_all_disks_are_full_the_job_waits_and_goes_on_when_there_is_room(make_job, disks):
+    job = make_job("flat:4000,size=4KiB")
+    first, second = disks.tmpfs("10m"), disks.tmpfs("30m")
+    on(job, first.path, second.path)
+    with running(job, "--rate", "1500") as process:
+        until(lambda: job.count() > 500, "some objects", process)
+        ballast = fill_up(second)
+        until(lambda: running_state(job) == "no-room", "the job to wait", process)
+        everything_is_whole(job)
+        assert "full" in {volume["state"] for volume in volumes(job).values()}
+        ballast.unlink()
+        said = ended(process)
+
+    assert "no room" in said
+    assert job.summary()["failures"] == {}
+    assert job.summary()["stored"] == 4000
+    check_each_once(job)
+
+
+def test_when_all_disks_are_full_and_it_must_not_wait_it_exits_5_and_can_go_on(make_job, disks):
+    job = on(make_job("flat:4000,size=4KiB"), disks.tmpfs("5m").path, disks.tmpfs("6m").path)
+
+    first = job.sync("--when-full", "exit", expect=5)
+    everything_is_whole(job)
+    job.volumes.append(Path(disks.tmpfs("30m").path))
+    second = job.sync("--when-full", "exit")
+
+    assert 0 < first["stored"] < 4000
+    assert first["failed"] == 0
+    assert (second["stored"], second["failed"]) == (4000, 0)
+    assert requests(job) < 4000 + 2000, "what was stored before is not fetched again"
+    check_each_once(job)
+
+
+def test_a_disk_without_inodes_is_said_to_lack_inodes(make_job, disks):
+    job = on(make_job("flat:2000,size=1KiB"), disks.tmpfs("64m", inodes=1000).path)
+
+    summary = job.sync("--when-full", "exit", expect=5)
+
+    (volume,) = summary["volumes"]
+    assert (volume["state"], volume["detail"]) == ("full", "no inodes left")
+    assert volume["free_bytes"] > 32 << 20
+    assert volume["stored_objects"] == summary["stored"] > 800
+    assert summary["failed"] == 0
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.ENOSPC])
+def test_a_quota_that_is_used_up_stops_the_job_and_fails_nothing(make_job, disks, number):
+    job = make_job("flat:600,size=1KiB")
+    disk = disks.odd()
+    on(job, disk.path)
+    with running(job) as process:
+        until(lambda: job.count() > 50, "some objects", process)
+        disk.fail("write", number)
+        until(lambda: running_state(job) == "no-room", "the job to wait", process)
+        disk.fail()
+        ended(process)
+
+    assert job.summary()["failures"] == {}
+    check_each_once(job)
+
+
+def test_the_reserve_stays_free_and_no_more(make_job, disks):
+    job = on(make_job("flat:4000,size=4KiB"), disks.tmpfs("10m").path, disks.tmpfs("16m").path)
+
+    summary = job.sync("--reserve", "50%", "--when-full", "exit", expect=5)
+
+    for volume in job.volumes:
+        free = os.statvfs(volume)
+        assert 0.5 <= free.f_bavail / free.f_blocks < 0.6
+    assert 1000 < summary["stored"] < 4000
+
+
+def pull_while_one_disk_fails(job, failing, fail):
+    with running(job, "--rate", "2500") as process:
+        until(lambda: job.count() > 2000, "some objects", process)
+        until(lambda: volumes(job)[failing.path]["stored_objects"] > 0, "something to be settled", process)
+        fail()
+        until(lambda: volumes(job)[failing.path]["state"] == "sick", "the sick disk to be known", process)
+        return ended(process)
+
+
+def test_what_a_disk_with_io_errors_has_not_settled_goes_to_the_others(make_job, disks):
+    job = make_job("flat:12000,size=2KiB")
+    failing = disks.ext4(128)
+    on(job, failing.path, disks.tmpfs("128m").path, disks.tmpfs("128m").path)
+
+    said = pull_while_one_disk_fails(job, failing, failing.shut_down)
+    summary = job.summary()
+
+    assert f"volume {failing.path} is sick" in said
+    assert (summary["complete"], summary["stored"], summary["failures"]) == (True, 12000, {})
+    assert summary["volumes"][0]["state"] == "sick"
+    assert summary["volumes"][0]["detail"]
+    failing.unmount(lazily=True)
+    failing.mount()
+    assert check_each_once(job, leftovers=[failing.path])[failing.path] > 0
+    job.sync()
+    check_each_once(job)
+
+
+def test_a_disk_that_is_unmounted_while_the_job_runs_is_left_and_nothing_is_written_beneath(make_job, disks):
+    job = make_job("flat:12000,size=2KiB")
+    failing = disks.ext4(128)
+    on(job, failing.path, disks.tmpfs("128m").path, disks.tmpfs("128m").path)
+
+    said = pull_while_one_disk_fails(job, failing, lambda: failing.unmount(lazily=True))
+
+    assert f"volume {failing.path} is sick" in said
+    assert job.summary()["stored"] == 12000
+    assert os.listdir(failing.path) == []
+    failing.mount()
+    assert check_each_once(job, leftovers=[failing.path])[failing.path] > 0
+    job.sync()
+    check_each_once(job)
+
+
+def test_disks_in_another_order_are_recognised_and_nothing_is_fetched_again(make_job, disks):
+    job = make_job("flat:1000,size=2KiB")
+    first, second = disks.ext4(64), disks.ext4(64)
+    on(job, first.path, second.path)
+    job.sync()
+    before = requests(job)
+    for disk in (first, second):
+        disk.unmount()
+    first.image, second.image = second.image, first.image
+    for disk in (first, second):
+        disk.mount()
+
+    summary = job.sync()
+
+    assert (summary["stored"], summary["skipped"]) == (0, 1000)
+    assert requests(job) == before
+    check_each_once(job)
+
+
+def test_an_empty_mount_point_in_place_of_a_disk_is_refused_and_stays_empty(make_job, disks):
+    job = make_job("flat:1000,size=2KiB")
+    first, second = disks.ext4(64), disks.ext4(64)
+    on(job, first.path, second.path)
+    job.sync()
+    second.unmount()
+    with running(job) as process:
+        said = ended(process, expect=2)
+
+    assert f"volume {second.path}" in said
+    assert os.listdir(second.path) == []
+
+
+def test_what_a_lost_disk_held_is_fetched_again_and_nothing_else(make_job, disks):
+    job = make_job("tree:dirs=30,files=100,size=2KiB")
+    made = [disks.tmpfs("64m") for _ in range(3)]
+    paths = [disk.path for disk in made]
+    on(job, *paths)
+    job.sync()
+    lost = volumes(job)[paths[1]]
+    gone = files_on(paths[1])
+    kept = {path: files_on(path) for path in (paths[0], paths[2])}
+    before = requests(job)
+    made[1].unmount()
+
+    job.command("volumes", "lost", lost["id"], "--state", str(job.state))
+    on(job, paths[0], paths[2])
+    job.sync()
+
+    assert requests(job) - before == len(gone) > 0
+    now = [files_on(path) for path in job.volumes]
+    assert len(now[0]) + len(now[1]) == 3000
+    assert now[0] >= kept[paths[0]]
+    assert now[1] >= kept[paths[2]]
+    assert (now[0] | now[1]) == gone | kept[paths[0]] | kept[paths[2]]
+
+
+def test_a_drained_disk_takes_nothing_new_in_a_running_job(make_job, disks):
+    job = make_job("flat:12000,size=2KiB")
+    drained, other = disks.tmpfs("128m"), disks.tmpfs("128m")
+    on(job, drained.path, other.path)
+    with running(job, "--rate", "2000") as process:
+        until(lambda: job.count() > 1000, "some objects", process)
+        job.command("volumes", "drain", drained.path, "--state", str(job.state))
+        ended(process)
+
+    held = check_each_once(job)
+
+    assert held[drained.path] < 6000 < held[other.path]
+    assert volumes(job)[drained.path]["state"] == "draining"
+
+
+def test_changed_objects_are_replaced_where_they_lie(make_job, disks):
+    job = make_job("tree:dirs=20,files=100,size=2KiB")
+    on(job, disks.tmpfs("64m").path, disks.tmpfs("64m").path, disks.tmpfs("64m").path)
+    job.sync()
+    before = {row["key"]: row["volume"] for row in holdings(job)}
+    asked = requests(job)
+    touched = sorted(before)[::20]
+    job.simulator.mutate(touch=touched)
+
+    summary = job.sync()
+
+    assert (summary["stored"], summary["skipped"]) == (len(touched), 2000 - len(touched))
+    assert requests(job) - asked == len(touched)
+    assert {row["key"]: row["volume"] for row in holdings(job)} == before
+    files = job.files()
+    assert len(files) == 2000
+    assert all(files[key] == content(key, 2048, 1) for key in touched)
+
+
+def test_the_hashed_layout_is_pulled_found_verified_and_not_pulled_again(make_job, disks):
+    job = make_job("flat:2000,size=2KiB")
+    on(job, disks.tmpfs("64m").path, disks.tmpfs("64m").path)
+    job.sync("--layout", "hashed")
+    before = requests(job)
+
+    again = job.sync("--layout", "hashed")
+
+    assert (again["stored"], again["skipped"]) == (0, 2000)
+    assert requests(job) == before
+    check_each_once(job)
+    assert not any((volume / "img-0001.jpg").exists() for volume in job.volumes)
+    row = holdings(job)[7]
+    place = json.loads(job.command("where", row["key"], "--json", "--state", str(job.state)))
+    assert Path(place["path"]).read_bytes() == content(row["key"], 2048, 0)
+    job.command("verify", "--hash", *map(str, job.volumes))
+    Path(place["path"]).unlink()
+    job.command("verify", *map(str, job.volumes), expect=3)
+
+
+@pytest.mark.parametrize(("leave", "told"), [(32 << 20, "free on its disk"), (0, "disk is full")])
+def test_a_journal_whose_disk_is_nearly_full_stops_in_order_and_goes_on(make_job, disks, leave, told):
+    job = make_job("flat:8000,size=1KiB")
+    small = disks.tmpfs("256m")
+    job.folder = Path(small.path)
+    with running(job, "--rate", "1500") as process:
+        until(lambda: job.count() > 500, "some objects", process)
+        ballast = fill_up(small, leave)
+        said = ended(process, expect=3)
+
+    assert told in said
+    assert "Traceback" not in said
+    ballast.unlink()
+    assert job.sync()["stored"] == 8000
+    job.check_every_byte()

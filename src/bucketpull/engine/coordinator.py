@@ -56,6 +56,7 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     stop_seconds: float = 10.0
     remind_seconds: float = 15.0
     room_seconds: float = 5.0
+    roomless_seconds: float = 1.5
     exits_when_full: bool = False
     local_machines: frozenset[str] = frozenset()
 
@@ -91,6 +92,7 @@ class Coordinator:
         self._sharing = Sharing()
         self._since = clock.monotonic()
         self._room_at = -math.inf
+        self._roomy_at = clock.monotonic()
         self.trouble: JournalError | None = None
 
     async def run(self, root: Position) -> None:
@@ -350,10 +352,17 @@ class Coordinator:
             self.state = "paused"
         elif not self.fleet.has_volumes:
             self.state = "waiting"
-        elif self.outstanding.batches and not self.fleet.has_room:
+        elif self.outstanding.batches and not self._has_room():
             self.state = "no-room"
         else:
             self.state = "listing" if self.outstanding.scans else "transferring"
+
+    def _has_room(self) -> bool:
+        """Room lacks only when it did for a moment: a receipt comes before the pulse that tells of the room it made."""
+        now = self._clock.monotonic()
+        if self.fleet.has_room:
+            self._roomy_at = now
+        return now - self._roomy_at < self._policy.roomless_seconds
 
     async def _let_go(self) -> None:
         """End of the job: all workers leave in order, so that nothing of theirs is cut off."""

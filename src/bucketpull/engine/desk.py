@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
-from bucketpull.domain.model import LaneStatus, Limits, Part, Pulse
+from bucketpull.domain.model import LaneStatus, Limits, Part, Pulse, VolumeState
 from bucketpull.domain.placing import split
 from bucketpull.domain.record import Tick, Tune
 from bucketpull.engine.holding import cut
@@ -29,6 +29,7 @@ class Desk:
         self.limits = Limits()
         self.unstarted = [0] * processes
         self.held_off_until = 0.0
+        self._spare: dict[tuple[str, str], int] = {}
         self._load = Load(0.0, 0, 0, {})
         self._limit = ""
         self._machine = machine
@@ -53,12 +54,27 @@ class Desk:
             self.slots[volume].written[process] = written
 
     def volumes(self) -> list[Volume]:
-        """Return the volumes in use."""
-        return [slot.volume for slot in self.slots.values()]
+        """Return the volumes that are not sick: of those nothing can be read, and what was begun there is seen to later."""
+        return [slot.volume for slot in self.slots.values() if slot.status.state is not VolumeState.SICK]
 
     def hold_off(self, until: float) -> None:
-        """Ask for nothing until then (monotonic seconds): what came last had no room anywhere."""
+        """Ask for nothing until then (monotonic seconds), or until there is more room: what came last had none anywhere."""
         self.held_off_until = until
+        self._spare = self._spare_now()
+
+    def look_again(self) -> None:
+        """Ask again if there is more room than when something had none: less was taken than was promised, or it was made."""
+        now = self._spare_now()
+        if any(spare > self._spare.get(kind, 0) for kind, spare in now.items()):
+            self.held_off_until = 0.0
+
+    def _spare_now(self) -> dict[tuple[str, str], int]:
+        spare: dict[tuple[str, str], int] = {}
+        for volume, slot in self.slots.items():
+            if slot.is_open:
+                spare[volume, "bytes"] = slot.room.spare_bytes
+                spare[volume, "inodes"] = slot.room.spare_objects or 0
+        return spare
 
     def accept(self, objects: int) -> None:
         """Note how many objects a batch brought: by that is reckoned how many batches to ask for."""

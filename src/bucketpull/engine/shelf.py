@@ -10,13 +10,16 @@ from collections.abc import Callable
 
 from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
 from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
-from bucketpull.domain.placing import Room
+from bucketpull.domain.placing import BLOCK_BYTES, Room
 from bucketpull.domain.record import Block
 from bucketpull.engine.holding import Task
 from bucketpull.ports import Clock, Volume
 
 MEASURE_SECONDS = 0.5
 SMOOTHING = 0.3
+# Longer than a process leaves a full volume alone, so that what is placed after a good probe is tried.
+PROBE_SECONDS = 5.5
+PATIENCE_SECONDS = 5.0
 
 Settled = Callable[[list[tuple[Task, Extent | None]]], None]
 
@@ -27,9 +30,11 @@ class Slot:
     def __init__(self, volume: Volume, status: VolumeStatus, machine: str) -> None:
         self.volume = volume
         self.machine = machine
+        self.status = status
         self._measured_at = time.monotonic()
         self._written_before = 0
         self._smoothed = 0.0
+        self._refused_at: float | None = None
         self.running = 0
         self.room = Room(volume.id, 0)
         self.queued: dict[int, int] = {}
@@ -44,8 +49,34 @@ class Slot:
         """Whether new objects may go there."""
         return self.status.state is VolumeState.OPEN
 
+    async def measure(self) -> None:
+        """Look at the disk: how much is free, and whether it is well."""
+        if self.status.state is VolumeState.SICK:
+            return
+        try:
+            status = await asyncio.to_thread(self.volume.status)
+            if self._refused_at is not None and time.monotonic() - self._refused_at > PROBE_SECONDS:
+                await self._probe()
+        except VolumeError as error:
+            self.stop(VolumeState.SICK, error.detail)
+        else:
+            self.measured(status)
+
+    async def _probe(self) -> None:
+        """Find out whether a disk that refused bytes takes some again: a quota shows in no measurement."""
+        try:
+            await asyncio.to_thread(self.volume.probe)
+            self._refused_at = None
+        except VolumeFull:
+            self._refused_at = time.monotonic()
+
     def measured(self, status: VolumeStatus) -> None:
-        """Take over a new measurement."""
+        """Take over a new measurement; what was found or asked meanwhile stands."""
+        now = self.status
+        if now.state is VolumeState.SICK:
+            return
+        if now.state is VolumeState.DRAINING or (self._refused_at is not None and not status.detail):
+            status.state, status.detail = now.state, now.detail
         status.machine = self.machine
         status.written_per_second = self._speed()
         self.status = status
@@ -54,6 +85,15 @@ class Slot:
         self.room.queued_bytes = status.queued_bytes = sum(self.queued.values())
         self.room.bytes_per_second = status.written_per_second
         status.reserved_bytes = self.room.promised_bytes
+
+    def release(self, task: Task) -> None:
+        """Give back the room of a task that has ended; what it took counts as used until it is measured."""
+        outcome = task.outcome
+        self.room.release(task.objects, task.size)
+        if outcome is not None and outcome.stored:
+            self.room.free_bytes -= outcome.stored_bytes + outcome.stored * BLOCK_BYTES
+            if self.room.free_inodes is not None:
+                self.room.free_inodes -= outcome.stored
 
     def _speed(self) -> float:
         """Return the bytes a second written since about the last measurement, smoothed over a few."""
@@ -66,9 +106,27 @@ class Slot:
         return self._smoothed
 
     def stop(self, state: VolumeState, detail: str) -> None:
-        """Take no more objects, for this reason."""
-        self.status.state = state
-        self.status.detail = detail
+        """Take no more objects, for this reason. Sick it stays until it is opened again."""
+        status = self.status
+        if status.state is VolumeState.SICK:
+            return
+        if state is VolumeState.FULL:
+            self._refused_at = time.monotonic()
+            if status.state is VolumeState.DRAINING:
+                return
+        status.state, status.detail = state, detail
+        if state is VolumeState.SICK:
+            status.queued_bytes, status.written_per_second = 0, 0.0
+            self.wake.set()
+
+    def trouble(self, error: VolumeError) -> None:
+        """Take no more objects, because of this error."""
+        self.stop(VolumeState.FULL if isinstance(error, VolumeFull) else VolumeState.SICK, error.detail)
+
+    def reopen(self) -> None:
+        """Take objects again after a drain."""
+        if self.status.state is VolumeState.DRAINING:
+            self.status.state, self.status.detail = VolumeState.OPEN, ""
 
 
 class Settler:
@@ -82,6 +140,7 @@ class Settler:
         self._clock = clock
         self._interval = interval_seconds
         self._done = done
+        self._full_since: float | None = None
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -111,16 +170,28 @@ class Settler:
         try:
             extents = await asyncio.to_thread(slot.volume.settle, [block for _, block in group])
         except VolumeFull as error:
-            slot.stop(VolumeState.FULL, error.detail)
+            slot.trouble(error)
             slot.waiting = group + slot.waiting
-            await asyncio.sleep(self._interval)
+            await self._wait_for_room()
             return
         except VolumeError as error:
-            slot.stop(VolumeState.SICK, error.detail)
+            slot.trouble(error)
             slot.waiting = group + slot.waiting
             return
+        self._full_since = None
         slot.settled_at = self._clock.monotonic()
         self._done([(task, extent) for (task, _), extent in zip(group, extents, strict=True)])
+
+    async def _wait_for_room(self) -> None:
+        """Try again for some seconds; then the job must know that what is written here does not count."""
+        now = self._clock.monotonic()
+        if self._full_since is None:
+            self._full_since = now
+        if now - self._full_since > PATIENCE_SECONDS:
+            self._full_since = None
+            self._give_up()
+        else:
+            await asyncio.sleep(self._interval)
 
     def _give_up(self) -> None:
         group, self._slot.waiting = self._slot.waiting, []

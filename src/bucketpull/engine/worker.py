@@ -150,11 +150,6 @@ class Worker:
         policy = self._policy
         return Mount(volume.id, volume.path, policy.layout, policy.durability, policy.verify)
 
-    def _trouble(self, slot: Slot, state: VolumeState, detail: str) -> None:
-        slot.stop(state, detail)
-        if state is VolumeState.SICK:
-            slot.wake.set()
-
     # --- work
 
     async def _hear_inbox(self) -> None:
@@ -225,10 +220,13 @@ class Worker:
             if slot is None:
                 held.give_back(piece)
                 self._desk.hold_off(self._clock.monotonic() + self._policy.full_seconds)
-            elif self._intend(slot, held):
-                self._start(Task(next(self._ids), held, piece), slot)
             else:
-                self._place(held, piece)
+                task = Task(next(self._ids), held, piece)
+                if self._intend(slot, held):
+                    self._start(task, slot)
+                else:
+                    slot.room.release(task.objects, task.size)
+                    self._place(held, piece)
 
     def _intend(self, slot: Slot, held: Held) -> bool:
         try:
@@ -236,8 +234,9 @@ class Worker:
             body = held.work.body if self._policy.asks and not held.work.candidates else b""
             slot.volume.intend(self._policy.journal, held.work.id, body)
         except VolumeError as error:
-            self._trouble(slot, VolumeState.SICK, error.detail)
-        return slot.is_open
+            slot.trouble(error)
+            return False
+        return True
 
     def _start(self, task: Task, slot: Slot) -> None:
         task.volume = slot.volume.id
@@ -284,7 +283,7 @@ class Worker:
         slot.running -= 1
         task.outcome = outcome
         if outcome.trouble in STATE_OF_TROUBLE:
-            self._trouble(slot, STATE_OF_TROUBLE[outcome.trouble], outcome.detail)
+            slot.stop(STATE_OF_TROUBLE[outcome.trouble], outcome.detail)
         if outcome.unplaced:
             self._move(task, outcome.unplaced)
         if outcome.stored:
@@ -302,7 +301,7 @@ class Worker:
     def _settled(self, group: Sequence[tuple[Task, Extent | None]]) -> None:
         for task, extent in group:
             del self._tasks[task.id]
-            self._desk.slots[task.volume].room.release(task.objects, task.size)
+            self._desk.slots[task.volume].release(task)
             outcome = task.outcome
             assert outcome is not None
             task.held.tasks -= 1
@@ -379,8 +378,7 @@ class Worker:
         """Use a volume more, or one again that was drained. One that cannot be used is left: who asked has tried it first."""
         for slot in self._desk.slots.values():
             if slot.volume.path == path:
-                if slot.status.state is VolumeState.DRAINING:
-                    slot.stop(VolumeState.OPEN, "")
+                slot.reopen()
                 return
         with contextlib.suppress(VolumeError, ConfigError):
             await self._shelve(await asyncio.to_thread(self._open, path))
@@ -410,7 +408,7 @@ class Worker:
         # A transport that is cut off must not hold us: what is not said now, the volumes say at the next start.
         await asyncio.wait({asyncio.ensure_future(self._replies.join())}, timeout=self._policy.leave_seconds)
         for slot in self._desk.slots.values():
-            await self._measure(slot)
+            await slot.measure()
         await self._say_pulse()
         await self._inbox.reply(Goodbye(self._policy.machine, self._policy.incarnation))
         await self._inbox.close()
@@ -430,19 +428,11 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             for slot in self._desk.slots.values():
-                await self._measure(slot)
+                await slot.measure()
+            self._desk.look_again()
             await self._say_pulse()
             await self._begin()
             await asyncio.sleep(self._policy.pulse_seconds)
-
-    async def _measure(self, slot: Slot) -> None:
-        if slot.status.state in {VolumeState.SICK, VolumeState.DRAINING}:
-            return
-        try:
-            status = await asyncio.to_thread(slot.volume.status)
-            slot.measured(status)
-        except VolumeError as error:
-            self._trouble(slot, VolumeState.SICK, error.detail)
 
     async def _say_pulse(self) -> None:
         policy = self._policy

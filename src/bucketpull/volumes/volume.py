@@ -26,6 +26,8 @@ from bucketpull.volumes.stream import PARTIAL
 from bucketpull.volumes.tree import Tree
 
 _INTENTS: Final = f"{HOME}/intents"
+_PROBE: Final = f"{TEMPORARY}/probe"
+_PROBE_BYTES: Final = 1 << 20
 _LOCK: Final = f"{HOME}/lock"
 _PARTIAL_SECONDS: Final = 7 * 86400.0  # an unfinished large object is worth resuming for a week
 _REMEMBERED: Final = (
@@ -126,6 +128,18 @@ class DiskVolume:
             )
         return self._status(free)
 
+    def probe(self) -> None:
+        """Write a little and remove it: neither a quota nor every limit shows in `status`."""
+        try:
+            with open(_PROBE, "wb", buffering=0, opener=self._open_below) as file:
+                while file.tell() < _PROBE_BYTES:
+                    file.write(bytes(_PROBE_BYTES - file.tell()))
+        except OSError as error:
+            raise system.volume_error(self.path, "still not written", error) from error
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(_PROBE, dir_fd=self._root)
+
     def intend(self, journal: str, work: int, body: bytes = b"") -> None:
         """Note a batch before its first file is written, as a file with the batch's body in it.
 
@@ -219,6 +233,9 @@ class DiskVolume:
             for fd in (self._lock, self._root):
                 os.close(fd)
             self._lock = self._root = -1
+
+    def _open_below(self, name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o644, dir_fd=self._root)
 
     def _discard(self, journal: str, work: int) -> None:
         frame = self._find(journal, work)
