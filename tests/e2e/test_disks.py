@@ -339,3 +339,23 @@ def test_a_journal_whose_disk_is_nearly_full_stops_in_order_and_goes_on(make_job
     ballast.unlink()
     assert job.sync()["stored"] == 8000
     job.check_every_byte()
+
+
+def test_a_disk_that_is_read_only_at_the_start_is_left_out_and_what_it_holds_counts(make_job, disks):
+    job = make_job("tree:dirs=40,files=100,size=2KiB")
+    failing, good = disks.ext4(64), disks.tmpfs("64m")
+    on(job, failing.path, good.path)
+    job.sync()
+    asked = requests(job)
+    assert files_on(failing.path)
+    failing.unmount()
+    failing.options = "loop,ro"
+    failing.mount()
+
+    with running(job) as process:
+        said = ended(process)
+
+    assert f"volume {failing.path}" in said
+    assert "Read-only" in said
+    assert job.summary()["skipped"] == 4000
+    assert requests(job) == asked

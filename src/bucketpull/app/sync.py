@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from bucketpull.app.clock import SystemClock
 from bucketpull.app.job import check_limits, conclude, run_together, watched
 from bucketpull.app.monitor import Monitor
@@ -21,7 +23,7 @@ from bucketpull.app.process import process_main
 from bucketpull.app.settings import Settings
 from bucketpull.app.steering import Steering
 from bucketpull.app.volumes import check_paths, open_all, open_one, with_known
-from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.errors import ExitCode, VolumeSick
 from bucketpull.engine.coordinator import Coordinator, CoordinatorPolicy
 from bucketpull.engine.worker import Worker
 from bucketpull.fetch.loop import CurlLoop
@@ -58,8 +60,11 @@ def run_sync(settings: Settings, watchers: Sequence[Watcher] = (), *, alone: boo
     try:
         machine = machine_name(settings)
         paths, away = (paths, []) if alone else with_known(paths, journal.volumes(), machine)
-        volumes = open_all(paths, known_paths(journal, machine), settings)
+        sick: list[VolumeSick] = []
+        volumes = open_all(paths, known_paths(journal, machine), settings, sick.append)
         job = SyncJob(settings, journal, volumes, nursery, findings)
+        for error in sick:
+            job.warn_of_sick(error)
         for volume in away:
             job.warn_of(volume)
         return asyncio.run(job.run(watchers))
@@ -98,7 +103,8 @@ class SyncJob:
         )
         self._coordinator = Coordinator(journal, transport, clock, policy)
         self._worker = Worker(
-            worker_policy(settings, journal.id, machine),
+            # A disk that failed may come back, after others have done what it had begun.
+            msgspec.structs.replace(worker_policy(settings, journal.id, machine), asks=True),
             transport.inbox,
             self._crew,
             volumes,
@@ -124,6 +130,10 @@ class SyncJob:
             f"or give it up with `bucketpull volumes lost {volume.id}`"
         )
         self._monitor.note("warning", "volume.away", text)
+
+    def warn_of_sick(self, error: VolumeSick) -> None:
+        """Tell of a volume of the job that cannot be used."""
+        self._monitor.note("warning", "volume.sick", f"{error}; until then what it holds counts as stored")
 
     async def run(self, watchers: Sequence[Watcher]) -> ExitCode:
         """Pull, report, and say how it ended."""

@@ -1,12 +1,12 @@
 """Opens the volumes of a job: known ones where they are, new ones made, and an empty mount point never taken for one."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from bucketpull.app.settings import Settings
-from bucketpull.domain.errors import ConfigError, VolumeError
+from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.journal.shelf import KnownVolume
@@ -71,11 +71,16 @@ def _id_at(path: str) -> str | None:
         return None
 
 
-def open_all(paths: Sequence[str], known: Mapping[str, str], settings: Settings) -> list[DiskVolume]:
+def open_all(
+    paths: Sequence[str],
+    known: Mapping[str, str],
+    settings: Settings,
+    leave: Callable[[VolumeSick], object] | None = None,
+) -> list[DiskVolume]:
     """Open volumes by path; make those that are none yet.
 
     `known` maps the paths at which the job's volumes were seen last to their ids: a path of which the id is gone is a disk
-    that is not mounted.
+    that is not mounted. One of them that is sick is left out, and `leave` told of it, if another can be used.
 
     Raises:
         ConfigError: A known volume is not there.
@@ -83,12 +88,24 @@ def open_all(paths: Sequence[str], known: Mapping[str, str], settings: Settings)
 
     """
     opened: list[DiskVolume] = []
+    sick: list[VolumeSick] = []
     try:
-        opened.extend(open_one(path, known.get(path), settings) for path in paths)
+        for path in paths:
+            try:
+                opened.append(open_one(path, known.get(path), settings))
+            except VolumeSick as error:
+                if leave is None or path not in known:
+                    raise
+                sick.append(error)
+        if sick and not opened:
+            raise sick[0]
     except BaseException:
         for volume in opened:
             volume.close()
         raise
+    for trouble in sick:
+        if leave is not None:
+            leave(trouble)
     return opened
 
 
