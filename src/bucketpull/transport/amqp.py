@@ -92,6 +92,7 @@ class Link:
         durable: Queues that must be there, with the arguments with which they are made if they are not.
         consume: Queues to consume.
         owned: Arguments of an owned queue.
+        settle_seconds: How long new queues rest before they are used.
 
     """
 
@@ -101,8 +102,10 @@ class Link:
         durable: Mapping[str, Mapping[str, object]],
         consume: Mapping[str, Consumed],
         owned: Mapping[str, object] | None = None,
+        settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
         self._url = with_heartbeat(url)
+        self._settle_seconds = settle_seconds
         self._durable = durable
         self._consume = consume
         self._owned = owned or {}
@@ -263,7 +266,7 @@ class Link:
                 await self._consumer.queue_declare(queue, exclusive=True, arguments=dict(self._owned))  # type: ignore[arg-type]
             made = [await _make(connections[0], queue, how) for queue, how in self._durable.items()]
             if any(made):
-                await asyncio.sleep(SETTLE_SECONDS)
+                await asyncio.sleep(self._settle_seconds)
             await self._begin(self._consumer)
         if not self._broken.is_set():
             self.taken, self.refused = False, ""

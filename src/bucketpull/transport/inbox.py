@@ -19,7 +19,7 @@ from bucketpull.domain.model import (
     Welcome,
     Work,
 )
-from bucketpull.transport.amqp import Consumed, Delivery, Envelope, Link
+from bucketpull.transport.amqp import SETTLE_SECONDS, Consumed, Delivery, Envelope, Link
 from bucketpull.transport.wire import Names, QueueType, Sealed, ToWorker, decode_down, encode
 
 # Above any window: what a worker may hold is the coordinator's decision, and what waits in the queue would look lost.
@@ -35,6 +35,7 @@ class RabbitInbox:
 
     Args:
         journal: The journal of the job; work of another one is left alone. "" before `join`.
+        settle_seconds: How long new queues rest before they are used.
 
     """
 
@@ -47,6 +48,7 @@ class RabbitInbox:
         version: str,
         incarnation: str,
         journal: str = "",
+        settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
         names = Names(job, kind)
         self._names = names
@@ -62,6 +64,7 @@ class RabbitInbox:
             url,
             {queue: names.arguments(queue) for queue in queues},
             {self._queue: Consumed(PREFETCH, alone=True)},
+            settle_seconds=settle_seconds,
         )
 
     async def start(self) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.model import Control, FromWorker, Goodbye, Poison, Pulse, Refusal, Value, Welcome, Work
 from bucketpull.domain.progress import Snapshot
-from bucketpull.transport.amqp import Consumed, Delivery, Envelope, Link
+from bucketpull.transport.amqp import SETTLE_SECONDS, Consumed, Delivery, Envelope, Link
 from bucketpull.transport.asking import taken
 from bucketpull.transport.wire import Ask, Echo, Names, QueueType, Sealed, decode_up, encode
 
@@ -37,10 +37,19 @@ class RabbitTransport:
     Args:
         welcome: What a worker is told of the job when it is heard for the first time.
         version: Workers of another version are refused.
+        settle_seconds: How long new queues rest before they are used.
 
     """
 
-    def __init__(self, url: str, job: str, kind: QueueType, welcome: Welcome, version: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        job: str,
+        kind: QueueType,
+        welcome: Welcome,
+        version: str,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
         self._names = names = Names(job, kind)
         self._job = job
         self._welcome = welcome
@@ -49,6 +58,7 @@ class RabbitTransport:
         self._refusals: dict[tuple[str, str], float] = {}
         self._unsettled: dict[int, Delivery] = {}
         self._outbox: asyncio.Queue[tuple[str, Value | None]] = asyncio.Queue()
+        self._heard: asyncio.Queue[FromWorker] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._echoed_at = 0.0
         self.snapshot: Callable[[], Snapshot] | None = None
@@ -62,6 +72,7 @@ class RabbitTransport:
                 names.dead: Consumed(8),
             },
             owned=names.dead_letters(),
+            settle_seconds=settle_seconds,
         )
 
     async def start(self) -> None:
@@ -91,6 +102,7 @@ class RabbitTransport:
         self._echoed_at = time.monotonic()
         self._tasks = [
             asyncio.create_task(self._send_all(), name="send"),
+            asyncio.create_task(self._read_all(), name="read"),
             asyncio.create_task(self._echo(), name="echo"),
         ]
 
@@ -105,17 +117,10 @@ class RabbitTransport:
             self._outbox.put_nowait((machine, Sealed(work)))
 
     async def receive(self) -> Sequence[FromWorker]:
-        """See `ports.Transport`; workers that are heard for the first time are welcomed here."""
-        messages: list[FromWorker] = []
-        for delivery in await self.link.receive():
-            message = await self._read(delivery)
-            if message is None:
-                await self.link.acknowledge(delivery)
-            elif isinstance(message, Poison) and delivery.queue != self._names.dead:
-                await self.link.reject(delivery)
-            else:
-                self._unsettled[id(message)] = delivery
-                messages.append(message)
+        """See `ports.Transport`. May be cancelled: nothing is lost."""
+        messages = [await self._heard.get()]
+        while not self._heard.empty():
+            messages.append(self._heard.get_nowait())
         return messages
 
     async def settle(self, messages: Sequence[FromWorker]) -> None:
@@ -150,6 +155,19 @@ class RabbitTransport:
         except TimeoutError:
             return False
         return True
+
+    async def _read_all(self) -> None:
+        """Read what workers say; those that are heard for the first time are welcomed here."""
+        while True:
+            for delivery in await self.link.receive():
+                message = await self._read(delivery)
+                if message is None:
+                    await self.link.acknowledge(delivery)
+                elif isinstance(message, Poison) and delivery.queue != self._names.dead:
+                    await self.link.reject(delivery)
+                else:
+                    self._unsettled[id(message)] = delivery
+                    self._heard.put_nowait(message)
 
     async def _send_all(self) -> None:
         while True:

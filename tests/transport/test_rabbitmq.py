@@ -1,0 +1,545 @@
+"""Coordinator and workers over a real broker: who may take part, and what survives which trouble."""
+
+import asyncio
+import time
+
+import aiormq
+import pytest
+
+from bucketpull.domain.errors import ConfigError, TransportError
+from bucketpull.domain.model import BatchReceipt, Control, Goodbye, Limits, Poison, Pulse
+from bucketpull.testing.proxy import Proxy
+from bucketpull.transport.asking import ask_job, check_alone
+from bucketpull.transport.wire import Names
+from tests.transport.conftest import Job, pulse, receipt, taken, until, work
+
+
+def run(scenario):
+    asyncio.run(scenario())
+
+
+async def put(url, queue, body, **properties):
+    """Publish as a stranger."""
+    connection = await aiormq.connect(url)
+    channel = await connection.channel()
+    await channel.basic_publish(
+        body, routing_key=queue, mandatory=True, properties=aiormq.spec.Basic.Properties(**properties)
+    )
+    await connection.close()
+
+
+async def purge(url, *queues, delete=False):
+    connection = await aiormq.connect(url)
+    channel = await connection.channel()
+    for queue in queues:
+        await (channel.queue_delete(queue) if delete else channel.queue_purge(queue))
+    await connection.close()
+
+
+# --- who may take part
+
+
+def test_a_second_coordinator_is_refused_within_seconds_and_the_first_goes_on(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            first, inbox = await job.coordinator(), await job.inbox()
+            begun = time.monotonic()
+            with pytest.raises(ConfigError, match=f"another coordinator has job {job.name}"):
+                await check_alone(broker.url, job.name)
+            assert time.monotonic() - begun < 5
+            with pytest.raises(ConfigError, match=f"another coordinator has job {job.name}"):
+                await job.coordinator()
+            assert time.monotonic() - begun < 15
+            await inbox.reply(receipt(1))
+            assert await taken(first.receive, 1) == [receipt(1)]
+
+    run(scenario)
+
+
+def test_a_coordinator_that_ends_makes_room_for_the_next(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            await (await job.coordinator()).close()
+            await check_alone(broker.url, job.name)
+            await job.coordinator()
+
+    run(scenario)
+
+
+def test_a_worker_waits_for_its_coordinator_and_is_welcomed(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            inbox = await job.inbox(journal="")
+            joining = asyncio.create_task(inbox.join(pulse(digest="")))
+            await asyncio.sleep(0.1)
+            assert not joining.done()
+
+            async def known(machine):
+                return {f"/disk/of/{machine}": "v1"}
+
+            transport = await job.coordinator()
+            transport.known = known
+            welcome = await asyncio.wait_for(joining, 20)
+            assert (welcome.journal, welcome.job_digest) == (job.journal, "digest")
+            assert welcome.known in ({}, {"/disk/of/m1": "v1"})
+
+    run(scenario)
+
+
+def test_a_worker_of_another_version_is_refused_with_the_reason(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            await job.coordinator(version="1.2.3")
+            inbox = await job.inbox(version="1.2.4", journal="")
+            with pytest.raises(ConfigError, match=r"its version is 1\.2\.4, the coordinator's 1\.2\.3"):
+                await asyncio.wait_for(inbox.join(pulse(digest="")), 20)
+
+    run(scenario)
+
+
+def test_a_version_whose_messages_cannot_be_read_is_refused_too(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator(version="2.0.0")
+            inbox = await job.inbox(version="1.0.0", journal="")
+            queue = Names(job.name).machine("m1")
+            outside = {"app_id": "1.0.0", "message_type": "one", "reply_to": queue}
+            await put(broker.url, Names(job.name).coordinator, b"\xc1 of long ago", **outside)
+            with pytest.raises(ConfigError, match="install the same"):
+                await asyncio.wait_for(inbox._answer(), 20)
+            assert transport._heard.empty()
+
+    run(scenario)
+
+
+def test_a_worker_of_another_configuration_is_refused_while_it_works(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            await job.coordinator(digest="new")
+            inbox = await job.inbox()
+            await inbox.reply(pulse(digest="old"))
+            with pytest.raises(ConfigError, match="another configuration"):
+                await asyncio.wait_for(inbox.receive(), 20)
+
+    run(scenario)
+
+
+def test_a_refusal_that_was_meant_for_an_earlier_worker_is_ignored(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            await (await job.inbox(version="1.0.0", incarnation="old", journal="")).link.tell(
+                Names(job.name).coordinator, b"", (await job.inbox("m2", version="1.0.0"))._envelope
+            )
+            first = await job.inbox("m3", version="1.0.0", incarnation="old", journal="")
+            with pytest.raises(ConfigError):
+                await asyncio.wait_for(first.join(pulse("m3", digest="", incarnation="old")), 20)
+            transport._refusals.clear()
+            await first.link.tell(Names(job.name).coordinator, b"", first._envelope)
+            await until(lambda: transport._refusals)
+            await asyncio.sleep(0.2)
+            await first.close()
+            again = await job.inbox("m3", incarnation="new", journal="")
+            welcome = await asyncio.wait_for(again.join(pulse("m3", digest="", incarnation="new")), 20)
+            assert welcome.job == job.name
+
+    run(scenario)
+
+
+def test_one_machine_name_is_one_worker(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            await job.inbox("m1")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(2):
+                    await job.inbox("m1", incarnation="two")
+
+    run(scenario)
+
+
+def test_two_jobs_at_one_broker_do_not_hear_each_other(broker):
+    async def scenario():
+        async with Job(broker.url) as one, Job(broker.url, name="bild/照片 #1") as other:
+            transports = [await one.coordinator(), await other.coordinator()]
+            inboxes = [await one.inbox(), await other.inbox()]
+            for number, (transport, inbox) in enumerate(zip(transports, inboxes, strict=True)):
+                await transport.send([work(number + 1)], "m1")
+                await inbox.reply(receipt(number + 1))
+            for number, (transport, inbox) in enumerate(zip(transports, inboxes, strict=True)):
+                assert await taken(inbox.receive, 1) == [work(number + 1)]
+                assert await taken(transport.receive, 1) == [receipt(number + 1)]
+
+    run(scenario)
+
+
+def test_work_and_receipts_of_another_journal_of_the_same_name_are_left_alone(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            old = await job.coordinator(journal="ffffffffffff")
+            await old.send([work(1)], "m1")
+            stale = await job.inbox("m2", journal="ffffffffffff")
+            await stale.reply(receipt(1, "m2"))
+            await old.close()
+            transport, inbox = await job.coordinator(), await job.inbox()
+            await transport.send([work(2)], "m1")
+            await inbox.reply(receipt(2))
+            assert await taken(inbox.receive, 1) == [work(2)]
+            assert await taken(transport.receive, 1) == [receipt(2)]
+
+    run(scenario)
+
+
+def test_a_broker_that_does_not_let_us_in_is_an_error_of_configuration(broker):
+    async def scenario():
+        url = broker.url.replace("guest:guest", "guest:wrong-one")
+        async with Job(url) as job:
+            with pytest.raises(ConfigError, match="does not let us in") as refused:
+                await job.coordinator()
+            assert "wrong-one" not in str(refused.value)
+            with pytest.raises(ConfigError, match="does not let us in"):
+                await check_alone(url, job.name)
+
+    run(scenario)
+
+
+def test_no_broker_at_all_is_told_within_ten_seconds():
+    async def scenario():
+        begun = time.monotonic()
+        async with Job("amqp://guest:guest@127.0.0.1:1/") as job:
+            with pytest.raises(TransportError, match="cannot be reached"):
+                await job.coordinator()
+        assert time.monotonic() - begun < 15
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("url", ["http://host/", "amqp://", "amqp://user:secret@host:port/", "rabbit"])
+def test_a_url_that_is_none_is_refused_without_repeating_it(url):
+    with pytest.raises(ConfigError, match="--broker: write amqp://") as refused:
+        Job(url)
+        asyncio.run(check_alone(url, "job"))
+    assert "secret" not in str(refused.value)
+
+
+# --- poison
+
+
+@pytest.mark.parametrize("way", ["machine", "receipts", "coordinator"])
+def test_a_message_nobody_understands_is_dead_lettered_told_and_in_nobodys_way(broker, way):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            names = Names(job.name)
+            queue = names.machine("m1") if way == "machine" else getattr(names, way)
+            await put(broker.url, queue, b"\xc1garbage")
+            await transport.send([work(1)], "m1")
+            assert await taken(inbox.receive, 1) == [work(1)]
+            await inbox.reply(receipt(1))
+            heard = await taken(transport.receive, 2)
+            poison = next(message for message in heard if isinstance(message, Poison))
+            assert "8 bytes nobody understands, c167617262616765" in poison.detail
+            assert receipt(1) in heard
+            await transport.settle(heard)
+
+    run(scenario)
+
+
+# --- at least once, effect once
+
+
+def test_work_is_acknowledged_by_its_receipt_and_not_before(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, first = await job.coordinator(), await job.inbox()
+            await transport.send([work(1), work(2)], "m1")
+            await taken(first.receive, 2)
+            await first.reply(receipt(1))
+            await first.close()
+            second = await job.inbox(incarnation="two")
+            assert await taken(second.receive, 1) == [work(2)]
+
+    run(scenario)
+
+
+def test_work_that_comes_again_after_its_receipt_is_not_given_twice(broker):
+    async def scenario():
+        with Proxy(broker.port) as proxy:
+            url = broker.url.replace(str(broker.port), str(proxy.port))
+            async with Job(broker.url) as job:
+                transport, inbox = await job.coordinator(), await job.inbox(url=url)
+                await transport.send([work(1)], "m1")
+                await taken(inbox.receive, 1)
+                delivery = inbox._held[1]
+                inbox._held[1].generation = -1  # the acknowledgement is lost with the connection
+                await inbox.reply(receipt(1))
+                assert delivery.generation == -1
+                proxy.cut()
+                await transport.send([work(2)], "m1")
+                assert await taken(inbox.receive, 1) == [work(2)]
+
+    run(scenario)
+
+
+def test_receipts_wait_for_a_coordinator_that_is_away(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            first, inbox = await job.coordinator(), await job.inbox()
+            await inbox.reply(receipt(1))
+            unsettled = await taken(first.receive, 1)
+            await first.close()
+            await inbox.reply(receipt(2))
+            second = await job.coordinator()
+            heard = await taken(second.receive, 2, BatchReceipt)
+            assert sorted(message.work for message in heard) == [1, 2]
+            assert unsettled == [receipt(1)]
+
+    run(scenario)
+
+
+def test_a_worker_started_again_gets_neither_a_stop_nor_volumes_meant_for_the_one_before(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, first = await job.coordinator(), await job.inbox()
+            await first.reply(pulse())
+            await taken(transport.receive, 1, Pulse)
+            await first.close()
+            told = Control(Limits(), booked=[3], discard=[4], abandon=[5], add_volumes=["/d"], stop=True)
+            await transport.control(told, "m1")
+            second = await job.inbox(incarnation="two")
+            assert await taken(second.receive, 1) == [Control(Limits(), booked=[3], discard=[4])]
+
+    run(scenario)
+
+
+def test_a_goodbye_of_a_worker_that_was_replaced_does_not_count(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            await inbox.reply(pulse(incarnation="two"))
+            await inbox.reply(Goodbye("m1", "one"))
+            await inbox.reply(pulse(incarnation="two", objects=1))
+            heard = await taken(transport.receive, 2)
+            assert [type(message) for message in heard] == [Pulse, Pulse]
+
+    run(scenario)
+
+
+# --- trouble
+
+
+def test_a_queue_that_is_purged_or_deleted_loses_messages_and_nothing_else(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            queue = Names(job.name).machine("m1")
+            await (await job.inbox()).close()
+            await transport.send([work(1)], "m1")
+            await transport.send([work(9)], "nobody")  # its queue was never made: not in the way of the others
+            await asyncio.wait_for(transport._outbox.join(), 20)
+            await purge(broker.url, queue)
+            inbox = await job.inbox(incarnation="two")
+            await transport.send([work(2)], "m1")
+            assert await taken(inbox.receive, 1) == [work(2)]
+            await purge(broker.url, queue, delete=True)
+            await until(lambda: not inbox.link._ready.is_set())
+            await asyncio.wait_for(inbox.link.connected(), 20)
+            await transport.send([work(3)], "m1")
+            assert await taken(inbox.receive, 1) == [work(3)]
+
+    run(scenario)
+
+
+def test_a_machine_that_is_forgotten_leaves_nothing_in_its_queue(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            await (await job.inbox()).close()
+            await transport.send([work(1)], "m1")
+            await transport.forget("m1")
+            await transport.send([work(2)], "m1")
+            assert await taken((await job.inbox()).receive, 1) == [work(2)]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("trouble", ["cut", "delay"])
+def test_everything_arrives_through_a_connection_that_is_cut_again_and_again(broker, trouble):
+    async def scenario():
+        with Proxy(broker.port) as proxy:
+            url = broker.url.replace(str(broker.port), str(proxy.port))
+            async with Job(url) as job:
+                transport, inbox = await job.coordinator(), await job.inbox()
+                if trouble == "delay":
+                    proxy.delay(0.02)
+                got, booked = set(), set()
+
+                async def labour():
+                    while True:
+                        for item in await inbox.receive():
+                            got.add(item.id)
+                            await inbox.reply(receipt(item.id))
+
+                async def book():
+                    while len(booked) < 120:
+                        heard = await transport.receive()
+                        booked.update(message.work for message in heard)
+                        await transport.settle(heard)
+
+                labouring = asyncio.create_task(labour())
+                booking = asyncio.create_task(book())
+                for number in range(1, 121):
+                    await transport.send([work(number, bytes(20_000))], "m1")
+                    if trouble == "cut" and number % 30 == 0:
+                        await until(lambda number=number: len(got) > number // 2)
+                        proxy.cut()
+                await asyncio.wait_for(booking, 60)
+                labouring.cancel()
+                assert got == booked == set(range(1, 121))
+                assert trouble == "delay" or proxy.accepted > 4
+
+    run(scenario)
+
+
+def test_a_peer_that_is_silent_is_given_up_after_three_heartbeats(broker):
+    async def scenario():
+        with Proxy(broker.port) as proxy:
+            url = broker.url.replace(str(broker.port), str(proxy.port)) + "?heartbeat=1"
+            async with Job(url) as job:
+                transport, inbox = await job.coordinator(), await job.inbox()
+                lost = []
+                inbox.link.lost = lost.append
+                proxy.stall()
+                await until(lambda: lost and not transport.hears, 20)
+                await transport.send([work(1)], "m1")
+                proxy.flow()
+                assert await taken(inbox.receive, 1) == [work(1)]
+                await until(lambda: transport.hears)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("kind", ["quorum", "classic"])
+def test_a_broker_killed_in_the_middle_loses_no_work_and_no_receipt(broker, kind):
+    async def scenario():
+        async with Job(broker.url, kind, settle_seconds=2.0) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            await transport.send([work(number) for number in range(1, 21)], "m1")
+            await taken(inbox.receive, 20)
+            for number in range(1, 11):
+                await inbox.reply(receipt(number))
+            await asyncio.to_thread(broker.kill)
+            await transport.send([work(21)], "m1")
+            late = asyncio.create_task(inbox.reply(receipt(11)))
+            await until(lambda: not transport.hears)
+            await asyncio.to_thread(broker.start)
+            heard = []
+            async with asyncio.timeout(60):
+                while {message.work for message in heard} < set(range(1, 12)):
+                    heard += await transport.receive()
+                await transport.settle(heard)
+                await late
+                again = set()
+                while again < set(range(12, 22)):
+                    again |= {item.id for item in await inbox.receive()}
+            assert again <= set(range(1, 22))
+            await until(lambda: transport.hears)
+
+    run(scenario)
+
+
+def test_an_alarm_of_the_broker_makes_everyone_wait_and_loses_nothing(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            lost = []
+            transport.link.lost = inbox.link.lost = lost.append
+            await transport.send([work(1)], "m1")
+            await taken(inbox.receive, 1)
+            await asyncio.to_thread(broker.control, "set_disk_free_limit", "100TB")
+            try:
+                await transport.send([work(2)], "m1")
+                replying = asyncio.create_task(inbox.reply(receipt(1)))
+                await until(lambda: not transport.hears, 20)
+                assert not replying.done()
+                await inbox.reply(pulse())  # says nothing, and blocks nothing
+            finally:
+                await asyncio.to_thread(broker.control, "set_disk_free_limit", "50MB")
+            await asyncio.wait_for(replying, 20)
+            assert await taken(inbox.receive, 1) == [work(2)]
+            assert await taken(transport.receive, 1, BatchReceipt) == [receipt(1)]
+            await until(lambda: transport.hears)
+            assert lost == []
+
+    run(scenario)
+
+
+def test_work_held_longer_than_the_consumer_time_out_comes_again_and_is_still_held(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            lost = []
+            inbox.link.lost = lost.append
+            await transport.send([work(1)], "m1")
+            first = (await taken(inbox.receive, 1))[0]
+            await until(lambda: lost, 40)
+            assert await taken(inbox.receive, 1) == [first]
+            await inbox.reply(receipt(1))
+            assert await taken(transport.receive, 1) == [receipt(1)]
+
+    short = "application:set_env(rabbit, {}, {})."
+    for name, value in (("consumer_timeout", 2000), ("channel_tick_interval", 500)):
+        broker.control("eval", short.format(name, value))
+    try:
+        run(scenario)
+    finally:
+        for name, value in (("consumer_timeout", 1_800_000), ("channel_tick_interval", 60_000)):
+            broker.control("eval", short.format(name, value))
+
+
+# --- certificates, and questions
+
+
+def amqps(broker, certificates, client="client"):
+    keys = f"&certfile={certificates}/{client}.pem&keyfile={certificates}/{client}.key" if client else ""
+    return f"amqps://guest:guest@localhost:{broker.tls_port}/?cafile={certificates}/ca.pem{keys}"
+
+
+def test_amqps_with_an_authority_of_our_own_and_a_client_certificate(broker, certificates):
+    async def scenario():
+        async with Job(amqps(broker, certificates)) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            await transport.send([work(1)], "m1")
+            assert await taken(inbox.receive, 1) == [work(1)]
+
+    run(scenario)
+
+
+def test_amqps_without_the_authority_or_the_certificate_says_so(broker, certificates):
+    async def scenario():
+        with pytest.raises(TransportError, match="(?i)certificate verify failed"):
+            await check_alone(f"amqps://guest:guest@localhost:{broker.tls_port}/", "job")
+        with pytest.raises(TransportError, match="cannot be reached"):
+            await check_alone(amqps(broker, certificates, client=""), "job")
+
+    run(scenario)
+
+
+def test_a_question_without_a_coordinator_is_answered_by_an_error(broker):
+    async def scenario():
+        with pytest.raises(TransportError, match="no coordinator of it is at this broker"):
+            await ask_job(broker.url, "nobody")
+
+    run(scenario)
+
+
+def test_queues_are_durable_and_of_the_type_asked_for(broker):
+    async def scenario(kind):
+        async with Job(broker.url, kind) as job:
+            await job.coordinator()
+            await job.inbox()
+            found = await asyncio.to_thread(broker.queues)
+            names = Names(job.name)
+            return {found[queue][0] for queue in (names.receipts, names.dead, names.machine("m1"))}
+
+    for kind in ("quorum", "classic"):
+        assert asyncio.run(scenario(kind)) == {kind}
