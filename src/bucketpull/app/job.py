@@ -71,6 +71,7 @@ async def run_together(
         await asyncio.gather(booking, working, watching, timing, return_exceptions=True)
         await coordinator.close()
     coordinator.conclude()
+    monitor.latest = monitor.snapshot()  # for those who still look
 
 
 def check_limits(settings: Settings) -> None:

@@ -36,6 +36,8 @@ from bucketpull.web.panel import Panel
 
 DEFAULT_PORT = 8377
 SAMPLE_SECONDS = 2.0
+LOOKING_SECONDS = 3.0  # a page that is seen asks every second
+LAST_LOOK_SECONDS = 2.0
 MOST_FAILURES = 1000
 MOST_DIRECTORIES = 500
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -76,6 +78,7 @@ class Dashboard:
         self._guard = Guard(self.token, is_loopback(host))
         self._history = History()
         self._sample_seconds = sample_seconds
+        self._looked_at = -LOOKING_SECONDS
         self._runner: web.AppRunner | None = None
         self._sampler: asyncio.Task[None] | None = None
         static = files("bucketpull.web").joinpath("static")
@@ -112,7 +115,9 @@ class Dashboard:
         return int(self._runner.addresses[0][1])
 
     async def close(self) -> None:
-        """Stop serving."""
+        """Stop serving; an open page gets the time to ask once more, and so shows how the job ended."""
+        if asyncio.get_running_loop().time() - self._looked_at < LOOKING_SECONDS:
+            await asyncio.sleep(LAST_LOOK_SECONDS)
         if self._sampler is not None:
             self._sampler.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -185,6 +190,7 @@ class Dashboard:
         return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _snapshot(self, _: web.Request) -> web.Response:
+        self._looked_at = asyncio.get_running_loop().time()
         return _json(snapshot_dict(self._panel.snapshot()))
 
     async def _points(self, request: web.Request) -> web.Response:

@@ -5,7 +5,7 @@ import { LineChart, StackChart } from "./chart.js";
 import { $, h, text } from "./dom.js";
 import { Failures } from "./failures.js";
 import { compact, count, milliseconds, size, speed } from "./figures.js";
-import { showEvents, showFigures, showHead, showMachines, showProgress, showUpdated, showVolumes } from "./panels.js";
+import { ENDED, showEvents, showFigures, showHead, showMachines, showProgress, showUpdated, showVolumes } from "./panels.js";
 import { Tree } from "./tree.js";
 import { language, setLanguage, t } from "./words.js";
 
@@ -71,6 +71,7 @@ function show() {
 async function refresh() {
   job = await get("api/snapshot");
   show();
+  if (ENDED.has(job.state)) return;
   if (ticks % 2 === 0) {
     if (range === "coarse") coarse = await get("api/points?coarse=1");
     fine = [...fine, ...await get(`api/points?since=${fine.at(-1)?.at ?? 0}`)].slice(-FINE_POINTS);
@@ -90,6 +91,7 @@ async function loop() {
   try {
     await refresh();
     $("banner").hidden = true;
+    if (ENDED.has(job.state)) return showEnded();
   } catch (error) {
     const refused = error instanceof Refused && error.status === 401;
     text("banner", t(refused ? "needs_token" : "lost"));
@@ -98,6 +100,13 @@ async function loop() {
     wait = 4000;
   }
   setTimeout(loop, wait);
+}
+
+function showEnded() {
+  text("banner", t("ended_page", t(`state.${job.state}`)));
+  $("banner").classList.add("calm");
+  $("banner").hidden = false;
+  for (const id of ["pause", "limits-open"]) $(id).disabled = true;
 }
 
 function toast(message) {

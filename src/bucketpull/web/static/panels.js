@@ -6,7 +6,7 @@ import { t } from "./words.js";
 
 const TONES = { complete: "good", incomplete: "warn", paused: "warn", waiting: "warn", interrupted: "warn", "no-room": "bad", refused: "bad", starting: "idle" };
 const LIVE = new Set(["listing", "transferring", "finishing"]);
-const ENDED = new Set(["complete", "incomplete", "interrupted", "refused"]);
+export const ENDED = new Set(["complete", "incomplete", "interrupted", "refused"]);
 
 export function showHead(job) {
   text("source", job.source);

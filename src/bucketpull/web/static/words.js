@@ -32,6 +32,7 @@ const TEXTS = {
   events: ["Events", "事件"],
   keys: ["Keys: P pause or resume · L limits", "快捷键：P 暂停或继续 · L 限制"],
   updated: ["Updated {0}", "更新于 {0}"],
+  ended_page: ["The job has ended ({0}). Its dashboard is gone with it; `bucketpull status` and `bucketpull failures` tell more.", "任务已结束（{0}），仪表盘随之关闭；可用 `bucketpull status` 和 `bucketpull failures` 查看详情。"],
   lost: ["No answer from the job. It may have ended; trying again.", "任务无响应，可能已结束；正在重试。"],
   needs_token: ["Open the address with the token to see this job.", "请使用带令牌的地址打开此页面。"],
   theme: ["Theme: {0}", "主题：{0}"],
