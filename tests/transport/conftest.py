@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Self
 
 import pytest
 
@@ -58,13 +59,15 @@ class Job:
         self.journal = "0123456789ab"
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> "Job":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def coordinator(self, version: str = VERSION, digest: str = "digest", **changes: str) -> RabbitTransport:
+    async def coordinator(
+        self, version: str = VERSION, digest: str = "digest", **changes: str
+    ) -> RabbitTransport:
         journal = changes.get("journal", self.journal)
         welcome = Welcome(self.name, journal, digest, b"{}", "key", "batch", "size")
         url = changes.get("url", self.url)

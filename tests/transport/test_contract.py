@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from tests.transport.conftest import pulse, receipt, taken, work
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import (
@@ -17,7 +18,6 @@ from bucketpull.domain.model import (
     Work,
     WorkKind,
 )
-from tests.transport.conftest import pulse, receipt, taken, work
 
 
 def test_work_arrives_whole_and_in_order(ends):

@@ -74,14 +74,6 @@ class Delivery(msgspec.Struct):
     redelivered: bool
 
 
-class Consumed(msgspec.Struct, frozen=True):
-    """A queue to consume. An `owned` one is declared exclusive to the connection and dies with it; `alone` shuts out others."""
-
-    prefetch: int
-    owned: bool = False
-    alone: bool = False
-
-
 class Link:
     """Publishes and consumes durable messages through whatever breaks. `run` keeps it alive, in a task of its own.
 
@@ -90,8 +82,9 @@ class Link:
 
     Args:
         durable: Queues that must be there, with the arguments with which they are made if they are not.
-        consume: Queues to consume.
-        owned: Arguments of an owned queue.
+        owned: Queues that are exclusive to this connection and die with it, with their arguments: locks. (An exclusive consumer
+            would be none: a quorum queue of 3.10 takes a second one.)
+        consume: Queues to consume, with their prefetch counts.
         settle_seconds: How long new queues rest before they are used.
 
     """
@@ -100,15 +93,15 @@ class Link:
         self,
         url: str,
         durable: Mapping[str, Mapping[str, object]],
-        consume: Mapping[str, Consumed],
-        owned: Mapping[str, object] | None = None,
+        owned: Mapping[str, Mapping[str, object]],
+        consume: Mapping[str, int],
         settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
         self._url = with_heartbeat(url)
         self._settle_seconds = settle_seconds
         self._durable = durable
         self._consume = consume
-        self._owned = owned or {}
+        self._owned = owned
         self._generation = 0
         self._ready = asyncio.Event()
         self._broken = asyncio.Event()
@@ -242,9 +235,7 @@ class Link:
         self._broken.set()
 
     def _explain(self, error: BaseException) -> None:
-        self.taken = isinstance(
-            error, aiormq.exceptions.ChannelLockedResource | aiormq.exceptions.ChannelAccessRefused
-        )
+        self.taken = isinstance(error, aiormq.exceptions.ChannelLockedResource)
         self.refused = _words(error) if isinstance(error, REFUSED) else ""
         self.lost(f"the broker cannot be reached: {_words(error)}")
 
@@ -262,9 +253,11 @@ class Link:
             self._teller = await connections[0].channel(publisher_confirms=False)
             self._consumer = await connections[1].channel(publisher_confirms=False)
             # What must be ours alone comes first: who is refused has changed nothing.
-            for queue in (queue for queue, how in self._consume.items() if how.owned):
-                await self._consumer.queue_declare(queue, exclusive=True, arguments=dict(self._owned))  # type: ignore[arg-type]
-            made = [await _make(connections[0], queue, how) for queue, how in self._durable.items()]
+            for queue, arguments in self._owned.items():
+                await self._consumer.queue_declare(queue, exclusive=True, arguments=dict(arguments))  # type: ignore[arg-type]
+            made = [
+                await _make(connections[0], queue, arguments) for queue, arguments in self._durable.items()
+            ]
             if any(made):
                 await asyncio.sleep(self._settle_seconds)
             await self._begin(self._consumer)
@@ -275,9 +268,9 @@ class Link:
     async def _begin(self, channel: AbstractChannel) -> None:
         channel.on_consumer_cancel_callbacks.add(lambda _: self._break())
         channel.closing.add_done_callback(lambda _: self._break())
-        for queue, how in self._consume.items():
-            await channel.basic_qos(prefetch_count=how.prefetch)
-            await channel.basic_consume(queue, self._taker(queue, self._generation), exclusive=how.alone)
+        for queue, prefetch in self._consume.items():
+            await channel.basic_qos(prefetch_count=prefetch)
+            await channel.basic_consume(queue, self._taker(queue, self._generation))
 
     def _taker(self, queue: str, generation: int) -> Callable[[DeliveredMessage], Coroutine[Any, Any, None]]:
         async def take(message: DeliveredMessage) -> None:

@@ -19,7 +19,7 @@ from bucketpull.domain.model import (
     Welcome,
     Work,
 )
-from bucketpull.transport.amqp import SETTLE_SECONDS, Consumed, Delivery, Envelope, Link
+from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Envelope, Link
 from bucketpull.transport.wire import Names, QueueType, Sealed, ToWorker, decode_down, encode
 
 # Above any window: what a worker may hold is the coordinator's decision, and what waits in the queue would look lost.
@@ -63,7 +63,8 @@ class RabbitInbox:
         self.link = Link(
             url,
             {queue: names.arguments(queue) for queue in queues},
-            {self._queue: Consumed(PREFETCH, alone=True)},
+            {names.lock(machine): {}},
+            {self._queue: PREFETCH},
             settle_seconds=settle_seconds,
         )
 

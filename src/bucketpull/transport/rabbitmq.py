@@ -15,7 +15,7 @@ import msgspec
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.model import Control, FromWorker, Goodbye, Poison, Pulse, Refusal, Value, Welcome, Work
 from bucketpull.domain.progress import Snapshot
-from bucketpull.transport.amqp import SETTLE_SECONDS, Consumed, Delivery, Envelope, Link
+from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Envelope, Link
 from bucketpull.transport.asking import taken
 from bucketpull.transport.wire import Ask, Echo, Names, QueueType, Sealed, decode_up, encode
 
@@ -66,12 +66,8 @@ class RabbitTransport:
         self.link = Link(
             url,
             {queue: names.arguments(queue) for queue in (names.dead, names.receipts)},
-            {
-                names.coordinator: Consumed(PREFETCH, owned=True),
-                names.receipts: Consumed(PREFETCH),
-                names.dead: Consumed(8),
-            },
-            owned=names.dead_letters(),
+            {names.coordinator: names.dead_letters()},
+            dict.fromkeys((names.coordinator, names.receipts, names.dead), PREFETCH),
             settle_seconds=settle_seconds,
         )
 

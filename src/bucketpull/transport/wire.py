@@ -57,6 +57,10 @@ class Names:
         """Return the queue of one machine."""
         return f"{self._base}.machine.{_plain(machine)}"
 
+    def lock(self, machine: str) -> str:
+        """Return the queue that one worker has, so that no second one takes its machine's name."""
+        return f"{self._base}.lock.{_plain(machine)}"
+
     def is_machine(self, queue: str) -> bool:
         """Whether a queue is that of a machine of this job."""
         return queue.startswith(f"{self._base}.machine.")
