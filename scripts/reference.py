@@ -98,7 +98,7 @@ def configuration_page() -> str:
         default = "" if field.default in {None, "", msgspec.NODEFAULT} else f"`{_toml(field.default)}`"
         variable = CREDENTIALS.get(field.name, f"BUCKETPULL_{field.name.upper()}")
         flag = f"`--{field.name.replace('_', '-')}`" if field.name in _flags() else ""
-        rows.append(f"| `{field.name}` | {flag} | `{variable}` | {default} |")
+        rows.append(f"| `{field.name}` | {flag} | `{variable}` | {default} | {_meaning(field.name)} |")
     return "\n".join([*CONFIGURATION.splitlines(), "", *SETTINGS_HEAD.splitlines(), *rows, ""])
 
 
@@ -118,12 +118,49 @@ reserve = "5%"
 bandwidth = "08:00,10M 20:00,off"
 ```"""
 SETTINGS_HEAD = """\
-| name | flag | environment | default |
-|---|---|---|---|"""
+Names in a file may be written with `-` or `_`; an unknown name is an error.
+In the environment the volumes are separated by blanks, headers by line breaks.
+Sizes are bytes, or written with a unit, which is binary: `100M` is 104,857,600.
+A `bandwidth` may change with the time of day, in local time: `08:00,10M 20:00,off`.
+
+| name | flag | environment | default | meaning |
+|---|---|---|---|---|"""
+MEANINGS_WITHOUT_FLAG = {
+    "source": "argument: `upyun://BUCKET` or `upyun://BUCKET/PREFIX`",
+    "volumes": "arguments: the folders to pull onto",
+    "separator": "what is between a key and an image version",
+    "operator": "the operator's name",
+    "password": "the operator's password",
+    "token": "in place of the password: what `coordinate --worker-token` prints; REST by this signature only",
+    "token_expires": "when `token` ends, in Unix seconds",
+    "token_secret": "secret of the CDN domain's hotlink protection (`_upt`)",
+    "auth": "`signature`, or `basic` (only over HTTPS)",
+    "referer": "`Referer` of requests to the CDN",
+    "user_agent": "`User-Agent` of all requests",
+    "headers": "more headers of requests to the CDN, `Name: value`",
+    "ca_file": "certificates to trust, in place of the system's",
+    "insecure": "do not check certificates",
+    "connect_seconds": "time for a connection, with name and TLS",
+    "first_byte_seconds": "time until an answer begins",
+    "stall_seconds": "time without a byte after which a transfer is given up",
+    "retry_seconds": "wait before what failed is tried by the first later pass",
+}
+
+
+def _meaning(name: str) -> str:
+    """Return a setting's meaning: the help of its flag, or the words here."""
+    if name in MEANINGS_WITHOUT_FLAG:
+        return MEANINGS_WITHOUT_FLAG[name]
+    options = (option for each in ("sync", "coordinate", "work") for option in command(each).params)
+    found = next(
+        (option for option in options if option.name == name and isinstance(option, click.Option)), None
+    )
+    return "" if found is None or found.help is None else found.help.replace("|", "\\|").removesuffix(".")
 
 
 def _flags() -> set[str]:
-    return {parameter.name or "" for name in NAMES for parameter in command(name).params}
+    parameters = (parameter for name in NAMES for parameter in command(name).params)
+    return {parameter.name or "" for parameter in parameters if isinstance(parameter, click.Option)}
 
 
 def _toml(value: object) -> str:
@@ -175,8 +212,16 @@ def journal_page() -> str:
 JOURNAL = """\
 # The journal
 
-A job's journal is the file `journal.sqlite` in its state folder: SQLite, in WAL mode, with `synchronous=FULL`.
-One coordinator writes it; anybody may read it while it runs.
+A job's state folder holds its journal:
+
+| file | content |
+|---|---|
+| `journal.sqlite` | the journal: SQLite, in WAL mode, with `synchronous=FULL` (while it is open, `-wal` and `-shm` beside it) |
+| `journal.id` | says that there was a journal: if that is lost, nobody begins another one unasked |
+| `journal.lock` | held by the coordinator |
+| `control` | socket by which other commands ask and steer a running job |
+
+One coordinator writes the journal; anybody may read it while it runs.
 Its tables may change with a version, and are then converted when it is opened; they are no interface, but often the quickest answer to a question."""
 
 

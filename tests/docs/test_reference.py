@@ -25,6 +25,10 @@ def test_the_reference_has_every_setting():
     assert [name for name in Settings.__struct_fields__ if f"| `{name}` |" not in page] == []
 
 
+def test_every_setting_has_a_meaning():
+    assert [name for name in Settings.__struct_fields__ if not reference._meaning(name)] == []
+
+
 def test_the_reference_has_every_reason():
     page = reference.reasons_page()
 

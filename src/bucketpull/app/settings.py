@@ -19,6 +19,9 @@ CREDENTIALS = {
 }
 
 
+_SPLIT = {"volumes": str.split, "headers": str.splitlines}  # a header has blanks in it
+
+
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """Everything that can be said on the command line or in a file, under the same names.
 
@@ -157,7 +160,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         variable = CREDENTIALS.get(name, f"BUCKETPULL_{name.upper()}")
         text = environ.get(variable)
         if text:
-            values[name] = text.split() if name in {"volumes", "headers"} else text
+            values[name] = _SPLIT[name](text) if name in _SPLIT else text
     return values
 
 
