@@ -51,8 +51,9 @@ class Job:
             "UPYUN_OPERATOR": self.simulator.operator,
             "UPYUN_PASSWORD": self.simulator.password,
             "LC_ALL": "C.UTF-8",
-            "BUCKETPULL_STALL_SECONDS": "2",
-            "BUCKETPULL_FIRST_BYTE_SECONDS": "5",
+            "BUCKETPULL_STALL_SECONDS": "1.5",
+            "BUCKETPULL_FIRST_BYTE_SECONDS": "3",
+            "BUCKETPULL_RETRY_SECONDS": "0.2",
         }
 
     def start(self, *options: str) -> subprocess.Popen[str]:

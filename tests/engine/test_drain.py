@@ -207,6 +207,14 @@ def test_a_checksum_that_is_wrong_everywhere_is_kept_and_reported(lanes):
     assert rig.meter.objects == 0
 
 
+def test_bytes_of_another_length_and_checksum_are_not_kept():
+    wrong = Answer(body=BODY[:-1], headers=(("Content-MD5", "0" * 32),))
+    _, writer, outcome = pull({"n0000": wrong})
+
+    assert writer.files == {}
+    assert [failure.reason for failure in outcome.failures] == [Reason.CHECKSUM]
+
+
 def test_no_checksum_is_looked_at_where_none_is_wanted():
     wrong = Answer(body=BODY, headers=(("Content-MD5", "0" * 32),))
     rig = Rig(lambda request: wrong)
@@ -304,7 +312,8 @@ def test_a_thousand_vanished_objects_do_not_stop_the_job():
 def test_one_refused_signature_is_not_fatal_and_three_in_a_row_are():
     rig, _, outcome = pull({"n0003": Answer(401)}, 50, lanes=(Lane.REST,))
     assert rig.fatals == []
-    assert [failure.reason for failure in outcome.failures] == [Reason.CREDENTIALS]
+    assert outcome.failures == []  # a bad moment of the service, perhaps: it is had in a later pass
+    assert [part.names for part in outcome.deferred] == [[b"n0003"]]
 
     rig = Rig(lambda request: Answer(401), lanes=(Lane.REST,), level=1)
     rig.mount()

@@ -112,6 +112,8 @@ def test_a_digest_depends_on_each_column():
         (Answer(503), "server-error"),
         (Answer(failure=Reason.TIMEOUT), "timeout"),
         (Answer(failure=Reason.GARBAGE), "garbage"),
+        (Answer(failure=Reason.REDIRECTED), "redirected"),
+        (Answer(failure=Reason.RANGE), "range"),
     ],
 )
 def test_passing_trouble_is_tried_again_and_counted(bad, reason):
@@ -137,7 +139,7 @@ def test_twenty_refusals_in_a_row_lose_no_page(bad):
 
     assert rig.receipts[-1].pages[0].objects == 3
     assert attempts[:-2] == sorted(attempts[:-2])
-    assert rig.clock.seconds > 20  # not hammered
+    assert rig.clock.seconds > 10  # not hammered; between the passes the journal waits too
 
 
 def test_a_page_that_fails_for_long_goes_back_as_work_and_holds_nobody_up():

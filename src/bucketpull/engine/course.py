@@ -44,8 +44,11 @@ def course(reason: Reason, lane: Lane, tries: int, more_lanes: bool, mismatched:
         return Course.GONE
     if remedy is Remedy.RESIGN:
         return Course.AT_ONCE if tries < attempts(reason) else Course.FAIL
-    if remedy in {Remedy.FAIL, Remedy.STOP}:
+    if remedy is Remedy.FAIL:
         return Course.FAIL
+    if remedy is Remedy.STOP:
+        # Hardly the object's fault: if the job ends for it, the object is there to be had when the cause is mended.
+        return _put_off(passes)
     return _passing(reason, tries, more_lanes, passes)
 
 
@@ -64,6 +67,10 @@ def _passing(reason: Reason, tries: int, more_lanes: bool, passes: int) -> Cours
         return Course.AGAIN
     if more_lanes and reason in OF_THE_OBJECT:
         return Course.NEXT_LANE
+    return _put_off(passes)
+
+
+def _put_off(passes: int) -> Course:
     return Course.FAIL if next_try(passes) is None else Course.DEFER
 
 

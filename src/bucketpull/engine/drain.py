@@ -353,7 +353,7 @@ class Drain:
             flight.doubt is Reason.CHECKSUM,
             flight.sheet.attempt,
         )
-        if way is Course.KEEP and response is not None:
+        if way is Course.KEEP and response is not None and response.received == flight.size:
             flight.blemish = verdict.detail
             self._store(flight, response)
         elif way in {Course.FAIL, Course.GONE, Course.KEEP}:

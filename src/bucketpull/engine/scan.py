@@ -23,7 +23,8 @@ from bucketpull.ports import Clock, Fetcher, Source
 
 DIGEST_BYTES = 16
 RESIGNS = 3
-LONGEST_SPREAD_SECONDS = 5.0
+LONGEST_SPREAD_SECONDS = 2.0
+PATIENT = frozenset({Remedy.SLOW, Remedy.RETRY, Remedy.RESTART})
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -184,7 +185,7 @@ class Scan:
             self._refused(look, error, status)
         elif remedy is Remedy.RESIGN and look.tries < RESIGNS:
             self._retry(look, error, 0.0)
-        elif remedy in {Remedy.SLOW, Remedy.RETRY}:
+        elif remedy in PATIENT or error.reason is Reason.REDIRECTED:
             self._be_patient(look, error, status)
         else:
             self._fail(look, error, status)
