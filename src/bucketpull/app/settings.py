@@ -1,7 +1,7 @@
 """What the user asked for, from flags, environment and file, in this order; checked before any side effect."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,10 @@ CREDENTIALS = {
 }
 
 
-_SPLIT = {"volumes": str.split, "headers": str.splitlines}  # a header has blanks in it
+_SPLIT: dict[str, Callable[[str], list[str]]] = {
+    "volumes": str.split,
+    "headers": str.splitlines,
+}  # headers have blanks
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
