@@ -39,7 +39,8 @@ def test_smaller_batches_are_asked_for_in_greater_number(desk):
 
     for _ in range(50):
         desk.accept(1)
-    assert pulse_of(desk).window == BATCHES_MOST
+    assert pulse_of(desk, 300).window == BATCHES_MOST
+    assert pulse_of(desk, 500).window == 500 + 4
 
 
 def test_a_pulse_names_what_has_been_waited_for_longest(desk):

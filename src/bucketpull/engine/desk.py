@@ -17,7 +17,7 @@ STOCK_SECONDS = 3.0
 STOCK_MIN, STOCK_MAX = 2_000, 20_000
 SCANS_PER_PROCESS = 8
 OBJECTS_PER_BATCH = 1_000  # until batches came; many small directories make smaller ones
-BATCHES_MOST = 128  # to ask for at once, however small they are
+BATCHES_MOST = 400  # in hand, however small they are: a queue at the broker delivers 512 unanswered
 COMPARE_SECONDS = 0.5
 
 
@@ -176,7 +176,8 @@ class Desk:
             return 0
         wanted = sum(min(STOCK_MAX, max(STOCK_MIN, int(speed * STOCK_SECONDS))) for speed in self._speed)
         missing = max(0, wanted - sum(self.unstarted))
-        return held + min(BATCHES_MOST, math.ceil(missing / max(1.0, self._batch)))
+        usual, more = -(-missing // OBJECTS_PER_BATCH), math.ceil(missing / max(1.0, self._batch))
+        return held + max(usual, min(more, BATCHES_MOST - held))
 
 
 def _pieces(
