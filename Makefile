@@ -32,7 +32,7 @@ budget: .venv/dev              ## each stage's CPU an object beside its budget
 docs: .venv/dev                 ## the documentation, into site/
 	$(BIN)/mkdocs build --strict --quiet
 
-soak: packages .venv/dev        ## hours: 100 million objects listed, endless kills
+soak: packages .venv/dev        ## the long tests: hundreds of kills, long histories, disks of 200,000 objects
 	$(BIN)/python -m pytest -m soak
 
 wheel: .venv/dev                ## dist/*.whl, as it would be published
