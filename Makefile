@@ -13,7 +13,7 @@ demo: .venv/installed           ## a bucket on localhost, pulled before your eye
 	$(BIN)/bucketpull demo
 
 test: packages .venv/dev        ## every test; on a fresh machine it installs what they need first
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile
 
 setup: .venv/dev                ## the virtual environment of a developer
 
