@@ -29,7 +29,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 class Response(msgspec.Struct, gc=False):
     """What came back. `failure` is set when there was no whole answer: then `status` may be 0 or that of the part.
 
-    `header_lines` are raw, with line ends, status lines included (several after redirects); `chunks` are the body unless it
+    `header_lines` are raw, one or more of them in a piece, with line ends, status lines included (several after redirects); `chunks` are the body unless it
     went to a sink. `received` counts body bytes; `declared` is the Content-Length or -1.
     """
 
@@ -50,7 +50,7 @@ class Response(msgspec.Struct, gc=False):
     def headers(self) -> Mapping[str, str]:
         """The last answer's headers, by lower-case name (the last of equal names wins)."""
         found: dict[str, str] = {}
-        for line in self.header_lines:
+        for line in b"".join(self.header_lines).split(b"\n"):
             if line.startswith(b"HTTP/"):
                 found.clear()
                 continue

@@ -97,6 +97,11 @@ def _is_ordinary(key: bytes) -> bool:
     )
 
 
+def is_ordinary_name(name: bytes) -> bool:
+    """Tell quickly that the last segment of a key, below an ordinary directory, is a name as it is; False where it needs a look."""
+    return b"/" not in name and name[:1] not in _ODD_STARTS and b"%~" not in name and b"\0" not in name
+
+
 def _segment(name: bytes, folds_case: bool, first: bool) -> bytes:
     if _is_name(name, folds_case, first):
         return name

@@ -213,7 +213,12 @@ class Connection(Transfer):
             self._end(Reason.SIZE, f"{self._length} bytes are declared, {self.request.max_bytes} are allowed")
             return
         self.ready = self._read_body
-        if self._take(data[end:]) and self._records:
+        body = data[end:]
+        if len(body) == self._length and body:  # the usual way: one read for all
+            self._chunks.append(body)
+            self._left = 0
+            self._end(None, "")
+        elif self._take(body) and self._records:
             self._read_body()
 
     def _read_body(self) -> None:
@@ -262,9 +267,9 @@ class Connection(Transfer):
         self.ready = self._read_idle
         response = Response(
             self._status if head else 0,
-            head.splitlines(keepends=True),
+            [head],
             self._chunks,
-            self.got(),
+            self._length - self._left if head else 0,
             self._length if head else -1,
             self._keeper.now - self.started,
             failure,

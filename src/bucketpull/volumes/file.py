@@ -34,6 +34,7 @@ class FileWriter:
         self.root = root
         self.sync = sync
         self.tree = Tree(root)
+        self._is_plain = identity.layout == "key" and not identity.folds_case
         self._sick = ""
         self._folder = f"{TEMPORARY}/{os.getpid()}-{secrets.token_hex(4)}"
         os.mkdir(self._folder, 0o755, dir_fd=root)
@@ -70,6 +71,10 @@ class FileWriter:
 
     def publish(self, source: str, source_fd: int, directory: bytes, name: bytes, token: object) -> Written:
         """Give a finished file its final name."""
+        if self._is_plain and self.tree.publish_beside(source, source_fd, directory, name):
+            if _reach is not None:
+                _reach("renamed")
+            return Written(token)
         path = self.identity.path_of(directory, name)
         try:
             lies = self.tree.publish(source, source_fd, path)
@@ -77,7 +82,11 @@ class FileWriter:
             return self._refused(path, error, token)
         if _reach is not None:
             _reach("renamed")
-        return Written(token) if lies == path else Written(token, path=lies)
+        if lies != path:
+            return Written(token, path=lies)
+        if self._is_plain and path == directory + b"/" + name:
+            self.tree.stay_in(directory)
+        return Written(token)
 
     def failed(self, what: str, error: OSError, token: object) -> Written:
         """Blame the volume for an error."""
@@ -135,8 +144,10 @@ class FileWriter:
 
 def write_all(fd: int, chunks: list[bytes]) -> int:
     """Write all chunks, whatever the system takes at once; return the bytes."""
-    wanted = sum(map(len, chunks))
-    written = os.write(fd, chunks[0]) if len(chunks) == 1 else os.writev(fd, chunks[:_MOST_PIECES])
+    if len(chunks) == 1:
+        wanted, written = len(chunks[0]), os.write(fd, chunks[0])
+    else:
+        wanted, written = sum(map(len, chunks)), os.writev(fd, chunks[:_MOST_PIECES])
     if written < wanted:
         rest = memoryview(b"".join(chunks))
         while written < wanted:
