@@ -59,7 +59,14 @@ class Source(Protocol):
         ...
 
     def judge(
-        self, name: bytes, size: int, lane: Lane, response: Response, now: float, start: int = 0, etag: str = ""
+        self,
+        name: bytes,
+        size: int,
+        lane: Lane,
+        response: Response,
+        now: float,
+        start: int = 0,
+        etag: str = "",
     ) -> Verdict:
         """Decide whether an answer holds the object's bytes. Looks at status, headers, length and, if odd, the body.
 
@@ -182,6 +189,7 @@ class Journal(Protocol):
 
         Raises:
             JournalError: Its own disk is nearly full.
+
         """
         ...
 

@@ -89,6 +89,7 @@ class Job:
             capture_output=True,
             text=True,
             timeout=DEADLINE_SECONDS,
+            check=False,
         )
         assert done.returncode == expect, done.stderr + done.stdout
         return done.stdout

@@ -8,7 +8,16 @@ import time
 
 import pytest
 
-COORDINATOR_STEPS = ("claimed", "received", "committed", "acknowledged", "intended", "synced", "appended", "settled")
+COORDINATOR_STEPS = (
+    "claimed",
+    "received",
+    "committed",
+    "acknowledged",
+    "intended",
+    "synced",
+    "appended",
+    "settled",
+)
 WRITER_STEPS = ("opened", "written", "closed", "renamed")
 OBJECTS = 3000
 
@@ -22,7 +31,12 @@ def job(make_job):
 def run(job, kill_at):
     environment = {**job.environment, "BUCKETPULL_KILL_AT": kill_at}
     return subprocess.run(
-        job.arguments("--processes", "2"), env=environment, capture_output=True, text=True, timeout=60, check=False
+        job.arguments("--processes", "2"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 

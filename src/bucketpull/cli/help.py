@@ -9,7 +9,7 @@ MEANINGS = {
     ExitCode.BUG: "a bug: please report the traceback",
     ExitCode.USAGE: "usage or configuration; found before any side effect",
     ExitCode.INCOMPLETE: "ended, but something failed or is missing: bucketpull failures",
-    ExitCode.REFUSED: "the source refused us: credentials, permission, unknown bucket; nothing was written",
+    ExitCode.REFUSED: "the source refused us: credentials, permission, unknown bucket (at the start: nothing was written)",
     ExitCode.NO_ROOM: "no volume can take more: make room or add one, then run it again",
     ExitCode.INTERRUPTED: "interrupted; run the same command again to go on",
 }
