@@ -46,7 +46,8 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
 
     Listing pauses above `high_water` outstanding objects and goes on below half of it: 2 million objects are about
     100 MB of journal and half an hour of work at 1,000 objects a second. Each machine is reminded of its limits every
-    `remind_seconds`: the message before may be lost with the queue that it was in.
+    `remind_seconds`: the message before may be lost with the queue that it was in. When the source refuses another machine,
+    the job ends if for `refusal_seconds` there is no further one.
     """
 
     high_water: int = 2_000_000
@@ -55,6 +56,7 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     grace_seconds: float = 30.0
     stop_seconds: float = 10.0
     remind_seconds: float = 15.0
+    refusal_seconds: float = 12.0
     room_seconds: float = 5.0
     roomless_seconds: float = 1.5
     exits_when_full: bool = False
@@ -92,6 +94,7 @@ class Coordinator:
         self._sharing = Sharing()
         self._since = clock.monotonic()
         self._room_at = -math.inf
+        self._refused_away: tuple[Fatal, float] | None = None
         self._roomy_at = clock.monotonic()
         self.trouble: JournalError | None = None
 
@@ -152,6 +155,8 @@ class Coordinator:
         if messages:
             await self._book(messages)
         await self._recover()
+        if self._stop_at is None:
+            await self._watch_refusals()
         if self._stop_at is None and self.refusal is None:
             await self._share_limits()
             await self._dispatch()
@@ -243,15 +248,23 @@ class Coordinator:
                 await self._transport.control(told, pulse.machine)
 
     async def _hear_fatal(self, fatal: Fatal) -> None:
-        """End the job; or let one machine go that is refused while others are not: its credentials may be its own."""
-        others = {
-            machine
-            for machine, member in self.fleet.members.items()
-            if member.pulse.volumes and machine != fatal.machine
-        }
-        if fatal.machine not in self._policy.local_machines and others:
+        """End the job; but of another machine's refusal only if soon no machine is left: its credentials are its own."""
+        if self._policy.local_machines and fatal.machine not in self._policy.local_machines:
+            self._refused_away = self._refused_away or (fatal, self._clock.monotonic())
             await self._dismiss({fatal.machine})
             return
+        await self._refuse(fatal)
+
+    async def _watch_refusals(self) -> None:
+        if self._refused_away is None:
+            return
+        fatal, since = self._refused_away
+        if self.fleet.drains > 1 or (self.fleet.drains and fatal.machine not in self.fleet.members):
+            self._refused_away = None
+        elif self._clock.monotonic() - since > self._policy.refusal_seconds and not self.fleet.drains:
+            await self._refuse(fatal)
+
+    async def _refuse(self, fatal: Fatal) -> None:
         self.refusal = fatal
         self.state = "refused"
         self._stop_at = self._clock.monotonic() + self._policy.stop_seconds

@@ -1,0 +1,128 @@
+"""A job of several machines, from start to end and again."""
+
+import json
+import time
+
+from bucketpull.simulator import content
+from bucketpull.testing.proxy import Proxy
+
+
+def test_two_machines_share_a_job_and_the_books_are_exact(make_cluster):
+    cluster = make_cluster("tree:dirs=40,files=100,size=2KiB")
+    for machine in ("m1", "m2"):  # before their coordinator
+        cluster.work(machine)
+    cluster.until(lambda: all("waiting for the coordinator" in cluster.log(each) for each in ("m1", "m2")))
+    cluster.coordinate()
+    assert cluster.ends() == 0
+    assert (cluster.ends("m1"), cluster.ends("m2")) == (0, 0)
+    summary = cluster.check()
+    assert summary["stored"] == 4000
+    assert {volume["machine"] for volume in summary["volumes"]} == {"m1", "m2"}
+
+
+def test_a_second_run_sends_objects_back_to_the_machine_that_has_them(make_cluster):
+    cluster = make_cluster("flat:6000,size=1KiB")
+    for machine in ("m1", "m2"):
+        cluster.work(machine)
+    cluster.coordinate()
+    assert cluster.ends() == 0
+    cluster.check()
+    first = {key: path for key, path in cluster.places()}
+    items = list(cluster.simulator.contents.walk())
+    touched = [items[number].key for number in (0, 1500, 2999, 4500, 5999)]
+    cluster.simulator.mutate(touch=touched)
+    before = cluster.simulator.counters()["requests"]["cdn.get"]
+    for machine in ("m1", "m2"):
+        assert cluster.ends(machine) == 0
+        cluster.work(machine)
+    cluster.coordinate()
+    assert cluster.ends() == 0
+    summary = cluster.summary()
+    assert (summary["stored"], summary["skipped"]) == (5, 5995)
+    after = cluster.simulator.counters()["requests"]["cdn.get"]
+    assert sum(after.values()) - sum(before.values()) == 5
+    assert {key: path for key, path in cluster.places()} == first
+    for key in touched:
+        item = next(item for item in items if item.key == key)
+        assert first[key].read_bytes() == content(key, item.size, 1)
+        place = json.loads(cluster.command("where", key, "--state", str(cluster.state), "--json"))
+        assert place["path"] == str(first[key])
+        assert place["machine"] == first[key].relative_to(cluster.folder).parts[0]
+
+
+def test_status_shows_the_whole_fleet_from_anywhere(make_cluster):
+    cluster = make_cluster("flat:20000,size=4KiB", bandwidth=8e6)
+    cluster.work("m1")
+    cluster.work("m2")
+    cluster.coordinate()
+    cluster.until(lambda: cluster.stored("m1") and cluster.stored("m2"))
+    shown = json.loads(
+        cluster.command("status", "--broker", cluster.url, "--job", cluster.name, "--json")
+    )
+    assert shown["running"]
+    assert {machine["machine"] for machine in shown["machines"]} >= {"m1", "m2"}
+    words = cluster.command("status", "--broker", cluster.url, "--job", cluster.name)
+    assert "m1" in words
+    assert "m2" in words
+    cluster.command("status", "--broker", cluster.url, "--job", "nobody", expect=3)
+
+
+def test_a_second_coordinator_is_refused_and_leaves_no_trace(make_cluster):
+    cluster = make_cluster("flat:4000,size=1KiB", bandwidth=1e6)
+    cluster.coordinate()
+    cluster.work("m1")
+    cluster.until(lambda: cluster.stored("m1"))
+    begun = time.monotonic()
+    elsewhere = cluster.folder / "elsewhere"
+    cluster.coordinate("--state", str(elsewhere), name="second")
+    assert cluster.ends("second") == 2
+    assert time.monotonic() - begun < 10
+    assert f"another coordinator has job {cluster.name}" in cluster.log("second")
+    assert not elsewhere.exists()
+    assert cluster.ends() == 0
+    cluster.check()
+
+
+def test_workers_need_no_password_and_no_secret_passes_through_the_broker(make_cluster, broker):
+    recorded = bytearray()
+
+    class Recorder(Proxy):
+        async def _pump(self, reader, writer):
+            feed = reader.feed_data
+
+            def feed_and_record(data):
+                recorded.extend(data)
+                feed(data)
+
+            reader.feed_data = feed_and_record
+            await super()._pump(reader, writer)
+
+    with Recorder(broker.port) as proxy:
+        url = broker.url.replace(str(broker.port), str(proxy.port))
+        cluster = make_cluster("flat:1500,size=1KiB", url=url, token_secret="cdn-secret-of-ours")
+        token = cluster.command(
+            "coordinate", f"upyun://{cluster.simulator.bucket}", "--api-url", cluster.simulator.api_url, "--worker-token", "7"
+        )
+        given = dict(line.split("=", 1) for line in token.splitlines())
+        assert set(given) == {"UPYUN_OPERATOR", "UPYUN_TOKEN", "UPYUN_TOKEN_EXPIRES"}
+        secrets = {"UPYUN_TOKEN_SECRET": "cdn-secret-of-ours"}
+        cluster.work("m1", UPYUN_PASSWORD="", **given, **secrets)
+        (cluster.folder / "job.toml").write_text('token_secret = "cdn-secret-of-ours"\n')
+        cluster.coordinate("--config", str(cluster.folder / "job.toml"))
+        assert cluster.ends() == 0
+        cluster.check()
+        assert len(recorded) > 20_000
+        for secret in (cluster.simulator.password, given["UPYUN_TOKEN"], "cdn-secret-of-ours"):
+            assert secret.encode() not in recorded
+
+
+def test_a_worker_that_the_source_refuses_leaves_with_4_and_the_others_go_on(make_cluster):
+    cluster = make_cluster("flat:9000,size=1KiB", bandwidth=6e5)
+    cluster.cdn = False
+    cluster.work("m1")
+    cluster.coordinate()
+    cluster.until(lambda: cluster.stored("m1"))
+    cluster.work("m2", UPYUN_PASSWORD="wrong-one")
+    assert cluster.ends("m2") == 4
+    assert cluster.ends() == 0
+    cluster.check()
