@@ -53,7 +53,8 @@ function showReasons() {
 
 function showCharts() {
   if (!job) return;
-  for (const chart of charts) chart.show(range === "fine" ? fine : coarse, range === "fine" ? FINE_SECONDS : 0, job.at);
+  const span = Math.min(FINE_SECONDS, Math.max(60, job.at - job.started));
+  for (const chart of charts) chart.show(range === "fine" ? fine : coarse, range === "fine" ? span : 0, job.at);
 }
 
 function show() {

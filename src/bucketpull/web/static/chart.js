@@ -4,7 +4,7 @@
 import { h } from "./dom.js";
 import { clock, moment } from "./figures.js";
 
-const LEFT = 48, RIGHT = 6, TOP = 8, BOTTOM = 20;
+const LEFT = 60, RIGHT = 6, TOP = 8, BOTTOM = 20;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function niceTop(highest) {
@@ -98,7 +98,8 @@ class Chart {
     for (const part of [0, 0.5, 1]) {
       const y = Math.round(this.y(this.top * part)) + 0.5;
       pen.beginPath(); pen.moveTo(LEFT, y); pen.lineTo(this.width - RIGHT, y); pen.stroke();
-      pen.fillText(this.format(this.top * part), LEFT - 8, y);
+      const label = this.format(this.top * part);
+      if (part !== 0.5 || label !== this.format(this.top)) pen.fillText(label, LEFT - 8, y);
     }
     pen.textBaseline = "alphabetic";
     const ticks = 3;
