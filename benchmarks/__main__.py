@@ -1,12 +1,14 @@
 """`python -m benchmarks`: the full comparison; `--quick`: bucketpull against curl --parallel, two minutes."""
 
 import argparse
+import compileall
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import goals, report
+import bucketpull
+from benchmarks import goals, report, scenarios
 from benchmarks.bucket import Bucket, mixed, uniform
 from benchmarks.compare import Result, Setting, compare
 from benchmarks.origin import serving
@@ -23,16 +25,28 @@ def main() -> None:
     chosen = QUICK if options.quick else TOOLS
     if options.tools:
         chosen = [tool for tool in TOOLS if tool.name.split()[0] in options.tools]
-    results = _measure(options, chosen)
-    text = report.render(results, sys.argv[1:])
+    _compile()
+    findings: dict[str, float] = {}
+    results = _measure(options, chosen, findings)
+    text = report.render(results, findings, sys.argv[1:])
     print(text)
     if options.keep or not (options.quick or options.tools):
         print(f"kept as {report.keep(text, RESULTS)}", file=sys.stderr)
 
 
-def _measure(options: argparse.Namespace, tools: list[Tool]) -> list[Result]:
+def _compile() -> None:
+    """Have bucketpull's bytecode written, as an installer does; else some environments compile it at every start."""
+    compileall.compile_dir(str(Path(bucketpull.__file__).parent), quiet=1)
+
+
+def _measure(options: argparse.Namespace, tools: list[Tool], findings: dict[str, float]) -> list[Result]:
     setting = Setting(
-        MEMORY, options.connections, options.repetitions, options.server_core, tuple(options.client_cores)
+        MEMORY,
+        options.connections,
+        options.repetitions,
+        options.slow_repetitions,
+        options.server_core,
+        tuple(options.client_cores),
     )
     results = []
     for bucket in _buckets(options):
@@ -41,6 +55,10 @@ def _measure(options: argparse.Namespace, tools: list[Tool]) -> list[Result]:
             with serving(bucket, Path(folder) / "origin", options.server_core) as origin:
                 for chosen, changed in _comparisons(bucket, tools, setting, options):
                     results += compare(origin, chosen, changed)
+                if bucket.name == goals.MANY and not options.tools:
+                    findings |= scenarios.with_origin(origin, setting)
+    if not (options.quick or options.tools):
+        findings |= scenarios.simulated(setting, options.listed)
     return results
 
 
@@ -84,12 +102,18 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--tools", nargs="*", default=[], help="only these (first word of the name)")
     parser.add_argument("--objects", type=int, default=20_000, help="objects of 20 KiB (default 20000)")
     parser.add_argument("--repetitions", type=int, default=3, help="rounds (default 3)")
+    parser.add_argument(
+        "--slow-repetitions", type=int, default=3, help="rounds in which the slow tools take part (default 3)"
+    )
     parser.add_argument("--connections", type=int, default=64, help="for every tool (default 64)")
     parser.add_argument("--server-core", type=int, default=1, help="the origin's core (default 1)")
     parser.add_argument(
         "--client-cores", type=int, nargs="+", default=[0], help="the tools' cores (default 0)"
     )
     parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()), help="a folder on ext4")
+    parser.add_argument(
+        "--listed", type=int, nargs="+", default=[1_000_000, 10_000_000], help="entries of the listed buckets"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the result of a partial run too")
     return parser.parse_args()
 

@@ -25,6 +25,7 @@ class Setting:
     destination: Path
     connections: int = 64
     repetitions: int = 3
+    slow_repetitions: int = 3
     server_core: int = 1
     client_cores: tuple[int, ...] = (0,)
     tls: bool = False
@@ -70,7 +71,7 @@ def compare(origin: Origin, tools: Sequence[Tool], setting: Setting) -> list[Res
     results = [Result(tool, origin.bucket, setting) for tool in tools if tool.tls or not setting.tls]
     for number in range(setting.repetitions):
         for result in results:
-            if not result.trouble:
+            if not result.trouble and (number < setting.slow_repetitions or not result.tool.slow):
                 _run(result, origin, setting)
                 _tell(number, result)
     return results

@@ -5,6 +5,7 @@ Prints entries a second, CPU µs an entry (all of bucketpull's processes), journ
 
 import argparse
 import asyncio
+import json
 import os
 import resource
 import tempfile
@@ -58,12 +59,17 @@ def main() -> None:
     parser.add_argument("spec", nargs="?", default="flat:1000000")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--json", action="store_true", help="write the figures as JSON")
+    parser.add_argument("--server-core", type=int, help="the simulator's core (default: any)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before a page is answered")
     options = parser.parse_args()
     with (
         Simulator(options.spec, list_latency=options.latency) as simulator,
         tempfile.TemporaryDirectory() as folder,
     ):
+        if options.server_core is not None:
+            assert simulator.ready is not None
+            os.sched_setaffinity(simulator.ready.pid, {options.server_core})
         config = UpyunConfig(
             bucket=simulator.bucket,
             api_url=simulator.api_url,
@@ -80,9 +86,13 @@ def main() -> None:
         journal.close()
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
         spent = _cpu() - cpu
+    if options.json:
+        told = {"entries": books.listed, "seconds": seconds, "cpu_seconds": spent, "memory_bytes": _memory()}
+        print(json.dumps(told))
+        return
     print(
         f"{books.listed} entries, {books.directories} directories, {books.pages} pages in {seconds:.1f} s: "
-        f"{books.listed / seconds:,.0f} entries/s, main process {spent / max(books.listed, 1) * 1e6:.2f} µs CPU an entry"
+        f"{books.listed / seconds:,.0f} entries/s, {spent / max(books.listed, 1) * 1e6:.2f} µs CPU an entry"
     )
     print(
         f"journal {size / max(books.listed, 1):.1f} bytes an entry, {size / max(books.directories, 1):.0f} a directory; "
@@ -91,7 +101,15 @@ def main() -> None:
 
 
 def _cpu() -> float:
-    return sum(os.times()[:2])
+    """Return the CPU seconds of this process and of those that it has waited for: the simulator is not yet among them."""
+    return sum(os.times()[:4])
+
+
+def _memory() -> int:
+    """Return the peaks of this process and of the largest that it has waited for, together, in bytes; what they share counts twice."""
+    return sum(
+        resource.getrusage(who).ru_maxrss << 10 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
 
 
 if __name__ == "__main__":

