@@ -98,13 +98,13 @@ class Disks:
     def xfs(self, megabytes: int = 320, options: str = "loop") -> Disk:
         return self._image("mkfs.xfs", "-q", megabytes=megabytes, options=options)
 
-    def odd(self, fold: bool = False) -> Disk:
-        """Make one that folds names, or that fails when told to by `Disk.fail`."""
+    def odd(self, fold: bool = False, write_seconds: float = 0.0) -> Disk:
+        """Make one that folds names, that is slow, or that fails when told to by `Disk.fail`."""
         disk = self._new()
         backing = f"{disk.path}.odd/backing"
         Path(backing).mkdir(parents=True)
         disk.image = f"{disk.path}.odd"
-        command = [sys.executable, ODD_DISK, backing, disk.path, "fold" if fold else "exact"]
+        command = [sys.executable, ODD_DISK, backing, disk.path, "fold" if fold else "exact", str(write_seconds)]
         self._servers.append(subprocess.Popen(command))
         deadline = time.monotonic() + 20
         while not os.path.ismount(disk.path):

@@ -1,11 +1,12 @@
-"""A file system with oddities, through FUSE: folds names as other systems do, and fails when told.
+"""A file system with oddities, through FUSE: folds names as other systems do, is slow, and fails when told.
 
-Usage: odd_disk.py BACKING MOUNT_POINT fold|exact. While BACKING/../fault holds `OPERATION ERRNO`, that operation fails so.
+Usage: odd_disk.py BACKING MOUNT_POINT fold|exact [SECONDS], which each write takes. While BACKING/../fault holds `OPERATION ERRNO`, that operation fails so.
 """
 
 import errno
 import os
 import sys
+import time
 import unicodedata
 from pathlib import Path
 
@@ -19,7 +20,8 @@ _FAILING = {"create", "write", "flush", "utimens", "rename", "mkdir"}
 class OddDisk(mfusepy.Operations):
     use_ns = True
 
-    def __init__(self, backing, fold):
+    def __init__(self, backing, fold, write_seconds=0.0):
+        self.write_seconds = write_seconds
         self.backing = backing
         self.fault = Path(backing).parent / "fault"
         self.fold = fold
@@ -83,6 +85,8 @@ class OddDisk(mfusepy.Operations):
         return os.pread(fh, size, offset)
 
     def write(self, path, data, offset, fh):
+        if self.write_seconds:
+            time.sleep(self.write_seconds)
         return os.pwrite(fh, data, offset)
 
     def truncate(self, path, length, fh=None):
@@ -102,4 +106,5 @@ class OddDisk(mfusepy.Operations):
 
 
 if __name__ == "__main__":
-    mfusepy.FUSE(OddDisk(sys.argv[1], sys.argv[3] == "fold"), sys.argv[2], foreground=True, nothreads=True)
+    disk = OddDisk(sys.argv[1], sys.argv[3] == "fold", float((*sys.argv, 0)[4]))
+    mfusepy.FUSE(disk, sys.argv[2], foreground=True, nothreads=True)

@@ -10,7 +10,7 @@ from bucketpull.engine.sheet import Item, Sheet
 from bucketpull.ports import Writer
 
 # A full disk may have been made room on; before that much time, an assignment sent before the agent knew is not tried.
-FULL_SECONDS = 5.0
+FULL_SECONDS = 2.0
 
 
 def trouble_of(error: VolumeError) -> Reason:

@@ -18,7 +18,7 @@ from bucketpull.ports import Clock, Volume
 MEASURE_SECONDS = 0.5
 SMOOTHING = 0.3
 # Longer than a process leaves a full volume alone, so that what is placed after a good probe is tried.
-PROBE_SECONDS = 5.5
+PROBE_SECONDS = 2.5
 PATIENCE_SECONDS = 5.0
 
 Settled = Callable[[list[tuple[Task, Extent | None]]], None]
