@@ -1,0 +1,215 @@
+"""Listing through the installed command: giant directories, many directories, kills, loops, changes, hostile names."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from bucketpull.simulator import content
+
+PATIENCE_SECONDS = 90
+
+
+def until(job, process, ready):
+    """Wait until something is so while a job runs."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not ready():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def end(process, number=signal.SIGKILL):
+    process.send_signal(number)
+    process.communicate(timeout=60)
+
+
+def pages(job) -> int:
+    """Return how many listing pages were served since the last reset."""
+    return job.simulator.counters()["requests"].get("rest.list", {}).get("200", 0)
+
+
+def fetched(job) -> int:
+    return sum(job.simulator.counters()["requests"].get("cdn.get", {}).values())
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all below it."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        children = [int(child) for child in file.read().split()]
+    return [pid, *(each for child in children for each in family(child))]
+
+
+def own_bytes(pid: int) -> int:
+    """Return the memory of a job: what its processes do not share, and once what they do (PSS)."""
+    total = 0
+    for each in family(pid):
+        lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
+        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+    return total
+
+
+def test_of_fifty_million_entries_the_first_is_fetched_after_the_first_page(make_job):
+    job = make_job("flat:50000000,size=100", list_latency=0.3)
+    process = job.start()
+
+    until(job, process, lambda: fetched(job) > 0)
+    listed = pages(job)
+    end(process)
+
+    assert (
+        listed <= 5
+    )  # two before the job begins or ends its first page, the others while the first objects are placed
+
+
+@pytest.mark.parametrize(
+    "millions", [1, pytest.param(10, marks=pytest.mark.soak), pytest.param(50, marks=pytest.mark.soak)]
+)
+def test_memory_is_flat_however_many_entries_are_listed(make_job, millions):
+    job = make_job(f"flat:{millions}000000,size=100", cdn_latency=5)
+    process = job.start()
+
+    until(job, process, lambda: pages(job) >= 25)
+    early = own_bytes(process.pid)
+    until(job, process, lambda: pages(job) >= 100)
+    late = own_bytes(process.pid)
+    end(process)
+
+    print(f"{early >> 20} MiB, later {late >> 20} MiB")
+    assert late - early < 50 << 20
+    assert late < 500 << 20
+
+
+@pytest.mark.parametrize("directories", [4_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
+def test_many_small_directories_cost_little_memory_and_no_descriptor_each(make_job, directories):
+    job = make_job(f"tree:dirs={directories},files=3,depth=6,size=20")
+    process = job.start()
+    until(job, process, lambda: pages(job) > directories // 2)
+    memory = own_bytes(process.pid)
+    descriptors = max(len(os.listdir(f"/proc/{each}/fd")) for each in family(process.pid))
+
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS * directories // 4_000)
+
+    assert process.returncode == 0, errors
+    assert memory < 500 << 20
+    assert descriptors < 2_500
+    assert job.summary()["stored"] == 3 * directories
+    assert job.simulator.counters()["requests"]["rest.list"].get("200", 0) < job.summary()["directories"] + 10
+
+
+def test_kills_after_any_page_list_only_again_what_was_in_flight(make_job):
+    job = make_job(
+        "big=flat:1500,size=50;small=tree:dirs=60,files=3,size=50",
+        max_limit=50,
+        list_latency=0.02,
+    )
+    in_flight, kills, seen = 2 * 8, 0, 0
+    while True:
+        process = job.start()
+        while process.poll() is None and pages(job) < seen + 20:
+            time.sleep(0.002)
+        if process.poll() is not None:
+            break
+        end(process)
+        seen, kills = pages(job), kills + 1
+    assert process.returncode == 0, process.stderr.read()
+    process.communicate()
+    total = pages(job)
+    summary = job.summary()
+
+    assert kills >= 5
+    assert summary["listed"] == summary["stored"] == 1680
+    once = 30 + 2 + 60 + 40 + 30  # pages of the big folder, roots, leaves, levels above, checks of the ranges
+    assert total <= once + kills * (1 + in_flight)
+    job.check_every_byte()
+
+
+def test_a_service_that_talks_nonsense_for_a_while_loses_no_page(make_job):
+    job = make_job("tree:dirs=30,files=20,size=50", max_limit=50)
+    process = job.start()
+    job.simulator.inject("garbage:p=0.5", "503:p=0.4,on=list", "429:on=list,p=0.5", "silence:p=0.1,on=list")
+    until(job, process, lambda: sum(job.simulator.counters()["faults"].values()) > 40)
+
+    job.simulator.clear_faults()
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert process.returncode == 0, errors
+    assert job.summary()["stored"] == 600
+    job.check_every_byte()
+
+
+def test_what_changes_while_it_is_listed_is_no_failure(make_job):
+    job = make_job(
+        "a=flat:400,size=50;b=flat:400,size=50;c=tree:dirs=40,files=5,size=50",
+        max_limit=50,
+        list_latency=0.05,
+    )
+    process = job.start()
+    until(job, process, lambda: pages(job) > 6)
+    job.simulator.mutate(put={"a/zzz-new.jpg": 70, "a/aaa-new.jpg": 70}, delete=["b/", "c/d0/"])
+
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert process.returncode == 0, errors
+    summary = job.summary()
+    assert summary["failed"] == 0
+    assert summary["listed"] == summary["stored"] + summary["vanished"]
+    job.simulator.reset_counters()
+    again = job.sync()
+    assert (again["failed"], again["stored"] <= 2) == (0, True)  # what was added behind the listing's back
+
+
+@pytest.mark.parametrize("fault", ["", "forged-fails", "forged-restarts", "unordered"])
+def test_a_directory_listed_in_ranges_is_that_of_a_serial_listing(make_job, fault):
+    job = make_job("flat:3000,size=20", max_limit=100, faults=[fault] if fault else [])
+
+    summary = job.sync()
+
+    assert summary["listed"] == summary["stored"] == 3000
+    job.check_every_byte()
+
+
+def test_sealed_cursors_are_listed_serially(make_job):
+    job = make_job("flat:2000,size=20", max_limit=100, cursors="sealed")
+
+    assert job.sync()["stored"] == 2000
+    job.check_every_byte()
+
+
+def test_hostile_names_write_nothing_outside_the_volume(make_job):
+    there = {"x/../../../escape-1.jpg": 10, "/etc/escape-2.jpg": 11, "x/./y/..": 12, "x//z.jpg": 13}
+    job = make_job("x=flat:20,size=50;y=flat:20,size=50", faults=["hostile"])
+    job.simulator.mutate(put=there)
+
+    summary = job.sync(expect=3)
+
+    lines = [
+        json.loads(line) for line in job.command("failures", "--json", "--state", str(job.state)).splitlines()
+    ]
+    assert {line["reason"] for line in lines} == {
+        "rejected"
+    }  # names that are no UTF-8, which no request can ask for
+    assert summary["listed"] == summary["stored"] + summary["vanished"] + summary["failed"]
+    assert summary["stored"] == 40 + len(there) == job.count()
+    assert {path.name for path in job.folder.iterdir()} == {"volume0", "state", "summary.json"}
+    assert not Path("/etc/escape-2.jpg").exists()
+    for key, size in there.items():
+        place = Path(json.loads(job.command("where", key, "--state", str(job.state), "--json"))["path"])
+        assert place.resolve().is_relative_to(job.volumes[0].resolve())
+        assert place.read_bytes() in {content(key, size, version) for version in range(9)}, key
+
+
+def test_a_part_and_the_whole_of_a_bucket_are_never_mixed(make_job):
+    job = make_job("a=flat:20,size=50;b=flat:20,size=50")
+    job.source = f"upyun://{job.simulator.bucket}/a"
+    assert job.sync()["stored"] == 20
+
+    job.source = ""
+    process = job.start()
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert "prefix" in errors

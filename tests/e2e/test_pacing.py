@@ -1,0 +1,69 @@
+"""Pacing through the installed command: a limit of the server is found and kept to; without one, auto is as fast as any level."""
+
+import statistics
+import time
+
+import pytest
+
+LIMIT = 500  # requests a second
+
+
+def requests(job) -> dict[str, int]:
+    return job.simulator.counters()["requests"].get("cdn.get", {})
+
+
+def settle(job, process, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+
+
+def measured(job, process, seconds: float) -> tuple[float, float]:
+    """Return good answers a second, and the share of the refused, over a steady window."""
+    job.simulator.reset_counters()
+    began = time.monotonic()
+    settle(job, process, seconds)
+    answered, took = requests(job), time.monotonic() - began
+    good, refused = answered.get("200", 0), answered.get("403", 0) + answered.get("429", 0)
+    return good / took, refused / (good + refused)
+
+
+@pytest.mark.parametrize(
+    ("warm", "seconds", "least", "most_refused"),
+    [(8, 6, 0.8, 0.05), pytest.param(30, 60, 0.9, 0.02, marks=pytest.mark.soak)],
+)
+def test_under_a_limit_of_500_a_second_it_settles_below_and_is_seldom_refused(
+    make_job, warm, seconds, least, most_refused
+):
+    job = make_job("flat:200000,size=200", cdn_rate=LIMIT, cdn_latency=0.02)
+    process = job.start()
+    settle(job, process, warm)
+
+    rate, refused = measured(job, process, seconds)
+    process.terminate()
+    process.communicate(timeout=60)
+
+    print(f"{rate:.0f}/s, {refused:.2%} refused")
+    assert least * LIMIT <= rate <= 1.03 * LIMIT
+    assert refused < most_refused
+
+
+@pytest.mark.soak
+def test_with_200_ms_and_no_limit_auto_reaches_90_percent_of_the_best_fixed_level(make_job):
+    rates: dict[str, list[float]] = {}
+    for _ in range(3):
+        for concurrency in ("128", "512", "1024", "1536", "auto"):
+            job = make_job("flat:400000,size=200", cdn_latency=0.2)
+            job.folder = job.folder / f"{concurrency}-{len(rates.get(concurrency, []))}"
+            job.folder.mkdir()
+            job.volumes = [job.folder / "volume"]
+            process = job.start("--concurrency", concurrency)
+            settle(job, process, 12)
+            rates.setdefault(concurrency, []).append(measured(job, process, 10)[0])
+            process.terminate()
+            process.communicate(timeout=60)
+            job.simulator.__exit__(None, None, None)
+    medians = {concurrency: statistics.median(found) for concurrency, found in rates.items()}
+    print(medians)
+    assert medians["auto"] >= 0.9 * max(medians.values())
