@@ -26,6 +26,7 @@ _AS_DIRECTORY = b"%~d"
 _HASHED = b"%~%~"
 _LONG = b"%~%~long"
 _START_BYTES = 80
+_SLASH, _PERCENT = b"/%"
 _ODD_STARTS = frozenset({b"", b"/", b"."})
 
 _ODD_NAME = re.compile(rb"^(?:%~|\.{0,2}\Z)|[\x00/]|^.{256}", re.DOTALL)
@@ -99,7 +100,8 @@ def _is_ordinary(key: bytes) -> bool:
 
 def is_ordinary_name(name: bytes) -> bool:
     """Tell quickly that the last segment of a key, below an ordinary directory, is a name as it is; False where it needs a look."""
-    return b"/" not in name and name[:1] not in _ODD_STARTS and b"%~" not in name and b"\0" not in name
+    # A number is found in 0.02 µs, bytes in 0.2 µs.
+    return _SLASH not in name and name[:1] not in _ODD_STARTS and _PERCENT not in name and 0 not in name
 
 
 def _segment(name: bytes, folds_case: bool, first: bool) -> bytes:
