@@ -172,7 +172,16 @@ LISTED = [
 ]
 
 
-LISTED_BADLY = ["garbage", "blank", "file-instead", "html", "redirect", "truncate"]
+LISTED_BADLY = [
+    "garbage",
+    "blank",
+    "file-instead",
+    "html",
+    "redirect",
+    "truncate",
+    "same-cursor",
+    "bad-cursor",
+]
 
 
 def test_every_fault_of_the_simulator_is_in_a_row():

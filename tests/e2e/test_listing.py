@@ -213,3 +213,16 @@ def test_a_part_and_the_whole_of_a_bucket_are_never_mixed(make_job):
 
     assert process.returncode == 2
     assert "prefix" in errors
+
+
+def test_a_cursor_that_is_refused_for_good_lists_nothing_twice(make_job):
+    """The first listing breaks off behind some page, the second takes the rest: the books hold each object once."""
+    job = make_job(
+        "loop=flat:130,size=50;fine=flat:60,size=50", max_limit=50, faults=["bad-cursor:first=5,path=loop/"]
+    )
+
+    summary = job.sync()
+
+    assert summary["listed"] == summary["stored"] == 190
+    assert job.simulator.counters()["requests"]["cdn.get"]["200"] <= 192
+    job.check_every_byte()

@@ -8,7 +8,8 @@ The source keeps no state, so each position says in `until` at which stage it is
     range      entries behind its cursor up to a row. Where that row is crossed, the next range must have begun:
     verify     the forged cursor of the next range, asked again, must give the entry that was seen behind the row
     bridge     if it does not (something was deleted or added), the crossing is looked at anew, a few times
-    serial     no forged cursors any more
+    serial     no forged cursors any more. With `tries` it begins again, because a cursor was refused for good, and takes
+               only what lies behind `seen`, the row of that cursor, up to `upto`: the rest was listed before
 
 A cursor may carry a tag in front, `!tag:`, which is not sent: the journal knows pages by directory and cursor, and these are
 asked for beside another page of the same cursor.
@@ -16,6 +17,7 @@ asked for beside another page of the same cursor.
 
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -155,7 +157,7 @@ def go_on(page: Answered) -> Page:
     return _ranged(page, stage)
 
 
-def retreat(position: Position, error: AnswerError) -> Page | None:
+def retreat(position: Position, keys: RowKeys, error: AnswerError) -> Page | None:
     """List serially where a page of a stage is refused for its cursor (or its kind of request); None to go on trying."""
     stage = stage_of(position)
     if error.reason not in {Reason.CURSOR, Reason.REJECTED}:
@@ -166,8 +168,38 @@ def retreat(position: Position, error: AnswerError) -> Page | None:
         return _serially(position, f"!again-{stage.kind}:{stage.back}") if position.attempt else None
     if position.attempt and position.cursor and stage.tries == 0:
         # The cursor is no good (any more): once more from the beginning, and not a third time.
-        return Page(_nothing(position), [], [_at(position.directory, "!again:", Stage("serial", tries=1))])
+        return _from_the_beginning(position, keys)
     return None
+
+
+def _from_the_beginning(position: Position, keys: RowKeys) -> Page:
+    stage = stage_of(position)
+    seen = keys.row(ask_for(position).cursor) or b""
+    upto = stage.upto if stage.kind == "range" else b""
+    tag = f"{_TAG}again{crc32(seen + bytes(1) + upto):08x}:"
+    again = Stage("serial", upto, tag, seen, tries=1)
+    return Page(_nothing(position), [], [_at(position.directory, tag, again)])
+
+
+def once_more(page: Answered, stage: Stage) -> Page:
+    """Take of a page of a second listing what the first one did not reach; its pages are not those of the first."""
+    listing, position, seen, upto = page.listing, page.position, stage.seen, stage.upto
+
+    def is_wanted(row: bytes) -> bool:
+        return row > seen and (not upto or row <= upto)
+
+    wanted = [place for place, name in enumerate(listing.names) if is_wanted(FILE + name)]
+    part = Part(
+        position.directory,
+        position.cursor,
+        [listing.names[place] for place in wanted],
+        [listing.sizes[place] for place in wanted],
+        [listing.mtimes[place] for place in wanted],
+    )
+    folders = [name for name in listing.directories if is_wanted(FOLDER + name)]
+    if listing.cursor is None or (upto and page.ordered and page.last >= upto):
+        return Page(part, folders, [])
+    return Page(part, folders, [_at(position.directory, stage.back + listing.cursor, stage)])
 
 
 def _probed(page: Answered, stage: Stage) -> Page:
@@ -217,7 +249,7 @@ def _ranged(page: Answered, stage: Stage) -> Page:
     listing, directory, after = page.listing, page.position.directory, page.after
     if not page.ordered or (page.first and page.first < after):
         if page.position.attempt:
-            return _serially(page.position, "!again:", tries=1)
+            return _from_the_beginning(page.position, page.keys)
         raise AnswerError(
             Reason.CURSOR, "entries before the cursor, or out of order, in a range listed in parallel"
         )
@@ -311,8 +343,8 @@ def _span(names: list[bytes], kind: bytes, after: bytes, upto: bytes) -> tuple[i
     return begin, 0 if upto[:2] < kind else bisect_right(names, upto[2:])
 
 
-def _serially(position: Position, cursor: str, tries: int = 0) -> Page:
-    return Page(_nothing(position), [], [_at(position.directory, cursor, Stage("serial", tries=tries))])
+def _serially(position: Position, cursor: str) -> Page:
+    return Page(_nothing(position), [], [_at(position.directory, cursor, Stage("serial"))])
 
 
 def _nothing(position: Position) -> Part:

@@ -52,7 +52,9 @@ class Pages:
 
     def instead(self, position: Position, error: AnswerError) -> Page | None:
         """Return what to do in place of a page that was refused; None to try it again."""
-        return None if is_slash_folder(position) else giant.retreat(position, error)
+        if is_slash_folder(position):
+            return None
+        return giant.retreat(position, RowKeys(self._bucket, position.directory), error)
 
     def _with_an_end(self, position: Position, listing: Listing) -> Listing:
         """Decide about a page that does not say where the listing goes on (contract 3.3).
@@ -74,6 +76,8 @@ class Pages:
             raise AnswerError(Reason.CURSOR, f"the cursor {listing.cursor} leads back")
         if stage.kind not in {"first", "serial"}:
             return giant.go_on(answered)
+        if stage.tries:
+            return giant.once_more(answered, stage)
         following: list[Position] = []
         if listing.cursor is not None:
             following = [Position(position.directory, listing.cursor, position.until)]
