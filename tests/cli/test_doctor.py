@@ -66,7 +66,7 @@ def test_a_cdn_that_refuses_fails(user, bucket):
 
 
 def test_a_wrong_clock_is_a_warning_with_its_offset(user, bucket):
-    user.knows(bucket("flat:5,size=2000", clock_offset=7200))
+    user.knows(bucket("flat:5,size=2000", clock_offset=7230))
 
     checks = user.json("doctor", "upyun://photos")
 
