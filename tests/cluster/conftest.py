@@ -105,7 +105,12 @@ class Cluster:
 
     def command(self, *arguments: str, expect: int = 0) -> str:
         done = subprocess.run(
-            [*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS
+            [*COMMAND, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE_SECONDS,
         )
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout

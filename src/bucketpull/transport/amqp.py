@@ -33,14 +33,8 @@ PUBLISH_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 30.0
 SETTLE_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = (0.2, 5.0)
-_LOST: Final = (
-    OSError,
-    aiormq.exceptions.AMQPError,
-    TimeoutError,
-    RuntimeError,
-    asyncio.InvalidStateError,
-    EOFError,
-)
+# The client raises errors of many kinds where its connection is lost, a bare Exception among them.
+_LOST: Final = Exception
 REFUSED: Final = (
     aiormq.exceptions.AuthenticationError,
     aiormq.exceptions.ProbableAuthenticationError,
