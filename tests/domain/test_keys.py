@@ -9,7 +9,31 @@ from hypothesis import strategies as st
 from bucketpull.domain import keys
 
 _PIECES = st.sampled_from(
-    [b"a", b"b.jpg", b"..", b".", b"", b"%~", b"%~%~", b"%~f", b"%~d", b"%2E", b"%", b".bucketpull", b"\x00", b"\n", b" ", b"x" * 255, b"y" * 256, b"A", b"\xff\xfe", "é".encode(), unicodedata.normalize("NFD", "é").encode(), b"long", b"~"]
+    [
+        b"a",
+        b"b.jpg",
+        b"..",
+        b".",
+        b"",
+        b"%~",
+        b"%~%~",
+        b"%~f",
+        b"%~d",
+        b"%2E",
+        b"%",
+        b".bucketpull",
+        b"\x00",
+        b"\n",
+        b" ",
+        b"x" * 255,
+        b"y" * 256,
+        b"A",
+        b"\xff\xfe",
+        "é".encode(),
+        unicodedata.normalize("NFD", "é").encode(),
+        b"long",
+        b"~",
+    ]
 )
 _KEYS = st.one_of(
     st.lists(st.lists(_PIECES, max_size=3).map(b"".join), max_size=6).map(b"/".join),

@@ -104,7 +104,14 @@ class Disks:
         backing = f"{disk.path}.odd/backing"
         Path(backing).mkdir(parents=True)
         disk.image = f"{disk.path}.odd"
-        command = [sys.executable, ODD_DISK, backing, disk.path, "fold" if fold else "exact", str(write_seconds)]
+        command = [
+            sys.executable,
+            ODD_DISK,
+            backing,
+            disk.path,
+            "fold" if fold else "exact",
+            str(write_seconds),
+        ]
         self._servers.append(subprocess.Popen(command))
         deadline = time.monotonic() + 20
         while not os.path.ismount(disk.path):
