@@ -2,6 +2,7 @@
 
 import argparse
 import compileall
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -22,6 +23,7 @@ QUICK = [BUCKETPULL, CURL, LIMIT_FETCH, LIMIT_WRITE]
 def main() -> None:
     """Measure, print the table, and keep it as a dated file."""
     options = _parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and files go
     chosen = QUICK if options.quick else TOOLS
     if options.tools:
         chosen = [tool for tool in TOOLS if tool.name.split()[0] in options.tools]
@@ -66,17 +68,18 @@ def _comparisons(
     bucket: Bucket, tools: list[Tool], setting: Setting, options: argparse.Namespace
 ) -> list[tuple[list[Tool], Setting]]:
     quick_tools = [tool for tool in tools if tool in QUICK]
+    elsewhere = [tool for tool in tools if not (options.brief and tool.slow)]
     if options.quick:
         return [(tools, setting)]
     if bucket.name == goals.MANY:
         return [(quick_tools, setting), (quick_tools, replace(setting, tls=True))]
     if bucket.name != goals.JUDGED:
-        return [(tools, setting)]
+        return [(elsewhere, setting)]
     crowded = [tool for tool in tools if tool in (BUCKETPULL, CURL)]
     return [
         (tools, setting),
-        (tools, replace(setting, tls=True)),
-        (tools, replace(setting, destination=options.disk)),
+        (elsewhere, replace(setting, tls=True)),
+        (elsewhere, replace(setting, destination=options.disk)),
         (crowded, replace(setting, connections=1_000, repetitions=1)),
     ]
 
@@ -99,6 +102,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="20 KiB objects on tmpfs; bucketpull, curl and the limit"
     )
+    parser.add_argument("--brief", action="store_true", help="the slow tools only where the goals are judged")
     parser.add_argument("--tools", nargs="*", default=[], help="only these (first word of the name)")
     parser.add_argument("--objects", type=int, default=20_000, help="objects of 20 KiB (default 20000)")
     parser.add_argument("--repetitions", type=int, default=3, help="rounds (default 3)")
