@@ -58,7 +58,7 @@ def pull_while_disks_come_and_go(job, disks, objects, megabytes):
         disks.tmpfs(f"{megabytes}m"),
     )
     on(job, full.path, failing.path, good.path)
-    with running(job, "--rate", str(max(2500, objects // 50))) as process:
+    with running(job, "--rate", str(max(1500, objects // 50))) as process:
         until(lambda: job.count() > objects // 10, "a tenth", process)
         fill_up(full)
         until(lambda: volumes(job)[failing.path]["stored_objects"] > 0, "something to be settled", process)
@@ -139,6 +139,7 @@ def test_a_disk_without_inodes_is_said_to_lack_inodes(make_job, disks):
 
     (volume,) = summary["volumes"]
     assert (volume["state"], volume["detail"]) == ("full", "no inodes left")
+    assert volumes(job)[volume["path"]]["state"] == "full"
     assert volume["free_bytes"] > 32 << 20
     assert volume["stored_objects"] == summary["stored"] > 800
     assert summary["failed"] == 0
@@ -171,11 +172,10 @@ def test_the_reserve_stays_free_and_no_more(make_job, disks):
 
 
 def pull_while_one_disk_fails(job, failing, fail):
-    with running(job, "--rate", "2500") as process:
+    with running(job, "--rate", "1500") as process:
         until(lambda: job.count() > 1000, "some objects", process)
         until(lambda: volumes(job)[failing.path]["stored_objects"] > 0, "something to be settled", process)
         fail()
-        until(lambda: volumes(job)[failing.path]["state"] == "sick", "the sick disk to be known", process)
         return ended(process)
 
 
@@ -191,6 +191,7 @@ def test_what_a_disk_with_io_errors_has_not_settled_goes_to_the_others(make_job,
     assert (summary["complete"], summary["stored"], summary["failures"]) == (True, 8000, {})
     assert summary["volumes"][0]["state"] == "sick"
     assert summary["volumes"][0]["detail"]
+    assert volumes(job)[failing.path]["state"] == "sick"
     failing.unmount(lazily=True)
     failing.mount()
     assert check_each_once(job, leftovers=[failing.path])[failing.path] > 0

@@ -52,6 +52,7 @@ class Monitor:
     def close(self) -> Snapshot:
         """Show the end, and return it."""
         self.latest = self.snapshot()
+        self._watch_volumes()
         for reporter in self._reporters:
             reporter.close(self.latest)
         return self.latest

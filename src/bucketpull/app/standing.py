@@ -44,14 +44,14 @@ def volume_statuses(reader: JournalReader) -> list[VolumeStatus]:
 
 
 def measure(volume: KnownVolume) -> VolumeStatus:
-    """Look at one volume; `away` where it is not to be seen from here, unless it is lost."""
+    """Look at one volume; `away` where it is not to be seen from here, unless it is lost or was sick."""
     status = VolumeStatus(
         volume.id, volume.machine, volume.path, volume.state, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, detail=""
     )
     try:
         reader = open_reader(volume.path or ".", volume.id)
     except VolumeError as error:
-        if volume.state is not VolumeState.LOST:
+        if volume.state not in {VolumeState.LOST, VolumeState.SICK}:
             status.state = VolumeState.AWAY
         here = volume.machine == socket.gethostname()
         status.detail = error.detail if here else f"on {volume.machine or 'an unknown machine'}"

@@ -8,6 +8,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
 from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
 from bucketpull.domain.placing import BLOCK_BYTES, Room
@@ -114,9 +116,10 @@ class Slot:
             self._refused_at = time.monotonic()
             if status.state is VolumeState.DRAINING:
                 return
-        status.state, status.detail = state, detail
+        # A new one: pulses that were given away keep saying what was so.
+        self.status = replace(status, state=state, detail=detail)
         if state is VolumeState.SICK:
-            status.queued_bytes, status.written_per_second = 0, 0.0
+            self.status.queued_bytes, self.status.written_per_second = 0, 0.0
             self.wake.set()
 
     def trouble(self, error: VolumeError) -> None:
@@ -126,7 +129,7 @@ class Slot:
     def reopen(self) -> None:
         """Take objects again after a drain."""
         if self.status.state is VolumeState.DRAINING:
-            self.status.state, self.status.detail = VolumeState.OPEN, ""
+            self.status = replace(self.status, state=VolumeState.OPEN, detail="")
 
 
 class Settler:
