@@ -131,7 +131,7 @@ def test_a_service_that_talks_nonsense_for_a_while_loses_no_page(make_job):
     job = make_job("tree:dirs=30,files=20,size=50", max_limit=50)
     process = job.start()
     job.simulator.inject("garbage:p=0.5", "503:p=0.4,on=list", "429:on=list,p=0.5", "silence:p=0.1,on=list")
-    until(job, process, lambda: sum(job.simulator.counters()["faults"].values()) > 40)
+    until(job, process, lambda: sum(job.simulator.counters()["faults"].values()) > 20)
 
     job.simulator.clear_faults()
     _, errors = process.communicate(timeout=PATIENCE_SECONDS)
