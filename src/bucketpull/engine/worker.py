@@ -50,7 +50,8 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     """What a worker is told at its start. Times in seconds.
 
     `journal` is the id of the job's journal: it tells this job's ledger entries from those of others.
-    `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart;
+    `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart, `deaths_alone`
+    how many more a single object;
     more than `mourned` deaths a process in `mourning_seconds` are a bug. `asks` says that others may do its work while it is away.
     """
 
@@ -67,6 +68,7 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     stop_seconds: float = 8.0
     full_seconds: float = 5.0
     deaths: int = 2
+    deaths_alone: int = 4
     mourned: int = 20
     mourning_seconds: float = 10.0
     leave_seconds: float = 1.5
@@ -350,8 +352,8 @@ class Worker:
         slot = self._desk.slots[task.volume]
         for parts in halves(task.parts):
             half = Task(next(self._ids), task.held, parts)
-            # An object alone must kill more than once: the process may have died of something else.
-            half.deaths = self._policy.deaths - 1 if half.objects > 1 else 1 - self._policy.deaths
+            # A process takes everything that it holds along: an object alone must be there each of several times.
+            half.deaths = 0 if half.objects > 1 else -self._policy.deaths_alone
             slot.room.promise(half.objects, half.size)
             self._start(half, slot)
         self._outcome(Outcome(task.id, 0, 0, b"", [], [], []))
@@ -406,7 +408,9 @@ class Worker:
     async def _leave(self) -> None:
         await self._crew.close(1.0)
         # A transport that is cut off must not hold us: what is not said now, the volumes say at the next start.
-        await asyncio.wait({asyncio.ensure_future(self._replies.join())}, timeout=self._policy.leave_seconds)
+        await asyncio.wait(
+            {asyncio.ensure_future(self._until_answered())}, timeout=self._policy.leave_seconds
+        )
         for slot in self._desk.slots.values():
             await slot.measure()
         await self._say_pulse()
@@ -414,6 +418,11 @@ class Worker:
         await self._inbox.close()
         for slot in self._desk.slots.values():
             slot.volume.close()
+
+    async def _until_answered(self) -> None:
+        await self._replies.join()
+        while not self._unbooked.is_quiet:
+            await asyncio.sleep(0.02)
 
     async def _send_replies(self) -> None:
         while True:
