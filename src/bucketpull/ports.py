@@ -176,6 +176,10 @@ class Journal(Protocol):
         """Note where volumes are and how: work with candidates goes to the machine that has them."""
         ...
 
+    def machines(self) -> set[str]:
+        """Return the machines that have volumes of the job, those given up left out."""
+        ...
+
     def counters(self) -> Counters:
         """Return the books of the present run."""
         ...

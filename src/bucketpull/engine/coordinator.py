@@ -47,7 +47,7 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     Listing pauses above `high_water` outstanding objects and goes on below half of it: 2 million objects are about
     100 MB of journal and half an hour of work at 1,000 objects a second. Each machine is reminded of its limits every
     `remind_seconds`: the message before may be lost with the queue that it was in. When the source refuses another machine,
-    the job ends if for `refusal_seconds` there is no further one.
+    the job ends if for `refusal_seconds` there is no further one. At its end it waits `linger_seconds` for machines that are away.
     """
 
     high_water: int = 2_000_000
@@ -57,6 +57,7 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     stop_seconds: float = 10.0
     remind_seconds: float = 15.0
     refusal_seconds: float = 12.0
+    linger_seconds: float = 15.0
     room_seconds: float = 5.0
     roomless_seconds: float = 1.5
     exits_when_full: bool = False
@@ -95,6 +96,7 @@ class Coordinator:
         self._since = clock.monotonic()
         self._room_at = -math.inf
         self._refused_away: tuple[Fatal, float] | None = None
+        self._gave = False
         self._roomy_at = clock.monotonic()
         self.trouble: JournalError | None = None
 
@@ -109,6 +111,7 @@ class Coordinator:
         while not self._ended():
             await self._turn()
         if self.refusal is None and self._stop_at is None:
+            await self._linger()
             await self._let_go()
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:
@@ -342,6 +345,7 @@ class Coordinator:
         works = await self.call(self._journal.claim, kind, limit, machine, self._clock.now())
         if works:
             _at("claimed")
+            self._gave = self._gave or kind is WorkKind.BATCH
             self.fleet.sent(machine, kind, [work.id for work in works], self._clock.monotonic())
             await self._transport.send(works, machine)
         return bool(works)
@@ -377,14 +381,30 @@ class Coordinator:
             self._roomy_at = now
         return now - self._roomy_at < self._policy.roomless_seconds
 
+    async def _linger(self) -> None:
+        """Wait a little for machines of the job that are away: what they began, and others have done since, is removed by them."""
+        if not self._gave or not self._policy.local_machines:
+            return
+        away = await self.call(self._journal.machines)
+        deadline = self._clock.monotonic() + self._policy.linger_seconds
+        while away - self.fleet.present(self._clock.monotonic()) and self._clock.monotonic() < deadline:
+            self.state = "finishing"
+            await self._listen()
+
     async def _let_go(self) -> None:
         """End of the job: all workers leave in order, so that nothing of theirs is cut off."""
         deadline = self._clock.monotonic() + self._policy.stop_seconds
-        await self._dismiss(set(self.fleet.members))
-        while self.fleet.members and self._clock.monotonic() < deadline:
-            messages = await self._receive()
-            if messages:
-                await self._book(messages)
+        told: set[str] = set()
+        while self.fleet.members and self._clock.monotonic() < deadline and self._stop_at is None:
+            new = {member.pulse.incarnation: machine for machine, member in self.fleet.members.items()}
+            await self._dismiss({machine for incarnation, machine in new.items() if incarnation not in told})
+            told |= new.keys()
+            await self._listen()
+
+    async def _listen(self) -> None:
+        messages = await self._receive()
+        if messages:
+            await self._book(messages)
 
     async def _dismiss(self, machines: set[str]) -> None:
         for machine in machines:

@@ -6,6 +6,8 @@ is counted here, so that pulses may be late without anybody being flooded.
 
 from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus, WorkKind
 
+PRESENT_SECONDS = 3.0
+
 
 class Member:
     """One worker: its last pulse, when it came, and the work it was sent, with the time when it last was there or on its way."""
@@ -142,6 +144,14 @@ class Fleet:
     def has_volumes(self) -> bool:
         """Whether any worker has a disk: a lister alone has none."""
         return any(member.pulse.volumes for member in self.members.values())
+
+    def present(self, now: float) -> set[str]:
+        """Return the machines that are there now, hold nothing, and have no question that is not answered."""
+        return {
+            machine
+            for machine, member in self.members.items()
+            if now - member.seen < PRESENT_SECONDS and not member.pulse.begun and not member.pulse.holds
+        }
 
     @property
     def drains(self) -> int:

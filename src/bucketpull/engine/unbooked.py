@@ -30,6 +30,11 @@ class Unbooked:
         self._patient_until = now + PATIENCE_SECONDS
         self._due: dict[int, float] = {}
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether every receipt is answered."""
+        return not self._due
+
     def find(self, volume: Volume) -> None:
         """Take over what a volume knows of before this start."""
         for work, offset in volume.pending(self._journal) if self._asks else ():

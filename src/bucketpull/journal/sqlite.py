@@ -16,6 +16,7 @@ from bucketpull.domain.model import (
     Part,
     Position,
     ScanReceipt,
+    VolumeState,
     VolumeStatus,
     Work,
     WorkKind,
@@ -214,6 +215,13 @@ class SqliteJournal(JournalReader):
         self.record_volumes(
             [KnownVolume(status.id, status.machine, status.path, status.state, 0) for status in volumes]
         )
+
+    def machines(self) -> set[str]:
+        """Return the machines that have volumes of the job, those given up left out."""
+        volumes = self._tables.shelf.volumes()
+        return {
+            volume.machine for volume in volumes if volume.machine and volume.state is not VolumeState.LOST
+        }
 
     def record_volumes(self, volumes: Sequence[KnownVolume]) -> None:
         """Note where volumes are and how they are; no transaction where nothing is new."""

@@ -102,6 +102,7 @@ class DiskVolume:
         self._ledger = Ledger.open(LEDGER, root, path, writable=True)
         self._intents = _read_intents(root)
         self._blocks = self._catch_up()
+        self._finish_removals()
         self._ledger.reserve()
 
     def status(self) -> VolumeStatus:
@@ -241,12 +242,7 @@ class DiskVolume:
         frame = self._find(journal, work)
         if frame is None:
             return
-        later = {
-            (r.directory, name)
-            for f in self._ledger.frames(frame.end)
-            for r in f.records()
-            for name in r.names
-        }
+        later = self._described_from(frame.end)
         gone = [
             (r, i)
             for r in frame.records()
@@ -274,12 +270,7 @@ class DiskVolume:
         with open(note, "rb", opener=lambda name, flags: os.open(name, flags, dir_fd=self._root)) as file:
             made_at, body = os.fstat(file.fileno()).st_mtime_ns, file.read()
         parts = decode_parts(body) if body else []
-        later = {
-            (record.directory, name)
-            for frame in self._ledger.frames(since)
-            for record in frame.records()
-            for name in record.names
-        }
+        later = self._described_from(since)
         for part in parts:
             for name in part.names:
                 path = self.identity.path_of(part.directory, name)
@@ -346,7 +337,7 @@ class DiskVolume:
             raise
 
     def _catch_up(self) -> dict[_Work, int]:
-        """Cut off a torn append, and find the blocks of batches whose receipt may not be booked."""
+        """Cut off a torn append, and find the frames of batches whose receipt may not be booked."""
         self._ledger.cut(self._ledger.end)
         found: dict[_Work, int] = {}
         at = min(self._intents.values(), default=self._ledger.end)
@@ -358,6 +349,28 @@ class DiskVolume:
         except LedgerError:
             self._ledger.cut(at)
         return found
+
+    def _finish_removals(self) -> None:
+        """Remove what a kill kept `discard` from removing; its last word on the batch is in the ledger."""
+        for (journal, work), offset in list(self._blocks.items()):
+            frame = self._ledger.read(offset)
+            if frame.kind is Kind.REMOVAL:
+                later = self._described_from(frame.end)
+                for record in frame.records():
+                    for name in record.names:
+                        if (record.directory, name) not in later:
+                            self._tree.remove(self.identity.path_of(record.directory, name))
+                self.forget(journal, work)
+                self._forgotten.pop((journal, work), None)
+
+    def _described_from(self, offset: int) -> set[tuple[bytes, bytes]]:
+        """Return the directory and name of all objects of which the ledger tells from an offset on."""
+        return {
+            (record.directory, name)
+            for frame in self._ledger.frames(offset)
+            for record in frame.records()
+            for name in record.names
+        }
 
     def _find(self, journal: str, work: int) -> Frame | None:
         """Find a batch's block: remembered, or else by reading the ledger."""
