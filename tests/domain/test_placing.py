@@ -65,10 +65,29 @@ def test_a_third_large_file_goes_to_the_disk_that_has_room_for_it():
     assert sorted(split(rooms, [2 * gigabyte])[0][0] for _ in range(3)) == ["a", "a", "b"]
 
 
+def test_many_batches_at_once_do_not_all_go_to_a_large_slow_disk():
+    rooms = [
+        Room("large", 74 * 10**9, bytes_per_second=20_000),
+        Room("small", 10**9, bytes_per_second=8e6),
+    ]
+    for _ in range(16):
+        split(rooms, [4096] * 1000)
+    assert rooms[0].promised_objects <= 3000
+
+
+def test_before_any_has_shown_its_speed_disks_take_turns_whatever_their_size():
+    rooms = [Room("large", 74 * 10**9), Room("small", 10**9)]
+    for _ in range(10):
+        split(rooms, [4096] * 1000)
+    assert rooms[0].promised_objects == rooms[1].promised_objects
+
+
 def test_disks_of_different_sizes_fill_up_together():
-    rooms = [Room("large", 3 * 10**9), Room("small", 10**9)]
+    rooms = [Room("large", 3 * 10**9, bytes_per_second=1e8), Room("small", 10**9, bytes_per_second=1e8)]
     for _ in range(40):
         split(rooms, [25_000] * 1000)
+        for room in rooms:
+            room.queued_bytes = 0
     shares = {room.volume: room.promised_bytes / room.free_bytes for room in rooms}
     assert abs(shares["large"] - shares["small"]) < 0.03
 

@@ -5,7 +5,6 @@ work in flight is shared in proportion to the room that is left, so that disks o
 none has to finish alone. A disk that is behind is passed over until it has caught up: it slows only what it was given.
 """
 
-import math
 from collections.abc import Sequence
 
 import msgspec
@@ -17,16 +16,16 @@ BEHIND_SECONDS = 2.0
 """Work for less than this is what keeps a disk busy; more means that it is behind."""
 
 
-SLOWEST = 4e6
-"""Bytes a second that any disk is believed to write: one with little to do shows less than it can."""
+SLOWEST = 1e6
+"""Bytes a second that any disk is believed to write: one with little to do shows less than it can, one without any nothing."""
 
 
 class Room(msgspec.Struct):
     """What one volume can still take.
 
     `free_bytes` and `free_inodes` are those above the reserve; `free_inodes` is None where the file system has no fixed
-    number. `promised_*` is what was placed here and is not on disk yet; `queued_bytes` is the part of it that waits for the
-    disk. `bytes_per_second` is the measured speed of writing, 0 while unknown.
+    number. `promised_*` is what was placed here and is not on disk yet; `queued_bytes` is the part of it that waited for the
+    disk when that was measured, and all that was placed since. `bytes_per_second` is the measured speed of writing, 0 while unknown.
     """
 
     volume: str
@@ -56,6 +55,7 @@ class Room(msgspec.Struct):
         """Reserve room for a batch."""
         self.promised_objects += objects
         self.promised_bytes += size
+        self.queued_bytes += size
 
     def release(self, objects: int, size: int) -> None:
         """Give reserved room back, when a batch is on disk (and measured as used) or not coming."""
@@ -90,8 +90,8 @@ def split(rooms: Sequence[Room], sizes: Sequence[int]) -> list[tuple[str | None,
 
 def _cost(room: Room, size: int) -> tuple[int, float, str]:
     """Order volumes: how far behind, then how large a share of its room is promised, then the id."""
-    speed = max(room.bytes_per_second, SLOWEST) if room.bytes_per_second > 0 else math.inf
-    behind = int(room.queued_bytes / speed / BEHIND_SECONDS)
+    waiting = room.queued_bytes if room.bytes_per_second > 0 else room.promised_bytes
+    behind = int(waiting / max(room.bytes_per_second, SLOWEST) / BEHIND_SECONDS)
     return behind, (room.promised_bytes + size) / max(room.free_bytes, 1), room.volume
 
 
