@@ -48,7 +48,9 @@ def test_under_a_limit_it_settles_within_10_percent_below_and_is_seldom_refused(
 
     rate, refused = found[-1]
     assert 180 <= rate <= 210
-    assert refused < 0.10  # the promise is 2 %, kept by the minute of the long run; here the machine may be busy
+    assert (
+        refused < 0.10
+    )  # the promise is 2 %, kept by the minute of the long run; here the machine may be busy
 
 
 @pytest.mark.soak

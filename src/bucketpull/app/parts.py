@@ -10,7 +10,7 @@ from bucketpull import __version__
 from bucketpull.app.settings import Settings
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.retry import next_page_try, next_try
-from bucketpull.engine.worker import WorkerPolicy
+from bucketpull.engine.policy import WorkerPolicy
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.sources.config import UpyunConfig

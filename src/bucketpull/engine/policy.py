@@ -1,4 +1,4 @@
-"""What a worker process is told at its start."""
+"""What a worker and its processes are told at their start."""
 
 from typing import NamedTuple
 
@@ -43,3 +43,33 @@ class ProcessPolicy(msgspec.Struct, frozen=True):
     levels: Levels = Levels()
     bounds: Bounds = Bounds()
     batch: BatchSize = BatchSize()
+
+
+class WorkerPolicy(msgspec.Struct, frozen=True):
+    """What a worker is told at its start. Times in seconds.
+
+    `journal` is the id of the job's journal: it tells this job's ledger entries from those of others.
+    `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart, `deaths_alone`
+    how many more a single object;
+    more than `mourned` deaths a process in `mourning_seconds` are a bug. `asks` says that others may do its work while it is away.
+    """
+
+    machine: str
+    journal: str
+    version: str
+    incarnation: str
+    layout: str = "key"
+    durability: str = "batch"
+    verify: str = "size"
+    scans: bool = True
+    settle_seconds: float = 1.0
+    pulse_seconds: float = 0.5
+    stop_seconds: float = 8.0
+    full_seconds: float = 5.0
+    deaths: int = 2
+    deaths_alone: int = 4
+    mourned: int = 20
+    mourning_seconds: float = 10.0
+    leave_seconds: float = 1.5
+    job_digest: str = ""
+    asks: bool = False

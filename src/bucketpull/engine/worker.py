@@ -41,39 +41,10 @@ from bucketpull.domain.record import (
 )
 from bucketpull.engine.desk import Desk
 from bucketpull.engine.holding import Held, Task, halves, poisoned, unsettled
+from bucketpull.engine.policy import WorkerPolicy
 from bucketpull.engine.shelf import STATE_OF_TROUBLE, Settler, Slot
 from bucketpull.engine.unbooked import Unbooked
 from bucketpull.ports import Clock, Crew, Inbox, Volume
-
-
-class WorkerPolicy(msgspec.Struct, frozen=True):
-    """What a worker is told at its start. Times in seconds.
-
-    `journal` is the id of the job's journal: it tells this job's ledger entries from those of others.
-    `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart, `deaths_alone`
-    how many more a single object;
-    more than `mourned` deaths a process in `mourning_seconds` are a bug. `asks` says that others may do its work while it is away.
-    """
-
-    machine: str
-    journal: str
-    version: str
-    incarnation: str
-    layout: str = "key"
-    durability: str = "batch"
-    verify: str = "size"
-    scans: bool = True
-    settle_seconds: float = 1.0
-    pulse_seconds: float = 0.5
-    stop_seconds: float = 8.0
-    full_seconds: float = 5.0
-    deaths: int = 2
-    deaths_alone: int = 4
-    mourned: int = 20
-    mourning_seconds: float = 10.0
-    leave_seconds: float = 1.5
-    job_digest: str = ""
-    asks: bool = False
 
 
 class Worker:
@@ -421,7 +392,7 @@ class Worker:
 
     async def _until_answered(self) -> None:
         await self._replies.join()
-        while not self._unbooked.is_quiet:
+        while not self._unbooked.is_quiet:  # noqa: ASYNC110 - at the end only, and said by several parts
             await asyncio.sleep(0.02)
 
     async def _send_replies(self) -> None:
