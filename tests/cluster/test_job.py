@@ -125,7 +125,7 @@ def test_workers_need_no_password_and_no_secret_passes_through_the_broker(make_c
 
 
 def test_a_worker_that_the_source_refuses_leaves_with_4_and_the_others_go_on(make_cluster):
-    cluster = make_cluster("flat:6000,size=1KiB", bandwidth=6e5)
+    cluster = make_cluster("flat:12000,size=1KiB", bandwidth=6e5)
     cluster.cdn = False
     cluster.work("m1")
     cluster.coordinate()

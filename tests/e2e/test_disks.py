@@ -272,7 +272,7 @@ def test_what_a_lost_disk_held_is_fetched_again_and_nothing_else(make_job, disks
 
 
 def test_a_drained_disk_takes_nothing_new_in_a_running_job(make_job, disks):
-    job = make_job("flat:8000,size=2KiB")
+    job = make_job("flat:16000,size=2KiB")
     drained, other = disks.tmpfs("128m"), disks.tmpfs("128m")
     on(job, drained.path, other.path)
     with running(job, "--rate", "2000") as process:
@@ -282,7 +282,7 @@ def test_a_drained_disk_takes_nothing_new_in_a_running_job(make_job, disks):
 
     held = check_each_once(job)
 
-    assert held[drained.path] < 4000 < held[other.path]
+    assert held[drained.path] < 8000 < held[other.path]
     assert volumes(job)[drained.path]["state"] == "draining"
 
 
