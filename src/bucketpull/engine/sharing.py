@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from bucketpull.domain.model import Lane, LaneStatus, Limits, Pulse
 
 STEP_SECONDS = 2.0
-HOLD_SECONDS = 10.0  # a cap stays so long before it is tried whether the source takes more
-CUT, GROW = 0.7, 1.25
+HOLD_SECONDS = 6.0  # a cap stays so long before it is tried whether the source takes more
+BLIND_SECONDS = 3.0  # after a cut, until the answers to what was asked before it are counted
+CUT, GROW = 0.8, 1.1
 TOLERATED = (
     0.01  # throttled answers of all: a single one now and then is the source's way of saying that all is used
 )
@@ -54,7 +55,7 @@ class Sharing:
         self.cap: float | None = None
         self._tally = Tally()
         self._since: float | None = None
-        self._hold_until = 0.0
+        self._hold_until = self._blind_until = 0.0
         self._listings = 0.0
 
     def see(self, pulse: Pulse, drains: int, now: float) -> None:
@@ -91,10 +92,12 @@ class Sharing:
 
     def _judge(self, elapsed: float, now: float) -> None:
         tally = self._tally
+        if now < self._blind_until:
+            return
         if tally.throttled > TOLERATED * tally.requests:
             taken = max(1.0, (tally.requests - tally.throttled) / elapsed)
             self.cap = max(1.0, CUT * min(taken, self.cap or taken))
-            self._hold_until = now + HOLD_SECONDS
+            self._hold_until, self._blind_until = now + HOLD_SECONDS, now + BLIND_SECONDS
         elif self.cap is not None and now >= self._hold_until:
             self.cap *= GROW
             if self.cap > 2 * tally.requests / elapsed:

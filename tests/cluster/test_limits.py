@@ -1,0 +1,32 @@
+"""Limits are those of the whole fleet, whoever comes and goes."""
+
+import time
+
+import pytest
+
+
+def speed(cluster, measure, seconds=6.0):
+    """Return how much of something there is a second."""
+    before, at = measure(cluster.simulator.counters()), time.monotonic()
+    time.sleep(seconds)
+    return (measure(cluster.simulator.counters()) - before) / (time.monotonic() - at)
+
+
+def requests(counters):
+    return sum(sum(counters["requests"].get(kind, {}).values()) for kind in ("cdn.get", "rest.get", "rest.list"))
+
+
+@pytest.mark.parametrize("option", ["rate", "bandwidth"])
+def test_a_limit_is_kept_within_five_percent_by_one_two_and_three_machines(make_cluster, option):
+    size = 2048 if option == "rate" else 20_000
+    cluster = make_cluster(f"flat:60000,size={size}")
+    limit = 300.0 if option == "rate" else 4e6
+    unit = 1 if option == "rate" else size
+    cluster.work("m1")
+    cluster.coordinate(f"--{option}", str(int(limit)))
+    for machines in (1, 3):
+        for number in range(2, machines + 1):
+            cluster.work(f"m{number}")
+        cluster.until(lambda machines=machines: all(cluster.stored(f"m{n}") > 20 for n in range(1, machines + 1)))
+        time.sleep(1.5)  # until the shares of before are used up
+        assert speed(cluster, requests) * unit == pytest.approx(limit, rel=0.05)
