@@ -13,7 +13,9 @@ def speed(cluster, measure, seconds=6.0):
 
 
 def requests(counters):
-    return sum(sum(counters["requests"].get(kind, {}).values()) for kind in ("cdn.get", "rest.get", "rest.list"))
+    return sum(
+        sum(counters["requests"].get(kind, {}).values()) for kind in ("cdn.get", "rest.get", "rest.list")
+    )
 
 
 @pytest.mark.parametrize("option", ["rate", "bandwidth"])
@@ -27,6 +29,8 @@ def test_a_limit_is_kept_within_five_percent_by_one_two_and_three_machines(make_
     for machines in (1, 3):
         for number in range(2, machines + 1):
             cluster.work(f"m{number}")
-        cluster.until(lambda machines=machines: all(cluster.stored(f"m{n}") > 20 for n in range(1, machines + 1)))
+        cluster.until(
+            lambda machines=machines: all(cluster.stored(f"m{n}") > 20 for n in range(1, machines + 1))
+        )
         time.sleep(1.5)  # until the shares of before are used up
         assert speed(cluster, requests) * unit == pytest.approx(limit, rel=0.05)
