@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.soak  # measures speeds: not beside other tests
+
 
 def speed(cluster, measure, seconds=6.0):
     """Return how much of something there is a second."""
