@@ -42,6 +42,7 @@ class Cluster:
             **self.simulator.environment,
             "BUCKETPULL_BROKER": self.url,
             "BUCKETPULL_JOB": self.name,
+            "BUCKETPULL_RETRY_SECONDS": "2",
             "LC_ALL": "C.UTF-8",
         }
 

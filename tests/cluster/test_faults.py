@@ -42,74 +42,54 @@ def test_what_a_killed_machine_held_is_done_by_others_and_its_leftovers_go_when_
     assert summary["stored"] + summary["skipped"] == 12000
 
 
-def test_a_machine_killed_and_started_again_at_once_goes_on_with_what_it_held(make_cluster):
-    cluster = started(make_cluster)
-    for _ in range(2):
-        before = cluster.stored("m1")
-        cluster.kill("m1")
-        cluster.work("m1")
-        cluster.until(lambda before=before: cluster.stored("m1") > before + 50 or cluster.stored() == 6000)
-    finished(cluster, "m2")
-
-
-def test_a_killed_coordinator_goes_on_where_it_was_and_its_workers_never_stop(make_cluster):
-    cluster = started(make_cluster, "flat:8000,size=2KiB")
+def test_a_coordinator_killed_or_stopped_goes_on_where_it_was_and_its_workers_never_stop(make_cluster):
+    cluster = started(make_cluster, "flat:10000,size=2KiB")
     cluster.kill("coordinator")
     before = cluster.stored()
     cluster.until(lambda: cluster.stored() > before + 200)  # they go on with what they hold
     cluster.coordinate()
-    summary = finished(cluster, "m1", "m2")
-    assert summary["stored"] == 8000
-    requests = cluster.simulator.counters()["requests"]["cdn.get"]
-    assert sum(requests.values()) <= 8000 * 1.05
-
-
-def test_ctrl_c_at_the_coordinator_leaves_the_workers_running_and_it_goes_on(make_cluster):
-    cluster = started(make_cluster)
+    before = cluster.stored()
+    cluster.until(lambda: cluster.stored() > before + 1000)
     cluster.processes["coordinator"].send_signal(signal.SIGINT)
     assert cluster.ends(seconds=20) == 130
     assert all(cluster.processes[machine].poll() is None for machine in ("m1", "m2"))
     cluster.coordinate()
-    assert finished(cluster, "m1", "m2")["listed"] == 6000
+    assert finished(cluster, "m1", "m2")["listed"] == 10000
+    requests = cluster.simulator.counters()["requests"]["cdn.get"]
+    assert sum(requests.values()) <= 10000 * 1.02
 
 
 def test_sigterm_drains_a_worker_within_ten_seconds_and_others_do_the_rest(make_cluster):
-    cluster = started(make_cluster, connection_bandwidth=20_000)
+    cluster = started(make_cluster, "flat:2000,size=2KiB", cdn_latency=0.5, bandwidth=0)
     begun = time.monotonic()
     cluster.processes["m1"].send_signal(signal.SIGTERM)
     assert cluster.ends("m1", seconds=20) == 130
     assert time.monotonic() - begun < 10
-    assert finished(cluster, "m2")["stored"] == 6000
+    assert finished(cluster, "m2")["stored"] == 2000
 
 
-def test_a_purged_queue_costs_time_and_nothing_else(make_cluster):
+def test_purged_queues_cost_time_and_poison_is_among_the_failures(make_cluster):
     cluster = started(make_cluster)
-    cluster.processes["m1"].send_signal(signal.SIGSTOP)  # so that work waits in its queue
     names = Names(cluster.name)
+    cluster.processes["m1"].send_signal(signal.SIGSTOP)  # so that work waits in its queue
     for _ in range(5):
         run(lambda: purge(cluster.url, names.machine("m1"), names.machine("m2"), names.receipts))
         time.sleep(0.1)
     cluster.processes["m1"].send_signal(signal.SIGCONT)
-    finished(cluster, "m1", "m2")
-
-
-def test_poison_is_among_the_failures_and_the_job_goes_on(make_cluster):
-    cluster = started(make_cluster)
-    names = Names(cluster.name)
     for queue in (names.machine("m1"), names.receipts):
         run(lambda queue=queue: put(cluster.url, queue, b"\xc1 is no message " + queue.encode()))
     assert cluster.ends() == 3
     summary = cluster.summary()
-    assert (summary["stored"], summary["failures"]) == (6000, {"poison": 2})
+    assert (summary["stored"] + summary["skipped"], summary["failures"]) == (6000, {"poison": 2})
     shown = cluster.command("failures", "--state", str(cluster.state))
     assert shown.count("bytes nobody understands, c1206973") == 2
     cluster.command("retry", "--state", str(cluster.state))
-    for machine in ("m1", "m2"):
-        assert cluster.ends(machine) == 0
+    assert (cluster.ends("m1"), cluster.ends("m2")) == (0, 0)
     cluster.coordinate()
     finished(cluster)
 
 
+@pytest.mark.soak
 def test_a_broker_killed_and_started_again_is_waited_for(make_cluster, broker):
     cluster = started(make_cluster)
     time.sleep(2.5)  # queues killed in their first seconds are lost: that is the broker's, see docs
@@ -164,7 +144,7 @@ def test_a_full_machine_takes_no_more_work_and_the_job_waits_only_when_all_are_f
     full = {machine: sum(1 for _ in disk.glob("*")) for machine, disk in disks.items()}
     assert all(count > 300 for count in full.values())
     before = sum(cluster.simulator.counters()["requests"]["cdn.get"].values())
-    time.sleep(7.0)  # longer than a worker holds off: it tries again, and must not spin
+    time.sleep(5.5)  # longer than a worker holds off: it tries again, and must not spin
     after = sum(cluster.simulator.counters()["requests"]["cdn.get"].values())
     assert after - before < 400
     cluster.work("m3")

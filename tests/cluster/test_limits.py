@@ -20,7 +20,7 @@ def requests(counters):
     )
 
 
-@pytest.mark.parametrize("option", ["rate", "bandwidth"])
+@pytest.mark.parametrize("option", ["rate", pytest.param("bandwidth", marks=pytest.mark.soak)])
 def test_a_limit_is_kept_within_five_percent_by_one_two_and_three_machines(make_cluster, option):
     size = 2048 if option == "rate" else 20_000
     cluster = make_cluster(f"flat:60000,size={size}")

@@ -231,6 +231,7 @@ class Coordinator:
             await self._hear_pulse(message)
         elif isinstance(message, Goodbye):
             await self._release(self.fleet.leave(message.machine))
+            self.fleet.left.add(message.machine)
             await self._forget(message.machine)
         elif isinstance(message, Fatal) and self.refusal is None:
             await self._hear_fatal(message)
@@ -387,7 +388,10 @@ class Coordinator:
             return
         away = await self.call(self._journal.machines)
         deadline = self._clock.monotonic() + self._policy.linger_seconds
-        while away - self.fleet.present(self._clock.monotonic()) and self._clock.monotonic() < deadline:
+        while (
+            away - self.fleet.left - self.fleet.present(self._clock.monotonic())
+            and self._clock.monotonic() < deadline
+        ):
             self.state = "finishing"
             await self._listen()
 

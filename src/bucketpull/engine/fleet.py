@@ -30,7 +30,7 @@ class Member:
 
 
 class Fleet:
-    """All workers of a job, by machine.
+    """All workers of a job, by machine. `left` are those that left in order and have not come back.
 
     Args:
         silence_seconds: A worker that sent no pulse for so long is taken for dead.
@@ -41,6 +41,7 @@ class Fleet:
     def __init__(self, silence_seconds: float, grace_seconds: float) -> None:
         self.members: dict[str, Member] = {}
         self.volumes: dict[str, VolumeStatus] = {}
+        self.left: set[str] = set()
         self._inherited: list[tuple[int, WorkKind, str]] = []
         self._silence = silence_seconds
         self._grace = grace_seconds
@@ -48,6 +49,7 @@ class Fleet:
     def see(self, pulse: Pulse, now: float) -> list[VolumeStatus]:
         """Note a worker's sign of life; return the volumes that are new, elsewhere, or in another state than before."""
         member = self.members.get(pulse.machine)
+        self.left.discard(pulse.machine)
         if member is None:
             self.members[pulse.machine] = Member(pulse, now)
             self._adopt(pulse.machine, now)
