@@ -558,3 +558,24 @@ def test_queues_are_durable_and_of_the_type_asked_for(broker):
 
     for kind in ("quorum", "classic"):
         assert asyncio.run(scenario(kind)) == {kind}
+
+
+def test_a_user_who_may_do_only_what_the_docs_say_can_do_all(broker):
+    async def scenario():
+        url = broker.url.replace("guest:guest", "bucketpull:SECRET")
+        async with Job(url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            await transport.send([work(1)], "m1")
+            assert await taken(inbox.receive, 1) == [work(1)]
+            await put(url, Names(job.name).receipts, b"\xc1poison")
+            await inbox.reply(receipt(1))
+            assert len(await taken(transport.receive, 2)) == 2
+            transport.snapshot = None
+            await transport.forget("m1")
+            with pytest.raises(TransportError, match="does not answer"):
+                await ask_job(url, job.name, seconds=1.0)
+
+    rights = ("^bucketpull[.].*", "^(bucketpull[.].*|amq[.]default)$", "^bucketpull[.].*")
+    broker.control("add_user", "bucketpull", "SECRET")
+    broker.control("set_permissions", "bucketpull", *rights)
+    run(scenario)

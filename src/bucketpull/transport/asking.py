@@ -23,7 +23,7 @@ async def ask_job(url: str, job: str, seconds: float = ANSWER_SECONDS) -> Snapsh
     """
     try:
         async with asyncio.timeout(seconds):
-            body = await _ask(with_heartbeat(url), Names(job).coordinator)
+            body = await _ask(with_heartbeat(url), Names(job))
     except aiormq.exceptions.PublishError:
         raise TransportError(f"job {job}: no coordinator of it is at this broker") from None
     except TimeoutError:
@@ -73,7 +73,7 @@ async def _look(url: str, queue: str) -> None:
         await connection.close()
 
 
-async def _ask(url: str, queue: str) -> bytes:
+async def _ask(url: str, names: Names) -> bytes:
     connection = await aiormq.connect(url)
     try:
         channel = await connection.channel(publisher_confirms=True)
@@ -82,11 +82,13 @@ async def _ask(url: str, queue: str) -> bytes:
         async def take(message: DeliveredMessage) -> None:
             answers.put_nowait(message.body)
 
-        reply = await channel.queue_declare("", exclusive=True)
-        assert reply.queue is not None
-        await channel.basic_consume(reply.queue, take, no_ack=True)
-        properties = aiormq.spec.Basic.Properties(reply_to=reply.queue)
-        await channel.basic_publish(encode(Ask()), routing_key=queue, properties=properties, mandatory=True)
+        reply = names.answers()
+        await channel.queue_declare(reply, exclusive=True)
+        await channel.basic_consume(reply, take, no_ack=True)
+        properties = aiormq.spec.Basic.Properties(reply_to=reply)
+        await channel.basic_publish(
+            encode(Ask()), routing_key=names.coordinator, properties=properties, mandatory=True
+        )
         return await answers.get()
     finally:
         await connection.close()

@@ -5,6 +5,7 @@ own, which is exclusive to it: it carries pulses, hellos and questions, and its 
 """
 
 import re
+import secrets
 from typing import Final, Literal
 
 import msgspec
@@ -60,6 +61,10 @@ class Names:
     def lock(self, machine: str) -> str:
         """Return the queue that one worker has, so that no second one takes its machine's name."""
         return f"{self._base}.lock.{_plain(machine)}"
+
+    def answers(self) -> str:
+        """Return a new name for the queue of one who asks: with the job's prefix, for users who may do no more."""
+        return f"{self._base}.answers.{secrets.token_hex(8)}"
 
     def is_machine(self, queue: str) -> bool:
         """Whether a queue is that of a machine of this job."""
