@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,11 +64,16 @@ class Cluster:
         return self._start(name, [*command, *access, *own, *options])
 
     def work(
-        self, machine: str, *options: str, volumes: list[Path] | None = None, **environment: str
+        self,
+        machine: str,
+        *options: str,
+        volumes: list[Path] | None = None,
+        prefix: Sequence[str] = (),
+        **environment: str,
     ) -> subprocess.Popen[str]:
         where = [str(path) for path in volumes or [self.volume(machine)]]
         own = ["--machine", machine, "--processes", "1", "--reserve", "0"]
-        return self._start(machine, [*COMMAND, "work", *where, *own, *options], environment)
+        return self._start(machine, [*prefix, *COMMAND, "work", *where, *own, *options], environment)
 
     def _start(
         self, name: str, command: list[str], environment: dict[str, str] | None = None

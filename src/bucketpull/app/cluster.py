@@ -61,10 +61,10 @@ def run_coordinate(
     check_limits(settings)
     config = source_config(settings)
     fetch = fetch_options(settings)
+    asyncio.run(check_alone(broker, settings.job_name()))
     loop = CurlLoop(fetch)
     findings = probe(UpyunSource(config), loop)
     loop.close()
-    asyncio.run(check_alone(broker, settings.job_name()))
     nursery = Nursery(partial(process_main, source=config, fetch=fetch))
     try:
         journal = open_journal(settings, SystemClock().now())

@@ -11,9 +11,10 @@ CHUNK_BYTES = 1 << 16
 
 
 class Proxy:
-    """`with Proxy(port) as proxy`: connections to `proxy.port` go to a port of localhost. Runs in a thread of its own."""
+    """`with Proxy(port) as proxy`: connections to `proxy.port` of an address go to a port of localhost, by a thread of its own."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str = "127.0.0.1") -> None:
+        self.host = host
         self.port = 0
         self.accepted = 0
         self._target = target
@@ -64,7 +65,7 @@ class Proxy:
 
     async def _listen(self) -> None:
         self._flows.set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self.host, 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
