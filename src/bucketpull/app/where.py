@@ -13,6 +13,7 @@ from bucketpull.domain.keys import homes_of
 from bucketpull.domain.model import Extent, show
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.shelf import KnownVolume
+from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.reader import VolumeReader, open_reader
 
 
@@ -33,7 +34,7 @@ class Place(msgspec.Struct):
 
 
 class Elsewhere(msgspec.Struct):
-    """A volume that may hold the object and cannot be looked at from here."""
+    """A volume that may hold the object and cannot be looked at from here; `path` is where the object would be."""
 
     key: str
     machine: str
@@ -85,11 +86,18 @@ def _find(reader: JournalReader, key: bytes) -> tuple[list[Place], list[Elsewher
                 tell(str(error))
                 continue
             except VolumeError as error:
-                away[volume.id] = Elsewhere(show(key), volume.machine, volume.id, volume.path, error.detail)
+                path = f"{volume.path}/{show(usual_path(reader, directory, name))}" if volume.path else ""
+                away[volume.id] = Elsewhere(show(key), volume.machine, volume.id, path, error.detail)
                 continue
             if place is not None:
                 return [place], []
     return [], list(away.values())
+
+
+def usual_path(reader: JournalReader, directory: bytes, name: bytes) -> bytes:
+    """Return where an object lies on a volume that cannot be looked at; only its ledger knows of exceptions."""
+    layout = reader.configuration().get("layout", "key")
+    return Identity("", layout).path_of(directory, name)
 
 
 def _look(volume: KnownVolume, extent: Extent, directory: bytes, name: bytes) -> Place | None:
