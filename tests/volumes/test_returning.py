@@ -1,0 +1,119 @@
+"""A volume whose worker was killed, and whose batches others have done meanwhile: what they left is removed, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+from tests.volumes.test_volume import JOURNAL, block, record
+
+from bucketpull.domain.batching import encode_parts
+from bucketpull.domain.model import Extent, Part
+from bucketpull.volumes.identity import initialise
+from bucketpull.volumes.volume import open_volume
+
+
+def part(directory, *names):
+    return Part(directory, "", list(names), [10] * len(names), [1_600_000_000] * len(names))
+
+
+@pytest.fixture
+def root(tmp_path):
+    initialise(str(tmp_path))
+    return tmp_path
+
+
+def put(root: Path, *keys: str):
+    for key in keys:
+        (root / key).parent.mkdir(exist_ok=True)
+        (root / key).write_bytes(b"0123456789")
+
+
+def files(root):
+    return sorted(
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and ".bucketpull" not in path.parts
+    )
+
+
+def killed_and_opened_again(volume):
+    volume.close()
+    return open_volume(volume.path)
+
+
+def test_pending_are_the_batches_of_a_journal_with_their_blocks(root):
+    volume = open_volume(str(root))
+    for work in (1, 2):
+        volume.intend(JOURNAL, work, encode_parts([part(b"a", b"x")]))
+    volume.intend("other", 3)
+    [extent] = volume.settle([block(2, record(b"a", b"x"))])
+    again = killed_and_opened_again(volume)
+    assert sorted(again.pending(JOURNAL)) == [(1, -1), (2, extent.offset)]
+    again.close()
+
+
+def test_what_a_begun_batch_left_is_removed_by_name(root):
+    put(root, "mine.txt", "a/old")
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y", b"old"), part(b"", b"z")]))
+    put(root, "a/x", "z", "a/unknown")
+    again = killed_and_opened_again(volume)
+    again.abandon(JOURNAL, 1)
+    assert files(root) == ["a/old", "a/unknown", "mine.txt"]  # a/old was there before the batch
+    assert again.pending(JOURNAL) == []
+    again.close()
+
+
+def test_what_a_later_batch_has_settled_stays(root):
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y")]))
+    volume.intend(JOURNAL, 2, encode_parts([part(b"a", b"y")]))
+    put(root, "a/x", "a/y")
+    volume.settle([block(2, record(b"a", b"y"))])
+    again = killed_and_opened_again(volume)
+    again.abandon(JOURNAL, 1)
+    assert files(root) == ["a/y"]
+    again.close()
+
+
+def test_a_batch_that_is_settled_or_unknown_is_not_abandoned(root):
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x")]))
+    put(root, "a/x")
+    [extent] = volume.settle([block(1, record(b"a", b"x"))])
+    volume.abandon(JOURNAL, 1)
+    volume.abandon(JOURNAL, 99)
+    assert files(root) == ["a/x"]
+    assert volume.recall(JOURNAL, 1) == Extent(volume.id, extent.offset)
+    volume.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1 torn"])
+def test_a_note_without_a_body_removes_nothing(root, body):
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1, body)
+    put(root, "a/x")
+    volume.abandon(JOURNAL, 1)
+    assert files(root) == ["a/x"]
+    assert volume.pending(JOURNAL) == []
+    volume.close()
+
+
+def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(root):
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1)
+    put(root, "a/x", "a/y")
+    volume.settle([block(1, record(b"a", b"x", b"y"))])
+    remove = volume._tree.remove
+
+    def killed(path):
+        raise SystemExit
+
+    volume._tree.remove = killed
+    with pytest.raises(SystemExit):
+        volume.discard(JOURNAL, 1)
+    volume._tree.remove = remove
+    again = killed_and_opened_again(volume)
+    assert files(root) == []
+    assert (again.pending(JOURNAL), again.recall(JOURNAL, 1)) == ([], False)
+    assert again.status().stored_objects == 0
+    again.close()
