@@ -99,6 +99,16 @@ def test_a_broker_killed_and_started_again_is_waited_for(make_cluster, broker):
     assert finished(cluster, "m1", "m2")["stored"] == 6000
 
 
+@pytest.mark.soak
+def test_an_alarm_of_the_broker_is_waited_out_and_nobody_is_taken_for_dead(make_cluster, broker):
+    cluster = started(make_cluster)
+    broker.control("set_disk_free_limit", "100000GB")
+    time.sleep(10.0)  # longer than the coordinator's patience with a machine that is silent
+    broker.control("set_disk_free_limit", "50MB")
+    assert finished(cluster, "m1", "m2")["stored"] == 6000
+    assert "away" not in cluster.log()
+
+
 def test_a_machine_cut_off_longer_than_patience_does_no_harm_when_it_is_back(make_cluster, broker):
     with Proxy(broker.port) as proxy:
         cluster = make_cluster("flat:8000,size=2KiB", **SLOW)
