@@ -1,0 +1,27 @@
+"""The seams: what the engine needs of the outside, and what each implementation promises.
+
+Each is a Protocol of a few verbs. An implementation is chosen in `app`; every one of a port passes the same contract suite in
+`tests/contracts`.
+"""
+
+from bucketpull.ports.clock import Clock
+from bucketpull.ports.fetcher import Fetcher
+from bucketpull.ports.journal import Journal
+from bucketpull.ports.reporter import Reporter
+from bucketpull.ports.source import Source
+from bucketpull.ports.transport import Crew, Inbox, Transport
+from bucketpull.ports.volume import Stream, Volume, Writer
+
+__all__ = [
+    "Clock",
+    "Crew",
+    "Fetcher",
+    "Inbox",
+    "Journal",
+    "Reporter",
+    "Source",
+    "Stream",
+    "Transport",
+    "Volume",
+    "Writer",
+]

@@ -1,0 +1,47 @@
+"""What the engine needs of an HTTP client."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from bucketpull.domain.exchange import Request, Response
+
+
+class Fetcher(Protocol):
+    """Many transfers at once in one thread. Callbacks run in that thread, inside `run_once`."""
+
+    def submit(
+        self,
+        request: Request,
+        done: Callable[[Response], None],
+        sink: Callable[[bytes], object] | None = None,
+    ) -> None:
+        """Start a transfer at once. `done` is called exactly once; with a sink the body goes there chunk by chunk.
+
+        Only the body of a good answer (2xx) goes to the sink, that of another into `chunks`. The sink may raise to end the transfer; the response's failure is then `interrupted`.
+        """
+        ...
+
+    def watch(self, fd: int, readable: Callable[[], None]) -> None:
+        """Call back whenever a file descriptor is readable."""
+        ...
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back once, after so many seconds."""
+        ...
+
+    def limit_bandwidth(self, bytes_per_second: float | None) -> None:
+        """Cap what all transfers together receive."""
+        ...
+
+    def run_once(self, timeout_seconds: float) -> None:
+        """Wait for something to happen, at most so long, and call back."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Transfers started and not done."""
+        ...
+
+    def close(self) -> None:
+        """Abandon all transfers; no callback is made."""
+        ...

@@ -1,0 +1,100 @@
+"""What the coordinator needs of the books of a job."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bucketpull.domain.model import (
+    Counters,
+    Extent,
+    Failure,
+    FromWorker,
+    Outstanding,
+    Position,
+    VolumeStatus,
+    Work,
+    WorkKind,
+)
+
+
+class Journal(Protocol):
+    """The books of one job on disk, with one writer. Each call is one transaction and durable when it returns.
+
+    A call is made by one thread at a time; reading by other processes (`status`, `where`) is always possible.
+    """
+
+    def begin(self, root: Position, now: float) -> bool:
+        """Go on with outstanding work (True), or start a new run with the root as its first scan (False)."""
+        ...
+
+    def claim(self, kind: WorkKind, limit: int, machine: str, now: float) -> list[Work]:
+        """Take work that is due, oldest first, and mark it sent to a machine ("" is any).
+
+        Work with candidates goes only to the machine that has their volumes, or to "" when none is known.
+        """
+        ...
+
+    def commit(self, receipts: Sequence[FromWorker], now: float) -> list[int]:
+        """Book receipts and handbacks, their new work and the counters, in one transaction.
+
+        Returns:
+            The ids of receipts that were dropped, because their work was booked before.
+
+        """
+        ...
+
+    def sent(self) -> list[tuple[int, WorkKind, str]]:
+        """Return the work that was claimed and not booked: id, kind and machine."""
+        ...
+
+    def release(self, works: Sequence[int]) -> None:
+        """Make sent work ready again."""
+        ...
+
+    def holders(self, works: Sequence[int]) -> dict[int, str]:
+        """Return which of these are outstanding, and the machine that each was sent to ("" where it is with none)."""
+        ...
+
+    def note_poison(self, details: Sequence[str]) -> None:
+        """Record messages that nobody understands as failures, by their description; the same one counts once."""
+        ...
+
+    def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
+        """Note where volumes are and how: work with candidates goes to the machine that has them."""
+        ...
+
+    def machines(self) -> set[str]:
+        """Return the machines that have volumes of the job, those given up left out."""
+        ...
+
+    def counters(self) -> Counters:
+        """Return the books of the present run."""
+        ...
+
+    def outstanding(self) -> Outstanding:
+        """Return what is left to do."""
+        ...
+
+    def check_room(self) -> None:
+        """Make sure that the journal can go on growing.
+
+        Raises:
+            JournalError: Its own disk is nearly full.
+
+        """
+        ...
+
+    def next_due(self) -> float | None:
+        """Return when the earliest deferred work is due (Unix seconds); None if none is deferred."""
+        ...
+
+    def where(self, directory: bytes, name: bytes) -> list[Extent]:
+        """Return the ledger blocks in which an object may lie, newest first."""
+        ...
+
+    def failures(self, limit: int | None = None) -> list[Failure]:
+        """Return what failed for good, in key order."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        ...

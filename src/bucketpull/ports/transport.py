@@ -1,0 +1,84 @@
+"""The way between a coordinator and its workers, both ends, and from a worker to its processes."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bucketpull.domain.model import Control, FromWorker, Work
+from bucketpull.domain.record import FromProcess, ToProcess
+
+
+class Transport(Protocol):
+    """The coordinator's end of the way to its workers. All calls from one event loop."""
+
+    async def send(self, works: Sequence[Work], machine: str) -> None:
+        """Give work to a machine, or with "" to whichever takes it first. Durable when it returns, if the transport is."""
+        ...
+
+    async def receive(self) -> Sequence[FromWorker]:
+        """Wait for messages of workers; each is given again after a restart until `settle`."""
+        ...
+
+    async def settle(self, messages: Sequence[FromWorker]) -> None:
+        """Say that the messages are in the journal."""
+        ...
+
+    @property
+    def hears(self) -> bool:
+        """Whether workers can be heard at present; while they cannot, their silence means nothing."""
+        ...
+
+    async def control(self, control: Control, machine: str) -> None:
+        """Send a control message to a machine."""
+        ...
+
+    async def forget(self, machine: str) -> None:
+        """Drop what waits for a machine that is taken for dead: it is given to others."""
+        ...
+
+    async def close(self) -> None:
+        """Leave; what was sent stays with the workers."""
+        ...
+
+
+class Inbox(Protocol):
+    """A worker's end of the transport. All calls from one event loop."""
+
+    async def receive(self) -> Sequence[Work | Control]:
+        """Wait for work or a word from the coordinator."""
+        ...
+
+    async def reply(self, message: FromWorker) -> None:
+        """Send a receipt (durable when it returns, and only then is its work acknowledged), a handback or a pulse."""
+        ...
+
+    async def pause(self, paused: bool) -> None:
+        """Take no more work for now (what is held may be handed back), or take work again."""
+        ...
+
+    async def close(self) -> None:
+        """Leave; what is not acknowledged goes to others."""
+        ...
+
+
+class Crew(Protocol):
+    """A worker's processes. All calls from one event loop; a process that dies is replaced by a new one.
+
+    A new process knows no volumes: after `Died` the worker introduces them again.
+    """
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        ...
+
+    def send(self, process: int, message: ToProcess) -> None:
+        """Hand a message to a process, at once."""
+        ...
+
+    async def receive(self) -> list[tuple[int, FromProcess]]:
+        """Wait for messages of the processes."""
+        ...
+
+    async def close(self, seconds: float) -> None:
+        """Wait so long for the processes to leave, then end them."""
+        ...

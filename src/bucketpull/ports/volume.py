@@ -1,0 +1,152 @@
+"""A disk: its books, as a worker's main process sees it, and what writes files onto it in other processes."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bucketpull.domain.model import Extent, VolumeStatus
+from bucketpull.domain.record import Block, Record, Written
+
+
+class Volume(Protocol):
+    """One disk (directory) with its identity, ledger and reserve, as the worker's main process sees it.
+
+    Files are written by `Writer`s in other processes; the volume keeps the books. Blocking calls; one thread at a time.
+    """
+
+    id: str
+    path: str
+
+    def status(self) -> VolumeStatus:
+        """Measure free space and return the state.
+
+        Raises:
+            VolumeSick: The volume no longer answers, or is another one.
+
+        """
+        ...
+
+    def probe(self) -> None:
+        """Write a little and remove it, to see whether a disk that was full takes files again.
+
+        Raises:
+            VolumeFull: It does not.
+            VolumeSick: It fails.
+
+        """
+        ...
+
+    def intend(self, journal: str, work: int, body: bytes = b"") -> None:
+        """Note that a batch is about to be written here, so that after a crash it comes back here.
+
+        `body`, its encoded `list[Part]`, says which files to remove if it goes elsewhere instead; "" where some of them may
+        have been here before.
+        """
+        ...
+
+    def pending(self, journal: str) -> list[tuple[int, int]]:
+        """Return the batches that are noted: work id, and the offset of the ledger block, -1 where there is none."""
+        ...
+
+    def abandon(self, journal: str, work: int) -> None:
+        """Remove the files of a batch that was begun and not settled; only while nothing is being written here."""
+        ...
+
+    def recall(self, journal: str, work: int) -> Extent | bool:
+        """Return the ledger block that settled a batch before, True if it was only intended here, False if neither."""
+        ...
+
+    def settle(self, blocks: Sequence[Block]) -> list[Extent]:
+        """Make all files written so far durable, then append the blocks to the ledger, durably, and say where.
+
+        Raises:
+            VolumeFull: The ledger could not grow; nothing was appended.
+            VolumeSick: The disk refused; nothing may be called stored.
+
+        """
+        ...
+
+    def forget(self, journal: str, work: int) -> None:
+        """Note that a batch is booked: it will not come again."""
+        ...
+
+    def discard(self, journal: str, work: int) -> None:
+        """Remove the files of a batch that another worker's receipt settled first."""
+        ...
+
+    def read(self, offset: int) -> list[Record]:
+        """Return the objects of one ledger block.
+
+        Raises:
+            LedgerError: There is no whole block at that offset.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the volume."""
+        ...
+
+
+class Stream(Protocol):
+    """A large object on its way to a volume. Calls cost nothing; the work is done by the writer it came from, in order."""
+
+    offset: int
+    """Bytes that an earlier attempt left, when the stream was begun; 0 after `restart`."""
+
+    trouble: Written | None
+    """Set as soon as the disk refused a piece, so that the transfer can be ended."""
+
+    def append(self, chunk: bytes) -> None:
+        """Add bytes at the end."""
+        ...
+
+    def restart(self) -> None:
+        """Begin again at byte 0."""
+        ...
+
+    def publish(self, length: int, md5: bytes, token: object) -> None:
+        """Give the object its name if it has this length (bytes) and, unless b"", this MD5. The outcome comes by `outcomes`.
+
+        Its reason is `truncated`, `size` or `checksum` where the content is not as said.
+        """
+        ...
+
+    def close(self, keep: bool) -> None:
+        """Let go without publishing; what is there is kept for a later attempt, or removed."""
+        ...
+
+
+class Writer(Protocol):
+    """Creates files on one volume, in a thread of its own, bounded in bytes."""
+
+    def put(self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object) -> None:
+        """Hand over a whole object. The outcome comes back by `outcomes`, with the token."""
+        ...
+
+    def stream(self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False) -> Stream:
+        """Begin, or go on with, a large object of that listed version; `hashed` keeps up an MD5 on the way.
+
+        Raises:
+            VolumeFull: There is no room to begin it.
+            VolumeSick: The disk refused.
+
+        """
+        ...
+
+    def outcomes(self) -> list[Written]:
+        """Take what was done since the last call, in order."""
+        ...
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes handed over and not yet written."""
+        ...
+
+    @property
+    def wake_fd(self) -> int:
+        """A file descriptor that is readable while there are outcomes."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was handed over, then stop."""
+        ...
