@@ -3,47 +3,35 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 
 import msgspec
 
 from bucketpull import __version__
 from bucketpull.app.clock import SystemClock
-from bucketpull.app.job import check_limits, conclude, on_signals, run_together, watched
-from bucketpull.app.monitor import Monitor
-from bucketpull.app.panel import JobPanel, Watcher
-from bucketpull.app.parts import (
-    check_summary,
-    fetch_options,
-    machine_name,
-    open_journal,
-    source_config,
-    worker_policy,
-)
-from bucketpull.app.probe import Findings, probe
+from bucketpull.app.job import Job, Opening, check_job, on_signals, opened
+from bucketpull.app.panel import Watcher
+from bucketpull.app.parts import fetch_options, machine_name, source_config, worker_policy
 from bucketpull.app.process import process_main
 from bucketpull.app.settings import Settings
-from bucketpull.app.steering import Steering
-from bucketpull.app.sync import known_paths
-from bucketpull.app.volumes import check_paths, open_all, open_one
+from bucketpull.app.volumes import check_paths, known_paths, open_all, open_one
 from bucketpull.app.writing import say, tell, words
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.model import Pulse, Welcome
-from bucketpull.engine.coordinator import Coordinator, CoordinatorPolicy
+from bucketpull.engine.coordinator import CoordinatorPolicy
 from bucketpull.engine.worker import Worker
-from bucketpull.fetch.loop import CurlLoop
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.report.choice import open_reporter
 from bucketpull.report.document import snapshot_dict
 from bucketpull.report.standing import standing_lines
 from bucketpull.sources.config import UpyunConfig
-from bucketpull.sources.upyun import UpyunSource
 from bucketpull.transport.asking import ask_job, check_alone
 from bucketpull.transport.direct import DirectTransport
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.joined import JoinedTransport
 from bucketpull.transport.processes import Nursery, ProcessCrew
 from bucketpull.transport.rabbitmq import RabbitTransport
+from bucketpull.volumes.volume import DiskVolume
 
 SECRETS = {"operator": "", "password": "", "token": "", "token_expires": 0, "cdn_secret": ""}
 SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
@@ -57,85 +45,47 @@ def run_coordinate(
 ) -> ExitCode:
     """List the bucket and keep the books until the job has ended; return how."""
     broker = _broker(settings)
-    check_summary(settings)
-    check_limits(settings)
-    config = source_config(settings)
-    fetch = fetch_options(settings)
+    check_job(settings)
     asyncio.run(check_alone(broker, settings.job_name()))
-    loop = CurlLoop(fetch)
-    findings = probe(UpyunSource(config), loop)
-    loop.close()
-    nursery = Nursery(partial(process_main, source=config, fetch=fetch))
-    try:
-        journal = open_journal(settings, SystemClock().now())
-    except BaseException:
-        nursery.close()
-        raise
-    try:
-        job = _coordinate(settings, broker, config, journal, nursery, findings, watchers, policy)
-        return asyncio.run(job)
-    finally:
-        journal.close()
+    with opened(settings) as opening:
+        return asyncio.run(_coordinate(settings, broker, opening, watchers, policy or CoordinatorPolicy()))
 
 
 async def _coordinate(
     settings: Settings,
     broker: str,
-    config: UpyunConfig,
-    journal: SqliteJournal,
-    nursery: Nursery,
-    findings: Findings,
+    opening: Opening,
     watchers: Sequence[Watcher],
-    policy: CoordinatorPolicy | None,
+    policy: CoordinatorPolicy,
 ) -> ExitCode:
     lister = f"{machine_name(settings)}/lister"
-    clock = SystemClock()
-    far = RabbitTransport(
-        broker, settings.job_name(), settings.queue_type, _welcome(settings, config, journal), __version__
-    )
-    try:
-        await far.start()
-    except BaseException:
-        nursery.close()
-        raise
+    journal = opening.journal
+    welcome = _welcome(settings, opening.source, journal)
+    far = RabbitTransport(broker, settings.job_name(), settings.queue_type, welcome, __version__)
+    await far.start()
     near = DirectTransport()
     transport = JoinedTransport(near, far, frozenset({lister}))
     policy = msgspec.structs.replace(
-        policy or CoordinatorPolicy(),
-        exits_when_full=settings.when_full == "exit",
-        local_machines=frozenset({lister}),
+        policy, exits_when_full=settings.when_full == "exit", local_machines=frozenset({lister})
     )
-    coordinator = Coordinator(journal, transport, clock, policy)
-    far.known = lambda machine: coordinator.call(known_paths, journal, machine)
-    crew = ProcessCrew(nursery, settings.process_count())
+    job = Job(settings, opening, transport, policy, machine="")
+    far.known = lambda machine: job.coordinator.call(lambda: known_paths(journal.volumes(), machine))
+    far.snapshot = lambda: job.monitor.latest
+    far.link.lost = lambda reason: job.monitor.note("warning", "broker.lost", reason)
+    crew = ProcessCrew(opening.nursery, settings.process_count())
     worker = Worker(
         worker_policy(settings, journal.id, lister),
         near.inbox,
         crew,
         [],
-        clock,
+        SystemClock(),
         partial(open_one, expected=None, settings=settings),
     )
-    monitor = Monitor(
-        coordinator,
-        clock,
-        settings.job_name(),
-        settings.source,
-        None if config.prefix else findings.usage_bytes,
-        [open_reporter(json=settings.json, quiet=settings.quiet)],
-    )
-    far.snapshot = lambda: monitor.latest
-    far.link.lost = lambda reason: monitor.note("warning", "broker.lost", reason)
-    steering = Steering(settings, journal, coordinator, monitor, machine="")
-    crew.start()
-    await steering.start()
     try:
-        async with watched(watchers, JobPanel(coordinator, journal, monitor)):
-            await run_together(coordinator, worker, monitor, UpyunSource(config).root(), settings)
+        await job.run(worker, crew, watchers)
     finally:
-        await steering.close()
         await transport.close()
-    return conclude(settings, journal, coordinator, monitor)
+    return job.conclude()
 
 
 def run_work(settings: Settings) -> ExitCode:
@@ -144,48 +94,49 @@ def run_work(settings: Settings) -> ExitCode:
     if settings.job is None:
         raise ConfigError("--job: say whose work to do, with the name that the coordinator has")
     paths = check_paths(settings.volumes)
-    machine = machine_name(settings)
-    hello = _hello(machine, settings)
-    welcome = asyncio.run(_join(settings, broker, machine, hello))
-    config = _with_credentials(welcome, settings)
-    fetch = fetch_options(settings)
-    nursery = Nursery(partial(process_main, source=config, fetch=fetch))
-    settings = msgspec.structs.replace(
-        settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
-    )
-    try:
+    hello = _hello(settings)
+    welcome = asyncio.run(_join(settings, broker, hello))
+    source, fetch = _with_credentials(welcome, settings), fetch_options(settings)
+    with closing(Nursery(partial(process_main, source=source, fetch=fetch))) as nursery:
+        settings = msgspec.structs.replace(
+            settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
+        )
         volumes = open_all(paths, welcome.known, settings)
-    except BaseException:
-        nursery.close()
-        raise
+        return asyncio.run(_work(settings, broker, hello, welcome, nursery, volumes))
+
+
+async def _work(
+    settings: Settings,
+    broker: str,
+    hello: Pulse,
+    welcome: Welcome,
+    nursery: Nursery,
+    volumes: Sequence[DiskVolume],
+) -> ExitCode:
     policy = msgspec.structs.replace(
-        worker_policy(settings, welcome.journal, machine),
+        worker_policy(settings, welcome.journal, hello.machine),
         scans=False,
         asks=True,
         stop_seconds=_STOP_SECONDS,
         incarnation=hello.incarnation,
         job_digest=welcome.job_digest,
     )
-
-    async def work() -> ExitCode:
-        inbox = _inbox(settings, broker, machine, hello, welcome.journal)
-        crew = ProcessCrew(nursery, settings.process_count())
-        worker = Worker(
-            policy, inbox, crew, volumes, SystemClock(), partial(open_one, expected=None, settings=settings)
-        )
-        crew.start()
-        await inbox.start()
-        loop = asyncio.get_running_loop()
-        on_signals(loop, lambda: loop.create_task(worker.stop(), name="stop"))
-        try:
-            await worker.run()
-        except BaseExceptionGroup as group:
-            raise _first(group) from group
-        if worker.refusal is not None:
-            raise SourceRefused(worker.refusal.reason, worker.refusal.detail)
-        return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
-
-    return asyncio.run(work())
+    inbox = _inbox(settings, broker, hello, welcome.journal)
+    crew = ProcessCrew(nursery, settings.process_count())
+    worker = Worker(
+        policy, inbox, crew, volumes, SystemClock(), partial(open_one, expected=None, settings=settings)
+    )
+    crew.start()
+    await inbox.start()
+    loop = asyncio.get_running_loop()
+    on_signals(loop, lambda: loop.create_task(worker.stop(), name="stop"))
+    try:
+        await worker.run()
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    if worker.refusal is not None:
+        raise SourceRefused(worker.refusal.reason, worker.refusal.detail)
+    return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
 
 
 def run_worker_token(settings: Settings, days: float) -> ExitCode:
@@ -211,9 +162,9 @@ def run_remote_status(settings: Settings) -> ExitCode:
     return ExitCode.COMPLETE
 
 
-async def _join(settings: Settings, broker: str, machine: str, hello: Pulse) -> Welcome:
+async def _join(settings: Settings, broker: str, hello: Pulse) -> Welcome:
     say_reason = (lambda _: None) if settings.quiet else tell
-    inbox = _inbox(settings, broker, machine, hello)
+    inbox = _inbox(settings, broker, hello)
     await inbox.start()
     joining = asyncio.create_task(inbox.join(hello, say_reason))
     on_signals(asyncio.get_running_loop(), joining.cancel)
@@ -234,11 +185,11 @@ def _broker(settings: Settings) -> str:
     return settings.broker
 
 
-def _inbox(settings: Settings, broker: str, machine: str, hello: Pulse, journal: str = "") -> RabbitInbox:
+def _inbox(settings: Settings, broker: str, hello: Pulse, journal: str = "") -> RabbitInbox:
     return RabbitInbox(
         broker,
         settings.job_name(),
-        machine,
+        hello.machine,
         settings.queue_type,
         __version__,
         hello.incarnation,
@@ -282,10 +233,10 @@ def _with_credentials(welcome: Welcome, settings: Settings) -> UpyunConfig:
     ).checked()
 
 
-def _hello(machine: str, settings: Settings) -> Pulse:
-    policy = worker_policy(settings, "", machine)
+def _hello(settings: Settings) -> Pulse:
+    policy = worker_policy(settings, "", machine_name(settings))
     return Pulse(
-        machine=machine,
+        machine=policy.machine,
         incarnation=policy.incarnation,
         version=policy.version,
         processes=settings.process_count(),

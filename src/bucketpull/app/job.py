@@ -1,26 +1,157 @@
-"""What the commands that run a coordinator have in common: starting it, stopping it, and its end."""
+"""A job whose coordinator runs in this process: what `sync` and `coordinate` have in common, from the first question to the end."""
 
 import asyncio
 import contextlib
 import os
 import signal
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
+from bucketpull.app.clock import SystemClock
+from bucketpull.app.limits import check_limits, follow_timetable, limits_now
 from bucketpull.app.monitor import Monitor
 from bucketpull.app.panel import JobPanel, Watcher
+from bucketpull.app.parts import check_summary, fetch_options, open_journal, source_config
+from bucketpull.app.probe import Findings, probe
+from bucketpull.app.process import process_main
 from bucketpull.app.settings import Settings
-from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.domain.model import Limits, Position
-from bucketpull.domain.sizes import parse_reserve
-from bucketpull.domain.timetable import parse_timetable
-from bucketpull.engine.coordinator import Coordinator
+from bucketpull.app.steering import Steering
+from bucketpull.domain.errors import ExitCode
+from bucketpull.engine.coordinator import Coordinator, CoordinatorPolicy
 from bucketpull.engine.worker import Worker
+from bucketpull.fetch.loop import CurlLoop
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.ports import Transport
+from bucketpull.report.choice import open_reporter
 from bucketpull.report.document import exit_code_of, summary_dict
+from bucketpull.sources.config import UpyunConfig
+from bucketpull.sources.upyun import UpyunSource
+from bucketpull.transport.processes import Nursery, ProcessCrew
+
+
+class Opening(NamedTuple):
+    """What a job begins with: its source, what that told, the maker of its processes, and its books."""
+
+    source: UpyunConfig
+    findings: Findings
+    nursery: Nursery
+    journal: SqliteJournal
+
+
+def check_job(settings: Settings) -> None:
+    """Make sure that the settings can be used, before anybody is asked and anything is made.
+
+    Raises:
+        ConfigError: They cannot.
+
+    """
+    check_summary(settings)
+    check_limits(settings)
+    source_config(settings)
+    fetch_options(settings)
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[Opening]:
+    """Ask the source, fork the nursery before there are threads, and open the journal; at the end close both.
+
+    Raises:
+        SourceRefused: Credentials, permission or bucket are wrong; nothing was written.
+        JournalError: See `SqliteJournal.open`.
+
+    """
+    source, fetch = source_config(settings), fetch_options(settings)
+    with closing(CurlLoop(fetch)) as loop:
+        findings = probe(UpyunSource(source), loop)
+    with (
+        closing(Nursery(partial(process_main, source=source, fetch=fetch))) as nursery,
+        closing(open_journal(settings, SystemClock().now())) as journal,
+    ):
+        yield Opening(source, findings, nursery, journal)
+
+
+class Job:
+    """A coordinator, and those who show and steer it. `machine` is the one whose volumes are in this process, "" for none."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        opening: Opening,
+        transport: Transport,
+        policy: CoordinatorPolicy,
+        machine: str,
+    ) -> None:
+        self._settings = settings
+        self._opening = opening
+        self.coordinator = Coordinator(opening.journal, transport, SystemClock(), policy)
+        self.monitor = Monitor(
+            self.coordinator,
+            SystemClock(),
+            settings.job_name(),
+            settings.source,
+            None if opening.source.prefix else opening.findings.usage_bytes,
+            [open_reporter(json=settings.json, quiet=settings.quiet)],
+        )
+        self._steering = Steering(settings, opening.journal, self.coordinator, self.monitor, machine)
+
+    async def run(self, worker: Worker, crew: ProcessCrew, watchers: Sequence[Watcher]) -> None:
+        """Run with the worker of this process until the job ends or a signal stops it."""
+        crew.start()
+        await self._steering.start()
+        try:
+            async with _watched(watchers, JobPanel(self.coordinator, self._opening.journal, self.monitor)):
+                await self._run_together(worker)
+        finally:
+            await self._steering.close()
+
+    def conclude(self) -> ExitCode:
+        """Show and write the end of the job; return how it ended.
+
+        Raises:
+            SourceRefused: That is why it ended.
+
+        """
+        snapshot = self.monitor.close()
+        summary = msgspec.json.encode(summary_dict(snapshot))
+        self._opening.journal.end(snapshot.state, snapshot.at, summary.decode())
+        if self._settings.summary is not None:
+            Path(self._settings.summary).write_bytes(msgspec.json.format(summary) + b"\n")
+        self.coordinator.raise_refusal()
+        return exit_code_of(snapshot)
+
+    async def _run_together(self, worker: Worker) -> None:
+        loop, coordinator = asyncio.get_running_loop(), self.coordinator
+        stopping: list[asyncio.Task[None]] = []
+
+        def interrupt() -> None:
+            self.monitor.note("info", "job.interrupted", "stopping; once more to leave at once")
+            stopping.append(loop.create_task(coordinator.stop(), name="stop"))
+
+        on_signals(loop, interrupt)
+        coordinator.limits = limits_now(self._settings)
+        root = UpyunSource(self._opening.source).root()
+        watching = asyncio.create_task(self.monitor.run(), name="monitor")
+        timing = asyncio.create_task(follow_timetable(coordinator, self._settings), name="timetable")
+        working = asyncio.create_task(worker.run(), name="worker")
+        booking = asyncio.create_task(coordinator.run(root), name="coordinator")
+        try:
+            await asyncio.wait({working, booking, watching}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (working, watching):
+                if task.done() and task.exception() is not None:
+                    await task
+            await booking
+        finally:
+            for task in (booking, working, watching, timing):
+                task.cancel()
+            await asyncio.gather(booking, working, watching, timing, return_exceptions=True)
+            await coordinator.close()
+        coordinator.conclude()
+        self.monitor.latest = self.monitor.snapshot()  # for those who still look
 
 
 def on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], object]) -> None:
@@ -38,85 +169,8 @@ def on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], object]) -> N
         loop.add_signal_handler(number, hear)
 
 
-async def run_together(
-    coordinator: Coordinator, worker: Worker, monitor: Monitor, root: Position, settings: Settings
-) -> None:
-    """Run a coordinator, the worker in its process, and the monitor, until the job ends or a signal stops it."""
-    loop = asyncio.get_running_loop()
-
-    def interrupt() -> None:
-        monitor.note("info", "job.interrupted", "stopping; once more to leave at once")
-        tasks.append(loop.create_task(coordinator.stop(), name="stop"))
-
-    tasks: list[asyncio.Task[None]] = []
-    on_signals(loop, interrupt)
-    coordinator.limits = Limits(
-        concurrency=settings.fixed_concurrency(),
-        requests_per_second=settings.rate,
-        bytes_per_second=bandwidth_now(settings),
-    )
-    watching = asyncio.create_task(monitor.run(), name="monitor")
-    timing = asyncio.create_task(follow_timetable(coordinator, settings), name="timetable")
-    working = asyncio.create_task(worker.run(), name="worker")
-    booking = asyncio.create_task(coordinator.run(root), name="coordinator")
-    try:
-        await asyncio.wait({working, booking, watching}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (working, watching):
-            if task.done() and task.exception() is not None:
-                await task
-        await booking
-    finally:
-        for task in (booking, working, watching, timing):
-            task.cancel()
-        await asyncio.gather(booking, working, watching, timing, return_exceptions=True)
-        await coordinator.close()
-    coordinator.conclude()
-    monitor.latest = monitor.snapshot()  # for those who still look
-
-
-def check_limits(settings: Settings) -> None:
-    """Make sure that what is given as text or number can be used, before anything is made.
-
-    Raises:
-        ConfigError: It cannot.
-
-    """
-    settings.process_count(), settings.fixed_concurrency(), bandwidth_now(settings), settings.job_name()
-    parse_reserve(settings.reserve, 0)
-    if settings.rate is not None and settings.rate <= 0:
-        raise ConfigError(f"--rate {settings.rate:g}: more than 0")
-
-
-def bandwidth_now(settings: Settings) -> float | None:
-    """Return the bytes a second that may be received at this time of day; None is no limit.
-
-    Raises:
-        ConfigError: `--bandwidth` is neither a size nor a timetable.
-
-    """
-    if settings.bandwidth is None:
-        return None
-    return parse_timetable(settings.bandwidth).at(_second_of_day())
-
-
-async def follow_timetable(coordinator: Coordinator, settings: Settings) -> None:
-    """Change the bandwidth whenever the timetable says so, until cancelled."""
-    if settings.bandwidth is None:
-        return
-    table = parse_timetable(settings.bandwidth)
-    while (wait := table.next_change(_second_of_day())) is not None:
-        await asyncio.sleep(wait)
-        limits = msgspec.structs.replace(coordinator.limits, bytes_per_second=table.at(_second_of_day()))
-        await coordinator.set_limits(limits)
-
-
-def _second_of_day() -> float:
-    now = time.localtime()
-    return now.tm_hour * 3600 + now.tm_min * 60 + now.tm_sec
-
-
 @contextlib.asynccontextmanager
-async def watched(watchers: Sequence[Watcher], panel: JobPanel) -> AsyncIterator[None]:
+async def _watched(watchers: Sequence[Watcher], panel: JobPanel) -> AsyncIterator[None]:
     """Let watchers, such as the dashboard, look at the job while it runs."""
     watching = [await watcher(panel) for watcher in watchers]
     try:
@@ -124,21 +178,3 @@ async def watched(watchers: Sequence[Watcher], panel: JobPanel) -> AsyncIterator
     finally:
         for watch in watching:
             await watch.close()
-
-
-def conclude(
-    settings: Settings, journal: SqliteJournal, coordinator: Coordinator, monitor: Monitor
-) -> ExitCode:
-    """Show and write the end of a job; return how it ended.
-
-    Raises:
-        SourceRefused: That is why it ended.
-
-    """
-    snapshot = monitor.close()
-    summary = msgspec.json.encode(summary_dict(snapshot))
-    journal.end(snapshot.state, snapshot.at, summary.decode())
-    if settings.summary is not None:
-        Path(settings.summary).write_bytes(msgspec.json.format(summary) + b"\n")
-    coordinator.raise_refusal()
-    return exit_code_of(snapshot)

@@ -63,6 +63,15 @@ def with_known(
     return found, away
 
 
+def known_paths(known: Sequence[KnownVolume], machine: str) -> dict[str, str]:
+    """Return the ids of the job's volumes on a machine, by the path at which each was seen last."""
+    return {
+        volume.path: volume.id
+        for volume in known
+        if volume.machine == machine and volume.path and volume.state is not VolumeState.LOST
+    }
+
+
 def _id_at(path: str) -> str | None:
     """Return the id of the volume at a path; None where none can be read."""
     try:

@@ -50,9 +50,10 @@ class Nursery:
         return ours
 
     def close(self) -> None:
-        """End the nursery; processes live on until their sockets close."""
-        self._socket.close()
-        os.waitpid(self._pid, 0)
+        """End the nursery, if it has not ended; processes live on until their sockets close."""
+        if self._socket.fileno() >= 0:
+            self._socket.close()
+            os.waitpid(self._pid, 0)
 
 
 def _nurse(requests: socket.socket, main: Main) -> None:
