@@ -7,15 +7,10 @@ stored and found again exactly.
 """
 
 from enum import IntEnum, StrEnum
-from typing import NewType
 
 import msgspec
 
 from bucketpull.domain.errors import Reason
-
-WorkId = NewType("WorkId", int)
-VolumeId = NewType("VolumeId", str)
-MachineId = NewType("MachineId", str)
 
 
 class Value(msgspec.Struct, array_like=True, gc=False):
@@ -400,12 +395,6 @@ class Refusal(Value, tag="refusal"):
 def key_of(directory: bytes, name: bytes) -> bytes:
     """Join a directory and a name into an object's key."""
     return directory + b"/" + name if directory else name
-
-
-def split_key(key: bytes) -> tuple[bytes, bytes]:
-    """Split an object's key into its directory and its name."""
-    directory, _, name = key.rpartition(b"/")
-    return directory, name
 
 
 def show(key: bytes) -> str:

@@ -133,10 +133,6 @@ class Fleet:
                 found += gone
         return found
 
-    def holding(self) -> int:
-        """Return how many pieces of work are with workers."""
-        return sum(len(sent) for member in self.members.values() for sent in member.sent.values())
-
     @property
     def has_room(self) -> bool:
         """Whether any worker would take a batch, or holds one still."""
