@@ -167,6 +167,7 @@ LISTED = [
     Row("unordered"),
     Row("forged-fails"),
     Row("forged-restarts"),
+    Row("forged-skips"),
     Row("bad-cursor:first=1"),
     Row("folder-gone", "vanished"),
 ]

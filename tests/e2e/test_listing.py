@@ -162,14 +162,19 @@ def test_what_changes_while_it_is_listed_is_no_failure(make_job):
     assert (again["failed"], again["stored"] <= 2) == (0, True)  # what was added behind the listing's back
 
 
-@pytest.mark.parametrize("fault", ["", "forged-fails", "forged-restarts", "unordered"])
+@pytest.mark.parametrize(
+    "fault", ["", "forged-fails", "forged-restarts", "unordered", "forged-skips:p=0.6,entries=30"]
+)
 def test_a_directory_listed_in_ranges_is_that_of_a_serial_listing(make_job, fault):
     job = make_job("flat:3000,size=20", max_limit=100, faults=[fault] if fault else [])
 
     summary = job.sync()
 
     assert summary["listed"] == summary["stored"] == 3000
+    assert job.simulator.counters()["requests"]["cdn.get"] == {"200": 3000}
     job.check_every_byte()
+    again = job.sync()
+    assert (again["listed"], again["skipped"]) == (3000, 3000)
 
 
 def test_sealed_cursors_are_listed_serially(make_job):

@@ -234,6 +234,8 @@ def names(*numbers):
         ("unordered", FIRST, (names(0, 2, 1, 3), cursor("img-3.jpg"))),
         ("forged-restarts", FORGED, (names(0, 1, 2, 3), cursor("img-3.jpg"))),
         ("forged-restarts", LATER, (names(4, 5, 6, 7), cursor("img-7.jpg"))),
+        ("forged-skips", LATER, (names(4, 5, 6, 7), cursor("img-7.jpg"))),
+        ("forged-skips:entries=1", FORGED, (names(5, 6, 7), cursor("img-7.jpg"))),
         ("forged-fails", LATER, (names(4, 5, 6, 7), cursor("img-7.jpg"))),
         ("bad-cursor", FIRST, (names(0, 1, 2, 3), cursor("img-3.jpg"))),
         ("folder-gone", FIRST, (names(0, 1, 2, 3), cursor("img-3.jpg"))),

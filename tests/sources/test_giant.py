@@ -146,7 +146,73 @@ def test_a_gap_behind_forged_cursors_is_noticed_and_filled(skipped, after_reques
     world, _ = _list(contents, cursors, spoil)
 
     assert world.failed == []
-    assert len(set(world.objects)) == 10_000
+    assert sorted(world.objects) == _keys(contents)
+    assert world.requests < 300
+
+
+def _keys(contents):
+    return [name.encode() for name in contents.sorts[False]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_service_that_changes_its_mind_about_forged_cursors_has_each_entry_listed_once(seed):
+    """Each answer leaves out some entries, or gives some from before, or none, and not the same when asked again."""
+    chance = random.Random(seed)
+    contents, cursors, seen = _Names([f"{number:06d}" for number in range(10_000)]), RowKeys("demo"), []
+
+    def spoil(ask, page):
+        seen.append(ask)
+        position = _forged(contents, ask, cursors)
+        if len(seen) > 3 and not ask.desc and position:
+            if chance.random() < 0.1:
+                page.entries[:0] = contents.scan(folders=False, after=position.name, limit=2, desc=True)[::-1]
+            else:
+                del page.entries[: chance.choice([0, 1, 30, 99, 350, 1000])]
+        return page
+
+    world, _ = _list(contents, cursors, spoil)
+
+    assert world.failed == []
+    assert sorted(world.objects) == _keys(contents)
+
+
+@pytest.mark.parametrize("lie", ["refused", "ascending"])
+def test_gaps_are_filled_also_where_descending_order_is_no_longer_had(lie):
+    contents, cursors, seen = _Names([f"{number:06d}" for number in range(5000)]), RowKeys("demo"), []
+
+    def spoil(ask, page):
+        seen.append(ask)
+        if len(seen) <= 3:
+            return page
+        if ask.desc and lie == "refused":
+            return answer(403, b'{"msg":"no","code":40300014,"id":"1"}')
+        if ask.desc:
+            after = cursors.decode(ask.folder, ask.cursor).name if ask.cursor else None
+            page.entries = contents.scan(folders=False, after=after, limit=ask.limit)
+        elif _forged(contents, ask, cursors):
+            del page.entries[:7]
+        return page
+
+    world, _ = _list(contents, cursors, spoil)
+
+    assert world.failed == []
+    assert sorted(world.objects) == _keys(contents)
+
+
+def test_an_end_told_too_early_in_a_range_is_not_believed():
+    contents, cursors, lies = _Names([f"{number:06d}" for number in range(10_000)]), RowKeys("demo"), []
+
+    def spoil(ask, page):
+        position = cursors.decode(ask.folder, ask.cursor) if ask.cursor else None
+        if position and not ask.desc and "003000" < position.name < "006000":
+            lies.append(ask)
+            page.body_cursor = page.header_cursor = "g2gCZAAEbmV4dGQAA2VvZg"
+        return page
+
+    world, _ = _list(contents, cursors, spoil)
+
+    assert lies
+    assert len(world.objects) == len(set(world.objects)) > 5000
 
 
 def test_an_overlap_behind_forged_cursors_is_noticed_and_the_directory_listed_serially():
@@ -161,7 +227,7 @@ def test_an_overlap_behind_forged_cursors_is_noticed_and_the_directory_listed_se
     world, _ = _list(contents, cursors, spoil)
 
     assert world.failed == []
-    assert len(set(world.objects)) == 10_000
+    assert sorted(world.objects) == _keys(contents)
 
 
 @pytest.mark.parametrize("refused", [40001005, 40300014])
@@ -208,6 +274,7 @@ def test_what_stays_while_others_come_and_go_is_listed(seed):
 
     assert world.failed == []
     assert {name.encode() for name in steady} <= set(world.objects)
+    assert len(world.objects) == len(set(world.objects))
 
 
 def test_every_position_of_a_run_has_a_cursor_of_its_own():

@@ -241,7 +241,7 @@ def _spoiler(name, contents, cursors, times=None):
 @pytest.mark.parametrize(
     "fault",
     ["body-cursor", "header-cursor", "padded-end", "bare-cursor", "short-page", "empty-page", "end-page", "duplicate", "tsv",
-     "unordered", "forged-fails", "forged-restarts"],
+     "unordered", "forged-fails", "forged-restarts", "forged-skips"],
 )  # fmt: skip
 def test_what_only_looks_odd_loses_nothing_and_repeats_nothing(fault, split):
     contents, cursors = parse_spec("flat:5000"), RowKeys("demo")
@@ -269,7 +269,7 @@ def test_what_goes_wrong_now_and_then_is_tried_again_and_loses_nothing(fault, sp
     world.run(most=3000)
 
     assert world.failed == []
-    assert len(set(world.objects)) == 5000
+    assert len(world.objects) == len(set(world.objects)) == 5000
 
 
 @pytest.mark.parametrize(

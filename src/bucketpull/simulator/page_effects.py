@@ -171,6 +171,13 @@ def _forged_restarts(turn: Turn) -> Page:
     return turn.page(cursor="") if _is_forged(turn) else turn.page()
 
 
+def _forged_skips(turn: Turn) -> Page:
+    page = turn.page()
+    if _is_forged(turn) and not turn.ask.desc:
+        del page.entries[: int(turn.rule.number("entries", 3))]
+    return page
+
+
 def _bad_cursor(turn: Turn) -> Page:
     if turn.ask.cursor:
         raise Refusal(40001005)
@@ -229,6 +236,9 @@ EFFECTS: Final[dict[str, Spoiler]] = {
     "forged-fails": Spoiler(_forged_fails, "a cursor that names no entry of the folder is refused: 40001005"),
     "forged-restarts": Spoiler(
         _forged_restarts, "a cursor that names no entry of the folder starts it from the beginning"
+    ),
+    "forged-skips": Spoiler(
+        _forged_skips, "a cursor that names no entry of the folder leaves out what follows it: entries= (3)"
     ),
     "bad-cursor": Spoiler(_bad_cursor, "any cursor is refused: 40001005"),
     "hostile": Spoiler(

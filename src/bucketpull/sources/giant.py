@@ -5,17 +5,22 @@ The source keeps no state, so each position says in `until` at which stage it is
     (nothing)  the first page. If a second follows, and cursors look like row keys, that one is a
     probe      its cursor is forged just before the last entry of the first page, so that entry must come first again
     end        one entry in descending order: how far the names go. Then the rest is cut into
-    range      entries behind its cursor up to a row. Where that row is crossed, the next range must have begun:
-    verify     the forged cursor of the next range, asked again, must give the entry that was seen behind the row
-    bridge     if it does not (something was deleted or added), the crossing is looked at anew, a few times
+    range      entries behind its cursor up to a row. Where its cursor was forged, nothing may lie between that and the first
+               entry that it gave:
+    check      a few entries in descending order from that first entry on. Those behind the border are a gap, and are taken;
+    fill       as are the rest of them, still in descending order, down to the border
     serial     no forged cursors any more. With `tries` it begins again, because a cursor was refused for good, and takes
-               only what lies behind `seen`, the row of that cursor, up to `upto`: the rest was listed before
+               only what lies behind `seen`, the row of that cursor, up to `upto` and before `below`: the rest was listed before
+
+So each row belongs to one position, whatever forged cursors answer, and when: those up to a border to one range, those from its
+first entry on to the next, those between to the fill.
 
 A cursor may carry a tag in front, `!tag:`, which is not sent: the journal knows pages by directory and cursor, and these are
 asked for beside another page of the same cursor.
 """
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from typing import NamedTuple
 from zlib import crc32
 
@@ -34,8 +39,6 @@ _MOST_PARTS_AGAIN = 8  # a range that proves longer than thought is cut again, i
 _LONGER = 3  # times as long as thought
 _LONG_PAGES = 20  # a thought of more pages than that may be a gap between names
 _DEEPEST = 6
-_BRIDGES = 3
-_LAST_FILE = "@~"
 _TAG = "!"
 
 
@@ -43,6 +46,7 @@ class Stage(msgspec.Struct, array_like=True, frozen=True):
     """What a position of a giant directory is for; see the module. Rows are as in `rowkeys`, b"" is none.
 
     `back` is the cursor from which to list serially should forged ones fail. `pages` is how many a range was thought to have.
+    `since` is the border behind which a range, or a gap, begins, until the range gave an entry; `below` is that entry.
     """
 
     kind: str
@@ -52,10 +56,12 @@ class Stage(msgspec.Struct, array_like=True, frozen=True):
     pages: int = 0
     depth: int = 0
     tries: int = 0
+    since: bytes = b""
+    below: bytes = b""
 
 
 class Ask(NamedTuple):
-    """How a position is asked for: the cursor to send, and whether it is a single entry, from the far end."""
+    """How a position is asked for: the cursor to send, whether a few entries will do, and whether from the far end."""
 
     cursor: str
     few: bool
@@ -83,7 +89,7 @@ def ask_for(position: Position) -> Ask:
     if cursor.startswith(_TAG):
         cursor = cursor.partition(":")[2]
     kind = stage_of(position).kind
-    return Ask(cursor, kind in {"end", "verify"}, kind == "end")
+    return Ask(cursor, kind in {"end", "check"}, kind in {"end", "check", "fill"})
 
 
 class Answered(NamedTuple):
@@ -111,14 +117,12 @@ class Answered(NamedTuple):
 
     def beyond(self, row: bytes) -> bytes:
         """Return the first row of an ordered page that lies behind a row; b"" if none does."""
-        names, folders = self.listing.names, self.listing.directories
-        if row[:2] == FILE:
-            at = bisect_right(names, row[2:])
-            if at < len(names):
-                return FILE + names[at]
-            return FOLDER + folders[0] if folders else b""
-        at = bisect_right(folders, row[2:])
-        return FOLDER + folders[at] if at < len(folders) else b""
+        return min((each for each in self.rows() if each > row), default=b"")
+
+    def rows(self) -> list[bytes]:
+        """Return the rows of all entries, as they came by kind."""
+        listing = self.listing
+        return [FILE + name for name in listing.names] + [FOLDER + name for name in listing.directories]
 
 
 def hold(position: Position, keys: RowKeys, listing: Listing) -> Answered:
@@ -150,10 +154,8 @@ def go_on(page: Answered) -> Page:
         return _probed(page, stage)
     if stage.kind == "end":
         return _ended(page, stage)
-    if stage.kind == "verify":
-        return _verified(page, stage)
-    if stage.kind == "bridge":
-        return _bridged(page, stage)
+    if stage.kind in {"check", "fill"}:
+        return _filled(page, stage)
     return _ranged(page, stage)
 
 
@@ -164,9 +166,8 @@ def retreat(position: Position, keys: RowKeys, error: AnswerError) -> Page | Non
         return None
     if stage.kind in {"probe", "end"}:
         return _serially(position, stage.back)
-    if stage.kind in {"verify", "bridge"}:
-        return _serially(position, f"!again-{stage.kind}:{stage.back}") if position.attempt else None
-    if position.attempt and position.cursor and stage.tries == 0:
+    is_final = position.attempt or (stage.kind in {"check", "fill"} and error.reason is Reason.REJECTED)
+    if is_final and position.cursor and stage.tries == 0:
         # The cursor is no good (any more): once more from the beginning, and not a third time.
         return _from_the_beginning(position, keys)
     return None
@@ -174,20 +175,34 @@ def retreat(position: Position, keys: RowKeys, error: AnswerError) -> Page | Non
 
 def _from_the_beginning(position: Position, keys: RowKeys) -> Page:
     stage = stage_of(position)
-    seen = keys.row(ask_for(position).cursor) or b""
-    upto = stage.upto if stage.kind == "range" else b""
-    tag = f"{_TAG}again{crc32(seen + bytes(1) + upto):08x}:"
-    again = Stage("serial", upto, tag, seen, tries=1)
-    return Page(_nothing(position), [], [_at(position.directory, tag, again)])
+    row = keys.row(ask_for(position).cursor) or b""
+    if stage.kind in {"check", "fill"}:
+        again = Stage("serial", stage.upto, seen=stage.since, tries=1, below=row or stage.below)
+    else:
+        again = Stage("serial", stage.upto if stage.kind == "range" else b"", seen=row, tries=1)
+    mark = crc32(bytes(1).join((again.seen, again.upto, again.below) if again.below else (row, again.upto)))
+    tag = f"{_TAG}again{mark:08x}:"
+    following = [_at(position.directory, tag, msgspec.structs.replace(again, back=tag))]
+    return Page(_nothing(position), [], following)
 
 
 def once_more(page: Answered, stage: Stage) -> Page:
     """Take of a page of a second listing what the first one did not reach; its pages are not those of the first."""
-    listing, position, seen, upto = page.listing, page.position, stage.seen, stage.upto
+    listing, seen, upto, below, after = page.listing, stage.seen, stage.upto, stage.below, page.after
 
     def is_wanted(row: bytes) -> bool:
-        return row > seen and (not upto or row <= upto)
+        return row > seen and row != after and (not upto or row <= upto) and (not below or row < below)
 
+    part, folders = _picked(page, is_wanted)
+    is_past = (upto and page.last >= upto) or (below and page.last >= below)
+    if listing.cursor is None or (page.ordered and is_past):
+        return Page(part, folders, [])
+    return Page(part, folders, [_at(page.position.directory, stage.back + listing.cursor, stage)])
+
+
+def _picked(page: Answered, is_wanted: Callable[[bytes], bool]) -> tuple[Part, list[bytes]]:
+    """Return the files and folders of a page whose rows are wanted."""
+    listing, position = page.listing, page.position
     wanted = [place for place, name in enumerate(listing.names) if is_wanted(FILE + name)]
     part = Part(
         position.directory,
@@ -196,10 +211,7 @@ def once_more(page: Answered, stage: Stage) -> Page:
         [listing.sizes[place] for place in wanted],
         [listing.mtimes[place] for place in wanted],
     )
-    folders = [name for name in listing.directories if is_wanted(FOLDER + name)]
-    if listing.cursor is None or (upto and page.ordered and page.last >= upto):
-        return Page(part, folders, [])
-    return Page(part, folders, [_at(position.directory, stage.back + listing.cursor, stage)])
+    return part, [name for name in listing.directories if is_wanted(FOLDER + name)]
 
 
 def _probed(page: Answered, stage: Stage) -> Page:
@@ -240,29 +252,60 @@ def _ranges(page: Answered, cursor: str, borders: list[bytes], depth: int, pages
     """Make a range up to each border, the first from a cursor on; the last border may be b"", the end."""
     cursors = [cursor, *(page.keys.cursor(row) for row in borders[:-1])]
     return [
-        _at(page.position.directory, begin, Stage("range", upto=row, depth=depth, pages=pages))
-        for begin, row in zip(cursors, borders, strict=True)
+        _at(page.position.directory, begin, Stage("range", upto=row, depth=depth, pages=pages, since=since))
+        for begin, since, row in zip(cursors, [b"", *borders[:-1]], borders, strict=True)
     ]
 
 
 def _ranged(page: Answered, stage: Stage) -> Page:
     listing, directory, after = page.listing, page.position.directory, page.after
-    if not page.ordered or (page.first and page.first < after):
+    ends_early = listing.cursor is None and page.last < stage.upto
+    if not page.ordered or (page.first and page.first < after) or ends_early:
         if page.position.attempt:
             return _from_the_beginning(page.position, page.keys)
         raise AnswerError(
-            Reason.CURSOR, "entries before the cursor, or out of order, in a range listed in parallel"
+            Reason.CURSOR,
+            "an early end, entries before the cursor, or out of order, in a range listed in parallel",
         )
-    kept = _cut_out(page, after, stage.upto)
-    crossed = listing.cursor is None or (stage.upto and page.last > stage.upto)
-    if crossed and not stage.upto:
-        return Page(*kept, [])
-    if crossed:
-        return Page(*kept, [_verify(page.position, page.keys, stage, page.beyond(stage.upto))])
-    if page.last == stage.upto and stage.upto:
-        return Page(*kept, [])
-    assert listing.cursor is not None
-    return Page(*kept, _further(page, stage) or [_at(directory, listing.cursor, stage)])
+    part, folders = _cut_out(page, after, stage.upto)
+    checks: list[Position] = []
+    if stage.since and ((first := page.beyond(stage.since)) or listing.cursor is None):
+        checks = [_check(page, msgspec.structs.replace(stage, below=first))]
+        stage = msgspec.structs.replace(stage, since=b"")
+    if listing.cursor is None or (stage.upto and page.last >= stage.upto):
+        return Page(part, folders, checks)
+    further = _further(page, stage) or [_at(directory, listing.cursor, stage)]
+    return Page(part, folders, [*further, *checks])
+
+
+def _check(page: Answered, stage: Stage) -> Position:
+    """Ask what lies before the first entry that a forged cursor gave; b"" if it gave none, then from the end."""
+    cursor = page.keys.cursor(stage.below) if stage.below else ""
+    gap = Stage("check", upto=stage.upto, since=stage.since, below=stage.below)
+    return _at(page.position.directory, f"!check{crc32(stage.since):08x}:{cursor}", gap)
+
+
+def _filled(page: Answered, stage: Stage) -> Page:
+    """Take what a forged cursor left out: entries behind the border, before the first entry that was given for it."""
+    listing, upto, rows = page.listing, stage.upto, page.rows()
+    below = page.after or stage.below
+    if below and any(row > below for row in rows):
+        raise AnswerError(Reason.CURSOR, "entries behind the cursor in a listing in descending order")
+
+    def is_wanted(row: bytes) -> bool:
+        return row > stage.since and (not below or row < below) and (not upto or row <= upto)
+
+    part, folders = _picked(page, is_wanted)
+    if listing.cursor is None or any(row <= stage.since for row in rows):
+        return Page(part, folders, [])
+    row = page.keys.row(listing.cursor)
+    if row is None or (below and row >= below):
+        raise AnswerError(
+            Reason.CURSOR, f"the cursor {listing.cursor} of a listing in descending order leads back"
+        )
+    stage = msgspec.structs.replace(stage, kind="fill")
+    cursor = f"!fill{crc32(stage.since):08x}:{listing.cursor}"
+    return Page(part, folders, [_at(page.position.directory, cursor, stage)])
 
 
 def _further(page: Answered, stage: Stage) -> list[Position]:
@@ -289,36 +332,6 @@ def _ahead(first: bytes, last: bytes, until: bytes, names: list[bytes]) -> float
 
 def _borders(low: bytes, high: bytes, parts: int, names: list[bytes]) -> list[bytes]:
     return [low[:2] + name for name in cuts(low[2:], high[2:], parts, names)]
-
-
-def _verify(position: Position, keys: RowKeys, stage: Stage, seen: bytes) -> Position:
-    cursor = f"!verify{stage.tries}:{keys.cursor(stage.upto)}"
-    back = ask_for(position).cursor
-    return _at(position.directory, cursor, Stage("verify", stage.upto, back, seen, tries=stage.tries))
-
-
-def _verified(page: Answered, stage: Stage) -> Page:
-    """Hold what the next range begins with against what this one ended before."""
-    if (
-        page.ordered
-        and page.beyond(stage.upto) == stage.seen
-        and not (page.first and page.first < stage.upto)
-    ):
-        return Page(_nothing(page.position), [], [])
-    if stage.tries >= _BRIDGES:
-        return _serially(page.position, f"!again-verify:{stage.back}")
-    bridge = Stage("bridge", stage.upto, stage.back, tries=stage.tries + 1)
-    position = _at(page.position.directory, f"!bridge{bridge.tries}:{stage.back}", bridge)
-    return Page(_nothing(page.position), [], [position])
-
-
-def _bridged(page: Answered, stage: Stage) -> Page:
-    if not page.ordered or (page.listing.cursor is not None and page.last <= stage.upto):
-        return _serially(page.position, f"!again-bridge:{stage.back}")
-    seen = page.beyond(stage.upto)
-    cursor = f"!verify{stage.tries}:{page.keys.cursor(stage.upto)}"
-    verify = Stage("verify", stage.upto, stage.back, seen, tries=stage.tries)
-    return Page(_nothing(page.position), [], [_at(page.position.directory, cursor, verify)])
 
 
 def _cut_out(page: Answered, after: bytes, upto: bytes) -> tuple[Part, list[bytes]]:

@@ -72,7 +72,7 @@ class Pages:
         if listing.cursor is None and stage.kind in {"first", "serial"} and not position.cursor:
             return _whole(position, listing, [])
         answered = giant.hold(position, RowKeys(self._bucket, position.directory), listing)
-        if not giant.ask_for(position).few and giant.looks_back(answered):
+        if not giant.ask_for(position).descending and giant.looks_back(answered):
             raise AnswerError(Reason.CURSOR, f"the cursor {listing.cursor} leads back")
         if stage.kind not in {"first", "serial"}:
             return giant.go_on(answered)
