@@ -19,7 +19,9 @@ from bucketpull.testing.broker import Broker
 
 COMMAND = [sys.executable, "-m", "bucketpull"]
 IMPATIENT = [sys.executable, str(Path(__file__).parent / "coordinator.py")]
-DEADLINE_SECONDS = 90.0
+DEADLINE_SECONDS = 120.0
+# Bytes a second of the source, all together, until every machine is at work: the first has enough with 2,000 objects for 14 s.
+SLOW = 3e5
 _numbers = itertools.count()
 
 
@@ -128,6 +130,14 @@ class Cluster:
                 text = "".join(f"--- {each}\n{self.log(each)[-3000:]}\n" for each in self.processes)
                 raise AssertionError(f"it never came to that\n{text}")
             time.sleep(0.02)
+
+    def until_all_store(self, machines: Sequence[str], bandwidth: float, objects: int = 50) -> None:
+        """Wait until each machine has stored something, whichever was first; then the source gets faster.
+
+        It must have begun with `SLOW`. Each holds two batches of its own at first, so there must be three a machine in all.
+        """
+        self.until(lambda: all(self.stored(machine) > objects for machine in machines))
+        self.simulator.set(bandwidth=bandwidth)
 
     def stored(self, *machines: str) -> int:
         """Count files under their final names on some machines, or on all."""

@@ -5,21 +5,22 @@ import subprocess
 import time
 
 import pytest
+from tests.cluster.conftest import SLOW
 from tests.transport.test_rabbitmq import purge, put, run
 
 from bucketpull.testing.proxy import Proxy
 from bucketpull.transport.wire import Names
 
-SLOW = {"bandwidth": 3e6}
+BANDWIDTH = 3e6
 
 
-def started(make_cluster, spec="flat:6000,size=2KiB", machines=("m1", "m2"), **settings):
+def started(make_cluster, objects=6000, machines=("m1", "m2"), bandwidth=BANDWIDTH, **settings):
     """Start a job, slow enough to be disturbed, and wait until every machine has stored something."""
-    cluster = make_cluster(spec, **(SLOW | settings))
+    cluster = make_cluster(f"flat:{objects},size=2KiB", bandwidth=SLOW, **settings)
     for machine in machines:
         cluster.work(machine)
     cluster.coordinate()
-    cluster.until(lambda: all(cluster.stored(machine) > 50 for machine in machines))
+    cluster.until_all_store(machines, bandwidth)
     return cluster
 
 
@@ -31,7 +32,7 @@ def finished(cluster, *machines):
 
 
 def test_what_a_killed_machine_held_is_done_by_others_and_its_leftovers_go_when_it_returns(make_cluster):
-    cluster = started(make_cluster, "flat:12000,size=2KiB")
+    cluster = started(make_cluster, 12000)
     cluster.kill("m1")
     left = cluster.stored("m1")
     cluster.until(lambda: cluster.stored("m2") > 4000)  # more than its share: some of m1's is with it by now
@@ -43,7 +44,7 @@ def test_what_a_killed_machine_held_is_done_by_others_and_its_leftovers_go_when_
 
 
 def test_a_coordinator_killed_or_stopped_goes_on_where_it_was_and_its_workers_never_stop(make_cluster):
-    cluster = started(make_cluster, "flat:10000,size=2KiB")
+    cluster = started(make_cluster, 10000)
     cluster.kill("coordinator")
     before = cluster.stored()
     cluster.until(lambda: cluster.stored() > before + 200)  # they go on with what they hold
@@ -60,12 +61,12 @@ def test_a_coordinator_killed_or_stopped_goes_on_where_it_was_and_its_workers_ne
 
 
 def test_sigterm_drains_a_worker_within_ten_seconds_and_others_do_the_rest(make_cluster):
-    cluster = started(make_cluster, "flat:2000,size=2KiB", cdn_latency=0.5, bandwidth=0)
+    cluster = started(make_cluster, cdn_latency=0.5, bandwidth=1e8)
     begun = time.monotonic()
     cluster.processes["m1"].send_signal(signal.SIGTERM)
     assert cluster.ends("m1", seconds=20) == 130
     assert time.monotonic() - begun < 10
-    assert finished(cluster, "m2")["stored"] == 2000
+    assert finished(cluster, "m2")["stored"] == 6000
 
 
 def test_purged_queues_cost_time_and_poison_is_among_the_failures(make_cluster):
@@ -111,12 +112,12 @@ def test_an_alarm_of_the_broker_is_waited_out_and_nobody_is_taken_for_dead(make_
 
 def test_a_machine_cut_off_longer_than_patience_does_no_harm_when_it_is_back(make_cluster, broker):
     with Proxy(broker.port) as proxy:
-        cluster = make_cluster("flat:8000,size=2KiB", **SLOW)
+        cluster = make_cluster("flat:8000,size=2KiB", bandwidth=SLOW)
         url = broker.url.replace(str(broker.port), str(proxy.port))
         cluster.work("m1", BUCKETPULL_BROKER=url)
         cluster.work("m2")
         cluster.coordinate()
-        cluster.until(lambda: cluster.stored("m1") > 100 and cluster.stored("m2") > 100)
+        cluster.until_all_store(("m1", "m2"), BANDWIDTH)
         proxy.refuse(True)
         proxy.cut()
         cluster.until(lambda: "away" in cluster.command("volumes", "--state", str(cluster.state)))

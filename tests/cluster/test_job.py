@@ -4,39 +4,41 @@ import json
 import signal
 import time
 
-from tests.cluster.conftest import COMMAND
+from tests.cluster.conftest import COMMAND, SLOW
 
 from bucketpull.simulator import content
 from bucketpull.testing.proxy import Proxy
 
 
 def test_two_machines_share_a_job_and_the_books_are_exact(make_cluster):
-    cluster = make_cluster("tree:dirs=40,files=100,size=2KiB")
+    cluster = make_cluster("tree:dirs=60,files=100,size=2KiB", bandwidth=SLOW)
     for machine in ("m1", "m2"):  # before their coordinator
         cluster.work(machine)
     cluster.until(lambda: all("waiting for the coordinator" in cluster.log(each) for each in ("m1", "m2")))
     cluster.coordinate()
+    cluster.until_all_store(("m1", "m2"), 1e8)
     assert cluster.ends() == 0
     assert (cluster.ends("m1"), cluster.ends("m2")) == (0, 0)
     summary = cluster.check()
-    assert summary["stored"] == 4000
+    assert summary["stored"] == 6000
     assert {volume["machine"] for volume in summary["volumes"]} == {"m1", "m2"}
 
 
 def test_a_job_begun_on_one_machine_goes_on_on_several(make_cluster):
-    cluster = make_cluster("flat:6000,size=1KiB", bandwidth=1e6)
+    cluster = make_cluster("flat:8000,size=1KiB", bandwidth=1e6)
     access = ["--api-url", cluster.simulator.api_url, "--cdn-url", cluster.simulator.cdn_url]
     alone = ["sync", f"upyun://{cluster.simulator.bucket}", str(cluster.volume("m1")), *access]
     cluster._start("sync", [*COMMAND, *alone, "--state", str(cluster.state)], {"BUCKETPULL_MACHINE": "m1"})
     cluster.until(lambda: cluster.stored() > 1500)
     cluster.processes["sync"].send_signal(signal.SIGINT)
     assert cluster.ends("sync") == 130
-    for machine in ("m1", "m2"):
+    cluster.simulator.set(bandwidth=SLOW)
+    for machine in ("m2", "m1"):
         cluster.work(machine)
     cluster.coordinate()
+    cluster.until_all_store(("m1", "m2"), 1e8)
     assert cluster.ends() == 0
-    assert cluster.check()["stored"] == 6000
-    assert cluster.stored("m2")
+    assert cluster.check()["stored"] == 8000
 
 
 def test_a_second_run_sends_objects_back_to_the_machine_that_has_them(make_cluster):
@@ -87,7 +89,7 @@ def test_status_shows_the_fleet_from_anywhere_and_a_second_coordinator_is_refuse
     begun = time.monotonic()
     cluster.coordinate("--state", str(elsewhere), name="second")
     assert cluster.ends("second") == 2
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 20
     assert f"another coordinator has job {cluster.name}" in cluster.log("second")
     assert not elsewhere.exists()
     assert cluster.processes["coordinator"].poll() is None  # the first goes on

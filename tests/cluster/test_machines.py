@@ -5,6 +5,7 @@ import os
 import subprocess
 
 import pytest
+from tests.cluster.conftest import SLOW
 from tests.cluster.test_faults import finished
 
 from bucketpull.testing.proxy import Proxy
@@ -62,11 +63,11 @@ def test_a_machine_that_loses_its_cable_is_replaced_and_tidies_up_when_it_is_bac
     here = f"{network.prefix}.1"
     with Proxy(broker.port, here) as proxy:
         url = f"amqp://guest:guest@{here}:{proxy.port}/?heartbeat=2"
-        cluster = make_cluster("flat:9000,size=2KiB", url=url, bandwidth=2e6, host=here)
+        cluster = make_cluster("flat:12000,size=2KiB", url=url, bandwidth=SLOW, host=here)
         for machine in ("m1", "m2", "m3"):
             cluster.work(machine, prefix=network.machine(machine))
         cluster.coordinate()
-        cluster.until(lambda: all(cluster.stored(machine) > 100 for machine in ("m1", "m2", "m3")))
+        cluster.until_all_store(("m1", "m2", "m3"), 2e6)
         network.plug("m1", "down")
         cluster.until(lambda: "away" in cluster.command("volumes", "--state", str(cluster.state)))
         cluster.until(lambda: cluster.stored("m2", "m3") > 5000)
