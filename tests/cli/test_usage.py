@@ -1,5 +1,7 @@
 """Bad usage and refusals: the right exit code at once, and nothing made; secrets stay secret."""
 
+# ruff: noqa: RUF001 - Chinese has its own punctuation
+
 import time
 from pathlib import Path
 
@@ -86,16 +88,24 @@ def test_an_unknown_name_in_a_file_is_named_with_the_likely_one(user, service):
 
 
 REFUSED = {
-    "wrong password": ({"UPYUN_PASSWORD": "wrong"}, SYNC),
-    "unknown operator": ({"UPYUN_OPERATOR": "nobody"}, SYNC),
-    "unknown bucket": ({}, ("sync", "upyun://nothing", "disk1")),
-    "missing folder": ({}, ("sync", "upyun://photos/1999", "disk1")),
+    "wrong password": ({"UPYUN_PASSWORD": "wrong"}, SYNC, "check UPYUN_OPERATOR and UPYUN_PASSWORD"),
+    "unknown operator": ({"UPYUN_OPERATOR": "nobody"}, SYNC, "check UPYUN_OPERATOR and UPYUN_PASSWORD"),
+    "unknown bucket": (
+        {},
+        ("sync", "upyun://nothing", "disk1"),
+        "check their names (upyun://nothing: HTTP 401",
+    ),
+    "missing folder": (
+        {},
+        ("sync", "upyun://photos/1999", "disk1"),
+        "check their names (upyun://photos/1999: ",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_refusal_of_the_source_ends_with_4_within_seconds_and_nothing_is_written(user, service, case):
-    environment, arguments = REFUSED[case]
+def test_a_refusal_ends_with_4_within_seconds_and_a_remedy_and_nothing_is_written(user, service, case):
+    environment, arguments, told = REFUSED[case]
     user.knows(service).environment |= environment
     before = user.everything()
 
@@ -103,8 +113,31 @@ def test_a_refusal_of_the_source_ends_with_4_within_seconds_and_nothing_is_writt
     done = user.run(*arguments, expect=4)
 
     assert time.monotonic() - began < 5
-    assert done.stderr.startswith("bucketpull: ")
+    assert done.stderr.startswith("bucketpull: the source refuses us: ")
+    assert told in done.stderr
     assert user.everything() == before
+
+
+def test_errors_are_told_in_chinese_where_the_locale_is(user, service):
+    user.knows(service).environment |= {"LC_ALL": "zh_CN.UTF-8", "PYTHONUTF8": "1"}
+
+    assert "磁盘 disk1：给出了两次" in user.run(*SYNC, "disk1", expect=2).stderr
+    user.environment["UPYUN_PASSWORD"] = "wrong"
+    assert "操作员或密码错误；检查 UPYUN_OPERATOR 和 UPYUN_PASSWORD" in user.run(*SYNC, expect=4).stderr
+
+
+def test_a_source_that_nobody_can_reach_is_told_with_its_reason_and_a_remedy(user, service):
+    user.knows(service).environment["BUCKETPULL_API_URL"] = "http://127.0.0.1:1"
+    process = user.start(*SYNC)
+    try:
+        lines = iter(process.stdout.readline, "")
+        told = next(line for line in lines if "source.silent" in line)
+    finally:
+        process.terminate()
+        process.communicate()
+
+    assert "no connection (connect, " in told
+    assert "check the network and the firewall" in told
 
 
 def test_secrets_are_never_in_the_output(user, bucket):

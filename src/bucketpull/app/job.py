@@ -67,7 +67,7 @@ def opened(settings: Settings) -> Iterator[Opening]:
     """
     source, fetch = source_config(settings), fetch_options(settings)
     with closing(CurlLoop(fetch)) as loop:
-        findings = probe(UpyunSource(source), loop)
+        findings = probe(UpyunSource(source), loop, settings.source)
     with (
         closing(Nursery(partial(process_main, source=source, fetch=fetch))) as nursery,
         closing(open_journal(settings, SystemClock().now())) as journal,

@@ -1,14 +1,18 @@
 """Turns what the coordinator knows into snapshots, twice a second, for whoever shows them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.model import Pulse
 from bucketpull.domain.progress import Note, Snapshot
 from bucketpull.domain.rates import Meter
+from bucketpull.domain.silence import Listener
 from bucketpull.engine.coordinator import Coordinator
 from bucketpull.ports import Clock, Reporter
+from bucketpull.report.figures import duration
+from bucketpull.report.reasons import explain
 
 RUNNING = {"listing", "transferring", "finishing"}
 ENDED = {"complete", "incomplete", "interrupted", "refused"}
@@ -37,6 +41,7 @@ class Monitor:
         self._reporters = reporters
         self._notes: list[Note] = []
         self._told: dict[str, str] = {}
+        self._listener = Listener()
         self._begun = False
         self.latest = self.snapshot()
 
@@ -45,6 +50,7 @@ class Monitor:
         while True:
             self.latest = self.snapshot()
             self._watch_volumes()
+            self._watch_source()
             for reporter in self._reporters:
                 reporter.show(self.latest)
             await asyncio.sleep(INTERVAL_SECONDS)
@@ -118,6 +124,25 @@ class Monitor:
                     f"volume {volume.path} is {volume.state}: {volume.detail}",
                 )
             self._told[volume.id] = volume.state
+
+    def _watch_source(self) -> None:
+        """Say why nothing comes, if nothing does: a wrong host name or a network that is down look like patience."""
+        books, pulses = self.latest.counters, self.latest.machines
+        retries: Counter[str] = Counter()
+        for pulse in pulses:
+            retries.update(pulse.retries)
+        gain = (
+            books.pages + books.listed + sum(pulse.bytes + pulse.objects + pulse.skipped for pulse in pulses)
+        )
+        silence = self._listener.look(self._clock.monotonic(), gain, retries)
+        if silence is not None:
+            meaning, remedy = explain(silence.reason)
+            self.note(
+                "warning",
+                "source.silent",
+                f"nothing has come for {duration(silence.seconds)}: {meaning} "
+                f"({silence.reason}, {silence.times} times); {remedy}",
+            )
 
 
 def _limit(pulses: Sequence[Pulse], *, listing_done: bool) -> str:

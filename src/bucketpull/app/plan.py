@@ -12,7 +12,7 @@ from bucketpull.app.parts import fetch_options, source_config
 from bucketpull.app.probe import ask, probe
 from bucketpull.app.settings import Settings
 from bucketpull.app.volumes import check_paths
-from bucketpull.app.writing import say, tell
+from bucketpull.app.writing import say, tell, words
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.planning import Demand, Fit, Room, SampledPage, demand, fit, rounded, seconds
@@ -43,7 +43,7 @@ def run_plan(settings: Settings, pages: int) -> ExitCode:
     config = source_config(settings)
     source, fetcher = UpyunSource(config), CurlLoop(fetch_options(settings))
     try:
-        findings = probe(source, fetcher)
+        findings = probe(source, fetcher, settings.source)
         sample = take_sample(source, fetcher, pages, findings.first_page)
         needed = demand(sample.pages, sample.whole, None if config.prefix else findings.usage_bytes)
         measured = measure(source, fetcher, sample.parts, settings.fixed_concurrency()) if needed else None
@@ -131,7 +131,7 @@ def _room(path: str, settings: Settings) -> Room:
         try:
             reader = open_reader(path)
         except VolumeError as error:
-            tell(str(error))
+            tell(words().message(str(error)))
             return room
         room.held_objects, room.held_bytes = reader.ledger.objects, reader.ledger.size
         reader.close()

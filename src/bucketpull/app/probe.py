@@ -23,15 +23,17 @@ class Findings(msgspec.Struct):
     first_page: Page | None
 
 
-def probe(source: Source, fetcher: Fetcher) -> Findings:
+def probe(source: Source, fetcher: Fetcher, name: str) -> Findings:
     """Ask for usage and for the first page; passing trouble is not judged here, the job has patience of its own.
+
+    `name` is what the user calls the source.
 
     Raises:
         SourceRefused: Credentials, permission or bucket are wrong, or the folder is not there.
 
     """
-    usage = _asked(lambda: _usage(source, fetcher))
-    page = _asked(lambda: _first_page(source, fetcher))
+    usage = _asked(lambda: _usage(source, fetcher), name)
+    page = _asked(lambda: _first_page(source, fetcher), name)
     return Findings(usage, page)
 
 
@@ -44,18 +46,15 @@ def ask(fetcher: Fetcher, request: Request) -> Response:
     return answers[0]
 
 
-def _asked(question: Callable[[], T]) -> T | None:
+def _asked(question: Callable[[], T], name: str) -> T | None:
     for attempt in range(TRIES):
         try:
             return question()
         except AnswerError as error:
             remedy = REMEDIES[error.reason]
-            if remedy is Remedy.STOP:
-                raise SourceRefused(error.reason, error.detail) from error
-            if remedy is Remedy.VANISH:
-                raise SourceRefused(
-                    Reason.GONE, f"the folder to start from is not there: {error.detail}"
-                ) from error
+            if remedy in {Remedy.STOP, Remedy.VANISH}:
+                reason = error.reason if remedy is Remedy.STOP else Reason.NO_BUCKET
+                raise SourceRefused(reason, f"{name}: {error.detail}") from error
             time.sleep(PAUSE_SECONDS * attempt)
     return None
 

@@ -3,7 +3,9 @@
 import os
 import sys
 
+from bucketpull.domain.errors import BucketpullError, SourceRefused
 from bucketpull.report.choice import shown_language
+from bucketpull.report.reasons import explain
 from bucketpull.report.words import Words
 
 
@@ -23,3 +25,13 @@ def tell(text: str) -> None:
 def words() -> Words:
     """Return the texts in the language of the locale."""
     return Words(shown_language(os.environ, sys.stdout))
+
+
+def tell_error(error: BucketpullError) -> None:
+    """Write to standard error what is wrong and what to do, in the language of the locale."""
+    words = Words(shown_language(os.environ, sys.stderr))
+    if isinstance(error, SourceRefused):
+        text = words("refused", *explain(error.reason, words.language), error.detail)
+    else:
+        text = words.message(str(error))
+    tell(f"bucketpull: {text}")

@@ -81,7 +81,9 @@ def main() -> NoReturn:
         error.show()
         code = ExitCode.USAGE
     except BucketpullError as error:
-        click.echo(f"bucketpull: {error}", err=True)
+        from bucketpull.app.writing import tell_error
+
+        tell_error(error)
         code = error.exit_code
     except BrokenPipeError:
         sys.stderr.close()

@@ -6,7 +6,7 @@ from typing import TextIO
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import waited_for
-from bucketpull.report.summary import summary_lines
+from bucketpull.report.summary import by_reason, summary_lines
 from bucketpull.report.words import Words
 
 WIDEST = 159  # columns; a Chinese character takes two
@@ -34,7 +34,7 @@ class LineReporter:
 
     def note(self, level: str, event: str, text: str) -> None:
         """Write one event."""
-        self._write(f"{level}: {event}: {text}")
+        self._write(f"{level}: {event}: {self._words.message(text)}")
 
     def close(self, snapshot: Snapshot) -> None:
         """Write the summary."""
@@ -70,6 +70,8 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
         parts.append(words("more", figures.count(books.listed)))
     if snapshot.limited_by:
         parts.append(words("limited", words("limit." + snapshot.limited_by)))
+    if any(snapshot.retries.values()):
+        parts.append(f"{words('retries')} {by_reason(snapshot.retries)}")
     while len(parts) > 2 and _columns("; ".join(parts)) > WIDEST - 20:
         parts.pop()
     return "; ".join(parts)

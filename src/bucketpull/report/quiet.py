@@ -20,7 +20,7 @@ class QuietReporter:
     def note(self, level: str, event: str, text: str) -> None:
         """Write an error; keep the rest back."""
         if level == "error":
-            self._stream.write(f"{level}: {event}: {text}\n")
+            self._stream.write(f"{level}: {event}: {self._words.message(text)}\n")
 
     def close(self, snapshot: Snapshot) -> None:
         """Say why the job is not complete, if it is not."""

@@ -59,7 +59,7 @@ _ENGLISH: dict[Reason, Explanation] = {
         "operator or password is wrong", "check UPYUN_OPERATOR and UPYUN_PASSWORD"
     ),
     Reason.PERMISSION: Explanation("the operator may not read", "grant it read permission in the console"),
-    Reason.NO_BUCKET: Explanation("there is no such bucket", "check the name of the bucket"),
+    Reason.NO_BUCKET: Explanation("there is no such bucket or folder", "check their names"),
     Reason.UNSTORABLE: Explanation("no file system can hold it under any name", "fetch it by hand"),
     Reason.VOLUME_FULL: Explanation("the volume is full", "add a volume or free space, then retry"),
     Reason.VOLUME_SICK: Explanation("the volume answers with errors", "check the disk, then retry"),
@@ -94,7 +94,7 @@ _CHINESE: dict[Reason, Explanation] = {
     Reason.NOT_A_FILE: Explanation("列举为文件，实际是目录", "在控制台检查"),
     Reason.CREDENTIALS: Explanation("操作员或密码错误", "检查 UPYUN_OPERATOR 和 UPYUN_PASSWORD"),
     Reason.PERMISSION: Explanation("操作员没有读取权限", "在控制台授予读取权限"),
-    Reason.NO_BUCKET: Explanation("服务（bucket）不存在", "检查服务名"),
+    Reason.NO_BUCKET: Explanation("服务（bucket）或目录不存在", "检查服务名和目录名"),
     Reason.UNSTORABLE: Explanation("任何文件名都无法存放", "手动下载"),
     Reason.VOLUME_FULL: Explanation("磁盘已满", "添加磁盘或腾出空间后重试"),
     Reason.VOLUME_SICK: Explanation("磁盘返回错误", "检查磁盘后重试"),
@@ -111,3 +111,9 @@ def explain(reason: str, language: str = "en") -> Explanation:
 
     """
     return (_CHINESE if language == "zh" else _ENGLISH)[Reason(reason)]
+
+
+def translations() -> dict[str, str]:
+    """Return the Chinese of each meaning and remedy, by the English."""
+    pairs = ((_ENGLISH[reason], _CHINESE[reason]) for reason in Reason)
+    return {english: chinese for pair in pairs for english, chinese in zip(*pair, strict=True)}

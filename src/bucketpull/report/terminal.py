@@ -84,7 +84,9 @@ class TerminalReporter:
 
     def note(self, level: str, event: str, text: str) -> None:
         """Write one event above the display."""
-        self._console.print(Text(f"{level}: {event}: {text}", _LEVELS.get(level, "dim")), soft_wrap=True)
+        self._console.print(
+            Text(f"{level}: {event}: {self._words.message(text)}", _LEVELS.get(level, "dim")), soft_wrap=True
+        )
 
     def close(self, snapshot: Snapshot) -> None:
         """Replace the display by the summary."""
@@ -213,7 +215,10 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
     if any(snapshot.failures.values()):
         facts.add_row(words("failures"), Text(by_reason(snapshot.failures), "red"))
     for note in snapshot.notes[-NOTES:]:
-        facts.add_row("", Text(note.text, _LEVELS.get(note.level, "dim"), no_wrap=True, overflow="ellipsis"))
+        facts.add_row(
+            "",
+            Text(words.message(note.text), _LEVELS.get(note.level, "dim"), no_wrap=True, overflow="ellipsis"),
+        )
     return facts
 
 

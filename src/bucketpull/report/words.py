@@ -7,6 +7,8 @@ Names that programs read (states, reasons, JSON) are never translated.
 
 from collections.abc import Mapping
 
+from bucketpull.report.messages import in_chinese
+
 _TEXTS: dict[str, tuple[str, str]] = {
     "state.starting": ("starting", "启动中"),
     "state.listing": ("listing", "列举中"),
@@ -69,6 +71,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "level": ("of {} allowed", "上限 {}"),
     "state": ("state", "状态"),
     "and_more": ("and {} more", "另有 {} 个"),
+    "refused": ("the source refuses us: {}; {} ({})", "源站拒绝访问：{}；{}（{}）"),
     "exit": ("exit {}: {}", "退出码 {}：{}"),
     "exit.0": ("all that was listed is in place", "列举到的对象已全部就位"),
     "exit.3": (
@@ -110,6 +113,10 @@ class Words:
         if texts is None:
             return key.rpartition(".")[2]
         return texts[self._index].format(*values)
+
+    def message(self, text: str) -> str:
+        """Return what an error or a note says, in this language."""
+        return in_chinese(text) if self._index else text
 
 
 def language_of(environ: Mapping[str, str]) -> str:
