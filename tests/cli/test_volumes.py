@@ -144,3 +144,10 @@ def settled(user, folder):
 def stored(user) -> int:
     done = user.run("status", "--json", expect=None)
     return int(done.stdout.partition('"stored":')[2].partition(",")[0] or 0)
+
+
+def test_a_job_that_finds_no_room_says_on_which_volume_and_what_to_do(user, service):
+    sync = ("sync", "upyun://photos", "disk1", "--reserve", "100%", "--when-full", "exit")
+    told = user.knows(service).run(*sync, expect=5).stderr
+
+    assert f"volume {user.folder}/disk1 is full: no bytes left above the reserve; free some space" in told

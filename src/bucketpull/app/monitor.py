@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bucketpull.domain.eta import Forecast
-from bucketpull.domain.model import Pulse
+from bucketpull.domain.model import Pulse, VolumeState
 from bucketpull.domain.progress import Note, Snapshot
 from bucketpull.domain.rates import Meter
 from bucketpull.domain.silence import Listener
@@ -16,6 +16,7 @@ from bucketpull.report.reasons import explain
 
 RUNNING = {"listing", "transferring", "finishing"}
 ENDED = {"complete", "incomplete", "interrupted", "refused"}
+_TROUBLED = {VolumeState.FULL, VolumeState.SICK}
 NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5
 
@@ -115,15 +116,12 @@ class Monitor:
 
     def _watch_volumes(self) -> None:
         for volume in self.latest.volumes:
-            before = self._told.get(volume.id)
-            if before is not None and before != volume.state:
-                level = "info" if volume.state == "open" else "warning"
-                self.note(
-                    level,
-                    f"volume.{volume.state}",
-                    f"volume {volume.path} is {volume.state}: {volume.detail}",
-                )
-            self._told[volume.id] = volume.state
+            before, state = self._told.get(volume.id), volume.state
+            if before != state and (before is not None or state in _TROUBLED):
+                text = f"volume {volume.path} is {state}: {volume.detail}".removesuffix(": ")
+                remedy = "; free some space, add a volume, or lower --reserve" if state == "full" else ""
+                self.note("info" if state == "open" else "warning", f"volume.{state}", text + remedy)
+            self._told[volume.id] = state
 
     def _watch_source(self) -> None:
         """Say why nothing comes, if nothing does: a wrong host name or a network that is down look like patience."""

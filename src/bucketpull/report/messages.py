@@ -115,6 +115,10 @@ _CHINESE: dict[str, str] = {
     # notes while a job runs
     "stopping; once more to leave at once": "正在停止；再按一次立即退出",
     "nothing has come for {}: {} ({}, {} times); {}": "已有 {} 没有任何进展：{}（{}，{} 次）；{}",
+    "volume {} is full: {}; free some space, add a volume, or lower --reserve": "磁盘 {} 已满：{}；请腾出空间、添加磁盘，或调低 --reserve",
+    "no bytes left above the reserve": "保留空间之外已无剩余字节",
+    "no inodes left": "已无剩余 inode",
+    "volume {} is open": "磁盘 {} 恢复可用",
     "volume {} is {}: {}": "磁盘 {} 现为 {}：{}",
     "volume {} ({}) was added": "已添加磁盘 {}（{}）",
     "volume {} is not at {}: what it holds counts as stored; mount it, name its new path, or give it up with `bucketpull volumes lost {}`": "磁盘 {} 不在 {}：其内容仍计为已存；请挂载它，给出新路径，或用 `bucketpull volumes lost {}` 放弃",
