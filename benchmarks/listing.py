@@ -16,8 +16,8 @@ from pathlib import Path
 from bucketpull.app.clock import SystemClock
 from bucketpull.app.process import process_main
 from bucketpull.domain.retry import next_try
-from bucketpull.engine.coordinator import Coordinator, CoordinatorPolicy
-from bucketpull.engine.policy import WorkerPolicy
+from bucketpull.engine.coordinator import Coordinator
+from bucketpull.engine.policy import CoordinatorPolicy, WorkerPolicy
 from bucketpull.engine.worker import Worker
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.journal.sqlite import SqliteJournal

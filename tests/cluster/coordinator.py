@@ -5,7 +5,7 @@ from functools import partial
 
 from bucketpull.app import cluster
 from bucketpull.cli.main import main
-from bucketpull.engine.coordinator import CoordinatorPolicy
+from bucketpull.engine.policy import CoordinatorPolicy
 
 silence, grace = float(sys.argv[1]), float(sys.argv[2])
 cluster.run_coordinate = partial(

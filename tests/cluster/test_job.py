@@ -71,6 +71,33 @@ def test_a_second_run_sends_objects_back_to_the_machine_that_has_them(make_clust
         assert place["machine"] == first[key].relative_to(cluster.folder).parts[0]
 
 
+def test_objects_stay_with_their_machines_when_batches_have_other_borders(make_cluster):
+    """Two new names at the front move each object to another place in its batch, and some to the next batch."""
+    cluster = make_cluster("big=flat:5000,size=1KiB;small=tree:dirs=20,files=50,size=1KiB")
+    for machine in ("m1", "m2"):
+        cluster.work(machine)
+    cluster.coordinate()
+    assert cluster.ends() == 0
+    cluster.check()
+    first = dict(cluster.places())
+    new = {f"{folder}/00-first.jpg": 100 for folder in ("big", "small/d0", "small/d1")}
+    cluster.simulator.mutate(put=new)
+    before = cluster.simulator.counters()["requests"]["cdn.get"]
+    for machine in ("m1", "m2"):
+        assert cluster.ends(machine) == 0
+        cluster.work(machine)
+    cluster.coordinate()
+    assert cluster.ends() == 0
+
+    summary = cluster.summary()
+    assert (summary["stored"], summary["skipped"]) == (len(new), len(first))
+    after = cluster.simulator.counters()["requests"]["cdn.get"]
+    assert sum(after.values()) - sum(before.values()) == len(new)
+    places = cluster.places()
+    assert len(places) == len(first) + len(new)
+    assert {key: path for key, path in places if key not in new} == first
+
+
 def test_status_shows_the_fleet_from_anywhere_and_a_second_coordinator_is_refused(make_cluster):
     cluster = make_cluster("flat:20000,size=4KiB", bandwidth=3e6)
     cluster.work("m1")

@@ -4,8 +4,18 @@ import pytest
 
 from bucketpull.domain.batching import decode_parts, decode_positions
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import BatchReceipt, Extent, Handback, Position, ScanReceipt, WorkKind
+from bucketpull.domain.model import (
+    BatchReceipt,
+    Extent,
+    Former,
+    Handback,
+    Position,
+    ScanReceipt,
+    VolumeState,
+    WorkKind,
+)
 from bucketpull.domain.retry import PAGE_PASSES, PASSES
+from bucketpull.journal.shelf import KnownVolume
 from bucketpull.journal.sqlite import ABSENT_SECONDS
 
 
@@ -360,6 +370,39 @@ def test_the_end_of_a_run_is_noted(play):
         "complete",
         '{"complete": true}',
     )
+
+
+def _stored_with(play, former):
+    """Book a batch whose receipt tells of copies that count no more."""
+    play.put(b"", b"a")
+    play.begin()
+    play.scan()
+    (work,) = play.claim(WorkKind.BATCH)
+    receipt = play.drained(work)
+    receipt.former = [former]
+    assert play.journal.commit([receipt], play.now) == []
+
+
+def test_copies_that_count_no_more_are_known_until_they_are_removed(play):
+    play.journal.record_volumes([KnownVolume("v2", "here", "/v2", VolumeState.OPEN, 0)])
+    _stored_with(play, Former("v2", [7, 9], "v1", b"parts"))
+    play.journal.close()
+    play.open()
+
+    (copy,) = play.journal.former(["v1", "v2", "unknown"], 10)
+    assert (copy.volume, copy.offsets, copy.by, copy.parts) == ("v2", [7, 9], "v1", b"parts")
+    play.journal.forget_former([copy.id])
+    assert play.journal.former(["v2"], 10) == []
+
+
+@pytest.mark.parametrize("lost", ["v1", "v2"])
+def test_what_may_be_the_only_copy_left_is_not_removed(play, lost):
+    play.journal.record_volumes([KnownVolume("v2", "here", "/v2", VolumeState.OPEN, 0)])
+    _stored_with(play, Former("v2", [7], "v1", b"parts"))
+
+    play.journal.lose(lost)
+
+    assert play.journal.former(["v1", "v2"], 10) == []
 
 
 def test_a_run_that_goes_on_has_not_ended(play):

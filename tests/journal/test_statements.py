@@ -30,6 +30,8 @@ HARMLESS = ("CONSTANT ROW", "INDEX work_sent", "INDEX failure_listing", "SCAN ne
 def empty() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:")
     connection.executescript(read("schema.sql"))
+    for _, text in migrations():
+        connection.executescript(text)
     return connection
 
 

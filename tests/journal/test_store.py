@@ -16,7 +16,9 @@ from bucketpull.domain.retry import next_try
 from bucketpull.journal import store
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.statements import migrations
 
+NEWEST = 1 + len(migrations())
 CONFIGURATION = {
     "source": "upyun://b",
     "prefix": "",
@@ -266,13 +268,16 @@ def test_an_older_schema_is_brought_up_step_by_step(folder):
     opened(folder).close()
     (folder / store.LOCK).unlink()
     held = store.connect(folder)
-    steps = [(2, "create table two (x integer) strict;"), (3, "alter table two add column y integer;")]
+    steps = [
+        (NEWEST + 1, "create table two (x integer) strict;"),
+        (NEWEST + 2, "alter table two add column y integer;"),
+    ]
 
     store.migrate(held, steps)
     store.migrate(held, steps)
 
     assert [row[1] for row in held.connection.execute("pragma table_info(two)")] == ["x", "y"]
-    assert held.connection.execute("pragma user_version").fetchone() == (3,)
+    assert held.connection.execute("pragma user_version").fetchone() == (NEWEST + 2,)
     held.close()
 
 
@@ -281,9 +286,9 @@ def test_a_step_that_fails_changes_nothing(folder):
     held = store.connect(folder)
 
     with pytest.raises(sqlite3.OperationalError):
-        store.migrate(held, [(2, "create table two (x integer) strict; select nonsense;")])
+        store.migrate(held, [(NEWEST + 1, "create table two (x integer) strict; select nonsense;")])
 
-    assert held.connection.execute("pragma user_version").fetchone() == (1,)
+    assert held.connection.execute("pragma user_version").fetchone() == (NEWEST,)
     assert held.connection.execute("pragma table_info(two)").fetchall() == []
     held.close()
 

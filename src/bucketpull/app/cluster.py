@@ -19,7 +19,7 @@ from bucketpull.app.volumes import check_paths, known_paths, open_all, open_one
 from bucketpull.app.writing import say, tell, words
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.model import Pulse, Welcome
-from bucketpull.engine.coordinator import CoordinatorPolicy
+from bucketpull.engine.policy import CoordinatorPolicy
 from bucketpull.engine.worker import Worker
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.document import snapshot_dict

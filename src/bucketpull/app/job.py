@@ -22,7 +22,8 @@ from bucketpull.app.process import process_main
 from bucketpull.app.settings import Settings
 from bucketpull.app.steering import Steering
 from bucketpull.domain.errors import ExitCode
-from bucketpull.engine.coordinator import Coordinator, CoordinatorPolicy
+from bucketpull.engine.coordinator import Coordinator
+from bucketpull.engine.policy import CoordinatorPolicy
 from bucketpull.engine.worker import Worker
 from bucketpull.fetch.loop import CurlLoop
 from bucketpull.journal.sqlite import SqliteJournal

@@ -115,4 +115,4 @@ def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int
                 f"{reader.path} ({reader.id}): its ledger is damaged from byte {entry.offset} to {entry.end}"
             )
         elif entry.kind is Kind.BLOCK and entry.offset > removed.get((entry.journal, entry.work), -1):
-            yield reader.id, entry.offset, entry.end, entry.records()
+            yield reader.id, entry.offset, entry.end, reader.left(entry)

@@ -13,7 +13,7 @@ from bucketpull.app.parts import machine_name, worker_policy
 from bucketpull.app.settings import Settings
 from bucketpull.app.volumes import check_paths, known_paths, open_all, open_one, with_known
 from bucketpull.domain.errors import ExitCode, VolumeSick
-from bucketpull.engine.coordinator import CoordinatorPolicy
+from bucketpull.engine.policy import CoordinatorPolicy
 from bucketpull.engine.worker import Worker
 from bucketpull.journal.shelf import KnownVolume
 from bucketpull.transport.direct import DirectTransport
@@ -74,7 +74,8 @@ def _of_sick(error: VolumeSick) -> tuple[str, str]:
 
 def _of_missing(volume: KnownVolume) -> tuple[str, str]:
     text = (
-        f"volume {volume.id} is not at {volume.path}: what it holds counts as stored; mount it, name its new path, "
+        f"volume {volume.id} is not at {volume.path}: what it holds counts as stored, and is fetched again where listed pages "
+        f"changed; mount it, name its new path, "
         f"or give it up with `bucketpull volumes lost {volume.id}`"
     )
     return "volume.away", text

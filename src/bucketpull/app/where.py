@@ -77,6 +77,7 @@ def _find(reader: JournalReader, key: bytes) -> tuple[list[Place], list[Elsewher
     """Return the newest place of a key, or else the volumes that may have it."""
     volumes = {volume.id: volume for volume in reader.volumes()}
     away: dict[str, Elsewhere] = {}
+    gone: list[Place] = []
     for directory, name in homes_of(key):
         for extent in reader.where(directory, name):
             volume = volumes[extent.volume]
@@ -89,9 +90,11 @@ def _find(reader: JournalReader, key: bytes) -> tuple[list[Place], list[Elsewher
                 path = f"{volume.path}/{show(usual_path(reader, directory, name))}" if volume.path else ""
                 away[volume.id] = Elsewhere(show(key), volume.machine, volume.id, path, error.detail)
                 continue
-            if place is not None:
+            if place is not None and place.present:
                 return [place], []
-    return [], list(away.values())
+            if place is not None:
+                gone.append(place)
+    return (gone[:1], []) if gone and not away else ([], list(away.values()))
 
 
 def usual_path(reader: JournalReader, directory: bytes, name: bytes) -> bytes:

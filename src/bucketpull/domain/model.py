@@ -85,7 +85,8 @@ class Work(Value):
 
     The id is given by the journal and never reused. `candidates` are the ledger blocks that may hold some of the
     objects from an earlier run, newest last: they are compared first, and a changed object is replaced where it lies.
-    `attempt` counts earlier tries of these objects.
+    `attempt` counts earlier tries of these objects. `elsewhere` says that more candidates lie with other machines that are there:
+    what is not found here goes back, to be looked for there.
     """
 
     id: int
@@ -93,6 +94,7 @@ class Work(Value):
     body: bytes
     attempt: int = 0
     candidates: list[Extent] = []
+    elsewhere: bool = False
 
 
 class Failure(Value):
@@ -163,13 +165,27 @@ class ScanReceipt(Value, tag="scan"):
     retries: dict[str, int] = {}
 
 
+class Former(Value):
+    """Objects that may lie on a volume in a copy that counts no more, for a batch stored them on volume `by` since.
+
+    `offsets` are the blocks of the volume's ledger in which they may be; `parts` is an encoded `list[Part]`. `id` is the journal's.
+    """
+
+    volume: str
+    offsets: list[int]
+    by: str
+    parts: bytes
+    id: int = 0
+
+
 class BatchReceipt(Value, tag="batch"):
-    """What came of a batch: stored + skipped + failed + vanished + deferred + returned objects are all of it.
+    """What came of a batch: stored + skipped + failed + vanished + deferred + returned + sent on are all of it.
 
     `failures` includes the vanished (reason `gone`). `deferred` met passing trouble and is tried again later as new work,
     one attempt older; `returned` was not tried, for lack of room or time, and is new work at once, no attempt older.
+    `sent_on` is what none of the volumes `compared` holds, where other machines may have it.
     `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects; `spans` the pages
-    concerned. `bytes` counts what was stored in this run.
+    concerned. `bytes` counts what was stored in this run. `former` tells of copies that are to be removed.
     """
 
     work: int
@@ -184,6 +200,9 @@ class BatchReceipt(Value, tag="batch"):
     deferred: BatchDraft | None = None
     returned: BatchDraft | None = None
     retries: dict[str, int] = {}
+    former: list[Former] = []
+    sent_on: BatchDraft | None = None
+    compared: list[str] = []
 
 
 class Handback(Value, tag="handback"):
@@ -333,7 +352,14 @@ class Poison(Value, tag="poison"):
     detail: str
 
 
-FromWorker = ScanReceipt | BatchReceipt | Handback | Pulse | Goodbye | Fatal | Poison
+class Removed(Value, tag="removed"):
+    """Former copies, by id, that are on their volume no more."""
+
+    machine: str
+    ids: list[int]
+
+
+FromWorker = Removed | ScanReceipt | BatchReceipt | Handback | Pulse | Goodbye | Fatal | Poison
 
 
 # The cursor of a failure that is no object's and no page's, but that of a message nobody understands.
@@ -357,7 +383,7 @@ class Control(Value, tag="control"):
 
     `booked` names batches whose receipts are in the journal: they will not come again. `discard` names work whose receipt was
     dropped because another worker's came first: its copies are removed. `abandon` names work that was begun before a restart and
-    has gone elsewhere since: what is left of it is removed.
+    has gone elsewhere since: what is left of it is removed. `remove` are former copies that the worker's volumes may hold.
     """
 
     limits: Limits
@@ -367,6 +393,7 @@ class Control(Value, tag="control"):
     add_volumes: list[str] = []
     drain_volumes: list[str] = []
     stop: bool = False
+    remove: list[Former] = []
 
 
 class Welcome(Value, tag="welcome"):

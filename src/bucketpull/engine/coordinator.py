@@ -8,6 +8,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ from bucketpull.domain.model import (
     Poison,
     Position,
     Pulse,
+    Removed,
     ScanReceipt,
     VolumeState,
     VolumeStatus,
@@ -34,34 +36,13 @@ from bucketpull.domain.model import (
 )
 from bucketpull.engine.copies import judge_begun, judge_dropped
 from bucketpull.engine.fleet import Fleet
+from bucketpull.engine.former import FormerCopies
+from bucketpull.engine.policy import CoordinatorPolicy
 from bucketpull.engine.sharing import Sharing
 from bucketpull.ports import Clock, Journal, Transport
 
 T = TypeVar("T")
 _reach = steps.reach
-
-
-class CoordinatorPolicy(msgspec.Struct, frozen=True):
-    """How much is listed ahead, and how patient the coordinator is.
-
-    Listing pauses above `high_water` outstanding objects and goes on below half of it: 2 million objects are about
-    100 MB of journal and half an hour of work at 1,000 objects a second. Each machine is reminded of its limits every
-    `remind_seconds`: the message before may be lost with the queue that it was in. When the source refuses another machine,
-    the job ends if for `refusal_seconds` there is no further one. At its end it waits `linger_seconds` for machines that are away.
-    """
-
-    high_water: int = 2_000_000
-    tick_seconds: float = 0.5
-    silence_seconds: float = 30.0
-    grace_seconds: float = 30.0
-    stop_seconds: float = 10.0
-    remind_seconds: float = 15.0
-    refusal_seconds: float = 12.0
-    linger_seconds: float = 15.0
-    room_seconds: float = 5.0
-    roomless_seconds: float = 1.5
-    exits_when_full: bool = False
-    local_machines: frozenset[str] = frozenset()
 
 
 class Coordinator:
@@ -99,6 +80,7 @@ class Coordinator:
         self._gave = False
         self._roomy_at = clock.monotonic()
         self.trouble: JournalError | None = None
+        self._former = FormerCopies(partial(self.call, journal.former))
 
     async def run(self, root: Position) -> None:
         """Work until nothing is outstanding, the source refuses, no volume has room (if told so), or `stop`."""
@@ -111,6 +93,7 @@ class Coordinator:
         while not self._ended():
             await self._turn()
         if self.refusal is None and self._stop_at is None:
+            await self._clear()
             await self._linger()
             await self._let_go()
 
@@ -196,6 +179,8 @@ class Coordinator:
             await self._count()
             for entry in entries:
                 self._answered(entry)
+                if isinstance(entry, BatchReceipt) and entry.former:
+                    self._former.changed(self._clock.monotonic())
             await self._confirm(entries, dropped)
         poison = [message.detail for message in messages if isinstance(message, Poison)]
         if poison:
@@ -233,6 +218,9 @@ class Coordinator:
             await self._release(self.fleet.leave(message.machine))
             self.fleet.left.add(message.machine)
             await self._forget(message.machine)
+        elif isinstance(message, Removed):
+            await self.call(self._journal.forget_former, message.ids)
+            self._former.removed(message, self._clock.monotonic())
         elif isinstance(message, Fatal) and self.refusal is None:
             await self._hear_fatal(message)
 
@@ -250,6 +238,8 @@ class Coordinator:
             if any(verdict):
                 told = Control(self._share(pulse.machine), *verdict)
                 await self._transport.control(told, pulse.machine)
+        if copies := await self._former.due(pulse, now):
+            await self._transport.control(Control(self._share(pulse.machine), remove=copies), pulse.machine)
 
     async def _hear_fatal(self, fatal: Fatal) -> None:
         """End the job; but of another machine's refusal only if soon no machine is left: its credentials are its own."""
@@ -381,6 +371,13 @@ class Coordinator:
         if self.fleet.has_room:
             self._roomy_at = now
         return now - self._roomy_at < self._policy.roomless_seconds
+
+    async def _clear(self) -> None:
+        """Have copies that count no more removed before the workers leave."""
+        pulses = [member.pulse for member in self.fleet.members.values()]
+        while self._stop_at is None and self._former.is_busy(pulses, self._clock.monotonic()):
+            await self._listen()
+            pulses = [member.pulse for member in self.fleet.members.values()]
 
     async def _linger(self) -> None:
         """Wait a little for machines of the job that are away: what they began, and others have done since, is removed by them."""

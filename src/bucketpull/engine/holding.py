@@ -1,17 +1,20 @@
 """The work that a worker holds, from its arrival to its receipt: one batch is one or more tasks, each on one volume."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
-from bucketpull.domain.batching import decode_parts, draft, encode_parts, spans_of
+from bucketpull.domain.batching import chosen, decode_parts, draft, encode_parts, spans_of
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Part, Work
+from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Former, Part, Work
 from bucketpull.domain.record import Outcome, Record
 
 
 class Held:
-    """A batch in hand. `tasks` counts those that are not settled; at zero the receipt is ready."""
+    """A batch in hand. `tasks` counts those that are not settled; at zero the receipt is ready.
+
+    `unread` are the volumes of candidates that cannot be looked at here and now: its new objects may lie there as well.
+    """
 
     def __init__(self, work: Work, machine: str) -> None:
         self.work = work
@@ -20,6 +23,10 @@ class Held:
         self._deferred: list[Part] = []
         self._returned: list[Part] = []
         self._receipt = BatchReceipt(work.id, machine, spans=spans_of(self.parts))
+        self._blocks: dict[str, list[int]] = {}
+        for extent in work.candidates:
+            self._blocks.setdefault(extent.volume, []).append(extent.offset)
+        self.unread: Collection[str] = ()
 
     def skip(self, objects: int, size: int, extents: Iterable[Extent]) -> None:
         """Count objects that lie on a volume already; `size` is in bytes."""
@@ -43,6 +50,21 @@ class Held:
         if extent is not None:
             self._receipt.extents.append(extent)
 
+    def replace(self, volume: str, parts: list[Part], former: Collection[str]) -> None:
+        """Note objects that are on one volume now, and may lie on others in copies that count no more."""
+        for other in former:
+            if other != volume and self._blocks.get(other) and parts:
+                self._receipt.former.append(Former(other, self._blocks[other], volume, encode_parts(parts)))
+
+    def send_on(self, parts: list[Part]) -> None:
+        """Note objects that are not here, and may be with another machine."""
+        self._receipt.sent_on = _draft(parts)
+
+    def looked_at(self, volumes: Collection[str]) -> None:
+        """Note which of its candidates' volumes were looked at."""
+        self._receipt.compared = sorted(volumes)
+        self.unread = self._blocks.keys() - volumes
+
     def retried(self, retries: dict[str, int]) -> None:
         """Count repeated requests by reason."""
         mine = self._receipt.retries
@@ -61,13 +83,17 @@ class Held:
 
 
 class Task:
-    """The part of a batch that goes to one volume, by one process. `deaths` counts processes that died of it."""
+    """The part of a batch that goes to one volume, by one process. `deaths` counts processes that died of it.
 
-    def __init__(self, id: int, held: Held, parts: list[Part]) -> None:  # noqa: A002 - the field's name everywhere
+    `former` is the volume where its objects lie in another version, "" where that is not known.
+    """
+
+    def __init__(self, id: int, held: Held, parts: list[Part], former: str = "") -> None:  # noqa: A002 - the field's name everywhere
         self.id = id
         self.held = held
         self.parts = parts
         self.volume = ""
+        self.former = former
         self.process = -1
         self.deaths = 0
         self.outcome: Outcome | None = None
@@ -83,6 +109,16 @@ def unsettled(outcome: Outcome) -> list[Part]:
     """Return the stored objects of an outcome as they were listed: their volume failed before it had settled them."""
     records = msgspec.msgpack.decode(outcome.records, type=list[Record]) if outcome.records else []
     return [Part(r.directory, r.cursor, r.names, r.sizes, r.mtimes) for r in records]
+
+
+def without(parts: Iterable[Part], others: Iterable[Part]) -> list[Part]:
+    """Return parts without the objects of others."""
+    gone = {(part.directory, name) for part in others for name in part.names}
+    kept = (
+        (part, [i for i, name in enumerate(part.names) if (part.directory, name) not in gone])
+        for part in parts
+    )
+    return [chosen(part, indexes) for part, indexes in kept if indexes]
 
 
 def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:

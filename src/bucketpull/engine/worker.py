@@ -18,10 +18,12 @@ from bucketpull.domain.model import (
     Control,
     Extent,
     Fatal,
+    Former,
     FromWorker,
     Goodbye,
     Handback,
     Part,
+    Removed,
     ScanReceipt,
     VolumeState,
     Work,
@@ -40,7 +42,8 @@ from bucketpull.domain.record import (
     Tick,
 )
 from bucketpull.engine.desk import Desk
-from bucketpull.engine.holding import Held, Task, halves, poisoned, unsettled
+from bucketpull.engine.former import remove
+from bucketpull.engine.holding import Held, Task, halves, poisoned, unsettled, without
 from bucketpull.engine.policy import WorkerPolicy
 from bucketpull.engine.shelf import STATE_OF_TROUBLE, Settler, Slot
 from bucketpull.engine.unbooked import Unbooked
@@ -159,10 +162,10 @@ class Worker:
         self._held[work.id] = held
         self._desk.accept(sum(len(part.names) for part in held.parts))
         here = self._unbooked.recall(self._desk.volumes(), work.id)
-        if work.candidates or here:
+        if work.candidates or work.elsewhere or here:
             preferred, rest = await self._compare(held, here)
             for volume, parts in preferred.items():
-                self._place(held, parts, volume)
+                self._place(held, parts, volume, volume)
         else:
             rest = held.parts
         if rest:
@@ -174,9 +177,18 @@ class Worker:
         mine = compare(held.parts, await asyncio.to_thread(self._read, here))
         held.store(mine.skipped, mine.skipped_bytes, mine.extents)
         rest = mine.fresh + [part for parts in mine.changed.values() for part in parts]
-        old = compare(rest, await asyncio.to_thread(self._read, held.work.candidates))
+        if mine.extents:
+            # What it replaced before the crash was not told: all that its candidates' volumes may hold of it.
+            volumes = {extent.volume for extent in held.work.candidates}
+            held.replace(mine.extents[0].volume, without(held.parts, rest), volumes)
+        candidates = await asyncio.to_thread(self._read, held.work.candidates)
+        held.looked_at({extent.volume for extent, _ in candidates})
+        old = compare(rest, candidates)
         held.skip(old.skipped, old.skipped_bytes, old.extents)
-        return old.changed, old.fresh
+        if not held.work.elsewhere:
+            return old.changed, old.fresh
+        held.send_on(old.fresh)
+        return old.changed, []
 
     def _read(self, extents: list[Extent]) -> list[tuple[Extent, list[Record]]]:
         """Read ledger blocks that are here. One that cannot be read says nothing: its objects are fetched again."""
@@ -188,18 +200,18 @@ class Worker:
                     known.append((extent, slot.volume.read(extent.offset)))
         return known
 
-    def _place(self, held: Held, parts: list[Part], preferred: str = "") -> None:
+    def _place(self, held: Held, parts: list[Part], preferred: str = "", former: str = "") -> None:
         for slot, piece in self._desk.share_out(parts, preferred):
             if slot is None:
                 held.give_back(piece)
                 self._desk.hold_off(self._clock.monotonic() + self._policy.full_seconds)
             else:
-                task = Task(next(self._ids), held, piece)
+                task = Task(next(self._ids), held, piece, former)
                 if self._intend(slot, held):
                     self._start(task, slot)
                 else:
                     slot.room.release(task.objects, task.size)
-                    self._place(held, piece)
+                    self._place(held, piece, former=former)
 
     def _intend(self, slot: Slot, held: Held) -> bool:
         try:
@@ -269,7 +281,7 @@ class Worker:
         if self._stopping:
             task.held.give_back(parts)
         else:
-            self._place(task.held, parts)
+            self._place(task.held, parts, former=task.former)
 
     def _settled(self, group: Sequence[tuple[Task, Extent | None]]) -> None:
         for task, extent in group:
@@ -282,6 +294,9 @@ class Worker:
                 self._move(task, unsettled(outcome))
                 outcome = msgspec.structs.replace(outcome, stored=0, stored_bytes=0)
             task.held.add(outcome, extent)
+            if extent is not None and (task.former or task.held.unread):
+                former = {task.former} if task.former else task.held.unread
+                task.held.replace(task.volume, unsettled(outcome), former)
             self._close_if_done(task.held)
 
     def _close_if_done(self, held: Held) -> None:
@@ -322,7 +337,7 @@ class Worker:
             return
         slot = self._desk.slots[task.volume]
         for parts in halves(task.parts):
-            half = Task(next(self._ids), task.held, parts)
+            half = Task(next(self._ids), task.held, parts, task.former)
             # A process takes everything that it holds along: an object alone must be there each of several times.
             half.deaths = 0 if half.objects > 1 else -self._policy.deaths_alone
             slot.room.promise(half.objects, half.size)
@@ -343,9 +358,15 @@ class Worker:
                 if path in {slot.volume.path, slot.volume.id} and slot.is_open:
                     slot.stop(VolumeState.DRAINING, "takes no new objects, as asked")
         await self._unbooked.tidy(self._desk.volumes(), control, idle=not self._held)
+        if control.remove:
+            self._spawn("remove", self._remove(control.remove))
         if control.stop:
             self.dismissed = True
             await self.stop()
+
+    async def _remove(self, copies: Sequence[Former]) -> None:
+        removed = await remove(self._desk.slots, self._tasks.values(), self._policy.journal, copies)
+        self._replies.put_nowait(Removed(self._policy.machine, removed))
 
     async def _add_volume(self, path: str) -> None:
         """Use a volume more, or one again that was drained. One that cannot be used is left: who asked has tried it first."""

@@ -9,6 +9,7 @@ from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import BatchDraft, BatchReceipt, Failure, Part, Span, WorkKind
 from bucketpull.domain.retry import LAST_PASS
 from bucketpull.journal.books import Books
+from bucketpull.journal.copies import Copies
 from bucketpull.journal.extents import Entry, covers
 from bucketpull.journal.failing import Failures
 from bucketpull.journal.frontier import AGAIN, LAST, USUAL, Frontier, Taken, candidates_blob
@@ -53,6 +54,7 @@ class Batches:
         frontier: Frontier,
         pages: Pages,
         failures: Failures,
+        copies: Copies,
         next_try: NextTry,
     ) -> None:
         self._run = run
@@ -61,6 +63,7 @@ class Batches:
         self._frontier = frontier
         self._pages = pages
         self._failures = failures
+        self._copies = copies
         self._next_try = next_try
 
     def add(self, draft: BatchDraft, known: dict[bytes, list[Entry]]) -> None:
@@ -109,12 +112,29 @@ class Batches:
         self._fail(failed)
         self._books.retry(receipt.retries)
         self._settle(receipt, taken)
+        self._copies.add(receipt.former, receipt.machine)
         if receipt.deferred is not None:
             self._defer(receipt.deferred, receipt, taken, now)
         if receipt.returned is not None:
             # To anybody: its home has no room for it, or no time.
-            self._give_again(receipt.returned, taken, attempt=taken.attempt, home=0, due=0, tier=taken.tier)
+            candidates = self._frontier.asked(taken, receipt, sent_on=False)
+            self._give_on(receipt.returned, taken, candidates, home=0)
+        if receipt.sent_on is not None:
+            candidates = self._frontier.asked(taken, receipt, sent_on=True)
+            self._give_on(receipt.sent_on, taken, candidates, home=self._frontier.home_of(candidates))
         return True
+
+    def _give_on(self, draft: BatchDraft, taken: Taken, candidates: list[Entry], home: int) -> None:
+        """Add a batch of objects that were not tried."""
+        self._frontier.add_batch(
+            draft.body,
+            draft.objects,
+            draft.bytes,
+            candidates=candidates_blob(candidates),
+            home=home,
+            attempt=taken.attempt,
+            tier=taken.tier,
+        )
 
     def _fail(self, failed: Sequence[Failure]) -> None:
         self._failures.add(failed, self._run.number)
@@ -190,12 +210,13 @@ def when(delay: float | None, now: float) -> tuple[float, int]:
 def _check(receipt: BatchReceipt, taken: Taken) -> None:
     deferred = receipt.deferred.objects if receipt.deferred else 0
     returned = receipt.returned.objects if receipt.returned else 0
-    told = receipt.stored + receipt.skipped + len(receipt.failures) + deferred + returned
+    sent_on = receipt.sent_on.objects if receipt.sent_on else 0
+    told = receipt.stored + receipt.skipped + len(receipt.failures) + deferred + returned + sent_on
     if taken.kind is not WorkKind.BATCH or told != taken.objects:
         raise JournalError(
             f"receipt for batch {receipt.work} from {receipt.machine} does not add up: {receipt.stored} stored, "
             f"{receipt.skipped} skipped, {len(receipt.failures)} failed or vanished, {deferred} deferred, "
-            f"{returned} returned, of {taken.objects} objects"
+            f"{returned} returned, {sent_on} sent on, of {taken.objects} objects"
         )
 
 
@@ -208,7 +229,7 @@ def _shares(receipt: BatchReceipt, taken: Taken) -> dict[PageKey, Share]:
     settled: dict[PageKey, int] = {}
     vanished: dict[PageKey, int] = {}
     _tally(settled, taken.body, 1)
-    for draft in (receipt.deferred, receipt.returned):
+    for draft in (receipt.deferred, receipt.returned, receipt.sent_on):
         if draft is not None:
             _tally(settled, draft.body, -1)
     for failure in receipt.failures:

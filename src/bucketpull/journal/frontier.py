@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from bucketpull.domain.batching import bundle, encode_positions
-from bucketpull.domain.model import Extent, Position, Work, WorkKind
+from bucketpull.domain.model import BatchReceipt, Position, Work, WorkKind
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
 from bucketpull.journal.shelf import Shelf
@@ -15,6 +15,7 @@ from bucketpull.journal.store import Store
 
 USUAL = 0
 LAST = 1  # the last pass: when nothing usual is outstanding
+_ASKED = (b"", b"")  # in place of what a candidate covers: its machine has compared the batch with it
 AGAIN = 2  # pages that were booked in this run and must be listed again: when nothing else is outstanding
 
 
@@ -67,10 +68,10 @@ class Frontier:
         """Find work that is due: deferred before ready, at a home before anywhere, an earlier tier before a later."""
         works: list[Work] = []
         for home in (*homes, 0):
-            works += self._found("deferred-work", kind, (kind, home, now), limit - len(works))
+            works += self._found("deferred-work", homes, (kind, home, now), limit - len(works))
         for tier in self._books.open_tiers:
             for home in (*homes, 0):
-                works += self._found("ready-work", kind, (kind, tier, home), limit - len(works))
+                works += self._found("ready-work", homes, (kind, tier, home), limit - len(works))
         return works
 
     def send(self, kind: WorkKind, works: Iterable[Work], machine: str) -> None:
@@ -121,8 +122,10 @@ class Frontier:
         return due
 
     def home_of(self, candidates: Iterable[Entry]) -> int:
-        """Return the volume, of one that is with a machine, that holds most candidates; 0 if there is none."""
-        counts = Counter(entry[0] for entry in candidates if self._shelf.machine_of(entry[0]))
+        """Return the volume, of one that is with a machine, that holds most candidates not yet asked; 0 if there is none."""
+        counts = Counter(
+            entry[0] for entry in candidates if entry[2:] != _ASKED and self._shelf.machine_of(entry[0])
+        )
         return counts.most_common(1)[0][0] if counts else 0
 
     def rehome(self, volumes: Iterable[int]) -> None:
@@ -140,18 +143,42 @@ class Frontier:
         self._books.add_work(kind, tier, objects, size)
         return work
 
-    def _found(self, query: str, kind: WorkKind, where: tuple[float, ...], limit: int) -> list[Work]:
+    def asked(self, taken: Taken, receipt: BatchReceipt, *, sent_on: bool) -> list[Entry]:
+        """Return the candidates of a batch after a machine compared it: its own are marked as asked.
+
+        Objects that are `sent_on` are in none of the blocks that it read: those are left out.
+        """
+        read = {self._shelf.known_number(volume) for volume in receipt.compared}
+        own = set(self._shelf.at([receipt.machine]))
+        return [
+            (*entry[:2], *_ASKED) if entry[0] in own | read else entry
+            for entry in unpack_entries(taken.candidates)
+            if not (sent_on and entry[0] in read)
+        ]
+
+    def _found(
+        self, query: str, homes: Sequence[int], where: tuple[WorkKind, *tuple[float, ...]], limit: int
+    ) -> list[Work]:
         if limit <= 0:
             return []
         rows = self._connection.execute(self._sql[query], (*where, limit)).fetchall()
-        return [Work(work, kind, body, attempt, self._extents(blob)) for work, attempt, blob, body in rows]
+        return [self._work(row, where[0], homes) for row in rows]
 
-    def _extents(self, blob: bytes | None) -> list[Extent]:
+    def _work(self, row: tuple[int, int, bytes | None, bytes], kind: WorkKind, homes: Sequence[int]) -> Work:
+        work, attempt, blob, body = row
         if not blob:
-            return []
-        return [self._shelf.extent(entry) for entry in unpack_entries(blob) if self._shelf.is_there(entry[0])]
+            return Work(work, kind, body, attempt)
+        entries = [entry for entry in unpack_entries(blob) if self._shelf.is_there(entry[0])]
+        here = [
+            entry
+            for entry in entries
+            if entry[0] in homes or len(entry) > 2 or not self._shelf.machine_of(entry[0])
+        ]
+        extents = [self._shelf.extent(entry) for entry in here]
+        return Work(work, kind, body, attempt, extents, elsewhere=len(here) < len(entries))
 
 
 def candidates_blob(candidates: Iterable[Entry]) -> bytes | None:
-    """Write the candidates of a batch, without what they cover."""
-    return pack_entries(dict.fromkeys(entry[:2] for entry in candidates)) or None
+    """Write the candidates of a batch: not what they cover, but whether they were asked."""
+    kept = (entry if entry[2:] == _ASKED else entry[:2] for entry in candidates)
+    return pack_entries(dict.fromkeys(kept)) or None

@@ -227,3 +227,19 @@ from page where directory = ? and run = ?;
 -- name: directory-failures
 -- the dashboard's tree, once a directory shown
 select coalesce(sum(name <> x''), 0), coalesce(sum(name = x''), 0) from failure where directory = ?;
+
+-- name: add-former
+-- commit, once a batch some of whose objects were moved to another volume
+insert into former (volume, owner, offsets, parts) values (?, ?, ?, ?);
+
+-- name: former-of
+-- the coordinator, every few seconds a volume while there are some
+select id, owner, offsets, parts from former where volume = ? order by id limit ?;
+
+-- name: remove-former
+-- the coordinator, once a row
+delete from former where id = ?;
+
+-- name: forget-former
+-- lose, once a volume
+delete from former where volume = ? or owner = ?;

@@ -11,6 +11,7 @@ from bucketpull.domain.model import (
     BatchReceipt,
     Counters,
     Failure,
+    Former,
     FromWorker,
     Handback,
     Part,
@@ -196,6 +197,16 @@ class SqliteJournal(JournalReader):
             with self._transaction() as tables:
                 tables.run.tidied = tables.run.number
                 tables.write_run()
+
+    def former(self, volumes: Sequence[str], limit: int) -> list[Former]:
+        """Return some copies on volumes that count no more, at most so many a volume."""
+        with self._tables.store.reading():
+            return self._tables.copies.of(volumes, limit)
+
+    def forget_former(self, ids: Sequence[int]) -> None:
+        """Forget copies that were removed."""
+        with self._transaction() as tables:
+            tables.copies.removed(ids)
 
     def check_room(self, floor_bytes: int = store.FLOOR_BYTES) -> None:
         """Make sure that the journal's own disk has room for it to grow.

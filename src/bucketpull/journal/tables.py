@@ -6,6 +6,7 @@ import msgspec
 
 from bucketpull.journal.booking import Batches, NextPageTry, NextTry, Run
 from bucketpull.journal.books import Books, decode_books, encode_books
+from bucketpull.journal.copies import Copies
 from bucketpull.journal.failing import Failures
 from bucketpull.journal.frontier import Frontier
 from bucketpull.journal.pages import Pages
@@ -28,6 +29,7 @@ class Tables(msgspec.Struct):
     failures: Failures
     batches: Batches
     scans: Scans
+    copies: Copies
 
     @classmethod
     def load(cls, store: Store, next_try: NextTry, next_page_try: NextPageTry) -> Self:
@@ -38,10 +40,10 @@ class Tables(msgspec.Struct):
             books = decode_books(store.rows("books")[0][0])
             shelf = Shelf(store)
         frontier = Frontier(store, books, shelf)
-        pages, failures = Pages(store), Failures(store, books)
-        batches = Batches(run, books, shelf, frontier, pages, failures, next_try)
+        pages, failures, copies = Pages(store), Failures(store, books), Copies(store, shelf)
+        batches = Batches(run, books, shelf, frontier, pages, failures, copies, next_try)
         scans = Scans(run, books, frontier, pages, failures, batches, next_page_try)
-        return cls(store, journal, job, run, books, shelf, frontier, pages, failures, batches, scans)
+        return cls(store, journal, job, run, books, shelf, frontier, pages, failures, batches, scans, copies)
 
     def write(self) -> None:
         """Write the sums, at the end of a transaction."""

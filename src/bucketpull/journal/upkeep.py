@@ -83,6 +83,7 @@ def write_off(tables: Tables, volume: KnownVolume, number: int) -> None:
     """Count on nothing of a volume any more."""
     tables.shelf.record(msgspec.structs.replace(volume, state=VolumeState.LOST))
     tables.frontier.rehome([number])
+    tables.copies.lose(number)
 
 
 def volume_named(tables: Tables, name: str) -> tuple[int, KnownVolume]:

@@ -7,6 +7,7 @@ from bucketpull.domain.model import (
     Counters,
     Extent,
     Failure,
+    Former,
     FromWorker,
     Outstanding,
     Position,
@@ -64,6 +65,14 @@ class Journal(Protocol):
 
     def machines(self) -> set[str]:
         """Return the machines that have volumes of the job, those given up left out."""
+        ...
+
+    def former(self, volumes: Sequence[str], limit: int) -> list[Former]:
+        """Return some copies on volumes that count no more, at most so many a volume: they are to be removed there."""
+        ...
+
+    def forget_former(self, ids: Sequence[int]) -> None:
+        """Forget copies that were removed."""
         ...
 
     def counters(self) -> Counters:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from bucketpull.domain.model import Extent, VolumeStatus
+from bucketpull.domain.model import Extent, Former, VolumeStatus
 from bucketpull.domain.record import Block, Record, Written
 
 
@@ -71,6 +71,16 @@ class Volume(Protocol):
 
     def discard(self, journal: str, work: int) -> None:
         """Remove the files of a batch that another worker's receipt settled first."""
+        ...
+
+    def remove(self, journal: str, copies: Sequence[Former]) -> None:
+        """Remove files that were replaced by copies on other volumes, if they are still what their blocks say. May be called again.
+
+        Raises:
+            VolumeFull: The ledger could not grow; nothing was removed.
+            VolumeSick: The disk refused.
+
+        """
         ...
 
     def read(self, offset: int) -> list[Record]:

@@ -121,7 +121,7 @@ _CHINESE: dict[str, str] = {
     "volume {} is open": "磁盘 {} 恢复可用",
     "volume {} is {}: {}": "磁盘 {} 现为 {}：{}",
     "volume {} ({}) was added": "已添加磁盘 {}（{}）",
-    "volume {} is not at {}: what it holds counts as stored; mount it, name its new path, or give it up with `bucketpull volumes lost {}`": "磁盘 {} 不在 {}：其内容仍计为已存；请挂载它，给出新路径，或用 `bucketpull volumes lost {}` 放弃",
+    "volume {} is not at {}: what it holds counts as stored, and is fetched again where listed pages changed; mount it, name its new path, or give it up with `bucketpull volumes lost {}`": "磁盘 {} 不在 {}：其内容仍计为已存，列表页有变动处则重新下载；请挂载它，给出新路径，或用 `bucketpull volumes lost {}` 放弃",
     "{}; until then what it holds counts as stored": "{}；在此之前其内容仍计为已存",
     "{}: no socket there ({}); give another --state to steer the job": "{}：无法在那里创建套接字（{}）；要操控任务请给出别的 --state",
 }

@@ -8,6 +8,7 @@ from contextlib import suppress
 from bucketpull.domain.record import Record
 from bucketpull.volumes.identity import HOME, Identity, enter
 from bucketpull.volumes.ledger import Damage, Frame, Ledger
+from bucketpull.volumes.thinning import Thinning
 from bucketpull.volumes.tree import Tree
 
 
@@ -20,11 +21,16 @@ class VolumeReader:
         self.identity = identity
         self.root = root
         self.tree = Tree(root)
+        self._thinning = Thinning(root, identity, self.tree)
         self.ledger = Ledger.open(f"{HOME}/ledger", root, path, writable=False)
 
     def entries(self) -> Iterator[Frame | Damage]:
         """Go through the ledger, oldest first; damaged stretches are named and stepped over."""
         return self.ledger.salvage()
+
+    def left(self, frame: Frame) -> list[Record]:
+        """Return the objects of a block, without those that were removed since."""
+        return self._thinning.left(frame.offset, frame.records())
 
     def path_of(self, record: Record, index: int) -> bytes:
         """Return where an object of a record lies, below the volume."""

@@ -5,31 +5,28 @@ import fcntl
 import os
 import stat
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Final
-from urllib.parse import quote, unquote
 
 import msgspec
 
 from bucketpull import steps
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
-from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
+from bucketpull.domain.model import Extent, Former, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Record
 from bucketpull.volumes import system
 from bucketpull.volumes.file import TEMPORARY
 from bucketpull.volumes.identity import HOME, LEDGER, Identity, enter
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
-from bucketpull.volumes.stream import PARTIAL
+from bucketpull.volumes.remains import intent, read_intents, tidy
+from bucketpull.volumes.thinning import Thinning
 from bucketpull.volumes.tree import Tree
 
-_INTENTS: Final = f"{HOME}/intents"
 _PROBE: Final = f"{TEMPORARY}/probe"
 _PROBE_BYTES: Final = 1 << 20
 _LOCK: Final = f"{HOME}/lock"
-_PARTIAL_SECONDS: Final = 7 * 86400.0  # an unfinished large object is worth resuming for a week
 _REMEMBERED: Final = (
     20_000  # settled batches that may yet have to be discarded: 20 million objects back, 5 MB
 )
@@ -69,7 +66,7 @@ def open_volume(
     lock = -1
     try:
         lock = _take_lock(root, path, identity)
-        _tidy(root)
+        tidy(root)
         return DiskVolume(path, root, lock, identity, reserve or Reserve(), durable)
     except BaseException as error:
         for fd in (lock, root):
@@ -98,9 +95,10 @@ class DiskVolume:
         self._sick = ""
         self._writing = threading.Lock()  # settling, discarding and closing may be called by several threads
         self._tree = Tree(root)
+        self._thinning = Thinning(root, identity, self._tree)
         self._forgotten: OrderedDict[_Work, int] = OrderedDict()
         self._ledger = Ledger.open(LEDGER, root, path, writable=True)
-        self._intents = _read_intents(root)
+        self._intents = read_intents(root)
         self._blocks = self._catch_up()
         self._finish_removals()
         self._ledger.reserve()
@@ -149,7 +147,7 @@ class DiskVolume:
         """
         if (journal, work) in self._intents:
             return
-        name = _intent(journal, work, self._ledger.end)
+        name = intent(journal, work, self._ledger.end)
         try:
             self._write_intent(name, body)
         except OSError as error:
@@ -177,7 +175,7 @@ class DiskVolume:
         intended = self._intents.pop((journal, work), None)
         if intended is not None:
             with contextlib.suppress(OSError):  # a stale note costs nothing: work ids are never used again
-                os.unlink(_intent(journal, work, intended), dir_fd=self._root)
+                os.unlink(intent(journal, work, intended), dir_fd=self._root)
 
     def settle(self, blocks: Sequence[Block]) -> list[Extent]:
         """Sync the file system, then append the blocks durably."""
@@ -194,8 +192,8 @@ class DiskVolume:
         return [Extent(self.id, offset) for offset in offsets]
 
     def read(self, offset: int) -> list[Record]:
-        """Return the objects of one block."""
-        return self._ledger.read(offset).records()
+        """Return the objects of one block, without those that were removed since."""
+        return self._thinning.left(offset, self._ledger.read(offset).records())
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Go through the ledger from an offset on, oldest first.
@@ -215,13 +213,25 @@ class DiskVolume:
         with self._writing:
             self._discard(journal, work)
 
+    def remove(self, journal: str, copies: Sequence[Former]) -> None:
+        """Remove files that were replaced by copies elsewhere, if they are still what their blocks say.
+
+        The ledger says so before the files go. May be called again.
+        """
+        self._check_health()
+        with self._writing:
+            gone = self._thinning.replaced(copies, self._ledger)
+            if gone:
+                self._thinning.note({offset for offset, _, _ in gone})
+                self._take_away(journal, 0, [(record, i) for _, record, i in gone])
+
     def abandon(self, journal: str, work: int) -> None:
         """Remove what was written of a batch that has no block: files newer than its note that no later block describes."""
         intended = self._intents.get((journal, work))
         if intended is None or (journal, work) in self._blocks:
             return
         with self._writing, contextlib.suppress(OSError, msgspec.DecodeError):
-            self._abandon(_intent(journal, work, intended), intended)
+            self._abandon(intent(journal, work, intended), intended)
         self.forget(journal, work)
 
     def close(self) -> None:
@@ -249,13 +259,17 @@ class DiskVolume:
             for i, name in enumerate(r.names)
             if (r.directory, name) not in later
         ]
+        self._take_away(journal, work, gone)
+        self.forget(journal, work)
+        self._forgotten.pop((journal, work), None)
+
+    def _take_away(self, journal: str, work: int, gone: Sequence[tuple[Record, int]]) -> None:
+        """Remove objects, each a record and its index; the ledger knows first."""
         size = sum((record.stored or record.sizes)[i] for record, i in gone)
         removed = [Record(record.directory, "", [record.names[i]], [], []) for record, i in gone]
         self._append([Entry(Kind.REMOVAL, journal, work, _encoder.encode(removed), -len(gone), -size)])
         for record, i in gone:
             self._tree.remove(record.paths.get(i) or self.identity.path_of(record.directory, record.names[i]))
-        self.forget(journal, work)
-        self._forgotten.pop((journal, work), None)
 
     def _write_intent(self, name: str, body: bytes) -> None:
         fd = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644, dir_fd=self._root)
@@ -397,48 +411,6 @@ def _take_lock(root: int, path: str, identity: Identity) -> int:
     os.ftruncate(fd, 0)
     os.pwrite(fd, b"%d\n" % os.getpid(), 0)
     return fd
-
-
-def _tidy(root: int) -> None:
-    """Make our folders; empty the one for temporary files, and drop parts of large objects that nobody came back for."""
-    for folder in (TEMPORARY, PARTIAL, _INTENTS):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o755, dir_fd=root)
-    for name in _names(root, TEMPORARY):
-        try:
-            os.unlink(f"{TEMPORARY}/{name}", dir_fd=root)
-        except (IsADirectoryError, PermissionError):
-            _remove_tree(root, f"{TEMPORARY}/{name}")
-    oldest = time.time() - _PARTIAL_SECONDS
-    for name in _names(root, PARTIAL):
-        if os.stat(f"{PARTIAL}/{name}", dir_fd=root, follow_symlinks=False).st_mtime < oldest:
-            os.unlink(f"{PARTIAL}/{name}", dir_fd=root)
-
-
-def _remove_tree(root: int, folder: str) -> None:
-    import shutil  # 2 ms, for what few starts find
-
-    shutil.rmtree(folder, dir_fd=root)
-
-
-def _read_intents(root: int) -> dict[_Work, int]:
-    intents: dict[_Work, int] = {}
-    for name in _names(root, _INTENTS):
-        journal, work, offset = name.rsplit(".", 2)
-        intents[unquote(journal), int(work)] = int(offset)
-    return intents
-
-
-def _names(root: int, folder: str) -> list[str]:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
-    try:
-        return os.listdir(fd)
-    finally:
-        os.close(fd)
-
-
-def _intent(journal: str, work: int, offset: int) -> str:
-    return f"{_INTENTS}/{quote(journal, safe='')}.{work}.{offset}"
 
 
 def _totals(records: bytes) -> tuple[int, int]:

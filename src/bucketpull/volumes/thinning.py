@@ -1,0 +1,120 @@
+"""Blocks of a ledger some of whose objects were removed because they lie elsewhere now.
+
+The journal still counts on such a block for its other objects. So the blocks concerned are noted in a file of their own, and
+whoever reads one of them asks the disk which of its objects are left.
+"""
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from struct import Struct
+from typing import Final
+
+from bucketpull.domain.batching import decode_parts
+from bucketpull.domain.errors import LedgerError
+from bucketpull.domain.model import Former
+from bucketpull.domain.record import Record
+from bucketpull.volumes import system
+from bucketpull.volumes.identity import HOME, Identity
+from bucketpull.volumes.ledger import Ledger
+from bucketpull.volumes.tree import Tree
+
+_FILE: Final = f"{HOME}/thinned"
+_offset: Final = Struct(">Q")
+_MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
+
+
+class Thinning:
+    """The thinned blocks of one volume. Its file holds their offsets, eight bytes each; one too many does no harm."""
+
+    def __init__(self, root: int, identity: Identity, tree: Tree) -> None:
+        self._root = root
+        self._identity = identity
+        self._tree = tree
+        self._offsets = self._read()
+
+    def left(self, offset: int, records: list[Record]) -> list[Record]:
+        """Return what is left of a block."""
+        if offset not in self._offsets:
+            return records
+        kept = [(record, self._present(record)) for record in records]
+        return [_chosen(record, indexes) for record, indexes in kept if indexes]
+
+    def replaced(self, copies: Sequence[Former], ledger: Ledger) -> list[tuple[int, Record, int]]:
+        """Find the files of former copies that are still those that their blocks describe: offset, record and index."""
+        found: dict[bytes, tuple[int, Record, int]] = {}
+        for copy in copies:
+            wanted = {(part.directory, name) for part in decode_parts(copy.parts) for name in part.names}
+            for offset in sorted(copy.offsets):
+                for record, index in _matching(ledger, offset, wanted):
+                    found[self._path(record, index)] = (offset, record, index)
+        return [entry for entry in found.values() if self._is_as_described(entry[1], entry[2])]
+
+    def note(self, offsets: Collection[int]) -> None:
+        """Note blocks that are about to be thinned, durably."""
+        new = sorted(set(offsets) - self._offsets)
+        if not new:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            fd = os.open(_FILE, flags, 0o644, dir_fd=self._root)
+            try:
+                os.ftruncate(fd, os.fstat(fd).st_size // _offset.size * _offset.size)  # a torn end
+                os.write(fd, b"".join(map(_offset.pack, new)))
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise system.volume_error(self._identity.id, "removal not noted", error) from error
+        self._offsets.update(new)
+
+    def _read(self) -> set[int]:
+        try:
+            fd = os.open(_FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root)
+        except FileNotFoundError:
+            return set()
+        with open(fd, "rb") as file:
+            data = file.read()
+        return {value for (value,) in _offset.iter_unpack(data[: len(data) // _offset.size * _offset.size])}
+
+    def _present(self, record: Record) -> list[int]:
+        indexes = range(len(record.names))
+        return [index for index in indexes if self._tree.stat(self._path(record, index)) is not None]
+
+    def _is_as_described(self, record: Record, index: int) -> bool:
+        found = self._tree.stat(self._path(record, index))
+        return (
+            found is not None
+            and stat.S_ISREG(found.st_mode)
+            and found.st_size == (record.stored or record.sizes)[index]
+            and abs(found.st_mtime - record.mtimes[index]) < _MTIME_SECONDS
+        )
+
+    def _path(self, record: Record, index: int) -> bytes:
+        return record.paths.get(index) or self._identity.path_of(record.directory, record.names[index])
+
+
+def _matching(
+    ledger: Ledger, offset: int, wanted: Collection[tuple[bytes, bytes]]
+) -> Iterator[tuple[Record, int]]:
+    records: list[Record] = []
+    with suppress(LedgerError):  # what a damaged block held is not known any more
+        records = ledger.read(offset).records()
+    for record in records:
+        for index, name in enumerate(record.names):
+            if (record.directory, name) in wanted:
+                yield record, index
+
+
+def _chosen(record: Record, indexes: Sequence[int]) -> Record:
+    return Record(
+        record.directory,
+        record.cursor,
+        [record.names[index] for index in indexes],
+        [record.sizes[index] for index in indexes],
+        [record.mtimes[index] for index in indexes],
+        [record.stored[index] for index in indexes] if record.stored else [],
+        [record.md5s[index] for index in indexes] if record.md5s else [],
+        {place: record.paths[index] for place, index in enumerate(indexes) if index in record.paths},
+    )
