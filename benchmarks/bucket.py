@@ -1,6 +1,7 @@
 """The objects that are pulled: their names and sizes by formula, their bytes in a folder, their listing as pages."""
 
 import json
+import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ def write_objects(bucket: Bucket, folder: Path) -> None:
         (folder / directory).mkdir(parents=True, exist_ok=True)
     for key, size in zip(bucket.keys, bucket.sizes, strict=True):
         (folder / key).write_bytes((key.encode() + noise)[:size])
+        os.utime(folder / key, (LISTED_AT, LISTED_AT))  # answers say when the object was changed
 
 
 def write_pages(bucket: Bucket, folder: Path) -> None:

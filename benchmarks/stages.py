@@ -1,21 +1,43 @@
 """What each stage of the path costs an object, measured by itself: for the budget, and for whoever looks for a microsecond."""
 
 import json
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
+from typing import cast
 
 import msgspec
 
+from bucketpull.app.clock import SystemClock
 from bucketpull.domain import keys
 from bucketpull.domain.batching import cut, draft
-from bucketpull.domain.exchange import Response
+from bucketpull.domain.exchange import NUMBERS, Request, Response
 from bucketpull.domain.framing import Frames, frame
 from bucketpull.domain.model import BatchReceipt, Extent, Lane, Part, Position, ScanReceipt, WorkKind
-from bucketpull.domain.record import Assignment, Block, FromProcess, Outcome, Record, ToProcess
+from bucketpull.domain.pacing import Limiter
+from bucketpull.domain.record import (
+    Assignment,
+    Block,
+    FromProcess,
+    Mount,
+    Outcome,
+    Record,
+    ToProcess,
+    Written,
+)
+from bucketpull.engine.breaker import Breaker
+from bucketpull.engine.drain import Drain
+from bucketpull.engine.flight import Flight
+from bucketpull.engine.lanes import Gate
+from bucketpull.engine.meter import Meter
+from bucketpull.engine.policy import Bounds
 from bucketpull.engine.scan import record_of
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.ports import Fetcher, Writer
 from bucketpull.sources.config import UpyunConfig
 from bucketpull.sources.upyun import UpyunSource
 from bucketpull.volumes.identity import initialise
@@ -34,6 +56,8 @@ HEADERS = [
     b"Accept-Ranges: bytes\r\n",
     b"\r\n",
 ]
+HEAD = b"".join(HEADERS)
+SHAPE = HEAD.translate(None, NUMBERS)
 
 _encode = msgspec.msgpack.Encoder().encode
 _source = UpyunSource(
@@ -140,7 +164,7 @@ def path(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
 def exchange(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
     """An object's request is built and its answer judged."""
     objects = part(BATCH)
-    answer = Response(200, HEADERS, [b"\xff\xd8\xff\xe0" + bytes(20_476)], 20_480, 20_480, 0.01)
+    answer = Response(200, [HEAD], [b"\xff\xd8\xff\xe0" + bytes(20_476)], 20_480, 20_480, 0.01, shape=SHAPE)
 
     def run() -> None:
         for name in objects.names:
@@ -151,7 +175,68 @@ def exchange(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
     yield run, BATCH
 
 
-STAGES = {stage.__name__: stage for stage in (listing, journal, ledger, wire, path, exchange)}
+class _Answering:
+    """A fetcher without a network: each request is answered alike, when `run` says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[Callable[[Response], None]] = []
+
+    def submit(self, _request: Request, done: Callable[[Response], None], _sink: object = None) -> None:
+        self.asked.append(done)
+
+    def watch(self, _fd: int, _readable: Callable[[], None]) -> None:
+        """Hear nothing: the disk is quick."""
+
+    def run(self) -> None:
+        asked, self.asked = self.asked, []
+        for done in asked:
+            done(Response(200, [HEAD], [b"\xff\xd8\xff\xe0"], 20_480, 20_480, 0.01, shape=SHAPE))
+
+
+class _Keeping:
+    """A writer without a disk."""
+
+    wake_fd = queued_bytes = 0
+
+    def put(self, _directory: bytes, _name: bytes, _mtime: int, _chunks: object, token: object) -> Written:
+        return Written(token)
+
+
+@contextmanager
+def process(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
+    """A batch goes through a process's bookkeeping: what it does for an object beside the network's and the disk's calls."""
+    fetcher = _Answering()
+    gates: dict[Lane, Gate[Flight]] = {
+        lane: Gate(lane, Limiter(fixed=64), Breaker()) for lane in (Lane.CDN, Lane.REST)
+    }
+    outcomes: list[Outcome] = []
+    drain = Drain(
+        _source,
+        cast("Fetcher", fetcher),
+        gates,
+        lambda _mount: cast("Writer", _Keeping()),
+        SystemClock(),
+        Random(1),
+        Meter(),
+        Bounds(),
+        outcomes.append,
+        lambda _reason, detail: sys.exit(detail),
+    )
+    drain.mount(Mount("0123456789ab", "", "key", "batch", "none"))
+    assignment = Assignment(1, "0123456789ab", 0, _encode([part(BATCH)]))
+
+    def run() -> None:
+        drain.assign(assignment)
+        while not outcomes:
+            drain.fill(time.monotonic())
+            fetcher.run()
+        if outcomes.pop().stored != BATCH:
+            raise AssertionError("not every object was stored")
+
+    yield run, BATCH
+
+
+STAGES = {stage.__name__: stage for stage in (listing, journal, ledger, wire, path, exchange, process)}
 
 
 @contextmanager

@@ -90,6 +90,7 @@ PASSING = [
     Row("weak-etag:on=cdn", retries={"transformed": 1}),
     Row("weak-etag", retries={"transformed": 1}),
     Row("stale:on=cdn", retries={"size": 1}),
+    Row("stale:same=1,on=cdn", retries={"stale": 1}),
     Row("short:on=cdn", retries={"size": 1}),
     Row("corrupt:on=cdn", retries={"checksum": 1}),
     # Trouble with one object at the edge that does not pass: patience, then the origin.
@@ -109,6 +110,7 @@ PASSING = [
     Row("stall:first=1,on=cdn;replaced:first=1", retries={"stalled": 1, "range": 1}, size=LARGE),
     Row("truncate:first=1,on=cdn;503:nth=1", retries={"truncated": 1, "server-error": 1}, size=LARGE),
     Row("stale:on=cdn", retries={"size": 1}, size=LARGE),
+    Row("stale:same=1,on=cdn", retries={"stale": 1}, size=LARGE),
 ]  # fmt: skip
 
 LASTING = [

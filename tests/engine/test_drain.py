@@ -384,7 +384,7 @@ def test_objects_for_the_edge_overtake_those_for_a_crowded_origin():
 def test_versions_much_smaller_than_the_listed_originals_still_fill_the_slots():
     large = 1 << 20
     rig = Rig(good, lanes=(Lane.CDN,), level=64, bounds=Bounds(held=8 << 20))
-    rig.source.judge = lambda name, size, lane, response, now: Verdict(size=response.received)
+    rig.source.judge = lambda name, size, lane, response, now, mtime: Verdict(size=response.received)
     rig.mount()
     rig.assign(parts(1000, size=large))
 

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.fetch.head import LONGEST, may_begin, read_head
+from bucketpull.domain.exchange import NUMBERS
+from bucketpull.fetch.head import LONGEST, Heads, may_begin, read_head
 
 
 def head(*lines, status="HTTP/1.1 200 OK"):
@@ -77,3 +78,37 @@ def test_every_beginning_of_a_usual_head_may_become_one(length):
 )
 def test_what_cannot_become_a_usual_head_is_known_early(data):
     assert not may_begin(data)
+
+
+LINES = [
+    "Content-Length: {}",
+    "content-length:  {} ",
+    "CONTENT-LENGTH: {}, {}",
+    'ETag: "{:x}"',
+    'ETag: W/"{:x}"',
+    "Content-Type: image/jpeg",
+    "Content-Encoding: gzip",
+    "Transfer-Encoding: chunked",
+    "Connection: close",
+    "Connection: keep-alive",
+    "Date: Sun, 13 Sep 2020 12:26:{} GMT",
+    " folded {}",
+]
+HEADS = st.builds(
+    lambda lines, numbers, status: head(
+        *(line.format(number, number) for line, number in zip(lines, numbers, strict=False)), status=status
+    ),
+    st.lists(st.sampled_from(LINES), max_size=6),
+    st.lists(st.integers(0, 10**17), min_size=6, max_size=6),
+    st.sampled_from(
+        ["HTTP/1.1 200 OK", "HTTP/1.1 206 Partial Content", "HTTP/1.0 200 OK", "HTTP/1.1 404 OK"]
+    ),
+)
+
+
+@given(st.lists(HEADS, max_size=30))
+def test_a_head_like_an_earlier_one_is_read_as_if_it_were_the_first(found):
+    heads = Heads()
+    for each in found + found:
+        known = read_head(each)
+        assert heads.read(each) == (None if known is None else (*known, each.translate(None, NUMBERS)))

@@ -1,4 +1,4 @@
-"""The writing thread: everything handed over comes out, in order, told by one file descriptor."""
+"""Writing here or in a thread: everything handed over comes out once, by the call or told by one file descriptor."""
 
 import select
 import subprocess
@@ -24,75 +24,98 @@ def writer(tmp_path):
     opened.close()
 
 
-def collect(writer, count):
-    """Wait by the file descriptor for so many outcomes; return them and how often it was readable."""
-    found, wakes = [], 0
-    while len(found) < count:
-        assert select.select([writer.wake_fd], [], [], 10)[0], f"{len(found)} of {count} outcomes"
-        found += writer.outcomes()
-        wakes += 1
-    return found, wakes
+class Clerk:
+    """Puts objects, by their numbers, and keeps what became of them; `wakes` counts how often there were outcomes to fetch."""
+
+    def __init__(self, writer):
+        self.writer = writer
+        self.found = []
+        self.wakes = 0
+
+    def put(self, number, name=None, directory=b"d", body=b"x"):
+        written = self.writer.put(directory, name or b"%d" % number, 1, [body], number)
+        if written is not None:
+            self.found.append(written)
+
+    def collect(self, count):
+        """Wait by the file descriptor until there are so many outcomes; return them all."""
+        while len(self.found) < count:
+            assert select.select([self.writer.wake_fd], [], [], 10)[0], (
+                f"{len(self.found)} of {count} outcomes"
+            )
+            self.found += self.writer.outcomes()
+            self.wakes += 1
+        return sorted(self.found, key=lambda written: str(written.token))
 
 
-def test_outcomes_come_in_order_and_in_groups(writer, tmp_path):
+@pytest.fixture
+def clerk(writer):
+    return Clerk(writer)
+
+
+def test_each_object_has_one_outcome_at_once_or_told_in_groups(writer, clerk, tmp_path):
     for number in range(3000):
-        writer.put(b"d", b"%d" % number, 1, [b"%d" % number], number)
-    found, wakes = collect(writer, 3000)
-    assert found == [Written(number) for number in range(3000)]
-    assert wakes < 1500
+        clerk.put(number, body=b"%d" % number)
+    assert clerk.collect(3000) == sorted(map(Written, range(3000)), key=lambda written: str(written.token))
+    assert clerk.wakes < 1500
     assert (writer.queued_bytes, writer.written_bytes) == (0, sum(len(str(number)) for number in range(3000)))
     assert len(list((tmp_path / "d").iterdir())) == 3000
     assert not select.select([writer.wake_fd], [], [], 0)[0]
     assert writer.outcomes() == []
 
 
-def test_no_object_waits_for_the_next_one(writer):
+@pytest.mark.parametrize("durability", ["batch", "file"])  # the latter always writes in the thread
+def test_no_object_waits_for_the_next_one(tmp_path, durability):
     """A lost wake-up would leave the thread asleep beside a full queue."""
+    identity = initialise(str(tmp_path))
+    open_volume(str(tmp_path)).close()
+    writer = open_writer(str(tmp_path), identity, durability)
     for number in range(2000):
-        writer.put(b"d", b"x", 1, [b"x"], number)
-        assert collect(writer, 1) == ([Written(number)], 1)
+        clerk = Clerk(writer)
+        clerk.put(number, b"x")
+        assert clerk.collect(1) == [Written(number)]
+    writer.close()
 
 
-def test_closing_finishes_what_was_handed_over(writer, tmp_path):
+def test_closing_finishes_what_was_handed_over(writer, clerk, tmp_path):
     for number in range(500):
-        writer.put(b"d", b"%d" % number, 1, [b"x"], number)
+        clerk.put(number)
     writer.close()
     assert len(list((tmp_path / "d").iterdir())) == 500
     assert list((tmp_path / ".bucketpull/tmp").iterdir()) == []
 
 
-def test_a_large_object_goes_through_in_pieces_between_small_ones(writer, tmp_path):
+def test_a_large_object_goes_through_in_pieces_between_small_ones(writer, clerk, tmp_path):
     stream = writer.stream(b"", b"film", 1_000_000, 5, hashed=True)
     for number in range(1000):
         stream.append(b"%03d" % number + bytes(997))
-        writer.put(b"d", b"%d" % number, 1, [b"x"], number)
+        clerk.put(number)
     stream.publish(1_000_000, b"", "film")
-    found, _ = collect(writer, 1001)
-    assert found[-1] == Written("film")
+    assert clerk.collect(1001)[-1] == Written("film")
     assert (tmp_path / "film").read_bytes() == b"".join(
         b"%03d" % number + bytes(997) for number in range(1000)
     )
 
 
-def test_a_stream_is_resumed_restarted_or_dropped(writer, tmp_path):
+def test_a_stream_is_resumed_restarted_or_dropped(writer, clerk, tmp_path):
     first = writer.stream(b"", b"film", 10, 5)
     first.append(b"12345")
     first.close(keep=True)
-    writer.put(b"", b"barrier", 1, [b""], 0)
-    collect(writer, 1)
+    clerk.put(0, b"barrier")
+    clerk.collect(1)
     second = writer.stream(b"", b"film", 10, 5)
     assert second.offset == 5
     second.restart()
     assert second.offset == 0
     second.append(b"abcdefghij")
     second.publish(10, b"", 1)
-    assert collect(writer, 1)[0] == [Written(1)]
+    assert clerk.collect(2) == [Written(0), Written(1)]
     assert (tmp_path / "film").read_bytes() == b"abcdefghij"
     third = writer.stream(b"", b"other", 10, 5)
     third.append(b"x")
     third.close(keep=False)
-    writer.put(b"", b"barrier", 1, [b""], 0)
-    collect(writer, 1)
+    clerk.put(2, b"barrier")
+    clerk.collect(3)
     assert list((tmp_path / ".bucketpull/partial").iterdir()) == []
 
 
@@ -108,7 +131,7 @@ def test_a_disk_that_refuses_a_piece_is_told_at_once_and_by_the_outcome(disks):
     assert stream.trouble
     assert stream.trouble.reason is Reason.VOLUME_FULL
     stream.publish(9 << 20, b"", "film")
-    [outcome], _ = collect(writer, 1)
+    [outcome] = Clerk(writer).collect(1)
     assert (outcome.token, outcome.reason) == ("film", Reason.VOLUME_FULL)
     fill_inodes(disk)
     with pytest.raises(VolumeFull):
@@ -121,18 +144,19 @@ def test_a_disk_that_hangs_stalls_the_caller_once_and_then_only_its_own_queue(di
     identity = initialise(disk.path)
     open_volume(disk.path).close()
     writer = open_writer(disk.path, identity, "batch")
-    writer.put(b"d", b"first", 1, [b"x"], 0)
+    clerk = Clerk(writer)
+    clerk.put(0)
     frozen = hang(disk, seconds=0.2)
-    writer.put(b"d", b"stalled", 1, [b"x"], 1)
+    clerk.put(1)
     frozen.join()
     frozen = hang(disk, seconds=0.5)
     began = time.monotonic()
     for number in range(100):
-        writer.put(b"d", b"%d" % number, 1, [b"x"], number + 2)
+        clerk.put(number + 2)
     assert time.monotonic() - began < 0.4
     assert writer.queued_bytes > 90
     frozen.join()
-    assert [written.token for written in collect(writer, 102)[0]] == list(range(102))
+    assert sorted(written.token for written in clerk.collect(102)) == list(range(102))
     writer.close()
 
 

@@ -37,15 +37,15 @@ def block(work):
 
 
 def store(writer, work):
+    outcomes = []
     for directory, name, body in objects(work):
-        writer.put(directory, name, 1_600_000_000, [body], name)
-    done = 0
-    while done < OBJECTS:
+        written = writer.put(directory, name, 1_600_000_000, [body], name)
+        outcomes += [] if written is None else [written]
+    while len(outcomes) < OBJECTS:
         select.select([writer.wake_fd], [], [])
-        outcomes = writer.outcomes()
-        if any(written.reason for written in outcomes):
-            sys.exit("refused")
-        done += len(outcomes)
+        outcomes += writer.outcomes()
+    if any(written.reason for written in outcomes):
+        sys.exit("refused")
 
 
 def main(path, durability, first, last):

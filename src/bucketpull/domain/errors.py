@@ -65,6 +65,7 @@ class Reason(StrEnum):
     CLOCK = "clock"
     MISSING = "missing"
     SIZE = "size"
+    STALE = "stale"
     CHECKSUM = "checksum"
     TRANSFORMED = "transformed"
     WRONG_CONTENT = "wrong-content"
@@ -100,6 +101,7 @@ REMEDIES: dict[Reason, Remedy] = {
     Reason.CLOCK: Remedy.RESIGN,
     Reason.MISSING: Remedy.ORIGIN,
     Reason.SIZE: Remedy.ORIGIN,
+    Reason.STALE: Remedy.ORIGIN,
     Reason.CHECKSUM: Remedy.ORIGIN,
     Reason.TRANSFORMED: Remedy.ORIGIN,
     Reason.WRONG_CONTENT: Remedy.ORIGIN,

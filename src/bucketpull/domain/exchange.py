@@ -10,6 +10,9 @@ import msgspec
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Lane
 
+NUMBERS = b"0123456789abcdefABCDEF"
+"""What two heads of one shape may differ in."""
+
 
 class Request(msgspec.Struct, frozen=True, gc=False):
     """One GET (or HEAD). `url` is sent as it is: never normalised, never encoded again.
@@ -30,7 +33,8 @@ class Response(msgspec.Struct, gc=False):
     """What came back. `failure` is set when there was no whole answer: then `status` may be 0 or that of the part.
 
     `header_lines` are raw, one or more of them in a piece, with line ends, status lines included (several after redirects); `chunks` are the body unless it
-    went to a sink. `received` counts body bytes; `declared` is the Content-Length or -1.
+    went to a sink. `received` counts body bytes; `declared` is the Content-Length or -1. `shape`, if the fetcher knows it, is
+    the head without `NUMBERS`: the answers of one server have few shapes, and what was found out about one holds for the next.
     """
 
     status: int
@@ -41,6 +45,7 @@ class Response(msgspec.Struct, gc=False):
     seconds: float
     failure: Reason | None = None
     detail: str = ""
+    shape: bytes = b""
 
     @property
     def body(self) -> bytes:

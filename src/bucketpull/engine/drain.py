@@ -56,7 +56,9 @@ class Drain:
         self.paused = False
         self.concurrency: int | None = None
         self._source = source
+        self._request = source.object_request
         self._fetcher = fetcher
+        self._submit = fetcher.submit
         self._gates = gates
         self._order = tuple(gates.values())
         self._clock = clock
@@ -138,16 +140,14 @@ class Drain:
             return 0
         if flight.pour is not None or flight.size > self._bounds.poured:
             return self._start_pour(flight, gate)
-        size = flight.size
         flight.tries += 1
         flight.asked += 1
-        flight.held = held = int(size * self._share)
+        flight.held = held = int(flight.size * self._share)
         self.held += held
-        gate.start(self._now)
-        self._fetcher.submit(
-            self._source.object_request(flight.leaf.part.directory, flight.name, size, gate.lane, self._unix),
-            flight.done,
-        )
+        gate.free -= 1
+        gate.limiter.started(self._now)
+        request = self._request(flight.leaf.part.directory, flight.name, flight.size, gate.lane, self._unix)
+        self._submit(request, flight.done)
         return 1
 
     def _start_pour(self, flight: Flight, gate: Gate[Flight]) -> int:
@@ -162,7 +162,8 @@ class Drain:
         flight.asked += 1
         flight.held = POUR_BYTES
         self.held += POUR_BYTES
-        gate.start(self._now)
+        gate.free -= 1
+        gate.limiter.started(self._now)
         pour.begin()
         request = self._source.object_request(
             part.directory, flight.name, flight.size, gate.lane, self._unix, pour.began, pour.version
@@ -186,12 +187,18 @@ class Drain:
 
     def answered(self, flight: Flight, response: Response) -> None:
         """Hand the object's bytes to its writer, or decide what its failure calls for."""
-        verdict = self._source.judge(flight.name, flight.size, flight.gate.lane, response, self._unix)
+        mtime = flight.leaf.part.mtimes[flight.index]
+        verdict = self._source.judge(
+            flight.name, flight.size, flight.gate.lane, response, self._unix, mtime=mtime
+        )
         self._finished(flight, response, verdict)
-        if verdict.reason is None and self._is_sound(flight, response, verdict):
-            self._store(flight, response)
-        else:
+        if verdict.reason is not None or (
+            (verdict.md5 or flight.bay.hashes or response.received != flight.size)
+            and not self._is_sound(flight, response, verdict)
+        ):
             self._unanswered(flight, response, verdict)
+        else:
+            self._store(flight, response)
 
     def _unanswered(self, flight: Flight, response: Response, verdict: Verdict) -> None:
         self._release(flight)
@@ -203,18 +210,18 @@ class Drain:
     def _finished(self, flight: Flight, response: Response, verdict: Verdict) -> None:
         if self._stale:
             self._now, self._stale = self._clock.monotonic(), False
-        gate, seconds = flight.gate, response.seconds
-        gate.limiter.finished(
-            self._now, verdict.reason, seconds, response.received, verdict.retry_after_seconds
-        )
-        if verdict.reason is None:
-            self._meter.timed(seconds)
-            if gate.breaker.streak or not gate.breaker.proven:
-                gate.breaker.good()
-            if flight.at and flight.doubt is Reason.MISSING:
-                # An edge that knows nothing of what the origin has is the wrong edge, if it never knew anything.
-                edge = self._gates[flight.lanes[0]]
-                self._tripped(edge, Reason.MISSING, "not found there, but at the origin")
+        gate, seconds, reason = flight.gate, response.seconds, verdict.reason
+        gate.limiter.finished(self._now, reason, seconds, response.received, verdict.retry_after_seconds)
+        if reason is not None:
+            return
+        self._meter.timed(seconds)
+        breaker = gate.breaker
+        if breaker.streak or not breaker.proven:
+            breaker.good()
+        if flight.at and flight.doubt is Reason.MISSING:
+            # An edge that knows nothing of what the origin has is the wrong edge, if it never knew anything.
+            edge = self._gates[flight.lanes[0]]
+            self._tripped(edge, Reason.MISSING, "not found there, but at the origin")
 
     def _is_sound(self, flight: Flight, response: Response, verdict: Verdict) -> bool:
         """Compare the MD5 with the stated one, and the size with the listed one; the verdict then says what is wrong."""
@@ -253,14 +260,19 @@ class Drain:
             self._share += 0.05 * (min(1.0, size / max(flight.size, 1)) - self._share)
         self.held += size - flight.held
         flight.held = flight.stored = size
-        bay.writer.put(part.directory, flight.name, part.mtimes[flight.index], response.chunks, flight)
+        written = bay.writer.put(
+            part.directory, flight.name, part.mtimes[flight.index], response.chunks, flight
+        )
+        if written is not None:
+            self._written(flight, written)
 
     def poured(self, flight: Flight, response: Response) -> None:
         """Have a large object published that is whole, or decide how it goes on."""
         pour = flight.pour
         assert pour is not None
+        mtime = flight.leaf.part.mtimes[flight.index]
         verdict = self._source.judge(
-            flight.name, flight.size, flight.gate.lane, response, self._unix, pour.began, pour.version
+            flight.name, flight.size, flight.gate.lane, response, self._unix, pour.began, pour.version, mtime
         )
         self._finished(flight, response, verdict)
         self._release(flight)
@@ -300,20 +312,23 @@ class Drain:
     def _collect(self, bay: Bay) -> None:
         """Take what a writer did."""
         assert bay.writer is not None
-        settle, stored = self.yard.settle, self._meter.stored
         for written in bay.writer.outcomes():
             flight = written.token
             assert isinstance(flight, Flight)
-            size = flight.stored
-            self.held -= flight.held
-            if written.reason is None and not flight.blemish:
-                bay.written += size
-                stored(size)
-                flight.sheet.store(flight.leaf, flight.index, size, written.path)
-                if not flight.sheet.left:
-                    settle(flight.sheet)
-            else:
-                self._ended_oddly(flight, written)
+            self._written(flight, written)
+
+    def _written(self, flight: Flight, written: Written) -> None:
+        self.held -= flight.held
+        if written.reason is not None or flight.blemish:
+            self._ended_oddly(flight, written)
+            return
+        size, sheet, meter = flight.stored, flight.sheet, self._meter
+        flight.bay.written += size
+        meter.objects += 1
+        meter.bytes += size
+        sheet.store(flight.leaf, flight.index, size, written.path)
+        if not sheet.left:
+            self.yard.settle(sheet)
 
     def _ended_oddly(self, flight: Flight, written: Written) -> None:
         flight.held = 0

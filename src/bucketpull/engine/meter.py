@@ -6,7 +6,10 @@ LATENCIES = 20  # powers of two of milliseconds: up to nine minutes
 
 
 class Meter:
-    """What a process did since its start. Reasons are those of repeated requests and of final failures."""
+    """What a process did since its start: objects and bytes that are on their volumes, and times of transfers.
+
+    Reasons are those of repeated requests and of final failures.
+    """
 
     def __init__(self) -> None:
         self.objects = 0
@@ -14,11 +17,6 @@ class Meter:
         self.retries: dict[str, int] = {}
         self.failures: dict[str, int] = {}
         self.latency = [0] * LATENCIES
-
-    def stored(self, size: int) -> None:
-        """Count an object that is on its volume."""
-        self.objects += 1
-        self.bytes += size
 
     def timed(self, seconds: float) -> None:
         """Count the duration of a transfer."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.connection import Connection
+from bucketpull.fetch.head import Heads
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.fetch.site import Site
 from bucketpull.fetch.transfer import Count, Done, Transfer, nobody
@@ -44,6 +45,7 @@ class Direct:
         call_later: Callable[[float, Callable[[], None]], None],
         environment: Mapping[str, str] = os.environ,
     ) -> None:
+        self.heads = Heads()
         self.now = 0.0
         self.recv_bytes = RECV_BYTES
         self.counted: Count | None = None

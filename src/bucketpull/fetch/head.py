@@ -6,12 +6,16 @@ ends: all of that is legal or at least happens, and libcurl understands it.
 
 from typing import Final
 
+from bucketpull.domain.exchange import NUMBERS
+
 END: Final = b"\r\n\r\n"
 LONGEST: Final = 64 << 10
 _LENGTH: Final = b"\r\ncontent-length:"
 _WITHOUT_BODY: Final = frozenset({204, 304})
 _MOST_DIGITS: Final = 15
 _TAB: Final = 9
+_WHOLE: Final = b"HTTP/1.1 200 "
+_MOST_SHAPES: Final = 4096  # names of days, months and caches make some hundreds
 
 
 def read_head(head: bytes) -> tuple[int, int, bool] | None:
@@ -35,6 +39,50 @@ def read_head(head: bytes) -> tuple[int, int, bool] | None:
     if code < 200 or code in _WITHOUT_BODY or text.find(_LENGTH, after) >= 0 or _is_odd(text):
         return None
     return code, int(digits), text.find(b"close") >= 0 and _closes(text)
+
+
+class Heads:
+    """Reads one head after another. One of a known shape takes 0.8 µs, one that is looked at 2.2 µs."""
+
+    __slots__ = ("_lengths",)
+
+    def __init__(self) -> None:
+        self._lengths: dict[bytes, bytes] = {}
+        """By shape, how the server writes the length's header."""
+
+    def read(self, head: bytes) -> tuple[int, int, bool, bytes] | None:
+        """Understand a whole head, its blank line included; None if it is unusual in any way.
+
+        Returns:
+            Status, length of the body in bytes, whether the connection ends with it, and the shape (`Response.shape`).
+
+        """
+        shape = head.translate(None, NUMBERS)
+        written = self._lengths.get(shape)
+        if written is None or not head.startswith(_WHOLE):
+            return self._look(head, shape)
+        at = head.find(written) + len(written)
+        digits = head[at : head.find(b"\r", at)]
+        if not digits.isdigit() or len(digits) > _MOST_DIGITS:
+            return self._look(head, shape)
+        return 200, int(digits), False, shape
+
+    def _look(self, head: bytes, shape: bytes) -> tuple[int, int, bool, bytes] | None:
+        found = read_head(head)
+        if found is None:
+            return None
+        status, length, closes = found
+        at = head.lower().find(_LENGTH) + len(_LENGTH)
+        if (
+            head.startswith(_WHOLE)
+            and not closes
+            and head[at : at + 1] == b" "
+            and head[at + 1 : at + 2] != b" "
+        ):
+            if len(self._lengths) >= _MOST_SHAPES:
+                self._lengths.clear()
+            self._lengths[shape] = head[at - len(_LENGTH) : at + 1]
+        return status, length, closes, shape
 
 
 def may_begin(data: bytes) -> bool:

@@ -48,10 +48,11 @@ class Source(Protocol):
         now: float,
         start: int = 0,
         etag: str = "",
+        mtime: int = -1,
     ) -> Verdict:
         """Decide whether an answer holds the object's bytes. Looks at status, headers, length and, if odd, the body.
 
-        `start` and `etag` are those of the request: a part of another version than `etag` (if one was named), or the whole in
+        `mtime` is when the object was changed by the listing (Unix seconds, -1: not known). `start` and `etag` are those of the request: a part of another version than `etag` (if one was named), or the whole in
         place of a part, is refused (`range`). The verdict's `etag` names the version also where the transfer broke off (failure set).
         """
         ...

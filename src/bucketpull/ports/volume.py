@@ -127,10 +127,12 @@ class Stream(Protocol):
 
 
 class Writer(Protocol):
-    """Creates files on one volume, in a thread of its own, bounded in bytes."""
+    """Creates files on one volume, in the calling thread or in one of its own, bounded in bytes."""
 
-    def put(self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object) -> None:
-        """Hand over a whole object. The outcome comes back by `outcomes`, with the token."""
+    def put(
+        self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object
+    ) -> Written | None:
+        """Hand over a whole object. What became of it, if it was written at once; else that comes by `outcomes`."""
         ...
 
     def stream(self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False) -> Stream:

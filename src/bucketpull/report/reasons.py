@@ -41,6 +41,9 @@ _ENGLISH: dict[Reason, Explanation] = {
     Reason.SIZE: Explanation(
         "its size is not the listed one", "it may have been replaced; run sync again, purge the CDN's cache"
     ),
+    Reason.STALE: Explanation(
+        "the CDN has an older version than the listed one", "purge the CDN's cache, then retry"
+    ),
     Reason.CHECKSUM: Explanation("its checksum is not the listed one", "purge the CDN's cache, then retry"),
     Reason.TRANSFORMED: Explanation(
         "the CDN changed the bytes (WebP, gzip)", "switch the CDN's image optimization off, then retry"
@@ -84,6 +87,7 @@ _CHINESE: dict[Reason, Explanation] = {
     Reason.CLOCK: Explanation("请求时间被拒绝", "校准本机时间"),
     Reason.MISSING: Explanation("已列举，但 CDN 和源站均无此对象", "在控制台确认后重试"),
     Reason.SIZE: Explanation("大小与列举不符", "对象可能已被替换；重新 sync，或刷新 CDN 缓存"),
+    Reason.STALE: Explanation("CDN 上的版本比列举的旧", "刷新 CDN 缓存后重试"),
     Reason.CHECKSUM: Explanation("校验和与列举不符", "刷新 CDN 缓存后重试"),
     Reason.TRANSFORMED: Explanation("CDN 改动了内容（WebP、gzip）", "关闭 CDN 的图片优化后重试"),
     Reason.WRONG_CONTENT: Explanation("返回的是文本页面而不是对象", "检查 CDN 域名的访问规则"),

@@ -1,6 +1,7 @@
 """The UPYUN service as a source: lists by REST, fetches from the CDN, or by REST what the CDN cannot give.
 
-Its only state is the offset of the server's clock, learnt from the server itself when it refuses a date.
+Its only state is what it learns from answers: the offset of the server's clock, when that refuses a date; how its heads look;
+and whether the CDN's dates are the listing's.
 """
 
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from bucketpull.domain.model import Lane, Page, Position
 from bucketpull.sources import judging
 from bucketpull.sources.answers import complaint, refusal, rest_reason, seconds_of
 from bucketpull.sources.config import UpyunConfig, uri_prefix
+from bucketpull.sources.dates import Dates
 from bucketpull.sources.giant import ask_for
 from bucketpull.sources.listing import Listing, read_listing
 from bucketpull.sources.pages import Pages, is_slash_folder
@@ -22,6 +24,7 @@ from bucketpull.sources.signing import (
     cdn_token,
 )
 from bucketpull.sources.urls import is_plain, quoted
+from bucketpull.sources.usual import Usual
 
 _IDENTITY = ("Accept: */*", "Accept-Encoding: identity")
 _LISTING_BYTES_PER_ENTRY = 2048  # a name of 255 bytes with every one escaped takes 1,530
@@ -47,6 +50,7 @@ class UpyunSource:
         self._separator = config.separator.encode()
         self._authorization = _authorization(config)
         self._clock_offset = 0.0
+        self._directory, self._folder = b"", ""  # of the last request: objects come directory by directory
         agent = (f"User-Agent: {config.user_agent}",)
         referer = (f"Referer: {config.referer}",) if config.referer else ()
         self._cdn_headers = (*_IDENTITY, *agent, *referer, *config.headers)
@@ -55,6 +59,8 @@ class UpyunSource:
         self._list_headers = (*listing, f"x-list-limit: {config.list_limit}")
         self._few_headers = (*listing, f"x-list-limit: {_FEW}")
         self._listing_bytes = _LISTING_BYTES_PER_ENTRY * config.list_limit + (1 << 20)
+        self._dates = Dates()
+        self._usual = {lane: Usual(lane, self._dates if lane is Lane.CDN else None) for lane in Lane}
         self._pages = Pages(config.bucket, config.list_limit, config.split_listing)
 
     def root(self) -> Position:
@@ -95,14 +101,15 @@ class UpyunSource:
         self, directory: bytes, name: bytes, size: int, lane: Lane, now: float, start: int = 0, etag: str = ""
     ) -> Request:
         """Ask for an object (contract 6.1, 6.2)."""
-        path = quoted(directory + b"/" + name if directory else name)
-        most = max(size, _IN_MEMORY_BYTES)
+        most = max(_IN_MEMORY_BYTES, size)
         extra = () if start == 0 else (f"Range: bytes={start}-", *judging.conditions(etag))
+        if directory is not self._directory:
+            self._directory, self._folder = directory, quoted(directory) + "/" if directory else ""
+        path = self._folder + quoted(name)
         if lane is Lane.CDN and self._cdn is not None:
             headers = self._cdn_headers + extra if extra else self._cdn_headers
-            return Request(
-                self._cdn + path + self._style + self._protection(directory, name, now), headers, lane, most
-            )
+            token = self._protection(directory, name, now) if self._config.cdn_secret else ""
+            return Request(self._cdn + path + self._style + token, headers, lane, most)
         uri = self._uri + path
         signed = self._authorization.lines(uri, now + self._clock_offset)
         return Request(
@@ -118,18 +125,29 @@ class UpyunSource:
         now: float,
         start: int = 0,
         etag: str = "",
+        mtime: int = -1,
     ) -> Verdict:
         """Decide whether an answer is the object (contract 6, 15)."""
         if start == 0 and not self._style:
-            verdict = judging.quick(name, size, lane, response)
+            verdict = self._usual[lane].judge(name, size, response, mtime)
             if verdict is not None:
                 return verdict
         verdict = judging.close(judging.Ask(name, size, lane, now, start, etag, bool(self._style)), response)
+        if verdict.reason is None and lane is Lane.CDN and not self._style:
+            self._doubt_age(verdict, response, mtime)
+            return verdict
         if verdict.reason is Reason.CLOCK:
             verdict.reason = self._learn_clock(response, now)
         elif verdict.reason is Reason.CREDENTIALS and not is_plain(name):
             verdict.reason = Reason.FORBIDDEN  # perhaps only this name's encoding is at odds
         return verdict
+
+    def _doubt_age(self, verdict: Verdict, response: Response, mtime: int) -> None:
+        """Refuse what the CDN kept from a time before the listed one."""
+        stated = response.headers().get("last-modified", "")
+        if self._dates.is_stale(stated, mtime):
+            verdict.reason = Reason.STALE
+            verdict.detail = f"of {stated}, listed is {self._dates.stamp(mtime).decode()}"
 
     def usage_request(self, now: float) -> Request | None:
         """Ask for the size of the whole bucket (contract 5)."""
@@ -197,8 +215,6 @@ class UpyunSource:
 
     def _protection(self, directory: bytes, name: bytes, now: float) -> str:
         """Return the query that a protected domain asks for (contract 8); the path is signed decoded."""
-        if not self._config.cdn_secret:
-            return ""
         path = b"/" + (directory + b"/" + name if directory else name)
         if self._config.cdn_token_of_encoded_path:
             path = b"/" + quoted(path[1:]).encode()

@@ -89,9 +89,10 @@ class MemorySource:
         now: float,
         start: int = 0,
         etag: str = "",
+        mtime: int = -1,
     ) -> Verdict:
         """Judge by failure, status, and length."""
-        del name, now
+        del name, now, mtime
         headers = response.headers()
         version = headers.get("etag", "")
         if response.failure is not None:
@@ -149,20 +150,26 @@ class MemoryWriter:
         """Readable while there are outcomes."""
         return self._wake
 
-    def put(self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object) -> None:
+    def put(
+        self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object
+    ) -> Written | None:
         """Take an object."""
-        self._queue.append((key_of(directory, name), mtime, b"".join(chunks), token))
+        key, body = key_of(directory, name), b"".join(chunks)
         if not self.slow:
-            self.release()
+            return self._write(key, mtime, body, token)
+        self._queue.append((key, mtime, body, token))
+        return None
+
+    def _write(self, key: bytes, mtime: int, body: bytes, token: object) -> Written:
+        reason = self.refuse or self.odd.get(key)
+        if reason is None:
+            self.files[key] = body
+            self.mtimes[key] = mtime
+        return Written(token, reason, "" if reason is None else f"{reason} in memory")
 
     def release(self) -> None:
         """Store what was taken."""
-        for key, mtime, body, token in self._queue:
-            reason = self.refuse or self.odd.get(key)
-            if reason is None:
-                self.files[key] = body
-                self.mtimes[key] = mtime
-            self._done.append(Written(token, reason, "" if reason is None else f"{reason} in memory"))
+        self._done += [self._write(*each) for each in self._queue]
         if self._queue:
             os.eventfd_write(self._wake, 1)
         self._queue.clear()

@@ -47,6 +47,7 @@ class DiskWriter:
     def __init__(self, files: FileWriter, direct: bool = True) -> None:
         self.files = files
         self.path = files.path
+        self._store = files.store
         self._jobs: deque[_Job] = deque()
         self._done: deque[Written] = deque()
         self._given = 0
@@ -81,26 +82,27 @@ class DiskWriter:
         """A file descriptor that is readable while there are outcomes."""
         return self._wake
 
-    def put(self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object) -> None:
-        """Hand over a whole object."""
+    def put(
+        self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object
+    ) -> Written | None:
+        """Hand over a whole object; return what became of it if it was written at once."""
         size = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
         if size <= _DIRECT_BYTES:
             began = time.perf_counter()
             if began >= self._direct_from:
                 # A thread that rests touches nothing before it is roused, and that only we do: no lock is needed (1 µs).
                 if self._idle and not self._jobs and not self._doubts:
-                    self._done.append(self.files.store(directory, name, mtime, chunks, token))
-                    if not self._told:
-                        self._tell()
-                    self._given += size
+                    written = self._store(directory, name, mtime, chunks, token)
                     self._taken += size
+                    self._given += size
                     seconds = time.perf_counter() - began
                     if seconds > _LONG_SECONDS:
                         self._judge(seconds, 0)
-                    return
+                    return written
                 if self._put_warily(size, (directory, name, mtime, chunks, token)):
-                    return
-        self.give(size, self.files.store, (directory, name, mtime, chunks, token))
+                    return None
+        self.give(size, self._store, (directory, name, mtime, chunks, token))
+        return None
 
     def stream(
         self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
@@ -161,7 +163,7 @@ class DiskWriter:
             self._catch_up()
             if self._jobs:
                 return False
-            self._write(size, self.files.store, arguments)
+            self._write(size, self._store, arguments)
         finally:
             self._turn.release()
             self._tell()
