@@ -246,6 +246,24 @@ def test_an_unchanged_page_makes_no_work(play):
     assert play.journal.where(b"sub", b"c") == [Extent("v1", 1)]
 
 
+def test_an_unchanged_page_that_is_listed_twice_in_a_run_keeps_its_row(play):
+    play.put(b"sub", b"a", b"b")
+    play.put(b"")
+    play.run()
+    play.begin()
+    (work,) = play.claim(WorkKind.SCAN)
+    receipt = play.scanned(work)
+    receipt.positions *= 2
+    play.journal.commit([receipt], play.now)
+
+    while play.scan():
+        pass
+
+    counters = play.journal.counters()
+    assert (counters.listed, counters.skipped, counters.pages) == (2, 2, 2)
+    assert play.journal.where(b"sub", b"a") == [Extent("v1", 0)]
+
+
 def test_of_an_unchanged_page_only_what_failed_is_tried_again(play):
     play.put(b"", b"a", b"b", b"c")
     play.outcomes = {b"b": Reason.FORBIDDEN}

@@ -23,7 +23,7 @@ NOT_HERE = {
     "{}: make room or move the folder with --state",
     "{}; ask as the same user, or stop it first",
     # a bug's
-    "receipt for batch {} from {} does not add up: {} stored, {} skipped, {} failed or vanished, {} deferred, {} returned, of {} objects",
+    "receipt for batch {} from {} does not add up: {} stored, {} skipped, {} failed or vanished, {} deferred, {} returned, {} sent on, of {} objects",
 }
 
 

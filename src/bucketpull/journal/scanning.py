@@ -80,6 +80,8 @@ class Scans:
         if known is not None and known.run == self._run.number:
             self._unbook(page, known, failed)
             extents = known.extents
+            if not page.unchanged:
+                self._pages.remove(page.directory, page.cursor, known.run)
         self._count(page)
         if page.unchanged and known is not None:
             self._book_unchanged(page, known, position.until, failed)
@@ -112,7 +114,6 @@ class Scans:
         counters.skipped -= known.skipped
         counters.vanished -= known.vanished
         counters.failed -= sum(1 for entry in failed if entry.failure.name and entry.run == known.run)
-        self._pages.remove(page.directory, page.cursor, known.run)
 
     def _without_unsettled(
         self, taken: Taken, positions: dict[PageKey, Position], receipt: ScanReceipt
@@ -158,6 +159,7 @@ class Scans:
             return
         failed = self._failures.remove_of_page(position.directory, position.cursor)
         self._unbook(position, known, failed)
+        self._pages.remove(position.directory, position.cursor, known.run)
 
     def _listed(self, page: PageRecord | Position) -> Known | None:
         """Return what is known of a page that was listed in this run."""
