@@ -230,7 +230,7 @@ class Served:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
     async def _start(self, options):
-        self.dashboard = Dashboard(self.panel, port=0, sample_seconds=0.2, **options)
+        self.dashboard = Dashboard(self.panel, port=0, sample_seconds=0.2, last_look_seconds=0.0, **options)
         for _ in range(590):
             self.panel.advance(2)
             self.dashboard._history.add(self.panel.snapshot())
@@ -361,6 +361,14 @@ class Browser:
         )
         self._ask("POST", "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": scheme})
 
+    def reset(self):
+        """Leave the page, and forget its screen and what the console said. Every served page is a site of its own."""
+        self.open("about:blank")
+        self._ask("POST", "/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
+        self._ask("POST", "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {}})
+        self._ask("POST", "/goog/cdp/execute", {"cmd": "Network.clearBrowserCookies", "params": {}})
+        self.errors()
+
     def screenshot(self, path, *, whole=True):
         """Write the whole page, or only what is seen of it, as PNG."""
         params = {"format": "png", "captureBeyondViewport": whole}
@@ -396,8 +404,15 @@ def driver_port():
     process.stdout.close()
 
 
-@pytest.fixture
-def browser(driver_port, tmp_path):
-    browser = Browser(driver_port, tmp_path / "profile")
+@pytest.fixture(scope="session")
+def only_browser(driver_port, tmp_path_factory):
+    browser = Browser(driver_port, tmp_path_factory.mktemp("profile"))
     yield browser
     browser.close()
+
+
+@pytest.fixture
+def browser(only_browser):
+    """A browser as it is when it has just been started: to start one takes longer than most tests."""
+    only_browser.reset()
+    return only_browser

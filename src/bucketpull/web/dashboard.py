@@ -61,7 +61,8 @@ class Retry(msgspec.Struct, forbid_unknown_fields=True):
 class Dashboard:
     """Serves one job. `start` binds and returns; `close` ends it. Runs in the caller's event loop.
 
-    `port` 0 is any free port. `token` None makes a new one. `sample_seconds` is the distance of the charts' points.
+    `port` 0 is any free port. `token` None makes a new one. `sample_seconds` is the distance of the charts' points;
+    `last_look_seconds` is what an open page gets at the end.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Dashboard:
         port: int = DEFAULT_PORT,
         token: str | None = None,
         sample_seconds: float = SAMPLE_SECONDS,
+        last_look_seconds: float = LAST_LOOK_SECONDS,
     ) -> None:
         self.token = token or secrets.token_urlsafe(24)
         self._panel = panel
@@ -78,6 +80,7 @@ class Dashboard:
         self._guard = Guard(self.token, is_loopback(host))
         self._history = History()
         self._sample_seconds = sample_seconds
+        self._last_look_seconds = last_look_seconds
         self._looked_at = -LOOKING_SECONDS
         self._runner: web.AppRunner | None = None
         self._sampler: asyncio.Task[None] | None = None
@@ -117,7 +120,7 @@ class Dashboard:
     async def close(self) -> None:
         """Stop serving; an open page gets the time to ask once more, and so shows how the job ended."""
         if asyncio.get_running_loop().time() - self._looked_at < LOOKING_SECONDS:
-            await asyncio.sleep(LAST_LOOK_SECONDS)
+            await asyncio.sleep(self._last_look_seconds)
         if self._sampler is not None:
             self._sampler.cancel()
             with contextlib.suppress(asyncio.CancelledError):
