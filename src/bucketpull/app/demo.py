@@ -40,7 +40,7 @@ def run_demo(
         except KeyboardInterrupt:  # before the job listens to signals
             code = ExitCode.INTERRUPTED
     if not settings.quiet and not settings.json:
-        _conclude(settings, place, code)
+        _conclude(settings, code)
     return code
 
 
@@ -49,8 +49,8 @@ def _settings(settings: Settings, place: Path, simulator: Simulator) -> Settings
         settings,
         source=f"upyun://{simulator.bucket}",
         volumes=[str(place / _VOLUME)],
-        state=str(place / _JOURNAL),
-        job="demo",
+        state=settings.state or str(place / _JOURNAL),
+        job=settings.job or "demo",
         api_url=simulator.api_url,
         cdn_url=simulator.cdn_url,
         operator=simulator.operator,
@@ -60,7 +60,7 @@ def _settings(settings: Settings, place: Path, simulator: Simulator) -> Settings
 
 
 def _introduce(settings: Settings) -> None:
-    tell(f"A simulated UPYUN listens at {settings.api_url} (REST) and {settings.cdn_url} (CDN).")
+    tell("A simulated UPYUN listens on localhost.")
     tell("Its bucket is pulled by the command that would pull a real one:")
     tell("")
     tell(f"  bucketpull sync {settings.source} {settings.volumes[0]} \\")
@@ -68,13 +68,12 @@ def _introduce(settings: Settings) -> None:
     tell("")
 
 
-def _conclude(settings: Settings, place: Path, code: ExitCode) -> None:
+def _conclude(settings: Settings, code: ExitCode) -> None:
     tell("")
     if code is ExitCode.COMPLETE:
-        tell(
-            f"The files are in {settings.volumes[0]}; run it again to see that nothing is fetched twice. Look at the job with"
-        )
-        tell(f"  bucketpull status --state {place / _JOURNAL}")
+        tell(f"The files are in {settings.volumes[0]}.")
+        tell("Run it again to see that nothing is fetched twice. Look at the job with")
+        tell(f"  bucketpull status --state {settings.state}")
         tell(f"  bucketpull verify {settings.volumes[0]} --hash")
     elif code is ExitCode.INTERRUPTED:
         tell("Run it again to see it go on from here.")

@@ -101,7 +101,7 @@ dashboard = _group(
         is_flag=False,
         flag_value="127.0.0.1:8377",
         metavar="[HOST:PORT]",
-        help="Serve the dashboard (default: 127.0.0.1:8377).",
+        help="Serve the dashboard, at 127.0.0.1:8377 if no address is given.",
     ),
 )
 

@@ -10,21 +10,33 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Stop it with Ctrl-C. Faults are described by --list-faults.")
 @click.option(
-    "--spec", default="demo", show_default=True, help="flat:N, tree:dirs=N,files=M, demo, odd, manifest:FILE."
+    "--spec",
+    metavar="SPEC",
+    default="demo",
+    show_default=True,
+    help="flat:N, tree:dirs=N,files=M, demo, odd, manifest:FILE.",
 )
-@click.option("--bucket", default="demo-bucket", show_default=True, help="The bucket's name.")
+@click.option("--bucket", metavar="NAME", default="demo-bucket", show_default=True, help="The bucket's name.")
 @click.option(
     "--operator",
     "operators",
     multiple=True,
+    metavar="NAME:PASSWORD",
     default=["operator:password"],
     show_default=True,
     help="NAME:PASSWORD[:read+write], may be given again.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--api-port", default=0, help="Port of the REST listener, 0 for any.")
-@click.option("--cdn-port", default=0, help="Port of the CDN listener, 0 for any.")
-@click.option("--control-port", default=0, help="Port of the control listener (on the loopback), 0 for any.")
+@click.option(
+    "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen at."
+)
+@click.option("--api-port", metavar="PORT", default=0, help="Port of the REST listener, 0 for any.")
+@click.option("--cdn-port", metavar="PORT", default=0, help="Port of the CDN listener, 0 for any.")
+@click.option(
+    "--control-port",
+    metavar="PORT",
+    default=0,
+    help="Port of the control listener (on the loopback), 0 for any.",
+)
 @click.option(
     "--fault",
     "faults",
@@ -33,18 +45,30 @@ if TYPE_CHECKING:
     help="A fault to inject, such as 429:p=0.1,burst=20/200; may be given again.",
 )
 @click.option("--list-faults", is_flag=True, help="Print every fault and what it does, and end.")
-@click.option("--list-latency", default=0.0, help="Seconds before a listing is answered.")
-@click.option("--api-latency", default=0.0, help="Seconds before other REST requests are answered.")
-@click.option("--cdn-latency", default=0.0, help="Seconds before the CDN answers.")
-@click.option("--jitter", default=0.0, help="Seconds added to each latency, evenly from zero to this.")
+@click.option("--list-latency", metavar="SECONDS", default=0.0, help="Wait before a listing is answered.")
+@click.option(
+    "--api-latency", metavar="SECONDS", default=0.0, help="Wait before other REST requests are answered."
+)
+@click.option("--cdn-latency", metavar="SECONDS", default=0.0, help="Wait before the CDN answers.")
+@click.option(
+    "--jitter", metavar="SECONDS", default=0.0, help="Added to each latency, evenly from zero to this."
+)
 @click.option(
     "--limit-rate",
+    metavar="N",
     type=float,
     default=0.0,
     help="Requests a second that each of list, REST and CDN lets pass before it says 429 (CDN: 403).",
 )
-@click.option("--bandwidth", default="0", help="Bytes a second, all connections together, such as 10MiB.")
-@click.option("--connection-bandwidth", default="0", help="Bytes a second of each connection.")
+@click.option(
+    "--bandwidth",
+    metavar="SIZE",
+    default="0",
+    help="Bytes a second, all connections together, such as 10MiB.",
+)
+@click.option(
+    "--connection-bandwidth", metavar="SIZE", default="0", help="Bytes a second of each connection."
+)
 @click.option(
     "--set",
     "more",
@@ -52,13 +76,16 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="Any other setting, such as empty=object or token_secret=abc.",
 )
-@click.option("--seed", default=0, help="Seed of faults and jitter.")
+@click.option("--seed", metavar="N", default=0, help="Seed of faults and jitter.")
 @click.option(
     "--ports-file",
+    metavar="FILE",
     type=click.Path(dir_okay=False, writable=True),
     help="File to write the URLs to, as JSON, once it listens.",
 )
-@click.option("--access-log", default="", help="File to log each request to, - for standard error.")
+@click.option(
+    "--access-log", metavar="FILE", default="", help="File to log each request to, - for standard error."
+)
 def simulate(
     spec: str,
     list_faults: bool,
@@ -69,7 +96,12 @@ def simulate(
     ports_file: str | None,
     **options: object,
 ) -> None:
-    """Serve UPYUN on localhost: REST and CDN listeners, contents by formula, faults by request."""
+    """Serve UPYUN on localhost: REST and CDN listeners, contents by formula, faults by request.
+
+    \b
+    bucketpull simulate
+    bucketpull simulate --spec flat:1000000 --cdn-latency 0.02 --fault 503:p=0.01
+    """  # noqa: D301
     from bucketpull.simulator import effects
     from bucketpull.simulator.content import parse_bytes
     from bucketpull.simulator.process import run

@@ -34,7 +34,11 @@ def volumes(context: click.Context, /, **flags: Any) -> int | None:  # noqa: ANN
 @options.common
 @click.pass_obj
 def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:  # noqa: ANN401 - as above
-    """Use the folder PATH as one volume more, or again after a drain; a running job takes it up at once."""
+    """Use the folder PATH as one volume more, or again after a drain; a running job takes it up at once.
+
+    \b
+    bucketpull volumes add /mnt/d4 --job photos
+    """  # noqa: D301
     from bucketpull.app.volume_changes import run_add
 
     return run_add(_settings(before, flags), path)
@@ -45,7 +49,11 @@ def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:  # noqa: ANN
 @options.common
 @click.pass_obj
 def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:  # noqa: ANN401 - as above
-    """Put nothing more on a volume; what it holds stays and counts. `volumes add` undoes it."""
+    """Put nothing more on a volume; what it holds stays and counts. `volumes add` undoes it.
+
+    \b
+    bucketpull volumes drain /mnt/d1 --job photos
+    """  # noqa: D301
     from bucketpull.app.volume_changes import run_drain
 
     return run_drain(_settings(before, flags), volume)
@@ -56,7 +64,11 @@ def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:  # noqa:
 @options.common
 @click.pass_obj
 def lost(before: dict[str, Any], /, identity: str, **flags: Any) -> int:  # noqa: ANN401 - as above
-    """Give up a volume: exactly what it held is fetched again onto the others."""
+    """Give up a volume: exactly what it held is fetched again onto the others.
+
+    \b
+    bucketpull volumes lost 3f2a9c41d07b --job photos
+    """  # noqa: D301
     from bucketpull.app.volume_changes import run_lost
 
     return run_lost(_settings(before, flags), identity)

@@ -12,7 +12,7 @@ from errno import EINPROGRESS
 from typing import Final, Protocol
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.exchange import Chunk, Request, Response
 from bucketpull.domain.model import Lane
 from bucketpull.fetch.head import END, Heads, may_begin
 from bucketpull.fetch.site import Site
@@ -20,7 +20,7 @@ from bucketpull.fetch.transfer import Count, Transfer
 
 _WAIT: Final = (BlockingIOError, ssl.SSLWantReadError)
 _MOST_RECORDS: Final = 16
-_NOTHING: Final[list[bytes]] = []
+_NOTHING: Final[list[Chunk]] = []
 _NO_REQUEST: Final = Request("", (), Lane.CDN, 0)
 
 
@@ -92,7 +92,7 @@ class Connection(Transfer):
         self._records = 0 if context is None else _MOST_RECORDS
         self._is_open = self._is_used = False
         self._before = self._head = self._message = self._shape = b""
-        self._chunks: list[bytes] = []
+        self._chunks: list[Chunk] = []
         self._status = self._length = 0
         self._left = -1  # of the body, once its length is known
 
@@ -215,7 +215,7 @@ class Connection(Transfer):
         if length > self.request.max_bytes:
             self._end(Reason.SIZE, f"{length} bytes are declared, {self.request.max_bytes} are allowed")
         elif length and len(data) - end == length:  # the usual way: one read for all
-            self._chunks.append(data[end:])
+            self._chunks.append(memoryview(data)[end:])
             self._left = 0
             self._end(None, "")
         else:

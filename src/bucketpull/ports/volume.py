@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import Extent, Former, VolumeStatus
 from bucketpull.domain.record import Block, Record, Written
 
@@ -130,7 +131,7 @@ class Writer(Protocol):
     """Creates files on one volume, in the calling thread or in one of its own, bounded in bytes."""
 
     def put(
-        self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object
+        self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
     ) -> Written | None:
         """Hand over a whole object. What became of it, if it was written at once; else that comes by `outcomes`."""
         ...

@@ -12,7 +12,7 @@ from bucketpull.domain.model import Lane
 from bucketpull.sources.answers import cdn_reason, complaint, rest_reason, wait_seconds
 
 _HEX = b"0123456789abcdef"
-MARKUP_STARTS = (b"<", b"{")
+MARKUP_STARTS = b"<{"
 _IMAGES = frozenset(
     b"jpg jpeg jpe jfif png gif webp bmp tif tiff ico heic heif avif jp2 psd raw cr2 nef dng mp4 mov mp3 zip gz".split()
 )
@@ -34,7 +34,7 @@ def quick(name: bytes, size: int, lane: Lane, response: Response) -> Verdict | N
     if at >= 0 and head[at + 14 : at + 20] != b"image/" and _says_markup(head, at):
         return None
     chunks = response.chunks
-    if chunks and chunks[0][:1] in MARKUP_STARTS and _is_image(name):
+    if chunks and chunks[0][0] in MARKUP_STARTS and _is_image(name):
         return None
     at = head.find(b"\netag: ") + 7
     if head[at : at + 2] == b"w/":
@@ -65,7 +65,8 @@ def _is_image(name: bytes) -> bool:
 def _is_markup(response: Response, kind: str) -> bool:
     if "html" in kind or "json" in kind:
         return True
-    return response.body[:512].lstrip()[:1] in MARKUP_STARTS if response.chunks else False
+    text = response.body[:512].lstrip()
+    return bool(text) and text[0] in MARKUP_STARTS
 
 
 def version_of(headers: dict[str, str]) -> str:

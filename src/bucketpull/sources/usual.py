@@ -44,7 +44,7 @@ class Usual:
             or response.status != 200
             or response.received != size
             or response.failure is not None
-            or (response.chunks and response.chunks[0][:1] in MARKUP_STARTS)
+            or (response.chunks and response.chunks[0][0] in MARKUP_STARTS)
         ):
             return self._look(name, size, response, mtime, head, shape)
         if not self._is_young(known, head, mtime):

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.exchange import Request, Response, Verdict
+from bucketpull.domain.exchange import Chunk, Request, Response, Verdict
 from bucketpull.domain.model import Lane, Page, Part, Position, key_of
 from bucketpull.domain.record import Written
 
@@ -151,7 +151,7 @@ class MemoryWriter:
         return self._wake
 
     def put(
-        self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object
+        self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
     ) -> Written | None:
         """Take an object."""
         key, body = key_of(directory, name), b"".join(chunks)

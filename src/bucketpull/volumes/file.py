@@ -7,11 +7,13 @@ one file a writer, found without a search.
 import errno
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 from bucketpull import steps
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import show
 from bucketpull.domain.record import Written
 from bucketpull.volumes import system
@@ -55,7 +57,9 @@ class FileWriter:
             os.close(root)
             raise system.volume_error(path, "not opened for writing", error) from error
 
-    def store(self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object) -> Written:
+    def store(
+        self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
+    ) -> Written:
         """Write one object and say what became of it; nothing is left of it unless it was published."""
         if self._sick:
             return Written(token, Reason.VOLUME_SICK, self._sick)
@@ -107,7 +111,7 @@ class FileWriter:
         os.close(self._temporary)
         os.close(self.root)
 
-    def _fill(self, mtime: int, chunks: list[bytes]) -> None:
+    def _fill(self, mtime: int, chunks: Sequence[Chunk]) -> None:
         fd = os.open(_NAME, _CREATE, 0o644, dir_fd=self._temporary)
         try:
             if _reach is not None:
@@ -142,7 +146,7 @@ class FileWriter:
             os.unlink(_NAME, dir_fd=self._temporary)
 
 
-def write_all(fd: int, chunks: list[bytes]) -> int:
+def write_all(fd: int, chunks: Sequence[Chunk]) -> int:
     """Write all chunks, whatever the system takes at once; return the bytes."""
     if len(chunks) == 1:
         wanted, written = len(chunks[0]), os.write(fd, chunks[0])

@@ -8,11 +8,13 @@ import fcntl
 import hashlib
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 from bucketpull import steps
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Written
 from bucketpull.volumes.file import FileWriter, write_all
@@ -41,7 +43,7 @@ class StreamFile:
         if self.offset > size:
             self.restart()
 
-    def append(self, chunks: list[bytes]) -> None:
+    def append(self, chunks: Sequence[Chunk]) -> None:
         """Add bytes at the end.
 
         Raises:

@@ -13,10 +13,11 @@ import resource
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.record import Written
 from bucketpull.volumes import system
 from bucketpull.volumes.file import FileWriter
@@ -83,7 +84,7 @@ class DiskWriter:
         return self._wake
 
     def put(
-        self, directory: bytes, name: bytes, mtime: int, chunks: list[bytes], token: object
+        self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
     ) -> Written | None:
         """Hand over a whole object; return what became of it if it was written at once."""
         size = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
