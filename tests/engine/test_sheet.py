@@ -21,9 +21,9 @@ def records(outcome):
 def test_an_ordinary_part_comes_back_as_it_was_listed():
     part = part_of(b"d", {b"a": 1, b"b": 2}, "c")
     sheet = sheet_of(part)
-    while (item := sheet.take()) is not None:
-        leaf, index, _, size = item
-        sheet.store(leaf, index, size, None)
+    while items := sheet.take(1):
+        for leaf, index, _, size, _ in items:
+            sheet.store(leaf, index, size, None)
     outcome = sheet.outcome()
 
     assert records(outcome) == [Record(b"d", "c", part.names, part.sizes, part.mtimes)]

@@ -101,16 +101,16 @@ class Yard:
             bay.sheets.append(sheet)
         self.settle(sheet)
 
-    def take(self, most_queued: int) -> tuple[Bay, Sheet, Item] | None:
-        """Return the next object; volumes take turns, without those with more bytes queued than that."""
+    def take(self, count: int, most_queued: int) -> tuple[Bay, Sheet, list[Item]] | None:
+        """Return the next objects, at most so many; volumes take turns, without those with more bytes queued than that."""
         turns = self._turns
         for _ in range(len(turns)):
             bay = turns[0]
             turns.rotate(-1)
             sheets = bay.sheets
             while sheets and bay.queued <= most_queued:
-                found = sheets[0].take()
-                if found is not None:
+                found = sheets[0].take(count)
+                if found:
                     return bay, sheets[0], found
                 sheets.popleft()
         return None

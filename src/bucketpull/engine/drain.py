@@ -4,7 +4,7 @@ Each ended transfer frees a slot that the next object takes, whichever assignmen
 ordinary object costs one `Flight` and a handful of calls; all that is not ordinary is decided in `course`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import md5
 
 import msgspec
@@ -22,11 +22,14 @@ from bucketpull.engine.lanes import Gate
 from bucketpull.engine.meter import Meter
 from bucketpull.engine.policy import Bounds
 from bucketpull.engine.pour import Pour
+from bucketpull.engine.sheet import Item, Sheet
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 # A poured object keeps a receive buffer and one piece on its way to the disk.
 POUR_BYTES = 512 << 10
 CATCH_UP_SECONDS = 0.2
+# Volumes take turns by so many objects: to look for the next one costs as much as to begin it.
+RUN = 16
 
 
 class Drain:
@@ -107,31 +110,29 @@ class Drain:
         return room
 
     def _start_fresh(self, room: int) -> None:
-        most, now = self._bounds.held, self._now
-        while room > 0 and self.held < most:
-            flight = self._take()
-            if flight is None:
+        bounds, now, first, is_crowded = self._bounds, self._now, self._order[0], False
+        while room > 0 and self.held < bounds.held and not is_crowded:
+            run = self.yard.take(min(room, RUN, max(first.free, 1)), bounds.queued)
+            if run is None:
                 return
-            gate = flight.gate
-            if gate.free > 0 or gate.open(now):
-                room -= self._start(flight, gate)
-                continue
-            gate.waiting.append(flight)
-            if gate is self._order[0] or len(gate.waiting) >= self._bounds.parked:
-                return
+            for flight in self._flights(*run):
+                gate = flight.gate
+                if self.held < bounds.held and (gate.free > 0 or gate.open(now)):
+                    room -= self._start(flight, gate)
+                else:
+                    gate.waiting.append(flight)
+                    is_crowded |= gate is first or len(gate.waiting) >= bounds.parked
 
     def _room(self) -> int:
         if self.concurrency is None:
             return 1 << 30
         return self.concurrency - sum(gate.limiter.in_flight for gate in self._order)
 
-    def _take(self) -> Flight | None:
-        taken = self.yard.take(self._bounds.queued)
-        if taken is None:
-            return None
-        bay, sheet, (leaf, index, name, size) = taken
-        lanes = self._source.lanes(name, size)
-        return Flight(self, bay, sheet, leaf, index, name, size, lanes, self._gates[lanes[0]])
+    def _flights(self, bay: Bay, sheet: Sheet, run: list[Item]) -> Iterator[Flight]:
+        lanes_of, gates = self._source.lanes, self._gates
+        for leaf, index, name, size, mtime in run:
+            lanes = lanes_of(name, size)
+            yield Flight(self, bay, sheet, leaf, index, name, size, mtime, lanes, gates[lanes[0]])
 
     def _start(self, flight: Flight, gate: Gate[Flight]) -> int:
         """Send an object's request; return how many transfers that made."""
@@ -176,7 +177,7 @@ class Drain:
         assert bay.writer is not None
         hashed = bay.compares and self._states_md5
         try:
-            stream = bay.writer.stream(part.directory, flight.name, size, part.mtimes[flight.index], hashed)
+            stream = bay.writer.stream(part.directory, flight.name, size, flight.mtime, hashed)
         except VolumeError as error:
             self._unwritten(flight, trouble_of(error), error.detail)
             return False
@@ -187,9 +188,8 @@ class Drain:
 
     def answered(self, flight: Flight, response: Response) -> None:
         """Hand the object's bytes to its writer, or decide what its failure calls for."""
-        mtime = flight.leaf.part.mtimes[flight.index]
         verdict = self._source.judge(
-            flight.name, flight.size, flight.gate.lane, response, self._unix, mtime=mtime
+            flight.name, flight.size, flight.gate.lane, response, self._unix, mtime=flight.mtime
         )
         self._finished(flight, response, verdict)
         if verdict.reason is not None or (
@@ -243,14 +243,14 @@ class Drain:
         """Believe the origin another size than the listed one if its MD5 vouches for it or it says that it changed."""
         if flight.gate.lane is not Lane.REST or (verdict.md5 and flight.bay.compares):
             return True
-        if changed_since(response, flight.leaf.part.mtimes[flight.index]):
+        if changed_since(response, flight.mtime):
             return True
         verdict.reason = Reason.SIZE
         verdict.detail = f"{verdict.size} bytes came from the origin, {flight.size} are listed"
         return False
 
     def _store(self, flight: Flight, response: Response) -> None:
-        bay, part, size = flight.bay, flight.leaf.part, response.received
+        bay, size = flight.bay, response.received
         if bay.trouble is not None or bay.writer is None:
             self._release(flight)
             self._displace(flight)
@@ -260,9 +260,8 @@ class Drain:
             self._share += 0.05 * (min(1.0, size / max(flight.size, 1)) - self._share)
         self.held += size - flight.held
         flight.held = flight.stored = size
-        written = bay.writer.put(
-            part.directory, flight.name, part.mtimes[flight.index], response.chunks, flight
-        )
+        directory = flight.leaf.part.directory
+        written = bay.writer.put(directory, flight.name, flight.mtime, response.chunks, flight)
         if written is not None:
             self._written(flight, written)
 
@@ -270,9 +269,15 @@ class Drain:
         """Have a large object published that is whole, or decide how it goes on."""
         pour = flight.pour
         assert pour is not None
-        mtime = flight.leaf.part.mtimes[flight.index]
         verdict = self._source.judge(
-            flight.name, flight.size, flight.gate.lane, response, self._unix, pour.began, pour.version, mtime
+            flight.name,
+            flight.size,
+            flight.gate.lane,
+            response,
+            self._unix,
+            pour.began,
+            pour.version,
+            flight.mtime,
         )
         self._finished(flight, response, verdict)
         self._release(flight)

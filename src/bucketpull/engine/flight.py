@@ -47,6 +47,7 @@ class Flight(msgspec.Struct, gc=False, eq=False):
     index: int
     name: bytes
     size: int
+    mtime: int
     lanes: tuple[Lane, ...]
     gate: "Gate[Flight]"
     at: int = 0

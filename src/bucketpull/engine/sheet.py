@@ -4,7 +4,7 @@ Every object ends by exactly one of `store`, `fail`, `defer` and `displace`; whe
 """
 
 from collections.abc import Iterator
-from itertools import compress
+from itertools import chain, compress, islice, repeat
 
 import msgspec
 
@@ -83,7 +83,13 @@ class Leaf:
         return chosen(self.part, [index for index, found in enumerate(self.marks) if found == mark])
 
 
-Item = tuple[Leaf, int, bytes, int]
+Item = tuple[Leaf, int, bytes, int, int]
+"""An object: its leaf, its index there, its name, size and mtime."""
+
+
+def _items(leaf: Leaf) -> Iterator[Item]:
+    part = leaf.part
+    return zip(repeat(leaf), range(len(part.names)), part.names, part.sizes, part.mtimes, strict=False)
 
 
 class Sheet:
@@ -116,18 +122,13 @@ class Sheet:
         self.retries: dict[str, int] = {}
         self.trouble: Reason | None = None
         self.detail = ""
-        self._fresh = self._objects()
+        self._fresh: Iterator[Item] = chain.from_iterable(map(_items, self.leaves))
 
-    def _objects(self) -> Iterator[Item]:
-        for leaf in self.leaves:
-            part = leaf.part
-            for index, (name, size) in enumerate(zip(part.names, part.sizes, strict=True)):
-                self.unstarted -= 1
-                yield leaf, index, name, size
-
-    def take(self) -> Item | None:
-        """Return the next object that was not taken before; None when all were."""
-        return next(self._fresh, None)
+    def take(self, count: int) -> list[Item]:
+        """Return the next objects that were not taken before, at most so many; none when all were."""
+        items = list(islice(self._fresh, count))
+        self.unstarted -= len(items)
+        return items
 
     def store(self, leaf: Leaf, index: int, size: int, path: bytes | None) -> None:
         """End an object: it is on the volume, `size` bytes long, at `path` if not at the usual one."""
@@ -175,7 +176,8 @@ class Sheet:
 
     def displace_untaken(self, trouble: Reason, detail: str) -> None:
         """End all objects that were not taken yet."""
-        for leaf, index, _, _ in self._fresh:
+        for leaf, index, *_ in self._fresh:
+            self.unstarted -= 1
             self.displace(leaf, index, trouble, detail)
 
     def displace_open(self, trouble: Reason, detail: str) -> None:

@@ -48,6 +48,7 @@ class UpyunSource:
         self._root = config.prefix.strip("/").encode("utf-8", "surrogateescape")
         self._style = quoted(config.style.encode()).replace("%21", "!")
         self._separator = config.separator.encode()
+        self._asks_both = self._cdn is not None and not self._style
         self._authorization = _authorization(config)
         self._clock_offset = 0.0
         self._directory, self._folder = b"", ""  # of the last request: objects come directory by directory
@@ -91,11 +92,9 @@ class UpyunSource:
 
     def lanes(self, name: bytes, size: int) -> tuple[Lane, ...]:  # noqa: ARG002
         """Prefer the CDN; names with the separator mean something else to it (contract 6.2)."""
-        if self._cdn is None:
-            return _REST_ONLY
-        if self._style:
-            return _CDN_ONLY
-        return _REST_ONLY if self._separator in name else _CDN_FIRST
+        if self._asks_both:
+            return _CDN_FIRST if name.find(self._separator) < 0 else _REST_ONLY
+        return _REST_ONLY if self._cdn is None else _CDN_ONLY
 
     def object_request(
         self, directory: bytes, name: bytes, size: int, lane: Lane, now: float, start: int = 0, etag: str = ""
