@@ -19,7 +19,6 @@ from bucketpull.domain.model import (
     Extent,
     Fatal,
     Former,
-    FromWorker,
     Goodbye,
     Handback,
     Part,
@@ -45,6 +44,7 @@ from bucketpull.engine.desk import Desk
 from bucketpull.engine.former import remove
 from bucketpull.engine.holding import Held, Task, halves, poisoned, unsettled, without
 from bucketpull.engine.policy import WorkerPolicy
+from bucketpull.engine.replying import Replies
 from bucketpull.engine.shelf import STATE_OF_TROUBLE, Settler, Slot
 from bucketpull.engine.unbooked import Unbooked
 from bucketpull.ports import Clock, Crew, Inbox, Volume
@@ -80,7 +80,7 @@ class Worker:
         self._scans: dict[int, tuple[int, Work]] = {}
         self._tasks: dict[int, Task] = {}
         self._ids = count(1)
-        self._replies: asyncio.Queue[FromWorker] = asyncio.Queue()
+        self._replies = Replies(inbox, clock, policy.pulse_seconds / 2, self._reported)
         self._stopping = False
         self._deaths: list[float] = []
         self.dismissed = False
@@ -251,12 +251,12 @@ class Worker:
         elif isinstance(message, ScanReceipt):
             if self._scans.pop(message.work, None) is not None:
                 message.machine = self._policy.machine
-                self._replies.put_nowait(message)
+                self._replies.put(message)
                 self._check_empty()
         elif isinstance(message, Fatal):
             message.machine = self._policy.machine
             self.refusal = message
-            self._replies.put_nowait(message)
+            self._replies.put(message)
         else:
             self._bury(process, message)
 
@@ -302,7 +302,7 @@ class Worker:
     def _close_if_done(self, held: Held) -> None:
         if held.tasks == 0 and self._held.pop(held.work.id, None) is not None:
             self._unbooked.done(held.work.id)
-            self._replies.put_nowait(held.receipt())
+            self._replies.put(held.receipt())
             self._check_empty()
 
     def _bury(self, process: int, died: Died) -> None:
@@ -366,7 +366,7 @@ class Worker:
 
     async def _remove(self, copies: Sequence[Former]) -> None:
         removed = await remove(self._desk.slots, self._tasks.values(), self._policy.journal, copies)
-        self._replies.put_nowait(Removed(self._policy.machine, removed))
+        self._replies.put(Removed(self._policy.machine, removed))
 
     async def _add_volume(self, path: str) -> None:
         """Use a volume more, or one again that was drained. One that cannot be used is left: who asked has tried it first."""
@@ -391,7 +391,7 @@ class Worker:
 
     def _hand_back(self, works: list[int]) -> None:
         if works:
-            self._replies.put_nowait(Handback(works, self._policy.machine, Reason.INTERRUPTED))
+            self._replies.put(Handback(works, self._policy.machine, Reason.INTERRUPTED))
 
     def _check_empty(self) -> None:
         if self._stopping and not self._held and not self._scans:
@@ -412,19 +412,17 @@ class Worker:
             slot.volume.close()
 
     async def _until_answered(self) -> None:
-        await self._replies.join()
+        await self._replies.said()
         while not self._unbooked.is_quiet:  # noqa: ASYNC110 - at the end only, and said by several parts
             await asyncio.sleep(0.02)
 
     async def _send_replies(self) -> None:
         while True:
-            message = await self._replies.get()
-            await self._inbox.reply(message)
-            if isinstance(message, BatchReceipt):
-                self._unbooked.reported(message.work, self._clock.monotonic())
-            self._replies.task_done()
-            if self._replies.empty():
+            if await self._replies.say_group() or not self._holds():
                 await self._say_pulse()
+
+    def _reported(self, receipt: BatchReceipt) -> None:
+        self._unbooked.reported(receipt.work, self._clock.monotonic())
 
     async def _beat(self) -> None:
         while True:
@@ -446,4 +444,4 @@ class Worker:
         if self._stopping:
             pulse.window = 0
         pulse.begun = self._unbooked.questions(self._desk.volumes(), self._clock.monotonic())
-        await self._inbox.reply(pulse)
+        await self._replies.say_pulse(pulse)

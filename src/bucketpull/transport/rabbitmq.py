@@ -25,6 +25,10 @@ ECHO_SECONDS: Final = 1.0
 DEAF_SECONDS: Final = 5.0
 REFUSE_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 3.0
+SENT_AT_ONCE: Final = 32
+GATHER_SECONDS: Final = (
+    0.02  # what comes in so short a time is booked together: a transaction for each costs more
+)
 _SHOWN_BYTES: Final = 60
 
 
@@ -164,17 +168,29 @@ class RabbitTransport:
                 else:
                     self._unsettled[id(message)] = delivery
                     self._heard.put_nowait(message)
+            await asyncio.sleep(GATHER_SECONDS)
 
     async def _send_all(self) -> None:
+        """Send in order; but pieces of work side by side: a broker confirms ten for half the price of ten singly."""
+        sending: list[asyncio.Task[None]] = []
         while True:
             machine, message = await self._outbox.get()
-            queue = self._names.machine(machine)
-            if message is None:
-                await self.link.purge(queue)
-            else:
-                # A machine's queue that is gone is not made again here: its worker does that, and work counts as lost meanwhile.
-                await self.link.publish(queue, encode(message), self._envelope(machine), insist=False)
-            self._outbox.task_done()
+            if not isinstance(message, Sealed) or len(sending) >= SENT_AT_ONCE:
+                await asyncio.gather(*sending)
+                sending.clear()
+            sending.append(asyncio.create_task(self._send_one(machine, message), name="send one"))
+            if not isinstance(message, Sealed) or self._outbox.empty():
+                await asyncio.gather(*sending)
+                sending.clear()
+
+    async def _send_one(self, machine: str, message: Value | None) -> None:
+        queue = self._names.machine(machine)
+        if message is None:
+            await self.link.purge(queue)
+        else:
+            # A machine's queue that is gone is not made again here: its worker does that, and work counts as lost meanwhile.
+            await self.link.publish(queue, encode(message), self._envelope(machine), insist=False)
+        self._outbox.task_done()
 
     async def _echo(self) -> None:
         while True:
