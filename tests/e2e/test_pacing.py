@@ -44,13 +44,11 @@ def pulled_under(
 
 
 def test_under_a_limit_it_settles_within_10_percent_below_and_is_seldom_refused(make_job):
-    found = pulled_under(make_job, 200, 6, 4, 8)
+    rate, refused = pulled_under(make_job, 200, 6, 4, 15)[-1]
 
-    rate, refused = found[-1]
-    assert 180 <= rate <= 210
-    assert (
-        refused < 0.10
-    )  # the promise is 2 %, kept by the minute of the long run; here the machine may be busy
+    assert rate >= 180  # the simulator bears no more than 200 a second, after a burst
+    # The promise is 2 %, kept by the minute of the long run; here the machine may be busy.
+    assert refused < 0.10
 
 
 @pytest.mark.soak
