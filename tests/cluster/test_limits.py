@@ -36,3 +36,19 @@ def test_a_limit_is_kept_within_five_percent_by_one_two_and_three_machines(make_
         )
         time.sleep(1.5)  # until the shares of before are used up
         assert speed(cluster, requests) * unit == pytest.approx(limit, rel=0.05)
+
+
+def test_four_machines_with_a_link_each_are_at_least_three_point_six_times_as_fast_as_one(make_cluster):
+    """Each has 16 connections of 100,000 bytes a second: 80 objects a second. They join while the job runs."""
+    cluster = make_cluster("flat:60000,size=20000", connection_bandwidth=100_000)
+    cluster.work("m1")
+    cluster.coordinate("--concurrency", "16")
+    cluster.until(lambda: cluster.stored("m1") > 200)
+    alone = speed(cluster, requests, 10.0)
+    others = ("m2", "m3", "m4")
+    for machine in others:
+        cluster.work(machine)
+    cluster.until(lambda: all(cluster.stored(machine) > 200 for machine in others))
+    together = speed(cluster, requests, 10.0)
+    print(f"{alone:.1f} objects a second alone, {together:.1f} together: {together / alone:.2f} times")
+    assert together >= 3.6 * alone
