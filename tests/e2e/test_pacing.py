@@ -30,12 +30,12 @@ def measured(job, process, seconds: float) -> tuple[float, float]:
 def pulled_under(
     make_job, limit: float, warm: float, seconds: float, windows: int
 ) -> list[tuple[float, float]]:
-    """Measure several windows one after another, until one is near the limit: the machine may be busy in others."""
+    """Measure several windows one after another, until one is as it should be: the machine may be busy in others."""
     job = make_job("flat:400000,size=200", cdn_rate=limit, cdn_latency=0.02)
     process = job.start()
     settle(job, process, warm)
     found: list[tuple[float, float]] = []
-    while len(found) < windows and not any(rate >= 0.9 * limit for rate, _ in found):
+    while len(found) < windows and not any(rate >= 0.9 * limit and refused < 0.05 for rate, refused in found):
         found.append(measured(job, process, seconds))
     process.terminate()
     process.communicate(timeout=60)
@@ -47,8 +47,8 @@ def test_under_a_limit_it_settles_within_10_percent_below_and_is_seldom_refused(
     rate, refused = pulled_under(make_job, 200, 6, 4, 15)[-1]
 
     assert rate >= 180  # the simulator bears no more than 200 a second, after a burst
-    # The promise is 2 %, kept by the minute of the long run; here the machine may be busy.
-    assert refused < 0.10
+    # The promise is 2 %, kept by the minute of the long run; in four seconds of a busy machine one touch of the limit is more.
+    assert refused < 0.05
 
 
 @pytest.mark.soak

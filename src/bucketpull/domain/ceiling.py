@@ -65,7 +65,6 @@ class Ceiling:
 
     KEEP = 0.9
     KEEP_FIRST = 0.5
-    FAR_BELOW = 0.25
     EPISODE_SECONDS = 2.0  # cuts so close belong together: the wall is where the first of them was
     EXPLORE = 1.5
     MUCH = 0.2  # share of refused answers above which the success rate tells more than the ceiling
@@ -114,8 +113,7 @@ class Ceiling:
         """Set the first rate: below what was borne with all of the level in use, else by what was asked for."""
         self._wall = former or max(offered, LOWEST_CEILING)
         self._set(now, self._wall * (self.KEEP if former else self.KEEP_FIRST))
-        # Far below what was asked for, a rate may be that of a round in which this machine was busy, not the source's limit.
-        self._exploring = former < offered * self.FAR_BELOW
+        self._exploring = not former
 
     def _lower(self, now: float, measured: Round, share: float) -> float:
         assert self.rate is not None
