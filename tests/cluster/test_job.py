@@ -122,6 +122,22 @@ def test_status_shows_the_fleet_from_anywhere_and_a_second_coordinator_is_refuse
     assert cluster.processes["coordinator"].poll() is None  # the first goes on
 
 
+def test_failures_are_told_to_any_machine_while_the_job_runs(make_cluster):
+    spec = "fine=flat:8000,size=4KiB;odd=flat:5,size=300"
+    cluster = make_cluster(spec, bandwidth=1e6, faults=["error:code=40000030,path=odd/img*"])
+    cluster.work("m1")
+    cluster.coordinate()
+    asked = ("failures", "--broker", cluster.url, "--job", cluster.name, "--json")
+    cluster.until(lambda: cluster.stored("m1"))
+    cluster.until(lambda: len(cluster.command(*asked).splitlines()) == 5)
+
+    told = [json.loads(line) for line in cluster.command(*asked, "--match", "*3.jpg").splitlines()]
+
+    assert [(failure["key"], failure["reason"]) for failure in told] == [("odd/img-3.jpg", "rejected")]
+    assert "the source refuses this object" in cluster.command(*asked[:-1], "--limit", "1")
+    assert len(cluster.command(*asked, "--limit", "2").splitlines()) == 2
+
+
 def test_workers_need_no_password_and_no_secret_passes_through_the_broker(make_cluster, broker):
     recorded = bytearray()
 

@@ -10,9 +10,10 @@ import msgspec
 
 from bucketpull import __version__
 from bucketpull.app.clock import SystemClock
+from bucketpull.app.failures import print_failures, read_failures
 from bucketpull.app.job import Job, Opening, check_job, on_signals, opened
 from bucketpull.app.panel import Watcher
-from bucketpull.app.parts import fetch_options, machine_name, source_config, worker_policy
+from bucketpull.app.parts import broker_url, fetch_options, machine_name, source_config, worker_policy
 from bucketpull.app.process import process_main
 from bucketpull.app.settings import Settings
 from bucketpull.app.volumes import check_paths, known_paths, open_all, open_one
@@ -25,16 +26,18 @@ from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.document import snapshot_dict
 from bucketpull.report.standing import standing_lines
 from bucketpull.sources.config import UpyunConfig
-from bucketpull.transport.asking import ask_job, check_alone
+from bucketpull.transport.asking import ask_failures, ask_job, check_alone
 from bucketpull.transport.direct import DirectTransport
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.joined import JoinedTransport
 from bucketpull.transport.processes import Nursery, ProcessCrew
 from bucketpull.transport.rabbitmq import RabbitTransport
+from bucketpull.transport.wire import AskFailures
 from bucketpull.volumes.volume import DiskVolume
 
 SECRETS = {"operator": "", "password": "", "token": "", "token_expires": 0, "cdn_secret": ""}
 SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
+_FAILURES_AT_ONCE = 10_000  # in one message of the broker
 _STOP_SECONDS = (
     6.0  # of ten for a worker's whole way out: what follows is a sync, the receipts and the goodbye
 )
@@ -44,7 +47,7 @@ def run_coordinate(
     settings: Settings, watchers: Sequence[Watcher] = (), policy: CoordinatorPolicy | None = None
 ) -> ExitCode:
     """List the bucket and keep the books until the job has ended; return how."""
-    broker = _broker(settings)
+    broker = broker_url(settings)
     check_job(settings)
     asyncio.run(check_alone(broker, settings.job_name()))
     with opened(settings) as opening:
@@ -71,6 +74,9 @@ async def _coordinate(
     job = Job(settings, opening, transport, policy, machine="")
     far.known = lambda machine: job.coordinator.call(lambda: known_paths(journal.volumes(), machine))
     far.snapshot = lambda: job.monitor.latest
+    far.failures = lambda asked: asyncio.to_thread(
+        read_failures, settings, asked.reason, asked.pattern, asked.limit
+    )
     far.link.lost = lambda reason: job.monitor.note("warning", "broker.lost", reason)
     crew = ProcessCrew(opening.nursery, settings.process_count())
     worker = Worker(
@@ -90,7 +96,7 @@ async def _coordinate(
 
 def run_work(settings: Settings) -> ExitCode:
     """Download for a coordinator until the job has ended, or until told to stop."""
-    broker = _broker(settings)
+    broker = broker_url(settings)
     if settings.job is None:
         raise ConfigError("--job: say whose work to do, with the name that the coordinator has")
     paths = check_paths(settings.volumes)
@@ -153,12 +159,24 @@ def run_worker_token(settings: Settings, days: float) -> ExitCode:
 
 def run_remote_status(settings: Settings) -> ExitCode:
     """Ask a job's coordinator through the broker where the job stands, and print it."""
-    snapshot = asyncio.run(ask_job(_broker(settings), settings.job_name()))
+    snapshot = asyncio.run(ask_job(broker_url(settings), settings.job_name()))
     if settings.json:
         say(msgspec.json.encode(snapshot_dict(snapshot) | {"running": True}).decode())
         return ExitCode.COMPLETE
     for line in standing_lines(snapshot, words(), running=True):
         say(line)
+    return ExitCode.COMPLETE
+
+
+def run_remote_failures(
+    settings: Settings, reason: str | None, pattern: str | None, limit: int | None
+) -> ExitCode:
+    """Ask a job's coordinator through the broker for its failures, and print them."""
+    question = AskFailures(reason or "", pattern or "", min(limit or _FAILURES_AT_ONCE, _FAILURES_AT_ONCE))
+    found = asyncio.run(ask_failures(broker_url(settings), settings.job_name(), question))
+    shown = print_failures(iter(found), json=settings.json)
+    if not settings.quiet and shown in {0, _FAILURES_AT_ONCE}:
+        tell(f"the first {shown:,}; choose others with --reason or --match" if shown else "no such failure")
     return ExitCode.COMPLETE
 
 
@@ -177,12 +195,6 @@ async def _join(settings: Settings, broker: str, hello: Pulse) -> Welcome:
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     finally:
         await inbox.close()
-
-
-def _broker(settings: Settings) -> str:
-    if settings.broker is None:
-        raise ConfigError("--broker: say where RabbitMQ is, such as amqp://USER:PASSWORD@HOST/VHOST")
-    return settings.broker
 
 
 def _inbox(settings: Settings, broker: str, hello: Pulse, journal: str = "") -> RabbitInbox:

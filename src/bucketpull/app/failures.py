@@ -27,11 +27,22 @@ def run_failures(settings: Settings, reason: str | None, pattern: str | None, li
     """Print failures, in the order of their keys."""
     with reading(settings) as reader:
         found = islice(reader.each_failure(Reason(reason) if reason else None, pattern), limit)
-        shown = _print_json(found) if settings.json else _print_table(found)
+        shown = print_failures(found, json=settings.json)
         total = sum(reader.counters().failures.values())
     if not settings.json and not settings.quiet:
         _print_end(shown, total, chosen=bool(reason or pattern or limit))
     return ExitCode.COMPLETE
+
+
+def read_failures(settings: Settings, reason: str, pattern: str, limit: int) -> list[Failure]:
+    """Return at most so many failures, of a reason and with keys like a pattern ("" is any)."""
+    with reading(settings) as reader:
+        return list(islice(reader.each_failure(Reason(reason) if reason else None, pattern or None), limit))
+
+
+def print_failures(found: Iterator[Failure], *, json: bool) -> int:
+    """Print failures as a table or as JSON lines; return how many."""
+    return _print_json(found) if json else _print_table(found)
 
 
 def run_retry(settings: Settings, reason: str | None, pattern: str | None) -> ExitCode:

@@ -79,6 +79,18 @@ def open_journal(settings: Settings, now: float) -> SqliteJournal:
     )
 
 
+def broker_url(settings: Settings) -> str:
+    """Return where RabbitMQ is.
+
+    Raises:
+        ConfigError: Nobody said it.
+
+    """
+    if settings.broker is None:
+        raise ConfigError("--broker: say where RabbitMQ is, such as amqp://USER:PASSWORD@HOST/VHOST")
+    return settings.broker
+
+
 def machine_name(settings: Settings) -> str:
     """Return the name of this machine in the job: as given, or the host's."""
     return settings.machine or socket.gethostname() or "localhost"

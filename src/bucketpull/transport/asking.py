@@ -1,17 +1,22 @@
-"""Questions asked through the broker: where a job stands, and whether a coordinator has it."""
+"""Questions asked through the broker: where a job stands, what failed, and whether a coordinator has it."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 import aiormq
 import msgspec
 from aiormq.abc import DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
+from bucketpull.domain.model import Failure
 from bucketpull.domain.progress import Snapshot
 from bucketpull.transport.amqp import REFUSED, with_heartbeat
-from bucketpull.transport.wire import Ask, Names, decode_snapshot, encode
+from bucketpull.transport.wire import Ask, AskFailures, Names, decode_failures, decode_snapshot, encode
 
 ANSWER_SECONDS = 10.0
+
+T = TypeVar("T")
 
 
 async def ask_job(url: str, job: str, seconds: float = ANSWER_SECONDS) -> Snapshot:
@@ -21,9 +26,22 @@ async def ask_job(url: str, job: str, seconds: float = ANSWER_SECONDS) -> Snapsh
         TransportError: The broker cannot be reached, no coordinator of the job is there, or it is of another version.
 
     """
+    return await _answer(url, job, Ask(), decode_snapshot, seconds)
+
+
+async def ask_failures(
+    url: str, job: str, question: AskFailures, seconds: float = ANSWER_SECONDS
+) -> list[Failure]:
+    """Ask the coordinator of a job what failed; raises as `ask_job`."""
+    return await _answer(url, job, question, decode_failures, seconds)
+
+
+async def _answer(
+    url: str, job: str, question: Ask | AskFailures, decode: Callable[[bytes], T], seconds: float
+) -> T:
     try:
         async with asyncio.timeout(seconds):
-            body = await _ask(with_heartbeat(url), Names(job))
+            body = await _ask(with_heartbeat(url), Names(job), question)
     except aiormq.exceptions.PublishError:
         raise TransportError(f"job {job}: no coordinator of it is at this broker") from None
     except TimeoutError:
@@ -31,7 +49,7 @@ async def ask_job(url: str, job: str, seconds: float = ANSWER_SECONDS) -> Snapsh
     except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
         raise TransportError(f"the broker cannot be reached: {error}") from error
     try:
-        return decode_snapshot(body)
+        return decode(body)
     except msgspec.DecodeError as error:
         raise TransportError(f"job {job}: its coordinator is of another version ({error})") from error
 
@@ -73,7 +91,7 @@ async def _look(url: str, queue: str) -> None:
         await connection.close()
 
 
-async def _ask(url: str, names: Names) -> bytes:
+async def _ask(url: str, names: Names, question: Ask | AskFailures) -> bytes:
     connection = await aiormq.connect(url)
     try:
         channel = await connection.channel(publisher_confirms=True)
@@ -87,7 +105,7 @@ async def _ask(url: str, names: Names) -> bytes:
         await channel.basic_consume(reply, take, no_ack=True)
         properties = aiormq.spec.Basic.Properties(reply_to=reply)
         await channel.basic_publish(
-            encode(Ask()), routing_key=names.coordinator, properties=properties, mandatory=True
+            encode(question), routing_key=names.coordinator, properties=properties, mandatory=True
         )
         return await answers.get()
     finally:

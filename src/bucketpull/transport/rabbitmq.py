@@ -13,11 +13,22 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError, TransportError
-from bucketpull.domain.model import Control, FromWorker, Goodbye, Poison, Pulse, Refusal, Value, Welcome, Work
+from bucketpull.domain.model import (
+    Control,
+    Failure,
+    FromWorker,
+    Goodbye,
+    Poison,
+    Pulse,
+    Refusal,
+    Value,
+    Welcome,
+    Work,
+)
 from bucketpull.domain.progress import Snapshot
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Envelope, Link
 from bucketpull.transport.asking import taken
-from bucketpull.transport.wire import Ask, Echo, Names, QueueType, Sealed, decode_up, encode
+from bucketpull.transport.wire import Ask, AskFailures, Echo, Names, QueueType, Sealed, decode_up, encode
 
 PREFETCH: Final = 256
 START_SECONDS: Final = 10.0
@@ -35,7 +46,7 @@ _SHOWN_BYTES: Final = 60
 class RabbitTransport:
     """See `ports.Transport`. Call `start` first. Sending never waits for the broker: what is said is said in order, when it can be.
 
-    `snapshot` is asked for where the job stands, for whoever asks through the broker; `known` for the ids of the volumes that a
+    `snapshot` is asked for where the job stands, `failures` for what failed, for whoever asks through the broker; `known` for the ids of the volumes that a
     machine has, by path.
 
     Args:
@@ -66,6 +77,8 @@ class RabbitTransport:
         self._tasks: list[asyncio.Task[None]] = []
         self._echoed_at = 0.0
         self.snapshot: Callable[[], Snapshot] | None = None
+        self.failures: Callable[[AskFailures], Awaitable[list[Failure]]] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
         self.known: Callable[[str], Awaitable[dict[str, str]]] | None = None
         self.link = Link(
             url,
@@ -143,9 +156,10 @@ class RabbitTransport:
         """See `ports.Transport`: what was said last is still sent, if it can be in a few seconds."""
         if self._tasks:
             await asyncio.wait({asyncio.ensure_future(self._outbox.join())}, timeout=CLOSE_SECONDS)
-        for task in self._tasks:
+        tasks = (*self._tasks, *self._telling)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.link.close()
 
     async def _connected(self) -> bool:
@@ -219,7 +233,9 @@ class RabbitTransport:
             return _poison(delivery)
         return await self._answer(message, outside)
 
-    async def _answer(self, message: FromWorker | Echo | Ask, outside: Envelope) -> FromWorker | None:
+    async def _answer(
+        self, message: FromWorker | Echo | Ask | AskFailures, outside: Envelope
+    ) -> FromWorker | None:
         if isinstance(message, Echo):
             self._echoed_at = time.monotonic()
             return None
@@ -227,11 +243,22 @@ class RabbitTransport:
             if self.snapshot is not None:
                 await self.link.tell(outside.reply_to, encode(self.snapshot()), Envelope(self._version))
             return None
+        if isinstance(message, AskFailures):
+            # Beside the receipts: to go through millions of failures takes seconds.
+            telling = asyncio.create_task(self._tell_failures(message, outside.reply_to), name="failures")
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+            return None
         if isinstance(message, Pulse):
             return message if await self._admit(message, outside) else None
         if isinstance(message, Goodbye) and self._known.get(message.machine) != message.incarnation:
             return None
         return message
+
+    async def _tell_failures(self, question: AskFailures, reply_to: str) -> None:
+        if self.failures is not None:
+            failures = await self.failures(question)
+            await self.link.tell(reply_to, encode(failures), Envelope(self._version))
 
     async def _admit(self, pulse: Pulse, outside: Envelope) -> bool:
         """Welcome a worker that is new, or refuse it; only welcomed workers count."""

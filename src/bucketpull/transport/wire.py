@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.model import Control, FromWorker, Refusal, Value, Welcome, Work
+from bucketpull.domain.model import Control, Failure, FromWorker, Refusal, Value, Welcome, Work
 from bucketpull.domain.progress import Snapshot
 
 QueueType = Literal["quorum", "classic"]
@@ -35,13 +35,25 @@ class Ask(Value, tag="ask"):
     """Somebody wants to know where the job stands; the answer, an encoded `Snapshot`, goes to the reply queue."""
 
 
-ToCoordinator = FromWorker | Echo | Ask
+class AskFailures(Value, tag="ask-failures"):
+    """Somebody wants to know what failed: at most `limit`, of a reason and with keys like a pattern ("" is any).
+
+    The answer, an encoded `list[Failure]`, goes to the reply queue.
+    """
+
+    reason: str
+    pattern: str
+    limit: int
+
+
+ToCoordinator = FromWorker | Echo | Ask | AskFailures
 ToWorker = Sealed | Control | Welcome | Refusal
 
 encode = msgspec.msgpack.Encoder().encode
 decode_up = msgspec.msgpack.Decoder(ToCoordinator).decode
 decode_down = msgspec.msgpack.Decoder(ToWorker).decode
 decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
+decode_failures = msgspec.msgpack.Decoder(list[Failure]).decode
 
 
 class Names:
