@@ -12,7 +12,7 @@ from bucketpull.app.parts import fetch_options, source_config
 from bucketpull.app.probe import ask, probe
 from bucketpull.app.settings import Settings
 from bucketpull.app.volumes import check_paths
-from bucketpull.app.writing import say, tell, words
+from bucketpull.app.writing import say, tell
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.planning import Demand, Fit, Room, SampledPage, demand, fit, rounded, seconds
@@ -131,7 +131,7 @@ def _room(path: str, settings: Settings) -> Room:
         try:
             reader = open_reader(path)
         except VolumeError as error:
-            tell(words().message(str(error)))
+            tell(str(error))
             return room
         room.held_objects, room.held_bytes = reader.ledger.objects, reader.ledger.size
         reader.close()

@@ -60,7 +60,7 @@ def _change(settings: Settings, question: Question, change: Callable[[SqliteJour
         with writing(settings) as journal:
             text = change(journal)
     if not settings.quiet:
-        say(text)
+        say(words().message(text))
     return ExitCode.COMPLETE
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from bucketpull.app.locate import reading
 from bucketpull.app.settings import Settings
-from bucketpull.app.writing import say, tell, words
+from bucketpull.app.writing import say, tell
 from bucketpull.domain.errors import ExitCode, LedgerError, VolumeError
 from bucketpull.domain.keys import homes_of
 from bucketpull.domain.model import Extent, show
@@ -84,7 +84,7 @@ def _find(reader: JournalReader, key: bytes) -> tuple[list[Place], list[Elsewher
             try:
                 place = _look(volume, extent, directory, name)
             except LedgerError as error:
-                tell(words().message(str(error)))
+                tell(str(error))
                 continue
             except VolumeError as error:
                 path = f"{volume.path}/{show(usual_path(reader, directory, name))}" if volume.path else ""
