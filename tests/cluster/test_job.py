@@ -182,12 +182,13 @@ def test_workers_need_no_password_and_no_secret_passes_through_the_broker(make_c
 
 
 def test_a_worker_that_the_source_refuses_leaves_with_4_and_the_others_go_on(make_cluster):
-    cluster = make_cluster("flat:12000,size=1KiB", bandwidth=6e5)
+    cluster = make_cluster("flat:12000,size=1KiB", bandwidth=SLOW)
     cluster.cdn = False
     cluster.work("m1")
     cluster.coordinate()
     cluster.until(lambda: cluster.stored("m1"))
     cluster.work("m2", UPYUN_PASSWORD="wrong-one")
     assert cluster.ends("m2") == 4
+    cluster.simulator.set(bandwidth=1e8)
     assert cluster.ends() == 0
     cluster.check()
