@@ -135,7 +135,7 @@ class ScriptedPanel:
             limits=self.limits,
             limited_by="" if self.paused else "disk",
             notes=[
-                Note(self.now - 5200, "info", "machine.joined", "machine beta joined with 8 processes"),
+                Note(self.now - 5200, "info", "volume.added", "volume /mnt/disk4 (5d20c1f7ab93) was added"),
                 Note(
                     self.now - 900,
                     "warning",

@@ -1,3 +1,5 @@
+# ruff: noqa: RUF001 - Chinese has its own punctuation
+
 import json
 
 import pytest
@@ -45,6 +47,16 @@ def test_the_snapshot_is_there_for_all_on_this_machine(serve):
     assert snapshot["counters"]["stored"] > 10**8
 
 
+def test_notes_and_details_are_chinese_on_demand(serve):
+    served = serve()
+
+    def first(path):
+        return served.ask("GET", path)[2]["notes"][0]["text"]
+
+    assert first("/api/snapshot") == "volume /mnt/disk4 (5d20c1f7ab93) was added"
+    assert first("/api/snapshot?language=zh") == "已添加磁盘 /mnt/disk4（5d20c1f7ab93）"
+
+
 def test_the_points_of_the_charts_are_there_fine_since_a_time_and_coarse(serve):
     served = serve()
 
@@ -69,8 +81,8 @@ def test_failures_have_the_last_answer_the_meaning_and_the_remedy(serve):
         "listing": False,
         "size": 41_233,
         "reason": "forbidden",
-        "meaning": "CDN 拒绝访问（防盗链、Token）",  # noqa: RUF001
-        "remedy": "放行本机，或设置 UPYUN_TOKEN_SECRET",  # noqa: RUF001
+        "meaning": "CDN 拒绝访问（防盗链、Token）",
+        "remedy": "放行本机，或设置 UPYUN_TOKEN_SECRET",
         "attempts": 6,
         "status": 403,
         "detail": "<html><title>403 Forbidden</title> hotlink protection",

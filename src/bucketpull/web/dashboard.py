@@ -4,7 +4,7 @@
 | --- | --- |
 | `GET /` | the page |
 | `GET /metrics` | Prometheus |
-| `GET /api/snapshot` | `report.document.snapshot_dict` |
+| `GET /api/snapshot?language=zh` | `report.document.snapshot_dict` |
 | `GET /api/points?since=UNIX` | fine points of the charts; `coarse=1`: those of the whole session |
 | `GET /api/failures?limit=N&reason=R&language=zh` | failures with the last answer, what it means, what to do |
 | `GET /api/directories?prefix=HEX` | directories below one; keys are bytes, hence hexadecimal |
@@ -29,6 +29,7 @@ from bucketpull.domain.model import Failure, Limits, key_of, show
 from bucketpull.domain.progress import DirectoryState
 from bucketpull.report.document import snapshot_dict
 from bucketpull.report.reasons import explain
+from bucketpull.report.words import Words
 from bucketpull.web import metrics
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
 from bucketpull.web.history import History
@@ -192,9 +193,14 @@ class Dashboard:
         body = metrics.exposition(self._panel.snapshot)
         return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
-    async def _snapshot(self, _: web.Request) -> web.Response:
+    async def _snapshot(self, request: web.Request) -> web.Response:
         self._looked_at = asyncio.get_running_loop().time()
-        return _json(snapshot_dict(self._panel.snapshot()))
+        shown, words = snapshot_dict(self._panel.snapshot()), Words(_language(request))
+        for note in shown["notes"]:
+            note["text"] = words.message(note["text"])
+        for volume in shown["volumes"]:
+            volume["detail"] = words.message(volume["detail"])
+        return _json(shown)
 
     async def _points(self, request: web.Request) -> web.Response:
         if request.query.get("coarse"):
@@ -204,9 +210,8 @@ class Dashboard:
     async def _failures(self, request: web.Request) -> web.Response:
         limit = min(MOST_FAILURES, max(1, int(request.query.get("limit", 100))))
         reason = request.query.get("reason")
-        language = "zh" if request.query.get("language") == "zh" else "en"
         failures = await self._panel.failures(limit, Reason(reason) if reason else None)
-        return _json([_failure(failure, language) for failure in failures])
+        return _json([_failure(failure, _language(request)) for failure in failures])
 
     async def _directories(self, request: web.Request) -> web.Response:
         prefix = bytes.fromhex(request.query.get("prefix", ""))
@@ -241,6 +246,10 @@ def _json(value: object, status: int = 200) -> web.Response:
     return web.Response(
         body=_encoder.encode(value), status=status, content_type="application/json", charset="utf-8"
     )
+
+
+def _language(request: web.Request) -> str:
+    return "zh" if request.query.get("language") == "zh" else "en"
 
 
 def _failure(failure: Failure, language: str) -> dict[str, Any]:  # JSON

@@ -70,7 +70,7 @@ function show() {
 }
 
 async function refresh() {
-  job = await get("api/snapshot");
+  job = await get(`api/snapshot?language=${language()}`);
   show();
   if (ENDED.has(job.state)) return;
   if (ticks % 2 === 0) {
@@ -126,7 +126,7 @@ async function change(path, body, message) {
   try {
     const answer = await post(path, body);
     toast(message(answer));
-    job = await get("api/snapshot");
+    job = await get(`api/snapshot?language=${language()}`);
     show();
   } catch (error) {
     if (error instanceof Refused && error.status === 401) askToken(() => change(path, body, message));
