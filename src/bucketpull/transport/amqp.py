@@ -231,7 +231,7 @@ class Link:
     def _explain(self, error: BaseException) -> None:
         self.taken = isinstance(error, aiormq.exceptions.ChannelLockedResource)
         self.refused = _words(error) if isinstance(error, REFUSED) else ""
-        self.lost(f"the broker cannot be reached: {_words(error)}")
+        self.lost(f"the broker cannot be reached: {_words(error)}; check --broker, and whether it runs")
 
     async def _connect(self, connections: list[AbstractConnection]) -> None:
         self._generation += 1

@@ -43,15 +43,21 @@ async def _answer(
         async with asyncio.timeout(seconds):
             body = await _ask(with_heartbeat(url), Names(job), question)
     except aiormq.exceptions.PublishError:
-        raise TransportError(f"job {job}: no coordinator of it is at this broker") from None
+        raise TransportError(
+            f"job {job}: no coordinator of it is at this broker; check --job, or start `bucketpull coordinate`"
+        ) from None
     except TimeoutError:
         raise TransportError(f"job {job}: its coordinator does not answer in {seconds:.0f} s") from None
     except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
-        raise TransportError(f"the broker cannot be reached: {error}") from error
+        raise TransportError(
+            f"the broker cannot be reached: {error}; check --broker, and whether it runs"
+        ) from error
     try:
         return decode(body)
     except msgspec.DecodeError as error:
-        raise TransportError(f"job {job}: its coordinator is of another version ({error})") from error
+        raise TransportError(
+            f"job {job}: its coordinator is of another version ({error}); install the same here"
+        ) from error
 
 
 async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> None:
@@ -72,9 +78,11 @@ async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> No
     except REFUSED as error:
         raise ConfigError(f"--broker: it does not let us in: {error}") from None
     except TimeoutError:
-        raise TransportError("the broker does not answer") from None
+        raise TransportError("the broker does not answer; check --broker, and whether it runs") from None
     except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
-        raise TransportError(f"the broker cannot be reached: {error}") from error
+        raise TransportError(
+            f"the broker cannot be reached: {error}; check --broker, and whether it runs"
+        ) from error
 
 
 def taken(job: str) -> str:

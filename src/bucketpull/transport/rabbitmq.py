@@ -108,7 +108,9 @@ class RabbitTransport:
             await self.close()
             if self.link.taken:
                 raise ConfigError(taken(self._job)) from None
-            raise TransportError(reasons[-1] if reasons else "the broker does not answer") from None
+            raise TransportError(
+                reasons[-1] if reasons else "the broker does not answer; check --broker, and whether it runs"
+            ) from None
         except ConfigError:
             await self.close()
             raise
