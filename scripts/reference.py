@@ -143,6 +143,7 @@ MEANINGS_WITHOUT_FLAG = {
     "connect_seconds": "time for a connection, with name and TLS",
     "first_byte_seconds": "time until an answer begins",
     "stall_seconds": "time without a byte after which a transfer is given up",
+    "hang_seconds": "a disk that has not answered for so long is given up for this session, if there are others",
     "retry_seconds": "wait before what failed is tried by the first later pass",
 }
 

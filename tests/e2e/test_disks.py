@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -328,6 +329,44 @@ def test_what_was_fetched_again_while_its_disk_was_away_lies_there_no_more_when_
     for path in job.volumes:
         job.command("verify", str(path))
     assert job.sync()["skipped"] == 3000
+
+
+def test_the_others_go_on_without_a_disk_that_never_answers(make_job, disks, monkeypatch):
+    monkeypatch.setenv("BUCKETPULL_HANG_SECONDS", "2")
+    job = make_job("flat:12000,size=2KiB")
+    hung, good = disks.odd(), disks.tmpfs("128m")
+    on(job, hung.path, good.path)
+    with running(job, "--rate", "3000") as process:
+        until(lambda: files_on(hung.path) and files_on(good.path), "some objects", process)
+        hung.hang()
+        try:
+            until((job.folder / "summary.json").exists, "the end")
+        finally:
+            hung.answer()
+        said = ended(process)
+
+    assert f"{hung.path} is sick: has not answered for" in said
+    assert job.summary()["stored"] == 12000
+    assert job.sync()["skipped"] == 12000
+    check_each_once(job)
+
+
+def test_a_job_whose_only_disk_never_answers_leaves_when_it_is_told_to(make_job, disks):
+    job = make_job("flat:3000,size=2KiB")
+    hung = disks.odd()
+    on(job, hung.path)
+    with running(job, "--rate", "1000") as process:
+        until(lambda: len(files_on(hung.path)) > 100, "some objects", process)
+        hung.hang()
+        try:
+            process.send_signal(signal.SIGINT)
+            until((job.folder / "summary.json").exists, "the end")
+        finally:
+            hung.answer()
+        ended(process, expect=130)
+
+    assert job.sync()["complete"] is True
+    check_each_once(job)
 
 
 @pytest.mark.parametrize("layout", ["key", "hashed"])

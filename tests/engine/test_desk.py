@@ -8,6 +8,7 @@ from bucketpull.engine.limiting import Load, limited_by
 
 class Open:
     is_open = True
+    silent_seconds = 0.0
     status = VolumeStatus("v", "m", "/v", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0)
 
     def __init__(self):

@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -34,6 +35,16 @@ class Disk:
     image: str = ""
     options: str = "loop"
     mounted: bool = False
+    server: subprocess.Popen[bytes] | None = None
+
+    def hang(self) -> None:
+        """Let every call to an odd disk wait until `answer`."""
+        assert self.server is not None
+        self.server.send_signal(signal.SIGSTOP)
+
+    def answer(self) -> None:
+        assert self.server is not None
+        self.server.send_signal(signal.SIGCONT)
 
     def remount(self, options: str) -> None:
         run("mount", "-o", f"remount,{options}", self.path)
@@ -112,7 +123,8 @@ class Disks:
             "fold" if fold else "exact",
             str(write_seconds),
         ]
-        self._servers.append(subprocess.Popen(command))
+        disk.server = subprocess.Popen(command)
+        self._servers.append(disk.server)
         deadline = time.monotonic() + 20
         while not os.path.ismount(disk.path):
             assert time.monotonic() < deadline, "FUSE does not work here"

@@ -45,7 +45,7 @@ def source_config(settings: Settings) -> UpyunConfig:
 
 def fetch_options(settings: Settings) -> FetchOptions:
     """Return how transfers are made."""
-    for name in ("connect_seconds", "first_byte_seconds", "stall_seconds", "retry_seconds"):
+    for name in ("connect_seconds", "first_byte_seconds", "stall_seconds", "retry_seconds", "hang_seconds"):
         if getattr(settings, name) <= 0:
             raise ConfigError(f"{name}: {getattr(settings, name)} is no time; write seconds, such as 30")
     return FetchOptions(
@@ -106,6 +106,7 @@ def worker_policy(settings: Settings, journal: str, machine: str) -> WorkerPolic
         layout=settings.layout,
         durability=settings.durability,
         verify=settings.verify,
+        hang_seconds=settings.hang_seconds,
     )
 
 

@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     first_byte_seconds: float = 60.0
     stall_seconds: float = 30.0
     retry_seconds: float = RETRY_SECONDS
+    hang_seconds: float = 60.0
     queue_type: Literal["quorum", "classic"] = "quorum"
 
     def source_parts(self) -> tuple[str, str]:

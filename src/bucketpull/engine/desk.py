@@ -19,6 +19,9 @@ SCANS_PER_PROCESS = 8
 OBJECTS_PER_BATCH = 1_000  # until batches came; many small directories make smaller ones
 BATCHES_MOST = 400  # in hand, however small they are: a queue at the broker delivers 512 unanswered
 COMPARE_SECONDS = 0.5
+SILENT_SECONDS = 5.0  # a disk that has not answered for so long gets nothing new where another can take it
+TOLD_SECONDS = 10.0
+LEFT_SECONDS = 4.0
 
 
 class Desk:
@@ -51,11 +54,22 @@ class Desk:
         for volume, queued in tick.queued.items():
             self.slots[volume].queued[process] = queued
         for volume, written in tick.written.items():
-            self.slots[volume].written[process] = written
+            self.slots[volume].wrote(process, written)
 
     def volumes(self) -> list[Volume]:
         """Return the volumes that are not sick: of those nothing can be read, and what was begun there is seen to later."""
         return [slot.volume for slot in self.slots.values() if slot.status.state is not VolumeState.SICK]
+
+    def hung(self, seconds: float, *, stopping: bool) -> list[Slot]:
+        """Return the volumes that have not answered for so long, if others that take objects do; sooner if we are to leave."""
+        if stopping:
+            return [slot for slot in self.working() if slot.silent_seconds > min(seconds, LEFT_SECONDS)]
+        well = [slot for slot in self.slots.values() if slot.is_open and slot.silent_seconds < SILENT_SECONDS]
+        return [slot for slot in self.working() if slot.silent_seconds > seconds] if well else []
+
+    def working(self) -> list[Slot]:
+        """Return the slots that are not sick."""
+        return [slot for slot in self.slots.values() if slot.status.state is not VolumeState.SICK]
 
     def hold_off(self, until: float) -> None:
         """Ask for nothing until then (monotonic seconds), or until there is more room: what came last had none anywhere."""
@@ -109,10 +123,13 @@ class Desk:
         """
         slot = self.slots.get(preferred)
         objects, size = sum(len(part.names) for part in parts), sum(sum(part.sizes) for part in parts)
-        if slot is not None and slot.is_open and slot.room.fits(objects, size):
+        answers = slot is not None and slot.silent_seconds < SILENT_SECONDS
+        if slot is not None and slot.is_open and answers and slot.room.fits(objects, size):
             slot.room.promise(objects, size)
             return [(slot, parts)]
-        rooms = [slot.room for slot in self.slots.values() if slot.is_open]
+        open_ones = [slot for slot in self.slots.values() if slot.is_open]
+        answering = [slot for slot in open_ones if slot.silent_seconds < SILENT_SECONDS]
+        rooms = [slot.room for slot in answering or open_ones]
         shares = split(rooms, [size for part in parts for size in part.sizes])
         if len(shares) == 1:
             return [(self.slots.get(shares[0][0] or ""), parts)]
@@ -142,6 +159,11 @@ class Desk:
             [tick.cpu_seconds if tick else 0.0 for tick in self._ticks],
         )
         stillest = max(ticks, key=lambda tick: tick.still_seconds, default=None)
+        waiting_for = stillest.waiting_for if stillest else ""
+        still = stillest.still_seconds if stillest else 0.0
+        mutest = max(self.working(), key=lambda slot: slot.silent_seconds, default=None)
+        if mutest is not None and mutest.silent_seconds > TOLD_SECONDS:
+            waiting_for, still = f"volume {mutest.volume.path}", mutest.silent_seconds
         return Pulse(
             machine=self._machine,
             incarnation=incarnation,
@@ -159,8 +181,8 @@ class Desk:
             volumes=[slot.status for slot in self.slots.values()],
             job_digest=job_digest,
             limited_by=self._limited_by(load) if held else "",
-            waiting_for=stillest.waiting_for if stillest else "",
-            still_seconds=stillest.still_seconds if stillest else 0.0,
+            waiting_for=waiting_for,
+            still_seconds=still,
         )
 
     def _limited_by(self, load: Load) -> str:

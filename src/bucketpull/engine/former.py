@@ -1,6 +1,6 @@
 """Copies that count no more, because their objects were stored on another volume: who is told to remove them, and does."""
 
-import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from bucketpull.domain.batching import decode_parts
@@ -29,7 +29,7 @@ class FormerCopies:
         self._find = find
         self._clear: dict[str, list[str]] = {}
         self._told: dict[str, float] = {}
-        self._moved = 0.0
+        self._moved = -math.inf
 
     def changed(self, now: float) -> None:
         """Note that there may be more."""
@@ -43,7 +43,7 @@ class FormerCopies:
             return []
         copies = await self._find(volumes, AT_ONCE)
         if copies:
-            self._told[pulse.machine] = now
+            self._told[pulse.machine] = self._moved = now
         else:
             self._clear[pulse.machine] = volumes
         return copies
@@ -56,6 +56,8 @@ class FormerCopies:
 
     def is_busy(self, pulses: Iterable[Pulse], now: float) -> bool:
         """Whether the machines of these pulses are still removing copies, and get on with it."""
+        if self._moved == -math.inf:
+            self._moved = now
         is_left = any(self._clear.get(pulse.machine, []) != _usable(pulse) for pulse in pulses)
         return is_left and now - self._moved < PATIENCE_SECONDS
 
@@ -73,7 +75,7 @@ async def remove(
         if slot is None or slot.status.state not in _USABLE:
             continue
         try:
-            await asyncio.to_thread(slot.volume.remove, journal, group)
+            await slot.call(slot.volume.remove, journal, group)
         except VolumeError as error:
             slot.trouble(error)
         else:

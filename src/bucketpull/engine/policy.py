@@ -51,7 +51,8 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     `journal` is the id of the job's journal: it tells this job's ledger entries from those of others.
     `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart, `deaths_alone`
     how many more a single object;
-    more than `mourned` deaths a process in `mourning_seconds` are a bug. `asks` says that others may do its work while it is away.
+    more than `mourned` deaths a process in `mourning_seconds` are a bug. A volume that has not answered for `hang_seconds` is given
+    up for this session, if there are others. `asks` says that others may do its work while it is away.
     """
 
     machine: str
@@ -73,6 +74,7 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     leave_seconds: float = 1.5
     job_digest: str = ""
     asks: bool = False
+    hang_seconds: float = 60.0
 
 
 class CoordinatorPolicy(msgspec.Struct, frozen=True):

@@ -7,17 +7,22 @@ sync is shared by as many batches as the disk is slow.
 import asyncio
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from msgspec.structs import replace
 
-from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
+from bucketpull.domain.errors import Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
 from bucketpull.domain.placing import BLOCK_BYTES, Room
 from bucketpull.domain.record import Block
 from bucketpull.engine.holding import Task
+from bucketpull.engine.threads import in_thread
 from bucketpull.ports import Clock, Volume
 
+T = TypeVar("T")
+
 MEASURE_SECONDS = 0.5
+ANSWER_SECONDS = 0.25
 SMOOTHING = 0.3
 # Longer than a process leaves a full volume alone, so that what is placed after a good probe is tried.
 PROBE_SECONDS = 2.5
@@ -44,6 +49,9 @@ class Slot:
         self.waiting: list[tuple[Task, Block]] = []
         self.wake = asyncio.Event()
         self.settled_at = 0.0
+        self._measuring: asyncio.Task[None] | None = None
+        self._asked_at = self._alive_at = 0.0
+        self._sickened = asyncio.Event()
         self.measured(status)
 
     @property
@@ -51,12 +59,55 @@ class Slot:
         """Whether new objects may go there."""
         return self.status.state is VolumeState.OPEN
 
-    async def measure(self) -> None:
-        """Look at the disk: how much is free, and whether it is well."""
-        if self.status.state is VolumeState.SICK:
-            return
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the disk has not answered the question that is open, nor taken a byte; 0 where none is open."""
+        return 0.0 if self._measuring is None else time.monotonic() - max(self._asked_at, self._alive_at)
+
+    def wrote(self, process: int, written: int) -> None:
+        """Note how many bytes a process has written there so far."""
+        if written != self.written.get(process):
+            self.written[process] = written
+            self.answered()
+
+    def answered(self) -> None:
+        """Note a sign of life."""
+        self._alive_at = time.monotonic()
+
+    async def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call a blocking function of the volume.
+
+        Raises:
+            VolumeSick: The volume was found sick meanwhile, perhaps because this call never ends.
+
+        """
+        calling = asyncio.ensure_future(in_thread(function, *arguments))
+        sick = asyncio.ensure_future(self._sickened.wait())
         try:
-            status = await asyncio.to_thread(self.volume.status)
+            await asyncio.wait({calling, sick}, return_when=asyncio.FIRST_COMPLETED)
+            if calling.done():
+                return calling.result()
+        finally:
+            calling.cancel()
+            sick.cancel()
+        raise VolumeSick(self.volume.path, self.status.detail)
+
+    async def measure(self) -> None:
+        """Look at the disk: how much is free, and whether it is well. One that does not answer at once is not waited for."""
+        if self._measuring is None:
+            if self.status.state is VolumeState.SICK:
+                return
+            self._asked_at = time.monotonic()
+            self._measuring = asyncio.ensure_future(self._measure())
+        measuring = self._measuring
+        await asyncio.wait({measuring}, timeout=ANSWER_SECONDS)
+        if measuring.done():
+            self._measuring = None
+            measuring.result()
+
+    async def _measure(self) -> None:
+        try:
+            status = await self.call(self.volume.status)
             if self._refused_at is not None and time.monotonic() - self._refused_at > PROBE_SECONDS:
                 await self._probe()
         except VolumeError as error:
@@ -67,7 +118,7 @@ class Slot:
     async def _probe(self) -> None:
         """Find out whether a disk that refused bytes takes some again: a quota shows in no measurement."""
         try:
-            await asyncio.to_thread(self.volume.probe)
+            await self.call(self.volume.probe)
             self._refused_at = None
         except VolumeFull:
             self._refused_at = time.monotonic()
@@ -120,6 +171,7 @@ class Slot:
         self.status = replace(status, state=state, detail=detail)
         if state is VolumeState.SICK:
             self.status.queued_bytes, self.status.written_per_second = 0, 0.0
+            self._sickened.set()
             self.wake.set()
 
     def trouble(self, error: VolumeError) -> None:
@@ -171,7 +223,7 @@ class Settler:
         slot = self._slot
         group, slot.waiting = slot.waiting, []
         try:
-            extents = await asyncio.to_thread(slot.volume.settle, [block for _, block in group])
+            extents = await slot.call(slot.volume.settle, [block for _, block in group])
         except VolumeFull as error:
             slot.trouble(error)
             slot.waiting = group + slot.waiting
@@ -183,6 +235,7 @@ class Settler:
             return
         self._full_since = None
         slot.settled_at = self._clock.monotonic()
+        slot.answered()
         self._done([(task, extent) for (task, _), extent in zip(group, extents, strict=True)])
 
     async def _wait_for_room(self) -> None:

@@ -4,10 +4,11 @@ A worker asks only where others may do its work meanwhile. What it began and did
 new: until then work waits.
 """
 
-import asyncio
 from collections.abc import Collection, Iterable
 
+from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.model import Begun, Control, Extent, Work
+from bucketpull.engine.shelf import Slot
 from bucketpull.ports import Volume
 
 ASK_AFTER_SECONDS = 15.0
@@ -80,16 +81,23 @@ class Unbooked:
                 found.append(answer if isinstance(answer, Extent) else Extent(volume.id, -1))
         return found
 
-    async def tidy(self, volumes: Iterable[Volume], control: Control, *, idle: bool) -> None:
+    async def tidy(self, slots: Iterable[Slot], control: Control, *, idle: bool) -> None:
         """Forget batches that are booked; remove the files of those that others have done. `idle`: nothing is being written."""
-        for volume in volumes:
-            for work in control.abandon if idle else ():
-                await asyncio.to_thread(volume.abandon, self._journal, work)
-            for work in control.discard:
-                await asyncio.to_thread(volume.discard, self._journal, work)
-            for work in control.booked:
-                volume.forget(self._journal, work)
+        if control.abandon or control.discard or control.booked:
+            for slot in slots:
+                try:
+                    await slot.call(self._tidy, slot.volume, control, idle)
+                except VolumeSick as error:
+                    slot.trouble(error)
         self.answered((*control.abandon, *control.discard, *control.booked))
+
+    def _tidy(self, volume: Volume, control: Control, idle: bool) -> None:
+        for work in control.abandon if idle else ():
+            volume.abandon(self._journal, work)
+        for work in control.discard:
+            volume.discard(self._journal, work)
+        for work in control.booked:
+            volume.forget(self._journal, work)
 
     def questions(self, volumes: Collection[Volume], now: float) -> list[Begun]:
         """Return what to ask about. Reads a ledger block each."""

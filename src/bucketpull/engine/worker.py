@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from bucketpull.domain.comparing import compare
 from bucketpull.domain.errors import ConfigError, Reason, VolumeError
 from bucketpull.domain.model import (
     BatchReceipt,
@@ -35,17 +34,18 @@ from bucketpull.domain.record import (
     FromProcess,
     Mount,
     Outcome,
-    Record,
     Stop,
     Survey,
     Tick,
 )
 from bucketpull.engine.desk import Desk
 from bucketpull.engine.former import remove
-from bucketpull.engine.holding import Held, Task, halves, poisoned, unsettled, without
+from bucketpull.engine.holding import Held, Task, halves, poisoned, unsettled
 from bucketpull.engine.policy import WorkerPolicy
+from bucketpull.engine.recognising import recognise
 from bucketpull.engine.replying import Replies
 from bucketpull.engine.shelf import STATE_OF_TROUBLE, Settler, Slot
+from bucketpull.engine.threads import in_thread
 from bucketpull.engine.unbooked import Unbooked
 from bucketpull.ports import Clock, Crew, Inbox, Volume
 
@@ -114,7 +114,7 @@ class Worker:
     # --- volumes
 
     async def _shelve(self, volume: Volume) -> None:
-        slot = Slot(volume, await asyncio.to_thread(volume.status), self._policy.machine)
+        slot = Slot(volume, await in_thread(volume.status), self._policy.machine)
         self._desk.slots[volume.id] = slot
         self._unbooked.find(volume)
         for process in range(self._crew.size):
@@ -163,7 +163,7 @@ class Worker:
         self._desk.accept(sum(len(part.names) for part in held.parts))
         here = self._unbooked.recall(self._desk.volumes(), work.id)
         if work.candidates or work.elsewhere or here:
-            preferred, rest = await self._compare(held, here)
+            preferred, rest = await recognise(held, here, self._desk.slots)
             for volume, parts in preferred.items():
                 self._place(held, parts, volume, volume)
         else:
@@ -172,34 +172,6 @@ class Worker:
             self._place(held, rest, next((extent.volume for extent in here), ""))
         self._close_if_done(held)
 
-    async def _compare(self, held: Held, here: list[Extent]) -> tuple[dict[str, list[Part]], list[Part]]:
-        """Find what lies here already: of this very batch, stored before a crash, and of earlier runs."""
-        mine = compare(held.parts, await asyncio.to_thread(self._read, here))
-        held.store(mine.skipped, mine.skipped_bytes, mine.extents)
-        rest = mine.fresh + [part for parts in mine.changed.values() for part in parts]
-        if mine.extents:
-            # What it replaced before the crash was not told: all that its candidates' volumes may hold of it.
-            volumes = {extent.volume for extent in held.work.candidates}
-            held.replace(mine.extents[0].volume, without(held.parts, rest), volumes)
-        candidates = await asyncio.to_thread(self._read, held.work.candidates)
-        held.looked_at({extent.volume for extent, _ in candidates})
-        old = compare(rest, candidates)
-        held.skip(old.skipped, old.skipped_bytes, old.extents)
-        if not held.work.elsewhere:
-            return old.changed, old.fresh
-        held.send_on(old.fresh)
-        return old.changed, []
-
-    def _read(self, extents: list[Extent]) -> list[tuple[Extent, list[Record]]]:
-        """Read ledger blocks that are here. One that cannot be read says nothing: its objects are fetched again."""
-        known = []
-        for extent in extents:
-            slot = self._desk.slots.get(extent.volume)
-            if slot is not None and extent.offset >= 0:
-                with contextlib.suppress(VolumeError):
-                    known.append((extent, slot.volume.read(extent.offset)))
-        return known
-
     def _place(self, held: Held, parts: list[Part], preferred: str = "", former: str = "") -> None:
         for slot, piece in self._desk.share_out(parts, preferred):
             if slot is None:
@@ -207,28 +179,31 @@ class Worker:
                 self._desk.hold_off(self._clock.monotonic() + self._policy.full_seconds)
             else:
                 task = Task(next(self._ids), held, piece, former)
-                if self._intend(slot, held):
-                    self._start(task, slot)
-                else:
-                    slot.room.release(task.objects, task.size)
-                    self._place(held, piece, former=former)
+                self._take_up(task, slot)
+                assert self._group is not None
+                self._group.create_task(self._intend(task, slot), name="intend")
 
-    def _intend(self, slot: Slot, held: Held) -> bool:
+    async def _intend(self, task: Task, slot: Slot) -> None:
+        """Note on its volume that a task is about to be written, then have that done; it goes elsewhere if that fails."""
+        work = task.held.work
+        # Its candidates may be here already: what is there of such a batch is never removed by name.
+        body = work.body if self._policy.asks and not work.candidates else b""
         try:
-            # Its candidates may be here already: what is there of such a batch is never removed by name.
-            body = held.work.body if self._policy.asks and not held.work.candidates else b""
-            slot.volume.intend(self._policy.journal, held.work.id, body)
+            await slot.call(slot.volume.intend, self._policy.journal, work.id, body)
         except VolumeError as error:
             slot.trouble(error)
-            return False
-        return True
+            self._displace(task)
+        else:
+            self._displace(task) if self._stopping else self._assign(task)
 
-    def _start(self, task: Task, slot: Slot) -> None:
+    def _displace(self, task: Task) -> None:
+        self._outcome(Outcome(task.id, 0, 0, b"", [], [], task.parts))
+
+    def _take_up(self, task: Task, slot: Slot) -> None:
         task.volume = slot.volume.id
         slot.running += 1
         task.held.tasks += 1
         self._tasks[task.id] = task
-        self._assign(task)
 
     def _assign(self, task: Task) -> None:
         task.process = self._desk.least_busy()
@@ -309,15 +284,17 @@ class Worker:
         """A process ended unasked: its work is given again; a batch that kills again and again is taken apart."""
         self._mourn(died)
         self._desk.forget(process)
-        for slot in self._desk.slots.values():
-            self._crew.send(process, self._mount(slot.volume))
+        for volume in self._desk.volumes():
+            self._crew.send(process, self._mount(volume))
         for work in [work for owner, work in self._scans.values() if owner == process]:
             self._survey(work)
         for task in [
             task for task in self._tasks.values() if task.process == process and task.outcome is None
         ]:
             task.deaths += 1
-            if task.deaths < self._policy.deaths:
+            if self._desk.slots[task.volume].status.state is VolumeState.SICK:
+                self._displace(task)
+            elif task.deaths < self._policy.deaths:
                 self._assign(task)
             else:
                 self._take_apart(task)
@@ -341,7 +318,8 @@ class Worker:
             # A process takes everything that it holds along: an object alone must be there each of several times.
             half.deaths = 0 if half.objects > 1 else -self._policy.deaths_alone
             slot.room.promise(half.objects, half.size)
-            self._start(half, slot)
+            self._take_up(half, slot)
+            self._assign(half)
         self._outcome(Outcome(task.id, 0, 0, b"", [], [], []))
 
     # --- the coordinator's word, and ours to it
@@ -357,7 +335,7 @@ class Worker:
             for slot in self._desk.slots.values():
                 if path in {slot.volume.path, slot.volume.id} and slot.is_open:
                     slot.stop(VolumeState.DRAINING, "takes no new objects, as asked")
-        await self._unbooked.tidy(self._desk.volumes(), control, idle=not self._held)
+        await self._unbooked.tidy(self._desk.working(), control, idle=not self._held)
         if control.remove:
             self._spawn("remove", self._remove(control.remove))
         if control.stop:
@@ -409,7 +387,8 @@ class Worker:
         await self._inbox.reply(Goodbye(self._policy.machine, self._policy.incarnation))
         await self._inbox.close()
         for slot in self._desk.slots.values():
-            slot.volume.close()
+            if not slot.silent_seconds:
+                await asyncio.wait({asyncio.ensure_future(in_thread(slot.volume.close))}, timeout=1.0)
 
     async def _until_answered(self) -> None:
         await self._replies.said()
@@ -429,9 +408,22 @@ class Worker:
             for slot in self._desk.slots.values():
                 await slot.measure()
             self._desk.look_again()
+            for slot in self._desk.hung(self._policy.hang_seconds, stopping=self._stopping):
+                self._give_up(slot)
             await self._say_pulse()
             await self._begin()
             await asyncio.sleep(self._policy.pulse_seconds)
+
+    def _give_up(self, slot: Slot) -> None:
+        """Go on without a disk that does not answer: whoever waits for it is replaced."""
+        slot.stop(VolumeState.SICK, f"has not answered for {slot.silent_seconds:.0f} s")
+        waiting = {
+            task.process
+            for task in self._tasks.values()
+            if task.volume == slot.volume.id and task.outcome is None and task.process >= 0
+        }
+        for process in waiting:
+            self._crew.replace(process)
 
     async def _say_pulse(self) -> None:
         policy = self._policy

@@ -79,6 +79,10 @@ class Crew(Protocol):
         """Wait for messages of the processes."""
         ...
 
+    def replace(self, process: int) -> None:
+        """Make a new process in place of one that hangs; `Died` is heard of the old one."""
+        ...
+
     async def close(self, seconds: float) -> None:
         """Wait so long for the processes to leave, then end them."""
         ...

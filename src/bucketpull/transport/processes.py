@@ -68,31 +68,52 @@ def _nurse(requests: socket.socket, main: Main) -> None:
         data, fds, _, _ = socket.recv_fds(requests, 4, 1)
         if not data:
             _leave()
-        if os.fork() == 0:
+        number = int.from_bytes(data, "little")
+        _kill(number)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # none is reaped before it is known
+        pid = os.fork()
+        if pid == 0:
             requests.close()
-            _run(main, socket.socket(fileno=fds[0]), int.from_bytes(data, "little"))
+            _run(main, socket.socket(fileno=fds[0]), number)
+        _children[number] = pid
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         os.close(fds[0])
+
+
+_children: dict[int, int] = {}  # the nursery's, by number: those that have not been reaped
+
+
+def _kill(number: int) -> None:
+    """Kill a process that is no longer wanted, and may hang."""
+    pid = _children.pop(number, None)
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _reap(*_: object) -> None:
     with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):
-            pass
+        while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+            for number, pid in list(_children.items()):
+                if pid == ended[0]:
+                    del _children[number]
 
 
 def _leave() -> None:
-    """Wait a little for children that are ending just now."""
+    """Wait a little for children that are ending just now, then kill those that hang."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     deadline = time.monotonic() + LEAVE_SECONDS
-    with suppress(ChildProcessError):
-        while time.monotonic() < deadline:
-            if os.waitpid(-1, os.WNOHANG) == (0, 0):
-                time.sleep(0.002)
+    while _children and time.monotonic() < deadline:
+        _reap()
+        time.sleep(0.002)
+    for number in list(_children):
+        _kill(number)
     os._exit(0)
 
 
 def _run(main: Main, ours: socket.socket, number: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     try:
         main(ours, number)
     except BaseException:  # noqa: BLE001 - the last frame of a forked process: show the bug, leave with its status
@@ -150,6 +171,11 @@ class ProcessCrew:
         while not self._heard.empty():
             messages.append(self._heard.get_nowait())
         return messages
+
+    def replace(self, process: int) -> None:
+        """See `ports.Crew`: the nursery kills the old one when it makes the new one."""
+        if not self._closing:
+            self._lost(self._lines[process])
 
     async def close(self, seconds: float) -> None:
         """See `ports.Crew`: a process that does not leave in time sees its socket close, and ends."""
