@@ -18,7 +18,7 @@ from bucketpull.domain.model import Position, ScanReceipt
 from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey
 from bucketpull.engine.policy import Bounds, ProcessPolicy
 from bucketpull.engine.process import Process
-from bucketpull.fetch.loop import CurlLoop
+from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.simulator import Simulator, content
 from bucketpull.sources.config import UpyunConfig
@@ -46,7 +46,7 @@ class Company:
                 password=simulator.password,
             )
         )
-        fetcher = CurlLoop(FetchOptions(stall_seconds=1, first_byte_seconds=2))
+        fetcher = FetchLoop(FetchOptions(stall_seconds=1, first_byte_seconds=2))
         policy = ProcessPolicy(bounds=Bounds(poured=poured))
         self.process = Process(
             self.theirs,

@@ -7,7 +7,7 @@ import pytest
 
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.domain.model import Lane
-from bucketpull.fetch.loop import CurlLoop
+from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.options import FetchOptions
 
 DEADLINE_SECONDS = 20.0
@@ -17,7 +17,7 @@ class Fetch:
     """A loop, and the short ways of asking it for something. With `is_taught` it knows all sites before the first contact."""
 
     def __init__(self, options: FetchOptions, is_taught: bool) -> None:
-        self.loop = CurlLoop(options)
+        self.loop = FetchLoop(options)
         self.is_taught = is_taught
 
     def until(self, holds: Callable[[], object]) -> None:

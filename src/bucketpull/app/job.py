@@ -25,7 +25,7 @@ from bucketpull.domain.errors import ExitCode
 from bucketpull.engine.coordinator import Coordinator
 from bucketpull.engine.policy import CoordinatorPolicy
 from bucketpull.engine.worker import Worker
-from bucketpull.fetch.loop import CurlLoop
+from bucketpull.fetch.loop import FetchLoop
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Transport
 from bucketpull.report.choice import open_reporter
@@ -67,7 +67,7 @@ def opened(settings: Settings) -> Iterator[Opening]:
 
     """
     source, fetch = source_config(settings), fetch_options(settings)
-    with closing(CurlLoop(fetch)) as loop:
+    with closing(FetchLoop(fetch)) as loop:
         findings = probe(UpyunSource(source), loop, settings.source)
     with (
         closing(Nursery(partial(process_main, source=source, fetch=fetch))) as nursery,

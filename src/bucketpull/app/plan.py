@@ -18,7 +18,7 @@ from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.planning import Demand, Fit, Room, SampledPage, demand, fit, rounded, seconds
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.domain.timetable import parse_timetable
-from bucketpull.fetch.loop import CurlLoop
+from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher, Source
 from bucketpull.report.plan import Plan, Speed, plan_dict, plan_lines
 from bucketpull.sources.upyun import UpyunSource
@@ -41,7 +41,7 @@ def run_plan(settings: Settings, pages: int) -> ExitCode:
     """Print what the job would take; exit 5 if the volumes have no room for it."""
     rooms = [_room(path, settings) for path in _distinct(check_paths(settings.volumes))]
     config = source_config(settings)
-    source, fetcher = UpyunSource(config), CurlLoop(fetch_options(settings))
+    source, fetcher = UpyunSource(config), FetchLoop(fetch_options(settings))
     try:
         findings = probe(source, fetcher, settings.source)
         sample = take_sample(source, fetcher, pages, findings.first_page)

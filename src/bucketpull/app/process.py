@@ -13,7 +13,7 @@ from bucketpull.app.clock import SystemClock
 from bucketpull.domain.record import Mount
 from bucketpull.engine.policy import ProcessPolicy
 from bucketpull.engine.process import Process
-from bucketpull.fetch.loop import CurlLoop
+from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.ports import Writer
 from bucketpull.sources.config import UpyunConfig
@@ -31,7 +31,7 @@ def process_main(sock: socket.socket, number: int, source: UpyunConfig, fetch: F
     generator = random.Random(os.getpid() ^ number)  # its own: forked processes would all jitter alike
     Process(
         sock,
-        CurlLoop(fetch),
+        FetchLoop(fetch),
         UpyunSource(source),
         _open_writer,
         SystemClock(),

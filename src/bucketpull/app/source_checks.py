@@ -16,7 +16,7 @@ from bucketpull.app.settings import Settings
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Response
 from bucketpull.domain.model import Lane, Page, key_of
-from bucketpull.fetch.loop import CurlLoop
+from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher, Source
 from bucketpull.report.figures import count, duration, size
 from bucketpull.report.reasons import explain
@@ -50,7 +50,7 @@ class SourceChecks:
         hosts = [("REST host", config.api_url), ("CDN host", config.cdn_url)]
         names = [check_name(name, url) for name, url in hosts if url]
         yield from names
-        fetcher = CurlLoop(fetch_options(self._settings))
+        fetcher = FetchLoop(fetch_options(self._settings))
         try:
             yield from self._ask(UpyunSource(config), fetcher)
         finally:

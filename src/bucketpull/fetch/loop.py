@@ -27,7 +27,7 @@ _LOOKS_A_WINDOW: Final = 4
 _SLOWEST_LOOK_SECONDS: Final = 1.0
 
 
-class CurlLoop:
+class FetchLoop:
     """See `ports.Fetcher`. Use it in the thread that made it; nothing may be submitted from inside a sink.
 
     Raises:
