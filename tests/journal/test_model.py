@@ -354,7 +354,7 @@ class Books(RuleBasedStateMachine):
     def drain(self, work: Work, machine: str, luck: Random) -> BatchReceipt:
         receipt = BatchReceipt(work.id, machine)
         volumes = [v for v, m in MACHINE_OF.items() if m == machine and v not in self.lost]
-        put_off: dict[str, list[Part]] = {"deferred": [], "returned": []}
+        put_off: dict[str, list[Part]] = {"deferred": [], "returned": [], "sent_on": []}
         block: dict[tuple[bytes, bytes], tuple[int, int]] = {}
         for part in decode_parts(work.body):
             for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
@@ -365,7 +365,7 @@ class Books(RuleBasedStateMachine):
                     if place not in receipt.extents:
                         receipt.extents.append(place)
                     continue
-                outcome = luck.choice(OUTCOMES) if volumes else "returned"
+                outcome = "sent_on" if work.elsewhere else luck.choice(OUTCOMES) if volumes else "returned"
                 if outcome == "stored":
                     block[part.directory, name] = (size, mtime)
                 elif outcome in put_off:
@@ -377,6 +377,10 @@ class Books(RuleBasedStateMachine):
                     )
         receipt.deferred = draft(put_off["deferred"]) if put_off["deferred"] else None
         receipt.returned = draft(put_off["returned"]) if put_off["returned"] else None
+        receipt.sent_on = draft(put_off["sent_on"]) if put_off["sent_on"] else None
+        receipt.compared = sorted(
+            {extent.volume for extent in work.candidates if MACHINE_OF[extent.volume] == machine}
+        )
         if block:
             volume = luck.choice(volumes)
             self.blocks[volume].append(block)
