@@ -52,3 +52,22 @@ def test_four_machines_with_a_link_each_are_at_least_three_point_six_times_as_fa
     together = speed(cluster, requests, 10.0)
     print(f"{alone:.1f} objects a second alone, {together:.1f} together: {together / alone:.2f} times")
     assert together >= 3.6 * alone
+
+
+def test_machines_that_a_source_throttles_come_to_share_what_it_takes(make_cluster):
+    """The source answers 300 requests a second of all machines together, and refuses the others."""
+    cluster = make_cluster("flat:60000,size=2KiB", cdn_rate=300)
+    machines = ("m1", "m2", "m3")
+    for machine in machines:
+        cluster.work(machine)
+    cluster.coordinate()
+    cluster.until(lambda: all(cluster.stored(machine) > 200 for machine in machines))
+    time.sleep(10.0)  # until the common level is found
+    before = cluster.simulator.counters()["requests"]["cdn.get"]
+    time.sleep(20.0)
+    after = cluster.simulator.counters()["requests"]["cdn.get"]
+    answers = {code: (count - before.get(code, 0)) / 20 for code, count in after.items()}
+    print(f"answers a second: {answers}")
+    taken = answers["200"]
+    assert taken > 0.7 * 300
+    assert sum(answers.values()) - taken < 0.1 * taken
