@@ -24,7 +24,11 @@ TOPICS = {"exit-codes": exit_codes}
 
 
 @click.command("help")
-@click.argument("topic", type=click.Choice(list(TOPICS)), default="exit-codes")
+@click.argument("topic", type=click.Choice(list(TOPICS)), default="exit-codes", metavar="[TOPIC]")
 def help_(topic: str) -> None:
-    """Explain TOPIC."""
+    """Explain TOPIC: exit-codes.
+
+    \b
+    bucketpull help exit-codes
+    """  # noqa: D301 - \b is click's, it keeps the lines
     click.echo(TOPICS[topic]())
