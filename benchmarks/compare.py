@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import bucket as buckets
-from benchmarks.broker import broker
 from benchmarks.bucket import Bucket
 from benchmarks.meter import Cost, measure
 from benchmarks.origin import Origin
 from benchmarks.tools import Task, Tool
+from bucketpull.testing.broker import Broker
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def _run(result: Result, origin: Origin, setting: Setting) -> None:
         processes = len(setting.client_cores)
         log = scratch / "log"
         # Each run has a broker of its own, new and empty; it starts before the meter does.
-        with broker(scratch / "broker") if result.tool.broker else nullcontext("") as url:
+        with Broker(scratch / "broker") if result.tool.broker else nullcontext() as broker:
+            url = broker.url if broker else ""
             task = Task(origin, destination, scratch, setting.connections, processes, setting.tls, url)
             command = result.tool.command(task)
             if shutil.which(command.arguments[0]) is None:

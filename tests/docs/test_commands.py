@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from benchmarks.broker import broker
 from tests.docs.console import commands, script
 
 from bucketpull.simulator import Simulator
+from bucketpull.testing.broker import Broker
 
 ROOT = Path(__file__).parents[2]
 PORTS = ("8080", "8081")
@@ -32,8 +32,8 @@ def simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def broker_url(tmp_path: Path) -> Iterator[str]:
-    with broker(tmp_path / "rabbitmq") as url:
-        yield url
+    with Broker(tmp_path / "rabbitmq") as broker:
+        yield broker.url
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
