@@ -3,9 +3,8 @@
 import pytest
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Response
 from bucketpull.domain.model import Lane
-from bucketpull.engine.course import Course, changed_since, course
+from bucketpull.engine.course import Course, course
 
 CDN_FIRST = {"lane": Lane.CDN, "more_lanes": True}
 ORIGIN = {"lane": Lane.REST, "more_lanes": False}
@@ -66,18 +65,3 @@ def test_an_edge_that_always_fails_on_an_object_is_passed_over():
 def test_every_reason_comes_to_an_end(reason):
     for where in (CDN_FIRST, ORIGIN):
         assert way(reason, tries=99, passes=99, **where) not in {Course.AGAIN, Course.AT_ONCE, Course.DEFER}
-
-
-@pytest.mark.parametrize(
-    ("stated", "changed"),
-    [
-        ("Sun, 13 Sep 2020 12:26:40 GMT", False),
-        ("Sun, 13 Sep 2020 12:26:41 GMT", True),
-        ("", False),
-        ("yesterday", False),
-    ],
-)
-def test_only_the_origin_s_own_date_says_that_an_object_changed(stated, changed):
-    response = Response(200, [f"Last-Modified: {stated}\r\n".encode()], [], 0, 0, 0.0)
-
-    assert changed_since(response, 1_600_000_000) is changed

@@ -19,7 +19,7 @@ def trouble_of(error: VolumeError) -> Reason:
 
 
 class Bay:
-    """One volume. `written` are the bytes that its writer wrote.
+    """One volume. `written` are the bytes that its writer wrote; `states_md5` tells whether the last answer stated one.
 
     `writer` is None where the volume could not be opened; then `trouble` says why.
     """
@@ -30,6 +30,7 @@ class Bay:
         self.detail = ""
         self.hashes = mount.verify == "md5"
         self.compares = mount.verify != "none"
+        self.states_md5 = False
         self.sheets: deque[Sheet] = deque()
         self.written = 0
         self._troubled_at = 0.0

@@ -3,7 +3,6 @@
 from enum import Enum
 
 from bucketpull.domain.errors import REMEDIES, Reason, Remedy
-from bucketpull.domain.exchange import Response
 from bucketpull.domain.model import Lane
 from bucketpull.domain.retry import attempts, next_try
 
@@ -72,14 +71,3 @@ def _passing(reason: Reason, tries: int, more_lanes: bool, passes: int) -> Cours
 
 def _put_off(passes: int) -> Course:
     return Course.FAIL if next_try(passes) is None else Course.DEFER
-
-
-def changed_since(response: Response, mtime: int) -> bool:
-    """Say whether the origin itself states that an object changed after it was listed (`mtime`, Unix seconds)."""
-    from email.utils import parsedate_to_datetime  # 2 ms of a start that seldom needs it
-
-    stated = response.headers().get("last-modified", "")
-    try:
-        return int(parsedate_to_datetime(stated).timestamp()) != mtime
-    except ValueError:
-        return False

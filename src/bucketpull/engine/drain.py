@@ -5,7 +5,6 @@ ordinary object costs one `Flight` and a handful of calls; all that is not ordin
 """
 
 from collections.abc import Callable, Iterator
-from hashlib import md5
 
 import msgspec
 
@@ -16,13 +15,14 @@ from bucketpull.domain.record import Assignment, Mount, Outcome, Written
 from bucketpull.domain.retry import Random, backoff_seconds
 from bucketpull.engine.bay import Bay, Yard, trouble_of
 from bucketpull.engine.breaker import Trip
-from bucketpull.engine.course import REFUSALS, Course, changed_since, course
+from bucketpull.engine.course import REFUSALS, Course, course
 from bucketpull.engine.flight import Flight, Lines
 from bucketpull.engine.lanes import Gate
 from bucketpull.engine.meter import Meter
 from bucketpull.engine.policy import Bounds
 from bucketpull.engine.pour import Pour
 from bucketpull.engine.sheet import Item, Sheet
+from bucketpull.engine.soundness import is_believed, is_sound
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 # A poured object keeps a receive buffer and one piece on its way to the disk.
@@ -76,7 +76,6 @@ class Drain:
         self._unix = clock.now()
         self._stale = True
         self._share = 1.0
-        self._states_md5 = False
         self._stopping = False
 
     def mount(self, mount: Mount) -> None:
@@ -175,7 +174,7 @@ class Drain:
     def _open_pour(self, flight: Flight) -> bool:
         bay, part, size = flight.bay, flight.leaf.part, flight.size
         assert bay.writer is not None
-        hashed = bay.compares and self._states_md5
+        hashed = bay.compares and bay.states_md5
         try:
             stream = bay.writer.stream(part.directory, flight.name, size, flight.mtime, hashed)
         except VolumeError as error:
@@ -194,7 +193,7 @@ class Drain:
         self._finished(flight, response, verdict)
         if verdict.reason is not None or (
             (verdict.md5 or flight.bay.hashes or response.received != flight.size)
-            and not self._is_sound(flight, response, verdict)
+            and not is_sound(flight, response, verdict)
         ):
             self._unanswered(flight, response, verdict)
         else:
@@ -222,32 +221,6 @@ class Drain:
             # An edge that knows nothing of what the origin has is the wrong edge, if it never knew anything.
             edge = self._gates[flight.lanes[0]]
             self._tripped(edge, Reason.MISSING, "not found there, but at the origin")
-
-    def _is_sound(self, flight: Flight, response: Response, verdict: Verdict) -> bool:
-        """Compare the MD5 with the stated one, and the size with the listed one; the verdict then says what is wrong."""
-        bay = flight.bay
-        if bay.hashes or (verdict.md5 and bay.compares):
-            digest = md5(usedforsecurity=False)
-            for chunk in response.chunks:
-                digest.update(chunk)
-            found = digest.digest()
-            if verdict.md5 and found.hex() != verdict.md5:
-                verdict.reason = Reason.CHECKSUM
-                verdict.detail = f"md5 {found.hex()} came, {verdict.md5} is stated"
-                return False
-            self._states_md5 = bool(verdict.md5)
-            flight.leaf.note_md5(flight.index, found)
-        return response.received == flight.size or self._has_changed(flight, response, verdict)
-
-    def _has_changed(self, flight: Flight, response: Response, verdict: Verdict) -> bool:
-        """Believe the origin another size than the listed one if its MD5 vouches for it or it says that it changed."""
-        if flight.gate.lane is not Lane.REST or (verdict.md5 and flight.bay.compares):
-            return True
-        if changed_since(response, flight.mtime):
-            return True
-        verdict.reason = Reason.SIZE
-        verdict.detail = f"{verdict.size} bytes came from the origin, {flight.size} are listed"
-        return False
 
     def _store(self, flight: Flight, response: Response) -> None:
         bay, size = flight.bay, response.received
@@ -286,12 +259,10 @@ class Drain:
             return
         if verdict.reason is None and not pour.is_proven(verdict):
             verdict.reason, verdict.detail = Reason.RANGE, "a part of unknown version, and no md5 to prove it"
-        if verdict.reason is None and (
-            pour.length == flight.size or self._has_changed(flight, response, verdict)
-        ):
+        if verdict.reason is None and (pour.length == flight.size or is_believed(flight, response, verdict)):
             flight.stored = pour.length
             if verdict.md5 and flight.bay.compares:
-                self._states_md5 = True
+                flight.bay.states_md5 = True
                 flight.leaf.note_md5(flight.index, bytes.fromhex(verdict.md5))
             else:
                 verdict.md5 = ""
