@@ -181,12 +181,16 @@ def test_no_answer_in_time_is_a_timeout(fetching):
 
 @pytest.mark.parametrize("body", [b"", b"z" * 1_000])
 def test_a_body_that_stops_is_stalled(fetching, body):
-    fetch = fetching(stall_seconds=0.2)
+    window = 1.0
+    fetch = fetching(stall_seconds=window)
     with origin(
         first(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + body, lambda peer: peer.hold())
     ) as site:
         response = fetch.ask(site.url())
     assert (response.failure, response.status, response.received) == (Reason.STALLED, 200, len(body))
+    assert (
+        window <= response.seconds < 2 * window
+    )  # the window begins with the first look, a quarter of one after the head
 
 
 def drip(piece, pause):

@@ -53,7 +53,6 @@ class FetchLoop:
         )
         self._curl = Curl(options, trusted, self._everything, self._busy, self.direct.is_unknown, self._learn)
         shortest = min(options.connect_seconds, options.first_byte_seconds, options.stall_seconds)
-        self._shortest = shortest
         self._look_seconds = min(_SLOWEST_LOOK_SECONDS, shortest / _LOOKS_A_WINDOW)
         self.call_later(self._look_seconds, self._look)
 
@@ -161,11 +160,9 @@ class FetchLoop:
         self.call_later(self._look_seconds, self._look)
         self._curl.reassert()
         self._set_now()
-        youngest, now = self._now - self._shortest, self._now - self._held_back
+        now = self._now - self._held_back
         vain: list[tuple[Transfer, Reason, str]] = []
         for transfer in self._busy:
-            if transfer.started > youngest:
-                break
             judged = transfer.judge(now, self._options)
             if judged is not None:
                 vain.append((transfer, *judged))

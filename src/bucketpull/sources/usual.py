@@ -47,11 +47,12 @@ class Usual:
             or (response.chunks and response.chunks[0][0] in MARKUP_STARTS)
         ):
             return self._look(name, size, response, mtime, head, shape)
+        before, _ = known
         if not self._is_young(known, head, mtime):
             return None
-        if not known.md5:
+        if not before:
             return Verdict(None, "", None, size)
-        at = head.find(known.md5) + len(known.md5)
+        at = head.find(before) + len(before)
         stated = head[at : at + _MD5_CHARACTERS]
         if stated.translate(None, _HEX) or head[at + _MD5_CHARACTERS] not in _MD5_ENDS:
             return quick(name, size, self._lane, response)
@@ -69,10 +70,10 @@ class Usual:
         return verdict if self._is_young(known, head, mtime) else None
 
     def _is_young(self, known: _Known, head: bytes, mtime: int) -> bool:
-        dates = self._dates
-        if dates is None or not dates.useful or not known.date or mtime < 0:
+        dates, date = self._dates, known.date
+        if dates is None or not dates.useful or not date or mtime < 0:
             return True
-        at = head.find(known.date) + len(known.date)
+        at = head.find(date) + len(date)
         return dates.agree(head[at : at + STAMP_CHARACTERS], mtime)
 
 

@@ -68,6 +68,10 @@ class FileWriter:
         except OSError as error:
             self._clean()
             return self.failed("file not written", error, token)
+        if self._is_plain and self.tree.publish_beside(_NAME, self._temporary, directory, name):
+            if _reach is not None:
+                _reach("renamed")
+            return Written(token)
         published = self.publish(_NAME, self._temporary, directory, name, token)
         if published.reason is not None:
             self._clean()
@@ -75,10 +79,6 @@ class FileWriter:
 
     def publish(self, source: str, source_fd: int, directory: bytes, name: bytes, token: object) -> Written:
         """Give a finished file its final name."""
-        if self._is_plain and self.tree.publish_beside(source, source_fd, directory, name):
-            if _reach is not None:
-                _reach("renamed")
-            return Written(token)
         path = self.identity.path_of(directory, name)
         try:
             lies = self.tree.publish(source, source_fd, path)
@@ -121,7 +121,7 @@ class FileWriter:
                 _reach("written")
             if self.sync:
                 os.fsync(fd)
-            os.utime(fd, ns=(mtime * 1_000_000_000, mtime * 1_000_000_000))
+            os.utime(fd, (mtime, mtime))
         finally:
             os.close(fd)
         if _reach is not None:
