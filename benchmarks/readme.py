@@ -7,9 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 ENGLISH = "One run, {link}, on {machine}, which did nothing else. CPU is user and system time of all processes. Machines differ and hosts are shared, so read the ratios."
-CHINESE = (
-    "一次运行的结果：{link}（{machine}）。CPU 为所有进程的用户态与内核态时间；机器当时没有其他任务；不同机器的绝对值不同，请看比值。"  # noqa: RUF001
-)
+CHINESE = "一次运行的结果：{link}（{machine}）。CPU 为所有进程的用户态与内核态时间；机器当时没有其他任务；不同机器的绝对值不同，请看比值。"  # noqa: RUF001
 
 
 def main() -> None:
