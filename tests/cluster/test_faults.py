@@ -48,7 +48,9 @@ def test_a_coordinator_killed_or_stopped_goes_on_where_it_was_and_its_workers_ne
     cluster.kill("coordinator")
     before = cluster.stored()
     cluster.until(lambda: cluster.stored() > before + 200)  # they go on with what they hold
+    said = cluster.log().count("transferring")
     cluster.coordinate()
+    cluster.until(lambda: cluster.log().count("transferring") > said)
     before = cluster.stored()
     cluster.until(lambda: cluster.stored() > before + 1000)
     cluster.processes["coordinator"].send_signal(signal.SIGINT)
@@ -58,6 +60,18 @@ def test_a_coordinator_killed_or_stopped_goes_on_where_it_was_and_its_workers_ne
     assert finished(cluster, "m1", "m2")["listed"] == 10000
     requests = cluster.simulator.counters()["requests"]["cdn.get"]
     assert sum(requests.values()) <= 10000 * 1.02
+
+
+def test_a_coordinator_that_finds_everything_done_when_it_returns_tells_its_workers_of_the_end(make_cluster):
+    cluster = started(make_cluster, 3000)
+    cluster.kill("coordinator")
+    cluster.until(lambda: cluster.stored() == 3000)
+    cluster.coordinate()
+    assert finished(cluster, "m1", "m2")["stored"] == 3000
+    cluster.work("m1")
+    cluster.work("m2")
+    cluster.coordinate()
+    assert finished(cluster, "m1", "m2")["stored"] == 0
 
 
 def test_sigterm_drains_a_worker_within_ten_seconds_and_others_do_the_rest(make_cluster):

@@ -103,7 +103,7 @@ def test_when_all_disks_are_full_the_job_waits_and_goes_on_when_there_is_room(ma
     job = make_job("flat:4000,size=4KiB")
     first, second = disks.tmpfs("10m"), disks.tmpfs("30m")
     on(job, first.path, second.path)
-    with running(job, "--rate", "1500") as process:
+    with running(job, "--rate", "1000") as process:
         until(lambda: job.count() > 500, "some objects", process)
         ballast = fill_up(second)
         until(lambda: running_state(job) == "no-room", "the job to wait", process)
@@ -173,7 +173,7 @@ def test_the_reserve_stays_free_and_no_more(make_job, disks):
 
 
 def pull_while_one_disk_fails(job, failing, fail):
-    with running(job, "--rate", "1500") as process:
+    with running(job, "--rate", "1000") as process:
         until(lambda: job.count() > 1000, "some objects", process)
         until(lambda: volumes(job)[failing.path]["stored_objects"] > 0, "something to be settled", process)
         fail()
@@ -474,7 +474,7 @@ def test_a_disk_that_does_not_answer_for_a_while_costs_time_only(make_job, disks
     job = make_job("flat:4000,size=2KiB")
     stuck, good = disks.ext4(128), disks.tmpfs("128m")
     on(job, stuck.path, good.path)
-    with running(job, "--rate", "1500") as process:
+    with running(job, "--rate", "1000") as process:
         until(lambda: job.count() > 500, "some objects", process)
         stuck.freeze()
         try:

@@ -133,7 +133,9 @@ class Coordinator:
         ended = [work for work, kind, machine in sent if kind is WorkKind.SCAN or machine in local]
         self._journal.release(ended)
         gone = set(ended)
-        self.fleet.inherit([entry for entry in sent if entry[0] not in gone])
+        held = [entry for entry in sent if entry[0] not in gone]
+        self._gave = bool(held)
+        self.fleet.inherit(held)
 
     async def _turn(self) -> None:
         await self._watch_room()
@@ -381,10 +383,12 @@ class Coordinator:
 
     async def _linger(self) -> None:
         """Wait a little for machines of the job that are away: what they began, and others have done since, is removed by them."""
-        if not self._gave or not self._policy.local_machines:
+        policy = self._policy
+        if not policy.local_machines:
             return
         away = await self.call(self._journal.machines)
-        deadline = self._clock.monotonic() + self._policy.linger_seconds
+        patience = policy.linger_seconds if self._gave else policy.meet_seconds
+        deadline = self._clock.monotonic() + patience
         while (
             away - self.fleet.left - self.fleet.present(self._clock.monotonic())
             and self._clock.monotonic() < deadline

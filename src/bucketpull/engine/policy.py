@@ -83,7 +83,8 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     Listing pauses above `high_water` outstanding objects and goes on below half of it: 2 million objects are about
     100 MB of journal and half an hour of work at 1,000 objects a second. Each machine is reminded of its limits every
     `remind_seconds`: the message before may be lost with the queue that it was in. When the source refuses another machine,
-    the job ends if for `refusal_seconds` there is no further one. At its end it waits `linger_seconds` for machines that are away.
+    the job ends if for `refusal_seconds` there is no further one. At its end it waits `linger_seconds` for machines that are away,
+    or where nothing was given to anybody `meet_seconds`, so that those which wait for it are told of the end.
     """
 
     high_water: int = 2_000_000
@@ -94,6 +95,7 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     remind_seconds: float = 15.0
     refusal_seconds: float = 12.0
     linger_seconds: float = 15.0
+    meet_seconds: float = 1.5
     room_seconds: float = 5.0
     roomless_seconds: float = 1.5
     exits_when_full: bool = False
