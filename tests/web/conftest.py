@@ -339,10 +339,22 @@ class Browser:
         return self.run("return document.querySelector(arguments[0]).innerText", selector)
 
     def click(self, selector):
-        self._ask("POST", f"/element/{self._find(selector)}/click")
+        self._do(selector, "click")
 
     def type(self, selector, text):
-        self._ask("POST", f"/element/{self._find(selector)}/value", {"text": text})
+        self._do(selector, "value", {"text": text})
+
+    def _do(self, selector, action, body=None):
+        """Act on an element; the page of a running job may have drawn it anew since it was found."""
+        for _ in range(2):
+            try:
+                self._ask("POST", f"/element/{self._find(selector)}/{action}", body)
+            except AssertionError as error:
+                if "stale element reference" not in str(error):
+                    raise
+            else:
+                return
+        self._ask("POST", f"/element/{self._find(selector)}/{action}", body)
 
     def press(self, *keys):
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
