@@ -41,14 +41,19 @@ def test_a_job_begun_on_one_machine_goes_on_on_several(make_cluster):
     assert cluster.check()["stored"] == 8000
 
 
-def test_a_second_run_sends_objects_back_to_the_machine_that_has_them(make_cluster):
-    cluster = make_cluster("flat:6000,size=1KiB")
+def pulled_by_two(make_cluster, spec):
+    """Have two machines pull a bucket, and check it; return the cluster, and where each object lies."""
+    cluster = make_cluster(spec)
     for machine in ("m1", "m2"):
         cluster.work(machine)
     cluster.coordinate()
     assert cluster.ends() == 0
     cluster.check()
-    first = dict(cluster.places())
+    return cluster, dict(cluster.places())
+
+
+def test_a_second_run_sends_objects_back_to_the_machine_that_has_them(make_cluster):
+    cluster, first = pulled_by_two(make_cluster, "flat:6000,size=1KiB")
     items = list(cluster.simulator.contents.walk())
     touched = [items[number].key for number in (0, 1500, 2999, 4500, 5999)]
     cluster.simulator.mutate(touch=touched)
@@ -73,13 +78,9 @@ def test_a_second_run_sends_objects_back_to_the_machine_that_has_them(make_clust
 
 def test_objects_stay_with_their_machines_when_batches_have_other_borders(make_cluster):
     """Two new names at the front move each object to another place in its batch, and some to the next batch."""
-    cluster = make_cluster("big=flat:5000,size=1KiB;small=tree:dirs=20,files=50,size=1KiB")
-    for machine in ("m1", "m2"):
-        cluster.work(machine)
-    cluster.coordinate()
-    assert cluster.ends() == 0
-    cluster.check()
-    first = dict(cluster.places())
+    cluster, first = pulled_by_two(
+        make_cluster, "big=flat:5000,size=1KiB;small=tree:dirs=20,files=50,size=1KiB"
+    )
     new = {f"{folder}/00-first.jpg": 100 for folder in ("big", "small/d0", "small/d1")}
     cluster.simulator.mutate(put=new)
     before = cluster.simulator.counters()["requests"]["cdn.get"]

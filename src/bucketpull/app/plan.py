@@ -13,6 +13,7 @@ from bucketpull.app.probe import ask, probe
 from bucketpull.app.settings import Settings
 from bucketpull.app.volumes import check_paths
 from bucketpull.app.writing import say, tell
+from bucketpull.domain.batching import chosen
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.planning import Demand, Fit, Room, SampledPage, demand, fit, rounded, seconds
@@ -181,14 +182,7 @@ def _sampled(position: Position, page: Page) -> SampledPage:
 
 def _thinned(part: Part, generator: random.Random) -> Part:
     """Keep some objects of a page, for the measurement."""
-    chosen = generator.sample(range(len(part.names)), min(len(part.names), _KEPT))
-    return Part(
-        part.directory,
-        part.cursor,
-        [part.names[index] for index in chosen],
-        [part.sizes[index] for index in chosen],
-        [part.mtimes[index] for index in chosen],
-    )
+    return chosen(part, generator.sample(range(len(part.names)), min(len(part.names), _KEPT)))
 
 
 def _styled(needed: Demand, share: float) -> Demand:

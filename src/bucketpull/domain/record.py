@@ -1,5 +1,7 @@
 """What a volume's ledger says of its files, and the words between a worker's main process and its processes."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from bucketpull.domain.errors import Reason
@@ -22,6 +24,19 @@ class Record(Value):
     stored: list[int] = []
     md5s: list[bytes] = []
     paths: dict[int, bytes] = {}
+
+    def only(self, indexes: Sequence[int]) -> "Record":
+        """Return some of the objects, by index."""
+        return Record(
+            self.directory,
+            self.cursor,
+            [self.names[index] for index in indexes],
+            [self.sizes[index] for index in indexes],
+            [self.mtimes[index] for index in indexes],
+            [self.stored[index] for index in indexes] if self.stored else [],
+            [self.md5s[index] for index in indexes] if self.md5s else [],
+            {place: self.paths[index] for place, index in enumerate(indexes) if index in self.paths},
+        )
 
 
 class Block(Value):

@@ -59,9 +59,7 @@ class Drain:
         self.paused = False
         self.concurrency: int | None = None
         self._source = source
-        self._request = source.object_request
         self._fetcher = fetcher
-        self._submit = fetcher.submit
         self._gates = gates
         self._order = tuple(gates.values())
         self._clock = clock
@@ -144,10 +142,11 @@ class Drain:
         flight.asked += 1
         flight.held = held = int(flight.size * self._share)
         self.held += held
-        gate.free -= 1
-        gate.limiter.started(self._now)
-        request = self._request(flight.leaf.part.directory, flight.name, flight.size, gate.lane, self._unix)
-        self._submit(request, flight.done)
+        gate.start(self._now)
+        request = self._source.object_request(
+            flight.leaf.part.directory, flight.name, flight.size, gate.lane, self._unix
+        )
+        self._fetcher.submit(request, flight.done)
         return 1
 
     def _start_pour(self, flight: Flight, gate: Gate[Flight]) -> int:
@@ -162,8 +161,7 @@ class Drain:
         flight.asked += 1
         flight.held = POUR_BYTES
         self.held += POUR_BYTES
-        gate.free -= 1
-        gate.limiter.started(self._now)
+        gate.start(self._now)
         pour.begin()
         request = self._source.object_request(
             part.directory, flight.name, flight.size, gate.lane, self._unix, pour.began, pour.version

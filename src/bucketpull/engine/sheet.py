@@ -4,7 +4,7 @@ Every object ends by exactly one of `store`, `fail`, `defer` and `displace`; whe
 """
 
 from collections.abc import Iterator
-from itertools import chain, compress, islice, repeat
+from itertools import chain, islice, repeat
 
 import msgspec
 
@@ -49,29 +49,17 @@ class Leaf:
         stored = self.marks.count(STORED)
         if not stored:
             return None
-        if stored == len(self.marks):
-            return Record(
-                part.directory,
-                part.cursor,
-                part.names,
-                part.sizes,
-                part.mtimes,
-                self.sizes,
-                self.md5s,
-                self.paths,
-            )
-        keep = [mark == STORED for mark in self.marks]
-        places = {index: place for place, index in enumerate(compress(range(len(keep)), keep))}
-        return Record(
+        whole = Record(
             part.directory,
             part.cursor,
-            list(compress(part.names, keep)),
-            list(compress(part.sizes, keep)),
-            list(compress(part.mtimes, keep)),
-            list(compress(self.sizes, keep)),
-            list(compress(self.md5s, keep)),
-            {places[index]: path for index, path in self.paths.items()},
+            part.names,
+            part.sizes,
+            part.mtimes,
+            self.sizes,
+            self.md5s,
+            self.paths,
         )
+        return whole if stored == len(self.marks) else whole.only(self._indexes(STORED))
 
     def marked(self, mark: int) -> Part | None:
         """Return the objects with a mark, or None if there are none."""
@@ -80,7 +68,10 @@ class Leaf:
             return None
         if count == len(self.marks):
             return self.part
-        return chosen(self.part, [index for index, found in enumerate(self.marks) if found == mark])
+        return chosen(self.part, self._indexes(mark))
+
+    def _indexes(self, mark: int) -> list[int]:
+        return [index for index, found in enumerate(self.marks) if found == mark]
 
 
 Item = tuple[Leaf, int, bytes, int, int]

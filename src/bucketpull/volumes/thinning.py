@@ -39,7 +39,7 @@ class Thinning:
         if offset not in self._offsets:
             return records
         kept = [(record, self._present(record)) for record in records]
-        return [_chosen(record, indexes) for record, indexes in kept if indexes]
+        return [record.only(indexes) for record, indexes in kept if indexes]
 
     def replaced(self, copies: Sequence[Former], ledger: Ledger) -> list[tuple[int, Record, int]]:
         """Find the files of former copies that are still those that their blocks describe: offset, record and index."""
@@ -105,16 +105,3 @@ def _matching(
         for index, name in enumerate(record.names):
             if (record.directory, name) in wanted:
                 yield record, index
-
-
-def _chosen(record: Record, indexes: Sequence[int]) -> Record:
-    return Record(
-        record.directory,
-        record.cursor,
-        [record.names[index] for index in indexes],
-        [record.sizes[index] for index in indexes],
-        [record.mtimes[index] for index in indexes],
-        [record.stored[index] for index in indexes] if record.stored else [],
-        [record.md5s[index] for index in indexes] if record.md5s else [],
-        {place: record.paths[index] for place, index in enumerate(indexes) if index in record.paths},
-    )
