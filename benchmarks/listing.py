@@ -13,19 +13,19 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bucketpull.app.clock import SystemClock
-from bucketpull.app.process import process_main
+from bucketpull.agent.agent import Agent
+from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
 from bucketpull.domain.retry import next_try
-from bucketpull.engine.coordinator import Coordinator
-from bucketpull.engine.policy import CoordinatorPolicy, WorkerPolicy
-from bucketpull.engine.worker import Worker
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.simulator import Simulator
-from bucketpull.sources.config import UpyunConfig
-from bucketpull.sources.upyun import UpyunSource
-from bucketpull.transport.direct import DirectTransport
+from bucketpull.sources.upyun.config import UpyunConfig
+from bucketpull.sources.upyun.source import UpyunSource
+from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import Nursery, ProcessCrew
+from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.process import process_main
+from upyun_simulator import Simulator
 
 MACHINE = "bench"
 
@@ -38,7 +38,7 @@ async def list_all(
     policy = CoordinatorPolicy(high_water=1 << 60, local_machines=frozenset({MACHINE}))
     coordinator = Coordinator(journal, transport, clock, policy)
     crew.start()
-    worker = Worker(
+    worker = Agent(
         WorkerPolicy(MACHINE, journal.id, "bench", "bench"), transport.inbox, crew, [], clock, lambda _: None
     )
     working = asyncio.create_task(worker.run())

@@ -16,7 +16,7 @@ from benchmarks.compare import Setting, compare
 from benchmarks.meter import Cost, measure
 from benchmarks.origin import Origin
 from benchmarks.tools import BUCKETPULL, Command, Task, Tool, beside_python, bucketpull
-from bucketpull.simulator import Simulator
+from upyun_simulator import Simulator
 
 RESUMED, CORES, DASHBOARD, LISTED, AUTO, TAIL = "resumed", "cores", "dashboard", "listed", "auto", "tail"
 LATENCY_SECONDS = 0.05

@@ -12,13 +12,13 @@ from typing import cast
 
 import msgspec
 
-from bucketpull.app.clock import SystemClock
 from bucketpull.domain import keys
 from bucketpull.domain.batching import cut, draft
 from bucketpull.domain.exchange import NUMBERS, Request, Response
 from bucketpull.domain.framing import Frames, frame
 from bucketpull.domain.model import BatchReceipt, Extent, Lane, Part, Position, ScanReceipt, WorkKind
 from bucketpull.domain.pacing import Limiter
+from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import (
     Assignment,
     Block,
@@ -29,19 +29,19 @@ from bucketpull.domain.record import (
     ToProcess,
     Written,
 )
-from bucketpull.engine.breaker import Breaker
-from bucketpull.engine.drain import Drain
-from bucketpull.engine.flight import Flight
-from bucketpull.engine.lanes import Gate
-from bucketpull.engine.meter import Meter
-from bucketpull.engine.policy import Bounds
-from bucketpull.engine.scan import record_of
+from bucketpull.downloader.breaker import Breaker
+from bucketpull.downloader.drain import Drain
+from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.scan import record_of
+from bucketpull.downloader.transfer import Transfer
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Fetcher, Writer
-from bucketpull.sources.config import UpyunConfig
-from bucketpull.sources.upyun import UpyunSource
+from bucketpull.sources.upyun.config import UpyunConfig
+from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.volume import open_volume
+from bucketpull.wiring.clock import SystemClock
 
 BATCH, PAGE = 1_000, 10_000
 NOW = 1_700_000_000.0
@@ -206,14 +206,14 @@ class _Keeping:
 def process(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
     """A batch goes through a process's bookkeeping: what it does for an object beside the network's and the disk's calls."""
     fetcher = _Answering()
-    gates: dict[Lane, Gate[Flight]] = {
-        lane: Gate(lane, Limiter(fixed=64), Breaker()) for lane in (Lane.CDN, Lane.REST)
+    endpoints: dict[Lane, Endpoint[Transfer]] = {
+        lane: Endpoint(lane, Limiter(fixed=64), Breaker()) for lane in (Lane.CDN, Lane.REST)
     }
     outcomes: list[Outcome] = []
     drain = Drain(
         _source,
         cast("Fetcher", fetcher),
-        gates,
+        endpoints,
         lambda _mount: cast("Writer", _Keeping()),
         SystemClock(),
         Random(1),

@@ -15,7 +15,7 @@ from statistics import median
 
 from tests.volumes.conftest import Disks
 
-from bucketpull.simulator import Simulator
+from upyun_simulator import Simulator
 
 SLOW_SECONDS = 0.01
 SLOWER_SECONDS = 0.05

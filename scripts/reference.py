@@ -15,13 +15,13 @@ import msgspec
 from click.formatting import HelpFormatter
 
 from bucketpull import __version__
-from bucketpull.app.settings import CREDENTIALS, Settings
 from bucketpull.cli.help import MEANINGS
 from bucketpull.cli.main import COMMANDS, bucketpull
 from bucketpull.domain.errors import REMEDIES, Remedy
 from bucketpull.domain.record import Record
 from bucketpull.volumes import ledger
 from bucketpull.web import metrics
+from bucketpull.wiring.settings import CREDENTIALS, Settings
 
 WIDTH = 100
 NAMES = [name for name in COMMANDS if find_spec(f"bucketpull.cli.{name}")]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bucketpull.simulator import Simulator
+from upyun_simulator import Simulator
 
 COMMAND = Path(sys.executable).with_name("bucketpull")
 DEADLINE_SECONDS = 60

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bucketpull.simulator import Simulator, content
 from bucketpull.testing.broker import Broker
+from upyun_simulator import Simulator, content
 
 COMMAND = [sys.executable, "-m", "bucketpull"]
 IMPATIENT = [sys.executable, str(Path(__file__).parent / "coordinator.py")]

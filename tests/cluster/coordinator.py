@@ -3,9 +3,9 @@
 import sys
 from functools import partial
 
-from bucketpull.app import cluster
 from bucketpull.cli.main import main
-from bucketpull.engine.policy import CoordinatorPolicy
+from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.wiring import cluster
 
 silence, grace = float(sys.argv[1]), float(sys.argv[2])
 cluster.run_coordinate = partial(

@@ -6,8 +6,8 @@ import time
 
 from tests.cluster.conftest import COMMAND, SLOW
 
-from bucketpull.simulator import content
 from bucketpull.testing.proxy import Proxy
+from upyun_simulator import content
 
 
 def test_two_machines_share_a_job_and_the_books_are_exact(make_cluster):

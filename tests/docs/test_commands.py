@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tests.docs.console import commands, script
 
-from bucketpull.simulator import Simulator
 from bucketpull.testing.broker import Broker
+from upyun_simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
 PORTS = ("8080", "8081")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from scripts import reference
 
-from bucketpull.app.settings import Settings
 from bucketpull.cli.main import COMMANDS
 from bucketpull.domain.errors import Reason
+from bucketpull.wiring.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 

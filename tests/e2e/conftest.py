@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bucketpull.simulator import Simulator, content
+from upyun_simulator import Simulator, content
 
 COMMAND = (sys.executable, "-m", "bucketpull")
 DEADLINE_SECONDS = 120

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bucketpull.simulator import content
+from upyun_simulator import content
 
 DEADLINE_SECONDS = 60
 

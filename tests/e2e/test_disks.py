@@ -22,7 +22,7 @@ from tests.e2e.holdings import (
 )
 from tests.volumes.conftest import Disks
 
-from bucketpull.simulator import content
+from upyun_simulator import content
 
 
 @pytest.fixture

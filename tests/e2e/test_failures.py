@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from bucketpull.simulator import content
+from upyun_simulator import content
 
 OBJECTS = 400
 AT_ONCE_SECONDS = 15  # generous: the machine may be busy; a job alone takes about one

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.e2e.conftest import Job
 
-from bucketpull.simulator import content, effects
+from upyun_simulator import content, effects
 
 OBJECTS = 3
 SMALL = 3_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bucketpull.simulator import content
+from upyun_simulator import content
 
 PATIENCE_SECONDS = 90
 

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.holdings import check_each_once, holdings, running, until, volumes
 from tests.volumes.conftest import Disks
 
-from bucketpull.simulator import content
+from upyun_simulator import content
 
 OBJECTS = 8000
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from bucketpull.domain.keys import path_of
-from bucketpull.simulator import content
+from upyun_simulator import content
 
 STORM = [
     "429:p=0.10,burst=20/200",

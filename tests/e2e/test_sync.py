@@ -3,7 +3,7 @@
 import os
 import signal
 
-from bucketpull.simulator import content
+from upyun_simulator import content
 
 
 def test_a_bucket_comes_whole_byte_by_byte_with_its_times(make_job):

@@ -21,8 +21,8 @@ from bucketpull.domain.model import (
 )
 from bucketpull.domain.retry import next_try
 from bucketpull.journal.extents import pack_entries
-from bucketpull.journal.shelf import KnownVolume
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.volumes import KnownVolume
 
 
 def opened(folder: Path) -> SqliteJournal:

@@ -15,8 +15,8 @@ from bucketpull.domain.model import (
     WorkKind,
 )
 from bucketpull.domain.retry import PAGE_PASSES, PASSES
-from bucketpull.journal.shelf import KnownVolume
 from bucketpull.journal.sqlite import ABSENT_SECONDS
+from bucketpull.journal.volumes import KnownVolume
 
 
 def test_a_new_journal_begins_with_the_root(play):

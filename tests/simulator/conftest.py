@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import uvloop
 
-from bucketpull.simulator import Server, Settings
+from upyun_simulator import Server, Settings
 
 
 class Hosted:

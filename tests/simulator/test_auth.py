@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from bucketpull.simulator import auth
-from bucketpull.simulator.auth import Gatekeeper, Operator
-from bucketpull.simulator.errors import Refusal
-from bucketpull.simulator.message import Request
-from bucketpull.simulator.objects import http_date
+from upyun_simulator import auth
+from upyun_simulator.auth import Gatekeeper, Operator
+from upyun_simulator.errors import Refusal
+from upyun_simulator.message import Request
+from upyun_simulator.objects import http_date
 
 WHEN = "Wed, 09 Nov 2016 14:26:58 GMT"
 
@@ -189,7 +189,7 @@ def test_a_clock_that_is_ahead_refuses_what_is_signed_now_and_tells_its_time(hos
 
 @pytest.mark.parametrize("text", ["", "name", "name:"])
 def test_an_operator_without_password_is_a_wrong_setting(text):
-    from bucketpull.simulator import Settings
+    from upyun_simulator import Settings
 
     with pytest.raises(ValueError, match="NAME:PASSWORD"):
         Settings(operators=(text,)).accounts()

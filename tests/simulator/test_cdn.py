@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from bucketpull.simulator import content
+from upyun_simulator import content
 
 
 @pytest.fixture

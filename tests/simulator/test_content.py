@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.simulator.content import (
+from upyun_simulator.content import (
     CHUNK,
     RING_SIZE,
     chunks,
@@ -14,7 +14,7 @@ from bucketpull.simulator.content import (
     md5_hex,
     parse_bytes,
 )
-from bucketpull.simulator.sizes import parse_sizes
+from upyun_simulator.sizes import parse_sizes
 
 KEYS = st.text(st.characters(exclude_categories=[]), max_size=40)
 

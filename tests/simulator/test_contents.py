@@ -3,10 +3,10 @@ import time
 
 import pytest
 
-from bucketpull.simulator.contents import FOLDER
-from bucketpull.simulator.overlay import Overlay
-from bucketpull.simulator.samples import ODD_NAMES
-from bucketpull.simulator.spec import parse_spec
+from upyun_simulator.contents import FOLDER
+from upyun_simulator.overlay import Overlay
+from upyun_simulator.samples import ODD_NAMES
+from upyun_simulator.spec import parse_spec
 
 
 def walk_by_listing(contents, path="", limit=3):

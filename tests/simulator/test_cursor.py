@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.simulator.cursor import END, BadCursor, Position, RowKeys, Sealed
+from upyun_simulator.cursor import END, BadCursor, Position, RowKeys, Sealed
 
 STEP = st.text(st.characters(exclude_characters="/", exclude_categories=[]), max_size=12)
 FOLDER = st.lists(STEP, max_size=4).map(lambda steps: "".join(f"{step}/" for step in steps))

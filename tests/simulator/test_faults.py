@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bucketpull.simulator import content, effects
-from bucketpull.simulator.content import md5_hex
-from bucketpull.simulator.cursor import END, Position, RowKeys
-from bucketpull.simulator.faults import Call, Faults
-from bucketpull.simulator.message import Request
+from upyun_simulator import content, effects
+from upyun_simulator.content import md5_hex
+from upyun_simulator.cursor import END, Position, RowKeys
+from upyun_simulator.faults import Call, Faults
+from upyun_simulator.message import Request
 
 KEY, SIZE = "img-3.jpg", 1000
 WHOLE = content(KEY, SIZE)

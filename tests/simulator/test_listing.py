@@ -4,7 +4,7 @@ from itertools import chain
 
 import pytest
 
-from bucketpull.simulator.cursor import END, Position, RowKeys
+from upyun_simulator.cursor import END, Position, RowKeys
 
 TWO_KINDS = {"a.jpg": 10, "b.jpg": 20, "é.jpg": 30, "Z.jpg": 5, "x/1": 1, "b/1": 1, "中/1": 1}
 

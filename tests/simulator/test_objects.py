@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from bucketpull.simulator import content
-from bucketpull.simulator.objects import http_date
+from upyun_simulator import content
+from upyun_simulator.objects import http_date
 
 KEY = "img-3.jpg"
 WHOLE = content(KEY, 1000)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from bucketpull.cli.simulate import simulate
-from bucketpull.simulator import Ready, Simulator, content
+from upyun_simulator import Ready, Simulator, content
 
 
 def gone(pid):
@@ -56,7 +56,7 @@ def test_a_process_serves_is_changed_and_ends_with_its_handle():
 
 
 def test_a_process_ends_with_the_one_that_started_it():
-    script = "from bucketpull.simulator import Simulator; import os; s = Simulator('flat:1').start(); print(s.ready.pid, flush=True); os._exit(0)"
+    script = "from upyun_simulator import Simulator; import os; s = Simulator('flat:1').start(); print(s.ready.pid, flush=True); os._exit(0)"
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
 
     wait_until(lambda: gone(int(done.stdout)))

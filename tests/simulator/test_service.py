@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.simulator import Settings, content
-from bucketpull.simulator.cdn import CdnService
-from bucketpull.simulator.message import Request
-from bucketpull.simulator.rest import RestService
-from bucketpull.simulator.service import World
+from upyun_simulator import Settings, content
+from upyun_simulator.cdn import CdnService
+from upyun_simulator.message import Request
+from upyun_simulator.rest import RestService
+from upyun_simulator.service import World
 
 
 def timed(call):

@@ -12,8 +12,8 @@ import pytest
 
 from bucketpull.domain.model import BatchReceipt, Pulse, Welcome, Work, WorkKind
 from bucketpull.testing.broker import Broker
-from bucketpull.transport.direct import DirectTransport
 from bucketpull.transport.inbox import RabbitInbox
+from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.rabbitmq import RabbitTransport
 
 VERSION = "1.2.3"

@@ -12,8 +12,8 @@ from bucketpull.domain.model import BatchReceipt, Control, Goodbye, Limits, Pois
 from bucketpull.testing.proxy import Proxy
 from bucketpull.transport import inbox as inbox_module
 from bucketpull.transport import rabbitmq
-from bucketpull.transport.asking import ask_job, check_alone
 from bucketpull.transport.inbox import RabbitInbox
+from bucketpull.transport.remote_query import ask_job, check_alone
 from bucketpull.transport.wire import Names
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bucketpull.simulator import Simulator
+from upyun_simulator import Simulator
 
 OBJECTS = 2400
 STATE = "return document.querySelector('#state').textContent"

@@ -34,8 +34,8 @@ def coordinate(worker_token: float | None, **flags: Any) -> int:  # noqa: ANN401
     \b
     bucketpull coordinate upyun://photos --broker amqp://user:secret@queue.example.com/pull --job photos
     """  # noqa: D301
-    from bucketpull.app.cluster import run_coordinate, run_worker_token
     from bucketpull.cli.watching import watchers
+    from bucketpull.wiring.cluster import run_coordinate, run_worker_token
 
     settings = options.settings(flags)
     if worker_token is not None:

@@ -30,8 +30,8 @@ def demo(folder: str, fast: bool, **flags: Any) -> int:  # noqa: ANN401 - checke
     bucketpull demo
     bucketpull demo --dir /mnt/d1/demo --fast
     """  # noqa: D301
-    from bucketpull.app.demo import run_demo
     from bucketpull.cli.watching import watchers
+    from bucketpull.wiring.demo import run_demo
 
     if flags["dashboard"] is None and find_spec("aiohttp") and find_spec("prometheus_client"):
         flags["dashboard"] = "127.0.0.1:0"

@@ -22,7 +22,7 @@ def doctor(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - chec
     bucketpull doctor
     bucketpull doctor upyun://photos /mnt/d1 --cdn-url https://img.example.com
     """  # noqa: D301
-    from bucketpull.app.doctor import run_doctor
+    from bucketpull.wiring.doctor import run_doctor
 
     named = bool(places) and "://" in places[0]
     given = {"source": places[0] if named else None, "volumes": places[named:]}

@@ -26,7 +26,7 @@ def export(form: str | None, file: str, **flags: Any) -> int:  # noqa: ANN401 - 
     bucketpull export --jsonl --job photos | jq .key
     bucketpull export --parquet manifest.parquet --job photos
     """  # noqa: D301
-    from bucketpull.app.export import run_export
+    from bucketpull.wiring.export import run_export
 
     if form is None:
         raise click.UsageError("say in which form: --csv, --jsonl or --parquet")

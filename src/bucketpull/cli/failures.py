@@ -26,9 +26,9 @@ def failures(reason: str | None, match: str | None, limit: int | None, **flags: 
     remote = flags["broker"] is not None
     settings = options.settings(flags)
     if remote:
-        from bucketpull.app.cluster import run_remote_failures
+        from bucketpull.wiring.cluster import run_remote_failures
 
         return run_remote_failures(settings, reason, match, limit)
-    from bucketpull.app.failures import run_failures
+    from bucketpull.wiring.failures import run_failures
 
     return run_failures(settings, reason, match, limit)

@@ -81,7 +81,7 @@ def main() -> NoReturn:
         error.show()
         code = ExitCode.USAGE
     except BucketpullError as error:
-        from bucketpull.app.writing import tell_error
+        from bucketpull.wiring.output import tell_error
 
         tell_error(error)
         code = error.exit_code

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from bucketpull.app.settings import Settings, resolve
 from bucketpull.domain.errors import Reason
+from bucketpull.wiring.settings import Settings, resolve
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -33,6 +33,6 @@ def plan(sample: int, **flags: Any) -> int:  # noqa: ANN401 - checked by `settin
     \b
     bucketpull plan upyun://photos /mnt/d1 --cdn-url https://img.example.com
     """  # noqa: D301
-    from bucketpull.app.plan import run_plan
+    from bucketpull.wiring.plan import run_plan
 
     return run_plan(options.settings(flags), sample)

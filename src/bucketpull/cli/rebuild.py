@@ -21,7 +21,7 @@ def rebuild(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - che
     bucketpull rebuild upyun://photos /mnt/d1 /mnt/d2
     bucketpull rebuild /mnt/d1 /mnt/d2 --job photos --state new-state
     """  # noqa: D301
-    from bucketpull.app.rebuild import run_rebuild
+    from bucketpull.wiring.rebuild import run_rebuild
 
     source = places[0] if "://" in places[0] else None
     return run_rebuild(options.settings({**flags, "source": source, "volumes": places[bool(source) :]}))

@@ -18,6 +18,6 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: 
     bucketpull retry --job photos
     bucketpull retry --job photos --reason forbidden
     """  # noqa: D301
-    from bucketpull.app.failures import run_retry
+    from bucketpull.wiring.failures import run_retry
 
     return run_retry(options.settings(flags), reason, match)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from bucketpull.simulator import Ready, Settings
+    from upyun_simulator import Ready, Settings
 
 
 @click.command(epilog="Stop it with Ctrl-C. Faults are described by --list-faults.")
@@ -102,9 +102,9 @@ def simulate(
     bucketpull simulate
     bucketpull simulate --spec flat:1000000 --cdn-latency 0.02 --fault 503:p=0.01
     """  # noqa: D301
-    from bucketpull.simulator import effects
-    from bucketpull.simulator.content import parse_bytes
-    from bucketpull.simulator.process import run
+    from upyun_simulator import effects
+    from upyun_simulator.content import parse_bytes
+    from upyun_simulator.process import run
 
     if list_faults:
         _print_faults(effects.describe())
@@ -124,7 +124,7 @@ def simulate(
 def _settings(options: dict[str, object], more: tuple[str, ...]) -> "Settings":
     import msgspec
 
-    from bucketpull.simulator.settings import Settings
+    from upyun_simulator.settings import Settings
 
     for text in more:
         name, _, value = text.partition("=")

@@ -24,12 +24,12 @@ def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by
     bucketpull status --job photos --directories
     bucketpull status --job photos --json
     """  # noqa: D301
-    from bucketpull.app.status import run_status
+    from bucketpull.wiring.status import run_status
 
     remote = flags["broker"] is not None
     settings = options.settings(flags)
     if remote:
-        from bucketpull.app.cluster import run_remote_status
+        from bucketpull.wiring.cluster import run_remote_status
 
         return run_remote_status(settings)
     return run_status(settings, directories=directories)

@@ -29,8 +29,8 @@ def sync(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     bucketpull sync upyun://photos /mnt/d1 /mnt/d2 --cdn-url https://img.example.com
     bucketpull sync upyun://photos/2024 /mnt/d1 --cdn-url https://img.example.com --style '!s400'
     """  # noqa: D301
-    from bucketpull.app.sync import run_sync
     from bucketpull.cli.watching import watchers
+    from bucketpull.wiring.sync import run_sync
 
     settings = options.settings(flags)
     return run_sync(settings, watchers(settings))

@@ -25,6 +25,6 @@ def verify(hashed: bool, repair: bool, **flags: Any) -> int:  # noqa: ANN401 - c
     bucketpull verify /mnt/d1 --hash
     bucketpull verify /mnt/d1 /mnt/d2 --repair --job photos
     """  # noqa: D301
-    from bucketpull.app.verify import run_verify
+    from bucketpull.wiring.verify import run_verify
 
     return run_verify(options.settings(flags), hashed=hashed, repair=repair)

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from bucketpull.app.settings import Settings
 from bucketpull.cli import options
+from bucketpull.wiring.settings import Settings
 
 
 @click.group(invoke_without_command=True)
@@ -23,7 +23,7 @@ def volumes(context: click.Context, /, **flags: Any) -> int | None:  # noqa: ANN
     if context.invoked_subcommand is not None:
         context.obj = flags
         return None
-    from bucketpull.app.volume_changes import run_list
+    from bucketpull.wiring.volume_changes import run_list
 
     return run_list(options.settings(flags))
 
@@ -39,7 +39,7 @@ def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:  # noqa: ANN
     \b
     bucketpull volumes add /mnt/d4 --job photos
     """  # noqa: D301
-    from bucketpull.app.volume_changes import run_add
+    from bucketpull.wiring.volume_changes import run_add
 
     return run_add(_settings(before, flags), path)
 
@@ -54,7 +54,7 @@ def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:  # noqa:
     \b
     bucketpull volumes drain /mnt/d1 --job photos
     """  # noqa: D301
-    from bucketpull.app.volume_changes import run_drain
+    from bucketpull.wiring.volume_changes import run_drain
 
     return run_drain(_settings(before, flags), volume)
 
@@ -69,7 +69,7 @@ def lost(before: dict[str, Any], /, identity: str, **flags: Any) -> int:  # noqa
     \b
     bucketpull volumes lost 3f2a9c41d07b --job photos
     """  # noqa: D301
-    from bucketpull.app.volume_changes import run_lost
+    from bucketpull.wiring.volume_changes import run_lost
 
     return run_lost(_settings(before, flags), identity)
 

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bucketpull.app.settings import Settings
 from bucketpull.domain.errors import ConfigError
+from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
-    from bucketpull.app.panel import JobPanel, Watcher, Watching
+    from bucketpull.wiring.panel import JobPanel, Watcher, Watching
 
 
 def watchers(settings: Settings) -> "Sequence[Watcher]":

@@ -16,6 +16,6 @@ def where(key: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings
     \b
     bucketpull where 2024/img-000.jpg --job photos
     """  # noqa: D301
-    from bucketpull.app.where import run_where
+    from bucketpull.wiring.where import run_where
 
     return run_where(options.settings(flags), key)

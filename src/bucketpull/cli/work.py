@@ -22,6 +22,6 @@ def work(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     \b
     bucketpull work /mnt/d1 /mnt/d2 --broker amqp://user:secret@queue.example.com/pull --job photos
     """  # noqa: D301
-    from bucketpull.app.cluster import run_work
+    from bucketpull.wiring.cluster import run_work
 
     return run_work(options.settings(flags))

@@ -10,9 +10,9 @@ import pycurl
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
+from bucketpull.fetch.easy_handle import Slot
 from bucketpull.fetch.failures import reason_of
 from bucketpull.fetch.options import FetchOptions
-from bucketpull.fetch.slot import Slot
 from bucketpull.fetch.transfer import Count, Done, Sink, Transfer
 
 _IN: Final = select.EPOLLIN

@@ -13,12 +13,12 @@ from typing import Final
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.fetch.allowance import Allowance
+from bucketpull.fetch.bandwidth_limit import Allowance
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
+from bucketpull.fetch.easy_handle import COUNTED_BUFFER_BYTES
 from bucketpull.fetch.options import FetchOptions
-from bucketpull.fetch.slot import COUNTED_BUFFER_BYTES
 from bucketpull.fetch.transfer import Done, Sink, Transfer
 
 _IN: Final = select.EPOLLIN

@@ -9,9 +9,9 @@ from bucketpull.domain.batching import bundle, encode_positions
 from bucketpull.domain.model import BatchReceipt, Position, Work, WorkKind
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
-from bucketpull.journal.shelf import Shelf
 from bucketpull.journal.statements import statements
 from bucketpull.journal.store import Store
+from bucketpull.journal.volumes import Shelf
 
 USUAL = 0
 LAST = 1  # the last pass: when nothing usual is outstanding

@@ -16,9 +16,9 @@ from bucketpull.journal.directories import directories_below
 from bucketpull.journal.extents import covers, unpack_entries
 from bucketpull.journal.identity import read_configuration
 from bucketpull.journal.reconciliation import Balance, balances
-from bucketpull.journal.shelf import KnownVolume
 from bucketpull.journal.store import connect_to_read, exists
 from bucketpull.journal.tables import Tables
+from bucketpull.journal.volumes import KnownVolume
 
 
 class RunNote(msgspec.Struct):

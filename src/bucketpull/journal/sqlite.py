@@ -23,14 +23,14 @@ from bucketpull.domain.model import (
     WorkKind,
 )
 from bucketpull.domain.retry import next_page_try, next_try
-from bucketpull.journal import store, upkeep
-from bucketpull.journal.booking import NextPageTry, NextTry
+from bucketpull.journal import maintenance, store
+from bucketpull.journal.batch_receipts import NextPageTry, NextTry
 from bucketpull.journal.identity import adopt
 from bucketpull.journal.lock import Lock
 from bucketpull.journal.reader import JournalReader
-from bucketpull.journal.shelf import KnownVolume
 from bucketpull.journal.store import Store
 from bucketpull.journal.tables import Tables
+from bucketpull.journal.volumes import KnownVolume
 
 ABSENT_SECONDS = 300.0  # a machine that asks for no work so long is taken for gone, or for full
 
@@ -189,10 +189,10 @@ class SqliteJournal(JournalReader):
         if self._tables.run.past:
             for rows in self._tables.pages.walk():
                 with self._transaction() as tables:
-                    upkeep.forget_pages(tables, rows)
+                    maintenance.forget_pages(tables, rows)
             for recorded in self._tables.failures.walk():
                 with self._transaction() as tables:
-                    upkeep.forget_failures(tables, recorded)
+                    maintenance.forget_failures(tables, recorded)
         if not self.listing_failed():
             with self._transaction() as tables:
                 tables.run.tidied = tables.run.number
@@ -247,7 +247,7 @@ class SqliteJournal(JournalReader):
         count = 0
         for recorded in self._tables.failures.walk():
             with self._transaction() as tables:
-                count += upkeep.retry(tables, recorded, reason, pattern)
+                count += maintenance.retry(tables, recorded, reason, pattern)
         return count
 
     def lose(self, volume: str) -> int:
@@ -262,21 +262,21 @@ class SqliteJournal(JournalReader):
             JournalError: There is no such volume.
 
         """
-        number, known = upkeep.volume_named(self._tables, volume)
+        number, known = maintenance.volume_named(self._tables, volume)
         count = 0
         for rows in self._tables.pages.walk():
             with self._transaction() as tables:
-                count += upkeep.drop_extents(tables, rows, number)
+                count += maintenance.drop_extents(tables, rows, number)
         with self._transaction() as tables:
-            upkeep.write_off(tables, known, number)
+            maintenance.write_off(tables, known, number)
         return count
 
     def refetch(self, parts: Sequence[Part]) -> int:
         """Make work of objects that count as stored and are not (`verify --repair`); return how many."""
         with self._transaction() as tables:
-            return upkeep.refetch(tables, parts)
+            return maintenance.refetch(tables, parts)
 
-    def learn(self, blocks: Iterable[upkeep.LedgerBlock]) -> int:
+    def learn(self, blocks: Iterable[maintenance.LedgerBlock]) -> int:
         """Take over what ledgers say (`rebuild`, or a volume that was found again); return how many objects.
 
         Args:
@@ -284,9 +284,9 @@ class SqliteJournal(JournalReader):
 
         """
         count = 0
-        for group in upkeep.groups(blocks):
+        for group in maintenance.groups(blocks):
             with self._transaction() as tables:
-                count += upkeep.learn(tables, group)
+                count += maintenance.learn(tables, group)
         return count
 
     def _present(self, machine: str, now: float) -> set[str]:

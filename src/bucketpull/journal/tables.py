@@ -4,15 +4,15 @@ from typing import Self
 
 import msgspec
 
-from bucketpull.journal.booking import Batches, NextPageTry, NextTry, Run
+from bucketpull.journal.batch_receipts import Batches, NextPageTry, NextTry, Run
 from bucketpull.journal.books import Books, decode_books, encode_books
-from bucketpull.journal.copies import Copies
-from bucketpull.journal.failing import Failures
+from bucketpull.journal.failures import Failures
 from bucketpull.journal.frontier import Frontier
 from bucketpull.journal.pages import Pages
-from bucketpull.journal.scanning import Scans
-from bucketpull.journal.shelf import Shelf
+from bucketpull.journal.scan_receipts import Scans
+from bucketpull.journal.stale_copies import Copies
 from bucketpull.journal.store import Store
+from bucketpull.journal.volumes import Shelf
 
 
 class Tables(msgspec.Struct):

@@ -1,1 +1,1 @@
-"""Dialects of object storage: how each lists, signs and answers. Pure; none of them sees a socket."""
+"""Where buckets come from: one folder a source."""

@@ -9,13 +9,13 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
 from bucketpull.domain.model import Lane, Page, Part, Position, ScanReceipt
 from bucketpull.domain.pacing import Limiter
+from bucketpull.domain.policy import BatchSize, Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
-from bucketpull.engine.breaker import Breaker
-from bucketpull.engine.drain import Drain
-from bucketpull.engine.lanes import Gate
-from bucketpull.engine.meter import Meter
-from bucketpull.engine.policy import BatchSize, Bounds
-from bucketpull.engine.scan import Scan
+from bucketpull.downloader.breaker import Breaker
+from bucketpull.downloader.drain import Drain
+from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.scan import Scan
 from bucketpull.testing.memory import MemorySource, MemoryWriter
 from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher
 
@@ -23,9 +23,9 @@ encode = msgspec.msgpack.encode
 
 
 class Rig:
-    """`answer` is asked for each request; `level` transfers may be in flight on each lane.
+    """`answer` is asked for each request; `level` transfers may be in transfer on each lane.
 
-    `outcomes`, `receipts` and `fatals` collect what was said; `filled` are the transfers in flight after the last start.
+    `outcomes`, `receipts` and `fatals` collect what was said; `filled` are the transfers in transfer after the last start.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Rig:
         self.drain = Drain(
             self.source,
             self.fetcher,
-            {lane: Gate(lane, Limiter(fixed=level), Breaker()) for lane in (Lane.CDN, Lane.REST)},
+            {lane: Endpoint(lane, Limiter(fixed=level), Breaker()) for lane in (Lane.CDN, Lane.REST)},
             lambda mount: self.writers[mount.id],
             self.clock,
             chance,
@@ -63,7 +63,7 @@ class Rig:
         self.scan = Scan(
             self.source,
             self.fetcher,
-            Gate(Lane.LIST, Limiter(fixed=level), Breaker()),
+            Endpoint(Lane.LIST, Limiter(fixed=level), Breaker()),
             self.clock,
             chance,
             self.meter,

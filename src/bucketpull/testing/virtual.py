@@ -40,7 +40,7 @@ class Answer(msgspec.Struct):
 class VirtualFetcher:
     """See `ports.Fetcher`. Each request is answered by a function; file descriptors that are watched are real.
 
-    `most` is the largest number of transfers that were in flight, `requests` all that were made.
+    `most` is the largest number of transfers that were in transfer, `requests` all that were made.
     """
 
     def __init__(self, clock: VirtualClock, answer: Callable[[Request], Answer]) -> None:

@@ -27,7 +27,7 @@ from bucketpull.domain.model import (
 )
 from bucketpull.domain.progress import Snapshot
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Envelope, Link
-from bucketpull.transport.asking import taken
+from bucketpull.transport.remote_query import taken
 from bucketpull.transport.wire import Ask, AskFailures, Echo, Names, QueueType, Sealed, decode_up, encode
 
 PREFETCH: Final = 256

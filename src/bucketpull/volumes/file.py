@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from bucketpull import steps
+from bucketpull import kill_points
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import show
@@ -24,7 +24,7 @@ TEMPORARY: Final = f"{HOME}/tmp"  # noqa: S108 - a folder of the volume
 _NAME: Final = "file"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_PIECES: Final = 1024  # IOV_MAX of Linux
-_reach = steps.reach
+_reach = kill_points.reach
 
 
 class FileWriter:

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bucketpull import steps
+from bucketpull import kill_points
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.record import Record
 from bucketpull.volumes import system
@@ -33,7 +33,7 @@ _WINDOW: Final = 1 << 20
 _LARGEST_TEAR: Final = 1 << 26  # an append is far smaller than 64 MiB; a longer damage is no torn tail
 _AHEAD: Final = 1 << 20  # kept for the ledger, so that what filled the disk can still be recorded
 
-_reach = steps.reach
+_reach = kill_points.reach
 _decoder = msgspec.msgpack.Decoder(list[Record])
 
 

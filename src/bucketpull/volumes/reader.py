@@ -8,7 +8,7 @@ from contextlib import suppress
 from bucketpull.domain.record import Record
 from bucketpull.volumes.identity import HOME, Identity, enter
 from bucketpull.volumes.ledger import Damage, Frame, Ledger
-from bucketpull.volumes.thinning import Thinning
+from bucketpull.volumes.partial_blocks import Thinning
 from bucketpull.volumes.tree import Tree
 
 

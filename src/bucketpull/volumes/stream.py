@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from bucketpull import steps
+from bucketpull import kill_points
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
@@ -23,7 +23,7 @@ from bucketpull.volumes.identity import HOME
 PARTIAL: Final = f"{HOME}/partial"
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_BYTES: Final = 1 << 20
-_reach = steps.reach
+_reach = kill_points.reach
 
 
 class StreamFile:

@@ -13,7 +13,7 @@ import msgspec
 
 from bucketpull.domain.model import Part, show
 from bucketpull.volumes.identity import HOME
-from bucketpull.volumes.latest import Deal, Latest, Stored, digest_of
+from bucketpull.volumes.live_objects import Deal, Latest, Stored, digest_of
 from bucketpull.volumes.reader import VolumeReader
 
 _PIECE_BYTES: Final = 1 << 20

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from bucketpull import steps
+from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, VolumeState, VolumeStatus
@@ -20,8 +20,8 @@ from bucketpull.volumes import system
 from bucketpull.volumes.file import TEMPORARY
 from bucketpull.volumes.identity import HOME, LEDGER, Identity, enter
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
-from bucketpull.volumes.remains import intent, read_intents, tidy
-from bucketpull.volumes.thinning import Thinning
+from bucketpull.volumes.leftovers import intent, read_intents, tidy
+from bucketpull.volumes.partial_blocks import Thinning
 from bucketpull.volumes.tree import Tree
 
 _PROBE: Final = f"{TEMPORARY}/probe"
@@ -35,7 +35,7 @@ _MARGIN_INODES: Final = 16
 
 _decoder = msgspec.msgpack.Decoder(list[Record])
 _encoder = msgspec.msgpack.Encoder()
-_reach = steps.reach
+_reach = kill_points.reach
 
 _Work = tuple[str, int]
 

@@ -1,0 +1,1 @@
+"""The agent: one a machine; it places, settles and replies."""

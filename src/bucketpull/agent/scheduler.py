@@ -1,0 +1,239 @@
+"""What a worker knows of its processes and volumes, and what follows from it: who gets the next task, how much to ask for."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+from bucketpull.agent.active_batch import cut
+from bucketpull.agent.demand import Load, limited_by
+from bucketpull.agent.volume import Slot
+from bucketpull.domain.model import LaneStatus, Limits, Part, Pulse, VolumeState
+from bucketpull.domain.placing import split
+from bucketpull.domain.record import Tick, Tune
+from bucketpull.ports import Volume
+
+# A process should have work for a few seconds waiting, so that neither a slow commit nor a slow answer starves it.
+STOCK_SECONDS = 3.0
+STOCK_MIN, STOCK_MAX = 2_000, 20_000
+SCANS_PER_PROCESS = 8
+OBJECTS_PER_BATCH = 1_000  # until batches came; many small directories make smaller ones
+BATCHES_MOST = 400  # in hand, however small they are: a queue at the broker delivers 512 unanswered
+COMPARE_SECONDS = 0.5
+SILENT_SECONDS = 5.0  # a disk that has not answered for so long gets nothing new where another can take it
+TOLD_SECONDS = 10.0
+LEFT_SECONDS = 4.0
+
+
+class Desk:
+    """Counters and choices of one worker. Its processes' counters outlive them."""
+
+    def __init__(self, machine: str, processes: int) -> None:
+        self.slots: dict[str, Slot] = {}
+        self.limits = Limits()
+        self.unstarted = [0] * processes
+        self.held_off_until = 0.0
+        self._spare: dict[tuple[str, str], int] = {}
+        self._load = Load(0.0, 0, 0, {})
+        self._limit = ""
+        self._machine = machine
+        self._ticks: list[Tick | None] = [None] * processes
+        self._buried: list[Tick] = []
+        self._speed = [0.0] * processes
+        self._tick_at = [0.0] * processes
+        self._batch = float(OBJECTS_PER_BATCH)
+
+    def tick(self, process: int, tick: Tick) -> None:
+        """Note a process's counters."""
+        now = time.monotonic()
+        last = self._ticks[process]
+        if last is not None and now > self._tick_at[process]:
+            self._speed[process] = (tick.objects - last.objects) / (now - self._tick_at[process])
+        self._ticks[process] = tick
+        self._tick_at[process] = now
+        self.unstarted[process] = tick.unstarted
+        for volume, queued in tick.queued.items():
+            self.slots[volume].queued[process] = queued
+        for volume, written in tick.written.items():
+            self.slots[volume].wrote(process, written)
+
+    def volumes(self) -> list[Volume]:
+        """Return the volumes that are not sick: of those nothing can be read, and what was begun there is seen to later."""
+        return [slot.volume for slot in self.slots.values() if slot.status.state is not VolumeState.SICK]
+
+    def hung(self, seconds: float, *, stopping: bool) -> list[Slot]:
+        """Return the volumes that have not answered for so long, if others that take objects do; sooner if we are to leave."""
+        if stopping:
+            return [slot for slot in self.working() if slot.silent_seconds > min(seconds, LEFT_SECONDS)]
+        well = [slot for slot in self.slots.values() if slot.is_open and slot.silent_seconds < SILENT_SECONDS]
+        return [slot for slot in self.working() if slot.silent_seconds > seconds] if well else []
+
+    def working(self) -> list[Slot]:
+        """Return the slots that are not sick."""
+        return [slot for slot in self.slots.values() if slot.status.state is not VolumeState.SICK]
+
+    def hold_off(self, until: float) -> None:
+        """Ask for nothing until then (monotonic seconds), or until there is more room: what came last had none anywhere."""
+        self.held_off_until = until
+        self._spare = self._spare_now()
+
+    def look_again(self) -> None:
+        """Ask again if there is more room than when something had none: less was taken than was promised, or it was made."""
+        now = self._spare_now()
+        if any(spare > self._spare.get(kind, 0) for kind, spare in now.items()):
+            self.held_off_until = 0.0
+
+    def _spare_now(self) -> dict[tuple[str, str], int]:
+        spare: dict[tuple[str, str], int] = {}
+        for volume, slot in self.slots.items():
+            if slot.is_open:
+                spare[volume, "bytes"] = slot.room.spare_bytes
+                spare[volume, "inodes"] = slot.room.spare_objects or 0
+        return spare
+
+    def accept(self, objects: int) -> None:
+        """Note how many objects a batch brought: by that is reckoned how many batches to ask for."""
+        self._batch += (objects - self._batch) / 8
+
+    def forget(self, process: int) -> None:
+        """Note that a process is new, and keep what the old one counted."""
+        last = self._ticks[process]
+        if last is not None:
+            last.waiting_for, last.still_seconds = "", 0.0
+            last.lanes = {
+                lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds) for lane, s in last.lanes.items()
+            }
+            self._buried.append(last)
+        self._ticks[process] = None
+        self.unstarted[process] = 0
+        for slot in self.slots.values():
+            slot.queued.pop(process, None)
+
+    def least_busy(self) -> int:
+        """Return the process with the fewest objects waiting."""
+        return min(range(len(self.unstarted)), key=self.unstarted.__getitem__)
+
+    def least_busy_lister(self, busy: Sequence[int]) -> int:
+        """Return the process with the fewest scans, given the processes of the scans in hand."""
+        return min(range(len(self.unstarted)), key=busy.count)
+
+    def share_out(self, parts: list[Part], preferred: str) -> list[tuple[Slot | None, list[Part]]]:
+        """Choose volumes for objects and promise them the room: the preferred one if it can take all, else the best.
+
+        None stands for objects that fit nowhere now.
+        """
+        slot = self.slots.get(preferred)
+        objects, size = sum(len(part.names) for part in parts), sum(sum(part.sizes) for part in parts)
+        answers = slot is not None and slot.silent_seconds < SILENT_SECONDS
+        if slot is not None and slot.is_open and answers and slot.room.fits(objects, size):
+            slot.room.promise(objects, size)
+            return [(slot, parts)]
+        open_ones = [slot for slot in self.slots.values() if slot.is_open]
+        answering = [slot for slot in open_ones if slot.silent_seconds < SILENT_SECONDS]
+        rooms = [slot.room for slot in answering or open_ones]
+        shares = split(rooms, [size for part in parts for size in part.sizes])
+        if len(shares) == 1:
+            return [(self.slots.get(shares[0][0] or ""), parts)]
+        return [(self.slots.get(volume or ""), piece) for volume, piece in _pieces(shares, parts)]
+
+    def tune(self) -> Tune:
+        """Return one process's share of the limits."""
+        parts = len(self.unstarted)
+        limits = self.limits
+        return Tune(
+            Limits(
+                None if limits.concurrency is None else max(1, limits.concurrency // parts),
+                None if limits.requests_per_second is None else limits.requests_per_second / parts,
+                None if limits.bytes_per_second is None else limits.bytes_per_second / parts,
+                limits.paused,
+            )
+        )
+
+    def pulse(self, incarnation: str, version: str, job_digest: str, holds: list[int], held: int) -> Pulse:
+        """Return the sign of life; `held` batches are in hand."""
+        ticks = [tick for tick in self._ticks if tick is not None] + self._buried
+        load = Load(
+            time.monotonic(),
+            sum(tick.objects for tick in ticks),
+            sum(tick.bytes for tick in ticks),
+            _lanes(ticks),
+            [tick.cpu_seconds if tick else 0.0 for tick in self._ticks],
+        )
+        stillest = max(ticks, key=lambda tick: tick.still_seconds, default=None)
+        waiting_for = stillest.waiting_for if stillest else ""
+        still = stillest.still_seconds if stillest else 0.0
+        mutest = max(self.working(), key=lambda slot: slot.silent_seconds, default=None)
+        if mutest is not None and mutest.silent_seconds > TOLD_SECONDS:
+            waiting_for, still = f"volume {mutest.volume.path}", mutest.silent_seconds
+        return Pulse(
+            machine=self._machine,
+            incarnation=incarnation,
+            version=version,
+            processes=len(self.unstarted),
+            objects=load.objects,
+            bytes=load.size,
+            skipped=0,
+            window=self._window(held),
+            scan_window=SCANS_PER_PROCESS * len(self.unstarted),
+            holds=holds,
+            retries=_summed([tick.retries for tick in ticks]),
+            failures=_summed([tick.failures for tick in ticks]),
+            lanes=dict(load.lanes),
+            volumes=[slot.status for slot in self.slots.values()],
+            job_digest=job_digest,
+            limited_by=self._limited_by(load) if held else "",
+            waiting_for=waiting_for,
+            still_seconds=still,
+        )
+
+    def _limited_by(self, load: Load) -> str:
+        """Compare with a moment at least half a second ago, so that single answers do not decide."""
+        if load.at - self._load.at >= COMPARE_SECONDS:
+            queued = [waiting for slot in self.slots.values() for waiting in slot.queued.values()]
+            self._limit = limited_by(self._load, load, self.limits, queued, sum(self.unstarted))
+            self._load = load
+        return self._limit
+
+    def _window(self, held: int) -> int:
+        if time.monotonic() < self.held_off_until or not any(slot.is_open for slot in self.slots.values()):
+            return 0
+        wanted = sum(min(STOCK_MAX, max(STOCK_MIN, int(speed * STOCK_SECONDS))) for speed in self._speed)
+        missing = max(0, wanted - sum(self.unstarted))
+        usual, more = -(-missing // OBJECTS_PER_BATCH), math.ceil(missing / max(1.0, self._batch))
+        return held + max(usual, min(more, BATCHES_MOST - held))
+
+
+def _pieces(
+    shares: Sequence[tuple[str | None, int]], parts: Sequence[Part]
+) -> Iterator[tuple[str | None, list[Part]]]:
+    """Cut parts into consecutive pieces of so many objects each."""
+    start = 0
+    for volume, count in shares:
+        piece, before = [], 0
+        for part in parts:
+            low, high = max(0, start - before), min(len(part.names), start + count - before)
+            if low < high:
+                piece.append(cut(part, low, high))
+            before += len(part.names)
+        yield volume, piece
+        start += count
+
+
+def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for count in counts:
+        for reason, number in count.items():
+            total[reason] = total.get(reason, 0) + number
+    return total
+
+
+def _lanes(ticks: Sequence[Tick]) -> dict[str, LaneStatus]:
+    total: dict[str, LaneStatus] = {}
+    for tick in ticks:
+        for name, lane in tick.lanes.items():
+            sum_ = total.setdefault(name, LaneStatus(0, 0.0, 0, 0, 0.0))
+            sum_.in_flight += lane.in_flight
+            sum_.level += lane.level
+            sum_.requests += lane.requests
+            sum_.throttled += lane.throttled
+            sum_.seconds += lane.seconds
+    return total

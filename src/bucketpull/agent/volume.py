@@ -1,0 +1,257 @@
+"""A worker's volumes: where the next objects go, which volumes take some, and the grouped settling of each.
+
+A volume is settled (synced, and its ledger appended) for all outcomes that came in since the last time: the price of a
+sync is shared by as many batches as the disk is slow.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from bucketpull.agent.active_batch import Task
+from bucketpull.agent.threads import in_thread
+from bucketpull.domain.errors import Reason, VolumeError, VolumeFull, VolumeSick
+from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
+from bucketpull.domain.placing import BLOCK_BYTES, Room
+from bucketpull.domain.record import Block
+from bucketpull.ports import Clock, Volume
+
+T = TypeVar("T")
+
+MEASURE_SECONDS = 0.5
+ANSWER_SECONDS = 0.25
+SMOOTHING = 0.3
+# Longer than a process leaves a full volume alone, so that what is placed after a good probe is tried.
+PROBE_SECONDS = 2.5
+PATIENCE_SECONDS = 5.0
+
+Settled = Callable[[list[tuple[Task, Extent | None]]], None]
+
+
+class Slot:
+    """One volume of a worker, and the tasks that wait for its next settling. `running` counts tasks in processes."""
+
+    def __init__(self, volume: Volume, status: VolumeStatus, machine: str) -> None:
+        self.volume = volume
+        self.machine = machine
+        self.status = status
+        self._measured_at = time.monotonic()
+        self._written_before = 0
+        self._smoothed = 0.0
+        self._refused_at: float | None = None
+        self.running = 0
+        self.room = Room(volume.id, 0)
+        self.queued: dict[int, int] = {}
+        self.written: dict[int, int] = {}
+        self.waiting: list[tuple[Task, Block]] = []
+        self.wake = asyncio.Event()
+        self.settled_at = 0.0
+        self._measuring: asyncio.Task[None] | None = None
+        self._asked_at = self._alive_at = 0.0
+        self._sickened = asyncio.Event()
+        self.measured(status)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether new objects may go there."""
+        return self.status.state is VolumeState.OPEN
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the disk has not answered the question that is open, nor taken a byte; 0 where none is open."""
+        return 0.0 if self._measuring is None else time.monotonic() - max(self._asked_at, self._alive_at)
+
+    def wrote(self, process: int, written: int) -> None:
+        """Note how many bytes a process has written there so far."""
+        if written != self.written.get(process):
+            self.written[process] = written
+            self.answered()
+
+    def answered(self) -> None:
+        """Note a sign of life."""
+        self._alive_at = time.monotonic()
+
+    async def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call a blocking function of the volume.
+
+        Raises:
+            VolumeSick: The volume was found sick meanwhile, perhaps because this call never ends.
+
+        """
+        calling = asyncio.ensure_future(in_thread(function, *arguments))
+        sick = asyncio.ensure_future(self._sickened.wait())
+        try:
+            await asyncio.wait({calling, sick}, return_when=asyncio.FIRST_COMPLETED)
+            if calling.done():
+                return calling.result()
+        finally:
+            calling.cancel()
+            sick.cancel()
+        raise VolumeSick(self.volume.path, self.status.detail)
+
+    async def measure(self) -> None:
+        """Look at the disk: how much is free, and whether it is well. One that does not answer at once is not waited for."""
+        if self._measuring is None:
+            if self.status.state is VolumeState.SICK:
+                return
+            self._asked_at = time.monotonic()
+            self._measuring = asyncio.ensure_future(self._measure())
+        measuring = self._measuring
+        await asyncio.wait({measuring}, timeout=ANSWER_SECONDS)
+        if measuring.done():
+            self._measuring = None
+            measuring.result()
+
+    async def _measure(self) -> None:
+        try:
+            status = await self.call(self.volume.status)
+            if self._refused_at is not None and time.monotonic() - self._refused_at > PROBE_SECONDS:
+                await self._probe()
+        except VolumeError as error:
+            self.stop(VolumeState.SICK, error.detail)
+        else:
+            self.measured(status)
+
+    async def _probe(self) -> None:
+        """Find out whether a disk that refused bytes takes some again: a quota shows in no measurement."""
+        try:
+            await self.call(self.volume.probe)
+            self._refused_at = None
+        except VolumeFull:
+            self._refused_at = time.monotonic()
+
+    def measured(self, status: VolumeStatus) -> None:
+        """Take over a new measurement; what was found or asked meanwhile stands."""
+        now = self.status
+        if now.state is VolumeState.SICK:
+            return
+        if now.state is VolumeState.DRAINING or (self._refused_at is not None and not status.detail):
+            status.state, status.detail = now.state, now.detail
+        status.machine = self.machine
+        status.written_per_second = self._speed()
+        self.status = status
+        self.room.free_bytes = status.free_bytes
+        self.room.free_inodes = status.free_inodes if status.total_inodes else None
+        self.room.queued_bytes = status.queued_bytes = sum(self.queued.values())
+        self.room.bytes_per_second = status.written_per_second
+        status.reserved_bytes = self.room.promised_bytes
+
+    def release(self, task: Task) -> None:
+        """Give back the room of a task that has ended; what it took counts as used until it is measured."""
+        outcome = task.outcome
+        self.room.release(task.objects, task.size)
+        if outcome is not None and outcome.stored:
+            self.room.free_bytes -= outcome.stored_bytes + outcome.stored * BLOCK_BYTES
+            if self.room.free_inodes is not None:
+                self.room.free_inodes -= outcome.stored
+
+    def _speed(self) -> float:
+        """Return the bytes a second written since about the last measurement, smoothed over a few."""
+        now, written = time.monotonic(), sum(self.written.values())
+        seconds = now - self._measured_at
+        if seconds >= MEASURE_SECONDS:
+            speed = max(0, written - self._written_before) / seconds
+            self._smoothed += (speed - self._smoothed) * SMOOTHING
+            self._measured_at, self._written_before = now, written
+        return self._smoothed
+
+    def stop(self, state: VolumeState, detail: str) -> None:
+        """Take no more objects, for this reason. Sick it stays until it is opened again."""
+        status = self.status
+        if status.state is VolumeState.SICK:
+            return
+        if state is VolumeState.FULL:
+            self._refused_at = time.monotonic()
+            if status.state is VolumeState.DRAINING:
+                return
+        # A new one: pulses that were given away keep saying what was so.
+        self.status = replace(status, state=state, detail=detail)
+        if state is VolumeState.SICK:
+            self.status.queued_bytes, self.status.written_per_second = 0, 0.0
+            self._sickened.set()
+            self.wake.set()
+
+    def trouble(self, error: VolumeError) -> None:
+        """Take no more objects, because of this error."""
+        self.stop(VolumeState.FULL if isinstance(error, VolumeFull) else VolumeState.SICK, error.detail)
+
+    def reopen(self) -> None:
+        """Take objects again after a drain."""
+        if self.status.state is VolumeState.DRAINING:
+            self.status = replace(self.status, state=VolumeState.OPEN, detail="")
+
+
+class Settler:
+    """Settles one volume whenever something waits: at once when the volume is idle, else once an interval.
+
+    `done` is told each task and its extent; None where the volume could not settle it.
+    """
+
+    def __init__(self, slot: Slot, clock: Clock, interval_seconds: float, done: Settled) -> None:
+        self._slot = slot
+        self._clock = clock
+        self._interval = interval_seconds
+        self._done = done
+        self._full_since: float | None = None
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        slot = self._slot
+        while True:
+            await slot.wake.wait()
+            slot.wake.clear()
+            while slot.waiting and slot.status.state is not VolumeState.SICK:
+                await self._until_due()
+                await self._settle()
+            if slot.waiting:
+                self._give_up()
+
+    async def _until_due(self) -> None:
+        slot = self._slot
+        while slot.running and (rest := slot.settled_at + self._interval - self._clock.monotonic()) > 0:
+            slot.wake.clear()
+            try:
+                async with asyncio.timeout(rest):
+                    await slot.wake.wait()
+            except TimeoutError:
+                return
+
+    async def _settle(self) -> None:
+        slot = self._slot
+        group, slot.waiting = slot.waiting, []
+        try:
+            extents = await slot.call(slot.volume.settle, [block for _, block in group])
+        except VolumeFull as error:
+            slot.trouble(error)
+            slot.waiting = group + slot.waiting
+            await self._wait_for_room()
+            return
+        except VolumeError as error:
+            slot.trouble(error)
+            slot.waiting = group + slot.waiting
+            return
+        self._full_since = None
+        slot.settled_at = self._clock.monotonic()
+        slot.answered()
+        self._done([(task, extent) for (task, _), extent in zip(group, extents, strict=True)])
+
+    async def _wait_for_room(self) -> None:
+        """Try again for some seconds; then the job must know that what is written here does not count."""
+        now = self._clock.monotonic()
+        if self._full_since is None:
+            self._full_since = now
+        if now - self._full_since > PATIENCE_SECONDS:
+            self._full_since = None
+            self._give_up()
+        else:
+            await asyncio.sleep(self._interval)
+
+    def _give_up(self) -> None:
+        group, self._slot.waiting = self._slot.waiting, []
+        self._done([(task, None) for task, _ in group])
+
+
+STATE_OF_TROUBLE = {Reason.VOLUME_FULL: VolumeState.FULL, Reason.VOLUME_SICK: VolumeState.SICK}

@@ -1,0 +1,440 @@
+"""The bookkeeper of a job: gives out the frontier as work, books receipts, decides when the job has ended.
+
+One loop: receive what workers say, book it in one transaction, settle it with the transport, give out new work.
+Nothing is decided from empty queues: the job has ended when the journal has no outstanding work.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from bucketpull import kill_points
+from bucketpull.agent.former_copies import FormerCopies
+from bucketpull.coordinator.fleet import Fleet
+from bucketpull.coordinator.rate_sharing import Sharing
+from bucketpull.coordinator.stale_copies import judge_begun, judge_dropped
+from bucketpull.domain.errors import JournalError, SourceRefused
+from bucketpull.domain.model import (
+    BatchReceipt,
+    Control,
+    Counters,
+    Fatal,
+    FromWorker,
+    Goodbye,
+    Handback,
+    Limits,
+    Outstanding,
+    Poison,
+    Position,
+    Pulse,
+    Removed,
+    ScanReceipt,
+    VolumeState,
+    VolumeStatus,
+    WorkKind,
+)
+from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.ports import Clock, Journal, Transport
+
+T = TypeVar("T")
+_reach = kill_points.reach
+
+
+class Coordinator:
+    """Drives one job from its journal. `run` returns when the job has ended or was stopped.
+
+    `state` is one of the words of `Snapshot.state`; `refusal` is set when the source refused us as a whole,
+    `trouble` when the journal's disk was nearly full.
+    `began` is when this session began to work (monotonic seconds), with the books of that moment.
+    `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
+    """
+
+    def __init__(
+        self, journal: Journal, transport: Transport, clock: Clock, policy: CoordinatorPolicy
+    ) -> None:
+        self.state = "starting"
+        self.refusal: Fatal | None = None
+        self.counters = Counters()
+        self.outstanding = Outstanding()
+        self.began: tuple[float, Counters, Outstanding] | None = None
+        self.fleet = Fleet(policy.silence_seconds, policy.grace_seconds)
+        self.limits = Limits()
+        self.asked: dict[str, VolumeState] = {}
+        self._journal = journal
+        self._transport = transport
+        self._clock = clock
+        self._policy = policy
+        self._books = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._listing = True
+        self._stop_at: float | None = None
+        self._shared: dict[str, tuple[Limits, float]] = {}
+        self._sharing = Sharing()
+        self._since = clock.monotonic()
+        self._room_at = -math.inf
+        self._refused_away: tuple[Fatal, float] | None = None
+        self._gave = False
+        self._roomy_at = clock.monotonic()
+        self.trouble: JournalError | None = None
+        self._former = FormerCopies(partial(self.call, journal.former))
+
+    async def run(self, root: Position) -> None:
+        """Work until nothing is outstanding, the source refuses, no volume has room (if told so), or `stop`."""
+        await self.call(self._journal.begin, root, self._clock.now())
+        await self.call(self._reclaim)
+        await self._count()
+        self.began = self._clock.monotonic(), self.counters, self.outstanding
+        if self._stop_at is None:
+            self.state = "listing"
+        while not self._ended():
+            await self._turn()
+        if self.refusal is None and self._stop_at is None:
+            await self._clear()
+            await self._linger()
+            await self._let_go()
+
+    async def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """Use the journal, in its own thread, one call at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._books, function, *arguments)
+
+    async def stop(self) -> None:
+        """Ask the local workers to hand back what they hold; `run` returns when they have, or after ten seconds."""
+        if self._stop_at is None:
+            self._stop_at = self._clock.monotonic() + self._policy.stop_seconds
+            self.state = "interrupted"
+            await self._dismiss(self._local())
+
+    async def set_limits(self, limits: Limits) -> None:
+        """Change the limits of the whole job; each worker gets its share."""
+        self.limits = limits
+        await self._share_limits()
+
+    async def add_volume(self, path: str, machine: str) -> None:
+        """Have a machine use one volume more, or one again that was drained."""
+        await self._transport.control(Control(self._share(machine), add_volumes=[path]), machine)
+
+    async def change(self, function: Callable[..., T], *arguments: object) -> T:
+        """Change the journal from outside, such as by its `retry` or `lose`, and go on with what that made work."""
+        result = await self.call(function, *arguments)
+        await self._count()
+        return result
+
+    async def close(self) -> None:
+        """Let go of the journal's thread."""
+        await asyncio.get_running_loop().run_in_executor(None, self._books.shutdown)
+
+    def _reclaim(self) -> None:
+        """Make work ready again of workers which ended with the coordinator that sent it; other workers may hold theirs still."""
+        local, sent = self._policy.local_machines, self._journal.sent()
+        ended = [work for work, kind, machine in sent if kind is WorkKind.SCAN or machine in local]
+        self._journal.release(ended)
+        gone = set(ended)
+        held = [entry for entry in sent if entry[0] not in gone]
+        self._gave = bool(held)
+        self.fleet.inherit(held)
+
+    async def _turn(self) -> None:
+        await self._watch_room()
+        messages = await self._receive()
+        if messages:
+            await self._book(messages)
+        await self._recover()
+        if self._stop_at is None:
+            await self._watch_refusals()
+        if self._stop_at is None and self.refusal is None:
+            await self._share_limits()
+            await self._dispatch()
+        self._name_state()
+
+    async def _watch_room(self) -> None:
+        """Stop in order before the journal's disk is full, rather than break in the middle of a transaction."""
+        now = self._clock.monotonic()
+        if now - self._room_at < self._policy.room_seconds:
+            return
+        self._room_at = now
+        try:
+            await self.call(self._journal.check_room)
+        except JournalError as error:
+            self.trouble = error
+            await self.stop()
+
+    async def _receive(self) -> Sequence[FromWorker]:
+        try:
+            async with asyncio.timeout(self._policy.tick_seconds):
+                return await self._transport.receive()
+        except TimeoutError:
+            return ()
+
+    async def _book(self, messages: Sequence[FromWorker]) -> None:
+        now = self._clock.now()
+        entries = [
+            message for message in messages if isinstance(message, ScanReceipt | BatchReceipt | Handback)
+        ]
+        if entries:
+            _at("received")
+            dropped = set(await self.call(self._journal.commit, entries, now))
+            _at("committed")
+            await self._count()
+            for entry in entries:
+                self._answered(entry)
+                if isinstance(entry, BatchReceipt) and entry.former:
+                    self._former.changed(self._clock.monotonic())
+            await self._confirm(entries, dropped)
+        poison = [message.detail for message in messages if isinstance(message, Poison)]
+        if poison:
+            await self.change(self._journal.note_poison, poison)
+        for message in messages:
+            await self._hear(message)
+        await self._transport.settle(messages)
+        if entries:
+            _at("acknowledged")
+
+    def _answered(self, entry: ScanReceipt | BatchReceipt | Handback) -> None:
+        for work in entry.works if isinstance(entry, Handback) else (entry.work,):
+            self.fleet.settled(entry.machine, work)
+
+    async def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> None:
+        """Tell workers which batches are booked, and which of their copies came second and must go."""
+        receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
+        late = [receipt for receipt in receipts if receipt.work in dropped]
+        goes = await self.call(judge_dropped, self._journal, late) if late else {}
+        booked: dict[str, list[int]] = {}
+        discard: dict[str, list[int]] = {}
+        for receipt in receipts:
+            target = discard if goes.get(receipt.work) else booked
+            target.setdefault(receipt.machine, []).append(receipt.work)
+        for machine in booked.keys() | discard.keys():
+            told = Control(
+                self._share(machine), booked=booked.get(machine, []), discard=discard.get(machine, [])
+            )
+            await self._transport.control(told, machine)
+
+    async def _hear(self, message: FromWorker) -> None:
+        if isinstance(message, Pulse):
+            await self._hear_pulse(message)
+        elif isinstance(message, Goodbye):
+            await self._release(self.fleet.leave(message.machine))
+            self.fleet.left.add(message.machine)
+            await self._forget(message.machine)
+        elif isinstance(message, Removed):
+            await self.call(self._journal.forget_former, message.ids)
+            self._former.removed(message, self._clock.monotonic())
+        elif isinstance(message, Fatal) and self.refusal is None:
+            await self._hear_fatal(message)
+
+    async def _hear_pulse(self, pulse: Pulse) -> None:
+        await self._insist(pulse)
+        if self.fleet.is_new(pulse):
+            self._shared.pop(pulse.machine, None)
+        now = self._clock.monotonic()
+        news = self.fleet.see(pulse, now)
+        self._sharing.see(pulse, self.fleet.drains, now)
+        if news:
+            await self.call(self._journal.see_volumes, news)
+        if pulse.begun:
+            verdict = await self.call(judge_begun, self._journal, pulse.machine, pulse.begun)
+            if any(verdict):
+                told = Control(self._share(pulse.machine), *verdict)
+                await self._transport.control(told, pulse.machine)
+        if copies := await self._former.due(pulse, now):
+            await self._transport.control(Control(self._share(pulse.machine), remove=copies), pulse.machine)
+
+    async def _hear_fatal(self, fatal: Fatal) -> None:
+        """End the job; but of another machine's refusal only if soon no machine is left: its credentials are its own."""
+        if self._policy.local_machines and fatal.machine not in self._policy.local_machines:
+            self._refused_away = self._refused_away or (fatal, self._clock.monotonic())
+            await self._dismiss({fatal.machine})
+            return
+        await self._refuse(fatal)
+
+    async def _watch_refusals(self) -> None:
+        if self._refused_away is None:
+            return
+        fatal, since = self._refused_away
+        if self.fleet.drains > 1 or (self.fleet.drains and fatal.machine not in self.fleet.members):
+            self._refused_away = None
+        elif self._clock.monotonic() - since > self._policy.refusal_seconds and not self.fleet.drains:
+            await self._refuse(fatal)
+
+    async def _refuse(self, fatal: Fatal) -> None:
+        self.refusal = fatal
+        self.state = "refused"
+        self._stop_at = self._clock.monotonic() + self._policy.stop_seconds
+        await self._dismiss(set(self.fleet.members))
+
+    async def _forget(self, machine: str) -> None:
+        await self._transport.forget(machine)
+        self._shared.pop(machine, None)
+
+    async def _insist(self, pulse: Pulse) -> None:
+        """See the operator's word in a pulse, and pass it on until the worker heeds it: it may have started since."""
+        unheeded = [
+            volume.id
+            for volume in pulse.volumes
+            if volume.id in self.asked and volume.state is VolumeState.OPEN
+        ]
+        pulse.volumes = [self._as_asked(volume) for volume in pulse.volumes]
+        if unheeded:
+            control = Control(self._share(pulse.machine), drain_volumes=unheeded)
+            await self._transport.control(control, pulse.machine)
+
+    def _as_asked(self, volume: VolumeStatus) -> VolumeStatus:
+        wanted = self.asked.get(volume.id)
+        if wanted is VolumeState.LOST or (wanted is not None and volume.state is VolumeState.OPEN):
+            return msgspec.structs.replace(volume, state=wanted)
+        return volume
+
+    async def _recover(self) -> None:
+        """Give work again that was with the dead, or got lost on its way."""
+        now = self._clock.monotonic()
+        if not self._transport.hears:
+            self.fleet.excuse(now)
+            self._since = now
+            return
+        for machine in self.fleet.silent(now):
+            await self._release(self.fleet.bury(machine))
+            await self._forget(machine)
+        await self._release(self.fleet.lost())
+        if now - self._since > self._policy.silence_seconds:
+            await self._release(self.fleet.abandoned())
+
+    async def _release(self, works: Sequence[int]) -> None:
+        if works:
+            await self.call(self._journal.release, works)
+            await self._count()
+
+    async def _share_limits(self) -> None:
+        now = self._clock.monotonic()
+        for machine in self.fleet.members:
+            share = self._share(machine)
+            told, at = self._shared.get(machine, (None, now))
+            if told != share or now - at > self._policy.remind_seconds:
+                self._shared[machine] = share, now
+                await self._transport.control(Control(share), machine)
+
+    def _share(self, machine: str) -> Limits:
+        return self._sharing.share(self.limits, self.fleet.drains, is_lister=self.fleet.is_lister(machine))
+
+    async def _dispatch(self) -> None:
+        if self.limits.paused:
+            return
+        self._listing = self.outstanding.objects < self._policy.high_water // (1 if self._listing else 2)
+        sent = False
+        for machine, member in list(self.fleet.members.items()):
+            if self._listing and self.outstanding.scans > self.outstanding.scans_sent:
+                sent |= await self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
+            if self.outstanding.batches > self.outstanding.batches_sent:
+                sent |= await self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
+        if sent:
+            await self._count()
+
+    async def _give(self, kind: WorkKind, machine: str, limit: int) -> bool:
+        if limit == 0:
+            return False
+        works = await self.call(self._journal.claim, kind, limit, machine, self._clock.now())
+        if works:
+            _at("claimed")
+            self._gave = self._gave or kind is WorkKind.BATCH
+            self.fleet.sent(machine, kind, [work.id for work in works], self._clock.monotonic())
+            await self._transport.send(works, machine)
+        return bool(works)
+
+    async def _count(self) -> None:
+        self.counters, self.outstanding = await self.call(
+            lambda: (self._journal.counters(), self._journal.outstanding())
+        )
+
+    def _ended(self) -> bool:
+        if self._stop_at is not None:
+            return not self._local() or self._clock.monotonic() > self._stop_at
+        if self.state == "no-room" and self._policy.exits_when_full:
+            return True
+        return self.outstanding.scans == 0 and self.outstanding.batches == 0
+
+    def _name_state(self) -> None:
+        if self._stop_at is not None:
+            return
+        if self.limits.paused:
+            self.state = "paused"
+        elif not self.fleet.has_volumes:
+            self.state = "waiting"
+        elif self.outstanding.batches and not self._has_room():
+            self.state = "no-room"
+        else:
+            self.state = "listing" if self.outstanding.scans else "transferring"
+
+    def _has_room(self) -> bool:
+        """Room lacks only when it did for a moment: a receipt comes before the pulse that tells of the room it made."""
+        now = self._clock.monotonic()
+        if self.fleet.has_room:
+            self._roomy_at = now
+        return now - self._roomy_at < self._policy.roomless_seconds
+
+    async def _clear(self) -> None:
+        """Have copies that count no more removed before the workers leave."""
+        pulses = [member.pulse for member in self.fleet.members.values()]
+        while self._stop_at is None and self._former.is_busy(pulses, self._clock.monotonic()):
+            await self._listen()
+            pulses = [member.pulse for member in self.fleet.members.values()]
+
+    async def _linger(self) -> None:
+        """Wait a little for machines of the job that are away: what they began, and others have done since, is removed by them."""
+        policy = self._policy
+        if not policy.local_machines:
+            return
+        away = await self.call(self._journal.machines)
+        patience = policy.linger_seconds if self._gave else policy.meet_seconds
+        deadline = self._clock.monotonic() + patience
+        while (
+            away - self.fleet.left - self.fleet.present(self._clock.monotonic())
+            and self._clock.monotonic() < deadline
+        ):
+            self.state = "finishing"
+            await self._listen()
+
+    async def _let_go(self) -> None:
+        """End of the job: all workers leave in order, so that nothing of theirs is cut off."""
+        deadline = self._clock.monotonic() + self._policy.stop_seconds
+        told: set[str] = set()
+        while self.fleet.members and self._clock.monotonic() < deadline and self._stop_at is None:
+            new = {member.pulse.incarnation: machine for machine, member in self.fleet.members.items()}
+            await self._dismiss({machine for incarnation, machine in new.items() if incarnation not in told})
+            told |= new.keys()
+            await self._listen()
+
+    async def _listen(self) -> None:
+        messages = await self._receive()
+        if messages:
+            await self._book(messages)
+
+    async def _dismiss(self, machines: set[str]) -> None:
+        for machine in machines:
+            await self._transport.control(Control(self.limits, stop=True), machine)
+
+    def _local(self) -> set[str]:
+        return self.fleet.members.keys() & self._policy.local_machines
+
+    def conclude(self) -> None:
+        """Name the final state from the books."""
+        if self.state in {"interrupted", "refused", "no-room"}:
+            return
+        books = self.counters
+        left = self.outstanding.scans or self.outstanding.batches
+        balanced = not left and books.listed == books.stored + books.skipped + books.vanished
+        self.state = "complete" if balanced and not books.failures else "incomplete"
+
+    def raise_refusal(self) -> None:
+        """Raise what ended the job before its end: the source refused us, or the journal has no room."""
+        if self.trouble is not None:
+            raise self.trouble
+        if self.refusal is not None:
+            raise SourceRefused(self.refusal.reason, self.refusal.detail)
+
+
+def _at(step: str) -> None:
+    if _reach is not None:
+        _reach(step)

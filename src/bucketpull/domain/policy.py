@@ -1,0 +1,102 @@
+"""What a worker and its processes are told at their start."""
+
+from typing import NamedTuple
+
+import msgspec
+
+
+class Bounds(NamedTuple):
+    """What a process may hold in memory, in bytes and objects.
+
+    `held` bounds the bodies in flight and waiting for writers; `queued` those waiting for one volume's writer.
+    `parked` objects of a crowded lane may be overtaken by those of the other. Objects above `streamed` bytes go to disk as they
+    come.
+    """
+
+    held: int = 64 << 20
+    queued: int = 16 << 20
+    parked: int = 256
+    streamed: int = 8 << 20
+
+
+class BatchSize(NamedTuple):
+    """How large batches are made."""
+
+    objects: int = 1_000
+    bytes: int = 256 << 20
+
+
+class Levels(NamedTuple):
+    """Transfers in flight of one process, by lane: where the limiters begin, and where they end."""
+
+    list_first: int = 4
+    list_highest: int = 64
+    cdn_first: int = 32
+    cdn_highest: int = 1024
+    rest_first: int = 16
+    rest_highest: int = 1024
+
+
+class ProcessPolicy(msgspec.Struct, frozen=True):
+    """All of it."""
+
+    levels: Levels = Levels()
+    bounds: Bounds = Bounds()
+    batch: BatchSize = BatchSize()
+
+
+class WorkerPolicy(msgspec.Struct, frozen=True):
+    """What a worker is told at its start. Times in seconds.
+
+    `journal` is the id of the job's journal: it tells this job's ledger entries from those of others.
+    `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart, `deaths_alone`
+    how many more a single object;
+    more than `mourned` deaths a process in `mourning_seconds` are a bug. A volume that has not answered for `hang_seconds` is given
+    up for this session, if there are others. `asks` says that others may do its work while it is away.
+    """
+
+    machine: str
+    journal: str
+    version: str
+    incarnation: str
+    layout: str = "key"
+    durability: str = "batch"
+    verify: str = "size"
+    scans: bool = True
+    settle_seconds: float = 1.0
+    pulse_seconds: float = 0.5
+    stop_seconds: float = 8.0
+    full_seconds: float = 5.0
+    deaths: int = 2
+    deaths_alone: int = 4
+    mourned: int = 20
+    mourning_seconds: float = 10.0
+    leave_seconds: float = 1.5
+    job_digest: str = ""
+    asks: bool = False
+    hang_seconds: float = 60.0
+
+
+class CoordinatorPolicy(msgspec.Struct, frozen=True):
+    """How much is listed ahead, and how patient the coordinator is.
+
+    Listing pauses above `high_water` outstanding objects and goes on below half of it: 2 million objects are about
+    100 MB of journal and half an hour of work at 1,000 objects a second. Each machine is reminded of its limits every
+    `remind_seconds`: the message before may be lost with the queue that it was in. When the source refuses another machine,
+    the job ends if for `refusal_seconds` there is no further one. At its end it waits `linger_seconds` for machines that are away,
+    or where nothing was given to anybody `meet_seconds`, so that those which wait for it are told of the end.
+    """
+
+    high_water: int = 2_000_000
+    tick_seconds: float = 0.5
+    silence_seconds: float = 30.0
+    grace_seconds: float = 30.0
+    stop_seconds: float = 10.0
+    remind_seconds: float = 15.0
+    refusal_seconds: float = 12.0
+    linger_seconds: float = 15.0
+    meet_seconds: float = 1.5
+    room_seconds: float = 5.0
+    roomless_seconds: float = 1.5
+    exits_when_full: bool = False
+    local_machines: frozenset[str] = frozenset()

@@ -1,0 +1,1 @@
+"""The downloader: one process a core; it lists pages and fetches objects."""

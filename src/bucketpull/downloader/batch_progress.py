@@ -1,0 +1,204 @@
+"""What became of each object of one assignment, kept by column so that a thousand ordinary ones cost almost nothing.
+
+Every object ends by exactly one of `store`, `fail`, `defer` and `displace`; when the last has ended, `outcome` tells all.
+"""
+
+from collections.abc import Iterator
+from itertools import chain, islice, repeat
+
+import msgspec
+
+from bucketpull.domain.batching import chosen, decode_parts
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Failure, Part, key_of
+from bucketpull.domain.record import Assignment, Outcome, Record
+
+OPEN, STORED, FAILED, DEFERRED, UNPLACED = range(5)
+DETAIL_CHARACTERS = 300
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class PartProgress:
+    """One part of an assignment: a mark an object, and what is not as listed."""
+
+    __slots__ = ("marks", "md5s", "part", "paths", "sizes")
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.marks = bytearray(len(part.names))
+        self.sizes: list[int] = []
+        self.md5s: list[bytes] = []
+        self.paths: dict[int, bytes] = {}
+
+    def note_size(self, index: int, size: int) -> None:
+        """Note that a file's size differs from the listing's."""
+        if not self.sizes:
+            self.sizes = list(self.part.sizes)
+        self.sizes[index] = size
+
+    def note_md5(self, index: int, md5: bytes) -> None:
+        """Note the MD5 of what was stored."""
+        if not self.md5s:
+            self.md5s = [b""] * len(self.part.names)
+        self.md5s[index] = md5
+
+    def record(self) -> Record | None:
+        """Return the stored objects, or None if there are none."""
+        part = self.part
+        stored = self.marks.count(STORED)
+        if not stored:
+            return None
+        whole = Record(
+            part.directory,
+            part.cursor,
+            part.names,
+            part.sizes,
+            part.mtimes,
+            self.sizes,
+            self.md5s,
+            self.paths,
+        )
+        return whole if stored == len(self.marks) else whole.only(self._indexes(STORED))
+
+    def marked(self, mark: int) -> Part | None:
+        """Return the objects with a mark, or None if there are none."""
+        count = self.marks.count(mark)
+        if not count:
+            return None
+        if count == len(self.marks):
+            return self.part
+        return chosen(self.part, self._indexes(mark))
+
+    def _indexes(self, mark: int) -> list[int]:
+        return [index for index, found in enumerate(self.marks) if found == mark]
+
+
+Item = tuple[PartProgress, int, bytes, int, int]
+"""An object: its leaf, its index there, its name, size and mtime."""
+
+
+def _items(leaf: PartProgress) -> Iterator[Item]:
+    part = leaf.part
+    return zip(repeat(leaf), range(len(part.names)), part.names, part.sizes, part.mtimes, strict=False)
+
+
+class BatchProgress:
+    """One assignment on its way to its outcome. `left` counts the objects that have not ended."""
+
+    __slots__ = (
+        "_fresh",
+        "attempt",
+        "detail",
+        "failures",
+        "id",
+        "leaves",
+        "left",
+        "retries",
+        "stored_bytes",
+        "trouble",
+        "unstarted",
+        "volume",
+    )
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.id = assignment.id
+        self.volume = assignment.volume
+        self.attempt = assignment.attempt
+        self.leaves = [PartProgress(part) for part in decode_parts(assignment.parts)]
+        self.left = sum(len(leaf.marks) for leaf in self.leaves)
+        self.unstarted = self.left
+        self.stored_bytes = 0
+        self.failures: list[Failure] = []
+        self.retries: dict[str, int] = {}
+        self.trouble: Reason | None = None
+        self.detail = ""
+        self._fresh: Iterator[Item] = chain.from_iterable(map(_items, self.leaves))
+
+    def take(self, count: int) -> list[Item]:
+        """Return the next objects that were not taken before, at most so many; none when all were."""
+        items = list(islice(self._fresh, count))
+        self.unstarted -= len(items)
+        return items
+
+    def store(self, leaf: PartProgress, index: int, size: int, path: bytes | None) -> None:
+        """End an object: it is on the volume, `size` bytes long, at `path` if not at the usual one."""
+        leaf.marks[index] = STORED
+        self.left -= 1
+        self.stored_bytes += size
+        if size != leaf.part.sizes[index]:
+            leaf.note_size(index, size)
+        if path is not None:
+            leaf.paths[index] = path
+
+    def fail(
+        self, leaf: PartProgress, index: int, reason: Reason, attempts: int, status: int = 0, detail: str = ""
+    ) -> None:
+        """End an object: it cannot be had, for good."""
+        part = leaf.part
+        leaf.marks[index] = FAILED
+        self.left -= 1
+        self.failures.append(
+            Failure(
+                part.directory,
+                part.names[index],
+                part.sizes[index],
+                part.mtimes[index],
+                part.cursor,
+                reason,
+                attempts,
+                status,
+                detail[:DETAIL_CHARACTERS],
+            )
+        )
+
+    def defer(self, leaf: PartProgress, index: int) -> None:
+        """End an object for now: it met passing trouble too often."""
+        leaf.marks[index] = DEFERRED
+        self.left -= 1
+
+    def displace(self, leaf: PartProgress, index: int, trouble: Reason, detail: str) -> None:
+        """End an object: this volume does not take it, or there is no time left. The first trouble is told."""
+        leaf.marks[index] = UNPLACED
+        self.left -= 1
+        if self.trouble is None:
+            self.trouble = trouble
+            self.detail = detail[:DETAIL_CHARACTERS]
+
+    def displace_untaken(self, trouble: Reason, detail: str) -> None:
+        """End all objects that were not taken yet."""
+        for leaf, index, *_ in self._fresh:
+            self.unstarted -= 1
+            self.displace(leaf, index, trouble, detail)
+
+    def displace_open(self, trouble: Reason, detail: str) -> None:
+        """End all objects that have not ended."""
+        self.displace_untaken(trouble, detail)
+        for leaf in self.leaves:
+            for index, mark in enumerate(leaf.marks):
+                if mark == OPEN:
+                    self.displace(leaf, index, trouble, detail)
+
+    def first_open(self) -> bytes | None:
+        """Return the key of the first object that was taken and has not ended."""
+        for leaf in self.leaves:
+            index = leaf.marks.find(OPEN)
+            if index >= 0:
+                return key_of(leaf.part.directory, leaf.part.names[index])
+        return None
+
+    def outcome(self) -> Outcome:
+        """Tell what became of every object; to be asked when none is left."""
+        records = [record for leaf in self.leaves if (record := leaf.record()) is not None]
+        return Outcome(
+            id=self.id,
+            stored=sum(len(record.names) for record in records),
+            stored_bytes=self.stored_bytes,
+            records=_encode(records) if records else b"",
+            failures=self.failures,
+            deferred=[part for leaf in self.leaves if (part := leaf.marked(DEFERRED)) is not None],
+            unplaced=[part for leaf in self.leaves if (part := leaf.marked(UNPLACED)) is not None],
+            trouble=self.trouble,
+            detail=self.detail,
+            retries=self.retries,
+        )

@@ -1,0 +1,456 @@
+"""Objects inside one process: from an assignment's columns to files, with no barrier between assignments.
+
+Each ended transfer frees a slot that the next object takes, whichever assignment it belongs to. This is the hot path: an
+ordinary object costs one `Transfer` and a handful of calls; all that is not ordinary is decided in `course`.
+"""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from bucketpull.domain.errors import REMEDIES, Reason, Remedy, VolumeError
+from bucketpull.domain.exchange import Response, Verdict
+from bucketpull.domain.model import Lane
+from bucketpull.domain.policy import Bounds
+from bucketpull.domain.record import Assignment, Mount, Outcome, Written
+from bucketpull.domain.retry import Random, backoff_seconds
+from bucketpull.downloader.batch_progress import BatchProgress, Item
+from bucketpull.downloader.breaker import Trip
+from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.integrity import is_believed, is_sound
+from bucketpull.downloader.large_object import LargeObject
+from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.retry_decision import REFUSALS, Course, course
+from bucketpull.downloader.transfer import Lines, Transfer
+from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues, trouble_of
+from bucketpull.ports import Clock, Fetcher, Source, Writer
+
+# A streamed object keeps a receive buffer and one piece on its way to the disk.
+STREAM_BYTES = 512 << 10
+CATCH_UP_SECONDS = 0.2
+# Volumes take turns by so many objects: to look for the next one costs as much as to begin it.
+RUN = 16
+
+
+class Drain:
+    """All assignments of one process.
+
+    Args:
+        mount: Opens a volume's writer; raises `VolumeError`.
+        outcome: Called with each assignment's outcome.
+        fatal: Called with the reason and the words when the source refuses us as a whole.
+
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        fetcher: Fetcher,
+        endpoints: dict[Lane, Endpoint[Transfer]],
+        mount: Callable[[Mount], Writer],
+        clock: Clock,
+        random: Random,
+        meter: Meter,
+        bounds: Bounds,
+        outcome: Callable[[Outcome], None],
+        fatal: Callable[[Reason, str], None],
+    ) -> None:
+        self.volumes = VolumeQueues(mount, outcome)
+        self.paused = False
+        self.concurrency: int | None = None
+        self._source = source
+        self._fetcher = fetcher
+        self._endpoints = endpoints
+        self._order = tuple(endpoints.values())
+        self._clock = clock
+        self._random = random
+        self._meter = meter
+        self._bounds = bounds
+        self._fatal = fatal
+        self._lines = Lines(self._order, fetcher, bounds.queued, bounds.parked)
+        self.held = 0
+        """Bytes in memory: bodies in transfer, and those that writers have still to write."""
+        self._now = clock.monotonic()
+        self._unix = clock.now()
+        self._stale = True
+        self._share = 1.0
+        self._stopping = False
+
+    def mount(self, mount: Mount) -> None:
+        """Make a volume known; one that was sick is opened anew."""
+        queue = self.volumes.mount(mount, self._clock.monotonic())
+        if queue is not None and queue.writer is not None:
+            self._fetcher.watch(queue.writer.wake_fd, lambda: self._collect(queue))
+
+    def assign(self, assignment: Assignment) -> None:
+        """Take an assignment; its outcome comes when each object has ended in some way."""
+        self.volumes.assign(assignment, self._clock.monotonic(), self._stopping)
+
+    def fill(self, now: float) -> None:
+        """Start what the limiters, the memory's bound and the volumes allow: those in line first, then fresh objects."""
+        self._now, self._unix, self._stale = now, self._clock.now(), True
+        room = 0 if self.paused or self._stopping else self._room()
+        self._lines.call_back()
+        for endpoint in self._order:
+            if endpoint.open(now) and endpoint.waiting:
+                room = self._start_waiting(endpoint, room)
+        # Where the first lane is full, objects for the other are not looked for behind those that are its own.
+        if room > 0 and self._order[0].free > 0:
+            self._start_fresh(room)
+
+    def _start_waiting(self, endpoint: Endpoint[Transfer], room: int) -> int:
+        most = self._bounds.held
+        while (
+            room > 0
+            and self.held < most
+            and endpoint.waiting
+            and (endpoint.free > 0 or endpoint.open(self._now))
+        ):
+            transfer = self._lines.next(endpoint)
+            if transfer is not None:
+                room -= self._start(transfer, endpoint)
+        return room
+
+    def _start_fresh(self, room: int) -> None:
+        bounds, now, first, is_crowded = self._bounds, self._now, self._order[0], False
+        while room > 0 and self.held < bounds.held and not is_crowded:
+            run = self.volumes.take(min(room, RUN, max(first.free, 1)), bounds.queued)
+            if run is None:
+                return
+            for transfer in self._transfers(*run):
+                endpoint = transfer.endpoint
+                if self.held < bounds.held and (endpoint.free > 0 or endpoint.open(now)):
+                    room -= self._start(transfer, endpoint)
+                else:
+                    endpoint.waiting.append(transfer)
+                    is_crowded |= endpoint is first or len(endpoint.waiting) >= bounds.parked
+
+    def _room(self) -> int:
+        if self.concurrency is None:
+            return 1 << 30
+        return self.concurrency - sum(endpoint.limiter.in_flight for endpoint in self._order)
+
+    def _transfers(self, queue: VolumeQueue, batch: BatchProgress, run: list[Item]) -> Iterator[Transfer]:
+        lanes_of, endpoints = self._source.lanes, self._endpoints
+        for leaf, index, name, size, mtime in run:
+            lanes = lanes_of(name, size)
+            yield Transfer(self, queue, batch, leaf, index, name, size, mtime, lanes, endpoints[lanes[0]])
+
+    def _start(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
+        """Send an object's request; return how many transfers that made."""
+        if transfer.queue.trouble is not None:
+            self._displace(transfer)
+            return 0
+        if transfer.large is not None or transfer.size > self._bounds.streamed:
+            return self._start_large(transfer, endpoint)
+        transfer.tries += 1
+        transfer.asked += 1
+        transfer.held = held = int(transfer.size * self._share)
+        self.held += held
+        endpoint.start(self._now)
+        request = self._source.object_request(
+            transfer.leaf.part.directory, transfer.name, transfer.size, endpoint.lane, self._unix
+        )
+        self._fetcher.submit(request, transfer.done)
+        return 1
+
+    def _start_large(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
+        if transfer.large is None and not self._open_large(transfer):
+            return 0
+        large, part = transfer.large, transfer.leaf.part
+        assert large is not None
+        if large.is_behind:
+            self._line_up(transfer, CATCH_UP_SECONDS)
+            return 0
+        transfer.tries += 1
+        transfer.asked += 1
+        transfer.held = STREAM_BYTES
+        self.held += STREAM_BYTES
+        endpoint.start(self._now)
+        large.begin()
+        request = self._source.object_request(
+            part.directory,
+            transfer.name,
+            transfer.size,
+            endpoint.lane,
+            self._unix,
+            large.began,
+            large.version,
+        )
+        self._fetcher.submit(
+            msgspec.structs.replace(request, max_bytes=large.most), transfer.streamed, large.take
+        )
+        return 1
+
+    def _open_large(self, transfer: Transfer) -> bool:
+        queue, part, size = transfer.queue, transfer.leaf.part, transfer.size
+        assert queue.writer is not None
+        hashed = queue.compares and queue.states_md5
+        try:
+            stream = queue.writer.stream(part.directory, transfer.name, size, transfer.mtime, hashed)
+        except VolumeError as error:
+            self._unwritten(transfer, trouble_of(error), error.detail)
+            return False
+        # What changed since it was listed may be larger, a body without an end may not fill the disk.
+        most = max(2 * size, size + (1 << 30))
+        transfer.large = LargeObject(stream, queue.writer, self._bounds.queued, most)
+        return True
+
+    def answered(self, transfer: Transfer, response: Response) -> None:
+        """Hand the object's bytes to its writer, or decide what its failure calls for."""
+        verdict = self._source.judge(
+            transfer.name, transfer.size, transfer.endpoint.lane, response, self._unix, mtime=transfer.mtime
+        )
+        self._finished(transfer, response, verdict)
+        if verdict.reason is not None or (
+            (verdict.md5 or transfer.queue.hashes or response.received != transfer.size)
+            and not is_sound(transfer, response, verdict)
+        ):
+            self._unanswered(transfer, response, verdict)
+        else:
+            self._store(transfer, response)
+
+    def _unanswered(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
+        self._release(transfer)
+        if (
+            response.failure is Reason.SIZE
+            and transfer.at + 1 == len(transfer.lanes)
+            and self._open_large(transfer)
+        ):
+            self._line_up(transfer)  # more came than memory should hold
+        else:
+            self._refused(transfer, response, verdict)
+
+    def _finished(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
+        if self._stale:
+            self._now, self._stale = self._clock.monotonic(), False
+        endpoint, seconds, reason = transfer.endpoint, response.seconds, verdict.reason
+        endpoint.limiter.finished(self._now, reason, seconds, response.received, verdict.retry_after_seconds)
+        if reason is not None:
+            return
+        self._meter.timed(seconds)
+        breaker = endpoint.breaker
+        if breaker.streak or not breaker.proven:
+            breaker.good()
+        if transfer.at and transfer.doubt is Reason.MISSING:
+            # An edge that knows nothing of what the origin has is the wrong edge, if it never knew anything.
+            edge = self._endpoints[transfer.lanes[0]]
+            self._tripped(edge, Reason.MISSING, "not found there, but at the origin")
+
+    def _store(self, transfer: Transfer, response: Response) -> None:
+        queue, size = transfer.queue, response.received
+        if queue.trouble is not None or queue.writer is None:
+            self._release(transfer)
+            self._displace(transfer)
+            return
+        if size != transfer.size and transfer.endpoint.lane is Lane.CDN:
+            # Image versions: how much smaller they are than what is listed is learnt on the way.
+            self._share += 0.05 * (min(1.0, size / max(transfer.size, 1)) - self._share)
+        self.held += size - transfer.held
+        transfer.held = transfer.stored = size
+        directory = transfer.leaf.part.directory
+        written = queue.writer.put(directory, transfer.name, transfer.mtime, response.chunks, transfer)
+        if written is not None:
+            self._written(transfer, written)
+
+    def streamed(self, transfer: Transfer, response: Response) -> None:
+        """Have a large object published that is whole, or decide how it goes on."""
+        large = transfer.large
+        assert large is not None
+        verdict = self._source.judge(
+            transfer.name,
+            transfer.size,
+            transfer.endpoint.lane,
+            response,
+            self._unix,
+            large.began,
+            large.version,
+            transfer.mtime,
+        )
+        self._finished(transfer, response, verdict)
+        self._release(transfer)
+        if large.trouble is not None and large.trouble.reason is not None:
+            self._unwritten(transfer, large.trouble.reason, large.trouble.detail)
+            return
+        if verdict.reason is None and not large.is_proven(verdict):
+            verdict.reason, verdict.detail = Reason.RANGE, "a part of unknown version, and no md5 to prove it"
+        if verdict.reason is None and (
+            large.length == transfer.size or is_believed(transfer, response, verdict)
+        ):
+            transfer.stored = large.length
+            if verdict.md5 and transfer.queue.compares:
+                transfer.queue.states_md5 = True
+                transfer.leaf.note_md5(transfer.index, bytes.fromhex(verdict.md5))
+            else:
+                verdict.md5 = ""
+            large.publish(verdict, transfer)
+        else:
+            self._broke_off(transfer, large, response, verdict)
+
+    def _broke_off(
+        self, transfer: Transfer, large: LargeObject, response: Response, verdict: Verdict
+    ) -> None:
+        large.heed(response, verdict)
+        if verdict.reason is Reason.RANGE:
+            large.restart()
+        if large.behind:
+            transfer.tries -= 1
+            self._line_up(transfer, CATCH_UP_SECONDS)
+            return
+        if large.overlong:
+            verdict.reason, verdict.detail = (
+                Reason.SIZE,
+                f"more than {large.most} bytes, {transfer.size} are listed",
+            )
+        self._refused(transfer, response, verdict)
+
+    def _collect(self, queue: VolumeQueue) -> None:
+        """Take what a writer did."""
+        assert queue.writer is not None
+        for written in queue.writer.outcomes():
+            transfer = written.token
+            assert isinstance(transfer, Transfer)
+            self._written(transfer, written)
+
+    def _written(self, transfer: Transfer, written: Written) -> None:
+        self.held -= transfer.held
+        if written.reason is not None or transfer.blemish:
+            self._ended_oddly(transfer, written)
+            return
+        size, batch, meter = transfer.stored, transfer.batch, self._meter
+        transfer.queue.written += size
+        meter.objects += 1
+        meter.bytes += size
+        batch.store(transfer.leaf, transfer.index, size, written.path)
+        if not batch.left:
+            self.volumes.settle(batch)
+
+    def _ended_oddly(self, transfer: Transfer, written: Written) -> None:
+        transfer.held = 0
+        transfer.large = None  # it was published, or thrown away
+        if written.reason is None:
+            transfer.queue.written += transfer.stored
+            self._fail(transfer, Reason.CHECKSUM, f"kept, but {transfer.blemish}")
+        else:
+            self._unwritten(transfer, written.reason, written.detail)
+
+    def _unwritten(self, transfer: Transfer, reason: Reason, detail: str) -> None:
+        remedy = REMEDIES[reason]
+        if remedy is Remedy.HOLD:
+            self.volumes.troubled(transfer.queue, reason, detail, self._now)
+            self._displace(transfer)
+        elif remedy is Remedy.FAIL:
+            self._fail(transfer, reason, detail)
+        else:
+            self._doubted(transfer, None, Verdict(reason, detail))
+
+    def _refused(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
+        reason = verdict.reason
+        assert reason is not None
+        transfer.status = response.status
+        if reason in REFUSALS or REMEDIES[reason] is Remedy.STOP:
+            self._tripped(transfer.endpoint, reason, verdict.detail)
+        self._doubted(transfer, response, verdict)
+
+    def _doubted(self, transfer: Transfer, response: Response | None, verdict: Verdict) -> None:
+        reason = verdict.reason
+        assert reason is not None
+        way = course(
+            reason,
+            transfer.endpoint.lane,
+            transfer.tries,
+            transfer.at + 1 < len(transfer.lanes),
+            transfer.doubt is Reason.CHECKSUM,
+            transfer.batch.attempt,
+        )
+        if way is Course.KEEP and response is not None and response.received == transfer.size:
+            transfer.blemish = verdict.detail
+            self._store(transfer, response)
+        elif way in {Course.FAIL, Course.GONE, Course.KEEP}:
+            self._fail(transfer, Reason.GONE if way is Course.GONE else reason, verdict.detail)
+        else:
+            self._retried(transfer, reason)
+            self._ask_again(transfer, way, reason, verdict.retry_after_seconds)
+
+    def _ask_again(
+        self, transfer: Transfer, way: Course, reason: Reason, asked_seconds: float | None
+    ) -> None:
+        transfer.doubt = reason
+        if way is Course.NEXT_LANE:
+            transfer.at += 1
+            transfer.tries = 0
+            transfer.endpoint = self._endpoints[transfer.lanes[transfer.at]]
+            if transfer.large is not None:
+                transfer.large.restart()
+        if way is Course.DEFER:
+            self._let_go(transfer, keep=True)
+            transfer.batch.defer(transfer.leaf, transfer.index)
+            self.volumes.settle(transfer.batch)
+        else:
+            wait = backoff_seconds(reason, transfer.tries, self._random, asked_seconds)
+            self._line_up(transfer, wait if way is Course.AGAIN else 0.0)
+
+    def _line_up(self, transfer: Transfer, rest_seconds: float = 0.0) -> None:
+        if self._stopping:
+            self._displace(transfer)
+        elif rest_seconds:
+            self._lines.rest(transfer, rest_seconds)
+        else:
+            transfer.endpoint.waiting.append(transfer)
+
+    def rested(self, transfer: Transfer) -> None:
+        """Put an object back in line after its rest."""
+        self._lines.rested(transfer)
+
+    def _tripped(self, endpoint: Endpoint[Transfer], reason: Reason, detail: str) -> None:
+        if endpoint.refused(reason, self._now) is Trip.FATAL:
+            count = endpoint.breaker.streak
+            self._fatal(reason, f"{endpoint.lane}: {count} objects in a row were refused alike: {detail}")
+
+    def _retried(self, transfer: Transfer, reason: Reason) -> None:
+        self._meter.retried(reason)
+        retries = transfer.batch.retries
+        retries[reason] = retries.get(reason, 0) + 1
+
+    def _fail(self, transfer: Transfer, reason: Reason, detail: str) -> None:
+        if reason is not Reason.GONE:
+            self._meter.failed(reason)
+        self._let_go(transfer, keep=False)
+        transfer.batch.fail(transfer.leaf, transfer.index, reason, transfer.asked, transfer.status, detail)
+        self.volumes.settle(transfer.batch)
+
+    def _displace(self, transfer: Transfer) -> None:
+        self._let_go(transfer, keep=True)
+        trouble = transfer.queue.trouble or Reason.INTERRUPTED
+        transfer.batch.displace(transfer.leaf, transfer.index, trouble, transfer.queue.detail)
+        self.volumes.settle(transfer.batch)
+
+    def _let_go(self, transfer: Transfer, keep: bool) -> None:
+        if transfer.large is not None:
+            transfer.large.close(keep)
+            transfer.large = None
+
+    def _release(self, transfer: Transfer) -> None:
+        self.held -= transfer.held
+        transfer.held = 0
+
+    def unstarted(self) -> int:
+        """Return how many objects wait for a slot."""
+        return self.volumes.unstarted() + len(self._lines)
+
+    # --- the end
+
+    def stop(self) -> None:
+        """Begin nothing more: what is not in transfer is handed back."""
+        self._stopping = True
+        self.volumes.stop()
+        for transfer in self._lines.clear():
+            self._displace(transfer)
+
+    def abandon(self) -> None:
+        """Hand back what has not ended, after all transfers are given up; only writers finish what they have."""
+        for queue in self.volumes.queues.values():
+            if queue.writer is not None:
+                queue.writer.close()
+                self._collect(queue)
+        self.volumes.sweep()

@@ -1,0 +1,211 @@
+"""A worker process: one thread, one loop, driven by the fetcher; its agent is at the other end of a socket.
+
+It knows nothing that survives it: what it had in hand when it dies, its agent gives to another.
+"""
+
+import gc
+import socket
+import time
+from collections.abc import Callable
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Fatal, Lane, LaneStatus
+from bucketpull.domain.pacing import Limiter, TokenBucket
+from bucketpull.domain.policy import ProcessPolicy
+from bucketpull.domain.record import Assignment, Mount, Stop, Survey, Tick, ToProcess, Tune
+from bucketpull.domain.retry import Random
+from bucketpull.downloader.breaker import Breaker
+from bucketpull.downloader.channel import Channel
+from bucketpull.downloader.drain import Drain
+from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.scan import Look, Scan
+from bucketpull.downloader.transfer import Transfer
+from bucketpull.ports import Clock, Fetcher, Source, Writer
+
+TICK_SECONDS = 0.5
+LEAVE_SECONDS = 2.0
+STILL_SECONDS = 10.0
+
+
+class Process:
+    """The main object of one worker process; `run` returns when the agent says stop, or is gone.
+
+    Args:
+        sock: This process's end of the socket to the agent.
+        mount: Opens the writer of a volume; raises `VolumeError`.
+
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        fetcher: Fetcher,
+        source: Source,
+        mount: Callable[[Mount], Writer],
+        clock: Clock,
+        random: Random,
+        policy: ProcessPolicy,
+    ) -> None:
+        self._channel = Channel(sock)
+        self._fetcher = fetcher
+        self._clock = clock
+        self._meter = Meter()
+        self._bucket = TokenBucket(None)
+        levels = policy.levels
+        self._list: Endpoint[Look] = Endpoint(
+            Lane.LIST, Limiter(levels.list_first, levels.list_highest, bucket=self._bucket), Breaker()
+        )
+        self._objects: dict[Lane, Endpoint[Transfer]] = {
+            Lane.CDN: Endpoint(
+                Lane.CDN, Limiter(levels.cdn_first, levels.cdn_highest, bucket=self._bucket), Breaker()
+            ),
+            Lane.REST: Endpoint(
+                Lane.REST, Limiter(levels.rest_first, levels.rest_highest, bucket=self._bucket), Breaker()
+            ),
+        }
+        self.scan = Scan(
+            source,
+            fetcher,
+            self._list,
+            clock,
+            random,
+            self._meter,
+            policy.batch,
+            self._channel.send,
+            self._refused,
+        )
+        self.drain = Drain(
+            source,
+            fetcher,
+            self._objects,
+            mount,
+            clock,
+            random,
+            self._meter,
+            policy.bounds,
+            self._channel.send,
+            self._refused,
+        )
+        self._deadline: float | None = None
+        self._fatal = False
+        self._open_objects, self._moved = 0, clock.monotonic()
+        fetcher.watch(self._channel.fileno(), self._hear)
+        self._tick()
+
+    def run(self) -> None:
+        """Do what the agent says."""
+        gc.freeze()
+        self.turn_until(self._is_over)
+        self._leave()
+
+    def turn_until(self, is_over: Callable[[], object]) -> None:
+        """Go round the loop until something is so."""
+        while not is_over():
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for something to happen, then start what there is room for."""
+        self._fetcher.run_once(self._patience(self._clock.monotonic()))
+        if not self._channel.clogged and not self._fatal:
+            now = self._clock.monotonic()
+            self.scan.fill(now)
+            self.drain.fill(now)
+        self._channel.flush()
+
+    def _patience(self, now: float) -> float:
+        """Return for how long nothing can happen but what the fetcher knows of."""
+        return min(
+            TICK_SECONDS, self._list.delay(now), *(endpoint.delay(now) for endpoint in self._objects.values())
+        )
+
+    def _is_over(self) -> bool:
+        if self._channel.ended:
+            return True
+        if self._deadline is None:
+            return False
+        return self.drain.volumes.idle or self._clock.monotonic() >= self._deadline
+
+    def _leave(self) -> None:
+        self._fetcher.close()
+        if not self._channel.ended:
+            self.drain.abandon()
+            self._send_tick()
+        self._channel.close(LEAVE_SECONDS)
+
+    # --- the agent's words
+
+    def _hear(self) -> None:
+        for message in self._channel.receive():
+            self._obey(message)
+
+    def _obey(self, message: ToProcess) -> None:
+        if isinstance(message, Assignment):
+            self.drain.assign(message)
+        elif isinstance(message, Survey):
+            self.scan.add(message)
+        elif isinstance(message, Mount):
+            self.drain.mount(message)
+        elif isinstance(message, Tune):
+            self._tune(message)
+        else:
+            self._stop(message)
+
+    def _tune(self, tune: Tune) -> None:
+        limits = tune.limits
+        self.drain.concurrency = limits.concurrency
+        self.drain.paused = self.scan.paused = limits.paused
+        for endpoint in self._objects.values():
+            endpoint.limiter.limit(limits.concurrency)
+        self._bucket.set_rate(limits.requests_per_second)
+        self._fetcher.limit_bandwidth(limits.bytes_per_second)
+
+    def _stop(self, stop: Stop) -> None:
+        self._deadline = self._clock.monotonic() + stop.seconds
+        self.scan.close()
+        self.drain.stop()
+
+    # --- ours
+
+    def _refused(self, reason: Reason, detail: str) -> None:
+        """Tell, once, that the source refuses us as a whole; nothing more is begun until the agent says stop."""
+        if not self._fatal:
+            self._fatal = True
+            self._channel.send(Fatal("", reason, detail[:300]))
+
+    def _tick(self) -> None:
+        self._send_tick()
+        self._fetcher.call_later(TICK_SECONDS, self._tick)
+
+    def _send_tick(self) -> None:
+        if self._channel.clogged:
+            return
+        volumes, still = self.drain.volumes, self._still_seconds()
+        lanes: dict[str, LaneStatus] = {
+            lane: endpoint.status() for lane, endpoint in self._objects.items() if endpoint.limiter.requests
+        }
+        if self._list.limiter.requests:
+            lanes[Lane.LIST] = self._list.status()
+        self._channel.send(
+            Tick(
+                objects=self._meter.objects,
+                bytes=self._meter.bytes,
+                unstarted=self.drain.unstarted(),
+                lanes=lanes,
+                queued={volume: queue.queued for volume, queue in volumes.queues.items()},
+                written={volume: queue.written for volume, queue in volumes.queues.items()},
+                retries=self._meter.retries,
+                failures=self._meter.failures,
+                latency=self._meter.latency,
+                waiting_for=volumes.waited_for() if still > STILL_SECONDS else "",
+                still_seconds=still if still > STILL_SECONDS else 0.0,
+                cpu_seconds=time.process_time(),
+            )
+        )
+
+    def _still_seconds(self) -> float:
+        """Return for how long no object has ended, although some are in hand."""
+        now, open_objects = self._clock.monotonic(), self.drain.volumes.open_objects()
+        if open_objects != self._open_objects or not open_objects:
+            self._open_objects, self._moved = open_objects, now
+        return now - self._moved

@@ -1,0 +1,257 @@
+"""Scans inside one process: surveys of positions become receipts with pages, new positions and batches.
+
+A page is never lost: what passes is tried again with back-off, and a position that still fails when the rest of its survey
+is done goes back as new work, so that one stubborn directory holds nobody up.
+"""
+
+from collections.abc import Callable
+from hashlib import blake2b
+
+import msgspec
+
+from bucketpull.domain.batching import cut, decode_positions
+from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy
+from bucketpull.domain.exchange import Response
+from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, ScanReceipt, key_of, show
+from bucketpull.domain.policy import BatchSize
+from bucketpull.domain.record import Survey
+from bucketpull.domain.retry import Random, attempts, backoff_seconds, next_page_try
+from bucketpull.downloader.breaker import Trip
+from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.meter import Meter
+from bucketpull.ports import Clock, Fetcher, Source
+
+DIGEST_BYTES = 16
+RESIGNS = 3
+LONGEST_SPREAD_SECONDS = 2.0
+PATIENT = frozenset({Remedy.SLOW, Remedy.RETRY, Remedy.RESTART})
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def digest_of(part: Part) -> bytes:
+    """Return the digest of a page's objects; an equal one means an unchanged page."""
+    columns = _encode([part.names, part.sizes, part.mtimes])
+    return blake2b(columns, digest_size=DIGEST_BYTES).digest()
+
+
+def record_of(position: Position, part: Part) -> PageRecord:
+    """Return what is kept of a listed page."""
+    digest = digest_of(part)
+    names = part.names
+    return PageRecord(
+        directory=position.directory,
+        cursor=position.cursor,
+        first=min(names, default=b""),
+        last=max(names, default=b""),
+        digest=digest,
+        objects=len(names),
+        bytes=sum(part.sizes),
+        unchanged=digest == position.digest,
+    )
+
+
+class Sweep:
+    """A survey in hand: what is listed of it, and how many of its positions are still open."""
+
+    __slots__ = ("left", "parts", "receipt")
+
+    def __init__(self, survey: Survey, positions: int) -> None:
+        self.left = positions
+        self.parts: list[Part] = []
+        self.receipt = ScanReceipt(survey.work, "")
+
+    def listed(self, position: Position, page: Page) -> None:
+        """Take in a page."""
+        record = record_of(position, page.part)
+        self.receipt.pages.append(record)
+        self.receipt.positions += page.following
+        directory = page.part.directory
+        self.receipt.positions += [Position(key_of(directory, name)) for name in page.directories]
+        if record.objects and not record.unchanged:
+            self.parts.append(page.part)
+
+    def retried(self, reason: Reason) -> None:
+        """Count a repeated request."""
+        retries = self.receipt.retries
+        retries[reason] = retries.get(reason, 0) + 1
+
+
+class Look(msgspec.Struct, gc=False, eq=False):
+    """One position of a survey. `tries` counts the requests of this pass."""
+
+    scan: "Scan"
+    sweep: Sweep
+    position: Position
+    tries: int = 0
+
+    def done(self, response: Response) -> None:
+        """Take the answer."""
+        self.scan.answered(self, response)
+
+    def again(self) -> None:
+        """Get in line."""
+        self.scan.line_up(self)
+
+
+class Scan:
+    """All surveys of one process.
+
+    Args:
+        receipt: Called with each receipt, `machine` empty.
+        fatal: Called with the reason and the words when the source refuses us as a whole.
+
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        fetcher: Fetcher,
+        endpoint: Endpoint[Look],
+        clock: Clock,
+        random: Random,
+        meter: Meter,
+        size: BatchSize,
+        receipt: Callable[[ScanReceipt], None],
+        fatal: Callable[[Reason, str], None],
+    ) -> None:
+        self._source = source
+        self._fetcher = fetcher
+        self._gate = endpoint
+        self._clock = clock
+        self._random = random
+        self._meter = meter
+        self._size = size
+        self._receipt = receipt
+        self._fatal = fatal
+        self._root = source.root().directory
+        self._closed = False
+        self.paused = False
+
+    def add(self, survey: Survey) -> None:
+        """Take a survey; its receipt comes when each position has ended in some way."""
+        positions = decode_positions(survey.positions)
+        sweep = Sweep(survey, len(positions))
+        for position in positions:
+            look = Look(self, sweep, position)
+            if position.attempt:
+                # The journal has waited for it; what failed together should not come back together.
+                wait = min(LONGEST_SPREAD_SECONDS, float(position.attempt)) * self._random.random()
+                self._fetcher.call_later(wait, look.again)
+            else:
+                self._gate.waiting.append(look)
+        if not positions:
+            self._receipt(sweep.receipt)
+
+    def line_up(self, look: Look) -> None:
+        """Put a position back in line after its back-off."""
+        self._gate.waiting.append(look)
+
+    def fill(self, now: float) -> None:
+        """Start what the limiter allows."""
+        endpoint = self._gate
+        if self.paused or self._closed:
+            return
+        while endpoint.waiting and endpoint.open(now):
+            look = endpoint.waiting.popleft()
+            look.tries += 1
+            endpoint.start(now)
+            self._fetcher.submit(self._source.list_request(look.position, self._clock.now()), look.done)
+
+    def close(self) -> None:
+        """Begin nothing more; surveys in hand get no receipt and are given to somebody else."""
+        self._closed = True
+        self._gate.waiting.clear()
+
+    def answered(self, look: Look, response: Response) -> None:
+        """Take in a page, or decide what its failure calls for."""
+        now, limiter = self._clock.monotonic(), self._gate.limiter
+        try:
+            page = self._source.read_page(look.position, response, self._clock.now())
+        except AnswerError as error:
+            limiter.finished(now, error.reason, response.seconds, 0, error.retry_after_seconds)
+            self._troubled(look, error, response.status)
+            return
+        limiter.finished(now, None, response.seconds, response.received)
+        self._gate.breaker.good()
+        look.sweep.listed(look.position, page)
+        self._settle(look.sweep)
+
+    def _troubled(self, look: Look, error: AnswerError, status: int) -> None:
+        remedy = REMEDIES[error.reason]
+        if remedy is Remedy.VANISH:
+            self._vanished(look, error)
+        elif remedy is Remedy.STOP:
+            self._refused(look, error, status)
+        elif remedy is Remedy.RESIGN and look.tries < RESIGNS:
+            self._retry(look, error, 0.0)
+        elif remedy in PATIENT or error.reason is Reason.REDIRECTED:
+            self._be_patient(look, error, status)
+        else:
+            self._fail(look, error, status)
+
+    def _be_patient(self, look: Look, error: AnswerError, status: int) -> None:
+        """Try again within this pass, then in later ones; what the service says of itself passes however long it takes."""
+        if look.tries < attempts(error.reason):
+            wait = backoff_seconds(error.reason, look.tries, self._random, error.retry_after_seconds)
+            self._retry(look, error, wait)
+        elif next_page_try(error.reason, look.position.attempt) is not None:
+            self._put_back(look, error)
+        else:
+            self._fail(look, error, status)
+
+    def _retry(self, look: Look, error: AnswerError, seconds: float) -> None:
+        look.sweep.retried(error.reason)
+        self._meter.retried(error.reason)
+        if seconds:
+            self._fetcher.call_later(seconds, look.again)
+        else:
+            self._gate.waiting.appendleft(look)
+
+    def _put_back(self, look: Look, error: AnswerError) -> None:
+        """End this pass of a position: it becomes new work, one attempt older, when the rest of its survey is done."""
+        look.sweep.retried(error.reason)
+        self._meter.retried(error.reason)
+        look.position.attempt += 1
+        look.sweep.receipt.positions.append(look.position)
+        self._settle(look.sweep)
+
+    def _vanished(self, look: Look, error: AnswerError) -> None:
+        position = look.position
+        if position.directory == self._root and not position.cursor:
+            self._fatal(Reason.NO_BUCKET, f"{show(position.directory) or '/'}: not found: {error.detail}")
+            return
+        look.sweep.receipt.vanished += 1
+        self._settle(look.sweep)
+
+    def _refused(self, look: Look, error: AnswerError, status: int) -> None:
+        """The source refuses us: at once fatal where it never gave a page; else perhaps only this directory's fault."""
+        trip = self._gate.refused(error.reason, self._clock.monotonic())
+        if trip is Trip.FATAL or not self._gate.breaker.proven:
+            self._fatal(error.reason, error.detail)
+        else:
+            self._fail(look, error, status)
+
+    def _fail(self, look: Look, error: AnswerError, status: int) -> None:
+        position = look.position
+        self._meter.failed(error.reason)
+        look.sweep.receipt.failures.append(
+            Failure(
+                directory=position.directory,
+                name=b"",
+                size=0,
+                mtime=0,
+                cursor=position.cursor,
+                reason=error.reason,
+                attempts=position.attempt + look.tries,
+                status=status,
+                detail=error.detail[:300],
+            )
+        )
+        self._settle(look.sweep)
+
+    def _settle(self, sweep: Sweep) -> None:
+        sweep.left -= 1
+        if not sweep.left:
+            sweep.receipt.batches = cut(sweep.parts, self._size.objects, self._size.bytes)
+            self._receipt(sweep.receipt)

@@ -1,0 +1,132 @@
+"""One object between its assignment and its end, and the lines in which it waits for its turn."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Response
+from bucketpull.domain.model import Lane
+from bucketpull.downloader.batch_progress import BatchProgress, PartProgress
+from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.large_object import LargeObject
+from bucketpull.downloader.volume_queue import VolumeQueue
+from bucketpull.ports import Fetcher
+
+
+class Handler(Protocol):
+    """Who decides about transfers."""
+
+    def answered(self, transfer: "Transfer", response: Response) -> None:
+        """Take the answer with the body in memory."""
+        ...
+
+    def streamed(self, transfer: "Transfer", response: Response) -> None:
+        """Take the end of a transfer whose body went to disk."""
+        ...
+
+    def rested(self, transfer: "Transfer") -> None:
+        """Take it back after its rest."""
+        ...
+
+
+class Transfer(msgspec.Struct, gc=False, eq=False):
+    """One object that was taken from its assignment and has not ended.
+
+    `at` is the index of its lane; `tries` counts requests on that lane, `asked` all of them. `held` is what it counts in
+    the memory's bound, `stored` the size of what came. `doubt` is why the answer before the last was not believed; `blemish`
+    says what is wrong with an object that is kept nevertheless.
+    """
+
+    handler: Handler
+    queue: VolumeQueue
+    batch: BatchProgress
+    leaf: PartProgress
+    index: int
+    name: bytes
+    size: int
+    mtime: int
+    lanes: tuple[Lane, ...]
+    endpoint: "Endpoint[Transfer]"
+    at: int = 0
+    tries: int = 0
+    asked: int = 0
+    held: int = 0
+    stored: int = 0
+    status: int = 0
+    doubt: Reason | None = None
+    blemish: str = ""
+    large: LargeObject | None = None
+
+    def done(self, response: Response) -> None:
+        """Take the answer."""
+        self.handler.answered(self, response)
+
+    def streamed(self, response: Response) -> None:
+        """Take the end of a transfer whose body went to disk."""
+        self.handler.streamed(self, response)
+
+    def again(self) -> None:
+        """End its rest."""
+        self.handler.rested(self)
+
+
+class Lines:
+    """Where transfers wait: in line at their endpoint, resting after a bad answer, or put off until their volume catches up."""
+
+    def __init__(
+        self, endpoints: Sequence[Endpoint[Transfer]], fetcher: Fetcher, most_queued: int, parked: int
+    ) -> None:
+        self._endpoints = endpoints
+        self._fetcher = fetcher
+        self._most_queued = most_queued
+        self._parked = parked
+        self._resting: set[Transfer] = set()
+        self._put_off: dict[VolumeQueue, deque[Transfer]] = {}
+
+    def next(self, endpoint: Endpoint[Transfer]) -> Transfer | None:
+        """Take the first at a endpoint whose volume takes bytes."""
+        waiting, most = endpoint.waiting, self._most_queued
+        while waiting:
+            transfer = waiting.popleft()
+            if transfer.queue.queued <= most:
+                return transfer
+            self._put_off.setdefault(transfer.queue, deque()).append(transfer)
+        return None
+
+    def call_back(self) -> None:
+        """Put those in line whose volumes have caught up, or will never."""
+        for queue, transfers in self._put_off.items():
+            while transfers and (queue.queued <= self._most_queued or queue.trouble is not None):
+                transfer = transfers.popleft()
+                transfer.endpoint.waiting.append(transfer)
+                if len(transfer.endpoint.waiting) > self._parked:
+                    break
+
+    def rest(self, transfer: Transfer, seconds: float) -> None:
+        """Keep a transfer from its endpoint for a while."""
+        self._resting.add(transfer)
+        self._fetcher.call_later(seconds, transfer.again)
+
+    def rested(self, transfer: Transfer) -> None:
+        """Put a transfer in line after its rest."""
+        if transfer in self._resting:
+            self._resting.remove(transfer)
+            transfer.endpoint.waiting.append(transfer)
+
+    def clear(self) -> list[Transfer]:
+        """Send everybody away; return them."""
+        lines = [endpoint.waiting for endpoint in self._endpoints] + list(self._put_off.values())
+        transfers = [transfer for line in lines for transfer in line] + list(self._resting)
+        for line in lines:
+            line.clear()
+        self._resting.clear()
+        return transfers
+
+    def __len__(self) -> int:
+        """Count those in line and put off."""
+        return sum(len(endpoint.waiting) for endpoint in self._endpoints) + sum(
+            map(len, self._put_off.values())
+        )

@@ -1,0 +1,168 @@
+"""The volumes as a process sees them: each one's writer, the assignments that wait for it, and what is wrong with it."""
+
+from collections import deque
+from collections.abc import Callable
+
+from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
+from bucketpull.domain.model import show
+from bucketpull.domain.record import Assignment, Mount, Outcome
+from bucketpull.downloader.batch_progress import BatchProgress, Item
+from bucketpull.ports import Writer
+
+# A full disk may have been made room on; before that much time, an assignment sent before the agent knew is not tried.
+FULL_SECONDS = 2.0
+
+
+def trouble_of(error: VolumeError) -> Reason:
+    """Return the reason that a volume's error stands for."""
+    return Reason.VOLUME_FULL if isinstance(error, VolumeFull) else Reason.VOLUME_SICK
+
+
+class VolumeQueue:
+    """One volume. `written` are the bytes that its writer wrote; `states_md5` tells whether the last answer stated one.
+
+    `writer` is None where the volume could not be opened; then `trouble` says why.
+    """
+
+    def __init__(self, mount: Mount, writer: Writer | None) -> None:
+        self.writer = writer
+        self.trouble: Reason | None = None
+        self.detail = ""
+        self.hashes = mount.verify == "md5"
+        self.compares = mount.verify != "none"
+        self.states_md5 = False
+        self.batches: deque[BatchProgress] = deque()
+        self.written = 0
+        self._troubled_at = 0.0
+
+    def troubled(self, trouble: Reason, detail: str, now: float) -> None:
+        """Note that the volume takes nothing."""
+        self.trouble = trouble
+        self.detail = detail
+        self._troubled_at = now
+
+    def revive(self, now: float) -> None:
+        """Try a volume again that was full a while ago."""
+        if self.trouble is Reason.VOLUME_FULL and now - self._troubled_at > FULL_SECONDS:
+            self.trouble = None
+
+    @property
+    def queued(self) -> int:
+        """Bytes handed to the writer and not written."""
+        return 0 if self.writer is None else self.writer.queued_bytes
+
+
+class VolumeQueues:
+    """All volumes of a process and all its assignments.
+
+    Args:
+        mount: Opens a volume's writer; raises `VolumeError`.
+        outcome: Called with each assignment's outcome, once.
+
+    """
+
+    def __init__(self, mount: Callable[[Mount], Writer], outcome: Callable[[Outcome], None]) -> None:
+        self.queues: dict[str, VolumeQueue] = {}
+        self._mount = mount
+        self._outcome = outcome
+        self._turns: deque[VolumeQueue] = deque()
+        self._batches: set[BatchProgress] = set()
+
+    def mount(self, mount: Mount, now: float) -> VolumeQueue | None:
+        """Open a volume; return it if it was opened. One that is known is opened anew only if it was sick."""
+        known = self.queues.get(mount.id)
+        if known is not None and known.trouble is not Reason.VOLUME_SICK:
+            return None
+        try:
+            queue = VolumeQueue(mount, self._mount(mount))
+        except VolumeError as error:
+            queue = VolumeQueue(mount, None)
+            queue.troubled(trouble_of(error), error.detail, now)
+        if known is not None:
+            self._turns.remove(known)
+            queue.written = known.written
+        self.queues[mount.id] = queue
+        self._turns.append(queue)
+        return None if queue.writer is None else queue
+
+    def assign(self, assignment: Assignment, now: float, stopping: bool) -> None:
+        """Take an assignment; where it cannot be done, it ends at once."""
+        batch = BatchProgress(assignment)
+        self._batches.add(batch)
+        queue = self.queues.get(assignment.volume)
+        if queue is not None:
+            queue.revive(now)
+        if stopping:
+            batch.displace_untaken(Reason.INTERRUPTED, "")
+        elif queue is None:
+            batch.displace_untaken(Reason.VOLUME_SICK, "the volume was not made known to the process")
+        elif queue.trouble is not None:
+            batch.displace_untaken(queue.trouble, queue.detail)
+        else:
+            queue.batches.append(batch)
+        self.settle(batch)
+
+    def take(self, count: int, most_queued: int) -> tuple[VolumeQueue, BatchProgress, list[Item]] | None:
+        """Return the next objects, at most so many; volumes take turns, without those with more bytes queued than that."""
+        turns = self._turns
+        for _ in range(len(turns)):
+            queue = turns[0]
+            turns.rotate(-1)
+            batches = queue.batches
+            while batches and queue.queued <= most_queued:
+                found = batches[0].take(count)
+                if found:
+                    return queue, batches[0], found
+                batches.popleft()
+        return None
+
+    def settle(self, batch: BatchProgress) -> None:
+        """Tell the outcome of an assignment if all its objects have ended."""
+        if not batch.left and batch in self._batches:
+            self._batches.remove(batch)
+            self._outcome(batch.outcome())
+
+    def troubled(self, queue: VolumeQueue, trouble: Reason, detail: str, now: float) -> None:
+        """Note that a volume takes nothing: what was not begun for it goes back."""
+        if queue.trouble is None:
+            queue.troubled(trouble, detail, now)
+            self._clear(queue, trouble, detail)
+
+    def stop(self) -> None:
+        """Hand back what was not begun."""
+        for queue in self._turns:
+            self._clear(queue, Reason.INTERRUPTED, "")
+
+    def sweep(self) -> None:
+        """Hand back whatever has not ended."""
+        for batch in list(self._batches):
+            batch.displace_open(Reason.INTERRUPTED, "")
+            self.settle(batch)
+
+    def _clear(self, queue: VolumeQueue, trouble: Reason, detail: str) -> None:
+        batches = list(queue.batches)
+        queue.batches.clear()
+        for batch in batches:
+            batch.displace_untaken(trouble, detail)
+            self.settle(batch)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no assignment is in hand."""
+        return not self._batches
+
+    def unstarted(self) -> int:
+        """Return how many objects were not begun."""
+        return sum(batch.unstarted for queue in self._turns for batch in queue.batches)
+
+    def open_objects(self) -> int:
+        """Return how many objects have not ended."""
+        return sum(batch.left for batch in self._batches)
+
+    def waited_for(self) -> str:
+        """Name an object that an assignment waits for, "" if none is in hand; for the line about a slow end."""
+        for batch in self._batches:
+            key = batch.first_open()
+            if key is not None:
+                return show(key)
+        return ""

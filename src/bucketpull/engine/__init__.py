@@ -1,1 +1,0 @@
-"""What the program does: coordinate, place, scan and drain. Knows the ports and the domain, nothing concrete."""

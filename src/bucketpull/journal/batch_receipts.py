@@ -1,0 +1,278 @@
+"""How the receipts of batches enter the books, and how batches get into the journal."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from bucketpull.domain.batching import cut, decode_parts, spans_of
+from bucketpull.domain.errors import JournalError, Reason
+from bucketpull.domain.model import BatchDraft, BatchReceipt, Failure, Part, Span, WorkKind
+from bucketpull.domain.retry import LAST_PASS
+from bucketpull.journal.books import Books
+from bucketpull.journal.extents import Entry, covers
+from bucketpull.journal.failures import Failures
+from bucketpull.journal.frontier import AGAIN, LAST, USUAL, Frontier, Taken, candidates_blob
+from bucketpull.journal.pages import Pages, Share
+from bucketpull.journal.stale_copies import Copies
+from bucketpull.journal.volumes import Shelf
+
+NextTry = Callable[[int], float | None]
+NextPageTry = Callable[[Reason, int], float | None]
+PageKey = tuple[bytes, str]
+
+
+class Run(msgspec.Struct):
+    """The number of the present run (0 before the first), and whether pages may be known from before it.
+
+    `tidied` is the last run after which what it had not seen was forgotten.
+    """
+
+    number: int
+    past: bool
+    tidied: int
+
+
+class _Names(msgspec.Struct, array_like=True, gc=False):
+    """The head of an encoded `Part`: to count its objects, sizes and times need not be read."""
+
+    directory: bytes
+    cursor: str
+    names: list[bytes]
+
+
+_names = msgspec.msgpack.Decoder(list[_Names])
+
+
+class Batches:
+    """Books batches. Every method runs in the caller's transaction."""
+
+    def __init__(
+        self,
+        run: Run,
+        books: Books,
+        shelf: Shelf,
+        frontier: Frontier,
+        pages: Pages,
+        failures: Failures,
+        copies: Copies,
+        next_try: NextTry,
+    ) -> None:
+        self._run = run
+        self._books = books
+        self._shelf = shelf
+        self._frontier = frontier
+        self._pages = pages
+        self._failures = failures
+        self._copies = copies
+        self._next_try = next_try
+
+    def add(self, draft: BatchDraft, known: dict[bytes, list[Entry]]) -> None:
+        """Add a batch; `known` are, by directory, the blocks that may hold some of its objects."""
+        candidates = [
+            entry
+            for span in draft.spans
+            for entry in known.get(span.directory, ())
+            if self._shelf.is_there(entry[0]) and covers(entry, span.first, span.last)
+        ]
+        self._frontier.add_batch(
+            draft.body,
+            draft.objects,
+            draft.bytes,
+            candidates=candidates_blob(candidates),
+            home=self._frontier.home_of(candidates),
+        )
+
+    def try_again(self, failures: Iterable[Failure]) -> int:
+        """Make batches of objects that failed, compared with what lies on volumes; return how many objects."""
+        drafts = cut(parts_of(failures))
+        known = self._pages.candidates(spans_in(drafts))
+        for draft in drafts:
+            self.add(draft, known)
+        return sum(draft.objects for draft in drafts)
+
+    def book(self, receipt: BatchReceipt, now: float) -> bool:
+        """Book a batch; False if its work was booked before.
+
+        Raises:
+            JournalError: The receipt does not add up.
+
+        """
+        taken = self._frontier.take(receipt.work)
+        if taken is None:
+            return False
+        failed = [failure for failure in receipt.failures if failure.reason is not Reason.GONE]
+        vanished = len(receipt.failures) - len(failed)
+        _check(receipt, taken)
+        counters = self._books.counters
+        counters.stored += receipt.stored
+        counters.skipped += receipt.skipped
+        counters.bytes += receipt.bytes
+        counters.skipped_bytes += receipt.skipped_bytes
+        counters.vanished += vanished
+        self._fail(failed)
+        self._books.retry(receipt.retries)
+        self._settle(receipt, taken)
+        self._copies.add(receipt.former, receipt.machine)
+        if receipt.deferred is not None:
+            self._defer(receipt.deferred, receipt, taken, now)
+        if receipt.returned is not None:
+            # To anybody: its home has no room for it, or no time.
+            candidates = self._frontier.asked(taken, receipt, sent_on=False)
+            self._give_on(receipt.returned, taken, candidates, home=0)
+        if receipt.sent_on is not None:
+            candidates = self._frontier.asked(taken, receipt, sent_on=True)
+            self._give_on(receipt.sent_on, taken, candidates, home=self._frontier.home_of(candidates))
+        return True
+
+    def _give_on(self, draft: BatchDraft, taken: Taken, candidates: list[Entry], home: int) -> None:
+        """Add a batch of objects that were not tried."""
+        self._frontier.add_batch(
+            draft.body,
+            draft.objects,
+            draft.bytes,
+            candidates=candidates_blob(candidates),
+            home=home,
+            attempt=taken.attempt,
+            tier=taken.tier,
+        )
+
+    def _fail(self, failed: Sequence[Failure]) -> None:
+        self._failures.add(failed, self._run.number)
+        self._books.counters.failed += len(failed)
+
+    def _settle(self, receipt: BatchReceipt, taken: Taken) -> None:
+        shares = _shares(receipt, taken)
+        spans = {(span.directory, span.cursor): span for span in spans_of(decode_parts(taken.body))}
+        volumes = [
+            (self._shelf.number(extent.volume, receipt.machine), extent.offset) for extent in receipt.extents
+        ]
+        there = [block for block in volumes if self._shelf.is_there(block[0])]
+        for page, share in shares.items():
+            self._pages.settle(spans[page], share, there, self._run.number)
+        if len(there) < len(volumes):
+            self._list_again(spans.values())
+
+    def _list_again(self, spans: Iterable[Span]) -> None:
+        """List pages again whose objects went to a volume that was lost meanwhile."""
+        for span in spans:
+            self._pages.doubt(span.directory, span.cursor)
+        again = [self._pages.again(span.directory, span.cursor) for span in spans]
+        self._frontier.add_scans(again, tier=AGAIN)
+
+    def _defer(self, draft: BatchDraft, receipt: BatchReceipt, taken: Taken, now: float) -> None:
+        attempt = taken.attempt + 1
+        delay = self._next_try(taken.attempt)
+        if delay is None:
+            self._fail(_given_up(draft, receipt, attempt))
+            return
+        due, tier = when(delay, now)
+        self._give_again(draft, taken, attempt=attempt, home=taken.home, due=due, tier=max(tier, taken.tier))
+
+    def _give_again(
+        self, draft: BatchDraft, taken: Taken, *, attempt: int, home: int, due: float, tier: int
+    ) -> None:
+        self._frontier.add_batch(
+            draft.body,
+            draft.objects,
+            draft.bytes,
+            candidates=taken.candidates,
+            home=home,
+            attempt=attempt,
+            due=due,
+            tier=tier,
+        )
+
+
+def parts_of(failures: Iterable[Failure]) -> list[Part]:
+    """Return failed objects by page."""
+    parts: dict[PageKey, Part] = {}
+    for failure in failures:
+        key = (failure.directory, failure.cursor)
+        part = parts.setdefault(key, Part(failure.directory, failure.cursor, [], [], []))
+        part.names.append(failure.name)
+        part.sizes.append(failure.size)
+        part.mtimes.append(failure.mtime)
+    return list(parts.values())
+
+
+def spans_in(drafts: Iterable[BatchDraft]) -> Iterable[Span]:
+    """Return what drafts cover."""
+    return (span for draft in drafts for span in draft.spans)
+
+
+def when(delay: float | None, now: float) -> tuple[float, int]:
+    """Turn a delay of the retry policy into a time and a tier; the last pass has no time."""
+    if delay is None or delay == LAST_PASS:
+        return 0, LAST
+    return now + delay, USUAL
+
+
+def _check(receipt: BatchReceipt, taken: Taken) -> None:
+    deferred = receipt.deferred.objects if receipt.deferred else 0
+    returned = receipt.returned.objects if receipt.returned else 0
+    sent_on = receipt.sent_on.objects if receipt.sent_on else 0
+    told = receipt.stored + receipt.skipped + len(receipt.failures) + deferred + returned + sent_on
+    if taken.kind is not WorkKind.BATCH or told != taken.objects:
+        raise JournalError(
+            f"receipt for batch {receipt.work} from {receipt.machine} does not add up: {receipt.stored} stored, "
+            f"{receipt.skipped} skipped, {len(receipt.failures)} failed or vanished, {deferred} deferred, "
+            f"{returned} returned, {sent_on} sent on, of {taken.objects} objects"
+        )
+
+
+def _shares(receipt: BatchReceipt, taken: Taken) -> dict[PageKey, Share]:
+    """Say what a batch brought to each of its pages.
+
+    Where some objects were stored and others skipped, which page they are of is not told: the first pages are taken for
+    skipped. The sums are exact.
+    """
+    settled: dict[PageKey, int] = {}
+    vanished: dict[PageKey, int] = {}
+    _tally(settled, taken.body, 1)
+    for draft in (receipt.deferred, receipt.returned, receipt.sent_on):
+        if draft is not None:
+            _tally(settled, draft.body, -1)
+    for failure in receipt.failures:
+        key = (failure.directory, failure.cursor)
+        settled[key] = settled.get(key, 0) - 1
+        if failure.reason is Reason.GONE:
+            vanished[key] = vanished.get(key, 0) + 1
+    shares: dict[PageKey, Share] = {}
+    skipped_left = receipt.skipped
+    for key, count in settled.items():
+        skipped = min(count, skipped_left)
+        skipped_left -= skipped
+        shares[key] = Share(count - skipped, skipped, vanished.get(key, 0))
+    return shares
+
+
+def _tally(counts: dict[PageKey, int], body: bytes, sign: int) -> None:
+    for part in _names.decode(body):
+        key = (part.directory, part.cursor)
+        counts[key] = counts.get(key, 0) + sign * len(part.names)
+
+
+def _given_up(draft: BatchDraft, receipt: BatchReceipt, attempts: int) -> list[Failure]:
+    """Return the failures of objects that the retry policy gives up."""
+    reason = usual_reason(receipt.retries)
+    return [
+        Failure(
+            part.directory,
+            name,
+            size,
+            mtime,
+            part.cursor,
+            reason,
+            attempts,
+            0,
+            f"given up after {attempts} tries",
+        )
+        for part in decode_parts(draft.body)
+        for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True)
+    ]
+
+
+def usual_reason(retries: dict[str, int]) -> Reason:
+    """Return the reason of most repeated requests."""
+    known = {reason: count for reason, count in retries.items() if reason in set(Reason)}
+    return Reason(max(known, key=lambda reason: known[reason])) if known else Reason.TIMEOUT

@@ -1,0 +1,178 @@
+"""What commands and the end of a run do to many rows: in steps of a thousand, each a transaction of its own.
+
+A step leaves the journal right whatever happens before the next, and each of these may be called again.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import msgspec
+
+from bucketpull.domain.batching import cut, span_of
+from bucketpull.domain.errors import JournalError, Reason
+from bucketpull.domain.model import MESSAGE_CURSOR, PageRecord, Part, Position, VolumeState
+from bucketpull.domain.record import Record
+from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
+from bucketpull.journal.failures import Recorded
+from bucketpull.journal.frontier import AGAIN
+from bucketpull.journal.pages import Row, Share
+from bucketpull.journal.reader import chosen
+from bucketpull.journal.tables import Tables
+from bucketpull.journal.volumes import KnownVolume
+
+LedgerBlock = tuple[str, int, int, Sequence[Record]]  # volume, offset, end (both in bytes), records
+
+
+def forget_pages(tables: Tables, rows: Iterable[Row]) -> None:
+    """Remove pages that the finished run did not see, unless it could not list their directory."""
+    for row in rows:
+        if row.run < tables.run.number and _may_forget(tables, row.directory):
+            tables.pages.remove(row.directory, row.cursor, row.run)
+
+
+def forget_failures(tables: Tables, recorded: Iterable[Recorded]) -> None:
+    """Likewise, remove failures of earlier runs."""
+    for failure, run, _ in recorded:
+        if run < tables.run.number and _may_forget(tables, failure.directory):
+            tables.failures.remove(failure)
+
+
+def _may_forget(tables: Tables, directory: bytes) -> bool:
+    return not tables.failures.listing_failed() or tables.pages.was_seen(directory, tables.run.number)
+
+
+def retry(tables: Tables, recorded: Iterable[Recorded], reason: Reason | None, pattern: str | None) -> int:
+    """Make work of failures; return of how many.
+
+    Those of earlier runs stay: their directory could not be listed since, and they come back with it.
+    """
+    found = [
+        entry
+        for entry in recorded
+        if entry.run == tables.run.number and chosen(entry.failure, reason, pattern)
+    ]
+    for entry in found:
+        tables.failures.remove(entry.failure)
+    found = [entry for entry in found if entry.failure.cursor != MESSAGE_CURSOR]
+    for entry in found:
+        if not entry.failure.name:
+            tables.scans.try_again(entry.position())
+    objects = [entry.failure for entry in found if entry.failure.name]
+    tables.books.counters.failed -= tables.batches.try_again(objects)
+    return len(found)
+
+
+def drop_extents(tables: Tables, rows: Iterable[Row], volume: int) -> int:
+    """Remove a lost volume's blocks from pages, and list those pages again; return how many there were."""
+    hit = 0
+    again: list[Position] = []
+    for row in rows:
+        entries = unpack_entries(row.extents)
+        rest = [entry for entry in entries if entry[0] != volume]
+        if len(rest) < len(entries):
+            tables.pages.change(msgspec.structs.replace(row, digest=b"", extents=pack_entries(rest)))
+            hit += 1
+            if row.run == tables.run.number:
+                again.append(Position(row.directory, row.cursor, row.until))
+    if again:
+        tables.frontier.add_scans(again, tier=AGAIN)
+    return hit
+
+
+def write_off(tables: Tables, volume: KnownVolume, number: int) -> None:
+    """Count on nothing of a volume any more."""
+    tables.shelf.record(msgspec.structs.replace(volume, state=VolumeState.LOST))
+    tables.frontier.rehome([number])
+    tables.copies.lose(number)
+
+
+def volume_named(tables: Tables, name: str) -> tuple[int, KnownVolume]:
+    """Return a volume's number and what is known of it.
+
+    Raises:
+        JournalError: There is no such volume.
+
+    """
+    number = tables.shelf.known_number(name)
+    if number is None:
+        known = ", ".join(volume.id for volume in tables.shelf.volumes()) or "none"
+        raise JournalError(f"volume {name} is not in journal {tables.store.folder}; known are: {known}")
+    return number, tables.shelf.volume(number)
+
+
+def refetch(tables: Tables, parts: Sequence[Part]) -> int:
+    """Make work of objects that count as stored and are not, and take them out of the books; return how many."""
+    for part in parts:
+        if part.names:
+            _take_back(tables, part)
+    drafts = cut(parts)
+    for draft in drafts:
+        tables.frontier.add_batch(draft.body, draft.objects, draft.bytes)
+    return sum(draft.objects for draft in drafts)
+
+
+def _take_back(tables: Tables, part: Part) -> None:
+    counters = tables.books.counters
+    known = tables.pages.known(part.directory, part.cursor)
+    count = len(part.names)
+    stored = skipped = 0
+    if known is not None and known.run == tables.run.number:
+        stored = min(count, known.stored)
+        skipped = min(count - stored, known.skipped)
+        tables.pages.settle(span_of(part), Share(-stored, -skipped, 0), (), known.run)
+    counters.stored -= stored
+    counters.skipped -= skipped
+    counters.listed += count - stored - skipped
+
+
+def learn(tables: Tables, blocks: Iterable[LedgerBlock]) -> int:
+    """Note what ledger blocks hold, so that the next run finds it there; return how many objects.
+
+    A page known from a ledger has no digest: it is listed and compared, once.
+    """
+    objects = 0
+    for volume, offset, end, records in blocks:
+        number = tables.shelf.number(volume, "")
+        for record in records:
+            if record.names:
+                _learn_page(tables, record, (number, offset))
+                objects += len(record.names)
+        tables.shelf.record(msgspec.structs.replace(tables.shelf.volume(number), offset=end))
+    tables.run.past = True
+    tables.write_run()
+    return objects
+
+
+def _learn_page(tables: Tables, record: Record, block: tuple[int, int]) -> None:
+    first, last = min(record.names), max(record.names)
+    entry: Entry = (*block, first, last)
+    known = tables.pages.known(record.directory, record.cursor)
+    count, size = len(record.names), sum(record.sizes)
+    if known is None:
+        page = PageRecord(record.directory, record.cursor, first, last, b"", count, size, unchanged=False)
+        tables.pages.add(page, 0, extents=pack_entries([entry]))
+        return
+    extents = pack_entries(merged(unpack_entries(known.extents), [entry]))
+    row = Row(
+        record.directory,
+        record.cursor,
+        known.run,
+        known.until,
+        min(first, known.first),
+        max(last, known.last),
+        known.digest,
+        known.objects + (0 if known.run else count),
+        known.size + (0 if known.run else size),
+        known.stored,
+        known.skipped,
+        known.vanished,
+        extents,
+    )
+    tables.pages.change(row)
+
+
+def groups(blocks: Iterable[LedgerBlock], size: int = 500) -> Iterable[list[LedgerBlock]]:
+    """Share blocks out over transactions."""
+    iterator = iter(blocks)
+    while group := list(islice(iterator, size)):
+        yield group

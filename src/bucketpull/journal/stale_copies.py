@@ -1,0 +1,51 @@
+"""Copies that count no more, to be removed from their volumes when those are there."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from bucketpull.domain.model import Former
+from bucketpull.journal.statements import statements
+from bucketpull.journal.store import Store
+from bucketpull.journal.volumes import Shelf
+
+_encode = msgspec.msgpack.Encoder().encode
+_offsets = msgspec.msgpack.Decoder(list[int]).decode
+
+
+class Copies:
+    """Rows of former copies. Every method runs in the caller's transaction."""
+
+    def __init__(self, store: Store, shelf: Shelf) -> None:
+        self._connection = store.connection
+        self._shelf = shelf
+        self._sql = statements()
+
+    def add(self, copies: Iterable[Former], machine: str) -> None:
+        """Note copies that a receipt of a machine tells of; those on volumes that nobody counts on, or for such, are left."""
+        for copy in copies:
+            volume, owner = self._shelf.known_number(copy.volume), self._shelf.number(copy.by, machine)
+            if volume is not None and self._shelf.is_there(volume) and self._shelf.is_there(owner):
+                row = (volume, owner, _encode(copy.offsets), copy.parts)
+                self._connection.execute(self._sql["add-former"], row)
+
+    def of(self, volumes: Iterable[str], limit: int) -> list[Former]:
+        """Return some of those on volumes, at most so many a volume."""
+        found: list[Former] = []
+        for name in volumes:
+            number = self._shelf.known_number(name)
+            if number is not None:
+                rows = self._connection.execute(self._sql["former-of"], (number, limit)).fetchall()
+                found += [
+                    Former(name, _offsets(offsets), self._shelf.volume(owner).id, parts, id_)
+                    for id_, owner, offsets, parts in rows
+                ]
+        return found
+
+    def removed(self, ids: Iterable[int]) -> None:
+        """Forget copies that are there no more."""
+        self._connection.executemany(self._sql["remove-former"], [(id_,) for id_ in ids])
+
+    def lose(self, volume: int) -> None:
+        """Forget those on a volume that is given up, and those that its copies replaced: they may be all that is left."""
+        self._connection.execute(self._sql["forget-former"], (volume, volume))

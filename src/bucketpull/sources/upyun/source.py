@@ -1,0 +1,234 @@
+"""The UPYUN service as a source: lists by REST, fetches from the CDN, or by REST what the CDN cannot give.
+
+Its only state is what it learns from answers: the offset of the server's clock, when that refuses a date; how its heads look;
+and whether the CDN's dates are the listing's.
+"""
+
+from urllib.parse import urlsplit
+
+from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.exchange import Request, Response, Verdict
+from bucketpull.domain.model import Lane, Page, Position
+from bucketpull.sources.quoting import is_plain, quoted
+from bucketpull.sources.upyun import judging
+from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason, seconds_of
+from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
+from bucketpull.sources.upyun.dates import Dates
+from bucketpull.sources.upyun.fast_path import Usual
+from bucketpull.sources.upyun.listing import Listing, read_listing
+from bucketpull.sources.upyun.pages import Pages, is_slash_folder
+from bucketpull.sources.upyun.parallel_listing import ask_for
+from bucketpull.sources.upyun.signing import (
+    Authorization,
+    BasicAuthorization,
+    SignedAuthorization,
+    TokenAuthorization,
+    cdn_token,
+)
+
+_IDENTITY = ("Accept: */*", "Accept-Encoding: identity")
+_LISTING_BYTES_PER_ENTRY = 2048  # a name of 255 bytes with every one escaped takes 1,530
+_FEW = 2  # entries where only the next one matters
+_IN_MEMORY_BYTES = 16 << 20
+_REST_REDIRECTS = 3
+_MONTH_SECONDS = 30 * 86_400
+# An offset that is corrected twice and still refused is not the clock's fault.
+_CLOCK_TOLERANCE_SECONDS = 60.0
+
+
+class UpyunSource:
+    """One bucket. Implements `ports.Source`."""
+
+    def __init__(self, config: UpyunConfig) -> None:
+        self._config = config.checked()
+        api = urlsplit(config.api_url)
+        self._api = f"{api.scheme}://{api.netloc}"
+        self._uri = uri_prefix(config)
+        self._cdn = None if config.cdn_url is None else config.cdn_url.rstrip("/") + "/"
+        self._root = config.prefix.strip("/").encode("utf-8", "surrogateescape")
+        self._style = quoted(config.style.encode()).replace("%21", "!")
+        self._separator = config.separator.encode()
+        self._asks_both = self._cdn is not None and not self._style
+        self._authorization = _authorization(config)
+        self._clock_offset = 0.0
+        self._directory, self._folder = b"", ""  # of the last request: objects come directory by directory
+        agent = (f"User-Agent: {config.user_agent}",)
+        referer = (f"Referer: {config.referer}",) if config.referer else ()
+        self._cdn_headers = (*_IDENTITY, *agent, *referer, *config.headers)
+        self._rest_headers = (*_IDENTITY, *agent, "x-upyun-folder: false")
+        listing = ("Accept: application/json", "Accept-Encoding: identity", *agent, "x-upyun-folder: true")
+        self._list_headers = (*listing, f"x-list-limit: {config.list_limit}")
+        self._few_headers = (*listing, f"x-list-limit: {_FEW}")
+        self._listing_bytes = _LISTING_BYTES_PER_ENTRY * config.list_limit + (1 << 20)
+        self._dates = Dates()
+        self._usual = {lane: Usual(lane, self._dates if lane is Lane.CDN else None) for lane in Lane}
+        self._pages = Pages(config.bucket, config.list_limit, config.split_listing)
+
+    def root(self) -> Position:
+        """Begin at the configured folder, or at the bucket's root."""
+        return Position(self._root)
+
+    def list_request(self, position: Position, now: float) -> Request:
+        """Ask for one page of one folder (contract 3.1)."""
+        ask = ask_for(position)
+        uri = self._uri + "/" if is_slash_folder(position) else self._directory_uri(position.directory)
+        headers = self._few_headers if ask.few else self._list_headers
+        descending = ("x-list-order: desc",) if ask.descending else ()
+        cursor = (f"x-list-iter: {ask.cursor}",) if ask.cursor else ()
+        signed = self._authorization.lines(uri, now + self._clock_offset)
+        return Request(
+            self._api + uri, (*signed, *headers, *descending, *cursor), Lane.LIST, self._listing_bytes
+        )
+
+    def read_page(self, position: Position, response: Response, now: float) -> Page:
+        """Understand a listing answer (contract 3.2-3.5)."""
+        try:
+            return self._pages.page(position, self._listing(position, response, now))
+        except AnswerError as error:
+            page = self._pages.instead(position, error)
+            if page is None:
+                raise
+            return page
+
+    def lanes(self, name: bytes, size: int) -> tuple[Lane, ...]:  # noqa: ARG002
+        """Prefer the CDN; names with the separator mean something else to it (contract 6.2)."""
+        if self._asks_both:
+            return _CDN_FIRST if name.find(self._separator) < 0 else _REST_ONLY
+        return _REST_ONLY if self._cdn is None else _CDN_ONLY
+
+    def object_request(
+        self, directory: bytes, name: bytes, size: int, lane: Lane, now: float, start: int = 0, etag: str = ""
+    ) -> Request:
+        """Ask for an object (contract 6.1, 6.2)."""
+        most = max(_IN_MEMORY_BYTES, size)
+        extra = () if start == 0 else (f"Range: bytes={start}-", *judging.conditions(etag))
+        if directory is not self._directory:
+            self._directory, self._folder = directory, quoted(directory) + "/" if directory else ""
+        path = self._folder + quoted(name)
+        if lane is Lane.CDN and self._cdn is not None:
+            headers = self._cdn_headers + extra if extra else self._cdn_headers
+            token = self._protection(directory, name, now) if self._config.cdn_secret else ""
+            return Request(self._cdn + path + self._style + token, headers, lane, most)
+        uri = self._uri + path
+        signed = self._authorization.lines(uri, now + self._clock_offset)
+        return Request(
+            self._api + uri, signed + self._rest_headers + extra, lane, most, "GET", _REST_REDIRECTS
+        )
+
+    def judge(
+        self,
+        name: bytes,
+        size: int,
+        lane: Lane,
+        response: Response,
+        now: float,
+        start: int = 0,
+        etag: str = "",
+        mtime: int = -1,
+    ) -> Verdict:
+        """Decide whether an answer is the object (contract 6, 15)."""
+        if start == 0 and not self._style:
+            verdict = self._usual[lane].judge(name, size, response, mtime)
+            if verdict is not None:
+                return verdict
+        verdict = judging.close(judging.Ask(name, size, lane, now, start, etag, bool(self._style)), response)
+        if verdict.reason is None and lane is Lane.CDN and not self._style:
+            self._doubt_age(verdict, response, mtime)
+            return verdict
+        if verdict.reason is Reason.CLOCK:
+            verdict.reason = self._learn_clock(response, now)
+        elif verdict.reason is Reason.CREDENTIALS and not is_plain(name):
+            verdict.reason = Reason.FORBIDDEN  # perhaps only this name's encoding is at odds
+        return verdict
+
+    def _doubt_age(self, verdict: Verdict, response: Response, mtime: int) -> None:
+        """Refuse what the CDN kept from a time before the listed one."""
+        stated = response.headers().get("last-modified", "")
+        if self._dates.is_stale(stated, mtime):
+            verdict.reason = Reason.STALE
+            verdict.detail = f"of {stated}, listed is {self._dates.stamp(mtime).decode()}"
+
+    def usage_request(self, now: float) -> Request | None:
+        """Ask for the size of the whole bucket (contract 5)."""
+        uri = self._uri + "?usage"
+        headers = (*self._authorization.lines(uri, now + self._clock_offset), *self._rest_headers[:3])
+        return Request(self._api + uri, headers, Lane.LIST, 65_536)
+
+    def read_usage(self, response: Response) -> int:
+        """Return the bucket's size in bytes."""
+        if response.failure is not None:
+            raise AnswerError(response.failure, response.detail)
+        text = response.body.strip()
+        if response.status != 200:
+            said = complaint(response, response.headers())
+            raise AnswerError(rest_reason(said.status, said.code), said.detail)
+        if not text.isdigit() or len(text) > 18:
+            raise AnswerError(Reason.GARBAGE, f"no size of a bucket: {text[:80]!r}")
+        return int(text)
+
+    def _directory_uri(self, directory: bytes) -> str:
+        return f"{self._uri}{quoted(directory)}/" if directory else self._uri
+
+    def _listing(self, position: Position, response: Response, now: float) -> Listing:
+        headers = response.headers()
+        if response.failure is not None:
+            if response.received > self._listing_bytes:
+                raise AnswerError(
+                    Reason.GARBAGE, f"more than {self._listing_bytes} bytes in place of a listing"
+                )
+            raise AnswerError(response.failure, response.detail)
+        if response.status != 200 or headers.get("x-error-code"):
+            raise self._refusal(position, response, now)
+        try:
+            return read_listing(response.body, headers)
+        except AnswerError:
+            if complaint(response, headers).code:
+                raise self._refusal(position, response, now) from None
+            raise
+
+    def _refusal(self, position: Position, response: Response, now: float) -> AnswerError:
+        """Class the refusal of a page; what concerns the root concerns the job (contract 3.5)."""
+        headers = response.headers()
+        said = complaint(response, headers)
+        reason = rest_reason(said.status, said.code)
+        at_root = position.directory == self._root
+        if reason is Reason.CLOCK:
+            reason = self._learn_clock(response, now)
+        elif reason is Reason.GONE and at_root and not position.cursor:
+            reason = Reason.NO_BUCKET
+        elif reason is Reason.GONE and "html" in headers.get("content-type", ""):
+            reason = Reason.GARBAGE
+        elif reason is Reason.FORBIDDEN and at_root:
+            reason = Reason.PERMISSION
+        elif reason is Reason.CREDENTIALS and not at_root and not is_plain(position.directory):
+            reason = Reason.FORBIDDEN
+        return refusal(reason, said, headers, now)
+
+    def _learn_clock(self, response: Response, now: float) -> Reason:
+        """Take the server's time. If ours (as corrected) is right already, the clock is not what is wrong."""
+        stated = seconds_of(response.headers().get("date", ""))
+        if stated is None or abs(now + self._clock_offset - stated) < _CLOCK_TOLERANCE_SECONDS:
+            return Reason.CREDENTIALS
+        self._clock_offset = stated - now
+        return Reason.CLOCK
+
+    def _protection(self, directory: bytes, name: bytes, now: float) -> str:
+        """Return the query that a protected domain asks for (contract 8); the path is signed decoded."""
+        path = b"/" + (directory + b"/" + name if directory else name)
+        if self._config.cdn_token_of_encoded_path:
+            path = b"/" + quoted(path[1:]).encode()
+        expires = self._config.cdn_token_expires or (int(now) // _MONTH_SECONDS + 12) * _MONTH_SECONDS
+        return "?_upt=" + cdn_token(self._config.cdn_secret, expires, path + self._style.encode())
+
+
+_REST_ONLY = (Lane.REST,)
+_CDN_ONLY = (Lane.CDN,)
+_CDN_FIRST = (Lane.CDN, Lane.REST)
+
+
+def _authorization(config: UpyunConfig) -> Authorization:
+    if config.token:
+        return TokenAuthorization(config.operator, config.token, uri_prefix(config), config.token_expires)
+    if config.auth == "basic":
+        return BasicAuthorization(config.operator, config.password)
+    return SignedAuthorization(config.operator, config.password)

@@ -1,0 +1,124 @@
+"""Adapters made from settings: the pieces that every command is joined from."""
+
+import os
+import secrets
+import socket
+from functools import partial
+from pathlib import Path
+
+from bucketpull import __version__
+from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.retry import next_page_try, next_try
+from bucketpull.fetch.options import FetchOptions
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.sources.upyun.config import UpyunConfig
+from bucketpull.wiring.settings import Settings
+
+
+def source_config(settings: Settings) -> UpyunConfig:
+    """Return the source's configuration, checked.
+
+    Raises:
+        ConfigError: It cannot work.
+
+    """
+    bucket, prefix = settings.source_parts()
+    return UpyunConfig(
+        bucket=bucket,
+        prefix=prefix,
+        api_url=settings.api_url,
+        cdn_url=settings.cdn_url,
+        style=settings.style,
+        separator=settings.separator,
+        operator=settings.operator,
+        password=settings.password,
+        auth=settings.auth,
+        token=settings.token,
+        token_expires=settings.token_expires,
+        cdn_secret=settings.token_secret,
+        headers=tuple(settings.headers),
+        referer=settings.referer,
+        user_agent=settings.user_agent,
+    ).checked()
+
+
+def fetch_options(settings: Settings) -> FetchOptions:
+    """Return how transfers are made."""
+    for name in ("connect_seconds", "first_byte_seconds", "stall_seconds", "retry_seconds", "hang_seconds"):
+        if getattr(settings, name) <= 0:
+            raise ConfigError(f"{name}: {getattr(settings, name)} is no time; write seconds, such as 30")
+    return FetchOptions(
+        connect_seconds=settings.connect_seconds,
+        first_byte_seconds=settings.first_byte_seconds,
+        stall_seconds=settings.stall_seconds,
+        ca_file=settings.ca_file,
+        insecure=settings.insecure,
+    )
+
+
+def open_journal(settings: Settings, now: float) -> SqliteJournal:
+    """Open the job's journal, and make it if there is none; see `SqliteJournal.open` for what it raises."""
+    bucket, prefix = settings.source_parts()
+    configuration = {
+        "source": f"upyun://{bucket}",
+        "prefix": prefix,
+        "style": settings.style,
+        "layout": settings.layout,
+        "api_url": settings.api_url,
+        "cdn_url": settings.cdn_url or "",
+    }
+    first = settings.retry_seconds
+    return SqliteJournal.open(
+        settings.state_folder(),
+        settings.job_name(),
+        configuration,
+        partial(next_try, first_seconds=first),
+        now,
+        partial(next_page_try, first_seconds=first),
+    )
+
+
+def broker_url(settings: Settings) -> str:
+    """Return where RabbitMQ is.
+
+    Raises:
+        ConfigError: Nobody said it.
+
+    """
+    if settings.broker is None:
+        raise ConfigError("--broker: say where RabbitMQ is, such as amqp://USER:PASSWORD@HOST/VHOST")
+    return settings.broker
+
+
+def machine_name(settings: Settings) -> str:
+    """Return the name of this machine in the job: as given, or the host's."""
+    return settings.machine or socket.gethostname() or "localhost"
+
+
+def worker_policy(settings: Settings, journal: str, machine: str) -> WorkerPolicy:
+    """Return what the worker of this machine is told."""
+    return WorkerPolicy(
+        machine=machine,
+        journal=journal,
+        version=__version__,
+        incarnation=secrets.token_hex(4),
+        layout=settings.layout,
+        durability=settings.durability,
+        verify=settings.verify,
+        hang_seconds=settings.hang_seconds,
+    )
+
+
+def check_summary(settings: Settings) -> None:
+    """Make sure that the summary can be written at the end.
+
+    Raises:
+        ConfigError: Its folder is not there or cannot be written.
+
+    """
+    if settings.summary is None:
+        return
+    folder = Path(settings.summary).absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"--summary {settings.summary}: {folder} is no folder that can be written")

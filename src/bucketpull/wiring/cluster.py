@@ -1,0 +1,265 @@
+"""`coordinate` and `work`: the same coordinator and worker as in `sync`, with RabbitMQ between them."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+
+import msgspec
+
+from bucketpull import __version__
+from bucketpull.agent.agent import Agent
+from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
+from bucketpull.domain.model import Pulse, Welcome
+from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.report.document import snapshot_dict
+from bucketpull.report.standing import standing_lines
+from bucketpull.sources.upyun.config import UpyunConfig
+from bucketpull.transport.inbox import RabbitInbox
+from bucketpull.transport.local import DirectTransport
+from bucketpull.transport.processes import Nursery, ProcessCrew
+from bucketpull.transport.rabbitmq import RabbitTransport
+from bucketpull.transport.remote_query import ask_failures, ask_job, check_alone
+from bucketpull.transport.router import JoinedTransport
+from bucketpull.transport.wire import AskFailures
+from bucketpull.volumes.volume import DiskVolume
+from bucketpull.wiring.adapters import broker_url, fetch_options, machine_name, source_config, worker_policy
+from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.failures import print_failures, read_failures
+from bucketpull.wiring.job import Job, Opening, check_job, on_signals, opened
+from bucketpull.wiring.output import say, tell, words
+from bucketpull.wiring.panel import Watcher
+from bucketpull.wiring.process import process_main
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import check_paths, known_paths, open_all, open_one
+
+SECRETS = {"operator": "", "password": "", "token": "", "token_expires": 0, "cdn_secret": ""}
+SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
+_FAILURES_AT_ONCE = 10_000  # in one message of the broker
+_STOP_SECONDS = (
+    6.0  # of ten for a worker's whole way out: what follows is a sync, the receipts and the goodbye
+)
+
+
+def run_coordinate(
+    settings: Settings, watchers: Sequence[Watcher] = (), policy: CoordinatorPolicy | None = None
+) -> ExitCode:
+    """List the bucket and keep the books until the job has ended; return how."""
+    broker = broker_url(settings)
+    check_job(settings)
+    asyncio.run(check_alone(broker, settings.job_name()))
+    with opened(settings) as opening:
+        return asyncio.run(_coordinate(settings, broker, opening, watchers, policy or CoordinatorPolicy()))
+
+
+async def _coordinate(
+    settings: Settings,
+    broker: str,
+    opening: Opening,
+    watchers: Sequence[Watcher],
+    policy: CoordinatorPolicy,
+) -> ExitCode:
+    lister = f"{machine_name(settings)}/lister"
+    journal = opening.journal
+    welcome = _welcome(settings, opening.source, journal)
+    far = RabbitTransport(broker, settings.job_name(), settings.queue_type, welcome, __version__)
+    await far.start()
+    near = DirectTransport()
+    transport = JoinedTransport(near, far, frozenset({lister}))
+    policy = msgspec.structs.replace(
+        policy, exits_when_full=settings.when_full == "exit", local_machines=frozenset({lister})
+    )
+    job = Job(settings, opening, transport, policy, machine="")
+    far.known = lambda machine: job.coordinator.call(lambda: known_paths(journal.volumes(), machine))
+    far.snapshot = lambda: job.monitor.latest
+    far.failures = lambda asked: asyncio.to_thread(
+        read_failures, settings, asked.reason, asked.pattern, asked.limit
+    )
+    far.link.lost = lambda reason: job.monitor.note("warning", "broker.lost", reason)
+    crew = ProcessCrew(opening.nursery, settings.process_count())
+    worker = Agent(
+        worker_policy(settings, journal.id, lister),
+        near.inbox,
+        crew,
+        [],
+        SystemClock(),
+        partial(open_one, expected=None, settings=settings),
+    )
+    try:
+        await job.run(worker, crew, watchers)
+    finally:
+        await transport.close()
+    return job.conclude()
+
+
+def run_work(settings: Settings) -> ExitCode:
+    """Download for a coordinator until the job has ended, or until told to stop."""
+    broker = broker_url(settings)
+    if settings.job is None:
+        raise ConfigError("--job: say whose work to do, with the name that the coordinator has")
+    paths = check_paths(settings.volumes)
+    hello = _hello(settings)
+    welcome = asyncio.run(_join(settings, broker, hello))
+    source, fetch = _with_credentials(welcome, settings), fetch_options(settings)
+    with closing(Nursery(partial(process_main, source=source, fetch=fetch))) as nursery:
+        settings = msgspec.structs.replace(
+            settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
+        )
+        volumes = open_all(paths, welcome.known, settings)
+        return asyncio.run(_work(settings, broker, hello, welcome, nursery, volumes))
+
+
+async def _work(
+    settings: Settings,
+    broker: str,
+    hello: Pulse,
+    welcome: Welcome,
+    nursery: Nursery,
+    volumes: Sequence[DiskVolume],
+) -> ExitCode:
+    policy = msgspec.structs.replace(
+        worker_policy(settings, welcome.journal, hello.machine),
+        scans=False,
+        asks=True,
+        stop_seconds=_STOP_SECONDS,
+        incarnation=hello.incarnation,
+        job_digest=welcome.job_digest,
+    )
+    inbox = _inbox(settings, broker, hello, welcome.journal)
+    crew = ProcessCrew(nursery, settings.process_count())
+    worker = Agent(
+        policy, inbox, crew, volumes, SystemClock(), partial(open_one, expected=None, settings=settings)
+    )
+    crew.start()
+    await inbox.start()
+    loop = asyncio.get_running_loop()
+    on_signals(loop, lambda: loop.create_task(worker.stop(), name="stop"))
+    try:
+        await worker.run()
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    if worker.refusal is not None:
+        raise SourceRefused(worker.refusal.reason, worker.refusal.detail)
+    return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
+
+
+def run_worker_token(settings: Settings, days: float) -> ExitCode:
+    """Print what a worker needs to read the bucket by REST for so many days, without the password."""
+    expires = int(SystemClock().now() + days * 86400)
+    config = source_config(settings)
+    if not config.password:
+        raise ConfigError("a token is made of the password; set UPYUN_PASSWORD")
+    say(f"UPYUN_OPERATOR={config.operator}")
+    say(f"UPYUN_TOKEN={config.for_workers(expires).token}")
+    say(f"UPYUN_TOKEN_EXPIRES={expires}")
+    return ExitCode.COMPLETE
+
+
+def run_remote_status(settings: Settings) -> ExitCode:
+    """Ask a job's coordinator through the broker where the job stands, and print it."""
+    snapshot = asyncio.run(ask_job(broker_url(settings), settings.job_name()))
+    if settings.json:
+        say(msgspec.json.encode(snapshot_dict(snapshot) | {"running": True}).decode())
+        return ExitCode.COMPLETE
+    for line in standing_lines(snapshot, words(), running=True):
+        say(line)
+    return ExitCode.COMPLETE
+
+
+def run_remote_failures(
+    settings: Settings, reason: str | None, pattern: str | None, limit: int | None
+) -> ExitCode:
+    """Ask a job's coordinator through the broker for its failures, and print them."""
+    question = AskFailures(reason or "", pattern or "", min(limit or _FAILURES_AT_ONCE, _FAILURES_AT_ONCE))
+    found = asyncio.run(ask_failures(broker_url(settings), settings.job_name(), question))
+    shown = print_failures(iter(found), json=settings.json)
+    if not settings.quiet and shown in {0, _FAILURES_AT_ONCE}:
+        tell(f"the first {shown:,}; choose others with --reason or --match" if shown else "no such failure")
+    return ExitCode.COMPLETE
+
+
+async def _join(settings: Settings, broker: str, hello: Pulse) -> Welcome:
+    say_reason = (lambda _: None) if settings.quiet else tell
+    inbox = _inbox(settings, broker, hello)
+    await inbox.start()
+    joining = asyncio.create_task(inbox.join(hello, say_reason))
+    on_signals(asyncio.get_running_loop(), joining.cancel)
+    try:
+        done, _ = await asyncio.wait({joining}, timeout=3.0)
+        if not done:
+            say_reason(f"waiting for the coordinator of job {settings.job_name()}")
+        return await joining
+    except asyncio.CancelledError:
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
+    finally:
+        await inbox.close()
+
+
+def _inbox(settings: Settings, broker: str, hello: Pulse, journal: str = "") -> RabbitInbox:
+    return RabbitInbox(
+        broker,
+        settings.job_name(),
+        hello.machine,
+        settings.queue_type,
+        __version__,
+        hello.incarnation,
+        journal,
+    )
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what a group of tasks ended of: an error that has words for the user, if there is one."""
+    known = group.subgroup(BucketpullError) or group
+    error: BaseException = known
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _is_secret(header: str) -> bool:
+    return header.partition(":")[0].strip().lower() in SECRET_HEADERS
+
+
+def _welcome(settings: Settings, config: UpyunConfig, journal: SqliteJournal) -> Welcome:
+    headers = tuple(line for line in config.headers if not _is_secret(line))
+    source = msgspec.json.encode(msgspec.structs.replace(config, headers=headers, **SECRETS))
+    parts = (source, settings.layout, settings.durability, settings.verify, journal.id)
+    digest = hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+    return Welcome(
+        settings.job_name(), journal.id, digest, source, settings.layout, settings.durability, settings.verify
+    )
+
+
+def _with_credentials(welcome: Welcome, settings: Settings) -> UpyunConfig:
+    config = msgspec.json.decode(welcome.source, type=UpyunConfig)
+    return msgspec.structs.replace(
+        config,
+        operator=settings.operator,
+        password=settings.password,
+        token=settings.token,
+        token_expires=settings.token_expires,
+        cdn_secret=settings.token_secret,
+        headers=(*config.headers, *filter(_is_secret, settings.headers)),
+    ).checked()
+
+
+def _hello(settings: Settings) -> Pulse:
+    policy = worker_policy(settings, "", machine_name(settings))
+    return Pulse(
+        machine=policy.machine,
+        incarnation=policy.incarnation,
+        version=policy.version,
+        processes=settings.process_count(),
+        objects=0,
+        bytes=0,
+        skipped=0,
+        window=0,
+        scan_window=0,
+        holds=[],
+        retries={},
+        failures={},
+        lanes={},
+        volumes=[],
+    )

@@ -1,0 +1,181 @@
+"""A job whose coordinator runs in this process: what `sync` and `coordinate` have in common, from the first question to the end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from bucketpull.agent.agent import Agent
+from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.fetch.loop import FetchLoop
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.ports import Transport
+from bucketpull.report.choice import open_reporter
+from bucketpull.report.document import exit_code_of, summary_dict
+from bucketpull.sources.upyun.config import UpyunConfig
+from bucketpull.sources.upyun.source import UpyunSource
+from bucketpull.transport.processes import Nursery, ProcessCrew
+from bucketpull.wiring.adapters import check_summary, fetch_options, open_journal, source_config
+from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.limits import check_limits, follow_timetable, limits_now
+from bucketpull.wiring.monitor import Monitor
+from bucketpull.wiring.panel import JobPanel, Watcher
+from bucketpull.wiring.preflight import Findings, probe
+from bucketpull.wiring.process import process_main
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.steering import Steering
+
+
+class Opening(NamedTuple):
+    """What a job begins with: its source, what that told, the maker of its processes, and its books."""
+
+    source: UpyunConfig
+    findings: Findings
+    nursery: Nursery
+    journal: SqliteJournal
+
+
+def check_job(settings: Settings) -> None:
+    """Make sure that the settings can be used, before anybody is asked and anything is made.
+
+    Raises:
+        ConfigError: They cannot.
+
+    """
+    check_summary(settings)
+    check_limits(settings)
+    source_config(settings)
+    fetch_options(settings)
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[Opening]:
+    """Ask the source, fork the nursery before there are threads, and open the journal; at the end close both.
+
+    Raises:
+        SourceRefused: Credentials, permission or bucket are wrong; nothing was written.
+        JournalError: See `SqliteJournal.open`.
+
+    """
+    source, fetch = source_config(settings), fetch_options(settings)
+    with closing(FetchLoop(fetch)) as loop:
+        findings = probe(UpyunSource(source), loop, settings.source)
+    with (
+        closing(Nursery(partial(process_main, source=source, fetch=fetch))) as nursery,
+        closing(open_journal(settings, SystemClock().now())) as journal,
+    ):
+        yield Opening(source, findings, nursery, journal)
+
+
+class Job:
+    """A coordinator, and those who show and steer it. `machine` is the one whose volumes are in this process, "" for none."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        opening: Opening,
+        transport: Transport,
+        policy: CoordinatorPolicy,
+        machine: str,
+    ) -> None:
+        self._settings = settings
+        self._opening = opening
+        self.coordinator = Coordinator(opening.journal, transport, SystemClock(), policy)
+        self.monitor = Monitor(
+            self.coordinator,
+            SystemClock(),
+            settings.job_name(),
+            settings.source,
+            None if opening.source.prefix else opening.findings.usage_bytes,
+            [open_reporter(json=settings.json, quiet=settings.quiet)],
+        )
+        self._steering = Steering(settings, opening.journal, self.coordinator, self.monitor, machine)
+
+    async def run(self, worker: Agent, crew: ProcessCrew, watchers: Sequence[Watcher]) -> None:
+        """Run with the worker of this process until the job ends or a signal stops it."""
+        crew.start()
+        await self._steering.start()
+        try:
+            async with _watched(watchers, JobPanel(self.coordinator, self._opening.journal, self.monitor)):
+                await self._run_together(worker)
+        finally:
+            await self._steering.close()
+
+    def conclude(self) -> ExitCode:
+        """Show and write the end of the job; return how it ended.
+
+        Raises:
+            SourceRefused: That is why it ended.
+
+        """
+        snapshot = self.monitor.close()
+        summary = msgspec.json.encode(summary_dict(snapshot))
+        self._opening.journal.end(snapshot.state, snapshot.at, summary.decode())
+        if self._settings.summary is not None:
+            Path(self._settings.summary).write_bytes(msgspec.json.format(summary) + b"\n")
+        self.coordinator.raise_refusal()
+        return exit_code_of(snapshot)
+
+    async def _run_together(self, worker: Agent) -> None:
+        loop, coordinator = asyncio.get_running_loop(), self.coordinator
+        stopping: list[asyncio.Task[None]] = []
+
+        def interrupt() -> None:
+            self.monitor.note("info", "job.interrupted", "stopping; once more to leave at once")
+            stopping.append(loop.create_task(coordinator.stop(), name="stop"))
+
+        on_signals(loop, interrupt)
+        coordinator.limits = limits_now(self._settings)
+        root = UpyunSource(self._opening.source).root()
+        watching = asyncio.create_task(self.monitor.run(), name="monitor")
+        timing = asyncio.create_task(follow_timetable(coordinator, self._settings), name="timetable")
+        working = asyncio.create_task(worker.run(), name="worker")
+        booking = asyncio.create_task(coordinator.run(root), name="coordinator")
+        try:
+            await asyncio.wait({working, booking, watching}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (working, watching):
+                if task.done() and task.exception() is not None:
+                    await task
+            await booking
+        finally:
+            for task in (booking, working, watching, timing):
+                task.cancel()
+            await asyncio.gather(booking, working, watching, timing, return_exceptions=True)
+            await coordinator.close()
+        coordinator.conclude()
+        self.monitor.latest = self.monitor.snapshot()  # for those who still look
+
+
+def on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], object]) -> None:
+    """Stop in order at the first SIGINT or SIGTERM; at the second leave at once: everything is resumable at any time."""
+    heard = 0
+
+    def hear() -> None:
+        nonlocal heard
+        heard += 1
+        if heard > 1:
+            os._exit(ExitCode.INTERRUPTED)
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, hear)
+
+
+@contextlib.asynccontextmanager
+async def _watched(watchers: Sequence[Watcher], panel: JobPanel) -> AsyncIterator[None]:
+    """Let watchers, such as the dashboard, look at the job while it runs."""
+    watching = [await watcher(panel) for watcher in watchers]
+    try:
+        yield
+    finally:
+        for watch in watching:
+            await watch.close()

@@ -1,0 +1,123 @@
+"""Where a job stands: as its coordinator says if one runs, else as its journal and its disks say."""
+
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from bucketpull.domain.errors import BucketpullError, VolumeError
+from bucketpull.domain.model import Limits, Outstanding, VolumeState, VolumeStatus
+from bucketpull.domain.progress import Estimate, Rates, Snapshot
+from bucketpull.journal.reader import JournalReader, RunNote
+from bucketpull.journal.volumes import KnownVolume
+from bucketpull.volumes.reader import open_reader
+from bucketpull.wiring.control import ShowJob, ask
+
+_ANSWER_SECONDS = 3.0
+
+
+class Standing(msgspec.Struct):
+    """A job's snapshot, whether it runs now, and its last run (None before the first)."""
+
+    snapshot: Snapshot
+    running: bool
+    last_run: RunNote | None
+
+
+def standing(reader: JournalReader, folder: Path) -> Standing:
+    """Return where the job stands; a coordinator that does not answer is left out."""
+    runs = reader.runs(1)
+    last = runs[0] if runs else None
+    with suppress(BucketpullError):
+        answer = ask(folder, ShowJob(), _ANSWER_SECONDS)
+        if answer is not None and answer.snapshot is not None:
+            return Standing(_with_absent(answer.snapshot, reader), True, last)
+    return Standing(_snapshot(reader, last), False, last)
+
+
+def volume_statuses(reader: JournalReader) -> list[VolumeStatus]:
+    """Measure the job's volumes as far as they are on this machine."""
+    return [measure(volume) for volume in reader.volumes()]
+
+
+def measure(volume: KnownVolume) -> VolumeStatus:
+    """Look at one volume; `away` where it is not to be seen from here, unless it is lost or was sick."""
+    status = VolumeStatus(
+        volume.id, volume.machine, volume.path, volume.state, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, detail=""
+    )
+    try:
+        reader = open_reader(volume.path or ".", volume.id)
+    except VolumeError as error:
+        if volume.state not in {VolumeState.LOST, VolumeState.SICK}:
+            status.state = VolumeState.AWAY
+        here = volume.machine == socket.gethostname()
+        status.detail = error.detail if here else f"on {volume.machine or 'an unknown machine'}"
+        return status
+    try:
+        free = os.fstatvfs(reader.root)
+        status.free_bytes, status.total_bytes = free.f_bavail * free.f_frsize, free.f_blocks * free.f_frsize
+        status.free_inodes, status.total_inodes = free.f_favail, free.f_files
+        status.stored_objects, status.stored_bytes = reader.ledger.objects, reader.ledger.size
+    finally:
+        reader.close()
+    return status
+
+
+def _with_absent(snapshot: Snapshot, reader: JournalReader) -> Snapshot:
+    """Add the volumes that no worker has at present."""
+    present = {volume.id for volume in snapshot.volumes}
+    absent = [measure(volume) for volume in reader.volumes() if volume.id not in present]
+    return msgspec.structs.replace(snapshot, volumes=[*snapshot.volumes, *absent])
+
+
+def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
+    counters, outstanding = reader.counters(), reader.outstanding()
+    outstanding.scans_sent = outstanding.batches_sent = 0
+    now = time.time()
+    started = last.started if last else now
+    ended = last.ended if last and last.ended else now
+    configuration = reader.configuration()
+    source, prefix = configuration.get("source", ""), configuration.get("prefix", "")
+    seconds = _seconds(last)
+    return Snapshot(
+        job=reader.job,
+        source=f"{source}/{prefix}" if prefix else source,
+        state=_state(last, outstanding),
+        at=ended,
+        started=started,
+        seconds=seconds,
+        listing_done=outstanding.scans == 0 and last is not None,
+        counters=counters,
+        outstanding=outstanding,
+        rates=Rates(
+            objects_mean=counters.stored / seconds if seconds else 0.0,
+            bytes_mean=counters.bytes / seconds if seconds else 0.0,
+        ),
+        estimate=Estimate(),
+        machines=[],
+        volumes=volume_statuses(reader),
+        retries=counters.retries,
+        failures=counters.failures,
+        limits=Limits(),
+        limited_by="",
+        notes=[],
+    )
+
+
+def _state(last: RunNote | None, outstanding: Outstanding) -> str:
+    """Name the state of a job of which no coordinator runs; one that was killed is interrupted too."""
+    if last is None:
+        return "waiting"
+    if outstanding.scans or outstanding.batches:
+        return last.state if last.state in {"refused", "no-room"} else "interrupted"
+    return "interrupted" if last.state == "running" else last.state
+
+
+def _seconds(last: RunNote | None) -> float:
+    """Return how long the last session took, as its summary says."""
+    if last is None or not last.summary:
+        return 0.0
+    return float(msgspec.json.decode(last.summary).get("seconds", 0.0))

@@ -1,0 +1,92 @@
+"""Finds the journal that a command is about: by --state, --job, or SOURCE, or because there is only one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from platformdirs import user_state_path
+
+from bucketpull.domain.errors import ConfigError, JournalError
+from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.store import exists
+from bucketpull.wiring.settings import Settings
+
+
+def job_folder(settings: Settings) -> Path:
+    """Return the folder of the job's journal, absolute.
+
+    Raises:
+        ConfigError: No job is named, and there is none or more than one.
+
+    """
+    if settings.state is None and settings.job is None and not settings.source:
+        return _only_job()
+    return settings.state_folder().absolute()
+
+
+def known_jobs() -> list[str]:
+    """Return the names of the jobs in the user's state folder."""
+    folder = user_state_path("bucketpull")
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and _has_journal(path))
+
+
+def existing(settings: Settings) -> Path:
+    """Return the folder of a journal that exists.
+
+    Raises:
+        ConfigError: There is none; names the jobs that there are.
+
+    """
+    folder = job_folder(settings)
+    if not exists(folder):
+        raise ConfigError(
+            f"no journal in {folder}; name the job with --job or its folder with --state{_hint()}"
+        )
+    return folder
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[JournalReader]:
+    """Open the job's journal to read, also while its coordinator writes."""
+    reader = JournalReader.open_to_read(existing(settings))
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+@contextmanager
+def writing(settings: Settings) -> Iterator[SqliteJournal]:
+    """Open the job's journal, which must exist, to write; see `SqliteJournal.open` for what it raises."""
+    folder = existing(settings)
+    journal = SqliteJournal.open(folder, folder.name, None)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def _only_job() -> Path:
+    jobs = known_jobs()
+    if len(jobs) == 1:
+        return user_state_path("bucketpull") / jobs[0]
+    if not jobs:
+        raise ConfigError(
+            f"no job in {user_state_path('bucketpull')}; start one with `bucketpull sync`, or say --state"
+        )
+    raise ConfigError(f"which job? Name it with --job{_hint()}")
+
+
+def _hint() -> str:
+    jobs = known_jobs()
+    return f"; known jobs: {', '.join(jobs)}" if jobs else ""
+
+
+def _has_journal(folder: Path) -> bool:
+    try:
+        return exists(folder)
+    except (JournalError, OSError):
+        return True

@@ -1,0 +1,149 @@
+"""Turns what the coordinator knows into snapshots, twice a second, for whoever shows them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.domain.eta import Forecast
+from bucketpull.domain.model import Pulse, VolumeState
+from bucketpull.domain.progress import Note, Snapshot
+from bucketpull.domain.rates import Meter
+from bucketpull.domain.stall_notice import Listener
+from bucketpull.ports import Clock, Reporter
+from bucketpull.report.figures import duration
+from bucketpull.report.reasons import explain
+
+RUNNING = {"listing", "transferring", "finishing"}
+ENDED = {"complete", "incomplete", "interrupted", "refused"}
+_TROUBLED = {VolumeState.FULL, VolumeState.SICK}
+NOTES_KEPT = 50
+INTERVAL_SECONDS = 0.5
+
+
+class Monitor:
+    """Watches one job; `latest` is the snapshot that the dashboard serves."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        clock: Clock,
+        job: str,
+        source: str,
+        usage_bytes: int | None,
+        reporters: list[Reporter],
+    ) -> None:
+        self._coordinator = coordinator
+        self._clock = clock
+        self._job, self._source = job, source
+        self._started = clock.now()
+        self._meter = Meter()
+        self._forecast = Forecast(usage_bytes)
+        self._reporters = reporters
+        self._notes: list[Note] = []
+        self._told: dict[str, str] = {}
+        self._listener = Listener()
+        self._begun = False
+        self.latest = self.snapshot()
+
+    async def run(self) -> None:
+        """Show the job until cancelled."""
+        while True:
+            self.latest = self.snapshot()
+            self._watch_volumes()
+            self._watch_source()
+            for reporter in self._reporters:
+                reporter.show(self.latest)
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    def close(self) -> Snapshot:
+        """Show the end, and return it."""
+        self.latest = self.snapshot()
+        self._watch_volumes()
+        for reporter in self._reporters:
+            reporter.close(self.latest)
+        return self.latest
+
+    def note(self, level: str, event: str, text: str) -> None:
+        """Tell one event to every reporter, and keep it for the dashboard."""
+        self._notes = [*self._notes[1 - NOTES_KEPT :], Note(self._clock.now(), level, event, text)]
+        for reporter in self._reporters:
+            reporter.note(level, event, text)
+
+    def snapshot(self) -> Snapshot:
+        """Return where the job stands."""
+        coordinator = self._coordinator
+        counters, outstanding = coordinator.counters, coordinator.outstanding
+        now = self._clock.monotonic()
+        running = coordinator.state in RUNNING
+        listing_done = outstanding.scans == 0 and coordinator.state != "starting"
+        pulses = [member.pulse for member in coordinator.fleet.members.values()]
+        objects = max(counters.stored, sum(pulse.objects for pulse in pulses))
+        size = max(counters.bytes, sum(pulse.bytes for pulse in pulses))
+        self._begin()
+        # The last sample comes after the end: what passed until then was work.
+        active = running or coordinator.state in ENDED
+        self._meter.sample(now, objects, size, counters.listed, active)
+        self._forecast.sample(now, counters, outstanding, active)
+        return Snapshot(
+            job=self._job,
+            source=self._source,
+            state=coordinator.state,
+            at=self._clock.now(),
+            started=self._started,
+            seconds=self._clock.now() - self._started,
+            listing_done=listing_done,
+            counters=counters,
+            outstanding=outstanding,
+            rates=self._meter.rates(running),
+            estimate=self._forecast.estimate(counters, outstanding, listing_done),
+            machines=pulses,
+            volumes=list(coordinator.fleet.volumes.values()),
+            retries=counters.retries,
+            failures=counters.failures,
+            limits=coordinator.limits,
+            limited_by=_limit(pulses, listing_done=listing_done),
+            notes=self._notes,
+        )
+
+    def _begin(self) -> None:
+        """Reckon speeds from where the session began, not from the first look at it."""
+        if self._coordinator.began is not None and not self._begun:
+            self._begun = True
+            at, books, left = self._coordinator.began
+            self._meter.sample(at, books.stored, books.bytes, books.listed)
+            self._forecast.sample(at, books, left)
+
+    def _watch_volumes(self) -> None:
+        for volume in self.latest.volumes:
+            before, state = self._told.get(volume.id), volume.state
+            if before != state and (before is not None or state in _TROUBLED):
+                text = f"volume {volume.path} is {state}: {volume.detail}".removesuffix(": ")
+                remedy = "; free some space, add a volume, or lower --reserve" if state == "full" else ""
+                self.note("info" if state == "open" else "warning", f"volume.{state}", text + remedy)
+            self._told[volume.id] = state
+
+    def _watch_source(self) -> None:
+        """Say why nothing comes, if nothing does: a wrong host name or a network that is down look like patience."""
+        books, pulses = self.latest.counters, self.latest.machines
+        retries: Counter[str] = Counter()
+        for pulse in pulses:
+            retries.update(pulse.retries)
+        gain = (
+            books.pages + books.listed + sum(pulse.bytes + pulse.objects + pulse.skipped for pulse in pulses)
+        )
+        silence = self._listener.look(self._clock.monotonic(), gain, retries)
+        if silence is not None:
+            meaning, remedy = explain(silence.reason)
+            self.note(
+                "warning",
+                "source.silent",
+                f"nothing has come for {duration(silence.seconds)}: {meaning} "
+                f"({silence.reason}, {silence.times} times); {remedy}",
+            )
+
+
+def _limit(pulses: Sequence[Pulse], *, listing_done: bool) -> str:
+    """Name what holds the job back; once all is listed, nobody waits for the listing."""
+    limits = [pulse.limited_by for pulse in pulses if pulse.limited_by]
+    return next((limit for limit in limits if limit != "work" or not listing_done), "")

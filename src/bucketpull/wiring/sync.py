@@ -1,0 +1,81 @@
+"""`sync`: coordinator, worker and reporters in one process, with worker processes beside it."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from bucketpull.agent.agent import Agent
+from bucketpull.domain.errors import ExitCode, VolumeSick
+from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.journal.volumes import KnownVolume
+from bucketpull.transport.local import DirectTransport
+from bucketpull.transport.processes import ProcessCrew
+from bucketpull.volumes.volume import DiskVolume
+from bucketpull.wiring.adapters import machine_name, worker_policy
+from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.job import Job, Opening, check_job, opened
+from bucketpull.wiring.panel import Watcher
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import check_paths, known_paths, open_all, open_one, with_known
+
+
+def run_sync(settings: Settings, watchers: Sequence[Watcher] = (), *, alone: bool = False) -> ExitCode:
+    """Pull the bucket; return how it ended. `alone`: onto the given volumes only, not the job's others too.
+
+    Raises:
+        BucketpullError: It could not begin, and nothing was written.
+
+    """
+    paths = check_paths(settings.volumes)
+    check_job(settings)
+    with opened(settings) as opening:
+        known, machine = opening.journal.volumes(), machine_name(settings)
+        paths, away = (paths, []) if alone else with_known(paths, known, machine)
+        sick: list[VolumeSick] = []
+        volumes = open_all(paths, known_paths(known, machine), settings, sick.append)
+        warnings = [*map(_of_sick, sick), *map(_of_missing, away)]
+        return asyncio.run(_sync(settings, opening, volumes, warnings, watchers))
+
+
+async def _sync(
+    settings: Settings,
+    opening: Opening,
+    volumes: Sequence[DiskVolume],
+    warnings: Sequence[tuple[str, str]],
+    watchers: Sequence[Watcher],
+) -> ExitCode:
+    machine = machine_name(settings)
+    transport = DirectTransport()
+    policy = CoordinatorPolicy(
+        exits_when_full=settings.when_full == "exit", local_machines=frozenset({machine})
+    )
+    job = Job(settings, opening, transport, policy, machine)
+    for event, text in warnings:
+        job.monitor.note("warning", event, text)
+    crew = ProcessCrew(opening.nursery, settings.process_count())
+    worker = Agent(
+        # A disk that failed may come back, after others have done what it had begun.
+        msgspec.structs.replace(worker_policy(settings, opening.journal.id, machine), asks=True),
+        transport.inbox,
+        crew,
+        volumes,
+        SystemClock(),
+        partial(open_one, expected=None, settings=settings),
+    )
+    await job.run(worker, crew, watchers)
+    return job.conclude()
+
+
+def _of_sick(error: VolumeSick) -> tuple[str, str]:
+    return "volume.sick", f"{error}; until then what it holds counts as stored"
+
+
+def _of_missing(volume: KnownVolume) -> tuple[str, str]:
+    text = (
+        f"volume {volume.id} is not at {volume.path}: what it holds counts as stored, and is fetched again where listed pages "
+        f"changed; mount it, name its new path, "
+        f"or give it up with `bucketpull volumes lost {volume.id}`"
+    )
+    return "volume.away", text

@@ -1,0 +1,158 @@
+"""Opens the volumes of a job: known ones where they are, new ones made, and an empty mount point never taken for one."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
+from bucketpull.domain.model import VolumeState
+from bucketpull.domain.sizes import parse_reserve
+from bucketpull.journal.volumes import KnownVolume
+from bucketpull.volumes.identity import identify, initialise
+from bucketpull.volumes.reader import VolumeReader, open_reader
+from bucketpull.volumes.volume import DiskVolume, Reserve, open_volume
+from bucketpull.wiring.settings import Settings
+
+
+def check_paths(paths: Sequence[str]) -> list[str]:
+    """Return the volumes' paths, absolute.
+
+    Raises:
+        ConfigError: None is given, one is no folder that could be one, or one is given twice.
+
+    """
+    if not paths:
+        raise ConfigError("no volume: give at least one folder to store in")
+    found: list[str] = []
+    for path in paths:
+        full = os.path.realpath(path)
+        if os.path.exists(full) and not os.path.isdir(full):
+            raise ConfigError(f"volume {path}: is no folder")
+        if not os.path.exists(full) and not os.path.isdir(os.path.dirname(full)):
+            raise ConfigError(f"volume {path}: there is no {os.path.dirname(full)}; is the disk mounted?")
+        if full in found:
+            raise ConfigError(f"volume {path}: given twice")
+        found.append(full)
+    return found
+
+
+def with_known(
+    paths: Sequence[str], known: Sequence[KnownVolume], machine: str
+) -> tuple[list[str], list[KnownVolume]]:
+    """Add the job's other volumes that are here, such as those added while it ran; return also those that are not.
+
+    Raises:
+        ConfigError: A path holds a volume that was given up.
+
+    """
+    ids = {_id_at(path): path for path in paths}
+    found, away = list(paths), []
+    for volume in known:
+        if volume.state is VolumeState.LOST:
+            if volume.id in ids:
+                raise ConfigError(
+                    f"volume {ids[volume.id]}: was given up as lost ({volume.id}), so what it holds was fetched again; "
+                    "empty the disk to use it, or `bucketpull rebuild` a new journal from all disks"
+                )
+        elif volume.machine == machine and volume.id not in ids and volume.path not in found:
+            if volume.path and _id_at(volume.path) == volume.id:
+                found.append(volume.path)
+            else:
+                away.append(volume)
+    return found, away
+
+
+def known_paths(known: Sequence[KnownVolume], machine: str) -> dict[str, str]:
+    """Return the ids of the job's volumes on a machine, by the path at which each was seen last."""
+    return {
+        volume.path: volume.id
+        for volume in known
+        if volume.machine == machine and volume.path and volume.state is not VolumeState.LOST
+    }
+
+
+def _id_at(path: str) -> str | None:
+    """Return the id of the volume at a path; None where none can be read."""
+    try:
+        return identify(path)
+    except VolumeError:
+        return None
+
+
+def open_all(
+    paths: Sequence[str],
+    known: Mapping[str, str],
+    settings: Settings,
+    leave: Callable[[VolumeSick], object] | None = None,
+) -> list[DiskVolume]:
+    """Open volumes by path; make those that are none yet.
+
+    `known` maps the paths at which the job's volumes were seen last to their ids: a path of which the id is gone is a disk
+    that is not mounted. One of them that is sick is left out, and `leave` told of it, if another can be used.
+
+    Raises:
+        ConfigError: A known volume is not there.
+        VolumeError: One cannot be used.
+
+    """
+    opened: list[DiskVolume] = []
+    sick: list[VolumeSick] = []
+    try:
+        for path in paths:
+            try:
+                opened.append(open_one(path, known.get(path), settings))
+            except VolumeSick as error:
+                if leave is None or path not in known:
+                    raise
+                sick.append(error)
+        if sick and not opened:
+            raise sick[0]
+    except BaseException:
+        for volume in opened:
+            volume.close()
+        raise
+    for trouble in sick:
+        if leave is not None:
+            leave(trouble)
+    return opened
+
+
+@contextmanager
+def opened_to_read(path: str) -> Iterator[VolumeReader]:
+    """Open a volume to look at it.
+
+    Raises:
+        ConfigError: There is none.
+
+    """
+    if identify(path) is None:
+        raise ConfigError(f"volume {path}: there is none; is the disk mounted?")
+    reader = open_reader(path)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def open_one(path: str, expected: str | None, settings: Settings) -> DiskVolume:
+    """Open one volume, making it if it is none and none is expected there; see `open_all`."""
+    found = identify(path) if os.path.isdir(path) else None
+    if found is None:
+        if expected is not None:
+            raise ConfigError(
+                f"volume {path}: held volume {expected} of this job and is empty now. Mount the disk; if it is lost, "
+                f"say `bucketpull volumes lost {expected}`"
+            )
+        Path(path).mkdir(exist_ok=True)
+        try:
+            initialise(path, settings.layout)
+        except OSError as error:
+            raise VolumeError(path, error.strerror or str(error)) from error
+    return open_volume(path, None, reserve_of(settings, path), durable=settings.durability != "none")
+
+
+def reserve_of(settings: Settings, path: str) -> Reserve:
+    """Return what is kept free on a volume."""
+    status = os.statvfs(path)
+    return Reserve(bytes=parse_reserve(settings.reserve, status.f_blocks * status.f_frsize))

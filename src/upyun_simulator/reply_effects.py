@@ -1,0 +1,166 @@
+"""Faults that spoil a right reply on its way."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from upyun_simulator.content import md5_hex
+from upyun_simulator.faults import ALL, BODIES, GETS, OBJECTS, Rule
+from upyun_simulator.message import Delivery, Literal, Reply, Window
+from upyun_simulator.transforms import gzip_reply, weaken
+
+
+def _cut(rule: Rule, reply: Reply) -> int:
+    """Return after how many body bytes to stop: `after=` bytes, or the middle; always before the end."""
+    length = len(reply.content)
+    return max(0, min(int(rule.number("after", length // 2)), length - 1))
+
+
+def _broken(ending: str, *, chunked: bool = False) -> Callable[[Rule, Reply], bool]:
+    def spoil(rule: Rule, reply: Reply) -> bool:
+        if len(reply.content):
+            reply.delivery = Delivery(cut=_cut(rule, reply), ending=ending, chunked=chunked)
+        return bool(reply.delivery)
+
+    return spoil
+
+
+def _drip(rule: Rule, reply: Reply) -> bool:
+    reply.delivery = Delivery(drip=rule.number("rate", 1000))
+    return len(reply.content) > 0
+
+
+def _slow(rule: Rule, reply: Reply) -> bool:
+    reply.delay += rule.number("seconds", 1)
+    return True
+
+
+def _chunked(_rule: Rule, reply: Reply) -> bool:
+    reply.delivery = Delivery(chunked=True)
+    return True
+
+
+def _hidden_error(rule: Rule, reply: Reply) -> bool:
+    reply.headers.append(("x-error-code", str(int(rule.number("code", 50300006)))))
+    reply.content = Literal(reply.body.read(0, _cut(rule, reply)))
+    reply.delivery = Delivery(chunked=True)
+    return True
+
+
+def _multipart_etag(_rule: Rule, reply: Reply) -> bool:
+    md5 = (reply.header("ETag") or "").strip('"')[::-1]
+    reply.set_header("ETag", f'"{md5}"')
+    if reply.header("Content-MD5"):
+        reply.set_header("Content-MD5", md5)
+    return True
+
+
+def _no_md5(_rule: Rule, reply: Reply) -> bool:
+    reply.set_header("ETag", None)
+    reply.set_header("Content-MD5", None)
+    return True
+
+
+def _corrupt(rule: Rule, reply: Reply) -> bool:
+    length = len(reply.content)
+    if not length:
+        return False
+    data = bytearray(reply.body.read(0, length))
+    data[min(int(rule.number("at", length // 2)), length - 1)] ^= 0xFF
+    reply.content = bytes(data)
+    return True
+
+
+def _short(rule: Rule, reply: Reply) -> bool:
+    if not len(reply.content):
+        return False
+    reply.content = Literal(reply.body.read(0, _cut(rule, reply)))
+    return True
+
+
+def _gzip(_rule: Rule, reply: Reply) -> bool:
+    if reply.status == 200:
+        gzip_reply(reply)
+    return reply.status == 200
+
+
+def _weak_etag(_rule: Rule, reply: Reply) -> bool:
+    weaken(reply)
+    return True
+
+
+def _ignore_range(_rule: Rule, reply: Reply) -> bool:
+    body = reply.content
+    if reply.status != 206 or not isinstance(body, Window):
+        return False
+    reply.status = 200
+    reply.set_header("Content-Range", None)
+    reply.content = Window(body.key, body.size, body.version, 0, body.size)
+    return True
+
+
+def _replaced(_rule: Rule, reply: Reply) -> bool:
+    body = reply.content
+    if reply.status != 206 or not isinstance(body, Window):
+        return False
+    reply.content = Window(body.key, body.size, body.version + 1, body.start, body.stop)
+    reply.set_header("ETag", f'"{md5_hex(body.key, body.size, body.version + 1)}"')
+    reply.set_header("Content-MD5", None)
+    return True
+
+
+class Spoiler(NamedTuple):
+    """What spoils a reply: for which requests, how (false where there is nothing to spoil), and in words."""
+
+    kinds: frozenset[str]
+    spoil: Callable[[Rule, Reply], bool]
+    says: str
+
+
+EFFECTS: Final[dict[str, Spoiler]] = {
+    "reset-body": Spoiler(BODIES, _broken("reset"), "connection reset in the body, after= bytes (half)"),
+    "truncate": Spoiler(
+        BODIES,
+        _broken("close"),
+        "connection closed in the body although Content-Length says more, after= bytes (half)",
+    ),
+    "stall": Spoiler(
+        BODIES,
+        _broken("stall"),
+        "nothing more comes in the body, the connection stays open, after= bytes (half)",
+    ),
+    "drip": Spoiler(BODIES, _drip, "the body comes at rate= bytes a second (1000)"),
+    "slow": Spoiler(ALL, _slow, "the answer comes seconds= later (1)"),
+    "chunked": Spoiler(BODIES, _chunked, "the whole body, chunked, without Content-Length"),
+    "chunked-cut": Spoiler(
+        BODIES,
+        _broken("close", chunked=True),
+        "chunked without Content-Length, closed without the final chunk, after= bytes (half)",
+    ),
+    "hidden-error": Spoiler(
+        BODIES,
+        _hidden_error,
+        "200 with an x-error-code header, code= (50300006), chunked, and only after= bytes of the body (half)",
+    ),
+    "multipart-etag": Spoiler(
+        OBJECTS,
+        _multipart_etag,
+        "the ETag of a multipart upload: 32 hexadecimal digits that are no MD5 of the content, with Content-MD5 as wrong",
+    ),
+    "no-md5": Spoiler(OBJECTS, _no_md5, "neither ETag nor Content-MD5"),
+    "corrupt": Spoiler(
+        GETS, _corrupt, "one byte of the body is wrong, at= its offset (the middle); the length is right"
+    ),
+    "short": Spoiler(
+        GETS,
+        _short,
+        "fewer bytes than the object has, with the Content-Length of the few, after= bytes (half)",
+    ),
+    "gzip": Spoiler(BODIES, _gzip, "gzip although the client asked for identity"),
+    "weak-etag": Spoiler(OBJECTS, _weak_etag, "a weak ETag"),
+    "ignore-range": Spoiler(GETS, _ignore_range, "200 with the whole object to a request with Range"),
+    "replaced": Spoiler(
+        GETS,
+        _replaced,
+        "206 of another version of the object, with that version's ETag: it was replaced between two ranges",
+    ),
+}

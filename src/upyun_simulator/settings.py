@@ -1,0 +1,85 @@
+"""Everything that can be set about a simulator, in one value that is also the JSON its process is started with."""
+
+from typing import Literal
+
+import msgspec
+
+from upyun_simulator.auth import Operator
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Seconds, bytes and requests a second; 0 is off. Ports of 0 are chosen by the system."""
+
+    spec: str = "demo"
+    bucket: str = "demo-bucket"
+    operators: tuple[str, ...] = ("operator:password",)  # NAME:PASSWORD[:read+write+delete | :CODE]
+    seed: int = 0  # of faults and jitter
+    faults: tuple[str, ...] = ()
+    clock_offset: float = 0  # seconds that the server's clock is ahead
+
+    host: str = "127.0.0.1"
+    api_port: int = 0
+    cdn_port: int = 0
+    control_port: int = 0
+    tls_cert: str = ""
+    tls_key: str = ""
+
+    list_latency: float = 0
+    api_latency: float = 0
+    cdn_latency: float = 0
+    jitter: float = 0  # added to each latency, evenly between zero and this
+    list_slots: int = 0  # listings answered at a time, each taking the latency; the others wait
+    api_slots: int = 0
+    cdn_slots: int = 0
+    list_rate: float = 0  # listings a second, then 429
+    api_rate: float = 0  # other REST requests a second, then 429
+    cdn_rate: float = 0  # CDN requests a second, then 403 40310003
+    bandwidth: float = 0  # bytes a second, all connections together
+    connection_bandwidth: float = 0  # bytes a second, each connection
+
+    cursors: Literal["rowkey", "sealed"] = "rowkey"  # sealed: forged cursors are refused
+    cursor_padding: bool = True
+    eof_page: bool = False  # a full last page has a cursor, and an empty page follows
+    empty: Literal["array", "object", "absent", "nothing"] = "array"
+    folder_noise: bool = False
+    max_limit: int = 10_000
+    folder_false_code: int = (
+        40400001  # for a folder asked for with `x-upyun-folder: false`; 40300015 is the other
+    )
+
+    separator: str = "!"
+    versions: tuple[str, ...] = ("s400", "small")
+    token_secret: str = ""  # of `_upt`; empty is an unprotected domain
+    path_signed: Literal["decoded", "encoded"] = "decoded"
+    referers: tuple[str, ...] = ()  # hosts a Referer must name, where it is sent
+    blocked_agents: tuple[str, ...] = ()  # patterns such as *curl*
+
+    track_keys: bool = False  # count keys fetched more than once (memory grows with the keys fetched)
+    access_log: str = ""  # a file, or - for standard error
+
+    def accounts(self) -> list[Operator]:
+        """Return the operators; ValueError for one that is not written NAME:PASSWORD[:PERMISSIONS]."""
+        return [_operator(text) for text in self.operators]
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a started simulator is, and the first operator's credentials."""
+
+    api_url: str
+    cdn_url: str
+    control_url: str
+    bucket: str
+    operator: str
+    password: str
+    pid: int
+
+
+def _operator(text: str) -> Operator:
+    name, _, rest = text.partition(":")
+    password, _, extra = rest.partition(":")
+    if not name or not password:
+        msg = f"operator {text!r} is not complete: write NAME:PASSWORD or NAME:PASSWORD:read"
+        raise ValueError(msg)
+    if extra.isdecimal():
+        return Operator(name, password, refused=int(extra))
+    return Operator(name, password, frozenset(extra.split("+"))) if extra else Operator(name, password)

@@ -1,0 +1,69 @@
+import pytest
+
+from bucketpull.agent.demand import Load, limited_by
+from bucketpull.agent.scheduler import BATCHES_MOST, Desk
+from bucketpull.domain.model import Lane, LaneStatus, Limits, VolumeState, VolumeStatus
+from bucketpull.domain.record import Tick
+
+
+class Open:
+    is_open = True
+    silent_seconds = 0.0
+    status = VolumeStatus("v", "m", "/v", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0)
+
+    def __init__(self):
+        self.queued, self.written = {}, {}
+
+
+def tick(*, still=0.0, key="", unstarted=0):
+    return Tick(0, 0, unstarted, {}, {}, {}, {}, {}, waiting_for=key, still_seconds=still)
+
+
+@pytest.fixture
+def desk():
+    desk = Desk("alpha", 2)
+    desk.slots["v"] = Open()
+    return desk
+
+
+def pulse_of(desk, held=0):
+    return desk.pulse("1", "0.1.0", "", [], held)
+
+
+def test_smaller_batches_are_asked_for_in_greater_number(desk):
+    assert pulse_of(desk, 3).window == 3 + 4
+
+    for _ in range(50):
+        desk.accept(80)
+
+    assert 45 <= pulse_of(desk).window <= 55
+
+    for _ in range(50):
+        desk.accept(1)
+    assert pulse_of(desk, 300).window == BATCHES_MOST
+    assert pulse_of(desk, 500).window == 500 + 4
+
+
+def test_a_pulse_names_what_has_been_waited_for_longest(desk):
+    desk.tick(0, tick(still=12.0, key="a/short"))
+    desk.tick(1, tick(still=42.0, key="a/long"))
+
+    pulse = pulse_of(desk)
+
+    assert (pulse.waiting_for, pulse.still_seconds) == ("a/long", 42.0)
+
+
+def test_a_process_that_is_gone_waits_for_nothing(desk):
+    desk.tick(1, tick(still=42.0, key="a/long"))
+    desk.forget(1)
+
+    assert pulse_of(desk).waiting_for == ""
+
+
+@pytest.mark.parametrize(("cpu", "limit"), [([0.5, 1.0], ""), ([0.2, 1.8], "cpu")])
+def test_a_process_that_computes_all_the_time_is_what_limits(cpu, limit):
+    lanes = {Lane.CDN: LaneStatus(10, 64.0, 100, 0, 1.0)}
+
+    before, now = Load(0.0, 0, 0, lanes, [0.0, 0.0]), Load(2.0, 9, 9, lanes, cpu)
+
+    assert limited_by(before, now, Limits(), [], 100) == limit

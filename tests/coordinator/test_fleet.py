@@ -1,0 +1,94 @@
+"""Who is alive, what each was sent, and what got lost."""
+
+from bucketpull.coordinator.fleet import Fleet
+from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus, WorkKind
+
+SILENCE, GRACE = 30.0, 10.0
+
+
+def pulse(machine="m1", holds=(), window=3, incarnation="one", volumes=(), begun=()):
+    return Pulse(
+        machine=machine, incarnation=incarnation, version="1", processes=1, objects=0, bytes=0, skipped=0, window=window,
+        scan_window=0, holds=list(holds), retries={}, failures={}, lanes={}, volumes=list(volumes), begun=list(begun),
+    )  # fmt: skip
+
+
+def fleet_of(*machines, now=0.0):
+    fleet = Fleet(SILENCE, GRACE)
+    for machine in machines:
+        fleet.see(pulse(machine), now)
+    return fleet
+
+
+def test_a_worker_gets_as_much_as_its_window_and_no_more():
+    fleet = fleet_of("m1")
+    assert fleet.members["m1"].allowance(WorkKind.BATCH) == 3
+    fleet.sent("m1", WorkKind.BATCH, [1, 2], 1.0)
+    assert fleet.members["m1"].allowance(WorkKind.BATCH) == 1
+    fleet.settled("m1", 1)
+    assert fleet.members["m1"].allowance(WorkKind.BATCH) == 2
+
+
+def test_a_silent_worker_is_dead_unless_nobody_could_be_heard():
+    fleet = fleet_of("m1", "m2")
+    fleet.see(pulse("m2"), 20.0)
+    assert fleet.silent(31.0) == ["m1"]
+    fleet.excuse(31.0)
+    assert fleet.silent(60.0) == []
+    assert sorted(fleet.silent(62.0)) == ["m1", "m2"]
+
+
+def test_the_dead_leave_their_work_and_their_volumes_are_away():
+    fleet = Fleet(SILENCE, GRACE)
+    fleet.see(
+        pulse(volumes=[VolumeStatus("v", "m1", "/v", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0)]), 0.0
+    )
+    fleet.sent("m1", WorkKind.BATCH, [1, 2], 1.0)
+    assert fleet.bury("m1") == [1, 2]
+    assert fleet.volumes["v"].state is VolumeState.AWAY
+    assert fleet.leave("m1") == []
+
+
+def test_work_that_is_not_held_for_the_time_of_grace_is_lost_once():
+    fleet = fleet_of("m1")
+    fleet.sent("m1", WorkKind.BATCH, [1, 2], 1.0)
+    fleet.see(pulse(holds=[2]), 12.0)
+    assert fleet.lost() == [1]
+    assert fleet.lost() == []
+
+
+def test_work_that_was_held_long_has_its_grace_from_then_on():
+    fleet = fleet_of("m1")
+    fleet.sent("m1", WorkKind.BATCH, [1], 1.0)
+    for now in range(2, 100):
+        fleet.see(pulse(holds=[1]), float(now))
+    fleet.see(pulse(holds=[]), 105.0)  # its receipt is on its way
+    assert fleet.lost() == []
+    fleet.see(pulse(holds=[]), 112.0)
+    assert fleet.lost() == [1]
+
+
+def test_what_an_earlier_coordinator_sent_is_adopted_by_its_machine_or_abandoned():
+    fleet = Fleet(SILENCE, GRACE)
+    fleet.inherit([(1, WorkKind.BATCH, "m1"), (2, WorkKind.BATCH, "m2"), (3, WorkKind.BATCH, "m1")])
+    fleet.see(pulse("m1", holds=[1]), 5.0)
+    assert fleet.members["m1"].allowance(WorkKind.BATCH) == 1
+    fleet.see(pulse("m1", holds=[1]), 16.0)
+    assert fleet.lost() == [3]
+    assert fleet.abandoned() == [2]
+    assert fleet.abandoned() == []
+
+
+def test_a_worker_started_again_is_told_from_one_that_goes_on():
+    fleet = fleet_of("m1")
+    assert not fleet.is_new(pulse("m1"))
+    assert fleet.is_new(pulse("m1", incarnation="two"))
+    assert fleet.is_new(pulse("m2"))
+
+
+def test_present_are_those_heard_lately_that_hold_and_ask_nothing():
+    fleet = fleet_of("m1", "m2", "m3", now=10.0)
+    fleet.see(pulse("m2", holds=[1]), 10.0)
+    fleet.see(pulse("m3", begun=[object()]), 10.0)
+    assert fleet.present(11.0) == {"m1"}
+    assert fleet.present(14.0) == set()

@@ -1,0 +1,86 @@
+"""Columns in, columns out, with only what is odd told an object."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.record import Assignment, Record
+from bucketpull.downloader.batch_progress import BatchProgress
+from bucketpull.testing.memory import part_of
+
+
+def sheet_of(*parts):
+    return BatchProgress(Assignment(7, "v1", 2, msgspec.msgpack.encode(list(parts))))
+
+
+def records(outcome):
+    return msgspec.msgpack.decode(outcome.records, type=list[Record]) if outcome.records else []
+
+
+def test_an_ordinary_part_comes_back_as_it_was_listed():
+    part = part_of(b"d", {b"a": 1, b"b": 2}, "c")
+    batch = sheet_of(part)
+    while items := batch.take(1):
+        for leaf, index, _, size, _ in items:
+            batch.store(leaf, index, size, None)
+    outcome = batch.outcome()
+
+    assert records(outcome) == [Record(b"d", "c", part.names, part.sizes, part.mtimes)]
+    assert (outcome.id, outcome.stored, outcome.stored_bytes, batch.left) == (7, 2, 3, 0)
+
+
+def test_odd_sizes_paths_and_sums_keep_to_their_objects_when_others_fail():
+    batch = sheet_of(part_of(b"d", {b"a": 1, b"b": 2, b"c": 3, b"e": 4}))
+    leaf = batch.leaves[0]
+    batch.fail(leaf, 0, Reason.REJECTED, 1, 400, "x" * 1000)
+    batch.store(leaf, 1, 20, None)
+    batch.store(leaf, 2, 3, b"odd/path")
+    leaf.note_md5(2, b"m" * 16)
+    batch.defer(leaf, 3)
+    outcome = batch.outcome()
+
+    (record,) = records(outcome)
+    assert (record.names, record.sizes, record.stored) == ([b"b", b"c"], [2, 3], [20, 3])
+    assert (record.md5s, record.paths) == ([b"", b"m" * 16], {1: b"odd/path"})
+    assert len(outcome.failures[0].detail) == 300
+    assert outcome.deferred[0].names == [b"e"]
+
+
+def test_the_first_trouble_is_the_one_that_is_told():
+    batch = sheet_of(part_of(b"d", {b"a": 1, b"b": 2}))
+    batch.displace(batch.leaves[0], 0, Reason.VOLUME_FULL, "full")
+    batch.displace_open(Reason.INTERRUPTED, "")
+
+    outcome = batch.outcome()
+    assert (outcome.trouble, outcome.detail) == (Reason.VOLUME_FULL, "full")
+    assert outcome.unplaced[0].names == [b"a", b"b"]
+
+
+@given(st.lists(st.lists(st.sampled_from("sfdu"), max_size=8), max_size=5))
+def test_each_object_is_in_one_place(plan):
+    batch = sheet_of(
+        *(part_of(b"p%d" % at, {b"n%d" % i: i for i in range(len(marks))}) for at, marks in enumerate(plan))
+    )
+    wanted = {"s": set(), "f": set(), "d": set(), "u": set()}
+    for leaf, marks in zip(batch.leaves, plan, strict=True):
+        for index, mark in enumerate(marks):
+            wanted[mark].add((leaf.part.directory, leaf.part.names[index]))
+            if mark == "s":
+                batch.store(leaf, index, index, None)
+            elif mark == "f":
+                batch.fail(leaf, index, Reason.REJECTED, 1)
+            elif mark == "d":
+                batch.defer(leaf, index)
+            else:
+                batch.displace(leaf, index, Reason.VOLUME_FULL, "")
+    outcome = batch.outcome()
+
+    def found(parts):
+        return {(part.directory, name) for part in parts for name in part.names}
+
+    assert found(records(outcome)) == wanted["s"]
+    assert {(failure.directory, failure.name) for failure in outcome.failures} == wanted["f"]
+    assert found(outcome.deferred) == wanted["d"]
+    assert found(outcome.unplaced) == wanted["u"]
+    assert batch.left == 0

@@ -1,0 +1,273 @@
+"""A large object is never in memory, goes on where it broke off, and is never a mixture of two versions."""
+
+import hashlib
+import random
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Lane
+from bucketpull.domain.policy import Bounds
+from bucketpull.testing.memory import part_of
+from bucketpull.testing.rig import Rig
+from bucketpull.testing.virtual import Answer
+
+SIZE = 200_000
+OLD = random.Random(1).randbytes(SIZE)
+NEW = random.Random(2).randbytes(SIZE)
+KEY = b"d/big"
+
+
+class Server:
+    """Serves one object with ranges; `cuts` are the lengths after which the next transfers break off."""
+
+    def __init__(self, body=OLD, cuts=(), etag='"v1"', states_md5=False, ranges=True):
+        self.body = body
+        self.cuts = list(cuts)
+        self.etag = etag
+        self.states_md5 = states_md5
+        self.ranges = ranges
+        self.starts = []
+
+    def __call__(self, request):
+        headers = dict(line.split(": ", 1) for line in request.headers)
+        start = int(re.sub(r"\D", "", headers.get("Range", "0")))
+        self.starts.append(start)
+        if headers.get("If-Match") not in {None, "", self.etag}:
+            return Answer(412)
+        ranged = start > 0 and self.ranges
+        body = self.body[start:] if ranged else self.body
+        stated = [("ETag", self.etag)] if self.etag else []
+        if self.states_md5:
+            stated.append(("Content-MD5", hashlib.md5(self.body).hexdigest()))
+        failure = None
+        if self.cuts:
+            body, failure = body[: self.cuts.pop(0)], Reason.RESET
+        return Answer(206 if ranged else 200, body, tuple(stated), failure)
+
+
+def rig_of(server, lanes=(Lane.CDN,), streamed=1000, **options):
+    rig = Rig(server, lanes=lanes, bounds=Bounds(streamed=streamed), **options)
+    rig.mount()
+    return rig
+
+
+def pull(server, **options):
+    rig = rig_of(server, **options)
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+    (outcome,) = rig.settle()
+    return rig, outcome
+
+
+def test_a_large_object_goes_to_disk_as_it_comes_and_counts_little_in_memory():
+    rig = rig_of(Server())
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+    rig.turn()
+
+    assert rig.settle()[0].stored == 1
+    assert rig.writers["v1"].files == {KEY: OLD}
+    assert rig.drain.held == 0
+    assert rig.outcomes[0].stored_bytes == SIZE
+
+
+def test_it_goes_on_where_it_broke_off():
+    server = Server(cuts=[70_000, 50_000])
+    rig, outcome = pull(server)
+
+    assert server.starts == [0, 70_000, 120_000]
+    assert rig.writers["v1"].files[KEY] == OLD
+    assert outcome.retries == {"reset": 2}
+
+
+def test_without_a_version_it_begins_again():
+    server = Server(cuts=[70_000], etag="")
+    rig, _ = pull(server)
+
+    assert server.starts == [0, 0]
+    assert rig.writers["v1"].files[KEY] == OLD
+
+
+def test_a_server_that_ignores_the_range_makes_it_begin_again():
+    server = Server(cuts=[70_000], ranges=False)
+    rig, _ = pull(server)
+
+    assert server.starts == [0, 70_000, 0]
+    assert rig.writers["v1"].files[KEY] == OLD
+
+
+def test_an_object_that_changes_on_the_way_begins_again():
+    server = Server(cuts=[70_000])
+
+    def answer(request):
+        if server.starts:
+            server.body, server.etag = NEW, '"v2"'
+        return server(request)
+
+    rig, _ = pull(answer)
+
+    assert server.starts == [0, 70_000, 0]
+    assert rig.writers["v1"].files[KEY] == NEW
+
+
+def test_an_error_page_in_the_middle_leaves_the_part_alone():
+    server = Server(cuts=[70_000])
+    errors = [None, Answer(503, b"<html>busy</html>")]
+
+    def answer(request):
+        return (errors.pop(0) if errors else None) or server(request)
+
+    rig, outcome = pull(answer)
+
+    assert server.starts == [0, 70_000]
+    assert rig.writers["v1"].files[KEY] == OLD
+    assert outcome.retries == {"reset": 1, "server-error": 1}
+
+
+def leave_a_part(rig, content):
+    rig.writers["v1"].parts[b"%d %d %s" % (SIZE, 1_600_000_000, KEY)] = bytearray(content)
+
+
+def test_a_part_left_by_an_earlier_process_is_gone_on_with_if_an_md5_proves_the_whole():
+    server = Server(states_md5=True)
+    rig = rig_of(server)
+    leave_a_part(rig, OLD[:90_000])
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+
+    assert rig.settle()[0].stored == 1
+    assert server.starts == [90_000]
+    assert rig.writers["v1"].files[KEY] == OLD
+
+
+def test_a_part_of_unknown_version_that_nothing_proves_is_thrown_away():
+    server = Server()
+    rig = rig_of(server)
+    leave_a_part(rig, NEW[:90_000])
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+
+    assert rig.settle()[0].stored == 1
+    assert server.starts == [90_000, 0]
+    assert rig.writers["v1"].files[KEY] == OLD
+
+
+def test_a_part_of_another_version_is_found_out_by_the_md5():
+    server = Server(states_md5=True)
+    rig = rig_of(server)
+    leave_a_part(rig, NEW[:90_000])
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+
+    assert rig.settle()[0].stored == 1
+    assert rig.writers["v1"].files[KEY] == OLD
+
+
+def test_a_disk_that_cannot_follow_ends_the_transfer_and_it_goes_on_later():
+    server = Server()
+
+    def answer(request):
+        if not server.starts:
+            writer.backlog = 1 << 30
+        return server(request)
+
+    rig = rig_of(answer)
+    writer = rig.writers["v1"]
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+    for _ in range(20):
+        rig.turn()
+    assert server.starts == [0]
+    writer.backlog = 0
+
+    assert rig.settle()[0].stored == 1
+    assert server.starts[0] == 0
+    assert 0 < server.starts[1] < SIZE
+    assert writer.files[KEY] == OLD
+    assert rig.outcomes[0].retries == {}
+
+
+def test_a_disk_that_fills_up_gets_the_object_back_unplaced():
+    rig = rig_of(Server())
+    rig.writers["v1"].refuse = Reason.VOLUME_FULL
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+    (outcome,) = rig.settle()
+
+    assert outcome.trouble is Reason.VOLUME_FULL
+    assert outcome.unplaced[0].names == [b"big"]
+
+
+def test_a_size_that_the_origin_denies_is_a_failure_that_names_both():
+    short = Server(OLD[:1000], etag="")
+    rig, outcome = pull(short, lanes=(Lane.CDN, Lane.REST))
+
+    (failure,) = outcome.failures
+    assert (failure.reason, rig.writers["v1"].files) == (Reason.SIZE, {})
+    assert "1000 bytes" in failure.detail
+    assert str(SIZE) in failure.detail
+
+
+def test_the_other_lane_begins_at_byte_zero():
+    server = Server(cuts=[70_000])
+
+    def answer(request):
+        if request.lane is Lane.CDN and server.starts:
+            return Answer(403)
+        return server(request)
+
+    rig, _ = pull(answer, lanes=(Lane.CDN, Lane.REST))
+
+    assert server.starts == [0, 0]
+    assert rig.writers["v1"].files[KEY] == OLD
+
+
+def test_a_body_larger_than_memory_should_hold_is_poured_though_it_was_listed_as_small():
+    huge = random.Random(3).randbytes(3 << 20)
+    headers = (("Last-Modified", "Mon, 14 Sep 2020 12:26:40 GMT"),)
+
+    def answer(request):
+        if request.max_bytes < len(huge):
+            return Answer(failure=Reason.SIZE)
+        return Answer(body=huge, headers=headers)
+
+    rig = rig_of(answer, lanes=(Lane.REST,), streamed=8 << 20)
+    rig.assign([part_of(b"d", {b"big": 10})])
+
+    assert rig.settle()[0].stored == 1
+    assert rig.writers["v1"].files[KEY] == huge
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    cuts=st.lists(st.integers(0, SIZE), max_size=3),
+    change_at=st.one_of(st.none(), st.integers(0, 4)),
+    etags=st.booleans(),
+    states_md5=st.booleans(),
+    ranges=st.booleans(),
+    left=st.one_of(st.none(), st.tuples(st.booleans(), st.integers(0, SIZE))),
+)
+def test_whatever_is_published_is_one_version_from_end_to_end(
+    cuts, change_at, etags, states_md5, ranges, left
+):
+    server = Server(cuts=cuts, etag='"v1"' if etags else "", states_md5=states_md5, ranges=ranges)
+
+    def answer(request):
+        if len(server.starts) == change_at:
+            server.body, server.etag = NEW, '"v2"' if etags else ""
+        return server(request)
+
+    rig = rig_of(answer)
+    if left is not None:
+        leave_a_part(rig, (OLD if left[0] else NEW)[: left[1]])
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+    rig.settle()
+
+    published = rig.writers["v1"].files.get(KEY)
+    assert published in {None, OLD, NEW}
+
+
+def test_the_stop_keeps_the_part_for_the_next_process():
+    rig = rig_of(Server(cuts=[70_000] * 100))
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+    rig.turn()
+    rig.drain.stop()
+
+    assert rig.settle()[0].unplaced[0].names == [b"big"]
+    assert [len(part) for part in rig.writers["v1"].parts.values()] == [70_000]

@@ -1,0 +1,225 @@
+"""A process does what its agent says over a socket, and leaves nothing in doubt at its end."""
+
+import random
+import socket
+
+import msgspec
+import pytest
+
+from bucketpull.domain.errors import Reason, VolumeSick
+from bucketpull.domain.framing import Frames, frame
+from bucketpull.domain.model import Fatal, Lane, Limits, Page, Position, ScanReceipt
+from bucketpull.domain.policy import ProcessPolicy
+from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey, Tick, Tune
+from bucketpull.downloader.process import Process
+from bucketpull.testing.memory import MemorySource, MemoryWriter, part_of
+from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher
+
+encode = msgspec.msgpack.encode
+decoder = msgspec.msgpack.Decoder(FromProcess)
+MOUNT = Mount("v1", "/v1", "key", "batch", "size")
+
+
+class Agent:
+    """The other end of a process's socket."""
+
+    def __init__(self, answer=lambda request: Answer(body=b"x"), pages=None, lanes=(Lane.CDN, Lane.REST)):
+        self.sock, self.theirs = socket.socketpair()
+        self.sock.setblocking(False)
+        self.clock = VirtualClock()
+        self.fetcher = VirtualFetcher(self.clock, answer)
+        self.writer = MemoryWriter()
+        self.process = Process(
+            self.theirs,
+            self.fetcher,
+            MemorySource(lanes, pages),
+            self.open,
+            self.clock,
+            random.Random(1),
+            ProcessPolicy(),
+        )
+        self.sick = False
+        self._frames = Frames()
+
+    def open(self, mount):
+        if self.sick:
+            raise VolumeSick(mount.path, "not there")
+        return self.writer
+
+    def say(self, *messages):
+        for message in messages:
+            self.sock.sendall(frame(encode(message)))
+
+    def hear(self):
+        heard = []
+        try:
+            while data := self.sock.recv(1 << 20):
+                heard += [decoder.decode(message) for message in self._frames.feed(data)]
+        except BlockingIOError:
+            pass
+        return heard
+
+    def close(self):
+        self.sock.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def agents():
+    made = []
+
+    def make(**options):
+        made.append(Agent(**options))
+        return made[-1]
+
+    yield make
+    for agent in made:
+        agent.close()
+
+
+def assignment(count=3, number=1):
+    return Assignment(number, "v1", 0, encode([part_of(b"d", {b"n%d" % index: 1 for index in range(count)})]))
+
+
+def of(kind, messages):
+    return [message for message in messages if isinstance(message, kind)]
+
+
+def test_assignments_are_answered_with_outcomes_and_the_stop_ends_the_process(agents):
+    agent = agents()
+    agent.say(MOUNT, assignment(3, 1), assignment(2, 2), Stop(100.0))
+    agent.process.run()
+    heard = agent.hear()
+
+    assert [outcome.id for outcome in of(Outcome, heard)] == [1, 2]
+    assert all(outcome.trouble is Reason.INTERRUPTED for outcome in of(Outcome, heard))
+    assert agent.writer.closed
+
+
+def test_what_is_in_flight_finishes_within_the_time_of_the_stop(agents):
+    agent = agents(answer=lambda request: Answer(body=b"x", seconds=3.0))
+    agent.say(MOUNT, assignment(3))
+    agent.process.turn_until(lambda: agent.fetcher.in_flight == 3)
+    agent.say(Stop(8.0))
+    agent.process.run()
+
+    (outcome,) = of(Outcome, agent.hear())
+    assert (outcome.stored, outcome.trouble) == (3, None)
+
+
+def test_what_does_not_finish_in_time_is_handed_back(agents):
+    agent = agents(answer=lambda request: Answer(body=b"x", seconds=30.0))
+    agent.say(MOUNT, assignment(3))
+    agent.process.turn_until(lambda: agent.fetcher.in_flight == 3)
+    agent.say(Stop(8.0))
+    agent.process.run()
+
+    (outcome,) = of(Outcome, agent.hear())
+    assert (outcome.stored, outcome.trouble) == (0, Reason.INTERRUPTED)
+    assert agent.clock.seconds < 10
+
+
+def test_a_process_whose_agent_is_gone_leaves_at_once(agents):
+    agent = agents(answer=lambda request: Answer(body=b"x", seconds=1e6))
+    agent.say(MOUNT, assignment(3))
+    agent.sock.close()
+    agent.process.run()
+
+    assert agent.clock.seconds < 10
+    assert agent.writer.files == {}
+
+
+def test_surveys_are_answered_with_receipts(agents):
+    pages = {(b"", ""): Page(part_of(b"", {b"a": 1}), [], [])}
+    agent = agents(pages=pages)
+    agent.say(Survey(7, encode([Position(b"")])))
+    heard = []
+    agent.process.turn_until(lambda: heard.extend(agent.hear()) or of(ScanReceipt, heard))
+
+    assert of(ScanReceipt, heard)[0].work == 7
+
+
+def test_counters_are_told_twice_a_second(agents):
+    agent = agents()
+    agent.say(MOUNT, assignment(3))
+    agent.process.turn_until(lambda: agent.clock.seconds > 5)
+    ticks = of(Tick, agent.hear())
+
+    assert 9 <= len(ticks) <= 12
+    last = ticks[-1]
+    assert (last.objects, last.bytes, last.unstarted, last.written) == (3, 3, 0, {"v1": 3})
+    assert (last.lanes["cdn"].requests, last.lanes["cdn"].in_flight) == (3, 0)
+    assert sum(last.latency) == 3
+
+
+def test_a_volume_that_cannot_be_opened_gives_its_assignments_back(agents):
+    agent = agents()
+    agent.sick = True
+    agent.say(MOUNT, assignment(2, 1))
+    heard = []
+    agent.process.turn_until(lambda: heard.extend(agent.hear()) or of(Outcome, heard))
+    assert (of(Outcome, heard)[0].trouble, of(Outcome, heard)[0].detail) == (Reason.VOLUME_SICK, "not there")
+
+    agent.sick = False
+    agent.say(MOUNT, assignment(2, 2))
+    agent.process.turn_until(lambda: heard.extend(agent.hear()) or len(of(Outcome, heard)) == 2)
+    assert of(Outcome, heard)[1].stored == 2
+
+
+def test_a_refusal_of_everything_is_told_once_and_nothing_more_is_begun(agents):
+    agent = agents(answer=lambda request: Answer(401), lanes=(Lane.REST,))
+    agent.say(MOUNT, assignment(500))
+    agent.process.turn_until(lambda: agent.clock.seconds > 3)
+    heard = agent.hear()
+
+    assert [fatal.reason for fatal in of(Fatal, heard)] == [Reason.CREDENTIALS]
+    assert len(agent.fetcher.requests) < 100
+    agent.say(Stop(1.0))
+    agent.process.run()
+    assert of(Outcome, agent.hear())[0].trouble is Reason.INTERRUPTED
+
+
+def test_limits_are_heeded_as_they_come(agents):
+    agent = agents()
+    agent.say(MOUNT, Tune(Limits(concurrency=2, requests_per_second=10.0, bytes_per_second=1e6)))
+    agent.say(assignment(30))
+    agent.process.turn_until(lambda: len(agent.writer.files) == 30)
+
+    assert agent.fetcher.most <= 2
+    assert agent.fetcher.bandwidth == 1e6
+    assert 2.5 < agent.clock.seconds < 4.5
+
+
+def test_a_pause_begins_nothing_until_it_ends(agents):
+    agent = agents()
+    agent.say(MOUNT, Tune(Limits(paused=True)), assignment(2))
+    agent.process.turn_until(lambda: agent.clock.seconds > 2)
+    assert agent.fetcher.requests == []
+
+    agent.say(Tune(Limits()))
+    agent.process.turn_until(lambda: len(agent.writer.files) == 2)
+
+
+def test_an_agent_that_does_not_read_stops_new_work_and_loses_nothing(agents):
+    agent = agents()
+    agent.say(MOUNT)
+    agent.process.turn_until(lambda: agent.process.drain.volumes.queues)
+    total = 400
+    for number in range(total):
+        agent.say(assignment(200, number))
+        agent.process.turn()
+    heard = []
+    agent.process.turn_until(lambda: heard.extend(agent.hear()) or len(of(Outcome, heard)) == total)
+
+    assert {outcome.id for outcome in of(Outcome, heard)} == set(range(total))
+
+
+def test_an_object_that_holds_everything_up_is_named(agents):
+    agent = agents(answer=lambda request: Answer(body=b"x", seconds=70.0 if "n1" in request.url else 0.01))
+    agent.say(MOUNT, assignment(3))
+    agent.process.turn_until(lambda: agent.clock.seconds > 75)
+    ticks = of(Tick, agent.hear())
+
+    assert {tick.waiting_for for tick in ticks} == {"", "d/n1"}
+    assert 50 < max(tick.still_seconds for tick in ticks) <= 70
+    assert ticks[-1].waiting_for == ""

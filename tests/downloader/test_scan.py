@@ -1,0 +1,231 @@
+"""A page is never lost, and one bad directory never holds up the others."""
+
+import msgspec
+import pytest
+
+from bucketpull.domain.batching import decode_parts
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Page, Position
+from bucketpull.domain.policy import BatchSize
+from bucketpull.downloader.scan import digest_of
+from bucketpull.testing.memory import part_of
+from bucketpull.testing.rig import Rig, names_of
+from bucketpull.testing.virtual import Answer
+
+
+def page(directory=b"", count=3, directories=(), following=(), cursor=""):
+    names = {b"f%d" % number: number for number in range(count)}
+    return Page(part_of(directory, names, cursor), list(directories), list(following))
+
+
+PAGES = {
+    (b"", ""): page(directories=[b"a", b"b"], following=[Position(b"", "2")]),
+    (b"", "2"): page(cursor="2", count=2),
+    (b"a", ""): page(b"a", directories=[b"x"]),
+    (b"b", ""): page(b"b", 0),
+}
+
+
+def rig_of(answers=None, pages=PAGES, **options):
+    answers = answers or {}
+
+    def answer(request):
+        given = answers.get(request.url.removeprefix("list:"), Answer())
+        if isinstance(given, list):
+            return given.pop(0) if len(given) > 1 else given[0]
+        return given
+
+    return Rig(answer, pages=pages, **options)
+
+
+def scan(rig, *positions):
+    rig.survey(list(positions))
+    rig.run(lambda: rig.receipts or rig.fatals)
+    return rig.receipts[0] if rig.receipts else None
+
+
+def test_a_page_yields_its_record_the_next_page_the_folders_and_a_batch():
+    receipt = scan(rig_of(), Position(b""))
+
+    assert receipt.positions == [Position(b"", "2"), Position(b"a"), Position(b"b")]
+    (record,) = receipt.pages
+    assert (record.directory, record.cursor, record.objects, record.bytes) == (b"", "", 3, 3)
+    assert (record.first, record.last, record.unchanged) == (b"f0", b"f2", False)
+    (batch,) = receipt.batches
+    assert decode_parts(batch.body) == [PAGES[b"", ""].part]
+    assert receipt.failures == []
+
+
+def test_small_directories_share_a_batch():
+    receipt = scan(rig_of(), Position(b""), Position(b"a"), Position(b"b"), Position(b"", "2"))
+
+    assert len(receipt.pages) == 4
+    (batch,) = receipt.batches
+    assert batch.objects == 8
+    assert Position(b"a/x") in receipt.positions
+
+
+def test_batches_are_cut_to_their_size():
+    receipt = scan(rig_of(batch=BatchSize(objects=2)), Position(b""))
+
+    assert [batch.objects for batch in receipt.batches] == [2, 1]
+
+
+def test_an_unchanged_page_yields_no_batch_but_its_folders():
+    digest = digest_of(PAGES[b"", ""].part)
+    receipt = scan(rig_of(), Position(b"", digest=digest))
+
+    assert receipt.batches == []
+    assert receipt.pages[0].unchanged
+    assert len(receipt.positions) == 3
+
+
+def test_an_empty_folder_is_a_page_without_a_batch():
+    receipt = scan(rig_of(), Position(b"b"))
+
+    assert (receipt.pages[0].objects, receipt.pages[0].first) == (0, b"")
+    assert receipt.batches == []
+
+
+def test_an_empty_survey_has_a_receipt():
+    assert scan(rig_of()).pages == []
+
+
+def test_a_digest_depends_on_each_column():
+    part = part_of(b"", {b"a": 1, b"b": 2})
+    others = [
+        part_of(b"", {b"a": 1, b"c": 2}),
+        part_of(b"", {b"a": 1, b"b": 3}),
+        part_of(b"", {b"a": 1, b"b": 2}, mtime=7),
+        part_of(b"", {b"b": 2, b"a": 1}),
+    ]
+
+    assert len({digest_of(each) for each in [part, *others]}) == 5
+    assert digest_of(part) == digest_of(part_of(b"elsewhere", {b"a": 1, b"b": 2}, "c"))
+    assert len(digest_of(part)) == 16
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (Answer(429), "throttled"),
+        (Answer(503), "server-error"),
+        (Answer(failure=Reason.TIMEOUT), "timeout"),
+        (Answer(failure=Reason.GARBAGE), "garbage"),
+        (Answer(failure=Reason.REDIRECTED), "redirected"),
+        (Answer(failure=Reason.RANGE), "range"),
+    ],
+)
+def test_passing_trouble_is_tried_again_and_counted(bad, reason):
+    rig = rig_of({"?": [bad, bad, Answer()]})
+    receipt = scan(rig, Position(b""))
+
+    assert receipt.pages[0].objects == 3
+    assert receipt.retries == {reason: 2}
+    assert rig.meter.retries == {reason: 2}
+
+
+@pytest.mark.parametrize("bad", [Answer(429), Answer(503)])
+def test_twenty_refusals_in_a_row_lose_no_page(bad):
+    rig = rig_of({"?": [*[bad] * 20, Answer()]})
+    work, attempts = [Position(b"")], []
+    while not rig.receipts or not rig.receipts[-1].pages:
+        before = len(rig.receipts)
+        rig.survey(work)
+        rig.run(lambda before=before: len(rig.receipts) > before)
+        work = rig.receipts[-1].positions
+        attempts += [position.attempt for position in work if not position.cursor]
+        assert rig.receipts[-1].failures == []
+
+    assert rig.receipts[-1].pages[0].objects == 3
+    assert attempts[:-2] == sorted(attempts[:-2])
+    assert rig.clock.seconds > 10  # not hammered; between the passes the journal waits too
+
+
+def test_a_page_that_fails_for_long_goes_back_as_work_and_holds_nobody_up():
+    receipt = scan(rig_of({"a?": Answer(503)}), Position(b""), Position(b"a"))
+
+    assert [record.directory for record in receipt.pages] == [b""]
+    assert Position(b"a", attempt=1) in receipt.positions
+    assert receipt.failures == []
+
+
+def test_garbage_for_ever_ends_as_a_failure_of_the_directory():
+    rig = rig_of({"a?": Answer(failure=Reason.GARBAGE)})
+    receipt = scan(rig, Position(b"a", attempt=50), Position(b"b"))
+
+    (failure,) = receipt.failures
+    assert (failure.directory, failure.name, failure.reason) == (b"a", b"", Reason.GARBAGE)
+    assert failure.attempts > 50
+    assert [record.directory for record in receipt.pages] == [b"b"]
+
+
+def test_a_folder_that_is_gone_is_counted_as_vanished():
+    receipt = scan(rig_of({"a?": Answer(404)}), Position(b"a"), Position(b"b"))
+
+    assert receipt.vanished == 1
+    assert receipt.failures == []
+
+
+def test_a_root_that_is_gone_ends_the_job():
+    rig = rig_of({"?": Answer(404)})
+
+    assert scan(rig, Position(b"")) is None
+    assert rig.fatals[0][0] is Reason.NO_BUCKET
+    assert "not found" in rig.fatals[0][1]
+
+
+def test_a_root_of_which_pages_were_listed_may_vanish():
+    assert scan(rig_of({"?2": Answer(404)}), Position(b"", "2")).vanished == 1
+
+
+def test_wrong_credentials_at_the_first_page_end_the_job_at_once():
+    rig = rig_of({"?": Answer(401)})
+
+    assert scan(rig, Position(b"")) is None
+    assert rig.fatals == [(Reason.CREDENTIALS, "HTTP 401")]
+    assert len(rig.fetcher.requests) == 1
+
+
+def test_one_refused_folder_among_good_ones_is_its_own_failure():
+    rig = rig_of({"a?": Answer(401, seconds=1.0)})
+    receipt = scan(rig, Position(b""), Position(b"a"))
+
+    assert rig.fatals == []
+    assert [failure.reason for failure in receipt.failures] == [Reason.CREDENTIALS]
+
+
+def test_a_forbidden_folder_is_a_failure_and_the_job_goes_on():
+    receipt = scan(rig_of({"a?": Answer(403)}), Position(b"a"), Position(b"b"))
+
+    assert [(failure.directory, failure.reason, failure.status) for failure in receipt.failures] == [
+        (b"a", Reason.FORBIDDEN, 403)
+    ]
+    assert len(receipt.pages) == 1
+
+
+def test_positions_are_listed_at_once_as_far_as_the_limiter_allows():
+    pages = {(b"d%d" % number, ""): page(b"d%d" % number) for number in range(20)}
+    rig = rig_of(pages=pages, level=6)
+    scan(rig, *(Position(directory) for directory, _ in pages))
+
+    assert rig.fetcher.most == 6
+
+
+def test_nothing_is_asked_while_paused_or_after_the_close():
+    rig = rig_of()
+    rig.scan.paused = True
+    rig.survey([Position(b"")])
+    rig.turn()
+    assert rig.fetcher.requests == []
+    rig.scan.paused = False
+    rig.scan.close()
+    rig.turn()
+    assert rig.fetcher.requests == []
+
+
+def test_a_receipt_survives_its_encoding():
+    receipt = scan(rig_of(), Position(b""))
+
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(receipt), type=type(receipt)) == receipt
+    assert names_of(decode_parts(receipt.batches[0].body)) == [b"f0", b"f1", b"f2"]

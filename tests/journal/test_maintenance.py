@@ -1,0 +1,407 @@
+"""What commands do to a journal: retry, lose, repair, rebuild, and what the end of a run forgets."""
+
+import pytest
+
+from bucketpull.domain.batching import decode_positions
+from bucketpull.domain.errors import JournalError, Reason
+from bucketpull.domain.model import Extent, Failure, Part, Position, ScanReceipt, VolumeState, WorkKind
+from bucketpull.domain.record import Record
+from bucketpull.journal.volumes import KnownVolume
+
+
+def with_failures(play):
+    play.put(b"x", b"a.jpg", b"b.png", b"good")
+    play.put(b"y/z", b"c.jpg", b"d.jpg")
+    play.put(b"y")
+    play.outcomes = {
+        b"a.jpg": Reason.FORBIDDEN,
+        b"b.png": Reason.SIZE,
+        b"c.jpg": Reason.SIZE,
+        b"d.jpg": Reason.SIZE,
+    }
+    play.run()
+    play.outcomes = {}
+
+
+# Retry
+
+
+def test_all_failures_become_work(play):
+    with_failures(play)
+
+    assert play.journal.retry() == 4
+    assert play.balanced()
+    assert play.begin() is True
+    play.finish()
+
+    counters = play.journal.counters()
+    assert (counters.listed, counters.stored, counters.failed, counters.failures) == (5, 5, 0, {})
+    assert sorted(play.fetched) == [b"a.jpg", b"b.png", b"c.jpg", b"d.jpg", b"good"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "pattern", "names"),
+    [
+        (Reason.FORBIDDEN, None, {b"a.jpg"}),
+        (None, "*.jpg", {b"a.jpg", b"c.jpg", b"d.jpg"}),
+        (Reason.SIZE, "y/*", {b"c.jpg", b"d.jpg"}),
+        (Reason.SIZE, "x/a*", set()),
+    ],
+)
+def test_failures_are_chosen_by_reason_and_pattern(play, reason, pattern, names):
+    with_failures(play)
+    play.fetched = []
+
+    assert {failure.name for failure in play.journal.failures(reason=reason, pattern=pattern)} == names
+    assert play.journal.retry(reason, pattern) == len(names)
+    play.finish()
+
+    assert set(play.fetched) == names
+    assert play.journal.counters().failed == 4 - len(names)
+    assert play.balanced()
+
+
+def test_failures_are_listed_in_order_and_up_to_a_limit(play):
+    with_failures(play)
+
+    keys = [(failure.directory, failure.name) for failure in play.journal.failures()]
+    assert keys == [(b"x", b"a.jpg"), (b"x", b"b.png"), (b"y/z", b"c.jpg"), (b"y/z", b"d.jpg")]
+    assert len(play.journal.failures(2)) == 2
+
+
+def test_thousands_of_failures_are_retried_in_steps(play):
+    names = [b"%05d" % number for number in range(2500)]
+    play.put(b"", *names)
+    play.outcomes = dict.fromkeys(names, Reason.FORBIDDEN)
+    play.run()
+
+    assert play.journal.retry() == 2500
+    assert play.journal.outstanding().objects == 2500
+    assert play.journal.failures() == []
+
+
+def test_a_directory_that_could_not_be_listed_is_a_failure_and_is_listed_again_by_a_retry(play):
+    play.put(b"x", b"a")
+    play.unlisted = {b"x"}
+    play.run()
+    (failure,) = play.journal.failures()
+    assert (failure.directory, failure.name) == (b"x", b"")
+    assert play.journal.listing_failed()
+    assert play.journal.counters().failed == 0
+    play.unlisted = set()
+
+    assert play.journal.retry() == 1
+    play.finish()
+
+    assert play.fetched == [b"a"]
+    assert not play.journal.listing_failed()
+
+
+def test_a_range_that_could_not_be_listed_is_listed_again_as_a_range(play):
+    play.begin()
+    (root,) = play.claim(WorkKind.SCAN)
+    ranged = Position(b"", "from-here", "up to there")
+    play.journal.commit([ScanReceipt(root.id, "here", positions=[ranged])], play.now)
+    (work,) = play.claim(WorkKind.SCAN)
+    from_here = Part(b"", "from-here", [], [], [])
+    play.journal.commit([ScanReceipt(work.id, "here", failures=[failure_of(from_here)])], play.now)
+
+    play.journal.retry()
+
+    (again,) = play.claim(WorkKind.SCAN)
+    assert position_of(again) == ranged
+
+
+# A lost volume
+
+
+def test_of_a_lost_volume_exactly_what_it_held_is_fetched_again(play):
+    for number in range(5):
+        play.put(b"one%d" % number, b"a%d" % number, b"b%d" % number)
+    play.run()
+    play.volume = "v2"
+    for number in range(5):
+        play.put(b"two%d" % number, b"c%d" % number)
+    play.run()
+    play.fetched, play.listed, play.volume = [], [], "v3"
+
+    assert play.journal.lose("v1") == 5
+    assert play.begin() is True
+    play.finish()
+
+    assert sorted(play.fetched) == sorted([b"a%d" % n for n in range(5)] + [b"b%d" % n for n in range(5)])
+    assert sorted(play.listed) == [b"one%d" % n for n in range(5)]
+    (extent,) = play.journal.where(b"one3", b"a3")
+    assert extent.volume == "v3"
+    assert play.balanced()
+    assert play.journal.counters().listed == 15
+
+
+def test_of_a_page_on_two_volumes_only_the_lost_part_is_fetched_again(play):
+    play.put(b"", b"a", b"b")
+    play.run()
+    play.volume = "v2"
+    play.put(b"", b"c")
+    play.run()
+    play.fetched = []
+
+    play.journal.lose("v2")
+    play.volume = "v1"
+    play.finish()
+
+    assert play.fetched == [b"c"]
+    assert play.journal.counters().skipped == 2
+
+
+def test_a_receipt_that_names_a_lost_volume_does_not_count_its_objects_as_safe(play):
+    play.put(b"", b"a")
+    play.put(b"x", b"other")
+    play.begin()
+    play.scan()
+    play.scan()
+    first, second = play.claim(WorkKind.BATCH)
+    play.journal.commit([play.drained(first)], play.now)
+    late = play.drained(second)
+    play.journal.lose("v1")
+
+    play.journal.commit([late], play.now)
+    play.fetched, play.volume = [], "v2"
+    play.finish()
+
+    assert sorted(play.fetched) == [b"a", b"other"]
+    assert play.balanced()
+
+
+def test_a_directory_that_is_gone_when_its_lost_objects_are_listed_again_leaves_the_books(play):
+    play.put(b"x", b"a", b"b")
+    play.put(b"", b"r")
+    play.run()
+    del play.bucket[b"x"]
+    play.volume = "v2"
+
+    play.journal.lose("v1")
+    play.finish()
+
+    counters = play.journal.counters()
+    assert (counters.listed, counters.stored) == (1, 1)
+    assert play.balanced()
+
+
+def test_losing_may_be_cut_off_and_called_again(play):
+    for number in range(2500):
+        play.put(b"%05d" % number, b"a")
+    play.run()
+    walk = play.journal._tables.pages.walk
+
+    def cut_off():
+        yield next(walk())
+        raise KeyboardInterrupt
+
+    play.journal._tables.pages.walk = cut_off
+    with pytest.raises(KeyboardInterrupt):
+        play.journal.lose("v1")
+    assert play.journal.volumes()[0].state is VolumeState.OPEN
+    play.journal._tables.pages.walk = walk
+
+    first = play.journal.outstanding().scans
+    assert play.journal.lose("v1") == 2500 - 1000 + 1  # the root's page is one of the first thousand
+    assert play.journal.outstanding().scans > first
+    play.fetched, play.volume = [], "v2"
+    play.finish()
+    assert len(play.fetched) == 2500
+
+
+def test_an_unknown_volume_is_named_with_those_that_are_known(play):
+    play.put(b"", b"a")
+    play.run()
+
+    with pytest.raises(JournalError, match=r"volume v9 is not in journal .*; known are: v1"):
+        play.journal.lose("v9")
+
+
+# Repair
+
+
+def test_objects_found_damaged_are_fetched_again_and_nothing_else(play):
+    play.put(b"", b"a", b"b", b"c")
+    play.run()
+    play.fetched = []
+
+    assert play.journal.refetch([Part(b"", "", [b"b"], [10], [1_600_000_000])]) == 1
+    assert play.balanced()
+    assert play.journal.counters().stored == 2
+    play.finish()
+
+    assert play.fetched == [b"b"]
+    assert (play.journal.counters().stored, play.journal.counters().listed) == (3, 3)
+    assert play.journal.where(b"", b"b")[0] == Extent("v1", 1)
+
+
+def test_a_damaged_object_that_the_journal_does_not_know_is_fetched_too(play):
+    play.run()
+
+    assert play.journal.refetch([Part(b"odd", "", [b"b"], [10], [1])]) == 1
+    play.finish()
+
+    assert play.fetched == [b"b"]
+    assert play.balanced()
+
+
+# Rebuild
+
+
+def records_of(play):
+    for volume, blocks in play.blocks.items():
+        for offset, block in enumerate(blocks):
+            by_directory = {}
+            for (directory, name), (size, mtime) in block.items():
+                by_directory.setdefault(directory, []).append((name, size, mtime))
+            yield (
+                volume,
+                offset,
+                offset + 1,
+                [
+                    Record(directory, "", *(list(column) for column in zip(*rows, strict=True)))
+                    for directory, rows in by_directory.items()
+                ],
+            )
+
+
+def test_a_journal_rebuilt_from_ledgers_fetches_nothing_that_is_there(play, start, tmp_path):
+    play.put(b"", b"a", b"b")
+    play.put(b"x", b"c")
+    play.run()
+    play.volume = "v2"
+    play.put(b"", b"b", mtime=1_700_000_000)
+    play.put(b"y", b"d")
+    play.run()
+    fresh = start(tmp_path / "fresh")
+    fresh.bucket, fresh.blocks, fresh.volume = play.bucket, play.blocks, "v3"
+    fresh.put(b"y", b"new")
+    fresh.journal.record_volumes(
+        [KnownVolume(name, "here", f"/{name}", VolumeState.OPEN, 0) for name in ("v1", "v2")]
+    )
+
+    assert fresh.journal.learn(records_of(play)) == 5
+    fresh.run()
+
+    counters = fresh.journal.counters()
+    assert fresh.fetched == [b"new"]
+    assert (counters.listed, counters.skipped, counters.stored) == (5, 4, 1)
+    assert fresh.journal.where(b"", b"b")[0] == Extent("v2", 0)
+    assert [volume.offset for volume in fresh.journal.volumes()] == [2, 2, 0]
+
+
+def test_after_a_rebuild_one_run_settles_everything_and_the_next_has_no_work(play, start, tmp_path):
+    play.put(b"", b"a", b"b")
+    play.run()
+    fresh = start(tmp_path / "fresh")
+    fresh.bucket, fresh.blocks = play.bucket, play.blocks
+    fresh.journal.learn(records_of(play))
+    fresh.run()
+    fresh.journal.end("complete", fresh.now)
+
+    fresh.begin()
+    fresh.scan()
+
+    assert fresh.journal.outstanding().batches == 0
+    assert fresh.journal.counters().skipped == 2
+
+
+# The end of a run
+
+
+def test_the_end_of_a_run_forgets_what_it_did_not_see(play):
+    play.put(b"x", b"a", b"b")
+    play.put(b"y", b"c")
+    play.outcomes = {b"b": Reason.FORBIDDEN}
+    play.run()
+    del play.bucket[b"x"]
+
+    play.run()
+    assert [failure.name for failure in play.journal.failures()] == [b"b"]
+    play.journal.end("complete", play.now)
+
+    assert {directory for directory, _, _ in play.journal.extents()} == {b"", b"y"}
+    assert play.journal.failures() == []
+    assert play.journal.where(b"x", b"a") == []
+
+
+def test_below_a_directory_that_could_not_be_listed_nothing_is_forgotten(play):
+    play.put(b"x", b"a")
+    play.put(b"x/deep", b"b")
+    play.put(b"y", b"c")
+    play.run()
+    play.journal.end("complete", play.now)
+    play.unlisted = {b"x"}
+    play.run()
+    play.journal.end("incomplete", play.now)
+    play.unlisted = set()
+
+    play.run()
+
+    assert play.fetched == []
+    assert play.journal.counters().skipped == 3
+
+
+def test_forgetting_is_made_up_for_when_a_run_begins(play):
+    play.put(b"x", b"a")
+    play.put(b"y", b"c")
+    play.run()
+    del play.bucket[b"x"]
+    play.run()
+    play.crash()
+    play.open()
+
+    play.begin()
+
+    assert {directory for directory, _, _ in play.journal.extents()} == {b"", b"y"}
+
+
+# Reading
+
+
+def test_the_books_of_each_directory_balance(play):
+    with_failures(play)
+    play.outcomes = {b"gone": Reason.GONE}
+    play.put(b"x", b"gone")
+    play.unlisted = {b"y/z"}
+
+    play.run()
+
+    books = {balance.directory: balance for balance in play.journal.balances()}
+    x = books[b"x"]
+    assert (x.listed, x.stored + x.skipped, x.failed, x.vanished, x.outstanding) == (4, 3, 0, 1, 0)
+    assert (books[b"y/z"].unlisted, books[b"y/z"].listed) == (1, 0)
+    assert sum(balance.listed for balance in books.values()) == play.journal.counters().listed
+
+
+def test_an_object_is_looked_for_where_its_name_can_be(play):
+    play.put(b"x", *(b"%04d" % number for number in range(3000)))
+    play.run()
+
+    assert play.journal.where(b"x", b"0000") == [Extent("v1", 0)]
+    assert play.journal.where(b"x", b"2999") == [Extent("v1", 2)]
+    assert play.journal.where(b"x", b"zzz") == []
+    assert play.journal.where(b"nowhere", b"0000") == []
+
+
+def test_extents_are_given_page_by_page(play):
+    play.put(b"x", b"a")
+    play.put(b"y", b"b")
+    play.run()
+
+    assert list(play.journal.extents()) == [
+        (b"", "", []),
+        (b"x", "", [Extent("v1", 0)]),
+        (b"y", "", [Extent("v1", 1)]),
+    ]
+
+
+def failure_of(part):
+    return Failure(part.directory, b"", 0, 0, part.cursor, Reason.TIMEOUT, 4, 0, "no")
+
+
+def position_of(work):
+    (position,) = decode_positions(work.body)
+    return position

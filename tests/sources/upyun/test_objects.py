@@ -1,0 +1,311 @@
+"""Requests for objects, and which answers are taken for them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from listing_world import answer, header_of, source
+
+from bucketpull.domain.errors import AnswerError, ConfigError, Reason
+from bucketpull.domain.exchange import Response
+from bucketpull.domain.model import Lane
+from bucketpull.sources.upyun.config import UpyunConfig
+from bucketpull.sources.upyun.source import UpyunSource
+
+_MD5 = "7ac66c0f148de9519b8bd264312c4d64"
+_JPEG = b"\xff\xd8" + b"x" * 98
+
+
+def _cdn(**options):
+    return source(cdn_url="https://cdn.example.com", **options)
+
+
+def _judge(response, lane=Lane.CDN, name=b"a.jpg", size=100, start=0, etag="", **options):
+    return _cdn(**options).judge(name, size, lane, response, 1e9, start, etag)
+
+
+def _good(body=_JPEG, **headers):
+    return answer(
+        200,
+        body,
+        {"Content-Type": "image/jpeg", "ETag": f'"{_MD5}"'}
+        | {k.replace("_", "-"): v for k, v in headers.items()},
+    )
+
+
+def test_urls_hold_the_key_byte_for_byte():
+    request = _cdn().object_request("目".encode(), b"a b+c#?%2F~.jpg", 1, Lane.CDN, 1e9)
+
+    assert request.url == "https://cdn.example.com/%E7%9B%AE/a%20b%2Bc%23%3F%252F~.jpg"
+    assert (
+        _cdn().object_request(b"a/..//.", b"\xff\n", 1, Lane.CDN, 1e9).url
+        == "https://cdn.example.com/a/..//./%FF%0A"
+    )
+
+
+def test_requests_to_the_cdn_share_their_headers_and_carry_no_credentials():
+    bucket = _cdn(referer="https://me.example", headers=("X-Who: me",), user_agent="ua")
+    first, second = (bucket.object_request(b"", name, 1, Lane.CDN, 1e9) for name in (b"a", b"b"))
+
+    assert first.headers is second.headers
+    assert set(first.headers) == {
+        "Accept: */*",
+        "Accept-Encoding: identity",
+        "User-Agent: ua",
+        "Referer: https://me.example",
+        "X-Who: me",
+    }
+    assert first.follow == 0
+
+
+def test_requests_to_the_origin_are_signed_and_say_that_a_file_is_wanted():
+    request = source().object_request(b"d", b"a.jpg", 1, Lane.REST, 1e9)
+
+    assert request.url == "https://v0.api.upyun.com/demo/d/a.jpg"
+    assert header_of(request, "Authorization").startswith("UPYUN op:")
+    assert header_of(request, "x-upyun-folder") == "false"
+    assert header_of(request, "Accept-Encoding") == "identity"
+
+
+def test_a_worker_with_a_token_needs_no_password():
+    config = UpyunConfig(bucket="demo", operator="op", password="secret").for_workers(1_600_000_000)
+    request = UpyunSource(config).object_request(b"", b"a", 1, Lane.REST, 1e9)
+
+    assert config.password == ""
+    assert header_of(request, "X-Upyun-Uri-Prefix") == "/demo/"
+    assert header_of(request, "X-Upyun-Expire") == "1600000000"
+    assert request.headers[:3] == UpyunSource(config).object_request(b"", b"b", 1, Lane.REST, 2e9).headers[:3]
+
+
+def test_a_protected_domain_gets_a_token_of_the_decoded_path_that_stays_the_same():
+    bucket = _cdn(cdn_secret="secret", cdn_token_expires=1370000600)
+
+    url = bucket.object_request("目录".encode(), b"pic 1.jpg", 1, Lane.CDN, 1e9).url
+
+    assert url.endswith("/pic%201.jpg?_upt=e1f30dba1370000600")
+    by_month = _cdn(cdn_secret="s")
+    first, later = (by_month.object_request(b"", b"a", 1, Lane.CDN, now).url for now in (1.6e9, 1.6e9 + 9999))
+    assert first == later
+    encoded = _cdn(cdn_secret="secret", cdn_token_expires=1370000600, cdn_token_of_encoded_path=True)
+    assert encoded.object_request("目录".encode(), b"pic 1.jpg", 1, Lane.CDN, 1e9).url.endswith(
+        "fbb891a51370000600"
+    )
+
+
+def test_lanes_are_the_cdn_first_but_not_for_names_with_the_separator():
+    assert source().lanes(b"a", 1) == (Lane.REST,)
+    assert _cdn().lanes(b"a", 1) == (Lane.CDN, Lane.REST)
+    assert _cdn().lanes(b"a!b", 1) == (Lane.REST,)
+    assert _cdn(separator="_").lanes(b"a_b", 1) == (Lane.REST,)
+    assert _cdn(style="!s400").lanes(b"a", 1) == (Lane.CDN,)
+
+
+def test_a_style_is_part_of_the_url_and_any_length_is_its_length():
+    bucket = _cdn(style="!s400")
+
+    assert (
+        bucket.object_request(b"", b"a.jpg", 100, Lane.CDN, 1e9).url == "https://cdn.example.com/a.jpg!s400"
+    )
+    verdict = bucket.judge(b"a.jpg", 9999, Lane.CDN, _good(), 1e9)
+    assert (verdict.reason, verdict.size, verdict.md5) == (None, 100, "")
+
+
+def test_a_whole_object_is_taken_with_the_md5_that_its_answer_states():
+    verdict = _judge(_good())
+
+    assert (verdict.reason, verdict.size, verdict.md5) == (None, 100, _MD5)
+
+
+@pytest.mark.parametrize(
+    ("headers", "md5"),
+    [
+        ({"ETag": '"abc-2"', "Content-MD5": _MD5}, _MD5),
+        ({"ETag": '"abc-2"'}, ""),
+        ({"Content-MD5": _MD5.upper()}, _MD5),
+        ({"etag": f'"{_MD5.upper()}"'}, _MD5),
+        ({}, ""),
+        ({"ETag": _MD5}, ""),
+        ({"Content-MD5": "esZsDxSN6VGbi9JkMSxNZA=="}, ""),
+    ],
+)
+@pytest.mark.parametrize("lane", [Lane.CDN, Lane.REST])
+def test_an_md5_is_32_hexadecimal_digits_or_none(headers, md5, lane):
+    assert _judge(answer(200, _JPEG, headers), lane).md5 == md5
+
+
+def test_an_empty_object_is_an_object():
+    assert _judge(answer(200, b""), size=0).reason is None
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (_good(_JPEG[:50]), Reason.SIZE),
+        (_good(Content_Encoding="gzip"), Reason.TRANSFORMED),
+        (_good(ETag=f'W/"{_MD5}"'), Reason.TRANSFORMED),
+        (_good(X_Error_Code="50300006"), Reason.WRONG_CONTENT),
+        (_good(X_Error_Code="42900001"), Reason.THROTTLED),
+        (_good(b"<html>" + b" " * 94, Content_Type="text/html"), Reason.WRONG_CONTENT),
+        (_good(b"<html>" + b" " * 94), Reason.WRONG_CONTENT),
+        (_good(b'{"msg":"too many requests","code":42900001}', Content_Type="application/json"), Reason.THROTTLED),
+        (_good(b'{"msg":"too many requests"}'.ljust(100)), Reason.THROTTLED),
+        (_good(b"x" * 100, Content_Type="text/html; charset=utf-8"), Reason.WRONG_CONTENT),
+        (answer(302, b"", {"Location": "/error.jpg"}), Reason.REDIRECTED),
+        (answer(206, _JPEG, {"Content-Range": "bytes 7-106/107"}), Reason.RANGE),
+        (answer(204, b""), Reason.GARBAGE),
+    ],
+)  # fmt: skip
+def test_the_cdn_s_doubtful_answers_are_not_taken(response, reason):
+    assert _judge(response).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (_good(x_upyun_list_iter="abc="), Reason.NOT_A_FILE),
+        (_good(X_Error_Code="50300006"), Reason.SERVER_ERROR),
+        (answer(200, b"<html>" + b" " * 40, {"Content-Type": "text/html"}), Reason.GARBAGE),
+        (answer(200, b"<html>" + b" " * 94, {"Content-Type": "text/html"}), Reason.GARBAGE),
+        (_good(b"<html>" + b" " * 94, Content_Type="text/html"), None),
+        (_good(_JPEG[:50]), None),
+        (_good(ETag=f'W/"{_MD5}"'), None),
+    ],
+)
+def test_the_origin_is_believed_where_it_speaks_of_the_object(response, reason):
+    assert _judge(response, Lane.REST).reason is reason
+
+
+def test_a_page_in_place_of_any_object_at_the_origin_is_passing_trouble():
+    page = answer(200, b"<html>busy</html>", {"Content-Type": "text/html"})
+
+    assert _judge(page, Lane.REST, b"notes.txt").reason is Reason.GARBAGE
+    assert _judge(page, Lane.REST, b"no-extension").reason is Reason.GARBAGE
+
+
+def test_markup_is_taken_where_the_name_promises_none_else():
+    page = _good(b"<html>" + b" " * 94, Content_Type="text/html")
+
+    assert _judge(page, name=b"index.html").reason is None
+    assert _judge(page, name=b"noext").reason is None
+
+
+def test_headers_of_a_redirect_before_are_not_the_object_s():
+    lines = [
+        b"HTTP/1.1 302 Found\r\n",
+        b'ETag: "' + b"0" * 32 + b'"\r\n',
+        b"\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"\r\n",
+    ]
+    response = Response(200, lines, [_JPEG], 100, 100, 0.1)
+
+    assert _judge(response, Lane.REST).md5 == ""
+
+
+def test_a_transfer_that_broke_off_keeps_its_reason_and_names_its_version():
+    response = _good()
+    response.failure, response.received = Reason.RESET, 40
+
+    verdict = _judge(response)
+
+    assert (verdict.reason, verdict.etag) == (Reason.RESET, f'"{_MD5}"')
+
+
+def test_the_rest_of_an_object_is_asked_for_in_the_version_that_was_begun():
+    request = _cdn().object_request(b"", b"a", 100, Lane.CDN, 1e9, 40, f'"{_MD5}"')
+    assert request.headers[-2:] == ("Range: bytes=40-", f'If-Match: "{_MD5}"')
+
+    dated = _cdn().object_request(b"", b"a", 100, Lane.CDN, 1e9, 40, "date:Wed, 09 Nov 2016 14:26:58 GMT")
+    assert dated.headers[-1] == "If-Unmodified-Since: Wed, 09 Nov 2016 14:26:58 GMT"
+
+
+def _part(begin=40, total=100, etag=f'"{_MD5}"', length=60):
+    return answer(
+        206, b"x" * length, {"Content-Range": f"bytes {begin}-{begin + length - 1}/{total}", "ETag": etag}
+    )
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (_part(), None),
+        (_part(etag='"other"'), Reason.RANGE),
+        (_part(begin=41, length=59), Reason.RANGE),
+        (_part(length=50), Reason.TRUNCATED),
+        (_part(total=200), Reason.TRUNCATED),
+        (answer(206, b"x" * 60, {"ETag": f'"{_MD5}"'}), Reason.RANGE),
+        (_good(), Reason.RANGE),
+        (answer(416, b""), Reason.RANGE),
+        (answer(412, b'{"msg":"precondition failed","code":41200001,"id":"1"}'), Reason.RANGE),
+        (answer(400, b'{"msg":"wrong range","code":40001161,"id":"1"}'), Reason.RANGE),
+    ],
+)
+def test_a_part_is_taken_only_if_it_fits_what_is_there(response, reason):
+    for lane in (Lane.REST, Lane.CDN):
+        if response.status == 400 and lane is Lane.CDN:
+            continue
+        verdict = _judge(response, lane, start=40, etag=f'"{_MD5}"')
+        assert verdict.reason is reason
+        assert reason is not None or verdict.size == 100
+
+
+_LINES = st.lists(
+    st.sampled_from([b'ETag: "x"\r\n', b"etag: w/\r\n", b"content-md5: \r\n", b"Content-Type: \r\n", b"content-range: bytes 1-\r\n", b":\r\n", b"\xff\r\n", b"HTTP/1.1 200 x\r\n"])
+    | st.binary(max_size=30),
+    max_size=6,
+)  # fmt: skip
+
+
+@given(
+    _LINES,
+    st.binary(max_size=50),
+    st.integers(0, 600),
+    st.sampled_from([Lane.CDN, Lane.REST]),
+    st.integers(0, 60),
+)
+def test_any_answer_can_be_judged(lines, body, status, lane, size):
+    response = Response(status, lines, [body], len(body), -1, 0.1)
+
+    for start in (0, 7):
+        verdict = _judge(response, lane, size=size, start=start, etag='"x"')
+        assert verdict.reason is None or isinstance(verdict.reason, Reason)
+        assert verdict.reason is not None or status in {200, 206}
+
+
+def test_usage_is_a_number_of_bytes():
+    bucket = source()
+
+    assert bucket.usage_request(1e9).url == "https://v0.api.upyun.com/demo/?usage"
+    assert bucket.read_usage(answer(200, b" 280\n")) == 280
+    for response in (answer(200, b"{}"), answer(200, b""), answer(401, b'{"code":40100006}')):
+        with pytest.raises(AnswerError):
+            bucket.read_usage(response)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"bucket": ""}, "bucket"),
+        ({"bucket": "a/b"}, "bucket"),
+        ({"operator": ""}, "UPYUN_OPERATOR"),
+        ({"password": ""}, "UPYUN_PASSWORD"),
+        ({"auth": "basic", "api_url": "http://v0.api.upyun.com"}, "not https"),
+        ({"api_url": "ftp://x"}, "api_url"),
+        ({"cdn_url": "https://u@x/"}, "cdn_url"),
+        ({"style": "!s"}, "--cdn-url"),
+        ({"list_limit": 0}, "list_limit"),
+        ({"headers": ("nocolon",)}, "colon"),
+        ({"headers": ("a: b\r\nc: d",)}, "line break"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_done(options, words):
+    with pytest.raises(ConfigError, match=words):
+        source(**options)
+
+
+def test_secrets_are_not_shown():
+    shown = repr(
+        UpyunConfig(bucket="b", operator="o", password="pw-secret", cdn_secret="cs-secret", token="tk-secret")
+    )
+
+    assert "secret" not in shown.replace("cdn_secret", "")
+    assert "bucket='b'" in shown

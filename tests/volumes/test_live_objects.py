@@ -1,0 +1,70 @@
+"""The last word on each object, by an external sort."""
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bucketpull.domain.record import Block, Record
+from bucketpull.volumes import live_objects
+from bucketpull.volumes.identity import initialise
+from bucketpull.volumes.ledger import Damage
+from bucketpull.volumes.live_objects import Latest
+from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.volume import open_volume
+
+JOURNAL = "0123456789ab"
+
+
+def block(work, names, size):
+    record = Record(b"d", "", list(names), [size] * len(names), [1] * len(names))
+    return Block(JOURNAL, work, msgspec.msgpack.encode([record]))
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.booleans(), st.sets(st.sampled_from([b"%d" % number for number in range(8)]), min_size=1)
+        ),
+        max_size=12,
+    )
+)
+def test_the_last_entry_of_each_object_counts_and_discarded_ones_do_not(
+    tmp_path_factory, monkeypatch, history
+):
+    monkeypatch.setattr(live_objects, "_ENTRIES_A_FILE", 3)
+    path = str(tmp_path_factory.mktemp("volume"))
+    initialise(path)
+    volume = open_volume(path)
+    expected, blocks = {}, []
+    for work, (discard, names) in enumerate(history):
+        if discard and blocks:
+            gone = blocks.pop()
+            for name in [name for name, size in expected.items() if size == gone]:
+                del expected[name]
+            volume.discard(JOURNAL, gone)
+        else:
+            volume.settle([block(work, names, work)])
+            blocks.append(work)
+            expected.update(dict.fromkeys(names, work))
+    volume.close()
+    reader = open_reader(path)
+    found = Latest(reader, str(tmp_path_factory.mktemp("sorting")))
+    assert [(stored.name, stored.size) for stored in sorted(found.objects())] == sorted(expected.items())
+    assert found.count == len(expected)
+    reader.close()
+
+
+def test_a_damaged_block_is_named_and_the_others_are_read(tmp_path):
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    extents = volume.settle([block(number, [b"%d" % number], 5) for number in range(3)])
+    volume.close()
+    with open(tmp_path / ".bucketpull/ledger", "r+b") as file:
+        file.seek(extents[1].offset)
+        file.write(b"????")
+    reader = open_reader(str(tmp_path))
+    found = Latest(reader, str(tmp_path))
+    assert [stored.name for stored in found.objects()] == [b"0", b"2"]
+    assert found.damages == [Damage(extents[1].offset, extents[2].offset)]
+    reader.close()

@@ -1,0 +1,130 @@
+"""Copies that count no more go from their volume; what is left of their blocks stays known."""
+
+import os
+
+import pytest
+from tests.volumes.test_volume import JOURNAL, block, record
+
+from bucketpull.domain.batching import encode_parts
+from bucketpull.domain.errors import VolumeSick
+from bucketpull.domain.model import Extent, Former, Part
+from bucketpull.volumes.identity import HOME, initialise
+from bucketpull.volumes.live_objects import Latest
+from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.volume import open_volume
+
+MTIME = 1_600_000_000
+
+
+@pytest.fixture
+def root(tmp_path):
+    initialise(str(tmp_path))
+    return tmp_path
+
+
+def put(root, key, content=b"0123456789", mtime=MTIME):
+    (root / key).parent.mkdir(exist_ok=True)
+    (root / key).write_bytes(content)
+    os.utime(root / key, (mtime, mtime))
+
+
+def stored(root, *names, work=1):
+    """Store objects of folder `a` in one block; return the volume and where it lies."""
+    for name in names:
+        put(root, f"a/{name}")
+    volume = open_volume(str(root))
+    [extent] = volume.settle([block(work, record(b"a", *(name.encode() for name in names)))])
+    return volume, extent
+
+
+def former(extent, *names):
+    part = Part(b"a", "", [name.encode() for name in names], [], [])
+    return Former(extent.volume, [extent.offset], "another", encode_parts([part]))
+
+
+def known(root):
+    reader = open_reader(str(root))
+    try:
+        folder = root / HOME / "sorting"
+        folder.mkdir(exist_ok=True)
+        return sorted(each.name.decode() for each in Latest(reader, str(folder)).objects())
+    finally:
+        reader.close()
+
+
+def test_the_files_go_and_the_others_of_their_block_stay_known_also_after_a_restart(root):
+    volume, extent = stored(root, "x", "y", "z")
+
+    volume.remove(JOURNAL, [former(extent, "x", "z", "unknown")])
+
+    assert sorted(os.listdir(root / "a")) == ["y"]
+    assert volume.read(extent.offset) == [record(b"a", b"y")]
+    assert volume.status().stored_objects == 1
+    volume.close()
+    again = open_volume(str(root))
+    assert again.read(extent.offset) == [record(b"a", b"y")]
+    again.close()
+    assert known(root) == ["y"]
+
+
+def test_it_may_be_asked_twice(root):
+    volume, extent = stored(root, "x", "y")
+    for _ in range(2):
+        volume.remove(JOURNAL, [former(extent, "x")])
+    assert volume.status().stored_objects == 1
+    volume.close()
+    assert known(root) == ["y"]
+
+
+@pytest.mark.parametrize("content", [b"another size", b"9876543210"])
+def test_a_file_that_was_stored_anew_since_stays(root, content):
+    volume, extent = stored(root, "x", "y")
+    put(root, "a/x", content, MTIME + 100)
+    volume.settle([block(2, record(b"a", b"x", size=len(content)))])
+
+    volume.remove(JOURNAL, [former(extent, "x")])
+
+    assert (root / "a/x").read_bytes() == content
+    volume.close()
+    assert known(root) == ["x", "y"]
+
+
+def test_a_kill_before_the_files_went_is_made_good_when_it_is_asked_again(root, monkeypatch):
+    volume, extent = stored(root, "x", "y")
+    with monkeypatch.context() as patch:
+        patch.setattr("bucketpull.volumes.tree.Tree.remove", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            volume.remove(JOURNAL, [former(extent, "x")])
+    volume.close()
+    assert known(root) == ["y"]
+
+    again = open_volume(str(root))
+    again.remove(JOURNAL, [former(extent, "x")])
+    assert os.listdir(root / "a") == ["y"]
+    again.close()
+
+
+def test_a_torn_note_of_thinned_blocks_is_mended(root):
+    volume, extent = stored(root, "x", "y")
+    (root / HOME / "thinned").write_bytes(b"abc")
+    volume.remove(JOURNAL, [former(extent, "x")])
+    volume.close()
+    again = open_volume(str(root))
+    assert again.read(extent.offset) == [record(b"a", b"y")]
+    again.close()
+
+
+def test_a_block_that_is_damaged_or_none_removes_nothing(root):
+    volume, extent = stored(root, "x")
+    volume.remove(JOURNAL, [former(Extent(extent.volume, extent.offset + 3), "x")])
+    assert os.listdir(root / "a") == ["x"]
+    volume.close()
+
+
+def test_a_sick_volume_removes_nothing(root):
+    volume, extent = stored(root, "x")
+    volume._sick = "it failed"
+    with pytest.raises(VolumeSick):
+        volume.remove(JOURNAL, [former(extent, "x")])
+    assert os.listdir(root / "a") == ["x"]
+    volume.close()
