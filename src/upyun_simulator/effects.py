@@ -10,6 +10,7 @@
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from upyun_simulator import page_effects, reply_effects
 from upyun_simulator.contents import Folder, Item
@@ -56,7 +57,8 @@ def _json_200(hit: Hit) -> Reply:
 
 
 def _redirect(hit: Hit) -> Reply:
-    return Reply(302, [("Location", hit.rule.options.get("to", "/error.jpg"))])
+    target = hit.rule.options.get("to", "/error.jpg").replace("{key}", quote(hit.call.key))
+    return Reply(int(hit.rule.number("status", 302)), [("Location", target)])
 
 
 def _now_folder(hit: Hit) -> Reply:
@@ -105,7 +107,9 @@ INSTEAD: Final[dict[str, Instead]] = {
     "silence": Instead(ALL, _no_head("stall"), "no answer at all, the connection stays open"),
     "html": Instead(BODIES, _html, "200 with the HTML of a JavaScript challenge"),
     "json-200": Instead(BODIES, _json_200, "200 with the JSON of an error, code= (42900001)"),
-    "redirect": Instead(ALL, _redirect, "302 to an error image, to= (/error.jpg)"),
+    "redirect": Instead(
+        ALL, _redirect, "a redirect, status= (302), to= (/error.jpg); {key} there is the object's key"
+    ),
     "now-folder": Instead(
         OBJECTS,
         _now_folder,

@@ -33,7 +33,6 @@ class Fetch:
         headers: tuple[str, ...] = (),
         method: str = "GET",
         most: int = 1 << 20,
-        follow: int = 0,
         sink: Callable[[bytes], object] | None = None,
     ) -> None:
         host = (
@@ -43,13 +42,11 @@ class Fetch:
         )
         if host in {"127.0.0.1", "::1", "localhost"}:
             self.loop.direct.learn(url, host.replace("localhost", "127.0.0.1"), time.monotonic(), 0.0)
-        self.loop.submit(self.request(url, headers, most, method, follow), done, sink)
+        self.loop.submit(self.request(url, headers, most, method), done, sink)
 
     @staticmethod
-    def request(
-        url: str, headers: tuple[str, ...] = (), most: int = 1 << 20, method: str = "GET", follow: int = 0
-    ) -> Request:
-        return Request(url, headers, Lane.CDN, most, method, follow)
+    def request(url: str, headers: tuple[str, ...] = (), most: int = 1 << 20, method: str = "GET") -> Request:
+        return Request(url, headers, Lane.CDN, most, method)
 
     def ask(self, url: str, *headers: str, **rest: Any) -> Response:
         answers: list[Response] = []

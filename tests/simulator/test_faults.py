@@ -129,6 +129,8 @@ def test_pages_that_are_no_object(host):
     assert (reply.status, json.loads(reply.body)["code"]) == (200, "42900001")
     reply = host(faults=["redirect:to=/oops.png"]).get(KEY)
     assert (reply.status, reply.headers["location"]) == (302, "/oops.png")
+    reply = host(faults=["redirect:status=308,to=http://b.example/{key}"]).get(KEY)
+    assert (reply.status, reply.headers["location"]) == (308, f"http://b.example/{KEY}")
 
 
 def test_now_folder(host):

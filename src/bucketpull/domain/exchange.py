@@ -21,7 +21,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """One GET (or HEAD). `url` is sent as it is: never normalised, never encoded again.
 
     `headers` are complete lines ("Name: value"); pass the same tuple object again for equal headers, the fetcher then
-    keeps what it has prepared. `max_bytes` bounds a body kept in memory. `follow` allows redirects (never with credentials).
+    keeps what it has prepared. `max_bytes` bounds a body kept in memory. Redirects are never followed: they are answers.
     """
 
     url: str
@@ -29,13 +29,12 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     lane: Lane
     max_bytes: int
     method: str = "GET"
-    follow: int = 0
 
 
 class Response(msgspec.Struct, gc=False):
     """What came back. `failure` is set when there was no whole answer: then `status` may be 0 or that of the part.
 
-    `header_lines` are raw, one or more of them in a piece, with line ends, status lines included (several after redirects); `chunks` are the body unless it
+    `header_lines` are raw, one or more of them in a piece, with line ends, status lines included (several after interim answers); `chunks` are the body unless it
     went to a sink. `received` counts body bytes; `declared` is the Content-Length or -1. `shape`, if the fetcher knows it, is
     the head without `NUMBERS`: the answers of one server have few shapes, and what was found out about one holds for the next.
     """

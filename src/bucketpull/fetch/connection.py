@@ -206,7 +206,7 @@ class Connection(Transfer):
             return
         head = data[:end]
         known = self._keeper.heads.read(head)
-        if known is None or (self.request.follow and 300 <= known[0] < 400):
+        if known is None:
             self._keeper.hand_over(self)
             return
         self._head, self._before = head, b""

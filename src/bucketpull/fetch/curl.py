@@ -198,7 +198,7 @@ class Curl:
         if failure is None:
             if header_lines[-1:] != _END_OF_HEADERS and not _is_head_whole(header_lines):
                 failure, detail = Reason.RESET, "the connection ended within the answer's headers"
-            elif self._is_unknown(slot.url, self.now) and not easy.getinfo(pycurl.REDIRECT_COUNT):
+            elif self._is_unknown(slot.url, self.now):
                 self._learn(slot.url, easy.getinfo(pycurl.PRIMARY_IP))
         response = Response(
             easy.getinfo(pycurl.RESPONSE_CODE),

@@ -1,6 +1,6 @@
 """The short way for usual requests: direct connections to sites that libcurl has reached before.
 
-libcurl stays the one who knows HTTP: it makes the first contact (name, address, certificate, redirect), everything that
+libcurl stays the one who knows HTTP: it makes the first contact (name, address, certificate), everything that
 is not a plain GET into memory, everything where a proxy is set, and again each request whose answer is unusual here.
 """
 

@@ -22,7 +22,6 @@ _REASONS = {
     pycurl.E_FILESIZE_EXCEEDED: Reason.SIZE,
     pycurl.E_WRITE_ERROR: Reason.INTERRUPTED,
     pycurl.E_ABORTED_BY_CALLBACK: Reason.INTERRUPTED,
-    pycurl.E_TOO_MANY_REDIRECTS: Reason.REDIRECTED,
 }
 
 

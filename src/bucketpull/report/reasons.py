@@ -51,7 +51,7 @@ _ENGLISH: dict[Reason, Explanation] = {
     Reason.WRONG_CONTENT: Explanation(
         "a page of text came instead of the object", "check the CDN domain's access rules"
     ),
-    Reason.REDIRECTED: Explanation("the CDN redirects elsewhere", "check the CDN domain's settings"),
+    Reason.REDIRECTED: Explanation("the source redirects elsewhere", "check the domain's settings"),
     Reason.RANGE: Explanation("the rest of a large object did not fit its beginning", "retry"),
     Reason.FORBIDDEN: Explanation(
         "the CDN refuses (hotlink protection, token)", "allow this machine or set UPYUN_TOKEN_SECRET"
@@ -91,7 +91,7 @@ _CHINESE: dict[Reason, Explanation] = {
     Reason.CHECKSUM: Explanation("校验和与列举不符", "刷新 CDN 缓存后重试"),
     Reason.TRANSFORMED: Explanation("CDN 改动了内容（WebP、gzip）", "关闭 CDN 的图片优化后重试"),
     Reason.WRONG_CONTENT: Explanation("返回的是文本页面而不是对象", "检查 CDN 域名的访问规则"),
-    Reason.REDIRECTED: Explanation("CDN 重定向到别处", "检查 CDN 域名设置"),
+    Reason.REDIRECTED: Explanation("源站重定向到别处", "检查域名设置"),
     Reason.RANGE: Explanation("大对象的续传部分与开头不符", "重试"),
     Reason.FORBIDDEN: Explanation("CDN 拒绝访问（防盗链、Token）", "放行本机，或设置 UPYUN_TOKEN_SECRET"),
     Reason.REJECTED: Explanation("源站拒绝该对象", "查看最后一次响应"),

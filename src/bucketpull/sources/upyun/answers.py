@@ -125,6 +125,8 @@ def complaint(response: Response, headers: Mapping[str, str]) -> Complaint:
     code = _code(said.get("code")) or _code(headers.get("x-error-code"))
     words = said.get("msg") or said.get("message")
     message = words if isinstance(words, str) else body.decode("utf-8", "replace")
+    if 300 <= response.status < 400 and headers.get("location"):
+        message = f"redirects to {headers['location']}"
     return Complaint(response.status, code, " ".join(message.split()) or "(no text)")
 
 

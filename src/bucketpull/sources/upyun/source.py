@@ -30,7 +30,6 @@ _IDENTITY = ("Accept: */*", "Accept-Encoding: identity")
 _LISTING_BYTES_PER_ENTRY = 2048  # a name of 255 bytes with every one escaped takes 1,530
 _FEW = 2  # entries where only the next one matters
 _IN_MEMORY_BYTES = 16 << 20
-_REST_REDIRECTS = 3
 _MONTH_SECONDS = 30 * 86_400
 # An offset that is corrected twice and still refused is not the clock's fault.
 _CLOCK_TOLERANCE_SECONDS = 60.0
@@ -111,9 +110,7 @@ class UpyunSource:
             return Request(self._cdn + path + self._style + token, headers, lane, most)
         uri = self._uri + path
         signed = self._authorization.lines(uri, now + self._clock_offset)
-        return Request(
-            self._api + uri, signed + self._rest_headers + extra, lane, most, "GET", _REST_REDIRECTS
-        )
+        return Request(self._api + uri, signed + self._rest_headers + extra, lane, most)
 
     def judge(
         self,

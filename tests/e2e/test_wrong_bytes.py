@@ -1,0 +1,32 @@
+"""Answers that lead to other bytes than the object's: none of them is ever stored."""
+
+import json
+
+import pytest
+
+from upyun_simulator import Simulator
+
+
+def failures_of(job) -> dict[str, dict]:
+    lines = job.command("failures", "--json", "--state", str(job.state)).splitlines()
+    return {line["key"]: line for line in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize("status", [302, 307, 308])
+def test_an_origin_that_redirects_an_object_to_another_host_gives_a_failure_that_names_the_target(
+    make_job, status
+):
+    with Simulator("flat:40,size=500,seed=2") as elsewhere:
+        target = f"{elsewhere.cdn_url}/{{key}}"
+        job = make_job(
+            "flat:40,size=500", cdn=False, faults=[f"redirect:status={status},to={target},path=img-07.jpg"]
+        )
+
+        summary = job.sync("--verify", "md5", expect=3)
+
+        failed = failures_of(job)
+        assert failed.keys() == {"img-07.jpg"}
+        assert failed["img-07.jpg"]["reason"] == "redirected"
+        assert f"{elsewhere.cdn_url}/img-07.jpg" in failed["img-07.jpg"]["detail"]
+        assert elsewhere.counters()["requests"] == {}  # nothing was asked there, so no credential went there
+        assert (summary["stored"], job.count()) == (39, 39)
