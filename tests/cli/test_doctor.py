@@ -1,3 +1,4 @@
+import json
 import os
 import resource
 import socket
@@ -63,6 +64,16 @@ def test_a_cdn_that_refuses_fails(user, bucket):
     checks = user.json("doctor", "upyun://photos", expect=3)
 
     assert "UPYUN_TOKEN_SECRET" in next(check["remedy"] for check in checks if check["name"] == "CDN")
+
+
+def test_objects_that_a_job_would_have_by_rest_are_not_asked_of_the_cdn(user, bucket, tmp_path):
+    manifest = tmp_path / "m.json"
+    manifest.write_text(json.dumps({"objects": {"!a.jpg": 2000, "a.jpg!b/c.jpg": 2000, "z.jpg": 2000}}))
+    user.knows(bucket(f"manifest:{manifest}"))
+
+    checks = user.json("doctor", "upyun://photos")
+
+    assert [check["found"] for check in checks if check["name"] == "CDN"][0].startswith("1 objects")
 
 
 def test_a_wrong_clock_is_a_warning_with_its_offset(user, bucket):

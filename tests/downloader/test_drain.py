@@ -374,7 +374,7 @@ def test_a_slow_volume_delays_only_its_own_objects():
 def test_objects_for_the_edge_overtake_those_for_a_crowded_origin():
     rig = Rig(by_url({"rest:": Answer(body=BODY, seconds=100.0)}), level=2)
     writer = rig.mount()
-    rig.source.lanes = lambda name, size: (Lane.CDN,) if name >= b"n0010" else (Lane.REST,)
+    rig.source.lanes = lambda directory, name, size: (Lane.CDN,) if name >= b"n0010" else (Lane.REST,)
     rig.assign(parts(20))
     rig.run(lambda: len(writer.files) >= 10)
 
@@ -507,3 +507,18 @@ def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level
         assert bool(outcome.unplaced) == (outcome.trouble is not None)
     assert rig.drain.held == 0
     assert rig.fetcher.in_flight == 0 or stop_after is not None
+
+
+def test_an_object_that_no_lane_can_have_fails_by_name_and_the_others_are_stored():
+    rig = Rig(good)
+    writer = rig.mount()
+    rig.source.unreachable = {b"n0001"}
+    rig.assign(parts(3))
+
+    (outcome,) = rig.settle()
+
+    assert outcome.stored == len(writer.files) == 2
+    assert [(failure.name, failure.reason, failure.detail) for failure in outcome.failures] == [
+        (b"n0001", Reason.REJECTED, "no lane has it")
+    ]
+    assert rig.meter.failures == {Reason.REJECTED: 1}

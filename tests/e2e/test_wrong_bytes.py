@@ -30,3 +30,20 @@ def test_an_origin_that_redirects_an_object_to_another_host_gives_a_failure_that
         assert f"{elsewhere.cdn_url}/img-07.jpg" in failed["img-07.jpg"]["detail"]
         assert elsewhere.counters()["requests"] == {}  # nothing was asked there, so no credential went there
         assert (summary["stored"], job.count()) == (39, 39)
+
+
+def test_a_folder_whose_name_holds_the_separator_is_had_from_the_origin(make_job, tmp_path):
+    """The CDN takes `x.jpg!s400/z.jpg` for a version of `x.jpg`: as long and as old as the object, and wrong."""
+    objects = {"x.jpg": 801, "x.jpg!s400/z.jpg": 1 + 801 // 8, "plain/y.jpg": 500}
+    manifest = tmp_path / "bucket.toml"
+    manifest.write_text(
+        "[objects]\n"
+        + "\n".join(f'"{key}" = {{size = {size}, mtime = 1600000000}}' for key, size in objects.items())
+    )
+    job = make_job(f"manifest:{manifest}")
+
+    summary = job.sync()
+
+    job.check_every_byte()
+    assert summary["stored"] == 3
+    assert job.simulator.counters()["requests"]["rest.get"] == {"200": 1}

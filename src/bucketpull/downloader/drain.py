@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from bucketpull.domain.errors import REMEDIES, Reason, Remedy, VolumeError
+from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy, VolumeError
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.model import Lane
 from bucketpull.domain.policy import Bounds
@@ -133,7 +133,13 @@ class Drain:
     def _transfers(self, queue: VolumeQueue, batch: BatchProgress, run: list[Item]) -> Iterator[Transfer]:
         lanes_of, endpoints = self._source.lanes, self._endpoints
         for leaf, index, name, size, mtime in run:
-            lanes = lanes_of(name, size)
+            try:
+                lanes = lanes_of(leaf.part.directory, name, size)
+            except AnswerError as error:
+                self._meter.failed(error.reason)
+                batch.fail(leaf, index, error.reason, 0, 0, error.detail)
+                self.volumes.settle(batch)
+                continue
             yield Transfer(self, queue, batch, leaf, index, name, size, mtime, lanes, endpoints[lanes[0]])
 
     def _start(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:

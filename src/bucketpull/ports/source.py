@@ -29,8 +29,13 @@ class Source(Protocol):
         """
         ...
 
-    def lanes(self, name: bytes, size: int) -> tuple[Lane, ...]:
-        """Say by which lanes an object can be had, in the order in which they are to be tried."""
+    def lanes(self, directory: bytes, name: bytes, size: int) -> tuple[Lane, ...]:
+        """Say by which lanes an object can be had, in the order in which they are to be tried.
+
+        Raises:
+            AnswerError: By none; the reason is that of its failure.
+
+        """
         ...
 
     def object_request(

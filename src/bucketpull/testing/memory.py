@@ -47,6 +47,7 @@ class MemorySource:
     ) -> None:
         self._lanes = tuple(lanes)
         self.pages = pages or {}
+        self.unreachable: set[bytes] = set()
 
     def root(self) -> Position:
         """Begin at the root."""
@@ -67,9 +68,11 @@ class MemorySource:
             raise AnswerError(LANE_STATUS[Lane.LIST][response.status], f"HTTP {response.status}")
         return self.pages[position.directory, position.cursor]
 
-    def lanes(self, name: bytes, size: int) -> tuple[Lane, ...]:
-        """Return the lanes given."""
-        del name, size
+    def lanes(self, directory: bytes, name: bytes, size: int) -> tuple[Lane, ...]:
+        """Return the lanes given; there is none for names in `unreachable`."""
+        del directory, size
+        if name in self.unreachable:
+            raise AnswerError(Reason.REJECTED, "no lane has it")
         return self._lanes
 
     def object_request(

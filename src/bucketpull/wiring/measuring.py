@@ -63,7 +63,7 @@ class _Attempt:
             self._ended = self.seconds >= _SECONDS
 
     def _submit(self, directory: bytes, name: bytes, size: int) -> None:
-        lane = self._source.lanes(name, size)[0]
+        lane = self._source.lanes(directory, name, size)[0]
         request = self._source.object_request(directory, name, size, lane, time.time())
         self._fetcher.submit(request, partial(self._note, size))
 

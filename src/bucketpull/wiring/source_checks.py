@@ -101,9 +101,18 @@ class SourceChecks:
                     continue
         if found:
             self.mean_bytes = sum(length for _, _, length in found) / len(found)
-        usable = [each for each in found if 0 < each[2] <= _LARGEST]
+        usable = [each for each in found if 0 < each[2] <= _LARGEST and self._is_comparable(source, *each)]
         usable.sort(key=lambda each: not each[1].lower().endswith(_IMAGES))
         return usable[:_COMPARED]
+
+    def _is_comparable(self, source: Source, directory: bytes, name: bytes, length: int) -> bool:
+        """Tell whether a job would ask the CDN for an object, where there is one."""
+        if self._settings.cdn_url is None:
+            return True
+        try:
+            return Lane.CDN in source.lanes(directory, name, length)
+        except AnswerError:
+            return False
 
     def _compare(
         self, source: Source, fetcher: Fetcher, objects: list[tuple[bytes, bytes, int]]

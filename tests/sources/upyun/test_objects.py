@@ -90,12 +90,21 @@ def test_a_protected_domain_gets_a_token_of_the_decoded_path_that_stays_the_same
     )
 
 
-def test_lanes_are_the_cdn_first_but_not_for_names_with_the_separator():
-    assert source().lanes(b"a", 1) == (Lane.REST,)
-    assert _cdn().lanes(b"a", 1) == (Lane.CDN, Lane.REST)
-    assert _cdn().lanes(b"a!b", 1) == (Lane.REST,)
-    assert _cdn(separator="_").lanes(b"a_b", 1) == (Lane.REST,)
-    assert _cdn(style="!s400").lanes(b"a", 1) == (Lane.CDN,)
+def test_lanes_are_the_cdn_first_but_not_for_keys_with_the_separator_anywhere():
+    assert source().lanes(b"d", b"a", 1) == (Lane.REST,)
+    assert _cdn().lanes(b"d", b"a", 1) == (Lane.CDN, Lane.REST)
+    assert _cdn().lanes(b"d", b"a!b", 1) == (Lane.REST,)
+    assert _cdn().lanes(b"d!e/f", b"a", 1) == (Lane.REST,)
+    assert _cdn(separator="_").lanes(b"d!e", b"a_b", 1) == (Lane.REST,)
+    assert _cdn(style="!s400").lanes(b"d", b"a", 1) == (Lane.CDN,)
+
+
+@pytest.mark.parametrize("key", [(b"x!s400", b"z.jpg"), (b"d", b"z!s400.jpg")])
+def test_an_image_version_of_a_key_with_the_separator_cannot_be_asked_for(key):
+    with pytest.raises(AnswerError, match="'!' in the key") as refused:
+        _cdn(style="!s400").lanes(*key, 1)
+
+    assert refused.value.reason is Reason.REJECTED
 
 
 def test_a_style_is_part_of_the_url_and_any_length_is_its_length():

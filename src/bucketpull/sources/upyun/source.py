@@ -89,11 +89,19 @@ class UpyunSource:
                 raise
             return page
 
-    def lanes(self, name: bytes, size: int) -> tuple[Lane, ...]:  # noqa: ARG002
-        """Prefer the CDN; names with the separator mean something else to it (contract 6.2)."""
+    def lanes(self, directory: bytes, name: bytes, size: int) -> tuple[Lane, ...]:  # noqa: ARG002
+        """Prefer the CDN; it takes what follows the first separator in a path for an image version (contract 6.2)."""
+        if self._cdn is None:
+            return _REST_ONLY
+        is_plain = name.find(self._separator) < 0 and directory.find(self._separator) < 0
         if self._asks_both:
-            return _CDN_FIRST if name.find(self._separator) < 0 else _REST_ONLY
-        return _REST_ONLY if self._cdn is None else _CDN_ONLY
+            return _CDN_FIRST if is_plain else _REST_ONLY
+        if is_plain:
+            return _CDN_ONLY
+        raise AnswerError(
+            Reason.REJECTED,
+            f"the CDN reads {self._separator.decode()!r} in the key as the start of an image version; without --style it comes by REST",
+        )
 
     def object_request(
         self, directory: bytes, name: bytes, size: int, lane: Lane, now: float, start: int = 0, etag: str = ""
