@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason, VolumeSick
 from bucketpull.domain.record import Written
-from bucketpull.volumes.file import FileWriter
+from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.volume import open_volume
 

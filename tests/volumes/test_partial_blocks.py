@@ -92,7 +92,7 @@ def test_a_file_that_was_stored_anew_since_stays(root, content):
 def test_a_kill_before_the_files_went_is_made_good_when_it_is_asked_again(root, monkeypatch):
     volume, extent = stored(root, "x", "y")
     with monkeypatch.context() as patch:
-        patch.setattr("bucketpull.volumes.tree.Tree.remove", lambda *_: 1 / 0)
+        patch.setattr("bucketpull.volumes.files.tree.Tree.remove", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             volume.remove(JOURNAL, [former(extent, "x")])
     volume.close()

@@ -8,9 +8,9 @@ import pytest
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.record import Written
-from bucketpull.volumes.file import FileWriter
+from bucketpull.volumes.files.file import FileWriter
+from bucketpull.volumes.files.stream import StreamFile
 from bucketpull.volumes.identity import HOME, initialise
-from bucketpull.volumes.stream import StreamFile
 from bucketpull.volumes.volume import open_volume
 
 BODY = os.urandom(300_000)

@@ -9,7 +9,7 @@ import pytest
 
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Block, Record
-from bucketpull.volumes.file import FileWriter
+from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.verify import Fault, Verification, repairs, walk

@@ -6,9 +6,9 @@ import time
 from typing import Final
 from urllib.parse import quote, unquote
 
-from bucketpull.volumes.file import TEMPORARY
+from bucketpull.volumes.files.file import TEMPORARY
+from bucketpull.volumes.files.stream import PARTIAL
 from bucketpull.volumes.identity import HOME
-from bucketpull.volumes.stream import PARTIAL
 
 INTENTS: Final = f"{HOME}/intents"
 _PARTIAL_SECONDS: Final = 7 * 86400.0  # an unfinished large object is worth resuming for a week

@@ -16,9 +16,9 @@ from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Former
 from bucketpull.domain.record import Record
 from bucketpull.volumes import system
+from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import HOME, Identity
 from bucketpull.volumes.ledger import Ledger
-from bucketpull.volumes.tree import Tree
 
 _FILE: Final = f"{HOME}/thinned"
 _offset: Final = Struct(">Q")

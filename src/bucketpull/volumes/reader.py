@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from bucketpull.domain.record import Record
+from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import HOME, Identity, enter
 from bucketpull.volumes.ledger import Damage, Frame, Ledger
 from bucketpull.volumes.partial_blocks import Thinning
-from bucketpull.volumes.tree import Tree
 
 
 class VolumeReader:

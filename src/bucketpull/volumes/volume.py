@@ -17,12 +17,12 @@ from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Record
 from bucketpull.volumes import system
-from bucketpull.volumes.file import TEMPORARY
+from bucketpull.volumes.files.file import TEMPORARY
+from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import HOME, LEDGER, Identity, enter
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intents, tidy
 from bucketpull.volumes.partial_blocks import Thinning
-from bucketpull.volumes.tree import Tree
 
 _PROBE: Final = f"{TEMPORARY}/probe"
 _PROBE_BYTES: Final = 1 << 20

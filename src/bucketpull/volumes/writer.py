@@ -20,8 +20,8 @@ from typing import Any, Final
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.record import Written
 from bucketpull.volumes import system
-from bucketpull.volumes.file import FileWriter
-from bucketpull.volumes.stream import StreamFile
+from bucketpull.volumes.files.file import FileWriter
+from bucketpull.volumes.files.stream import StreamFile
 
 _LEAVE_SECONDS: Final = 10.0
 _PIECE_BYTES: Final = 1 << 18

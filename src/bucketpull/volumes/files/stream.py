@@ -17,7 +17,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Written
-from bucketpull.volumes.file import FileWriter, write_all
+from bucketpull.volumes.files.file import FileWriter, write_all
 from bucketpull.volumes.identity import HOME
 
 PARTIAL: Final = f"{HOME}/partial"

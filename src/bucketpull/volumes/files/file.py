@@ -17,8 +17,8 @@ from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import show
 from bucketpull.domain.record import Written
 from bucketpull.volumes import system
+from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import HOME, Identity, enter
-from bucketpull.volumes.tree import Tree
 
 TEMPORARY: Final = f"{HOME}/tmp"  # noqa: S108 - a folder of the volume
 _NAME: Final = "file"
