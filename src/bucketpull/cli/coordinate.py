@@ -1,10 +1,14 @@
 """`bucketpull coordinate`: the lister and bookkeeper of a cluster."""
 
+import time
 from typing import Any
 
 import click
 
 from bucketpull.cli import options
+from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.wiring.output import say
+from bucketpull.wiring.settings import Settings
 
 
 @click.command()
@@ -34,10 +38,25 @@ def coordinate(worker_token: float | None, **flags: Any) -> int:  # noqa: ANN401
     \b
     bucketpull coordinate upyun://photos --broker amqp://user:secret@queue.example.com/pull --job photos
     """  # noqa: D301
-    from bucketpull.cli.watching import watchers
-    from bucketpull.wiring.cluster import run_coordinate, run_worker_token
-
     settings = options.settings(flags)
     if worker_token is not None:
-        return run_worker_token(settings, worker_token)
+        return _print_token(settings, worker_token)
+
+    from bucketpull.cli.watching import watchers
+    from bucketpull.wiring.cluster import run_coordinate
+
     return run_coordinate(settings, watchers(settings))
+
+
+def _print_token(settings: Settings, days: float) -> ExitCode:
+    """Print what a worker needs to read the bucket by REST for so many days, without the password."""
+    from bucketpull.wiring.adapters import source_config
+
+    expires = int(time.time() + days * 86400)
+    config = source_config(settings)
+    if not config.password:
+        raise ConfigError("a token is made of the password; set UPYUN_PASSWORD")
+    say(f"UPYUN_OPERATOR={config.operator}")
+    say(f"UPYUN_TOKEN={config.for_workers(expires).token}")
+    say(f"UPYUN_TOKEN_EXPIRES={expires}")
+    return ExitCode.COMPLETE

@@ -1,11 +1,20 @@
 """`bucketpull demo`: a simulated bucket, pulled before your eyes."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
+import msgspec
 
 from bucketpull.cli import options
+from bucketpull.cli.watching import watchers
+from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.wiring.output import tell
+from bucketpull.wiring.settings import Settings, resolve
+from bucketpull.wiring.sync import run_sync
+from upyun_simulator import Simulator
 
 
 @click.command()
@@ -30,9 +39,70 @@ def demo(folder: str, fast: bool, **flags: Any) -> int:  # noqa: ANN401 - checke
     bucketpull demo
     bucketpull demo --dir /mnt/d1/demo --fast
     """  # noqa: D301
-    from bucketpull.cli.watching import watchers
-    from bucketpull.wiring.demo import run_demo
-
     if flags["dashboard"] is None and find_spec("aiohttp") and find_spec("prometheus_client"):
         flags["dashboard"] = "127.0.0.1:0"
-    return run_demo(flags, folder, fast=fast, watchers=watchers)
+    return _run(flags, folder, fast=fast)
+
+
+BUCKET: Final = "demo-bucket"
+_BYTES_A_SECOND: Final = 12 << 20  # then it takes half a minute, long enough to open the dashboard
+_VOLUME: Final = "volume"
+_JOURNAL: Final = "journal"
+
+
+def _run(flags: Mapping[str, Any], folder: str, *, fast: bool) -> ExitCode:
+    """Pull the simulated bucket into a folder; return how the sync ended."""
+    settings = resolve(flags, {})
+    place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise ConfigError(f"--dir {folder}: is no folder")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--dir {folder}: {error.strerror}; name a folder that can be made") from error
+    with Simulator("demo", bucket=BUCKET, bandwidth=0 if fast else _BYTES_A_SECOND) as simulator:
+        settings = _settings(settings, place, simulator)
+        if not settings.quiet and not settings.json:
+            _introduce(settings)
+        try:
+            code = run_sync(settings, watchers(settings))
+        except KeyboardInterrupt:  # before the job listens to signals
+            code = ExitCode.INTERRUPTED
+    if not settings.quiet and not settings.json:
+        _conclude(settings, code)
+    return code
+
+
+def _settings(settings: Settings, place: Path, simulator: Simulator) -> Settings:
+    return msgspec.structs.replace(
+        settings,
+        source=f"upyun://{simulator.bucket}",
+        volumes=[str(place / _VOLUME)],
+        state=settings.state or str(place / _JOURNAL),
+        job=settings.job or "demo",
+        api_url=simulator.api_url,
+        cdn_url=simulator.cdn_url,
+        operator=simulator.operator,
+        password=simulator.password,
+        reserve="64M",
+    )
+
+
+def _introduce(settings: Settings) -> None:
+    tell("A simulated UPYUN listens on localhost.")
+    tell("Its bucket is pulled by the command that would pull a real one:")
+    tell("")
+    tell(f"  bucketpull sync {settings.source} {settings.volumes[0]} \\")
+    tell(f"    --api-url {settings.api_url} --cdn-url {settings.cdn_url}")
+    tell("")
+
+
+def _conclude(settings: Settings, code: ExitCode) -> None:
+    tell("")
+    if code is ExitCode.COMPLETE:
+        tell(f"The files are in {settings.volumes[0]}.")
+        tell("Run it again to see that nothing is fetched twice. Look at the job with")
+        tell(f"  bucketpull status --state {settings.state}")
+        tell(f"  bucketpull verify {settings.volumes[0]} --hash")
+    elif code is ExitCode.INTERRUPTED:
+        tell("Run it again to see it go on from here.")

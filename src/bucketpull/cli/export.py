@@ -1,10 +1,29 @@
 """`bucketpull export`: the manifest of a job."""
 
-from typing import Any
+import csv
+import importlib
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import click
+import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
+from bucketpull.domain.model import VolumeState, key_of, show
+from bucketpull.journal.reader import JournalReader
+from bucketpull.report.figures import count
+from bucketpull.volumes.live_objects import Latest, Stored
+from bucketpull.volumes.reader import open_reader
+from bucketpull.wiring.locate import reading
+from bucketpull.wiring.output import tell
+from bucketpull.wiring.settings import Settings
 
 
 @click.command()
@@ -26,8 +45,186 @@ def export(form: str | None, file: str, **flags: Any) -> int:  # noqa: ANN401 - 
     bucketpull export --jsonl --job photos | jq .key
     bucketpull export --parquet manifest.parquet --job photos
     """  # noqa: D301
-    from bucketpull.wiring.export import run_export
-
     if form is None:
         raise click.UsageError("say in which form: --csv, --jsonl or --parquet")
-    return run_export(options.settings(flags), form, file)
+    return _write(options.settings(flags), form, file)
+
+
+COLUMNS = ("key", "size", "mtime", "md5", "volume", "path")
+_GROUP = 10_000  # rows handed to the writer at a time
+
+
+class Row(msgspec.Struct):
+    r"""An object. `size` in bytes as listed, `mtime` in Unix seconds, `md5` in hex ("": unknown), `path` below the volume.
+
+    `key` and `path` are UTF-8; bytes that are none are escaped as \xNN, and `key_hex` has the key's bytes then.
+    """
+
+    key: str
+    size: int
+    mtime: int
+    md5: str
+    volume: str
+    path: str
+    key_hex: str = ""
+
+
+Write = Callable[[list[tuple[str, Stored]]], None]
+
+
+def _write(settings: Settings, form: str, file: str) -> ExitCode:
+    """Write the manifest; exit 3 if a volume is not here."""
+    open_writer = _WRITERS[form]
+    if form == "parquet" and (file == "-" or _parquet() is None):
+        remedy = "give a FILE to write" if file == "-" else "pip install 'bucketpull[parquet]'"
+        raise ConfigError(f"export --parquet: {remedy}, or export --jsonl")
+    with reading(settings) as reader:
+        missing: list[str] = []
+        with _target(file) as stream, open_writer(stream) as write:
+            rows = _write_all(_stored(reader, missing), write)
+    for text in missing:
+        tell(f"volume {text}; its objects are missing here")
+    if not settings.quiet and file != "-":
+        tell(f"{count(rows)} objects in {file}")
+    return ExitCode.INCOMPLETE if missing else ExitCode.COMPLETE
+
+
+def _write_all(stored: Iterator[tuple[str, Stored]], write: Write) -> int:
+    rows = 0
+    group: list[tuple[str, Stored]] = []
+    for each in stored:
+        group.append(each)
+        if len(group) == _GROUP:
+            write(group)
+            rows, group = rows + len(group), []
+    write(group)
+    return rows + len(group)
+
+
+def _stored(reader: JournalReader, missing: list[str]) -> Iterator[tuple[str, Stored]]:
+    """Give volume and object, of those below the job's prefix: jobs may share a disk."""
+    prefix = reader.configuration().get("prefix", "").encode("utf-8", "surrogateescape")
+    below = prefix + b"/"
+    for volume in reader.volumes():
+        if volume.state is VolumeState.LOST:
+            continue
+        try:
+            opened = open_reader(volume.path or ".", volume.id)
+        except VolumeError as error:
+            missing.append(f"{volume.id} ({volume.machine}:{volume.path}): {error.detail}")
+            continue
+        with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bucketpull-export-") as folder:
+            stack.callback(opened.close)
+            latest = Latest(opened, folder)
+            missing += [
+                f"{volume.id}: its ledger is damaged from byte {damage.offset} to {damage.end}"
+                for damage in latest.damages
+            ]
+            for stored in latest.objects():
+                if not prefix or stored.directory == prefix or stored.directory.startswith(below):
+                    yield volume.id, stored
+
+
+@contextmanager
+def _target(file: str) -> Iterator[BinaryIO]:
+    """Open the file under another name until it is whole; - is standard output."""
+    if file == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(file)
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            yield stream
+        return
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{file}: not written: {error.strerror or error}; name a file that can be"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _row(volume: str, stored: Stored) -> Row:
+    key = key_of(stored.directory, stored.name)
+    row = Row(show(key), stored.size, stored.mtime, stored.md5.hex(), volume, show(stored.path))
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        row.key_hex = key.hex()
+    return row
+
+
+def _csv(stream: BinaryIO) -> AbstractContextManager[Write]:
+    """Write keys and paths byte by byte as they are."""
+
+    def write(group: list[tuple[str, Stored]]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for volume, stored in group:
+            key = key_of(stored.directory, stored.name)
+            writer.writerow(
+                (_raw(key), stored.size, stored.mtime, stored.md5.hex(), volume, _raw(stored.path))
+            )
+        stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+    stream.write((",".join(COLUMNS) + "\n").encode())
+    return nullcontext(write)
+
+
+def _raw(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+def _jsonl(stream: BinaryIO) -> AbstractContextManager[Write]:
+    def write(group: list[tuple[str, Stored]]) -> None:
+        for volume, stored in group:
+            row = msgspec.structs.asdict(_row(volume, stored))
+            if not row["key_hex"]:
+                del row["key_hex"]
+            stream.write(msgspec.json.encode(row) + b"\n")
+
+    return nullcontext(write)
+
+
+def _parquet() -> Any:  # noqa: ANN401 - an optional library
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        return None
+
+
+@contextmanager
+def _parquet_writer(stream: BinaryIO) -> Iterator[Write]:
+    arrow, parquet = _parquet()
+    text, number = arrow.string(), arrow.int64()
+    types = {
+        "key": text,
+        "size": number,
+        "mtime": number,
+        "md5": text,
+        "volume": text,
+        "path": text,
+        "key_hex": text,
+    }
+    schema = arrow.schema(list(types.items()))
+
+    def write(group: list[tuple[str, Stored]]) -> None:
+        rows = [msgspec.structs.asdict(_row(volume, stored)) for volume, stored in group]
+        if rows:
+            writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+
+    with parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
+        yield write
+
+
+_WRITERS: dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]] = {
+    "csv": _csv,
+    "jsonl": _jsonl,
+    "parquet": _parquet_writer,
+}

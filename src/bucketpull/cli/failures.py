@@ -1,10 +1,25 @@
 """`bucketpull failures`: what could not be had, and why."""
 
+import asyncio
+import shutil
+import sys
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import click
+import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.errors import ExitCode, Reason
+from bucketpull.domain.model import Failure, key_of, show
+from bucketpull.report.figures import count
+from bucketpull.report.reasons import explain
+from bucketpull.report.tables import fitted, printable
+from bucketpull.wiring.adapters import broker_url
+from bucketpull.wiring.locate import reading
+from bucketpull.wiring.output import say, tell, words
+from bucketpull.wiring.settings import Settings
 
 
 @click.command()
@@ -23,12 +38,108 @@ def failures(reason: str | None, match: str | None, limit: int | None, **flags: 
     bucketpull failures --job photos --reason forbidden --match '2024/*'
     bucketpull failures --job photos --json
     """  # noqa: D301
-    remote = flags["broker"] is not None
     settings = options.settings(flags)
-    if remote:
-        from bucketpull.wiring.cluster import run_remote_failures
+    if flags["broker"] is not None:
+        return _ask_for_failures(settings, reason, match, limit)
+    return _read_failures(settings, reason, match, limit)
 
-        return run_remote_failures(settings, reason, match, limit)
-    from bucketpull.wiring.failures import run_failures
 
-    return run_failures(settings, reason, match, limit)
+_REASON_COLUMNS = 14
+_TRIED_COLUMNS = 6
+_LEAST_COLUMNS = 60
+_NO_LIMIT = 100_000
+_AT_ONCE = 10_000  # in one message of the broker
+
+
+def _read_failures(
+    settings: Settings, reason: str | None, pattern: str | None, limit: int | None
+) -> ExitCode:
+    """Print failures as the journal has them, in the order of their keys."""
+    with reading(settings) as reader:
+        found = islice(reader.each_failure(Reason(reason) if reason else None, pattern), limit)
+        shown = _print(found, json=settings.json)
+        total = sum(reader.counters().failures.values())
+    if not settings.json and not settings.quiet:
+        _print_end(shown, total, chosen=bool(reason or pattern or limit))
+    return ExitCode.COMPLETE
+
+
+def _ask_for_failures(
+    settings: Settings, reason: str | None, pattern: str | None, limit: int | None
+) -> ExitCode:
+    """Print failures as the coordinator answers through the broker."""
+    from bucketpull.transport.remote_query import ask_failures
+    from bucketpull.transport.wire import AskFailures
+
+    question = AskFailures(reason or "", pattern or "", min(limit or _AT_ONCE, _AT_ONCE))
+    found = asyncio.run(ask_failures(broker_url(settings), settings.job_name(), question))
+    shown = _print(iter(found), json=settings.json)
+    if not settings.quiet and shown in {0, _AT_ONCE}:
+        tell(f"the first {shown:,}; choose others with --reason or --match" if shown else "no such failure")
+    return ExitCode.COMPLETE
+
+
+def _print(found: Iterator[Failure], *, json: bool) -> int:
+    """Print failures as a table or as JSON lines; return how many."""
+    return _print_json(found) if json else _print_table(found)
+
+
+def _failure_dict(failure: Failure) -> dict[str, object]:
+    """Return a failure as `failures --json` writes it; `page` is true where a page of a directory could not be listed."""
+    return {
+        "key": show(key_of(failure.directory, failure.name)),
+        "page": not failure.name,
+        "reason": str(failure.reason),
+        "attempts": failure.attempts,
+        "status": failure.status,
+        "detail": failure.detail,
+        "size": failure.size,
+        "mtime": failure.mtime,
+    }
+
+
+def _print_json(failures: Iterator[Failure]) -> int:
+    shown = 0
+    for failure in failures:
+        say(msgspec.json.encode(_failure_dict(failure)).decode())
+        shown += 1
+    return shown
+
+
+def _print_table(failures: Iterator[Failure]) -> int:
+    """Print two lines a failure: what it is, and the last answer; on a terminal shortened to its width."""
+    width = max(_LEAST_COLUMNS, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _NO_LIMIT
+    seen: dict[Reason, None] = {}
+    shown = 0
+    for failure in failures:
+        if not shown:
+            say(f"{'reason':<{_REASON_COLUMNS}}{'tried':>{_TRIED_COLUMNS}}  key, last answer")
+        for line in _lines(failure, width):
+            say(line)
+        seen[failure.reason] = None
+        shown += 1
+    for reason in seen:
+        meaning, remedy = explain(reason, words().language)
+        say(f"{reason}: {meaning}; {remedy}")
+    return shown
+
+
+def _lines(failure: Failure, width: int) -> list[str]:
+    key = printable(key_of(failure.directory, failure.name))
+    what = key if failure.name else f"{key}/ (a page of its listing)"
+    indent = _REASON_COLUMNS + _TRIED_COLUMNS + 2
+    first = f"{failure.reason:<{_REASON_COLUMNS}}{failure.attempts:>{_TRIED_COLUMNS}}  "
+    lines = [first + fitted(what, width - indent)]
+    detail = printable(failure.detail.encode())
+    if detail:
+        lines.append(" " * indent + fitted(detail, width - indent))
+    return lines
+
+
+def _print_end(shown: int, total: int, *, chosen: bool) -> None:
+    if not shown:
+        tell("no such failure" if chosen and total else "nothing has failed")
+    elif chosen:
+        tell(f"{count(shown)} shown of {count(total)}")
+    else:
+        tell(f"{count(shown)} failed; `bucketpull retry` makes them work again")

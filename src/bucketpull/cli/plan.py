@@ -1,10 +1,34 @@
 """`bucketpull plan`: what a job would take."""
 
-from typing import Any
+import os
+import random
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
 
 import click
+import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.bandwidth_schedule import parse_timetable
+from bucketpull.domain.batching import chosen
+from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, VolumeError
+from bucketpull.domain.exchange import Response
+from bucketpull.domain.model import Page, Part, Position
+from bucketpull.domain.planning import Demand, Fit, Room, SampledPage, demand, fit, rounded, seconds
+from bucketpull.domain.sizes import parse_reserve
+from bucketpull.fetch.loop import FetchLoop
+from bucketpull.ports import Fetcher, Source
+from bucketpull.report.plan import Plan, Speed, plan_dict, plan_lines
+from bucketpull.sources.upyun.source import UpyunSource
+from bucketpull.volumes.identity import identify
+from bucketpull.volumes.reader import open_reader
+from bucketpull.wiring.adapters import fetch_options, source_config
+from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.preflight import ask, probe
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import check_paths
 
 
 @click.command()
@@ -33,6 +57,245 @@ def plan(sample: int, **flags: Any) -> int:  # noqa: ANN401 - checked by `settin
     \b
     bucketpull plan upyun://photos /mnt/d1 --cdn-url https://img.example.com
     """  # noqa: D301
-    from bucketpull.wiring.plan import run_plan
+    return _run(options.settings(flags), sample)
 
-    return run_plan(options.settings(flags), sample)
+
+_KEPT = 200  # objects of a page, for the measurement
+_TRIES = 3
+
+
+class Sample(msgspec.Struct):
+    """What was listed: its pages, whether they are everything, and some of the objects."""
+
+    pages: list[SampledPage]
+    whole: bool
+    parts: list[Part]
+
+
+def _run(settings: Settings, pages: int) -> ExitCode:
+    """Print what the job would take; exit 5 if the volumes have no room for it."""
+    rooms = [_room(path, settings) for path in _distinct(check_paths(settings.volumes))]
+    config = source_config(settings)
+    source, fetcher = UpyunSource(config), FetchLoop(fetch_options(settings))
+    try:
+        findings = probe(source, fetcher, settings.source)
+        sample = take_sample(source, fetcher, pages, findings.first_page)
+        needed = demand(sample.pages, sample.whole, None if config.prefix else findings.usage_bytes)
+        measured = measure(source, fetcher, sample.parts, settings.fixed_concurrency()) if needed else None
+    finally:
+        fetcher.close()
+    if needed is None:
+        raise ConfigError(
+            f"plan: no object in {len(sample.pages)} pages of the listing; say --sample with more"
+        )
+    if settings.style and measured is not None:
+        needed = _styled(needed, measured.share)
+    plan = _plan(settings, findings.usage_bytes, sample, needed, measured, rooms)
+    if settings.json:
+        say(msgspec.json.encode(plan_dict(plan)).decode())
+    else:
+        for line in plan_lines(plan):
+            say(line)
+    return ExitCode.NO_ROOM if plan.fit.share > 1 else ExitCode.COMPLETE
+
+
+def _plan(
+    settings: Settings,
+    usage: int | None,
+    sample: Sample,
+    needed: Demand,
+    measured: Speed | None,
+    rooms: Sequence[Room],
+) -> Plan:
+    found: Fit = fit(needed, rooms)
+    rate, width = settings.rate, _bandwidth(settings, measured)
+    speeds = [rate, measured.objects_per_second if measured else None]
+    objects = min([speed for speed in speeds if speed], default=None)
+    return Plan(
+        source=settings.source,
+        usage_bytes=usage,
+        whole=sample.whole,
+        pages=len(sample.pages),
+        sampled_objects=sum(page.objects for page in sample.pages),
+        demand=needed,
+        seconds=seconds(needed, objects, width),
+        measured=measured,
+        rate=rate,
+        bandwidth=settings.bandwidth,
+        by_cdn=settings.cdn_url is not None,
+        rooms=list(rooms),
+        fit=found,
+    )
+
+
+def _bandwidth(settings: Settings, measured: Speed | None) -> float | None:
+    """Return the bytes a second of the mean hour; None without a limit."""
+    if settings.bandwidth is None:
+        return None
+    table = parse_timetable(settings.bandwidth)
+    limits = [table.at(hour * 3600.0) for hour in range(24)]
+    free = measured.bytes_per_second if measured else None
+    known = [min(limit, free) if limit and free else limit or free for limit in limits]
+    return sum(each for each in known if each) / 24 if all(known) else None
+
+
+# --- the volumes
+
+
+def _distinct(paths: Sequence[str]) -> list[str]:
+    """Leave out folders on a file system that was named before: its room is there once."""
+    seen: dict[int, str] = {}
+    for path in paths:
+        device = os.stat(_there(path)).st_dev
+        if device in seen:
+            tell(f"volume {path}: is on the file system of {seen[device]}; its room counts once")
+        seen.setdefault(device, path)
+    return list(seen.values())
+
+
+def _there(path: str) -> str:
+    return path if os.path.isdir(path) else os.path.dirname(path)
+
+
+def _room(path: str, settings: Settings) -> Room:
+    status = os.statvfs(_there(path))
+    total = status.f_blocks * status.f_frsize
+    free = status.f_bavail * status.f_frsize - parse_reserve(settings.reserve, total)
+    room = Room(path, max(0, free), status.f_favail if status.f_files else None)
+    if os.path.isdir(path) and identify(path) is not None:
+        try:
+            reader = open_reader(path)
+        except VolumeError as error:
+            tell(str(error))
+            return room
+        room.held_objects, room.held_bytes = reader.ledger.objects, reader.ledger.size
+        reader.close()
+    return room
+
+
+# --- the sample
+
+
+def take_sample(source: Source, fetcher: Fetcher, limit: int, first: Page | None) -> Sample:
+    """List at most so many pages, chosen at random among those that are known of."""
+    generator = random.Random(0)  # the same bucket gives the same plan
+    waiting = [source.root()]
+    pages: list[SampledPage] = []
+    parts: list[Part] = []
+    lost = False
+    while waiting and len(pages) < limit:
+        at = generator.randrange(len(waiting))
+        waiting[at], waiting[-1] = waiting[-1], waiting[at]
+        position = waiting.pop()
+        page = first if first is not None and not pages else _list(source, fetcher, position)
+        if page is None:
+            lost = True
+            continue
+        pages.append(_sampled(position, page))
+        parts.append(_thinned(page.part, generator))
+        directory = position.directory
+        waiting += [Position(directory + b"/" + name if directory else name) for name in page.directories]
+        waiting += page.following
+    return Sample(pages, not waiting and not lost, parts)
+
+
+def _list(source: Source, fetcher: Fetcher, position: Position) -> Page | None:
+    for attempt in range(_TRIES):
+        now = time.time()
+        try:
+            return source.read_page(position, ask(fetcher, source.list_request(position, now)), now)
+        except AnswerError as error:
+            time.sleep(error.retry_after_seconds or 0.2 * attempt)
+    return None
+
+
+def _sampled(position: Position, page: Page) -> SampledPage:
+    sizes = page.part.sizes
+    return SampledPage(len(sizes), sum(sizes), sum(map(rounded, sizes)), first=not position.cursor)
+
+
+def _thinned(part: Part, generator: random.Random) -> Part:
+    """Keep some objects of a page, for the measurement."""
+    return chosen(part, generator.sample(range(len(part.names)), min(len(part.names), _KEPT)))
+
+
+def _styled(needed: Demand, share: float) -> Demand:
+    """Scale the space to image versions, of which the listing does not tell the sizes."""
+    waste = needed.disk_bytes.value - needed.bytes.value
+    return msgspec.structs.replace(
+        needed,
+        bytes=needed.bytes.times(share),
+        disk_bytes=msgspec.structs.replace(
+            needed.bytes.times(share),
+            value=needed.bytes.value * share + waste,
+            low=needed.bytes.low * share,
+            high=needed.bytes.high * share * 1.5 + waste,
+        ),
+    )
+
+
+_SECONDS: Final = 3.0
+_OBJECTS: Final = 400
+_IN_FLIGHT: Final = 32
+
+_Object = tuple[bytes, bytes, int]
+
+
+def measure(
+    source: Source, fetcher: Fetcher, parts: Sequence[Part], concurrency: int | None = None
+) -> Speed | None:
+    """Fetch some of the objects; None where there are none, or none came."""
+    objects = [
+        (part.directory, name, size)
+        for part in parts
+        for name, size in zip(part.names, part.sizes, strict=True)
+    ]
+    random.Random(1).shuffle(objects)
+    attempt = _Attempt(source, fetcher, objects[:_OBJECTS])
+    attempt.run(concurrency or _IN_FLIGHT)
+    if not attempt.objects:
+        return None
+    return Speed(
+        attempt.objects / attempt.seconds,
+        attempt.received / attempt.seconds,
+        attempt.received / attempt.listed if attempt.listed else 1.0,
+        concurrency or _IN_FLIGHT,
+        attempt.seconds,
+        attempt.failed,
+    )
+
+
+class _Attempt:
+    """Fetches until the objects or the time are at their end; counts whole answers."""
+
+    def __init__(self, source: Source, fetcher: Fetcher, waiting: list[_Object]) -> None:
+        self._source = source
+        self._fetcher = fetcher
+        self._waiting = waiting
+        self._ended = False
+        self.objects = self.listed = self.received = self.failed = 0
+        self.seconds = 0.0
+
+    def run(self, concurrency: int) -> None:
+        began = time.monotonic()
+        while not self._ended and (self._waiting or self._fetcher.in_flight):
+            while self._waiting and self._fetcher.in_flight < concurrency:
+                self._submit(*self._waiting.pop())
+            self._fetcher.run_once(0.1)
+            self.seconds = time.monotonic() - began
+            self._ended = self.seconds >= _SECONDS
+
+    def _submit(self, directory: bytes, name: bytes, size: int) -> None:
+        lane = self._source.lanes(directory, name, size)[0]
+        request = self._source.object_request(directory, name, size, lane, time.time())
+        self._fetcher.submit(request, partial(self._note, size))
+
+    def _note(self, size: int, response: Response) -> None:
+        if self._ended:
+            return
+        if response.status != 200 or response.failure is not None:
+            self.failed += 1
+            return
+        self.objects += 1
+        self.listed += size
+        self.received += response.received

@@ -1,10 +1,31 @@
 """`bucketpull rebuild`: a job's journal again, from its volumes."""
 
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.model import VolumeState
+from bucketpull.domain.record import Record
+from bucketpull.journal.lock import Lock
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.store import FILE, LOCK, MARKER
+from bucketpull.journal.volumes import KnownVolume
+from bucketpull.report.figures import count
+from bucketpull.volumes.ledger import Damage, Kind
+from bucketpull.volumes.reader import VolumeReader
+from bucketpull.wiring.adapters import machine_name
+from bucketpull.wiring.locate import job_folder
+from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import check_paths, opened_to_read
 
 
 @click.command()
@@ -21,7 +42,99 @@ def rebuild(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - che
     bucketpull rebuild upyun://photos /mnt/d1 /mnt/d2
     bucketpull rebuild /mnt/d1 /mnt/d2 --job photos --state new-state
     """  # noqa: D301
-    from bucketpull.wiring.rebuild import run_rebuild
-
     source = places[0] if "://" in places[0] else None
-    return run_rebuild(options.settings({**flags, "source": source, "volumes": places[bool(source) :]}))
+    return _rebuild(options.settings({**flags, "source": source, "volumes": places[bool(source) :]}))
+
+
+_FOLDER = "rebuild"
+
+
+def _rebuild(settings: Settings) -> ExitCode:
+    """Make the journal; exit 3 if a ledger is damaged, for then something will be fetched again."""
+    paths = check_paths(settings.volumes)
+    folder = job_folder(settings) if settings.state or settings.job or settings.source else _unnamed()
+    with ExitStack() as stack:
+        readers = [stack.enter_context(opened_to_read(path)) for path in paths]
+        _check(folder, readers)
+        folder.mkdir(parents=True, exist_ok=True)
+        stack.callback(Lock(folder / LOCK).release)
+        damaged, objects = _build(settings, folder, readers)
+    for text in damaged:
+        tell(f"volume {text}; what it recorded will be fetched again")
+    if settings.json:
+        say(
+            msgspec.json.encode(
+                {"journal": str(folder), "objects": objects, "damaged": len(damaged)}
+            ).decode()
+        )
+    elif not settings.quiet:
+        say(f"journal {folder}: knows {count(objects)} ledger entries on {len(readers)} volumes now")
+        say("run `bucketpull sync` to list the bucket and fetch what is missing")
+    return ExitCode.INCOMPLETE if damaged else ExitCode.COMPLETE
+
+
+def _unnamed() -> Path:
+    raise ConfigError("which job? Name it by SOURCE (upyun://BUCKET), --job or --state")
+
+
+def _check(folder: Path, readers: Sequence[VolumeReader]) -> None:
+    for name in (FILE, MARKER):
+        if (folder / name).exists():
+            raise ConfigError(
+                f"journal {folder}: there is one; move the folder away first, or name another with --state"
+            )
+    for reader in readers:
+        if reader.user() is not None:
+            raise ConfigError(f"volume {reader.path}: is in use by process {reader.user()}; end it first")
+
+
+def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) -> tuple[list[str], int]:
+    """Make the journal in a folder of its own, then move it to its place."""
+    place = folder / _FOLDER
+    shutil.rmtree(place, ignore_errors=True)
+    damaged: list[str] = []
+    journal = SqliteJournal.open(
+        place, _job_name(settings, folder), _configuration(settings, readers), now=time.time()
+    )
+    try:
+        objects = sum(journal.learn(_blocks(reader, damaged)) for reader in readers)
+        machine = machine_name(settings)
+        journal.record_volumes(
+            [KnownVolume(reader.id, machine, reader.path, VolumeState.OPEN, 0) for reader in readers]
+        )
+    finally:
+        journal.close()
+    (place / FILE).replace(folder / FILE)
+    (place / MARKER).replace(folder / MARKER)
+    shutil.rmtree(place)
+    return damaged, objects
+
+
+def _job_name(settings: Settings, folder: Path) -> str:
+    return settings.job_name() if settings.source or settings.job else folder.name
+
+
+def _configuration(settings: Settings, readers: Sequence[VolumeReader]) -> dict[str, str]:
+    """Return the job's identity as far as it is known; the first session adds the rest."""
+    layouts = {reader.identity.layout for reader in readers}
+    known = {"layout": layouts.pop()} if len(layouts) == 1 else {}
+    if not settings.source:
+        return {}
+    bucket, prefix = settings.source_parts()
+    return known | {"source": f"upyun://{bucket}", "prefix": prefix, "style": settings.style}
+
+
+def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int, int, list[Record]]]:
+    """Give the blocks of a ledger whose objects were not removed since."""
+    removed = {
+        (entry.journal, entry.work): entry.offset
+        for entry in reader.entries()
+        if not isinstance(entry, Damage) and entry.kind is Kind.REMOVAL
+    }
+    for entry in reader.entries():
+        if isinstance(entry, Damage):
+            damaged.append(
+                f"{reader.path} ({reader.id}): its ledger is damaged from byte {entry.offset} to {entry.end}"
+            )
+        elif entry.kind is Kind.BLOCK and entry.offset > removed.get((entry.journal, entry.work), -1):
+            yield reader.id, entry.offset, entry.end, reader.left(entry)

@@ -3,8 +3,15 @@
 from typing import Any
 
 import click
+import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.errors import ExitCode, JournalLocked, Reason
+from bucketpull.report.figures import count
+from bucketpull.wiring.control import ShowJob, ask
+from bucketpull.wiring.locate import existing, writing
+from bucketpull.wiring.output import say
+from bucketpull.wiring.settings import Settings
 
 
 @click.command()
@@ -18,6 +25,31 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: 
     bucketpull retry --job photos
     bucketpull retry --job photos --reason forbidden
     """  # noqa: D301
-    from bucketpull.wiring.failures import run_retry
+    settings = options.settings(flags)
+    number = _make_work(settings, reason, match)
+    if settings.json:
+        say(msgspec.json.encode({"retried": number}).decode())
+    elif not settings.quiet:
+        again = "; run `bucketpull sync` again to do it" if number else ""
+        say(f"{count(number)} {'failure is' if number == 1 else 'failures are'} work again{again}")
+    return ExitCode.COMPLETE
 
-    return run_retry(options.settings(flags), reason, match)
+
+def _make_work(settings: Settings, reason: str | None, pattern: str | None) -> int:
+    """Return how many failures are work again.
+
+    Raises:
+        JournalLocked: A coordinator has the journal.
+
+    """
+    folder = existing(settings)
+    try:
+        with writing(settings) as journal:
+            return journal.retry(Reason(reason) if reason else None, pattern)
+    except JournalLocked:
+        if ask(folder, ShowJob(), seconds=3.0) is None:
+            raise
+        raise JournalLocked(
+            f"journal {folder}: its job runs. It tries failures again by itself before it ends; stop it, or wait for its "
+            "end, then say `bucketpull retry`"
+        ) from None

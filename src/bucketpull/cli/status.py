@@ -1,10 +1,25 @@
 """`bucketpull status`: where a job stands."""
 
+import asyncio
+import sys
 from typing import Any
 
 import click
+import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.model import show
+from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.reconciliation import Balance
+from bucketpull.report.document import snapshot_dict
+from bucketpull.report.standing import standing_lines
+from bucketpull.report.tables import columns, fitted, printable
+from bucketpull.wiring.adapters import broker_url
+from bucketpull.wiring.job_status import Standing, standing
+from bucketpull.wiring.locate import job_folder, reading
+from bucketpull.wiring.output import say, words
+from bucketpull.wiring.settings import Settings
 
 
 @click.command()
@@ -24,12 +39,87 @@ def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by
     bucketpull status --job photos --directories
     bucketpull status --job photos --json
     """  # noqa: D301
-    from bucketpull.wiring.status import run_status
-
-    remote = flags["broker"] is not None
     settings = options.settings(flags)
-    if remote:
-        from bucketpull.wiring.cluster import run_remote_status
+    if flags["broker"] is not None:
+        return _ask_for_status(settings)
+    return _read_status(settings, directories=directories)
 
-        return run_remote_status(settings)
-    return run_status(settings, directories=directories)
+
+_DIRECTORY_COLUMNS = 34
+_NUMBERS = ("listed", "stored", "skipped", "failed", "vanished", "left")
+
+
+def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
+    """Print where the job stands."""
+    folder = job_folder(settings)
+    with reading(settings) as reader:
+        if directories:
+            _print_directories(reader, as_json=settings.json)
+            return ExitCode.COMPLETE
+        found = standing(reader, folder)
+        if settings.json:
+            say(msgspec.json.encode(_document(found, str(folder))).decode())
+            return ExitCode.COMPLETE
+        for line in standing_lines(found.snapshot, words(), running=found.running):
+            say(line)
+        say(f"journal       {folder}")
+    return ExitCode.COMPLETE
+
+
+def _ask_for_status(settings: Settings) -> ExitCode:
+    """Print where the job stands as its coordinator answers through the broker."""
+    from bucketpull.transport.remote_query import ask_job
+
+    snapshot = asyncio.run(ask_job(broker_url(settings), settings.job_name()))
+    if settings.json:
+        say(msgspec.json.encode(snapshot_dict(snapshot) | {"running": True}).decode())
+        return ExitCode.COMPLETE
+    for line in standing_lines(snapshot, words(), running=True):
+        say(line)
+    return ExitCode.COMPLETE
+
+
+def _document(found: Standing, folder: str) -> dict[str, object]:
+    last = found.last_run
+    run = (
+        None
+        if last is None
+        else {"run": last.id, "started": last.started, "ended": last.ended, "state": last.state}
+    )
+    return snapshot_dict(found.snapshot) | {
+        "running": found.running,
+        "journal": folder,
+        "last_run": run,
+    }
+
+
+def _print_directories(reader: JournalReader, *, as_json: bool) -> None:
+    if not as_json:
+        head = "directory" + " " * (_DIRECTORY_COLUMNS - len("directory"))
+        say(head + "".join(f"{name:>9}" for name in _NUMBERS))
+    for balance in reader.balances():
+        if as_json:
+            say(msgspec.json.encode(_balance_dict(balance)).decode())
+        else:
+            say(_balance_line(balance))
+    sys.stdout.flush()
+
+
+def _balance_dict(balance: Balance) -> dict[str, object]:
+    numbers = msgspec.structs.asdict(balance) | {"outstanding": balance.outstanding}
+    return numbers | {"directory": show(balance.directory)}
+
+
+def _balance_line(balance: Balance) -> str:
+    name = fitted(printable(balance.directory) or "/", _DIRECTORY_COLUMNS - 1)
+    name += " " * (_DIRECTORY_COLUMNS - columns(name))
+    numbers = (
+        balance.listed,
+        balance.stored,
+        balance.skipped,
+        balance.failed,
+        balance.vanished,
+        balance.outstanding,
+    )
+    unlisted = f"  {balance.unlisted} pages not listed" if balance.unlisted else ""
+    return name + "".join(f"{number:>9}" for number in numbers) + unlisted

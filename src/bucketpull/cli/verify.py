@@ -1,10 +1,28 @@
 """`bucketpull verify`: volumes compared with their ledgers."""
 
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import click
+import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.model import Part
+from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.report.figures import count, size
+from bucketpull.volumes.reader import VolumeReader
+from bucketpull.volumes.verify import Fault, Finding, Verification, repairs
+from bucketpull.wiring.adapters import source_config
+from bucketpull.wiring.locate import existing, reading, writing
+from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.sync import run_sync
+from bucketpull.wiring.volumes import opened_to_read
 
 
 @click.command()
@@ -25,6 +43,154 @@ def verify(hashed: bool, repair: bool, **flags: Any) -> int:  # noqa: ANN401 - c
     bucketpull verify /mnt/d1 --hash
     bucketpull verify /mnt/d1 /mnt/d2 --repair --job photos
     """  # noqa: D301
-    from bucketpull.wiring.verify import run_verify
+    return _verify_all(options.settings(flags), hashed=hashed, repair=repair)
 
-    return run_verify(options.settings(flags), hashed=hashed, repair=repair)
+
+_GROUP = 10_000  # findings a transaction
+_NEWS_SECONDS = 10.0
+
+
+def _verify_all(settings: Settings, *, hashed: bool, repair: bool) -> ExitCode:
+    """Verify volumes one after the other; exit 3 if something is wrong at the end."""
+    with ExitStack() as stack:
+        readers = [stack.enter_context(opened_to_read(path)) for path in settings.volumes]
+        if repair:
+            return _repair(settings, readers, hashed=hashed)
+        clean = [_verify(settings, reader, hashed=hashed) for reader in readers]
+    return ExitCode.COMPLETE if all(clean) else ExitCode.INCOMPLETE
+
+
+def _verify(settings: Settings, reader: VolumeReader, *, hashed: bool) -> bool:
+    """Print what is wrong with a volume; say whether nothing is."""
+    verification = _verification(reader, hashed=hashed)
+    for finding in _printed(settings, reader, verification):
+        del finding
+    _print_end(settings, reader, verification, hashed=hashed)
+    return not verification.faults
+
+
+def _verification(reader: VolumeReader, *, hashed: bool) -> Verification:
+    user = reader.user()
+    if user is not None:
+        tell(f"volume {reader.path}: process {user} writes to it now, so extra files are not looked for")
+    return Verification(reader, hashed=hashed, extra=user is None)
+
+
+def _printed(settings: Settings, reader: VolumeReader, verification: Verification) -> Iterator[Finding]:
+    news = time.monotonic() + _NEWS_SECONDS
+    for finding in verification.run():
+        if settings.json:
+            say(msgspec.json.encode(_finding_dict(reader, finding)).decode())
+        elif not settings.quiet:
+            say(f"{finding.fault:<11}{reader.path}/{finding.path}: {finding.detail}")
+        if time.monotonic() > news and not settings.quiet:
+            news = time.monotonic() + _NEWS_SECONDS
+            tell(
+                f"volume {reader.path}: {count(verification.objects)} objects, {size(verification.bytes)} so far"
+            )
+        yield finding
+
+
+def _finding_dict(reader: VolumeReader, finding: Finding) -> dict[str, object]:
+    return {
+        "fault": str(finding.fault),
+        "volume": reader.id,
+        "path": f"{reader.path}/{finding.path}",
+        "detail": finding.detail,
+    }
+
+
+def _print_end(settings: Settings, reader: VolumeReader, verification: Verification, *, hashed: bool) -> None:
+    if settings.quiet:
+        return
+    faults = ", ".join(f"{fault} {count(number)}" for fault, number in sorted(verification.faults.items()))
+    sums = f", {count(verification.hashed_objects)} compared with their MD5" if hashed else ""
+    looked = f"{count(verification.objects)} objects, {size(verification.bytes)}{sums}"
+    tell(f"volume {reader.path} ({reader.id}): {looked}: {faults or 'all as recorded'}")
+
+
+# --- repair
+
+
+def _repair(settings: Settings, readers: Sequence[VolumeReader], *, hashed: bool) -> ExitCode:
+    settings = _as_job(settings)
+    source_config(settings)
+    left: Counter[Fault] = Counter()
+    codes = [_repair_one(settings, reader, left, hashed=hashed) for reader in readers]
+    if left and not settings.quiet:
+        tell(
+            "extra files and damage of a ledger cannot be repaired; look at them, and remove what is not wanted"
+        )
+    return max([code for code in codes if code], default=ExitCode.INCOMPLETE if left else ExitCode.COMPLETE)
+
+
+def _as_job(settings: Settings) -> Settings:
+    """Complete the settings by what the journal knows of the job.
+
+    Raises:
+        ConfigError: There is no journal, or the job is not at rest.
+
+    """
+    folder = existing(settings)
+    with reading(settings) as reader:
+        outstanding = reader.outstanding()
+        if outstanding.scans or outstanding.batches:
+            raise ConfigError(
+                f"journal {folder}: work is outstanding; end it with `bucketpull sync`, then repair"
+            )
+        return with_configuration(settings, reader, str(folder))
+
+
+def with_configuration(settings: Settings, reader: JournalReader, folder: str) -> Settings:
+    """Return settings that name the journal's job; addresses of the service count as given, if they were."""
+    known = reader.configuration()
+    source, prefix = known.get("source", ""), known.get("prefix", "")
+    default = Settings()
+    return msgspec.structs.replace(
+        settings,
+        source=settings.source or (f"{source}/{prefix}" if prefix else source),
+        job=reader.job,
+        state=folder,
+        style=known.get("style", ""),
+        layout="hashed" if known.get("layout") == "hashed" else "key",
+        api_url=settings.api_url if settings.api_url != default.api_url else known.get("api_url", ""),
+        cdn_url=settings.cdn_url or known.get("cdn_url") or None,
+    )
+
+
+def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], *, hashed: bool) -> ExitCode:
+    if reader.user() is not None:
+        raise ConfigError(
+            f"volume {reader.path}: is in use by process {reader.user()}; repair it when that has ended"
+        )
+    verification = _verification(reader, hashed=hashed)
+    with writing(settings) as journal:
+        vanished = journal.counters().vanished
+        wanted = _make_work(journal, _printed(settings, reader, verification))
+    _print_end(settings, reader, verification, hashed=hashed)
+    left.update(
+        {
+            fault: verification.faults[fault]
+            for fault in (Fault.EXTRA, Fault.LEDGER)
+            if verification.faults[fault]
+        }
+    )
+    if not wanted:
+        return ExitCode.COMPLETE
+    code = run_sync(msgspec.structs.replace(settings, volumes=[reader.path], reserve="0"), alone=True)
+    with reading(settings) as after:
+        gone = after.counters().vanished - vanished
+    if gone:
+        tell(f"volume {reader.path}: {count(gone)} objects are not at the source any more, and stay missing")
+    return code or (ExitCode.INCOMPLETE if gone else ExitCode.COMPLETE)
+
+
+def _make_work(journal: SqliteJournal, findings: Iterable[Finding]) -> int:
+    wanted = 0
+    group: list[Part] = []
+    for part in repairs(findings):
+        group.append(part)
+        if sum(len(each.names) for each in group) >= _GROUP:
+            wanted += journal.refetch(group)
+            group = []
+    return wanted + (journal.refetch(group) if group else 0)

@@ -1,11 +1,26 @@
 """`bucketpull volumes`: the disks of a job, and changes to them."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.model import VolumeState
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.volumes import KnownVolume
+from bucketpull.report.document import volume_dict
+from bucketpull.report.standing import volume_lines
+from bucketpull.wiring.adapters import machine_name
+from bucketpull.wiring.control import AddVolume, DrainVolume, LoseVolume, Question, ask
+from bucketpull.wiring.job_status import standing
+from bucketpull.wiring.locate import existing, job_folder, reading, writing
+from bucketpull.wiring.output import say, tell, words
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import check_paths, open_one
 
 
 @click.group(invoke_without_command=True)
@@ -23,9 +38,7 @@ def volumes(context: click.Context, /, **flags: Any) -> int | None:  # noqa: ANN
     if context.invoked_subcommand is not None:
         context.obj = flags
         return None
-    from bucketpull.wiring.volume_changes import run_list
-
-    return run_list(options.settings(flags))
+    return _print_volumes(options.settings(flags))
 
 
 @volumes.command()
@@ -39,9 +52,7 @@ def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:  # noqa: ANN
     \b
     bucketpull volumes add /mnt/d4 --job photos
     """  # noqa: D301
-    from bucketpull.wiring.volume_changes import run_add
-
-    return run_add(_settings(before, flags), path)
+    return _run_add(_settings(before, flags), path)
 
 
 @volumes.command()
@@ -54,9 +65,7 @@ def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:  # noqa:
     \b
     bucketpull volumes drain /mnt/d1 --job photos
     """  # noqa: D301
-    from bucketpull.wiring.volume_changes import run_drain
-
-    return run_drain(_settings(before, flags), volume)
+    return _run_drain(_settings(before, flags), volume)
 
 
 @volumes.command()
@@ -69,11 +78,101 @@ def lost(before: dict[str, Any], /, identity: str, **flags: Any) -> int:  # noqa
     \b
     bucketpull volumes lost 3f2a9c41d07b --job photos
     """  # noqa: D301
-    from bucketpull.wiring.volume_changes import run_lost
-
-    return run_lost(_settings(before, flags), identity)
+    return _run_lost(_settings(before, flags), identity)
 
 
 def _settings(before: dict[str, Any], flags: dict[str, Any]) -> Settings:
     """Join the options before and after the command's name; the later count."""
     return options.settings(before | {name: value for name, value in flags.items() if value is not None})
+
+
+def _print_volumes(settings: Settings) -> ExitCode:
+    """Print the job's volumes, also those that are away."""
+    with reading(settings) as reader:
+        volumes = standing(reader, job_folder(settings)).snapshot.volumes
+    if settings.json:
+        for volume in volumes:
+            say(msgspec.json.encode(volume_dict(volume)).decode())
+    elif volumes:
+        for line in volume_lines(volumes, words()):
+            say(line)
+    else:
+        tell("the job has no volumes yet")
+    return ExitCode.COMPLETE
+
+
+def _run_add(settings: Settings, path: str) -> ExitCode:
+    """Use one volume more, or a drained one again."""
+    (full,) = check_paths([path])
+    return _change(settings, AddVolume(full), lambda journal: _add(settings, journal, full))
+
+
+def _run_drain(settings: Settings, name: str) -> ExitCode:
+    """Put nothing more on a volume."""
+    return _change(settings, DrainVolume(_name(name)), lambda journal: _drain(journal, _name(name)))
+
+
+def _run_lost(settings: Settings, identity: str) -> ExitCode:
+    """Give up a volume."""
+    return _change(settings, LoseVolume(identity), lambda journal: _lose(journal, identity))
+
+
+def _change(settings: Settings, question: Question, change: Callable[[SqliteJournal], str]) -> ExitCode:
+    folder = existing(settings)
+    answer = ask(folder, question)
+    if answer is not None:
+        text = answer.text
+    else:
+        with writing(settings) as journal:
+            text = change(journal)
+    if not settings.quiet:
+        say(words().message(text))
+    return ExitCode.COMPLETE
+
+
+def _name(name: str) -> str:
+    """Return an id as it is, and a path in full."""
+    return str(Path(name).resolve()) if "/" in name or Path(name).is_dir() else name
+
+
+def _add(settings: Settings, journal: SqliteJournal, path: str) -> str:
+    layout = journal.configuration().get("layout", "key")
+    known = {volume.path: volume.id for volume in journal.volumes() if volume.state is not VolumeState.LOST}
+    settings = msgspec.structs.replace(settings, layout="hashed" if layout == "hashed" else "key")
+    volume = open_one(path, known.get(path), settings)
+    volume.close()
+    if any(each.id == volume.id and each.state is VolumeState.LOST for each in journal.volumes()):
+        raise ConfigError(f"volume {path}: was given up as lost ({volume.id}); empty it to use it again")
+    journal.record_volumes([KnownVolume(volume.id, machine_name(settings), path, VolumeState.OPEN, 0)])
+    return f"volume {path} ({volume.id}) will be used by the next `bucketpull sync`"
+
+
+def _drain(journal: SqliteJournal, name: str) -> str:
+    volume = _known(journal, name)
+    if volume.state is VolumeState.LOST:
+        raise ConfigError(f"volume {name}: was given up as lost")
+    journal.record_volumes([msgspec.structs.replace(volume, state=VolumeState.DRAINING)])
+    return f"volume {volume.path} ({volume.id}) takes no new objects; what it holds stays"
+
+
+def _lose(journal: SqliteJournal, identity: str) -> str:
+    volume = _known(journal, identity, by_path=False)
+    pages = journal.lose(volume.id)
+    again = "; run `bucketpull sync` again to fetch what it held" if pages else ""
+    return f"volume {identity} is given up; {pages:,} pages are listed again{again}"
+
+
+def _known(journal: SqliteJournal, name: str, *, by_path: bool = True) -> KnownVolume:
+    """Find a volume of the job by id, or by path.
+
+    Raises:
+        ConfigError: There is none; names those that there are.
+
+    """
+    volumes = journal.volumes()
+    for volume in volumes:
+        if volume.id == name or (by_path and volume.path == name and volume.state is not VolumeState.LOST):
+            return volume
+    known = ", ".join(f"{volume.id} ({volume.path or volume.machine})" for volume in volumes) or "none"
+    what = "no volume of the job" if by_path else "no volume id of the job"
+    raise ConfigError(f"volume {name}: is {what}; known are: {known}")

@@ -1,10 +1,23 @@
 """`bucketpull where`: on which volume an object lies."""
 
+import os
+import socket
 from typing import Any
 
 import click
+import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.errors import ExitCode, LedgerError, VolumeError
+from bucketpull.domain.keys import homes_of
+from bucketpull.domain.model import Extent, show
+from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.volumes import KnownVolume
+from bucketpull.volumes.identity import Identity
+from bucketpull.volumes.reader import VolumeReader, open_reader
+from bucketpull.wiring.locate import reading
+from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.settings import Settings
 
 
 @click.command()
@@ -16,6 +29,125 @@ def where(key: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings
     \b
     bucketpull where 2024/img-000.jpg --job photos
     """  # noqa: D301
-    from bucketpull.wiring.where import run_where
+    return _show(options.settings(flags), key)
 
-    return run_where(options.settings(flags), key)
+
+class Place(msgspec.Struct):
+    """Where an object lies. `path` is absolute, `mtime` that of the listing in Unix seconds, `md5` in hex ("": unknown).
+
+    `present` is false where the file itself is not there any more.
+    """
+
+    key: str
+    machine: str
+    volume: str
+    path: str
+    size: int
+    mtime: int
+    md5: str
+    present: bool
+
+
+class Elsewhere(msgspec.Struct):
+    """A volume that may hold the object and cannot be looked at from here; `path` is where the object would be."""
+
+    key: str
+    machine: str
+    volume: str
+    path: str
+    detail: str
+
+
+def _show(settings: Settings, key: str) -> ExitCode:
+    """Print where an object lies; exit 3 if it is known nowhere."""
+    with reading(settings) as reader:
+        found, away = _find(reader, os.fsencode(key))
+    if settings.json:
+        for each in found or away:
+            say(msgspec.json.encode(each).decode())
+    for place in [] if settings.json else found:
+        say(f"{place.machine}:{place.path}  (volume {place.volume}, {place.size:,} bytes)")
+    for place in found:
+        if not place.present:
+            tell(
+                f"{place.path}: recorded, but not there any more; `bucketpull verify` says what else is missing"
+            )
+    if found:
+        return ExitCode.COMPLETE if found[0].present else ExitCode.INCOMPLETE
+    return _nowhere(settings, key, away)
+
+
+def _nowhere(settings: Settings, key: str, away: list[Elsewhere]) -> ExitCode:
+    for place in away:
+        if not settings.json:
+            say(f"{place.machine}:{place.path}  (volume {place.volume}, if anywhere: {place.detail})")
+    if away:
+        tell(f"{key}: ask on that machine, or mount the volume, to be sure")
+        return ExitCode.COMPLETE
+    tell(f"{key}: is on no volume of this job; `bucketpull failures --match` says whether it failed")
+    return ExitCode.INCOMPLETE
+
+
+def _find(reader: JournalReader, key: bytes) -> tuple[list[Place], list[Elsewhere]]:
+    """Return the newest place of a key, or else the volumes that may have it."""
+    volumes = {volume.id: volume for volume in reader.volumes()}
+    away: dict[str, Elsewhere] = {}
+    gone: list[Place] = []
+    for directory, name in homes_of(key):
+        for extent in reader.where(directory, name):
+            volume = volumes[extent.volume]
+            try:
+                place = _look(volume, extent, directory, name)
+            except LedgerError as error:
+                tell(str(error))
+                continue
+            except VolumeError as error:
+                path = f"{volume.path}/{show(usual_path(reader, directory, name))}" if volume.path else ""
+                away[volume.id] = Elsewhere(show(key), volume.machine, volume.id, path, error.detail)
+                continue
+            if place is not None and place.present:
+                return [place], []
+            if place is not None:
+                gone.append(place)
+    return (gone[:1], []) if gone and not away else ([], list(away.values()))
+
+
+def usual_path(reader: JournalReader, directory: bytes, name: bytes) -> bytes:
+    """Return where an object lies on a volume that cannot be looked at; only its ledger knows of exceptions."""
+    layout = reader.configuration().get("layout", "key")
+    return Identity("", layout).path_of(directory, name)
+
+
+def _look(volume: KnownVolume, extent: Extent, directory: bytes, name: bytes) -> Place | None:
+    """Read one block of one ledger.
+
+    Raises:
+        VolumeError: The volume is not here.
+
+    """
+    opened = open_reader(volume.path or ".", volume.id)
+    try:
+        return _look_up(opened, volume, extent.offset, directory, name)
+    finally:
+        opened.close()
+
+
+def _look_up(
+    opened: VolumeReader, volume: KnownVolume, offset: int, directory: bytes, name: bytes
+) -> Place | None:
+    for record in opened.ledger.read(offset).records():
+        if record.directory != directory or name not in record.names:
+            continue
+        index = record.names.index(name)
+        path = opened.path_of(record, index)
+        return Place(
+            show(directory + b"/" + name if directory else name),
+            volume.machine or socket.gethostname(),
+            volume.id,
+            f"{volume.path}/{show(path)}",
+            (record.stored or record.sizes)[index],
+            record.mtimes[index],
+            record.md5s[index].hex() if record.md5s else "",
+            opened.tree.stat(path) is not None,
+        )
+    return None

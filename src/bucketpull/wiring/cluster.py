@@ -5,31 +5,30 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
+from itertools import islice
 
 import msgspec
 
 from bucketpull import __version__
 from bucketpull.agent.agent import Agent
-from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
-from bucketpull.domain.model import Pulse, Welcome
+from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Reason, SourceRefused
+from bucketpull.domain.model import Failure, Pulse, Welcome
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.report.document import snapshot_dict
-from bucketpull.report.standing import standing_lines
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import Nursery, ProcessCrew
 from bucketpull.transport.rabbitmq import RabbitTransport
-from bucketpull.transport.remote_query import ask_failures, ask_job, check_alone
+from bucketpull.transport.remote_query import check_alone
 from bucketpull.transport.router import JoinedTransport
 from bucketpull.transport.wire import AskFailures
 from bucketpull.volumes.volume import DiskVolume
-from bucketpull.wiring.adapters import broker_url, fetch_options, machine_name, source_config, worker_policy
+from bucketpull.wiring.adapters import broker_url, fetch_options, machine_name, worker_policy
 from bucketpull.wiring.clock import SystemClock
-from bucketpull.wiring.failures import print_failures, read_failures
 from bucketpull.wiring.job import Job, Opening, check_job, on_signals, opened
-from bucketpull.wiring.output import say, tell, words
+from bucketpull.wiring.locate import reading
+from bucketpull.wiring.output import tell
 from bucketpull.wiring.panel import Watcher
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.settings import Settings
@@ -37,7 +36,6 @@ from bucketpull.wiring.volumes import check_paths, known_paths, open_all, open_o
 
 SECRETS = {"operator": "", "password": "", "token": "", "token_expires": 0, "cdn_secret": ""}
 SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
-_FAILURES_AT_ONCE = 10_000  # in one message of the broker
 _STOP_SECONDS = (
     6.0  # of ten for a worker's whole way out: what follows is a sync, the receipts and the goodbye
 )
@@ -74,9 +72,7 @@ async def _coordinate(
     job = Job(settings, opening, transport, policy, machine="")
     far.known = lambda machine: job.coordinator.call(lambda: known_paths(journal.volumes(), machine))
     far.snapshot = lambda: job.monitor.latest
-    far.failures = lambda asked: asyncio.to_thread(
-        read_failures, settings, asked.reason, asked.pattern, asked.limit
-    )
+    far.failures = lambda asked: asyncio.to_thread(_failures, settings, asked)
     far.link.lost = lambda reason: job.monitor.note("warning", "broker.lost", reason)
     crew = ProcessCrew(opening.nursery, settings.process_count())
     worker = Agent(
@@ -145,39 +141,11 @@ async def _work(
     return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
 
 
-def run_worker_token(settings: Settings, days: float) -> ExitCode:
-    """Print what a worker needs to read the bucket by REST for so many days, without the password."""
-    expires = int(SystemClock().now() + days * 86400)
-    config = source_config(settings)
-    if not config.password:
-        raise ConfigError("a token is made of the password; set UPYUN_PASSWORD")
-    say(f"UPYUN_OPERATOR={config.operator}")
-    say(f"UPYUN_TOKEN={config.for_workers(expires).token}")
-    say(f"UPYUN_TOKEN_EXPIRES={expires}")
-    return ExitCode.COMPLETE
-
-
-def run_remote_status(settings: Settings) -> ExitCode:
-    """Ask a job's coordinator through the broker where the job stands, and print it."""
-    snapshot = asyncio.run(ask_job(broker_url(settings), settings.job_name()))
-    if settings.json:
-        say(msgspec.json.encode(snapshot_dict(snapshot) | {"running": True}).decode())
-        return ExitCode.COMPLETE
-    for line in standing_lines(snapshot, words(), running=True):
-        say(line)
-    return ExitCode.COMPLETE
-
-
-def run_remote_failures(
-    settings: Settings, reason: str | None, pattern: str | None, limit: int | None
-) -> ExitCode:
-    """Ask a job's coordinator through the broker for its failures, and print them."""
-    question = AskFailures(reason or "", pattern or "", min(limit or _FAILURES_AT_ONCE, _FAILURES_AT_ONCE))
-    found = asyncio.run(ask_failures(broker_url(settings), settings.job_name(), question))
-    shown = print_failures(iter(found), json=settings.json)
-    if not settings.quiet and shown in {0, _FAILURES_AT_ONCE}:
-        tell(f"the first {shown:,}; choose others with --reason or --match" if shown else "no such failure")
-    return ExitCode.COMPLETE
+def _failures(settings: Settings, asked: AskFailures) -> list[Failure]:
+    """Return at most so many failures, of a reason and with keys like a pattern ("" is any)."""
+    reason = Reason(asked.reason) if asked.reason else None
+    with reading(settings) as reader:
+        return list(islice(reader.each_failure(reason, asked.pattern or None), asked.limit))
 
 
 async def _join(settings: Settings, broker: str, hello: Pulse) -> Welcome:

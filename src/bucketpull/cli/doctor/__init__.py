@@ -1,20 +1,44 @@
-"""`doctor`: all checks in order, each with what to do."""
+"""`bucketpull doctor`: what would go wrong, before it does."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import click
 import msgspec
 
+from bucketpull.cli import options
+from bucketpull.cli.doctor.machine import Check, Verdict, check_files, check_state, check_volumes
+from bucketpull.cli.doctor.source import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.wiring.checks import Check, Verdict, check_files, check_state, check_volumes
 from bucketpull.wiring.locate import job_folder
 from bucketpull.wiring.output import say
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.source_checks import SourceChecks, check_broker
+
+
+@click.command()
+@click.argument("places", metavar="[SOURCE] [VOLUME...]", nargs=-1)
+@options.source
+@options.broker
+@click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
+@options.common
+def doctor(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """Check this machine, and SOURCE and VOLUMEs if named: credentials, clock, DNS, CDN, limits, disks, broker.
+
+    Each check passes, warns or fails, and says what to do. Exit 0, or 3 if one failed. Nothing is written.
+
+    \b
+    bucketpull doctor
+    bucketpull doctor upyun://photos /mnt/d1 --cdn-url https://img.example.com
+    """  # noqa: D301
+    named = bool(places) and "://" in places[0]
+    given = {"source": places[0] if named else None, "volumes": places[named:]}
+    return _run(options.settings({**flags, **given}))
+
 
 _NAME_COLUMNS = 14
 
 
-def run_doctor(settings: Settings) -> ExitCode:
+def _run(settings: Settings) -> ExitCode:
     """Print the checks as they end; exit 3 if one failed."""
     worst = False
     for check in _checks(settings):

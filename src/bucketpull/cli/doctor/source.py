@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
+from bucketpull.cli.doctor.machine import Check, failed, passed, warned
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Response
 from bucketpull.domain.model import Lane, Page, key_of
@@ -19,7 +20,6 @@ from bucketpull.report.reasons import explain
 from bucketpull.report.tables import printable
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.wiring.adapters import fetch_options, source_config
-from bucketpull.wiring.checks import Check, failed, passed, warned
 from bucketpull.wiring.preflight import ask
 from bucketpull.wiring.settings import Settings
 
