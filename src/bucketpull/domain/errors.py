@@ -74,9 +74,11 @@ class Reason(StrEnum):
     FORBIDDEN = "forbidden"
     REJECTED = "rejected"
     NOT_A_FILE = "not-a-file"
+    ARCHIVED = "archived"
     CREDENTIALS = "credentials"
     PERMISSION = "permission"
     NO_BUCKET = "no-bucket"
+    REGION = "region"
     UNSTORABLE = "unstorable"
     VOLUME_FULL = "volume-full"
     VOLUME_SICK = "volume-sick"
@@ -110,9 +112,11 @@ REMEDIES: dict[Reason, Remedy] = {
     Reason.FORBIDDEN: Remedy.ORIGIN,
     Reason.REJECTED: Remedy.FAIL,
     Reason.NOT_A_FILE: Remedy.FAIL,
+    Reason.ARCHIVED: Remedy.FAIL,
     Reason.CREDENTIALS: Remedy.STOP,
     Reason.PERMISSION: Remedy.STOP,
     Reason.NO_BUCKET: Remedy.STOP,
+    Reason.REGION: Remedy.STOP,
     Reason.UNSTORABLE: Remedy.FAIL,
     Reason.VOLUME_FULL: Remedy.HOLD,
     Reason.VOLUME_SICK: Remedy.HOLD,

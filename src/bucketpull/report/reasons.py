@@ -58,11 +58,16 @@ _ENGLISH: dict[Reason, Explanation] = {
     ),
     Reason.REJECTED: Explanation("the source refuses this object", "read the last answer"),
     Reason.NOT_A_FILE: Explanation("listed as a file, but it is a folder", "check it in the console"),
-    Reason.CREDENTIALS: Explanation(
-        "operator or password is wrong", "check UPYUN_OPERATOR and UPYUN_PASSWORD"
+    Reason.ARCHIVED: Explanation(
+        "in an archive storage class (such as GLACIER)", "restore it at the source, then retry"
     ),
-    Reason.PERMISSION: Explanation("the operator may not read", "grant it read permission in the console"),
+    Reason.CREDENTIALS: Explanation(
+        "the source refuses the credentials",
+        "check UPYUN_OPERATOR and UPYUN_PASSWORD, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    Reason.PERMISSION: Explanation("these credentials may not read the bucket", "grant them read permission in the console"),
     Reason.NO_BUCKET: Explanation("there is no such bucket or folder", "check their names"),
+    Reason.REGION: Explanation("the bucket is in another region", "set --region to the one that is named"),
     Reason.UNSTORABLE: Explanation("no file system can hold it under any name", "fetch it by hand"),
     Reason.VOLUME_FULL: Explanation("the volume is full", "add a volume or free space, then retry"),
     Reason.VOLUME_SICK: Explanation("the volume answers with errors", "check the disk, then retry"),
@@ -96,9 +101,13 @@ _CHINESE: dict[Reason, Explanation] = {
     Reason.FORBIDDEN: Explanation("CDN 拒绝访问（防盗链、Token）", "放行本机，或设置 UPYUN_TOKEN_SECRET"),
     Reason.REJECTED: Explanation("源站拒绝该对象", "查看最后一次响应"),
     Reason.NOT_A_FILE: Explanation("列举为文件，实际是目录", "在控制台检查"),
-    Reason.CREDENTIALS: Explanation("操作员或密码错误", "检查 UPYUN_OPERATOR 和 UPYUN_PASSWORD"),
-    Reason.PERMISSION: Explanation("操作员没有读取权限", "在控制台授予读取权限"),
+    Reason.ARCHIVED: Explanation("处于归档存储类型（如 GLACIER）", "在源站解冻后重试"),
+    Reason.CREDENTIALS: Explanation("源站拒绝了凭证",
+        "检查 UPYUN_OPERATOR 和 UPYUN_PASSWORD，或 AWS_ACCESS_KEY_ID 和 AWS_SECRET_ACCESS_KEY",
+    ),
+    Reason.PERMISSION: Explanation("该凭证没有读取权限", "在控制台授予读取权限"),
     Reason.NO_BUCKET: Explanation("服务（bucket）或目录不存在", "检查服务名和目录名"),
+    Reason.REGION: Explanation("bucket 位于另一个地域", "把 --region 设为所提示的地域"),
     Reason.UNSTORABLE: Explanation("任何文件名都无法存放", "手动下载"),
     Reason.VOLUME_FULL: Explanation("磁盘已满", "添加磁盘或腾出空间后重试"),
     Reason.VOLUME_SICK: Explanation("磁盘返回错误", "检查磁盘后重试"),

@@ -1,0 +1,225 @@
+"""Listing answers (ListObjects and ListObjectsV2): XML whose entries nearly always have one shape.
+
+That shape is read by one regular expression, 0.4 µs an entry; expat with handlers in Python takes 6. Whatever has another shape
+goes to expat, without document types and entities, bounded in depth. An answer that is no listing is never read as an empty one.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+from xml.parsers import expat
+
+from bucketpull.domain.errors import AnswerError, Reason
+
+PAGE_KEYS = 1000
+"""The most keys that services give in one page."""
+
+_ENTRY = re.compile(
+    rb"<Contents>\s*<Key>([^<]*)</Key>\s*<LastModified>([^<]*)</LastModified>\s*<ETag>([^<]*)</ETag>"
+    rb"(?:\s*<([A-Z]\w*)>[^<]*</\4>)*?\s*<Size>([0-9]{1,19})</Size>"
+)
+_ROOT = re.compile(rb"\s*(?:<\?xml[^>]{0,200}\?>)?\s*<ListBucketResult[\s>/]")
+_FIELD = re.compile(
+    rb"<(IsTruncated|NextContinuationToken|NextMarker|EncodingType|Name)>([^<]*)</\1>", re.DOTALL
+)
+_REFERENCE = re.compile(rb"&(#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);")
+_NAMED = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
+_DEEPEST = 8
+_LARGEST_SIZE = 2**62
+_LAST_CODE_POINT = 0x10FFFF
+_WANTED = ("Key", "LastModified", "ETag", "Size")
+
+
+class Listing(NamedTuple):
+    """A page by column. `keys` are as stored, `sizes` in bytes, `mtimes` in Unix seconds, `etags` without quotes.
+
+    `token` is what the service gives to go on with, "" where it gives none.
+    """
+
+    keys: list[bytes]
+    sizes: list[int]
+    mtimes: list[int]
+    etags: list[str]
+    is_truncated: bool
+    token: str
+
+
+class _Rows(NamedTuple):
+    """The entries' texts as they stand in the XML, and the fields of the page."""
+
+    keys: list[bytes]
+    dates: list[bytes]
+    etags: list[bytes]
+    sizes: list[bytes]
+    fields: dict[bytes, bytes]
+    is_escaped: bool
+
+
+def read_listing(body: bytes) -> Listing:
+    """Read the body of a 200 answer.
+
+    Raises:
+        AnswerError: `garbage`, if it is no listing.
+
+    """
+    if _ROOT.match(body) is None or not body.rstrip().endswith(b"</ListBucketResult>"):
+        raise AnswerError(Reason.GARBAGE, f"no whole listing but {_glimpse(body)}")
+    rows = _usual(body) or _by_expat(body)
+    state = rows.fields.get(b"IsTruncated", b"").strip()
+    if state not in {b"true", b"false"}:
+        raise AnswerError(Reason.GARBAGE, "a listing that does not say whether it is truncated")
+    token = rows.fields.get(b"NextContinuationToken") or rows.fields.get(b"NextMarker") or b""
+    return Listing(
+        _keys(rows),
+        [_size(size) for size in rows.sizes] if _has_long(rows.sizes) else list(map(int, rows.sizes)),
+        _times(rows.dates),
+        [etag.decode("latin-1") for etag in _unquoted(rows)],
+        state == b"true",
+        (_unescape(token) if rows.is_escaped else token).decode("utf-8", "surrogateescape"),
+    )
+
+
+def _usual(body: bytes) -> _Rows | None:
+    """Read a page whose entries all have the usual shape; None for another."""
+    found = _ENTRY.findall(body)
+    first = body.find(b"<Contents")
+    if len(found) != body.count(b"<Contents") or (first < 0 and b"<Key>" in body):
+        return None
+    around = body if first < 0 else body[:first] + body[body.rfind(b"</Contents>") :]
+    if around.find(b"<!") >= 0:
+        return None
+    fields = dict(_FIELD.findall(around))
+    if not found:
+        return _Rows([], [], [], [], fields, is_escaped=True)
+    keys, dates, etags, _, sizes = zip(*found, strict=True)
+    return _Rows(list(keys), list(dates), list(etags), list(sizes), fields, is_escaped=True)
+
+
+class _Reader:
+    """The handlers of expat: the texts of a page's fields and entries."""
+
+    def __init__(self) -> None:
+        self.fields: dict[bytes, bytes] = {}
+        self.entries: list[dict[str, bytes]] = []
+        self._path: list[str] = []
+        self._text: list[str] = []
+
+    def begin(self, name: str, _attributes: object) -> None:
+        """Enter an element."""
+        self._path.append(name.rpartition(":")[2])
+        self._text.clear()
+        if len(self._path) > _DEEPEST:
+            raise AnswerError(Reason.GARBAGE, f"XML more than {_DEEPEST} levels deep")
+        if self._path[1:] == ["Contents"]:
+            self.entries.append({})
+
+    def text(self, text: str) -> None:
+        """Take a piece of text."""
+        self._text.append(text)
+
+    def end(self, _name: str) -> None:
+        """Leave an element."""
+        path = self._path
+        text = "".join(self._text).encode()
+        if len(path) == 3 and path[1] == "Contents" and path[2] in _WANTED:
+            self.entries[-1][path[2]] = text
+        elif len(path) == 2:
+            self.fields[path[1].encode()] = text
+        path.pop()
+        self._text.clear()
+
+    def refuse(self, *_: object) -> None:
+        """Refuse document types, with which entities would come."""
+        raise AnswerError(Reason.GARBAGE, "XML with a document type")
+
+
+def _by_expat(body: bytes) -> _Rows:
+    reader, parser = _Reader(), expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = reader.begin
+    parser.EndElementHandler = reader.end
+    parser.CharacterDataHandler = reader.text
+    parser.StartDoctypeDeclHandler = reader.refuse
+    parser.EntityDeclHandler = reader.refuse
+    try:
+        parser.Parse(body, True)
+    except (expat.ExpatError, UnicodeError) as error:
+        raise AnswerError(Reason.GARBAGE, f"XML that cannot be read: {error}") from error
+    for entry in reader.entries:
+        if "Key" not in entry or not entry.get("Size", b"").isdigit():
+            raise AnswerError(Reason.GARBAGE, f"an entry without key or size: {str(entry)[:200]}")
+    columns = [[entry.get(name, b"") for entry in reader.entries] for name in _WANTED]
+    keys, dates, etags, sizes = columns
+    return _Rows(keys, dates, etags, sizes, reader.fields, is_escaped=False)
+
+
+def _keys(rows: _Rows) -> list[bytes]:
+    """Undo the XML's escapes, and those of `encoding-type=url` where the service says that it used them.
+
+    Services write a space as `+` or `%20` then, and a plus always as `%2B`.
+    """
+    keys = rows.keys
+    together = b"\n".join(keys)
+    if rows.is_escaped and together.find(b"&") >= 0:
+        keys = [_unescape(key) for key in keys]
+    if rows.fields.get(b"EncodingType", b"").strip() != b"url":
+        return keys
+    if together.find(b"%") < 0 and together.find(b"+") < 0:
+        return keys
+    return [unquote_to_bytes(key.replace(b"+", b" ")) for key in keys]
+
+
+def _unescape(text: bytes) -> bytes:
+    return _REFERENCE.sub(_character, text) if b"&" in text else text
+
+
+def _character(found: re.Match[bytes]) -> bytes:
+    name: bytes = found[1]
+    if name[:1] != b"#":
+        return _NAMED[name]
+    point = int(name[1:].replace(b"x", b"0x", 1), 0 if name[1:2] == b"x" else 10)
+    if point > _LAST_CODE_POINT:
+        raise AnswerError(Reason.GARBAGE, f"a character {name.decode()} that does not exist")
+    return chr(point).encode("utf-8", "surrogatepass")
+
+
+def _unquoted(rows: _Rows) -> list[bytes]:
+    """Take off the quotes of ETags, which are written in three ways or missing."""
+    if not rows.is_escaped:
+        return [etag.strip(b'"') for etag in rows.etags]
+    return [etag.replace(b"&quot;", b"").replace(b"&#34;", b"").strip(b'"') for etag in rows.etags]
+
+
+def _has_long(sizes: list[bytes]) -> bool:
+    return bool(sizes) and max(map(len, sizes)) > 18
+
+
+def _size(text: bytes) -> int:
+    if len(text) > 19 or int(text) > _LARGEST_SIZE:
+        raise AnswerError(Reason.GARBAGE, f"{text[:40].decode()} is no size")
+    return int(text)
+
+
+def _times(dates: list[bytes]) -> list[int]:
+    """Read dates such as 2009-10-12T17:50:30.000Z as Unix seconds; -1 where one cannot be read."""
+    try:
+        return [int(_moment(date.decode()).timestamp()) for date in dates]
+    except (ValueError, OverflowError, UnicodeError):
+        return [_time(date) for date in dates]
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _time(date: bytes) -> int:
+    try:
+        return int(_moment(date.decode()).timestamp())
+    except (ValueError, OverflowError, UnicodeError):
+        return -1
+
+
+def _glimpse(body: bytes) -> str:
+    return repr(body[:80].decode("utf-8", "replace"))
