@@ -12,15 +12,13 @@ BENCH_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light curl:curl ar
 demo: .venv/installed           ## a bucket on localhost, pulled before your eyes
 	$(BIN)/bucketpull demo
 
-# Whole jobs, brokers and a browser run side by side: what fails then must still fail alone to be a failure.
 test: packages .venv/dev        ## every test; on a fresh machine it installs what they need first
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile \
-	|| $(BIN)/python -m pytest -m "not soak" --last-failed --last-failed-no-failures none
+	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile
 
 setup: .venv/dev                ## the virtual environment of a developer
 
-lint: .venv/dev                 ## style, format, layers
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+lint: .venv/dev                 ## style, format, layers, dead code
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/vulture
 
 types: .venv/dev                ## mypy, strict
 	$(BIN)/mypy
