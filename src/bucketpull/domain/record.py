@@ -14,6 +14,9 @@ class Record(Value):
     `stored` are the sizes of the files in bytes, empty where they all equal `sizes` (they differ for image versions).
     `md5s` are 16 raw bytes each (b"" unknown), or empty. `paths` holds, by index, the path below the volume of those
     objects that do not lie at `keys.path_of(key)`.
+
+    `pack` names the pack that holds all of them, "" where each is a file; then `offsets` say where each body begins in it, in
+    blocks of 512 bytes.
     """
 
     directory: bytes
@@ -24,6 +27,8 @@ class Record(Value):
     stored: list[int] = []
     md5s: list[bytes] = []
     paths: dict[int, bytes] = {}
+    pack: str = ""
+    offsets: list[int] = []
 
     def only(self, indexes: Sequence[int]) -> "Record":
         """Return some of the objects, by index."""
@@ -36,6 +41,8 @@ class Record(Value):
             [self.stored[index] for index in indexes] if self.stored else [],
             [self.md5s[index] for index in indexes] if self.md5s else [],
             {place: self.paths[index] for place, index in enumerate(indexes) if index in self.paths},
+            self.pack,
+            [self.offsets[index] for index in indexes] if self.offsets else [],
         )
 
 
@@ -48,12 +55,17 @@ class Block(Value):
 
 
 class Written(msgspec.Struct, gc=False):
-    """What became of one object handed to a writer. `reason` None: published; `path` if it is not the usual one."""
+    """What became of one object handed to a writer. `reason` None: published; `path` if it is not the usual one.
+
+    `pack` names the pack that it lies in, if it does, and `offset` where its body begins there, in blocks of 512 bytes.
+    """
 
     token: object
     reason: Reason | None = None
     detail: str = ""
     path: bytes | None = None
+    pack: str = ""
+    offset: int = -1
 
 
 class Mount(Value, tag="mount"):

@@ -22,7 +22,7 @@ _encode = msgspec.msgpack.Encoder().encode
 class PartProgress:
     """One part of an assignment: a mark an object, and what is not as listed."""
 
-    __slots__ = ("marks", "md5s", "part", "paths", "sizes")
+    __slots__ = ("marks", "md5s", "offsets", "other_packs", "pack", "part", "paths", "sizes")
 
     def __init__(self, part: Part) -> None:
         self.part = part
@@ -30,6 +30,18 @@ class PartProgress:
         self.sizes: list[int] = []
         self.md5s: list[bytes] = []
         self.paths: dict[int, bytes] = {}
+        self.pack = ""
+        self.offsets: list[int] = []
+        self.other_packs: dict[int, str] = {}
+
+    def note_pack(self, index: int, pack: str, offset: int) -> None:
+        """Note where in a pack an object lies. Nearly always all are in one, or a second one was begun meanwhile."""
+        if not self.offsets:
+            self.pack = pack
+            self.offsets = [-1] * len(self.part.names)
+        self.offsets[index] = offset
+        if pack != self.pack:
+            self.other_packs[index] = pack
 
     def note_size(self, index: int, size: int) -> None:
         """Note that a file's size differs from the listing's."""
@@ -43,12 +55,12 @@ class PartProgress:
             self.md5s = [b""] * len(self.part.names)
         self.md5s[index] = md5
 
-    def record(self) -> Record | None:
-        """Return the stored objects, or None if there are none."""
-        part = self.part
+    def records(self) -> list[Record]:
+        """Return the stored objects, those of each pack and those that are files in a record of their own."""
         stored = self.marks.count(STORED)
         if not stored:
-            return None
+            return []
+        part = self.part
         whole = Record(
             part.directory,
             part.cursor,
@@ -58,8 +70,25 @@ class PartProgress:
             self.sizes,
             self.md5s,
             self.paths,
+            self.pack,
+            self.offsets,
         )
-        return whole if stored == len(self.marks) else whole.only(self._indexes(STORED))
+        is_alike = not self.other_packs and (not self.pack or -1 not in self.offsets)
+        if stored == len(self.marks) and is_alike:
+            return [whole]
+        return [whole.only(self._indexes(STORED))] if is_alike else list(self._by_pack(whole))
+
+    def _by_pack(self, whole: Record) -> Iterator[Record]:
+        groups: dict[str, list[int]] = {}
+        for index in self._indexes(STORED):
+            pack = self.other_packs.get(index, self.pack) if self.offsets[index] >= 0 else ""
+            groups.setdefault(pack, []).append(index)
+        for pack, indexes in groups.items():
+            record = whole.only(indexes)
+            record.pack = pack
+            if not pack:
+                record.offsets = []
+            yield record
 
     def marked(self, mark: int) -> Part | None:
         """Return the objects with a mark, or None if there are none."""
@@ -189,7 +218,7 @@ class BatchProgress:
 
     def outcome(self) -> Outcome:
         """Tell what became of every object; to be asked when none is left."""
-        records = [record for leaf in self.leaves if (record := leaf.record()) is not None]
+        records = [record for leaf in self.leaves for record in leaf.records()]
         return Outcome(
             id=self.id,
             stored=sum(len(record.names) for record in records),

@@ -28,6 +28,8 @@ from bucketpull.ports import Clock, Fetcher, Source, Writer
 # A streamed object keeps a receive buffer and one piece on its way to the disk.
 STREAM_BYTES = 512 << 10
 CATCH_UP_SECONDS = 0.2
+# For so long a writer may keep objects back, to write several at once.
+FLUSH_SECONDS = 0.1
 # Volumes take turns by so many objects: to look for the next one costs as much as to begin it.
 RUN = 16
 
@@ -258,6 +260,14 @@ class Drain:
         written = queue.writer.put(directory, transfer.name, transfer.mtime, response.chunks, transfer)
         if written is not None:
             self._written(transfer, written)
+        elif not queue.is_flush_due:
+            queue.is_flush_due = True
+            self._fetcher.call_later(FLUSH_SECONDS, lambda: self._flush(queue))
+
+    def _flush(self, queue: VolumeQueue) -> None:
+        queue.is_flush_due = False
+        if queue.writer is not None:
+            queue.writer.flush()
 
     def streamed(self, transfer: Transfer, response: Response) -> None:
         """Have a large object published that is whole, or decide how it goes on."""
@@ -328,6 +338,8 @@ class Drain:
         meter.objects += 1
         meter.bytes += size
         batch.store(transfer.leaf, transfer.index, size, written.path)
+        if written.pack:
+            transfer.leaf.note_pack(transfer.index, written.pack, written.offset)
         if not batch.left:
             self.volumes.settle(batch)
 

@@ -33,6 +33,7 @@ class VolumeQueue:
         self.states_md5 = False
         self.batches: deque[BatchProgress] = deque()
         self.written = 0
+        self.is_flush_due = False
         self._troubled_at = 0.0
 
     def troubled(self, trouble: Reason, detail: str, now: float) -> None:

@@ -128,12 +128,15 @@ class Stream(Protocol):
 
 
 class Writer(Protocol):
-    """Creates files on one volume, in the calling thread or in one of its own, bounded in bytes."""
+    """Stores objects on one volume, in the calling thread or in one of its own, bounded in bytes."""
 
     def put(
         self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
     ) -> Written | None:
-        """Hand over a whole object. What became of it, if it was written at once; else that comes by `outcomes`."""
+        """Hand over a whole object. What became of it, if it was written at once; else that comes by `outcomes`.
+
+        The chunks stay the writer's until then.
+        """
         ...
 
     def stream(self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False) -> Stream:
@@ -144,6 +147,10 @@ class Writer(Protocol):
             VolumeSick: The disk refused.
 
         """
+        ...
+
+    def flush(self) -> None:
+        """Write what was kept back so that several objects are written at once; to be called soon after a `put` without outcome."""
         ...
 
     def outcomes(self) -> list[Written]:

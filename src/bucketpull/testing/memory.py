@@ -177,6 +177,9 @@ class MemoryWriter:
             os.eventfd_write(self._wake, 1)
         self._queue.clear()
 
+    def flush(self) -> None:
+        """Keep back what is `slow`: `release` says when."""
+
     def stream(
         self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
     ) -> "MemoryStream":

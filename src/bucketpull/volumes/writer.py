@@ -50,7 +50,8 @@ class DiskWriter:
         self.path = files.path
         self._store = files.store
         self._jobs: deque[_Job] = deque()
-        self._done: deque[Written] = deque()
+        self.done: deque[Written] = deque()
+        """Outcomes that were not taken yet; what does the work may add to them."""
         self._given = 0
         self._taken = 0
         self._idle = False
@@ -100,10 +101,13 @@ class DiskWriter:
                     if seconds > _LONG_SECONDS:
                         self._judge(seconds, 0)
                     return written
-                if self._put_warily(size, (directory, name, mtime, chunks, token)):
+                if self._do_warily(size, self._store, (directory, name, mtime, chunks, token)):
                     return None
         self.give(size, self._store, (directory, name, mtime, chunks, token))
         return None
+
+    def flush(self) -> None:
+        """Do nothing: no object is kept back."""
 
     def stream(
         self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
@@ -129,7 +133,7 @@ class DiskWriter:
         done = []
         with suppress(IndexError):
             while True:
-                done.append(self._done.popleft())
+                done.append(self.done.popleft())
         return done
 
     def close(self) -> None:
@@ -150,21 +154,28 @@ class DiskWriter:
         if self._idle:
             self._rouse()
 
+    def do(self, size: int, function: Callable[..., Written | None], arguments: tuple[Any, ...]) -> None:
+        """Do any work on this volume that counts as so many bytes, here if the disk is quick; its outcome comes by `outcomes`."""
+        if time.perf_counter() < self._direct_from or not self._do_warily(size, function, arguments):
+            self.give(size, function, arguments)
+
     def _tell(self) -> None:
         """Make `wake_fd` readable, unless it is."""
-        if not self._told and self._done:
+        if not self._told and self.done:
             self._told = True
             os.eventfd_write(self._wake, 1)
 
-    def _put_warily(self, size: int, arguments: tuple[Any, ...]) -> bool:
-        """Write an object here after what the thread has not come to; False if that took or takes long."""
+    def _do_warily(
+        self, size: int, function: Callable[..., Written | None], arguments: tuple[Any, ...]
+    ) -> bool:
+        """Write here after what the thread has not come to; False if that took or takes long."""
         if not self._seize():
             return False
         try:
             self._catch_up()
             if self._jobs:
                 return False
-            self._write(size, self._store, arguments)
+            self._write(size, function, arguments)
         finally:
             self._turn.release()
             self._tell()
@@ -191,7 +202,7 @@ class DiskWriter:
         sleeps = _sleeps() if self._doubts else 0
         written = function(*arguments)
         if written is not None:
-            self._done.append(written)
+            self.done.append(written)
         self._given += size
         self._taken += size
         seconds = time.perf_counter() - began
@@ -220,7 +231,7 @@ class DiskWriter:
 
     def _run(self) -> None:
         """Work off the queue; outcomes are told in groups, for waking the caller costs as much as writing a small file."""
-        jobs, done, told = self._jobs, self._done, 0.0
+        jobs, done, told = self._jobs, self.done, 0.0
         while True:
             while self._wanted:
                 time.sleep(_SEIZE_SECONDS)
