@@ -14,9 +14,10 @@ import msgspec
 
 from bucketpull.domain import keys
 from bucketpull.domain.batching import cut, draft
+from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.exchange import NUMBERS, Request, Response
 from bucketpull.domain.framing import Frames, frame
-from bucketpull.domain.model import BatchReceipt, Extent, Lane, Part, Position, ScanReceipt, WorkKind
+from bucketpull.domain.model import BatchReceipt, Extent, Part, Position, ScanReceipt, WorkKind
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import (
@@ -42,6 +43,7 @@ from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.source_client import wanted_of
 
 BATCH, PAGE = 1_000, 10_000
 NOW = 1_700_000_000.0
@@ -63,6 +65,10 @@ _encode = msgspec.msgpack.Encoder().encode
 _source = UpyunSource(
     UpyunConfig(bucket="bench", operator="bench", password="bench", cdn_url="http://img.example.com")
 )
+
+
+def _fetching() -> list[EndpointSpec]:
+    return [spec for spec in _source.endpoints if spec.purpose is Purpose.FETCH]
 
 
 def part(objects: int, number: int = 0) -> Part:
@@ -163,13 +169,14 @@ def path(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
 @contextmanager
 def exchange(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
     """An object's request is built and its answer judged."""
-    objects = part(BATCH)
+    objects = list(wanted_of(part(BATCH)))
+    cdn = _fetching()[0]
     answer = Response(200, [HEAD], [b"\xff\xd8\xff\xe0" + bytes(20_476)], 20_480, 20_480, 0.01, shape=SHAPE)
 
     def run() -> None:
-        for name in objects.names:
-            _source.object_request(objects.directory, name, 20_480, Lane.CDN, NOW)
-            if _source.judge(name, 20_480, Lane.CDN, answer, NOW).reason is not None:
+        for wanted in objects:
+            _source.object_request(wanted, cdn.name, cdn.sites[0], NOW)
+            if _source.judge(wanted, cdn.name, answer, NOW).reason is not None:
                 raise AssertionError("a good answer is refused")
 
     yield run, BATCH
@@ -206,8 +213,8 @@ class _Keeping:
 def process(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
     """A batch goes through a process's bookkeeping: what it does for an object beside the network's and the disk's calls."""
     fetcher = _Answering()
-    endpoints: dict[Lane, Endpoint[Transfer]] = {
-        lane: Endpoint(lane, Limiter(fixed=64), Breaker()) for lane in (Lane.CDN, Lane.REST)
+    endpoints: dict[str, Endpoint[Transfer]] = {
+        spec.name: Endpoint(spec, Limiter(fixed=64), Breaker()) for spec in _fetching()
     }
     outcomes: list[Outcome] = []
     drain = Drain(

@@ -2,7 +2,7 @@ import pytest
 
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.scheduler import BATCHES_MOST, Desk
-from bucketpull.domain.model import Lane, LaneStatus, Limits, VolumeState, VolumeStatus
+from bucketpull.domain.model import LaneStatus, Limits, VolumeState, VolumeStatus
 from bucketpull.domain.record import Tick
 
 
@@ -62,7 +62,7 @@ def test_a_process_that_is_gone_waits_for_nothing(desk):
 
 @pytest.mark.parametrize(("cpu", "limit"), [([0.5, 1.0], ""), ([0.2, 1.8], "cpu")])
 def test_a_process_that_computes_all_the_time_is_what_limits(cpu, limit):
-    lanes = {Lane.CDN: LaneStatus(10, 64.0, 100, 0, 1.0)}
+    lanes = {"cdn": LaneStatus(10, 64.0, 100, 0, 1.0)}
 
     before, now = Load(0.0, 0, 0, lanes, [0.0, 0.0]), Load(2.0, 9, 9, lanes, cpu)
 

@@ -73,7 +73,7 @@ def test_objects_that_a_job_would_have_by_rest_are_not_asked_of_the_cdn(user, bu
 
     checks = user.json("doctor", "upyun://photos")
 
-    assert [check["found"] for check in checks if check["name"] == "CDN"][0].startswith("1 objects")
+    assert next(check["found"] for check in checks if check["name"] == "CDN").startswith("1 objects")
 
 
 def test_a_wrong_clock_is_a_warning_with_its_offset(user, bucket):

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Verdict
-from bucketpull.domain.model import Lane
 from bucketpull.domain.policy import Bounds
 from bucketpull.downloader.breaker import ALIKE
 from bucketpull.testing.memory import part_of
@@ -106,12 +105,12 @@ def test_an_object_of_zero_bytes_becomes_an_empty_file():
 
 @pytest.mark.parametrize("status", [302, 403, 404])
 def test_what_the_cdn_refuses_is_had_from_the_origin(status):
-    rig, writer, outcome = pull({"cdn:d/n0000": Answer(status)}, 2)
+    rig, writer, outcome = pull({"edge:d/n0000": Answer(status)}, 2)
 
     assert outcome.stored == 2
     assert len(writer.files) == 2
     assert sum(outcome.retries.values()) == 1
-    assert [request.lane for request in rig.fetcher.requests].count(Lane.REST) == 1
+    assert sum(request.url.startswith("origin:") for request in rig.fetcher.requests) == 1
 
 
 def test_what_is_missing_at_the_origin_too_is_gone():
@@ -123,7 +122,9 @@ def test_what_is_missing_at_the_origin_too_is_gone():
 
 
 def test_passing_trouble_is_tried_again_and_counted():
-    _, writer, outcome = pull({"cdn:d/n0000": [Answer(503), Answer(failure=Reason.RESET), Answer(body=BODY)]})
+    _, writer, outcome = pull(
+        {"edge:d/n0000": [Answer(503), Answer(failure=Reason.RESET), Answer(body=BODY)]}
+    )
 
     assert outcome.stored == 1
     assert outcome.retries == {"server-error": 1, "reset": 1}
@@ -152,13 +153,13 @@ def test_the_last_pass_ends_in_a_failure_that_says_how_often_it_was_tried():
 
 
 def test_an_edge_that_always_cuts_an_object_is_passed_over_for_the_origin():
-    _, _, outcome = pull({"cdn:d/n0000": Answer(failure=Reason.TRUNCATED)})
+    _, _, outcome = pull({"edge:d/n0000": Answer(failure=Reason.TRUNCATED)})
 
     assert outcome.stored == 1
 
 
 def test_a_size_that_only_the_edge_has_is_not_believed():
-    _, writer, outcome = pull({"cdn:d/n0000": Answer(body=b"stale")})
+    _, writer, outcome = pull({"edge:d/n0000": Answer(body=b"stale")})
 
     assert writer.files[b"d/n0000"] == BODY
     assert outcome.retries == {"size": 1}
@@ -187,17 +188,17 @@ def test_an_object_whose_size_is_wrong_at_the_origin_fails_with_both_sizes():
 def test_a_wrong_checksum_is_asked_of_the_origin_once():
     wrong = Answer(body=BODY, headers=(("Content-MD5", "0" * 32),))
     right = Answer(body=BODY, headers=(("Content-MD5", hashlib.md5(BODY).hexdigest()),))
-    _, writer, outcome = pull({"cdn:": wrong, "rest:": right})
+    _, writer, outcome = pull({"edge:": wrong, "origin:": right})
 
     assert writer.files == {b"d/n0000": BODY}
     assert outcome.retries == {"checksum": 1}
     assert records_of(outcome)[0].md5s == [hashlib.md5(BODY).digest()]
 
 
-@pytest.mark.parametrize("lanes", [(Lane.CDN, Lane.REST), (Lane.REST,)])
-def test_a_checksum_that_is_wrong_everywhere_is_kept_and_reported(lanes):
+@pytest.mark.parametrize("routes", [("edge", "origin"), ("origin",)])
+def test_a_checksum_that_is_wrong_everywhere_is_kept_and_reported(routes):
     wrong = Answer(body=BODY, headers=(("Content-MD5", "0" * 32),))
-    rig, writer, outcome = pull({"n0000": wrong}, lanes=lanes)
+    rig, writer, outcome = pull({"n0000": wrong}, routes=routes)
 
     assert writer.files == {b"d/n0000": BODY}
     (failure,) = outcome.failures
@@ -282,19 +283,19 @@ def test_a_name_that_cannot_be_stored_is_one_failure():
 
 
 def test_a_domain_that_refuses_everything_stops_the_job_after_a_few_objects():
-    rig = Rig(by_url({"cdn:": Answer(403)}), level=8)
+    rig = Rig(by_url({"edge:": Answer(403)}), level=8)
     rig.mount()
     rig.assign(parts(1000))
     rig.run(lambda: rig.fatals)
 
     ((reason, detail),) = rig.fatals[:1]
     assert reason is Reason.FORBIDDEN
-    assert "cdn" in detail
+    assert "edge" in detail
     assert len(rig.fetcher.requests) < 3 * ALIKE
 
 
 def test_a_domain_that_knows_no_object_at_all_stops_the_job_too():
-    rig = Rig(by_url({"cdn:": Answer(404)}), level=8)
+    rig = Rig(by_url({"edge:": Answer(404)}), level=8)
     rig.mount()
     rig.assign(parts(1000))
     rig.run(lambda: rig.fatals)
@@ -310,12 +311,12 @@ def test_a_thousand_vanished_objects_do_not_stop_the_job():
 
 
 def test_one_refused_signature_is_not_fatal_and_three_in_a_row_are():
-    rig, _, outcome = pull({"n0003": Answer(401)}, 50, lanes=(Lane.REST,))
+    rig, _, outcome = pull({"n0003": Answer(401)}, 50, routes=("origin",))
     assert rig.fatals == []
     assert outcome.failures == []  # a bad moment of the service, perhaps: it is had in a later pass
     assert [part.names for part in outcome.deferred] == [[b"n0003"]]
 
-    rig = Rig(lambda request: Answer(401), lanes=(Lane.REST,), level=1)
+    rig = Rig(lambda request: Answer(401), routes=("origin",), level=1)
     rig.mount()
     rig.assign(parts(50))
     rig.run(lambda: rig.fatals)
@@ -327,7 +328,7 @@ def test_a_lane_that_was_good_and_refuses_everything_rests_and_is_tried_again():
     refusing = {"on": False}
 
     def answer(request):
-        return Answer(403) if refusing["on"] and request.lane is Lane.CDN else Answer(body=BODY)
+        return Answer(403) if refusing["on"] and request.url.startswith("edge:") else Answer(body=BODY)
 
     rig = Rig(answer, level=4)
     rig.mount()
@@ -337,7 +338,7 @@ def test_a_lane_that_was_good_and_refuses_everything_rests_and_is_tried_again():
     rig.assign(parts(100), id=2)
     rig.run(lambda: rig.clock.seconds > 20)
     assert rig.outcomes[1:] == []
-    asked = sum(request.lane is Lane.CDN for request in rig.fetcher.requests) - 50
+    asked = sum(request.url.startswith("edge:") for request in rig.fetcher.requests) - 50
     refusing["on"] = False
 
     assert rig.settle(2)[1].stored == 100
@@ -372,9 +373,9 @@ def test_a_slow_volume_delays_only_its_own_objects():
 
 
 def test_objects_for_the_edge_overtake_those_for_a_crowded_origin():
-    rig = Rig(by_url({"rest:": Answer(body=BODY, seconds=100.0)}), level=2)
+    rig = Rig(by_url({"origin:": Answer(body=BODY, seconds=100.0)}), level=2)
     writer = rig.mount()
-    rig.source.lanes = lambda directory, name, size: (Lane.CDN,) if name >= b"n0010" else (Lane.REST,)
+    rig.source.routes = lambda directory, name, size: ("edge",) if name >= b"n0010" else ("origin",)
     rig.assign(parts(20))
     rig.run(lambda: len(writer.files) >= 10)
 
@@ -383,8 +384,8 @@ def test_objects_for_the_edge_overtake_those_for_a_crowded_origin():
 
 def test_versions_much_smaller_than_the_listed_originals_still_fill_the_slots():
     large = 1 << 20
-    rig = Rig(good, lanes=(Lane.CDN,), level=64, bounds=Bounds(held=8 << 20))
-    rig.source.judge = lambda name, size, lane, response, now, mtime: Verdict(size=response.received)
+    rig = Rig(good, routes=("edge",), level=64, bounds=Bounds(held=8 << 20))
+    rig.source.judge = lambda wanted, endpoint, response, now: Verdict(size=response.received)
     rig.mount()
     rig.assign(parts(1000, size=large))
 
@@ -509,7 +510,7 @@ def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level
     assert rig.fetcher.in_flight == 0 or stop_after is not None
 
 
-def test_an_object_that_no_lane_can_have_fails_by_name_and_the_others_are_stored():
+def test_an_object_that_no_endpoint_can_have_fails_by_name_and_the_others_are_stored():
     rig = Rig(good)
     writer = rig.mount()
     rig.source.unreachable = {b"n0001"}
@@ -519,6 +520,6 @@ def test_an_object_that_no_lane_can_have_fails_by_name_and_the_others_are_stored
 
     assert outcome.stored == len(writer.files) == 2
     assert [(failure.name, failure.reason, failure.detail) for failure in outcome.failures] == [
-        (b"n0001", Reason.REJECTED, "no lane has it")
+        (b"n0001", Reason.REJECTED, "no endpoint has it")
     ]
     assert rig.meter.failures == {Reason.REJECTED: 1}

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Lane
 from bucketpull.domain.policy import Bounds
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.rig import Rig
@@ -48,8 +47,8 @@ class Server:
         return Answer(206 if ranged else 200, body, tuple(stated), failure)
 
 
-def rig_of(server, lanes=(Lane.CDN,), streamed=1000, **options):
-    rig = Rig(server, lanes=lanes, bounds=Bounds(streamed=streamed), **options)
+def rig_of(server, routes=("edge",), streamed=1000, **options):
+    rig = Rig(server, routes=routes, bounds=Bounds(streamed=streamed), **options)
     rig.mount()
     return rig
 
@@ -196,7 +195,7 @@ def test_a_disk_that_fills_up_gets_the_object_back_unplaced():
 
 def test_a_size_that_the_origin_denies_is_a_failure_that_names_both():
     short = Server(OLD[:1000], etag="")
-    rig, outcome = pull(short, lanes=(Lane.CDN, Lane.REST))
+    rig, outcome = pull(short, routes=("edge", "origin"))
 
     (failure,) = outcome.failures
     assert (failure.reason, rig.writers["v1"].files) == (Reason.SIZE, {})
@@ -208,11 +207,11 @@ def test_the_other_lane_begins_at_byte_zero():
     server = Server(cuts=[70_000])
 
     def answer(request):
-        if request.lane is Lane.CDN and server.starts:
+        if request.url.startswith("edge:") and server.starts:
             return Answer(403)
         return server(request)
 
-    rig, _ = pull(answer, lanes=(Lane.CDN, Lane.REST))
+    rig, _ = pull(answer, routes=("edge", "origin"))
 
     assert server.starts == [0, 0]
     assert rig.writers["v1"].files[KEY] == OLD
@@ -227,7 +226,7 @@ def test_a_body_larger_than_memory_should_hold_is_poured_though_it_was_listed_as
             return Answer(failure=Reason.SIZE)
         return Answer(body=huge, headers=headers)
 
-    rig = rig_of(answer, lanes=(Lane.REST,), streamed=8 << 20)
+    rig = rig_of(answer, routes=("origin",), streamed=8 << 20)
     rig.assign([part_of(b"d", {b"big": 10})])
 
     assert rig.settle()[0].stored == 1

@@ -8,7 +8,7 @@ import pytest
 
 from bucketpull.domain.errors import Reason, VolumeSick
 from bucketpull.domain.framing import Frames, frame
-from bucketpull.domain.model import Fatal, Lane, Limits, Page, Position, ScanReceipt
+from bucketpull.domain.model import Fatal, Limits, Page, Position, ScanReceipt
 from bucketpull.domain.policy import ProcessPolicy
 from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey, Tick, Tune
 from bucketpull.downloader.process import Process
@@ -23,7 +23,7 @@ MOUNT = Mount("v1", "/v1", "key", "batch", "size")
 class Agent:
     """The other end of a process's socket."""
 
-    def __init__(self, answer=lambda request: Answer(body=b"x"), pages=None, lanes=(Lane.CDN, Lane.REST)):
+    def __init__(self, answer=lambda request: Answer(body=b"x"), pages=None, routes=("edge", "origin")):
         self.sock, self.theirs = socket.socketpair()
         self.sock.setblocking(False)
         self.clock = VirtualClock()
@@ -32,7 +32,7 @@ class Agent:
         self.process = Process(
             self.theirs,
             self.fetcher,
-            MemorySource(lanes, pages),
+            MemorySource(routes, pages),
             self.open,
             self.clock,
             random.Random(1),
@@ -148,7 +148,7 @@ def test_counters_are_told_twice_a_second(agents):
     assert 9 <= len(ticks) <= 12
     last = ticks[-1]
     assert (last.objects, last.bytes, last.unstarted, last.written) == (3, 3, 0, {"v1": 3})
-    assert (last.lanes["cdn"].requests, last.lanes["cdn"].in_flight) == (3, 0)
+    assert (last.lanes["edge"].requests, last.lanes["edge"].in_flight) == (3, 0)
     assert sum(last.latency) == 3
 
 
@@ -167,7 +167,7 @@ def test_a_volume_that_cannot_be_opened_gives_its_assignments_back(agents):
 
 
 def test_a_refusal_of_everything_is_told_once_and_nothing_more_is_begun(agents):
-    agent = agents(answer=lambda request: Answer(401), lanes=(Lane.REST,))
+    agent = agents(answer=lambda request: Answer(401), routes=("origin",))
     agent.say(MOUNT, assignment(500))
     agent.process.turn_until(lambda: agent.clock.seconds > 3)
     heard = agent.hear()

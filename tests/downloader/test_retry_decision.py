@@ -3,11 +3,10 @@
 import pytest
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Lane
 from bucketpull.downloader.retry_decision import Course, course
 
-CDN_FIRST = {"lane": Lane.CDN, "more_lanes": True}
-ORIGIN = {"lane": Lane.REST, "more_lanes": False}
+CDN_FIRST = {"is_origin": False, "more_routes": True}
+ORIGIN = {"is_origin": True, "more_routes": False}
 
 
 def way(reason, tries=1, mismatched=False, passes=0, **where):
@@ -18,13 +17,13 @@ def way(reason, tries=1, mismatched=False, passes=0, **where):
     ("reason", "at_the_edge", "at_the_origin"),
     [
         (Reason.GONE, Course.GONE, Course.GONE),
-        (Reason.MISSING, Course.NEXT_LANE, Course.GONE),
-        (Reason.SIZE, Course.NEXT_LANE, Course.FAIL),
-        (Reason.CHECKSUM, Course.NEXT_LANE, Course.AT_ONCE),
-        (Reason.TRANSFORMED, Course.NEXT_LANE, Course.FAIL),
-        (Reason.WRONG_CONTENT, Course.NEXT_LANE, Course.FAIL),
-        (Reason.REDIRECTED, Course.NEXT_LANE, Course.FAIL),
-        (Reason.FORBIDDEN, Course.NEXT_LANE, Course.FAIL),
+        (Reason.MISSING, Course.NEXT_ROUTE, Course.GONE),
+        (Reason.SIZE, Course.NEXT_ROUTE, Course.FAIL),
+        (Reason.CHECKSUM, Course.NEXT_ROUTE, Course.AT_ONCE),
+        (Reason.TRANSFORMED, Course.NEXT_ROUTE, Course.FAIL),
+        (Reason.WRONG_CONTENT, Course.NEXT_ROUTE, Course.FAIL),
+        (Reason.REDIRECTED, Course.NEXT_ROUTE, Course.FAIL),
+        (Reason.FORBIDDEN, Course.NEXT_ROUTE, Course.FAIL),
         (Reason.CLOCK, Course.AT_ONCE, Course.AT_ONCE),
         (Reason.RANGE, Course.AGAIN, Course.AGAIN),
         (Reason.THROTTLED, Course.AGAIN, Course.AGAIN),
@@ -43,7 +42,7 @@ def test_the_first_answer_of_each_kind(reason, at_the_edge, at_the_origin):
 
 
 def test_an_edge_alone_cannot_say_that_an_object_is_gone():
-    assert way(Reason.MISSING, lane=Lane.CDN, more_lanes=False) is Course.FAIL
+    assert way(Reason.MISSING, is_origin=False, more_routes=False) is Course.FAIL
 
 
 def test_a_second_wrong_checksum_is_kept():
@@ -57,7 +56,7 @@ def test_patience_ends_in_a_later_pass_and_the_last_pass_in_a_failure():
 
 
 def test_an_edge_that_always_fails_on_an_object_is_passed_over():
-    assert way(Reason.TRUNCATED, tries=99, **CDN_FIRST) is Course.NEXT_LANE
+    assert way(Reason.TRUNCATED, tries=99, **CDN_FIRST) is Course.NEXT_ROUTE
     assert way(Reason.TRUNCATED, tries=99, **ORIGIN) is Course.DEFER
 
 

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from bucketpull.domain.exchange import Request, Response
-from bucketpull.domain.model import Lane
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.options import FetchOptions
 
@@ -46,7 +45,7 @@ class Fetch:
 
     @staticmethod
     def request(url: str, headers: tuple[str, ...] = (), most: int = 1 << 20, method: str = "GET") -> Request:
-        return Request(url, headers, Lane.CDN, most, method)
+        return Request(url, headers, most, method)
 
     def ask(self, url: str, *headers: str, **rest: Any) -> Response:
         answers: list[Response] = []

@@ -4,7 +4,6 @@ import pytest
 
 from bucketpull.domain.model import (
     Counters,
-    Lane,
     LaneStatus,
     Limits,
     Outstanding,
@@ -51,8 +50,8 @@ def pulse(machine, volumes=()):
         retries={"throttled": 900},
         failures={"missing": 7},
         lanes={
-            Lane.LIST: LaneStatus(4, 8.0, 12_000, 3, 1800.0),
-            Lane.CDN: LaneStatus(212, 256.0, 56_000_000, 903, 2_500_000.0),
+            "list": LaneStatus(4, 8.0, 12_000, 3, 1800.0),
+            "cdn": LaneStatus(212, 256.0, 56_000_000, 903, 2_500_000.0),
         },
         volumes=list(volumes),
         limited_by="disk",

@@ -20,7 +20,6 @@ from bucketpull.domain.eta import Forecast
 from bucketpull.domain.model import (
     Counters,
     Failure,
-    Lane,
     LaneStatus,
     Limits,
     Outstanding,
@@ -154,8 +153,8 @@ class ScriptedPanel:
             bytes=int(self.done * part) * OBJECT, skipped=0, window=24, scan_window=8, holds=list(range(24)), retries={},
             failures={}, volumes=[], limited_by="disk" if name == "alpha" else "",
             lanes={
-                Lane.LIST: LaneStatus(4, 8.0, 60_000, 3, 9000.0),
-                Lane.CDN: LaneStatus(flying, 256.0, requests, 903, self.request_seconds * part),
+                "list": LaneStatus(4, 8.0, 60_000, 3, 9000.0),
+                "cdn": LaneStatus(flying, 256.0, requests, 903, self.request_seconds * part, False),
             },
         )  # fmt: skip
 

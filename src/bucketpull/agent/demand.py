@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from operator import sub
 
-from bucketpull.domain.model import Lane, LaneStatus, Limits
+from bucketpull.domain.model import LaneStatus, Limits
 
 NEAR = 0.9  # of a cap: transfers end in lumps, so that the cap itself is not reached in each half second
 BUSY = 0.85  # of a core, for one process: above it, more transfers would only wait for it
@@ -28,7 +28,7 @@ def limited_by(before: Load, now: Load, limits: Limits, queued: Sequence[int], u
     seconds = max(now.at - before.at, 0.001)
     for name, lane in now.lanes.items():
         if lane.throttled > _throttled(before.lanes.get(name)):
-            return "cdn" if name == Lane.CDN else "source"
+            return _word(name, lane)
     if any(waiting > QUEUED_BYTES for waiting in queued):
         return "disk"
     for limit, reached in (
@@ -41,7 +41,7 @@ def limited_by(before: Load, now: Load, limits: Limits, queued: Sequence[int], u
             return limit
     return next(
         (
-            _full(name)
+            _word(name, lane)
             for name, lane in now.lanes.items()
             if lane.level and lane.in_flight >= NEAR * lane.level
         ),
@@ -57,5 +57,5 @@ def _near(cap: float | None, speed: float) -> bool:
     return cap is not None and speed >= NEAR * cap
 
 
-def _full(lane: str) -> str:
-    return "cdn" if lane == Lane.CDN else "source"
+def _word(name: str, lane: LaneStatus) -> str:
+    return "source" if lane.is_origin else name

@@ -100,7 +100,8 @@ class Desk:
         if last is not None:
             last.waiting_for, last.still_seconds = "", 0.0
             last.lanes = {
-                lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds) for lane, s in last.lanes.items()
+                lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds, s.is_origin)
+                for lane, s in last.lanes.items()
             }
             self._buried.append(last)
         self._ticks[process] = None
@@ -230,7 +231,7 @@ def _lanes(ticks: Sequence[Tick]) -> dict[str, LaneStatus]:
     total: dict[str, LaneStatus] = {}
     for tick in ticks:
         for name, lane in tick.lanes.items():
-            sum_ = total.setdefault(name, LaneStatus(0, 0.0, 0, 0, 0.0))
+            sum_ = total.setdefault(name, LaneStatus(0, 0.0, 0, 0, 0.0, lane.is_origin))
             sum_.in_flight += lane.in_flight
             sum_.level += lane.level
             sum_.requests += lane.requests

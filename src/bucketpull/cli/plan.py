@@ -14,20 +14,21 @@ from bucketpull.cli import options
 from bucketpull.domain.bandwidth_schedule import parse_timetable
 from bucketpull.domain.batching import chosen
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, VolumeError
-from bucketpull.domain.exchange import Response
+from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.planning import Demand, Fit, Room, SampledPage, demand, fit, rounded, seconds
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.ports import Fetcher, Source
+from bucketpull.ports import Fetcher
 from bucketpull.report.plan import Plan, Speed, plan_dict, plan_lines
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.output import say, tell
-from bucketpull.wiring.preflight import ask, probe
+from bucketpull.wiring.preflight import probe
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.source_client import SourceClient, site_of, wanted_of
 from bucketpull.wiring.volumes import check_paths
 
 
@@ -76,12 +77,13 @@ def _run(settings: Settings, pages: int) -> ExitCode:
     """Print what the job would take; exit 5 if the volumes have no room for it."""
     rooms = [_room(path, settings) for path in _distinct(check_paths(settings.volumes))]
     config = source_config(settings)
-    source, fetcher = UpyunSource(config), FetchLoop(fetch_options(settings))
+    fetcher = FetchLoop(fetch_options(settings))
+    client = SourceClient(UpyunSource(config), fetcher)
     try:
-        findings = probe(source, fetcher, settings.source)
-        sample = take_sample(source, fetcher, pages, findings.first_page)
+        findings = probe(client, settings.source)
+        sample = take_sample(client, pages, findings.first_page)
         needed = demand(sample.pages, sample.whole, None if config.prefix else findings.usage_bytes)
-        measured = measure(source, fetcher, sample.parts, settings.fixed_concurrency()) if needed else None
+        measured = measure(client, fetcher, sample.parts, settings.fixed_concurrency()) if needed else None
     finally:
         fetcher.close()
     if needed is None:
@@ -176,10 +178,10 @@ def _room(path: str, settings: Settings) -> Room:
 # --- the sample
 
 
-def take_sample(source: Source, fetcher: Fetcher, limit: int, first: Page | None) -> Sample:
+def take_sample(client: SourceClient, limit: int, first: Page | None) -> Sample:
     """List at most so many pages, chosen at random among those that are known of."""
     generator = random.Random(0)  # the same bucket gives the same plan
-    waiting = [source.root()]
+    waiting = [client.source.root()]
     pages: list[SampledPage] = []
     parts: list[Part] = []
     lost = False
@@ -187,7 +189,7 @@ def take_sample(source: Source, fetcher: Fetcher, limit: int, first: Page | None
         at = generator.randrange(len(waiting))
         waiting[at], waiting[-1] = waiting[-1], waiting[at]
         position = waiting.pop()
-        page = first if first is not None and not pages else _list(source, fetcher, position)
+        page = first if first is not None and not pages else _list(client, position)
         if page is None:
             lost = True
             continue
@@ -199,11 +201,10 @@ def take_sample(source: Source, fetcher: Fetcher, limit: int, first: Page | None
     return Sample(pages, not waiting and not lost, parts)
 
 
-def _list(source: Source, fetcher: Fetcher, position: Position) -> Page | None:
+def _list(client: SourceClient, position: Position) -> Page | None:
     for attempt in range(_TRIES):
-        now = time.time()
         try:
-            return source.read_page(position, ask(fetcher, source.list_request(position, now)), now)
+            return client.page(position)
         except AnswerError as error:
             time.sleep(error.retry_after_seconds or 0.2 * attempt)
     return None
@@ -238,20 +239,14 @@ _SECONDS: Final = 3.0
 _OBJECTS: Final = 400
 _IN_FLIGHT: Final = 32
 
-_Object = tuple[bytes, bytes, int]
-
 
 def measure(
-    source: Source, fetcher: Fetcher, parts: Sequence[Part], concurrency: int | None = None
+    client: SourceClient, fetcher: Fetcher, parts: Sequence[Part], concurrency: int | None = None
 ) -> Speed | None:
     """Fetch some of the objects; None where there are none, or none came."""
-    objects = [
-        (part.directory, name, size)
-        for part in parts
-        for name, size in zip(part.names, part.sizes, strict=True)
-    ]
+    objects = [wanted for part in parts for wanted in wanted_of(part) if client.routes(wanted)]
     random.Random(1).shuffle(objects)
-    attempt = _Attempt(source, fetcher, objects[:_OBJECTS])
+    attempt = _Attempt(client, fetcher, objects[:_OBJECTS])
     attempt.run(concurrency or _IN_FLIGHT)
     if not attempt.objects:
         return None
@@ -268,8 +263,8 @@ def measure(
 class _Attempt:
     """Fetches until the objects or the time are at their end; counts whole answers."""
 
-    def __init__(self, source: Source, fetcher: Fetcher, waiting: list[_Object]) -> None:
-        self._source = source
+    def __init__(self, client: SourceClient, fetcher: Fetcher, waiting: list[Wanted]) -> None:
+        self._client = client
         self._fetcher = fetcher
         self._waiting = waiting
         self._ended = False
@@ -280,15 +275,16 @@ class _Attempt:
         began = time.monotonic()
         while not self._ended and (self._waiting or self._fetcher.in_flight):
             while self._waiting and self._fetcher.in_flight < concurrency:
-                self._submit(*self._waiting.pop())
+                self._submit(self._waiting.pop())
             self._fetcher.run_once(0.1)
             self.seconds = time.monotonic() - began
             self._ended = self.seconds >= _SECONDS
 
-    def _submit(self, directory: bytes, name: bytes, size: int) -> None:
-        lane = self._source.lanes(directory, name, size)[0]
-        request = self._source.object_request(directory, name, size, lane, time.time())
-        self._fetcher.submit(request, partial(self._note, size))
+    def _submit(self, wanted: Wanted) -> None:
+        endpoint = self._client.routes(wanted)[0]
+        site = site_of(self._client.fetching[endpoint])
+        request = self._client.source.object_request(wanted, endpoint, site, time.time())
+        self._fetcher.submit(request, partial(self._note, wanted.size))
 
     def _note(self, size: int, response: Response) -> None:
         if self._ended:

@@ -5,7 +5,8 @@ Times are monotonic seconds, rates are requests a second.
 
 from collections.abc import Mapping
 
-from bucketpull.domain.model import Lane, LaneStatus, Limits, Pulse
+from bucketpull.domain.endpoints import Purpose
+from bucketpull.domain.model import LaneStatus, Limits, Pulse
 
 STEP_SECONDS = 2.0
 HOLD_SECONDS = 6.0  # a cap stays so long before it is tried whether the source takes more
@@ -40,7 +41,7 @@ class Tally:
             requests = lane.requests - (last.requests if last else 0)
             self.requests += max(0, requests)
             self.throttled += max(0, lane.throttled - (last.throttled if last else 0))
-            if name == Lane.LIST and not pulse.volumes:
+            if name == Purpose.LIST and not pulse.volumes:
                 self.listings += max(0, requests)
 
     def clear(self) -> None:

@@ -39,7 +39,7 @@ class Remedy(StrEnum):
     VANISH = "vanish"  # the source no longer has it: count it, no failure
     SLOW = "slow"  # the source asks for less: slow down, try again, no cap on attempts of a page
     RETRY = "retry"  # passing trouble: try again with back-off
-    ORIGIN = "origin"  # the CDN's answer is doubtful: ask the REST origin
+    ORIGIN = "origin"  # the answer is doubtful: ask the next endpoint, the origin
     RESIGN = "resign"  # the signature's clock is off: correct it and sign again
     RESTART = "restart"  # the partial transfer does not fit: start from byte 0
     STOP = "stop"  # the source refuses us as a whole: end the job

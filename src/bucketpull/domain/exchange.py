@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Lane
 
 NUMBERS = b"0123456789abcdefABCDEF"
 """What two heads of one shape may differ in."""
@@ -26,9 +25,23 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
     url: str
     headers: tuple[str, ...]
-    lane: Lane
     max_bytes: int
     method: str = "GET"
+
+
+class Wanted(msgspec.Struct, gc=False, eq=False):
+    """One object as it was listed. `size` in bytes, -1 where the listing does not tell; `mtime` in Unix seconds, -1 likewise.
+
+    `version` is the source's own token for the state that was listed (an ETag, a generation, a checksum), "" where it has none;
+    `url` is the object's own address, "" where the source makes it of the key.
+    """
+
+    directory: bytes
+    name: bytes
+    size: int
+    mtime: int
+    version: str
+    url: str
 
 
 class Response(msgspec.Struct, gc=False):
@@ -72,7 +85,8 @@ class Verdict(msgspec.Struct, gc=False):
     """What a source says of one answer to a request for an object; `reason` None means: these are the object's bytes.
 
     `md5` (hex, or "" where the source states none that could be compared) is what the body must have; `size` is what the
-    body must have in bytes, or -1 where that is not known. `etag` names the version, for a later range request.
+    body must have in bytes, or -1 where that is not known. `version` names the version, for a later range request. `start` is
+    the byte of the object at which the body begins: 0 where the whole came in place of a part.
     """
 
     reason: Reason | None = None
@@ -80,4 +94,5 @@ class Verdict(msgspec.Struct, gc=False):
     retry_after_seconds: float | None = None
     size: int = -1
     md5: str = ""
-    etag: str = ""
+    version: str = ""
+    start: int = 0

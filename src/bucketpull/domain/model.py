@@ -17,14 +17,6 @@ class Value(msgspec.Struct, array_like=True, gc=False):
     """Base of all values; without cycles, hence unknown to the garbage collector."""
 
 
-class Lane(StrEnum):
-    """The separate budgets of requests: listing, objects by REST, objects by CDN."""
-
-    LIST = "list"
-    REST = "rest"
-    CDN = "cdn"
-
-
 class WorkKind(IntEnum):
     """The two kinds of work."""
 
@@ -37,6 +29,7 @@ class Part(Value):
 
     `directory` is the key prefix without a trailing slash, b"" for the root; an object's key is
     `directory + b"/" + name`, or the name alone in the root. `cursor` names the listed page it came from.
+    `versions` and `urls` are as in `exchange.Wanted`, or empty where no object has one.
     """
 
     directory: bytes
@@ -44,6 +37,8 @@ class Part(Value):
     names: list[bytes]
     sizes: list[int]
     mtimes: list[int]
+    versions: list[str] = []
+    urls: list[str] = []
 
 
 class Position(Value):
@@ -276,13 +271,14 @@ class VolumeStatus(Value):
 
 
 class LaneStatus(Value):
-    """One lane of one worker: transfers in flight, the level its limiter allows, and what it counted so far."""
+    """One endpoint of one worker: transfers in flight, the level its limiter allows, and what it counted so far."""
 
     in_flight: int
     level: float
     requests: int
     throttled: int
     seconds: float  # sum of the durations of finished requests
+    is_origin: bool = True
 
 
 class Begun(Value):

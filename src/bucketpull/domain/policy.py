@@ -26,21 +26,9 @@ class BatchSize(NamedTuple):
     bytes: int = 256 << 20
 
 
-class Levels(NamedTuple):
-    """Transfers in flight of one process, by lane: where the limiters begin, and where they end."""
-
-    list_first: int = 4
-    list_highest: int = 64
-    cdn_first: int = 32
-    cdn_highest: int = 1024
-    rest_first: int = 16
-    rest_highest: int = 1024
-
-
 class ProcessPolicy(msgspec.Struct, frozen=True):
     """All of it."""
 
-    levels: Levels = Levels()
     bounds: Bounds = Bounds()
     batch: BatchSize = BatchSize()
 

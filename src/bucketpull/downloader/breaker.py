@@ -1,6 +1,6 @@
-"""Notices that a lane refuses everything in the same way, after a few objects instead of 300 million.
+"""Notices that an endpoint refuses everything in the same way, after a few objects instead of 300 million.
 
-Pure. Only answers count that are final for their object on that lane (a 403, a redirect, an HTML page); passing trouble
+Pure. Only answers count that are final for their object there (a 403, a redirect, an HTML page); passing trouble
 is the limiter's affair. One good answer closes the case.
 """
 
@@ -25,7 +25,7 @@ class Trip(Enum):
 
 
 class Breaker:
-    """One lane's run of equal refusals.
+    """One endpoint's run of equal refusals.
 
     Args:
         alike: Refusals for the same reason in a row that trip it.
@@ -49,7 +49,7 @@ class Breaker:
             self.pause_seconds = FIRST_PAUSE_SECONDS
 
     def bad(self, reason: Reason) -> Trip:
-        """Note a refusal; say whether the job should end, or the lane rest for `pause_seconds`."""
+        """Note a refusal; say whether the job should end, or the endpoint rest for `pause_seconds`."""
         self.streak = self.streak + 1 if reason is self._reason else 1
         self._reason = reason
         if REMEDIES[reason] is Remedy.STOP:
@@ -59,6 +59,6 @@ class Breaker:
         return Trip.PAUSE if self.proven else Trip.FATAL
 
     def rested(self) -> None:
-        """Note the end of a pause: one more refusal of that kind and the lane rests twice as long."""
+        """Note the end of a pause: one more refusal of that kind and the endpoint rests twice as long."""
         self.streak = self._alike - 1
         self.pause_seconds = min(self.pause_seconds * 2, LONGEST_PAUSE_SECONDS)

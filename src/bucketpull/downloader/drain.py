@@ -10,7 +10,6 @@ import msgspec
 
 from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy, VolumeError
 from bucketpull.domain.exchange import Response, Verdict
-from bucketpull.domain.model import Lane
 from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Written
 from bucketpull.domain.retry import Random, backoff_seconds
@@ -48,7 +47,7 @@ class Drain:
         self,
         source: Source,
         fetcher: Fetcher,
-        endpoints: dict[Lane, Endpoint[Transfer]],
+        endpoints: dict[str, Endpoint[Transfer]],
         mount: Callable[[Mount], Writer],
         clock: Clock,
         random: Random,
@@ -96,7 +95,7 @@ class Drain:
         for endpoint in self._order:
             if endpoint.open(now) and endpoint.waiting:
                 room = self._start_waiting(endpoint, room)
-        # Where the first lane is full, objects for the other are not looked for behind those that are its own.
+        # Where the first endpoint is full, objects for the other are not looked for behind those that are its own.
         if room > 0 and self._order[0].free > 0:
             self._start_fresh(room)
 
@@ -133,16 +132,32 @@ class Drain:
         return self.concurrency - sum(endpoint.limiter.in_flight for endpoint in self._order)
 
     def _transfers(self, queue: VolumeQueue, batch: BatchProgress, run: list[Item]) -> Iterator[Transfer]:
-        lanes_of, endpoints = self._source.lanes, self._endpoints
+        routes_of, endpoints = self._source.routes, self._endpoints
         for leaf, index, name, size, mtime in run:
+            part = leaf.part
+            directory, versions, urls = part.directory, part.versions, part.urls
             try:
-                lanes = lanes_of(leaf.part.directory, name, size)
+                routes = routes_of(directory, name, size)
             except AnswerError as error:
                 self._meter.failed(error.reason)
                 batch.fail(leaf, index, error.reason, 0, 0, error.detail)
                 self.volumes.settle(batch)
                 continue
-            yield Transfer(self, queue, batch, leaf, index, name, size, mtime, lanes, endpoints[lanes[0]])
+            yield Transfer(
+                directory,
+                name,
+                size,
+                mtime,
+                versions[index] if versions else "",
+                urls[index] if urls else "",
+                self,
+                queue,
+                batch,
+                leaf,
+                index,
+                routes,
+                endpoints[routes[0]],
+            )
 
     def _start(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
         """Send an object's request; return how many transfers that made."""
@@ -156,16 +171,14 @@ class Drain:
         transfer.held = held = int(transfer.size * self._share)
         self.held += held
         endpoint.start(self._now)
-        request = self._source.object_request(
-            transfer.leaf.part.directory, transfer.name, transfer.size, endpoint.lane, self._unix
-        )
+        request = self._source.object_request(transfer, endpoint.name, endpoint.site, self._unix)
         self._fetcher.submit(request, transfer.done)
         return 1
 
     def _start_large(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
         if transfer.large is None and not self._open_large(transfer):
             return 0
-        large, part = transfer.large, transfer.leaf.part
+        large = transfer.large
         assert large is not None
         if large.is_behind:
             self._line_up(transfer, CATCH_UP_SECONDS)
@@ -177,13 +190,7 @@ class Drain:
         endpoint.start(self._now)
         large.begin()
         request = self._source.object_request(
-            part.directory,
-            transfer.name,
-            transfer.size,
-            endpoint.lane,
-            self._unix,
-            large.began,
-            large.version,
+            transfer, endpoint.name, endpoint.site, self._unix, large.began, large.version
         )
         self._fetcher.submit(
             msgspec.structs.replace(request, max_bytes=large.most), transfer.streamed, large.take
@@ -191,11 +198,11 @@ class Drain:
         return 1
 
     def _open_large(self, transfer: Transfer) -> bool:
-        queue, part, size = transfer.queue, transfer.leaf.part, transfer.size
+        queue, size = transfer.queue, transfer.size
         assert queue.writer is not None
         hashed = queue.compares and queue.states_md5
         try:
-            stream = queue.writer.stream(part.directory, transfer.name, size, transfer.mtime, hashed)
+            stream = queue.writer.stream(transfer.directory, transfer.name, size, transfer.mtime, hashed)
         except VolumeError as error:
             self._unwritten(transfer, trouble_of(error), error.detail)
             return False
@@ -206,9 +213,7 @@ class Drain:
 
     def answered(self, transfer: Transfer, response: Response) -> None:
         """Hand the object's bytes to its writer, or decide what its failure calls for."""
-        verdict = self._source.judge(
-            transfer.name, transfer.size, transfer.endpoint.lane, response, self._unix, mtime=transfer.mtime
-        )
+        verdict = self._source.judge(transfer, transfer.endpoint.name, response, self._unix)
         self._finished(transfer, response, verdict)
         if verdict.reason is not None or (
             (verdict.md5 or transfer.queue.hashes or response.received != transfer.size)
@@ -222,7 +227,7 @@ class Drain:
         self._release(transfer)
         if (
             response.failure is Reason.SIZE
-            and transfer.at + 1 == len(transfer.lanes)
+            and transfer.at + 1 == len(transfer.routes)
             and self._open_large(transfer)
         ):
             self._line_up(transfer)  # more came than memory should hold
@@ -242,7 +247,7 @@ class Drain:
             breaker.good()
         if transfer.at and transfer.doubt is Reason.MISSING:
             # An edge that knows nothing of what the origin has is the wrong edge, if it never knew anything.
-            edge = self._endpoints[transfer.lanes[0]]
+            edge = self._endpoints[transfer.routes[0]]
             self._tripped(edge, Reason.MISSING, "not found there, but at the origin")
 
     def _store(self, transfer: Transfer, response: Response) -> None:
@@ -251,13 +256,14 @@ class Drain:
             self._release(transfer)
             self._displace(transfer)
             return
-        if size != transfer.size and transfer.endpoint.lane is Lane.CDN:
+        if size != transfer.size and not transfer.endpoint.is_origin:
             # Image versions: how much smaller they are than what is listed is learnt on the way.
             self._share += 0.05 * (min(1.0, size / max(transfer.size, 1)) - self._share)
         self.held += size - transfer.held
         transfer.held = transfer.stored = size
-        directory = transfer.leaf.part.directory
-        written = queue.writer.put(directory, transfer.name, transfer.mtime, response.chunks, transfer)
+        written = queue.writer.put(
+            transfer.directory, transfer.name, transfer.mtime, response.chunks, transfer
+        )
         if written is not None:
             self._written(transfer, written)
         elif not queue.is_flush_due:
@@ -274,14 +280,7 @@ class Drain:
         large = transfer.large
         assert large is not None
         verdict = self._source.judge(
-            transfer.name,
-            transfer.size,
-            transfer.endpoint.lane,
-            response,
-            self._unix,
-            large.began,
-            large.version,
-            transfer.mtime,
+            transfer, transfer.endpoint.name, response, self._unix, large.began, large.version
         )
         self._finished(transfer, response, verdict)
         self._release(transfer)
@@ -375,9 +374,9 @@ class Drain:
         assert reason is not None
         way = course(
             reason,
-            transfer.endpoint.lane,
+            transfer.endpoint.is_origin,
             transfer.tries,
-            transfer.at + 1 < len(transfer.lanes),
+            transfer.at + 1 < len(transfer.routes),
             transfer.doubt is Reason.CHECKSUM,
             transfer.batch.attempt,
         )
@@ -394,10 +393,10 @@ class Drain:
         self, transfer: Transfer, way: Course, reason: Reason, asked_seconds: float | None
     ) -> None:
         transfer.doubt = reason
-        if way is Course.NEXT_LANE:
+        if way is Course.NEXT_ROUTE:
             transfer.at += 1
             transfer.tries = 0
-            transfer.endpoint = self._endpoints[transfer.lanes[transfer.at]]
+            transfer.endpoint = self._endpoints[transfer.routes[transfer.at]]
             if transfer.large is not None:
                 transfer.large.restart()
         if way is Course.DEFER:
@@ -423,7 +422,7 @@ class Drain:
     def _tripped(self, endpoint: Endpoint[Transfer], reason: Reason, detail: str) -> None:
         if endpoint.refused(reason, self._now) is Trip.FATAL:
             count = endpoint.breaker.streak
-            self._fatal(reason, f"{endpoint.lane}: {count} objects in a row were refused alike: {detail}")
+            self._fatal(reason, f"{endpoint.name}: {count} objects in a row were refused alike: {detail}")
 
     def _retried(self, transfer: Transfer, reason: Reason) -> None:
         self._meter.retried(reason)

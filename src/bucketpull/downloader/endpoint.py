@@ -1,11 +1,12 @@
-"""The lanes of one process: each has a limiter, a breaker, and those that wait for a slot, in order."""
+"""The endpoints of one process: each has a limiter, a breaker, and those that wait for a slot, in order."""
 
 import math
 from collections import deque
 from typing import Generic, TypeVar
 
+from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Lane, LaneStatus
+from bucketpull.domain.model import LaneStatus
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.breaker import Breaker, Trip
 
@@ -13,12 +14,14 @@ T = TypeVar("T")
 
 
 class Endpoint(Generic[T]):
-    """One lane. `waiting` are those that could not start yet, or are to start again."""
+    """One endpoint. `waiting` are those that could not start yet, or are to start again."""
 
-    __slots__ = ("breaker", "free", "lane", "limiter", "rests_until", "waiting")
+    __slots__ = ("breaker", "free", "is_origin", "limiter", "name", "rests_until", "site", "waiting")
 
-    def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker) -> None:
-        self.lane = lane
+    def __init__(self, spec: EndpointSpec, limiter: Limiter, breaker: Breaker) -> None:
+        self.name = spec.name
+        self.is_origin = spec.is_origin
+        self.site = spec.sites[0] if spec.sites else ""
         self.limiter = limiter
         self.breaker = breaker
         self.waiting: deque[T] = deque()
@@ -54,7 +57,7 @@ class Endpoint(Generic[T]):
         return True
 
     def refused(self, reason: Reason, now: float) -> Trip:
-        """Note a refusal that is no passing trouble; a lane that was proven good rests after too many."""
+        """Note a refusal that is no passing trouble; an endpoint that was proven good rests after too many."""
         trip = self.breaker.bad(reason)
         if trip is Trip.PAUSE and not self.rests_until:
             self.rests_until = now + self.breaker.pause_seconds
@@ -76,4 +79,5 @@ class Endpoint(Generic[T]):
             limiter.requests,
             limiter.throttled,
             round(limiter.seconds, 3),
+            self.is_origin,
         )

@@ -4,7 +4,6 @@ from hashlib import md5
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict
-from bucketpull.domain.model import Lane
 from bucketpull.downloader.transfer import Transfer
 
 
@@ -27,7 +26,7 @@ def is_sound(transfer: Transfer, response: Response, verdict: Verdict) -> bool:
 
 def is_believed(transfer: Transfer, response: Response, verdict: Verdict) -> bool:
     """Believe the origin another size than the listed one if its MD5 vouches for it or it says that it changed."""
-    if transfer.endpoint.lane is not Lane.REST or (verdict.md5 and transfer.queue.compares):
+    if not transfer.endpoint.is_origin or (verdict.md5 and transfer.queue.compares):
         return True
     if changed_since(response, transfer.mtime):
         return True

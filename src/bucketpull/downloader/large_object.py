@@ -1,6 +1,6 @@
 """A large object on its way through a process: streamed to disk as it comes, resumed where it broke off, never in memory.
 
-A part is gone on with only if it is of one version: the request says which (`etag`), and the source refuses another. A part
+A part is gone on with only if it is of one version: the request says which (`version`), and the source refuses another. A part
 that an earlier process left is of no known version; then only the MD5 of the whole, stated by the source, vouches for it.
 """
 
@@ -89,11 +89,11 @@ class LargeObject:
         """Keep of a transfer that did not bring the rest what is surely of the version; else begin from byte 0."""
         if self.length == self.began:
             return
-        whole_in_part = self.began > 0 and response.status != 206
-        other = bool(self.version) and verdict.etag != self.version
+        whole_in_part = verdict.start != self.began
+        other = bool(self.version) and verdict.version != self.version
         broke_off = response.failure is not None
-        if broke_off and verdict.etag and not whole_in_part and not other and not self.overlong:
-            self.version = verdict.etag
+        if broke_off and verdict.version and not whole_in_part and not other and not self.overlong:
+            self.version = verdict.version
         else:
             self.restart()
 

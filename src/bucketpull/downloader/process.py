@@ -8,8 +8,9 @@ import socket
 import time
 from collections.abc import Callable
 
+from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Fatal, Lane, LaneStatus
+from bucketpull.domain.model import Fatal, LaneStatus
 from bucketpull.domain.pacing import Limiter, TokenBucket
 from bucketpull.domain.policy import ProcessPolicy
 from bucketpull.domain.record import Assignment, Mount, Stop, Survey, Tick, ToProcess, Tune
@@ -52,17 +53,12 @@ class Process:
         self._clock = clock
         self._meter = Meter()
         self._bucket = TokenBucket(None)
-        levels = policy.levels
-        self._list: Endpoint[Look] = Endpoint(
-            Lane.LIST, Limiter(levels.list_first, levels.list_highest, bucket=self._bucket), Breaker()
-        )
-        self._objects: dict[Lane, Endpoint[Transfer]] = {
-            Lane.CDN: Endpoint(
-                Lane.CDN, Limiter(levels.cdn_first, levels.cdn_highest, bucket=self._bucket), Breaker()
-            ),
-            Lane.REST: Endpoint(
-                Lane.REST, Limiter(levels.rest_first, levels.rest_highest, bucket=self._bucket), Breaker()
-            ),
+        listing = next(spec for spec in source.endpoints if spec.purpose is Purpose.LIST)
+        self._list: Endpoint[Look] = Endpoint(listing, self._limiter(listing), Breaker())
+        self._objects: dict[str, Endpoint[Transfer]] = {
+            spec.name: Endpoint(spec, self._limiter(spec), Breaker())
+            for spec in source.endpoints
+            if spec.purpose is Purpose.FETCH
         }
         self.scan = Scan(
             source,
@@ -92,6 +88,9 @@ class Process:
         self._open_objects, self._moved = 0, clock.monotonic()
         fetcher.watch(self._channel.fileno(), self._hear)
         self._tick()
+
+    def _limiter(self, spec: EndpointSpec) -> Limiter:
+        return Limiter(spec.first, spec.highest, bucket=self._bucket)
 
     def run(self) -> None:
         """Do what the agent says."""
@@ -182,10 +181,12 @@ class Process:
             return
         volumes, still = self.drain.volumes, self._still_seconds()
         lanes: dict[str, LaneStatus] = {
-            lane: endpoint.status() for lane, endpoint in self._objects.items() if endpoint.limiter.requests
+            endpoint.name: endpoint.status()
+            for endpoint in self._objects.values()
+            if endpoint.limiter.requests
         }
         if self._list.limiter.requests:
-            lanes[Lane.LIST] = self._list.status()
+            lanes[self._list.name] = self._list.status()
         self._channel.send(
             Tick(
                 objects=self._meter.objects,

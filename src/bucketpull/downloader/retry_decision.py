@@ -3,10 +3,9 @@
 from enum import Enum
 
 from bucketpull.domain.errors import REMEDIES, Reason, Remedy
-from bucketpull.domain.model import Lane
 from bucketpull.domain.retry import attempts, next_try
 
-# Refusals that, one like the other, mean that the lane refuses us and not that an object is odd.
+# Refusals that, one like the other, mean that the endpoint refuses us and not that an object is odd.
 REFUSALS = frozenset({Reason.FORBIDDEN, Reason.REDIRECTED, Reason.WRONG_CONTENT})
 # Trouble that may be one edge's with one object: the origin is asked when patience with the edge is at its end.
 OF_THE_OBJECT = frozenset({Reason.SERVER_ERROR, Reason.TRUNCATED, Reason.GARBAGE, Reason.RANGE})
@@ -15,30 +14,32 @@ OF_THE_OBJECT = frozenset({Reason.SERVER_ERROR, Reason.TRUNCATED, Reason.GARBAGE
 class Course(Enum):
     """The ways on from a bad answer."""
 
-    AGAIN = 0  # the same lane, after back-off
-    AT_ONCE = 1  # the same lane, now
-    NEXT_LANE = 2
+    AGAIN = 0  # the same endpoint, after back-off
+    AT_ONCE = 1  # the same endpoint, now
+    NEXT_ROUTE = 2
     KEEP = 3  # store what came, and report it as failed: its checksum is wrong everywhere
     DEFER = 4  # in a later pass
     GONE = 5
     FAIL = 6
 
 
-def course(reason: Reason, lane: Lane, tries: int, more_lanes: bool, mismatched: bool, passes: int) -> Course:
+def course(
+    reason: Reason, is_origin: bool, tries: int, more_routes: bool, mismatched: bool, passes: int
+) -> Course:
     """Decide.
 
     Args:
         reason: What was wrong with the answer.
-        lane: Where it came from.
-        tries: Requests for the object on this lane in this pass, this one included.
-        more_lanes: Whether there is a lane that was not tried.
+        is_origin: Whether it came from an origin, whose answers are final.
+        tries: Requests for the object at this endpoint in this pass, this one included.
+        more_routes: Whether there is an endpoint that was not tried.
         mismatched: Whether an earlier answer had another checksum than it stated.
         passes: Earlier passes of the object.
 
     """
     remedy = REMEDIES[reason]
     if remedy is Remedy.ORIGIN:
-        return _doubtful(reason, lane, tries, more_lanes, mismatched)
+        return _doubtful(reason, is_origin, tries, more_routes, mismatched)
     if remedy is Remedy.VANISH:
         return Course.GONE
     if remedy is Remedy.RESIGN:
@@ -48,24 +49,24 @@ def course(reason: Reason, lane: Lane, tries: int, more_lanes: bool, mismatched:
     if remedy is Remedy.STOP:
         # Hardly the object's fault: if the job ends for it, the object is there to be had when the cause is mended.
         return _put_off(passes)
-    return _passing(reason, tries, more_lanes, passes)
+    return _passing(reason, tries, more_routes, passes)
 
 
-def _doubtful(reason: Reason, lane: Lane, tries: int, more_lanes: bool, mismatched: bool) -> Course:
-    if more_lanes:
-        return Course.NEXT_LANE
-    if reason is Reason.MISSING and lane is Lane.REST:
+def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool, mismatched: bool) -> Course:
+    if more_routes:
+        return Course.NEXT_ROUTE
+    if reason is Reason.MISSING and is_origin:
         return Course.GONE
     if reason is not Reason.CHECKSUM:
         return Course.FAIL
     return Course.KEEP if mismatched or tries > 1 else Course.AT_ONCE
 
 
-def _passing(reason: Reason, tries: int, more_lanes: bool, passes: int) -> Course:
+def _passing(reason: Reason, tries: int, more_routes: bool, passes: int) -> Course:
     if tries < max(attempts(reason), 2):
         return Course.AGAIN
-    if more_lanes and reason in OF_THE_OBJECT:
-        return Course.NEXT_LANE
+    if more_routes and reason in OF_THE_OBJECT:
+        return Course.NEXT_ROUTE
     return _put_off(passes)
 
 

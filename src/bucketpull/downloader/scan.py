@@ -154,9 +154,25 @@ class Scan:
             return
         while endpoint.waiting and endpoint.open(now):
             look = endpoint.waiting.popleft()
+            if not self._read_here(look):
+                look.tries += 1
+                endpoint.start(now)
+                request = self._source.list_request(look.position, endpoint.site, self._clock.now())
+                self._fetcher.submit(request, look.done)
+
+    def _read_here(self, look: Look) -> bool:
+        """Take in a page that lies on this machine; tell whether it does."""
+        try:
+            page = self._source.page_here(look.position)
+        except AnswerError as error:
             look.tries += 1
-            endpoint.start(now)
-            self._fetcher.submit(self._source.list_request(look.position, self._clock.now()), look.done)
+            self._troubled(look, error, 0)
+            return True
+        if page is None:
+            return False
+        look.sweep.listed(look.position, page)
+        self._settle(look.sweep)
+        return True
 
     def close(self) -> None:
         """Begin nothing more; surveys in hand get no receipt and are given to somebody else."""

@@ -4,11 +4,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-import msgspec
-
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Response
-from bucketpull.domain.model import Lane
+from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.downloader.batch_progress import BatchProgress, PartProgress
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.large_object import LargeObject
@@ -32,10 +29,10 @@ class Handler(Protocol):
         ...
 
 
-class Transfer(msgspec.Struct, gc=False, eq=False):
+class Transfer(Wanted, gc=False, eq=False):
     """One object that was taken from its assignment and has not ended.
 
-    `at` is the index of its lane; `tries` counts requests on that lane, `asked` all of them. `held` is what it counts in
+    `at` is the index of its endpoint in `routes`; `tries` counts requests there, `asked` all of them. `held` is what it counts in
     the memory's bound, `stored` the size of what came. `doubt` is why the answer before the last was not believed; `blemish`
     says what is wrong with an object that is kept nevertheless.
     """
@@ -45,10 +42,7 @@ class Transfer(msgspec.Struct, gc=False, eq=False):
     batch: BatchProgress
     leaf: PartProgress
     index: int
-    name: bytes
-    size: int
-    mtime: int
-    lanes: tuple[Lane, ...]
+    routes: tuple[str, ...]
     endpoint: "Endpoint[Transfer]"
     at: int = 0
     tries: int = 0

@@ -13,7 +13,6 @@ from typing import Final, Protocol
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk, Request, Response
-from bucketpull.domain.model import Lane
 from bucketpull.fetch.head import END, Heads, may_begin
 from bucketpull.fetch.site import Site
 from bucketpull.fetch.transfer import Count, Transfer
@@ -21,7 +20,7 @@ from bucketpull.fetch.transfer import Count, Transfer
 _WAIT: Final = (BlockingIOError, ssl.SSLWantReadError)
 _MOST_RECORDS: Final = 16
 _NOTHING: Final[list[Chunk]] = []
-_NO_REQUEST: Final = Request("", (), Lane.CDN, 0)
+_NO_REQUEST: Final = Request("", (), 0)
 
 
 class Keeper(Protocol):

@@ -1,22 +1,39 @@
-"""What the engine needs of a bucket's dialect."""
+"""What the engine needs of a source of objects, and what a source must be told."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from bucketpull.domain.exchange import Request, Response, Verdict
-from bucketpull.domain.model import Lane, Page, Position
+from bucketpull.domain.endpoints import EndpointSpec
+from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.model import Page, Position
 
 
 class Source(Protocol):
-    """A bucket's dialect. Pure: builds requests, reads answers; `now` is Unix seconds, always given.
+    """A service's dialect: builds requests and judges answers, never opens a connection. `now` is Unix seconds, always given.
 
-    Signatures are made when a request is built, so build it when it is about to be sent.
+    Signatures are made when a request is built, so build it when it is about to be sent. `site` is one of the endpoint's
+    `sites`, chosen by the caller ("" where it has none); `endpoint` is the name of one that the source declares.
     """
+
+    @property
+    def endpoints(self) -> Sequence[EndpointSpec]:
+        """All endpoints: exactly one lists, at least one fetches. The same each time, in the same order."""
+        ...
 
     def root(self) -> Position:
         """Say where the listing of the whole job begins."""
         ...
 
-    def list_request(self, position: Position, now: float) -> Request:
+    def page_here(self, position: Position) -> Page | None:
+        """Read a page that lies on this machine, in a file; None where it must be asked for by `list_request`.
+
+        Raises:
+            AnswerError: As `read_page`.
+
+        """
+        ...
+
+    def list_request(self, position: Position, site: str, now: float) -> Request:
         """Ask for the page at a position."""
         ...
 
@@ -29,45 +46,43 @@ class Source(Protocol):
         """
         ...
 
-    def lanes(self, directory: bytes, name: bytes, size: int) -> tuple[Lane, ...]:
-        """Say by which lanes an object can be had, in the order in which they are to be tried.
+    def routes(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:
+        """Name the endpoints that may have an object, in the order in which they are to be tried; at least one.
 
         Raises:
-            AnswerError: By none; the reason is that of its failure.
+            AnswerError: None can have it; the reason is that of its failure.
 
         """
         ...
 
     def object_request(
-        self, directory: bytes, name: bytes, size: int, lane: Lane, now: float, start: int = 0, etag: str = ""
+        self, wanted: Wanted, endpoint: str, site: str, now: float, start: int = 0, version: str = ""
     ) -> Request:
-        """Ask for an object, from byte `start` on (then only if it still has `etag`; "" takes any version)."""
+        """Ask for an object, from byte `start` on (then only if it still is of `version`; "" takes any)."""
         ...
 
     def judge(
         self,
-        name: bytes,
-        size: int,
-        lane: Lane,
+        wanted: Wanted,
+        endpoint: str,
         response: Response,
         now: float,
         start: int = 0,
-        etag: str = "",
-        mtime: int = -1,
+        version: str = "",
     ) -> Verdict:
         """Decide whether an answer holds the object's bytes. Looks at status, headers, length and, if odd, the body.
 
-        `mtime` is when the object was changed by the listing (Unix seconds, -1: not known). `start` and `etag` are those of the request: a part of another version than `etag` (if one was named), or the whole in
-        place of a part, is refused (`range`). The verdict's `etag` names the version also where the transfer broke off (failure set).
+        `start` and `version` are those of the request: a part of another version (if one was named), or the whole in place
+        of a part, is refused (`range`). The verdict names the version also where the transfer broke off (failure set).
         """
         ...
 
-    def usage_request(self, now: float) -> Request | None:
-        """Ask for the bucket's size, or None where the source cannot tell."""
+    def usage_request(self, site: str, now: float) -> Request | None:
+        """Ask for the size of all that is listed, or None where the source cannot tell."""
         ...
 
     def read_usage(self, response: Response) -> int:
-        """Return the bucket's size in bytes.
+        """Return that size in bytes.
 
         Raises:
             AnswerError: The source refuses, or the answer is none.

@@ -69,7 +69,7 @@ def machine_dict(pulse: Pulse) -> dict[str, Any]:  # JSON
         "limited_by": pulse.limited_by,
         "waiting_for": pulse.waiting_for,
         "still_seconds": round(pulse.still_seconds, 1),
-        "lanes": {str(lane): msgspec.structs.asdict(status) for lane, status in pulse.lanes.items()},
+        "lanes": {lane: msgspec.structs.asdict(status) for lane, status in pulse.lanes.items()},
     }
 
 
@@ -95,7 +95,7 @@ def lanes_of(snapshot: Snapshot) -> dict[str, LaneStatus]:
     lanes: dict[str, LaneStatus] = {}
     for machine in snapshot.machines:
         for name, status in machine.lanes.items():
-            total = lanes.setdefault(str(name), LaneStatus(0, 0.0, 0, 0, 0.0))
+            total = lanes.setdefault(name, LaneStatus(0, 0.0, 0, 0, 0.0, status.is_origin))
             total.in_flight += status.in_flight
             total.level += status.level
             total.requests += status.requests

@@ -65,7 +65,9 @@ _ENGLISH: dict[Reason, Explanation] = {
         "the source refuses the credentials",
         "check UPYUN_OPERATOR and UPYUN_PASSWORD, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     ),
-    Reason.PERMISSION: Explanation("these credentials may not read the bucket", "grant them read permission in the console"),
+    Reason.PERMISSION: Explanation(
+        "these credentials may not read the bucket", "grant them read permission in the console"
+    ),
     Reason.NO_BUCKET: Explanation("there is no such bucket or folder", "check their names"),
     Reason.REGION: Explanation("the bucket is in another region", "set --region to the one that is named"),
     Reason.UNSTORABLE: Explanation("no file system can hold it under any name", "fetch it by hand"),
@@ -102,7 +104,8 @@ _CHINESE: dict[Reason, Explanation] = {
     Reason.REJECTED: Explanation("源站拒绝该对象", "查看最后一次响应"),
     Reason.NOT_A_FILE: Explanation("列举为文件，实际是目录", "在控制台检查"),
     Reason.ARCHIVED: Explanation("处于归档存储类型（如 GLACIER）", "在源站解冻后重试"),
-    Reason.CREDENTIALS: Explanation("源站拒绝了凭证",
+    Reason.CREDENTIALS: Explanation(
+        "源站拒绝了凭证",
         "检查 UPYUN_OPERATOR 和 UPYUN_PASSWORD，或 AWS_ACCESS_KEY_ID 和 AWS_SECRET_ACCESS_KEY",
     ),
     Reason.PERMISSION: Explanation("该凭证没有读取权限", "在控制台授予读取权限"),

@@ -4,20 +4,21 @@ import hashlib
 import os
 from collections.abc import Sequence
 
+from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.exchange import Chunk, Request, Response, Verdict
-from bucketpull.domain.model import Lane, Page, Part, Position, key_of
+from bucketpull.domain.exchange import Chunk, Request, Response, Verdict, Wanted
+from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.domain.record import Written
 
-LANE_STATUS: dict[Lane, dict[int, Reason]] = {
-    Lane.LIST: {
+STATUS: dict[str, dict[int, Reason]] = {
+    "list": {
         401: Reason.CREDENTIALS,
         403: Reason.FORBIDDEN,
         404: Reason.GONE,
         429: Reason.THROTTLED,
         503: Reason.SERVER_ERROR,
     },
-    Lane.REST: {
+    "origin": {
         400: Reason.REJECTED,
         401: Reason.CREDENTIALS,
         403: Reason.FORBIDDEN,
@@ -26,7 +27,7 @@ LANE_STATUS: dict[Lane, dict[int, Reason]] = {
         429: Reason.THROTTLED,
         503: Reason.SERVER_ERROR,
     },
-    Lane.CDN: {
+    "edge": {
         302: Reason.REDIRECTED,
         403: Reason.FORBIDDEN,
         404: Reason.MISSING,
@@ -38,14 +39,20 @@ LANE_STATUS: dict[Lane, dict[int, Reason]] = {
 
 
 class MemorySource:
-    """See `ports.Source`. URLs are `lane:key`; the status alone says what is wrong; pages are scripted by position."""
+    """See `ports.Source`. URLs are `endpoint:key`; the status alone says what is wrong; pages are scripted by position."""
+
+    endpoints = (
+        EndpointSpec(name="list", purpose=Purpose.LIST, first=4, highest=64),
+        EndpointSpec(name="edge", purpose=Purpose.FETCH, is_origin=False, title="the edge", first=32),
+        EndpointSpec(name="origin", purpose=Purpose.FETCH, title="the origin"),
+    )
 
     def __init__(
         self,
-        lanes: Sequence[Lane] = (Lane.CDN, Lane.REST),
+        routes: Sequence[str] = ("edge", "origin"),
         pages: dict[tuple[bytes, str], Page] | None = None,
     ) -> None:
-        self._lanes = tuple(lanes)
+        self._routes = tuple(routes)
         self.pages = pages or {}
         self.unreachable: set[bytes] = set()
 
@@ -53,11 +60,16 @@ class MemorySource:
         """Begin at the root."""
         return Position(b"")
 
-    def list_request(self, position: Position, now: float) -> Request:
+    def page_here(self, position: Position) -> Page | None:
+        """Nothing lies here."""
+        del position
+        return None
+
+    def list_request(self, position: Position, site: str, now: float) -> Request:
         """Name the position."""
-        del now
+        del site, now
         url = f"list:{position.directory.decode()}?{position.cursor}"
-        return Request(url, (), Lane.LIST, 1 << 24)
+        return Request(url, (), 1 << 24)
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
         """Return the scripted page."""
@@ -65,53 +77,53 @@ class MemorySource:
         if response.failure is not None:
             raise AnswerError(response.failure, response.detail)
         if response.status != 200:
-            raise AnswerError(LANE_STATUS[Lane.LIST][response.status], f"HTTP {response.status}")
+            raise AnswerError(STATUS["list"][response.status], f"HTTP {response.status}")
         return self.pages[position.directory, position.cursor]
 
-    def lanes(self, directory: bytes, name: bytes, size: int) -> tuple[Lane, ...]:
-        """Return the lanes given; there is none for names in `unreachable`."""
+    def routes(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:
+        """Return the routes given; there is none for names in `unreachable`."""
         del directory, size
         if name in self.unreachable:
-            raise AnswerError(Reason.REJECTED, "no lane has it")
-        return self._lanes
+            raise AnswerError(Reason.REJECTED, "no endpoint has it")
+        return self._routes
 
     def object_request(
-        self, directory: bytes, name: bytes, size: int, lane: Lane, now: float, start: int = 0, etag: str = ""
+        self, wanted: Wanted, endpoint: str, site: str, now: float, start: int = 0, version: str = ""
     ) -> Request:
-        """Name the lane and the key."""
-        del now
-        headers = (f"Range: bytes={start}-", f"If-Match: {etag}") if start else ()
-        return Request(f"{lane}:{key_of(directory, name).decode()}", headers, lane, max(size, 1 << 20))
+        """Name the endpoint and the key."""
+        del site, now
+        headers = (f"Range: bytes={start}-", f"If-Match: {version}") if start else ()
+        url = wanted.url or f"{endpoint}:{key_of(wanted.directory, wanted.name).decode()}"
+        return Request(url, headers, max(wanted.size, 1 << 20))
 
     def judge(
         self,
-        name: bytes,
-        size: int,
-        lane: Lane,
+        wanted: Wanted,
+        endpoint: str,
         response: Response,
         now: float,
         start: int = 0,
-        etag: str = "",
-        mtime: int = -1,
+        version: str = "",
     ) -> Verdict:
         """Judge by failure, status, and length."""
-        del name, now, mtime
-        headers = response.headers()
-        version = headers.get("etag", "")
-        if response.failure is not None:
-            return Verdict(response.failure, response.detail, etag=version)
-        if response.status not in {200, 206}:
-            return Verdict(LANE_STATUS[lane][response.status], f"HTTP {response.status}")
-        if start and (response.status == 200 or (etag and version != etag)):
-            return Verdict(Reason.RANGE, "another version", etag=version)
-        length = start + response.received
-        if length != size and lane is Lane.CDN:
-            return Verdict(Reason.SIZE, f"{length} bytes came, {size} are listed", etag=version)
-        return Verdict(size=length, md5=headers.get("content-md5", ""), etag=version)
-
-    def usage_request(self, now: float) -> Request | None:
-        """There is none."""
         del now
+        size, headers = wanted.size, response.headers()
+        found = headers.get("etag", "")
+        began = start if response.status == 206 else 0
+        if response.failure is not None:
+            return Verdict(response.failure, response.detail, version=found, start=began)
+        if response.status not in {200, 206}:
+            return Verdict(STATUS[endpoint][response.status], f"HTTP {response.status}")
+        if start and (response.status == 200 or (version and found != version)):
+            return Verdict(Reason.RANGE, "another version", version=found, start=began)
+        length = start + response.received
+        if length != size and endpoint == "edge":
+            return Verdict(Reason.SIZE, f"{length} bytes came, {size} are listed", version=found, start=began)
+        return Verdict(size=length, md5=headers.get("content-md5", ""), version=found, start=began)
+
+    def usage_request(self, site: str, now: float) -> Request | None:
+        """There is none."""
+        del site, now
         return None
 
     def read_usage(self, response: Response) -> int:

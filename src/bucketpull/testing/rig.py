@@ -7,7 +7,7 @@ import msgspec
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.domain.model import Lane, Page, Part, Position, ScanReceipt
+from bucketpull.domain.model import Page, Part, Position, ScanReceipt
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.policy import BatchSize, Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
@@ -23,7 +23,7 @@ encode = msgspec.msgpack.encode
 
 
 class Rig:
-    """`answer` is asked for each request; `level` transfers may be in transfer on each lane.
+    """`answer` is asked for each request; `level` transfers may be in transfer at each endpoint.
 
     `outcomes`, `receipts` and `fatals` collect what was said; `filled` are the transfers in transfer after the last start.
     """
@@ -31,7 +31,7 @@ class Rig:
     def __init__(
         self,
         answer: Callable[[Request], Answer],
-        lanes: Sequence[Lane] = (Lane.CDN, Lane.REST),
+        routes: Sequence[str] = ("edge", "origin"),
         level: int = 8,
         bounds: Bounds | None = None,
         pages: dict[tuple[bytes, str], Page] | None = None,
@@ -40,7 +40,7 @@ class Rig:
     ) -> None:
         self.clock = VirtualClock()
         self.fetcher = VirtualFetcher(self.clock, answer)
-        self.source = MemorySource(lanes, pages)
+        self.source = MemorySource(routes, pages)
         self.writers: dict[str, MemoryWriter] = {}
         self.meter = Meter()
         self.outcomes: list[Outcome] = []
@@ -48,10 +48,11 @@ class Rig:
         self.fatals: list[tuple[Reason, str]] = []
         self.filled = 0
         chance = random.Random(seed)
+        listing, *fetching = self.source.endpoints
         self.drain = Drain(
             self.source,
             self.fetcher,
-            {lane: Endpoint(lane, Limiter(fixed=level), Breaker()) for lane in (Lane.CDN, Lane.REST)},
+            {spec.name: Endpoint(spec, Limiter(fixed=level), Breaker()) for spec in fetching},
             lambda mount: self.writers[mount.id],
             self.clock,
             chance,
@@ -63,7 +64,7 @@ class Rig:
         self.scan = Scan(
             self.source,
             self.fetcher,
-            Endpoint(Lane.LIST, Limiter(fixed=level), Breaker()),
+            Endpoint(listing, Limiter(fixed=level), Breaker()),
             self.clock,
             chance,
             self.meter,

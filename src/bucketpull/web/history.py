@@ -7,7 +7,7 @@ from collections import deque
 
 import msgspec
 
-from bucketpull.domain.model import Lane
+from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.document import lanes_of
 
@@ -68,7 +68,7 @@ class History:
 
     def _latency(self, snapshot: Snapshot) -> float | None:
         """Return the mean duration of the object requests that ended since the last call."""
-        lanes = [lane for name, lane in lanes_of(snapshot).items() if name != Lane.LIST]
+        lanes = [lane for name, lane in lanes_of(snapshot).items() if name != Purpose.LIST]
         requests, seconds = sum(lane.requests for lane in lanes), sum(lane.seconds for lane in lanes)
         new, spent = requests - self._requests, seconds - self._seconds
         known = self._begun and new > 0 and spent >= 0  # a worker that left takes its counters along

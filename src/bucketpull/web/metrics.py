@@ -33,7 +33,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Lane, LaneStatus, VolumeState, VolumeStatus
+from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.document import lanes_of
 
@@ -51,7 +51,12 @@ STATES = (
     "interrupted",
     "refused",
 )
-LIMITERS = ("source", "cdn", "disk", "cpu", "rate", "bandwidth", "work")
+LIMITERS = ("source", "disk", "cpu", "rate", "bandwidth", "work")
+
+
+def _copies(snapshot: Snapshot) -> list[str]:
+    """Name the endpoints that are no origin: each of them is a limiter of its own."""
+    return [name for name, status in lanes_of(snapshot).items() if not status.is_origin]
 
 
 class SnapshotCollector(Collector):
@@ -109,8 +114,7 @@ def _known(counts: dict[str, int]) -> dict[str, int]:
 
 
 def _requests(snapshot: Snapshot) -> Iterator[Metric]:
-    lanes = lanes_of(snapshot)
-    status = {str(lane): lanes.get(lane, LaneStatus(0, 0.0, 0, 0, 0.0)) for lane in Lane}
+    status = lanes_of(snapshot)
     yield _counters("requests", "Requests ended.", "lane", {k: s.requests for k, s in status.items()})
     yield _counters(
         "throttled", "Requests refused for their number.", "lane", {k: s.throttled for k, s in status.items()}
@@ -143,7 +147,7 @@ def _condition(snapshot: Snapshot) -> Iterator[Metric]:
         "limited",
         "1 for what holds the job back.",
         "by",
-        {name: int(name == snapshot.limited_by) for name in LIMITERS},
+        {name: int(name == snapshot.limited_by) for name in (*LIMITERS, *_copies(snapshot))},
     )
     yield GaugeMetricFamily("bucketpull_machines", "Live workers.", value=len(snapshot.machines))
     if estimate.total_bytes:

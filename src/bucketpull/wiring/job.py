@@ -32,6 +32,7 @@ from bucketpull.wiring.panel import JobPanel, Watcher
 from bucketpull.wiring.preflight import Findings, probe
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.source_client import SourceClient
 from bucketpull.wiring.steering import Steering
 
 
@@ -68,7 +69,7 @@ def opened(settings: Settings) -> Iterator[Opening]:
     """
     source, fetch = source_config(settings), fetch_options(settings)
     with closing(FetchLoop(fetch)) as loop:
-        findings = probe(UpyunSource(source), loop, settings.source)
+        findings = probe(SourceClient(UpyunSource(source), loop), settings.source)
     with (
         closing(Nursery(partial(process_main, source=source, fetch=fetch))) as nursery,
         closing(open_journal(settings, SystemClock().now())) as journal,

@@ -7,9 +7,8 @@ from typing import TypeVar
 import msgspec
 
 from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy, SourceRefused
-from bucketpull.domain.exchange import Request, Response
 from bucketpull.domain.model import Page
-from bucketpull.ports import Fetcher, Source
+from bucketpull.wiring.source_client import SourceClient
 
 T = TypeVar("T")
 TRIES = 4
@@ -23,7 +22,7 @@ class Findings(msgspec.Struct):
     first_page: Page | None
 
 
-def probe(source: Source, fetcher: Fetcher, name: str) -> Findings:
+def probe(client: SourceClient, name: str) -> Findings:
     """Ask for usage and for the first page; passing trouble is not judged here, the job has patience of its own.
 
     `name` is what the user calls the source.
@@ -32,18 +31,9 @@ def probe(source: Source, fetcher: Fetcher, name: str) -> Findings:
         SourceRefused: Credentials, permission or bucket are wrong, or the folder is not there.
 
     """
-    usage = _asked(lambda: _usage(source, fetcher), name)
-    page = _asked(lambda: _first_page(source, fetcher), name)
+    usage = _asked(client.usage, name)
+    page = _asked(lambda: client.page(client.source.root()), name)
     return Findings(usage, page)
-
-
-def ask(fetcher: Fetcher, request: Request) -> Response:
-    """Make one request and wait for its answer."""
-    answers: list[Response] = []
-    fetcher.submit(request, answers.append)
-    while not answers:
-        fetcher.run_once(1.0)
-    return answers[0]
 
 
 def _asked(question: Callable[[], T], name: str) -> T | None:
@@ -57,13 +47,3 @@ def _asked(question: Callable[[], T], name: str) -> T | None:
                 raise SourceRefused(reason, f"{name}: {error.detail}") from error
             time.sleep(PAUSE_SECONDS * attempt)
     return None
-
-
-def _usage(source: Source, fetcher: Fetcher) -> int | None:
-    request = source.usage_request(time.time())
-    return None if request is None else source.read_usage(ask(fetcher, request))
-
-
-def _first_page(source: Source, fetcher: Fetcher) -> Page:
-    now, position = time.time(), source.root()
-    return source.read_page(position, ask(fetcher, source.list_request(position, now)), now)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy
-from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position, key_of
 from bucketpull.sources.upyun.source import UpyunSource
 from upyun_simulator.contents import Contents
@@ -13,6 +13,7 @@ from upyun_simulator.cursor import BadCursor, Cursors, RowKeys
 from upyun_simulator.listing import Ask, Shapes, make_page, write_page
 from upyun_simulator.listing import Page as SimulatedPage
 
+SITE = "https://v0.api.upyun.com"
 Spoil = Callable[[Ask, SimulatedPage], SimulatedPage | Response]
 
 
@@ -98,7 +99,7 @@ class ListingWorld:
         return now
 
     def _read(self, position: Position) -> list[Position]:
-        response = self.serve(self.source.list_request(position, 1e9))
+        response = self.serve(self.source.list_request(position, SITE, 1e9))
         try:
             page = self.source.read_page(position, response, 1e9)
         except AnswerError as error:
@@ -124,6 +125,38 @@ class ListingWorld:
         self.objects += [key_of(part.directory, name) for name in part.names]
         self.directories += [key_of(part.directory, name) for name in page.directories]
         return [*page.following, *(Position(key_of(part.directory, name)) for name in page.directories)]
+
+
+def ask_for(
+    bucket: UpyunSource,
+    directory: bytes,
+    name: bytes,
+    size: int,
+    endpoint: str,
+    now: float,
+    start: int = 0,
+    version: str = "",
+) -> Request:
+    """Ask for an object from the first address of an endpoint."""
+    spec = next(spec for spec in bucket.endpoints if spec.name == endpoint)
+    wanted = Wanted(directory, name, size, -1, "", "")
+    return bucket.object_request(wanted, endpoint, spec.sites[0], now, start, version)
+
+
+def judge_of(
+    bucket: UpyunSource,
+    name: bytes,
+    size: int,
+    endpoint: str,
+    response: Response,
+    now: float,
+    start: int = 0,
+    version: str = "",
+    mtime: int = -1,
+) -> Verdict:
+    """Judge an answer to a request for an object in the root."""
+    wanted = Wanted(b"", name, size, mtime, "", "")
+    return bucket.judge(wanted, endpoint, response, now, start, version)
 
 
 def source(**options: object) -> UpyunSource:

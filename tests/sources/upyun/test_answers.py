@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from listing_world import answer, source
+from listing_world import answer, ask_for, judge_of, source
 
 from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy
-from bucketpull.domain.model import Lane, Position
+from bucketpull.domain.model import Position
 from bucketpull.sources.upyun.answers import cdn_reason, complaint, rest_reason, retry_after
 
 _OBJECT_FAILS = (40000000, 40000030, 40001000, 40001004, 40001006, 40001008, 40001021, 40011057, 40300001, 40300002, 40300003, 40300014, 40300031, 40300032, 40300033, 40300034)  # fmt: skip
@@ -67,7 +67,7 @@ def test_an_object_refused_by_rest_is_judged_by_the_code_wherever_it_stands(code
     headers = {"X-Error-Code": str(code)} if form != "body" else {}
     headers["Date"] = "Wed, 09 Nov 2016 14:26:58 GMT"
 
-    verdict = source().judge(b"a.jpg", 10, Lane.REST, answer(code // 100_000, body, headers), 1e9)
+    verdict = judge_of(source(), b"a.jpg", 10, "rest", answer(code // 100_000, body, headers), 1e9)
 
     assert REMEDIES[verdict.reason] is remedy
     assert str(code) in verdict.detail
@@ -77,7 +77,7 @@ def test_an_object_refused_by_rest_is_judged_by_the_code_wherever_it_stands(code
 def test_an_object_refused_by_the_cdn_is_judged_by_the_code_that_is_a_text_there(code, remedy):
     body = b'{"code":"%d","msg":"words"}' % code
 
-    verdict = source(cdn_url="http://cdn").judge(b"a.jpg", 10, Lane.CDN, answer(code // 100_000, body), 1e9)
+    verdict = judge_of(source(cdn_url="http://cdn"), b"a.jpg", 10, "cdn", answer(code // 100_000, body), 1e9)
 
     assert REMEDIES[verdict.reason] is remedy
 
@@ -103,7 +103,7 @@ def test_a_page_refused_is_classed_alike(code, remedy):
     ],
 )  # fmt: skip
 def test_a_status_without_a_code_is_classed_by_itself(status, reason):
-    assert source().judge(b"a.jpg", 10, Lane.REST, answer(status, b""), 1e9).reason is reason
+    assert judge_of(source(), b"a.jpg", 10, "rest", answer(status, b""), 1e9).reason is reason
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,15 @@ def test_a_status_without_a_code_is_classed_by_itself(status, reason):
     ],
 )  # fmt: skip
 def test_a_refusal_of_the_cdn_without_a_code_is_doubtful_or_passing(status, reason):
-    assert source(cdn_url="http://c").judge(b"a.jpg", 10, Lane.CDN, answer(status, b""), 1e9).reason is reason
+    assert (
+        judge_of(source(cdn_url="http://c"), b"a.jpg", 10, "cdn", answer(status, b""), 1e9).reason is reason
+    )
 
 
 def test_a_proxy_s_404_page_makes_nothing_vanish():
     page = answer(404, b"<html>not here</html>", {"Content-Type": "text/html"})
 
-    assert source().judge(b"a.jpg", 10, Lane.REST, page, 1e9).reason is Reason.GARBAGE
+    assert judge_of(source(), b"a.jpg", 10, "rest", page, 1e9).reason is Reason.GARBAGE
     with pytest.raises(AnswerError) as caught:
         source().read_page(Position(b"photos"), page, 1e9)
     assert caught.value.reason is Reason.GARBAGE
@@ -145,8 +147,8 @@ def test_what_is_refused_at_the_root_concerns_the_whole_job():
 def test_a_signature_that_fails_only_for_an_odd_name_does_not_stop_the_job():
     refused = answer(401, b'{"msg":"signature error","code":40100005,"id":"1"}')
 
-    assert source().judge(b"plain.jpg", 1, Lane.REST, refused, 1e9).reason is Reason.CREDENTIALS
-    assert source().judge("中.jpg".encode(), 1, Lane.REST, refused, 1e9).reason is Reason.FORBIDDEN
+    assert judge_of(source(), b"plain.jpg", 1, "rest", refused, 1e9).reason is Reason.CREDENTIALS
+    assert judge_of(source(), "中.jpg".encode(), 1, "rest", refused, 1e9).reason is Reason.FORBIDDEN
 
 
 def test_the_clock_is_corrected_once_and_then_it_is_not_the_clock():
@@ -157,10 +159,10 @@ def test_the_clock_is_corrected_once_and_then_it_is_not_the_clock():
         {"Date": "Wed, 09 Nov 2016 14:26:58 GMT"},
     )
 
-    assert bucket.judge(b"a.jpg", 1, Lane.REST, late, 1478701618.0 + 3600).reason is Reason.CLOCK
-    request = bucket.object_request(b"", b"a.jpg", 1, Lane.REST, 1478701618.0 + 3601)
+    assert judge_of(bucket, b"a.jpg", 1, "rest", late, 1478701618.0 + 3600).reason is Reason.CLOCK
+    request = ask_for(bucket, b"", b"a.jpg", 1, "rest", 1478701618.0 + 3601)
     assert "Date: Wed, 09 Nov 2016 14:26:59 GMT" in request.headers
-    assert bucket.judge(b"a.jpg", 1, Lane.REST, late, 1478701618.0 + 3600).reason is Reason.CREDENTIALS
+    assert judge_of(bucket, b"a.jpg", 1, "rest", late, 1478701618.0 + 3600).reason is Reason.CREDENTIALS
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_throttling_says_how_long_to_wait():
     ]:
         wait["code"] = code
         refused = answer(429, str(wait).replace("'", '"').encode(), {"Retry-After": header} if header else {})
-        assert source().judge(b"a", 1, Lane.REST, refused, 1e9).retry_after_seconds == seconds
+        assert judge_of(source(), b"a", 1, "rest", refused, 1e9).retry_after_seconds == seconds
 
 
 @given(st.integers(100, 599), st.binary(max_size=300), st.text(max_size=20))

@@ -4,21 +4,27 @@ from email.utils import formatdate
 
 from hypothesis import given
 from hypothesis import strategies as st
-from listing_world import answer, source
+from listing_world import answer, judge_of, source
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Lane
 from bucketpull.sources.upyun.dates import Dates
 
 LISTED = 1_600_000_000
 HOUR = 3600
 
 
-def judged(bucket, changed, listed=LISTED, lane=Lane.CDN, start=0):
+def judged(bucket, changed, listed=LISTED, lane="cdn", start=0):
     headers = {"Content-Type": "image/jpeg", "Last-Modified": formatdate(changed, usegmt=True)}
     headers |= {"Content-Range": f"bytes {start}-{start + 3}/{start + 4}"} if start else {}
-    return bucket.judge(
-        b"a.jpg", start + 4, lane, answer(206 if start else 200, b"jpeg", headers), 1e9, start, mtime=listed
+    return judge_of(
+        bucket,
+        b"a.jpg",
+        start + 4,
+        lane,
+        answer(206 if start else 200, b"jpeg", headers),
+        1e9,
+        start,
+        mtime=listed,
     )
 
 
@@ -46,7 +52,7 @@ def test_a_copy_as_old_as_listed_or_younger_is_none_nor_one_of_unknown_age():
 
 
 def test_the_origin_is_believed_whatever_its_date():
-    assert judged(bucket(), LISTED - HOUR, lane=Lane.REST).reason is None
+    assert judged(bucket(), LISTED - HOUR, lane="rest").reason is None
 
 
 def test_image_versions_have_dates_of_their_own():

@@ -10,18 +10,18 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from bucketpull.cli.doctor.machine import Check, failed, passed, warned
+from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
-from bucketpull.domain.exchange import Response
-from bucketpull.domain.model import Lane, Page, key_of
+from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.model import Page, key_of
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.ports import Fetcher, Source
 from bucketpull.report.figures import count, duration, size
 from bucketpull.report.reasons import explain
 from bucketpull.report.tables import printable
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.wiring.adapters import fetch_options, source_config
-from bucketpull.wiring.preflight import ask
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.source_client import SourceClient, wanted_of
 
 _CLOCK_SECONDS: Final = 60.0
 _SLOW_NAME_SECONDS: Final = 1.0
@@ -47,97 +47,111 @@ class SourceChecks:
         except ConfigError as error:
             yield failed("configuration", str(error), "see `bucketpull sync --help`")
             return
-        hosts = [("REST host", config.api_url), ("CDN host", config.cdn_url)]
-        names = [check_name(name, url) for name, url in hosts if url]
-        yield from names
         fetcher = FetchLoop(fetch_options(self._settings))
+        client = SourceClient(UpyunSource(config), fetcher)
+        yield from [check_name(f"{shown(spec)} host", url) for spec, url in _hosts(client)]
         try:
-            yield from self._ask(UpyunSource(config), fetcher)
+            yield from self._ask(client)
         finally:
             fetcher.close()
 
-    def _ask(self, source: Source, fetcher: Fetcher) -> Iterator[Check]:
-        request = source.list_request(source.root(), time.time())
-        response = ask(fetcher, request)
+    def _ask(self, client: SourceClient) -> Iterator[Check]:
+        response = client.ask_for_page(client.source.root())
         clock = _check_clock(response)
         if clock is not None:
             yield clock
         try:
-            page = _page(source, fetcher, response)
+            page = _page(client, response)
         except AnswerError as error:
             meaning, remedy = explain(error.reason)
             yield failed("credentials", f"{meaning}: {error.detail}", remedy)
             return
         yield passed("credentials", f"the operator may list {self._settings.source}")
-        yield from _check_usage(source, fetcher)
-        objects = self._objects(source, fetcher, page)
+        yield from _check_usage(client)
+        objects = self._objects(client, page)
         if not objects:
             yield warned(
                 "objects", f"none found in {_LOOKS} pages of the listing", "name a folder that has some"
             )
-        elif self._settings.cdn_url is None:
-            remedy = "UPYUN keeps REST slow: name the bucket's CDN domain with --cdn-url"
-            yield warned("CDN", "no CDN domain is named", remedy)
-        else:
-            yield from self._compare(source, fetcher, objects)
+            return
+        copies = [spec for spec in client.fetching.values() if not spec.is_origin]
+        for spec in copies:
+            yield from self._compare(client, spec, objects)
+        for spec in client.fetching.values():
+            if spec.advice and not copies:
+                yield warned(*spec.advice)
 
-    def _objects(self, source: Source, fetcher: Fetcher, first: Page) -> list[tuple[bytes, bytes, int]]:
+    def _objects(self, client: SourceClient, first: Page) -> list[Wanted]:
         """Find a few objects, images before others."""
         pages, looked = [first], 0
-        found: list[tuple[bytes, bytes, int]] = []
+        found: list[Wanted] = []
         while pages and looked < _LOOKS and len(found) < 100 * _COMPARED:
             page, looked = pages.pop(0), looked + 1
             part = page.part
-            found += [
-                (part.directory, name, length) for name, length in zip(part.names, part.sizes, strict=True)
-            ]
+            found += wanted_of(part)
             for name in page.directories[: _LOOKS - looked - len(pages)]:
-                position = source.root()
+                position = client.source.root()
                 position.directory = key_of(part.directory, name)
-                response = ask(fetcher, source.list_request(position, time.time()))
                 try:
-                    pages.append(source.read_page(position, response, time.time()))
+                    pages.append(client.page(position))
                 except AnswerError:
                     continue
         if found:
-            self.mean_bytes = sum(length for _, _, length in found) / len(found)
-        usable = [each for each in found if 0 < each[2] <= _LARGEST and self._is_comparable(source, *each)]
-        usable.sort(key=lambda each: not each[1].lower().endswith(_IMAGES))
+            self.mean_bytes = sum(each.size for each in found) / len(found)
+        usable = [each for each in found if 0 < each.size <= _LARGEST and _is_comparable(client, each)]
+        usable.sort(key=lambda each: not each.name.lower().endswith(_IMAGES))
         return usable[:_COMPARED]
 
-    def _is_comparable(self, source: Source, directory: bytes, name: bytes, length: int) -> bool:
-        """Tell whether a job would ask the CDN for an object, where there is one."""
-        if self._settings.cdn_url is None:
-            return True
-        try:
-            return Lane.CDN in source.lanes(directory, name, length)
-        except AnswerError:
-            return False
-
-    def _compare(
-        self, source: Source, fetcher: Fetcher, objects: list[tuple[bytes, bytes, int]]
-    ) -> Iterator[Check]:
-        """Fetch each object by CDN and by REST."""
-        for directory, name, length in objects:
-            key = printable(key_of(directory, name))
-            response, reason, detail = _fetch(source, fetcher, directory, name, length, Lane.CDN)
-            if reason is not None:
-                meaning, remedy = explain(reason)
-                yield failed("CDN", f"{key}: {meaning} ({detail})", remedy)
-                return
-            if self._settings.style:
+    def _compare(self, client: SourceClient, spec: EndpointSpec, objects: list[Wanted]) -> Iterator[Check]:
+        """Fetch each object from an endpoint that keeps copies, and from the origin behind it."""
+        compared = False
+        for wanted in objects:
+            key = printable(key_of(wanted.directory, wanted.name))
+            routes = client.routes(wanted)
+            if spec.name not in routes:
                 continue
-            origin, reason, detail = _fetch(source, fetcher, directory, name, length, Lane.REST)
-            if reason is not None:
-                yield warned("REST", f"{key}: {reason}: {detail}", explain(reason).remedy)
-            elif origin.body != response.body:
-                remedy = "switch image optimisation (WebP, compression) of the domain off, purge its cache"
-                yield failed("CDN", f"{key}: its bytes are not those of the origin", remedy)
+            response, verdict = client.fetch(wanted, spec.name)
+            if verdict.reason is not None:
+                meaning, remedy = explain(verdict.reason)
+                yield failed(shown(spec), f"{key}: {meaning} ({verdict.detail})", remedy)
                 return
-        what = "come" if self._settings.style else "are byte for byte those of the origin"
-        yield passed(
-            "CDN", f"{count(len(objects))} objects of {urlsplit(self._settings.cdn_url or '').netloc} {what}"
-        )
+            for origin in [name for name in routes if client.fetching[name].is_origin]:
+                compared = True
+                whole, verdict = client.fetch(wanted, origin)
+                if verdict.reason is not None:
+                    remedy = explain(verdict.reason).remedy
+                    yield warned(
+                        shown(client.fetching[origin]), f"{key}: {verdict.reason}: {verdict.detail}", remedy
+                    )
+                elif whole.body != response.body:
+                    remedy = (
+                        "switch image optimisation (WebP, compression) of the domain off, purge its cache"
+                    )
+                    yield failed(shown(spec), f"{key}: its bytes are not those of the origin", remedy)
+                    return
+        what = "are byte for byte those of the origin" if compared else "come"
+        yield passed(shown(spec), f"{count(len(objects))} objects of {spec.title} {what}")
+
+
+def shown(spec: EndpointSpec) -> str:
+    """Name an endpoint in a check."""
+    return spec.name.upper()
+
+
+def _is_comparable(client: SourceClient, wanted: Wanted) -> bool:
+    """Tell whether a job would ask an endpoint that keeps copies for an object, where there is one."""
+    copies = {spec.name for spec in client.fetching.values() if not spec.is_origin}
+    return not copies or not copies.isdisjoint(client.routes(wanted))
+
+
+def _hosts(client: SourceClient) -> list[tuple[EndpointSpec, str]]:
+    """Return each address once, origins first."""
+    found: dict[str, EndpointSpec] = {}
+    fetching = sorted(client.fetching.values(), key=lambda spec: not spec.is_origin)
+    for spec in (*fetching, client.listing):
+        for url in spec.sites:
+            found.setdefault(url, spec)
+    return [(spec, url) for url, spec in found.items()]
 
 
 def check_name(name: str, url: str) -> Check:
@@ -170,35 +184,24 @@ def _check_clock(response: Response) -> Check | None:
     return warned("clock", f"{duration(abs(offset))} {where} the server's", remedy)
 
 
-def _page(source: Source, fetcher: Fetcher, response: Response) -> Page:
+def _page(client: SourceClient, response: Response) -> Page:
     """Read the first page; when the clock was refused it has been corrected, so ask again."""
     try:
-        return source.read_page(source.root(), response, time.time())
+        return client.source.read_page(client.source.root(), response, time.time())
     except AnswerError as error:
         if error.reason is not Reason.CLOCK:
             raise
-    now = time.time()
-    return source.read_page(source.root(), ask(fetcher, source.list_request(source.root(), now)), now)
+    return client.page(client.source.root())
 
 
-def _check_usage(source: Source, fetcher: Fetcher) -> Iterator[Check]:
-    request = source.usage_request(time.time())
-    if request is None:
-        return
+def _check_usage(client: SourceClient) -> Iterator[Check]:
     try:
-        yield passed("usage", f"the bucket holds {size(source.read_usage(ask(fetcher, request)))}")
+        usage = client.usage()
+        if usage is not None:
+            yield passed("usage", f"the bucket holds {size(usage)}")
     except AnswerError as error:
         remedy = "the time left cannot be told while the listing goes on; all else works"
         yield warned("usage", f"the bucket's size is not told: {error.detail}", remedy)
-
-
-def _fetch(
-    source: Source, fetcher: Fetcher, directory: bytes, name: bytes, length: int, lane: Lane
-) -> tuple[Response, Reason | None, str]:
-    now = time.time()
-    response = ask(fetcher, source.object_request(directory, name, length, lane, now))
-    verdict = source.judge(name, length, lane, response, now)
-    return response, verdict.reason, verdict.detail
 
 
 def check_broker(url: str) -> Check:

@@ -7,7 +7,6 @@ out about a whole head holds for all of its shape: the next takes 1.2 µs, its d
 from typing import Final, NamedTuple
 
 from bucketpull.domain.exchange import NUMBERS, Response, Verdict
-from bucketpull.domain.model import Lane
 from bucketpull.sources.upyun.dates import STAMP_CHARACTERS, Dates
 from bucketpull.sources.upyun.judging import MARKUP_STARTS, quick
 
@@ -25,12 +24,12 @@ class _Known(NamedTuple):
 
 
 class Usual:
-    """What is known of the answers of one lane; `dates` is None where they say nothing about staleness."""
+    """What is known of the answers of one endpoint; `dates` is None where they say nothing about staleness."""
 
-    __slots__ = ("_dates", "_known", "_lane")
+    __slots__ = ("_dates", "_endpoint", "_known")
 
-    def __init__(self, lane: Lane, dates: Dates | None) -> None:
-        self._lane = lane
+    def __init__(self, endpoint: str, dates: Dates | None) -> None:
+        self._endpoint = endpoint
         self._dates = dates
         self._known: dict[bytes, _Known] = {}
 
@@ -55,13 +54,13 @@ class Usual:
         at = head.find(before) + len(before)
         stated = head[at : at + _MD5_CHARACTERS]
         if stated.translate(None, _HEX) or head[at + _MD5_CHARACTERS] not in _MD5_ENDS:
-            return quick(name, size, self._lane, response)
+            return quick(name, size, self._endpoint, response)
         return Verdict(None, "", None, size, stated.decode("ascii").lower())
 
     def _look(
         self, name: bytes, size: int, response: Response, mtime: int, head: bytes, shape: bytes
     ) -> Verdict | None:
-        verdict = quick(name, size, self._lane, response)
+        verdict = quick(name, size, self._endpoint, response)
         if verdict is None:
             return None
         if len(self._known) >= _MOST_SHAPES:

@@ -8,8 +8,8 @@ import re
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict
-from bucketpull.domain.model import Lane
 from bucketpull.sources.upyun.answers import cdn_reason, complaint, rest_reason, wait_seconds
+from bucketpull.sources.upyun.endpoints import CDN, REST
 
 _HEX = b"0123456789abcdef"
 MARKUP_STARTS = b"<{"
@@ -20,7 +20,7 @@ _UNALTERED = frozenset({"", "identity"})
 _DATE_VERSION = "date:"
 
 
-def quick(name: bytes, size: int, lane: Lane, response: Response) -> Verdict | None:  # noqa: PLR0911 - each a doubt
+def quick(name: bytes, size: int, endpoint: str, response: Response) -> Verdict | None:  # noqa: PLR0911 - each a doubt
     """Judge the usual answer: 200, whole, as long as listed, nothing odd in its headers. None: look closely."""
     if response.status != 200 or response.received != size or response.failure is not None:
         return None
@@ -28,7 +28,7 @@ def quick(name: bytes, size: int, lane: Lane, response: Response) -> Verdict | N
     # `find` takes a third of the time of `in`.
     if head.find(b"content-encoding") >= 0 or head.find(b"x-error-code") >= 0:
         return None
-    if lane is Lane.REST and (b"x-upyun-list-iter" in head or b"\nhttp/" in head):
+    if endpoint == REST and (b"x-upyun-list-iter" in head or b"\nhttp/" in head):
         return None
     at = head.find(b"content-type: ")
     if at >= 0 and head[at + 14 : at + 20] != b"image/" and _says_markup(head, at):
@@ -88,14 +88,14 @@ def conditions(version: str) -> tuple[str, ...]:
 class Ask:
     """What was asked for, so that the answer can be held against it."""
 
-    __slots__ = ("lane", "name", "now", "size", "start", "styled", "version")
+    __slots__ = ("endpoint", "name", "now", "size", "start", "styled", "version")
 
     def __init__(
-        self, name: bytes, size: int, lane: Lane, now: float, start: int, version: str, styled: bool
+        self, name: bytes, size: int, endpoint: str, now: float, start: int, version: str, styled: bool
     ) -> None:
         self.name = name
         self.size = size
-        self.lane = lane
+        self.endpoint = endpoint
         self.now = now
         self.start = start
         self.version = version
@@ -107,16 +107,20 @@ def close(ask: Ask, response: Response) -> Verdict:
     headers = dict(response.headers())
     version = version_of(headers)
     if response.failure is not None:
-        return Verdict(response.failure, response.detail, etag=version)
+        start = ask.start if response.status == 206 else 0
+        return Verdict(response.failure, response.detail, version=version, start=start)
     if response.status not in {200, 206} or headers.get("x-error-code"):
         return _refused(ask, response, headers)
     verdict = _altered(ask, response, headers) or _misplaced(ask, response, headers, version)
-    return verdict if verdict is not None else _whole(ask, response, headers, version)
+    if verdict is None:
+        verdict = _whole(ask, response, headers, version)
+    verdict.start = ask.start if response.status == 206 else 0
+    return verdict
 
 
 def _refused(ask: Ask, response: Response, headers: dict[str, str]) -> Verdict:
     said = complaint(response, headers)
-    if ask.lane is Lane.CDN:
+    if ask.endpoint == CDN:
         reason = cdn_reason(said.status, said.code)
         if said.status in {200, 206} and reason is not Reason.THROTTLED:
             reason = Reason.WRONG_CONTENT
@@ -134,7 +138,7 @@ def _altered(ask: Ask, response: Response, headers: dict[str, str]) -> Verdict |
     encoding = headers.get("content-encoding", "").lower()
     if encoding not in _UNALTERED:
         return Verdict(Reason.TRANSFORMED, f"content-encoding {encoding}")
-    if ask.lane is Lane.CDN and headers.get("etag", "")[:2].lower() == "w/" and not ask.styled:
+    if ask.endpoint == CDN and headers.get("etag", "")[:2].lower() == "w/" and not ask.styled:
         return Verdict(Reason.TRANSFORMED, f"weak etag {headers['etag']}")
     kind = headers.get("content-type", "").lower()
     if _is_image(ask.name) and ask.start == 0 and _is_markup(response, kind):
@@ -145,13 +149,13 @@ def _altered(ask: Ask, response: Response, headers: dict[str, str]) -> Verdict |
 def _page(ask: Ask, response: Response, headers: dict[str, str], kind: str) -> Verdict | None:
     """Judge markup under an image's name: a throttle in disguise, a challenge, or (by REST) what somebody stored so."""
     said = complaint(response, headers)
-    reason = (cdn_reason if ask.lane is Lane.CDN else rest_reason)(429, said.code or 42900001)
+    reason = (cdn_reason if ask.endpoint == CDN else rest_reason)(429, said.code or 42900001)
     if said.code // 100_000 == 429 or "too many requests" in said.message[:200].lower():
         return Verdict(reason, said.detail, wait_seconds(headers, said.code, ask.now))
-    if ask.lane is Lane.REST and response.received == ask.size and _md5(headers):
+    if ask.endpoint == REST and response.received == ask.size and _md5(headers):
         return None
     # By REST it is a proxy's or a service's bad moment: there is no further lane to turn to, only another try.
-    wrong = Reason.WRONG_CONTENT if ask.lane is Lane.CDN else Reason.GARBAGE
+    wrong = Reason.WRONG_CONTENT if ask.endpoint == CDN else Reason.GARBAGE
     return Verdict(wrong, f"{kind or 'markup'} in place of an image: {said.message}"[:300])
 
 
@@ -159,19 +163,21 @@ def _misplaced(ask: Ask, response: Response, headers: dict[str, str], version: s
     """Find a part that does not fit what is there already."""
     if response.status == 200:
         return (
-            Verdict(Reason.RANGE, "the whole object came in place of a part", etag=version)
+            Verdict(Reason.RANGE, "the whole object came in place of a part", version=version)
             if ask.start
             else None
         )
     first, total = _content_range(headers.get("content-range", ""))
     if first != ask.start:
-        return Verdict(Reason.RANGE, f"the part begins at {first}, not at {ask.start}", etag=version)
+        return Verdict(Reason.RANGE, f"the part begins at {first}, not at {ask.start}", version=version)
     if ask.start and ask.version and version != ask.version:
         return Verdict(
-            Reason.RANGE, f"the object changed: {version or 'no version'}, before {ask.version}", etag=version
+            Reason.RANGE,
+            f"the object changed: {version or 'no version'}, before {ask.version}",
+            version=version,
         )
     if total >= 0 and total != ask.start + response.received:
-        return Verdict(Reason.TRUNCATED, f"{ask.start + response.received} of {total} bytes", etag=version)
+        return Verdict(Reason.TRUNCATED, f"{ask.start + response.received} of {total} bytes", version=version)
     return None
 
 
@@ -186,12 +192,12 @@ def _content_range(value: str) -> tuple[int, int]:
 def _whole(ask: Ask, response: Response, headers: dict[str, str], version: str) -> Verdict:
     length = ask.start + response.received
     if ask.styled:
-        return Verdict(None, size=length, etag=version)
-    if length != ask.size and ask.lane is Lane.CDN:
-        return Verdict(Reason.SIZE, f"{length} bytes came, {ask.size} are listed", etag=version)
+        return Verdict(None, size=length, version=version)
+    if length != ask.size and ask.endpoint == CDN:
+        return Verdict(Reason.SIZE, f"{length} bytes came, {ask.size} are listed", version=version)
     if length != ask.size and not version:
         return Verdict(Reason.GARBAGE, f"{length} bytes without a version came, {ask.size} are listed")
-    return Verdict(None, size=length, md5=_md5(headers), etag=version)
+    return Verdict(None, size=length, md5=_md5(headers), version=version)
 
 
 def _md5(headers: dict[str, str]) -> str:

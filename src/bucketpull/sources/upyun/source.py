@@ -6,14 +6,16 @@ and whether the CDN's dates are the listing's.
 
 from urllib.parse import urlsplit
 
+from bucketpull.domain.endpoints import Advice, EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.exchange import Request, Response, Verdict
-from bucketpull.domain.model import Lane, Page, Position
+from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.model import Page, Position
 from bucketpull.sources.quoting import is_plain, quoted
 from bucketpull.sources.upyun import judging
 from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason, seconds_of
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
 from bucketpull.sources.upyun.dates import Dates
+from bucketpull.sources.upyun.endpoints import CDN, LIST, REST
 from bucketpull.sources.upyun.fast_path import Usual
 from bucketpull.sources.upyun.listing import Listing, read_listing
 from bucketpull.sources.upyun.pages import Pages, is_slash_folder
@@ -40,10 +42,9 @@ class UpyunSource:
 
     def __init__(self, config: UpyunConfig) -> None:
         self._config = config.checked()
-        api = urlsplit(config.api_url)
-        self._api = f"{api.scheme}://{api.netloc}"
+        self.endpoints = _endpoints(config)
         self._uri = uri_prefix(config)
-        self._cdn = None if config.cdn_url is None else config.cdn_url.rstrip("/") + "/"
+        self._cdn = None if config.cdn_url is None else urlsplit(config.cdn_url).path.rstrip("/") + "/"
         self._root = config.prefix.strip("/").encode("utf-8", "surrogateescape")
         self._style = quoted(config.style.encode()).replace("%21", "!")
         self._separator = config.separator.encode()
@@ -60,14 +61,18 @@ class UpyunSource:
         self._few_headers = (*listing, f"x-list-limit: {_FEW}")
         self._listing_bytes = _LISTING_BYTES_PER_ENTRY * config.list_limit + (1 << 20)
         self._dates = Dates()
-        self._usual = {lane: Usual(lane, self._dates if lane is Lane.CDN else None) for lane in Lane}
+        self._usual = {CDN: Usual(CDN, self._dates), REST: Usual(REST, None)}
         self._pages = Pages(config.bucket, config.list_limit, config.split_listing)
 
     def root(self) -> Position:
         """Begin at the configured folder, or at the bucket's root."""
         return Position(self._root)
 
-    def list_request(self, position: Position, now: float) -> Request:
+    def page_here(self, position: Position) -> Page | None:  # noqa: ARG002
+        """Nothing lies here: all is asked for."""
+        return None
+
+    def list_request(self, position: Position, site: str, now: float) -> Request:
         """Ask for one page of one folder (contract 3.1)."""
         ask = ask_for(position)
         uri = self._uri + "/" if is_slash_folder(position) else self._directory_uri(position.directory)
@@ -75,9 +80,7 @@ class UpyunSource:
         descending = ("x-list-order: desc",) if ask.descending else ()
         cursor = (f"x-list-iter: {ask.cursor}",) if ask.cursor else ()
         signed = self._authorization.lines(uri, now + self._clock_offset)
-        return Request(
-            self._api + uri, (*signed, *headers, *descending, *cursor), Lane.LIST, self._listing_bytes
-        )
+        return Request(site + uri, (*signed, *headers, *descending, *cursor), self._listing_bytes)
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
         """Understand a listing answer (contract 3.2-3.5)."""
@@ -89,7 +92,7 @@ class UpyunSource:
                 raise
             return page
 
-    def lanes(self, directory: bytes, name: bytes, size: int) -> tuple[Lane, ...]:  # noqa: ARG002
+    def routes(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:  # noqa: ARG002
         """Prefer the CDN; it takes what follows the first separator in a path for an image version (contract 6.2)."""
         if self._cdn is None:
             return _REST_ONLY
@@ -104,40 +107,42 @@ class UpyunSource:
         )
 
     def object_request(
-        self, directory: bytes, name: bytes, size: int, lane: Lane, now: float, start: int = 0, etag: str = ""
+        self, wanted: Wanted, endpoint: str, site: str, now: float, start: int = 0, version: str = ""
     ) -> Request:
         """Ask for an object (contract 6.1, 6.2)."""
-        most = max(_IN_MEMORY_BYTES, size)
-        extra = () if start == 0 else (f"Range: bytes={start}-", *judging.conditions(etag))
+        directory, name = wanted.directory, wanted.name
+        most = max(_IN_MEMORY_BYTES, wanted.size)
+        extra = () if start == 0 else (f"Range: bytes={start}-", *judging.conditions(version))
         if directory is not self._directory:
             self._directory, self._folder = directory, quoted(directory) + "/" if directory else ""
         path = self._folder + quoted(name)
-        if lane is Lane.CDN and self._cdn is not None:
+        if endpoint == CDN and self._cdn is not None:
             headers = self._cdn_headers + extra if extra else self._cdn_headers
             token = self._protection(directory, name, now) if self._config.cdn_secret else ""
-            return Request(self._cdn + path + self._style + token, headers, lane, most)
+            return Request(site + self._cdn + path + self._style + token, headers, most)
         uri = self._uri + path
         signed = self._authorization.lines(uri, now + self._clock_offset)
-        return Request(self._api + uri, signed + self._rest_headers + extra, lane, most)
+        return Request(site + uri, signed + self._rest_headers + extra, most)
 
     def judge(
         self,
-        name: bytes,
-        size: int,
-        lane: Lane,
+        wanted: Wanted,
+        endpoint: str,
         response: Response,
         now: float,
         start: int = 0,
-        etag: str = "",
-        mtime: int = -1,
+        version: str = "",
     ) -> Verdict:
         """Decide whether an answer is the object (contract 6, 15)."""
+        name, size, mtime = wanted.name, wanted.size, wanted.mtime
         if start == 0 and not self._style:
-            verdict = self._usual[lane].judge(name, size, response, mtime)
+            verdict = self._usual[endpoint].judge(name, size, response, mtime)
             if verdict is not None:
                 return verdict
-        verdict = judging.close(judging.Ask(name, size, lane, now, start, etag, bool(self._style)), response)
-        if verdict.reason is None and lane is Lane.CDN and not self._style:
+        verdict = judging.close(
+            judging.Ask(name, size, endpoint, now, start, version, bool(self._style)), response
+        )
+        if verdict.reason is None and endpoint == CDN and not self._style:
             self._doubt_age(verdict, response, mtime)
             return verdict
         if verdict.reason is Reason.CLOCK:
@@ -153,11 +158,11 @@ class UpyunSource:
             verdict.reason = Reason.STALE
             verdict.detail = f"of {stated}, listed is {self._dates.stamp(mtime).decode()}"
 
-    def usage_request(self, now: float) -> Request | None:
+    def usage_request(self, site: str, now: float) -> Request | None:
         """Ask for the size of the whole bucket (contract 5)."""
         uri = self._uri + "?usage"
         headers = (*self._authorization.lines(uri, now + self._clock_offset), *self._rest_headers[:3])
-        return Request(self._api + uri, headers, Lane.LIST, 65_536)
+        return Request(site + uri, headers, 65_536)
 
     def read_usage(self, response: Response) -> int:
         """Return the bucket's size in bytes."""
@@ -226,9 +231,44 @@ class UpyunSource:
         return "?_upt=" + cdn_token(self._config.cdn_secret, expires, path + self._style.encode())
 
 
-_REST_ONLY = (Lane.REST,)
-_CDN_ONLY = (Lane.CDN,)
-_CDN_FIRST = (Lane.CDN, Lane.REST)
+_REST_ONLY = (REST,)
+_CDN_ONLY = (CDN,)
+_CDN_FIRST = (CDN, REST)
+
+
+def _endpoints(config: UpyunConfig) -> tuple[EndpointSpec, ...]:
+    """Declare what the configuration names; the CDN first, as objects are asked for there first."""
+    api = (_site(config.api_url),)
+    title = f"the API {urlsplit(config.api_url).netloc}"
+    listing = EndpointSpec(name=LIST, purpose=Purpose.LIST, sites=api, title=title, first=4, highest=64)
+    origin = EndpointSpec(
+        name=REST,
+        purpose=Purpose.FETCH,
+        sites=api,
+        title=title,
+        advice=Advice(
+            "CDN",
+            "no CDN domain is named",
+            "UPYUN keeps REST slow: name the bucket's CDN domain with --cdn-url",
+        ),
+    )
+    if config.cdn_url is None:
+        return listing, origin
+    title = f"the CDN {urlsplit(config.cdn_url).netloc}"
+    copies = EndpointSpec(
+        name=CDN,
+        purpose=Purpose.FETCH,
+        sites=(_site(config.cdn_url),),
+        title=title,
+        is_origin=False,
+        first=32,
+    )
+    return listing, copies, origin
+
+
+def _site(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _authorization(config: UpyunConfig) -> Authorization:
