@@ -130,7 +130,6 @@ def _target(file: str) -> Iterator[BinaryIO]:
     """Open the file under another name until it is whole; - is standard output."""
     if file == "-":
         yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
         return
     path = Path(file)
     if path.exists() and not path.is_file():

@@ -3,12 +3,14 @@
 import gc
 import importlib
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import click
 
 from bucketpull import __version__
 from bucketpull.domain.errors import BucketpullError, ExitCode
+from bucketpull.wiring.streams import ReaderGone, open_streams
 
 # The order is that of `--help`: the job, then looking at it, then its disks, then trying things out.
 COMMANDS = {
@@ -71,22 +73,43 @@ def bucketpull() -> None:
 
 def main() -> NoReturn:
     """Run the command line, and leave with its exit code."""
+    open_streams()
     # Collections during a start cost a tenth of it, those of the interpreter's end a quarter, both for nothing.
     gc.set_threshold(50_000)
+    code = _finish(_run())
+    gc.freeze()
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         code = bucketpull.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         code = ExitCode.USAGE
     except BucketpullError as error:
-        from bucketpull.wiring.output import tell_error
-
-        tell_error(error)
-        code = error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
+        code = _told(error)
+    except ReaderGone:
         code = ExitCode.COMPLETE
-    gc.freeze()
-    sys.exit(int(code or 0))
+    return int(code or 0)
+
+
+def _finish(code: int) -> int:
+    """Bring out what was written; return the exit code, in which a full disk is seen."""
+    try:
+        sys.stdout.flush()
+    except ReaderGone:
+        pass
+    except BucketpullError as error:
+        return code or _told(error)
+    return code
+
+
+def _told(error: BucketpullError) -> int:
+    from bucketpull.wiring.output import tell_error
+
+    tell_error(error)
+    return error.exit_code

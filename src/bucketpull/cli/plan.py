@@ -25,7 +25,7 @@ from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.adapters import fetch_options, source_config
-from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.output import say_on, tell
 from bucketpull.wiring.preflight import probe
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient, site_of, wanted_of
@@ -94,10 +94,10 @@ def _run(settings: Settings, pages: int) -> ExitCode:
         needed = _styled(needed, measured.share)
     plan = _plan(settings, findings.usage_bytes, sample, needed, measured, rooms)
     if settings.json:
-        say(msgspec.json.encode(plan_dict(plan)).decode())
+        say_on(msgspec.json.encode(plan_dict(plan)).decode())
     else:
         for line in plan_lines(plan):
-            say(line)
+            say_on(line)
     return ExitCode.NO_ROOM if plan.fit.share > 1 else ExitCode.COMPLETE
 
 

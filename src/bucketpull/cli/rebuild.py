@@ -23,7 +23,7 @@ from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.locate import job_folder
-from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.output import say_on, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, opened_to_read
 
@@ -62,14 +62,14 @@ def _rebuild(settings: Settings) -> ExitCode:
     for text in damaged:
         tell(f"volume {text}; what it recorded will be fetched again")
     if settings.json:
-        say(
+        say_on(
             msgspec.json.encode(
                 {"journal": str(folder), "objects": objects, "damaged": len(damaged)}
             ).decode()
         )
     elif not settings.quiet:
-        say(f"journal {folder}: knows {count(objects)} ledger entries on {len(readers)} volumes now")
-        say("run `bucketpull sync` to list the bucket and fetch what is missing")
+        say_on(f"journal {folder}: knows {count(objects)} ledger entries on {len(readers)} volumes now")
+        say_on("run `bucketpull sync` to list the bucket and fetch what is missing")
     return ExitCode.INCOMPLETE if damaged else ExitCode.COMPLETE
 
 

@@ -10,7 +10,7 @@ from bucketpull.domain.errors import ExitCode, JournalLocked, Reason
 from bucketpull.report.figures import count
 from bucketpull.wiring.control import ShowJob, ask
 from bucketpull.wiring.locate import existing, writing
-from bucketpull.wiring.output import say
+from bucketpull.wiring.output import say_on
 from bucketpull.wiring.settings import Settings
 
 
@@ -28,10 +28,10 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: 
     settings = options.settings(flags)
     number = _make_work(settings, reason, match)
     if settings.json:
-        say(msgspec.json.encode({"retried": number}).decode())
+        say_on(msgspec.json.encode({"retried": number}).decode())
     elif not settings.quiet:
         again = "; run `bucketpull sync` again to do it" if number else ""
-        say(f"{count(number)} {'failure is' if number == 1 else 'failures are'} work again{again}")
+        say_on(f"{count(number)} {'failure is' if number == 1 else 'failures are'} work again{again}")
     return ExitCode.COMPLETE
 
 

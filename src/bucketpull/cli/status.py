@@ -1,7 +1,6 @@
 """`bucketpull status`: where a job stands."""
 
 import asyncio
-import sys
 from typing import Any
 
 import click
@@ -102,7 +101,6 @@ def _print_directories(reader: JournalReader, *, as_json: bool) -> None:
             say(msgspec.json.encode(_balance_dict(balance)).decode())
         else:
             say(_balance_line(balance))
-    sys.stdout.flush()
 
 
 def _balance_dict(balance: Balance) -> dict[str, object]:

@@ -19,7 +19,7 @@ from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.verify import Fault, Finding, Verification, repairs
 from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.locate import existing, reading, writing
-from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.output import say_on, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
 from bucketpull.wiring.volumes import opened_to_read
@@ -80,9 +80,9 @@ def _printed(settings: Settings, reader: VolumeReader, verification: Verificatio
     news = time.monotonic() + _NEWS_SECONDS
     for finding in verification.run():
         if settings.json:
-            say(msgspec.json.encode(_finding_dict(reader, finding)).decode())
+            say_on(msgspec.json.encode(_finding_dict(reader, finding)).decode())
         elif not settings.quiet:
-            say(f"{finding.fault:<11}{reader.path}/{finding.path}: {finding.detail}")
+            say_on(f"{finding.fault:<11}{reader.path}/{finding.path}: {finding.detail}")
         if time.monotonic() > news and not settings.quiet:
             news = time.monotonic() + _NEWS_SECONDS
             tell(

@@ -18,7 +18,7 @@ from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.control import AddVolume, DrainVolume, LoseVolume, Question, ask
 from bucketpull.wiring.job_status import standing
 from bucketpull.wiring.locate import existing, job_folder, reading, writing
-from bucketpull.wiring.output import say, tell, words
+from bucketpull.wiring.output import say, say_on, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, open_one
 
@@ -126,7 +126,7 @@ def _change(settings: Settings, question: Question, change: Callable[[SqliteJour
         with writing(settings) as journal:
             text = change(journal)
     if not settings.quiet:
-        say(words().message(text))
+        say_on(words().message(text))
     return ExitCode.COMPLETE
 
 

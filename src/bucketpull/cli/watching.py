@@ -1,10 +1,10 @@
 """`--dashboard`: what looks at a job while it runs."""
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def watchers(settings: Settings) -> "Sequence[Watcher]":
         except OSError as error:
             raise ConfigError(f"--dashboard {settings.dashboard}: {error.strerror or error}") from error
         if not settings.quiet:
-            print(f"dashboard: {address}", file=sys.stderr, flush=True)
+            tell(f"dashboard: {address}")
         return dashboard
 
     return (open_dashboard,)

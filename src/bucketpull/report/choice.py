@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import TextIO
+from collections.abc import Callable, Mapping
+from typing import TextIO, cast
 
 from bucketpull.ports import Reporter
-from bucketpull.report.events import EventReporter
-from bucketpull.report.lines import LineReporter
+from bucketpull.report.events import EventReporter, missed_event
+from bucketpull.report.lines import LineReporter, missed_lines
+from bucketpull.report.outlet import Outlet
 from bucketpull.report.quiet import QuietReporter
 from bucketpull.report.words import Words, language_of
 
@@ -27,13 +28,14 @@ def open_reporter(
     """Choose a reporter: JSON lines to `output`, else errors only, else a live display if `errors` is a capable
     terminal, else plain lines.
 
-    People's progress goes to `errors` (stderr), so that `output` (stdout) stays free for a pipe. `interval_seconds`
-    is that of lines and events; None is the reporter's own.
+    People's progress goes to `errors` (stderr), so that `output` (stdout) stays free for a pipe; neither is waited for.
+    `interval_seconds` is that of lines and events; None is the reporter's own.
     """
     environ = os.environ if environ is None else environ
-    output, errors = output or sys.stdout, errors or sys.stderr
     if json:
-        return EventReporter(output, EVENT_SECONDS if interval_seconds is None else interval_seconds)
+        stream = output or _outlet(sys.stdout, missed_event)
+        return EventReporter(stream, EVENT_SECONDS if interval_seconds is None else interval_seconds)
+    errors = errors or _outlet(sys.stderr, missed_lines)
     words = Words(shown_language(environ, errors))
     if quiet:
         return QuietReporter(errors, words)
@@ -42,6 +44,10 @@ def open_reporter(
 
         return TerminalReporter(errors, words)
     return LineReporter(errors, words, LINE_SECONDS if interval_seconds is None else interval_seconds)
+
+
+def _outlet(stream: TextIO, missed: Callable[[int], str]) -> TextIO:
+    return cast("TextIO", Outlet(stream, missed))
 
 
 def shown_language(environ: Mapping[str, str], stream: TextIO) -> str:

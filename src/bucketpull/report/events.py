@@ -4,6 +4,7 @@ Every line has `event` and `at` (Unix seconds). Fields are only ever added. The 
 
 * `progress`, once a second and at each change of state: all of a snapshot (`document.snapshot_dict`)
 * `note`, when something happens: `level` (info, warning, error), `name` (noun.past-participle), `text`
+  (`output.missed`: so many lines before it were dropped, because nobody read them in time)
 * `end`, last: `state`, `exit` (the exit code) and `summary`, which is the content of `--summary FILE`
 """
 
@@ -15,6 +16,7 @@ import msgspec
 
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.document import exit_code_of, snapshot_dict, summary_dict
+from bucketpull.report.lines import missed_text
 
 
 class EventReporter:
@@ -56,3 +58,15 @@ class EventReporter:
         line = msgspec.json.encode({"event": event} | fields | {"at": at})
         self._stream.write(line.decode() + "\n")
         self._stream.flush()
+
+
+def missed_event(number: int) -> str:
+    """Return the line that tells of events which were dropped, because the reader was too slow."""
+    note = {
+        "event": "note",
+        "level": "warning",
+        "name": "output.missed",
+        "text": missed_text(number),
+        "at": time.time(),
+    }
+    return msgspec.json.encode(note).decode() + "\n"

@@ -91,6 +91,16 @@ def time_left(snapshot: Snapshot, words: Words) -> str:
     return words("left", f"{text} ({words('left.band', low, high)})" if low != high else text)
 
 
+def missed_text(number: int) -> str:
+    """Say how many lines were dropped."""
+    return f"{number} lines were dropped: nobody read them in time, or the disk was full"
+
+
+def missed_lines(number: int) -> str:
+    """Return the line that tells of lines which were dropped."""
+    return f"warning: output.missed: {missed_text(number)}\n"
+
+
 def _stamp(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 

@@ -47,6 +47,10 @@ _CHINESE: dict[str, str] = {
     "export --parquet: {}, or export --jsonl": "export --parquet：{}，或使用 export --jsonl",
     "give a FILE to write": "请给出要写入的 FILE",
     "{}: not written: {}; name a file that can be": "{}：未能写入：{}；请给出可写的文件",
+    "dashboard: {}": "仪表板：{}",
+    "standard output: {}; make room, or write elsewhere": "标准输出：{}；请腾出空间，或写到别处",
+    "--summary {}: not written: {}": "--summary {}：未能写入：{}",
+    "{} lines were dropped: nobody read them in time, or the disk was full": "丢弃了 {} 行：无人及时读取，或磁盘已满",
     "plan: no object in {} pages of the listing; say --sample with more": "plan：列举的 {} 页中没有对象；请用 --sample 增加页数",
     # the job and its journal
     "which job? Name it with --job{}": "哪个任务？请用 --job 指定{}",

@@ -62,7 +62,9 @@ class TerminalReporter:
         )
 
     def show(self, snapshot: Snapshot) -> None:
-        """Draw the job."""
+        """Draw the job, unless the terminal has not taken the last drawing yet."""
+        if getattr(self._stream, "behind", False):
+            return
         width, height = self._measure()
         if not self._live.is_started:
             self._live.start()

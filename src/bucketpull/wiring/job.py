@@ -118,13 +118,23 @@ class Job:
             SourceRefused: That is why it ended.
 
         """
-        snapshot = self.monitor.close()
+        snapshot = self.monitor.snapshot()
         summary = msgspec.json.encode(summary_dict(snapshot))
         self._opening.journal.end(snapshot.state, snapshot.at, summary.decode())
-        if self._settings.summary is not None:
-            Path(self._settings.summary).write_bytes(msgspec.json.format(summary) + b"\n")
+        self._write_summary(summary)
+        self.monitor.close(snapshot)
         self.coordinator.raise_refusal()
         return exit_code_of(snapshot)
+
+    def _write_summary(self, summary: bytes) -> None:
+        """Write it for `--summary`; where that cannot be, say so: it changes nothing of how the job ended."""
+        if self._settings.summary is None:
+            return
+        try:
+            Path(self._settings.summary).write_bytes(msgspec.json.format(summary) + b"\n")
+        except OSError as error:
+            text = f"--summary {self._settings.summary}: not written: {error.strerror}"
+            self.monitor.note("error", "summary.failed", text)
 
     async def _run_together(self, worker: Agent) -> None:
         loop, coordinator = asyncio.get_running_loop(), self.coordinator

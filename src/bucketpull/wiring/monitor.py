@@ -56,13 +56,12 @@ class Monitor:
                 reporter.show(self.latest)
             await asyncio.sleep(INTERVAL_SECONDS)
 
-    def close(self) -> Snapshot:
-        """Show the end, and return it."""
-        self.latest = self.snapshot()
+    def close(self, last: Snapshot) -> None:
+        """Show the end."""
+        self.latest = last
         self._watch_volumes()
         for reporter in self._reporters:
             reporter.close(self.latest)
-        return self.latest
 
     def note(self, level: str, event: str, text: str) -> None:
         """Tell one event to every reporter, and keep it for the dashboard."""

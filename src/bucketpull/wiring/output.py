@@ -1,23 +1,45 @@
-"""What commands write: lines to standard output, in the language of the locale."""
+"""What commands write: lines to standard output, and words for people to standard error, in the language of the locale.
+
+What goes to standard error never stops anything. A running job writes through `report.outlet`, which waits for nobody.
+"""
 
 import os
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 from bucketpull.domain.errors import BucketpullError, SourceRefused
 from bucketpull.report.choice import shown_language
 from bucketpull.report.reasons import explain
 from bucketpull.report.words import Words
+from bucketpull.wiring.streams import OutputFailed, ReaderGone
 
 
 def say(text: str) -> None:
-    """Write a line to standard output; what its encoding does not have is escaped."""
+    """Write a line to standard output; what its encoding does not have is escaped.
+
+    Raises:
+        ReaderGone: Nobody reads it.
+        OutputFailed: It cannot be written.
+
+    """
     _write(sys.stdout, text)
+
+
+def say_on(text: str) -> None:
+    """Write a line to standard output, of a command that goes on to its result without a reader too."""
+    try:
+        say(text)
+    except ReaderGone:
+        pass
+    except OutputFailed as error:
+        tell_error(error)
 
 
 def tell(text: str) -> None:
     """Write a line to standard error, for people, in the language of the locale, beside what goes to a program."""
-    _write(sys.stderr, _words(sys.stderr).message(text))
+    with suppress(OSError):
+        _write(sys.stderr, _words(sys.stderr).message(text))
 
 
 def tell_error(error: BucketpullError) -> None:
@@ -27,7 +49,8 @@ def tell_error(error: BucketpullError) -> None:
         text = words("refused", *explain(error.reason, words.language), error.detail)
     else:
         text = words.message(str(error))
-    _write(sys.stderr, f"bucketpull: {text}")
+    with suppress(OSError):
+        _write(sys.stderr, f"bucketpull: {text}")
 
 
 def words() -> Words:

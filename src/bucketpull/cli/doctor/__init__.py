@@ -11,7 +11,7 @@ from bucketpull.cli.doctor.machine import Check, Verdict, check_files, check_sta
 from bucketpull.cli.doctor.source import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.wiring.locate import job_folder
-from bucketpull.wiring.output import say
+from bucketpull.wiring.output import say_on
 from bucketpull.wiring.settings import Settings
 
 
@@ -44,10 +44,10 @@ def _run(settings: Settings) -> ExitCode:
     for check in _checks(settings):
         worst = worst or check.verdict is Verdict.FAIL
         if settings.json:
-            say(msgspec.json.encode(check).decode())
+            say_on(msgspec.json.encode(check).decode())
         elif not settings.quiet or check.verdict is not Verdict.PASS:
             for line in _lines(check):
-                say(line)
+                say_on(line)
     return ExitCode.INCOMPLETE if worst else ExitCode.COMPLETE
 
 

@@ -1,0 +1,78 @@
+"""The standard streams of every command, made so that no reader, disk or encoding can break a command in the middle.
+
+A reader of standard output that is gone ends a command quietly, by `ReaderGone`, unless the command does more than to show.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bucketpull.domain.errors import BucketpullError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class OutputFailed(BucketpullError):
+    """Standard output cannot be written, as on a full disk."""
+
+
+class ReaderGone(Exception):
+    """Nobody reads standard output any more, as after `| head`."""
+
+
+class Output(io.BufferedWriter):
+    """Standard output in bytes, whose errors have words.
+
+    `write` and `flush` raise `ReaderGone` where nobody reads, and `OutputFailed` where it cannot be written.
+    """
+
+    def write(self, data: "ReadableBuffer") -> int:
+        """Write."""
+        with _guarded():
+            return super().write(data)
+
+    def flush(self) -> None:
+        """Bring out what was written."""
+        with _guarded():
+            super().flush()
+
+
+def open_streams() -> None:
+    """Replace standard output, and point streams that were closed before we began to nowhere.
+
+    Else files, such as a journal, would be opened under their numbers.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    if sys.stdout is sys.__stdout__:
+        encoding = "utf-8" if sys.stdout is None else sys.stdout.encoding
+        output = Output(io.FileIO(1, "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(output, encoding, "backslashreplace", line_buffering=os.isatty(1))
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        _forget()
+        raise ReaderGone from None
+    except OSError as error:
+        _forget()
+        raise OutputFailed(f"standard output: {error.strerror}; make room, or write elsewhere") from error
+
+
+def _forget() -> None:
+    """Let what was written and not brought out go nowhere, so that the interpreter does not fail at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

@@ -1,0 +1,175 @@
+"""Output is not worth a job: readers that go, stop or never were, full disks and closed streams change nothing of how a command ends."""
+
+import fcntl
+import os
+import subprocess
+import time
+
+import pytest
+from tests.cli.conftest import COMMAND, DEADLINE_SECONDS
+
+SYNC = ("sync", "upyun://photos", "disk1")
+SMALL_PIPE_BYTES = 4096
+
+
+def run(user, *arguments, **streams):
+    """Run a command with streams of the test's own; return its exit code and what it said to the others."""
+    defaults = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    done = subprocess.run(
+        [COMMAND, *arguments],
+        cwd=user.folder,
+        env=user.environment,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+        **(defaults | streams),
+    )
+    said = ((done.stdout or b"") + (done.stderr or b"")).decode()
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    return done.returncode, said
+
+
+def dead_pipe() -> int:
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+def books(user):
+    (status,) = user.json("status")
+    return status["state"], status["counters"]["stored"]
+
+
+@pytest.fixture
+def finished(user, service):
+    """A user whose job of 100 objects is done."""
+    user.knows(service).run(*SYNC)
+    return user
+
+
+@pytest.mark.parametrize("options", [("--json",), (), ("--quiet",)], ids=["json", "lines", "quiet"])
+def test_a_job_goes_on_when_its_reader_goes(user, bucket, options):
+    user.knows(bucket("flat:200,size=500"))
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [COMMAND, *SYNC, "--rate", "80", *options],
+        cwd=user.folder,
+        env=user.environment,
+        stdout=writing,
+        stderr=writing,
+        stdin=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    if "--quiet" not in options:
+        os.read(reading, 1)
+    os.close(reading)
+
+    assert process.wait(DEADLINE_SECONDS) == 0
+    assert books(user) == ("complete", 200)
+
+
+def test_a_job_does_not_wait_for_a_reader_that_does_not_read(user, bucket):
+    user.knows(bucket("flat:300,size=500"))
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL_PIPE_BYTES)
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [COMMAND, *SYNC, "--rate", "60", "--json"],
+        cwd=user.folder,
+        env=user.environment,
+        stdout=writing,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    try:
+        assert process.wait(DEADLINE_SECONDS) == 0
+        assert time.monotonic() - began < 40
+    finally:
+        process.kill()
+        os.close(reading)
+    assert books(user) == ("complete", 300)
+
+
+def test_a_job_goes_on_with_its_log_on_a_full_disk(user, service):
+    user.knows(service)
+    with open("/dev/full", "wb") as full:
+        code, _ = run(user, *SYNC, "--json", "--summary", "/dev/full", stdout=full, stderr=full)
+
+    assert code == 0
+    assert books(user) == ("complete", 100)
+
+
+def test_a_summary_that_cannot_be_written_is_told_and_changes_no_exit_code(user, service):
+    code, said = run(user.knows(service), *SYNC, "--summary", "/dev/full")
+
+    assert code == 0
+    assert "--summary /dev/full: not written: No space left on device" in said
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "2>&-"])
+def test_a_job_goes_on_with_streams_that_were_closed_at_the_start(user, service, closed):
+    user.knows(service)
+    script = f'exec "$0" "$@" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", script, COMMAND, *SYNC],
+        cwd=user.folder,
+        env=user.environment,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+        capture_output=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert books(user) == ("complete", 100)
+
+
+SHOWS = [
+    ("status",),
+    ("status", "--json"),
+    ("status", "--directories"),
+    ("failures",),
+    ("failures", "--json"),
+    ("export", "--csv"),
+    ("export", "--jsonl"),
+    ("volumes",),
+    ("verify", "disk1"),
+    ("plan", "upyun://photos", "disk1"),
+    ("help", "exit-codes"),
+    ("--help",),
+    ("sync", "--help"),
+    ("--version",),
+    ("completion", "bash"),
+    ("simulate", "--list-faults"),
+]
+
+
+@pytest.mark.parametrize("arguments", SHOWS, ids=" ".join)
+def test_a_command_ends_quietly_when_nobody_reads(finished, arguments):
+    writing = dead_pipe()
+    try:
+        code, said = run(finished, *arguments, stdout=writing)
+    finally:
+        os.close(writing)
+
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("export", "--csv"), ("help",)], ids=" ".join)
+def test_a_full_disk_under_standard_output_is_told(finished, arguments):
+    with open("/dev/full", "wb") as full:
+        code, said = run(finished, *arguments, stdout=full)
+
+    assert code == 3
+    assert said == "bucketpull: standard output: No space left on device; make room, or write elsewhere\n"
+
+
+def test_a_command_that_decides_keeps_its_result_when_nobody_reads(finished):
+    next(path for path in (finished.folder / "disk1/2024").iterdir()).unlink()
+    writing = dead_pipe()
+    try:
+        code, _ = run(finished, "verify", "disk1", stdout=writing)
+    finally:
+        os.close(writing)
+
+    assert code == 3
