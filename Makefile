@@ -7,7 +7,7 @@ TEST_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light chromium:chro
 	ip:iproute2 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount fusermount3:fuse3 openssl:openssl curl:curl
 BENCH_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light curl:curl aria2c:aria2 rclone:rclone openssl:openssl taskset:util-linux
 
-.PHONY: demo test setup lint types bench budget docs man soak wheel packages clean
+.PHONY: demo test setup lint types bench budget docs man release soak wheel packages clean
 
 demo: .venv/installed           ## a bucket on localhost, pulled before your eyes
 	$(BIN)/bucketpull demo
@@ -38,6 +38,9 @@ soak: packages .venv/dev        ## the long tests: hundreds of kills, long histo
 wheel: .venv/dev                ## dist/*.whl, as it would be published
 	rm -rf dist && $(BIN)/python -m hatchling build
 
+release: .venv/release          ## dist/: wheel, source archive, hashes and bill of materials, built twice and checked
+	scripts/release
+
 clean:
 	rm -rf .venv build dist site demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -55,6 +58,9 @@ packages:
 
 .venv/bench: .venv/installed
 	$(PIP) install -q -c constraints.txt --group bench && touch $@
+
+.venv/release: .venv/dev
+	$(PIP) install -q -c constraints.txt --group release && touch $@
 
 man: .venv/dev                  ## the manual page, from the commands' help
 	$(BIN)/python scripts/reference.py >man/bucketpull.1
