@@ -1,0 +1,111 @@
+"""How far the names of a listing go, found by a dozen questions "what is the first name after this one?".
+
+S3 lists forwards only. So the first column in which names still differ is looked for, by halving; then the largest character of
+that column. What is found need not be the last name: it is a border behind which nothing lies.
+"""
+
+import msgspec
+
+TOP = chr(0x10FFFF).encode()
+"""Sorts after every other character."""
+
+_ASCII_END = 0x7E
+
+
+class Search(msgspec.Struct, frozen=True):
+    """A search in progress. `low` is the largest name known.
+
+    Nothing lies behind `low[:column] + TOP`, and names are known to differ in the byte before `varying`. When both meet, that
+    column's characters are searched: one after code point `least` is not known to occur, none after `most` does.
+    """
+
+    low: bytes
+    column: int
+    varying: int
+    least: int = -1
+    most: int = 0x10FFFF
+    is_ascii_asked: bool = False
+
+    @property
+    def question(self) -> bytes:
+        """The name after which the next one is asked for."""
+        if self._is_column_known:
+            return self._with(self._middle)
+        return self.low[: _boundary(self.low, (self.column + self.varying) // 2)] + TOP
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `end` is found."""
+        return self._is_column_known and self.least >= self.most
+
+    @property
+    def end(self) -> bytes:
+        """A border behind which nothing lies."""
+        return self._with(self.most)
+
+    def answered(self, name: bytes | None) -> "Search":
+        """Take the first name after the question; None if there is none."""
+        search = self._character(name) if self._is_column_known else self._narrowed(name)
+        return search._begun() if search._is_column_known and search.least < 0 else search
+
+    @property
+    def _is_column_known(self) -> bool:
+        return self.column >= self.varying - 1
+
+    @property
+    def _middle(self) -> int:
+        if not self.is_ascii_asked and self.least < _ASCII_END:
+            return _ASCII_END
+        return (self.least + self.most) // 2
+
+    def _with(self, point: int) -> bytes:
+        # Surrogates are no characters of their own: what sorts before them will do.
+        point = 0xD7FF if 0xD800 <= point <= 0xDFFF else point
+        return self.low[: self.column] + chr(point).encode() + TOP
+
+    def _narrowed(self, name: bytes | None) -> "Search":
+        middle = _boundary(self.low, (self.column + self.varying) // 2)
+        if name is None:
+            # A character of several bytes is one column.
+            column = middle if middle > self.column else self.varying - 1
+            return msgspec.structs.replace(self, column=column)
+        return Search(name, self.column, max(_shared(self.low, name) + 1, self.column + 1))
+
+    def _begun(self) -> "Search":
+        column = _boundary(self.low, self.column)
+        return msgspec.structs.replace(
+            self, column=column, varying=column + 1, least=_point(self.low, column)
+        )
+
+    def _character(self, name: bytes | None) -> "Search":
+        if name is None:
+            return msgspec.structs.replace(self, most=self._middle, is_ascii_asked=True)
+        return msgspec.structs.replace(self, low=name, least=_point(name, self.column), is_ascii_asked=True)
+
+
+def search_from(first: bytes, last: bytes) -> Search:
+    """Begin, given the first and the last name of a page."""
+    search = Search(last, 0, max(_shared(first, last) + 1, 1))
+    return search._begun() if search._is_column_known else search
+
+
+def _shared(one: bytes, other: bytes) -> int:
+    length = 0
+    for mine, yours in zip(one, other, strict=False):
+        if mine != yours:
+            break
+        length += 1
+    return length
+
+
+def _boundary(name: bytes, column: int) -> int:
+    """Go back to where a character of UTF-8 begins."""
+    while 0 < column < len(name) and name[column] & 0xC0 == 0x80:
+        column -= 1
+    return column
+
+
+def _point(name: bytes, column: int) -> int:
+    """Return the code point of the character that begins at a column; 0 at the end of the name."""
+    text = name[column : column + 4].decode("utf-8", "ignore")
+    return ord(text[0]) if text else 0

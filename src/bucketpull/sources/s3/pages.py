@@ -1,0 +1,333 @@
+"""How the pages of a bucket follow each other: one after the other at first, later by ranges of names side by side.
+
+Pages go on by name: `start-after` (ListObjectsV2) or `marker` (ListObjects) may be any name, so a listing has no state at the
+service and can begin anywhere. That it is heeded, and that names come in the order of their bytes, is checked on each page;
+where the first pages show otherwise, the listing goes on by the service's own tokens, one page after the other.
+
+The source keeps no state, so each position says in `until` at which stage it is:
+
+    (nothing)  the first page
+    range      names behind its cursor up to one. After some pages without an end in sight the next is a
+    probe      its cursor is a name just before the last one, so that must come first again
+    end        one question of the search for the far end (`far_end`). Then what lies between is cut into ranges
+    token      by the service's token
+
+A cursor may carry a tag in front, `!tag:`: the journal knows pages by directory and cursor, and these are asked for beside
+another page of the same cursor. Names in cursors and stages are percent-encoded.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import ge
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.model import Page, Part, Position
+from bucketpull.domain.splitting import cuts, parts_ahead
+from bucketpull.sources.quoting import quoted
+from bucketpull.sources.s3.far_end import Search, search_from
+from bucketpull.sources.s3.listing import PAGE_KEYS, Listing
+
+_TAG = "!"
+_SEARCH_AFTER = 8  # pages: the search for the far end costs a dozen short requests
+_MOST_PARTS = 64
+_MOST_PARTS_AGAIN = 8  # a range that proves longer than thought is cut again, into fewer
+_WORTH_PAGES = 6.0
+_LONGER = 3  # times as long as thought
+_LONG_PAGES = 20  # a thought of more pages than that may be a gap between names
+_DEEPEST = 6
+_SAMPLES = 8
+_PAGES_A_PART = 3
+
+
+class Stage(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
+    """What a position is for; see the module. Names are percent-encoded, "" is none.
+
+    `pages` counts those listed, for a range without an end, and is how many a range with one was thought to have. `token` is
+    the service's word for what follows the page before. `names` are samples of that page, the first and the last among them.
+    """
+
+    kind: str = "range"
+    upto: str = ""
+    pages: int = 0
+    depth: int = 0
+    token: str = ""
+    is_old: bool = False
+    """Whether the service knows only ListObjects, of version 1."""
+    names: tuple[str, ...] = ()
+    search: tuple[str, int, int, int, int, bool] | None = None
+
+
+class Ask(NamedTuple):
+    """How a position is asked for: after which name, or by which token, and for how many keys."""
+
+    after: bytes
+    token: str
+    keys: int
+    is_old: bool
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Stage).decode
+_FRESH = Stage()
+
+
+def stage_of(position: Position) -> Stage:
+    """Read a position's stage.
+
+    Raises:
+        AnswerError: `cursor`, if it is none.
+
+    """
+    if not position.until:
+        return _FRESH
+    try:
+        return _decode(position.until)
+    except msgspec.DecodeError as error:
+        raise AnswerError(Reason.CURSOR, f"no stage of a listing: {position.until[:80]!r}") from error
+
+
+def ask_for(position: Position) -> Ask:
+    """Say how to ask for a position."""
+    stage, cursor = stage_of(position), position.cursor
+    if cursor.startswith(_TAG):
+        cursor = cursor.partition(":")[2]
+    token = stage.token if stage.kind == "token" else ""
+    keys = 1 if stage.kind in {"probe", "end"} else PAGE_KEYS
+    return Ask(b"" if token else unquote_to_bytes(cursor), token, keys, stage.is_old)
+
+
+def followed(position: Position, names: list[bytes], listing: Listing, is_old: bool, split: bool) -> Page:
+    """Make a page of a listing.
+
+    Args:
+        position: Where was asked.
+        names: The page's keys below the position's directory.
+        listing: The page.
+        is_old: Whether the answer is one of ListObjects, of version 1.
+        split: Whether a long listing may be cut into ranges.
+
+    Raises:
+        AnswerError: `cursor`, where it leads nowhere or back, in a way that leaves no other.
+
+    """
+    stage = stage_of(position)
+    if stage.kind == "probe":
+        return _probed(position, stage, names)
+    if stage.kind == "end":
+        return _searched(position, stage, names)
+    if is_old and not stage.is_old:
+        stage = msgspec.structs.replace(stage, is_old=True)
+    answer = _Answer(position, stage, names, listing)
+    if stage.kind == "token":
+        return answer.by_token()
+    return answer.by_name(split)
+
+
+def refused(position: Position, error: AnswerError) -> Page | None:
+    """Ask in the old way where the first page was refused as unknown; None to do what the error calls for."""
+    if error.reason is not Reason.REJECTED or position.cursor or position.until:
+        return None
+    following = [_at(position, "!old:", Stage(is_old=True))]
+    return Page(_part(position, [], None, 0, 0), [], following)
+
+
+class _Answer:
+    """A listed page held against what was asked."""
+
+    def __init__(self, position: Position, stage: Stage, names: list[bytes], listing: Listing) -> None:
+        self._position = position
+        self._stage = stage
+        self._names = names
+        self._listing = listing
+        self._token = listing.token
+        if stage.is_old and not self._token and names:
+            # Without a delimiter ListObjects names no marker: it is the last key, in whatever order the service has.
+            self._token = listing.keys[-1].decode("utf-8", "surrogateescape")
+
+    def by_token(self) -> Page:
+        """Take the whole page, and go on by the token that it gives."""
+        return self._page(0, len(self._names), self._by_token() if self._listing.is_truncated else [])
+
+    def by_name(self, split: bool) -> Page:
+        """Take what lies before the range's end."""
+        names, after = self._names, ask_for(self._position).after
+        is_heeded = not names or not after or names[0] > after
+        if not is_heeded or not _is_ordered(names):
+            return self._distrusted(is_heeded and not after)
+        upto = unquote_to_bytes(self._stage.upto)
+        end = bisect_right(names, upto) if upto else len(names)
+        if end < len(names) or not self._listing.is_truncated:
+            return self._page(0, end, [])
+        if not names:
+            return self._page(0, 0, self._by_token())
+        return self._page(0, end, self._further(split))
+
+    def _distrusted(self, is_first: bool) -> Page:
+        """Go on by token: names do not come in order, or `start-after` is not heeded."""
+        if is_first:
+            following = self._by_token() if self._listing.is_truncated else []
+            return self._page(0, len(self._names), following)
+        if not self._stage.token:
+            raise AnswerError(
+                Reason.CURSOR, "keys out of order, or before the one after which was asked, in a later page"
+            )
+        return self._page(0, 0, [self._token_position(self._stage.token)])
+
+    def _by_token(self) -> list[Position]:
+        if not self._token or self._token == self._stage.token:
+            raise AnswerError(Reason.CURSOR, "a truncated page that does not say where it goes on")
+        return [self._token_position(self._token)]
+
+    def _token_position(self, token: str) -> Position:
+        stage = Stage("token", token=token, is_old=self._stage.is_old)
+        return _at(self._position, f"{_TAG}token:{_text_of(token)}", stage)
+
+    def _further(self, split: bool) -> list[Position]:
+        """Go on after a whole page of names in order."""
+        stage, names = self._stage, self._names
+        if stage.upto:
+            again = self._cut_again() if split else []
+            return again or [self._next(stage)]
+        stage = msgspec.structs.replace(stage, pages=stage.pages + 1, token=self._token[:2000])
+        if split and stage.pages == _SEARCH_AFTER and stage.depth < _DEEPEST and len(names) > 1:
+            forged = names[-2] + b" "
+            if names[-2] < forged < names[-1]:
+                samples = tuple(quoted(name) for name in _samples(names))
+                probe = msgspec.structs.replace(stage, kind="probe", names=samples)
+                return [_at(self._position, f"{_TAG}probe:{quoted(forged)}", probe)]
+        return [self._next(stage)]
+
+    def _next(self, stage: Stage) -> Position:
+        return _at(self._position, quoted(self._names[-1]), stage)
+
+    def _cut_again(self) -> list[Position]:
+        """Cut a range again that proves long; [] if it need not be."""
+        stage, names = self._stage, self._names
+        upto = unquote_to_bytes(stage.upto)
+        if stage.depth >= _DEEPEST:
+            return []
+        ahead = parts_ahead(names[0], names[-1], upto, names)
+        if ahead < max(_WORTH_PAGES, _LONGER * min(stage.pages, _LONG_PAGES)):
+            return []
+        parts = min(_MOST_PARTS_AGAIN, int(ahead / 2))
+        borders = [*_borders(names[-1], upto, parts, names), upto]
+        return _ranges(self._position, names[-1], borders, stage, int(ahead / parts))
+
+    def _page(self, begin: int, end: int, following: list[Position]) -> Page:
+        return Page(_part(self._position, self._names, self._listing, begin, end), [], following)
+
+
+def _probed(position: Position, stage: Stage, names: list[bytes]) -> Page:
+    """Search for the far end if a name that no key has was heeded."""
+    first, last = unquote_to_bytes(stage.names[0]), unquote_to_bytes(stage.names[-1])
+    if names[:1] != [last]:
+        return _nothing(position, [_serial(position, stage)])
+    return _nothing(position, [_question(position, stage, search_from(first, last))])
+
+
+def _searched(position: Position, stage: Stage, names: list[bytes]) -> Page:
+    search = _search_of(stage)
+    if names and names[0] <= search.question:
+        return _nothing(position, [_serial(position, stage)])
+    search = search.answered(names[0] if names else None)
+    if not search.is_done:
+        return _nothing(position, [_question(position, stage, search)])
+    return _nothing(position, _cut(position, stage, search.end))
+
+
+def _cut(position: Position, stage: Stage, end: bytes) -> list[Position]:
+    """Cut what lies between the last name listed and the far end; behind that a range looks for names that are new."""
+    names = [unquote_to_bytes(name) for name in stage.names]
+    last = names[-1]
+    ahead = parts_ahead(names[0], last, end, names)
+    parts = min(_MOST_PARTS, int(ahead / _PAGES_A_PART))
+    borders = [*_borders(last, end, parts, names), end, b""] if end > last else [b""]
+    return _ranges(position, last, borders, stage, int(ahead) // max(parts, 1))
+
+
+def _ranges(
+    position: Position, after: bytes, borders: Sequence[bytes], stage: Stage, pages: int
+) -> list[Position]:
+    """Make a range up to each border, the first behind a name; the last border may be b"", the end."""
+    return [
+        _at(
+            position,
+            quoted(begin),
+            Stage(
+                upto=quoted(upto),
+                pages=pages if upto else 0,
+                depth=stage.depth + 1,
+                is_old=stage.is_old,
+            ),
+        )
+        for begin, upto in zip([after, *borders[:-1]], borders, strict=True)
+    ]
+
+
+def _borders(low: bytes, high: bytes, parts: int, names: Sequence[bytes]) -> list[bytes]:
+    """Return places to cut at that are UTF-8: services refuse a name that is not."""
+    whole = {name.decode("utf-8", "ignore").encode() for name in cuts(low, high, parts, names)}
+    return sorted(name for name in whole if low < name < high)
+
+
+def _serial(position: Position, stage: Stage) -> Position:
+    """Go on page by page after the last name listed."""
+    plain = msgspec.structs.replace(stage, kind="range", names=(), search=None, depth=_DEEPEST)
+    return _at(position, stage.names[-1], plain)
+
+
+def _question(position: Position, stage: Stage, search: Search) -> Position:
+    state = (
+        quoted(search.low),
+        search.column,
+        search.varying,
+        search.least,
+        search.most,
+        search.is_ascii_asked,
+    )
+    asking = msgspec.structs.replace(stage, kind="end", search=state)
+    return _at(position, f"{_TAG}end{stage.depth}:{quoted(search.question)}", asking)
+
+
+def _search_of(stage: Stage) -> Search:
+    if stage.search is None:
+        raise AnswerError(Reason.CURSOR, "a search without a state")
+    return Search(unquote_to_bytes(stage.search[0]), *stage.search[1:])
+
+
+def _is_ordered(names: list[bytes]) -> bool:
+    return not any(map(ge, names, names[1:]))
+
+
+def _samples(names: list[bytes]) -> list[bytes]:
+    step = max(1, len(names) // _SAMPLES)
+    return [*names[:-1:step], names[-1]]
+
+
+def _text_of(token: str) -> str:
+    return quoted(token.encode("utf-8", "surrogateescape"))
+
+
+def _at(position: Position, cursor: str, stage: Stage) -> Position:
+    return Position(position.directory, cursor, _encode(stage).decode())
+
+
+def _nothing(position: Position, following: list[Position]) -> Page:
+    return Page(_part(position, [], None, 0, 0), [], following)
+
+
+def _part(position: Position, names: list[bytes], listing: Listing | None, begin: int, end: int) -> Part:
+    if listing is None:
+        return Part(position.directory, position.cursor, [], [], [])
+    is_whole = begin == 0 and end == len(names)
+    return Part(
+        position.directory,
+        position.cursor,
+        names if is_whole else names[begin:end],
+        listing.sizes if is_whole else listing.sizes[begin:end],
+        listing.mtimes if is_whole else listing.mtimes[begin:end],
+    )

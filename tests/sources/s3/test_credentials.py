@@ -1,0 +1,92 @@
+"""Keys, region and endpoint are found where AWS's tools find them, in the same order (held against botocore)."""
+
+import os
+from pathlib import Path
+
+import botocore.session
+import pytest
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.sources.s3.credentials import find
+from bucketpull.sources.s3.signing import Credentials
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / ".aws"
+    folder.mkdir()
+    (folder / "credentials").write_text(
+        "[default]\naws_access_key_id = D\naws_secret_access_key = ds%ecret\n"
+        "[work]\naws_access_key_id=W\naws_secret_access_key=ws\naws_session_token=wt\n"
+    )
+    (folder / "config").write_text(
+        "[default]\nregion = eu-west-1\n[profile work]\nregion=cn-north-1\n"
+        "endpoint_url = https://s3.example.com\n"
+        "[profile only-config]\naws_access_key_id = C\naws_secret_access_key = cs\n"
+        "[profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = default\n"
+    )
+    return tmp_path
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "E", "AWS_SECRET_ACCESS_KEY": "es"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "found", "region"),
+    [
+        ({}, Credentials("D", "ds%ecret"), "eu-west-1"),
+        ({"AWS_PROFILE": "work"}, Credentials("W", "ws", "wt"), "cn-north-1"),
+        ({"AWS_PROFILE": "only-config"}, Credentials("C", "cs"), ""),
+        (KEYS, Credentials("E", "es"), "eu-west-1"),
+        (KEYS | {"AWS_SESSION_TOKEN": "t", "AWS_PROFILE": "work"}, Credentials("E", "es", "t"), "cn-north-1"),
+        ({"AWS_DEFAULT_REGION": "us-west-2"}, Credentials("D", "ds%ecret"), "us-west-2"),
+    ],
+)
+def test_they_are_those_that_botocore_finds(home, monkeypatch, environ, found, region):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"HOME": str(home), **environ}.items():
+        monkeypatch.setenv(name, value)
+
+    ours = find(os.environ)
+
+    assert (ours.credentials, ours.region) == (found, region)
+    session = botocore.session.Session()
+    theirs = session.get_credentials()
+    assert ours.credentials == Credentials(theirs.access_key, theirs.secret_key, theirs.token or "")
+    assert (session.get_config_variable("region") or "") == region
+
+
+def test_the_endpoint_is_that_of_the_environment_or_the_profile(home):
+    assert find({"HOME": str(home), "AWS_PROFILE": "work"}).endpoint == "https://s3.example.com"
+    assert find({"HOME": str(home), "AWS_ENDPOINT_URL_S3": "http://h:9000"}).endpoint == "http://h:9000"
+
+
+def test_the_files_can_lie_elsewhere(home):
+    environ = {"HOME": "/nowhere", "AWS_SHARED_CREDENTIALS_FILE": str(home / ".aws/credentials")}
+    assert find(environ).credentials == Credentials("D", "ds%ecret")
+
+
+def test_no_keys_anywhere_is_no_error_here(tmp_path):
+    assert find({"HOME": str(tmp_path)}).credentials is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"AWS_PROFILE": "absent"}, "profile 'absent' is neither in"),
+        ({"AWS_PROFILE": "role"}, "by role_arn, which is not supported; run eval"),
+        ({"AWS_ACCESS_KEY_ID": "E"}, "AWS_SECRET_ACCESS_KEY is not set"),
+        ({"AWS_SECRET_ACCESS_KEY": "E"}, "AWS_ACCESS_KEY_ID is not set"),
+    ],
+)
+def test_what_cannot_work_is_said_with_its_remedy(home, environ, words):
+    with pytest.raises(ConfigError, match=words):
+        find({"HOME": str(home), **environ})
+
+
+def test_a_broken_file_is_named(tmp_path):
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/config").write_text("no section\n")
+    with pytest.raises(ConfigError, match=r"\.aws/config"):
+        find({"HOME": str(tmp_path)})
