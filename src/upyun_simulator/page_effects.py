@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from upyun_simulator.contents import Entry, Folder
+from upyun_simulator.contents import FOLDER, Entry, Folder
 from upyun_simulator.cursor import END, Cursors, Position
 from upyun_simulator.errors import Refusal
 from upyun_simulator.faults import Rule
@@ -200,6 +200,22 @@ def _row(name: str, ask: Ask) -> bytes:
     return b'{"name":%b,"type":"image/jpeg","length":10,"last_modified":1400000000}' % dumps(name).encode()
 
 
+def _odd_entry(turn: Turn) -> Page:
+    """Spoil one field of the entry in the middle of the page; a listing by lines stays as it is."""
+    page, options = turn.page(), turn.rule.options
+    files = [place for place, entry in enumerate(page.entries) if entry.type != FOLDER]
+    if not files or not page.json:
+        return page
+    rows = [msgspec.to_builtins(entry) for entry in page.entries]
+    row = rows[files[len(files) // 2]]
+    if options.get("value", "missing") == "missing":
+        del row[options["field"]]
+    else:
+        row[options["field"]] = msgspec.Raw(options["value"].encode())
+    page.raw = msgspec.json.encode({"files": rows, "iter": page.body_cursor})
+    return page
+
+
 class Spoiler(NamedTuple):
     """What spoils a page: how, and in words."""
 
@@ -241,6 +257,10 @@ EFFECTS: Final[dict[str, Spoiler]] = {
         _forged_skips, "a cursor that names no entry of the folder leaves out what follows it: entries= (3)"
     ),
     "bad-cursor": Spoiler(_bad_cursor, "any cursor is refused: 40001005"),
+    "odd-entry": Spoiler(
+        _odd_entry,
+        "one entry in the middle of the page has an odd field=, value= as JSON (missing)",
+    ),
     "hostile": Spoiler(
         _hostile,
         "entries with names that no service should have: `..`, slashes, NUL, an empty name, bytes that are no UTF-8 (utf8=1: without these)",

@@ -523,3 +523,18 @@ def test_an_object_that_no_endpoint_can_have_fails_by_name_and_the_others_are_st
         (b"n0001", Reason.REJECTED, "no endpoint has it")
     ]
     assert rig.meter.failures == {Reason.REJECTED: 1}
+
+
+@pytest.mark.parametrize("routes", [("edge", "origin"), ("origin",)])
+@pytest.mark.parametrize("length", [0, 7, 3 << 20])
+def test_an_object_of_unknown_size_and_date_is_stored_as_it_comes(routes, length):
+    rig = Rig(lambda request: Answer(body=b"z" * length), routes=routes, bounds=Bounds(streamed=1 << 20))
+    writer = rig.mount()
+    rig.assign([part_of(b"d", {b"a": -1}, mtime=-1)])
+
+    (outcome,) = rig.settle()
+
+    assert writer.files == {b"d/a": b"z" * length}
+    (record,) = records_of(outcome)
+    assert (record.sizes, record.stored, outcome.stored_bytes) == ([-1], [length], length)
+    assert rig.drain.held == 0

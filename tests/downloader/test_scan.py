@@ -91,6 +91,24 @@ def test_an_empty_survey_has_a_receipt():
     assert scan(rig_of()).pages == []
 
 
+def test_entries_without_a_name_are_a_failure_of_the_page_whose_others_are_listed():
+    odd = page()
+    odd.odd = ("{'type': 't'}", "7")
+    receipt = scan(rig_of(pages={(b"", ""): odd}), Position(b""))
+
+    assert receipt.batches[0].objects == 3
+    (failure,) = receipt.failures
+    assert (failure.directory, failure.name, failure.reason, failure.status) == (b"", b"", "garbage", 200)
+    assert failure.detail == "entries without a name on the page: 2, such as {'type': 't'}"
+
+
+def test_a_size_that_is_not_known_counts_no_bytes():
+    part = part_of(b"", {b"a": 5, b"b": -1})
+    receipt = scan(rig_of(pages={(b"", ""): Page(part, [], [])}), Position(b""))
+
+    assert (receipt.pages[0].objects, receipt.pages[0].bytes) == (2, 5)
+
+
 def test_a_digest_depends_on_each_column():
     part = part_of(b"", {b"a": 1, b"b": 2})
     others = [

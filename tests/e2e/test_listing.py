@@ -231,3 +231,51 @@ def test_a_cursor_that_is_refused_for_good_lists_nothing_twice(make_job):
     assert summary["listed"] == summary["stored"] == 190
     assert job.simulator.counters()["requests"]["cdn.get"]["200"] <= 192
     job.check_every_byte()
+
+
+ODD_ENTRIES = [
+    "length,value=-1",
+    "length,value=null",
+    "length",
+    "length,value=1.5e300",
+    "last_modified,value=-1",
+    "last_modified,value=-86400",
+    "last_modified,value=null",
+    "last_modified,value=1600000000000",
+    "last_modified,value=1600000000.5",
+    "last_modified",
+    "type",
+]
+
+
+def test_an_odd_entry_costs_only_itself_and_its_object_is_had_all_the_same(make_job):
+    spec = ";".join(f"{number}=flat:100,size=500" for number in range(len(ODD_ENTRIES)))
+    faults = [f"odd-entry:path={number}/,field={odd}" for number, odd in enumerate(ODD_ENTRIES)]
+    job = make_job(spec, faults=faults)
+
+    summary = job.sync()
+
+    job.check_every_byte()
+    assert summary["stored"] == 100 * len(ODD_ENTRIES)
+    assert summary["seconds"] < 10  # no page was asked for again
+    job.simulator.reset_counters()
+    assert job.sync()["skipped"] == summary["stored"]  # and none is fetched twice
+    assert fetched(job) == 0
+
+
+def test_entries_without_a_name_are_a_failure_of_their_folder_and_cost_nobody_else(make_job):
+    job = make_job("good=flat:100,size=500;bad=flat:100,size=500", faults=["odd-entry:path=bad/,field=name"])
+
+    summary = job.sync(expect=3)
+
+    assert (summary["stored"], summary["failed"]) == (199, 0)
+    (line,) = [
+        json.loads(line) for line in job.command("failures", "--json", "--state", str(job.state)).splitlines()
+    ]
+    assert (line["key"], line["page"], line["reason"]) == ("bad/", True, "garbage")
+    assert "without a name" in line["detail"]
+
+    job.simulator.clear_faults()
+    job.command("retry", "--state", str(job.state))
+    assert job.sync()["complete"] is True
+    job.check_every_byte()

@@ -294,6 +294,26 @@ def test_pages_that_are_no_listing(host):
     ]
 
 
+@pytest.mark.parametrize(
+    ("fault", "odd"),
+    [
+        ("odd-entry:field=length,value=-1", {"length": -1}),
+        ("odd-entry:field=last_modified,value=null", {"last_modified": None}),
+        ("odd-entry:field=type", {}),
+    ],
+)
+def test_one_entry_of_a_page_is_odd(host, fault, odd):
+    asked = {"accept": "application/json", **FIRST}
+    usual = json.loads(host().rest("", **asked).body)
+    reply = json.loads(host(faults=[fault]).rest("", **asked).body)
+
+    field = fault.partition("field=")[2].partition(",")[0]
+    expected = {name: value for name, value in usual["files"][2].items() if name != field} | odd
+    assert reply["files"][2] == expected
+    assert reply["files"][:2] + reply["files"][3:] == usual["files"][:2] + usual["files"][3:]
+    assert reply["iter"] == usual["iter"]
+
+
 def test_hostile_names(host):
     reply = host(faults=["hostile:utf8=1"]).rest("", accept="application/json")
     hostile = [entry["name"] for entry in json.loads(reply.body)["files"]][10:]

@@ -6,6 +6,7 @@ Names and keys are bytes: the service says UTF-8, but a listing may hold anythin
 stored and found again exactly.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 
 import msgspec
@@ -60,12 +61,13 @@ class Page(Value):
     """One page of a directory as the source gave it: files by column, names of sub-directories, what is next.
 
     `following` lists where the same directory goes on: none at its end, one for a serial listing, several where the
-    source splits it into ranges.
+    source splits it into ranges. `odd` quotes entries that cannot be objects or directories: they fail, the others do not.
     """
 
     part: Part
     directories: list[bytes]
     following: list[Position]
+    odd: Sequence[str] = ()
 
 
 class Extent(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -29,6 +29,8 @@ STREAM_BYTES = 512 << 10
 CATCH_UP_SECONDS = 0.2
 # For so long a writer may keep objects back, to write several at once.
 FLUSH_SECONDS = 0.1
+# An object of unknown size is no longer than that.
+MOST_UNKNOWN_BYTES = 1 << 46
 # Volumes take turns by so many objects: to look for the next one costs as much as to begin it.
 RUN = 16
 
@@ -207,7 +209,7 @@ class Drain:
             self._unwritten(transfer, trouble_of(error), error.detail)
             return False
         # What changed since it was listed may be larger, a body without an end may not fill the disk.
-        most = max(2 * size, size + (1 << 30))
+        most = max(2 * size, size + (1 << 30)) if size >= 0 else MOST_UNKNOWN_BYTES
         transfer.large = LargeObject(stream, queue.writer, self._bounds.queued, most)
         return True
 
@@ -227,7 +229,7 @@ class Drain:
         self._release(transfer)
         if (
             response.failure is Reason.SIZE
-            and transfer.at + 1 == len(transfer.routes)
+            and (transfer.size < 0 or transfer.at + 1 == len(transfer.routes))
             and self._open_large(transfer)
         ):
             self._line_up(transfer)  # more came than memory should hold
@@ -256,7 +258,7 @@ class Drain:
             self._release(transfer)
             self._displace(transfer)
             return
-        if size != transfer.size and not transfer.endpoint.is_origin:
+        if size != transfer.size >= 0 and not transfer.endpoint.is_origin:
             # Image versions: how much smaller they are than what is listed is learnt on the way.
             self._share += 0.05 * (min(1.0, size / max(transfer.size, 1)) - self._share)
         self.held += size - transfer.held

@@ -25,8 +25,11 @@ def is_sound(transfer: Transfer, response: Response, verdict: Verdict) -> bool:
 
 
 def is_believed(transfer: Transfer, response: Response, verdict: Verdict) -> bool:
-    """Believe the origin another size than the listed one if its MD5 vouches for it or it says that it changed."""
-    if not transfer.endpoint.is_origin or (verdict.md5 and transfer.queue.compares):
+    """Believe the origin another size than the listed one if its MD5 vouches for it or it says that it changed.
+
+    Where the listed size is not known (-1), what came whole is believed.
+    """
+    if transfer.size < 0 or not transfer.endpoint.is_origin or (verdict.md5 and transfer.queue.compares):
         return True
     if changed_since(response, transfer.mtime):
         return True
@@ -39,8 +42,10 @@ def changed_since(response: Response, mtime: int) -> bool:
     """Say whether the origin itself states that an object changed after it was listed (`mtime`, Unix seconds)."""
     from email.utils import parsedate_to_datetime  # 2 ms of a start that seldom needs it
 
+    if mtime < 0:
+        return False
     stated = response.headers().get("last-modified", "")
     try:
         return int(parsedate_to_datetime(stated).timestamp()) != mtime
-    except ValueError:
+    except (ValueError, OverflowError):
         return False

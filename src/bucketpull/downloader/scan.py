@@ -46,7 +46,7 @@ def record_of(position: Position, part: Part) -> PageRecord:
         last=max(names, default=b""),
         digest=digest,
         objects=len(names),
-        bytes=sum(part.sizes),
+        bytes=sum(part.sizes) + part.sizes.count(-1),
         unchanged=digest == position.digest,
     )
 
@@ -191,6 +191,9 @@ class Scan:
         limiter.finished(now, None, response.seconds, response.received)
         self._gate.breaker.good()
         look.sweep.listed(look.position, page)
+        if page.odd:
+            detail = f"entries without a name on the page: {len(page.odd)}, such as {page.odd[0]}"
+            self._failed(look, AnswerError(Reason.GARBAGE, detail), response.status)
         self._settle(look.sweep)
 
     def _troubled(self, look: Look, error: AnswerError, status: int) -> None:
@@ -249,6 +252,11 @@ class Scan:
             self._fail(look, error, status)
 
     def _fail(self, look: Look, error: AnswerError, status: int) -> None:
+        self._failed(look, error, status)
+        self._settle(look.sweep)
+
+    def _failed(self, look: Look, error: AnswerError, status: int) -> None:
+        """Say that a page, or something on it, could not be listed."""
         position = look.position
         self._meter.failed(error.reason)
         look.sweep.receipt.failures.append(
@@ -264,7 +272,6 @@ class Scan:
                 detail=error.detail[:300],
             )
         )
-        self._settle(look.sweep)
 
     def _settle(self, sweep: Sweep) -> None:
         sweep.left -= 1

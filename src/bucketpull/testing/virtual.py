@@ -82,7 +82,7 @@ class VirtualFetcher:
             failure, received = _pour(body, sink, failure)
             body = b""
         elif received > request.max_bytes:
-            failure, body, received = Reason.INTERRUPTED, b"", request.max_bytes
+            failure, body, received = Reason.SIZE, b"", request.max_bytes
         lines = [f"HTTP/1.1 {answer.status} X\r\n".encode()]
         lines += [f"{name}: {value}\r\n".encode() for name, value in answer.headers]
         done(

@@ -94,10 +94,8 @@ def test_names_that_begin_with_a_brace_make_no_json_of_a_listing_by_lines():
         b"",
         b"{}",
         b'{"files":[{"name":"a"',
-        b'{"files":[{"name":"a","type":"image/jpeg"}],"iter":"x"}',
         b'{"files":[{"type":"image/jpeg","length":1,"last_modified":1}],"iter":"x"}',
-        b'{"files":[{"name":"a","type":"t","length":-1,"last_modified":1}],"iter":"x"}',
-        b'{"files":[{"name":"a","type":"t","length":99999999999999999999,"last_modified":1}],"iter":"x"}',
+        b'{"files":[1,[],null],"iter":"x"}',
         b'{"files":"many","iter":"x"}',
         b'{"other":1}',
         b"[]",
@@ -126,6 +124,86 @@ def test_numbers_may_be_texts_and_names_may_be_no_utf_8():
     )
 
     assert (page.part.names, page.part.sizes, page.part.mtimes) == ([b"bad\xff\xfe"], [7], [8])
+
+
+ODD_NUMBERS = [
+    b"-1",
+    b"-86400",
+    b"null",
+    b"true",
+    b'"x"',
+    b"[]",
+    b"{}",
+    b"NaN",
+    b"Infinity",
+    b"1e400",
+    b"9" * 5000,
+    b"-0.5",
+    None,
+]
+
+
+def _page_with(name=b'"odd"', kind=b'"t"', length=b"7", last_modified=b"8"):
+    """Write a listing of three entries of which the second has these fields; None leaves one out."""
+    fields = {b"name": name, b"type": kind, b"length": length, b"last_modified": last_modified}
+    odd = b",".join(b'"%b":%b' % each for each in fields.items() if each[1] is not None)
+    usual = b'{"name":"%b","type":"t","length":5,"last_modified":9}'
+    return b'{"files":[%b,{%b},%b],"iter":"%b"}' % (usual % b"a", odd, usual % b"z", END.encode())
+
+
+@pytest.mark.parametrize("value", ODD_NUMBERS)
+def test_an_entry_with_an_odd_size_has_an_unknown_one_and_the_others_are_as_they_are(value):
+    page = _read(_page_with(length=value))
+
+    assert (page.part.names, page.part.sizes, page.part.mtimes) == (
+        [b"a", b"odd", b"z"],
+        [5, -1, 5],
+        [9, 8, 9],
+    )
+    assert not page.odd
+
+
+@pytest.mark.parametrize("value", [*ODD_NUMBERS, b"1600000000000"])
+def test_an_entry_with_an_odd_time_has_an_unknown_one_and_the_others_are_as_they_are(value):
+    page = _read(_page_with(last_modified=value))
+
+    assert (page.part.names, page.part.sizes, page.part.mtimes) == (
+        [b"a", b"odd", b"z"],
+        [5, 7, 5],
+        [9, -1, 9],
+    )
+
+
+def test_a_time_with_a_fraction_is_that_of_its_second():
+    assert _read(_page_with(last_modified=b"1600000000.5")).part.mtimes == [9, 1_600_000_000, 9]
+
+
+@pytest.mark.parametrize("kind", [None, b"null", b"7", b"[]"])
+def test_an_entry_of_unknown_type_is_taken_for_a_file_and_for_a_folder(kind):
+    page = _read(_page_with(kind=kind))
+
+    assert (page.part.names, page.directories) == ([b"a", b"odd", b"z"], [b"odd"])
+
+
+@pytest.mark.parametrize("name", [None, b"null", b"7", b"{}"])
+def test_an_entry_without_a_name_is_told_and_the_others_are_listed(name):
+    page = _read(_page_with(name=name))
+
+    assert page.part.names == [b"a", b"z"]
+    assert len(page.odd) == 1
+    assert "last_modified" in page.odd[0]
+
+
+def test_an_odd_line_costs_only_itself():
+    lines = b"a\tN\t5\t9\nodd\tN\t-1\tnever\nno entry at all\nz\tN\t5\t9"
+    page = _read(lines, **_ITER)
+
+    assert (page.part.names, page.part.sizes, page.part.mtimes) == (
+        [b"a", b"odd", b"z"],
+        [5, -1, 5],
+        [9, -1, 9],
+    )
+    assert page.odd == ("no entry at all",)
 
 
 @pytest.mark.parametrize("where", ["body", "header"])
@@ -348,7 +426,11 @@ def test_any_position_that_is_read_back_can_be_asked_for(body, cursor, until):
         source().read_page(position, answer(200, body, _ITER), 1e9)
 
 
-@given(st.lists(st.tuples(_NAMES.filter(bool), st.integers(0, 2**62), st.integers(0, 2**40)), max_size=20))
+@given(
+    st.lists(
+        st.tuples(_NAMES.filter(bool), st.integers(0, 2**46), st.integers(0, 253_402_300_799)), max_size=20
+    )
+)
 def test_what_is_listed_comes_out_as_it_went_in(entries):
     files = [
         {"name": name, "type": "image/jpeg", "length": size, "last_modified": mtime}

@@ -193,9 +193,10 @@ def _whole(ask: Ask, response: Response, headers: dict[str, str], version: str) 
     length = ask.start + response.received
     if ask.styled:
         return Verdict(None, size=length, version=version)
-    if length != ask.size and ask.endpoint == CDN:
+    is_as_listed = length == ask.size or ask.size < 0
+    if not is_as_listed and ask.endpoint == CDN:
         return Verdict(Reason.SIZE, f"{length} bytes came, {ask.size} are listed", version=version)
-    if length != ask.size and not version:
+    if not is_as_listed and not version:
         return Verdict(Reason.GARBAGE, f"{length} bytes without a version came, {ask.size} are listed")
     return Verdict(None, size=length, md5=_md5(headers), version=version)
 

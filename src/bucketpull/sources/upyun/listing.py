@@ -1,6 +1,8 @@
 """Listing answers, in both forms the service has: JSON, and lines with tabs (contract 3.2-3.4).
 
 An answer that is no listing is never read as an empty one: without an end marker, a cursor or the right shape it is an error.
+In a listing, an odd entry costs only itself: a size or time that cannot be one is unknown, an entry of unknown type is taken for
+a file and for a folder, and one without a name is told in `Listing.odd`.
 """
 
 import json
@@ -12,17 +14,20 @@ import msgspec
 from bucketpull.domain.errors import AnswerError, Reason
 
 END = "g2gCZAAEbmV4dGQAA2VvZg"
-_MAX_SIZE = 2**62
-_MAX_MTIME = 2**40
+_MAX_SIZE = 2**46  # bytes: a larger object is one whose size is not known
+_MAX_MTIME = 253_402_300_799  # the end of the year 9999: what is later is no date in seconds
+_UNKNOWN = -1
 _MAX_CURSOR = 16_384
 _FIELDS = 4
+_MOST_DIGITS = 20
 _FOLDER = "folder"
 
 
 class Listing(NamedTuple):
     """A page by column. `cursor` is where the directory goes on: None at its end, "" where the answer does not say.
 
-    `last` is the name that the answer gives last, and `files_first` whether all files come before all folders.
+    `last` is the name that the answer gives last, and `files_first` whether all files come before all folders. Sizes (bytes) and
+    mtimes (Unix seconds) are -1 where they are not known. `odd` quotes the entries that have no name.
     """
 
     names: list[bytes]
@@ -32,6 +37,7 @@ class Listing(NamedTuple):
     cursor: str | None
     last: bytes = b""
     files_first: bool = True
+    odd: tuple[str, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -104,9 +110,9 @@ def _json(body: bytes, stated: str) -> Listing:
 
 
 def _odd_json(body: bytes, stated: str) -> Listing:
-    """Read JSON of another shape: no `files`, `{}` for an empty list, names that are no UTF-8, numbers as text."""
+    """Read JSON of another shape: no `files`, `{}` for an empty list, names that are no UTF-8, numbers that are none."""
     try:
-        answer = json.loads(body.decode("utf-8", "surrogateescape"))
+        answer = json.loads(body.decode("utf-8", "surrogateescape"), parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise _NotJson from error
     if not isinstance(answer, dict) or not (stated or "files" in answer or "iter" in answer):
@@ -117,23 +123,28 @@ def _odd_json(body: bytes, stated: str) -> Listing:
     cursor = answer.get("iter") or stated
     if not isinstance(cursor, str):
         raise AnswerError(Reason.CURSOR, f"the cursor is no text: {_glimpse(body)}")
-    return _columns([_odd_entry(entry) for entry in files], _cursor(cursor))
+    return _columns([_odd_entry(entry) or str(entry) for entry in files], cursor, body)
 
 
-def _odd_entry(entry: object) -> tuple[bytes, bool, int, int]:
+class _Row(NamedTuple):
+    """An entry; what is of unknown type is taken for a file and for a folder, and one of them will not be found."""
+
+    name: bytes
+    is_file: bool
+    is_folder: bool
+    size: int
+    mtime: int
+
+
+def _odd_entry(entry: object) -> _Row | None:
+    """Read an entry; None if it has no name."""
     name = entry.get("name") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(name, str):
-        raise AnswerError(Reason.GARBAGE, f"an entry without a name: {str(entry)[:200]!r}")
-    if entry.get("type") == _FOLDER:
-        return _bytes(name), True, 0, 0
-    if not isinstance(entry.get("type"), str):
-        raise AnswerError(Reason.GARBAGE, f"entry {name[:100]!r} has no type")
-    return (
-        _bytes(name),
-        False,
-        _number(entry.get("length"), _MAX_SIZE),
-        _number(entry.get("last_modified"), _MAX_MTIME),
-    )
+        return None
+    kind = entry.get("type")
+    is_file, is_folder = kind != _FOLDER, kind == _FOLDER or not isinstance(kind, str)
+    size, mtime = _number(entry.get("length"), _MAX_SIZE), _number(entry.get("last_modified"), _MAX_MTIME)
+    return _Row(_bytes(name), is_file, is_folder, size, mtime)
 
 
 def _bytes(name: str) -> bytes:
@@ -143,46 +154,52 @@ def _bytes(name: str) -> bytes:
         return name.encode("utf-8", "surrogatepass")
 
 
+def _whole(digits: str) -> int:
+    """Read a whole number of JSON, of any length."""
+    return int(digits) if len(digits) < _MOST_DIGITS else _UNKNOWN
+
+
 def _number(value: object, largest: int) -> int:
-    """Read a whole number that may be written as text or with a fraction of zero."""
-    if isinstance(value, float) and value.is_integer():
+    """Read a size or time that may be written as text or with a fraction; -1 for what can be none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _MOST_DIGITS:
         value = int(value)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
-        raise AnswerError(Reason.GARBAGE, f"{str(value)[:100]!r} is no size or time")
-    return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= largest:
+        return _UNKNOWN
+    return int(value)
 
 
 def _lines(body: bytes, stated: str) -> Listing:
-    """Read lines of four fields; others are skipped (contract 3.2), unless they are many: then it is no listing."""
+    """Read lines of four fields."""
     lines = [line for line in body.split(b"\n") if line.strip(b"\r")]
-    entries = [entry for line in lines if (entry := _line(line)) is not None]
-    if len(entries) * 2 < len(lines):
-        raise AnswerError(Reason.GARBAGE, f"lines that are no listing: {_glimpse(body)}")
-    return _columns(entries, _cursor(stated))
+    return _columns([_line(line) or line.decode("utf-8", "replace") for line in lines], stated, body)
 
 
-def _line(line: bytes) -> tuple[bytes, bool, int, int] | None:
+def _line(line: bytes) -> _Row | None:
+    """Read a line; None if it is no entry."""
     fields = line.rstrip(b"\r").rsplit(b"\t", 3)
     if len(fields) != _FIELDS or fields[1] not in {b"N", b"F"}:
         return None
-    if fields[1] == b"F":
-        return fields[0], True, 0, 0
+    is_folder = fields[1] == b"F"
     size, mtime = fields[2].decode("latin-1"), fields[3].decode("latin-1")
-    return fields[0], False, _number(size, _MAX_SIZE), _number(mtime, _MAX_MTIME)
+    return _Row(fields[0], not is_folder, is_folder, _number(size, _MAX_SIZE), _number(mtime, _MAX_MTIME))
 
 
-def _columns(entries: list[tuple[bytes, bool, int, int]], cursor: str | None) -> Listing:
-    files = [entry for entry in entries if not entry[1]]
+def _columns(entries: list[_Row | str], cursor: str, body: bytes) -> Listing:
+    """Make columns of entries, and of the texts of those that are none; where these are many it is no listing."""
+    rows = [entry for entry in entries if isinstance(entry, _Row)]
+    odd = tuple(entry for entry in entries if isinstance(entry, str))
+    if len(odd) > len(rows):
+        raise AnswerError(Reason.GARBAGE, f"entries that are none: {_glimpse(body)}")
+    files = [row for row in rows if row.is_file]
     return Listing(
-        [entry[0] for entry in files],
-        [entry[2] for entry in files],
-        [entry[3] for entry in files],
-        [entry[0] for entry in entries if entry[1]],
-        cursor,
-        entries[-1][0] if entries else b"",
-        entries[: len(files)] == files,
+        [row.name for row in files],
+        [row.size for row in files],
+        [row.mtime for row in files],
+        [row.name for row in rows if row.is_folder],
+        _cursor(cursor),
+        rows[-1].name if rows else b"",
+        rows[: len(files)] == files,
+        odd,
     )
 
 

@@ -41,6 +41,11 @@ class Pages:
 
         """
         _refuse_endless(position, listing)
+        page = self._of(position, listing)
+        page.odd = listing.odd
+        return page
+
+    def _of(self, position: Position, listing: Listing) -> Page:
         listing = self._with_an_end(position, _without_twins(listing))
         if is_slash_folder(position):
             return _slash_page(position, listing)

@@ -121,7 +121,8 @@ class FileWriter:
                 _reach("written")
             if self.sync:
                 os.fsync(fd)
-            os.utime(fd, (mtime, mtime))
+            if mtime >= 0:  # else it is not known
+                os.utime(fd, (mtime, mtime))
         finally:
             os.close(fd)
         if _reach is not None:

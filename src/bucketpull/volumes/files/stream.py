@@ -87,7 +87,8 @@ class StreamFile:
         try:
             if self._files.sync:
                 os.fsync(self._fd)
-            os.utime(self._fd, ns=(self._mtime * 1_000_000_000,) * 2)
+            if self._mtime >= 0:  # else it is not known
+                os.utime(self._fd, ns=(self._mtime * 1_000_000_000,) * 2)
         except OSError as error:
             return self._files.failed("file not written", error, token)
         if _reach is not None:
