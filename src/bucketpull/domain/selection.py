@@ -1,0 +1,198 @@
+r"""Which objects of a listing a job wants: by key, size and date.
+
+A rule is a glob over the whole key; of the rules that match a key, the last one decides. A key that no rule matches is wanted,
+unless the first rule is an include: who begins with what he wants does not want the rest.
+
+    *      any characters but `/`                    {a,b}   either
+    **     any characters, `/` too                   [a-z]   one character of a set; [!a-z] one that is not
+    ?      one character but `/`                     \x      x itself
+
+A pattern that begins with `/` is held against the whole key; another may begin at any folder. A pattern that ends in `/` means
+everything below that folder.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import bracex
+import msgspec
+
+from bucketpull.domain.errors import ConfigError
+
+# `{1..100000}` is a slip or an attack, not a choice.
+MOST_ALTERNATIVES: Final = 1000
+_ANYWHERE: Final = r"(?:.*/)?"
+
+
+class Rule(msgspec.Struct, array_like=True, frozen=True):
+    """One `--include` or `--exclude`."""
+
+    includes: bool
+    pattern: str
+
+
+class Selection(msgspec.Struct, array_like=True, frozen=True):
+    """What is wanted. Sizes are in bytes, dates in Unix seconds; None is no bound.
+
+    Bounds hold for what the listing says: an object whose size or date is not known (-1) is within them.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    smallest: int | None = None
+    largest: int | None = None
+    changed_after: int | None = None
+    changed_before: int | None = None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is left out."""
+        return self == _ALL
+
+    def checked(self) -> "Selection":
+        """Return itself.
+
+        Raises:
+            ConfigError: A pattern is no glob, or bounds exclude everything.
+
+        """
+        for rule in self.rules:
+            _expression(rule.pattern)
+        _check_order("--min-size", self.smallest, "--max-size", self.largest)
+        _check_order("--newer", self.changed_after, "--older", self.changed_before)
+        return self
+
+    def wants(self, key: bytes, size: int, mtime: int) -> bool:
+        """Tell whether an object is wanted; 1 µs a rule."""
+        return (
+            _is_within(size, self.smallest, self.largest)
+            and _is_within(mtime, self.changed_after, self.changed_before)
+            and self._wants_key(text_of(key))
+        )
+
+    def may_want_below(self, directory: bytes) -> bool:
+        """Tell whether anything below a directory can be wanted; if not, it need not be listed.
+
+        The answer errs on the side of listing: only a later include that is anchored is known to lie elsewhere.
+        """
+        folder = text_of(directory).split("/") if directory else []
+        for rule in reversed(self.rules):
+            if rule.includes:
+                if _may_match_below(rule.pattern, folder):
+                    return True
+            elif _matches_all_below(rule.pattern, "/".join(folder)):
+                return False
+        return self._wants_the_rest
+
+    @property
+    def _wants_the_rest(self) -> bool:
+        return not self.rules or not self.rules[0].includes
+
+    def _wants_key(self, key: str) -> bool:
+        for rule in reversed(self.rules):
+            if _expression(rule.pattern).fullmatch(key):
+                return rule.includes
+        return self._wants_the_rest
+
+
+_ALL: Final = Selection()
+
+
+def text_of(key: bytes) -> str:
+    """Write a key so that patterns can be held against it, whatever its bytes are."""
+    return key.decode("utf-8", "surrogateescape")
+
+
+def _is_within(value: int, least: int | None, most: int | None) -> bool:
+    return value < 0 or ((least is None or value >= least) and (most is None or value <= most))
+
+
+def _check_order(low_name: str, low: int | None, high_name: str, high: int | None) -> None:
+    if low is not None and high is not None and low > high:
+        raise ConfigError(f"{low_name} and {high_name} leave nothing: {low} is more than {high}")
+
+
+@lru_cache(maxsize=4096)
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Return what a key must be, as a regular expression over all of it."""
+    return re.compile("|".join(_translated(plain) for plain in _alternatives(pattern)), re.DOTALL)
+
+
+@lru_cache(maxsize=4096)
+def _alternatives(pattern: str) -> tuple[str, ...]:
+    """Write out `{a,b}`, and what a pattern that ends in `/` means."""
+    if not pattern.strip("/"):
+        raise ConfigError(f"pattern {pattern!r} names no key; write '**' for all keys")
+    try:
+        plain = bracex.expand(pattern, keep_escapes=True, limit=MOST_ALTERNATIVES)
+    except bracex.ExpansionLimitException as error:
+        raise ConfigError(
+            f"pattern {pattern!r} stands for more than {MOST_ALTERNATIVES} patterns; shorten its braces"
+        ) from error
+    return tuple(each + "**" if each.endswith("/") else each for each in plain)
+
+
+def _translated(pattern: str) -> str:
+    head, rest = ("", pattern[1:]) if pattern.startswith("/") else (_ANYWHERE, pattern)
+    return head + "".join(_piece(token) for token in _TOKENS.findall(rest))
+
+
+# `**/` may stand for nothing: `a/**/b` matches `a/b`.
+_TOKENS: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\\.|.", re.DOTALL)
+_PIECES: Final = {"**/": _ANYWHERE, "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
+
+
+def _piece(token: str) -> str:
+    if token in _PIECES:
+        return _PIECES[token]
+    if token[0] == "[" and len(token) > 1:
+        return _set(token)
+    return re.escape(token[1:] if token[0] == "\\" and len(token) > 1 else token)
+
+
+def _set(token: str) -> str:
+    body, negated = (token[2:-1], True) if token[1] == "!" else (token[1:-1], False)
+    quoted = re.sub(r"([\\\[\]^&~|])", r"\\\1", body)
+    expression = f"(?!/)[{'^' if negated else ''}{quoted}]"
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise ConfigError(
+            f"pattern: {token} is no set of characters ({error.msg}); write '\\[' for a bracket"
+        ) from error
+    return expression
+
+
+def _matches_all_below(pattern: str, folder: str) -> bool:
+    """Tell whether a pattern matches every key below a folder, whatever its name."""
+    for plain in _alternatives(pattern):
+        if plain in {"**", "/**"}:
+            return True
+        if plain.endswith("/**") and folder and _covers(plain[:-3], folder):
+            return True
+    return False
+
+
+def _covers(pattern: str, folder: str) -> bool:
+    steps = folder.split("/")
+    expression = _expression(pattern)
+    return any(expression.fullmatch("/".join(steps[: count + 1])) for count in range(len(steps)))
+
+
+def _may_match_below(pattern: str, folder: Sequence[str]) -> bool:
+    return any(_may_match_plain(plain, folder) for plain in _alternatives(pattern))
+
+
+def _may_match_plain(pattern: str, folder: Sequence[str]) -> bool:
+    if not pattern.startswith("/"):
+        return True
+    steps = pattern[1:].split("/")
+    for index, name in enumerate(folder):
+        if index >= len(steps) - 1:
+            return "**" in steps[-1]
+        if "**" in steps[index] or "[" in steps[index]:  # a set may hold a slash: nothing is known
+            return True
+        if not _expression("/" + steps[index]).fullmatch(name):
+            return False
+    return True
