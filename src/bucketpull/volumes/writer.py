@@ -147,6 +147,16 @@ class DiskWriter:
             self.files.close()
             os.close(self._wake)
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._closing
+
+    @property
+    def is_working(self) -> bool:
+        """Whether the thread still has something to do, perhaps because the disk does not answer."""
+        return self._thread.is_alive()
+
     def give(self, size: int, function: Callable[..., Written | None], arguments: tuple[Any, ...]) -> None:
         """Hand over any work on this volume that counts as so many bytes."""
         self._given += size

@@ -10,14 +10,14 @@ import os
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from bucketpull import kill_points
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Written
-from bucketpull.volumes.files.file import FileWriter, write_all
+from bucketpull.volumes.files.file import write_all
 from bucketpull.volumes.identity import HOME
 
 PARTIAL: Final = f"{HOME}/partial"
@@ -26,11 +26,26 @@ _READ_BYTES: Final = 1 << 20
 _reach = kill_points.reach
 
 
+class Publisher(Protocol):
+    """What a finished stream is handed to: `files.file.FileWriter`, or what packs it."""
+
+    root: int
+    sync: bool
+
+    def publish(self, source: str, source_fd: int, directory: bytes, name: bytes, token: object) -> Written:
+        """Make a finished file the object."""
+        ...
+
+    def failed(self, what: str, error: OSError, token: object) -> Written:
+        """Blame the volume for an error."""
+        ...
+
+
 class StreamFile:
     """One object being written. `offset` is what is there already, in bytes; with `hashed` an MD5 is kept up."""
 
     def __init__(
-        self, files: FileWriter, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
+        self, files: Publisher, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
     ) -> None:
         self._files = files
         self._directory, self._name, self._mtime = directory, name, mtime

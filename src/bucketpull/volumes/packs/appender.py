@@ -1,0 +1,232 @@
+"""Appends objects to the open pack of one writer, so that the pack is a valid tar at every instant.
+
+Of a chunk of members all bytes are written but the first header, in one call, and then that header. Until then a reader
+finds zeros there and takes them for the archive's end; after a kill too. What fails is cut off again. Runs in whatever
+thread calls, one at a time.
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from bucketpull import kill_points
+from bucketpull.domain.exchange import Chunk
+from bucketpull.domain.model import key_of
+from bucketpull.domain.packing import Packing, PackNames
+from bucketpull.volumes.packs import folder, tar
+
+_MOST_PIECES: Final = 1024  # IOV_MAX of Linux
+_COPIED_BYTES: Final = 1 << 20
+_ZEROS: Final = bytes(tar.BLOCK)
+_reach = kill_points.reach
+
+
+class Member(NamedTuple):
+    """An object to be packed."""
+
+    directory: bytes
+    name: bytes
+    mtime: int
+    chunks: Sequence[Chunk]
+    size: int
+    token: object
+
+
+class Pack:
+    """One pack that is appended to. `end` is where the next member begins, in bytes."""
+
+    def __init__(self, fd: int, name: str, number: int, end: int, sync: bool) -> None:
+        self.fd = fd
+        self.name = name
+        self.number = number
+        self.end = end
+        self._sync = sync
+
+    def append(self, pieces: list[Chunk], size: int) -> None:
+        """Add members: `pieces` begin with a header and have `size` bytes in all.
+
+        Raises:
+            OSError: The disk did not take them; the pack is as it was.
+
+        """
+        first = pieces[0]
+        pieces[0] = first[tar.BLOCK :]
+        try:
+            _write_all(self.fd, pieces, self.end + tar.BLOCK)
+            self._complete(first[: tar.BLOCK])
+        except OSError:
+            os.ftruncate(self.fd, self.end)
+            raise
+        self.end += size
+
+    def append_file(self, header: bytes, source: int, size: int) -> None:
+        """Add a member whose body is what lies in an open file, `size` bytes.
+
+        Raises:
+            OSError: The disk did not take it; the pack is as it was.
+
+        """
+        at, copied = self.end + len(header), 0
+        try:
+            while copied < size:
+                piece = os.pread(source, min(_COPIED_BYTES, size - copied), copied)
+                if not piece:
+                    raise OSError(errno.EIO, "the part has become shorter")
+                _write_all(self.fd, [piece], at + copied)
+                copied += len(piece)
+            _write_all(self.fd, [bytes(tar.padding(size))], at + size)
+            _write_all(self.fd, [header[tar.BLOCK :]], self.end + tar.BLOCK)
+            self._complete(header[: tar.BLOCK])
+        except OSError:
+            os.ftruncate(self.fd, self.end)
+            raise
+        self.end = at + size + tar.padding(size)
+
+    def finish(self) -> None:
+        """Write the end of the archive and let go."""
+        _write_all(self.fd, [tar.END], self.end)
+        self.close()
+
+    def close(self) -> None:
+        """Let go, to go on later."""
+        os.close(self.fd)
+
+    def _complete(self, header: Chunk) -> None:
+        """Write the header that makes all that follows it part of the archive."""
+        if _reach is not None:
+            _reach("bodies_written")
+        _write_all(self.fd, [header], self.end)
+        if self._sync:
+            os.fdatasync(self.fd)
+        if _reach is not None:
+            _reach("packed")
+
+
+class Appender:
+    """One of a volume's writers of packs; `root` is the volume's root, which stays the caller's. `sync` makes each chunk durable."""
+
+    def __init__(self, root: int, volume: str, packing: Packing, sync: bool) -> None:
+        self._root = root
+        self._volume = volume
+        self._packing = packing
+        self._sync = sync
+        self._pack: Pack | None = None
+        folder.make(root)
+        self.writer, self._lock = folder.lease(root)
+
+    def append(self, members: Sequence[Member]) -> tuple[str, list[int]]:
+        """Add objects in one go; return their pack, and where each body begins there, in blocks of 512 bytes.
+
+        Raises:
+            OSError: The disk did not take them, and nothing of them is left.
+
+        """
+        pack = self._pack_for(sum(member.size for member in members) + 2 * tar.BLOCK * len(members))
+        pieces: list[Chunk] = []
+        offsets, at, gap = [], pack.end, b""
+        for member in members:
+            head = self._header(pack, at, key_of(member.directory, member.name), member.size, member.mtime)
+            at += len(head)
+            offsets.append(at // tar.BLOCK)
+            pieces.append(gap + head)
+            pieces += member.chunks
+            padding = tar.padding(member.size)
+            gap = _ZEROS[:padding]
+            at += member.size + padding
+        pieces.append(gap)
+        pack.append(pieces, at - pack.end)
+        return pack.name, offsets
+
+    def append_file(
+        self, directory: bytes, name: bytes, mtime: int, source: int, size: int
+    ) -> tuple[str, int]:
+        """Add an object that lies in an open file; return its pack and the block at which its body begins.
+
+        Raises:
+            OSError: The disk did not take it, and nothing of it is left.
+
+        """
+        pack = self._pack_for(size + 2 * tar.BLOCK)
+        head = self._header(pack, pack.end, key_of(directory, name), size, mtime)
+        offset = (pack.end + len(head)) // tar.BLOCK
+        pack.append_file(head, source, size)
+        return pack.name, offset
+
+    def close(self) -> None:
+        """Let go of the pack, which is left open, and stop being this writer."""
+        if self._pack is not None:
+            self._pack.close()
+            self._pack = None
+        os.close(self._lock)
+
+    def _pack_for(self, size: int) -> Pack:
+        """Return a pack with room: the open one, or the next."""
+        pack = self._pack or self._resume() or self._begin()
+        if pack.end and pack.end + size > self._packing.size:
+            pack.finish()
+            self._pack = None
+            pack = self._begin()
+        self._pack = pack
+        return pack
+
+    def _resume(self) -> Pack | None:
+        """Go on with the pack that was left open, if it is as it was left."""
+        left = folder.take_open(self._root, self.writer)
+        if left is None:
+            return None
+        number, end = left
+        name = folder.pack_name(self._volume, self.writer, number)
+        try:
+            fd = os.open(folder.path_of(name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
+        except FileNotFoundError:
+            return None
+        if os.fstat(fd).st_size != end:
+            os.close(fd)
+            return None
+        return Pack(fd, name, number, end, self._sync)
+
+    def _begin(self) -> Pack:
+        """Make the next pack. What its number is the disk knows: a writer that died may have made some meanwhile."""
+        numbers = [
+            number for writer, number in folder.packs_of(self._root, self._volume) if writer == self.writer
+        ]
+        number = max(numbers, default=-1) + 1
+        name = folder.pack_name(self._volume, self.writer, number)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(folder.path_of(name), flags, 0o644, dir_fd=self._root)
+        if _reach is not None:
+            _reach("pack_begun")
+        return Pack(fd, name, number, 0, self._sync)
+
+    def _header(self, pack: Pack, at: int, key: bytes, size: int, mtime: int) -> bytes:
+        if self._packing.names is PackNames.KEY:
+            return tar.header(key, size, mtime)
+        return _sample(pack.number, at // tar.BLOCK, key, size, mtime)
+
+
+def _sample(pack: int, block: int, key: bytes, size: int, mtime: int) -> bytes:
+    """Return what comes before a body that is part of a WebDataset sample: its description as JSON, and its own header."""
+    text = {"key": key.decode("utf-8", "backslashreplace"), "size": size, "mtime": mtime}
+    description = msgspec.json.encode(text)
+    return b"%b%b%b%b" % (
+        tar.named(tar.sample_description(pack, block), len(description), mtime),
+        description,
+        bytes(tar.padding(len(description))),
+        tar.named(tar.sample_name(pack, block, key), size, mtime),
+    )
+
+
+def _write_all(fd: int, pieces: Sequence[Chunk], at: int) -> None:
+    """Write all pieces at an offset, whatever the system takes at once."""
+    for start in range(0, len(pieces), _MOST_PIECES):
+        some = pieces[start : start + _MOST_PIECES]
+        wanted = sum(map(len, some))
+        written = os.pwritev(fd, some, at)
+        if written < wanted:
+            rest = memoryview(b"".join(some))
+            while written < wanted:
+                written += os.pwrite(fd, rest[written:], at + written)
+        at += wanted

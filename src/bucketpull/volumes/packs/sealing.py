@@ -1,0 +1,142 @@
+"""Seals a pack that its writer has finished: its end is put in order, its SHA-256 taken, its index made.
+
+It takes one pass over the pack, soon after it was written, in a process of its own with the lowest priority:
+
+    python -m bucketpull.volumes.packs.sealing VOLUME PACK
+
+prints the `Sealed` as JSON. It may be done again at any time, and always comes to the same.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from bucketpull.volumes.packs import folder, tar
+from bucketpull.volumes.packs.index import Index
+
+SUMS: Final = f"{folder.FOLDER}/SHA256SUMS"
+_WINDOW_BYTES: Final = 4 << 20
+_LARGEST_HEADER: Final = 64 << 10
+_NICE: Final = 19
+
+
+class Sealed(msgspec.Struct, frozen=True, array_like=True):
+    """What the ledger says of a pack that is appended to no more. `length` is in bytes, `sha256` raw."""
+
+    pack: str
+    length: int
+    sha256: bytes
+    members: int
+
+
+class Walk:
+    """Goes through a tar once, in sequence; then `end` is where its last whole member ends, `digest` that of all before.
+
+    `fd` stays the caller's.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._size = os.fstat(fd).st_size
+        self._start = 0
+        self._data = b""
+        self._hashed = 0
+        self.end = 0
+        self.digest = hashlib.sha256()
+
+    def members(self) -> Iterator[tuple[int, tar.Header]]:
+        """Give the offset of each member's header, and what it says; `body` counts from the archive's beginning."""
+        while True:
+            if self.end + _LARGEST_HEADER > self._start + len(self._data):
+                self._load()
+            found = tar.read_header(self._data, self.end - self._start)
+            body = self._start + found.body if found else 0
+            if found is None or body + found.size > self._size:
+                break
+            yield self.end, found._replace(body=body)
+            self.end = body + found.size + tar.padding(found.size)
+        self._hash_to(self.end)
+
+    def _load(self) -> None:
+        """Read on from the next header, hashing what lies before it."""
+        self._hash_to(self.end)
+        self._start, self._data = self.end, os.pread(self._fd, _WINDOW_BYTES, self.end)
+
+    def _hash_to(self, end: int) -> None:
+        while self._hashed < end:
+            at = self._hashed - self._start
+            piece: bytes | memoryview = memoryview(self._data)[at : end - self._start] if at >= 0 else b""
+            if not piece:
+                piece = os.pread(self._fd, min(_WINDOW_BYTES, end - self._hashed), self._hashed)
+            self.digest.update(piece)
+            self._hashed += len(piece)
+
+
+def seal(root: int, path: str, pack: str) -> Sealed:
+    """Seal a pack of the volume whose root is open, and which lies at `path`.
+
+    Raises:
+        OSError: It cannot be read or written.
+
+    """
+    name = folder.path_of(pack)
+    fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+    try:
+        walk, members = Walk(fd), 0
+        with Index(os.path.join(path, name)) as index:
+            for at, found in walk.members():
+                index.add(at, found)
+                members += 1
+            length = walk.end + len(tar.END)
+            if os.fstat(fd).st_size != length or os.pread(fd, len(tar.END), walk.end) != tar.END:
+                os.ftruncate(fd, walk.end)
+                os.pwrite(fd, tar.END, walk.end)
+            walk.digest.update(tar.END)
+            os.fsync(fd)
+            index.finish(os.fstat(fd))
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+    return Sealed(pack, length, walk.digest.digest(), members)
+
+
+def write_sums(root: int, sealed: Sealed) -> None:
+    """Add a sealed pack to the file that `sha256sum --check` reads."""
+    line = b"%s  %s.tar\n" % (sealed.sha256.hex().encode(), sealed.pack.encode())
+    lines = [each for each in _read_sums(root) if not each.endswith(b"  %s.tar\n" % sealed.pack.encode())]
+    temporary = f"{SUMS}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(temporary, flags, 0o644, dir_fd=root), "wb") as file:
+        file.writelines(sorted([*lines, line]))
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, SUMS, src_dir_fd=root, dst_dir_fd=root)
+
+
+def in_sums(root: int) -> set[str]:
+    """Return the packs that are sealed."""
+    lines = (each.partition(b"  ")[2].strip().decode(errors="replace") for each in _read_sums(root))
+    return {name.removesuffix(".tar") for name in lines}
+
+
+def _read_sums(root: int) -> list[bytes]:
+    with suppress(FileNotFoundError):
+        fd = os.open(SUMS, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+        with open(fd, "rb") as file:
+            return [line for line in file if line.endswith(b"\n")]
+    return []
+
+
+def _main(path: str, pack: str) -> None:
+    os.nice(_NICE)
+    root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sys.stdout.buffer.write(msgspec.json.encode(seal(root, path, pack)))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,136 @@
+"""What writes to one volume of packs (`ports.Writer`): objects are kept back until there are enough of them for one call.
+
+Objects above the limit are files, as on a volume without packs.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Chunk
+from bucketpull.domain.packing import Packing
+from bucketpull.domain.record import Written
+from bucketpull.volumes import system
+from bucketpull.volumes.files.file import FileWriter
+from bucketpull.volumes.files.stream import StreamFile
+from bucketpull.volumes.packs.appender import Appender, Member
+from bucketpull.volumes.writer import DiskStream, DiskWriter
+
+_CHUNK_BYTES: Final = 768 << 10
+_CHUNK_MEMBERS: Final = 400
+
+
+class PackWriter(DiskWriter):
+    """Packs objects in turn; all methods are for one thread. Outcomes come by `outcomes`, soon after a `flush`."""
+
+    def __init__(self, files: FileWriter, appender: Appender, limit: int, direct: bool) -> None:
+        super().__init__(files, direct)
+        self._appender = appender
+        self._limit = limit
+        self._kept: list[Member] = []
+        self._kept_bytes = 0
+        self._sick = ""
+
+    def put(
+        self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
+    ) -> Written | None:
+        """Hand over a whole object."""
+        size = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
+        if size > self._limit:
+            return super().put(directory, name, mtime, chunks, token)
+        self._kept.append(Member(directory, name, mtime, chunks, size, token))
+        self._kept_bytes += size
+        if self._kept_bytes >= _CHUNK_BYTES or len(self._kept) >= _CHUNK_MEMBERS:
+            self.flush()
+        return None
+
+    def flush(self) -> None:
+        """Write what was kept back."""
+        if self._kept:
+            members, size = self._kept, self._kept_bytes
+            self._kept, self._kept_bytes = [], 0
+            self.do(size, self._append, (members,))
+
+    def stream(
+        self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
+    ) -> DiskStream:
+        """Begin, or go on with, a large object: a file at first, which is packed in the end if it is not above the limit.
+
+        Raises:
+            VolumeFull: There is no room to begin it.
+            VolumeSick: The disk refused.
+
+        """
+        files = _Packed(self.files, self._appender, self._limit)
+        try:
+            return DiskStream(self, StreamFile(files, directory, name, size, mtime, hashed))
+        except OSError as error:
+            raise system.volume_error(self.path, "part not opened", error) from error
+
+    def close(self) -> None:
+        """Finish what was handed over, then stop."""
+        if not self.is_closing:
+            self.flush()
+        super().close()
+        if not self.is_working and self._appender is not None:
+            self._appender.close()
+
+    def _append(self, members: list[Member]) -> None:
+        if self._sick:
+            self.done.extend(Written(member.token, Reason.VOLUME_SICK, self._sick) for member in members)
+            return
+        try:
+            pack, offsets = self._appender.append(members)
+        except OSError as error:
+            trouble = self.files.failed("pack not written", error, None)
+            self._sick = trouble.detail if trouble.reason is Reason.VOLUME_SICK else ""
+            self.done.extend(Written(member.token, trouble.reason, trouble.detail) for member in members)
+            return
+        self.done.extend(
+            Written(member.token, None, "", None, pack, offset)
+            for member, offset in zip(members, offsets, strict=True)
+        )
+
+
+class _Packed:
+    """What a stream is given in place of a `FileWriter`: its finished file is packed, not renamed."""
+
+    def __init__(self, files: FileWriter, appender: Appender, limit: int) -> None:
+        self._files = files
+        self._appender = appender
+        self._limit = limit
+        self.root = files.root
+        self.sync = files.sync
+        self.failed = files.failed
+
+    def publish(self, source: str, source_fd: int, directory: bytes, name: bytes, token: object) -> Written:
+        """Pack a finished file, which the caller then removes; one above the limit is given its name."""
+        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source_fd)
+        try:
+            found = os.fstat(fd)
+            if found.st_size > self._limit:
+                return self._files.publish(source, source_fd, directory, name, token)
+            pack, offset = self._appender.append_file(directory, name, int(found.st_mtime), fd, found.st_size)
+        except OSError as error:
+            return self.failed("pack not written", error, token)
+        finally:
+            os.close(fd)
+        return Written(token, pack=pack, offset=offset)
+
+
+def open_pack_writer(path: str, volume: str, durability: str, packing: Packing) -> PackWriter:
+    """Open the volume that must lie at a path for writing packs; `durability` "file" makes each chunk durable.
+
+    Raises:
+        VolumeSick: It does not lie there, or cannot be written.
+
+    """
+    sync = durability == "file"
+    files = FileWriter.open(path, volume, sync)
+    try:
+        appender = Appender(files.root, volume, packing, sync)
+    except OSError as error:
+        files.close()
+        raise system.volume_error(path, "packs not opened for writing", error) from error
+    return PackWriter(files, appender, packing.limit, direct=not sync)

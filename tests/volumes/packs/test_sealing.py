@@ -1,0 +1,105 @@
+"""A sealed pack has an index that ratarmount takes, and its SHA-256; what a kill left of it is put in order."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import msgspec
+import pytest
+from ratarmountcore.mountsource.factory import open_mount_source
+
+from bucketpull.domain import keys
+from bucketpull.volumes.packs import sealing, tar
+from bucketpull.volumes.packs.sealing import Sealed, seal
+
+PACK = "012345-0-000000"
+KEYS = [
+    b"1.2.jpg",
+    b"1.3.jpg",
+    b"a/b/nosuffix",
+    "图片/中文.jpg".encode(),
+    b"d/" * 60 + b"x" * 200,
+    b"n" * 300,
+    b"../../up",
+]
+
+
+def archive(bodies):
+    return b"".join(
+        tar.header(key, len(body), 1_600_000_000) + body + bytes(tar.padding(len(body)))
+        for key, body in bodies
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "packs").mkdir()
+    fd = os.open(tmp_path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+def write(tmp_path, data):
+    path = tmp_path / "packs" / f"{PACK}.tar"
+    path.write_bytes(data)
+    return path
+
+
+def test_ratarmount_reads_every_object_by_our_index(tmp_path, root, capfd):
+    bodies = [(key, b"body of " + key) for key in KEYS]
+    path = write(tmp_path, archive([(KEYS[0], b"old version"), *bodies]))
+    seal(root, str(tmp_path), PACK)
+    before = os.stat(f"{path}.index.sqlite")
+    source = open_mount_source(str(path), writeIndex=False)
+    for key, body in bodies:
+        found = source.lookup("/" + os.fsdecode(keys.path_of(key)))
+        assert found is not None, key
+        with source.open(found) as file:
+            assert file.read() == body
+        assert found.mtime == 1_600_000_000
+    assert {"1.2.jpg", "1.3.jpg", "a", "图片"} <= set(source.list("/"))
+    assert list(source.list("/a")) == ["b"]
+    assert os.stat(f"{path}.index.sqlite").st_mtime_ns == before.st_mtime_ns
+    assert "Creating" not in capfd.readouterr().out, "the pack was indexed again"
+
+
+@pytest.mark.parametrize(
+    "left", [b"", bytes(1024), bytes(512) + b"body without its header" * 100, bytes(20_000)]
+)
+def test_the_end_is_put_in_order_whatever_a_kill_left_there(tmp_path, root, left):
+    data = archive([(b"%d" % number, os.urandom(30_000)) for number in range(300)])
+    path = write(tmp_path, data + left)
+    sealed = seal(root, str(tmp_path), PACK)
+    assert path.read_bytes() == data + bytes(1024)
+    assert sealed == Sealed(PACK, len(data) + 1024, hashlib.sha256(data + bytes(1024)).digest(), 300)
+    assert seal(root, str(tmp_path), PACK) == sealed, "it may be done again"
+
+
+def test_a_member_larger_than_what_is_read_at_once(tmp_path, root):
+    data = archive([(b"large", os.urandom(9_000_000)), (b"small", b"x")])
+    write(tmp_path, data)
+    assert seal(root, str(tmp_path), PACK).sha256 == hashlib.sha256(data + bytes(1024)).digest()
+
+
+def test_the_sums_are_those_of_sha256sum(tmp_path, root):
+    write(tmp_path, archive([(b"a", b"x")]))
+    sealed = seal(root, str(tmp_path), PACK)
+    for _ in range(2):
+        sealing.write_sums(root, sealed)
+    run = subprocess.run(
+        ["sha256sum", "--check", "SHA256SUMS"],
+        cwd=tmp_path / "packs",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == f"{PACK}.tar: OK\n"
+    assert sealing.in_sums(root) == {PACK}
+
+
+def test_sealing_is_a_program(tmp_path, root):
+    write(tmp_path, archive([(b"a", b"x")]))
+    command = [sys.executable, "-m", "bucketpull.volumes.packs.sealing", tmp_path, PACK]
+    run = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    assert msgspec.json.decode(run.stdout, type=Sealed) == seal(root, str(tmp_path), PACK)
