@@ -24,7 +24,7 @@ CONFIGURATION = {
     "prefix": "",
     "style": "!s400",
     "layout": "key",
-    "api_url": "http://one",
+    "option.api_url": "http://one",
 }
 
 
@@ -87,12 +87,13 @@ def test_after_a_refusal_the_journal_is_free_and_as_it_was(folder):
     journal.close()
 
 
-def test_the_urls_of_the_service_may_change(folder):
+def test_the_options_of_the_source_may_change(folder):
     opened(folder).close()
+    changed = {"option.api_url": "http://two", "option.cdn_url": "http://three"}
 
-    journal = opened(folder, api_url="http://two", cdn_url="http://three")
+    journal = opened(folder, **changed)
 
-    assert journal.configuration() == CONFIGURATION | {"api_url": "http://two", "cdn_url": "http://three"}
+    assert journal.configuration() == CONFIGURATION | changed
     journal.close()
 
 

@@ -3,8 +3,9 @@ from bucketpull.wiring.settings import resolve
 
 def test_headers_in_the_environment_are_separated_by_line_breaks_and_volumes_by_blanks():
     settings = resolve(
-        {}, {"BUCKETPULL_HEADERS": "X-One: a b\nX-Two: c", "BUCKETPULL_VOLUMES": "/mnt/d1 /mnt/d2"}
+        {"source": "upyun://b"},
+        {"BUCKETPULL_HEADERS": "X-One: a b\nX-Two: c", "BUCKETPULL_VOLUMES": "/mnt/d1 /mnt/d2"},
     )
 
-    assert settings.headers == ["X-One: a b", "X-Two: c"]
+    assert settings.source_settings().headers == ("X-One: a b", "X-Two: c")
     assert settings.volumes == ["/mnt/d1", "/mnt/d2"]

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from bucketpull.cli import options
-from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.errors import ExitCode
 from bucketpull.wiring.output import say
 from bucketpull.wiring.settings import Settings
 
@@ -49,14 +49,10 @@ def coordinate(worker_token: float | None, **flags: Any) -> int:  # noqa: ANN401
 
 
 def _print_token(settings: Settings, days: float) -> ExitCode:
-    """Print what a worker needs to read the bucket by REST for so many days, without the password."""
+    """Print what a worker needs to read the bucket for so many days, without the password."""
     from bucketpull.wiring.adapters import source_config
 
     expires = int(time.time() + days * 86400)
-    config = source_config(settings)
-    if not config.password:
-        raise ConfigError("a token is made of the password; set UPYUN_PASSWORD")
-    say(f"UPYUN_OPERATOR={config.operator}")
-    say(f"UPYUN_TOKEN={config.for_workers(expires).token}")
-    say(f"UPYUN_TOKEN_EXPIRES={expires}")
+    for name, value in source_config(settings).worker_secrets(expires).items():
+        say(f"{name}={value}")
     return ExitCode.COMPLETE

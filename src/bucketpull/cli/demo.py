@@ -80,10 +80,12 @@ def _settings(settings: Settings, place: Path, simulator: Simulator) -> Settings
         volumes=[str(place / _VOLUME)],
         state=settings.state or str(place / _JOURNAL),
         job=settings.job or "demo",
-        api_url=simulator.api_url,
-        cdn_url=simulator.cdn_url,
-        operator=simulator.operator,
-        password=simulator.password,
+        options={
+            "api_url": simulator.api_url,
+            "cdn_url": simulator.cdn_url,
+            "operator": simulator.operator,
+            "password": simulator.password,
+        },
         reserve="64M",
     )
 
@@ -93,7 +95,7 @@ def _introduce(settings: Settings) -> None:
     tell("Its bucket is pulled by the command that would pull a real one:")
     tell("")
     tell(f"  bucketpull sync {settings.source} {settings.volumes[0]} \\")
-    tell(f"    --api-url {settings.api_url} --cdn-url {settings.cdn_url}")
+    tell(f"    --api-url {settings.options['api_url']} --cdn-url {settings.options['cdn_url']}")
     tell("")
 
 

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from bucketpull.domain.errors import Reason
+from bucketpull.sources.registry import options_by_name
+from bucketpull.sources.settings import Option
 from bucketpull.wiring.settings import Settings, resolve
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,15 +36,13 @@ common = _group(
     click.option("--quiet", is_flag=True, default=None, help="Say nothing but errors."),
 )
 
-source = _group(
-    click.option("--api-url", metavar="URL", help="REST endpoint (default: https://v0.api.upyun.com)."),
-    click.option(
-        "--cdn-url", metavar="URL", help="The bucket's CDN domain; without it objects come by REST."
-    ),
-    click.option(
-        "--style", metavar="SUFFIX", help="Image version appended to each object's URL, such as '!s400'."
-    ),
-)
+
+def _of_source(option: Option) -> Callable[[F], F]:
+    flag = "--" + option.name.replace("_", "-")
+    return click.option(flag, metavar=option.metavar, multiple=bool(option.many), help=option.help)
+
+
+source = _group(*(_of_source(option) for option in options_by_name().values() if option.help))
 
 limits = _group(
     click.option("--processes", type=int, metavar="N", help="Worker processes (default: one a core)."),

@@ -13,6 +13,7 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.bandwidth_schedule import parse_timetable
 from bucketpull.domain.batching import chosen
+from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, VolumeError
 from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.domain.model import Page, Part, Position
@@ -21,7 +22,6 @@ from bucketpull.domain.sizes import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher
 from bucketpull.report.plan import Plan, Speed, plan_dict, plan_lines
-from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.adapters import fetch_options, source_config
@@ -63,6 +63,7 @@ def plan(sample: int, **flags: Any) -> int:  # noqa: ANN401 - checked by `settin
 
 _KEPT = 200  # objects of a page, for the measurement
 _TRIES = 3
+_AS_LISTED = 0.01  # of the listed sizes: so little is no image version, but an object that changed
 
 
 class Sample(msgspec.Struct):
@@ -78,11 +79,13 @@ def _run(settings: Settings, pages: int) -> ExitCode:
     rooms = [_room(path, settings) for path in _distinct(check_paths(settings.volumes))]
     config = source_config(settings)
     fetcher = FetchLoop(fetch_options(settings))
-    client = SourceClient(UpyunSource(config), fetcher)
+    client = SourceClient(config.open(), fetcher)
     try:
         findings = probe(client, settings.source)
         sample = take_sample(client, pages, findings.first_page)
-        needed = demand(sample.pages, sample.whole, None if config.prefix else findings.usage_bytes)
+        needed = demand(
+            sample.pages, sample.whole, None if config.identity()["prefix"] else findings.usage_bytes
+        )
         measured = measure(client, fetcher, sample.parts, settings.fixed_concurrency()) if needed else None
     finally:
         fetcher.close()
@@ -90,9 +93,10 @@ def _run(settings: Settings, pages: int) -> ExitCode:
         raise ConfigError(
             f"plan: no object in {len(sample.pages)} pages of the listing; say --sample with more"
         )
-    if settings.style and measured is not None:
+    if measured is not None and abs(measured.share - 1.0) > _AS_LISTED:
         needed = _styled(needed, measured.share)
-    plan = _plan(settings, findings.usage_bytes, sample, needed, measured, rooms)
+    by = next(iter(client.fetching.values()))
+    plan = _plan(settings, by, findings.usage_bytes, sample, needed, measured, rooms)
     if settings.json:
         say_on(msgspec.json.encode(plan_dict(plan)).decode())
     else:
@@ -103,6 +107,7 @@ def _run(settings: Settings, pages: int) -> ExitCode:
 
 def _plan(
     settings: Settings,
+    by: EndpointSpec,
     usage: int | None,
     sample: Sample,
     needed: Demand,
@@ -124,7 +129,7 @@ def _plan(
         measured=measured,
         rate=rate,
         bandwidth=settings.bandwidth,
-        by_cdn=settings.cdn_url is not None,
+        by=by.title if by.is_origin else f"{by.title}, which is billed",
         rooms=list(rooms),
         fit=found,
     )

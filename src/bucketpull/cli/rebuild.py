@@ -120,8 +120,7 @@ def _configuration(settings: Settings, readers: Sequence[VolumeReader]) -> dict[
     known = {"layout": layouts.pop()} if len(layouts) == 1 else {}
     if not settings.source:
         return {}
-    bucket, prefix = settings.source_parts()
-    return known | {"source": f"upyun://{bucket}", "prefix": prefix, "style": settings.style}
+    return known | settings.source_settings().identity()
 
 
 def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int, int, list[Record]]]:

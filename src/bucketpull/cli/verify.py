@@ -12,6 +12,7 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Part
+from bucketpull.journal.identity import OPTION
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.figures import count, size
@@ -145,16 +146,14 @@ def with_configuration(settings: Settings, reader: JournalReader, folder: str) -
     """Return settings that name the journal's job; addresses of the service count as given, if they were."""
     known = reader.configuration()
     source, prefix = known.get("source", ""), known.get("prefix", "")
-    default = Settings()
+    options = {name.removeprefix(OPTION): value for name, value in known.items() if name.startswith(OPTION)}
     return msgspec.structs.replace(
         settings,
         source=settings.source or (f"{source}/{prefix}" if prefix else source),
         job=reader.job,
         state=folder,
-        style=known.get("style", ""),
         layout="hashed" if known.get("layout") == "hashed" else "key",
-        api_url=settings.api_url if settings.api_url != default.api_url else known.get("api_url", ""),
-        cdn_url=settings.cdn_url or known.get("cdn_url") or None,
+        options=options | settings.options,
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether a configuration may go on with a journal: a job is its source, prefix, image style and layout."""
+"""Whether a configuration may go on with a journal: what makes a source another one, and the layout, must be as they were."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from bucketpull.domain.errors import JobMismatch
 from bucketpull.journal.store import Store
 
-# What is stored depends on these; the service's URLs, rates and volumes may change from one session to the next.
-IDENTITY = ("source", "prefix", "style", "layout")
+# Names with this prefix are remembered for commands that go on with the job; they may change from one session to the next.
+OPTION = "option."
 
 
 def read_configuration(store: Store) -> dict[str, str]:
@@ -36,8 +36,8 @@ def refuse_another(folder: Path, job: str, known: Mapping[str, str], asked: Mapp
     """Compare identities; a setting that is not there is the empty text."""
     differences = [
         f"{key} was {known.get(key, '')!r} and is {asked.get(key, '')!r}"
-        for key in IDENTITY
-        if known.get(key, "") != asked.get(key, "")
+        for key in sorted({*known, *asked})
+        if not key.startswith(OPTION) and known.get(key, "") != asked.get(key, "")
     ]
     if differences:
         raise JobMismatch(

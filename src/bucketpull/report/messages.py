@@ -13,7 +13,10 @@ from bucketpull.report.reasons import translations
 
 _CHINESE: dict[str, str] = {
     # what was asked for
-    "source {}: write upyun://BUCKET or upyun://BUCKET/PREFIX": "来源 {}：请写成 upyun://BUCKET 或 upyun://BUCKET/PREFIX",
+    "configuration: {}": "配置：{}",
+    "source {}: write {}": "来源 {}：请写成 {}",
+    "the job's source is not understood: {}; are all machines of one version?": "无法理解任务的来源：{}；各台机器的版本是否一致？",
+    "a token for workers: {} has none; set its credentials there": "工作机令牌：{} 没有这种令牌；请在工作机上设置其凭证",
     "source: bucket {} is no bucket name; write upyun://BUCKET[/FOLDER]": "来源：{} 不是服务名；请写成 upyun://BUCKET[/FOLDER]",
     "source: list_limit {} is not within 1 and {}": "来源：list_limit {} 不在 1 到 {} 之间",
     "source: style {} needs the bucket's CDN domain; give --cdn-url": "来源：图片版本 {} 需要空间的 CDN 域名；请给出 --cdn-url",

@@ -35,7 +35,7 @@ class Plan(msgspec.Struct):
     measured: Speed | None
     rate: float | None
     bandwidth: str | None
-    by_cdn: bool
+    by: str
     rooms: list[Room]
     fit: Fit
 
@@ -63,7 +63,7 @@ def plan_lines(plan: Plan) -> list[str]:
             "requests",
             f"{count(needed.objects.value)} + {count(needed.listing_requests.value)} for the listing",
         ),
-        ("traffic", f"{size(needed.bytes.value)} by {'the CDN, which is billed' if plan.by_cdn else 'REST'}"),
+        ("traffic", f"{size(needed.bytes.value)} by {plan.by}"),
         ("time", _time(plan)),
     ]
     lines = [f"plan for {plan.source}", *(f"  {label(name)}{text}" for name, text in rows)]

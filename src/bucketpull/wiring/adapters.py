@@ -11,36 +11,20 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.fetch.options import FetchOptions
+from bucketpull.journal.identity import OPTION
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.sources.upyun.config import UpyunConfig
+from bucketpull.sources.settings import SourceSettings
 from bucketpull.wiring.settings import Settings
 
 
-def source_config(settings: Settings) -> UpyunConfig:
+def source_config(settings: Settings) -> SourceSettings:
     """Return the source's configuration, checked.
 
     Raises:
         ConfigError: It cannot work.
 
     """
-    bucket, prefix = settings.source_parts()
-    return UpyunConfig(
-        bucket=bucket,
-        prefix=prefix,
-        api_url=settings.api_url,
-        cdn_url=settings.cdn_url,
-        style=settings.style,
-        separator=settings.separator,
-        operator=settings.operator,
-        password=settings.password,
-        auth=settings.auth,
-        token=settings.token,
-        token_expires=settings.token_expires,
-        cdn_secret=settings.token_secret,
-        headers=tuple(settings.headers),
-        referer=settings.referer,
-        user_agent=settings.user_agent,
-    ).checked()
+    return settings.source_settings().checked()
 
 
 def fetch_options(settings: Settings) -> FetchOptions:
@@ -59,15 +43,9 @@ def fetch_options(settings: Settings) -> FetchOptions:
 
 def open_journal(settings: Settings, now: float) -> SqliteJournal:
     """Open the job's journal, and make it if there is none; see `SqliteJournal.open` for what it raises."""
-    bucket, prefix = settings.source_parts()
-    configuration = {
-        "source": f"upyun://{bucket}",
-        "prefix": prefix,
-        "style": settings.style,
-        "layout": settings.layout,
-        "api_url": settings.api_url,
-        "cdn_url": settings.cdn_url or "",
-    }
+    source = settings.source_settings()
+    options = {OPTION + name: value for name, value in source.remembered().items()}
+    configuration = source.identity() | {"layout": settings.layout} | options
     first = settings.retry_seconds
     return SqliteJournal.open(
         settings.state_folder(),

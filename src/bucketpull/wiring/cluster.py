@@ -15,7 +15,8 @@ from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Rea
 from bucketpull.domain.model import Failure, Pulse, Welcome
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.sources.upyun.config import UpyunConfig
+from bucketpull.sources.registry import pack, unpack
+from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import Nursery, ProcessCrew
@@ -34,8 +35,6 @@ from bucketpull.wiring.process import process_main
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, known_paths, open_all, open_one
 
-SECRETS = {"operator": "", "password": "", "token": "", "token_expires": 0, "cdn_secret": ""}
-SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
 _STOP_SECONDS = (
     6.0  # of ten for a worker's whole way out: what follows is a sync, the receipts and the goodbye
 )
@@ -186,13 +185,8 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _is_secret(header: str) -> bool:
-    return header.partition(":")[0].strip().lower() in SECRET_HEADERS
-
-
-def _welcome(settings: Settings, config: UpyunConfig, journal: SqliteJournal) -> Welcome:
-    headers = tuple(line for line in config.headers if not _is_secret(line))
-    source = msgspec.json.encode(msgspec.structs.replace(config, headers=headers, **SECRETS))
+def _welcome(settings: Settings, config: SourceSettings, journal: SqliteJournal) -> Welcome:
+    source = pack(config.public())
     parts = (source, settings.layout, settings.durability, settings.verify, journal.id)
     digest = hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
     return Welcome(
@@ -200,17 +194,10 @@ def _welcome(settings: Settings, config: UpyunConfig, journal: SqliteJournal) ->
     )
 
 
-def _with_credentials(welcome: Welcome, settings: Settings) -> UpyunConfig:
-    config = msgspec.json.decode(welcome.source, type=UpyunConfig)
-    return msgspec.structs.replace(
-        config,
-        operator=settings.operator,
-        password=settings.password,
-        token=settings.token,
-        token_expires=settings.token_expires,
-        cdn_secret=settings.token_secret,
-        headers=(*config.headers, *filter(_is_secret, settings.headers)),
-    ).checked()
+def _with_credentials(welcome: Welcome, settings: Settings) -> SourceSettings:
+    config = unpack(welcome.source)
+    own = type(config).of(config.place(), settings.options)
+    return config.with_secrets_of(own).checked()
 
 
 def _hello(settings: Settings) -> Pulse:

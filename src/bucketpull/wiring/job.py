@@ -21,8 +21,7 @@ from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Transport
 from bucketpull.report.choice import open_reporter
 from bucketpull.report.document import exit_code_of, summary_dict
-from bucketpull.sources.upyun.config import UpyunConfig
-from bucketpull.sources.upyun.source import UpyunSource
+from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.processes import Nursery, ProcessCrew
 from bucketpull.wiring.adapters import check_summary, fetch_options, open_journal, source_config
 from bucketpull.wiring.clock import SystemClock
@@ -39,7 +38,7 @@ from bucketpull.wiring.steering import Steering
 class Opening(NamedTuple):
     """What a job begins with: its source, what that told, the maker of its processes, and its books."""
 
-    source: UpyunConfig
+    source: SourceSettings
     findings: Findings
     nursery: Nursery
     journal: SqliteJournal
@@ -69,7 +68,7 @@ def opened(settings: Settings) -> Iterator[Opening]:
     """
     source, fetch = source_config(settings), fetch_options(settings)
     with closing(FetchLoop(fetch)) as loop:
-        findings = probe(SourceClient(UpyunSource(source), loop), settings.source)
+        findings = probe(SourceClient(source.open(), loop), settings.source)
     with (
         closing(Nursery(partial(process_main, source=source, fetch=fetch))) as nursery,
         closing(open_journal(settings, SystemClock().now())) as journal,
@@ -96,7 +95,7 @@ class Job:
             SystemClock(),
             settings.job_name(),
             settings.source,
-            None if opening.source.prefix else opening.findings.usage_bytes,
+            None if opening.source.identity()["prefix"] else opening.findings.usage_bytes,
             [open_reporter(json=settings.json, quiet=settings.quiet)],
         )
         self._steering = Steering(settings, opening.journal, self.coordinator, self.monitor, machine)
@@ -146,7 +145,7 @@ class Job:
 
         on_signals(loop, interrupt)
         coordinator.limits = limits_now(self._settings)
-        root = UpyunSource(self._opening.source).root()
+        root = self._opening.source.open().root()
         watching = asyncio.create_task(self.monitor.run(), name="monitor")
         timing = asyncio.create_task(follow_timetable(coordinator, self._settings), name="timetable")
         working = asyncio.create_task(worker.run(), name="worker")

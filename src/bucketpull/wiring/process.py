@@ -15,8 +15,7 @@ from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.ports import Writer
-from bucketpull.sources.upyun.config import UpyunConfig
-from bucketpull.sources.upyun.source import UpyunSource
+from bucketpull.sources.settings import SourceSettings
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.clock import SystemClock
 
@@ -24,7 +23,7 @@ _M_TRIM_THRESHOLD: Final = -1
 _KEPT_BYTES: Final = 16 << 20
 
 
-def process_main(sock: socket.socket, number: int, source: UpyunConfig, fetch: FetchOptions) -> None:
+def process_main(sock: socket.socket, number: int, source: SourceSettings, fetch: FetchOptions) -> None:
     """Run until the worker's main process says stop or is gone."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _keep_memory()
@@ -32,7 +31,7 @@ def process_main(sock: socket.socket, number: int, source: UpyunConfig, fetch: F
     Process(
         sock,
         FetchLoop(fetch),
-        UpyunSource(source),
+        source.open(),
         _open_writer,
         SystemClock(),
         generator,

@@ -9,34 +9,22 @@ import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.retry import RETRY_SECONDS
+from bucketpull.sources.registry import options_by_name, settings_of
+from bucketpull.sources.settings import SourceSettings
 
-CREDENTIALS = {
-    "operator": "UPYUN_OPERATOR",
-    "password": "UPYUN_PASSWORD",
-    "token": "UPYUN_TOKEN",
-    "token_expires": "UPYUN_TOKEN_EXPIRES",
-    "token_secret": "UPYUN_TOKEN_SECRET",
-}
-
-
-_SPLIT: dict[str, Callable[[str], list[str]]] = {
-    "volumes": str.split,
-    "headers": str.splitlines,
-}  # headers have blanks
+_SPLIT: dict[str, Callable[[str], list[str]]] = {"volumes": str.split}
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """Everything that can be said on the command line or in a file, under the same names.
 
-    `reserve`, `bandwidth` are as written ("5G", "10%", "08:00,10M 20:00,off"); None means the default.
+    `reserve`, `bandwidth` are as written ("5G", "10%", "08:00,10M 20:00,off"); None means the default. `options` are those of the
+    source, as written: it checks them itself.
     """
 
     source: str = ""
     volumes: list[str] = []
-    api_url: str = "https://v0.api.upyun.com"
-    cdn_url: str | None = None
-    style: str = ""
-    separator: str = "!"
+    options: dict[str, Any] = {}
     state: str | None = None
     job: str | None = None
     processes: int | None = None
@@ -54,15 +42,6 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     summary: str | None = None
     broker: str | None = None
     machine: str | None = None
-    operator: str = ""
-    password: str = ""
-    token: str = ""
-    token_expires: int = 0
-    token_secret: str = ""
-    auth: Literal["signature", "basic"] = "signature"
-    referer: str = ""
-    user_agent: str = "bucketpull"
-    headers: list[str] = []
     ca_file: str | None = None
     insecure: bool = False
     connect_seconds: float = 15.0
@@ -72,18 +51,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     hang_seconds: float = 60.0
     queue_type: Literal["quorum", "classic"] = "quorum"
 
-    def source_parts(self) -> tuple[str, str]:
-        """Return the bucket and the prefix ("" is the whole bucket).
+    def source_settings(self) -> SourceSettings:
+        """Return the source's configuration, not yet checked.
 
         Raises:
-            ConfigError: The source is not of the form upyun://BUCKET[/PREFIX].
+            ConfigError: A source or an option that is not understood.
 
         """
-        scheme, colon, rest = self.source.partition("://")
-        bucket, _, prefix = rest.partition("/")
-        if not colon or scheme != "upyun" or not bucket:
-            raise ConfigError(f"source {self.source!r}: write upyun://BUCKET or upyun://BUCKET/PREFIX")
-        return bucket, prefix.strip("/")
+        return settings_of(self.source, self.options)
 
     def job_name(self) -> str:
         """Return the job's name: as given, or made of the source."""
@@ -91,8 +66,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
             if not self.job or "/" in self.job or self.job.startswith("."):
                 raise ConfigError(f"--job {self.job!r}: a name without '/' and without a leading '.'")
             return self.job
-        bucket, prefix = self.source_parts()
-        return "-".join([bucket, *filter(None, prefix.split("/"))])
+        return self.source_settings().label()
 
     def state_folder(self) -> Path:
         """Return the folder that holds the job's journal."""
@@ -145,23 +119,30 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"--config {path}: {error}") from error
     values = {name.replace("-", "_"): value for name, value in values.items()}
     for name in values:
-        if name not in Settings.__struct_fields__:
+        if name not in _names():
             raise ConfigError(f"--config {path}: unknown name {name!r}{_hint(name)}")
     _convert(values, f"--config {path}")
     return values
 
 
+def _names() -> list[str]:
+    """Return what may stand in a file: our settings, and those of all sources."""
+    own = [name for name in Settings.__struct_fields__ if name != "options"]
+    return [*own, *options_by_name()]
+
+
 def _hint(name: str) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name, Settings.__struct_fields__, 1)
+    close = difflib.get_close_matches(name, _names(), 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name in Settings.__struct_fields__:
-        variable = CREDENTIALS.get(name, f"BUCKETPULL_{name.upper()}")
+    options = options_by_name()
+    for name in _names():
+        variable = (options[name].variable if name in options else "") or f"BUCKETPULL_{name.upper()}"
         text = environ.get(variable)
         if text:
             values[name] = _SPLIT[name](text) if name in _SPLIT else text
@@ -169,7 +150,10 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _convert(values: dict[str, Any], where: str) -> Settings:
+    known = options_by_name()
+    options = {name: value for name, value in values.items() if name in known}
+    own = {name: value for name, value in values.items() if name not in known}
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        return msgspec.convert(own | {"options": options}, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {error}") from error

@@ -74,15 +74,15 @@ def test_a_worker_with_a_token_needs_no_password():
 
 
 def test_a_protected_domain_gets_a_token_of_the_decoded_path_that_stays_the_same():
-    bucket = _cdn(cdn_secret="secret", cdn_token_expires=1370000600)
+    bucket = _cdn(token_secret="secret", cdn_token_expires=1370000600)
 
     url = ask_for(bucket, "目录".encode(), b"pic 1.jpg", 1, "cdn", 1e9).url
 
     assert url.endswith("/pic%201.jpg?_upt=e1f30dba1370000600")
-    by_month = _cdn(cdn_secret="s")
+    by_month = _cdn(token_secret="s")
     first, later = (ask_for(by_month, b"", b"a", 1, "cdn", now).url for now in (1.6e9, 1.6e9 + 9999))
     assert first == later
-    encoded = _cdn(cdn_secret="secret", cdn_token_expires=1370000600, cdn_token_of_encoded_path=True)
+    encoded = _cdn(token_secret="secret", cdn_token_expires=1370000600, cdn_token_of_encoded_path=True)
     assert ask_for(encoded, "目录".encode(), b"pic 1.jpg", 1, "cdn", 1e9).url.endswith("fbb891a51370000600")
 
 
@@ -306,8 +306,10 @@ def test_what_cannot_work_is_said_before_anything_is_done(options, words):
 
 def test_secrets_are_not_shown():
     shown = repr(
-        UpyunConfig(bucket="b", operator="o", password="pw-secret", cdn_secret="cs-secret", token="tk-secret")
+        UpyunConfig(
+            bucket="b", operator="o", password="pw-secret", token_secret="cs-secret", token="tk-secret"
+        )
     )
 
-    assert "secret" not in shown.replace("cdn_secret", "")
+    assert "secret" not in shown.replace("token_secret", "")
     assert "bucket='b'" in shown

@@ -61,7 +61,7 @@ def _checks(settings: Settings) -> Iterator[Check]:
         yield from check_state(user_state_path("bucketpull"))
     mean = None
     if settings.source:
-        settings.source_parts()
+        settings.source_settings()
         source = SourceChecks(settings)
         yield from source.run()
         mean = source.mean_bytes

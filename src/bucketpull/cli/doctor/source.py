@@ -18,7 +18,6 @@ from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.figures import count, duration, size
 from bucketpull.report.reasons import explain
 from bucketpull.report.tables import printable
-from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient, wanted_of
@@ -48,7 +47,7 @@ class SourceChecks:
             yield failed("configuration", str(error), "see `bucketpull sync --help`")
             return
         fetcher = FetchLoop(fetch_options(self._settings))
-        client = SourceClient(UpyunSource(config), fetcher)
+        client = SourceClient(config.open(), fetcher)
         yield from [check_name(f"{shown(spec)} host", url) for spec, url in _hosts(client)]
         try:
             yield from self._ask(client)

@@ -1,26 +1,45 @@
 """What a UPYUN source must be told, and what is wrong with it if it is."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.ports import Source
 from bucketpull.sources.quoting import quoted
+from bucketpull.sources.settings import Option, SourceSettings
 from bucketpull.sources.upyun.signing import read_token
 
 MAX_LIST_LIMIT = 10_000
-_SECRETS = ("password", "token", "cdn_secret")
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
-class UpyunConfig(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class UpyunConfig(SourceSettings, frozen=True, kw_only=True):
     """A bucket and the ways to it. `prefix` is a folder at which the listing starts; keys stay whole.
 
     `cdn_url` None: objects come by REST. `style` is an image version appended to each object's URL, such as "!s400".
-    With `token` (and `token_expires`, Unix seconds) no password is needed. `cdn_secret` is the CDN's token key, and
+    With `token` (and `token_expires`, Unix seconds) no password is needed. `token_secret` is the CDN's token key, and
     `cdn_token_expires` its fixed expiry (0: about a year ahead, equal for all requests of a month).
     `headers` are complete lines added to every request of an object.
     """
+
+    USAGE: ClassVar = "upyun://BUCKET or upyun://BUCKET/PREFIX"
+    OPTIONS: ClassVar = (
+        Option("api_url", "REST endpoint (default: https://v0.api.upyun.com).", "URL"),
+        Option("cdn_url", "The bucket's CDN domain; without it objects come by REST.", "URL"),
+        Option("style", "Image version appended to each object's URL, such as '!s400'.", "SUFFIX"),
+        Option("separator"),
+        Option("operator", variable="UPYUN_OPERATOR", secret=True),
+        Option("password", variable="UPYUN_PASSWORD", secret=True),
+        Option("auth"),
+        Option("token", variable="UPYUN_TOKEN", secret=True),
+        Option("token_expires", variable="UPYUN_TOKEN_EXPIRES", secret=True),
+        Option("token_secret", variable="UPYUN_TOKEN_SECRET", secret=True),
+        Option("referer"),
+        Option("user_agent"),
+        Option("headers", many="lines"),
+    )
 
     bucket: str
     prefix: str = ""
@@ -33,7 +52,7 @@ class UpyunConfig(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=
     auth: Literal["signature", "basic"] = "signature"
     token: str = ""
     token_expires: int = 0
-    cdn_secret: str = ""
+    token_secret: str = ""
     cdn_token_expires: int = 0
     cdn_token_of_encoded_path: bool = False
     headers: tuple[str, ...] = ()
@@ -42,13 +61,48 @@ class UpyunConfig(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=
     list_limit: int = MAX_LIST_LIMIT
     split_listing: bool = True
 
-    def __repr__(self) -> str:
-        """Show everything but the secrets."""
-        shown = {
-            name: "***" if name in _SECRETS and value else value
-            for name, value in msgspec.structs.asdict(self).items()
-        }
-        return f"UpyunConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+    @classmethod
+    def located(cls, place: str) -> dict[str, str]:
+        """Return bucket and prefix."""
+        bucket, _, prefix = place.removeprefix("//").partition("/")
+        if not place.startswith("//") or not bucket:
+            raise ConfigError(f"source {'upyun:' + place!r}: write {cls.USAGE}")
+        return {"bucket": bucket, "prefix": prefix.strip("/")}
+
+    def place(self) -> str:
+        """Return bucket and prefix as in SOURCE."""
+        return f"//{self.bucket}/{self.prefix}".rstrip("/")
+
+    def label(self) -> str:
+        """Return bucket and prefix."""
+        return "-".join([self.bucket, *filter(None, self.prefix.split("/"))])
+
+    def identity(self) -> dict[str, str]:
+        """Return bucket, prefix and style: what is stored depends on these."""
+        return {"source": f"upyun://{self.bucket}", "prefix": self.prefix, "style": self.style}
+
+    def open(self) -> Source:
+        """Make the source."""
+        from bucketpull.sources.upyun.source import UpyunSource
+
+        return UpyunSource(self)
+
+    def public(self) -> "UpyunConfig":
+        """Return the same without secrets, those in headers included."""
+        open_headers = tuple(line for line in self.headers if not _is_secret(line))
+        return msgspec.structs.replace(super().public(), headers=open_headers)
+
+    def with_secrets_of(self, other: "UpyunConfig") -> "UpyunConfig":
+        """Return the same with another one's secrets."""
+        headers = (*self.headers, *filter(_is_secret, other.headers))
+        return msgspec.structs.replace(super().with_secrets_of(other), headers=headers)
+
+    def worker_secrets(self, expires: int) -> dict[str, str]:
+        """Return a token made of the password."""
+        if not self.password:
+            raise ConfigError("a token is made of the password; set UPYUN_PASSWORD")
+        token = self.for_workers(expires).token
+        return {"UPYUN_OPERATOR": self.operator, "UPYUN_TOKEN": token, "UPYUN_TOKEN_EXPIRES": str(expires)}
 
     def checked(self) -> "UpyunConfig":
         """Return the configuration itself.
@@ -71,6 +125,10 @@ class UpyunConfig(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=
         return msgspec.structs.replace(
             self, password="", auth="signature", token=token, token_expires=token_expires
         )
+
+
+def _is_secret(header: str) -> bool:
+    return header.partition(":")[0].strip().lower() in _SECRET_HEADERS
 
 
 def uri_prefix(config: UpyunConfig) -> str:

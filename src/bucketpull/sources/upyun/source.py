@@ -118,7 +118,7 @@ class UpyunSource:
         path = self._folder + quoted(name)
         if endpoint == CDN and self._cdn is not None:
             headers = self._cdn_headers + extra if extra else self._cdn_headers
-            token = self._protection(directory, name, now) if self._config.cdn_secret else ""
+            token = self._protection(directory, name, now) if self._config.token_secret else ""
             return Request(site + self._cdn + path + self._style + token, headers, most)
         uri = self._uri + path
         signed = self._authorization.lines(uri, now + self._clock_offset)
@@ -228,7 +228,7 @@ class UpyunSource:
         if self._config.cdn_token_of_encoded_path:
             path = b"/" + quoted(path[1:]).encode()
         expires = self._config.cdn_token_expires or (int(now) // _MONTH_SECONDS + 12) * _MONTH_SECONDS
-        return "?_upt=" + cdn_token(self._config.cdn_secret, expires, path + self._style.encode())
+        return "?_upt=" + cdn_token(self._config.token_secret, expires, path + self._style.encode())
 
 
 _REST_ONLY = (REST,)

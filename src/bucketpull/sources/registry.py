@@ -1,0 +1,74 @@
+"""Which sources there are: scheme -> configuration -> source. Another one is a folder beside this file, and a line in `SOURCES`."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final
+
+import msgspec
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.sources.settings import Option, SourceSettings
+
+SOURCES: Final[dict[str, str]] = {
+    "upyun": "bucketpull.sources.upyun.config:UpyunConfig",
+}
+
+
+class _Packed(msgspec.Struct):
+    scheme: str
+    settings: msgspec.Raw
+
+
+def settings_type(scheme: str) -> type[SourceSettings]:
+    """Return the type of a scheme's configuration; KeyError if there is none."""
+    module, _, name = SOURCES[scheme].partition(":")
+    found: type[SourceSettings] = getattr(import_module(module), name)
+    return found
+
+
+def settings_of(source: str, options: Mapping[str, Any]) -> SourceSettings:
+    """Make the configuration of a SOURCE and of settings by name. It is not yet `checked`.
+
+    Raises:
+        ConfigError: A SOURCE or a value that is not understood.
+
+    """
+    scheme, colon, place = source.partition(":")
+    if not colon or scheme not in SOURCES:
+        usages = "; ".join(settings_type(each).USAGE for each in SOURCES)
+        raise ConfigError(f"source {source!r}: write {usages}")
+    return settings_type(scheme).of(place, options)
+
+
+def options_by_name() -> dict[str, Option]:
+    """Return all options of all sources. Where several have one of the same name, its flag's help names each."""
+    found: dict[str, Option] = {}
+    for scheme in SOURCES:
+        for option in settings_type(scheme).OPTIONS:
+            known = found.setdefault(option.name, option)
+            if known.help != option.help and known.help and option.help:
+                found[option.name] = known._replace(help=f"{known.help} {option.help}")
+    return found
+
+
+def pack(settings: SourceSettings) -> bytes:
+    """Encode a configuration, with its secrets, as JSON."""
+    kind = type(settings)
+    scheme = next(scheme for scheme in SOURCES if settings_type(scheme) is kind)
+    return msgspec.json.encode({"scheme": scheme, "settings": settings})
+
+
+def unpack(packed: bytes) -> SourceSettings:
+    """Decode what `pack` made.
+
+    Raises:
+        ConfigError: It is of a source, or has values, that are not known here.
+
+    """
+    try:
+        outer = msgspec.json.decode(packed, type=_Packed)
+        return msgspec.json.decode(outer.settings, type=settings_type(outer.scheme))
+    except (msgspec.MsgspecError, KeyError) as error:
+        raise ConfigError(
+            f"the job's source is not understood: {error}; are all machines of one version?"
+        ) from error

@@ -1,0 +1,148 @@
+"""What every source's configuration has in common: it is made of SOURCE and of the settings that the source declares.
+
+A source derives a frozen struct from `SourceSettings`, with a field for each of its options. The struct travels to the downloaders,
+and without its secrets to other machines; `open` makes the source of it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import msgspec
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.ports import Source
+
+
+class Option(NamedTuple):
+    """One setting of a source: the field of this name, the same name in a file, a flag if it has a `help`.
+
+    In the environment it is `variable`, else BUCKETPULL_NAME. A `secret` is never a flag, is never shown, and does not leave the
+    machine. `many` says how a text becomes several values: "blanks" or "lines"; such a flag may be given several times.
+    """
+
+    name: str
+    help: str = ""
+    metavar: str = "TEXT"
+    variable: str = ""
+    secret: bool = False
+    many: str = ""
+
+
+class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all sources' configurations.
+
+    `USAGE` is how SOURCE is written, `OPTIONS` what can be set, `IDENTITY` those of them that make it another job.
+    """
+
+    USAGE: ClassVar[str]
+    OPTIONS: ClassVar[tuple[Option, ...]] = ()
+    IDENTITY: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def located(cls, place: str) -> dict[str, str]:
+        """Return the fields that SOURCE names; `place` is what follows its scheme and colon.
+
+        Raises:
+            ConfigError: It is not of the form of `USAGE`.
+
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def of(cls, place: str, options: Mapping[str, Any]) -> Self:
+        """Make a configuration of a place and of settings by name; those of other sources are left out.
+
+        Raises:
+            ConfigError: A place or a value that is not understood.
+
+        """
+        fields: dict[str, Any] = dict(cls.located(place))
+        for option in cls.OPTIONS:
+            if option.name in options:
+                fields[option.name] = _values(option, options[option.name])
+        try:
+            return msgspec.convert(fields, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"configuration: {error}") from error
+
+    def checked(self) -> Self:
+        """Return the configuration itself.
+
+        Raises:
+            ConfigError: It cannot work; the message names the setting and the remedy.
+
+        """
+        return self
+
+    def place(self) -> str:
+        """Return what follows the scheme and colon in SOURCE."""
+        raise NotImplementedError
+
+    def label(self) -> str:
+        """Return what a job of this source is called, if nobody named it."""
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, str]:
+        """Return what makes a job another job: `source`, without prefix, and `prefix`, and the options of `IDENTITY`."""
+        raise NotImplementedError
+
+    def open(self) -> Source:
+        """Make the source."""
+        raise NotImplementedError
+
+    def worker_secrets(self, expires: int) -> dict[str, str]:  # noqa: ARG002 - for those that have some
+        """Return environment variables that let a worker fetch until a time (Unix seconds), without the password.
+
+        Raises:
+            ConfigError: This source has no such thing.
+
+        """
+        raise ConfigError(
+            f"a token for workers: {self.USAGE.partition(':')[0]} has none; set its credentials there"
+        )
+
+    def remembered(self) -> dict[str, str]:
+        """Return the options without secrets, as they would be written in the environment; defaults are left out."""
+        fresh = {field.name: field.default for field in msgspec.structs.fields(self)}
+        found: dict[str, str] = {}
+        for option in self.OPTIONS:
+            value = getattr(self, option.name)
+            if not option.secret and value != fresh[option.name] and value is not None:
+                found[option.name] = _text(option, value)
+        return found
+
+    def public(self) -> Self:
+        """Return the same without secrets."""
+        return msgspec.structs.replace(self, **self._secrets(type(self)._defaults()))
+
+    def with_secrets_of(self, other: Self) -> Self:
+        """Return the same with another one's secrets."""
+        return msgspec.structs.replace(self, **self._secrets(msgspec.structs.asdict(other)))
+
+    def __repr__(self) -> str:
+        """Show everything but the secrets."""
+        hidden = {option.name for option in self.OPTIONS if option.secret}
+        shown = ", ".join(
+            f"{name}={'***' if name in hidden and value else value!r}"
+            for name, value in msgspec.structs.asdict(self).items()
+        )
+        return f"{type(self).__name__}({shown})"
+
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        return {field.name: field.default for field in msgspec.structs.fields(cls)}
+
+    def _secrets(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {option.name: values[option.name] for option in self.OPTIONS if option.secret}
+
+
+def _values(option: Option, value: Any) -> Any:  # noqa: ANN401 - as a user writes it
+    if not option.many or not isinstance(value, str):
+        return value
+    return value.split() if option.many == "blanks" else value.splitlines()
+
+
+def _text(option: Option, value: Any) -> str:  # noqa: ANN401 - of any type that an option has
+    if not option.many:
+        return str(value)
+    return (" " if option.many == "blanks" else "\n").join(value)
