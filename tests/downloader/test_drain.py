@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Verdict
 from bucketpull.domain.policy import Bounds
+from bucketpull.domain.retry import PASSES
 from bucketpull.downloader.breaker import ALIKE
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.rig import Rig, names_of, records_of
@@ -282,6 +283,23 @@ def test_a_name_that_cannot_be_stored_is_one_failure():
     assert outcome.stored == 2
 
 
+@pytest.mark.parametrize("reason", [Reason.UNWRITTEN, Reason.MACHINE])
+@pytest.mark.parametrize("streamed", [1, 1 << 20])
+def test_an_object_that_its_disk_did_not_take_this_time_is_tried_again_then_put_off_at_last_a_failure(
+    reason, streamed
+):
+    rig = Rig(good, bounds=Bounds(streamed=streamed))
+    rig.mount().odd[b"d/n0001"] = reason
+    rig.assign(parts(3), id=1)
+    early = rig.settle(1)[0]
+    rig.assign(parts(3), id=2, attempt=len(PASSES))
+    late = rig.settle(2)[1]
+
+    assert (early.stored, names_of(early.deferred), early.trouble) == (2, [b"n0001"], None)
+    assert [(failure.name, failure.reason) for failure in late.failures] == [(b"n0001", reason)]
+    assert early.retries == {reason: 4}
+
+
 def test_a_domain_that_refuses_everything_stops_the_job_after_a_few_objects():
     rig = Rig(by_url({"edge:": Answer(403)}), level=8)
     rig.mount()
@@ -456,7 +474,8 @@ ANSWERS = [
         for reason in (Reason.RESET, Reason.STALLED, Reason.TRUNCATED, Reason.SIZE, Reason.INTERRUPTED)
     ),
 ]
-TROUBLES = [None, None, None, Reason.UNSTORABLE, Reason.VOLUME_FULL, Reason.VOLUME_SICK]
+OF_ONE_OBJECT = [Reason.UNSTORABLE, Reason.UNWRITTEN, Reason.MACHINE]
+TROUBLES = [None, None, None, *OF_ONE_OBJECT, Reason.VOLUME_FULL, Reason.VOLUME_SICK]
 
 
 @settings(max_examples=150, deadline=None)
@@ -479,7 +498,7 @@ def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level
     for volume in ("v1", "v2"):
         writer = rig.mount(volume)
         trouble = data.draw(st.sampled_from(TROUBLES))
-        if trouble is Reason.UNSTORABLE:
+        if trouble in OF_ONE_OBJECT:
             writer.odd[b"d/n0002"] = trouble
         else:
             writer.refuse = trouble

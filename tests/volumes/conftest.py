@@ -49,11 +49,11 @@ class Disk:
     def remount(self, options: str) -> None:
         run("mount", "-o", f"remount,{options}", self.path)
 
-    def fail(self, operation: str = "", number: int = 0) -> None:
-        """Let every such operation of an odd disk fail with this error number; without one, none."""
+    def fail(self, operation: str = "", number: int = 0, part: str = "") -> None:
+        """Let every such operation of an odd disk, on paths with this part, fail with this error number; without one, none."""
         fault = Path(self.image, "fault")
         if operation:
-            fault.with_suffix(".new").write_text(f"{operation} {number}")
+            fault.with_suffix(".new").write_text(f"{operation} {number} {part}")
             fault.with_suffix(".new").rename(fault)
         else:
             fault.unlink()

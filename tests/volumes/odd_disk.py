@@ -1,6 +1,7 @@
 """A file system with oddities, through FUSE: folds names as other systems do, is slow, and fails when told.
 
-Usage: odd_disk.py BACKING MOUNT_POINT fold|exact [SECONDS], which each write takes. While BACKING/../fault holds `OPERATION ERRNO`, that operation fails so.
+Usage: odd_disk.py BACKING MOUNT_POINT fold|exact [SECONDS], which each write takes. While BACKING/../fault holds
+`OPERATION ERRNO [PART]`, that operation fails so, with PART only where a path contains it.
 """
 
 import errno
@@ -17,6 +18,15 @@ _TIMES = ("st_atime", "st_mtime", "st_ctime")
 _FAILING = {"create", "write", "flush", "utimens", "rename", "mkdir"}
 
 
+def _failing(operation, number, parts):
+    def call(*arguments):
+        if not parts or any(isinstance(path, str) and parts[0] in path for path in arguments):
+            raise mfusepy.FuseOSError(number)
+        return operation(*arguments)
+
+    return call
+
+
 class OddDisk(mfusepy.Operations):
     use_ns = True
 
@@ -28,11 +38,12 @@ class OddDisk(mfusepy.Operations):
 
     def __getattribute__(self, name):
         """Every operation is looked up here first."""
+        operation = object.__getattribute__(self, name)
         if name in _FAILING and (fault := object.__getattribute__(self, "fault")).exists():
-            wanted, number = fault.read_text().split()
+            wanted, number, *parts = fault.read_text().split()
             if wanted == name:
-                raise mfusepy.FuseOSError(int(number))
-        return object.__getattribute__(self, name)
+                return _failing(operation, int(number), parts)
+        return operation
 
     def _at(self, path):
         return self.backing + (unicodedata.normalize("NFD", path).casefold() if self.fold else path)

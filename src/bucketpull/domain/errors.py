@@ -8,6 +8,8 @@
     * `VolumeError` - a volume cannot be used
         * `VolumeFull` - no bytes or inodes left
         * `VolumeSick` - I/O error, read-only, gone
+        * `ObjectUnwritten` - it refuses one object, and takes others
+        * `MachineShort` - this machine lacks open files or memory
     * `LedgerError` - a volume's ledger is damaged
     * `JournalError` - the journal cannot be used
         * `JournalLocked` - another coordinator holds it
@@ -80,6 +82,8 @@ class Reason(StrEnum):
     NO_BUCKET = "no-bucket"
     REGION = "region"
     UNSTORABLE = "unstorable"
+    UNWRITTEN = "unwritten"
+    MACHINE = "machine"
     VOLUME_FULL = "volume-full"
     VOLUME_SICK = "volume-sick"
     POISON = "poison"
@@ -118,6 +122,8 @@ REMEDIES: dict[Reason, Remedy] = {
     Reason.NO_BUCKET: Remedy.STOP,
     Reason.REGION: Remedy.STOP,
     Reason.UNSTORABLE: Remedy.FAIL,
+    Reason.UNWRITTEN: Remedy.RETRY,
+    Reason.MACHINE: Remedy.RETRY,
     Reason.VOLUME_FULL: Remedy.HOLD,
     Reason.VOLUME_SICK: Remedy.HOLD,
     Reason.POISON: Remedy.FAIL,
@@ -166,7 +172,9 @@ class AnswerError(BucketpullError):
 
 
 class VolumeError(BucketpullError):
-    """A volume cannot be used; `volume` is its path."""
+    """A volume cannot be used; `volume` is its path, `reason` what that means for an object."""
+
+    reason: Reason = Reason.VOLUME_SICK
 
     def __init__(self, volume: str, detail: str) -> None:
         super().__init__(f"volume {volume}: {detail}")
@@ -177,11 +185,24 @@ class VolumeError(BucketpullError):
 class VolumeFull(VolumeError):
     """No bytes or inodes left above the reserve."""
 
+    reason = Reason.VOLUME_FULL
     exit_code = ExitCode.NO_ROOM
 
 
 class VolumeSick(VolumeError):
     """The volume answers with I/O errors, is read-only, or is no longer there."""
+
+
+class ObjectUnwritten(VolumeError):
+    """The volume refused one object, although it takes others."""
+
+    reason = Reason.UNWRITTEN
+
+
+class MachineShort(VolumeError):
+    """The machine lacks open files or memory: no fault of the volume's, and passing."""
+
+    reason = Reason.MACHINE
 
 
 class LedgerError(VolumeError):

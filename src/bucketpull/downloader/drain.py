@@ -21,7 +21,7 @@ from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.retry_decision import REFUSALS, Course, course
 from bucketpull.downloader.transfer import Lines, Transfer
-from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues, trouble_of
+from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 # A streamed object keeps a receive buffer and one piece on its way to the disk.
@@ -206,7 +206,7 @@ class Drain:
         try:
             stream = queue.writer.stream(transfer.directory, transfer.name, size, transfer.mtime, hashed)
         except VolumeError as error:
-            self._unwritten(transfer, trouble_of(error), error.detail)
+            self._unwritten(transfer, error.reason, error.detail)
             return False
         # What changed since it was listed may be larger, a body without an end may not fill the disk.
         most = max(2 * size, size + (1 << 30)) if size >= 0 else MOST_UNKNOWN_BYTES
@@ -361,6 +361,7 @@ class Drain:
         elif remedy is Remedy.FAIL:
             self._fail(transfer, reason, detail)
         else:
+            self._let_go(transfer, keep=True)
             self._doubted(transfer, None, Verdict(reason, detail))
 
     def _refused(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 
-from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
+from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.model import show
 from bucketpull.domain.record import Assignment, Mount, Outcome
 from bucketpull.downloader.batch_progress import BatchProgress, Item
@@ -11,11 +11,6 @@ from bucketpull.ports import Writer
 
 # A full disk may have been made room on; before that much time, an assignment sent before the agent knew is not tried.
 FULL_SECONDS = 2.0
-
-
-def trouble_of(error: VolumeError) -> Reason:
-    """Return the reason that a volume's error stands for."""
-    return Reason.VOLUME_FULL if isinstance(error, VolumeFull) else Reason.VOLUME_SICK
 
 
 class VolumeQueue:
@@ -78,7 +73,8 @@ class VolumeQueues:
             queue = VolumeQueue(mount, self._mount(mount))
         except VolumeError as error:
             queue = VolumeQueue(mount, None)
-            queue.troubled(trouble_of(error), error.detail, now)
+            full = error.reason is Reason.VOLUME_FULL
+            queue.troubled(Reason.VOLUME_FULL if full else Reason.VOLUME_SICK, error.detail, now)
         if known is not None:
             self._turns.remove(known)
             queue.written = known.written

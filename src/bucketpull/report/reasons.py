@@ -70,7 +70,17 @@ _ENGLISH: dict[Reason, Explanation] = {
     ),
     Reason.NO_BUCKET: Explanation("there is no such bucket or folder", "check their names"),
     Reason.REGION: Explanation("the bucket is in another region", "set --region to the one that is named"),
-    Reason.UNSTORABLE: Explanation("no file system can hold it under any name", "fetch it by hand"),
+    Reason.UNSTORABLE: Explanation(
+        "the disk cannot hold it: its name, its size, or what lies in its place",
+        "read the last answer; remove what is in the way, or fetch it by hand",
+    ),
+    Reason.UNWRITTEN: Explanation(
+        "the disk failed to write it several times, and took other files",
+        "check the disk (dmesg), then retry",
+    ),
+    Reason.MACHINE: Explanation(
+        "this machine lacks open files or memory", "raise `ulimit -n` or lower --concurrency, then retry"
+    ),
     Reason.VOLUME_FULL: Explanation("the volume is full", "add a volume or free space, then retry"),
     Reason.VOLUME_SICK: Explanation("the volume answers with errors", "check the disk, then retry"),
     Reason.POISON: Explanation("its batch ended processes again and again", "send us the journal's log"),
@@ -111,7 +121,11 @@ _CHINESE: dict[Reason, Explanation] = {
     Reason.PERMISSION: Explanation("该凭证没有读取权限", "在控制台授予读取权限"),
     Reason.NO_BUCKET: Explanation("服务（bucket）或目录不存在", "检查服务名和目录名"),
     Reason.REGION: Explanation("bucket 位于另一个地域", "把 --region 设为所提示的地域"),
-    Reason.UNSTORABLE: Explanation("任何文件名都无法存放", "手动下载"),
+    Reason.UNSTORABLE: Explanation(
+        "磁盘无法存放：文件名、大小，或该位置已有他物", "查看最后一次响应；移开占位的文件，或手动下载"
+    ),
+    Reason.UNWRITTEN: Explanation("磁盘多次写入该对象失败，但能写入其他文件", "检查磁盘（dmesg）后重试"),
+    Reason.MACHINE: Explanation("本机打开文件数或内存不足", "调大 `ulimit -n` 或调低 --concurrency 后重试"),
     Reason.VOLUME_FULL: Explanation("磁盘已满", "添加磁盘或腾出空间后重试"),
     Reason.VOLUME_SICK: Explanation("磁盘返回错误", "检查磁盘后重试"),
     Reason.POISON: Explanation("所在批次屡次导致进程退出", "请把日志发给我们"),

@@ -238,8 +238,9 @@ class MemoryStream:
 
     def append(self, chunk: bytes) -> None:
         """Add bytes."""
-        if self._writer.refuse is not None:
-            self.trouble = Written(None, self._writer.refuse, "refused in memory")
+        refusal = self._writer.refuse or self._writer.odd.get(self._key)
+        if refusal is not None:
+            self.trouble = Written(None, refusal, "refused in memory")
         else:
             self._part += chunk
 

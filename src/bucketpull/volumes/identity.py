@@ -11,7 +11,7 @@ import msgspec
 from bucketpull.domain import keys
 from bucketpull.domain.errors import VolumeError, VolumeSick
 from bucketpull.domain.model import key_of
-from bucketpull.volumes import system
+from bucketpull.volumes import os_errors, system
 
 HOME: Final = ".bucketpull"
 LEDGER: Final = f"{HOME}/ledger"
@@ -48,7 +48,7 @@ def identify(path: str) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise system.volume_error(path, "not opened", error) from error
+        raise os_errors.volume_error(path, "not opened", error) from error
     try:
         found = read(root, path)
     finally:
@@ -66,12 +66,12 @@ def initialise(path: str, layout: str = "key") -> str:
     try:
         root = open_root(path)
     except OSError as error:
-        raise system.volume_error(path, "not opened", error) from error
+        raise os_errors.volume_error(path, "not opened", error) from error
     try:
         known = read(root, path)
         return known.id if known else _write(root, layout).id
     except OSError as error:
-        raise system.volume_error(path, "not initialised", error) from error
+        raise os_errors.volume_error(path, "not initialised", error) from error
     finally:
         os.close(root)
 
@@ -86,7 +86,7 @@ def enter(path: str, expected: str | None) -> tuple[int, Identity]:
     try:
         root = open_root(path)
     except OSError as error:
-        raise system.volume_error(path, "not opened", error) from error
+        raise os_errors.volume_error(path, "not opened", error) from error
     try:
         identity = read(root, path)
         if identity is None:
@@ -119,7 +119,7 @@ def read(root: int, path: str) -> Identity | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise system.volume_error(path, f"{_NAME} not read", error) from error
+        raise os_errors.volume_error(path, f"{_NAME} not read", error) from error
     except msgspec.DecodeError as error:
         raise VolumeError(path, f"{_NAME} not understood: {error}") from error
     if found.format != FORMAT:

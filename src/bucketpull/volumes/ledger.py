@@ -22,7 +22,7 @@ import msgspec
 from bucketpull import kill_points
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.record import Record
-from bucketpull.volumes import system
+from bucketpull.volumes import os_errors, system
 
 MAGIC: Final = b"bpL1"
 _CHECK: Final = struct.Struct("<4sI")
@@ -102,7 +102,7 @@ class Ledger:
         try:
             fd = os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644, dir_fd=dir_fd)
         except OSError as error:
-            raise system.volume_error(volume, "ledger not opened", error) from error
+            raise os_errors.volume_error(volume, "ledger not opened", error) from error
         try:
             return cls(fd, volume)
         except BaseException:
@@ -201,14 +201,16 @@ class Ledger:
                 os.fdatasync(self._fd)
         except OSError as error:
             self._undo()
-            raise system.volume_error(self._volume, "ledger not written", error) from error
+            raise os_errors.volume_error(self._volume, "ledger not written", error) from error
         self.reserve()
 
     def _undo(self) -> None:
         try:
             os.ftruncate(self._fd, self.end)
         except OSError as error:
-            raise system.volume_error(self._volume, "ledger not cut after a failed append", error) from error
+            raise os_errors.volume_error(
+                self._volume, "ledger not cut after a failed append", error
+            ) from error
 
     def _frame_at(self, offset: int) -> Frame | None:
         head = os.pread(self._fd, _HEADER, offset)

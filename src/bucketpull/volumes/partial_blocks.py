@@ -15,7 +15,7 @@ from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Former
 from bucketpull.domain.record import Record
-from bucketpull.volumes import system
+from bucketpull.volumes import os_errors
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import HOME, Identity
 from bucketpull.volumes.ledger import Ledger
@@ -66,7 +66,7 @@ class Thinning:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise system.volume_error(self._identity.id, "removal not noted", error) from error
+            raise os_errors.volume_error(self._identity.id, "removal not noted", error) from error
         self._offsets.update(new)
 
     def _read(self) -> set[int]:

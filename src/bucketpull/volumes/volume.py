@@ -16,7 +16,7 @@ from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Record
-from bucketpull.volumes import system
+from bucketpull.volumes import os_errors, system
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import HOME, LEDGER, Identity, enter
@@ -73,7 +73,7 @@ def open_volume(
             if fd >= 0:
                 os.close(fd)
         if isinstance(error, OSError):
-            raise system.volume_error(path, "not opened", error) from error
+            raise os_errors.volume_error(path, "not opened", error) from error
         raise
 
 
@@ -134,7 +134,7 @@ class DiskVolume:
                 while file.tell() < _PROBE_BYTES:
                     file.write(bytes(_PROBE_BYTES - file.tell()))
         except OSError as error:
-            raise system.volume_error(self.path, "still not written", error) from error
+            raise os_errors.volume_error(self.path, "still not written", error) from error
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(_PROBE, dir_fd=self._root)
@@ -151,7 +151,7 @@ class DiskVolume:
         try:
             self._write_intent(name, body)
         except OSError as error:
-            raise system.volume_error(self.path, "batch not noted", error) from error
+            raise os_errors.volume_error(self.path, "batch not noted", error) from error
         self._intents[journal, work] = self._ledger.end
         if _reach is not None:
             _reach("intended")
@@ -339,7 +339,7 @@ class DiskVolume:
 
     def _fall_sick(self, what: str, error: OSError) -> VolumeSick:
         """Remember that something may be lost."""
-        trouble = VolumeSick(self.path, system.volume_error(self.path, what, error).detail)
+        trouble = VolumeSick(self.path, os_errors.volume_error(self.path, what, error).detail)
         self._sick = trouble.detail
         return trouble
 

@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from bucketpull.domain.errors import MachineShort, ObjectUnwritten, VolumeFull, VolumeSick
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.record import Written
-from bucketpull.volumes import system
 from bucketpull.volumes.files.file import FileWriter
-from bucketpull.volumes.files.stream import StreamFile
+from bucketpull.volumes.files.stream import Publisher, StreamFile
 
 _LEAVE_SECONDS: Final = 10.0
 _PIECE_BYTES: Final = 1 << 18
@@ -36,6 +36,8 @@ _SEIZE_SECONDS: Final = 0.001
 _GROUP: Final = 32
 _GROUP_SECONDS: Final = 0.005
 
+_ERRORS: Final = {error.reason: error for error in (VolumeFull, VolumeSick, ObjectUnwritten, MachineShort)}
+
 _Job = tuple[int, Callable[..., Written | None], tuple[Any, ...]]
 
 
@@ -47,6 +49,7 @@ class DiskWriter:
 
     def __init__(self, files: FileWriter, direct: bool = True) -> None:
         self.files = files
+        self.publisher: Publisher = files
         self.path = files.path
         self._store = files.store
         self._jobs: deque[_Job] = deque()
@@ -115,14 +118,15 @@ class DiskWriter:
         """Begin, or go on with, a large object of `size` bytes as listed; with `hashed` an MD5 is kept up.
 
         Raises:
-            VolumeFull: There is no room to begin it.
-            VolumeSick: The disk refused.
+            VolumeError: It cannot be begun; its `reason` says why.
 
         """
         try:
-            return DiskStream(self, StreamFile(self.files, directory, name, size, mtime, hashed))
+            return DiskStream(self, StreamFile(self.publisher, directory, name, size, mtime, hashed))
         except OSError as error:
-            raise system.volume_error(self.path, "part not opened", error) from error
+            refused = self.files.failed("part not opened", error, None)
+            assert refused.reason is not None
+            raise _ERRORS[refused.reason](self.path, refused.detail) from error
 
     def outcomes(self) -> list[Written]:
         """Take what was done since the last call, in order."""

@@ -16,13 +16,22 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import show
 from bucketpull.domain.record import Written
-from bucketpull.volumes import system
+from bucketpull.volumes import os_errors, system
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import HOME, Identity, enter
+from bucketpull.volumes.os_errors import Blame
+from bucketpull.volumes.trial import try_writing
 
 TEMPORARY: Final = f"{HOME}/tmp"  # noqa: S108 - a folder of the volume
 _NAME: Final = "file"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_TRIAL_BYTES: Final = 1 << 12
+_REASONS: Final = {
+    Blame.OBJECT: Reason.UNSTORABLE,
+    Blame.FULL: Reason.VOLUME_FULL,
+    Blame.VOLUME: Reason.VOLUME_SICK,
+    Blame.MACHINE: Reason.MACHINE,
+}
 _MOST_PIECES: Final = 1024  # IOV_MAX of Linux
 _reach = kill_points.reach
 
@@ -55,7 +64,7 @@ class FileWriter:
             return cls(root, path, identity, sync)
         except OSError as error:
             os.close(root)
-            raise system.volume_error(path, "not opened for writing", error) from error
+            raise os_errors.volume_error(path, "not opened for writing", error) from error
 
     def store(
         self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
@@ -83,7 +92,7 @@ class FileWriter:
         try:
             lies = self.tree.publish(source, source_fd, path)
         except OSError as error:
-            return self._refused(path, error, token)
+            return self.failed(show(path)[:200], error, token, placing=True)
         if _reach is not None:
             _reach("renamed")
         if lies != path:
@@ -92,14 +101,17 @@ class FileWriter:
             self.tree.stay_in(directory)
         return Written(token)
 
-    def failed(self, what: str, error: OSError, token: object) -> Written:
-        """Blame the volume for an error."""
-        reason = system.reason_of(error)
+    def failed(self, what: str, error: OSError, token: object, *, placing: bool = False) -> Written:
+        """Say whose fault an error is: met while `placing` an object at its path, or with our own files."""
+        fault = self._fault(error, placing=placing)
         detail = f"{what}: {error.strerror}"
-        if reason is Reason.VOLUME_SICK:
+        if fault is Blame.MACHINE:
+            self.tree.close()  # some descriptors less
+        elif fault is Blame.VOLUME:
             self._sick = detail
-        elif not self._has_inodes():
+        elif fault is Blame.FULL and not self._has_inodes():
             detail = f"{what}: no inodes left"
+        reason = Reason.UNWRITTEN if fault is None else _REASONS[fault]
         return Written(token, reason, detail)
 
     def close(self) -> None:
@@ -122,19 +134,28 @@ class FileWriter:
             if self.sync:
                 os.fsync(fd)
             if mtime >= 0:  # else it is not known
-                os.utime(fd, (mtime, mtime))
+                system.set_date(fd, mtime)
         finally:
             os.close(fd)
         if _reach is not None:
             _reach("closed")
 
-    def _refused(self, path: bytes, error: OSError, token: object) -> Written:
-        """Tell an object that cannot have its path from a volume that takes none."""
-        if error.errno not in system.UNSTORABLE or (
-            _denied(error) and not os.access(".", os.W_OK, dir_fd=self.root)
-        ):
-            return self.failed("file not renamed", error, token)
-        return Written(token, Reason.UNSTORABLE, f"{show(path)[:200]}: {error.strerror}")
+    def _fault(self, error: OSError, *, placing: bool) -> Blame | None:
+        """Say whose fault an error is; None where the volume refused something and takes other files."""
+        fault = os_errors.blame(error, own=not placing)
+        if fault is Blame.OBJECT and _denied(error) and not os.access(".", os.W_OK, dir_fd=self.root):
+            return Blame.VOLUME
+        if fault is Blame.VOLUME or (fault is Blame.FULL and placing and self.tree.has_room()):
+            return self._tried(fault)
+        return fault
+
+    def _tried(self, suspected: Blame) -> Blame | None:
+        """Let the volume show that it is well."""
+        try:
+            try_writing(self._temporary, _TRIAL_BYTES)
+        except OSError as error:
+            return Blame.MACHINE if os_errors.blame(error) is Blame.MACHINE else suspected
+        return None
 
     def _has_inodes(self) -> bool:
         with suppress(OSError):

@@ -17,6 +17,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Written
+from bucketpull.volumes import system
 from bucketpull.volumes.files.file import write_all
 from bucketpull.volumes.identity import HOME
 
@@ -37,7 +38,7 @@ class Publisher(Protocol):
         ...
 
     def failed(self, what: str, error: OSError, token: object) -> Written:
-        """Blame the volume for an error."""
+        """Say whose fault an error with our own files is."""
         ...
 
 
@@ -103,7 +104,7 @@ class StreamFile:
             if self._files.sync:
                 os.fsync(self._fd)
             if self._mtime >= 0:  # else it is not known
-                os.utime(self._fd, ns=(self._mtime * 1_000_000_000,) * 2)
+                system.set_date(self._fd, self._mtime)
         except OSError as error:
             return self._files.failed("file not written", error, token)
         if _reach is not None:

@@ -11,11 +11,10 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Written
-from bucketpull.volumes import system
+from bucketpull.volumes import os_errors
 from bucketpull.volumes.files.file import FileWriter
-from bucketpull.volumes.files.stream import StreamFile
 from bucketpull.volumes.packs.appender import Appender, Member
-from bucketpull.volumes.writer import DiskStream, DiskWriter
+from bucketpull.volumes.writer import DiskWriter
 
 _CHUNK_BYTES: Final = 768 << 10
 _CHUNK_MEMBERS: Final = 400
@@ -26,6 +25,8 @@ class PackWriter(DiskWriter):
 
     def __init__(self, files: FileWriter, appender: Appender, limit: int, direct: bool) -> None:
         super().__init__(files, direct)
+        # A large object is a file at first, which is packed in the end if it is not above the limit.
+        self.publisher = _Packed(files, appender, limit)
         self._appender = appender
         self._limit = limit
         self._kept: list[Member] = []
@@ -51,22 +52,6 @@ class PackWriter(DiskWriter):
             members, size = self._kept, self._kept_bytes
             self._kept, self._kept_bytes = [], 0
             self.do(size, self._append, (members,))
-
-    def stream(
-        self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
-    ) -> DiskStream:
-        """Begin, or go on with, a large object: a file at first, which is packed in the end if it is not above the limit.
-
-        Raises:
-            VolumeFull: There is no room to begin it.
-            VolumeSick: The disk refused.
-
-        """
-        files = _Packed(self.files, self._appender, self._limit)
-        try:
-            return DiskStream(self, StreamFile(files, directory, name, size, mtime, hashed))
-        except OSError as error:
-            raise system.volume_error(self.path, "part not opened", error) from error
 
     def close(self) -> None:
         """Finish what was handed over, then stop."""
@@ -132,5 +117,5 @@ def open_pack_writer(path: str, volume: str, durability: str, packing: Packing) 
         appender = Appender(files.root, volume, packing, sync)
     except OSError as error:
         files.close()
-        raise system.volume_error(path, "packs not opened for writing", error) from error
+        raise os_errors.volume_error(path, "packs not opened for writing", error) from error
     return PackWriter(files, appender, packing.limit, direct=not sync)

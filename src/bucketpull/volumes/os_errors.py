@@ -1,0 +1,82 @@
+"""Who is at fault when the operating system refuses: one object, its volume, or this machine. One closed table.
+
+An error that blames the volume is not believed at once where it came from one object's path: a probe decides
+(`files.file.FileWriter`). So a damaged directory costs its own objects, not the disk.
+"""
+
+import errno
+from enum import Enum
+from typing import Final
+
+from bucketpull.domain.errors import MachineShort, VolumeError, VolumeFull, VolumeSick
+
+
+class Blame(Enum):
+    """Whose fault an error is."""
+
+    OBJECT = "object"
+    FULL = "full"
+    VOLUME = "volume"
+    MACHINE = "machine"
+
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_MACHINE: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EINTR}
+)
+_OBJECT: Final = frozenset({
+    errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP, errno.EOVERFLOW, errno.EMLINK,
+    errno.EXDEV, errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY,
+    errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
+})  # fmt: skip
+
+BLAMES: Final = {
+    number: (
+        Blame.FULL
+        if number in _FULL
+        else Blame.MACHINE
+        if number in _MACHINE
+        else Blame.OBJECT
+        if number in _OBJECT | {errno.EFBIG}
+        else Blame.VOLUME
+    )
+    for number in errno.errorcode
+}
+"""The blame of each error number, where an object's own path or its size is concerned."""
+
+DATELESS: Final = frozenset(
+    {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EOVERFLOW}
+)
+"""What a file system says that keeps no dates of ours (CIFS, some FUSE): the file is stored all the same."""
+
+_NO_RIGHT: Final = "give this user the right to write there (chown, chmod, chattr -i)"
+_ABSENT: Final = "mount the disk, or name a directory that exists"
+_ADVICE: Final = {
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+    errno.ENOENT: _ABSENT,
+    errno.ENOTDIR: _ABSENT,
+    errno.EROFS: "see `dmesg`, check the file system, mount it read-write",
+    errno.ENOSPC: "free some space, or add a volume",
+    errno.EDQUOT: "free some space, raise the quota, or add a volume",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the system's limit of open files (sysctl fs.file-max)",
+    errno.ENOMEM: "free some memory",
+    errno.EFBIG: "its limit of file size is reached (ulimit -f, or the file system's own)",
+}
+_LOOK_AT_IT: Final = "see `dmesg` and the disk's health"
+
+
+def blame(error: OSError, *, own: bool = False) -> Blame:
+    """Say whose fault an error is; `own` where it concerns our own files on the volume rather than an object's path."""
+    found = BLAMES.get(error.errno or 0, Blame.VOLUME)
+    if own and error.errno in _OBJECT:
+        return Blame.VOLUME
+    return found
+
+
+def volume_error(path: str, doing: str, error: OSError) -> VolumeError:
+    """Say of an error met with our own files whether the volume is full or sick, or this machine short of something."""
+    detail = f"{doing}: {error.strerror or error}; {_ADVICE.get(error.errno or 0, _LOOK_AT_IT)}"
+    kind = {Blame.MACHINE: MachineShort, Blame.FULL: VolumeFull}.get(blame(error, own=True), VolumeSick)
+    return kind(path, detail)
