@@ -39,6 +39,7 @@ class Play:
         self.blocks: dict[str, list[dict[tuple[bytes, bytes], tuple[int, int]]]] = {}
         self.outcomes: dict[bytes, str | Reason] = {}
         self.unlisted: set[bytes] = set()
+        self.excluded: dict[bytes, int] = {}
         self.fetched: list[bytes] = []
         self.listed: list[bytes] = []
         self.machine = "here"
@@ -97,6 +98,7 @@ class Play:
             else:
                 part = self.part(directory)
                 record = record_of(part, position)
+                record.excluded = self.excluded.get(directory, 0)
                 receipt.pages.append(record)
                 receipt.positions += [Position(below) for below in self.below(directory)]
                 if not record.unchanged:
@@ -148,7 +150,7 @@ class Play:
 
     def balanced(self) -> bool:
         counters, outstanding = self.journal.counters(), self.journal.outstanding()
-        done = counters.stored + counters.skipped + counters.failed + counters.vanished
+        done = counters.stored + counters.skipped + counters.excluded + counters.failed + counters.vanished
         return counters.listed == done + outstanding.objects
 
 

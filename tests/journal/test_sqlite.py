@@ -246,6 +246,25 @@ def test_an_unchanged_page_makes_no_work(play):
     assert play.journal.where(b"sub", b"c") == [Extent("v1", 1)]
 
 
+def test_objects_that_are_not_wanted_count_once_although_their_page_is_listed_twice(play):
+    play.put(b"sub", b"a", b"b")
+    play.put(b"")
+    play.excluded[b"sub"] = 3
+    play.run()
+    assert (play.journal.counters().listed, play.journal.counters().excluded) == (5, 3)
+    play.begin()
+    (work,) = play.claim(WorkKind.SCAN)
+    receipt = play.scanned(work)
+    receipt.positions *= 2
+    play.journal.commit([receipt], play.now)
+
+    play.finish()
+
+    counters = play.journal.counters()
+    assert (counters.listed, counters.excluded, counters.skipped) == (5, 3, 2)
+    assert play.balanced()
+
+
 def test_an_unchanged_page_that_is_listed_twice_in_a_run_keeps_its_row(play):
     play.put(b"sub", b"a", b"b")
     play.put(b"")

@@ -18,6 +18,16 @@ def test_the_summary_has_exactly_the_fields_of_the_contract(ended):
     assert json.loads(json.dumps(summary)) == summary
 
 
+def test_objects_that_were_not_wanted_are_part_of_the_sum(ended):
+    ended.counters.listed += 7
+    ended.counters.excluded = 7
+
+    summary = summary_dict(ended)
+
+    names = ("stored", "skipped", "excluded", "failed", "vanished")
+    assert summary["listed"] == sum(summary[name] for name in names)
+
+
 def test_a_job_too_short_for_a_measured_speed_has_one_by_division(ended):
     ended.rates.objects_mean = 0.0
 

@@ -44,8 +44,8 @@ def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by
     return _read_status(settings, directories=directories)
 
 
-_DIRECTORY_COLUMNS = 34
-_NUMBERS = ("listed", "stored", "skipped", "failed", "vanished", "left")
+_DIRECTORY_COLUMNS = 25
+_NUMBERS = ("listed", "stored", "skipped", "excluded", "failed", "vanished", "left")
 
 
 def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
@@ -115,6 +115,7 @@ def _balance_line(balance: Balance) -> str:
         balance.listed,
         balance.stored,
         balance.skipped,
+        balance.excluded,
         balance.failed,
         balance.vanished,
         balance.outstanding,

@@ -424,7 +424,8 @@ class Coordinator:
             return
         books = self.counters
         left = self.outstanding.scans or self.outstanding.batches
-        balanced = not left and books.listed == books.stored + books.skipped + books.vanished
+        accounted = books.stored + books.skipped + books.excluded + books.vanished
+        balanced = not left and books.listed == accounted
         self.state = "complete" if balanced and not books.failures else "incomplete"
 
     def raise_refusal(self) -> None:

@@ -47,7 +47,8 @@ class Forecast:
         settled = counters.listed_bytes - outstanding.bytes
         self._fetched.append(seconds, settled - counters.skipped_bytes)
         self._listed.append(seconds, counters.listed_bytes)
-        self._objects.append(seconds, counters.listed - outstanding.objects - counters.skipped)
+        wanted = counters.listed - counters.excluded
+        self._objects.append(seconds, wanted - outstanding.objects - counters.skipped)
 
     def estimate(self, counters: Counters, outstanding: Outstanding, listing_done: bool) -> Estimate:
         """Say when the job ends, as far as anything can be said.
@@ -72,11 +73,12 @@ class Forecast:
         settled = counters.listed_bytes - outstanding.bytes
         done = not unlisted and not outstanding.objects
         share = 1.0 if done else min(settled / total, 0.9999) if total else 0.0
-        mean_size = counters.listed_bytes / counters.listed if counters.listed else 0.0
+        wanted = counters.listed - counters.excluded
+        mean_size = counters.listed_bytes / wanted if wanted else 0.0
         unlisted_objects = unlisted / mean_size if mean_size else 0.0
         result = Estimate(
             total_bytes=total,
-            total_objects=round(counters.listed + unlisted_objects) if counters.listed else 0,
+            total_objects=round(wanted + unlisted_objects) if wanted else 0,
             share=max(0.0, share),
         )
         if done:

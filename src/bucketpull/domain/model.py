@@ -61,13 +61,14 @@ class Page(Value):
     """One page of a directory as the source gave it: files by column, names of sub-directories, what is next.
 
     `following` lists where the same directory goes on: none at its end, one for a serial listing, several where the
-    source splits it into ranges. `odd` quotes entries that cannot be objects or directories: they fail, the others do not.
+    source splits it into ranges. `excluded` counts the objects that the job does not want: they are not in `part`. `odd` quotes entries that cannot be objects or directories: they fail, the others do not.
     """
 
     part: Part
     directories: list[bytes]
     following: list[Position]
     odd: Sequence[str] = ()
+    excluded: int = 0
 
 
 class Extent(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -114,7 +115,8 @@ class Failure(Value):
 class PageRecord(Value):
     """What the journal keeps of a listed page. `first` and `last` are the smallest and largest object name.
 
-    `unchanged` is true where the digest equals the position's: then no batch was made of it.
+    `unchanged` is true where the digest equals the position's: then no batch was made of it. `excluded` objects, which the
+    job does not want, are in none of the other numbers.
     """
 
     directory: bytes
@@ -125,6 +127,7 @@ class PageRecord(Value):
     objects: int
     bytes: int
     unchanged: bool
+    excluded: int = 0
 
 
 class Span(Value):
@@ -211,9 +214,9 @@ class Handback(Value, tag="handback"):
 
 
 class Counters(Value):
-    """The books of the present run: listed = stored + skipped + failed + vanished + outstanding objects.
+    """The books of the present run: listed = stored + skipped + excluded + failed + vanished + outstanding.
 
-    `bytes` are the bytes stored in this run; `listed_bytes` those listed, `skipped_bytes` those found in place.
+    `bytes` are the bytes stored in this run; `listed_bytes` those listed and wanted, `skipped_bytes` those found in place.
     `retries` counts repeated requests by reason, `failures` what failed for good, now, by reason.
     """
 
@@ -229,6 +232,7 @@ class Counters(Value):
     skipped_bytes: int = 0
     retries: dict[str, int] = {}
     failures: dict[str, int] = {}
+    excluded: int = 0
 
 
 class Outstanding(Value):

@@ -35,8 +35,8 @@ def digest_of(part: Part) -> bytes:
     return blake2b(columns, digest_size=DIGEST_BYTES).digest()
 
 
-def record_of(position: Position, part: Part) -> PageRecord:
-    """Return what is kept of a listed page."""
+def record_of(position: Position, part: Part, excluded: int = 0) -> PageRecord:
+    """Return what is kept of a listed page; `excluded` objects were on it and are not in the part."""
     digest = digest_of(part)
     names = part.names
     return PageRecord(
@@ -48,6 +48,7 @@ def record_of(position: Position, part: Part) -> PageRecord:
         objects=len(names),
         bytes=sum(part.sizes) + part.sizes.count(-1),
         unchanged=digest == position.digest,
+        excluded=excluded,
     )
 
 
@@ -63,7 +64,7 @@ class Sweep:
 
     def listed(self, position: Position, page: Page) -> None:
         """Take in a page."""
-        record = record_of(position, page.part)
+        record = record_of(position, page.part, page.excluded)
         self.receipt.pages.append(record)
         self.receipt.positions += page.following
         directory = page.part.directory

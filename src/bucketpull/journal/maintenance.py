@@ -163,6 +163,7 @@ def _learn_page(tables: Tables, record: Record, block: tuple[int, int]) -> None:
         known.digest,
         known.objects + (0 if known.run else count),
         known.size + (0 if known.run else size),
+        known.excluded,
         known.stored,
         known.skipped,
         known.vanished,

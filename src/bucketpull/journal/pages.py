@@ -22,6 +22,7 @@ class Known(msgspec.Struct):
     digest: bytes
     objects: int
     size: int
+    excluded: int
     stored: int
     skipped: int
     vanished: int
@@ -40,6 +41,7 @@ class Row(msgspec.Struct):
     digest: bytes
     objects: int
     size: int
+    excluded: int
     stored: int
     skipped: int
     vanished: int
@@ -69,14 +71,15 @@ class Pages:
     def add(self, page: PageRecord, run: int, until: str = "", extents: bytes = b"") -> None:
         """Add a listed page; `until` is that of its position."""
         key = (page.directory, page.cursor, run, until)
-        row = (*key, page.first, page.last, page.digest, page.objects, page.bytes, extents)
+        row = (*key, page.first, page.last, page.digest, page.objects, page.bytes, page.excluded, extents)
         self._connection.execute(self._sql["add-page"], row)
 
     def see(self, page: PageRecord, known: Known, run: int, until: str, skipped: int) -> None:
         """Take an unchanged page over into a run."""
         key = {"directory": page.directory, "cursor": page.cursor, "run": known.run}
         self._connection.execute(
-            self._sql["see-page"], key | {"now": run, "until": until, "skipped": skipped}
+            self._sql["see-page"],
+            key | {"now": run, "until": until, "excluded": page.excluded, "skipped": skipped},
         )
 
     def remove(self, directory: bytes, cursor: str, run: int) -> None:
@@ -147,7 +150,7 @@ class Pages:
         self.add(
             PageRecord(span.directory, span.cursor, span.first, span.last, b"", 0, 0, unchanged=False), run
         )
-        return Known(run, "", span.first, span.last, b"", 0, 0, 0, 0, 0, b"")
+        return Known(run, "", span.first, span.last, b"", 0, 0, 0, 0, 0, 0, b"")
 
 
 def _with(known: Known, span: Span, volumes: Iterable[tuple[int, int]]) -> bytes:

@@ -123,13 +123,13 @@ update work set home = 0 where kind = 1 and home = ? and state = 0 and due > 0;
 
 -- name: known-page
 -- commit, once a page or position; on a first run not for positions
-select run, until, first, last, digest, objects, bytes, stored, skipped, vanished, extents from page
+select run, until, first, last, digest, objects, bytes, excluded, stored, skipped, vanished, extents from page
 where directory = ? and cursor = ? order by run desc limit 1;
 
 -- name: add-page
 -- commit, once a listed page
-insert into page (directory, cursor, run, until, first, last, digest, objects, bytes, extents)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+insert into page (directory, cursor, run, until, first, last, digest, objects, bytes, excluded, extents)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: remove-page
 -- commit, once a page that is listed twice in one run; tidying, once a forgotten page
@@ -137,7 +137,7 @@ delete from page where directory = ? and cursor = ? and run = ?;
 
 -- name: see-page
 -- commit, once an unchanged page
-update page set run = :now, until = :until, stored = 0, skipped = :skipped, vanished = 0
+update page set run = :now, until = :until, excluded = :excluded, stored = 0, skipped = :skipped, vanished = 0
 where directory = :directory and cursor = :cursor and run = :run;
 
 -- name: settle-page
@@ -174,7 +174,8 @@ where near.last >= :first;
 
 -- name: walk-pages
 -- tidying, lose, export and reconciliation, once a thousand pages
-select directory, cursor, run, until, first, last, digest, objects, bytes, stored, skipped, vanished, extents from page
+select directory, cursor, run, until, first, last, digest, objects, bytes, excluded, stored, skipped, vanished, extents
+from page
 where (directory, cursor, run) > (?, ?, ?) order by directory, cursor, run limit ?;
 
 -- name: change-extents
@@ -220,7 +221,7 @@ select directory from page where directory > ? order by directory limit 1;
 
 -- name: directory-sums
 -- the dashboard's tree, once a directory shown
-select coalesce(sum(objects), 0), coalesce(sum(bytes), 0), coalesce(sum(stored), 0), coalesce(sum(skipped), 0),
+select coalesce(sum(objects + excluded), 0), coalesce(sum(bytes), 0), coalesce(sum(stored), 0), coalesce(sum(skipped), 0),
     coalesce(sum(vanished), 0), count(*)
 from page where directory = ? and run = ?;
 

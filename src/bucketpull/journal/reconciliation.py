@@ -26,16 +26,18 @@ class Balance(msgspec.Struct):
     failed: int = 0
     vanished: int = 0
     unlisted: int = 0
+    excluded: int = 0
 
     @property
     def outstanding(self) -> int:
         """Objects that nobody has accounted for yet."""
-        return self.listed - self.stored - self.skipped - self.failed - self.vanished
+        return self.listed - self.stored - self.skipped - self.excluded - self.failed - self.vanished
 
     def add(self, entry: Row | Failure) -> None:
         """Count a page or a failure."""
         if isinstance(entry, Row):
-            self.listed += entry.objects
+            self.listed += entry.objects + entry.excluded
+            self.excluded += entry.excluded
             self.stored += entry.stored
             self.skipped += entry.skipped
             self.vanished += entry.vanished

@@ -100,7 +100,8 @@ class Scans:
         counters = self._books.counters
         counters.pages += 1
         counters.directories += not page.cursor
-        counters.listed += page.objects
+        counters.listed += page.objects + page.excluded
+        counters.excluded += page.excluded
         counters.listed_bytes += page.bytes
 
     def _unbook(self, page: PageRecord | Position, known: Known, failed: Sequence[Recorded]) -> None:
@@ -108,7 +109,8 @@ class Scans:
         counters = self._books.counters
         counters.pages -= 1
         counters.directories -= not page.cursor
-        counters.listed -= known.objects
+        counters.listed -= known.objects + known.excluded
+        counters.excluded -= known.excluded
         counters.listed_bytes -= known.size
         counters.stored -= known.stored
         counters.skipped -= known.skipped

@@ -75,8 +75,9 @@ create table page (
     first blob not null,
     last blob not null,
     digest blob not null,                   -- empty where an equal page is no proof that its objects are there
-    objects integer not null,
+    objects integer not null,               -- without those excluded
     bytes integer not null,
+    excluded integer not null default 0,    -- objects that were listed and are not wanted
     stored integer not null default 0,      -- objects of this run: stored + skipped + vanished + failed + outstanding = objects
     skipped integer not null default 0,
     vanished integer not null default 0,

@@ -31,6 +31,7 @@ def books_lines(snapshot: Snapshot, words: Words) -> list[str]:
         ("  ", "listed", books.listed, books.listed_bytes),
         ("= ", "stored", books.stored, books.bytes),
         ("+ ", "skipped", books.skipped, books.skipped_bytes),
+        *([("+ ", "excluded", books.excluded, None)] if books.excluded else []),
         ("+ ", "failed", books.failed, None),
         ("+ ", "vanished", books.vanished, None),
     ]

@@ -229,6 +229,7 @@ def _books(snapshot: Snapshot, words: Words) -> Text:
     text = Text.assemble((figures.count(books.stored), "bold"), f" {words('stored')}")
     for name, number, style in (
         ("skipped", books.skipped, ""),
+        ("excluded", books.excluded, "dim"),
         ("failed", books.failed, "red"),
         ("vanished", books.vanished, "yellow"),
     ):

@@ -49,6 +49,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "listed": ("listed", "列举"),
     "stored": ("stored", "已存"),
     "skipped": ("skipped", "跳过"),
+    "excluded": ("excluded", "已排除"),
     "failed": ("failed", "失败"),
     "vanished": ("vanished", "已消失"),
     "outstanding": ("outstanding", "未完成"),

@@ -4,7 +4,7 @@ Names, labels and units are a promise; labels have closed sets of values, except
 
 | metric | labels | meaning |
 | --- | --- | --- |
-| `bucketpull_objects_total` | `outcome`: stored, skipped, failed, vanished | objects that came to an end in this run |
+| `bucketpull_objects_total` | `outcome`: stored, skipped, excluded, failed, vanished | objects that came to an end in this run |
 | `bucketpull_listed_objects_total`, `bucketpull_listed_bytes_total` | | what was listed |
 | `bucketpull_bytes_total` | | bytes stored |
 | `bucketpull_skipped_bytes_total` | | bytes found in place |
@@ -91,6 +91,7 @@ def _books(snapshot: Snapshot) -> Iterator[Metric]:
     outcomes = {
         "stored": books.stored,
         "skipped": books.skipped,
+        "excluded": books.excluded,
         "failed": books.failed,
         "vanished": books.vanished,
     }

@@ -39,6 +39,7 @@ export function showProgress(job) {
     ["listed", counters.listed, "var(--ghost)", ""],
     ["stored", counters.stored, "var(--accent)", "="],
     ["skipped", counters.skipped, "var(--bytes)", "+"],
+    ...(counters.excluded ? [["excluded", counters.excluded, "var(--ghost)", "+"]] : []),
     ["failed_books", counters.failed, "var(--bad)", "+"],
     ["vanished", counters.vanished, "var(--warn)", "+"],
     ["outstanding", outstanding.objects, "var(--c5)", "+"],

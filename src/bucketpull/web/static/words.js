@@ -54,6 +54,7 @@ const TEXTS = {
   listed: ["listed", "已列举"],
   stored: ["stored", "已存"],
   skipped: ["skipped", "跳过"],
+  excluded: ["excluded", "已排除"],
   failed_books: ["failed", "失败"],
   vanished: ["vanished", "已消失"],
   outstanding: ["outstanding", "未完成"],
