@@ -7,7 +7,7 @@ import botocore.session
 import pytest
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.sources.s3.credentials import find
+from bucketpull.sources.s3.credentials import find_keys, find_surroundings
 from bucketpull.sources.s3.signing import Credentials
 
 
@@ -48,27 +48,29 @@ def test_they_are_those_that_botocore_finds(home, monkeypatch, environ, found, r
     for name, value in {"HOME": str(home), **environ}.items():
         monkeypatch.setenv(name, value)
 
-    ours = find(os.environ)
-
-    assert (ours.credentials, ours.region) == (found, region)
+    assert find_keys(os.environ) == found
+    assert find_surroundings(os.environ).region == region
     session = botocore.session.Session()
     theirs = session.get_credentials()
-    assert ours.credentials == Credentials(theirs.access_key, theirs.secret_key, theirs.token or "")
+    assert found == Credentials(theirs.access_key, theirs.secret_key, theirs.token or "")
     assert (session.get_config_variable("region") or "") == region
 
 
 def test_the_endpoint_is_that_of_the_environment_or_the_profile(home):
-    assert find({"HOME": str(home), "AWS_PROFILE": "work"}).endpoint == "https://s3.example.com"
-    assert find({"HOME": str(home), "AWS_ENDPOINT_URL_S3": "http://h:9000"}).endpoint == "http://h:9000"
+    assert find_surroundings({"HOME": str(home), "AWS_PROFILE": "work"}).endpoint == "https://s3.example.com"
+    assert (
+        find_surroundings({"HOME": str(home), "AWS_ENDPOINT_URL_S3": "http://h:9000"}).endpoint
+        == "http://h:9000"
+    )
 
 
 def test_the_files_can_lie_elsewhere(home):
     environ = {"HOME": "/nowhere", "AWS_SHARED_CREDENTIALS_FILE": str(home / ".aws/credentials")}
-    assert find(environ).credentials == Credentials("D", "ds%ecret")
+    assert find_keys(environ) == Credentials("D", "ds%ecret")
 
 
 def test_no_keys_anywhere_is_no_error_here(tmp_path):
-    assert find({"HOME": str(tmp_path)}).credentials is None
+    assert find_keys({"HOME": str(tmp_path)}) is None
 
 
 @pytest.mark.parametrize(
@@ -82,11 +84,11 @@ def test_no_keys_anywhere_is_no_error_here(tmp_path):
 )
 def test_what_cannot_work_is_said_with_its_remedy(home, environ, words):
     with pytest.raises(ConfigError, match=words):
-        find({"HOME": str(home), **environ})
+        find_keys({"HOME": str(home), **environ})
 
 
 def test_a_broken_file_is_named(tmp_path):
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws/config").write_text("no section\n")
     with pytest.raises(ConfigError, match=r"\.aws/config"):
-        find({"HOME": str(tmp_path)})
+        find_keys({"HOME": str(tmp_path)})

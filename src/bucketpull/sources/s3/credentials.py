@@ -8,9 +8,7 @@ win over those of a profile.
 import configparser
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
-
-import msgspec
+from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.sources.s3.signing import Credentials
@@ -25,27 +23,30 @@ _INDIRECT: Final = (
 _LONGEST: Final = 1 << 20
 
 
-class Found(msgspec.Struct, frozen=True):
-    """What environment and files say. `credentials` None: no keys anywhere; "" where region or endpoint are not said."""
+class Surroundings(NamedTuple):
+    """What is said beside the keys: region and endpoint, "" where neither environment nor files say it."""
 
-    credentials: Credentials | None
-    region: str = ""
-    endpoint: str = ""
+    region: str
+    endpoint: str
 
 
-def find(environ: Mapping[str, str]) -> Found:
-    """Look for keys, region and endpoint.
+def find_surroundings(environ: Mapping[str, str]) -> Surroundings:
+    """Look for region and endpoint."""
+    profile = _Profile(environ)
+    return Surroundings(
+        environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or profile.get("region"),
+        environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or profile.get("endpoint_url"),
+    )
+
+
+def find_keys(environ: Mapping[str, str]) -> Credentials | None:
+    """Look for keys; None if there are none anywhere.
 
     Raises:
         ConfigError: A profile is named that does not exist, or that gets its keys in a way that is not supported.
 
     """
-    profile = _Profile(environ)
-    return Found(
-        _from_environment(environ) or profile.credentials(),
-        environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or profile.get("region"),
-        environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or profile.get("endpoint_url"),
-    )
+    return _from_environment(environ) or _Profile(environ).credentials()
 
 
 def _from_environment(environ: Mapping[str, str]) -> Credentials | None:
@@ -69,8 +70,7 @@ class _Profile:
         section = self._name if self._name == "default" else f"profile {self._name}"
         found = [_section(credentials, self._name), _section(config, section)]
         self._sections = [values for values in found if values is not None]
-        if not self._sections and self._name != "default" and not environ.get("AWS_ACCESS_KEY_ID"):
-            raise ConfigError(f"source: profile {self._name!r} is neither in {credentials} nor in {config}")
+        self._places = f"{credentials} nor in {config}"
 
     def get(self, name: str) -> str:
         """Return a value; "" if neither file has it."""
@@ -78,6 +78,8 @@ class _Profile:
 
     def credentials(self) -> Credentials | None:
         """Return the profile's keys; None if it has none."""
+        if not self._sections and self._name != "default":
+            raise ConfigError(f"source: profile {self._name!r} is neither in {self._places}")
         access, secret = self.get("aws_access_key_id"), self.get("aws_secret_access_key")
         if access and secret:
             return Credentials(access, secret, self.get("aws_session_token"))

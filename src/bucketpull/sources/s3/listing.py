@@ -144,7 +144,7 @@ def _by_expat(body: bytes) -> _Rows:
     parser.EntityDeclHandler = reader.refuse
     try:
         parser.Parse(body, True)
-    except (expat.ExpatError, UnicodeError) as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:  # the last two: an encoding that is none
         raise AnswerError(Reason.GARBAGE, f"XML that cannot be read: {error}") from error
     for entry in reader.entries:
         if "Key" not in entry or not entry.get("Size", b"").isdigit():

@@ -4,15 +4,14 @@ REST says `{"msg", "code": 8 digits, "id"}`, the CDN `{"code": "8 digits", "msg"
 proxies on the way say HTML or nothing. The first three digits of a code are the HTTP status.
 """
 
-import calendar
 import json
 import re
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Response
+from bucketpull.sources.headers import retry_after
 
 REST_CODES: dict[int, Reason] = {
     40000000: Reason.REJECTED,
@@ -165,22 +164,6 @@ def wait_seconds(headers: Mapping[str, str], code: int, now: float) -> float | N
     """Return for how long the service asks to be left alone, or None."""
     stated = retry_after(headers.get("retry-after", ""), now)
     return stated if stated is not None else WAITS.get(code)
-
-
-def retry_after(value: str, now: float) -> float | None:
-    """Read `Retry-After`: seconds or a date; None for anything else. At most an hour."""
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return min(float(value), 3600.0)
-    at = seconds_of(value)
-    return None if at is None else min(max(0.0, at - now), 3600.0)
-
-
-def seconds_of(date: str) -> float | None:
-    """Read an RFC 1123 date as Unix seconds; None if it is none."""
-    try:
-        return float(calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")))
-    except (ValueError, OverflowError):
-        return None
 
 
 def refusal(reason: Reason, said: Complaint, headers: Mapping[str, str], now: float) -> AnswerError:

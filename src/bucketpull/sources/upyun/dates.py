@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from bucketpull.sources.upyun.answers import seconds_of
+from bucketpull.sources.headers import seconds_of
 
 STAMP_CHARACTERS: Final = 29
 # Objects that lie side by side were mostly uploaded one after another.

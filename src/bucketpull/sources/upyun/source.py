@@ -10,9 +10,10 @@ from bucketpull.domain.endpoints import Advice, EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
+from bucketpull.sources.headers import seconds_of
 from bucketpull.sources.quoting import is_plain, quoted
 from bucketpull.sources.upyun import judging
-from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason, seconds_of
+from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
 from bucketpull.sources.upyun.dates import Dates
 from bucketpull.sources.upyun.endpoints import CDN, LIST, REST

@@ -1,0 +1,77 @@
+"""What headers say of dates, waits, versions and parts: alike for every HTTP origin (RFC 9110)."""
+
+import calendar
+import re
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Response, Verdict
+
+_DATE: Final = "date:"
+_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+
+
+def retry_after(value: str, now: float) -> float | None:
+    """Read `Retry-After`: seconds or a date; None for anything else. At most an hour."""
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        return min(float(value), 3600.0)
+    at = seconds_of(value)
+    return None if at is None else min(max(0.0, at - now), 3600.0)
+
+
+def seconds_of(date: str) -> float | None:
+    """Read an RFC 1123 date as Unix seconds; None if it is none."""
+    try:
+        return float(calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")))
+    except (ValueError, OverflowError):
+        return None
+
+
+def version_of(headers: Mapping[str, str]) -> str:
+    """Name the version an answer is of: its strong ETag, else its date of change, else ""."""
+    etag = headers.get("etag", "")
+    if etag and not etag.startswith(("W/", "w/")):
+        return etag
+    changed = headers.get("last-modified", "")
+    return _DATE + changed if changed else ""
+
+
+def conditions(version: str) -> tuple[str, ...]:
+    """Write the header lines that ask for a part of one version only; none where the version is not known ("")."""
+    if version.startswith(_DATE):
+        return (f"If-Unmodified-Since: {version.removeprefix(_DATE)}",)
+    return (f"If-Match: {version}",) if version else ()
+
+
+def misplaced(
+    response: Response, headers: Mapping[str, str], version: str, start: int, wanted_version: str
+) -> Verdict | None:
+    """Find a body that is not what was asked for: another part, another version, the whole in place of a part, a cut one.
+
+    Some servers send a part with status 200: the header says what it is.
+    """
+    if response.status == 200 and "content-range" not in headers:
+        if start:
+            return Verdict(Reason.RANGE, "the whole object came in place of a part", version=version)
+        return None
+    first, total = _content_range(headers.get("content-range", ""))
+    if first != start:
+        return Verdict(Reason.RANGE, f"the part begins at {first}, not at {start}", version=version)
+    if start and wanted_version and version != wanted_version:
+        detail = f"the object changed: {version or 'no version'}, before {wanted_version}"
+        return Verdict(Reason.RANGE, detail, version=version)
+    if total >= 0 and total != start + response.received:
+        return Verdict(
+            Reason.TRUNCATED, f"{start + response.received} of {total} bytes", version=version, start=start
+        )
+    return None
+
+
+def _content_range(value: str) -> tuple[int, int]:
+    """Read `bytes 5-9/10` as (5, 10); (-1, -1) if it is none; the total is -1 where it is not told."""
+    found = _RANGE.fullmatch(value)
+    if found is None:
+        return -1, -1
+    return int(found[1]), -1 if found[2] == "*" else int(found[2])

@@ -1,0 +1,133 @@
+"""Lists in files that a user brings: read by the page from any byte offset, in memory that does not grow with the file.
+
+A list is its size, its time of change and a hash of its head and tail: one that changed is another list, in which an offset
+means nothing.
+"""
+
+import os
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bucketpull.domain.errors import AnswerError, ConfigError, Reason
+
+PAGE_LINES: Final = 10_000
+LONGEST_LINE: Final = 64 << 10
+BOM: Final = b"\xef\xbb\xbf"
+_SAMPLE_BYTES: Final = 64 << 10
+_CHUNK_BYTES: Final = 1 << 20
+
+
+class Place(NamedTuple):
+    """Where a page of a list begins: the byte, and the number of the line there (from 1)."""
+
+    offset: int = 0
+    line: int = 1
+
+    def text(self) -> str:
+        """Write it as a cursor."""
+        return f"{self.offset}:{self.line}" if self.offset else ""
+
+    @classmethod
+    def of(cls, cursor: str) -> "Place":
+        """Read a cursor.
+
+        Raises:
+            AnswerError: `cursor`, if it is none.
+
+        """
+        if not cursor:
+            return cls()
+        offset, _, line = cursor.partition(":")
+        if not (offset.isdigit() and line.isdigit() and len(cursor) <= 40):
+            raise AnswerError(Reason.CURSOR, f"no place in a list: {cursor[:80]!r}")
+        return cls(int(offset), int(line))
+
+
+class Lines(NamedTuple):
+    """Some lines with their numbers, what is wrong with others, and where the list goes on; None at its end."""
+
+    numbers: list[int]
+    lines: list[bytes]
+    odd: list[str]
+    following: Place | None
+
+
+def fingerprint(path: str) -> str:
+    """Name the state of a file.
+
+    Raises:
+        ConfigError: It cannot be read.
+
+    """
+    try:
+        with Path(path).open("rb") as file:
+            found = os.fstat(file.fileno())
+            digest = blake2b(file.read(_SAMPLE_BYTES), digest_size=8)
+            file.seek(max(0, found.st_size - _SAMPLE_BYTES))
+            digest.update(file.read(_SAMPLE_BYTES))
+    except OSError as error:
+        raise ConfigError(f"list {path}: {error.strerror or error}; name a file that can be read") from error
+    return f"{found.st_size} bytes of {found.st_mtime_ns // 1_000_000_000}, {digest.hexdigest()}"
+
+
+def read_lines(path: str, place: Place, separator: bytes = b"\n", limit: int = PAGE_LINES) -> Lines:
+    r"""Read lines from a place on: blank ones are skipped, a carriage return at their end and a byte order mark taken off.
+
+    With b"\0" as the separator nothing is taken off.
+
+    Raises:
+        AnswerError: `garbage`, if the file can no longer be read.
+
+    """
+    try:
+        with Path(path).open("rb") as file:
+            file.seek(place.offset)
+            return _Reading(file.read, place, separator, limit).lines()
+    except OSError as error:
+        raise AnswerError(Reason.GARBAGE, f"list {path}: {error.strerror or error}") from error
+
+
+_Read = Callable[[int], bytes]
+
+
+class _Reading:
+    """One page on its way out of a file."""
+
+    def __init__(self, read: _Read, place: Place, separator: bytes, limit: int) -> None:
+        self._read = read
+        self._offset, self._number = place
+        self._separator = separator
+        self._limit = limit
+        self._found = Lines([], [], [], None)
+
+    def lines(self) -> Lines:
+        """Read until there are enough lines, or none are left."""
+        rest, is_cut = b"", False
+        while chunk := self._read(_CHUNK_BYTES):
+            *whole, rest = (rest + chunk).split(self._separator)
+            for line in whole:
+                self._take(line, is_cut)
+                is_cut = False
+                if len(self._found.lines) + len(self._found.odd) >= self._limit:
+                    return self._found._replace(following=Place(self._offset, self._number))
+            if len(rest) > LONGEST_LINE:
+                # A line without an end is dropped piece by piece.
+                self._offset += len(rest)
+                rest, is_cut = b"", True
+        if rest or is_cut:
+            self._take(rest, is_cut)
+        return self._found
+
+    def _take(self, line: bytes, is_cut: bool) -> None:
+        at_start = self._offset == 0 and not is_cut
+        self._offset += len(line) + 1
+        number, self._number = self._number, self._number + 1
+        if self._separator == b"\n":
+            line = (line.removeprefix(BOM) if at_start else line).removesuffix(b"\r")
+        if is_cut or len(line) > LONGEST_LINE:
+            self._found.odd.append(f"line {number}: longer than {LONGEST_LINE} bytes")
+        elif line:
+            self._found.numbers.append(number)
+            self._found.lines.append(line)

@@ -1,0 +1,161 @@
+"""Whether an answer is the object: the service's word is final, a CDN's is doubted, and never are other bytes taken."""
+
+import hashlib
+import zlib
+from base64 import b64encode
+
+import pytest
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.sources.s3 import judging
+
+BODY = b"the object's bytes"
+MD5 = hashlib.md5(BODY).hexdigest()
+WANTED = Wanted(b"", b"a.jpg", len(BODY), 1_700_000_000, "", "")
+
+
+def _answer(status: int = 200, body: bytes = BODY, **headers: str) -> Response:
+    lines = [f"{name.replace('_', '-')}: {value}\r\n".encode() for name, value in headers.items()]
+    return Response(
+        status,
+        [b"HTTP/1.1 %d X\r\n" % status, *lines, b"\r\n"],
+        [body] if body else [],
+        len(body),
+        len(body),
+        0.1,
+    )
+
+
+def _judge(response: Response, start: int = 0, version: str = "", wanted: Wanted = WANTED):
+    verdict = judging.quick(wanted, response) if start == 0 else None
+    return verdict or judging.of_origin(response, 0.0, start, version)
+
+
+def test_a_whole_object_is_taken_with_its_md5():
+    verdict = _judge(_answer(ETag=f'"{MD5}"'))
+    assert (verdict.reason, verdict.size, verdict.md5) == (None, len(BODY), MD5)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ETag": f'"{MD5}-3"'},
+        {"ETag": f'"{MD5}"', "x_amz_server_side_encryption": "aws:kms"},
+        {"ETag": f'"{MD5}"', "x_amz_server_side_encryption": "aws:kms:dsse"},
+        {"ETag": f'"{MD5}"', "x_amz_server_side_encryption_customer_algorithm": "AES256"},
+        {"ETag": '"0xABC"'},
+        {},
+    ],
+)
+def test_an_etag_that_is_no_md5_is_not_compared(headers):
+    verdict = _judge(_answer(**headers))
+    assert (verdict.reason, verdict.md5) == (None, "")
+
+
+def test_an_etag_is_an_md5_with_the_services_own_encryption():
+    assert _judge(_answer(ETag=f'"{MD5}"', x_amz_server_side_encryption="AES256")).md5 == MD5
+
+
+def test_stored_gzip_is_the_object_as_it_is():
+    assert _judge(_answer(Content_Encoding="gzip", ETag=f'"{MD5}"')).reason is None
+
+
+_CRC = b64encode(zlib.crc32(BODY).to_bytes(4, "big")).decode()
+_SHA = b64encode(hashlib.sha256(BODY).digest()).decode()
+_SHA1 = b64encode(hashlib.sha1(BODY).digest()).decode()
+
+
+@pytest.mark.parametrize(("name", "value"), [("crc32", _CRC), ("sha256", _SHA), ("sha1", _SHA1)])
+def test_a_stated_checksum_is_compared(name, value):
+    good = _answer(**{f"x_amz_checksum_{name}": value})
+    bad = _answer(body=BODY[::-1], **{f"x_amz_checksum_{name}": value})
+    assert _judge(good).reason is None
+    assert _judge(bad).reason is Reason.CHECKSUM
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x_amz_checksum_crc32": "AAAAAA==-2"},
+        {"x_amz_checksum_crc32": "AAAAAA==", "x_amz_checksum_type": "COMPOSITE"},
+        {"x_amz_checksum_crc64nvme": "AAAAAAAAAAA="},
+        {"x_amz_checksum_crc32": "!"},
+    ],
+)
+def test_a_checksum_of_parts_or_of_an_unknown_kind_says_nothing(headers):
+    assert _judge(_answer(**headers)).reason is None
+
+
+def test_a_part_of_the_version_is_taken():
+    answer = _answer(206, b"bytes", ETag='"v1"', Content_Range="bytes 13-17/18")
+    verdict = _judge(answer, 13, '"v1"')
+    assert (verdict.reason, verdict.start, verdict.size) == (None, 13, 18)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (_answer(206, b"bytes", ETag='"v2"', Content_Range="bytes 13-17/18"), Reason.RANGE),
+        (_answer(206, b"bytes", ETag='"v1"', Content_Range="bytes 12-16/18"), Reason.RANGE),
+        (_answer(206, b"bytes", ETag='"v1"', Content_Range="bytes 13-17/99"), Reason.TRUNCATED),
+        (_answer(206, b"bytes", ETag='"v1"'), Reason.RANGE),
+        (_answer(200, BODY, ETag='"v1"'), Reason.RANGE),
+        (_answer(412, b""), Reason.RANGE),
+        (_answer(416, b""), Reason.RANGE),
+    ],
+    ids=["other version", "other place", "cut", "no place", "the whole", "412", "416"],
+)
+def test_what_does_not_fit_the_beginning_is_refused(answer, reason):
+    """A server that ignores If-Match answers with the other version: its ETag is compared all the same."""
+    assert _judge(answer, 13, '"v1"').reason is reason
+
+
+def test_a_part_that_comes_with_status_200_is_taken_for_what_it_says():
+    part = _answer(200, b"bytes", ETag='"v1"', Content_Range="bytes 13-17/18")
+    assert (_judge(part, 13, '"v1"').reason, _judge(part, 13, '"v1"').start) == (None, 13)
+    assert _judge(part, wanted=Wanted(b"", b"a", 5, 0, "", "")).reason is Reason.RANGE
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (_answer(404, b"<Error><Code>NoSuchKey</Code></Error>"), Reason.GONE),
+        (_answer(404, b""), Reason.GONE),
+        (_answer(404, b"<html>", Content_Type="text/html"), Reason.GARBAGE),
+        (_answer(403, b"<Error><Code>AccessDenied</Code></Error>"), Reason.FORBIDDEN),
+        (_answer(403, b"<Error><Code>InvalidObjectState</Code></Error>"), Reason.ARCHIVED),
+        (_answer(503, b"<Error><Code>SlowDown</Code></Error>", Retry_After="7"), Reason.THROTTLED),
+    ],
+)
+def test_a_refusal_has_its_reason(answer, reason):
+    verdict = _judge(answer)
+    assert verdict.reason is reason
+    assert verdict.retry_after_seconds == (7.0 if reason is Reason.THROTTLED else None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (_answer(ETag=f'"{MD5}"'), None),
+        (_answer(Content_Encoding="gzip"), Reason.TRANSFORMED),
+        (_answer(ETag=f'W/"{MD5}"'), Reason.TRANSFORMED),
+        (_answer(body=BODY[:-1]), Reason.SIZE),
+        (_answer(ETag='"' + "0" * 32 + '"'), Reason.STALE),
+        (_answer(404), Reason.MISSING),
+        (_answer(403), Reason.FORBIDDEN),
+        (_answer(302, b"", Location="http://other/"), Reason.REDIRECTED),
+        (_answer(429), Reason.THROTTLED),
+        (_answer(502), Reason.SERVER_ERROR),
+    ],
+)
+def test_a_copy_is_taken_only_if_it_is_the_listed_object(answer, reason):
+    wanted = Wanted(b"", b"a.jpg", len(BODY), 0, MD5, "")
+    assert judging.of_copy(wanted, answer, 0.0, 0, "").reason is reason
+
+
+def test_a_transfer_that_broke_off_names_its_version():
+    answer = _answer(206, b"by", ETag='"v1"', Content_Range="bytes 13-17/18")
+    answer.failure = Reason.RESET
+    verdict = _judge(answer, 13, '"v1"')
+    assert (verdict.reason, verdict.version, verdict.start) == (Reason.RESET, '"v1"', 13)

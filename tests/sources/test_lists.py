@@ -1,0 +1,96 @@
+"""Lists in files: any line ends, marks and lengths; read page by page from offsets, each line once with its number."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bucketpull.domain.errors import AnswerError, ConfigError
+from bucketpull.sources.lists import LONGEST_LINE, Place, fingerprint, read_lines
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    def write(content: bytes) -> str:
+        path = tmp_path / "list"
+        path.write_bytes(content)
+        return str(path)
+
+    return write
+
+
+def _all(path: str, separator: bytes = b"\n", limit: int = 3):
+    """Read a file page by page, each from its cursor alone."""
+    found, odd, place = [], [], Place()
+    while place is not None:
+        page = read_lines(path, Place.of(place.text()), separator, limit)
+        found += zip(page.numbers, page.lines, strict=True)
+        odd += page.odd
+        place = page.following
+    return found, odd
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"", []),
+        (b"a\nb\n", [(1, b"a"), (2, b"b")]),
+        (b"a\r\nb\r\n", [(1, b"a"), (2, b"b")]),
+        (b"a\n\n\r\nb", [(1, b"a"), (4, b"b")]),
+        (b"\xef\xbb\xbfa\nb", [(1, b"a"), (2, b"b")]),
+        (b"  a \n#b\n", [(1, b"  a "), (2, b"#b")]),
+        (b"\n" * 10 + b"z", [(11, b"z")]),
+    ],
+)
+def test_lines_are_what_stands_between_line_ends(make, content, lines):
+    assert _all(make(content)) == (lines, [])
+
+
+def test_with_nul_everything_else_belongs_to_the_line(make):
+    assert _all(make(b"a\nb\r\0\0 c"), b"\0") == ([(1, b"a\nb\r"), (3, b" c")], [])
+
+
+def test_a_line_that_is_too_long_fails_by_its_number_and_the_others_are_read(make):
+    long = b"x" * (3 << 20)
+    lines, odd = _all(make(b"a\n" + long + b"\nb\n" + b"y" * (LONGEST_LINE + 1) + b"\nc\n" + long))
+    assert lines == [(1, b"a"), (3, b"b"), (5, b"c")]
+    assert [text.partition(":")[0] for text in odd] == ["line 2", "line 4", "line 6"]
+
+
+@given(
+    st.lists(st.binary(max_size=6).filter(lambda line: b"\n" not in line), max_size=30),
+    st.integers(1, 7),
+    st.booleans(),
+)
+def test_each_line_is_read_once_whatever_the_page_length(tmp_path_factory, lines, limit, has_end):
+    path = tmp_path_factory.mktemp("lists") / "list"
+    path.write_bytes(b"\n".join(lines) + (b"\n" if has_end else b""))
+    found, odd = _all(str(path), limit=limit)
+    whole = [
+        (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).removesuffix(b"\r")
+        for number, line in enumerate(lines, 1)
+    ]
+    assert found == [(number, line) for number, line in enumerate(whole, 1) if line]
+    assert odd == []
+
+
+def test_a_list_that_changed_is_another_one(make):
+    path = make(b"a\nb\n")
+    first = fingerprint(path)
+    assert fingerprint(path) == first
+    make(b"a\nc\n")
+    assert fingerprint(path) != first
+
+
+def test_a_list_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="No such file or directory"):
+        fingerprint(str(tmp_path / "absent"))
+    with pytest.raises(AnswerError, match="absent"):
+        read_lines(str(tmp_path / "absent"), Place())
+
+
+@pytest.mark.parametrize("cursor", ["x", "1", "1:x", "-1:2", "9" * 50 + ":1"])
+def test_a_cursor_that_is_none_is_refused(cursor):
+    with pytest.raises(AnswerError):
+        Place.of(cursor)
