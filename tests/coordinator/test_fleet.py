@@ -1,7 +1,7 @@
 """Who is alive, what each was sent, and what got lost."""
 
 from bucketpull.coordinator.fleet import Fleet
-from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus, WorkKind
+from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus, Work, WorkKind
 
 SILENCE, GRACE = 30.0, 10.0
 
@@ -11,6 +11,10 @@ def pulse(machine="m1", holds=(), window=3, incarnation="one", volumes=(), begun
         machine=machine, incarnation=incarnation, version="1", processes=1, objects=0, bytes=0, skipped=0, window=window,
         scan_window=0, holds=list(holds), retries={}, failures={}, lanes={}, volumes=list(volumes), begun=list(begun),
     )  # fmt: skip
+
+
+def works(*ids, attempt=0):
+    return [Work(id_, WorkKind.BATCH, b"", attempt) for id_ in ids]
 
 
 def fleet_of(*machines, now=0.0):
@@ -23,7 +27,7 @@ def fleet_of(*machines, now=0.0):
 def test_a_worker_gets_as_much_as_its_window_and_no_more():
     fleet = fleet_of("m1")
     assert fleet.members["m1"].allowance(WorkKind.BATCH) == 3
-    fleet.sent("m1", WorkKind.BATCH, [1, 2], 1.0)
+    fleet.sent("m1", WorkKind.BATCH, works(1, 2), 1.0)
     assert fleet.members["m1"].allowance(WorkKind.BATCH) == 1
     fleet.settled("m1", 1)
     assert fleet.members["m1"].allowance(WorkKind.BATCH) == 2
@@ -43,7 +47,7 @@ def test_the_dead_leave_their_work_and_their_volumes_are_away():
     fleet.see(
         pulse(volumes=[VolumeStatus("v", "m1", "/v", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0)]), 0.0
     )
-    fleet.sent("m1", WorkKind.BATCH, [1, 2], 1.0)
+    fleet.sent("m1", WorkKind.BATCH, works(1, 2), 1.0)
     assert fleet.bury("m1") == [1, 2]
     assert fleet.volumes["v"].state is VolumeState.AWAY
     assert fleet.leave("m1") == []
@@ -51,7 +55,7 @@ def test_the_dead_leave_their_work_and_their_volumes_are_away():
 
 def test_work_that_is_not_held_for_the_time_of_grace_is_lost_once():
     fleet = fleet_of("m1")
-    fleet.sent("m1", WorkKind.BATCH, [1, 2], 1.0)
+    fleet.sent("m1", WorkKind.BATCH, works(1, 2), 1.0)
     fleet.see(pulse(holds=[2]), 12.0)
     assert fleet.lost() == [1]
     assert fleet.lost() == []
@@ -59,7 +63,7 @@ def test_work_that_is_not_held_for_the_time_of_grace_is_lost_once():
 
 def test_work_that_was_held_long_has_its_grace_from_then_on():
     fleet = fleet_of("m1")
-    fleet.sent("m1", WorkKind.BATCH, [1], 1.0)
+    fleet.sent("m1", WorkKind.BATCH, works(1), 1.0)
     for now in range(2, 100):
         fleet.see(pulse(holds=[1]), float(now))
     fleet.see(pulse(holds=[]), 105.0)  # its receipt is on its way
@@ -92,3 +96,22 @@ def test_present_are_those_heard_lately_that_hold_and_ask_nothing():
     fleet.see(pulse("m3", begun=[object()]), 10.0)
     assert fleet.present(11.0) == {"m1"}
     assert fleet.present(14.0) == set()
+
+
+def test_what_is_left_of_a_batch_stays_with_the_machine_that_reported_a_part():
+    fleet = fleet_of("m1", "m2")
+    fleet.sent("m2", WorkKind.BATCH, works(1), 1.0)
+    assert fleet.keeps("m1", 1, 2.0)
+    assert (fleet.leave("m1"), fleet.leave("m2")) == ([1], [])
+    assert not fleet.keeps("m3", 1, 3.0)
+
+
+def test_deferred_batches_never_take_all_places_while_there_are_others():
+    member = fleet_of("m1").members["m1"]
+    assert (member.late_allowance(1), member.late_allowance(20)) == (4, 10)
+    member.send(WorkKind.BATCH, works(*range(4), attempt=1), 0.0)
+    assert (member.late_allowance(1), member.late_allowance(20)) == (0, 10)
+    member.send(WorkKind.BATCH, works(*range(4, 100), attempt=1), 0.0)
+    assert member.late_allowance(20) == 0
+    del member.sent[WorkKind.BATCH][0]
+    assert member.late_allowance(20) == 1

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.record import Assignment, Record
-from bucketpull.downloader.batch_progress import BatchProgress
+from bucketpull.downloader.batch_progress import PART_SECONDS, BatchProgress
 from bucketpull.testing.memory import part_of
 
 
@@ -55,6 +55,28 @@ def test_the_first_trouble_is_the_one_that_is_told():
     outcome = batch.outcome()
     assert (outcome.trouble, outcome.detail) == (Reason.VOLUME_FULL, "full")
     assert outcome.unplaced[0].names == [b"a", b"b"]
+
+
+def test_what_has_ended_is_told_after_some_seconds_and_once():
+    batch = sheet_of(part_of(b"d", {b"a": 1, b"b": 2, b"c": 3}))
+    leaf = batch.leaves[0]
+    assert not batch.is_due(100.0)
+    batch.store(leaf, 0, 1, None)
+    batch.fail(leaf, 2, Reason.REJECTED, 1)
+    assert not batch.is_due(100.0)
+    assert not batch.is_due(100.0 + PART_SECONDS - 0.1)
+    assert batch.is_due(100.0 + PART_SECONDS)
+
+    first = batch.outcome()
+    assert not batch.is_due(200.0)
+    batch.store(leaf, 1, 20, None)
+    second = batch.outcome()
+
+    assert [record.names for record in records(first)] == [[b"a"]]
+    assert (first.stored, first.stored_bytes, [part.names for part in first.rest]) == (1, 1, [[b"b"]])
+    assert [failure.name for failure in first.failures] == [b"c"]
+    assert [(record.names, record.stored) for record in records(second)] == [([b"b"], [20])]
+    assert (second.stored, second.stored_bytes, second.failures, second.rest) == (1, 20, [], [])
 
 
 @given(st.lists(st.lists(st.sampled_from("sfdu"), max_size=8), max_size=5))

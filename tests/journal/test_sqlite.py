@@ -1,8 +1,9 @@
 """The verbs of the journal, one by one."""
 
+import msgspec
 import pytest
 
-from bucketpull.domain.batching import decode_parts, decode_positions
+from bucketpull.domain.batching import chosen, decode_parts, decode_positions, draft, encode_parts
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import (
     BatchReceipt,
@@ -80,6 +81,69 @@ def test_a_late_receipt_counts_although_the_work_was_given_to_another(play):
     assert play.journal.commit([play.drained(first)], play.now) == []
     assert play.journal.commit([play.drained(second)], play.now) == [second.id]
     assert play.balanced()
+
+
+def _part(play, work, *, left):
+    """Report a batch as stored, but for some objects at its end."""
+    (part,) = decode_parts(work.body)
+    rest = chosen(part, range(len(part.names) - left, len(part.names)))
+    receipt = play.drained(
+        msgspec.structs.replace(work, body=encode_parts([chosen(part, range(len(part.names) - left))]))
+    )
+    receipt.part = work.part
+    receipt.remainder = draft([rest])
+    return receipt
+
+
+def test_a_batch_is_booked_in_parts_and_what_is_left_stays_with_its_machine(play):
+    play.put(b"", *(b"n%d" % number for number in range(5)))
+    play.begin()
+    play.scan()
+    (work,) = play.claim(WorkKind.BATCH)
+    assert play.journal.commit([_part(play, work, left=2)], play.now) == []
+
+    assert play.journal.counters().stored == 3
+    assert (play.journal.outstanding().objects, play.journal.outstanding().batches_sent) == (2, 1)
+    assert play.journal.sent() == [(work.id, WorkKind.BATCH, play.machine)]
+    assert play.claim(WorkKind.BATCH) == []
+    play.journal.release([work.id])
+    (rest,) = play.claim(WorkKind.BATCH)
+    assert (rest.id, rest.part, decode_parts(rest.body)[0].names) == (work.id, 1, [b"n3", b"n4"])
+    last = play.drained(rest)
+    last.part = 1
+    assert play.journal.commit([last], play.now) == []
+    assert play.journal.outstanding().batches == 0
+    assert play.balanced()
+
+
+def test_each_part_of_a_batch_counts_once_whoever_did_it(play):
+    play.put(b"", *(b"n%d" % number for number in range(5)))
+    play.begin()
+    play.scan()
+    (work,) = play.claim(WorkKind.BATCH)
+    part, whole = _part(play, work, left=2), play.drained(work)
+    rest = play.drained(msgspec.structs.replace(work, body=part.remainder.body))
+
+    assert play.journal.commit([part, part, whole, rest], play.now) == [work.id] * 3
+    rest.part = 1
+    assert play.journal.commit([rest, rest, whole], play.now) == [work.id] * 2
+    assert play.journal.counters().stored == 5
+    assert play.balanced()
+
+
+def test_deferred_work_comes_first_but_never_alone_while_there_is_other_work(play):
+    play.put(b"", *(b"n%04d" % number for number in range(3000)))
+    play.outcomes = {b"n%04d" % number: "deferred" for number in range(0, 3000, 10)}
+    play.begin()
+    play.scan()
+    early = play.claim(WorkKind.BATCH, 2)
+    play.journal.commit([play.drained(work) for work in early], play.now)
+    play.now += PASSES[0]
+
+    first = play.journal.claim(WorkKind.BATCH, 2, "here", play.now, late=1)
+    assert [work.attempt for work in first] == [1, 0]
+    second = play.journal.claim(WorkKind.BATCH, 2, "here", play.now, late=0)
+    assert [work.attempt for work in second] == [1]
 
 
 def test_what_is_handed_back_is_ready_again_and_counts_nothing(play):

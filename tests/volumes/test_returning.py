@@ -83,7 +83,7 @@ def test_a_batch_that_is_settled_or_unknown_is_not_abandoned(root):
     volume.abandon(JOURNAL, 1)
     volume.abandon(JOURNAL, 99)
     assert files(root) == ["a/x"]
-    assert volume.recall(JOURNAL, 1) == Extent(volume.id, extent.offset)
+    assert volume.recall(JOURNAL, 1) == [Extent(volume.id, extent.offset)]
     volume.close()
 
 
@@ -114,6 +114,6 @@ def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(root):
     volume._tree.remove = remove
     again = killed_and_opened_again(volume)
     assert files(root) == []
-    assert (again.pending(JOURNAL), again.recall(JOURNAL, 1)) == ([], False)
+    assert (again.pending(JOURNAL), again.recall(JOURNAL, 1)) == ([], None)
     assert again.status().stored_objects == 0
     again.close()

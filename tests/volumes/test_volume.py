@@ -62,23 +62,23 @@ def test_a_batch_is_recalled_where_it_was_intended_and_where_it_was_settled(tmp_
         first.intend(JOURNAL, work)
     [extent] = first.settle([block(3, record(b"a", b"y"))])
     assert (first.recall(JOURNAL, 2), first.recall(JOURNAL, 3), first.recall(JOURNAL, 4)) == (
-        True,
-        extent,
-        False,
+        [],
+        [extent],
+        None,
     )
     first.close()
     second = open_volume(str(tmp_path))
     assert (second.recall(JOURNAL, 2), second.recall(JOURNAL, 3), second.recall("other", 3)) == (
-        True,
-        extent,
-        False,
+        [],
+        [extent],
+        None,
     )
     second.forget(JOURNAL, 2)
     second.forget(JOURNAL, 3)
-    assert (second.recall(JOURNAL, 2), second.recall(JOURNAL, 3)) == (False, False)
+    assert (second.recall(JOURNAL, 2), second.recall(JOURNAL, 3)) == (None, None)
     second.close()
     third = open_volume(str(tmp_path))
-    assert (third.recall(JOURNAL, 2), third.recall(JOURNAL, 3)) == (False, False)
+    assert (third.recall(JOURNAL, 2), third.recall(JOURNAL, 3)) == (None, None)
     assert os.listdir(tmp_path / HOME / "intents") == []
     third.close()
 
@@ -241,7 +241,7 @@ def test_a_damaged_block_is_told_and_the_volume_still_opens(tmp_path):
     with pytest.raises(LedgerError, match="no whole entry"):
         volume.read(extents[1].offset)
     assert volume.read(extents[2].offset) == [record(b"a", b"2")]
-    assert volume.recall(JOURNAL, 1) is False
+    assert volume.recall(JOURNAL, 1) is None
     volume.close()
 
 
@@ -259,7 +259,7 @@ def test_an_append_torn_in_its_middle_is_cut_off_as_a_whole(tmp_path):
         file.seek(extents[0].offset)
         file.write(bytes(20))
     volume = open_volume(str(tmp_path))
-    assert [volume.recall(JOURNAL, work) for work in (1, 2, 3)] == [first, True, True]
+    assert [volume.recall(JOURNAL, work) for work in (1, 2, 3)] == [[first], [], []]
     assert volume.settle([block(2, record(b"a", b"2"))]) == [Extent(volume.id, extents[0].offset)]
     volume.close()
 

@@ -9,7 +9,6 @@ import sys
 
 import msgspec
 
-from bucketpull.domain.model import Extent
 from bucketpull.domain.record import Block, Record
 from bucketpull.volumes.volume import open_volume
 from bucketpull.volumes.writer import open_writer
@@ -53,8 +52,7 @@ def main(path, durability, first, last):
     writer = open_writer(path, volume.id, durability)
     waiting = []
     for work in range(int(first), int(last)):
-        known = volume.recall(JOURNAL, work)
-        if isinstance(known, Extent):
+        if volume.recall(JOURNAL, work):
             print(f"recalled {work}", flush=True)
             continue
         volume.intend(JOURNAL, work)

@@ -1,6 +1,7 @@
 """The work that a worker holds, from its arrival to its receipt: one batch is one or more tasks, each on one volume."""
 
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -9,20 +10,26 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Former, Part, Work
 from bucketpull.domain.record import Outcome, Record
 
+PART_SECONDS = 5.0
+"""A batch that is not through so long after it came is reported as far as it is settled, then again and again."""
+
 
 class Held:
-    """A batch in hand. `tasks` counts those that are not settled; at zero the receipt is ready.
+    """A batch in hand, or what is left of it. `tasks` are those that are not settled; without any the last receipt is ready.
 
-    `unread` are the volumes of candidates that cannot be looked at here and now: its new objects may lie there as well.
+    `unsettled` counts what must be through before a receipt may say what is left: intentions and outcomes on their way to disk.
+    `since` is when it came or was last reported (monotonic seconds). `unread` are the volumes of candidates that cannot be looked at here and now: its new objects may lie there as well.
     """
 
-    def __init__(self, work: Work, machine: str) -> None:
+    def __init__(self, work: Work, machine: str, now: float) -> None:
         self.work = work
         self.parts = decode_parts(work.body)
-        self.tasks = 0
+        self.tasks: dict[int, Task] = {}
+        self.unsettled = 0
+        self.since = now
         self._deferred: list[Part] = []
         self._returned: list[Part] = []
-        self._receipt = BatchReceipt(work.id, machine, spans=spans_of(self.parts))
+        self._receipt = BatchReceipt(work.id, machine, spans=spans_of(self.parts), part=work.part)
         self._blocks: dict[str, list[int]] = {}
         for extent in work.candidates:
             self._blocks.setdefault(extent.volume, []).append(extent.offset)
@@ -75,15 +82,38 @@ class Held:
         """Note objects that could not be tried here for lack of room or time."""
         self._returned += parts
 
-    def receipt(self) -> BatchReceipt:
-        """Return the receipt, with what is left as drafts of new work."""
-        self._receipt.deferred = _draft(self._deferred)
-        self._receipt.returned = _draft(self._returned)
-        return self._receipt
+    def is_due(self, now: float) -> bool:
+        """Whether what has ended should be reported, whatever the others do."""
+        receipt = self._receipt
+        has_news = (
+            receipt.stored
+            or receipt.skipped
+            or receipt.failures
+            or receipt.sent_on
+            or self._deferred
+            or self._returned
+        )
+        return bool(has_news) and now - self.since >= PART_SECONDS
+
+    def receipt(self, now: float) -> BatchReceipt:
+        """Return the receipt of what is settled, with what is not as drafts; what is with tasks is the next part."""
+        receipt = self._receipt
+        receipt.deferred = _draft(self._deferred)
+        receipt.returned = _draft(self._returned)
+        receipt.remainder = _draft([part for task in self.tasks.values() for part in task.parts])
+        self.since = now
+        self._deferred, self._returned = [], []
+        self._receipt = BatchReceipt(
+            self.work.id, receipt.machine, spans=receipt.spans, part=receipt.part + 1
+        )
+        return receipt
 
 
 class Task:
     """The part of a batch that goes to one volume, by one process. `deaths` counts processes that died of it.
+
+    `parts` are its objects that have not ended, `objects` their number and `size` their bytes; `unsettled` counts the outcomes
+    that are not on disk for good, `ended` is set by the last.
 
     `former` is the volume where its objects lie in another version, "" where that is not known.
     """
@@ -91,18 +121,40 @@ class Task:
     def __init__(self, id: int, held: Held, parts: list[Part], former: str = "") -> None:  # noqa: A002 - the field's name everywhere
         self.id = id
         self.held = held
-        self.parts = parts
         self.volume = ""
         self.former = former
         self.process = -1
         self.deaths = 0
-        self.outcome: Outcome | None = None
+        self.unsettled = 0
+        self.ended = False
+        self._put(parts)
+
+    def _put(self, parts: list[Part]) -> None:
+        self.parts = parts
         self.objects = sum(len(part.names) for part in parts)
         self.size = sum(sum(part.sizes) for part in parts)
+
+    def told(self, outcome: Outcome) -> "Settling":
+        """Note what became of some of its objects."""
+        objects, size = self.objects, self.size
+        self._put(outcome.rest)
+        self.ended = not outcome.rest
+        self.unsettled += 1
+        self.held.unsettled += 1
+        return Settling(self, outcome, objects - self.objects, size - self.size)
 
     def body(self) -> bytes:
         """Return the encoded parts; those of a whole batch are never encoded again."""
         return self.held.work.body if self.parts is self.held.parts else encode_parts(self.parts)
+
+
+class Settling(NamedTuple):
+    """One outcome of a task on its way to disk, with the number and bytes of the objects that it ends."""
+
+    task: Task
+    outcome: Outcome
+    objects: int
+    size: int
 
 
 def unsettled(outcome: Outcome) -> list[Part]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from bucketpull.agent.active_batch import Held, Task, halves, poisoned, unsettled
+from bucketpull.agent.active_batch import Held, Settling, Task, halves, poisoned, unsettled
 from bucketpull.agent.already_stored import recognise
 from bucketpull.agent.former_copies import remove
 from bucketpull.agent.outbox import Replies
@@ -158,7 +158,7 @@ class Agent:
         self._crew.send(process, Survey(work.id, work.body))
 
     async def _accept(self, work: Work) -> None:
-        held = Held(work, self._policy.machine)
+        held = Held(work, self._policy.machine, self._clock.monotonic())
         self._held[work.id] = held
         self._desk.accept(sum(len(part.names) for part in held.parts))
         here = self._unbooked.recall(self._desk.volumes(), work.id)
@@ -180,6 +180,7 @@ class Agent:
             else:
                 task = Task(next(self._ids), held, piece, former)
                 self._take_up(task, slot)
+                held.unsettled += 1
                 assert self._group is not None
                 self._group.create_task(self._intend(task, slot), name="intend")
 
@@ -188,13 +189,14 @@ class Agent:
         work = task.held.work
         # Its candidates may be here already: what is there of such a batch is never removed by name.
         body = work.body if self._policy.asks and not work.candidates else b""
+        is_noted = False
         try:
             await slot.call(slot.volume.intend, self._policy.journal, work.id, body)
+            is_noted = True
         except VolumeError as error:
             slot.trouble(error)
-            self._displace(task)
-        else:
-            self._displace(task) if self._stopping else self._assign(task)
+        task.held.unsettled -= 1
+        self._assign(task) if is_noted and not self._stopping else self._displace(task)
 
     def _displace(self, task: Task) -> None:
         self._outcome(Outcome(task.id, 0, 0, b"", [], [], task.parts))
@@ -202,7 +204,7 @@ class Agent:
     def _take_up(self, task: Task, slot: Slot) -> None:
         task.volume = slot.volume.id
         slot.running += 1
-        task.held.tasks += 1
+        task.held.tasks[task.id] = task
         self._tasks[task.id] = task
 
     def _assign(self, task: Task) -> None:
@@ -237,19 +239,19 @@ class Agent:
 
     def _outcome(self, outcome: Outcome) -> None:
         task = self._tasks.get(outcome.id)
-        if task is None:
+        if task is None or task.ended:
             return
         slot = self._desk.slots[task.volume]
-        slot.running -= 1
-        task.outcome = outcome
+        settling = task.told(outcome)
+        slot.running -= task.ended
         if outcome.trouble in STATE_OF_TROUBLE:
             slot.stop(STATE_OF_TROUBLE[outcome.trouble], outcome.detail)
         if outcome.unplaced:
             self._move(task, outcome.unplaced)
         if outcome.stored:
-            slot.waiting.append((task, Block(self._policy.journal, task.held.work.id, outcome.records)))
+            slot.waiting.append((settling, Block(self._policy.journal, task.held.work.id, outcome.records)))
         else:
-            self._settled([(task, None)])
+            self._settled([(settling, None)])
         slot.wake.set()
 
     def _move(self, task: Task, parts: list[Part]) -> None:
@@ -258,13 +260,14 @@ class Agent:
         else:
             self._place(task.held, parts, former=task.former)
 
-    def _settled(self, group: Sequence[tuple[Task, Extent | None]]) -> None:
-        for task, extent in group:
-            del self._tasks[task.id]
-            self._desk.slots[task.volume].release(task)
-            outcome = task.outcome
-            assert outcome is not None
-            task.held.tasks -= 1
+    def _settled(self, group: Sequence[tuple[Settling, Extent | None]]) -> None:
+        for settling, extent in group:
+            task, outcome = settling.task, settling.outcome
+            task.unsettled -= 1
+            task.held.unsettled -= 1
+            self._desk.slots[task.volume].release(settling)
+            if task.ended and not task.unsettled:
+                del self._tasks[task.id], task.held.tasks[task.id]
             if outcome.stored and extent is None:
                 self._move(task, unsettled(outcome))
                 outcome = msgspec.structs.replace(outcome, stored=0, stored_bytes=0)
@@ -275,10 +278,17 @@ class Agent:
             self._close_if_done(task.held)
 
     def _close_if_done(self, held: Held) -> None:
-        if held.tasks == 0 and self._held.pop(held.work.id, None) is not None:
-            self._unbooked.done(held.work.id)
-            self._replies.put(held.receipt())
-            self._check_empty()
+        """Send the receipt of a batch that is through, or of what is settled of one that takes long; one at a time, so in order."""
+        work, now = held.work.id, self._clock.monotonic()
+        if held.unsettled or work not in self._held or work in self._unbooked.reporting:
+            return
+        if not held.tasks:
+            del self._held[work]
+        elif not held.is_due(now):
+            return
+        self._unbooked.done(work)
+        self._replies.put(held.receipt(now))
+        self._check_empty()
 
     def _bury(self, process: int, died: Died) -> None:
         """A process ended unasked: its work is given again; a batch that kills again and again is taken apart."""
@@ -288,9 +298,7 @@ class Agent:
             self._crew.send(process, self._mount(volume))
         for work in [work for owner, work in self._scans.values() if owner == process]:
             self._survey(work)
-        for task in [
-            task for task in self._tasks.values() if task.process == process and task.outcome is None
-        ]:
+        for task in [task for task in self._tasks.values() if task.process == process and not task.ended]:
             task.deaths += 1
             if self._desk.slots[task.volume].status.state is VolumeState.SICK:
                 self._displace(task)
@@ -335,6 +343,9 @@ class Agent:
             for slot in self._desk.slots.values():
                 if path in {slot.volume.path, slot.volume.id} and slot.is_open:
                     slot.stop(VolumeState.DRAINING, "takes no new objects, as asked")
+        # Of a batch whose parts came second, but which is still in hand, the last receipt will be answered again.
+        control.booked = [work for work in control.booked if work not in self._held]
+        control.discard = [work for work in control.discard if work not in self._held]
         await self._unbooked.tidy(self._desk.working(), control, idle=not self._held)
         if control.remove:
             self._spawn("remove", self._remove(control.remove))
@@ -401,7 +412,10 @@ class Agent:
                 await self._say_pulse()
 
     def _reported(self, receipt: BatchReceipt) -> None:
-        self._unbooked.reported(receipt.work, self._clock.monotonic())
+        self._unbooked.reported(receipt.work, self._clock.monotonic(), is_last=receipt.remainder is None)
+        held = self._held.get(receipt.work)
+        if held is not None:
+            self._close_if_done(held)
 
     async def _beat(self) -> None:
         while True:
@@ -410,6 +424,8 @@ class Agent:
             self._desk.look_again()
             for slot in self._desk.hung(self._policy.hang_seconds, stopping=self._stopping):
                 self._give_up(slot)
+            for held in list(self._held.values()):
+                self._close_if_done(held)
             await self._say_pulse()
             await self._begin()
             await asyncio.sleep(self._policy.pulse_seconds)
@@ -420,7 +436,7 @@ class Agent:
         waiting = {
             task.process
             for task in self._tasks.values()
-            if task.volume == slot.volume.id and task.outcome is None and task.process >= 0
+            if task.volume == slot.volume.id and not task.ended and task.process >= 0
         }
         for process in waiting:
             self._crew.replace(process)

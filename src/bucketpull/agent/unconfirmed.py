@@ -4,7 +4,7 @@ A worker asks only where others may do its work meanwhile. What it began and did
 new: until then work waits.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from bucketpull.agent.volume import Slot
 from bucketpull.domain.errors import VolumeSick
@@ -60,10 +60,10 @@ class Unbooked:
         """Note that a batch's receipt is to be sent."""
         self.reporting.add(work)
 
-    def reported(self, work: int, now: float) -> None:
-        """Note that its receipt is sent, and that an answer should come."""
+    def reported(self, work: int, now: float, *, is_last: bool) -> None:
+        """Note that a receipt is sent; to the last of a batch an answer should come."""
         self.reporting.discard(work)
-        if self._asks:
+        if self._asks and is_last:
             self._due[work] = now + ASK_AFTER_SECONDS
 
     def answered(self, works: Iterable[int]) -> None:
@@ -73,12 +73,12 @@ class Unbooked:
             self._unclear.discard(work)
 
     def recall(self, volumes: Iterable[Volume], work: int) -> list[Extent]:
-        """Return where a batch was begun before a crash; offset -1 where it was only intended."""
+        """Return where a batch was begun before a crash, and the blocks of its parts; offset -1 where it was only intended."""
         found = []
         for volume in volumes:
-            answer = volume.recall(self._journal, work)
-            if answer is not False:
-                found.append(answer if isinstance(answer, Extent) else Extent(volume.id, -1))
+            blocks = volume.recall(self._journal, work)
+            if blocks is not None:
+                found += blocks or [Extent(volume.id, -1)]
         return found
 
     async def tidy(self, slots: Iterable[Slot], control: Control, *, idle: bool) -> None:
@@ -102,13 +102,14 @@ class Unbooked:
     def questions(self, volumes: Collection[Volume], now: float) -> list[Begun]:
         """Return what to ask about. Reads a ledger block each."""
         due = [work for work, at in self._due.items() if at <= now][:ASKED_AT_ONCE]
-        asked = [question for work in due for volume in volumes if (question := self._ask(work, volume))]
+        asked = [question for work in due for volume in volumes for question in self._ask(work, volume)]
         self.answered(set(due) - {question.work for question in asked})
         return asked
 
-    def _ask(self, work: int, volume: Volume) -> Begun | None:
-        known = volume.recall(self._journal, work)
-        if isinstance(known, Extent):
-            record = volume.read(known.offset)[0]
-            return Begun(work, volume.id, known.offset, record.directory, record.names[0])
-        return Begun(work, volume.id, -1) if known else None
+    def _ask(self, work: int, volume: Volume) -> Iterator[Begun]:
+        blocks = volume.recall(self._journal, work)
+        for block in blocks or ():
+            record = volume.read(block.offset)[0]
+            yield Begun(work, volume.id, block.offset, record.directory, record.names[0])
+        if blocks == []:
+            yield Begun(work, volume.id, -1)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from bucketpull.agent.active_batch import Task
+from bucketpull.agent.active_batch import Settling
 from bucketpull.agent.threads import in_thread
 from bucketpull.domain.errors import Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
@@ -28,11 +28,11 @@ SMOOTHING = 0.3
 PROBE_SECONDS = 2.5
 PATIENCE_SECONDS = 5.0
 
-Settled = Callable[[list[tuple[Task, Extent | None]]], None]
+Settled = Callable[[list[tuple[Settling, Extent | None]]], None]
 
 
 class Slot:
-    """One volume of a worker, and the tasks that wait for its next settling. `running` counts tasks in processes."""
+    """One volume of a worker, and the outcomes that wait for its next settling. `running` counts tasks in processes."""
 
     def __init__(self, volume: Volume, status: VolumeStatus, machine: str) -> None:
         self.volume = volume
@@ -46,7 +46,7 @@ class Slot:
         self.room = Room(volume.id, 0)
         self.queued: dict[int, int] = {}
         self.written: dict[int, int] = {}
-        self.waiting: list[tuple[Task, Block]] = []
+        self.waiting: list[tuple[Settling, Block]] = []
         self.wake = asyncio.Event()
         self.settled_at = 0.0
         self._measuring: asyncio.Task[None] | None = None
@@ -139,11 +139,11 @@ class Slot:
         self.room.bytes_per_second = status.written_per_second
         status.reserved_bytes = self.room.promised_bytes
 
-    def release(self, task: Task) -> None:
-        """Give back the room of a task that has ended; what it took counts as used until it is measured."""
-        outcome = task.outcome
-        self.room.release(task.objects, task.size)
-        if outcome is not None and outcome.stored:
+    def release(self, settled: Settling) -> None:
+        """Give back the room of objects that have ended; what they took counts as used until it is measured."""
+        outcome = settled.outcome
+        self.room.release(settled.objects, settled.size)
+        if outcome.stored:
             self.room.free_bytes -= outcome.stored_bytes + outcome.stored * BLOCK_BYTES
             if self.room.free_inodes is not None:
                 self.room.free_inodes -= outcome.stored
@@ -187,7 +187,7 @@ class Slot:
 class Settler:
     """Settles one volume whenever something waits: at once when the volume is idle, else once an interval.
 
-    `done` is told each task and its extent; None where the volume could not settle it.
+    `done` is told each outcome and its extent; None where the volume could not settle it.
     """
 
     def __init__(self, slot: Slot, clock: Clock, interval_seconds: float, done: Settled) -> None:
@@ -236,7 +236,7 @@ class Settler:
         self._full_since = None
         slot.settled_at = self._clock.monotonic()
         slot.answered()
-        self._done([(task, extent) for (task, _), extent in zip(group, extents, strict=True)])
+        self._done([(settling, extent) for (settling, _), extent in zip(group, extents, strict=True)])
 
     async def _wait_for_room(self) -> None:
         """Try again for some seconds; then the job must know that what is written here does not count."""
@@ -251,7 +251,7 @@ class Settler:
 
     def _give_up(self) -> None:
         group, self._slot.waiting = self._slot.waiting, []
-        self._done([(task, None) for task, _ in group])
+        self._done([(settling, None) for settling, _ in group])
 
 
 STATE_OF_TROUBLE = {Reason.VOLUME_FULL: VolumeState.FULL, Reason.VOLUME_SICK: VolumeState.SICK}

@@ -179,10 +179,9 @@ class Coordinator:
             dropped = set(await self.call(self._journal.commit, entries, now))
             _at("committed")
             await self._count()
-            for entry in entries:
-                self._answered(entry)
-                if isinstance(entry, BatchReceipt) and entry.former:
-                    self._former.changed(self._clock.monotonic())
+            await self._answered(entries, dropped)
+            if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
+                self._former.changed(self._clock.monotonic())
             await self._confirm(entries, dropped)
         poison = [message.detail for message in messages if isinstance(message, Poison)]
         if poison:
@@ -193,13 +192,25 @@ class Coordinator:
         if entries:
             _at("acknowledged")
 
-    def _answered(self, entry: ScanReceipt | BatchReceipt | Handback) -> None:
-        for work in entry.works if isinstance(entry, Handback) else (entry.work,):
-            self.fleet.settled(entry.machine, work)
+    async def _answered(self, entries: Sequence[FromWorker], dropped: set[int]) -> None:
+        """Note which work machines are done with. What is left of a batch is theirs still, whoever had it in the meantime."""
+        now = self._clock.monotonic()
+        homeless: list[int] = []
+        for entry in entries:
+            if isinstance(entry, BatchReceipt) and entry.remainder is not None:
+                if entry.work not in dropped and not self.fleet.keeps(entry.machine, entry.work, now):
+                    homeless.append(entry.work)
+            elif isinstance(entry, ScanReceipt | BatchReceipt):
+                self.fleet.settled(entry.machine, entry.work)
+            elif isinstance(entry, Handback):
+                for work in entry.works:
+                    self.fleet.settled(entry.machine, work)
+        await self._release(homeless)
 
     async def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> None:
         """Tell workers which batches are booked, and which of their copies came second and must go."""
         receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
+        receipts = await self._without_unfinished(receipts, dropped)
         late = [receipt for receipt in receipts if receipt.work in dropped]
         goes = await self.call(judge_dropped, self._journal, late) if late else {}
         booked: dict[str, list[int]] = {}
@@ -212,6 +223,25 @@ class Coordinator:
                 self._share(machine), booked=booked.get(machine, []), discard=discard.get(machine, [])
             )
             await self._transport.control(told, machine)
+
+    async def _without_unfinished(
+        self, receipts: Sequence[BatchReceipt], dropped: set[int]
+    ) -> list[BatchReceipt]:
+        """Leave out receipts of batches of which a part is outstanding still; a dropped last one sets that part free."""
+        asked = [receipt.work for receipt in receipts if receipt.work in dropped]
+        holders = await self.call(self._journal.holders, asked) if asked else {}
+        await self._release(
+            [
+                receipt.work
+                for receipt in receipts
+                if holders.get(receipt.work) == receipt.machine and receipt.remainder is None
+            ]
+        )
+        return [
+            receipt
+            for receipt in receipts
+            if (receipt.work not in holders if receipt.work in dropped else receipt.remainder is None)
+        ]
 
     async def _hear(self, message: FromWorker) -> None:
         if isinstance(message, Pulse):
@@ -335,11 +365,12 @@ class Coordinator:
     async def _give(self, kind: WorkKind, machine: str, limit: int) -> bool:
         if limit == 0:
             return False
-        works = await self.call(self._journal.claim, kind, limit, machine, self._clock.now())
+        late = self.fleet.members[machine].late_allowance(limit) if kind is WorkKind.BATCH else limit
+        works = await self.call(self._journal.claim, kind, limit, machine, self._clock.now(), late)
         if works:
             _at("claimed")
             self._gave = self._gave or kind is WorkKind.BATCH
-            self.fleet.sent(machine, kind, [work.id for work in works], self._clock.monotonic())
+            self.fleet.sent(machine, kind, works, self._clock.monotonic())
             await self._transport.send(works, machine)
         return bool(works)
 

@@ -4,9 +4,14 @@ A worker says in its pulses how much it wants to hold in all (its window); what 
 is counted here, so that pulses may be late without anybody being flooded.
 """
 
-from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus, WorkKind
+from collections.abc import Sequence
+
+from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus, Work, WorkKind
 
 PRESENT_SECONDS = 3.0
+# Of batches that were deferred before, a worker is sent few while there are others: objects that are refused again and again,
+# or come slowly, stay long in hand.
+LATE_MOST, LATE_FREE = 100, 4
 
 
 class Member:
@@ -17,6 +22,19 @@ class Member:
         self.seen = now
         self.excused = now
         self.sent: dict[WorkKind, dict[int, float]] = {WorkKind.SCAN: {}, WorkKind.BATCH: {}}
+        self._late: set[int] = set()
+
+    def send(self, kind: WorkKind, works: Sequence[Work], now: float) -> None:
+        """Note that it was sent work."""
+        self.sent[kind].update((work.id, now) for work in works)
+        if kind is WorkKind.BATCH:
+            self._late.update(work.id for work in works if work.attempt)
+
+    def late_allowance(self, limit: int) -> int:
+        """Return how many of so many batches may be ones that were deferred before, while there are others."""
+        self._late &= self.sent[WorkKind.BATCH].keys()
+        held = len(self._late)
+        return max(0, min(LATE_MOST - held, max(limit // 2, LATE_FREE - held)))
 
     def allowance(self, kind: WorkKind) -> int:
         """Return how many more pieces of a kind of work the worker may be sent."""
@@ -88,9 +106,18 @@ class Fleet:
         self._inherited = []
         return works
 
-    def sent(self, machine: str, kind: WorkKind, works: list[int], now: float) -> None:
+    def sent(self, machine: str, kind: WorkKind, works: Sequence[Work], now: float) -> None:
         """Note that work went to a machine."""
-        self.members[machine].sent[kind].update(dict.fromkeys(works, now))
+        self.members[machine].send(kind, works, now)
+
+    def keeps(self, machine: str, work: int, now: float) -> bool:
+        """Note that what is left of a batch stays with a machine, and with no other; False if that machine is not there."""
+        for other in self.members.values():
+            other.sent[WorkKind.BATCH].pop(work, None)
+        member = self.members.get(machine)
+        if member is not None:
+            member.sent[WorkKind.BATCH][work] = now
+        return member is not None
 
     def settled(self, machine: str, work: int) -> None:
         """Note that a machine is done with a piece of work, in whatever way."""

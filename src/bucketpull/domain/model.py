@@ -84,7 +84,8 @@ class Work(Value):
     The id is given by the journal and never reused. `candidates` are the ledger blocks that may hold some of the
     objects from an earlier run, newest last: they are compared first, and a changed object is replaced where it lies.
     `attempt` counts earlier tries of these objects. `elsewhere` says that more candidates lie with other machines that are there:
-    what is not found here goes back, to be looked for there.
+    what is not found here goes back, to be looked for there. `part` numbers what is left of a batch: 0 is all of it, 1 the
+    remainder of its first receipt, and so on.
     """
 
     id: int
@@ -93,6 +94,7 @@ class Work(Value):
     attempt: int = 0
     candidates: list[Extent] = []
     elsewhere: bool = False
+    part: int = 0
 
 
 class Failure(Value):
@@ -179,7 +181,9 @@ class Former(Value):
 
 
 class BatchReceipt(Value, tag="batch"):
-    """What came of a batch: stored + skipped + failed + vanished + deferred + returned + sent on are all of it.
+    """What came of a batch: stored + skipped + failed + vanished + deferred + returned + sent on + remainder are all of it.
+
+    `remainder` is still in hand at the machine, as part `part + 1` of the same work; None ends the work.
 
     `failures` includes the vanished (reason `gone`). `deferred` met passing trouble and is tried again later as new work,
     one attempt older; `returned` was not tried, for lack of room or time, and is new work at once, no attempt older.
@@ -203,6 +207,8 @@ class BatchReceipt(Value, tag="batch"):
     former: list[Former] = []
     sent_on: BatchDraft | None = None
     compared: list[str] = []
+    part: int = 0
+    remainder: BatchDraft | None = None
 
 
 class Handback(Value, tag="handback"):
@@ -383,8 +389,8 @@ class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
 class Control(Value, tag="control"):
     """The coordinator's word to a worker: its limits, work to discard, volumes to add or drain, whether to stop.
 
-    `booked` names batches whose receipts are in the journal: they will not come again. `discard` names work whose receipt was
-    dropped because another worker's came first: its copies are removed. `abandon` names work that was begun before a restart and
+    `booked` names batches whose last receipts are in the journal: they will not come again. `discard` names work whose
+    receipts were dropped because another worker's came first: its copies are removed. `abandon` names work that was begun before a restart and
     has gone elsewhere since: what is left of it is removed. `remove` are former copies that the worker's volumes may hold.
     """
 

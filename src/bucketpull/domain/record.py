@@ -95,8 +95,9 @@ class Survey(Value, tag="survey"):
 
 
 class Outcome(Value, tag="outcome"):
-    """What a process made of an assignment; every object of it is in exactly one of the fields.
+    """What a process made of an assignment since it last told; every object of it is in exactly one of the fields of one outcome.
 
+    `rest` are the objects that have not ended: the assignment goes on until an outcome has none.
     `records` is the encoded `list[Record]` of the stored objects (b"" for none). `deferred` have met passing trouble and
     are to be tried again later; `unplaced` could not be written to this volume, because of `trouble`.
     """
@@ -111,6 +112,7 @@ class Outcome(Value, tag="outcome"):
     trouble: Reason | None = None
     detail: str = ""
     retries: dict[str, int] = {}
+    rest: list[Part] = []
 
 
 class Tick(Value, tag="tick"):

@@ -1,6 +1,7 @@
 """What became of each object of one assignment, kept by column so that a thousand ordinary ones cost almost nothing.
 
-Every object ends by exactly one of `store`, `fail`, `defer` and `displace`; when the last has ended, `outcome` tells all.
+Every object ends by exactly one of `store`, `fail`, `defer` and `displace`. `outcome` tells what has ended since it was last
+asked: once, when the last object has ended, or in several parts, so that stragglers do not hold up what is stored.
 """
 
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Part, key_of
 from bucketpull.domain.record import Assignment, Outcome, Record
 
-OPEN, STORED, FAILED, DEFERRED, UNPLACED = range(5)
+OPEN, STORED, FAILED, DEFERRED, UNPLACED, TOLD = range(6)
+PART_SECONDS = 5.0
+"""What has ended is told so long after it was first seen, although other objects of the assignment are not through."""
 DETAIL_CHARACTERS = 300
 
 _encode = msgspec.msgpack.Encoder().encode
+_TELLING = bytes([OPEN, *[TOLD] * 255])
 
 
 class PartProgress:
@@ -99,6 +103,10 @@ class PartProgress:
             return self.part
         return chosen(self.part, self._indexes(mark))
 
+    def tell(self) -> None:
+        """Note that all that has ended was told."""
+        self.marks = self.marks.translate(_TELLING)
+
     def _indexes(self, mark: int) -> list[int]:
         return [index for index, found in enumerate(self.marks) if found == mark]
 
@@ -113,7 +121,10 @@ def _items(leaf: PartProgress) -> Iterator[Item]:
 
 
 class BatchProgress:
-    """One assignment on its way to its outcome. `left` counts the objects that have not ended."""
+    """One assignment on its way to its outcomes. `left` counts the objects that have not ended, `told` what that was when it was last told.
+
+    `since` is when untold ends were first seen (monotonic seconds, 0 never).
+    """
 
     __slots__ = (
         "_fresh",
@@ -124,7 +135,9 @@ class BatchProgress:
         "leaves",
         "left",
         "retries",
+        "since",
         "stored_bytes",
+        "told",
         "trouble",
         "unstarted",
         "volume",
@@ -137,6 +150,8 @@ class BatchProgress:
         self.leaves = [PartProgress(part) for part in decode_parts(assignment.parts)]
         self.left = sum(len(leaf.marks) for leaf in self.leaves)
         self.unstarted = self.left
+        self.told = self.left
+        self.since = 0.0
         self.stored_bytes = 0
         self.failures: list[Failure] = []
         self.retries: dict[str, int] = {}
@@ -216,8 +231,28 @@ class BatchProgress:
                 return key_of(leaf.part.directory, leaf.part.names[index])
         return None
 
+    def is_due(self, now: float) -> bool:
+        """Whether something ended a while ago and was not told; to be asked now and again."""
+        if self.left == self.told:
+            return False
+        self.since = self.since or now
+        return now - self.since >= PART_SECONDS
+
     def outcome(self) -> Outcome:
-        """Tell what became of every object; to be asked when none is left."""
+        """Tell what became of the objects that ended since the last outcome, and which have not."""
+        outcome = self._outcome()
+        if self.left > 0:
+            outcome.rest = self._marked(OPEN)
+            for leaf in self.leaves:
+                leaf.tell()
+            self.told, self.since, self.stored_bytes = self.left, 0.0, 0
+            self.failures, self.retries = [], {}
+        return outcome
+
+    def _marked(self, mark: int) -> list[Part]:
+        return [part for leaf in self.leaves if (part := leaf.marked(mark)) is not None]
+
+    def _outcome(self) -> Outcome:
         records = [record for leaf in self.leaves for record in leaf.records()]
         return Outcome(
             id=self.id,
@@ -225,8 +260,8 @@ class BatchProgress:
             stored_bytes=self.stored_bytes,
             records=_encode(records) if records else b"",
             failures=self.failures,
-            deferred=[part for leaf in self.leaves if (part := leaf.marked(DEFERRED)) is not None],
-            unplaced=[part for leaf in self.leaves if (part := leaf.marked(UNPLACED)) is not None],
+            deferred=self._marked(DEFERRED),
+            unplaced=self._marked(UNPLACED),
             trouble=self.trouble,
             detail=self.detail,
             retries=self.retries,

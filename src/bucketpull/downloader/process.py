@@ -173,6 +173,7 @@ class Process:
             self._channel.send(Fatal("", reason, detail[:300]))
 
     def _tick(self) -> None:
+        self.drain.volumes.tell_parts(self._clock.monotonic())
         self._send_tick()
         self._fetcher.call_later(TICK_SECONDS, self._tick)
 

@@ -53,7 +53,7 @@ class VolumeQueues:
 
     Args:
         mount: Opens a volume's writer; raises `VolumeError`.
-        outcome: Called with each assignment's outcome, once.
+        outcome: Called with each assignment's outcome, or several, of which the last has no rest.
 
     """
 
@@ -118,6 +118,12 @@ class VolumeQueues:
         if not batch.left and batch in self._batches:
             self._batches.remove(batch)
             self._outcome(batch.outcome())
+
+    def tell_parts(self, now: float) -> None:
+        """Tell what has ended of assignments whose other objects keep them waiting."""
+        for batch in self._batches:
+            if batch.is_due(now):
+                self._outcome(batch.outcome())
 
     def troubled(self, queue: VolumeQueue, trouble: Reason, detail: str, now: float) -> None:
         """Note that a volume takes nothing: what was not begun for it goes back."""

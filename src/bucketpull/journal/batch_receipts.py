@@ -91,15 +91,17 @@ class Batches:
         return sum(draft.objects for draft in drafts)
 
     def book(self, receipt: BatchReceipt, now: float) -> bool:
-        """Book a batch; False if its work was booked before.
+        """Book a batch, or a part of one; False if it was booked before.
 
         Raises:
             JournalError: The receipt does not add up.
 
         """
-        taken = self._frontier.take(receipt.work)
+        taken = self._frontier.take(receipt.work, receipt.part)
         if taken is None:
             return False
+        if (rest := receipt.remainder) is not None:
+            self._frontier.go_on(taken, rest.body, rest.objects, rest.bytes, receipt.machine)
         failed = [failure for failure in receipt.failures if failure.reason is not Reason.GONE]
         vanished = len(receipt.failures) - len(failed)
         _check(receipt, taken)
@@ -211,12 +213,13 @@ def _check(receipt: BatchReceipt, taken: Taken) -> None:
     deferred = receipt.deferred.objects if receipt.deferred else 0
     returned = receipt.returned.objects if receipt.returned else 0
     sent_on = receipt.sent_on.objects if receipt.sent_on else 0
-    told = receipt.stored + receipt.skipped + len(receipt.failures) + deferred + returned + sent_on
+    left = receipt.remainder.objects if receipt.remainder else 0
+    told = receipt.stored + receipt.skipped + len(receipt.failures) + deferred + returned + sent_on + left
     if taken.kind is not WorkKind.BATCH or told != taken.objects:
         raise JournalError(
             f"receipt for batch {receipt.work} from {receipt.machine} does not add up: {receipt.stored} stored, "
             f"{receipt.skipped} skipped, {len(receipt.failures)} failed or vanished, {deferred} deferred, "
-            f"{returned} returned, {sent_on} sent on, of {taken.objects} objects"
+            f"{returned} returned, {sent_on} sent on, {left} left, of {taken.objects} objects"
         )
 
 
@@ -229,7 +232,7 @@ def _shares(receipt: BatchReceipt, taken: Taken) -> dict[PageKey, Share]:
     settled: dict[PageKey, int] = {}
     vanished: dict[PageKey, int] = {}
     _tally(settled, taken.body, 1)
-    for draft in (receipt.deferred, receipt.returned, receipt.sent_on):
+    for draft in (receipt.deferred, receipt.returned, receipt.sent_on, receipt.remainder):
         if draft is not None:
             _tally(settled, draft.body, -1)
     for failure in receipt.failures:

@@ -28,6 +28,7 @@ class Taken(msgspec.Struct):
     tier: int
     home: int
     attempt: int
+    part: int
     objects: int
     size: int
     candidates: bytes | None
@@ -64,14 +65,22 @@ class Frontier:
         for group in bundle(positions, self._books.outstanding.scans):
             self._add((WorkKind.SCAN, tier, due, 0, group[0].attempt, 0, 0, None), encode_positions(group))
 
-    def claim(self, kind: WorkKind, limit: int, homes: Sequence[int], now: float) -> list[Work]:
-        """Find work that is due: deferred before ready, at a home before anywhere, an earlier tier before a later."""
-        works: list[Work] = []
-        for home in (*homes, 0):
-            works += self._found("deferred-work", homes, (kind, home, now), limit - len(works))
+    def claim(self, kind: WorkKind, limit: int, homes: Sequence[int], now: float, late: int) -> list[Work]:
+        """Find work that is due: at a home before anywhere, an earlier tier before a later.
+
+        Deferred work comes first, but only `late` of it while there is other work.
+        """
+        deferred = self._deferred(kind, homes, now, limit)
+        works = deferred[:late]
         for tier in self._books.open_tiers:
             for home in (*homes, 0):
                 works += self._found("ready-work", homes, (kind, tier, home), limit - len(works))
+        return works + deferred[late:][: limit - len(works)]
+
+    def _deferred(self, kind: WorkKind, homes: Sequence[int], now: float, limit: int) -> list[Work]:
+        works: list[Work] = []
+        for home in (*homes, 0):
+            works += self._found("deferred-work", homes, (kind, home, now), limit - len(works))
         return works
 
     def send(self, kind: WorkKind, works: Iterable[Work], machine: str) -> None:
@@ -86,9 +95,9 @@ class Frontier:
             for (kind,) in self._connection.execute(self._sql["mark-ready"], (work,)).fetchall():
                 self._books.send(WorkKind(kind), -1)
 
-    def take(self, work: int) -> Taken | None:
-        """Return and remove a row, or None if its receipt came before."""
-        row = self._connection.execute(self._sql["taken-work"], (work,)).fetchone()
+    def take(self, work: int, part: int = 0) -> Taken | None:
+        """Return and remove a row, or None if the receipt of this part came before."""
+        row = self._connection.execute(self._sql["taken-work"], (work, part)).fetchone()
         if row is None:
             return None
         taken = Taken(work, WorkKind(row[0]), *row[1:])
@@ -98,6 +107,14 @@ class Frontier:
         if taken.state:
             self._books.send(taken.kind, -1)
         return taken
+
+    def go_on(self, taken: Taken, body: bytes, objects: int, size: int, machine: str) -> None:
+        """Put a row back that was taken, with what is left of its batch: the next part, which the machine has in hand."""
+        row = (taken.id, taken.tier, taken.home, machine, taken.attempt, taken.part + 1, objects, size)
+        self._connection.execute(self._sql["go-on-work"], (*row, taken.candidates))
+        self._connection.execute(self._sql["add-body"], (taken.id, body))
+        self._books.add_work(taken.kind, taken.tier, objects, size)
+        self._books.send(taken.kind, 1)
 
     def sent(self) -> list[tuple[int, WorkKind, str]]:
         """Return the work that is sent: id, kind and machine."""
@@ -164,10 +181,12 @@ class Frontier:
         rows = self._connection.execute(self._sql[query], (*where, limit)).fetchall()
         return [self._work(row, where[0], homes) for row in rows]
 
-    def _work(self, row: tuple[int, int, bytes | None, bytes], kind: WorkKind, homes: Sequence[int]) -> Work:
-        work, attempt, blob, body = row
+    def _work(
+        self, row: tuple[int, int, int, bytes | None, bytes], kind: WorkKind, homes: Sequence[int]
+    ) -> Work:
+        work, attempt, part, blob, body = row
         if not blob:
-            return Work(work, kind, body, attempt)
+            return Work(work, kind, body, attempt, part=part)
         entries = [entry for entry in unpack_entries(blob) if self._shelf.is_there(entry[0])]
         here = [
             entry
@@ -175,7 +194,7 @@ class Frontier:
             if entry[0] in homes or len(entry) > 2 or not self._shelf.machine_of(entry[0])
         ]
         extents = [self._shelf.extent(entry) for entry in here]
-        return Work(work, kind, body, attempt, extents, elsewhere=len(here) < len(entries))
+        return Work(work, kind, body, attempt, extents, len(here) < len(entries), part)
 
 
 def candidates_blob(candidates: Iterable[Entry]) -> bytes | None:

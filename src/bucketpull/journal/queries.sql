@@ -63,18 +63,23 @@ returning id;
 -- commit, once a new scan or batch
 insert into work (kind, tier, due, home, attempt, objects, bytes, candidates) values (?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: go-on-work
+-- commit, once a receipt of a part of a batch
+insert into work (id, kind, state, tier, due, home, machine, attempt, part, objects, bytes, candidates)
+values (?, 1, 1, ?, 0, ?, ?, ?, ?, ?, ?, ?);
+
 -- name: add-body
 -- commit, once a new scan or batch
 insert into body (id, body) values (?, ?);
 
 -- name: ready-work
 -- claim, once a home and tier: a few times a second
-select id, attempt, candidates, body from work join body using (id)
+select id, attempt, part, candidates, body from work join body using (id)
 where kind = ? and tier = ? and home = ? and state = 0 and due = 0 order by id limit ?;
 
 -- name: deferred-work
 -- claim, once a home: a few times a second
-select id, attempt, candidates, body from work join body using (id)
+select id, attempt, part, candidates, body from work join body using (id)
 where kind = ? and home = ? and due <= ? and state = 0 and due > 0 order by due, id limit ?;
 
 -- name: next-due
@@ -103,7 +108,8 @@ select machine, state from work where id = ?;
 
 -- name: taken-work
 -- commit, once a receipt
-select kind, state, tier, home, attempt, objects, bytes, candidates, body from work join body using (id) where id = ?;
+select kind, state, tier, home, attempt, part, objects, bytes, candidates, body from work join body using (id)
+where id = ? and part = ?;
 
 -- name: remove-work
 -- commit, once a receipt

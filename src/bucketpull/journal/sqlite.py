@@ -98,15 +98,19 @@ class SqliteJournal(JournalReader):
                 _start(tables, root, now)
         return goes_on
 
-    def claim(self, kind: WorkKind, limit: int, machine: str, now: float) -> list[Work]:
+    def claim(
+        self, kind: WorkKind, limit: int, machine: str, now: float, late: int | None = None
+    ) -> list[Work]:
         """Take work that is due and mark it sent to a machine: first what waits for its volumes, then what anybody may do.
+
+        At most `late` of it was deferred before, while there is other work; None is any number.
 
         What waits for the volumes of a machine that has not asked for work for five minutes, anybody may do.
         """
         tables = self._tables
         homes = tables.shelf.at(self._present(machine, now))
         with tables.store.reading():
-            works = tables.frontier.claim(kind, limit, homes, now)
+            works = tables.frontier.claim(kind, limit, homes, now, limit if late is None else late)
         if works:
             with self._transaction():
                 tables.frontier.send(kind, works, machine)

@@ -27,9 +27,12 @@ class Journal(Protocol):
         """Go on with outstanding work (True), or start a new run with the root as its first scan (False)."""
         ...
 
-    def claim(self, kind: WorkKind, limit: int, machine: str, now: float) -> list[Work]:
+    def claim(
+        self, kind: WorkKind, limit: int, machine: str, now: float, late: int | None = None
+    ) -> list[Work]:
         """Take work that is due, oldest first, and mark it sent to a machine ("" is any).
 
+        At most `late` of it was deferred before, while there is other work; None is any number.
         Work with candidates goes only to the machine that has their volumes, or to "" when none is known.
         """
         ...

@@ -52,8 +52,8 @@ class Volume(Protocol):
         """Remove the files of a batch that was begun and not settled; only while nothing is being written here."""
         ...
 
-    def recall(self, journal: str, work: int) -> Extent | bool:
-        """Return the ledger block that settled a batch before, True if it was only intended here, False if neither."""
+    def recall(self, journal: str, work: int) -> list[Extent] | None:
+        """Return the ledger blocks that settled a batch or parts of it, [] if it was only intended here, None if neither."""
         ...
 
     def settle(self, blocks: Sequence[Block]) -> list[Extent]:

@@ -118,9 +118,12 @@ class RabbitInbox:
             await self.link.tell(self._names.coordinator, body, self._envelope)
             return
         await self.link.publish(self._names.receipts, body, self._envelope)
+        is_last = not isinstance(message, Handback) and not (
+            isinstance(message, BatchReceipt) and message.remainder is not None
+        )
         for work in _works(message):
             delivery = self._held.pop(work, None)
-            if not isinstance(message, Handback):
+            if is_last:
                 self._remember(work)
             if delivery is not None:
                 await self.link.acknowledge(delivery)

@@ -96,7 +96,7 @@ class DiskVolume:
         self._writing = threading.Lock()  # settling, discarding and closing may be called by several threads
         self._tree = Tree(root)
         self._thinning = Thinning(root, identity, self._tree)
-        self._forgotten: OrderedDict[_Work, int] = OrderedDict()
+        self._forgotten: OrderedDict[_Work, list[int]] = OrderedDict()
         self._ledger = Ledger.open(LEDGER, root, path, writable=True)
         self._intents = read_intents(root)
         self._blocks = self._catch_up()
@@ -156,20 +156,26 @@ class DiskVolume:
         if _reach is not None:
             _reach("intended")
 
-    def recall(self, journal: str, work: int) -> Extent | bool:
-        """Say what is known here of a batch whose receipt is not booked yet."""
-        offset = self._blocks.get((journal, work))
-        return (journal, work) in self._intents if offset is None else Extent(self.id, offset)
+    def recall(self, journal: str, work: int) -> list[Extent] | None:
+        """Say what is known here of a batch whose last receipt is not booked yet."""
+        offsets = self._blocks.get((journal, work))
+        if offsets is None:
+            return [] if (journal, work) in self._intents else None
+        return [Extent(self.id, offset) for offset in offsets]
 
     def pending(self, journal: str) -> list[tuple[int, int]]:
-        """Return the batches of a journal that `recall` knows, each with the offset of its block or -1."""
-        return [(work, self._blocks.get((name, work), -1)) for name, work in self._intents if name == journal]
+        """Return the batches of a journal that `recall` knows, each with the offset of its last block or -1."""
+        return [
+            (work, self._blocks.get((name, work), [-1])[-1])
+            for name, work in self._intents
+            if name == journal
+        ]
 
     def forget(self, journal: str, work: int) -> None:
         """Drop what is kept for `recall`: the receipt of the batch is safe, or the batch went elsewhere."""
-        offset = self._blocks.pop((journal, work), None)
-        if offset is not None:
-            self._forgotten[journal, work] = offset
+        offsets = self._blocks.pop((journal, work), None)
+        if offsets is not None:
+            self._forgotten[journal, work] = offsets
             if len(self._forgotten) > _REMEMBERED:
                 self._forgotten.popitem(last=False)
         intended = self._intents.pop((journal, work), None)
@@ -186,9 +192,8 @@ class DiskVolume:
         ]
         with self._writing:
             offsets = self._sync_and_append(entries)
-        self._blocks.update(
-            ((block.journal, block.work), at) for block, at in zip(blocks, offsets, strict=True)
-        )
+        for block, at in zip(blocks, offsets, strict=True):
+            self._blocks.setdefault((block.journal, block.work), []).append(at)
         return [Extent(self.id, offset) for offset in offsets]
 
     def read(self, offset: int) -> list[Record]:
@@ -249,12 +254,13 @@ class DiskVolume:
         return os.open(name, flags | os.O_NOFOLLOW, 0o644, dir_fd=self._root)
 
     def _discard(self, journal: str, work: int) -> None:
-        frame = self._find(journal, work)
-        if frame is None:
+        frames = self._find(journal, work)
+        if not frames:
             return
-        later = self._described_from(frame.end)
+        later = self._described_from(frames[-1].end)
         gone = [
             (r, i)
+            for frame in frames
             for r in frame.records()
             for i, name in enumerate(r.names)
             if (r.directory, name) not in later
@@ -350,24 +356,24 @@ class DiskVolume:
             self._sick = error.detail
             raise
 
-    def _catch_up(self) -> dict[_Work, int]:
+    def _catch_up(self) -> dict[_Work, list[int]]:
         """Cut off a torn append, and find the frames of batches whose receipt may not be booked."""
         self._ledger.cut(self._ledger.end)
-        found: dict[_Work, int] = {}
+        found: dict[_Work, list[int]] = {}
         at = min(self._intents.values(), default=self._ledger.end)
         try:
             for frame in self._ledger.frames(min(at, self._ledger.end)):
                 at = frame.end
                 if (frame.journal, frame.work) in self._intents:
-                    found[frame.journal, frame.work] = frame.offset
+                    found.setdefault((frame.journal, frame.work), []).append(frame.offset)
         except LedgerError:
             self._ledger.cut(at)
         return found
 
     def _finish_removals(self) -> None:
         """Remove what a kill kept `discard` from removing; its last word on the batch is in the ledger."""
-        for (journal, work), offset in list(self._blocks.items()):
-            frame = self._ledger.read(offset)
+        for (journal, work), offsets in list(self._blocks.items()):
+            frame = self._ledger.read(offsets[-1])
             if frame.kind is Kind.REMOVAL:
                 later = self._described_from(frame.end)
                 for record in frame.records():
@@ -386,15 +392,15 @@ class DiskVolume:
             for name in record.names
         }
 
-    def _find(self, journal: str, work: int) -> Frame | None:
-        """Find a batch's block: remembered, or else by reading the ledger."""
-        offset = self._blocks.get((journal, work), self._forgotten.get((journal, work)))
-        if offset is not None:
-            return self._ledger.read(offset)
-        found = None
+    def _find(self, journal: str, work: int) -> list[Frame]:
+        """Find a batch's blocks: remembered, or else by reading the ledger."""
+        offsets = self._blocks.get((journal, work), self._forgotten.get((journal, work)))
+        if offsets is not None:
+            return [self._ledger.read(offset) for offset in offsets]
+        found: list[Frame] = []
         for frame in self._ledger.frames():
             if (frame.journal, frame.work) == (journal, work):
-                found = frame if frame.kind is Kind.BLOCK else None
+                found = [*found, frame] if frame.kind is Kind.BLOCK else []
         return found
 
 
