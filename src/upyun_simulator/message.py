@@ -117,6 +117,7 @@ class Reply:
     close: bool = False
     label: str = ""  # what is counted: the kind of request
     faults: list[str] = field(default_factory=list)
+    hints: list[tuple[str, str]] = field(default_factory=list)  # headers of a 103 that goes before
 
     @property
     def body(self) -> Body:
@@ -134,7 +135,10 @@ class Reply:
 
     def head(self) -> bytes:
         """Return status line and headers as sent."""
-        lines = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Unknown')}"]
+        lines = []
+        if self.hints:
+            lines += ["HTTP/1.1 103 Early Hints", *(f"{name}: {value}" for name, value in self.hints), ""]
+        lines.append(f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Unknown')}")
         lines += [f"{name}: {value}" for name, value in self.headers]
         if self.delivery is not None and self.delivery.chunked:
             lines.append("Transfer-Encoding: chunked")

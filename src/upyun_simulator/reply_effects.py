@@ -1,5 +1,6 @@
 """Faults that spoil a right reply on its way."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -57,6 +58,45 @@ def _multipart_etag(_rule: Rule, reply: Reply) -> bool:
 def _no_md5(_rule: Rule, reply: Reply) -> bool:
     reply.set_header("ETag", None)
     reply.set_header("Content-MD5", None)
+    return True
+
+
+def _content_type(rule: Rule, reply: Reply) -> bool:
+    reply.set_header("Content-Type", rule.options.get("type", "text/html"))
+    return _with_md5(rule, reply)
+
+
+def _stored_encoding(rule: Rule, reply: Reply) -> bool:
+    reply.set_header("Content-Encoding", rule.options.get("as", "gzip"))
+    return _with_md5(rule, reply)
+
+
+def _with_md5(rule: Rule, reply: Reply) -> bool:
+    """Leave the ETag, or with md5=0 put one in its place that is no MD5."""
+    if rule.options.get("md5") == "0":
+        reply.set_header("ETag", f'"v-{(reply.header("ETag") or "")[1:9]}"')
+        reply.set_header("Content-MD5", None)
+    return True
+
+
+def _begins_with(rule: Rule, reply: Reply) -> bool:
+    if reply.status != 200 or not len(reply.content):
+        return False
+    first = rule.options.get("text", "<svg").encode()
+    body = reply.body.read(0, len(reply.content))
+    reply.content = (first + body[len(first) :])[: len(body)]
+    reply.set_header("ETag", f'"{hashlib.md5(reply.content).hexdigest()}"')
+    reply.set_header("Content-MD5", None)
+    return _with_md5(rule, reply)
+
+
+def _early_hints(rule: Rule, reply: Reply) -> bool:
+    reply.hints = [("ETag", f'"{rule.options.get("etag", "0" * 32)}"'), ("Link", "</a.css>; rel=preload")]
+    return True
+
+
+def _header(rule: Rule, reply: Reply) -> bool:
+    reply.set_header(rule.options.get("name", "Last-Modified"), rule.options.get("value", "9" * 400))
     return True
 
 
@@ -147,6 +187,21 @@ EFFECTS: Final[dict[str, Spoiler]] = {
         "the ETag of a multipart upload: 32 hexadecimal digits that are no MD5 of the content, with Content-MD5 as wrong",
     ),
     "no-md5": Spoiler(OBJECTS, _no_md5, "neither ETag nor Content-MD5"),
+    "content-type": Spoiler(
+        OBJECTS, _content_type, "another Content-Type: type= (text/html); md5=0: and no MD5 in the ETag"
+    ),
+    "stored-encoding": Spoiler(
+        OBJECTS,
+        _stored_encoding,
+        "a Content-Encoding as= (gzip), as stored with the object; the bytes are its own; md5=0: and no MD5 in the ETag",
+    ),
+    "begins-with": Spoiler(
+        GETS, _begins_with, "the object begins with text= (<svg); md5=0: and no MD5 in the ETag"
+    ),
+    "early-hints": Spoiler(
+        GETS, _early_hints, "103 before the answer, with an ETag of its own: etag= (zeros)"
+    ),
+    "header": Spoiler(OBJECTS, _header, "a header name= (Last-Modified) with value= (400 digits)"),
     "corrupt": Spoiler(
         GETS, _corrupt, "one byte of the body is wrong, at= its offset (the middle); the length is right"
     ),

@@ -176,14 +176,26 @@ def test_an_object_that_changed_at_the_origin_is_stored_with_its_new_size():
     assert outcome.stored_bytes == 18
 
 
-def test_an_object_whose_size_is_wrong_at_the_origin_fails_with_both_sizes():
-    _, writer, outcome = pull({"n0000": Answer(body=b"short", headers=(SAME_DATE,))})
+def test_an_object_whose_size_is_never_the_listed_one_nor_the_same_fails_with_both_sizes():
+    bodies = (b"z" * length for length in range(3, SIZE))
+    rig = Rig(lambda request: Answer(body=next(bodies), headers=(SAME_DATE,)))
+    writer = rig.mount()
+    rig.assign(parts(1))
+    (outcome,) = rig.settle()
 
     (failure,) = outcome.failures
-    assert failure.reason is Reason.SIZE
-    assert "5 bytes" in failure.detail
-    assert "10 are listed" in failure.detail
+    assert (failure.reason, failure.attempts) == (Reason.SIZE, 3)
+    assert failure.detail == "5 bytes came, 10 are listed"
     assert writer.files == {}
+
+
+@pytest.mark.parametrize(("routes", "requests"), [(("edge", "origin"), 2), (("origin",), 2)])
+def test_a_size_that_is_not_the_listed_one_but_alike_twice_is_the_object_s(routes, requests):
+    _, writer, outcome = pull({"n0000": Answer(body=b"short", headers=(SAME_DATE,))}, routes=routes)
+
+    assert writer.files == {b"d/n0000": b"short"}
+    assert (outcome.stored, outcome.failures) == (1, [])
+    assert outcome.retries == {"size": requests - 1}
 
 
 def test_a_wrong_checksum_is_asked_of_the_origin_once():
@@ -197,16 +209,25 @@ def test_a_wrong_checksum_is_asked_of_the_origin_once():
 
 
 @pytest.mark.parametrize("routes", [("edge", "origin"), ("origin",)])
-def test_a_checksum_that_is_wrong_everywhere_is_kept_and_reported(routes):
+def test_a_checksum_that_is_wrong_everywhere_is_not_the_content_s_and_the_object_is_stored(routes):
     wrong = Answer(body=BODY, headers=(("Content-MD5", "0" * 32),))
     rig, writer, outcome = pull({"n0000": wrong}, routes=routes)
 
     assert writer.files == {b"d/n0000": BODY}
-    (failure,) = outcome.failures
-    assert (failure.reason, failure.attempts) == (Reason.CHECKSUM, 2)
-    assert failure.detail.startswith("kept, but md5")
-    assert outcome.stored == 0
-    assert rig.meter.objects == 0
+    assert (outcome.stored, outcome.failures, outcome.retries) == (1, [], {"checksum": 1})
+    assert records_of(outcome)[0].md5s == [hashlib.md5(BODY).digest()]  # that of the content
+    assert rig.meter.objects == 1
+
+
+def test_bytes_that_differ_each_time_from_what_is_stated_are_not_stored():
+    bodies = (bytes([number]) * SIZE for number in range(9))
+    rig = Rig(lambda request: Answer(body=next(bodies), headers=(("Content-MD5", "0" * 32),)))
+    writer = rig.mount()
+    rig.assign(parts(1))
+    (outcome,) = rig.settle()
+
+    assert [(failure.reason, failure.attempts) for failure in outcome.failures] == [(Reason.CHECKSUM, 3)]
+    assert writer.files == {}
 
 
 def test_bytes_of_another_length_and_checksum_are_not_kept():
@@ -403,7 +424,7 @@ def test_objects_for_the_edge_overtake_those_for_a_crowded_origin():
 def test_versions_much_smaller_than_the_listed_originals_still_fill_the_slots():
     large = 1 << 20
     rig = Rig(good, routes=("edge",), level=64, bounds=Bounds(held=8 << 20))
-    rig.source.judge = lambda wanted, endpoint, response, now: Verdict(size=response.received)
+    rig.source.judge = lambda wanted, endpoint, response, now: Verdict(other_size=True)
     rig.mount()
     rig.assign(parts(1000, size=large))
 

@@ -154,12 +154,12 @@ def test_a_large_object_is_never_a_mixture(company, fault):
             assert path.read_bytes() == content(item.key, item.size, item.version)
 
 
-def test_wrong_bytes_are_kept_and_reported(company):
-    with company("flat:3,size=2KiB", faults=["corrupt"]) as each:
+def test_wrong_bytes_of_the_edge_are_had_right_from_the_origin(company):
+    with company("flat:3,size=2KiB", faults=["corrupt:on=cdn"]) as each:
         (outcome,) = each.pull(each.list_all())
 
-        assert [failure.reason for failure in outcome.failures] == [Reason.CHECKSUM] * 3
-        assert outcome.stored == 0
+        assert (outcome.stored, outcome.failures, outcome.retries) == (3, [], {"checksum": 3})
+        each.check_every_byte()
 
 
 def test_objects_that_are_gone_since_the_listing_are_told_as_gone(company):

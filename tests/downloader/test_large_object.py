@@ -4,13 +4,14 @@ import hashlib
 import random
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.policy import Bounds
 from bucketpull.testing.memory import part_of
-from bucketpull.testing.rig import Rig
+from bucketpull.testing.rig import Rig, records_of
 from bucketpull.testing.virtual import Answer
 
 SIZE = 200_000
@@ -193,14 +194,53 @@ def test_a_disk_that_fills_up_gets_the_object_back_unplaced():
     assert outcome.unplaced[0].names == [b"big"]
 
 
-def test_a_size_that_the_origin_denies_is_a_failure_that_names_both():
+def test_a_size_that_is_not_the_listed_one_but_alike_twice_is_the_object_s():
     short = Server(OLD[:1000], etag="")
     rig, outcome = pull(short, routes=("edge", "origin"))
 
+    assert (outcome.stored, outcome.failures) == (1, [])
+    assert rig.writers["v1"].files == {KEY: OLD[:1000]}
+
+
+def test_a_size_that_is_never_the_listed_one_nor_the_same_is_a_failure_that_names_both():
+    lengths = iter(range(1000, 2000))
+
+    def answer(request):
+        return Server(OLD[: next(lengths)], etag="")(request)
+
+    rig, outcome = pull(answer, routes=("edge", "origin"))
+
     (failure,) = outcome.failures
     assert (failure.reason, rig.writers["v1"].files) == (Reason.SIZE, {})
-    assert "1000 bytes" in failure.detail
-    assert str(SIZE) in failure.detail
+    assert failure.detail == f"1002 bytes came, {SIZE} are listed"
+
+
+@pytest.mark.parametrize("routes", [("edge", "origin"), ("origin",)])
+def test_a_stated_md5_that_is_not_the_content_s_is_found_out_by_a_second_answer_that_is_alike(routes):
+    server = Server(states_md5=True)
+
+    def answer(request):
+        given = server(request)
+        return Answer(given.status, given.body, (("ETag", '"v1"'), ("Content-MD5", "0" * 32)))
+
+    rig, outcome = pull(answer, routes=routes)
+
+    assert (outcome.stored, outcome.failures, outcome.retries) == (1, [], {"checksum": 1})
+    assert rig.writers["v1"].files == {KEY: OLD}
+    assert records_of(outcome)[0].md5s == [hashlib.md5(OLD).digest()]
+    assert server.starts == [0, 0]
+
+
+def test_content_that_differs_each_time_from_the_stated_md5_is_not_stored():
+    bodies = (bytes([number]) * SIZE for number in range(9))
+
+    def answer(request):
+        return Answer(200, next(bodies), (("ETag", '"v1"'), ("Content-MD5", "0" * 32)))
+
+    rig, outcome = pull(answer, routes=("edge", "origin"))
+
+    assert [(each.reason, each.attempts) for each in outcome.failures] == [(Reason.CHECKSUM, 3)]
+    assert rig.writers["v1"].files == {}
 
 
 def test_the_other_lane_begins_at_byte_zero():

@@ -22,16 +22,15 @@ PAGE = 50
 class Row:
     """Faults (joined by `;`) of one folder's objects or pages, and their end.
 
-    `end` is `stored`, `new` (stored as the version that the origin has), `vanished`, or the reason of a failure; `kept` tells
-    that the doubtful bytes are stored nevertheless. `retries` are those of each object; where the fault hits a connection that
-    was used before, or an answer that is asked again in another way at once, they are not told (`silent`).
+    `end` is `stored`, `new` (stored as the version that the origin has), `odd` (stored as both endpoints have it), `vanished`, or
+    the reason of a failure. `retries` are those of each object; where the fault hits a connection that was used before, or an
+    answer that is asked again in another way at once, they are not told (`silent`).
     """
 
     faults: str
     end: str = "stored"
     retries: dict[str, int] = field(default_factory=dict)
     size: int = SMALL
-    kept: bool = False
     silent: bool = False
 
     @property
@@ -87,12 +86,27 @@ PASSING = [
     Row("html:on=cdn", retries={"wrong-content": 1}),
     Row("hidden-error:on=cdn", retries={"wrong-content": 1}),
     Row("gzip:on=cdn", retries={"transformed": 1}),
-    Row("weak-etag:on=cdn", retries={"transformed": 1}),
-    Row("weak-etag", retries={"transformed": 1}),
+    Row("weak-etag:on=cdn"),
+    Row("weak-etag"),
     Row("stale:on=cdn", retries={"size": 1}),
     Row("stale:same=1,on=cdn", retries={"stale": 1}),
     Row("short:on=cdn", retries={"size": 1}),
     Row("corrupt:on=cdn", retries={"checksum": 1}),
+    # What only looks odd: the MD5 and the listed length prove it at once, without them the origin's listed length.
+    Row("content-type:type=text/html"),
+    Row("content-type:type=application/json,md5=0", retries={"wrong-content": 1}),
+    Row("stored-encoding:as=aws-chunked"),
+    Row("stored-encoding:as=gzip,md5=0", retries={"transformed": 1}),
+    Row("stored-encoding:as=utf-8,md5=0", retries={"transformed": 1}, size=LARGE),
+    Row("begins-with:text=<svg", "odd"),
+    Row("begins-with:text={,md5=0", "odd", {"wrong-content": 1}),
+    Row("multipart-etag", retries={"checksum": 1}),
+    Row("multipart-etag", retries={"checksum": 1}, size=LARGE),
+    Row("early-hints"),
+    Row("early-hints", size=LARGE),
+    Row("header:name=Last-Modified"),
+    Row("header:name=Last-Modified,value=Sun 06 Nov 99999999999999999999 08:49:37 GMT"),
+    Row("header:name=ETag,value="),
     # Trouble with one object at the edge that does not pass: patience, then the origin.
     Row("truncate:on=cdn", retries={"truncated": 4}),
     Row("503:on=cdn", retries={"server-error": 4}),
@@ -118,8 +132,6 @@ LASTING = [
     Row("error:code=40300003", "rejected", {"forbidden": 1}),
     Row("now-folder:code=40300015", "not-a-file", {"missing": 1}),
     Row("gzip", "transformed", {"transformed": 1}),
-    Row("multipart-etag", "checksum", {"checksum": 1}, kept=True),
-    Row("corrupt", "checksum", {"checksum": 1}, kept=True),
     Row("short", "checksum", {"size": 1}),
     Row("503", "server-error"),
     Row("html", "garbage"),
@@ -218,21 +230,23 @@ def retries_of(rows: list[Row]) -> dict[str, int]:
 
 def check_objects(job: Job, name: str, row: Row) -> None:
     files = {key: data for key, data in job.files().items() if key.startswith(name + "/")}
-    if row.end not in {"stored", "new"} and not row.kept:
+    if row.end not in {"stored", "new", "odd"}:
         assert files == {}, name
         return
     for item in job.simulator.contents.walk():
         if item.key.startswith(name + "/"):
             data = files.pop(item.key, None)
             assert data is not None, item.key
-            if not row.kept:
-                assert data == wanted(item, row), item.key
+            assert data == wanted(item, row), item.key
     assert files == {}
 
 
 def wanted(item, row: Row) -> bytes:
     if row.end == "stored":
         return content(item.key, item.size, item.version)
+    if row.end == "odd":
+        first = row.faults.partition("text=")[2].partition(",")[0].encode()
+        return first + content(item.key, item.size, item.version)[len(first) :]
     by = int(row.faults.partition("by=")[2])
     return content(item.key, item.size + by, item.version + 1)
 

@@ -39,7 +39,7 @@ def test_pieces_become_the_object(files, hashed):
     begun = stream(files, hashed)
     for start in range(0, len(BODY), 70_000):
         begun.append([BODY[start : start + 70_000]])
-    assert begun.publish(len(BODY), MD5, "token") == Written("token")
+    assert begun.publish(len(BODY), [MD5], "token") == Written("token", md5=MD5)
     stored = Path(files.path, "big/film")
     assert (stored.read_bytes(), stored.stat().st_mtime) == (BODY, 5)
     assert parts(files) == []
@@ -54,7 +54,7 @@ def test_an_interrupted_object_is_resumed_by_whoever_gets_it_next(files, hashed)
     again = stream(files, hashed)
     assert again.offset == 100_000
     again.append([BODY[100_000:]])
-    assert again.publish(len(BODY), MD5, 1) == Written(1)
+    assert again.publish(len(BODY), [MD5], 1) == Written(1, md5=MD5)
     assert Path(files.path, "big/film").read_bytes() == BODY
 
 
@@ -71,8 +71,8 @@ def test_two_transfers_of_one_object_do_not_mix(files):
     first.append([BODY[:9]])
     second.append([BODY])
     first.append([BODY[9:]])
-    assert first.publish(len(BODY), MD5, 1) == Written(1)
-    assert second.publish(len(BODY), MD5, 2) == Written(2)
+    assert first.publish(len(BODY), [MD5], 1) == Written(1, md5=MD5)
+    assert second.publish(len(BODY), [MD5], 2) == Written(2, md5=MD5)
     third = stream(files)
     assert third.offset == 0
     third.close(keep=False)
@@ -85,7 +85,7 @@ def test_a_restart_begins_at_byte_0(files):
     begun.append([b"wrong"])
     begun.restart()
     begun.append([BODY])
-    assert begun.publish(len(BODY), MD5, 1) == Written(1)
+    assert begun.publish(len(BODY), [MD5], 1) == Written(1, md5=MD5)
 
 
 def test_what_is_longer_than_the_object_can_be_is_no_part_of_it(files):
@@ -98,18 +98,18 @@ def test_what_is_longer_than_the_object_can_be_is_no_part_of_it(files):
 def test_a_short_object_is_kept_for_resuming_and_a_wrong_one_is_thrown_away(files):
     begun = stream(files)
     begun.append([BODY[:10]])
-    short = begun.publish(len(BODY), b"", 1)
+    short = begun.publish(len(BODY), None, 1)
     assert (short.reason, short.detail) == (Reason.TRUNCATED, f"10 of {len(BODY)} bytes")
     again = stream(files, hashed=True)
     assert again.offset == 10
     again.append([bytes(len(BODY) - 10)])
-    wrong = again.publish(len(BODY), MD5, 2)
+    wrong = again.publish(len(BODY), [MD5], 2)
     assert wrong.reason is Reason.CHECKSUM
     assert MD5.hex() in wrong.detail
     last = stream(files)
     assert last.offset == 0
     last.append([BODY, b"more"])
-    assert last.publish(len(BODY), b"", 3).reason is Reason.SIZE
+    assert last.publish(len(BODY), None, 3).reason is Reason.SIZE
     assert parts(files) == []
     assert not Path(files.path, "big").exists()
 

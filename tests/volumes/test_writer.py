@@ -90,7 +90,7 @@ def test_a_large_object_goes_through_in_pieces_between_small_ones(writer, clerk,
     for number in range(1000):
         stream.append(b"%03d" % number + bytes(997))
         clerk.put(number)
-    stream.publish(1_000_000, b"", "film")
+    stream.publish(1_000_000, None, "film")
     assert clerk.collect(1001)[-1] == Written("film")
     assert (tmp_path / "film").read_bytes() == b"".join(
         b"%03d" % number + bytes(997) for number in range(1000)
@@ -108,7 +108,7 @@ def test_a_stream_is_resumed_restarted_or_dropped(writer, clerk, tmp_path):
     second.restart()
     assert second.offset == 0
     second.append(b"abcdefghij")
-    second.publish(10, b"", 1)
+    second.publish(10, None, 1)
     assert clerk.collect(2) == [Written(0), Written(1)]
     assert (tmp_path / "film").read_bytes() == b"abcdefghij"
     third = writer.stream(b"", b"other", 10, 5)
@@ -130,7 +130,7 @@ def test_a_disk_that_refuses_a_piece_is_told_at_once_and_by_the_outcome(disks):
         stream.append(bytes(1 << 20))
     assert stream.trouble
     assert stream.trouble.reason is Reason.VOLUME_FULL
-    stream.publish(9 << 20, b"", "film")
+    stream.publish(9 << 20, None, "film")
     [outcome] = Clerk(writer).collect(1)
     assert (outcome.token, outcome.reason) == ("film", Reason.VOLUME_FULL)
     fill_inodes(disk)

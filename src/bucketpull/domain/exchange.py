@@ -87,6 +87,10 @@ class Verdict(msgspec.Struct, gc=False):
     `md5` (hex, or "" where the source states none that could be compared) is what the body must have; `size` is what the
     body must have in bytes, or -1 where that is not known. `version` names the version, for a later range request. `start` is
     the byte of the object at which the body begins: 0 where the whole came in place of a part.
+
+    `doubtful` says that a whole body came which may be the object in spite of `reason`: what else is known of it decides (see
+    `domain.evidence`). `other_size` says that the listed size does not bind this answer: the source states
+    another time of change than the listing did, or was asked for a version of an image.
     """
 
     reason: Reason | None = None
@@ -96,3 +100,5 @@ class Verdict(msgspec.Struct, gc=False):
     md5: str = ""
     version: str = ""
     start: int = 0
+    doubtful: bool = False
+    other_size: bool = False

@@ -57,7 +57,8 @@ class Block(Value):
 class Written(msgspec.Struct, gc=False):
     """What became of one object handed to a writer. `reason` None: published; `path` if it is not the usual one.
 
-    `pack` names the pack that it lies in, if it does, and `offset` where its body begins there, in blocks of 512 bytes.
+    `pack` names the pack that it lies in, if it does, and `offset` where its body begins there, in blocks of 512 bytes. `md5` is
+    that of its content, 16 raw bytes, b"" where nobody asked for it.
     """
 
     token: object
@@ -66,6 +67,7 @@ class Written(msgspec.Struct, gc=False):
     path: bytes | None = None
     pack: str = ""
     offset: int = -1
+    md5: bytes = b""
 
 
 class Mount(Value, tag="mount"):

@@ -16,7 +16,7 @@ from bucketpull.domain.retry import Random, backoff_seconds
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.downloader.breaker import Trip
 from bucketpull.downloader.endpoint import Endpoint
-from bucketpull.downloader.integrity import is_believed, is_sound
+from bucketpull.downloader.integrity import is_object, is_publishable, note_found
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.retry_decision import REFUSALS, Course, course
@@ -216,25 +216,17 @@ class Drain:
     def answered(self, transfer: Transfer, response: Response) -> None:
         """Hand the object's bytes to its writer, or decide what its failure calls for."""
         verdict = self._source.judge(transfer, transfer.endpoint.name, response, self._unix)
+        is_it = is_object(transfer, response, verdict)
         self._finished(transfer, response, verdict)
-        if verdict.reason is not None or (
-            (verdict.md5 or transfer.queue.hashes or response.received != transfer.size)
-            and not is_sound(transfer, response, verdict)
-        ):
-            self._unanswered(transfer, response, verdict)
-        else:
+        if is_it:
             self._store(transfer, response)
-
-    def _unanswered(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
+            return
         self._release(transfer)
-        if (
-            response.failure is Reason.SIZE
-            and (transfer.size < 0 or transfer.at + 1 == len(transfer.routes))
-            and self._open_large(transfer)
-        ):
-            self._line_up(transfer)  # more came than memory should hold
-        else:
+        is_last = transfer.size < 0 or transfer.at + 1 == len(transfer.routes)
+        if response.failure is not Reason.SIZE or not is_last:
             self._refused(transfer, response, verdict)
+        elif self._open_large(transfer):
+            self._line_up(transfer)  # more came than memory should hold
 
     def _finished(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
         if self._stale:
@@ -284,23 +276,15 @@ class Drain:
         verdict = self._source.judge(
             transfer, transfer.endpoint.name, response, self._unix, large.began, large.version
         )
+        is_whole = large.trouble is None and is_publishable(transfer, large, verdict)
         self._finished(transfer, response, verdict)
         self._release(transfer)
         if large.trouble is not None and large.trouble.reason is not None:
             self._unwritten(transfer, large.trouble.reason, large.trouble.detail)
-            return
-        if verdict.reason is None and not large.is_proven(verdict):
-            verdict.reason, verdict.detail = Reason.RANGE, "a part of unknown version, and no md5 to prove it"
-        if verdict.reason is None and (
-            large.length == transfer.size or is_believed(transfer, response, verdict)
-        ):
+        elif is_whole:
             transfer.stored = large.length
-            if verdict.md5 and transfer.queue.compares:
-                transfer.queue.states_md5 = True
-                transfer.leaf.note_md5(transfer.index, bytes.fromhex(verdict.md5))
-            else:
-                verdict.md5 = ""
-            large.publish(verdict, transfer)
+            transfer.queue.states_md5 |= bool(verdict.md5)
+            large.publish(transfer.accepts, transfer)
         else:
             self._broke_off(transfer, large, response, verdict)
 
@@ -331,8 +315,12 @@ class Drain:
 
     def _written(self, transfer: Transfer, written: Written) -> None:
         self.held -= transfer.held
-        if written.reason is not None or transfer.blemish:
-            self._ended_oddly(transfer, written)
+        if transfer.large is not None:
+            note_found(transfer, written)
+            transfer.held, transfer.large = 0, None  # it was published, or thrown away
+        if written.reason is not None:
+            transfer.held = 0
+            self._unwritten(transfer, written.reason, written.detail)
             return
         size, batch, meter = transfer.stored, transfer.batch, self._meter
         transfer.queue.written += size
@@ -344,15 +332,6 @@ class Drain:
         if not batch.left:
             self.volumes.settle(batch)
 
-    def _ended_oddly(self, transfer: Transfer, written: Written) -> None:
-        transfer.held = 0
-        transfer.large = None  # it was published, or thrown away
-        if written.reason is None:
-            transfer.queue.written += transfer.stored
-            self._fail(transfer, Reason.CHECKSUM, f"kept, but {transfer.blemish}")
-        else:
-            self._unwritten(transfer, written.reason, written.detail)
-
     def _unwritten(self, transfer: Transfer, reason: Reason, detail: str) -> None:
         remedy = REMEDIES[reason]
         if remedy is Remedy.HOLD:
@@ -362,17 +341,18 @@ class Drain:
             self._fail(transfer, reason, detail)
         else:
             self._let_go(transfer, keep=True)
-            self._doubted(transfer, None, Verdict(reason, detail))
+            self._doubted(transfer, Verdict(reason, detail))
 
     def _refused(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
         reason = verdict.reason
         assert reason is not None
         transfer.status = response.status
-        if reason in REFUSALS or REMEDIES[reason] is Remedy.STOP:
+        may_be_it = verdict.doubtful and response.received == transfer.size
+        if REMEDIES[reason] is Remedy.STOP or (reason in REFUSALS and not may_be_it):
             self._tripped(transfer.endpoint, reason, verdict.detail)
-        self._doubted(transfer, response, verdict)
+        self._doubted(transfer, verdict)
 
-    def _doubted(self, transfer: Transfer, response: Response | None, verdict: Verdict) -> None:
+    def _doubted(self, transfer: Transfer, verdict: Verdict) -> None:
         reason = verdict.reason
         assert reason is not None
         way = course(
@@ -380,13 +360,9 @@ class Drain:
             transfer.endpoint.is_origin,
             transfer.tries,
             transfer.at + 1 < len(transfer.routes),
-            transfer.doubt is Reason.CHECKSUM,
             transfer.batch.attempt,
         )
-        if way is Course.KEEP and response is not None and response.received == transfer.size:
-            transfer.blemish = verdict.detail
-            self._store(transfer, response)
-        elif way in {Course.FAIL, Course.GONE, Course.KEEP}:
+        if way in {Course.FAIL, Course.GONE}:
             self._fail(transfer, Reason.GONE if way is Course.GONE else reason, verdict.detail)
         else:
             self._retried(transfer, reason)

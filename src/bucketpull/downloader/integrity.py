@@ -1,51 +1,112 @@
-"""Whether a good answer's bytes are the object's: by the MD5 that is stated, and by the size that is listed."""
+"""Holds whole answers against what is known of their objects: in memory at once, on disk when the writer has hashed them.
+
+What an answer is worth is decided in `domain.evidence`.
+"""
 
 from hashlib import md5
 
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.evidence import Body, Weight, weigh
 from bucketpull.domain.exchange import Response, Verdict
+from bucketpull.domain.record import Written
+from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.transfer import Transfer
 
 
-def is_sound(transfer: Transfer, response: Response, verdict: Verdict) -> bool:
-    """Compare the MD5 with the stated one, and the size with the listed one; the verdict then says what is wrong."""
-    queue = transfer.queue
-    if queue.hashes or (verdict.md5 and queue.compares):
-        digest = md5(usedforsecurity=False)
-        for chunk in response.chunks:
-            digest.update(chunk)
-        found = digest.digest()
-        if verdict.md5 and found.hex() != verdict.md5:
-            verdict.reason = Reason.CHECKSUM
-            verdict.detail = f"md5 {found.hex()} came, {verdict.md5} is stated"
-            return False
-        queue.states_md5 = bool(verdict.md5)
-        transfer.leaf.note_md5(transfer.index, found)
-    return response.received == transfer.size or is_believed(transfer, response, verdict)
+def is_object(transfer: Transfer, response: Response, verdict: Verdict) -> bool:
+    """Tell whether a body in memory is the object; else the verdict says why not."""
+    queue, found = transfer.queue, b""
+    if verdict.reason is None:
+        is_right_size = response.received == transfer.size or verdict.other_size
+        if queue.hashes or (verdict.md5 and queue.compares):
+            found = _md5_of(response)
+            if is_right_size and (not verdict.md5 or found.hex() == verdict.md5):
+                queue.states_md5 = bool(verdict.md5)
+                transfer.leaf.note_md5(transfer.index, found)
+                return True
+        elif is_right_size:
+            return True
+    elif not verdict.doubtful:
+        return False
+    return _is_believed(transfer, verdict, found or _md5_of(response), response.received)
 
 
-def is_believed(transfer: Transfer, response: Response, verdict: Verdict) -> bool:
-    """Believe the origin another size than the listed one if its MD5 vouches for it or it says that it changed.
+def _md5_of(response: Response) -> bytes:
+    digest = md5(usedforsecurity=False)
+    for chunk in response.chunks:
+        digest.update(chunk)
+    return digest.digest()
 
-    Where the listed size is not known (-1), what came whole is believed.
-    """
-    if transfer.size < 0 or not transfer.endpoint.is_origin or (verdict.md5 and transfer.queue.compares):
+
+def _is_believed(transfer: Transfer, verdict: Verdict, found: bytes, size: int) -> bool:
+    body, stated = _body(transfer, size, found), _stated(transfer, verdict)
+    weight, doubt = weigh(body, verdict.reason, stated, verdict.other_size, transfer.earlier)
+    if weight is Weight.DOUBTED:
+        transfer.earlier = body
+        verdict.detail = _words(doubt, verdict, found, size, transfer.size)
+        verdict.reason = doubt
+        return False
+    verdict.reason = None
+    transfer.unsure = doubt
+    transfer.leaf.note_md5(transfer.index, found)
+    return True
+
+
+def is_publishable(transfer: Transfer, large: LargeObject, verdict: Verdict) -> bool:
+    """Tell whether what is on disk may be the object, and note with which contents it is; else the verdict says why not."""
+    if verdict.reason is not None and not verdict.doubtful:
+        return False
+    if large.blind and not verdict.md5:
+        verdict.reason, verdict.detail = Reason.RANGE, "a part of unknown version, and no MD5 to prove it"
+        return False
+    stated = bytes.fromhex(verdict.md5) if large.blind else _stated(transfer, verdict)
+    body, earlier = _body(transfer, large.length), transfer.earlier
+    weight, doubt = weigh(body, verdict.reason, stated, verdict.other_size, earlier)
+    transfer.doubt = doubt
+    if weight is not Weight.DOUBTED:
+        transfer.accepts, transfer.unsure, verdict.reason = None, doubt, None
         return True
-    if changed_since(response, transfer.mtime):
-        return True
-    verdict.reason = Reason.SIZE
-    verdict.detail = f"{verdict.size} bytes came from the origin, {transfer.size} are listed"
+    transfer.accepts = {}
+    for found in {stated, earlier.md5 if earlier else b""} - {b""}:
+        weight, about = weigh(body._replace(md5=found), verdict.reason, stated, verdict.other_size, earlier)
+        if weight is not Weight.DOUBTED:
+            transfer.accepts[found] = about
+    if transfer.accepts or doubt in {Reason.CHECKSUM, Reason.SIZE}:
+        verdict.reason = None
+        return True  # if none is accepted, at least its MD5 gets known: a second answer may be like it
+    verdict.detail = _words(doubt, verdict, b"", large.length, transfer.size)
+    verdict.reason = doubt
     return False
 
 
-def changed_since(response: Response, mtime: int) -> bool:
-    """Say whether the origin itself states that an object changed after it was listed (`mtime`, Unix seconds)."""
-    from email.utils import parsedate_to_datetime  # 2 ms of a start that seldom needs it
+def note_found(transfer: Transfer, written: Written) -> None:
+    """Take in the MD5 of what a writer published or refused."""
+    if written.reason is None:
+        if transfer.accepts:
+            transfer.unsure = transfer.accepts[written.md5]
+        if written.md5:
+            transfer.leaf.note_md5(transfer.index, written.md5)
+    elif written.md5 and transfer.large is not None and not transfer.large.blind:
+        transfer.earlier = _body(transfer, transfer.stored, written.md5)
+        if transfer.doubt is Reason.SIZE:
+            written.reason = Reason.SIZE
+            written.detail = f"{transfer.stored} bytes came, {transfer.size} are listed"
 
-    if mtime < 0:
-        return False
-    stated = response.headers().get("last-modified", "")
-    try:
-        return int(parsedate_to_datetime(stated).timestamp()) != mtime
-    except (ValueError, OverflowError):
-        return False
+
+def _body(transfer: Transfer, size: int, found: bytes = b"") -> Body:
+    as_listed = transfer.size < 0 or size == transfer.size
+    return Body(size, found, as_listed, transfer.endpoint.is_origin)
+
+
+def _stated(transfer: Transfer, verdict: Verdict) -> bytes:
+    """Return the MD5 to compare with: always where something is in doubt."""
+    wanted = transfer.queue.compares or verdict.reason is not None
+    return bytes.fromhex(verdict.md5) if wanted else b""
+
+
+def _words(doubt: Reason | None, verdict: Verdict, found: bytes, size: int, listed: int) -> str:
+    if verdict.reason is not None:
+        return verdict.detail
+    if doubt is Reason.CHECKSUM:
+        return f"md5 {found.hex()} came, {verdict.md5} is stated"
+    return f"{size} bytes came, {listed} are listed"

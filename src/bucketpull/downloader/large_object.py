@@ -4,6 +4,8 @@ A part is gone on with only if it is of one version: the request says which (`ve
 that an earlier process left is of no known version; then only the MD5 of the whole, stated by the source, vouches for it.
 """
 
+from collections.abc import Collection
+
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.record import Written
 from bucketpull.ports import Stream, Writer
@@ -97,13 +99,9 @@ class LargeObject:
         else:
             self.restart()
 
-    def is_proven(self, verdict: Verdict) -> bool:
-        """Tell whether what is there is of one version, given the verdict on the last transfer."""
-        return not self.blind or bool(verdict.md5)
-
-    def publish(self, verdict: Verdict, token: object) -> None:
-        """Have the whole object checked and named."""
-        self._stream.publish(self.length, bytes.fromhex(verdict.md5), token)
+    def publish(self, accepts: Collection[bytes] | None, token: object) -> None:
+        """Have the whole object checked and named; see `Stream.publish`."""
+        self._stream.publish(self.length, accepts, token)
 
     def close(self, keep: bool) -> None:
         """Let go of it."""

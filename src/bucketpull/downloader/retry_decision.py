@@ -7,6 +7,8 @@ from bucketpull.domain.retry import attempts, next_try
 
 # Refusals that, one like the other, mean that the endpoint refuses us and not that an object is odd.
 REFUSALS = frozenset({Reason.FORBIDDEN, Reason.REDIRECTED, Reason.WRONG_CONTENT})
+# Doubts that a second answer of an origin resolves, if it is like the first.
+TWICE = frozenset({Reason.CHECKSUM, Reason.SIZE})
 # Trouble that may be one edge's with one object: the origin is asked when patience with the edge is at its end.
 OF_THE_OBJECT = frozenset({Reason.SERVER_ERROR, Reason.TRUNCATED, Reason.GARBAGE, Reason.RANGE})
 
@@ -17,15 +19,12 @@ class Course(Enum):
     AGAIN = 0  # the same endpoint, after back-off
     AT_ONCE = 1  # the same endpoint, now
     NEXT_ROUTE = 2
-    KEEP = 3  # store what came, and report it as failed: its checksum is wrong everywhere
-    DEFER = 4  # in a later pass
-    GONE = 5
-    FAIL = 6
+    DEFER = 3  # in a later pass
+    GONE = 4
+    FAIL = 5
 
 
-def course(
-    reason: Reason, is_origin: bool, tries: int, more_routes: bool, mismatched: bool, passes: int
-) -> Course:
+def course(reason: Reason, is_origin: bool, tries: int, more_routes: bool, passes: int) -> Course:
     """Decide.
 
     Args:
@@ -33,13 +32,12 @@ def course(
         is_origin: Whether it came from an origin, whose answers are final.
         tries: Requests for the object at this endpoint in this pass, this one included.
         more_routes: Whether there is an endpoint that was not tried.
-        mismatched: Whether an earlier answer had another checksum than it stated.
         passes: Earlier passes of the object.
 
     """
     remedy = REMEDIES[reason]
     if remedy is Remedy.ORIGIN:
-        return _doubtful(reason, is_origin, tries, more_routes, mismatched)
+        return _doubtful(reason, is_origin, tries, more_routes)
     if remedy is Remedy.VANISH:
         return Course.GONE
     if remedy is Remedy.RESIGN:
@@ -52,14 +50,12 @@ def course(
     return _passing(reason, tries, more_routes, passes)
 
 
-def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool, mismatched: bool) -> Course:
+def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) -> Course:
     if more_routes:
         return Course.NEXT_ROUTE
     if reason is Reason.MISSING and is_origin:
         return Course.GONE
-    if reason is not Reason.CHECKSUM:
-        return Course.FAIL
-    return Course.KEEP if mismatched or tries > 1 else Course.AT_ONCE
+    return Course.AT_ONCE if reason in TWICE and tries == 1 else Course.FAIL
 
 
 def _passing(reason: Reason, tries: int, more_routes: bool, passes: int) -> Course:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.evidence import Body
 from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.downloader.batch_progress import BatchProgress, PartProgress
 from bucketpull.downloader.endpoint import Endpoint
@@ -33,8 +34,9 @@ class Transfer(Wanted, gc=False, eq=False):
     """One object that was taken from its assignment and has not ended.
 
     `at` is the index of its endpoint in `routes`; `tries` counts requests there, `asked` all of them. `held` is what it counts in
-    the memory's bound, `stored` the size of what came. `doubt` is why the answer before the last was not believed; `blemish`
-    says what is wrong with an object that is kept nevertheless.
+    the memory's bound, `stored` the size of what came. `doubt` is why the last answer was not believed, `earlier` the body of one
+    that was whole. `unsure` is what was doubted in an answer that is believed all the same. `accepts` are the contents, by MD5,
+    that a large object may have, with what is doubted then; None is any.
     """
 
     handler: Handler
@@ -51,7 +53,9 @@ class Transfer(Wanted, gc=False, eq=False):
     stored: int = 0
     status: int = 0
     doubt: Reason | None = None
-    blemish: str = ""
+    earlier: Body | None = None
+    unsure: Reason | None = None
+    accepts: dict[bytes, Reason | None] | None = None
     large: LargeObject | None = None
 
     def done(self, response: Response) -> None:

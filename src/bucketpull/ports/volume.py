@@ -1,6 +1,6 @@
 """A disk: its books, as a worker's main process sees it, and what writes files onto it in other processes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from bucketpull.domain.exchange import Chunk
@@ -115,10 +115,10 @@ class Stream(Protocol):
         """Begin again at byte 0."""
         ...
 
-    def publish(self, length: int, md5: bytes, token: object) -> None:
-        """Give the object its name if it has this length (bytes) and, unless b"", this MD5. The outcome comes by `outcomes`.
+    def publish(self, length: int, accepts: Collection[bytes] | None, token: object) -> None:
+        """Give the object its name if it has this length (bytes) and one of these MD5s (None: any). The outcome comes by `outcomes`.
 
-        Its reason is `truncated`, `size` or `checksum` where the content is not as said.
+        Its reason is `truncated`, `size` or `checksum` where the content is not as said; unless any was accepted, it tells the MD5.
         """
         ...
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from email.utils import parsedate_to_datetime
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
@@ -118,8 +119,18 @@ class MemorySource:
             return Verdict(Reason.RANGE, "another version", version=found, start=began)
         length = start + response.received
         if length != size >= 0 and endpoint == "edge":
-            return Verdict(Reason.SIZE, f"{length} bytes came, {size} are listed", version=found, start=began)
-        return Verdict(size=length, md5=headers.get("content-md5", ""), version=found, start=began)
+            return Verdict(
+                Reason.SIZE,
+                f"{length} bytes came, {size} are listed",
+                md5=headers.get("content-md5", ""),
+                version=found,
+                start=began,
+                doubtful=True,
+            )
+        changed = _changed(headers.get("last-modified", ""), wanted.mtime)
+        return Verdict(
+            size=length, md5=headers.get("content-md5", ""), version=found, start=began, other_size=changed
+        )
 
     def usage_request(self, site: str, now: float) -> Request | None:
         """There is none."""
@@ -129,6 +140,10 @@ class MemorySource:
     def read_usage(self, response: Response) -> int:
         """There is none."""
         raise AnswerError(Reason.GARBAGE, f"HTTP {response.status}")
+
+
+def _changed(stated: str, mtime: int) -> bool:
+    return bool(stated) and int(parsedate_to_datetime(stated).timestamp()) != mtime
 
 
 def part_of(directory: bytes, sizes: dict[bytes, int], cursor: str = "", mtime: int = 1_600_000_000) -> Part:
@@ -249,21 +264,21 @@ class MemoryStream:
         self._part.clear()
         self.offset = 0
 
-    def publish(self, length: int, md5: bytes, token: object) -> None:
+    def publish(self, length: int, accepts: Collection[bytes] | None, token: object) -> None:
         """Store it if it is as said."""
-        found = hashlib.md5(self._part, usedforsecurity=False).digest()
+        found = b"" if accepts is None else hashlib.md5(self._part, usedforsecurity=False).digest()
         if self.trouble is not None:
             self._writer.tell(Written(token, self.trouble.reason, self.trouble.detail))
         elif len(self._part) != length:
             self._writer.tell(Written(token, Reason.TRUNCATED, f"{len(self._part)} of {length} bytes"))
-        elif md5 and found != md5:
+        elif accepts is not None and found not in accepts:
             self._part.clear()
-            self._writer.tell(Written(token, Reason.CHECKSUM, f"md5 {found.hex()}"))
+            self._writer.tell(Written(token, Reason.CHECKSUM, f"md5 {found.hex()}", md5=found))
         else:
             self._writer.files[self._key] = bytes(self._part)
             self._writer.mtimes[self._key] = self._mtime
             self._part.clear()
-            self._writer.tell(Written(token))
+            self._writer.tell(Written(token, md5=found))
 
     def close(self, keep: bool) -> None:
         """Let go of it."""

@@ -13,7 +13,7 @@ import resource
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -297,10 +297,10 @@ class DiskStream:
         self._pieces, self._size, self.offset = [], 0, 0
         self._writer.give(0, self._guard, (self._file.restart,))
 
-    def publish(self, length: int, md5: bytes, token: object) -> None:
-        """Give the object its final name if it has this length (bytes) and, unless b"", this MD5. The outcome comes by `outcomes`."""
+    def publish(self, length: int, accepts: Collection[bytes] | None, token: object) -> None:
+        """Give the object its final name; see `StreamFile.publish`. The outcome comes by `outcomes`."""
         self._flush()
-        self._writer.give(0, self._publish, (length, md5, token))
+        self._writer.give(0, self._publish, (length, accepts, token))
 
     def close(self, keep: bool) -> None:
         """Let go without publishing; what is there is kept for a later resumption, or removed."""
@@ -320,9 +320,9 @@ class DiskStream:
             except OSError as error:
                 self.trouble = self._writer.files.failed("part not written", error, None)
 
-    def _publish(self, length: int, md5: bytes, token: object) -> Written:
+    def _publish(self, length: int, accepts: Collection[bytes] | None, token: object) -> Written:
         if self.trouble is None:
-            return self._file.publish(length, md5, token)
+            return self._file.publish(length, accepts, token)
         self._file.close(keep=True)
         return Written(token, self.trouble.reason, self.trouble.detail)
 

@@ -18,8 +18,8 @@ def _cdn(**options):
     return source(cdn_url="https://cdn.example.com", **options)
 
 
-def _judge(response, lane="cdn", name=b"a.jpg", size=100, start=0, version="", **options):
-    return judge_of(_cdn(**options), name, size, lane, response, 1e9, start, version)
+def _judge(response, lane="cdn", name=b"a.jpg", size=100, start=0, version="", mtime=-1, **options):
+    return judge_of(_cdn(**options), name, size, lane, response, 1e9, start, version, mtime)
 
 
 def _good(body=_JPEG, **headers):
@@ -167,13 +167,62 @@ def test_the_cdn_s_doubtful_answers_are_not_taken(response, reason):
         (_good(X_Error_Code="50300006"), Reason.SERVER_ERROR),
         (answer(200, b"<html>" + b" " * 40, {"Content-Type": "text/html"}), Reason.GARBAGE),
         (answer(200, b"<html>" + b" " * 94, {"Content-Type": "text/html"}), Reason.GARBAGE),
-        (_good(b"<html>" + b" " * 94, Content_Type="text/html"), None),
+        (_good(b"<html>" + b" " * 94, Content_Type="text/html"), Reason.GARBAGE),
         (_good(_JPEG[:50]), None),
         (_good(ETag=f'W/"{_MD5}"'), None),
     ],
 )
 def test_the_origin_is_believed_where_it_speaks_of_the_object(response, reason):
     assert _judge(response, "rest").reason is reason
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        _good(Content_Encoding="aws-chunked"),
+        _good(Content_Encoding="utf-8"),
+        _good(ETag=f'W/"{_MD5}"'),
+        _good(Content_Type="text/html"),
+        _good(b"<svg>" + b" " * 95),
+        _good(b"{" + b" " * 99),
+        _good(b"<svg>" + b" " * 40),
+    ],
+)
+def test_a_whole_body_that_only_looks_odd_may_be_the_object_and_its_md5_is_told(response):
+    verdict = _judge(response)
+
+    assert (verdict.doubtful, verdict.md5) == (True, _MD5)
+    assert verdict.reason in {Reason.TRANSFORMED, Reason.WRONG_CONTENT}
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        _good(x_upyun_list_iter="abc="),
+        _good(X_Error_Code="50300006"),
+        answer(403, _JPEG, {"ETag": f'"{_MD5}"'}),
+        answer(206, _JPEG, {"Content-Range": "bytes 7-106/107", "ETag": f'"{_MD5}"'}),
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["cdn", "rest"])
+def test_a_refusal_is_never_the_object_whatever_its_body_holds(response, endpoint):
+    assert _judge(response, endpoint).doubtful is False
+
+
+@pytest.mark.parametrize(
+    ("listed", "stated", "other"),
+    [
+        (1_600_000_000, "Sun, 13 Sep 2020 12:26:40 GMT", False),
+        (1_600_000_000, "Sun, 13 Sep 2020 12:26:41 GMT", True),
+        (1_600_000_000, "Sun, 13 Sep 99999999999999 12:26:41 GMT", False),
+        (1_600_000_000, "yesterday", False),
+        (-1, "Sun, 13 Sep 2020 12:26:41 GMT", False),
+    ],
+)
+def test_only_the_origin_s_own_date_says_that_an_object_of_another_size_changed(listed, stated, other):
+    response = _good(_JPEG[:50], Last_Modified=stated)
+
+    assert _judge(response, "rest", mtime=listed).other_size is other
 
 
 def test_a_page_in_place_of_any_object_at_the_origin_is_passing_trouble():

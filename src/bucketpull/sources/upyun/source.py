@@ -141,7 +141,7 @@ class UpyunSource:
             if verdict is not None:
                 return verdict
         verdict = judging.close(
-            judging.Ask(name, size, endpoint, now, start, version, bool(self._style)), response
+            judging.Ask(wanted, endpoint, now, start, version, bool(self._style)), response
         )
         if verdict.reason is None and endpoint == CDN and not self._style:
             self._doubt_age(verdict, response, mtime)

@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -86,20 +86,23 @@ class StreamFile:
         if self._hash:
             self._hash = hashlib.md5()
 
-    def publish(self, length: int, md5: bytes, token: object) -> Written:
-        """Give the object its final name if it has this length (bytes) and, unless b"", this MD5; say what became of it.
+    def publish(self, length: int, accepts: Collection[bytes] | None, token: object) -> Written:
+        """Give the object its final name if it has this length (bytes) and one of these MD5s (None: any); say what became of it.
 
-        What has the wrong content is thrown away; the token's outcome then is `truncated`, `size` or `checksum`.
+        What has the wrong content is thrown away; the token's outcome then is `truncated`, `size` or `checksum`. It tells the MD5,
+        unless any was accepted.
         """
         if self.offset != length:
             short = self.offset < length
             return self._reject(
                 Reason.TRUNCATED if short else Reason.SIZE, f"{self.offset} of {length} bytes", token, short
             )
-        if md5 and self.md5() != md5:
-            return self._reject(
-                Reason.CHECKSUM, f"MD5 is {self.md5().hex()}, not {md5.hex()}", token, keep=False
-            )
+        found = b"" if accepts is None else self.md5()
+        if accepts is not None and found not in accepts:
+            wanted = " or ".join(md5.hex() for md5 in accepts) or "known to be right"
+            rejected = self._reject(Reason.CHECKSUM, f"MD5 {found.hex()} is not {wanted}", token, keep=False)
+            rejected.md5 = found
+            return rejected
         try:
             if self._files.sync:
                 os.fsync(self._fd)
@@ -111,6 +114,7 @@ class StreamFile:
             _reach("streamed")
         written = self._files.publish(self._part, self._files.root, self._directory, self._name, token)
         self.close(keep=written.reason not in {None, Reason.UNSTORABLE})
+        written.md5 = found
         return written
 
     def md5(self) -> bytes:
