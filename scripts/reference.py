@@ -19,9 +19,10 @@ from bucketpull.cli.help import MEANINGS
 from bucketpull.cli.main import COMMANDS, bucketpull
 from bucketpull.domain.errors import REMEDIES, Remedy
 from bucketpull.domain.record import Record
+from bucketpull.sources.registry import SOURCES, settings_type
 from bucketpull.volumes import ledger
 from bucketpull.web import metrics
-from bucketpull.wiring.settings import CREDENTIALS, Settings
+from bucketpull.wiring.settings import Settings
 
 WIDTH = 100
 NAMES = [name for name in COMMANDS if find_spec(f"bucketpull.cli.{name}")]
@@ -93,13 +94,22 @@ def help_of(found: click.Command, path: str) -> str:
 
 def configuration_page() -> str:
     """Write every setting with its flag, its environment variable and its default."""
-    rows = []
-    for field in msgspec.structs.fields(Settings):
-        default = "" if field.default in {None, "", msgspec.NODEFAULT} else f"`{_toml(field.default)}`"
-        variable = CREDENTIALS.get(field.name, f"BUCKETPULL_{field.name.upper()}")
-        flag = f"`--{field.name.replace('_', '-')}`" if field.name in _flags() else ""
-        rows.append(f"| `{field.name}` | {flag} | `{variable}` | {default} | {_meaning(field.name)} |")
+    own = [field for field in msgspec.structs.fields(Settings) if field.name != "options"]
+    rows = [_row(field.name, "", field.default) for field in own]
+    for scheme in SOURCES:
+        kind = settings_type(scheme)
+        defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+        rows += [
+            _row(option.name, option.variable, defaults[option.name], f"{scheme}: ")
+            for option in kind.OPTIONS
+        ]
     return "\n".join([*CONFIGURATION.splitlines(), "", *SETTINGS_HEAD.splitlines(), *rows, ""])
+
+
+def _row(name: str, variable: str, default: object, of: str = "") -> str:
+    shown = "" if default in (None, "", (), msgspec.NODEFAULT) else f"`{_toml(default)}`"
+    flag = f"`--{name.replace('_', '-')}`" if name in _flags() else ""
+    return f"| `{name}` | {flag} | `{variable or f'BUCKETPULL_{name.upper()}'}` | {shown} | {of}{_meaning(name)} |"
 
 
 CONFIGURATION = """\
@@ -126,6 +136,7 @@ A `bandwidth` may change with the time of day, in local time: `08:00,10M 20:00,o
 | name | flag | environment | default | meaning |
 |---|---|---|---|---|"""
 MEANINGS_WITHOUT_FLAG = {
+    "rules": "rules in order, `+ GLOB` or `- GLOB`",
     "source": "argument: `upyun://BUCKET` or `upyun://BUCKET/PREFIX`",
     "volumes": "arguments: the folders to pull onto",
     "separator": "what is between a key and an image version",

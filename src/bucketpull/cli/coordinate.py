@@ -11,9 +11,10 @@ from bucketpull.wiring.output import say
 from bucketpull.wiring.settings import Settings
 
 
-@click.command()
+@click.command(cls=options.ChoosingCommand)
 @click.argument("source")
 @options.source
+@options.choosing
 @options.broker
 @options.limits
 @options.storing

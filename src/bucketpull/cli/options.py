@@ -44,6 +44,41 @@ def _of_source(option: Option) -> Callable[[F], F]:
 
 source = _group(*(_of_source(option) for option in options_by_name().values() if option.help))
 
+choosing = _group(
+    click.option(
+        "--include",
+        metavar="GLOB",
+        multiple=True,
+        help="Only keys like this, such as '*.jpg' or '/2024/**'; of all rules that match, the last decides.",
+    ),
+    click.option(
+        "--exclude", metavar="GLOB", multiple=True, help="No keys like this; in order with --include."
+    ),
+    click.option(
+        "--rules-file", metavar="FILE", help="Rules, one a line: '+ GLOB' or '- GLOB'; flags come after."
+    ),
+    click.option("--min-size", metavar="SIZE", help="Only objects of at least so many bytes."),
+    click.option("--max-size", metavar="SIZE", help="Only objects of at most so many bytes."),
+    click.option("--newer", metavar="DATE|AGE", help="Only what changed since: 2024-05-01, or 30d."),
+    click.option("--older", metavar="DATE|AGE", help="Only what has not changed since."),
+)
+
+
+class ChoosingCommand(click.Command):
+    """A command with the options of `choosing`: it keeps the order of `--include` and `--exclude`, as parameter `rules`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click; without that order the last rule could not decide."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        rest = super().parse_args(ctx, args)
+        given = {name: iter(ctx.params.pop(name)) for name in ("include", "exclude")}
+        signs = {"include": "+", "exclude": "-"}
+        ctx.params["rules"] = tuple(
+            f"{signs[option.name]} {next(given[option.name])}" for option in order if option.name in signs
+        )
+        return rest
+
+
 limits = _group(
     click.option("--processes", type=int, metavar="N", help="Worker processes (default: one a core)."),
     click.option(

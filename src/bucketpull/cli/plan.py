@@ -27,12 +27,13 @@ from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.output import say_on, tell
 from bucketpull.wiring.preflight import probe
+from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient, site_of, wanted_of
 from bucketpull.wiring.volumes import check_paths
 
 
-@click.command()
+@click.command(cls=options.ChoosingCommand)
 @click.argument("source")
 @click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
 @click.option(
@@ -44,6 +45,7 @@ from bucketpull.wiring.volumes import check_paths
     help="List at most N pages.",
 )
 @options.source
+@options.choosing
 @click.option("--concurrency", metavar="auto|N", help="Transfers in flight while it measures (default: 32).")
 @click.option("--rate", type=float, metavar="N", help="The job's limit of requests a second.")
 @click.option("--bandwidth", metavar="SIZE", help="The job's limit of bytes a second, also by time of day.")
@@ -79,7 +81,7 @@ def _run(settings: Settings, pages: int) -> ExitCode:
     rooms = [_room(path, settings) for path in _distinct(check_paths(settings.volumes))]
     config = source_config(settings)
     fetcher = FetchLoop(fetch_options(settings))
-    client = SourceClient(config.open(), fetcher)
+    client = SourceClient(selected(config.open(), selection_of(settings)), fetcher)
     try:
         findings = probe(client, settings.source)
         sample = take_sample(client, pages, findings.first_page)

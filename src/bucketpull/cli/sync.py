@@ -7,10 +7,11 @@ import click
 from bucketpull.cli import options
 
 
-@click.command()
+@click.command(cls=options.ChoosingCommand)
 @click.argument("source")
 @click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
 @options.source
+@options.choosing
 @options.limits
 @options.storing
 @click.option(

@@ -14,6 +14,7 @@ from bucketpull.agent.agent import Agent
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Reason, SourceRefused
 from bucketpull.domain.model import Failure, Pulse, Welcome
 from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.settings import SourceSettings
@@ -98,7 +99,9 @@ def run_work(settings: Settings) -> ExitCode:
     hello = _hello(settings)
     welcome = asyncio.run(_join(settings, broker, hello))
     source, fetch = _with_credentials(welcome, settings), fetch_options(settings)
-    with closing(Nursery(partial(process_main, source=source, fetch=fetch))) as nursery:
+    # What is wanted, the coordinator has chosen when it listed.
+    main = partial(process_main, source=source, fetch=fetch, selection=Selection())
+    with closing(Nursery(main)) as nursery:
         settings = msgspec.structs.replace(
             settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
         )

@@ -30,6 +30,7 @@ from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.panel import JobPanel, Watcher
 from bucketpull.wiring.preflight import Findings, probe
 from bucketpull.wiring.process import process_main
+from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient
 from bucketpull.wiring.steering import Steering
@@ -55,6 +56,7 @@ def check_job(settings: Settings) -> None:
     check_limits(settings)
     source_config(settings)
     fetch_options(settings)
+    selection_of(settings)
 
 
 @contextlib.contextmanager
@@ -66,11 +68,12 @@ def opened(settings: Settings) -> Iterator[Opening]:
         JournalError: See `SqliteJournal.open`.
 
     """
-    source, fetch = source_config(settings), fetch_options(settings)
+    source, fetch, selection = source_config(settings), fetch_options(settings), selection_of(settings)
     with closing(FetchLoop(fetch)) as loop:
-        findings = probe(SourceClient(source.open(), loop), settings.source)
+        findings = probe(SourceClient(selected(source.open(), selection), loop), settings.source)
+    main = partial(process_main, source=source, fetch=fetch, selection=selection)
     with (
-        closing(Nursery(partial(process_main, source=source, fetch=fetch))) as nursery,
+        closing(Nursery(main)) as nursery,
         closing(open_journal(settings, SystemClock().now())) as journal,
     ):
         yield Opening(source, findings, nursery, journal)

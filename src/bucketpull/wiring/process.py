@@ -11,6 +11,7 @@ from typing import Final
 
 from bucketpull.domain.policy import ProcessPolicy
 from bucketpull.domain.record import Mount
+from bucketpull.domain.selection import Selection
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.options import FetchOptions
@@ -18,12 +19,15 @@ from bucketpull.ports import Writer
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.selection import selected
 
 _M_TRIM_THRESHOLD: Final = -1
 _KEPT_BYTES: Final = 16 << 20
 
 
-def process_main(sock: socket.socket, number: int, source: SourceSettings, fetch: FetchOptions) -> None:
+def process_main(
+    sock: socket.socket, number: int, source: SourceSettings, fetch: FetchOptions, selection: Selection
+) -> None:
     """Run until the worker's main process says stop or is gone."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _keep_memory()
@@ -31,7 +35,7 @@ def process_main(sock: socket.socket, number: int, source: SourceSettings, fetch
     Process(
         sock,
         FetchLoop(fetch),
-        source.open(),
+        selected(source.open(), selection),
         _open_writer,
         SystemClock(),
         generator,

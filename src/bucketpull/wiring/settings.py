@@ -12,7 +12,10 @@ from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.sources.settings import SourceSettings
 
-_SPLIT: dict[str, Callable[[str], list[str]]] = {"volumes": str.split}
+_SPLIT: dict[str, Callable[[str], list[str]]] = {
+    "volumes": str.split,
+    **dict.fromkeys(("rules", "include", "exclude"), str.splitlines),
+}
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +28,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     source: str = ""
     volumes: list[str] = []
     options: dict[str, Any] = {}
+    rules_file: str | None = None
+    include: list[str] = []
+    exclude: list[str] = []
+    rules: list[str] = []
+    min_size: str | None = None
+    max_size: str | None = None
+    newer: str | None = None
+    older: str | None = None
     state: str | None = None
     job: str | None = None
     processes: int | None = None
