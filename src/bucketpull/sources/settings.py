@@ -31,12 +31,16 @@ class Option(NamedTuple):
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all sources' configurations.
 
-    `USAGE` is how SOURCE is written, `OPTIONS` what can be set, `IDENTITY` those of them that make it another job.
+    `USAGE` is how SOURCE is written, `OPTIONS` what can be set.
     """
 
     USAGE: ClassVar[str]
     OPTIONS: ClassVar[tuple[Option, ...]] = ()
-    IDENTITY: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def scheme(cls) -> str:
+        """Return what SOURCE begins with."""
+        return cls.USAGE.partition(":")[0]
 
     @classmethod
     def located(cls, place: str) -> dict[str, str]:
@@ -79,12 +83,12 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def label(self) -> str:
-        """Return what a job of this source is called, if nobody named it."""
-        raise NotImplementedError
+        """Return what a job of this source is called, if nobody named it; it becomes the name of a folder."""
+        return "-".join(filter(None, self.place().rpartition("://")[2].split("/")))
 
     def identity(self) -> dict[str, str]:
-        """Return what makes a job another job: `source`, without prefix, and `prefix`, and the options of `IDENTITY`."""
-        raise NotImplementedError
+        """Return what makes a job another job: `source`, `prefix` (a part of it, "" for all), and options that change what is stored."""
+        return {"source": f"{self.scheme()}:{self.place()}", "prefix": ""}
 
     def open(self) -> Source:
         """Make the source."""
@@ -97,9 +101,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
             ConfigError: This source has no such thing.
 
         """
-        raise ConfigError(
-            f"a token for workers: {self.USAGE.partition(':')[0]} has none; set its credentials there"
-        )
+        raise ConfigError(f"a token for workers: {self.scheme()} has none; set its credentials there")
 
     def remembered(self) -> dict[str, str]:
         """Return the options without secrets, as they would be written in the environment; defaults are left out."""

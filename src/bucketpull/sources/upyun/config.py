@@ -73,10 +73,6 @@ class UpyunConfig(SourceSettings, frozen=True, kw_only=True):
         """Return bucket and prefix as in SOURCE."""
         return f"//{self.bucket}/{self.prefix}".rstrip("/")
 
-    def label(self) -> str:
-        """Return bucket and prefix."""
-        return "-".join([self.bucket, *filter(None, self.prefix.split("/"))])
-
     def identity(self) -> dict[str, str]:
         """Return bucket, prefix and style: what is stored depends on these."""
         return {"source": f"upyun://{self.bucket}", "prefix": self.prefix, "style": self.style}

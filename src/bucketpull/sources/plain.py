@@ -1,0 +1,152 @@
+"""A source whose objects are plain HTTP resources: what such sources have in common, for them to build on.
+
+Lengths, parts and versions are judged as RFC 9110 says. Every endpoint is an origin: what it says of an object is final.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from bucketpull.domain.endpoints import EndpointSpec, Purpose
+from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.model import Page, Position
+from bucketpull.sources.headers import conditions, misplaced, retry_after, version_of
+from bucketpull.sources.quoting import quoted
+
+HEADERS: Final = ("Accept: */*", "Accept-Encoding: identity", "User-Agent: bucketpull")
+IN_MEMORY_BYTES: Final = 16 << 20
+_STATUS: Final[dict[int, Reason]] = {
+    401: Reason.CREDENTIALS,
+    403: Reason.FORBIDDEN,
+    404: Reason.GONE,
+    408: Reason.TIMEOUT,
+    410: Reason.GONE,
+    412: Reason.RANGE,
+    416: Reason.RANGE,
+    429: Reason.THROTTLED,
+}
+_UNALTERED: Final = frozenset({"", "identity"})
+
+
+def reason_of(status: int) -> Reason:
+    """Class a status that is not the wanted one."""
+    known = _STATUS.get(status)
+    if known is not None:
+        return known
+    if 300 <= status < 400:
+        return Reason.REDIRECTED
+    if status >= 500:
+        return Reason.SERVER_ERROR
+    return Reason.REJECTED if status >= 400 else Reason.GARBAGE
+
+
+def check_page(response: Response, now: float) -> None:
+    """Make sure that an answer to a listing request is a whole one.
+
+    Raises:
+        AnswerError: It is not.
+
+    """
+    if response.failure is not None:
+        raise AnswerError(response.failure, response.detail)
+    if response.status != 200:
+        wait = retry_after(response.headers().get("retry-after", ""), now)
+        raise AnswerError(reason_of(response.status), said_of(response), wait)
+
+
+def said_of(response: Response) -> str:
+    """Describe a refusal in a line."""
+    text = response.body[:200].decode("utf-8", "replace")
+    where = response.headers().get("location", "")
+    return " ".join(f"HTTP {response.status}: {where} {text}".split())
+
+
+class PlainSource:
+    """Base of a source of plain resources, listed and fetched from the same sites; it lacks `list_request` and `read_page`.
+
+    Args:
+        sites: Where the resources are; keys are paths below. () where every object brings a URL.
+        title: What people are told of it, such as "the server example.com".
+
+    """
+
+    def __init__(self, sites: tuple[str, ...], title: str) -> None:
+        self.endpoints: tuple[EndpointSpec, ...] = (
+            EndpointSpec(name="list", purpose=Purpose.LIST, sites=sites, title=title, first=4, highest=64),
+            EndpointSpec(name="files", purpose=Purpose.FETCH, sites=sites, title=title),
+        )
+
+    def root(self) -> Position:
+        """Begin at the sites themselves."""
+        return Position(b"")
+
+    def page_here(self, position: Position) -> Page | None:  # noqa: ARG002
+        """Nothing lies here: all is asked for."""
+        return None
+
+    def routes(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:  # noqa: ARG002
+        """Try the endpoints in the order in which they were declared."""
+        return tuple(spec.name for spec in self.endpoints if spec.purpose is Purpose.FETCH)
+
+    def url_of(self, wanted: Wanted, site: str) -> str:
+        """Return an object's own address, or its key below a site."""
+        if wanted.url:
+            return wanted.url
+        key = wanted.directory + b"/" + wanted.name if wanted.directory else wanted.name
+        return f"{site}/{quoted(key)}"
+
+    def object_request(
+        self,
+        wanted: Wanted,
+        endpoint: str,  # noqa: ARG002
+        site: str,
+        now: float,  # noqa: ARG002
+        start: int = 0,
+        version: str = "",
+    ) -> Request:
+        """Ask for an object."""
+        part = (f"Range: bytes={start}-", *conditions(version)) if start else ()
+        headers = HEADERS + part if part else HEADERS
+        return Request(self.url_of(wanted, site), headers, max(IN_MEMORY_BYTES, wanted.size))
+
+    def judge(
+        self,
+        wanted: Wanted,
+        endpoint: str,  # noqa: ARG002
+        response: Response,
+        now: float,
+        start: int = 0,
+        version: str = "",
+    ) -> Verdict:
+        """Decide whether an answer holds the object's bytes, by status, lengths and version."""
+        headers = response.headers()
+        found = version_of(headers)
+        if response.failure is not None:
+            began = start if response.status == 206 else 0
+            return Verdict(response.failure, response.detail, version=found, start=began)
+        if response.status not in {200, 206}:
+            wait = retry_after(headers.get("retry-after", ""), now)
+            return Verdict(reason_of(response.status), said_of(response), wait)
+        return misplaced(response, headers, found, start, version) or _whole(
+            wanted, headers, response, start, found
+        )
+
+    def usage_request(self, site: str, now: float) -> Request | None:  # noqa: ARG002
+        """Say that the size of all is not known."""
+        return None
+
+    def read_usage(self, response: Response) -> int:
+        """Refuse: nothing was asked."""
+        raise AnswerError(Reason.GARBAGE, f"HTTP {response.status}")
+
+
+def _whole(
+    wanted: Wanted, headers: Mapping[str, str], response: Response, start: int, version: str
+) -> Verdict:
+    length = start + response.received
+    encoding = headers.get("content-encoding", "").lower()
+    if encoding not in _UNALTERED:
+        return Verdict(Reason.TRANSFORMED, f"content-encoding {encoding}", version=version)
+    if wanted.size >= 0 and length != wanted.size and not version:
+        return Verdict(Reason.GARBAGE, f"{length} bytes without a version came, {wanted.size} are listed")
+    return Verdict(size=length, version=version, start=start)
