@@ -112,7 +112,7 @@ def test_a_low_limit_of_open_files_is_seen(user, limit, verdict, code):
     )
 
     assert done.stdout.startswith(verdict)
-    assert "ulimit -n" in done.stdout
+    assert "ulimit -Hn" in done.stdout
     assert done.returncode == code
 
 

@@ -1,6 +1,8 @@
 import os
+import resource
 import socket
 import time
+from contextlib import suppress
 
 import pytest
 from tests.fetch.origin import always, first, origin
@@ -477,3 +479,21 @@ def test_the_proxy_of_the_environment_is_used_save_for_its_exceptions(fetching, 
         assert fetch.ask("http://objects.example/a.jpg").body == b"proxied"
         assert proxy.requests[0].startswith(b"GET http://objects.example/a.jpg HTTP/1.1")
         assert fetch.ask(site.url()).body == b"direct"
+
+
+def test_a_process_out_of_descriptors_blames_itself_not_the_server(fetch):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with origin(always(b"x")) as site:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), before[1]))
+        spare = []
+        try:
+            with suppress(OSError):
+                while True:
+                    spare.append(os.dup(0))
+            answer = fetch.ask(site.url())
+        finally:
+            for fd in spare:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert answer.failure is Reason.MACHINE
+        assert fetch.ask(site.url()).body == b"x"

@@ -10,6 +10,7 @@ import click
 
 from bucketpull import __version__
 from bucketpull.domain.errors import BucketpullError, ExitCode
+from bucketpull.wiring.descriptors import raise_limit
 from bucketpull.wiring.streams import ReaderGone, open_streams
 
 # The order is that of `--help`: the job, then looking at it, then its disks, then trying things out.
@@ -74,6 +75,7 @@ def bucketpull() -> None:
 def main() -> NoReturn:
     """Run the command line, and leave with its exit code."""
     open_streams()
+    raise_limit()
     # Collections during a start cost a tenth of it, those of the interpreter's end a quarter, both for nothing.
     gc.set_threshold(50_000)
     code = _finish(_run())

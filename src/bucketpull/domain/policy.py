@@ -10,13 +10,14 @@ class Bounds(NamedTuple):
 
     `held` bounds the bodies in flight and waiting for writers; `queued` those waiting for one volume's writer.
     `parked` objects of a crowded lane may be overtaken by those of the other. Objects above `streamed` bytes go to disk as they
-    come.
+    come. `in_flight` bounds the transfers, None by nothing but their limiters.
     """
 
     held: int = 64 << 20
     queued: int = 16 << 20
     parked: int = 256
     streamed: int = 8 << 20
+    in_flight: int | None = None
 
 
 class BatchSize(NamedTuple):

@@ -60,7 +60,7 @@ class Drain:
     ) -> None:
         self.volumes = VolumeQueues(mount, outcome)
         self.paused = False
-        self.concurrency: int | None = None
+        self._concurrency = bounds.in_flight
         self._source = source
         self._fetcher = fetcher
         self._endpoints = endpoints
@@ -88,6 +88,11 @@ class Drain:
     def assign(self, assignment: Assignment) -> None:
         """Take an assignment; its outcome comes when each object has ended in some way."""
         self.volumes.assign(assignment, self._clock.monotonic(), self._stopping)
+
+    def limit(self, concurrency: int | None) -> None:
+        """Have no more transfers in flight than this, and than there may be at all."""
+        limits = [limit for limit in (concurrency, self._bounds.in_flight) if limit is not None]
+        self._concurrency = min(limits, default=None)
 
     def fill(self, now: float) -> None:
         """Start what the limiters, the memory's bound and the volumes allow: those in line first, then fresh objects."""
@@ -129,9 +134,9 @@ class Drain:
                     is_crowded |= endpoint is first or len(endpoint.waiting) >= bounds.parked
 
     def _room(self) -> int:
-        if self.concurrency is None:
+        if self._concurrency is None:
             return 1 << 30
-        return self.concurrency - sum(endpoint.limiter.in_flight for endpoint in self._order)
+        return self._concurrency - sum(endpoint.limiter.in_flight for endpoint in self._order)
 
     def _transfers(self, queue: VolumeQueue, batch: BatchProgress, run: list[Item]) -> Iterator[Transfer]:
         routes_of, endpoints = self._source.routes, self._endpoints

@@ -53,6 +53,7 @@ class Process:
         self._clock = clock
         self._meter = Meter()
         self._bucket = TokenBucket(None)
+        self._most = policy.bounds.in_flight
         listing = next(spec for spec in source.endpoints if spec.purpose is Purpose.LIST)
         self._list: Endpoint[Look] = Endpoint(listing, self._limiter(listing), Breaker())
         self._objects: dict[str, Endpoint[Transfer]] = {
@@ -90,7 +91,8 @@ class Process:
         self._tick()
 
     def _limiter(self, spec: EndpointSpec) -> Limiter:
-        return Limiter(spec.first, spec.highest, bucket=self._bucket)
+        most = self._most if self._most is not None else spec.highest
+        return Limiter(min(spec.first, most), min(spec.highest, most), bucket=self._bucket)
 
     def run(self) -> None:
         """Do what the agent says."""
@@ -152,7 +154,7 @@ class Process:
 
     def _tune(self, tune: Tune) -> None:
         limits = tune.limits
-        self.drain.concurrency = limits.concurrency
+        self.drain.limit(limits.concurrency)
         self.drain.paused = self.scan.paused = limits.paused
         for endpoint in self._objects.values():
             endpoint.limiter.limit(limits.concurrency)

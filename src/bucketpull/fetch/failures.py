@@ -1,5 +1,8 @@
 """What libcurl's errors mean in our words."""
 
+import errno
+import os
+
 import pycurl
 
 from bucketpull.domain.errors import Reason
@@ -29,4 +32,14 @@ def reason_of(code: int, connected: bool) -> Reason:
     """Return the reason of a libcurl error. Its only timeout here is that of connecting; a proxy may be slow after that."""
     if code == pycurl.E_OPERATION_TIMEDOUT:
         return Reason.TIMEOUT if connected else Reason.CONNECT
+    if code == pycurl.E_COULDNT_CONNECT and _is_short_of_descriptors():
+        return Reason.MACHINE  # libcurl does not say why there was no socket
     return _REASONS.get(code, Reason.GARBAGE)
+
+
+def _is_short_of_descriptors() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno in {errno.EMFILE, errno.ENFILE}
+    return False

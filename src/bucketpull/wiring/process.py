@@ -9,7 +9,9 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-from bucketpull.domain.policy import ProcessPolicy
+import msgspec
+
+from bucketpull.domain.policy import Bounds, ProcessPolicy
 from bucketpull.domain.record import Mount
 from bucketpull.domain.selection import Selection
 from bucketpull.downloader.process import Process
@@ -19,6 +21,7 @@ from bucketpull.ports import Writer
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.descriptors import most_transfers
 from bucketpull.wiring.selection import selected
 
 _M_TRIM_THRESHOLD: Final = -1
@@ -32,6 +35,9 @@ def process_main(
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _keep_memory()
     generator = random.Random(os.getpid() ^ number)  # its own: forked processes would all jitter alike
+    most = most_transfers()
+    if most is not None:
+        fetch = msgspec.structs.replace(fetch, connections=most)
     Process(
         sock,
         FetchLoop(fetch),
@@ -39,7 +45,7 @@ def process_main(
         _open_writer,
         SystemClock(),
         generator,
-        ProcessPolicy(),
+        ProcessPolicy(Bounds(in_flight=most)),
     ).run()
     sys.stderr.flush()
 

@@ -5,6 +5,7 @@ Opened this way nothing leads out of the volume, and nothing onto another disk t
 
 import errno
 import os
+import resource
 from collections import OrderedDict
 from contextlib import suppress
 from typing import Final
@@ -38,10 +39,10 @@ class Place:
 class Tree:
     """The directories of one volume; `root` stays the caller's."""
 
-    def __init__(self, root: int, limit: int = _OPEN_DIRECTORIES) -> None:
+    def __init__(self, root: int, limit: int | None = None) -> None:
         self._root = Place(root, b"")
         self._places: OrderedDict[bytes, Place] = OrderedDict()
-        self._limit = limit
+        self._limit = limit or _most_open()
         self._here: bytes | None = None  # the directory of the last object, and where that is
         self._here_fd = -1
 
@@ -155,6 +156,11 @@ class Tree:
         if len(self._places) > self._limit:
             self._here = None
             os.close(self._places.popitem(last=False)[1].fd)
+
+
+def _most_open() -> int:
+    """Return how many directories are kept open: fewer where a process may open few files."""
+    return min(_OPEN_DIRECTORIES, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 16))
 
 
 def _enter(place: Place, segment: bytes, create: bool) -> tuple[int, bytes]:

@@ -1,0 +1,23 @@
+"""How many files this machine lets a process open: the limit is raised as far as it goes, and transfers stay below it."""
+
+import resource
+from typing import Final
+
+_PLENTY: Final = 16_384
+"""From here on nothing that a process does comes near the limit."""
+
+
+def raise_limit() -> None:
+    """Raise the soft limit to the hard one: the usual 1,024 is for programs that use `select`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def most_transfers() -> int | None:
+    """Return how many objects, and how many pages, a process may have in transfer; None where the limit is of no concern.
+
+    As many connections may rest, those of libcurl and ours, and some directories are kept open.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if limit >= _PLENTY else max(1, limit // 5)
