@@ -137,11 +137,14 @@ A `bandwidth` may change with the time of day, in local time: `08:00,10M 20:00,o
 |---|---|---|---|---|"""
 MEANINGS_WITHOUT_FLAG = {
     "rules": "rules in order, `+ GLOB` or `- GLOB`",
-    "source": "argument: `upyun://BUCKET` or `upyun://BUCKET/PREFIX`",
+    "source": "argument: " + "; ".join(settings_type(scheme).USAGE for scheme in SOURCES),
     "volumes": "arguments: the folders to pull onto",
     "separator": "what is between a key and an image version",
     "operator": "the operator's name",
     "password": "the operator's password",
+    "access_key": "the key's name; without it AWS's files are looked at (`AWS_PROFILE`)",
+    "secret_key": "the key's secret",
+    "session_token": "what temporary keys have besides",
     "token": "in place of the password: what `coordinate --worker-token` prints; REST by this signature only",
     "token_expires": "when `token` ends, in Unix seconds",
     "token_secret": "secret of the CDN domain's hotlink protection (`_upt`)",

@@ -14,7 +14,7 @@ BAD = [
     ("frobnicate",),
     ("sync",),
     ("sync", "upyun://photos"),
-    ("sync", "s3://photos", "disk1"),
+    ("sync", "ftp://photos", "disk1"),
     ("sync", "upyun://", "disk1"),
     (*SYNC, "--frob"),
     (*SYNC, "--cdn-url", "img.example.com"),
@@ -53,7 +53,7 @@ BAD = [
     ("plan", "upyun://photos"),
     ("plan", "upyun://photos", "no/such/disk"),
     ("plan", "upyun://photos", "disk1", "--sample", "0"),
-    ("doctor", "s3://photos"),
+    ("doctor", "ftp://photos"),
     ("simulate", "--spec", "chaos"),
     ("help", "me"),
 ]

@@ -39,6 +39,9 @@ common = _group(
 
 def _of_source(option: Option) -> Callable[[F], F]:
     flag = "--" + option.name.replace("_", "-")
+    if option.switch:
+        both = f"{flag}/--no-{flag[2:]}" if option.switch == "on/off" else flag
+        return click.option(both, is_flag=True, default=None, help=option.help)
     return click.option(flag, metavar=option.metavar, multiple=bool(option.many), help=option.help)
 
 

@@ -22,7 +22,7 @@ from bucketpull.cli import options
 @options.reporting
 @options.common
 def sync(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
-    """Pull SOURCE (upyun://BUCKET[/PREFIX]) onto one or more VOLUMEs (folders, best one a disk).
+    """Pull SOURCE (upyun://BUCKET[/PREFIX] or s3://BUCKET[/PREFIX]) onto one or more VOLUMEs (folders, best one a disk).
 
     Run it again to go on after an interruption, or to fetch what is new or changed.
 

@@ -18,6 +18,7 @@ class Option(NamedTuple):
 
     In the environment it is `variable`, else BUCKETPULL_NAME. A `secret` is never a flag, is never shown, and does not leave the
     machine. `many` says how a text becomes several values: "blanks" or "lines"; such a flag may be given several times.
+    `switch` makes a flag without a value: "on", or "on/off" where it can also be switched off (`--no-NAME`).
     """
 
     name: str
@@ -26,6 +27,7 @@ class Option(NamedTuple):
     variable: str = ""
     secret: bool = False
     many: str = ""
+    switch: str = ""
 
 
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,9 +26,11 @@ class UpyunConfig(SourceSettings, frozen=True, kw_only=True):
 
     USAGE: ClassVar = "upyun://BUCKET or upyun://BUCKET/PREFIX"
     OPTIONS: ClassVar = (
-        Option("api_url", "REST endpoint (default: https://v0.api.upyun.com).", "URL"),
-        Option("cdn_url", "The bucket's CDN domain; without it objects come by REST.", "URL"),
-        Option("style", "Image version appended to each object's URL, such as '!s400'.", "SUFFIX"),
+        Option("api_url", "Of upyun://: the REST endpoint (default: https://v0.api.upyun.com).", "URL"),
+        Option("cdn_url", "The bucket's CDN domain; without it objects come from the service itself.", "URL"),
+        Option(
+            "style", "Of upyun://: image version appended to each object's URL, such as '!s400'.", "SUFFIX"
+        ),
         Option("separator"),
         Option("operator", variable="UPYUN_OPERATOR", secret=True),
         Option("password", variable="UPYUN_PASSWORD", secret=True),

@@ -1,0 +1,205 @@
+"""What an S3 source must be told: the bucket, the service, who asks; and what is wrong with it if it is."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.ports import Source
+from bucketpull.sources.quoting import quoted
+from bucketpull.sources.settings import Option, SourceSettings
+
+if TYPE_CHECKING:
+    from bucketpull.sources.s3.signing import Credentials
+
+DEFAULT_REGION = "us-east-1"
+# Services that refuse the bucket in the path, by the end of their host.
+_VIRTUAL_HOSTS = (
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".aliyuncs.com",
+    ".myqcloud.com",
+    ".myhuaweicloud.com",
+    ".volces.com",
+    ".bcebos.com",
+    ".ksyuncs.com",
+)
+# Where a host says its region.
+_REGIONS = (
+    re.compile(r"^s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com(?:\.cn)?$"),
+    re.compile(r"^(?:s3\.)?(oss-[a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$"),
+    re.compile(r"^cos\.([a-z0-9-]+)\.myqcloud\.com$"),
+    re.compile(r"^obs\.([a-z0-9-]+)\.myhuaweicloud\.com$"),
+    re.compile(r"^s3\.([a-z0-9-]+)\.backblazeb2\.com$"),
+    re.compile(r"^tos-s3-([a-z0-9-]+)\.(?:i)?volces\.com$"),
+)
+_R2 = ".r2.cloudflarestorage.com"
+_HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_PORTS = {"http": 80, "https": 443}
+
+
+class S3Config(SourceSettings, frozen=True, kw_only=True):
+    """A bucket and the ways to it. `prefix` is a folder at which the listing starts; keys stay whole.
+
+    `api_url` "" is AWS. `path_style` None: as the service wants it. Without keys those of AWS's files are looked for, unless
+    `anonymous`. `cdn_url` None: objects come from the service itself.
+    """
+
+    USAGE: ClassVar = "s3://BUCKET or s3://BUCKET/PREFIX"
+    OPTIONS: ClassVar = (
+        Option("api_url", "Of s3://: the service's endpoint (default: AWS).", "URL"),
+        Option("cdn_url", "", "URL"),
+        Option("region", "Of s3://: the bucket's region (default: as AWS's tools find it).", "REGION"),
+        Option(
+            "path_style",
+            "Of s3://: whether the bucket stands in the path, or in the host's name (default: as the service wants it).",
+            switch="on/off",
+        ),
+        Option("anonymous", "Of s3://: sign nothing; for public buckets.", switch="on"),
+        Option("request_payer", "Of s3://: agree to pay for the requests.", switch="on"),
+        Option("access_key", variable="AWS_ACCESS_KEY_ID", secret=True),
+        Option("secret_key", variable="AWS_SECRET_ACCESS_KEY", secret=True),
+        Option("session_token", variable="AWS_SESSION_TOKEN", secret=True),
+        Option("user_agent"),
+    )
+
+    bucket: str
+    prefix: str = ""
+    api_url: str = ""
+    cdn_url: str | None = None
+    region: str = ""
+    path_style: bool | None = None
+    anonymous: bool = False
+    request_payer: bool = False
+    access_key: str = ""
+    secret_key: str = ""
+    session_token: str = ""
+    user_agent: str = "bucketpull"
+    split_listing: bool = True
+
+    @classmethod
+    def located(cls, place: str) -> dict[str, str]:
+        """Return bucket and prefix."""
+        bucket, _, prefix = place.removeprefix("//").partition("/")
+        if not place.startswith("//") or not bucket:
+            raise ConfigError(f"source 's3:{place}': write {cls.USAGE}")
+        return {"bucket": bucket, "prefix": prefix.strip("/")}
+
+    def place(self) -> str:
+        """Return what follows `s3:`."""
+        return f"//{self.bucket}/{self.prefix}" if self.prefix else f"//{self.bucket}"
+
+    def label(self) -> str:
+        """Return bucket and prefix in one word."""
+        return "-".join([self.bucket, *filter(None, self.prefix.split("/"))])
+
+    def identity(self) -> dict[str, str]:
+        """Return bucket and prefix: the same bucket may be had from several endpoints."""
+        return {"source": f"s3://{self.bucket}", "prefix": self.prefix}
+
+    def open(self) -> Source:
+        """Make the source."""
+        from bucketpull.sources.s3.source import S3Source
+
+        return S3Source(self)
+
+    def checked(self) -> "S3Config":
+        """Return the configuration with what AWS's environment and files say about the rest.
+
+        Raises:
+            ConfigError: It cannot work.
+
+        """
+        if "/" in self.bucket or not self.bucket.isprintable() or " " in self.bucket:
+            raise ConfigError(f"source: bucket {self.bucket!r} is no bucket name; write {self.USAGE}")
+        complete = self._completed(os.environ)
+        for name, url in (("api_url", complete.api_url), ("cdn_url", complete.cdn_url)):
+            if url is not None:
+                _check_url(name, url)
+        if not complete.anonymous and not complete.access_key:
+            raise ConfigError(
+                "source: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give --anonymous"
+            )
+        return complete
+
+    def credentials(self) -> "Credentials | None":
+        """Return who asks; None if nobody in particular."""
+        from bucketpull.sources.s3.signing import Credentials
+
+        if self.anonymous or not (self.access_key and self.secret_key):
+            return None
+        return Credentials(self.access_key, self.secret_key, self.session_token)
+
+    def _completed(self, environ: Mapping[str, str]) -> "S3Config":
+        from bucketpull.sources.s3.credentials import find_keys, find_surroundings
+
+        keys = None if self.anonymous else self.credentials() or find_keys(environ)
+        surroundings = find_surroundings(environ)
+        api_url = self.api_url or surroundings.endpoint
+        region = self.region or _region_of(api_url) or surroundings.region or DEFAULT_REGION
+        return msgspec.structs.replace(
+            self,
+            api_url=api_url or _aws(region),
+            region=region,
+            access_key=keys.access_key if keys else "",
+            secret_key=keys.secret_key if keys else "",
+            session_token=keys.session_token if keys else "",
+        )
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a bucket is: `site` "https://host:port", `host` as in the Host header, `path` that of the bucket, without slash."""
+
+    site: str
+    host: str
+    path: str
+
+
+def address_of(config: S3Config) -> Address:
+    """Say where the bucket of a checked configuration is."""
+    parts = urlsplit(config.api_url)
+    host = parts.hostname or ""
+    port = "" if parts.port in {None, _PORTS[parts.scheme]} else f":{parts.port}"
+    path = parts.path.rstrip("/")
+    is_in_host = host.startswith(f"{config.bucket}.")
+    if is_in_host or _is_virtual(config, host):
+        host = host if is_in_host else f"{config.bucket}.{host}"
+    else:
+        path = f"{path}/{quoted(config.bucket.encode())}"
+    shown = f"[{host}]" if ":" in host else host
+    return Address(f"{parts.scheme}://{shown}{port}", f"{shown}{port}", path)
+
+
+def _is_virtual(config: S3Config, host: str) -> bool:
+    if config.path_style is not None:
+        return not config.path_style
+    # A certificate for *.host is not one for a.b.host.
+    return host.endswith(_VIRTUAL_HOSTS) and _HOST_LABEL.fullmatch(config.bucket) is not None
+
+
+def _aws(region: str) -> str:
+    return f"https://s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+
+
+def _region_of(url: str) -> str:
+    """Return the region that a known service's host names; "" if it names none."""
+    host = urlsplit(url).hostname or "" if url else ""
+    if host.endswith(_R2):
+        return "auto"
+    return next((found[1] for region in _REGIONS if (found := region.match(host))), "")
+
+
+def _check_url(name: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in _PORTS and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise ConfigError(f"source: {name} {url!r} is no http:// or https:// URL")
+    if parts.query or parts.fragment or parts.username:
+        raise ConfigError(f"source: {name} {parts.hostname} may have neither query, fragment nor user name")

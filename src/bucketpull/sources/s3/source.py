@@ -1,0 +1,228 @@
+"""A bucket of S3 or of a service that speaks its protocol: listed by key, each object a signed GET, or from a CDN before it.
+
+Its only state is what it learns from answers: the offset of the server's clock when that refuses a date, and newer temporary
+credentials when it refuses the old.
+"""
+
+import os
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from bucketpull.domain.endpoints import EndpointSpec, Purpose
+from bucketpull.domain.errors import AnswerError, ConfigError, Reason
+from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.model import Page, Position
+from bucketpull.sources.headers import conditions, retry_after, seconds_of
+from bucketpull.sources.quoting import is_plain, quoted
+from bucketpull.sources.s3 import judging
+from bucketpull.sources.s3.answers import EXPIRED, Complaint, complaint
+from bucketpull.sources.s3.config import S3Config, address_of
+from bucketpull.sources.s3.credentials import find_keys
+from bucketpull.sources.s3.listing import read_listing
+from bucketpull.sources.s3.pages import Ask, ask_for, followed, refused
+from bucketpull.sources.s3.signing import Anonymous, Authorization, Credentials, Signer
+
+LIST: Final = "list"
+ORIGIN: Final = "s3"
+CDN: Final = "cdn"
+_IN_MEMORY_BYTES: Final = 16 << 20
+_LISTING_BYTES: Final = 8 << 20  # a key of 1,024 bytes with every one escaped takes 3 KiB
+# An offset that is corrected twice and still refused is not the clock's fault.
+_CLOCK_TOLERANCE_SECONDS: Final = 60.0
+
+
+class S3Source:
+    """One bucket; the configuration is `checked`. Implements `ports.Source`."""
+
+    def __init__(self, config: S3Config) -> None:
+        self._config = config
+        self._address = address_of(config)
+        self._path = self._address.path + "/"
+        self._root = config.prefix.encode("utf-8", "surrogateescape")
+        self._below = self._root + b"/" if self._root else b""
+        self._cdn = None if config.cdn_url is None else urlsplit(config.cdn_url).path.rstrip("/") + "/"
+        self._routes = (ORIGIN,) if self._cdn is None else (CDN, ORIGIN)
+        self.endpoints = _endpoints(config, self._address.site)
+        self._headers = ("Accept: */*", "Accept-Encoding: identity", f"User-Agent: {config.user_agent}")
+        self._clock_offset = 0.0
+        self._credentials = config.credentials()
+        self._authorization = self._authorize(self._credentials)
+        self._directory, self._folder = b"", ""  # of the last request
+
+    def root(self) -> Position:
+        """Begin at the configured folder, or at the first key."""
+        return Position(self._root)
+
+    def page_here(self, position: Position) -> Page | None:  # noqa: ARG002
+        """Nothing lies here: all is asked for."""
+        return None
+
+    def list_request(self, position: Position, site: str, now: float) -> Request:
+        """Ask for a page by name or by token (ListObjectsV2, or ListObjects where the service knows no other)."""
+        path = self._address.path or "/"
+        query = self._query(ask_for(position))
+        signed = self._authorization.lines(path, query, now + self._clock_offset)
+        return Request(f"{site}{path}?{query}", signed + self._headers, _LISTING_BYTES)
+
+    def read_page(self, position: Position, response: Response, now: float) -> Page:
+        """Understand a listing answer."""
+        try:
+            return self._page(position, response, now)
+        except AnswerError as error:
+            page = refused(position, error)
+            if page is None:
+                raise
+            return page
+
+    def routes(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:  # noqa: ARG002
+        """Prefer the CDN."""
+        return self._routes
+
+    def object_request(
+        self, wanted: Wanted, endpoint: str, site: str, now: float, start: int = 0, version: str = ""
+    ) -> Request:
+        """Ask for an object, or for the rest of it."""
+        most = max(_IN_MEMORY_BYTES, wanted.size)
+        extra = () if start == 0 else (f"Range: bytes={start}-", *conditions(version))
+        directory = wanted.directory
+        if directory is not self._directory:
+            self._directory, self._folder = directory, quoted(directory) + "/" if directory else ""
+        if endpoint == CDN and self._cdn is not None:
+            path = self._cdn + self._folder + quoted(wanted.name)
+            return Request(site + path, self._headers + extra if extra else self._headers, most)
+        path = self._path + self._folder + quoted(wanted.name)
+        signed = self._authorization.lines(path, "", now + self._clock_offset)
+        return Request(site + path, signed + self._headers + extra, most)
+
+    def judge(
+        self,
+        wanted: Wanted,
+        endpoint: str,
+        response: Response,
+        now: float,
+        start: int = 0,
+        version: str = "",
+    ) -> Verdict:
+        """Decide whether an answer is the object."""
+        if endpoint == CDN:
+            return judging.of_copy(wanted, response, now, start, version)
+        if start == 0:
+            verdict = judging.quick(wanted, response)
+            if verdict is not None:
+                return verdict
+        verdict = judging.of_origin(response, now, start, version)
+        if verdict.reason is Reason.CLOCK:
+            verdict.reason = self._learn_clock(response, now)
+        elif verdict.reason is Reason.CREDENTIALS:
+            said = complaint(response, response.headers())
+            if said.code == "SignatureDoesNotMatch" and not is_plain(wanted.name):
+                verdict.reason = Reason.FORBIDDEN  # perhaps only this name's encoding is at odds
+            else:
+                verdict.reason = self._renewed(said)
+        elif verdict.reason is Reason.REGION:
+            verdict.detail = self._elsewhere(complaint(response, response.headers()))
+        return verdict
+
+    def usage_request(self, site: str, now: float) -> Request | None:  # noqa: ARG002
+        """No service tells the size of a bucket by this protocol."""
+        return None
+
+    def read_usage(self, response: Response) -> int:
+        """Refuse: nothing was asked."""
+        raise AnswerError(Reason.REJECTED, f"HTTP {response.status} to a question that was not asked")
+
+    def _query(self, ask: Ask) -> str:
+        """Write the parameters sorted by name, as the signature wants them."""
+        parameters = [("encoding-type", b"url"), ("max-keys", b"%d" % ask.keys)]
+        after = self._below + ask.after if ask.after else b""
+        token = ask.token.encode("utf-8", "surrogateescape")
+        if ask.is_old:
+            parameters.append(("marker", token or after))
+        else:
+            parameters += [("continuation-token", token), ("list-type", b"2"), ("start-after", after)]
+        parameters.append(("prefix", self._below))
+        return "&".join(f"{name}={quote(value, safe='~')}" for name, value in sorted(parameters) if value)
+
+    def _page(self, position: Position, response: Response, now: float) -> Page:
+        if response.failure is not None:
+            if response.received > _LISTING_BYTES:
+                raise AnswerError(Reason.GARBAGE, f"more than {_LISTING_BYTES} bytes in place of a listing")
+            raise AnswerError(response.failure, response.detail)
+        if response.status != 200:
+            raise self._refusal(response, now)
+        body = response.body
+        listing = read_listing(body)
+        names, below = listing.keys, self._below
+        if below:
+            if not all(key.startswith(below) for key in names):
+                raise AnswerError(Reason.GARBAGE, f"a page with keys that are not below {below.decode()!r}")
+            names = [key[len(below) :] for key in names]
+        is_old = listing.is_truncated and b"<KeyCount>" not in body
+        return followed(position, names, listing, is_old, self._config.split_listing)
+
+    def _refusal(self, response: Response, now: float) -> AnswerError:
+        """Class the refusal of a page: what concerns the listing concerns the job."""
+        headers = response.headers()
+        said = complaint(response, headers)
+        reason, detail = said.reason, said.detail
+        if reason is Reason.CLOCK:
+            reason = self._learn_clock(response, now)
+        elif reason is Reason.CREDENTIALS:
+            reason = self._renewed(said)
+        elif reason is Reason.REGION:
+            detail = self._elsewhere(said)
+        elif reason is Reason.GONE:
+            reason = Reason.GARBAGE if "html" in headers.get("content-type", "") else Reason.NO_BUCKET
+        return AnswerError(reason, detail, retry_after(headers.get("retry-after", ""), now))
+
+    def _learn_clock(self, response: Response, now: float) -> Reason:
+        """Take the server's time. If ours (as corrected) is right already, the clock is not what is wrong."""
+        stated = seconds_of(response.headers().get("date", ""))
+        if stated is None or abs(now + self._clock_offset - stated) < _CLOCK_TOLERANCE_SECONDS:
+            return Reason.CREDENTIALS
+        self._clock_offset = stated - now
+        return Reason.CLOCK
+
+    def _renewed(self, said: Complaint) -> Reason:
+        """Look for newer temporary credentials where AWS's tools keep them; with some, the request may be tried again."""
+        if said.code not in EXPIRED:
+            return Reason.CREDENTIALS
+        try:
+            found = find_keys(os.environ)
+        except ConfigError:
+            found = None
+        if found is None or found == self._credentials:
+            return Reason.CREDENTIALS
+        self._credentials = found
+        self._authorization = self._authorize(found)
+        return Reason.CLOCK
+
+    def _elsewhere(self, said: Complaint) -> str:
+        config = self._config
+        remedy = f"use --region {said.region}" if said.region else "set --region to the bucket's"
+        return f"bucket {config.bucket} is not in region {config.region}; {remedy} ({said.detail})"[:300]
+
+    def _authorize(self, credentials: Credentials | None) -> Authorization:
+        headers = (("x-amz-request-payer", "requester"),) if self._config.request_payer else ()
+        if credentials is None:
+            return Anonymous(headers)
+        return Signer(credentials, self._config.region, self._address.host, headers)
+
+
+def _endpoints(config: S3Config, site: str) -> tuple[EndpointSpec, ...]:
+    """Declare the service, and the CDN where one is named."""
+    title = f"the endpoint {urlsplit(site).netloc}"
+    listing = EndpointSpec(name=LIST, purpose=Purpose.LIST, sites=(site,), title=title, first=8, highest=64)
+    origin = EndpointSpec(name=ORIGIN, purpose=Purpose.FETCH, sites=(site,), title=title, first=32)
+    if config.cdn_url is None:
+        return listing, origin
+    parts = urlsplit(config.cdn_url)
+    copies = EndpointSpec(
+        name=CDN,
+        purpose=Purpose.FETCH,
+        sites=(f"{parts.scheme}://{parts.netloc}",),
+        title=f"the CDN {parts.netloc}",
+        is_origin=False,
+        first=32,
+    )
+    return listing, copies, origin

@@ -1,0 +1,107 @@
+"""A whole bucket of a real gateway comes down, each key as it is; a second time nothing; through kills; and what is wrong is said."""
+
+import os
+import subprocess
+import time
+
+import pytest
+from tests.s3.conftest import ODD_KEYS
+
+
+def _objects(count: int) -> dict[bytes, bytes]:
+    return {b"img/%03d/%05d.jpg" % (number % 40, number): b"%d;" % number * 40 for number in range(count)}
+
+
+def test_a_bucket_of_odd_and_ordinary_keys_comes_down_once(ceph, bucket, puller):
+    objects = (
+        {key: b"<" + key for key in ODD_KEYS}
+        | _objects(2_000)
+        | {b"empty": b"", b"large": os.urandom(12 << 20)}
+    )
+    ceph.fill(bucket, objects.items())
+
+    summary = puller.sync()
+
+    assert (summary["stored"], summary["failed"]) == (len(objects), 0)
+    assert puller.objects() == objects
+    again = puller.sync()
+    assert (again["stored"], again["skipped"]) == (0, len(objects))
+
+
+def test_what_was_pulled_is_found_verified_and_exported(ceph, bucket, puller):
+    ceph.fill(bucket, {b"a/../b+%": b"odd", b"img/1.jpg": b"usual"}.items())
+    puller.sync()
+
+    assert "/a/%~%2E%2E/b+%  " in puller.command("where", "a/../b+%")
+    puller.run(*puller.arguments()[:3], "verify", str(puller.volume))
+    assert '"key":"a/../b+%"' in puller.command("export", "--jsonl")
+
+
+def test_only_a_changed_object_is_fetched_again(ceph, bucket, puller):
+    ceph.fill(bucket, _objects(300).items())
+    puller.sync()
+    ceph.put(bucket, b"img/007/00007.jpg", b"new")
+    summary = puller.sync()
+    assert summary["stored"] == 1
+    assert puller.objects()[b"img/007/00007.jpg"] == b"new"
+
+
+def test_a_prefix_is_a_folder_and_keys_stay_whole(ceph, bucket, puller):
+    ceph.fill(bucket, {b"a/1": b"1", b"a//2": b"2", b"ab/3": b"3", b"a": b"4", b"a/": b"5"}.items())
+    puller.bucket += "/a"
+    assert puller.sync()["stored"] == 3
+    assert puller.objects() == {b"a/1": b"1", b"a//2": b"2", b"a/": b"5"}
+
+
+def test_a_kill_costs_no_object(ceph, bucket, puller):
+    objects = _objects(2_000)
+    ceph.fill(bucket, objects.items())
+    for seen in (1, 500):
+        with subprocess.Popen(
+            puller.arguments("--rate", "800"),
+            env=puller.all_environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                deadline = time.monotonic() + 60
+                while puller.count() < seen:
+                    assert process.poll() is None
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
+            finally:
+                process.kill()
+    summary = puller.sync()
+    assert puller.objects() == objects
+    assert summary["listed"] == len(objects)
+    assert puller.sync()["stored"] == 0
+
+
+def test_a_public_bucket_needs_no_keys(ceph, make_puller):
+    ceph.make_bucket("public", public=True)
+    ceph.fill("public", {b"a b": b"1"}.items())
+    puller = make_puller(ceph.url, "public", {}, "--anonymous")
+    puller.sync()
+    assert puller.objects() == {b"a b": b"1"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "expect", "words"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, [], 4, "SignatureDoesNotMatch"),
+        ({"AWS_ACCESS_KEY_ID": "NOBODY"}, [], 4, "InvalidAccessKeyId"),
+        ({}, ["--anonymous"], 4, "AccessDenied"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, [], 2, "no keys; set AWS_ACCESS_KEY_ID"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, [], 2, "AWS_SECRET_ACCESS_KEY is not set"),
+    ],
+)
+def test_who_may_not_read_is_told_why(puller, environment, options, expect, words):
+    puller.environment = puller.environment | environment
+    assert words in puller.refused(*options, expect=expect)
+
+
+def test_a_bucket_that_does_not_exist_is_named(puller):
+    puller.bucket = "no-such-bucket"
+    said = puller.refused()
+    assert "there is no such bucket" in said
+    assert "s3://no-such-bucket" in said
