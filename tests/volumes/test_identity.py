@@ -46,8 +46,8 @@ def test_an_empty_mount_point_and_another_disk_are_refused(disks):
 
 def test_a_volume_of_a_later_version_is_refused(tmp_path):
     initialise(str(tmp_path))
-    (tmp_path / ".bucketpull/volume.json").write_text('{"id": "abc", "format": 2}')
-    with pytest.raises(VolumeError, match="format 2, this version knows 1"):
+    (tmp_path / ".bucketpull/volume.json").write_text('{"id": "abc", "format": 3}')
+    with pytest.raises(VolumeError, match="format 3, this version knows 2"):
         identify(str(tmp_path))
     (tmp_path / ".bucketpull/volume.json").write_text("nonsense")
     with pytest.raises(VolumeError, match="not understood"):

@@ -49,6 +49,9 @@ from bucketpull.domain.record import (
 )
 from bucketpull.ports import Clock, Crew, Inbox, Volume
 
+# A volume of packs seals those that are full; what it does not come to now is done when it is opened next.
+CLOSE_SECONDS = 30.0
+
 
 class Agent:
     """One machine's part of a job. `run` returns after a stop, when everything is handed back.
@@ -399,7 +402,9 @@ class Agent:
         await self._inbox.close()
         for slot in self._desk.slots.values():
             if not slot.silent_seconds:
-                await asyncio.wait({asyncio.ensure_future(in_thread(slot.volume.close))}, timeout=1.0)
+                await asyncio.wait(
+                    {asyncio.ensure_future(in_thread(slot.volume.close))}, timeout=CLOSE_SECONDS
+                )
 
     async def _until_answered(self) -> None:
         await self._replies.said()

@@ -12,6 +12,7 @@ from enum import IntEnum, StrEnum
 import msgspec
 
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.packing import Packing
 
 
 class Value(msgspec.Struct, array_like=True, gc=False):
@@ -419,6 +420,7 @@ class Welcome(Value, tag="welcome"):
     durability: str
     verify: str
     known: dict[str, str] = {}
+    packing: Packing | None = None
 
 
 class Refusal(Value, tag="refusal"):

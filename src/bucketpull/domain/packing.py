@@ -5,6 +5,9 @@ from typing import Final
 
 import msgspec
 
+from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.sizes import parse_size
+
 PACK_BYTES: Final = 4 << 30
 LARGEST_PACKED: Final = 64 << 20
 
@@ -22,3 +25,25 @@ class Packing(msgspec.Struct, frozen=True):
     size: int = PACK_BYTES
     limit: int = LARGEST_PACKED
     names: PackNames = PackNames.KEY
+
+
+_LARGEST_LIMIT: Final = 4 << 30
+
+
+def parse_packing(size: str, limit: str, names: str) -> Packing:
+    """Return what `--pack`, `--pack-limit` and `--pack-names` ask for.
+
+    Raises:
+        ConfigError: They cannot be had.
+
+    """
+    try:
+        pack_bytes = parse_size("--pack", size)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; without a size write --pack last, or before another option") from error
+    limit_bytes = parse_size("--pack-limit", limit)
+    if pack_bytes < 1 << 16:
+        raise ConfigError(f"--pack {size}: a pack has at least 64K")
+    if limit_bytes >= _LARGEST_LIMIT:
+        raise ConfigError(f"--pack-limit {limit}: only objects of less than 4G are packed")
+    return Packing(pack_bytes, limit_bytes, PackNames(names))

@@ -46,6 +46,15 @@ class Record(Value):
         )
 
 
+class Sealed(Value):
+    """A pack that is appended to no more: its name, its length in bytes, its SHA-256 (32 raw bytes), how many members it has."""
+
+    pack: str
+    length: int
+    sha256: bytes
+    members: int
+
+
 class Block(Value):
     """One append to a ledger: the batch (journal and work id) and its encoded `list[Record]`."""
 

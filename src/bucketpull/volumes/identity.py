@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import unicodedata
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -16,6 +17,8 @@ from bucketpull.volumes import os_errors, system
 HOME: Final = ".bucketpull"
 LEDGER: Final = f"{HOME}/ledger"
 FORMAT: Final = 1
+PACKS_FORMAT: Final = 2
+"""A volume on which a ledger says of packs; a version that knows only files must not read it."""
 _NAME: Final = f"{HOME}/volume.json"
 _PROBE: Final = "Probe-\u00e9"
 
@@ -104,6 +107,11 @@ def open_root(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
+def open_below(root: int) -> Callable[[str, int], int]:
+    """Return an opener for `open` that takes names below an open directory and follows no symbolic link at the end."""
+    return lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=root)
+
+
 def read(root: int, path: str) -> Identity | None:
     """Read the identity below an open directory.
 
@@ -112,9 +120,7 @@ def read(root: int, path: str) -> Identity | None:
 
     """
     try:
-        with open(
-            _NAME, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, dir_fd=root)
-        ) as file:
+        with open(_NAME, "rb", opener=open_below(root)) as file:
             found = msgspec.json.decode(file.read(), type=Identity)
     except FileNotFoundError:
         return None
@@ -122,29 +128,45 @@ def read(root: int, path: str) -> Identity | None:
         raise os_errors.volume_error(path, f"{_NAME} not read", error) from error
     except msgspec.DecodeError as error:
         raise VolumeError(path, f"{_NAME} not understood: {error}") from error
-    if found.format != FORMAT:
+    if found.format not in {FORMAT, PACKS_FORMAT}:
         raise VolumeError(
-            path, f"has format {found.format}, this version knows {FORMAT}; use the version that made it"
+            path,
+            f"has format {found.format}, this version knows {PACKS_FORMAT}; use the version that made it",
         )
     return found
+
+
+def mark_packs(root: int, identity: Identity) -> Identity:
+    """Say durably that the volume has packs, and return its new identity."""
+    if identity.format == PACKS_FORMAT:
+        return identity
+    marked = msgspec.structs.replace(identity, format=PACKS_FORMAT)
+    os.rename(_write_beside(root, marked), _NAME, src_dir_fd=root, dst_dir_fd=root)
+    return marked
 
 
 def _write(root: int, layout: str) -> Identity:
     with contextlib.suppress(FileExistsError):
         os.mkdir(HOME, 0o755, dir_fd=root)
     made = Identity(secrets.token_hex(6), layout, _folds_case(root))
-    temporary = f"{HOME}/volume.{secrets.token_hex(4)}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=root)
-    try:
-        os.write(fd, msgspec.json.encode(made) + b"\n")
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    temporary = _write_beside(root, made)
     # A volume without a ledger is damaged, so a new one has it from its first moment.
     os.close(os.open(LEDGER, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=root))
     os.rename(temporary, _NAME, src_dir_fd=root, dst_dir_fd=root)
     system.sync_file_system(root)
     return made
+
+
+def _write_beside(root: int, identity: Identity) -> str:
+    """Write an identity durably under a temporary name, and return that."""
+    temporary = f"{HOME}/volume.{secrets.token_hex(4)}"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=root)
+    try:
+        os.write(fd, msgspec.json.encode(identity) + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return temporary
 
 
 def _folds_case(root: int) -> bool:

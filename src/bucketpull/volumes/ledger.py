@@ -21,7 +21,7 @@ import msgspec
 
 from bucketpull import kill_points
 from bucketpull.domain.errors import LedgerError
-from bucketpull.domain.record import Record
+from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes import os_errors, system
 
 MAGIC: Final = b"bpL1"
@@ -38,14 +38,15 @@ _decoder = msgspec.msgpack.Decoder(list[Record])
 
 
 class Kind(IntEnum):
-    """What a frame says: objects that were stored, or objects (names only) that were removed."""
+    """What a frame says: objects that were stored, objects (names only) that were removed, or a pack that was sealed."""
 
     BLOCK = 1
     REMOVAL = 2
+    PACK = 3
 
 
 class Entry(NamedTuple):
-    """One frame to be: `records` is the encoded `list[Record]`, `objects` and `size` what the totals change by."""
+    """One frame to be: `records` is the encoded `list[Record]` (of a pack: `Sealed`); the totals change by `objects` and `size`."""
 
     kind: Kind
     journal: str
@@ -68,8 +69,12 @@ class Frame(NamedTuple):
     payload: bytes
 
     def records(self) -> list[Record]:
-        """Decode the objects."""
-        return _decoder.decode(zlib.decompress(self.payload))
+        """Decode the objects; a frame about a pack has none."""
+        return [] if self.kind is Kind.PACK else _decoder.decode(zlib.decompress(self.payload))
+
+    def sealed(self) -> Sealed:
+        """Decode what a frame of kind `PACK` says."""
+        return msgspec.msgpack.decode(zlib.decompress(self.payload), type=Sealed)
 
 
 class Damage(NamedTuple):

@@ -13,12 +13,12 @@ from typing import Final
 
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import LedgerError
-from bucketpull.domain.model import Former
+from bucketpull.domain.model import Former, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import os_errors
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import HOME, Identity
-from bucketpull.volumes.ledger import Ledger
+from bucketpull.volumes.ledger import Damage, Kind, Ledger
 
 _FILE: Final = f"{HOME}/thinned"
 _offset: Final = Struct(">Q")
@@ -34,11 +34,12 @@ class Thinning:
         self._tree = tree
         self._offsets = self._read()
 
-    def left(self, offset: int, records: list[Record]) -> list[Record]:
-        """Return what is left of a block."""
+    def left(self, offset: int, records: list[Record], ledger: Ledger) -> list[Record]:
+        """Return what is left of a block: of files the disk tells, of what lies in packs the ledger."""
         if offset not in self._offsets:
             return records
-        kept = [(record, self._present(record)) for record in records]
+        removed = _removed_since(offset, ledger) if any(record.pack for record in records) else set()
+        kept = [(record, self._present(record, removed)) for record in records]
         return [record.only(indexes) for record, indexes in kept if indexes]
 
     def replaced(self, copies: Sequence[Former], ledger: Ledger) -> list[tuple[int, Record, int]]:
@@ -48,8 +49,13 @@ class Thinning:
             wanted = {(part.directory, name) for part in decode_parts(copy.parts) for name in part.names}
             for offset in sorted(copy.offsets):
                 for record, index in _matching(ledger, offset, wanted):
-                    found[self._path(record, index)] = (offset, record, index)
-        return [entry for entry in found.values() if self._is_as_described(entry[1], entry[2])]
+                    found[key_of(record.directory, record.names[index])] = (offset, record, index)
+        packed = [entry for entry in found.values() if entry[1].pack]
+        files = [entry for entry in found.values() if not entry[1].pack]
+        return [
+            *(entry for entry in files if self._is_as_described(entry[1], entry[2])),
+            *_not_described_later(packed, ledger),
+        ]
 
     def note(self, offsets: Collection[int]) -> None:
         """Note blocks that are about to be thinned, durably."""
@@ -78,8 +84,10 @@ class Thinning:
             data = file.read()
         return {value for (value,) in _offset.iter_unpack(data[: len(data) // _offset.size * _offset.size])}
 
-    def _present(self, record: Record) -> list[int]:
+    def _present(self, record: Record, removed: Collection[tuple[bytes, bytes]]) -> list[int]:
         indexes = range(len(record.names))
+        if record.pack:
+            return [index for index in indexes if (record.directory, record.names[index]) not in removed]
         return [index for index in indexes if self._tree.stat(self._path(record, index)) is not None]
 
     def _is_as_described(self, record: Record, index: int) -> bool:
@@ -93,6 +101,33 @@ class Thinning:
 
     def _path(self, record: Record, index: int) -> bytes:
         return record.paths.get(index) or self._identity.path_of(record.directory, record.names[index])
+
+
+def _removed_since(offset: int, ledger: Ledger) -> set[tuple[bytes, bytes]]:
+    """Return directory and name of all objects that were removed after the block at an offset was written."""
+    return {
+        (record.directory, name)
+        for frame in ledger.salvage(offset)
+        if not isinstance(frame, Damage) and frame.kind is Kind.REMOVAL
+        for record in frame.records()
+        for name in record.names
+    }
+
+
+def _not_described_later(
+    entries: Sequence[tuple[int, Record, int]], ledger: Ledger
+) -> list[tuple[int, Record, int]]:
+    """Return those objects of which no later block or removal tells."""
+    last: dict[tuple[bytes, bytes], int] = {
+        (r.directory, r.names[index]): offset for offset, r, index in entries
+    }
+    for frame in ledger.salvage(min(last.values(), default=ledger.end)):
+        if not isinstance(frame, Damage):
+            for record in frame.records():
+                for name in record.names:
+                    if (record.directory, name) in last:
+                        last[record.directory, name] = frame.offset
+    return [entry for entry in entries if last[entry[1].directory, entry[1].names[entry[2]]] == entry[0]]
 
 
 def _matching(

@@ -30,7 +30,7 @@ class VolumeReader:
 
     def left(self, frame: Frame) -> list[Record]:
         """Return the objects of a block, without those that were removed since."""
-        return self._thinning.left(frame.offset, frame.records())
+        return self._thinning.left(frame.offset, frame.records(), self.ledger)
 
     def path_of(self, record: Record, index: int) -> bytes:
         """Return where an object of a record lies, below the volume."""

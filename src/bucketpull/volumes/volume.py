@@ -6,7 +6,7 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -15,13 +15,14 @@ from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, VolumeState, VolumeStatus
-from bucketpull.domain.record import Block, Record
+from bucketpull.domain.record import Block, Record, Sealed
 from bucketpull.volumes import os_errors, system
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import HOME, LEDGER, Identity, enter
+from bucketpull.volumes.identity import HOME, LEDGER, Identity, enter, mark_packs
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intents, tidy
+from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.partial_blocks import Thinning
 
 _PROBE: Final = f"{TEMPORARY}/probe"
@@ -100,7 +101,10 @@ class DiskVolume:
         self._ledger = Ledger.open(LEDGER, root, path, writable=True)
         self._intents = read_intents(root)
         self._blocks = self._catch_up()
+        self._packs = PackBooks(root, identity.id, self._ledger, self._note_sealed)
+        self._packs.recover()
         self._finish_removals()
+        self._finish_replacements()
         self._ledger.reserve()
 
     def status(self) -> VolumeStatus:
@@ -184,21 +188,28 @@ class DiskVolume:
                 os.unlink(intent(journal, work, intended), dir_fd=self._root)
 
     def settle(self, blocks: Sequence[Block]) -> list[Extent]:
-        """Sync the file system, then append the blocks durably."""
+        """Make the objects durable, then append the blocks durably: packs each for itself, files by the whole file system."""
         self._check_health()
+        stored = [_decoder.decode(block.records) for block in blocks]
         entries = [
-            Entry(Kind.BLOCK, block.journal, block.work, block.records, *_totals(block.records))
-            for block in blocks
+            Entry(Kind.BLOCK, block.journal, block.work, block.records, *_totals(records))
+            for block, records in zip(blocks, stored, strict=True)
         ]
+        records = [record for each in stored for record in each]
         with self._writing:
-            offsets = self._sync_and_append(entries)
+            self._sync(records)
+            offsets = self._append(entries)
+            if _reach is not None:
+                _reach("settled")
+            self._packs.note(records)
+            self._replace_files(records)
         for block, at in zip(blocks, offsets, strict=True):
             self._blocks.setdefault((block.journal, block.work), []).append(at)
         return [Extent(self.id, offset) for offset in offsets]
 
     def read(self, offset: int) -> list[Record]:
         """Return the objects of one block, without those that were removed since."""
-        return self._thinning.left(offset, self._ledger.read(offset).records())
+        return self._thinning.left(offset, self._ledger.read(offset).records(), self._ledger)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Go through the ledger from an offset on, oldest first.
@@ -241,10 +252,12 @@ class DiskVolume:
 
     def close(self) -> None:
         """Let go of the volume, when what was begun is done."""
+        self._packs.stop_sealing()
         with self._writing:
             if self._root < 0:
                 return
             self._tree.close()
+            self._packs.close()
             self._ledger.close()
             for fd in (self._lock, self._root):
                 os.close(fd)
@@ -274,7 +287,7 @@ class DiskVolume:
         size = sum((record.stored or record.sizes)[i] for record, i in gone)
         removed = [Record(record.directory, "", [record.names[i]], [], []) for record, i in gone]
         self._append([Entry(Kind.REMOVAL, journal, work, _encoder.encode(removed), -len(gone), -size)])
-        for record, i in gone:
+        for record, i in (each for each in gone if not each[0].pack):
             self._tree.remove(record.paths.get(i) or self.identity.path_of(record.directory, record.names[i]))
 
     def _write_intent(self, name: str, body: bytes) -> None:
@@ -326,18 +339,41 @@ class DiskVolume:
             detail=detail,
         )
 
-    def _sync_and_append(self, entries: Sequence[Entry]) -> list[int]:
-        if self._durable:
-            try:
+    def _sync(self, records: Sequence[Record]) -> None:
+        packs = {record.pack for record in records if record.pack}
+        try:
+            if packs:
+                self.identity = mark_packs(self._root, self.identity)
+            if self._durable and all(record.pack for record in records):
+                self._packs.sync(packs)
+            elif self._durable:
                 system.sync_file_system(self._root)
-            except OSError as error:
-                raise self._fall_sick("files not synced", error) from error
+        except OSError as error:
+            raise self._fall_sick("files not synced", error) from error
         if _reach is not None:
             _reach("synced")
-        offsets = self._append(entries)
-        if _reach is not None:
-            _reach("settled")
-        return offsets
+
+    def _replace_files(
+        self, records: Iterable[Record], later: Collection[tuple[bytes, bytes]] = frozenset()
+    ) -> None:
+        """Remove the files of objects that are in packs now, but for those of which the ledger tells later.
+
+        A volume may have been filled without packs before, and large objects always are files.
+        """
+        if not self._packs.has_files:
+            return
+        for record in records:
+            for name in record.names if record.pack else ():
+                if (record.directory, name) not in later:
+                    with contextlib.suppress(OSError):  # what stays is found by `verify`
+                        self._tree.remove(self.identity.path_of(record.directory, name))
+
+    def _note_sealed(self, sealed: Sealed) -> None:
+        """Have the ledger say that a pack is sealed; called by the thread that sealed it."""
+        with self._writing:
+            if self._root >= 0:
+                self._append([Entry(Kind.PACK, "", 0, _encoder.encode(sealed), 0, 0)])
+                self._packs.save()
 
     def _check_health(self) -> None:
         if self._sick:
@@ -383,6 +419,13 @@ class DiskVolume:
                 self.forget(journal, work)
                 self._forgotten.pop((journal, work), None)
 
+    def _finish_replacements(self) -> None:
+        """Remove the files that a kill kept `settle` from removing."""
+        for offset in (each for offsets in self._blocks.values() for each in offsets):
+            frame = self._ledger.read(offset)
+            if frame.kind is Kind.BLOCK and self._packs.has_files:
+                self._replace_files(frame.records(), self._described_from(frame.end))
+
     def _described_from(self, offset: int) -> set[tuple[bytes, bytes]]:
         """Return the directory and name of all objects of which the ledger tells from an offset on."""
         return {
@@ -419,7 +462,6 @@ def _take_lock(root: int, path: str, identity: Identity) -> int:
     return fd
 
 
-def _totals(records: bytes) -> tuple[int, int]:
-    """Count the objects of a block and their bytes."""
-    decoded = _decoder.decode(records)
-    return sum(len(r.names) for r in decoded), sum(sum(r.stored or r.sizes) for r in decoded)
+def _totals(records: Iterable[Record]) -> tuple[int, int]:
+    """Count objects and their bytes."""
+    return sum(len(r.names) for r in records), sum(sum(r.stored or r.sizes) for r in records)

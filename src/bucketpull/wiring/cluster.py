@@ -100,7 +100,9 @@ def run_work(settings: Settings) -> ExitCode:
     welcome = asyncio.run(_join(settings, broker, hello))
     source, fetch = _with_credentials(welcome, settings), fetch_options(settings)
     # What is wanted, the coordinator has chosen when it listed.
-    main = partial(process_main, source=source, fetch=fetch, selection=Selection())
+    main = partial(
+        process_main, source=source, fetch=fetch, selection=Selection(), packing=welcome.packing
+    )
     with closing(Nursery(main)) as nursery:
         settings = msgspec.structs.replace(
             settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
@@ -190,10 +192,18 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _welcome(settings: Settings, config: SourceSettings, journal: SqliteJournal) -> Welcome:
     source = pack(config.public())
-    parts = (source, settings.layout, settings.durability, settings.verify, journal.id)
+    packing = settings.packing()
+    parts = (source, settings.layout, settings.durability, settings.verify, packing, journal.id)
     digest = hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
     return Welcome(
-        settings.job_name(), journal.id, digest, source, settings.layout, settings.durability, settings.verify
+        settings.job_name(),
+        journal.id,
+        digest,
+        source,
+        settings.layout,
+        settings.durability,
+        settings.verify,
+        packing=packing,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,10 @@ from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient
 from bucketpull.wiring.steering import Steering
 
+_LEAVE_SECONDS: Final = (
+    40.0  # an agent that was told to stop lets go of its volumes; more than it allows them
+)
+
 
 class Opening(NamedTuple):
     """What a job begins with: its source, what that told, the maker of its processes, and its books."""
@@ -57,6 +61,7 @@ def check_job(settings: Settings) -> None:
     source_config(settings)
     fetch_options(settings)
     selection_of(settings)
+    settings.packing()
 
 
 @contextlib.contextmanager
@@ -71,7 +76,9 @@ def opened(settings: Settings) -> Iterator[Opening]:
     source, fetch, selection = source_config(settings), fetch_options(settings), selection_of(settings)
     with closing(FetchLoop(fetch)) as loop:
         findings = probe(SourceClient(selected(source.open(), selection), loop), settings.source)
-    main = partial(process_main, source=source, fetch=fetch, selection=selection)
+    main = partial(
+        process_main, source=source, fetch=fetch, selection=selection, packing=settings.packing()
+    )
     with (
         closing(Nursery(main)) as nursery,
         closing(open_journal(settings, SystemClock().now())) as journal,
@@ -159,6 +166,7 @@ class Job:
                 if task.done() and task.exception() is not None:
                     await task
             await booking
+            await asyncio.wait({working}, timeout=_LEAVE_SECONDS)
         finally:
             for task in (booking, working, watching, timing):
                 task.cancel()

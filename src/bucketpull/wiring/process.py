@@ -7,10 +7,12 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import msgspec
 
+from bucketpull.domain.packing import Packing
 from bucketpull.domain.policy import Bounds, ProcessPolicy
 from bucketpull.domain.record import Mount
 from bucketpull.domain.selection import Selection
@@ -19,6 +21,7 @@ from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.ports import Writer
 from bucketpull.sources.settings import SourceSettings
+from bucketpull.volumes.packs.writer import open_pack_writer
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.descriptors import most_transfers
@@ -29,7 +32,12 @@ _KEPT_BYTES: Final = 16 << 20
 
 
 def process_main(
-    sock: socket.socket, number: int, source: SourceSettings, fetch: FetchOptions, selection: Selection
+    sock: socket.socket,
+    number: int,
+    source: SourceSettings,
+    fetch: FetchOptions,
+    selection: Selection,
+    packing: Packing | None,
 ) -> None:
     """Run until the worker's main process says stop or is gone."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -42,7 +50,7 @@ def process_main(
         sock,
         FetchLoop(fetch),
         selected(source.open(), selection),
-        _open_writer,
+        partial(_open_writer, packing),
         SystemClock(),
         generator,
         ProcessPolicy(Bounds(in_flight=most)),
@@ -57,5 +65,7 @@ def _keep_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
-def _open_writer(mount: Mount) -> Writer:
+def _open_writer(packing: Packing | None, mount: Mount) -> Writer:
+    if packing is not None:
+        return open_pack_writer(mount.path, mount.id, mount.durability, packing)
     return open_writer(mount.path, mount.id, mount.durability)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.packing import Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.sources.settings import SourceSettings
@@ -47,6 +48,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     reserve: str = "1G"
     when_full: Literal["pause", "exit"] = "pause"
     layout: Literal["key", "hashed"] = "key"
+    pack: str | None = None
+    pack_limit: str = "64M"
+    pack_names: Literal["key", "wds"] = "key"
     dashboard: str | None = None
     json: bool = False
     quiet: bool = False
@@ -93,6 +97,15 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         if not 1 <= count <= 256:
             raise ConfigError(f"--processes {count}: from 1 to 256")
         return count
+
+    def packing(self) -> Packing | None:
+        """Return how objects are packed; None where each is a file.
+
+        Raises:
+            ConfigError: They cannot be packed so.
+
+        """
+        return None if self.pack is None else parse_packing(self.pack, self.pack_limit, self.pack_names)
 
     def fixed_concurrency(self) -> int | None:
         """Return the transfers in flight for the whole machine; None is automatic."""

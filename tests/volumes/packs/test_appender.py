@@ -164,6 +164,22 @@ def test_what_the_disk_refuses_is_cut_off_again(disks, refused):
     os.close(root)
 
 
+def test_a_pack_that_the_disk_cannot_write_is_left_and_the_next_one_begun(disks):
+    disk = disks.odd()
+    os.mkdir(f"{disk.path}/.bucketpull")
+    root = os.open(disk.path, os.O_RDONLY)
+    appender = Appender(root, VOLUME, Packing(), sync=False)
+    assert appender.append(members(1000))[0] == "012345-0-000000"
+    disk.fail("write", errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        appender.append(members(1000, start=1))
+    disk.fail()
+    assert appender.append(members(1000, start=2))[0] == "012345-0-000001"
+    appender.close()
+    os.close(root)
+    assert listed(f"{disk.path}/packs/012345-0-000000.tar") == ["d/0.jpg"]
+
+
 VICTIM = """
 import os, sys
 from bucketpull.domain.packing import Packing

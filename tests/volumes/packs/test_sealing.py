@@ -10,8 +10,9 @@ import pytest
 from ratarmountcore.mountsource.factory import open_mount_source
 
 from bucketpull.domain import keys
+from bucketpull.domain.record import Sealed
 from bucketpull.volumes.packs import sealing, tar
-from bucketpull.volumes.packs.sealing import Sealed, seal
+from bucketpull.volumes.packs.sealing import seal
 
 PACK = "012345-0-000000"
 KEYS = [
@@ -49,7 +50,7 @@ def write(tmp_path, data):
 def test_ratarmount_reads_every_object_by_our_index(tmp_path, root, capfd):
     bodies = [(key, b"body of " + key) for key in KEYS]
     path = write(tmp_path, archive([(KEYS[0], b"old version"), *bodies]))
-    seal(root, str(tmp_path), PACK)
+    seal(root, PACK)
     before = os.stat(f"{path}.index.sqlite")
     source = open_mount_source(str(path), writeIndex=False)
     for key, body in bodies:
@@ -70,21 +71,21 @@ def test_ratarmount_reads_every_object_by_our_index(tmp_path, root, capfd):
 def test_the_end_is_put_in_order_whatever_a_kill_left_there(tmp_path, root, left):
     data = archive([(b"%d" % number, os.urandom(30_000)) for number in range(300)])
     path = write(tmp_path, data + left)
-    sealed = seal(root, str(tmp_path), PACK)
+    sealed = seal(root, PACK)
     assert path.read_bytes() == data + bytes(1024)
     assert sealed == Sealed(PACK, len(data) + 1024, hashlib.sha256(data + bytes(1024)).digest(), 300)
-    assert seal(root, str(tmp_path), PACK) == sealed, "it may be done again"
+    assert seal(root, PACK) == sealed, "it may be done again"
 
 
 def test_a_member_larger_than_what_is_read_at_once(tmp_path, root):
     data = archive([(b"large", os.urandom(9_000_000)), (b"small", b"x")])
     write(tmp_path, data)
-    assert seal(root, str(tmp_path), PACK).sha256 == hashlib.sha256(data + bytes(1024)).digest()
+    assert seal(root, PACK).sha256 == hashlib.sha256(data + bytes(1024)).digest()
 
 
 def test_the_sums_are_those_of_sha256sum(tmp_path, root):
     write(tmp_path, archive([(b"a", b"x")]))
-    sealed = seal(root, str(tmp_path), PACK)
+    sealed = seal(root, PACK)
     for _ in range(2):
         sealing.write_sums(root, sealed)
     run = subprocess.run(
@@ -100,6 +101,6 @@ def test_the_sums_are_those_of_sha256sum(tmp_path, root):
 
 def test_sealing_is_a_program(tmp_path, root):
     write(tmp_path, archive([(b"a", b"x")]))
-    command = [sys.executable, "-m", "bucketpull.volumes.packs.sealing", tmp_path, PACK]
-    run = subprocess.run(command, capture_output=True, check=True, timeout=60)
-    assert msgspec.json.decode(run.stdout, type=Sealed) == seal(root, str(tmp_path), PACK)
+    command = [sys.executable, "-m", "bucketpull.volumes.packs.sealing", str(root), PACK]
+    run = subprocess.run(command, pass_fds=(root,), capture_output=True, check=True, timeout=60)
+    assert msgspec.json.decode(run.stdout, type=Sealed) == seal(root, PACK)

@@ -7,7 +7,8 @@ thread calls, one at a time.
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 import msgspec
@@ -114,6 +115,7 @@ class Appender:
         self._packing = packing
         self._sync = sync
         self._pack: Pack | None = None
+        self._last = -1
         folder.make(root)
         self.writer, self._lock = folder.lease(root)
 
@@ -137,7 +139,8 @@ class Appender:
             gap = _ZEROS[:padding]
             at += member.size + padding
         pieces.append(gap)
-        pack.append(pieces, at - pack.end)
+        with self._guarding(pack):
+            pack.append(pieces, at - pack.end)
         return pack.name, offsets
 
     def append_file(
@@ -152,7 +155,8 @@ class Appender:
         pack = self._pack_for(size + 2 * tar.BLOCK)
         head = self._header(pack, pack.end, key_of(directory, name), size, mtime)
         offset = (pack.end + len(head)) // tar.BLOCK
-        pack.append_file(head, source, size)
+        with self._guarding(pack):
+            pack.append_file(head, source, size)
         return pack.name, offset
 
     def close(self) -> None:
@@ -161,6 +165,17 @@ class Appender:
             self._pack.close()
             self._pack = None
         os.close(self._lock)
+
+    @contextmanager
+    def _guarding(self, pack: Pack) -> Iterator[None]:
+        """Leave a pack that the disk refuses to write for another reason than lack of room: the next may lie on sound blocks."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                self._last, self._pack = pack.number, None
+                pack.close()
+            raise
 
     def _pack_for(self, size: int) -> Pack:
         """Return a pack with room: the open one, or the next."""
@@ -177,7 +192,10 @@ class Appender:
         left = folder.take_open(self._root, self.writer)
         if left is None:
             return None
-        number, end = left
+        self._last, end = left
+        if end == folder.NEXT:
+            return None
+        number = self._last
         name = folder.pack_name(self._volume, self.writer, number)
         try:
             fd = os.open(folder.path_of(name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
@@ -193,7 +211,7 @@ class Appender:
         numbers = [
             number for writer, number in folder.packs_of(self._root, self._volume) if writer == self.writer
         ]
-        number = max(numbers, default=-1) + 1
+        number = max(self._last, *numbers, -1) + 1
         name = folder.pack_name(self._volume, self.writer, number)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(folder.path_of(name), flags, 0o644, dir_fd=self._root)

@@ -20,6 +20,8 @@ from bucketpull.volumes.identity import HOME
 
 FOLDER: Final = "packs"
 STATE: Final = f"{HOME}/packs"
+NEXT: Final = -1
+"""In place of an end: the writer is to begin its next pack."""
 _VOLUME_DIGITS: Final = 6
 _NAME: Final = re.compile(r"([0-9a-f]{6})-(\d+)-(\d{6,})\Z")
 
@@ -85,14 +87,15 @@ def leave_open(root: int, writer: int, number: int, end: int) -> None:
 
 
 def take_open(root: int, writer: int) -> tuple[int, int] | None:
-    """Return number and end of the pack that a writer is to go on with, once."""
+    """Return number and end of the pack that a writer is to go on with, once; `NEXT` as often as it is asked."""
     name = f"{STATE}/{writer}.open"
     text = _read(root, name)
     if text is None:
         return None
-    os.unlink(name, dir_fd=root)
-    number, end = text.split()
-    return int(number), int(end)
+    number, end = map(int, text.split())
+    if end != NEXT:
+        os.unlink(name, dir_fd=root)
+    return number, end
 
 
 def writers(packs: list[tuple[int, int]]) -> Iterator[tuple[int, list[int]]]:

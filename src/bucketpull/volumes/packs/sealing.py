@@ -2,9 +2,9 @@
 
 It takes one pass over the pack, soon after it was written, in a process of its own with the lowest priority:
 
-    python -m bucketpull.volumes.packs.sealing VOLUME PACK
+    python -m bucketpull.volumes.packs.sealing ROOT PACK...
 
-prints the `Sealed` as JSON. It may be done again at any time, and always comes to the same.
+with ROOT an open descriptor of the volume's root prints a `Sealed` as JSON for each. It may be done again at any time, and always comes to the same.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from bucketpull.domain.record import Sealed
 from bucketpull.volumes.packs import folder, tar
 from bucketpull.volumes.packs.index import Index
 
@@ -23,15 +24,6 @@ SUMS: Final = f"{folder.FOLDER}/SHA256SUMS"
 _WINDOW_BYTES: Final = 4 << 20
 _LARGEST_HEADER: Final = 64 << 10
 _NICE: Final = 19
-
-
-class Sealed(msgspec.Struct, frozen=True, array_like=True):
-    """What the ledger says of a pack that is appended to no more. `length` is in bytes, `sha256` raw."""
-
-    pack: str
-    length: int
-    sha256: bytes
-    members: int
 
 
 class Walk:
@@ -77,8 +69,8 @@ class Walk:
             self._hashed += len(piece)
 
 
-def seal(root: int, path: str, pack: str) -> Sealed:
-    """Seal a pack of the volume whose root is open, and which lies at `path`.
+def seal(root: int, pack: str) -> Sealed:
+    """Seal a pack of the volume whose root is open.
 
     Raises:
         OSError: It cannot be read or written.
@@ -88,7 +80,7 @@ def seal(root: int, path: str, pack: str) -> Sealed:
     fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
     try:
         walk, members = Walk(fd), 0
-        with Index(os.path.join(path, name)) as index:
+        with Index(f"/proc/self/fd/{root}/{name}") as index:
             for at, found in walk.members():
                 index.add(at, found)
                 members += 1
@@ -132,10 +124,12 @@ def _read_sums(root: int) -> list[bytes]:
     return []
 
 
-def _main(path: str, pack: str) -> None:
+def _main(root: str, *packs: str) -> None:
     os.nice(_NICE)
-    root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    sys.stdout.buffer.write(msgspec.json.encode(seal(root, path, pack)))
+    for pack in packs:
+        with suppress(FileNotFoundError):
+            sys.stdout.buffer.write(msgspec.json.encode(seal(int(root), pack)) + b"\n")
+            sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
