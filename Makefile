@@ -7,7 +7,7 @@ TEST_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light chromium:chro
 	ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ip:iproute2 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount fusermount3:fuse3 openssl:openssl curl:curl
 BENCH_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light curl:curl aria2c:aria2 rclone:rclone openssl:openssl taskset:util-linux
 
-.PHONY: demo test setup lint types bench budget docs man release soak wheel packages clean
+.PHONY: demo test setup lint types bench budget docs man reference release soak wheel packages clean
 
 demo: .venv/installed           ## a bucket on localhost, pulled before your eyes
 	$(BIN)/bucketpull demo
@@ -30,7 +30,7 @@ budget: .venv/dev              ## each stage's CPU an object beside its budget
 	$(BIN)/python -m benchmarks.budget
 
 docs: .venv/dev                 ## the documentation, into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 soak: packages .venv/dev        ## the long tests: hundreds of kills, long histories, disks of 200,000 objects
 	$(BIN)/python -m pytest -m soak
@@ -62,5 +62,5 @@ packages:
 .venv/release: .venv/dev
 	$(PIP) install -q -c constraints.txt --group release && touch $@
 
-man: .venv/dev                  ## the manual page, from the commands' help
-	$(BIN)/python scripts/reference.py >man/bucketpull.1
+reference man: .venv/dev        ## the pages that are made from the code: manual, commands, settings, reasons, metrics
+	$(BIN)/python scripts/reference.py

@@ -1,14 +1,13 @@
 """The parts of the documentation that are made from the code, so that they cannot differ from it.
 
-MkDocs calls `on_files` (see mkdocs.yml). `python scripts/reference.py` writes the man page to standard output.
+They are committed, so that links to them work in the repository too; `make reference` writes them, and a test compares them.
 """
 
 import inspect
 import re
-import sys
 from importlib import resources
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
 
 import click
 import msgspec
@@ -24,6 +23,7 @@ from bucketpull.volumes import ledger
 from bucketpull.web import metrics
 from bucketpull.wiring.settings import Settings
 
+ROOT = Path(__file__).parents[1]
 WIDTH = 100
 NAMES = [name for name in COMMANDS if find_spec(f"bucketpull.cli.{name}")]
 REMEDY_WORDS = {
@@ -37,15 +37,6 @@ REMEDY_WORDS = {
     Remedy.STOP: "end the job (exit 4)",
     Remedy.HOLD: "hand the work back, for another volume or a later time",
 }
-
-
-def on_files(files: Any, config: Any) -> Any:  # noqa: ANN401 - MkDocs' types are not those of this project's environment
-    """Add the generated pages to those in docs/."""
-    from mkdocs.structure.files import File
-
-    for path, content in pages().items():
-        files.append(File.generated(config, path, content=content))
-    return files
 
 
 def pages() -> dict[str, str]:
@@ -289,5 +280,13 @@ def _escape(text: str) -> str:
     return re.sub(r"^([.'])", r"\\&\1", escaped, flags=re.MULTILINE)
 
 
+def written() -> dict[Path, str]:
+    """Return everything that is made from the code, by its path."""
+    return {ROOT / "man/bucketpull.1": man_page()} | {
+        ROOT / "docs" / path: text for path, text in pages().items()
+    }
+
+
 if __name__ == "__main__":
-    sys.stdout.write(man_page())
+    for path, text in written().items():
+        path.write_text(text)
