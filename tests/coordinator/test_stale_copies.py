@@ -91,19 +91,28 @@ def test_a_receipt_without_copies_removes_nothing(journal):
 def test_what_is_outstanding_is_undecided_while_the_machine_has_it(journal):
     first, second = sent(journal)
     asked = [Begun(first, "v1", 40, b"", NAMES[0]), Begun(second, "v1", -1)]
-    assert judge_begun(journal, "m1", asked) == ([], [], [])
+    assert judge_begun(journal, "m1", asked) == ([], [], [], [])
 
 
 def test_what_was_only_begun_is_abandoned_when_another_has_the_work(journal):
     first, second = sent(journal)
     asked = [Begun(first, "v2", 40, b"", NAMES[0]), Begun(second, "v2", -1), Begun(77, "v2", -1)]
-    assert judge_begun(journal, "m2", asked) == ([], [], [second, 77])
-    journal.release([second])
-    assert judge_begun(journal, "m1", [Begun(second, "v1", -1)]).abandon == [second]
+    assert judge_begun(journal, "m2", asked) == ([], [], [second, 77], [])
+
+
+def test_what_nobody_has_goes_back_to_the_machine_that_had_begun_it(journal):
+    first, second = sent(journal)
+    journal.release([first, second])
+    asked = [Begun(first, "v1", 40, b"", NAMES[0]), Begun(second, "v1", -1)]
+    assert judge_begun(journal, "m1", asked) == ([], [], [], [first, second])
+    assert [work.id for work in journal.reclaim([first, second, first, 77], "m1")] == [first, second]
+    assert journal.outstanding().batches_sent == 2
+    assert journal.holders([first, second]) == {first: "m1", second: "m1"}
+    assert journal.reclaim([first], "m2") == []
 
 
 def test_what_was_settled_is_booked_or_goes_once_the_work_is_done(journal):
     first, second = sent(journal)
     journal.commit([receipt(journal, first, "m1", 40, 0), receipt(journal, second, "m2", 40, 1000)], 2.0)
     asked = [Begun(first, "v1", 40, b"", NAMES[0]), Begun(second, "v1", 80, b"", NAMES[1000])]
-    assert judge_begun(journal, "m1", asked) == ([first], [second], [])
+    assert judge_begun(journal, "m1", asked) == ([first], [second], [], [])

@@ -1,5 +1,6 @@
 """A volume whose worker was killed, and whose batches others have done meanwhile: what they left is removed, and nothing else."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -116,4 +117,44 @@ def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(root):
     assert files(root) == []
     assert (again.pending(JOURNAL), again.recall(JOURNAL, 1)) == ([], None)
     assert again.status().stored_objects == 0
+    again.close()
+
+
+WHEN = 1_600_000_000
+
+
+def dated(root, *keys):
+    put(root, *keys)
+    for key in keys:
+        os.utime(root / key, (WHEN, WHEN))
+
+
+def test_what_a_killed_worker_had_written_whole_is_found_again_in_the_same_boot(root):
+    dated(root, "a/old")
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1)
+    dated(root, "a/x", "z")
+    put(root, "a/undated")
+    (root / "a" / "short").write_bytes(b"012")
+    os.utime(root / "a" / "short", (WHEN, WHEN))
+    parts = [part(b"a", b"x", b"old", b"undated", b"short", b"missing"), part(b"", b"z")]
+
+    again = killed_and_opened_again(volume)
+    found = again.recover(JOURNAL, 1, parts)
+
+    assert [(record.directory, record.names) for record in found] == [(b"a", [b"x"]), (b"", [b"z"])]
+    assert again.recover(JOURNAL, 2, parts) == []
+    again.close()
+
+
+@pytest.mark.parametrize("note", [b"", b"another boot 1 2\n", b"\xff\xfe"])
+def test_after_another_boot_a_file_that_looks_whole_may_not_be(root, note):
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1)
+    dated(root, "a/x")
+    (intent,) = (root / ".bucketpull" / "intents").iterdir()
+    intent.write_bytes(note)
+
+    again = killed_and_opened_again(volume)
+    assert again.recover(JOURNAL, 1, [part(b"a", b"x")]) == []
     again.close()

@@ -115,10 +115,10 @@ class Task:
     `parts` are its objects that have not ended, `objects` their number and `size` their bytes; `unsettled` counts the outcomes
     that are not on disk for good, `ended` is set by the last.
 
-    `former` is the volume where its objects lie in another version, "" where that is not known.
+    `former` are the volumes where its objects may lie in another version, none where that is not known.
     """
 
-    def __init__(self, id: int, held: Held, parts: list[Part], former: str = "") -> None:  # noqa: A002 - the field's name everywhere
+    def __init__(self, id: int, held: Held, parts: list[Part], former: Collection[str] = ()) -> None:  # noqa: A002 - the field's name everywhere
         self.id = id
         self.held = held
         self.volume = ""
@@ -159,11 +159,15 @@ class Settling(NamedTuple):
 
 def unsettled(outcome: Outcome) -> list[Part]:
     """Return the stored objects of an outcome as they were listed: their volume failed before it had settled them."""
-    records = msgspec.msgpack.decode(outcome.records, type=list[Record]) if outcome.records else []
+    return parts_of(msgspec.msgpack.decode(outcome.records, type=list[Record])) if outcome.records else []
+
+
+def parts_of(records: Iterable[Record]) -> list[Part]:
+    """Return the objects of records as they were listed."""
     return [Part(r.directory, r.cursor, r.names, r.sizes, r.mtimes) for r in records]
 
 
-def without(parts: Iterable[Part], others: Iterable[Part]) -> list[Part]:
+def without(parts: Iterable[Part], others: Iterable[Part | Record]) -> list[Part]:
     """Return parts without the objects of others."""
     gone = {(part.directory, name) for part in others for name in part.names}
     kept = (

@@ -5,13 +5,21 @@ It runs in the worker's main process. What costs per object happens in the proce
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from itertools import count
 from typing import Any
 
 import msgspec
 
-from bucketpull.agent.active_batch import Held, Settling, Task, halves, poisoned, unsettled
+from bucketpull.agent.active_batch import (
+    Held,
+    Settling,
+    Task,
+    halves,
+    parts_of,
+    poisoned,
+    unsettled,
+)
 from bucketpull.agent.already_stored import recognise
 from bucketpull.agent.former_copies import remove
 from bucketpull.agent.outbox import Replies
@@ -43,6 +51,7 @@ from bucketpull.domain.record import (
     FromProcess,
     Mount,
     Outcome,
+    Record,
     Stop,
     Survey,
     Tick,
@@ -166,16 +175,31 @@ class Agent:
         self._desk.accept(sum(len(part.names) for part in held.parts))
         here = self._unbooked.recall(self._desk.volumes(), work.id)
         if work.candidates or work.elsewhere or here:
-            preferred, rest = await recognise(held, here, self._desk.slots)
-            for volume, parts in preferred.items():
-                self._place(held, parts, volume, volume)
+            found = await recognise(held, here, self._desk.slots, self._policy.journal)
+            rest = found.fresh
+            for volume, records in found.whole.items():
+                self._take_over(held, records, self._desk.slots[volume])
+            for volume, parts in found.changed.items():
+                self._place(held, parts, volume, {volume})
         else:
             rest = held.parts
         if rest:
             self._place(held, rest, next((extent.volume for extent in here), ""))
         self._close_if_done(held)
 
-    def _place(self, held: Held, parts: list[Part], preferred: str = "", former: str = "") -> None:
+    def _take_over(self, held: Held, records: list[Record], slot: Slot) -> None:
+        """Settle files that were written before a crash, as if a process had just written them."""
+        task = Task(
+            next(self._ids), held, parts_of(records), {extent.volume for extent in held.work.candidates}
+        )
+        slot.room.promise(task.objects, task.size)
+        self._take_up(task, slot)
+        encoded = msgspec.msgpack.encode(records)
+        self._outcome(Outcome(task.id, task.objects, task.size, encoded, [], [], []))
+
+    def _place(
+        self, held: Held, parts: list[Part], preferred: str = "", former: Collection[str] = ()
+    ) -> None:
         for slot, piece in self._desk.share_out(parts, preferred):
             if slot is None:
                 held.give_back(piece)
@@ -276,8 +300,7 @@ class Agent:
                 outcome = msgspec.structs.replace(outcome, stored=0, stored_bytes=0)
             task.held.add(outcome, extent)
             if extent is not None and (task.former or task.held.unread):
-                former = {task.former} if task.former else task.held.unread
-                task.held.replace(task.volume, unsettled(outcome), former)
+                task.held.replace(task.volume, unsettled(outcome), task.former or task.held.unread)
             self._close_if_done(task.held)
 
     def _close_if_done(self, held: Held) -> None:

@@ -36,6 +36,7 @@ from bucketpull.domain.model import (
     ScanReceipt,
     VolumeState,
     VolumeStatus,
+    Work,
     WorkKind,
 )
 from bucketpull.domain.policy import CoordinatorPolicy
@@ -267,9 +268,12 @@ class Coordinator:
             await self.call(self._journal.see_volumes, news)
         if pulse.begun:
             verdict = await self.call(judge_begun, self._journal, pulse.machine, pulse.begun)
-            if any(verdict):
-                told = Control(self._share(pulse.machine), *verdict)
+            if verdict.booked or verdict.discard or verdict.abandon:
+                told = Control(self._share(pulse.machine), verdict.booked, verdict.discard, verdict.abandon)
                 await self._transport.control(told, pulse.machine)
+            if verdict.again and self._stop_at is None:
+                works = await self.call(self._journal.reclaim, verdict.again, pulse.machine)
+                await self._hand_out(WorkKind.BATCH, works, pulse.machine)
         if copies := await self._former.due(pulse, now):
             await self._transport.control(Control(self._share(pulse.machine), remove=copies), pulse.machine)
 
@@ -367,12 +371,15 @@ class Coordinator:
             return False
         late = self.fleet.members[machine].late_allowance(limit) if kind is WorkKind.BATCH else limit
         works = await self.call(self._journal.claim, kind, limit, machine, self._clock.now(), late)
+        await self._hand_out(kind, works, machine)
+        return bool(works)
+
+    async def _hand_out(self, kind: WorkKind, works: Sequence[Work], machine: str) -> None:
         if works:
             _at("claimed")
             self._gave = self._gave or kind is WorkKind.BATCH
             self.fleet.sent(machine, kind, works, self._clock.monotonic())
             await self._transport.send(works, machine)
-        return bool(works)
 
     async def _count(self) -> None:
         self.counters, self.outstanding = await self.call(

@@ -8,11 +8,12 @@ from bucketpull.ports import Journal
 
 
 class Verdict(NamedTuple):
-    """What a machine is told of its batches; those not named are undecided."""
+    """What a machine is told of its batches, and which it is given `again`; those not named are undecided."""
 
     booked: list[int]
     discard: list[int]
     abandon: list[int]
+    again: list[int]
 
 
 def judge_dropped(journal: Journal, receipts: Iterable[BatchReceipt]) -> dict[int, bool]:
@@ -26,15 +27,17 @@ def judge_dropped(journal: Journal, receipts: Iterable[BatchReceipt]) -> dict[in
 def judge_begun(journal: Journal, machine: str, begun: Iterable[Begun]) -> Verdict:
     """Answer a machine that has not heard what became of batches.
 
-    A settled one is decided when it is outstanding no more. One that is only begun has no receipt: unless the machine
-    still has the work, another does it from the start.
+    One that nobody has is given to this machine again, which may have done some of it. A settled one is decided when it is
+    outstanding no more. One that is only begun has no receipt: another does it from the start.
     """
     asked = list(begun)
     holders = journal.holders([each.work for each in asked])
-    verdict = Verdict([], [], [])
+    verdict = Verdict([], [], [], [])
     for each in asked:
         holder = holders.get(each.work)
-        if each.offset < 0:
+        if holder == "":
+            verdict.again.append(each.work)
+        elif each.offset < 0:
             if holder != machine:
                 verdict.abandon.append(each.work)
         elif holder is None:

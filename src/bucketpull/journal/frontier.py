@@ -83,6 +83,14 @@ class Frontier:
             works += self._found("deferred-work", homes, (kind, home, now), limit - len(works))
         return works
 
+    def ready(self, works: Iterable[int], homes: Sequence[int]) -> list[Work]:
+        """Find those of some batches that are with nobody."""
+        return [
+            found
+            for work in dict.fromkeys(works)
+            for found in self._found("ready-by-id", homes, (WorkKind.BATCH, work), 1)
+        ]
+
     def send(self, kind: WorkKind, works: Iterable[Work], machine: str) -> None:
         """Mark work as sent."""
         rows = [(machine, work.id) for work in works]

@@ -77,6 +77,10 @@ insert into body (id, body) values (?, ?);
 select id, attempt, part, candidates, body from work join body using (id)
 where kind = ? and tier = ? and home = ? and state = 0 and due = 0 order by id limit ?;
 
+-- name: ready-by-id
+-- a machine that comes back, once a batch that it had begun
+select id, attempt, part, candidates, body from work join body using (id) where kind = ? and id = ? and state = 0 limit ?;
+
 -- name: deferred-work
 -- claim, once a home: a few times a second
 select id, attempt, part, candidates, body from work join body using (id)

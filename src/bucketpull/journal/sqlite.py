@@ -116,6 +116,14 @@ class SqliteJournal(JournalReader):
                 tables.frontier.send(kind, works, machine)
         return works
 
+    def reclaim(self, works: Sequence[int], machine: str) -> list[Work]:
+        """Take those of some batches that are with nobody, and mark them sent to the machine that had begun them."""
+        tables = self._tables
+        with self._transaction():
+            found = tables.frontier.ready(works, tables.shelf.at({machine}))
+            tables.frontier.send(WorkKind.BATCH, found, machine)
+        return found
+
     def commit(self, receipts: Sequence[FromWorker], now: float) -> list[int]:
         """Book receipts and handbacks; return the ids of those dropped because their work was booked before."""
         dropped: list[int] = []

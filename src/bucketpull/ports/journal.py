@@ -37,6 +37,10 @@ class Journal(Protocol):
         """
         ...
 
+    def reclaim(self, works: Sequence[int], machine: str) -> list[Work]:
+        """Take those of some batches that are with nobody, and mark them sent to the machine that had begun them."""
+        ...
+
     def commit(self, receipts: Sequence[FromWorker], now: float) -> list[int]:
         """Book receipts and handbacks, their new work and the counters, in one transaction.
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from bucketpull.domain.exchange import Chunk
-from bucketpull.domain.model import Extent, Former, VolumeStatus
+from bucketpull.domain.model import Extent, Former, Part, VolumeStatus
 from bucketpull.domain.record import Block, Record, Written
 
 
@@ -54,6 +54,18 @@ class Volume(Protocol):
 
     def recall(self, journal: str, work: int) -> list[Extent] | None:
         """Return the ledger blocks that settled a batch or parts of it, [] if it was only intended here, None if neither."""
+        ...
+
+    def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
+        """Return the objects of a batch intended here whose files lie under their final names with the listed size and date.
+
+        None after a restart of the machine or when the disk was away: then a file that looks whole may not be. They are not
+        settled: a power cut may still lose them.
+
+        Raises:
+            VolumeSick: The disk refused.
+
+        """
         ...
 
     def settle(self, blocks: Sequence[Block]) -> list[Extent]:

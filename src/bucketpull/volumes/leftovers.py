@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from bucketpull.volumes.files.file import TEMPORARY
@@ -43,6 +43,32 @@ def read_intents(root: int) -> dict[tuple[str, int], int]:
         journal, work, offset = name.rsplit(".", 2)
         intents[unquote(journal), int(work)] = int(offset)
     return intents
+
+
+class Note(NamedTuple):
+    """A batch's note: when it was made (ns since 1970), in which attachment of the disk, and the batch's body."""
+
+    made_at: int
+    attachment: str
+    body: bytes
+
+
+def write_intent(root: int, name: str, attachment: str, body: bytes) -> None:
+    """Note a batch. On a full disk the name alone must do."""
+    fd = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644, dir_fd=root)
+    try:
+        with contextlib.suppress(OSError):
+            os.write(fd, attachment.encode() + b"\n" + body)
+    finally:
+        os.close(fd)
+
+
+def read_intent(root: int, name: str) -> Note:
+    """Read a batch's note; what cannot be read of it is empty."""
+    with open(name, "rb", opener=lambda path, flags: os.open(path, flags, dir_fd=root)) as file:
+        made_at = os.fstat(file.fileno()).st_mtime_ns
+        attachment, _, body = file.read().partition(b"\n")
+    return Note(made_at, attachment.decode("ascii", "replace"), body)
 
 
 def _names(root: int, folder: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from bucketpull.volumes.os_errors import DATELESS
@@ -20,6 +22,23 @@ def sync_file_system(fd: int) -> None:
     if _syncfs(fd):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def attachment(fd: int) -> str:
+    """Name this boot of the machine and this attachment of the disk that `fd` lies on; "" where the boot is not known.
+
+    While it is the same, whatever was written is in the page cache or on the disk, so a file that looks whole is whole. The
+    `diskseq` of a block device is another each time it is plugged in (Linux 5.15).
+    """
+    device = os.fstat(fd).st_dev
+    found = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
+    boot = sequence = ""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    for folder in (found, found.parent):  # a partition's is its disk's
+        with suppress(OSError):
+            sequence = sequence or (folder / "diskseq").read_text().strip()
+    return f"{boot} {device} {sequence}" if boot else ""
 
 
 def reserve_ahead(fd: int, offset: int, length: int) -> None:

@@ -14,14 +14,14 @@ import msgspec
 from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
-from bucketpull.domain.model import Extent, Former, VolumeState, VolumeStatus
+from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Record, Sealed
 from bucketpull.volumes import os_errors, system
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import HOME, LEDGER, Identity, enter, mark_packs
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
-from bucketpull.volumes.leftovers import intent, read_intents, tidy
+from bucketpull.volumes.leftovers import intent, read_intent, read_intents, tidy, write_intent
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.partial_blocks import Thinning
 
@@ -95,6 +95,7 @@ class DiskVolume:
         self._reserve, self._durable = reserve, durable
         self._sick = ""
         self._writing = threading.Lock()  # settling, discarding and closing may be called by several threads
+        self._attachment = system.attachment(root)
         self._tree = Tree(root)
         self._thinning = Thinning(root, identity, self._tree)
         self._forgotten: OrderedDict[_Work, list[int]] = OrderedDict()
@@ -153,7 +154,7 @@ class DiskVolume:
             return
         name = intent(journal, work, self._ledger.end)
         try:
-            self._write_intent(name, body)
+            write_intent(self._root, name, self._attachment, body)
         except OSError as error:
             raise os_errors.volume_error(self.path, "batch not noted", error) from error
         self._intents[journal, work] = self._ledger.end
@@ -166,6 +167,20 @@ class DiskVolume:
         if offsets is None:
             return [] if (journal, work) in self._intents else None
         return [Extent(self.id, offset) for offset in offsets]
+
+    def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
+        """Find the files of a batch that was begun here: they are whole, unless the disk was away or the machine restarted since."""
+        intended = self._intents.get((journal, work))
+        if intended is None:
+            return []
+        try:
+            note = read_intent(self._root, intent(journal, work, intended))
+            if not note.attachment or note.attachment != self._attachment:
+                return []
+            with self._writing:
+                return [record for part in parts if (record := self._whole(part, note.made_at)) is not None]
+        except OSError as error:
+            raise os_errors.volume_error(self.path, "batch not recovered", error) from error
 
     def pending(self, journal: str) -> list[tuple[int, int]]:
         """Return the batches of a journal that `recall` knows, each with the offset of its last block or -1."""
@@ -290,26 +305,32 @@ class DiskVolume:
         for record, i in (each for each in gone if not each[0].pack):
             self._tree.remove(record.paths.get(i) or self.identity.path_of(record.directory, record.names[i]))
 
-    def _write_intent(self, name: str, body: bytes) -> None:
-        fd = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644, dir_fd=self._root)
-        try:
-            if body:
-                with contextlib.suppress(OSError):  # on a full disk the name alone must do
-                    os.write(fd, body)
-        finally:
-            os.close(fd)
-
-    def _abandon(self, note: str, since: int) -> None:
-        with open(note, "rb", opener=lambda name, flags: os.open(name, flags, dir_fd=self._root)) as file:
-            made_at, body = os.fstat(file.fileno()).st_mtime_ns, file.read()
-        parts = decode_parts(body) if body else []
+    def _abandon(self, name: str, since: int) -> None:
+        note = read_intent(self._root, name)
+        parts = decode_parts(note.body) if note.body else []
         later = self._described_from(since)
         for part in parts:
-            for name in part.names:
-                path = self.identity.path_of(part.directory, name)
-                found = self._tree.stat(path) if (part.directory, name) not in later else None
-                if found is not None and stat.S_ISREG(found.st_mode) and found.st_ctime_ns >= made_at:
+            for key in part.names:
+                path = self.identity.path_of(part.directory, key)
+                found = self._tree.stat(path) if (part.directory, key) not in later else None
+                if found is not None and stat.S_ISREG(found.st_mode) and found.st_ctime_ns >= note.made_at:
                     self._tree.remove(path)
+
+    def _whole(self, part: Part, made_at: int) -> Record | None:
+        """Return the objects of which a file lies here that is newer than the note, and as long and as old as listed."""
+        indexes = []
+        for index, name in enumerate(part.names):
+            found = self._tree.stat(self.identity.path_of(part.directory, name))
+            if (
+                found is not None
+                and stat.S_ISREG(found.st_mode)
+                and found.st_size == part.sizes[index]
+                and found.st_mtime_ns == part.mtimes[index] * 1_000_000_000
+                and found.st_ctime_ns >= made_at
+            ):
+                indexes.append(index)
+        whole = Record(part.directory, part.cursor, part.names, part.sizes, part.mtimes)
+        return whole.only(indexes) if indexes else None
 
     def _status(self, free: os.statvfs_result) -> VolumeStatus:
         total = free.f_blocks * free.f_frsize

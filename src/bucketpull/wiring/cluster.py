@@ -100,9 +100,7 @@ def run_work(settings: Settings) -> ExitCode:
     welcome = asyncio.run(_join(settings, broker, hello))
     source, fetch = _with_credentials(welcome, settings), fetch_options(settings)
     # What is wanted, the coordinator has chosen when it listed.
-    main = partial(
-        process_main, source=source, fetch=fetch, selection=Selection(), packing=welcome.packing
-    )
+    main = partial(process_main, source=source, fetch=fetch, selection=Selection(), packing=welcome.packing)
     with closing(Nursery(main)) as nursery:
         settings = msgspec.structs.replace(
             settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify

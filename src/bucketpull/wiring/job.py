@@ -76,9 +76,7 @@ def opened(settings: Settings) -> Iterator[Opening]:
     source, fetch, selection = source_config(settings), fetch_options(settings), selection_of(settings)
     with closing(FetchLoop(fetch)) as loop:
         findings = probe(SourceClient(selected(source.open(), selection), loop), settings.source)
-    main = partial(
-        process_main, source=source, fetch=fetch, selection=selection, packing=settings.packing()
-    )
+    main = partial(process_main, source=source, fetch=fetch, selection=selection, packing=settings.packing())
     with (
         closing(Nursery(main)) as nursery,
         closing(open_journal(settings, SystemClock().now())) as journal,
