@@ -6,8 +6,6 @@ waits for ever without cephx; short intervals of Paxos, for the start; `tcp_node
 delayed acknowledgement.
 """
 
-import base64
-import hmac
 import http.client
 import shutil
 import socket
@@ -16,12 +14,12 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import formatdate
 from pathlib import Path
 from typing import IO, Self
 
 from bucketpull.sources.quoting import quoted
 from bucketpull.testing.broker import free_ports
+from bucketpull.testing.s3_servers import signed_headers
 
 START_SECONDS = 60
 REGION = "us-east-1"
@@ -234,17 +232,10 @@ class Ceph:
         body: bytes,
         headers: Mapping[str, str],
     ) -> None:
-        """Send one PUT, signed in the old way (version 2), which is short."""
         path = f"/{bucket}/{quoted(key)}" if key else f"/{bucket}"
-        date = formatdate(usegmt=True)
-        signed = "".join(
-            f"{name}:{value}\n" for name, value in sorted(headers.items()) if name[:6] == "x-amz-"
+        connection.request(
+            "PUT", path, body, signed_headers(self.port, ACCESS_KEY, SECRET_KEY, path, headers)
         )
-        text = f"PUT\n\n\n{date}\n{signed}{path}"
-        digest = hmac.digest(SECRET_KEY.encode(), text.encode(), "sha1")
-        signature = base64.b64encode(digest).decode()
-        fields = {**headers, "Date": date, "Authorization": f"AWS {ACCESS_KEY}:{signature}"}
-        connection.request("PUT", path, body, fields)
         answer = connection.getresponse()
         words = answer.read()
         if answer.status != 200:

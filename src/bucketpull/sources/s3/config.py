@@ -140,7 +140,7 @@ class S3Config(SourceSettings, frozen=True, kw_only=True):
         keys = None if self.anonymous else self.credentials() or find_keys(environ)
         surroundings = find_surroundings(environ)
         api_url = self.api_url or surroundings.endpoint
-        region = self.region or _region_of(api_url) or surroundings.region or DEFAULT_REGION
+        region = self.region or _region_of(api_url, self.bucket) or surroundings.region or DEFAULT_REGION
         return msgspec.structs.replace(
             self,
             api_url=api_url or _aws(region),
@@ -185,9 +185,9 @@ def _aws(region: str) -> str:
     return f"https://s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
 
 
-def _region_of(url: str) -> str:
+def _region_of(url: str, bucket: str) -> str:
     """Return the region that a known service's host names; "" if it names none."""
-    host = urlsplit(url).hostname or "" if url else ""
+    host = (urlsplit(url).hostname or "").removeprefix(f"{bucket}.")
     if host.endswith(_R2):
         return "auto"
     return next((found[1] for region in _REGIONS if (found := region.match(host))), "")

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 for GET requests without a body.
+"""AWS Signature Version 4 for requests whose body is not signed.
 
 Facts, from AWS's "Signature Version 4 for API requests" and "Authenticating Requests (Amazon S3)": the path is signed as it is
 sent (S3 does not normalise it), the query is signed sorted by name, every `x-amz-*` header must be signed, and the body's hash
@@ -71,7 +71,9 @@ class Signer:
         region: str,
         host: str,
         headers: tuple[tuple[str, str], ...] = (),
+        method: str = "GET",
     ) -> None:
+        self._method = method
         self._secret = credentials.secret_key
         self._access_key = credentials.access_key
         self._region = region
@@ -88,7 +90,7 @@ class Signer:
         second = int(now)
         if second != self._second:
             self._begin(second)
-        canonical = f"GET\n{path}\n{query}\n{self._tail}"
+        canonical = f"{self._method}\n{path}\n{query}\n{self._tail}"
         text = self._head + sha256(canonical.encode()).hexdigest()
         signature = hmac.digest(self._key, text.encode(), "sha256").hex()
         return (self._prefix + signature, *self._constant)

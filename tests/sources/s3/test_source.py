@@ -1,0 +1,109 @@
+"""What a source learns from answers: the server's clock, newer temporary keys; and which requests it makes."""
+
+from email.utils import formatdate
+
+import pytest
+
+from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.model import Position
+from bucketpull.sources.s3.config import S3Config
+from bucketpull.sources.s3.source import CDN, ORIGIN, S3Source
+
+NOW = 1_700_000_000.0
+SITE = "http://127.0.0.1:9000"
+
+
+def _source(**options) -> S3Source:
+    keys = {"access_key": "AKID", "secret_key": "secret"}
+    return S3Source(S3Config.of("//photos/a", {"api_url": SITE, **keys, **options}).checked())
+
+
+def _refusal(status: int, code: str, **headers: str) -> Response:
+    body = f"<Error><Code>{code}</Code></Error>".encode()
+    lines = [f"{name}: {value}\r\n".encode() for name, value in headers.items()]
+    return Response(status, [b"HTTP/1.1 %d X\r\n" % status, *lines], [body], len(body), len(body), 0.1)
+
+
+def _reason(source: S3Source, response: Response) -> Reason:
+    with pytest.raises(AnswerError) as caught:
+        source.read_page(source.root(), response, NOW)
+    return caught.value.reason
+
+
+def _date(request) -> str:
+    return next(line for line in request.headers if line.startswith("x-amz-date"))
+
+
+def test_a_key_is_sent_as_it_is_but_percent_encoded():
+    wanted = Wanted(b"a", b"b/../c+d%/\xc3\xa9 .", 1, 0, "", "")
+    request = _source().object_request(wanted, ORIGIN, SITE, NOW)
+    assert request.url == SITE + "/photos/a/b/../c%2Bd%25/%C3%A9%20."
+
+
+def test_a_page_is_asked_for_by_name_in_the_order_that_the_signature_wants():
+    request = _source().list_request(Position(b"a", "b%2Fc"), SITE, NOW)
+    path, _, query = request.url.partition("?")
+    assert path == SITE + "/photos"
+    assert query == "encoding-type=url&list-type=2&max-keys=1000&prefix=a%2F&start-after=a%2Fb%2Fc"
+
+
+def test_the_cdn_is_asked_first_and_unsigned():
+    source = _source(cdn_url="https://img.example.com/base/")
+    wanted = Wanted(b"a", b"b.jpg", 1, 0, "", "")
+    assert source.routes(b"a", b"b.jpg", 1) == (CDN, ORIGIN)
+    request = source.object_request(wanted, CDN, "https://img.example.com", NOW)
+    assert request.url == "https://img.example.com/base/a/b.jpg"
+    assert not any("Authorization" in line for line in request.headers)
+
+
+def test_the_rest_of_an_object_is_asked_for_of_one_version():
+    wanted = Wanted(b"a", b"b", 10, 0, "", "")
+    request = _source().object_request(wanted, ORIGIN, SITE, NOW, 5, '"v1"')
+    assert request.headers[-2:] == ("Range: bytes=5-", 'If-Match: "v1"')
+
+
+def test_who_pays_says_so_under_the_signature():
+    request = _source(request_payer=True).object_request(Wanted(b"", b"k", 1, 0, "", ""), ORIGIN, SITE, NOW)
+    assert "x-amz-request-payer: requester" in request.headers
+    assert "x-amz-request-payer, Signature" in request.headers[0]
+
+
+def test_a_clock_that_is_off_is_corrected_by_the_servers_date():
+    source = _source()
+    skewed = _refusal(403, "RequestTimeTooSkewed", Date=formatdate(NOW + 3600, usegmt=True))
+    assert _reason(source, skewed) is Reason.CLOCK
+    assert _date(source.list_request(source.root(), SITE, NOW)) == "x-amz-date: 20231114T231320Z"
+    assert _reason(source, skewed) is Reason.CREDENTIALS
+
+
+def test_an_expired_token_is_renewed_where_there_is_a_newer_one(monkeypatch, tmp_path):
+    monkeypatch.setattr("os.environ", {"HOME": str(tmp_path)})
+    source = _source(session_token="old")
+    expired = _refusal(400, "ExpiredToken")
+    assert _reason(source, expired) is Reason.CREDENTIALS
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/credentials").write_text(
+        "[default]\naws_access_key_id=B\naws_secret_access_key=C\naws_session_token=new\n"
+    )
+    assert _reason(source, expired) is Reason.CLOCK
+    request = source.list_request(source.root(), SITE, NOW)
+    assert "x-amz-security-token: new" in request.headers
+    assert _reason(source, expired) is Reason.CREDENTIALS
+
+
+def test_a_signature_that_only_an_odd_key_gets_wrong_is_that_keys_trouble():
+    source = _source()
+    wrong = _refusal(403, "SignatureDoesNotMatch")
+    odd, plain = (Wanted(b"", name, 1, 0, "", "") for name in (b"a b", b"ab"))
+    assert source.judge(odd, ORIGIN, wrong, NOW).reason is Reason.FORBIDDEN
+    assert source.judge(plain, ORIGIN, wrong, NOW).reason is Reason.CREDENTIALS
+
+
+def test_a_page_with_keys_of_another_folder_is_refused():
+    body = (
+        b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>z/1</Key><LastModified></LastModified>"
+        b"<ETag></ETag><Size>1</Size></Contents></ListBucketResult>"
+    )
+    response = Response(200, [b"HTTP/1.1 200 OK\r\n"], [body], len(body), len(body), 0.1)
+    assert _reason(_source(), response) is Reason.GARBAGE
