@@ -1,0 +1,128 @@
+"""A real Prometheus reads the metrics of a job, and accepts every rule and expression in examples/."""
+
+import json
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.web.test_examples import FOLDER, expressions
+
+DEADLINE_SECONDS = 60
+POLL_SECONDS = 0.1
+
+
+class Prometheus:
+    """A server on a port that the system chose, with the rules of examples/."""
+
+    def __init__(self, folder: Path, target: str, token: str) -> None:
+        (folder / "token").write_text(token)
+        (folder / "prometheus.yml").write_text(
+            f"""
+global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: [{FOLDER / "alerts.yml"}]
+scrape_configs:
+  - job_name: bucketpull
+    authorization: {{credentials_file: {folder / "token"}}}
+    static_configs: [{{targets: ["{target}"]}}]
+"""
+        )
+        self._log = (folder / "log").open("w+")
+        self._process = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                "--web.listen-address=127.0.0.1:0",
+            ],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        self.address = self._wait(self._find_address)
+        self._wait(self._is_ready)
+
+    def _is_ready(self) -> str:
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/-/ready", timeout=10) as answer:
+                return answer.read().decode()
+        except OSError:
+            return ""
+
+    def _find_address(self) -> str:
+        """Read from the log where it listens."""
+        self._log.seek(0)
+        for line in self._log.read().splitlines():
+            if "Listening on" in line and "address=" in line:
+                return line.rpartition("address=")[2].strip()
+        return ""
+
+    def _wait(self, ask: Callable[[], str]) -> str:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not (found := ask()):
+            assert self._process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(POLL_SECONDS)
+        return found
+
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read()
+
+    def get(self, path: str, **query: str) -> dict:
+        url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def value(self, expression: str) -> float | None:
+        found = self.get("query", query=expression)["result"]
+        return float(found[0]["value"][1]) if found else None
+
+    def wait_for(self, expression: str) -> float:
+        return float(self._wait(lambda: str(self.value(expression) or "")))
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+        self._log.close()
+
+
+@pytest.fixture
+def scraping(serve, tmp_path: Path) -> Iterator[tuple[Prometheus, object]]:
+    served = serve()
+    server = Prometheus(tmp_path, f"127.0.0.1:{served.port}", served.token)
+    yield server, served
+    server.close()
+
+
+def test_a_prometheus_reads_a_running_job_and_answers_every_expression(scraping):
+    server, served = scraping
+
+    assert server.wait_for("up{job='bucketpull'}") == 1.0
+    stored = server.value('bucketpull_objects_total{outcome="stored"}')
+    now = served.panel.snapshot().counters.stored
+    assert stored == pytest.approx(now, rel=0.01)  # the job went on since it was read
+    for name in ("grafana-dashboard.json", "alerts.yml"):
+        for found in expressions(name):
+            expression = (" ".join(found) if isinstance(found, tuple) else found).replace(
+                "$__rate_interval", "1m"
+            )
+            server.get("query", query=expression)
+
+
+def test_the_rules_are_those_that_a_prometheus_loads(scraping):
+    server, _ = scraping
+
+    loaded = [rule["name"] for group in server.get("rules")["groups"] for rule in group["rules"]]
+
+    assert len(loaded) == (FOLDER / "alerts.yml").read_text().count("- alert:")
+
+
+def test_promtool_accepts_the_rules():
+    done = subprocess.run(
+        ["promtool", "check", "rules", FOLDER / "alerts.yml"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
