@@ -62,3 +62,23 @@ def test_what_is_fetched_is_kept_when_the_job_is_interrupted_among_stragglers(ma
     job.sync()
 
     job.check_every_byte()
+
+
+def test_a_cap_on_bandwidth_is_named_and_shares_few_connections(make_job):
+    job = make_job("flat:2000,size=20KiB")
+    process = job.start("--bandwidth", "1M")
+    wait_until_booked(job, process, 100)
+    shown = json.loads(job.command("status", "--state", str(job.state), "--json"))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    written = job.count()
+
+    assert shown["limited_by"] == "bandwidth"
+    assert shown["estimate"]["seconds"] is not None
+    assert job.simulator.counters()["peak_connections"] <= 150
+    job.sync()
+    assert fetched(job) <= 2000 + 150
+    assert written > 100
+    job.check_every_byte()

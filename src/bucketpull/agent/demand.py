@@ -23,8 +23,13 @@ class Load:
         self.cpu = cpu
 
 
-def limited_by(before: Load, now: Load, limits: Limits, queued: Sequence[int], unstarted: int) -> str:
-    """Name the limit as `Pulse.limited_by`; `queued` are bytes waiting for each volume, per process."""
+def limited_by(
+    before: Load, now: Load, limits: Limits, queued: Sequence[int], unstarted: int, *, is_capped: bool = False
+) -> str:
+    """Name the limit as `Pulse.limited_by`; `queued` are bytes waiting for each volume, per process.
+
+    `is_capped`: a process begins no more because of the cap on bandwidth.
+    """
     seconds = max(now.at - before.at, 0.001)
     for name, lane in now.lanes.items():
         if lane.throttled > _throttled(before.lanes.get(name)):
@@ -32,7 +37,7 @@ def limited_by(before: Load, now: Load, limits: Limits, queued: Sequence[int], u
     if any(waiting > QUEUED_BYTES for waiting in queued):
         return "disk"
     for limit, reached in (
-        ("bandwidth", _near(limits.bytes_per_second, (now.size - before.size) / seconds)),
+        ("bandwidth", is_capped or _near(limits.bytes_per_second, (now.size - before.size) / seconds)),
         ("rate", _near(limits.requests_per_second, (now.objects - before.objects) / seconds)),
         ("cpu", max(map(sub, now.cpu, before.cpu), default=0.0) > BUSY * seconds),
         ("work", unstarted == 0),

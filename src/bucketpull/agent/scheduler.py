@@ -190,7 +190,14 @@ class Desk:
         """Compare with a moment at least half a second ago, so that single answers do not decide."""
         if load.at - self._load.at >= COMPARE_SECONDS:
             queued = [waiting for slot in self.slots.values() for waiting in slot.queued.values()]
-            self._limit = limited_by(self._load, load, self.limits, queued, sum(self.unstarted))
+            self._limit = limited_by(
+                self._load,
+                load,
+                self.limits,
+                queued,
+                sum(self.unstarted),
+                is_capped=any(tick is not None and tick.is_capped for tick in self._ticks),
+            )
             self._load = load
         return self._limit
 

@@ -130,7 +130,8 @@ class Tick(Value, tag="tick"):
     """A process's counters since its start, twice a second. `unstarted` objects wait for a transfer slot.
 
     `queued` are bytes waiting for each volume's writer, `written` bytes written to it since the start. `waiting_for` names an
-    object in hand when no object has ended for `still_seconds`, at least ten. `cpu_seconds` is what the process has computed.
+    object in hand when no object has ended for `still_seconds`, at least ten. `cpu_seconds` is what the process has computed. `is_capped` tells that the cap on
+    bandwidth keeps it from beginning more.
     """
 
     objects: int
@@ -145,6 +146,7 @@ class Tick(Value, tag="tick"):
     waiting_for: str = ""
     still_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    is_capped: bool = False
 
 
 class Stop(Value, tag="stop"):

@@ -27,6 +27,7 @@ from bucketpull.ports import Clock, Fetcher, Source, Writer
 # A streamed object keeps a receive buffer and one piece on its way to the disk.
 STREAM_BYTES = 512 << 10
 CATCH_UP_SECONDS = 0.2
+CAPPED_SECONDS = 2.0
 # For so long a writer may keep objects back, to write several at once.
 FLUSH_SECONDS = 0.1
 # An object of unknown size is no longer than that.
@@ -69,6 +70,7 @@ class Drain:
         self._random = random
         self._meter = meter
         self._bounds = bounds
+        self._most_held = bounds.held
         self._fatal = fatal
         self._lines = Lines(self._order, fetcher, bounds.queued, bounds.parked)
         self.held = 0
@@ -107,7 +109,7 @@ class Drain:
             self._start_fresh(room)
 
     def _start_waiting(self, endpoint: Endpoint[Transfer], room: int) -> int:
-        most = self._bounds.held
+        most = self._most_held
         while (
             room > 0
             and self.held < most
@@ -121,13 +123,14 @@ class Drain:
 
     def _start_fresh(self, room: int) -> None:
         bounds, now, first, is_crowded = self._bounds, self._now, self._order[0], False
-        while room > 0 and self.held < bounds.held and not is_crowded:
+        most = self._most_held
+        while room > 0 and self.held < most and not is_crowded:
             run = self.volumes.take(min(room, RUN, max(first.free, 1)), bounds.queued)
             if run is None:
                 return
             for transfer in self._transfers(*run):
                 endpoint = transfer.endpoint
-                if self.held < bounds.held and (endpoint.free > 0 or endpoint.open(now)):
+                if self.held < most and (endpoint.free > 0 or endpoint.open(now)):
                     room -= self._start(transfer, endpoint)
                 else:
                     endpoint.waiting.append(transfer)
@@ -434,6 +437,18 @@ class Drain:
     def _release(self, transfer: Transfer) -> None:
         self.held -= transfer.held
         transfer.held = 0
+
+    def limit_bandwidth(self, bytes_per_second: float | None) -> None:
+        """Hold no more in transfer than a cap lets through in some seconds: more connections would only wait for each other."""
+        most = self._bounds.held
+        self._most_held = (
+            most if bytes_per_second is None else min(most, int(bytes_per_second * CAPPED_SECONDS))
+        )
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether it is the cap on bandwidth that keeps more from being begun."""
+        return self._most_held < self._bounds.held and self.held >= self._most_held
 
     def unstarted(self) -> int:
         """Return how many objects wait for a slot."""
