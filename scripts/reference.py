@@ -119,7 +119,7 @@ reserve = "5%"
 bandwidth = "08:00,10M 20:00,off"
 ```"""
 SETTINGS_HEAD = """\
-Names in a file may be written with `-` or `_`; an unknown name is an error.
+Names in a file may be written with `-` or `_`; an unknown name is an error, and so is an unknown variable that begins with `BUCKETPULL_`.
 In the environment the volumes are separated by blanks, headers by line breaks.
 Sizes are bytes, or written with a unit, which is binary: `100M` is 104,857,600.
 A `bandwidth` may change with the time of day, in local time: `08:00,10M 20:00,off`.

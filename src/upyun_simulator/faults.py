@@ -119,12 +119,16 @@ def parse_rule(text: str, kinds: dict[str, frozenset[str]], sticky: frozenset[st
 
 def _rule(text: str, name: str, options: dict[str, str], kinds: frozenset[str], *, sticky: bool) -> Rule:
     share, _, every = options.pop("burst", "0/0").partition("/")
+    chance = float(options.pop("p", 1))
+    if not 0 <= chance <= 1:
+        msg = f"p={chance} is no chance from 0 to 1"
+        raise ValueError(msg)
     return Rule(
         text=text,
         name=name,
         path=options.pop("path", ""),
         on=_narrow(options.pop("on", ""), kinds),
-        p=float(options.pop("p", 1)),
+        p=chance,
         first=int(options.pop("first", 0)),
         nth=int(options.pop("nth", 0)),
         page=int(options.pop("page", 0)),

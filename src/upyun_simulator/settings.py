@@ -1,41 +1,47 @@
 """Everything that can be set about a simulator, in one value that is also the JSON its process is started with."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from upyun_simulator.auth import Operator
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port from 0 (any that is free) to 65535")]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86400.0, description="seconds, such as 0.02")]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e15, description="a number, 0 for no limit")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000, description="a whole number, 0 for no limit")]
+Name = Annotated[str, msgspec.Meta(pattern="^[^/?#]+$", description="a name without '/', '?' and '#'")]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Seconds, bytes and requests a second; 0 is off. Ports of 0 are chosen by the system."""
 
     spec: str = "demo"
-    bucket: str = "demo-bucket"
+    bucket: Name = "demo-bucket"
     operators: tuple[str, ...] = ("operator:password",)  # NAME:PASSWORD[:read+write+delete | :CODE]
     seed: int = 0  # of faults and jitter
     faults: tuple[str, ...] = ()
     clock_offset: float = 0  # seconds that the server's clock is ahead
 
     host: str = "127.0.0.1"
-    api_port: int = 0
-    cdn_port: int = 0
-    control_port: int = 0
+    api_port: Port = 0
+    cdn_port: Port = 0
+    control_port: Port = 0
     tls_cert: str = ""
     tls_key: str = ""
 
-    list_latency: float = 0
-    api_latency: float = 0
-    cdn_latency: float = 0
-    jitter: float = 0  # added to each latency, evenly between zero and this
-    list_slots: int = 0  # listings answered at a time, each taking the latency; the others wait
-    api_slots: int = 0
-    cdn_slots: int = 0
-    list_rate: float = 0  # listings a second, then 429
-    api_rate: float = 0  # other REST requests a second, then 429
-    cdn_rate: float = 0  # CDN requests a second, then 403 40310003
-    bandwidth: float = 0  # bytes a second, all connections together
-    connection_bandwidth: float = 0  # bytes a second, each connection
+    list_latency: Seconds = 0
+    api_latency: Seconds = 0
+    cdn_latency: Seconds = 0
+    jitter: Seconds = 0  # added to each latency, evenly between zero and this
+    list_slots: Count = 0  # listings answered at a time, each taking the latency; the others wait
+    api_slots: Count = 0
+    cdn_slots: Count = 0
+    list_rate: Amount = 0  # listings a second, then 429
+    api_rate: Amount = 0  # other REST requests a second, then 429
+    cdn_rate: Amount = 0  # CDN requests a second, then 403 40310003
+    bandwidth: Amount = 0  # bytes a second, all connections together
+    connection_bandwidth: Amount = 0  # bytes a second, each connection
 
     cursors: Literal["rowkey", "sealed"] = "rowkey"  # sealed: forged cursors are refused
     cursor_padding: bool = True

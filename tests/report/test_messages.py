@@ -19,6 +19,7 @@ NOT_HERE = {
     "--config {}: {}",
     "--dashboard {}: {}",
     "{}: {}",
+    "{}: {}; name another one, or mount it so that it can be",
     # the catalogue has them with their beginning
     "{}: make room or move the folder with --state",
     "{}; ask as the same user, or stop it first",
@@ -28,7 +29,7 @@ NOT_HERE = {
     "  bucketpull status --state {}",
     "  bucketpull verify {} --hash",
     # a bug's
-    "receipt for batch {} from {} does not add up: {} stored, {} skipped, {} failed or vanished, {} deferred, {} returned, {} sent on, of {} objects",
+    "receipt for batch {} from {} does not add up: {} stored, {} skipped, {} failed or vanished, {} deferred, {} returned, {} sent on, {} left, of {} objects",
 }
 
 

@@ -1,4 +1,4 @@
-from bucketpull.wiring.settings import resolve
+from bucketpull.wiring.configuration import resolve
 
 
 def test_headers_in_the_environment_are_separated_by_line_breaks_and_volumes_by_blanks():

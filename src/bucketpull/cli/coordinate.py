@@ -1,18 +1,22 @@
 """`bucketpull coordinate`: the lister and bookkeeper of a cluster."""
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import click
+import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.values import converted
 from bucketpull.wiring.output import say
 from bucketpull.wiring.settings import Settings
 
+Days = Annotated[float, msgspec.Meta(gt=0, le=3650, description="days, above 0, such as 14")]
+
 
 @click.command(cls=options.ChoosingCommand)
-@click.argument("source")
+@click.argument("source", required=False)
 @options.source
 @options.choosing
 @options.broker
@@ -25,13 +29,12 @@ from bucketpull.wiring.settings import Settings
 )
 @click.option(
     "--worker-token",
-    type=float,
     metavar="DAYS",
     help="Only print the environment of a worker that may read the bucket so long, without the password.",
 )
 @options.reporting
 @options.common
-def coordinate(worker_token: float | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def coordinate(worker_token: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """List SOURCE and keep the books, for `bucketpull work` on other machines, joined by RabbitMQ.
 
     Run it again to go on after an interruption; workers keep what they hold meanwhile.
@@ -49,10 +52,11 @@ def coordinate(worker_token: float | None, **flags: Any) -> int:  # noqa: ANN401
     return run_coordinate(settings, watchers(settings))
 
 
-def _print_token(settings: Settings, days: float) -> ExitCode:
+def _print_token(settings: Settings, text: str) -> ExitCode:
     """Print what a worker needs to read the bucket for so many days, without the password."""
     from bucketpull.wiring.adapters import source_config
 
+    days: float = converted("--worker-token", text, Days)
     expires = int(time.time() + days * 86400)
     for name, value in source_config(settings).worker_secrets(expires).items():
         say(f"{name}={value}")

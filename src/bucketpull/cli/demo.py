@@ -1,5 +1,6 @@
 """`bucketpull demo`: a simulated bucket, pulled before your eyes."""
 
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,11 +10,14 @@ import click
 import msgspec
 
 from bucketpull.cli import options
-from bucketpull.cli.watching import watchers
+from bucketpull.cli.watching import address_of, watchers
 from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.values import check_text
+from bucketpull.wiring.configuration import resolve
 from bucketpull.wiring.output import tell
-from bucketpull.wiring.settings import Settings, resolve
+from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
+from bucketpull.wiring.writable import check_folder
 from upyun_simulator import Simulator
 
 
@@ -53,13 +57,14 @@ _JOURNAL: Final = "journal"
 def _run(flags: Mapping[str, Any], folder: str, *, fast: bool) -> ExitCode:
     """Pull the simulated bucket into a folder; return how the sync ended."""
     settings = resolve(flags, {})
+    if settings.dashboard is not None:
+        address_of(settings.dashboard)
+    if not folder:
+        raise ConfigError("--dir '': name a folder")
+    check_text("--dir", folder)
+    check_folder(f"--dir {folder}", os.path.abspath(folder))
     place = Path(folder)
-    if place.exists() and not place.is_dir():
-        raise ConfigError(f"--dir {folder}: is no folder")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--dir {folder}: {error.strerror}; name a folder that can be made") from error
+    place.mkdir(parents=True, exist_ok=True)
     with Simulator("demo", bucket=BUCKET, bandwidth=0 if fast else _BYTES_A_SECOND) as simulator:
         settings = _settings(settings, place, simulator)
         if not settings.quiet and not settings.json:

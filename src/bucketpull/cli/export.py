@@ -32,7 +32,7 @@ from bucketpull.wiring.settings import Settings
 @click.option(
     "--parquet", "form", flag_value="parquet", help="Write Parquet; needs pip install 'bucketpull[parquet]'."
 )
-@click.argument("file", default="-")
+@click.argument("file", default="-", type=click.Path(allow_dash=True))
 @options.common
 def export(form: str | None, file: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Write what the job's volumes hold: key, size, mtime, md5, volume, path; to FILE or standard output.

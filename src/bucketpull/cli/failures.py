@@ -25,7 +25,7 @@ from bucketpull.wiring.settings import Settings
 @click.command()
 @click.argument("source", required=False)
 @options.chosen
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most N (default: all).")
+@click.option("--limit", type=options.count, metavar="N", help="List at most N (default: all).")
 @click.option(
     "--broker", metavar="URL", help="Ask the coordinator of --job through RabbitMQ, from any machine."
 )

@@ -3,13 +3,12 @@
 import gc
 import importlib
 import sys
-from contextlib import suppress
 from typing import NoReturn
 
 import click
 
 from bucketpull import __version__
-from bucketpull.domain.errors import BucketpullError, ExitCode
+from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode
 from bucketpull.wiring.descriptors import raise_limit
 from bucketpull.wiring.streams import ReaderGone, open_streams
 
@@ -32,6 +31,14 @@ COMMANDS = {
     "demo": "Pull a bucket of a simulated service, to see how it goes.",
     "completion": "Print the shell's completion script.",
     "help": "Explain a topic, such as exit-codes.",
+}
+
+
+EXTRAS = {
+    "rabbitmq": {"aiormq", "pamqp", "yarl"},
+    "web": {"aiohttp", "prometheus_client"},
+    "parquet": {"pyarrow"},
+    "simulator": {"httptools"},
 }
 
 
@@ -89,14 +96,31 @@ def _run() -> int:
     except click.exceptions.Abort:
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
-        with suppress(OSError):
-            error.show()
-        code = ExitCode.USAGE
+        code = _told(ConfigError(_usage_line(error)))
     except BucketpullError as error:
         code = _told(error)
+    except ModuleNotFoundError as error:
+        code = _told(_missing_extra(error))
     except ReaderGone:
         code = ExitCode.COMPLETE
     return int(code or 0)
+
+
+def _usage_line(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "bucketpull"
+    return f"{' '.join(error.format_message().split()).rstrip('.')}; see `{path} --help`"
+
+
+def _missing_extra(error: ModuleNotFoundError) -> ConfigError:
+    """Say which extra a command needs; a module that is in none is a bug."""
+    module = (error.name or "").partition(".")[0]
+    for extra, modules in EXTRAS.items():
+        if module in modules:
+            return ConfigError(
+                f"this needs {module}, which is not installed: pip install 'bucketpull[{extra}]'"
+            )
+    raise error
 
 
 def _finish(code: int) -> int:

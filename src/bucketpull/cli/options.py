@@ -2,17 +2,27 @@
 
 import functools
 import os
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from bucketpull.domain.errors import Reason
-from bucketpull.sources.registry import options_by_name
+from bucketpull.domain.values import shown_value
+from bucketpull.sources.registry import SOURCES, options_by_name
 from bucketpull.sources.settings import Option
-from bucketpull.wiring.settings import Settings, resolve
+from bucketpull.wiring.configuration import resolve
+from bucketpull.wiring.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def count(text: str) -> int:
+    """Read a whole number from 1 on."""
+    if not re.fullmatch("0*[1-9][0-9]{0,17}", text):
+        raise click.BadParameter(f"{shown_value(text)}: write a whole number, at least 1")
+    return int(text)
 
 
 def _group(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -83,11 +93,11 @@ class ChoosingCommand(click.Command):
 
 
 limits = _group(
-    click.option("--processes", type=int, metavar="N", help="Worker processes (default: one a core)."),
+    click.option("--processes", metavar="N", help="Worker processes (default: one a core)."),
     click.option(
         "--concurrency", metavar="auto|N", help="Transfers in flight, whole machine (default: auto)."
     ),
-    click.option("--rate", type=float, metavar="N", help="At most N requests a second."),
+    click.option("--rate", metavar="N", help="At most N requests a second."),
     click.option(
         "--bandwidth",
         metavar="SIZE",
@@ -162,6 +172,27 @@ reporting = _group(
 )
 
 
+def places(metavar: str) -> Callable[[F], F]:
+    """Return the arguments SOURCE and VOLUME, either of which may stand in the environment or the file instead."""
+    return click.argument("places", metavar=metavar, nargs=-1, type=click.Path())
+
+
 def settings(flags: dict[str, Any]) -> Settings:
     """Join a command's flags with environment and file."""
     return resolve(flags, os.environ)
+
+
+def settings_of_job(places: tuple[str, ...], flags: dict[str, Any]) -> Settings:
+    """Join as `settings`, with the arguments of a command that needs a source."""
+    found = settings(flags | split(places))
+    if places and not found.source:  # then it is meant to be one, and what it lacks will be told
+        return settings(flags | {"source": places[0], "volumes": places[1:]})
+    return found
+
+
+def split(places: tuple[str, ...]) -> dict[str, Any]:
+    """Tell SOURCE, which begins with a scheme, from VOLUMEs."""
+    scheme, colon, rest = places[0].partition(":") if places else ("", "", "")
+    if colon and (scheme in SOURCES or rest.startswith("//")):
+        return {"source": places[0], "volumes": places[1:]}
+    return {"volumes": places}

@@ -34,12 +34,11 @@ from bucketpull.wiring.volumes import check_paths
 
 
 @click.command(cls=options.ChoosingCommand)
-@click.argument("source")
-@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
+@options.places("SOURCE VOLUME...")
 @click.option(
     "--sample",
-    type=click.IntRange(min=1),
-    default=50,
+    type=options.count,
+    default="50",
     show_default=True,
     metavar="N",
     help="List at most N pages.",
@@ -47,11 +46,11 @@ from bucketpull.wiring.volumes import check_paths
 @options.source
 @options.choosing
 @click.option("--concurrency", metavar="auto|N", help="Transfers in flight while it measures (default: 32).")
-@click.option("--rate", type=float, metavar="N", help="The job's limit of requests a second.")
+@click.option("--rate", metavar="N", help="The job's limit of requests a second.")
 @click.option("--bandwidth", metavar="SIZE", help="The job's limit of bytes a second, also by time of day.")
 @click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
 @options.common
-def plan(sample: int, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def plan(places: tuple[str, ...], sample: int, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Estimate objects, space, inodes, requests and days for SOURCE, and whether it fits on VOLUMEs.
 
     It asks for the bucket's size, lists a sample, fetches objects for three seconds to measure, and writes nothing. Exit 0 if it
@@ -60,7 +59,7 @@ def plan(sample: int, **flags: Any) -> int:  # noqa: ANN401 - checked by `settin
     \b
     bucketpull plan upyun://photos /mnt/d1 --cdn-url https://img.example.com
     """  # noqa: D301
-    return _run(options.settings(flags), sample)
+    return _run(options.settings_of_job(places, flags), sample)
 
 
 _KEPT = 200  # objects of a page, for the measurement

@@ -29,7 +29,7 @@ from bucketpull.wiring.volumes import check_paths, opened_to_read
 
 
 @click.command()
-@click.argument("places", metavar="[SOURCE] VOLUME...", nargs=-1, required=True)
+@options.places("[SOURCE] VOLUME...")
 @click.option("--style", metavar="SUFFIX", help="The job's image version, if it had one.")
 @options.common
 def rebuild(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
@@ -42,8 +42,7 @@ def rebuild(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - che
     bucketpull rebuild upyun://photos /mnt/d1 /mnt/d2
     bucketpull rebuild /mnt/d1 /mnt/d2 --job photos --state new-state
     """  # noqa: D301
-    source = places[0] if "://" in places[0] else None
-    return _rebuild(options.settings({**flags, "source": source, "volumes": places[bool(source) :]}))
+    return _rebuild(options.settings(flags | options.split(places)))
 
 
 _FOLDER = "rebuild"

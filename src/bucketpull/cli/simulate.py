@@ -1,11 +1,17 @@
 """`bucketpull simulate`: UPYUN on localhost, to rehearse a job with."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, get_type_hints
 
 import click
 
+from bucketpull.domain.values import converted
+from bucketpull.wiring.writable import check_file
+
 if TYPE_CHECKING:
     from upyun_simulator import Ready, Settings
+
+
+_LISTS: Final = frozenset({"versions", "referers", "blocked_agents"})
 
 
 @click.command(epilog="Stop it with Ctrl-C. Faults are described by --list-faults.")
@@ -29,12 +35,12 @@ if TYPE_CHECKING:
 @click.option(
     "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen at."
 )
-@click.option("--api-port", metavar="PORT", default=0, help="Port of the REST listener, 0 for any.")
-@click.option("--cdn-port", metavar="PORT", default=0, help="Port of the CDN listener, 0 for any.")
+@click.option("--api-port", metavar="PORT", default="0", help="Port of the REST listener, 0 for any.")
+@click.option("--cdn-port", metavar="PORT", default="0", help="Port of the CDN listener, 0 for any.")
 @click.option(
     "--control-port",
     metavar="PORT",
-    default=0,
+    default="0",
     help="Port of the control listener (on the loopback), 0 for any.",
 )
 @click.option(
@@ -45,19 +51,18 @@ if TYPE_CHECKING:
     help="A fault to inject, such as 429:p=0.1,burst=20/200; may be given again.",
 )
 @click.option("--list-faults", is_flag=True, help="Print every fault and what it does, and end.")
-@click.option("--list-latency", metavar="SECONDS", default=0.0, help="Wait before a listing is answered.")
+@click.option("--list-latency", metavar="SECONDS", default="0", help="Wait before a listing is answered.")
 @click.option(
-    "--api-latency", metavar="SECONDS", default=0.0, help="Wait before other REST requests are answered."
+    "--api-latency", metavar="SECONDS", default="0", help="Wait before other REST requests are answered."
 )
-@click.option("--cdn-latency", metavar="SECONDS", default=0.0, help="Wait before the CDN answers.")
+@click.option("--cdn-latency", metavar="SECONDS", default="0", help="Wait before the CDN answers.")
 @click.option(
-    "--jitter", metavar="SECONDS", default=0.0, help="Added to each latency, evenly from zero to this."
+    "--jitter", metavar="SECONDS", default="0", help="Added to each latency, evenly from zero to this."
 )
 @click.option(
     "--limit-rate",
     metavar="N",
-    type=float,
-    default=0.0,
+    default="0",
     help="Requests a second that each of list, REST and CDN lets pass before it says 429 (CDN: 403).",
 )
 @click.option(
@@ -76,11 +81,10 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="Any other setting, such as empty=object or token_secret=abc.",
 )
-@click.option("--seed", metavar="N", default=0, help="Seed of faults and jitter.")
+@click.option("--seed", metavar="N", default="0", help="Seed of faults and jitter.")
 @click.option(
     "--ports-file",
     metavar="FILE",
-    type=click.Path(dir_okay=False, writable=True),
     help="File to write the URLs to, as JSON, once it listens.",
 )
 @click.option(
@@ -89,7 +93,7 @@ if TYPE_CHECKING:
 def simulate(
     spec: str,
     list_faults: bool,
-    limit_rate: float,
+    limit_rate: str,
     bandwidth: str,
     connection_bandwidth: str,
     more: tuple[str, ...],
@@ -109,6 +113,8 @@ def simulate(
     if list_faults:
         _print_faults(effects.describe())
         return
+    if ports_file is not None:
+        check_file("--ports-file", ports_file)
     rates = dict.fromkeys(("list_rate", "api_rate", "cdn_rate"), limit_rate)
     try:
         limits = {
@@ -117,21 +123,25 @@ def simulate(
         }
         settings = _settings({"spec": spec, **options, **rates, **limits}, more)
         run(settings, lambda ready: _announce(ready, ports_file))
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else f"--host {options['host']}: "
+        raise click.UsageError(f"{named}{error.strerror or error}; name another one") from None
+    except ValueError as error:
         raise click.UsageError(str(error)) from None
 
 
 def _settings(options: dict[str, object], more: tuple[str, ...]) -> "Settings":
-    import msgspec
-
     from upyun_simulator.settings import Settings
 
+    types = get_type_hints(Settings, include_extras=True)
+    labels = {name: "--" + name.replace("_", "-") for name in options}
     for text in more:
-        name, _, value = text.partition("=")
-        options[name] = (
-            tuple(value.split("+")) if name in {"versions", "referers", "blocked_agents"} else value
-        )
-    return msgspec.convert(options, Settings, strict=False)
+        name, equals, value = text.partition("=")
+        if not equals or name not in types:
+            raise click.UsageError(f"--set {text!r}: write NAME=VALUE, with a NAME of {', '.join(types)}")
+        labels[name] = f"--set {name}"
+        options[name] = tuple(value.split("+")) if name in _LISTS else value
+    return Settings(**{name: converted(labels[name], options[name], types[name]) for name in options})
 
 
 def _announce(ready: "Ready", ports_file: str | None) -> None:

@@ -8,8 +8,7 @@ from bucketpull.cli import options
 
 
 @click.command(cls=options.ChoosingCommand)
-@click.argument("source")
-@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
+@options.places("SOURCE VOLUME...")
 @options.source
 @options.choosing
 @options.limits
@@ -21,7 +20,7 @@ from bucketpull.cli import options
 )
 @options.reporting
 @options.common
-def sync(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def sync(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Pull SOURCE (upyun://BUCKET[/PREFIX] or s3://BUCKET[/PREFIX]) onto one or more VOLUMEs (folders, best one a disk).
 
     Run it again to go on after an interruption, or to fetch what is new or changed.
@@ -33,5 +32,5 @@ def sync(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     from bucketpull.cli.watching import watchers
     from bucketpull.wiring.sync import run_sync
 
-    settings = options.settings(flags)
+    settings = options.settings_of_job(places, flags)
     return run_sync(settings, watchers(settings))

@@ -27,7 +27,7 @@ from bucketpull.wiring.volumes import opened_to_read
 
 
 @click.command()
-@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
+@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--hash", "hashed", is_flag=True, help="Read every file, and compare its MD5 where one is recorded."
 )

@@ -42,7 +42,7 @@ def volumes(context: click.Context, /, **flags: Any) -> int | None:  # noqa: ANN
 
 
 @volumes.command()
-@click.argument("path")
+@click.argument("path", type=click.Path())
 @click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free there (default: 1G).")
 @options.common
 @click.pass_obj
@@ -56,7 +56,7 @@ def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:  # noqa: ANN
 
 
 @volumes.command()
-@click.argument("volume", metavar="PATH|ID")
+@click.argument("volume", metavar="PATH|ID", type=click.Path())
 @options.common
 @click.pass_obj
 def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:  # noqa: ANN401 - as above

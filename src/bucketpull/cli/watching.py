@@ -1,9 +1,11 @@
 """`--dashboard`: what looks at a job while it runs."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.values import shown_value
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
@@ -12,26 +14,29 @@ if TYPE_CHECKING:
 
 
 def watchers(settings: Settings) -> "Sequence[Watcher]":
-    """Return the dashboard if it is asked for.
+    """Return the dashboard if it is asked for; it has its address from now on.
 
     Raises:
-        ConfigError: Its address is none, or the extra `web` is not installed.
+        ConfigError: Its address is none, is taken, or is not this machine's.
+        ModuleNotFoundError: The extra `web` is not installed.
 
     """
     if settings.dashboard is None:
         return ()
     host, port = address_of(settings.dashboard)
+    from bucketpull.web.dashboard import Dashboard, listen
+
     try:
-        from bucketpull.web.dashboard import Dashboard
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"--dashboard needs {error.name}: pip install 'bucketpull[web]'") from error
+        listeners = listen(host, port)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"--dashboard {settings.dashboard}: {reason}; give another address or port"
+        ) from error
 
     async def open_dashboard(panel: "JobPanel") -> "Watching":
-        dashboard = Dashboard(panel, host, port)
-        try:
-            address = await dashboard.start()
-        except OSError as error:
-            raise ConfigError(f"--dashboard {settings.dashboard}: {error.strerror or error}") from error
+        dashboard = Dashboard(panel, host, port, listeners=listeners)
+        address = await dashboard.start()
         if not settings.quiet:
             tell(f"dashboard: {address}")
         return dashboard
@@ -46,7 +51,7 @@ def address_of(text: str) -> tuple[str, int]:
         ConfigError: It is neither.
 
     """
-    host, _, port = text.rpartition(":")
-    if not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"--dashboard {text!r}: write HOST:PORT, such as 127.0.0.1:8377")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    found = re.fullmatch(r"(?:(\[[0-9A-Fa-f:.%\w]+\]|[^\s\[\]]*):)?([0-9]{1,5})", text)
+    if found is None or int(found[2]) > 65535:
+        raise ConfigError(f"--dashboard {shown_value(text)}: write HOST:PORT, such as 127.0.0.1:8377")
+    return (found[1] or "").strip("[]") or "127.0.0.1", int(found[2])

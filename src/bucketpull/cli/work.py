@@ -8,10 +8,10 @@ from bucketpull.cli import options
 
 
 @click.command()
-@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
+@click.argument("volumes", metavar="VOLUME...", nargs=-1, type=click.Path())
 @options.broker
 @click.option("--machine", metavar="NAME", help="This machine's name in the job (default: the host's name).")
-@click.option("--processes", type=int, metavar="N", help="Worker processes (default: one a core).")
+@click.option("--processes", metavar="N", help="Worker processes (default: one a core).")
 @click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
 @options.common
 def work(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`

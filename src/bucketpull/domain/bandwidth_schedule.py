@@ -4,9 +4,10 @@ import re
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.sizes import parse_size
+from bucketpull.domain.values import shown_value
 
 _DAY_SECONDS = 86_400
-_ENTRY = re.compile(r"([01]?\d|2[0-3]):([0-5]\d),(\S+)")
+_ENTRY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9]),(\S+)")
 
 
 class Timetable:
@@ -47,14 +48,14 @@ def parse_timetable(text: str, name: str = "--bandwidth") -> Timetable:
     if not entries:
         raise ConfigError(f"{name}: empty; write a limit such as 100M, or 'off'")
     if len({begins for begins, _ in entries}) < len(entries):
-        raise ConfigError(f"{name}: {text!r} gives one time twice")
+        raise ConfigError(f"{name}: {shown_value(text)} gives one time twice")
     return Timetable(entries)
 
 
 def _entry(name: str, word: str) -> tuple[int, float | None]:
     found = _ENTRY.fullmatch(word)
     if found is None:
-        raise ConfigError(f"{name}: {word!r} is no time and limit; write them as 08:00,10M")
+        raise ConfigError(f"{name}: {shown_value(word)} is no time and limit; write them as 08:00,10M")
     return int(found[1]) * 3600 + int(found[2]) * 60, _limit(name, found[3])
 
 
@@ -63,5 +64,5 @@ def _limit(name: str, word: str) -> float | None:
         return None
     limit = parse_size(name, word)
     if limit < 1:
-        raise ConfigError(f"{name}: {word!r} would stop everything; write 'off' for no limit")
+        raise ConfigError(f"{name}: {shown_value(word)} would stop everything; write 'off' for no limit")
     return float(limit)

@@ -3,8 +3,9 @@
 import re
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.values import shown_value
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
@@ -16,9 +17,12 @@ def parse_size(name: str, text: str) -> int:
 
     """
     match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ConfigError(f"{name}: {text!r} is no size; write a number with K, M, G or T, such as 100M")
-    return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+    size = None if match is None else int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+    if size is None or size >= 1 << 63:
+        raise ConfigError(
+            f"{name}: {shown_value(text)} is no size; write a number with K, M, G or T, such as 100M"
+        )
+    return size
 
 
 def parse_reserve(text: str, total_bytes: int) -> int:
@@ -28,7 +32,7 @@ def parse_reserve(text: str, total_bytes: int) -> int:
         ConfigError: It is neither, or a share above 100%.
 
     """
-    share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    share = re.fullmatch(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*%", text.strip())
     if share is None:
         return parse_size("--reserve", text)
     if float(share[1]) > 100:

@@ -26,7 +26,21 @@ def authorities(ca_file: str | None, environment: Mapping[str, str] = os.environ
     """
     asked = ca_file or next((environment[name] for name in _NAMES if environment.get(name)), None)
     if asked is not None:
-        if not os.access(asked, os.R_OK):
-            raise ConfigError(f"CA file {asked}: cannot be read; name a file of PEM certificates")
+        _check(asked)
         return asked
     return next((place for place in _PLACES if os.access(place, os.R_OK)), None)
+
+
+def _check(path: str) -> None:
+    import ssl
+
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise ConfigError(f"CA file {path}: has no certificate; name a file of PEM certificates") from error
+    except OSError as error:
+        raise ConfigError(
+            f"CA file {path}: cannot be read ({error.strerror}); name a file of PEM certificates"
+        ) from error

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.values import shown_value
 from bucketpull.sources.settings import Option, SourceSettings
 
 SOURCES: Final[dict[str, str]] = {
@@ -34,10 +35,12 @@ def settings_of(source: str, options: Mapping[str, Any]) -> SourceSettings:
         ConfigError: A SOURCE or a value that is not understood.
 
     """
+    if not source:
+        raise ConfigError("no source: name one, such as upyun://BUCKET; or `source` in --config")
     scheme, colon, place = source.partition(":")
     if not colon or scheme not in SOURCES:
         usages = "; ".join(settings_type(each).USAGE for each in SOURCES)
-        raise ConfigError(f"source {source!r}: write {usages}")
+        raise ConfigError(f"source {shown_value(source)}: write {usages}")
     return settings_type(scheme).of(place, options)
 
 

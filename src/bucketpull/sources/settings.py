@@ -5,11 +5,12 @@ and without its secrets to other machines; `open` makes the source of it.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, get_type_hints
 
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.values import converted
 from bucketpull.ports import Source
 
 
@@ -28,6 +29,11 @@ class Option(NamedTuple):
     secret: bool = False
     many: str = ""
     switch: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What users call it: its flag, variable or name in a file."""
+        return "--" + self.name.replace("_", "-") if self.help else self.variable or self.name
 
 
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,13 +69,12 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
         """
         fields: dict[str, Any] = dict(cls.located(place))
+        types = get_type_hints(cls, include_extras=True)
         for option in cls.OPTIONS:
             if option.name in options:
-                fields[option.name] = _values(option, options[option.name])
-        try:
-            return msgspec.convert(fields, cls, strict=False)
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"configuration: {error}") from error
+                value = _values(option, options[option.name])
+                fields[option.name] = converted(option.shown, value, types[option.name], secret=option.secret)
+        return cls(**fields)
 
     def checked(self) -> Self:
         """Return the configuration itself.

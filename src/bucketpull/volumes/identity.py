@@ -171,16 +171,16 @@ def _write_beside(root: int, identity: Identity) -> str:
 
 def _folds_case(root: int) -> bool:
     """Find out whether the file system takes names that differ only in case, or in Unicode form, for the same."""
-    name = f"{HOME}/{_PROBE}"
+    name = f"{HOME}/{_PROBE}".encode()
     os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=root))
     try:
         others = (_PROBE.swapcase(), unicodedata.normalize("NFD", _PROBE))
-        return any(_exists(root, f"{HOME}/{other}") for other in others)
+        return any(_exists(root, f"{HOME}/{other}".encode()) for other in others)
     finally:
         os.unlink(name, dir_fd=root)
 
 
-def _exists(root: int, name: str) -> bool:
+def _exists(root: int, name: bytes) -> bool:
     try:
         os.stat(name, dir_fd=root)
     except FileNotFoundError:

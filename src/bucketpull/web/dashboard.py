@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -60,7 +60,7 @@ class Retry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Dashboard:
-    """Serves one job. `start` binds and returns; `close` ends it. Runs in the caller's event loop.
+    """Serves one job. `start` binds, unless `listeners` are bound already, and returns; `close` ends it. Runs in the caller's event loop.
 
     `port` 0 is any free port. `token` None makes a new one. `sample_seconds` is the distance of the charts' points;
     `last_look_seconds` is what an open page gets at the end.
@@ -74,10 +74,12 @@ class Dashboard:
         token: str | None = None,
         sample_seconds: float = SAMPLE_SECONDS,
         last_look_seconds: float = LAST_LOOK_SECONDS,
+        listeners: Sequence[socket.socket] = (),
     ) -> None:
         self.token = token or secrets.token_urlsafe(24)
         self._panel = panel
         self._host, self._port = host, port
+        self._listeners = list(listeners)
         self._guard = Guard(self.token, is_loopback(host))
         self._history = History()
         self._sample_seconds = sample_seconds
@@ -102,13 +104,12 @@ class Dashboard:
             OSError: The port is taken, or the host is not of this machine.
 
         """
+        if not self._listeners:
+            self._listeners = listen(self._host, self._port)
         self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
         await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._host, self._port, reuse_address=True).start()
-        except OSError:
-            await self.close()
-            raise
+        for listener in self._listeners:
+            await web.SockSite(self._runner, listener).start()
         self._sampler = asyncio.create_task(self._sample(), name="dashboard-sampler")
         return f"http://{self._shown_host()}:{self.port}/#{self.token}"
 
@@ -130,6 +131,7 @@ class Dashboard:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self._listeners = []
 
     def _shown_host(self) -> str:
         if self._host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not bound
@@ -240,6 +242,27 @@ class Dashboard:
     async def _retry(self, request: web.Request) -> web.Response:
         retry = msgspec.json.decode(await request.read(), type=Retry)
         return _json({"objects": await self._panel.retry(retry.reason)})
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Listen at all addresses of a host; "" is every one of this machine.
+
+    Raises:
+        OSError: A port is taken, or the host is not of this machine.
+
+    """
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    listeners: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            if listeners and port == 0:
+                break  # another address would get another port
+            listeners.append(socket.create_server(address[:2], family=family))
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
 
 
 def _json(value: object, status: int = 200) -> web.Response:

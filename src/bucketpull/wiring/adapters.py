@@ -1,10 +1,8 @@
 """Adapters made from settings: the pieces that every command is joined from."""
 
-import os
 import secrets
 import socket
 from functools import partial
-from pathlib import Path
 
 from bucketpull import __version__
 from bucketpull.domain.errors import ConfigError
@@ -29,9 +27,6 @@ def source_config(settings: Settings) -> SourceSettings:
 
 def fetch_options(settings: Settings) -> FetchOptions:
     """Return how transfers are made."""
-    for name in ("connect_seconds", "first_byte_seconds", "stall_seconds", "retry_seconds", "hang_seconds"):
-        if getattr(settings, name) <= 0:
-            raise ConfigError(f"{name}: {getattr(settings, name)} is no time; write seconds, such as 30")
     return FetchOptions(
         connect_seconds=settings.connect_seconds,
         first_byte_seconds=settings.first_byte_seconds,
@@ -86,17 +81,3 @@ def worker_policy(settings: Settings, journal: str, machine: str) -> WorkerPolic
         verify=settings.verify,
         hang_seconds=settings.hang_seconds,
     )
-
-
-def check_summary(settings: Settings) -> None:
-    """Make sure that the summary can be written at the end.
-
-    Raises:
-        ConfigError: Its folder is not there or cannot be written.
-
-    """
-    if settings.summary is None:
-        return
-    folder = Path(settings.summary).absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ConfigError(f"--summary {settings.summary}: {folder} is no folder that can be written")

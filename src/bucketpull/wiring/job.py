@@ -14,8 +14,9 @@ import msgspec
 
 from bucketpull.agent.agent import Agent
 from bucketpull.coordinator.coordinator import Coordinator
-from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Transport
@@ -23,9 +24,9 @@ from bucketpull.report.choice import open_reporter
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.processes import Nursery, ProcessCrew
-from bucketpull.wiring.adapters import check_summary, fetch_options, open_journal, source_config
+from bucketpull.wiring.adapters import fetch_options, open_journal, source_config
 from bucketpull.wiring.clock import SystemClock
-from bucketpull.wiring.limits import check_limits, follow_timetable, limits_now
+from bucketpull.wiring.limits import follow_timetable, limits_now
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.panel import JobPanel, Watcher
 from bucketpull.wiring.preflight import Findings, probe
@@ -34,6 +35,7 @@ from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient
 from bucketpull.wiring.steering import Steering
+from bucketpull.wiring.writable import check_apart, check_file, check_folder
 
 _LEAVE_SECONDS: Final = (
     40.0  # an agent that was told to stop lets go of its volumes; more than it allows them
@@ -49,19 +51,24 @@ class Opening(NamedTuple):
     journal: SqliteJournal
 
 
-def check_job(settings: Settings) -> None:
-    """Make sure that the settings can be used, before anybody is asked and anything is made.
+def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
+    """Make sure that the settings can be used, before anybody is asked and anything is made. `volumes` are real paths.
 
     Raises:
         ConfigError: They cannot.
 
     """
-    check_summary(settings)
-    check_limits(settings)
     source_config(settings)
-    fetch_options(settings)
     selection_of(settings)
     settings.packing()
+    if settings.summary is not None:
+        check_file("--summary", settings.summary)
+    if settings.state == "":
+        raise ConfigError("--state '': name a folder for the journal")
+    state = settings.state_folder()
+    check_folder(f"--state {state}", os.path.realpath(state))
+    check_apart(state, volumes)
+    authorities(settings.ca_file)
 
 
 @contextlib.contextmanager

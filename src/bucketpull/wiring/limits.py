@@ -7,23 +7,8 @@ import msgspec
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.domain.bandwidth_schedule import parse_timetable
-from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.model import Limits
-from bucketpull.domain.sizes import parse_reserve
 from bucketpull.wiring.settings import Settings
-
-
-def check_limits(settings: Settings) -> None:
-    """Make sure that what is given as text or number can be used.
-
-    Raises:
-        ConfigError: It cannot.
-
-    """
-    settings.process_count(), limits_now(settings), settings.job_name()
-    parse_reserve(settings.reserve, 0)
-    if settings.rate is not None and settings.rate <= 0:
-        raise ConfigError(f"--rate {settings.rate:g}: more than 0")
 
 
 def limits_now(settings: Settings) -> Limits:

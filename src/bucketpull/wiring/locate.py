@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from platformdirs import user_state_path
-
 from bucketpull.domain.errors import ConfigError, JournalError
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import exists
-from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.settings import Settings, jobs_folder
 
 
 def job_folder(settings: Settings) -> Path:
@@ -20,6 +18,8 @@ def job_folder(settings: Settings) -> Path:
         ConfigError: No job is named, and there is none or more than one.
 
     """
+    if settings.state == "":
+        raise ConfigError("--state '': name the folder of a journal")
     if settings.state is None and settings.job is None and not settings.source:
         return _only_job()
     return settings.state_folder().absolute()
@@ -27,7 +27,7 @@ def job_folder(settings: Settings) -> Path:
 
 def known_jobs() -> list[str]:
     """Return the names of the jobs in the user's state folder."""
-    folder = user_state_path("bucketpull")
+    folder = jobs_folder()
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and _has_journal(path))
@@ -72,11 +72,9 @@ def writing(settings: Settings) -> Iterator[SqliteJournal]:
 def _only_job() -> Path:
     jobs = known_jobs()
     if len(jobs) == 1:
-        return user_state_path("bucketpull") / jobs[0]
+        return jobs_folder() / jobs[0]
     if not jobs:
-        raise ConfigError(
-            f"no job in {user_state_path('bucketpull')}; start one with `bucketpull sync`, or say --state"
-        )
+        raise ConfigError(f"no job in {jobs_folder()}; start one with `bucketpull sync`, or say --state")
     raise ConfigError(f"which job? Name it with --job{_hint()}")
 
 

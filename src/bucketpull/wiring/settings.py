@@ -1,22 +1,25 @@
-"""What the user asked for, from flags, environment and file, in this order; checked before any side effect."""
+"""What the user asked for; `configuration` makes it of flags, environment and file."""
 
 import os
-from collections.abc import Callable, Mapping
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.packing import Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
-from bucketpull.sources.registry import options_by_name, settings_of
+from bucketpull.domain.values import shown_value
+from bucketpull.sources.registry import settings_of
 from bucketpull.sources.settings import SourceSettings
 
-_SPLIT: dict[str, Callable[[str], list[str]]] = {
-    "volumes": str.split,
-    **dict.fromkeys(("rules", "include", "exclude"), str.splitlines),
-}
+_DAY_SECONDS = 86_400.0
+_LONGEST_NAME_BYTES = 200  # a folder's name may have 255
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=_DAY_SECONDS, description="seconds, above 0, such as 30")]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9, description="requests a second, above 0, such as 50")]
+Processes = Annotated[int, msgspec.Meta(ge=1, le=256, description="a number from 1 to 256")]
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -39,9 +42,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     older: str | None = None
     state: str | None = None
     job: str | None = None
-    processes: int | None = None
+    processes: Processes | None = None
     concurrency: str = "auto"
-    rate: float | None = None
+    rate: Rate | None = None
     bandwidth: str | None = None
     verify: Literal["size", "md5", "none"] = "size"
     durability: Literal["batch", "file", "none"] = "batch"
@@ -59,11 +62,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     machine: str | None = None
     ca_file: str | None = None
     insecure: bool = False
-    connect_seconds: float = 15.0
-    first_byte_seconds: float = 60.0
-    stall_seconds: float = 30.0
-    retry_seconds: float = RETRY_SECONDS
-    hang_seconds: float = 60.0
+    connect_seconds: Seconds = 15.0
+    first_byte_seconds: Seconds = 60.0
+    stall_seconds: Seconds = 30.0
+    retry_seconds: Seconds = RETRY_SECONDS
+    hang_seconds: Seconds = 60.0
     queue_type: Literal["quorum", "classic"] = "quorum"
 
     def source_settings(self) -> SourceSettings:
@@ -79,7 +82,13 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         """Return the job's name: as given, or made of the source."""
         if self.job is not None:
             if not self.job or "/" in self.job or self.job.startswith("."):
-                raise ConfigError(f"--job {self.job!r}: a name without '/' and without a leading '.'")
+                raise ConfigError(
+                    f"--job {shown_value(self.job)}: write a name without '/' and without a leading '.'"
+                )
+            if len(os.fsencode(self.job)) > _LONGEST_NAME_BYTES:
+                raise ConfigError(
+                    f"--job {shown_value(self.job)}: write a name of at most {_LONGEST_NAME_BYTES} bytes"
+                )
             return self.job
         return self.source_settings().label()
 
@@ -87,16 +96,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         """Return the folder that holds the job's journal."""
         if self.state is not None:
             return Path(self.state)
-        from platformdirs import user_state_path
-
-        return user_state_path("bucketpull") / self.job_name()
+        return jobs_folder() / self.job_name()
 
     def process_count(self) -> int:
         """Return how many worker processes to run: one a core unless told."""
-        count = self.processes if self.processes is not None else len(os.sched_getaffinity(0))
-        if not 1 <= count <= 256:
-            raise ConfigError(f"--processes {count}: from 1 to 256")
-        return count
+        return self.processes or min(256, len(os.sched_getaffinity(0)))
 
     def packing(self) -> Packing | None:
         """Return how objects are packed; None where each is a file.
@@ -111,73 +115,25 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         """Return the transfers in flight for the whole machine; None is automatic."""
         if self.concurrency == "auto":
             return None
-        if not self.concurrency.isdigit() or not 1 <= int(self.concurrency) <= 100_000:
-            raise ConfigError(f"--concurrency {self.concurrency!r}: 'auto' or a number from 1 to 100000")
+        if not re.fullmatch("[0-9]{1,6}", self.concurrency) or not 1 <= int(self.concurrency) <= 100_000:
+            raise ConfigError(
+                f"--concurrency {shown_value(self.concurrency)}: write 'auto' or a number from 1 to 100000"
+            )
         return int(self.concurrency)
 
 
-def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Join flags (None: not given), environment and the file named by flag or BUCKETPULL_CONFIG.
+def jobs_folder() -> Path:
+    """Return the folder with a folder for each job of the user that has no `--state`.
 
     Raises:
-        ConfigError: A name or a value that is not understood; says where it stands.
+        ConfigError: The user has none, as a service without HOME.
 
     """
-    given = {name: value for name, value in flags.items() if value is not None and value != ()}
-    path = given.pop("config", None) or environ.get("BUCKETPULL_CONFIG")
-    values = _from_file(Path(path)) if path else {}
-    values |= _from_environment(environ)
-    values |= {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
-    return _convert(values, "configuration")
+    from platformdirs import user_state_path
 
-
-def _from_file(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        with path.open("rb") as file:
-            values = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"--config {path}: {error.strerror or error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"--config {path}: {error}") from error
-    values = {name.replace("-", "_"): value for name, value in values.items()}
-    for name in values:
-        if name not in _names():
-            raise ConfigError(f"--config {path}: unknown name {name!r}{_hint(name)}")
-    _convert(values, f"--config {path}")
-    return values
-
-
-def _names() -> list[str]:
-    """Return what may stand in a file: our settings, and those of all sources."""
-    own = [name for name in Settings.__struct_fields__ if name != "options"]
-    return [*own, *options_by_name()]
-
-
-def _hint(name: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, _names(), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    options = options_by_name()
-    for name in _names():
-        variable = (options[name].variable if name in options else "") or f"BUCKETPULL_{name.upper()}"
-        text = environ.get(variable)
-        if text:
-            values[name] = _SPLIT[name](text) if name in _SPLIT else text
-    return values
-
-
-def _convert(values: dict[str, Any], where: str) -> Settings:
-    known = options_by_name()
-    options = {name: value for name, value in values.items() if name in known}
-    own = {name: value for name, value in values.items() if name not in known}
-    try:
-        return msgspec.convert(own | {"options": options}, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    folder = user_state_path("bucketpull")
+    if not folder.is_absolute():
+        raise ConfigError(
+            f"this user has no home folder for the journal ({folder}); name a folder with --state"
+        )
+    return folder

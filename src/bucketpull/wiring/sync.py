@@ -29,7 +29,7 @@ def run_sync(settings: Settings, watchers: Sequence[Watcher] = (), *, alone: boo
 
     """
     paths = check_paths(settings.volumes)
-    check_job(settings)
+    check_job(settings, paths)
     with opened(settings) as opening:
         known, machine = opening.journal.volumes(), machine_name(settings)
         paths, away = (paths, []) if alone else with_known(paths, known, machine)

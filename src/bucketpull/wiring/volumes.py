@@ -9,32 +9,47 @@ from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.journal.volumes import KnownVolume
-from bucketpull.volumes.identity import identify, initialise
+from bucketpull.volumes.identity import HOME, identify, initialise
 from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.volumes.volume import DiskVolume, Reserve, open_volume
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.writable import check_folder, is_inside
 
 
 def check_paths(paths: Sequence[str]) -> list[str]:
     """Return the volumes' paths, absolute.
 
     Raises:
-        ConfigError: None is given, one is no folder that could be one, or one is given twice.
+        ConfigError: None is given; one cannot be a volume, or lies inside of another one.
 
     """
     if not paths:
         raise ConfigError("no volume: give at least one folder to store in")
     found: list[str] = []
     for path in paths:
-        full = os.path.realpath(path)
-        if os.path.exists(full) and not os.path.isdir(full):
-            raise ConfigError(f"volume {path}: is no folder")
-        if not os.path.exists(full) and not os.path.isdir(os.path.dirname(full)):
-            raise ConfigError(f"volume {path}: there is no {os.path.dirname(full)}; is the disk mounted?")
-        if full in found:
-            raise ConfigError(f"volume {path}: given twice")
+        full = _checked(path)
+        for other in found:
+            if full == other:
+                raise ConfigError(f"volume {path}: given twice")
+            if is_inside(full, other) or is_inside(other, full):
+                raise ConfigError(
+                    f"volume {path}: one of it and {other} lies inside the other; name folders side by side"
+                )
         found.append(full)
     return found
+
+
+def _checked(path: str) -> str:
+    if not path:
+        raise ConfigError("volume '': name a folder to store in")
+    full = os.path.realpath(path)
+    if os.path.lexists(full) and not os.path.isdir(full):
+        raise ConfigError(f"volume {path}: is not a directory; name a folder to store in")
+    if not os.path.lexists(full) and not os.path.isdir(os.path.dirname(full)):
+        raise ConfigError(f"volume {path}: there is no {os.path.dirname(full)}; is the disk mounted?")
+    if not os.path.lexists(f"{full}/{HOME}"):  # a disk of ours that fails is left out of the job, not refused
+        check_folder(f"volume {path}", full)
+    return full
 
 
 def with_known(
@@ -126,7 +141,9 @@ def opened_to_read(path: str) -> Iterator[VolumeReader]:
         ConfigError: There is none.
 
     """
-    if identify(path) is None:
+    if not path:
+        raise ConfigError("volume '': name a folder with a volume")
+    if not os.path.isdir(path) or identify(path) is None:
         raise ConfigError(f"volume {path}: there is none; is the disk mounted?")
     reader = open_reader(path)
     try:

@@ -61,7 +61,7 @@ def test_a_source_is_a_bucket_and_a_folder():
         ("//photos", KEYS | {"api_url": "ftp://h"}, "is no http:// or https:// URL"),
         ("//photos", KEYS | {"api_url": "http://h:x"}, "is no http:// or https:// URL"),
         ("//photos", KEYS | {"cdn_url": "https://u:p@h"}, "may have neither query"),
-        ("//photos", KEYS | {"path_style": "perhaps"}, "path_style"),
+        ("//photos", KEYS | {"path_style": "perhaps"}, "--path-style .perhaps.: write true or false"),
     ],
 )
 def test_what_cannot_work_is_said(place, options, words):

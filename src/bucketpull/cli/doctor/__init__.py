@@ -12,11 +12,11 @@ from bucketpull.cli.doctor.source import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.wiring.locate import job_folder
 from bucketpull.wiring.output import say_on
-from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.settings import Settings, jobs_folder
 
 
 @click.command()
-@click.argument("places", metavar="[SOURCE] [VOLUME...]", nargs=-1)
+@options.places("[SOURCE] [VOLUME...]")
 @options.source
 @options.broker
 @click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
@@ -30,9 +30,9 @@ def doctor(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - chec
     bucketpull doctor
     bucketpull doctor upyun://photos /mnt/d1 --cdn-url https://img.example.com
     """  # noqa: D301
-    named = bool(places) and "://" in places[0]
-    given = {"source": places[0] if named else None, "volumes": places[named:]}
-    return _run(options.settings({**flags, **given}))
+    if "" in places:
+        raise ConfigError("volume '': name a folder to store in")
+    return _run(options.settings(flags | options.split(places)))
 
 
 _NAME_COLUMNS = 14
@@ -56,9 +56,7 @@ def _checks(settings: Settings) -> Iterator[Check]:
     try:
         yield from check_state(job_folder(settings))
     except ConfigError:
-        from platformdirs import user_state_path
-
-        yield from check_state(user_state_path("bucketpull"))
+        yield from check_state(jobs_folder())
     mean = None
     if settings.source:
         settings.source_settings()

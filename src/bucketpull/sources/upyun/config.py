@@ -1,17 +1,21 @@
 """What a UPYUN source must be told, and what is wrong with it if it is."""
 
+import re
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.values import shown_value
 from bucketpull.ports import Source
+from bucketpull.sources.addresses import check_url
 from bucketpull.sources.quoting import quoted
 from bucketpull.sources.settings import Option, SourceSettings
 from bucketpull.sources.upyun.signing import read_token
 
 MAX_LIST_LIMIT = 10_000
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
@@ -110,9 +114,9 @@ class UpyunConfig(SourceSettings, frozen=True, kw_only=True):
 
         """
         _check_names(self)
-        _check_url("api_url", self.api_url)
+        check_url("--api-url", self.api_url)
         if self.cdn_url is not None:
-            _check_url("cdn_url", self.cdn_url)
+            check_url("--cdn-url", self.cdn_url)
         _check_access(self)
         _check_headers(self)
         return self
@@ -135,22 +139,14 @@ def uri_prefix(config: UpyunConfig) -> str:
 
 
 def _check_names(config: UpyunConfig) -> None:
-    if not config.bucket or "/" in config.bucket:
+    if not _BUCKET.fullmatch(config.bucket):
         raise ConfigError(
-            f"source: bucket {config.bucket!r} is no bucket name; write upyun://BUCKET[/FOLDER]"
+            f"source: bucket {shown_value(config.bucket)} is no bucket name; write upyun://BUCKET[/FOLDER]"
         )
     if not 1 <= config.list_limit <= MAX_LIST_LIMIT:
         raise ConfigError(f"source: list_limit {config.list_limit} is not within 1 and {MAX_LIST_LIMIT}")
     if config.style and config.cdn_url is None:
         raise ConfigError(f"source: style {config.style!r} needs the bucket's CDN domain; give --cdn-url")
-
-
-def _check_url(name: str, url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(f"source: {name} {url!r} is no http:// or https:// URL")
-    if parts.query or parts.fragment or parts.username:
-        raise ConfigError(f"source: {name} {parts.hostname} may have neither query, fragment nor user name")
 
 
 def _check_access(config: UpyunConfig) -> None:
@@ -165,9 +161,14 @@ def _check_access(config: UpyunConfig) -> None:
 
 
 def _check_headers(config: UpyunConfig) -> None:
-    for line in (*config.headers, config.referer, config.user_agent, config.operator):
-        if "\r" in line or "\n" in line:
-            raise ConfigError("source: a header, Referer, User-Agent or operator has a line break in it")
+    sent = {"UPYUN_OPERATOR": config.operator, "referer": config.referer, "user_agent": config.user_agent}
+    for name, text in sent.items():
+        if not text.isascii() or not text.isprintable():
+            raise ConfigError(
+                f"source: {name} {shown_value(text)} goes into a header; write ASCII characters only"
+            )
     for line in config.headers:
+        if not line.isascii() or not line.isprintable():
+            raise ConfigError("source: a header has other than printable ASCII characters; write it encoded")
         if ":" not in line:
             raise ConfigError(f"source: header {line!r} has no colon; write 'Name: value'")

@@ -1,0 +1,150 @@
+"""Joins flags, environment and file to settings, in this order; each value is checked, and named by where it stands."""
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple, get_type_hints
+
+from bucketpull.domain.bandwidth_schedule import parse_timetable
+from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.sizes import parse_reserve
+from bucketpull.domain.values import check_text, converted, shown_value
+from bucketpull.sources.registry import options_by_name
+from bucketpull.wiring.settings import Settings
+
+PREFIX: Final = "BUCKETPULL_"
+_OTHER_VARIABLES: Final = frozenset({"BUCKETPULL_CONFIG", "BUCKETPULL_KILL_AT"})
+# What Kubernetes gives every pod for a service whose name begins with "bucketpull".
+_OF_KUBERNETES: Final = re.compile(
+    r"BUCKETPULL(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
+)
+_SPLIT: Final[dict[str, Callable[[str], list[str]]]] = {
+    "volumes": str.split,
+    **dict.fromkeys(("rules", "include", "exclude"), str.splitlines),
+}
+_ARGUMENTS: Final = {"source": "SOURCE", "volumes": "VOLUME"}
+
+
+class _Given(NamedTuple):
+    """A value, and what it is called where it was given."""
+
+    value: object
+    label: str
+
+
+def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Join flags (None: not given), environment and the file named by flag or BUCKETPULL_CONFIG.
+
+    Raises:
+        ConfigError: A name or a value that is not understood; says where it stands, and what to write.
+
+    """
+    flags = {name: value for name, value in flags.items() if value is not None and value != ()}
+    path = flags.pop("config", None)
+    file = path if path is not None else environ.get("BUCKETPULL_CONFIG") or None
+    given = {} if file is None else _from_file(str(file))
+    _settings(given)  # what is overridden must be right too
+    given |= _from_environment(environ)
+    given |= {name: _Given(value, _ARGUMENTS.get(name) or _flag(name)) for name, value in flags.items()}
+    settings = _settings(given)
+    _check(settings)
+    return settings
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    option = options_by_name().get(name)
+    return (option.variable if option else "") or PREFIX + name.upper()
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _from_file(path: str) -> dict[str, _Given]:
+    import tomllib
+
+    label = f"--config {path}"
+    check_text("--config", path)
+    try:
+        text = Path(path).read_bytes().decode()
+        values = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{label}: {error.strerror or error}; name a TOML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{label}: is no UTF-8 text; name a TOML file") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{label}: is no TOML: {error}") from error
+    given: dict[str, _Given] = {}
+    for written, value in values.items():
+        name, line = written.replace("-", "_"), _line_of(text, written)
+        if name not in _names():
+            raise ConfigError(f"{label}{line}: unknown name {shown_value(name)}{_hint(name, _names())}")
+        given[name] = _Given(value, f"{label}{line}: {written}")
+    return given
+
+
+def _line_of(text: str, name: str) -> str:
+    found = re.search(rf"^[ \t]*[\"']?{re.escape(name)}[\"']?[ \t]*=", text, re.MULTILINE)
+    return "" if found is None else f", line {text.count(chr(10), 0, found.start()) + 1}"
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
+    variables = {variable_of(name): name for name in _names()}
+    known = variables.keys() | _OTHER_VARIABLES
+    for variable in environ:
+        if variable.startswith(PREFIX) and variable not in known and not _OF_KUBERNETES.fullmatch(variable):
+            hint = _hint(variable, list(variables))
+            raise ConfigError(f"environment: unknown name {shown_value(variable)}{hint}; unset it")
+    given: dict[str, _Given] = {}
+    for variable, name in variables.items():
+        text = environ.get(variable)
+        if text:
+            given[name] = _Given(_SPLIT[name](text) if name in _SPLIT else text, variable)
+    return given
+
+
+def _names() -> list[str]:
+    """Return what may stand in a file: our settings, and those of all sources."""
+    own = [name for name in Settings.__struct_fields__ if name != "options"]
+    return [*own, *options_by_name()]
+
+
+def _hint(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _settings(given: Mapping[str, _Given]) -> Settings:
+    known, types = options_by_name(), get_type_hints(Settings, include_extras=True)
+    own: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for name, (value, label) in given.items():
+        if name not in known:
+            own[name] = converted(label, value, types[name])
+            continue
+        many, secret = known[name].many, known[name].secret
+        for text in value.splitlines() if many and isinstance(value, str) else [value]:
+            check_text(label, text, secret=secret)
+        options[name] = value
+    return Settings(**own, options=options)
+
+
+def _check(settings: Settings) -> None:
+    """Make sure of what is more than a type.
+
+    Raises:
+        ConfigError: It cannot be used.
+
+    """
+    settings.fixed_concurrency()
+    parse_reserve(settings.reserve, 0)
+    if settings.bandwidth is not None:
+        parse_timetable(settings.bandwidth)
+    if settings.job is not None:
+        settings.job_name()
+    machine = settings.machine
+    if machine is not None and (not machine or "/" in machine or len(os.fsencode(machine)) > 100):
+        raise ConfigError(f"--machine {shown_value(machine)}: write a name without '/', of at most 100 bytes")

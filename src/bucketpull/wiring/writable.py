@@ -1,0 +1,74 @@
+"""Whether something can be written where it will be, asked before anything is made."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.values import shown_value
+
+# A full disk is the job's to wait for; descriptors are this process's own.
+_NO_MATTER: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+
+
+def check_folder(what: str, path: str) -> None:
+    """Make sure that a folder can be written, or made: tried with a file that has no name.
+
+    Raises:
+        ConfigError: It cannot; `what` names it.
+
+    """
+    there = next(each for each in (Path(path), *Path(path).parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise ConfigError(f"{what}: {there} is not a directory; name another one")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        if error.errno not in _NO_MATTER:
+            reason = f"{there} cannot be written ({error.strerror})"
+            raise ConfigError(f"{what}: {reason}; name another one, or mount it so that it can be") from error
+
+
+def check_file(what: str, path: str) -> None:
+    """Make sure that a file can be written at a path later.
+
+    Raises:
+        ConfigError: It is a directory, or none can be made there.
+
+    """
+    if not path:
+        raise ConfigError(f"{what} '': name a file")
+    if os.path.isdir(path):
+        raise ConfigError(f"{what} {path}: is a directory; name a file")
+    if os.path.exists(path):
+        if not os.access(path, os.W_OK):
+            raise ConfigError(f"{what} {path}: cannot be written; name another file")
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise ConfigError(f"{what} {path}: {folder} is not a directory; name a file in one")
+    check_folder(f"{what} {path}", folder)
+
+
+def check_apart(state: Path, volumes: Sequence[str]) -> None:
+    """Make sure that the journal does not lie among the files of a volume.
+
+    Raises:
+        ConfigError: It does.
+
+    """
+    place = os.path.realpath(state)
+    for volume in volumes:
+        if is_inside(place, volume):
+            raise ConfigError(
+                f"--state {shown_value(str(state))}: lies on volume {volume}; name a folder beside the volume"
+            )
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Say whether a path is a folder, or below it; both are real."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
