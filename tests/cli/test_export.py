@@ -29,7 +29,7 @@ def test_csv_goes_to_a_file_whole_or_not_at_all(user, service):
 
     rows = list(csv.DictReader(io.StringIO((user.folder / "manifest.csv").read_text())))
     assert len(rows) == 100
-    assert set(rows[0]) == {"key", "size", "mtime", "md5", "volume", "path"}
+    assert set(rows[0]) == {"key", "size", "mtime", "md5", "volume", "path", "offset", "length"}
     assert [path for path in user.files() if "manifest" in path] == ["manifest.csv"]
 
 
@@ -41,7 +41,7 @@ def test_parquet_can_be_read_back(user, service):
 
     table = parquet.read_table(user.folder / "manifest.parquet")
     assert table.num_rows == 100
-    assert set(table.column_names) >= {"key", "size", "mtime", "md5", "volume", "path"}
+    assert set(table.column_names) >= {"key", "size", "mtime", "md5", "volume", "path", "offset", "length"}
 
 
 def test_parquet_wants_a_file(user, service):

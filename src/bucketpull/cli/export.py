@@ -50,12 +50,14 @@ def export(form: str | None, file: str, **flags: Any) -> int:  # noqa: ANN401 - 
     return _write(options.settings(flags), form, file)
 
 
-COLUMNS = ("key", "size", "mtime", "md5", "volume", "path")
+COLUMNS = ("key", "size", "mtime", "md5", "volume", "path", "offset", "length")
 _GROUP = 10_000  # rows handed to the writer at a time
 
 
 class Row(msgspec.Struct):
-    r"""An object. `size` in bytes as listed, `mtime` in Unix seconds, `md5` in hex ("": unknown), `path` below the volume.
+    r"""An object. `size` in bytes as listed, `mtime` in Unix seconds, `md5` in hex ("": unknown).
+
+    It is `length` bytes from byte `offset` of `path` on, which is below the volume: a file of its own, or a pack.
 
     `key` and `path` are UTF-8; bytes that are none are escaped as \xNN, and `key_hex` has the key's bytes then.
     """
@@ -66,6 +68,8 @@ class Row(msgspec.Struct):
     md5: str
     volume: str
     path: str
+    offset: int
+    length: int
     key_hex: str = ""
 
 
@@ -151,7 +155,8 @@ def _target(file: str) -> Iterator[BinaryIO]:
 
 def _row(volume: str, stored: Stored) -> Row:
     key = key_of(stored.directory, stored.name)
-    row = Row(show(key), stored.size, stored.mtime, stored.md5.hex(), volume, show(stored.path))
+    path, offset, length, _ = stored.location
+    row = Row(show(key), stored.size, stored.mtime, stored.md5.hex(), volume, show(path), offset, length)
     try:
         key.decode()
     except UnicodeDecodeError:
@@ -167,9 +172,9 @@ def _csv(stream: BinaryIO) -> AbstractContextManager[Write]:
         writer = csv.writer(text, lineterminator="\n")
         for volume, stored in group:
             key = key_of(stored.directory, stored.name)
-            writer.writerow(
-                (_raw(key), stored.size, stored.mtime, stored.md5.hex(), volume, _raw(stored.path))
-            )
+            path, offset, length, _ = stored.location
+            row = (_raw(key), stored.size, stored.mtime, stored.md5.hex(), volume, _raw(path), offset, length)
+            writer.writerow(row)
         stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
     stream.write((",".join(COLUMNS) + "\n").encode())
@@ -209,6 +214,8 @@ def _parquet_writer(stream: BinaryIO) -> Iterator[Write]:
         "md5": text,
         "volume": text,
         "path": text,
+        "offset": number,
+        "length": number,
         "key_hex": text,
     }
     schema = arrow.schema(list(types.items()))

@@ -33,7 +33,9 @@ def where(key: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings
 
 
 class Place(msgspec.Struct):
-    """Where an object lies. `path` is absolute, `mtime` that of the listing in Unix seconds, `md5` in hex ("": unknown).
+    """Where an object lies: `size` bytes from byte `offset` of `path` on, which is absolute; in a file of its own from 0 on.
+
+    `mtime` is that of the listing in Unix seconds, `md5` in hex ("": unknown).
 
     `present` is false where the file itself is not there any more.
     """
@@ -42,6 +44,7 @@ class Place(msgspec.Struct):
     machine: str
     volume: str
     path: str
+    offset: int
     size: int
     mtime: int
     md5: str
@@ -66,7 +69,8 @@ def _show(settings: Settings, key: str) -> ExitCode:
         for each in found or away:
             say(msgspec.json.encode(each).decode())
     for place in [] if settings.json else found:
-        say(f"{place.machine}:{place.path}  (volume {place.volume}, {place.size:,} bytes)")
+        at = f" at byte {place.offset:,}" if place.offset else ""
+        say(f"{place.machine}:{place.path}{at}  (volume {place.volume}, {place.size:,} bytes)")
     for place in found:
         if not place.present:
             tell(
@@ -139,15 +143,16 @@ def _look_up(
         if record.directory != directory or name not in record.names:
             continue
         index = record.names.index(name)
-        path = opened.path_of(record, index)
+        location = opened.location_of(record, index)
         return Place(
             show(directory + b"/" + name if directory else name),
             volume.machine or socket.gethostname(),
             volume.id,
-            f"{volume.path}/{show(path)}",
-            (record.stored or record.sizes)[index],
+            f"{volume.path}/{show(location.path)}",
+            location.offset,
+            location.length,
             record.mtimes[index],
             record.md5s[index].hex() if record.md5s else "",
-            opened.tree.stat(path) is not None,
+            opened.bodies.size(location) is not None,
         )
     return None

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import unicodedata
 from collections.abc import Callable
@@ -20,6 +21,12 @@ FORMAT: Final = 1
 PACKS_FORMAT: Final = 2
 """A volume on which a ledger says of packs; a version that knows only files must not read it."""
 _NAME: Final = f"{HOME}/volume.json"
+PACKS: Final = "packs"
+PREFIX_DIGITS: Final = 6
+"""So many digits of a volume's id begin the names of its packs."""
+_OF_PACKS: Final = re.compile(
+    rb"packs/(?:([0-9a-f]{6})-\d+-\d{6,}\.tar(?:\.index\.sqlite)?|SHA256SUMS)(?:\.new)?\Z"
+)
 _PROBE: Final = "Probe-\u00e9"
 
 
@@ -36,7 +43,13 @@ class Identity(msgspec.Struct, frozen=True):
         key = key_of(directory, name)
         if self.layout == "hashed":
             return keys.hashed_path_of(key, self.folds_case)
-        return keys.path_of(key, self.folds_case)
+        path = keys.path_of(key, self.folds_case)
+        return keys.MARK + path if self.is_of_packs(path) else path
+
+    def is_of_packs(self, path: bytes) -> bool:
+        """Tell whether a path below the volume is that of one of its packs, or of what belongs to them."""
+        found = _OF_PACKS.match(path) if path.startswith(b"packs/") else None
+        return found is not None and found[1] in {None, self.id[:PREFIX_DIGITS].encode()}
 
 
 def identify(path: str) -> str | None:

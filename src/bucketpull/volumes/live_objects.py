@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from bucketpull.domain.model import key_of
-from bucketpull.domain.record import Record
+from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes.ledger import Damage, Frame, Kind
+from bucketpull.volumes.location import Location
 from bucketpull.volumes.reader import VolumeReader
 
 DIGEST_BYTES: Final = 12
@@ -23,16 +24,15 @@ _BUFFER_BYTES: Final = 1 << 15
 
 
 class Stored(NamedTuple):
-    """One object that a volume holds: `size` and `mtime` as listed, `length` that of the file in bytes, `path` below the volume."""
+    """One object that a volume holds: `size` and `mtime` as listed, `location` says where its bytes are."""
 
     directory: bytes
     name: bytes
     cursor: str
     size: int
     mtime: int
-    length: int
     md5: bytes
-    path: bytes
+    location: Location
 
 
 class Deal:
@@ -62,12 +62,13 @@ class Deal:
 
 
 class Latest:
-    """The objects on a volume. `damages` are the stretches of the ledger that say nothing any more."""
+    """The objects on a volume, and its sealed packs by name. `damages` are the stretches of the ledger that say nothing any more."""
 
     def __init__(self, reader: VolumeReader, folder: str) -> None:
         """Read the ledger once; `folder` takes 20 bytes an entry for the while."""
         self._reader = reader
         self.damages: list[Damage] = []
+        self.sealed: dict[str, Sealed] = {}
         self._live = self._find(folder)
         self.count = sum(byte.bit_count() for byte in self._live)
 
@@ -102,6 +103,9 @@ class Latest:
                 if damages is not None:
                     damages.append(entry)
                 continue
+            if entry.kind is Kind.PACK:
+                sealed = entry.sealed()
+                self.sealed[sealed.pack] = sealed
             for record in entry.records():
                 yield entry, record
 
@@ -125,7 +129,6 @@ def _stored(reader: VolumeReader, record: Record, index: int) -> Stored:
         record.cursor,
         record.sizes[index],
         record.mtimes[index],
-        (record.stored or record.sizes)[index],
         record.md5s[index] if record.md5s else b"",
-        reader.path_of(record, index),
+        reader.location_of(record, index),
     )

@@ -9,6 +9,7 @@ from bucketpull.domain.record import Record
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import HOME, Identity, enter
 from bucketpull.volumes.ledger import Damage, Frame, Ledger
+from bucketpull.volumes.location import Bodies, Location, location_of
 from bucketpull.volumes.partial_blocks import Thinning
 
 
@@ -21,6 +22,7 @@ class VolumeReader:
         self.identity = identity
         self.root = root
         self.tree = Tree(root)
+        self.bodies = Bodies(root, self.tree)
         self._thinning = Thinning(root, identity, self.tree)
         self.ledger = Ledger.open(f"{HOME}/ledger", root, path, writable=False)
 
@@ -32,9 +34,9 @@ class VolumeReader:
         """Return the objects of a block, without those that were removed since."""
         return self._thinning.left(frame.offset, frame.records(), self.ledger)
 
-    def path_of(self, record: Record, index: int) -> bytes:
-        """Return where an object of a record lies, below the volume."""
-        return record.paths.get(index) or self.identity.path_of(record.directory, record.names[index])
+    def location_of(self, record: Record, index: int) -> Location:
+        """Return where an object of a record lies."""
+        return location_of(record, index, self.identity)
 
     def user(self) -> int | None:
         """Return the process that has the volume open for writing; None if there is none."""
@@ -50,6 +52,7 @@ class VolumeReader:
 
     def close(self) -> None:
         """Let go of the volume."""
+        self.bodies.close()
         self.tree.close()
         self.ledger.close()
         os.close(self.root)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,9 +10,11 @@ from typing import Final
 
 import msgspec
 
-from bucketpull.domain.model import Part, show
+from bucketpull.domain.model import Part, key_of, show
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import Deal, Latest, Stored, digest_of
+from bucketpull.volumes.packs.checking import PackChecks
+from bucketpull.volumes.packs.folder import path_of
 from bucketpull.volumes.reader import VolumeReader
 
 _PIECE_BYTES: Final = 1 << 20
@@ -74,31 +75,36 @@ class Verification:
             )
             yield Finding(Fault.LEDGER, f"{HOME}/ledger", detail)
         known = Deal(folder, "known", latest.count, tail_bytes=0) if self._extra else None
-        for stored in latest.objects():
-            if known:
-                known.add(digest_of(stored.path))
+        packs = PackChecks(self._reader.bodies, folder, latest.sealed)
+        for number, stored in enumerate(latest.objects()):
+            if known and not stored.location.pack:
+                known.add(digest_of(stored.location.path))
             finding = self._check(stored)
             if finding:
                 yield finding
+            elif self._hashed and stored.location.pack:
+                packs.add(number, stored.location, stored.md5)
+        yield from self._read_packs(packs, latest)
         if known:
             known.finish()
             yield from self._find_extra(folder, known, latest.count)
 
     def _check(self, stored: Stored) -> Finding | None:
         self.objects += 1
-        self.bytes += stored.length
+        location = stored.location
+        self.bytes += location.length
         try:
-            found = self._reader.tree.stat(stored.path)
-            if found is None or not stat.S_ISREG(found.st_mode):
-                return _finding(Fault.MISSING, stored, "is not there" if found is None else "is no file")
-            if found.st_size != stored.length:
-                return _finding(Fault.SIZE, stored, f"has {found.st_size} bytes instead of {stored.length}")
-            return self._compare(stored) if self._hashed else None
+            size = self._reader.bodies.size(location)
+            if size is None:
+                return _finding(Fault.MISSING, stored, "is not there, or is no file")
+            if size != location.length:
+                return _finding(Fault.SIZE, stored, f"has {size} bytes instead of {location.length}")
+            return self._compare(stored) if self._hashed and not location.pack else None
         except OSError as error:
             return _finding(Fault.UNREADABLE, stored, str(error.strerror))
 
     def _compare(self, stored: Stored) -> Finding | None:
-        found = self._read(stored.path)
+        found = self._read(stored.location.path)
         if not stored.md5:
             return None
         self.hashed_objects += 1
@@ -118,9 +124,22 @@ class Verification:
             os.close(fd)
         return digest.digest()
 
+    def _read_packs(self, packs: PackChecks, latest: Latest) -> Iterator[Finding]:
+        faults = {}
+        for fault in packs.run():
+            if fault.number < 0:
+                yield Finding(Fault.CONTENT, path_of(fault.pack), fault.detail)
+            else:
+                faults[fault.number] = fault
+        self.hashed_objects += packs.compared
+        for number, stored in enumerate(latest.objects() if faults else ()):
+            if number in faults:
+                kind = Fault.UNREADABLE if faults[number].is_unreadable else Fault.CONTENT
+                yield _finding(kind, stored, faults[number].detail)
+
     def _find_extra(self, folder: str, known: Deal, expected: int) -> Iterator[Finding]:
         found = Deal(folder, "found", expected, tail_bytes=0)
-        for path in walk(self._reader.root):
+        for path in self._strange_paths():
             found.add(digest_of(path))
         found.finish()
         strangers: set[bytes] = set()
@@ -129,9 +148,15 @@ class Verification:
             if len(strangers) > _MOST_EXTRA:
                 break
         if strangers:
-            for path in walk(self._reader.root):
+            for path in self._strange_paths():
                 if digest_of(path) in strangers:
                     yield Finding(Fault.EXTRA, show(path), "is not in the ledger")
+
+    def _strange_paths(self) -> Iterator[bytes]:
+        """Give every file that can only be there because the ledger says so, or by somebody else."""
+        for path in walk(self._reader.root):
+            if not self._reader.identity.is_of_packs(path):
+                yield path
 
 
 def walk(root: int) -> Iterator[bytes]:
@@ -171,4 +196,8 @@ def repairs(findings: Iterable[Finding]) -> Iterator[Part]:
 
 
 def _finding(fault: Fault, stored: Stored, detail: str) -> Finding:
-    return Finding(fault, show(stored.path), detail, stored)
+    location = stored.location
+    path = show(location.path)
+    if location.pack:
+        path = f"{path} at byte {location.offset}: {show(key_of(stored.directory, stored.name))}"
+    return Finding(fault, path, detail, stored)

@@ -18,12 +18,13 @@ from bucketpull.domain.model import show
 from bucketpull.domain.record import Written
 from bucketpull.volumes import os_errors, system
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import HOME, Identity, enter
+from bucketpull.volumes.identity import HOME, PACKS, Identity, enter
 from bucketpull.volumes.os_errors import Blame
 from bucketpull.volumes.trial import try_writing
 
 TEMPORARY: Final = f"{HOME}/tmp"  # noqa: S108 - a folder of the volume
 _NAME: Final = "file"
+_PACKS: Final = PACKS.encode()
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _TRIAL_BYTES: Final = 1 << 12
 _REASONS: Final = {
@@ -97,7 +98,7 @@ class FileWriter:
             _reach("renamed")
         if lies != path:
             return Written(token, path=lies)
-        if self._is_plain and path == directory + b"/" + name:
+        if self._is_plain and path == directory + b"/" + name and directory != _PACKS:
             self.tree.stay_in(directory)
         return Written(token)
 

@@ -208,9 +208,7 @@ class Appender:
 
     def _begin(self) -> Pack:
         """Make the next pack. What its number is the disk knows: a writer that died may have made some meanwhile."""
-        numbers = [
-            number for writer, number in folder.packs_of(self._root, self._volume) if writer == self.writer
-        ]
+        numbers = folder.packs_of(self._root, self._volume).get(self.writer, [])
         number = max(self._last, *numbers, -1) + 1
         name = folder.pack_name(self._volume, self.writer, number)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from bucketpull import kill_points
+from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes.identity import open_below
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
@@ -62,18 +63,18 @@ class PackBooks:
 
         A writer that another process still is is left alone: it will take no more work, and somebody else is the next writer.
         """
-        packs = folder.packs_of(self._root, self._volume)
-        if not packs:
-            return
-        sealed = sealing.in_sums(self._root)
-        for writer, numbers in folder.writers(packs):
+        numbers = folder.packs_of(self._root, self._volume)
+        sealed = sealing.in_sums(self._root) if numbers else set()
+        writers = sorted({*numbers, *self._state.writers})
+        for writer in writers:
             lock = folder.lock(self._root, writer)
             if lock is not None:
                 try:
-                    self._recover(writer, numbers, sealed)
+                    self._recover(writer, numbers.get(writer, []), sealed)
                 finally:
                     os.close(lock)
-        self.save()
+        if writers:
+            self.save()
 
     def sync(self, packs: Iterable[str]) -> None:
         """Make all that was written to these packs durable.
@@ -106,7 +107,7 @@ class PackBooks:
 
     def _catch_up(self) -> _State:
         """Learn from the ledger what the state does not say."""
-        if not folder.packs_of(self._root, self._volume):
+        if not folder.is_made(self._root):
             return _State(self._ledger.end, files=self._ledger.objects > 0)
         state = self._read()
         for frame in self._ledger.salvage(state.ledger):
@@ -189,7 +190,7 @@ class PackBooks:
     def _seal_all(self) -> None:
         while (pack := self._waiting.get()) is not None:
             # One that cannot be sealed now is when the volume is opened next; its objects are settled all the same.
-            with suppress(OSError, msgspec.DecodeError):
+            with suppress(OSError, VolumeError, msgspec.DecodeError):
                 self._seal([pack, *self._more_waiting()])
 
     def _more_waiting(self) -> list[str]:

@@ -11,24 +11,22 @@ Names differ between volumes, so that packs of several disks can lie in one fold
 import fcntl
 import os
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from typing import Final
 
-from bucketpull.volumes.identity import HOME
+from bucketpull.volumes.identity import HOME, PACKS, PREFIX_DIGITS
 
-FOLDER: Final = "packs"
+FOLDER: Final = PACKS
 STATE: Final = f"{HOME}/packs"
 NEXT: Final = -1
 """In place of an end: the writer is to begin its next pack."""
-_VOLUME_DIGITS: Final = 6
 _NAME: Final = re.compile(r"([0-9a-f]{6})-(\d+)-(\d{6,})\Z")
 
 
 def pack_name(volume: str, writer: int, number: int) -> str:
     """Return the name of a pack, as the ledger has it."""
-    return f"{volume[:_VOLUME_DIGITS]}-{writer}-{number:06d}"
+    return f"{volume[:PREFIX_DIGITS]}-{writer}-{number:06d}"
 
 
 def parse_name(name: str) -> tuple[int, int] | None:
@@ -49,19 +47,31 @@ def make(root: int) -> None:
             os.mkdir(folder, 0o755, dir_fd=root)
 
 
-def packs_of(root: int, volume: str) -> list[tuple[int, int]]:
-    """Return writer and number of every pack that this volume made, in order."""
+def is_made(root: int) -> bool:
+    """Tell whether the volume has, or had, packs."""
+    with suppress(FileNotFoundError):
+        os.stat(STATE, dir_fd=root, follow_symlinks=False)
+        return True
+    return False
+
+
+def packs_of(root: int, volume: str) -> dict[int, list[int]]:
+    """Return the numbers of all packs that this volume made, in order, by writer."""
     try:
         fd = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
     except FileNotFoundError:
-        return []
+        return {}
     try:
         names = os.listdir(fd)
     finally:
         os.close(fd)
-    prefix = volume[:_VOLUME_DIGITS] + "-"
-    stems = (name.removesuffix(".tar") for name in names if name.startswith(prefix) and name.endswith(".tar"))
-    return sorted(found for stem in stems if (found := parse_name(stem)) is not None)
+    prefix = volume[:PREFIX_DIGITS] + "-"
+    found: dict[int, list[int]] = {}
+    for name in names:
+        place = parse_name(name.removesuffix(".tar")) if name.startswith(prefix) else None
+        if place is not None and name.endswith(".tar"):
+            found.setdefault(place[0], []).append(place[1])
+    return {writer: sorted(numbers) for writer, numbers in sorted(found.items())}
 
 
 def lock(root: int, writer: int) -> int | None:
@@ -96,12 +106,6 @@ def take_open(root: int, writer: int) -> tuple[int, int] | None:
     if end != NEXT:
         os.unlink(name, dir_fd=root)
     return number, end
-
-
-def writers(packs: list[tuple[int, int]]) -> Iterator[tuple[int, list[int]]]:
-    """Group the packs of a volume by writer, with the numbers in order."""
-    for writer in sorted({writer for writer, _ in packs}):
-        yield writer, [number for other, number in packs if other == writer]
 
 
 def _write(root: int, name: str, data: bytes) -> None:

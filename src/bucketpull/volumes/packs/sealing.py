@@ -9,6 +9,7 @@ with ROOT an open descriptor of the volume's root prints a `Sealed` as JSON for 
 
 import hashlib
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -127,7 +128,7 @@ def _read_sums(root: int) -> list[bytes]:
 def _main(root: str, *packs: str) -> None:
     os.nice(_NICE)
     for pack in packs:
-        with suppress(FileNotFoundError):
+        with suppress(OSError, sqlite3.Error):  # whoever asked finds it missing, and asks again some day
             sys.stdout.buffer.write(msgspec.json.encode(seal(int(root), pack)) + b"\n")
             sys.stdout.buffer.flush()
 

@@ -1,0 +1,164 @@
+"""Packs compared with what the ledger says of them, each read once from its beginning to its end, at the speed of the disk."""
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from bucketpull.domain.record import Sealed
+from bucketpull.volumes.location import Bodies, Location
+
+_ENTRY: Final = struct.Struct("<QQQ16s?")
+_BUFFER_BYTES: Final = 1 << 16
+_PIECE_BYTES: Final = 4 << 20
+
+
+class Entry(NamedTuple):
+    """One object of a pack: where it begins, its length, its number among all objects of the volume, its MD5 if there is one."""
+
+    offset: int
+    length: int
+    number: int
+    md5: bytes
+    has_md5: bool
+
+
+class Fault(NamedTuple):
+    """What is wrong with an object, by number, or with a pack (-1). `is_unreadable` tells a refusal of the disk from other bytes."""
+
+    number: int
+    pack: str
+    is_unreadable: bool
+    detail: str
+
+
+class PackChecks:
+    """Collects the objects of all packs in `folder`, 41 bytes each, then reads pack after pack. `compared` counts MD5s."""
+
+    def __init__(self, bodies: Bodies, folder: str, sealed: Mapping[str, Sealed]) -> None:
+        self._bodies = bodies
+        self._folder = folder
+        self._sealed = sealed
+        self._buffers: dict[str, bytearray] = {}
+        self.compared = 0
+
+    def add(self, number: int, location: Location, md5: bytes) -> None:
+        """Add an object, to be looked at by `run`."""
+        buffer = self._buffers.setdefault(location.pack, bytearray())
+        buffer += _ENTRY.pack(location.offset, location.length, number, md5.ljust(16, b"\0"), bool(md5))
+        if len(buffer) >= _BUFFER_BYTES:
+            self._flush(location.pack, buffer)
+
+    def run(self) -> Iterator[Fault]:
+        """Read the packs, and give what is wrong."""
+        for pack, buffer in sorted(self._buffers.items()):
+            self._flush(pack, buffer)
+            with open(os.path.join(self._folder, pack), "rb") as file:
+                entries = sorted(map(Entry._make, _ENTRY.iter_unpack(file.read())))
+            os.unlink(os.path.join(self._folder, pack))
+            yield from self._check(pack, entries)
+
+    def _flush(self, pack: str, buffer: bytearray) -> None:
+        with open(os.path.join(self._folder, pack), "ab") as file:
+            file.write(buffer)
+        buffer.clear()
+
+    def _check(self, pack: str, entries: list[Entry]) -> Iterator[Fault]:
+        fd = self._bodies.pack(pack)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        reading = _Reading(fd, pack, entries)
+        yield from reading.run()
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        self.compared += reading.compared
+        sealed = self._sealed.get(pack)
+        if sealed is None or reading.is_damaged:
+            return
+        found = reading.whole.digest()
+        if found != sealed.sha256:
+            yield from _other_sum(
+                pack, entries, f"has SHA-256 {found.hex()} instead of {sealed.sha256.hex()}"
+            )
+
+
+class _Reading:
+    """One pass over a pack. `is_damaged` is set where a fault was found, `whole` is the digest of all."""
+
+    def __init__(self, fd: int, pack: str, entries: list[Entry]) -> None:
+        self._fd = fd
+        self._pack = pack
+        self._entries = entries
+        self._next = 0
+        self._digest = hashlib.md5()
+        self.whole = hashlib.sha256()
+        self.is_damaged = False
+        self.compared = 0
+
+    def run(self) -> Iterator[Fault]:
+        at, end = 0, os.fstat(self._fd).st_size
+        while at < end:
+            wanted = min(_PIECE_BYTES, end - at)
+            try:
+                piece = os.pread(self._fd, wanted, at)
+            except OSError as error:
+                yield from self._unread(at + wanted, error)
+                at += wanted
+                continue
+            if not piece:
+                return
+            self.whole.update(piece)
+            yield from self._take(memoryview(piece), at)
+            at += len(piece)
+        for entry in self._entries[self._next :]:
+            if not entry.length:  # an empty object at the very end
+                yield from self._compare(entry)
+
+    def _take(self, piece: memoryview, start: int) -> Iterator[Fault]:
+        end = start + len(piece)
+        while self._next < len(self._entries):
+            entry = self._entries[self._next]
+            last = entry.offset + entry.length
+            if entry.offset >= end:
+                return
+            if entry.has_md5:
+                self._digest.update(piece[max(entry.offset - start, 0) : last - start])
+            if last > end:
+                return
+            yield from self._compare(entry)
+            self._step()
+
+    def _compare(self, entry: Entry) -> Iterator[Fault]:
+        if entry.has_md5:
+            self.compared += 1
+            found = self._digest.digest()
+            if found != entry.md5:
+                self.is_damaged = True
+                detail = f"has MD5 {found.hex()} instead of {entry.md5.hex()}"
+                yield Fault(entry.number, self._pack, is_unreadable=False, detail=detail)
+
+    def _unread(self, end: int, error: OSError) -> Iterator[Fault]:
+        """Blame a stretch that cannot be read on all objects that have a part in it."""
+        self.is_damaged = True
+        while self._next < len(self._entries) and self._entries[self._next].offset < end:
+            yield Fault(
+                self._entries[self._next].number, self._pack, is_unreadable=True, detail=str(error.strerror)
+            )
+            self._step()
+
+    def _step(self) -> None:
+        self._next += 1
+        self._digest = hashlib.md5()
+
+
+def _other_sum(pack: str, entries: list[Entry], detail: str) -> Iterator[Fault]:
+    """Blame the wrong sum of a pack on those objects that no MD5 clears; on the pack where every one is cleared."""
+    suspects = [entry for entry in entries if not entry.has_md5]
+    for entry in suspects:
+        yield Fault(
+            entry.number,
+            pack,
+            is_unreadable=False,
+            detail=f"its pack {detail}, and it has no MD5 that clears it",
+        )
+    if not suspects:
+        yield Fault(-1, pack, is_unreadable=False, detail=f"{detail}, though all its objects are as recorded")
