@@ -35,6 +35,7 @@ class Cluster:
     name: str = field(default_factory=lambda: f"job{os.getpid()}-{next(_numbers)}")
     patience: tuple[float, float] = (4.0, 3.0)
     cdn: bool = True
+    key: str = "a job key that nobody at the broker knows".replace(" ", "-")
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
 
     @property
@@ -44,6 +45,9 @@ class Cluster:
             **self.simulator.environment,
             "BUCKETPULL_BROKER": self.url,
             "BUCKETPULL_JOB": self.name,
+            "BUCKETPULL_JOB_KEY": self.key,
+            "BUCKETPULL_API_URL": self.simulator.api_url,
+            **({"BUCKETPULL_CDN_URL": self.simulator.cdn_url} if self.cdn else {}),
             "BUCKETPULL_RETRY_SECONDS": "2",
             "LC_ALL": "C.UTF-8",
         }
@@ -59,11 +63,9 @@ class Cluster:
         return sorted(path.parent for path in self.folder.glob("*/.bucketpull"))
 
     def coordinate(self, *options: str, name: str = "coordinator") -> subprocess.Popen[str]:
-        access = ["--api-url", self.simulator.api_url]
-        access += ["--cdn-url", self.simulator.cdn_url] if self.cdn else []
         own = ["--state", str(self.state), "--summary", str(self.folder / "summary.json"), "--processes", "1"]
         command = [*IMPATIENT, *map(str, self.patience), "coordinate", f"upyun://{self.simulator.bucket}"]
-        return self._start(name, [*command, *access, *own, *options])
+        return self._start(name, [*command, *own, *options])
 
     def work(
         self,

@@ -12,11 +12,14 @@ import pytest
 
 from bucketpull.domain.model import BatchReceipt, Pulse, Welcome, Work, WorkKind
 from bucketpull.testing.broker import Broker
+from bucketpull.transport.envelope import Correspondence
 from bucketpull.transport.inbox import RabbitInbox
+from bucketpull.transport.job_key import JobKey, Key
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.rabbitmq import RabbitTransport
 
 VERSION = "1.2.3"
+KEY = JobKey(b"a secret of the job that nobody at the broker knows")
 SECONDS = 40.0
 _numbers = itertools.count()
 
@@ -57,6 +60,8 @@ class Job:
         self.kind = kind
         self.name = name or f"job-{os.getpid()}-{next(_numbers)}"
         self.journal = "0123456789ab"
+        self.key = KEY
+        self.heard = ""
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -71,19 +76,34 @@ class Job:
         journal = changes.get("journal", self.journal)
         welcome = Welcome(self.name, journal, digest, b"{}", "key", "batch", "size")
         url = changes.get("url", self.url)
-        transport = RabbitTransport(url, self.name, self.kind, welcome, version, self.settle_seconds)
+        transport = RabbitTransport(
+            url, self.name, self.kind, self.key, welcome, version, self.settle_seconds
+        )
         await transport.start()
+        self.heard = transport.session
         self._stack.push_async_callback(transport.close)
         return transport
 
+    def worker(
+        self, version: str = VERSION, incarnation: str = "one", key: Key | None = None
+    ) -> Correspondence:
+        """A worker's session that has heard the coordinator, if there is one."""
+        me = Correspondence(key or self.key, version, self.name, incarnation)
+        me.sealer.heard = self.heard
+        return me
+
     async def inbox(
-        self, machine: str = "m1", version: str = VERSION, incarnation: str = "one", **changes: str
+        self,
+        machine: str = "m1",
+        version: str = VERSION,
+        incarnation: str = "one",
+        key: Key | None = None,
+        **changes: str,
     ) -> RabbitInbox:
         """A worker's end of a job that it knows; journal="" for one that it does not."""
         url, journal = changes.get("url", self.url), changes.get("journal", self.journal)
-        inbox = RabbitInbox(
-            url, self.name, machine, self.kind, version, incarnation, journal, self.settle_seconds
-        )
+        me = self.worker(version, incarnation, key)
+        inbox = RabbitInbox(url, self.name, machine, self.kind, me, journal, self.settle_seconds)
         await inbox.start()
         self._stack.push_async_callback(inbox.close)
         async with asyncio.timeout(SECONDS):

@@ -5,16 +5,17 @@ import time
 
 import aiormq
 import pytest
-from tests.transport.conftest import VERSION, Job, pulse, receipt, taken, until, work
+from tests.transport.conftest import KEY, VERSION, Job, pulse, receipt, taken, until, work
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.model import BatchReceipt, Control, Goodbye, Limits, Poison, Pulse
 from bucketpull.testing.proxy import Proxy
 from bucketpull.transport import inbox as inbox_module
 from bucketpull.transport import rabbitmq
+from bucketpull.transport.envelope import Correspondence
 from bucketpull.transport.inbox import RabbitInbox
-from bucketpull.transport.remote_query import ask_job, check_alone
-from bucketpull.transport.wire import Names
+from bucketpull.transport.remote_query import Asker, check_alone
+from bucketpull.transport.wire import Names, encode
 
 
 def run(scenario):
@@ -37,6 +38,19 @@ async def purge(url, *queues, delete=False):
     for queue in queues:
         await (channel.queue_delete(queue) if delete else channel.queue_purge(queue))
     await connection.close()
+
+
+def asker(url, job, key=KEY, seconds=10.0):
+    return Asker(url, job, "m9", Correspondence(key, VERSION, job, "asker"), seconds)
+
+
+async def nothing(receive, seconds=0.3):
+    """Whether nothing comes in so long."""
+    try:
+        await asyncio.wait_for(receive(), seconds)
+    except TimeoutError:
+        return True
+    return False
 
 
 # --- who may take part
@@ -107,12 +121,11 @@ def test_a_version_whose_messages_cannot_be_read_is_refused_too(broker):
         async with Job(broker.url) as job:
             transport = await job.coordinator(version="2.0.0")
             inbox = await job.inbox(version="1.0.0", journal="")
-            queue = Names(job.name).machine("m1")
-            outside = {"app_id": "1.0.0", "message_type": "one", "reply_to": queue}
-            await put(broker.url, Names(job.name).coordinator, b"\xc1 of long ago", **outside)
+            queue = Names(job.name).coordinator
+            await put(broker.url, queue, inbox._sealed(queue, b"\xc1 of long ago"))
             with pytest.raises(ConfigError, match="install the same"):
                 await asyncio.wait_for(inbox._answer(), 20)
-            assert transport._heard.empty()
+            assert await nothing(transport.receive)
 
     run(scenario)
 
@@ -133,14 +146,12 @@ def test_a_refusal_that_was_meant_for_an_earlier_worker_is_ignored(broker):
     async def scenario():
         async with Job(broker.url) as job:
             transport = await job.coordinator()
-            await (await job.inbox(version="1.0.0", incarnation="old", journal="")).link.tell(
-                Names(job.name).coordinator, b"", (await job.inbox("m2", version="1.0.0"))._envelope
-            )
+            queue = Names(job.name).coordinator
             first = await job.inbox("m3", version="1.0.0", incarnation="old", journal="")
             with pytest.raises(ConfigError):
                 await asyncio.wait_for(first.join(pulse("m3", digest="", incarnation="old")), 20)
             transport._refusals.clear()
-            await first.link.tell(Names(job.name).coordinator, b"", first._envelope)
+            await first.link.tell(queue, first._sealed(queue, b""))
             await until(lambda: transport._refusals)
             await asyncio.sleep(0.2)
             await first.close()
@@ -158,7 +169,7 @@ def test_one_machine_name_is_one_worker(broker, monkeypatch):
         async with Job(broker.url) as job:
             await job.coordinator()
             await job.inbox("m1")
-            second = RabbitInbox(broker.url, job.name, "m1", "quorum", VERSION, "two")
+            second = RabbitInbox(broker.url, job.name, "m1", "quorum", job.worker(incarnation="two"))
             await second.start()
             with pytest.raises(
                 ConfigError, match="another worker of this job is machine m1: give another --machine"
@@ -327,10 +338,13 @@ def test_a_worker_started_again_gets_neither_a_stop_nor_volumes_meant_for_the_on
 def test_a_goodbye_of_a_worker_that_was_replaced_does_not_count(broker):
     async def scenario():
         async with Job(broker.url) as job:
-            transport, inbox = await job.coordinator(), await job.inbox()
-            await inbox.reply(pulse(incarnation="two"))
-            await inbox.reply(Goodbye("m1", "one"))
-            await inbox.reply(pulse(incarnation="two", objects=1))
+            transport, first = await job.coordinator(), await job.inbox()
+            await first.close()
+            second = await job.inbox(incarnation="two")
+            await second.reply(pulse(incarnation="two"))
+            queue = Names(job.name).coordinator
+            await put(broker.url, queue, first._sealed(queue, encode(Goodbye("m1", "one"))))
+            await second.reply(pulse(incarnation="two", objects=1))
             heard = await taken(transport.receive, 2)
             assert [type(message) for message in heard] == [Pulse, Pulse]
 
@@ -542,7 +556,7 @@ def test_amqps_without_the_authority_or_the_certificate_says_so(broker, certific
 def test_a_question_without_a_coordinator_is_answered_by_an_error(broker):
     async def scenario():
         with pytest.raises(TransportError, match="no coordinator of it is at this broker"):
-            await ask_job(broker.url, "nobody")
+            await asker(broker.url, "nobody").job()
 
     run(scenario)
 
@@ -573,7 +587,7 @@ def test_a_user_who_may_do_only_what_the_docs_say_can_do_all(broker):
             transport.snapshot = None
             await transport.forget("m1")
             with pytest.raises(TransportError, match="does not answer"):
-                await ask_job(url, job.name, seconds=1.0)
+                await asker(url, job.name, seconds=1.0).job()
 
     rights = ("^bucketpull[.].*", "^(bucketpull[.].*|amq[.]default)$", "^bucketpull[.].*")
     broker.control("add_user", "bucketpull", "SECRET")

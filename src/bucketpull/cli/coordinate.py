@@ -20,6 +20,7 @@ Days = Annotated[float, msgspec.Meta(gt=0, le=3650, description="days, above 0, 
 @options.source
 @options.choosing
 @options.broker
+@options.job_key
 @options.limits
 @options.storing
 @click.option(
@@ -32,19 +33,27 @@ Days = Annotated[float, msgspec.Meta(gt=0, le=3650, description="days, above 0, 
     metavar="DAYS",
     help="Only print the environment of a worker that may read the bucket so long, without the password.",
 )
+@click.option(
+    "--worker-key",
+    metavar="MACHINE",
+    help="Only print the environment of a worker that may speak for that machine alone, in place of the job key.",
+)
 @options.reporting
 @options.common
-def coordinate(worker_token: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """List SOURCE and keep the books, for `bucketpull work` on other machines, joined by RabbitMQ.
 
-    Run it again to go on after an interruption; workers keep what they hold meanwhile.
+    Run it again to go on after an interruption; workers keep what they hold meanwhile. The broker's URL is best in
+    BUCKETPULL_BROKER, for it holds a password. The job key is made in the state folder; workers need a copy.
 
     \b
-    bucketpull coordinate upyun://photos --broker amqp://user:secret@queue.example.com/pull --job photos
+    bucketpull coordinate upyun://photos --job photos
     """  # noqa: D301
     settings = options.settings(flags)
     if worker_token is not None:
         return _print_token(settings, worker_token)
+    if worker_key is not None:
+        return _print_key(settings, worker_key)
 
     from bucketpull.cli.watching import watchers
     from bucketpull.wiring.cluster import run_coordinate
@@ -60,4 +69,14 @@ def _print_token(settings: Settings, text: str) -> ExitCode:
     expires = int(time.time() + days * 86400)
     for name, value in source_config(settings).worker_secrets(expires).items():
         say(f"{name}={value}")
+    return ExitCode.COMPLETE
+
+
+def _print_key(settings: Settings, machine: str) -> ExitCode:
+    """Print the key of one machine, which can speak for no other, for its environment."""
+    from bucketpull.transport.job_key import machine_key
+    from bucketpull.wiring.job_key import existing_key
+
+    say(f"BUCKETPULL_MACHINE={machine}")
+    say(f"BUCKETPULL_JOB_KEY={machine_key(existing_key(settings), machine)}")
     return ExitCode.COMPLETE

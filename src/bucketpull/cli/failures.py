@@ -16,7 +16,6 @@ from bucketpull.domain.model import Failure, key_of, show
 from bucketpull.report.figures import count
 from bucketpull.report.reasons import explain
 from bucketpull.report.tables import fitted, printable
-from bucketpull.wiring.adapters import broker_url
 from bucketpull.wiring.locate import reading
 from bucketpull.wiring.output import say, tell, words
 from bucketpull.wiring.settings import Settings
@@ -29,6 +28,7 @@ from bucketpull.wiring.settings import Settings
 @click.option(
     "--broker", metavar="URL", help="Ask the coordinator of --job through RabbitMQ, from any machine."
 )
+@options.job_key
 @options.common
 def failures(reason: str | None, match: str | None, limit: int | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """List what could not be had: reason, attempts, key and last answer.
@@ -68,11 +68,11 @@ def _ask_for_failures(
     settings: Settings, reason: str | None, pattern: str | None, limit: int | None
 ) -> ExitCode:
     """Print failures as the coordinator answers through the broker."""
-    from bucketpull.transport.remote_query import ask_failures
     from bucketpull.transport.wire import AskFailures
+    from bucketpull.wiring.asking import asker
 
     question = AskFailures(reason or "", pattern or "", min(limit or _AT_ONCE, _AT_ONCE))
-    found = asyncio.run(ask_failures(broker_url(settings), settings.job_name(), question))
+    found = asyncio.run(asker(settings).failures(question))
     shown = _print(iter(found), json=settings.json)
     if not settings.quiet and shown in {0, _AT_ONCE}:
         tell(f"the first {shown:,}; choose others with --reason or --match" if shown else "no such failure")

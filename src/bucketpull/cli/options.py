@@ -56,6 +56,9 @@ def _of_source(option: Option) -> Callable[[F], F]:
 
 
 source = _group(*(_of_source(option) for option in options_by_name().values() if option.help))
+own_of_source = _group(
+    *(_of_source(option) for option in options_by_name().values() if option.help and option.own)
+)
 
 choosing = _group(
     click.option(
@@ -143,6 +146,20 @@ broker = _group(
     ),
     click.option(
         "--queue-type", type=click.Choice(["quorum", "classic"]), help="Kind of queue (default: quorum)."
+    ),
+)
+
+job_key = _group(
+    click.option(
+        "--job-key-file",
+        metavar="FILE",
+        help="The job's key, which the coordinator makes and workers need (or BUCKETPULL_JOB_KEY).",
+    ),
+    click.option(
+        "--no-job-key",
+        is_flag=True,
+        default=None,
+        help="Believe every message at the broker: only where nobody else may use it.",
     ),
 )
 

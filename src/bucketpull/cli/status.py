@@ -14,7 +14,6 @@ from bucketpull.journal.reconciliation import Balance
 from bucketpull.report.document import snapshot_dict
 from bucketpull.report.standing import standing_lines
 from bucketpull.report.tables import columns, fitted, printable
-from bucketpull.wiring.adapters import broker_url
 from bucketpull.wiring.job_status import Standing, standing
 from bucketpull.wiring.locate import job_folder, reading
 from bucketpull.wiring.output import say, words
@@ -27,6 +26,7 @@ from bucketpull.wiring.settings import Settings
 @click.option(
     "--broker", metavar="URL", help="Ask the coordinator of --job through RabbitMQ, from any machine."
 )
+@options.job_key
 @options.common
 def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Show where a job stands: its books, speeds and volumes, while it runs and after.
@@ -67,9 +67,9 @@ def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
 
 def _ask_for_status(settings: Settings) -> ExitCode:
     """Print where the job stands as its coordinator answers through the broker."""
-    from bucketpull.transport.remote_query import ask_job
+    from bucketpull.wiring.asking import asker
 
-    snapshot = asyncio.run(ask_job(broker_url(settings), settings.job_name()))
+    snapshot = asyncio.run(asker(settings).job())
     if settings.json:
         say(msgspec.json.encode(snapshot_dict(snapshot) | {"running": True}).decode())
         return ExitCode.COMPLETE

@@ -9,7 +9,9 @@ from bucketpull.cli import options
 
 @click.command()
 @click.argument("volumes", metavar="VOLUME...", nargs=-1, type=click.Path())
+@options.own_of_source
 @options.broker
+@options.job_key
 @click.option("--machine", metavar="NAME", help="This machine's name in the job (default: the host's name).")
 @click.option("--processes", metavar="N", help="Worker processes (default: one a core).")
 @click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
@@ -17,10 +19,11 @@ from bucketpull.cli import options
 def work(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Download onto one or more VOLUMEs for the coordinator of --job. It may start before the coordinator.
 
-    The source's settings come from the coordinator, its credentials from this machine's environment or file.
+    Credentials, --api-url and --cdn-url are this machine's own: those of the coordinator are only compared with them. All else
+    of the source comes from the coordinator. The broker's URL is best in BUCKETPULL_BROKER, for it holds a password.
 
     \b
-    bucketpull work /mnt/d1 /mnt/d2 --broker amqp://user:secret@queue.example.com/pull --job photos
+    bucketpull work /mnt/d1 /mnt/d2 --job photos --job-key-file /etc/bucketpull/photos.key
     """  # noqa: D301
     from bucketpull.wiring.cluster import run_work
 

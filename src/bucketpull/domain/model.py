@@ -11,6 +11,7 @@ from enum import IntEnum, StrEnum
 
 import msgspec
 
+from bucketpull.domain.bounds import Count, Float, Int, Text
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.packing import Packing
 
@@ -35,12 +36,12 @@ class Part(Value):
     """
 
     directory: bytes
-    cursor: str
+    cursor: Text
     names: list[bytes]
-    sizes: list[int]
-    mtimes: list[int]
-    versions: list[str] = []
-    urls: list[str] = []
+    sizes: list[Int]
+    mtimes: list[Int]
+    versions: list[Text] = []
+    urls: list[Text] = []
 
 
 class Position(Value):
@@ -52,10 +53,10 @@ class Position(Value):
     """
 
     directory: bytes
-    cursor: str = ""
-    until: str = ""
+    cursor: Text = ""
+    until: Text = ""
     digest: bytes = b""
-    attempt: int = 0
+    attempt: Int = 0
 
 
 class Page(Value):
@@ -68,15 +69,15 @@ class Page(Value):
     part: Part
     directories: list[bytes]
     following: list[Position]
-    odd: Sequence[str] = ()
-    excluded: int = 0
+    odd: Sequence[Text] = ()
+    excluded: Int = 0
 
 
 class Extent(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """Where a batch lies: a volume, and the offset in bytes of a block of its ledger."""
 
-    volume: str
-    offset: int
+    volume: Text
+    offset: Int
 
 
 class Work(Value):
@@ -89,13 +90,13 @@ class Work(Value):
     remainder of its first receipt, and so on.
     """
 
-    id: int
+    id: Count
     kind: WorkKind
     body: bytes
-    attempt: int = 0
+    attempt: Int = 0
     candidates: list[Extent] = []
     elsewhere: bool = False
-    part: int = 0
+    part: Count = 0
 
 
 class Failure(Value):
@@ -106,13 +107,13 @@ class Failure(Value):
 
     directory: bytes
     name: bytes
-    size: int
-    mtime: int
-    cursor: str
+    size: Int
+    mtime: Int
+    cursor: Text
     reason: Reason
-    attempts: int
-    status: int
-    detail: str
+    attempts: Count
+    status: Int
+    detail: Text
 
 
 class PageRecord(Value):
@@ -123,21 +124,21 @@ class PageRecord(Value):
     """
 
     directory: bytes
-    cursor: str
+    cursor: Text
     first: bytes
     last: bytes
     digest: bytes
-    objects: int
-    bytes: int
+    objects: Count
+    bytes: Int
     unchanged: bool
-    excluded: int = 0
+    excluded: Int = 0
 
 
 class Span(Value):
     """The part of one directory that a batch covers: the page it belongs to, and its smallest and largest name."""
 
     directory: bytes
-    cursor: str
+    cursor: Text
     first: bytes
     last: bytes
 
@@ -146,8 +147,8 @@ class BatchDraft(Value):
     """A batch on its way into the journal: `body` is the encoded `list[Part]`."""
 
     body: bytes
-    objects: int
-    bytes: int
+    objects: Count
+    bytes: Int
     spans: list[Span]
 
 
@@ -158,14 +159,14 @@ class ScanReceipt(Value, tag="scan"):
     `vanished` counts directories that the source no longer has.
     """
 
-    work: int
-    machine: str
+    work: Count
+    machine: Text
     pages: list[PageRecord] = []
     positions: list[Position] = []
     batches: list[BatchDraft] = []
     failures: list[Failure] = []
-    vanished: int = 0
-    retries: dict[str, int] = {}
+    vanished: Count = 0
+    retries: dict[Text, Int] = {}
 
 
 class Former(Value):
@@ -174,11 +175,11 @@ class Former(Value):
     `offsets` are the blocks of the volume's ledger in which they may be; `parts` is an encoded `list[Part]`. `id` is the journal's.
     """
 
-    volume: str
-    offsets: list[int]
-    by: str
+    volume: Text
+    offsets: list[Int]
+    by: Text
     parts: bytes
-    id: int = 0
+    id: Count = 0
 
 
 class BatchReceipt(Value, tag="batch"):
@@ -193,30 +194,30 @@ class BatchReceipt(Value, tag="batch"):
     concerned. `bytes` counts what was stored in this run. `former` tells of copies that are to be removed.
     """
 
-    work: int
-    machine: str
-    stored: int = 0
-    skipped: int = 0
-    bytes: int = 0
+    work: Count
+    machine: Text
+    stored: Count = 0
+    skipped: Count = 0
+    bytes: Int = 0
     extents: list[Extent] = []
     spans: list[Span] = []
-    skipped_bytes: int = 0
+    skipped_bytes: Count = 0
     failures: list[Failure] = []
     deferred: BatchDraft | None = None
     returned: BatchDraft | None = None
-    retries: dict[str, int] = {}
+    retries: dict[Text, Int] = {}
     former: list[Former] = []
     sent_on: BatchDraft | None = None
-    compared: list[str] = []
-    part: int = 0
+    compared: list[Text] = []
+    part: Count = 0
     remainder: BatchDraft | None = None
 
 
 class Handback(Value, tag="handback"):
     """Work that was not done and must be given to somebody, now or later; nothing of it counts."""
 
-    works: list[int]
-    machine: str
+    works: list[Int]
+    machine: Text
     reason: Reason
 
 
@@ -227,30 +228,30 @@ class Counters(Value):
     `retries` counts repeated requests by reason, `failures` what failed for good, now, by reason.
     """
 
-    listed: int = 0
-    listed_bytes: int = 0
-    stored: int = 0
-    skipped: int = 0
-    failed: int = 0
-    vanished: int = 0
-    directories: int = 0
-    pages: int = 0
-    bytes: int = 0
-    skipped_bytes: int = 0
-    retries: dict[str, int] = {}
-    failures: dict[str, int] = {}
-    excluded: int = 0
+    listed: Count = 0
+    listed_bytes: Int = 0
+    stored: Count = 0
+    skipped: Count = 0
+    failed: Count = 0
+    vanished: Count = 0
+    directories: Int = 0
+    pages: Int = 0
+    bytes: Int = 0
+    skipped_bytes: Count = 0
+    retries: dict[Text, Int] = {}
+    failures: dict[Text, Int] = {}
+    excluded: Int = 0
 
 
 class Outstanding(Value):
     """What is left: work ready or sent, by kind; objects and bytes are those of batches."""
 
-    scans: int = 0
-    scans_sent: int = 0
-    batches: int = 0
-    batches_sent: int = 0
-    objects: int = 0
-    bytes: int = 0
+    scans: Int = 0
+    scans_sent: Int = 0
+    batches: Int = 0
+    batches_sent: Int = 0
+    objects: Count = 0
+    bytes: Int = 0
 
 
 class VolumeState(StrEnum):
@@ -267,30 +268,30 @@ class VolumeState(StrEnum):
 class VolumeStatus(Value):
     """A volume as its worker sees it. Sizes in bytes; speeds in bytes a second."""
 
-    id: str
-    machine: str
-    path: str
+    id: Text
+    machine: Text
+    path: Text
     state: VolumeState
-    free_bytes: int
-    total_bytes: int
-    free_inodes: int
-    total_inodes: int
-    reserved_bytes: int
-    queued_bytes: int
-    stored_objects: int
-    stored_bytes: int
-    written_per_second: float
-    detail: str = ""
+    free_bytes: Int
+    total_bytes: Int
+    free_inodes: Int
+    total_inodes: Int
+    reserved_bytes: Int
+    queued_bytes: Int
+    stored_objects: Int
+    stored_bytes: Int
+    written_per_second: Float
+    detail: Text = ""
 
 
 class LaneStatus(Value):
     """One endpoint of one worker: transfers in flight, the level its limiter allows, and what it counted so far."""
 
-    in_flight: int
-    level: float
-    requests: int
-    throttled: int
-    seconds: float  # sum of the durations of finished requests
+    in_flight: Count
+    level: Float
+    requests: Count
+    throttled: Count
+    seconds: Float  # sum of the durations of finished requests
     is_origin: bool = True
 
 
@@ -301,9 +302,9 @@ class Begun(Value):
     key of an object of the block.
     """
 
-    work: int
-    volume: str
-    offset: int
+    work: Count
+    volume: Text
+    offset: Int
     directory: bytes = b""
     name: bytes = b""
 
@@ -318,54 +319,54 @@ class Pulse(Value, tag="pulse"):
     `waiting_for` names an object in hand where one of its processes has ended none for `still_seconds`, at least ten.
     """
 
-    machine: str
-    incarnation: str
-    version: str
-    processes: int
-    objects: int
-    bytes: int
-    skipped: int
-    window: int
-    scan_window: int
-    holds: list[int]
-    retries: dict[str, int]
-    failures: dict[str, int]
-    lanes: dict[str, LaneStatus]
+    machine: Text
+    incarnation: Text
+    version: Text
+    processes: Count
+    objects: Count
+    bytes: Int
+    skipped: Count
+    window: Count
+    scan_window: Count
+    holds: list[Int]
+    retries: dict[Text, Int]
+    failures: dict[Text, Int]
+    lanes: dict[Text, LaneStatus]
     volumes: list[VolumeStatus]
-    limited_by: str = ""
-    job_digest: str = ""
+    limited_by: Text = ""
+    job_digest: Text = ""
     begun: list[Begun] = []
-    waiting_for: str = ""
-    still_seconds: float = 0.0
+    waiting_for: Text = ""
+    still_seconds: Float = 0.0
 
 
 class Goodbye(Value, tag="goodbye"):
     """A worker leaves in order; it holds nothing any more."""
 
-    machine: str
-    incarnation: str
+    machine: Text
+    incarnation: Text
 
 
 class Fatal(Value, tag="fatal"):
     """The source refuses us as a whole; the job must stop."""
 
-    machine: str
+    machine: Text
     reason: Reason
-    detail: str
+    detail: Text
 
 
 class Poison(Value, tag="poison"):
     """A message that cannot be understood, by its first bytes in hex; it lies with the dead letters."""
 
-    machine: str
-    detail: str
+    machine: Text
+    detail: Text
 
 
 class Removed(Value, tag="removed"):
     """Former copies, by id, that are on their volume no more."""
 
-    machine: str
-    ids: list[int]
+    machine: Text
+    ids: list[Int]
 
 
 FromWorker = Removed | ScanReceipt | BatchReceipt | Handback | Pulse | Goodbye | Fatal | Poison
@@ -381,9 +382,9 @@ class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
     Rates are per second, bandwidth in bytes per second, for all processes of the worker together.
     """
 
-    concurrency: int | None = None
-    requests_per_second: float | None = None
-    bytes_per_second: float | None = None
+    concurrency: Int | None = None
+    requests_per_second: Float | None = None
+    bytes_per_second: Float | None = None
     paused: bool = False
 
 
@@ -396,11 +397,11 @@ class Control(Value, tag="control"):
     """
 
     limits: Limits
-    booked: list[int] = []
-    discard: list[int] = []
-    abandon: list[int] = []
-    add_volumes: list[str] = []
-    drain_volumes: list[str] = []
+    booked: list[Int] = []
+    discard: list[Int] = []
+    abandon: list[Int] = []
+    add_volumes: list[Text] = []
+    drain_volumes: list[Text] = []
     stop: bool = False
     remove: list[Former] = []
 
@@ -412,21 +413,21 @@ class Welcome(Value, tag="welcome"):
     volumes on this machine, by the path at which each was seen last.
     """
 
-    job: str
-    journal: str
-    job_digest: str
+    job: Text
+    journal: Text
+    job_digest: Text
     source: bytes
-    layout: str
-    durability: str
-    verify: str
-    known: dict[str, str] = {}
+    layout: Text
+    durability: Text
+    verify: Text
+    known: dict[Text, Text] = {}
     packing: Packing | None = None
 
 
 class Refusal(Value, tag="refusal"):
     """Why a worker cannot take part."""
 
-    reason: str
+    reason: Text
 
 
 def key_of(directory: bytes, name: bytes) -> bytes:

@@ -72,7 +72,7 @@ def unpack(packed: bytes) -> SourceSettings:
     try:
         outer = msgspec.json.decode(packed, type=_Packed)
         return msgspec.json.decode(outer.settings, type=settings_type(outer.scheme))
-    except (msgspec.MsgspecError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:  # a DecodeError is a ValueError
         raise ConfigError(
             f"the job's source is not understood: {error}; are all machines of one version?"
         ) from error

@@ -18,8 +18,10 @@ class Option(NamedTuple):
     """One setting of a source: the field of this name, the same name in a file, a flag if it has a `help`.
 
     In the environment it is `variable`, else BUCKETPULL_NAME. A `secret` is never a flag, is never shown, and does not leave the
-    machine. `many` says how a text becomes several values: "blanks" or "lines"; such a flag may be given several times.
-    `switch` makes a flag without a value: "on", or "on/off" where it can also be switched off (`--no-NAME`).
+    machine. One that is `own` says where a machine connects to, or how it proves who it is: on each machine its operator says it,
+    and another machine's word is only compared with it. `many` says how a text becomes several values: "blanks" or "lines"; such a
+    flag may be given several times. `switch` makes a flag without a value: "on", or "on/off" where it can also be switched off
+    (`--no-NAME`).
     """
 
     name: str
@@ -27,6 +29,7 @@ class Option(NamedTuple):
     metavar: str = "TEXT"
     variable: str = ""
     secret: bool = False
+    own: bool = False
     many: str = ""
     switch: str = ""
 
@@ -124,6 +127,22 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Return the same without secrets."""
         return msgspec.structs.replace(self, **self._secrets(type(self)._defaults()))
 
+    def held_against(self, own: Self) -> Self:
+        """Return the configuration itself, which another machine told, if it agrees with what was set here.
+
+        Raises:
+            ConfigError: It connects to something else, or in another way, than this machine was told to.
+
+        """
+        for option in self.OPTIONS:
+            told, ours = getattr(self, option.name), getattr(own, option.name)
+            if option.own and told != ours:
+                raise ConfigError(
+                    f"--{option.name.replace('_', '-')}: the coordinator says {_shown(told)}, "
+                    f"this worker was given {_shown(ours)}; give both the same"
+                )
+        return self
+
     def with_secrets_of(self, other: Self) -> Self:
         """Return the same with another one's secrets."""
         return msgspec.structs.replace(self, **self._secrets(msgspec.structs.asdict(other)))
@@ -149,6 +168,10 @@ def _values(option: Option, value: Any) -> Any:  # noqa: ANN401 - as a user writ
     if not option.many or not isinstance(value, str):
         return value
     return value.split() if option.many == "blanks" else value.splitlines()
+
+
+def _shown(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value or "none")
 
 
 def _text(option: Option, value: Any) -> str:  # noqa: ANN401 - of any type that an option has

@@ -27,6 +27,8 @@ import msgspec
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.transport.amqp_stream import FilteredTransport
+from bucketpull.transport.mailbox import Mailbox
 
 HEARTBEAT_SECONDS: Final = 10
 PUBLISH_SECONDS: Final = 30.0
@@ -44,19 +46,6 @@ REFUSED: Final = (
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it has to say, `Link.lost` says in our words
 
 
-class Envelope(msgspec.Struct, frozen=True):
-    """What stands outside on a message, in its AMQP properties, where every version of ours can read it.
-
-    `version` is the sender's, `journal` the one that the work ids inside belong to, `incarnation` the one worker that is meant
-    (downwards) or that speaks (upwards), `reply_to` the sender's queue.
-    """
-
-    version: str = ""
-    journal: str = ""
-    incarnation: str = ""
-    reply_to: str = ""
-
-
 class Delivery(msgspec.Struct):
     """One message, and what is needed to acknowledge it; `generation` tells deliveries of before a reconnect."""
 
@@ -64,7 +53,6 @@ class Delivery(msgspec.Struct):
     body: bytes
     tag: int
     generation: int
-    envelope: Envelope
     redelivered: bool
 
 
@@ -103,7 +91,7 @@ class Link:
         self._publisher: AbstractChannel | None = None
         self._teller: AbstractChannel | None = None
         self._consumer: AbstractChannel | None = None
-        self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._deliveries: Mailbox[Delivery] = Mailbox()
         self._task: asyncio.Task[None] | None = None
         self.taken = False
         self.refused = ""
@@ -112,6 +100,7 @@ class Link:
     def start(self) -> None:
         """Connect, and connect again, in the background."""
         self._task = asyncio.create_task(self.run(), name="broker")
+        self._deliveries.watch(self._task)
 
     async def close(self) -> None:
         """Disconnect; what is not acknowledged comes again to whoever consumes next."""
@@ -144,20 +133,21 @@ class Link:
         """Wait until there is a connection."""
         await self._ready.wait()
 
-    async def publish(self, queue: str, body: bytes, envelope: Envelope, *, insist: bool = True) -> bool:
+    async def publish(self, queue: str, make: Callable[[], bytes], *, insist: bool = True) -> bool:
         """Return when the broker has the message for good; waits and tries again as long as it takes.
+
+        `make` returns the message; it is called for each try, so that none is the same message twice.
 
         Returns:
             False where there is no such queue, unless `insist`: then it is made again.
 
         """
-        properties = _properties(envelope, delivery_mode=2)
         while True:
             await self._ready.wait()
             channel, connection = self._publisher, self._publishing
             try:
                 if channel is not None and connection is not None:
-                    await _confirmed(channel, connection, queue, body, properties)
+                    await _confirmed(channel, connection, queue, make())
                     return True
             except aiormq.exceptions.PublishError:
                 if not insist:
@@ -171,15 +161,14 @@ class Link:
                 self._break()
             await asyncio.sleep(0.05)
 
-    async def tell(self, queue: str, body: bytes, envelope: Envelope) -> None:
+    async def tell(self, queue: str, body: bytes) -> None:
         """Publish if that is possible now, without confirmation: for what will be said again anyway."""
         channel, connection = self._teller, self._publishing
         if channel is None or connection is None or not self._ready.is_set() or await _is_blocked(connection):
             return
         try:
             async with asyncio.timeout(1.0):
-                properties = _properties(envelope, delivery_mode=1)
-                await channel.basic_publish(body, routing_key=queue, properties=properties)
+                await channel.basic_publish(body, routing_key=queue, properties=_properties(1))
         except TimeoutError:
             return
         except _LOST:
@@ -187,10 +176,7 @@ class Link:
 
     async def receive(self) -> list[Delivery]:
         """Wait for deliveries; take all that are there."""
-        found = [await self._deliveries.get()]
-        while not self._deliveries.empty():
-            found.append(self._deliveries.get_nowait())
-        return found
+        return await self._deliveries.take_all()
 
     async def acknowledge(self, delivery: Delivery) -> None:
         """Settle a delivery; one of before a reconnect comes again instead."""
@@ -236,10 +222,10 @@ class Link:
     async def _connect(self, connections: list[AbstractConnection]) -> None:
         self._generation += 1
         self._broken.clear()
-        self._deliveries = _emptied(self._deliveries)
+        self._deliveries.clear()  # they come again
         async with asyncio.timeout(CONNECT_SECONDS):
             for _ in range(2):
-                connection = await aiormq.connect(self._url)
+                connection = await connected(self._url)
                 connections.append(connection)
                 connection.closing.add_done_callback(lambda _: self._break())
             self._publishing = connections[0]
@@ -271,8 +257,8 @@ class Link:
             assert isinstance(message.delivery, aiormq.spec.Basic.Deliver)
             tag = message.delivery.delivery_tag
             assert tag is not None
-            outside, again = _envelope(message), bool(message.delivery.redelivered)
-            self._deliveries.put_nowait(Delivery(queue, message.body, tag, generation, outside, again))
+            again = bool(message.delivery.redelivered)
+            self._deliveries.put(Delivery(queue, message.body, tag, generation, again))
 
         return take
 
@@ -291,21 +277,14 @@ class Link:
                     raise
 
 
-def _properties(envelope: Envelope, delivery_mode: int) -> aiormq.spec.Basic.Properties:
-    return aiormq.spec.Basic.Properties(
-        delivery_mode=delivery_mode,
-        app_id=envelope.version or None,
-        correlation_id=envelope.journal or None,
-        message_type=envelope.incarnation or None,
-        reply_to=envelope.reply_to or None,
-    )
+def _properties(delivery_mode: int) -> aiormq.spec.Basic.Properties:
+    """Return new ones for each message: the client writes its number of the message into them."""
+    return aiormq.spec.Basic.Properties(delivery_mode=delivery_mode)
 
 
-def _envelope(message: DeliveredMessage) -> Envelope:
-    found = message.header.properties
-    return Envelope(
-        found.app_id or "", found.correlation_id or "", found.message_type or "", found.reply_to or ""
-    )
+async def connected(url: str) -> AbstractConnection:
+    """Connect to a broker; what strangers write beside their messages does not reach the client."""
+    return await aiormq.connect(url, transport_factory=FilteredTransport())
 
 
 async def _make(connection: AbstractConnection, queue: str, arguments: Mapping[str, object]) -> bool:
@@ -327,11 +306,10 @@ async def _confirmed(
     connection: AbstractConnection,
     queue: str,
     body: bytes,
-    properties: aiormq.spec.Basic.Properties,
 ) -> None:
     """Publish and wait for the confirmation: for ever while the broker says that it is blocked, else for half a minute."""
     publishing = asyncio.ensure_future(
-        channel.basic_publish(body, routing_key=queue, mandatory=True, properties=properties)
+        channel.basic_publish(body, routing_key=queue, mandatory=True, properties=_properties(2))
     )
     try:
         while not publishing.done():
@@ -362,13 +340,6 @@ def _cancelled() -> bool:
     """Whether it is this task that is to end: the client also raises CancelledError where it lost its connection."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _emptied(queue: "asyncio.Queue[Delivery]") -> "asyncio.Queue[Delivery]":
-    """Drop deliveries of before a reconnect: they come again. The queue stays the same, for those that wait for it."""
-    while not queue.empty():
-        queue.get_nowait()
-    return queue
 
 
 def _words(error: BaseException) -> str:

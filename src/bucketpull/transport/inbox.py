@@ -1,26 +1,25 @@
 """A worker's end of RabbitMQ, and the question where a job stands."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
-
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.model import (
-    BatchReceipt,
     Control,
     FromWorker,
     Goodbye,
-    Handback,
     Pulse,
     Refusal,
-    ScanReceipt,
     Welcome,
     Work,
 )
-from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Envelope, Link
-from bucketpull.transport.wire import Names, QueueType, Sealed, ToWorker, decode_down, encode
+from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
+from bucketpull.transport.belief import claims_of, ends_work, works_of
+from bucketpull.transport.distrust import Distrust
+from bucketpull.transport.envelope import Correspondence, Distrusted, Header, Way
+from bucketpull.transport.wire import Names, QueueType, Sealed, ToWorker, down, encode
 
 # Above any window: what a worker may hold is the coordinator's decision, and what waits in the queue would look lost.
 PREFETCH: Final = 512
@@ -34,6 +33,7 @@ class RabbitInbox:
     """See `ports.Inbox`. Call `start` first, then `join` if the job is not known yet.
 
     Args:
+        me: This worker's session; the same for every inbox of its life.
         journal: The journal of the job; work of another one is left alone. "" before `join`.
         settle_seconds: How long new queues rest before they are used.
 
@@ -45,8 +45,7 @@ class RabbitInbox:
         job: str,
         machine: str,
         kind: QueueType,
-        version: str,
-        incarnation: str,
+        me: Correspondence,
         journal: str = "",
         settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
@@ -55,8 +54,9 @@ class RabbitInbox:
         self._machine = machine
         self._queue = names.machine(machine)
         self._journal = journal
-        self._incarnation = incarnation
-        self._envelope = Envelope(version, journal, incarnation, self._queue)
+        self._me = me
+        me.sealer.journal = journal
+        self.distrust = Distrust(time.monotonic)
         self._held: dict[int, Delivery] = {}
         self._done: dict[int, None] = {}
         queues = (names.dead, names.receipts, self._queue)
@@ -86,7 +86,9 @@ class RabbitInbox:
         taken_since: float | None = None
         self.link.lost = _changes(told)
         while True:
-            await self.link.tell(self._names.coordinator, encode(hello), self._envelope)
+            await self.link.tell(
+                self._names.coordinator, self._sealed(self._names.coordinator, encode(hello))
+            )
             try:
                 async with asyncio.timeout(HELLO_SECONDS):
                     return await self._answer()
@@ -99,31 +101,35 @@ class RabbitInbox:
         """See `ports.Inbox`. Work that comes again after its receipt is acknowledged and not given twice."""
         found: list[Work | Control] = []
         for delivery in await self.link.receive():
-            message = await self._read(delivery)
+            try:
+                header, message = self._open(delivery)
+            except Distrusted as error:
+                self.distrust.note(str(error), claims_of(error.header))
+                await self.link.reject(delivery)
+                continue
             if isinstance(message, Sealed):
-                if await self._is_new(message.work, delivery):
+                if await self._is_new(message.work, header, delivery):
                     found.append(message.work)
-            elif message is not None:
-                await self.link.acknowledge(delivery)
-                if isinstance(message, Control):
-                    found.append(self._ours(message, delivery))
-                elif isinstance(message, Refusal) and delivery.envelope.incarnation == self._incarnation:
-                    raise ConfigError(f"refused by the coordinator: {message.reason}")
+                continue
+            await self.link.acknowledge(delivery)
+            if not self._is_first(header, delivery):
+                continue
+            if isinstance(message, Control):
+                found.append(self._ours(message, header))
+            elif isinstance(message, Refusal) and header.meant == self._me.session:
+                raise ConfigError(f"refused by the coordinator: {message.reason}")
         return found
 
     async def reply(self, message: FromWorker) -> None:
         """See `ports.Inbox`: what must not be lost waits for the broker's confirmation, then its work is acknowledged."""
         body = encode(message)
         if isinstance(message, Pulse | Goodbye):
-            await self.link.tell(self._names.coordinator, body, self._envelope)
+            await self.link.tell(self._names.coordinator, self._sealed(self._names.coordinator, body))
             return
-        await self.link.publish(self._names.receipts, body, self._envelope)
-        is_last = not isinstance(message, Handback) and not (
-            isinstance(message, BatchReceipt) and message.remainder is not None
-        )
-        for work in _works(message):
+        await self.link.publish(self._names.receipts, lambda: self._sealed(self._names.receipts, body))
+        for work in works_of(message):
             delivery = self._held.pop(work, None)
-            if is_last:
+            if ends_work(message):
                 self._remember(work)
             if delivery is not None:
                 await self.link.acknowledge(delivery)
@@ -148,42 +154,70 @@ class RabbitInbox:
         if len(self._done) > REMEMBERED:
             del self._done[next(iter(self._done))]
 
-    async def _is_new(self, work: Work, delivery: Delivery) -> bool:
-        if delivery.envelope.journal != self._journal or (delivery.redelivered and work.id in self._done):
+    async def _is_new(self, work: Work, header: Header, delivery: Delivery) -> bool:
+        held = self._held.get(work.id)
+        again = held is not None and held.generation < delivery.generation  # over a new connection
+        first = self._is_first(header, delivery) if not again else True
+        done = (held is not None and not again) or (delivery.redelivered and work.id in self._done)
+        if header.journal != self._journal or not first or done:
             await self.link.acknowledge(delivery)
             return False
-        self._held[work.id] = delivery
+        self._held[work.id] = delivery  # by which it is acknowledged
         return True
 
-    def _ours(self, control: Control, delivery: Delivery) -> Control:
+    def _is_first(self, header: Header, delivery: Delivery) -> bool:
+        """Whether a message comes for the first time; then hear which of its sessions the coordinator speaks in.
+
+        The broker says of what it repeats that it does; others do not.
+        """
+        if self._me.numbers.is_new(header):
+            if header.meant == self._me.session:
+                self._me.sealer.heard = header.session
+            return True
+        if not delivery.redelivered:
+            self.distrust.note("it came before", claims_of(header))
+        return False
+
+    def _ours(self, control: Control, header: Header) -> Control:
         """Leave out what was said to a worker that was here before this one."""
-        outside = delivery.envelope
-        if outside.journal != self._journal:
+        if header.journal != self._journal:
             return Control(control.limits)
-        if outside.incarnation != self._incarnation:
+        if header.meant != self._me.session:
             return Control(control.limits, booked=control.booked, discard=control.discard)
         return control
 
     async def _answer(self) -> Welcome:
         while True:
             for delivery in await self.link.receive():
-                message = await self._read(delivery)
+                try:
+                    header, message = self._open(delivery)
+                except Distrusted as error:
+                    self.distrust.note(str(error), claims_of(error.header))
+                    await self.link.acknowledge(delivery)
+                    continue
                 if not isinstance(message, Welcome | Refusal):
                     continue  # not acknowledged: it comes again when the work begins
                 await self.link.acknowledge(delivery)
-                if delivery.envelope.incarnation != self._incarnation:
+                if header.meant != self._me.session or not self._is_first(header, delivery):
                     continue
                 if isinstance(message, Refusal):
                     raise ConfigError(f"refused by the coordinator: {message.reason}")
                 return message
 
-    async def _read(self, delivery: Delivery) -> ToWorker | None:
-        try:
-            message: ToWorker = decode_down(delivery.body)
-        except msgspec.DecodeError:
-            await self.link.reject(delivery)
-            return None
-        return message
+    def _open(self, delivery: Delivery) -> tuple[Header, ToWorker]:
+        """Return what the coordinator says.
+
+        Raises:
+            Distrusted: It is not the coordinator that speaks, not to this machine, or nobody understands it.
+
+        """
+        header, body = self._me.opener.open(delivery.body, self._queue, Way.DOWN)
+        if header.machine != self._machine:
+            raise Distrusted("it is meant for another machine", header)
+        return header, down.read(body)
+
+    def _sealed(self, queue: str, body: bytes) -> bytes:
+        return self._me.sealer.seal(Way.UP, self._machine, queue, body)
 
 
 def _changes(told: Callable[[str], None]) -> Callable[[str], None]:
@@ -197,9 +231,3 @@ def _changes(told: Callable[[str], None]) -> Callable[[str], None]:
             told(reason)
 
     return tell
-
-
-def _works(message: FromWorker) -> Sequence[int]:
-    if isinstance(message, Handback):
-        return message.works
-    return [message.work] if isinstance(message, ScanReceipt | BatchReceipt) else []

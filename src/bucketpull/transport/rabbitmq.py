@@ -5,9 +5,10 @@ a dead machine, is missing from the pulses of the living, and the coordinator gi
 """
 
 import asyncio
-import hashlib
+import math
+import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -16,9 +17,9 @@ from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.model import (
     Control,
     Failure,
+    Fatal,
     FromWorker,
     Goodbye,
-    Poison,
     Pulse,
     Refusal,
     Value,
@@ -26,9 +27,23 @@ from bucketpull.domain.model import (
     Work,
 )
 from bucketpull.domain.progress import Snapshot
-from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Envelope, Link
+from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
+from bucketpull.transport.belief import Belief, claims_of, poison_of
+from bucketpull.transport.distrust import Distrust
+from bucketpull.transport.envelope import Correspondence, Distrusted, Header, Way
+from bucketpull.transport.job_key import COORDINATOR, JobKey
+from bucketpull.transport.mailbox import Mailbox
 from bucketpull.transport.remote_query import taken
-from bucketpull.transport.wire import Ask, AskFailures, Echo, Names, QueueType, Sealed, decode_up, encode
+from bucketpull.transport.wire import (
+    Ask,
+    AskFailures,
+    Echo,
+    Greeting,
+    Names,
+    QueueType,
+    Sealed,
+    encode,
+)
 
 PREFETCH: Final = 256
 START_SECONDS: Final = 10.0
@@ -36,20 +51,23 @@ ECHO_SECONDS: Final = 1.0
 DEAF_SECONDS: Final = 5.0
 REFUSE_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 3.0
+MOST_KEPT: Final = 1_000
+MOST_QUESTIONS: Final = 8
 SENT_AT_ONCE: Final = 32
 GATHER_SECONDS: Final = (
     0.02  # what comes in so short a time is booked together: a transaction for each costs more
 )
-_SHOWN_BYTES: Final = 60
 
 
 class RabbitTransport:
     """See `ports.Transport`. Call `start` first. Sending never waits for the broker: what is said is said in order, when it can be.
 
-    `snapshot` is asked for where the job stands, `failures` for what failed, for whoever asks through the broker; `known` for the ids of the volumes that a
-    machine has, by path.
+    `snapshot` is asked for where the job stands, `failures` for what failed, for whoever asks through the broker; `known` for the
+    ids of the volumes that a machine has, by path; `outstanding` whether any of this work is: receipts for it are not believed
+    of machines that were not given it.
 
     Args:
+        key: What messages are sealed with.
         welcome: What a worker is told of the job when it is heard for the first time.
         version: Workers of another version are refused.
         settle_seconds: How long new queues rest before they are used.
@@ -61,6 +79,7 @@ class RabbitTransport:
         url: str,
         job: str,
         kind: QueueType,
+        key: JobKey,
         welcome: Welcome,
         version: str,
         settle_seconds: float = SETTLE_SECONDS,
@@ -68,18 +87,22 @@ class RabbitTransport:
         self._names = names = Names(job, kind)
         self._job = job
         self._welcome = welcome
-        self._version = version
+        self._me = Correspondence(key, version, job, secrets.token_hex(8), welcome.journal)
+        self._belief = Belief(names, self._me)
         self._known: dict[str, str] = {}
         self._refusals: dict[tuple[str, str], float] = {}
-        self._unsettled: dict[int, Delivery] = {}
+        self._early: dict[str, tuple[FromWorker, Delivery, Header]] = {}
+        self._kept = 0
+        self.distrust = Distrust(time.monotonic)
         self._outbox: asyncio.Queue[tuple[str, Value | None]] = asyncio.Queue()
-        self._heard: asyncio.Queue[FromWorker] = asyncio.Queue()
+        self._heard: Mailbox[FromWorker] = Mailbox()
         self._tasks: list[asyncio.Task[None]] = []
         self._echoed_at = 0.0
         self.snapshot: Callable[[], Snapshot] | None = None
         self.failures: Callable[[AskFailures], Awaitable[list[Failure]]] | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self.known: Callable[[str], Awaitable[dict[str, str]]] | None = None
+        self.outstanding: Callable[[Sequence[int]], Awaitable[bool]] | None = None
         self.link = Link(
             url,
             {queue: names.arguments(queue) for queue in (names.dead, names.receipts)},
@@ -120,6 +143,13 @@ class RabbitTransport:
             asyncio.create_task(self._read_all(), name="read"),
             asyncio.create_task(self._echo(), name="echo"),
         ]
+        for task in self._tasks:
+            self._heard.watch(task)
+
+    @property
+    def session(self) -> str:
+        """The name under which this coordinator speaks until it ends."""
+        return self._me.session
 
     @property
     def hears(self) -> bool:
@@ -129,19 +159,22 @@ class RabbitTransport:
     async def send(self, works: Sequence[Work], machine: str) -> None:
         """See `ports.Transport`."""
         for work in works:
+            self._belief.give(work.id, machine)
             self._outbox.put_nowait((machine, Sealed(work)))
 
+    def inherit(self, sent: Iterable[tuple[int, str]]) -> None:
+        """Note which work earlier sessions gave to which machines."""
+        for work, machine in sent:
+            self._belief.give(work, machine)
+
     async def receive(self) -> Sequence[FromWorker]:
-        """See `ports.Transport`. May be cancelled: nothing is lost."""
-        messages = [await self._heard.get()]
-        while not self._heard.empty():
-            messages.append(self._heard.get_nowait())
-        return messages
+        """See `ports.Transport`. May be cancelled: nothing is lost. A task of ours that ended is an error here."""
+        return await self._heard.take_all()
 
     async def settle(self, messages: Sequence[FromWorker]) -> None:
         """See `ports.Transport`."""
         for message in messages:
-            delivery = self._unsettled.pop(id(message), None)
+            delivery = self._belief.settled(message)
             if delivery is not None:
                 await self.link.acknowledge(delivery)
 
@@ -176,14 +209,7 @@ class RabbitTransport:
         """Read what workers say; those that are heard for the first time are welcomed here."""
         while True:
             for delivery in await self.link.receive():
-                message = await self._read(delivery)
-                if message is None:
-                    await self.link.acknowledge(delivery)
-                elif isinstance(message, Poison) and delivery.queue != self._names.dead:
-                    await self.link.reject(delivery)
-                else:
-                    self._unsettled[id(message)] = delivery
-                    self._heard.put_nowait(message)
+                await self._read(delivery)
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _send_all(self) -> None:
@@ -205,93 +231,176 @@ class RabbitTransport:
             await self.link.purge(queue)
         else:
             # A machine's queue that is gone is not made again here: its worker does that, and work counts as lost meanwhile.
-            await self.link.publish(queue, encode(message), self._envelope(machine), insist=False)
+            make = self._sealing(machine, message, self._known.get(machine, ""))
+            await self.link.publish(queue, make, insist=False)
         self._outbox.task_done()
 
     async def _echo(self) -> None:
+        queue = self._names.coordinator
         while True:
-            await self.link.tell(self._names.coordinator, encode(Echo()), Envelope(self._version))
+            await self.link.tell(queue, self._me.sealer.seal(Way.ECHO, COORDINATOR, queue, encode(Echo())))
             await asyncio.sleep(ECHO_SECONDS)
 
-    def _envelope(self, machine: str) -> Envelope:
-        return Envelope(self._version, self._welcome.journal, self._known.get(machine, ""))
+    def _sealing(self, machine: str, message: Value, meant: str) -> Callable[[], bytes]:
+        """Return what makes the message to a machine, anew for each try."""
+        queue, body = self._names.machine(machine), encode(message)
+        return lambda: self._me.sealer.seal(Way.DOWN, machine, queue, body, meant=meant)
 
-    async def _read(self, delivery: Delivery) -> FromWorker | None:
-        """Understand a message; None is one that says nothing to the books."""
+    # --- what came
+
+    async def _read(self, delivery: Delivery) -> None:
+        """Hand on what the books must know, and answer the rest."""
         if delivery.queue == self._names.dead:
-            return _poison(delivery)
-        outside = delivery.envelope
-        if delivery.queue == self._names.coordinator and outside.version not in {"", self._version}:
+            await self._keep(delivery)
+            return
+        try:
+            header, body = self._belief.open(delivery)
+            repeated, done = self._belief.is_repeated(header, delivery)
+            if repeated:
+                if done:
+                    await self._drop_repeated(delivery, header)
+                return
+            message = await self._understand(delivery.queue, header, body)
+        except Distrusted as error:
+            await self._disbelieve(delivery, error)
+            return
+        if message is None:
+            await self.link.acknowledge(delivery)
+        else:
+            self._hand_on(message, delivery, header)
+
+    def _hand_on(self, message: FromWorker, delivery: Delivery, header: Header) -> None:
+        """Give a message to the books. The source's refusal waits until its worker is known to be there: it ends the job."""
+        if isinstance(message, Fatal) and header.heard != self.session and header.machine not in self._known:
+            self._early[header.machine] = message, delivery, header
+            return
+        self._belief.hold(message, delivery, header)
+        self._heard.put(message)
+        if isinstance(message, Pulse) and header.machine in self._early:
+            self._hand_on(*self._early.pop(header.machine))
+
+    async def _keep(self, delivery: Delivery) -> None:
+        """Take a dead letter into the books: the first thousand, for somebody may send them without end."""
+        self._kept += 1
+        if self._kept > MOST_KEPT:
+            self.distrust.note(f"beyond the first {MOST_KEPT:,} they are counted and not kept")
+            await self.link.acknowledge(delivery)
+            return
+        poison = poison_of(delivery.body)
+        self._belief.hold(poison, delivery, None)
+        self._heard.put(poison)
+
+    async def _drop_repeated(self, delivery: Delivery, header: Header) -> None:
+        if not delivery.redelivered:
+            self.distrust.note("it came before", claims_of(header))
+        await self.link.acknowledge(delivery)
+
+    async def _disbelieve(self, delivery: Delivery, error: Distrusted) -> None:
+        """Keep what is not believed with the dead letters; but of pulses and hellos, which come every second, nothing."""
+        header = error.header
+        self.distrust.note(str(error), claims_of(header))
+        if header is None or delivery.queue != self._names.coordinator:
+            await self.link.reject(delivery)
+            return
+        await self.link.acknowledge(delivery)
+        if header.way is Way.UP and header.job == self._job and self._names.fits(header.machine):
+            await self._refuse(header, f"{error}")
+
+    async def _understand(self, queue: str, header: Header, body: bytes) -> FromWorker | None:
+        """Return what the books must know of a message; None is one that says nothing to them."""
+        if queue == self._names.coordinator and header.version != self._me.version:
             await self._refuse(
-                outside,
-                f"its version is {outside.version}, the coordinator's {self._version}: install the same",
+                header,
+                f"its version is {header.version}, the coordinator's {self._me.version}: install the same",
             )
             return None
-        if outside.journal not in {"", self._welcome.journal}:
+        if header.journal not in {"", self._welcome.journal}:
             return None  # of another journal of this job's name: its work ids are not ours
-        try:
-            message = decode_up(delivery.body)
-        except msgspec.DecodeError:
-            return _poison(delivery)
-        return await self._answer(message, outside)
-
-    async def _answer(
-        self, message: FromWorker | Echo | Ask | AskFailures, outside: Envelope
-    ) -> FromWorker | None:
+        message = self._belief.read(header, body)
         if isinstance(message, Echo):
-            self._echoed_at = time.monotonic()
+            if header.session == self._me.session:
+                self._echoed_at = time.monotonic()
             return None
-        if isinstance(message, Ask):
-            if self.snapshot is not None:
-                await self.link.tell(outside.reply_to, encode(self.snapshot()), Envelope(self._version))
+        if isinstance(message, Ask | AskFailures):
+            self._answer(message, header)
             return None
-        if isinstance(message, AskFailures):
-            # Beside the receipts: to go through millions of failures takes seconds.
-            telling = asyncio.create_task(self._tell_failures(message, outside.reply_to), name="failures")
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
-            return None
+        return await self._admitted(message, header)
+
+    async def _admitted(self, message: FromWorker, header: Header) -> FromWorker | None:
         if isinstance(message, Pulse):
-            return message if await self._admit(message, outside) else None
-        if isinstance(message, Goodbye) and self._known.get(message.machine) != message.incarnation:
+            return message if await self._admit(message, header) else None
+        if isinstance(message, Goodbye):
+            return message if self._known.get(header.machine) == header.session else None
+        if isinstance(message, Fatal):
+            return message if self._known.get(header.machine, header.session) == header.session else None
+        strange = self._belief.not_given(message)
+        if strange and self.outstanding is not None and await self.outstanding(strange):
+            self.distrust.note("it is about work that its machine was not given", claims_of(header))
             return None
         return message
 
-    async def _tell_failures(self, question: AskFailures, reply_to: str) -> None:
-        if self.failures is not None:
-            failures = await self.failures(question)
-            await self.link.tell(reply_to, encode(failures), Envelope(self._version))
-
-    async def _admit(self, pulse: Pulse, outside: Envelope) -> bool:
-        """Welcome a worker that is new, or refuse it; only welcomed workers count."""
+    async def _admit(self, pulse: Pulse, header: Header) -> bool:
+        """Welcome a worker that is new, or refuse it; only welcomed workers that know of us count."""
         if not pulse.job_digest:
-            queue = self._names.machine(pulse.machine)
-            envelope = Envelope(self._version, self._welcome.journal, pulse.incarnation)
             known = await self.known(pulse.machine) if self.known is not None else {}
             welcome = msgspec.structs.replace(self._welcome, known=known)
-            await self.link.publish(queue, encode(welcome), envelope, insist=False)
+            queue, make = (
+                self._names.machine(pulse.machine),
+                self._sealing(pulse.machine, welcome, header.session),
+            )
+            await self.link.publish(queue, make, insist=False)
             return False
         if pulse.job_digest != self._welcome.job_digest:
-            await self._refuse(outside, "it was welcomed to another configuration of the job: start it again")
+            await self._refuse(header, "it was welcomed to another configuration of the job: start it again")
+            return False
+        if header.heard != self._me.session:
+            await self._greet(header)
             return False
         self._known[pulse.machine] = pulse.incarnation
         return True
 
-    async def _refuse(self, outside: Envelope, reason: str) -> None:
-        who, now = (outside.reply_to, outside.incarnation), time.monotonic()
-        if (
-            not self._names.is_machine(outside.reply_to)
-            or now - self._refusals.get(who, -1e9) < REFUSE_SECONDS
-        ):
+    async def _greet(self, header: Header) -> None:
+        """Make ourselves known: who does not answer to us may be long gone, and its pulse sent by somebody who kept it."""
+        make = self._sealing(header.machine, Greeting(), header.session)
+        await self.link.tell(self._names.machine(header.machine), make())
+
+    async def _refuse(self, header: Header, reason: str) -> None:
+        who, now = (header.machine, header.session), time.monotonic()
+        if now - self._refusals.get(who, -math.inf) < REFUSE_SECONDS:
             return
+        if len(self._refusals) > MOST_KEPT:
+            self._refusals.clear()
         self._refusals[who] = now
-        envelope = Envelope(self._version, self._welcome.journal, outside.incarnation)
-        await self.link.publish(outside.reply_to, encode(Refusal(reason)), envelope, insist=False)
+        queue, make = (
+            self._names.machine(header.machine),
+            self._sealing(header.machine, Refusal(reason), header.session),
+        )
+        await self.link.publish(queue, make, insist=False)
 
+    # --- questions
 
-def _poison(delivery: Delivery) -> Poison:
-    """Say of a message that nobody understands what it looks like; the same message is always said in the same words."""
-    name = hashlib.sha256(delivery.body).hexdigest()[:12]
-    start = delivery.body[:_SHOWN_BYTES].hex()
-    more = "..." if len(delivery.body) > _SHOWN_BYTES else ""
-    return Poison("", f"{name}: {len(delivery.body)} bytes nobody understands, {start}{more}")
+    def _answer(self, question: Ask | AskFailures, header: Header) -> None:
+        """Answer beside the receipts: to go through millions of failures takes seconds."""
+        if self._names.is_answers(header.reply_to) and len(self._telling) < MOST_QUESTIONS:
+            telling = asyncio.create_task(self._tell(question, header), name="answer")
+            self._telling.add(telling)
+            telling.add_done_callback(self._told)
+
+    def _told(self, telling: asyncio.Task[None]) -> None:
+        self._telling.discard(telling)
+        if not telling.cancelled() and (error := telling.exception()) is not None:
+            self.link.lost(f"a question that came through the broker could not be answered: {error}")
+
+    async def _tell(self, question: Ask | AskFailures, header: Header) -> None:
+        answer: Snapshot | list[Failure]
+        if isinstance(question, Ask):
+            if self.snapshot is None:
+                return
+            answer = self.snapshot()
+        elif self.failures is not None:
+            answer = await self.failures(question)
+        else:
+            return
+        queue = header.reply_to
+        sealed = self._me.sealer.seal(Way.ANSWER, header.machine, queue, encode(answer), meant=header.session)
+        await self.link.tell(queue, sealed)

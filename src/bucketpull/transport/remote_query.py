@@ -1,63 +1,104 @@
 """Questions asked through the broker: where a job stands, what failed, and whether a coordinator has it."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
 from typing import TypeVar
 
 import aiormq
-import msgspec
 from aiormq.abc import DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.model import Failure
 from bucketpull.domain.progress import Snapshot
-from bucketpull.transport.amqp import REFUSED, with_heartbeat
-from bucketpull.transport.wire import Ask, AskFailures, Names, decode_failures, decode_snapshot, encode
+from bucketpull.transport import wire
+from bucketpull.transport.amqp import REFUSED, connected, with_heartbeat
+from bucketpull.transport.envelope import Correspondence, Distrusted, Way
+from bucketpull.transport.wire import Ask, AskFailures, Names, encode
 
 ANSWER_SECONDS = 10.0
 
 T = TypeVar("T")
 
 
-async def ask_job(url: str, job: str, seconds: float = ANSWER_SECONDS) -> Snapshot:
-    """Ask the coordinator of a job where it stands.
+class Asker:
+    """One who asks the coordinator of a job, at a broker.
 
-    Raises:
-        TransportError: The broker cannot be reached, no coordinator of the job is there, or it is of another version.
+    Args:
+        me: A session of its own.
+        machine: Under whose name it asks.
+        seconds: How long it waits for an answer.
 
     """
-    return await _answer(url, job, Ask(), decode_snapshot, seconds)
 
+    def __init__(
+        self, url: str, job: str, machine: str, me: Correspondence, seconds: float = ANSWER_SECONDS
+    ) -> None:
+        self._url = with_heartbeat(url)
+        self._job = job
+        self._machine = machine
+        self._me = me
+        self._seconds = seconds
 
-async def ask_failures(
-    url: str, job: str, question: AskFailures, seconds: float = ANSWER_SECONDS
-) -> list[Failure]:
-    """Ask the coordinator of a job what failed; raises as `ask_job`."""
-    return await _answer(url, job, question, decode_failures, seconds)
+    async def job(self) -> Snapshot:
+        """Ask where the job stands.
 
+        Raises:
+            TransportError: The broker cannot be reached, no coordinator of the job is there, or it does not answer.
 
-async def _answer(
-    url: str, job: str, question: Ask | AskFailures, decode: Callable[[bytes], T], seconds: float
-) -> T:
-    try:
-        async with asyncio.timeout(seconds):
-            body = await _ask(with_heartbeat(url), Names(job), question)
-    except aiormq.exceptions.PublishError:
-        raise TransportError(
-            f"job {job}: no coordinator of it is at this broker; check --job, or start `bucketpull coordinate`"
-        ) from None
-    except TimeoutError:
-        raise TransportError(f"job {job}: its coordinator does not answer in {seconds:.0f} s") from None
-    except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
-        raise TransportError(
-            f"the broker cannot be reached: {error}; check --broker, and whether it runs"
-        ) from error
-    try:
-        return decode(body)
-    except msgspec.DecodeError as error:
-        raise TransportError(
-            f"job {job}: its coordinator is of another version ({error}); install the same here"
-        ) from error
+        """
+        return await self._answer(Ask(), wire.snapshot)
+
+    async def failures(self, question: AskFailures) -> list[Failure]:
+        """Ask what failed; raises as `job`."""
+        return await self._answer(question, wire.failures)
+
+    async def _answer(self, question: Ask | AskFailures, reader: wire.Reader[T]) -> T:
+        job = self._job
+        try:
+            async with asyncio.timeout(self._seconds):
+                return reader.read(await self._ask(question))
+        except Distrusted as error:
+            raise TransportError(
+                f"job {job}: its coordinator is of another version ({error}); install the same here"
+            ) from error
+        except aiormq.exceptions.PublishError:
+            raise TransportError(
+                f"job {job}: no coordinator of it is at this broker; check --job, or start `bucketpull coordinate`"
+            ) from None
+        except TimeoutError:
+            raise TransportError(
+                f"job {job}: its coordinator does not answer in {self._seconds:.0f} s; "
+                "check that --job-key-file and the version are the coordinator's"
+            ) from None
+        except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
+            raise TransportError(
+                f"the broker cannot be reached: {error}; check --broker, and whether it runs"
+            ) from error
+
+    async def _ask(self, question: Ask | AskFailures) -> bytes:
+        names, me = Names(self._job), self._me
+        connection = await connected(self._url)
+        try:
+            channel = await connection.channel(publisher_confirms=True)
+            answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+            async def take(message: DeliveredMessage) -> None:
+                answers.put_nowait(message.body)
+
+            reply = names.answers()
+            await channel.queue_declare(reply, exclusive=True)
+            await channel.basic_consume(reply, take, no_ack=True)
+            sealed = me.sealer.seal(
+                Way.QUESTION, self._machine, names.coordinator, encode(question), reply_to=reply
+            )
+            await channel.basic_publish(sealed, routing_key=names.coordinator, mandatory=True)
+            while True:
+                with contextlib.suppress(Distrusted):
+                    header, body = me.opener.open(await answers.get(), reply, Way.ANSWER)
+                    if header.meant == me.session:
+                        return body
+        finally:
+            await connection.close()
 
 
 async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> None:
@@ -91,30 +132,9 @@ def taken(job: str) -> str:
 
 
 async def _look(url: str, queue: str) -> None:
-    connection = await aiormq.connect(url)
+    connection = await connected(url)
     try:
         channel = await connection.channel(publisher_confirms=False)
         await channel.queue_declare(queue, passive=True)
-    finally:
-        await connection.close()
-
-
-async def _ask(url: str, names: Names, question: Ask | AskFailures) -> bytes:
-    connection = await aiormq.connect(url)
-    try:
-        channel = await connection.channel(publisher_confirms=True)
-        answers: asyncio.Queue[bytes] = asyncio.Queue()
-
-        async def take(message: DeliveredMessage) -> None:
-            answers.put_nowait(message.body)
-
-        reply = names.answers()
-        await channel.queue_declare(reply, exclusive=True)
-        await channel.basic_consume(reply, take, no_ack=True)
-        properties = aiormq.spec.Basic.Properties(reply_to=reply)
-        await channel.basic_publish(
-            encode(question), routing_key=names.coordinator, properties=properties, mandatory=True
-        )
-        return await answers.get()
     finally:
         await connection.close()

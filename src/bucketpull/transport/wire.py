@@ -6,14 +6,18 @@ own, which is exclusive to it: it carries pulses, hellos and questions, and its 
 
 import re
 import secrets
-from typing import Final, Literal
+from collections.abc import Callable
+from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
 
+from bucketpull.domain.bounds import Count, Text
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.model import Control, Failure, FromWorker, Refusal, Value, Welcome, Work
 from bucketpull.domain.progress import Snapshot
+from bucketpull.transport.envelope import Distrusted
 
+T = TypeVar("T")
 QueueType = Literal["quorum", "classic"]
 
 # Never -1: 3.10 then drops a message at its first return; and never the default, which is 20 on 4.0.
@@ -25,6 +29,10 @@ class Sealed(Value, tag="work"):
     """Work on the wire, with a tag to tell it from control messages."""
 
     work: Work
+
+
+class Greeting(Value, tag="greeting"):
+    """The coordinator makes itself known to a worker that last heard another one, or none; its session stands outside."""
 
 
 class Echo(Value, tag="echo"):
@@ -41,19 +49,40 @@ class AskFailures(Value, tag="ask-failures"):
     The answer, an encoded `list[Failure]`, goes to the reply queue.
     """
 
-    reason: str
-    pattern: str
-    limit: int
+    reason: Text
+    pattern: Text
+    limit: Count
 
 
 ToCoordinator = FromWorker | Echo | Ask | AskFailures
-ToWorker = Sealed | Control | Welcome | Refusal
+ToWorker = Sealed | Control | Welcome | Refusal | Greeting
 
 encode = msgspec.msgpack.Encoder().encode
-decode_up = msgspec.msgpack.Decoder(ToCoordinator).decode
-decode_down = msgspec.msgpack.Decoder(ToWorker).decode
-decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
-decode_failures = msgspec.msgpack.Decoder(list[Failure]).decode
+
+
+class Reader(Generic[T]):
+    """Decodes messages of some types, whatever the bytes are: the one place where what others wrote becomes values."""
+
+    def __init__(self, kind: object) -> None:
+        self._decode: Callable[[bytes], T] = msgspec.msgpack.Decoder(kind).decode
+
+    def read(self, body: bytes) -> T:
+        """Return the message.
+
+        Raises:
+            Distrusted: The bytes are none, or a number or text in them is beyond its bounds.
+
+        """
+        try:
+            return self._decode(body)
+        except (ValueError, RecursionError, OverflowError, MemoryError):  # DecodeError is a ValueError
+            raise Distrusted("nobody understands it") from None
+
+
+up: Reader[ToCoordinator] = Reader(ToCoordinator)
+down: Reader[ToWorker] = Reader(ToWorker)
+snapshot: Reader[Snapshot] = Reader(Snapshot)
+failures: Reader[list[Failure]] = Reader(list[Failure])
 
 
 class Names:
@@ -78,9 +107,13 @@ class Names:
         """Return a new name for the queue of one who asks: with the job's prefix, for users who may do no more."""
         return f"{self._base}.answers.{secrets.token_hex(8)}"
 
-    def is_machine(self, queue: str) -> bool:
-        """Whether a queue is that of a machine of this job."""
-        return queue.startswith(f"{self._base}.machine.")
+    def fits(self, machine: str) -> bool:
+        """Whether a machine's name can be that of a queue."""
+        return len(_written(machine)) <= _NAME_LENGTH
+
+    def is_answers(self, queue: str) -> bool:
+        """Whether a queue is that of one who asks."""
+        return queue.startswith(f"{self._base}.answers.")
 
     def arguments(self, queue: str) -> dict[str, object]:
         """Return the arguments with which a durable queue is made."""
@@ -101,9 +134,13 @@ def _plain(name: str) -> str:
         ConfigError: It is too long.
 
     """
-    plain = re.sub(r"[^a-zA-Z0-9_.-]", lambda match: f"@{ord(match[0]):x}", name)
+    plain = _written(name)
     if len(plain) > _NAME_LENGTH:
         raise ConfigError(
             f"{name!r} is too long for the name of a queue: choose a shorter --job or --machine"
         )
     return plain
+
+
+def _written(name: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_.-]", lambda match: f"@{ord(match[0]):x}", name)

@@ -18,7 +18,9 @@ from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.settings import SourceSettings
+from bucketpull.transport.envelope import Correspondence
 from bucketpull.transport.inbox import RabbitInbox
+from bucketpull.transport.job_key import JobKey
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import Nursery, ProcessCrew
 from bucketpull.transport.rabbitmq import RabbitTransport
@@ -29,6 +31,7 @@ from bucketpull.volumes.volume import DiskVolume
 from bucketpull.wiring.adapters import broker_url, fetch_options, machine_name, worker_policy
 from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.job import Job, Opening, check_job, on_signals, opened
+from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, worker_key
 from bucketpull.wiring.locate import reading
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.panel import Watcher
@@ -47,14 +50,18 @@ def run_coordinate(
     """List the bucket and keep the books until the job has ended; return how."""
     broker = broker_url(settings)
     check_job(settings)
+    check_coordinator_key(settings)
     asyncio.run(check_alone(broker, settings.job_name()))
     with opened(settings) as opening:
-        return asyncio.run(_coordinate(settings, broker, opening, watchers, policy or CoordinatorPolicy()))
+        key = coordinator_key(settings)
+        policy = policy or CoordinatorPolicy()
+        return asyncio.run(_coordinate(settings, broker, key, opening, watchers, policy))
 
 
 async def _coordinate(
     settings: Settings,
     broker: str,
+    key: JobKey,
     opening: Opening,
     watchers: Sequence[Watcher],
     policy: CoordinatorPolicy,
@@ -62,7 +69,8 @@ async def _coordinate(
     lister = f"{machine_name(settings)}/lister"
     journal = opening.journal
     welcome = _welcome(settings, opening.source, journal)
-    far = RabbitTransport(broker, settings.job_name(), settings.queue_type, welcome, __version__)
+    far = RabbitTransport(broker, settings.job_name(), settings.queue_type, key, welcome, __version__)
+    far.inherit((work, machine) for work, _, machine in journal.sent())
     await far.start()
     near = DirectTransport()
     transport = JoinedTransport(near, far, frozenset({lister}))
@@ -71,6 +79,8 @@ async def _coordinate(
     )
     job = Job(settings, opening, transport, policy, machine="")
     far.known = lambda machine: job.coordinator.call(lambda: known_paths(journal.volumes(), machine))
+    far.outstanding = lambda works: job.coordinator.call(lambda: bool(journal.holders(works)))
+    far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text)
     far.snapshot = lambda: job.monitor.latest
     far.failures = lambda asked: asyncio.to_thread(_failures, settings, asked)
     far.link.lost = lambda reason: job.monitor.note("warning", "broker.lost", reason)
@@ -96,9 +106,13 @@ def run_work(settings: Settings) -> ExitCode:
     if settings.job is None:
         raise ConfigError("--job: say whose work to do, with the name that the coordinator has")
     paths = check_paths(settings.volumes)
+    fetch = fetch_options(settings)
+    key = worker_key(settings)
     hello = _hello(settings)
-    welcome = asyncio.run(_join(settings, broker, hello))
-    source, fetch = _with_credentials(welcome, settings), fetch_options(settings)
+    key.of(hello.machine)
+    me = Correspondence(key, __version__, settings.job_name(), hello.incarnation)
+    welcome = asyncio.run(_join(settings, broker, hello, me))
+    source = _own_source(welcome, settings)
     # What is wanted, the coordinator has chosen when it listed.
     main = partial(process_main, source=source, fetch=fetch, selection=Selection(), packing=welcome.packing)
     with closing(Nursery(main)) as nursery:
@@ -106,13 +120,14 @@ def run_work(settings: Settings) -> ExitCode:
             settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
         )
         volumes = open_all(paths, welcome.known, settings)
-        return asyncio.run(_work(settings, broker, hello, welcome, nursery, volumes))
+        return asyncio.run(_work(settings, broker, hello, me, welcome, nursery, volumes))
 
 
 async def _work(
     settings: Settings,
     broker: str,
     hello: Pulse,
+    me: Correspondence,
     welcome: Welcome,
     nursery: Nursery,
     volumes: Sequence[DiskVolume],
@@ -125,7 +140,7 @@ async def _work(
         incarnation=hello.incarnation,
         job_digest=welcome.job_digest,
     )
-    inbox = _inbox(settings, broker, hello, welcome.journal)
+    inbox = _inbox(settings, broker, hello, me, welcome.journal)
     crew = ProcessCrew(nursery, settings.process_count())
     worker = Agent(
         policy, inbox, crew, volumes, SystemClock(), partial(open_one, expected=None, settings=settings)
@@ -150,9 +165,9 @@ def _failures(settings: Settings, asked: AskFailures) -> list[Failure]:
         return list(islice(reader.each_failure(reason, asked.pattern or None), asked.limit))
 
 
-async def _join(settings: Settings, broker: str, hello: Pulse) -> Welcome:
+async def _join(settings: Settings, broker: str, hello: Pulse, me: Correspondence) -> Welcome:
     say_reason = (lambda _: None) if settings.quiet else tell
-    inbox = _inbox(settings, broker, hello)
+    inbox = _inbox(settings, broker, hello, me)
     await inbox.start()
     joining = asyncio.create_task(inbox.join(hello, say_reason))
     on_signals(asyncio.get_running_loop(), joining.cancel)
@@ -167,16 +182,12 @@ async def _join(settings: Settings, broker: str, hello: Pulse) -> Welcome:
         await inbox.close()
 
 
-def _inbox(settings: Settings, broker: str, hello: Pulse, journal: str = "") -> RabbitInbox:
-    return RabbitInbox(
-        broker,
-        settings.job_name(),
-        hello.machine,
-        settings.queue_type,
-        __version__,
-        hello.incarnation,
-        journal,
-    )
+def _inbox(
+    settings: Settings, broker: str, hello: Pulse, me: Correspondence, journal: str = ""
+) -> RabbitInbox:
+    inbox = RabbitInbox(broker, settings.job_name(), hello.machine, settings.queue_type, me, journal)
+    inbox.distrust.told = tell
+    return inbox
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -205,10 +216,11 @@ def _welcome(settings: Settings, config: SourceSettings, journal: SqliteJournal)
     )
 
 
-def _with_credentials(welcome: Welcome, settings: Settings) -> SourceSettings:
+def _own_source(welcome: Welcome, settings: Settings) -> SourceSettings:
+    """Return the source as this worker uses it: what the coordinator says, held against what was said here."""
     config = unpack(welcome.source)
-    own = type(config).of(config.place(), settings.options)
-    return config.with_secrets_of(own).checked()
+    own = type(config).of(config.place(), settings.options).checked()
+    return config.held_against(own).with_secrets_of(own).checked()
 
 
 def _hello(settings: Settings) -> Pulse:

@@ -60,6 +60,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     summary: str | None = None
     broker: str | None = None
     machine: str | None = None
+    job_key_file: str | None = None
+    job_key: str = ""
+    no_job_key: bool = False
     ca_file: str | None = None
     insecure: bool = False
     connect_seconds: Seconds = 15.0

@@ -51,9 +51,11 @@ class S3Config(SourceSettings, frozen=True, kw_only=True):
 
     USAGE: ClassVar = "s3://BUCKET or s3://BUCKET/PREFIX"
     OPTIONS: ClassVar = (
-        Option("api_url", "Of s3://: the service's endpoint (default: AWS).", "URL"),
-        Option("cdn_url", "", "URL"),
-        Option("region", "Of s3://: the bucket's region (default: as AWS's tools find it).", "REGION"),
+        Option("api_url", "Of s3://: the service's endpoint (default: AWS).", "URL", own=True),
+        Option("cdn_url", "", "URL", own=True),
+        Option(
+            "region", "Of s3://: the bucket's region (default: as AWS's tools find it).", "REGION", own=True
+        ),
         Option(
             "path_style",
             "Of s3://: whether the bucket stands in the path, or in the host's name (default: as the service wants it).",

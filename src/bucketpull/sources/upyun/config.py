@@ -16,7 +16,18 @@ from bucketpull.sources.upyun.signing import read_token
 
 MAX_LIST_LIMIT = 10_000
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+# Who we are, where a request goes, and where it ends: no other machine says that.
+_OWN_HEADERS = frozenset(
+    {
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "host",
+        "proxy-authorization",
+        "transfer-encoding",
+    }
+)
 
 
 class UpyunConfig(SourceSettings, frozen=True, kw_only=True):
@@ -30,15 +41,22 @@ class UpyunConfig(SourceSettings, frozen=True, kw_only=True):
 
     USAGE: ClassVar = "upyun://BUCKET or upyun://BUCKET/PREFIX"
     OPTIONS: ClassVar = (
-        Option("api_url", "Of upyun://: the REST endpoint (default: https://v0.api.upyun.com).", "URL"),
-        Option("cdn_url", "The bucket's CDN domain; without it objects come from the service itself.", "URL"),
+        Option(
+            "api_url", "Of upyun://: the REST endpoint (default: https://v0.api.upyun.com).", "URL", own=True
+        ),
+        Option(
+            "cdn_url",
+            "The bucket's CDN domain; without it objects come from the service itself.",
+            "URL",
+            own=True,
+        ),
         Option(
             "style", "Of upyun://: image version appended to each object's URL, such as '!s400'.", "SUFFIX"
         ),
         Option("separator"),
         Option("operator", variable="UPYUN_OPERATOR", secret=True),
         Option("password", variable="UPYUN_PASSWORD", secret=True),
-        Option("auth"),
+        Option("auth", own=True),
         Option("token", variable="UPYUN_TOKEN", secret=True),
         Option("token_expires", variable="UPYUN_TOKEN_EXPIRES", secret=True),
         Option("token_secret", variable="UPYUN_TOKEN_SECRET", secret=True),
@@ -90,14 +108,16 @@ class UpyunConfig(SourceSettings, frozen=True, kw_only=True):
         return UpyunSource(self)
 
     def public(self) -> "UpyunConfig":
-        """Return the same without secrets, those in headers included."""
-        open_headers = tuple(line for line in self.headers if not _is_secret(line))
-        return msgspec.structs.replace(super().public(), headers=open_headers)
+        """Return the same without secrets, and without the headers that each machine has of its own."""
+        return msgspec.structs.replace(super().public(), headers=self._shared_headers())
 
     def with_secrets_of(self, other: "UpyunConfig") -> "UpyunConfig":
-        """Return the same with another one's secrets."""
-        headers = (*self.headers, *filter(_is_secret, other.headers))
+        """Return the same with another one's secrets, and the headers that are its own."""
+        headers = (*self._shared_headers(), *filter(_is_own, other.headers))
         return msgspec.structs.replace(super().with_secrets_of(other), headers=headers)
+
+    def _shared_headers(self) -> tuple[str, ...]:
+        return tuple(line for line in self.headers if not _is_own(line))
 
     def worker_secrets(self, expires: int) -> dict[str, str]:
         """Return a token made of the password."""
@@ -129,8 +149,8 @@ class UpyunConfig(SourceSettings, frozen=True, kw_only=True):
         )
 
 
-def _is_secret(header: str) -> bool:
-    return header.partition(":")[0].strip().lower() in _SECRET_HEADERS
+def _is_own(header: str) -> bool:
+    return header.partition(":")[0].strip().lower() in _OWN_HEADERS
 
 
 def uri_prefix(config: UpyunConfig) -> str:

@@ -1,0 +1,144 @@
+"""What the coordinator believes of what workers say: each speaks for itself alone, of work that it was given."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from bucketpull.domain.model import BatchReceipt, FromWorker, Goodbye, Handback, Poison, Pulse, ScanReceipt
+from bucketpull.transport.amqp import Delivery
+from bucketpull.transport.envelope import Correspondence, Distrusted, Header, Way, read_header
+from bucketpull.transport.wire import Echo, Names, ToCoordinator, up
+
+_SHOWN_BYTES: Final = 60
+_Key = tuple[str, str, int]
+
+
+class Belief:
+    """Opens, reads and judges messages; remembers which of them are not settled, and who was given which work."""
+
+    def __init__(self, names: Names, me: Correspondence) -> None:
+        self._names = names
+        self._me = me
+        self._unsettled: dict[_Key, Delivery] = {}
+        self._keys: dict[int, _Key] = {}
+        self._given: dict[int, set[str]] = {}
+
+    def open(self, delivery: Delivery) -> tuple[Header, bytes]:
+        """Return a message's header, and its body that is still to be read.
+
+        Raises:
+            Distrusted: It was not sealed for this queue by one of this job.
+
+        """
+        ways = (Way.UP,) if delivery.queue == self._names.receipts else (Way.UP, Way.ECHO, Way.QUESTION)
+        header, body = self._me.opener.open(delivery.body, delivery.queue, *ways)
+        if not self._names.fits(header.machine):
+            raise Distrusted("the machine's name is too long", header)
+        return header, body
+
+    def read(self, header: Header, body: bytes) -> ToCoordinator:
+        """Return what a message says.
+
+        Raises:
+            Distrusted: Nobody understands it, or it speaks for somebody else.
+
+        """
+        try:
+            message = up.read(body)
+        except Distrusted as error:
+            raise Distrusted(str(error), header) from None
+        if isinstance(message, Poison) or isinstance(message, Echo) is not (header.way is Way.ECHO):
+            raise Distrusted("a worker does not say that", header)
+        if not _speaks_for_itself(message, header):
+            raise Distrusted("it speaks for another machine", header)
+        return message
+
+    # --- what came, and was not settled yet
+
+    def is_repeated(self, header: Header, delivery: Delivery) -> tuple[bool, bool]:
+        """Note that a message came. Return whether it came before, and whether it is to be acknowledged for that.
+
+        One that is not settled, and comes again over a new connection, is acknowledged when it is settled.
+        """
+        if self._me.numbers.is_new(header):
+            return False, False
+        key = (header.machine, header.session, header.number)
+        first = self._unsettled.get(key)
+        if first is None or first.generation == delivery.generation:
+            return True, True
+        self._unsettled[key] = delivery
+        return True, False
+
+    def hold(self, message: FromWorker, delivery: Delivery, header: Header | None) -> None:
+        """Keep a message's delivery until it is settled."""
+        key = (header.machine, header.session, header.number) if header else ("", "", -id(message))
+        self._unsettled[key] = delivery
+        self._keys[id(message)] = key
+
+    def settled(self, message: FromWorker) -> Delivery | None:
+        """Return the delivery of a message that is in the journal, to be acknowledged."""
+        key = self._keys.pop(id(message), None)
+        for work in works_of(message) if ends_work(message) else ():
+            self._given.pop(work, None)
+        return self._unsettled.pop(key, None) if key is not None else None
+
+    # --- who was given what
+
+    def give(self, work: int, machine: str) -> None:
+        """Note that a machine is given work."""
+        self._given.setdefault(work, set()).add(machine)
+
+    def not_given(self, message: FromWorker) -> list[int]:
+        """Return which of a receipt's work its machine was not given, as far as is known."""
+        return [work for work in works_of(message) if message.machine not in self._given.get(work, ())]
+
+
+def works_of(message: FromWorker) -> Sequence[int]:
+    """Return the work that a message is about."""
+    if isinstance(message, Handback):
+        return message.works
+    return [message.work] if isinstance(message, ScanReceipt | BatchReceipt) else []
+
+
+def ends_work(message: FromWorker) -> bool:
+    """Whether the work that a message is about is done with it: not where some of a batch is still in hand, or nothing was done."""
+    return isinstance(message, ScanReceipt) or (
+        isinstance(message, BatchReceipt) and message.remainder is None
+    )
+
+
+def poison_of(body: bytes) -> Poison:
+    """Say of a message that nobody understands what it looks like; the same message is always said in the same words."""
+    name = hashlib.sha256(body).hexdigest()[:12]
+    more = "..." if len(body) > _SHOWN_BYTES else ""
+    text = f"{name}: {len(body)} bytes nobody understands, {body[:_SHOWN_BYTES].hex()}{more}"
+    return Poison("", text + claims_of(_header(body)))
+
+
+def claims_of(header: Header | None) -> str:
+    """Say whose message it claims to be; "" where it says nothing."""
+    if header is None:
+        return ""
+    by_worker = header.way in {Way.UP, Way.QUESTION}
+    return f" (it claims to be of {f'machine {header.machine}' if by_worker else 'the coordinator'})"
+
+
+def _header(body: bytes) -> Header | None:
+    try:
+        return read_header(body)[0]
+    except Distrusted:
+        return None
+
+
+def _speaks_for_itself(message: ToCoordinator, header: Header) -> bool:
+    if getattr(message, "machine", header.machine) != header.machine:
+        return False
+    if isinstance(message, Pulse | Goodbye) and message.incarnation != header.session:
+        return False
+    return not isinstance(message, Pulse) or _all_of(
+        header.machine, (volume.machine for volume in message.volumes)
+    )
+
+
+def _all_of(machine: str, machines: Iterable[str]) -> bool:
+    return all(each == machine for each in machines)

@@ -1,0 +1,229 @@
+"""Messages as they lie at the broker: sealed with the key of the machine that they come from or go to.
+
+A sealed message is
+
+    magic (4 bytes) · length of the header (2) · seal (32) · header (MessagePack) · body
+
+and its seal is the HMAC-SHA-256 of header and body. The header binds the body to a job, a journal, a machine, a queue, a way, a
+session of its sender, and a number that its sender uses once: what is forged, sent twice or put into another queue is told from
+what was said. Nothing of a message is decoded by type before its seal is found right, but the header, which is short.
+
+What the seal does not do: it hides nothing (TLS to the broker does), and it cannot tell that the broker holds a message back.
+"""
+
+import hmac
+import struct
+from collections import OrderedDict
+from enum import IntEnum
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.transport.amqp_stream import MOST_BODY_BYTES
+from bucketpull.transport.job_key import Key
+
+MAGIC: Final = b"BKP1"
+_FRONT = struct.Struct("<4sH32s")
+_MOST_HEADER_BYTES: Final = 2_000
+_REMEMBERED_NUMBERS: Final = 4_096
+_REMEMBERED_SESSIONS: Final = 8  # of one machine
+_REMEMBERED_MACHINES: Final = 10_000
+
+Short = Annotated[str, msgspec.Meta(max_length=64)]
+Name = Annotated[str, msgspec.Meta(max_length=255)]
+Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
+class Way(IntEnum):
+    """Who speaks to whom: what a worker says is never taken for what it was told."""
+
+    UP = 1  # a worker to the coordinator
+    DOWN = 2  # the coordinator to a worker
+    ECHO = 3  # the coordinator to itself
+    QUESTION = 4  # somebody who wants to know, to the coordinator
+    ANSWER = 5
+
+
+class Header(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What stands outside of a body, in a form that every version reads.
+
+    `version` is the sender's. `machine` is the one whose key seals, whichever way it goes. `journal` is the one that work ids
+    belong to, "" where none is known. `session` is a random name of the sender's process, `number` counts its messages.
+    `meant` is the session for which it is, "" for any; `heard` the session of the other side that the sender heard last.
+    `reply_to` is the queue for an answer.
+    """
+
+    version: Short
+    job: Name
+    journal: Short
+    way: Way
+    machine: Name
+    session: Short
+    number: Number
+    queue: Name
+    meant: Short = ""
+    heard: Short = ""
+    reply_to: Name = ""
+    key_id: Short = ""
+
+
+class Distrusted(Exception):
+    """A message that is not believed; says why, in words that repeat nothing of it but what is bounded and printable.
+
+    `header` is what it claims, where that can be read.
+    """
+
+    def __init__(self, why: str, header: Header | None = None) -> None:
+        super().__init__(why)
+        self.header = header
+
+
+class Opened(NamedTuple):
+    """A message whose seal is right."""
+
+    header: Header
+    body: bytes
+
+
+class Sealer:
+    """Seals what one process says. `heard` may change at any time."""
+
+    def __init__(self, key: Key, version: str, job: str, journal: str, session: str) -> None:
+        self._key = key
+        self._version, self._job = version, job
+        self.journal = journal
+        self.session = session
+        self.heard = ""
+        self._number = 0
+
+    def seal(
+        self, way: Way, machine: str, queue: str, body: bytes, *, meant: str = "", reply_to: str = ""
+    ) -> bytes:
+        """Return a body with its header and seal; each call makes another message of it."""
+        self._number += 1
+        header = _encode(
+            Header(
+                self._version,
+                self._job,
+                self.journal,
+                way,
+                machine,
+                self.session,
+                self._number,
+                queue,
+                meant,
+                self.heard,
+                reply_to,
+                self._key.id,
+            )
+        )
+        front = _FRONT.pack(MAGIC, len(header), _seal(self._key.of(machine), header, body))
+        return b"".join((front, header, body))
+
+
+class Opener:
+    """Opens what others sealed with the key of one job."""
+
+    def __init__(self, key: Key, job: str) -> None:
+        self._key = key
+        self._job = job
+
+    def open(self, data: bytes, queue: str, *ways: Way) -> Opened:
+        """Return what a message says, if it was sealed for this queue and goes one of the ways.
+
+        Raises:
+            Distrusted: Anything else, whatever the bytes are.
+
+        """
+        header, start = read_header(data)
+        if header.job != self._job:
+            raise Distrusted("it is of another job", header)
+        if header.key_id != self._key.id:
+            raise Distrusted("it is sealed with another job key than --job-key-file has here", header)
+        body = data[start:]
+        if not hmac.compare_digest(self._seal(header, data[_FRONT.size : start], body), _stated(data)):
+            raise Distrusted("its seal is wrong", header)
+        if header.queue != queue or header.way not in ways:
+            raise Distrusted("it was sealed for another queue", header)
+        return Opened(header, body)
+
+    def _seal(self, header: Header, raw: bytes, body: bytes) -> bytes:
+        try:
+            return _seal(self._key.of(header.machine), raw, body)
+        except ConfigError:
+            raise Distrusted("it is sealed with the key of another machine", header) from None
+
+
+class Numbers:
+    """Which messages came already: the latest numbers of each session of each machine, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._machines: OrderedDict[str, OrderedDict[str, tuple[int, int]]] = OrderedDict()
+
+    def is_new(self, header: Header) -> bool:
+        """Note that a message came; return whether it is the first time. One too old to be remembered is not new."""
+        sessions = self._machines.setdefault(header.machine, OrderedDict())
+        self._machines.move_to_end(header.machine)
+        highest, seen = sessions.get(header.session, (0, 0))
+        ahead = header.number - highest
+        if ahead > 0:
+            kept = seen << ahead if ahead < _REMEMBERED_NUMBERS else 0
+            sessions[header.session] = header.number, (kept | 1) & ((1 << _REMEMBERED_NUMBERS) - 1)
+        elif -ahead >= _REMEMBERED_NUMBERS or seen >> -ahead & 1:
+            return False
+        else:
+            sessions[header.session] = highest, seen | 1 << -ahead
+        sessions.move_to_end(header.session)
+        if len(sessions) > _REMEMBERED_SESSIONS:
+            sessions.popitem(last=False)
+        if len(self._machines) > _REMEMBERED_MACHINES:
+            self._machines.popitem(last=False)
+        return True
+
+
+def read_header(data: bytes) -> tuple[Header, int]:
+    """Read what a message claims, and where its body begins; nothing of it is proven.
+
+    Raises:
+        Distrusted: It has not our form.
+
+    """
+    if not data:
+        raise Distrusted(f"it is empty, or longer than {MOST_BODY_BYTES >> 20} MiB")
+    if len(data) < _FRONT.size or not data.startswith(MAGIC):
+        raise Distrusted("it is no message of bucketpull")
+    length = _FRONT.unpack_from(data)[1]
+    start = _FRONT.size + length
+    if length > _MOST_HEADER_BYTES or start > len(data):
+        raise Distrusted("its header is cut off")
+    try:
+        return _decode(data[_FRONT.size : start]), start
+    except (ValueError, RecursionError):  # DecodeError is a ValueError, and so is what is no UTF-8
+        raise Distrusted("its header cannot be read") from None
+
+
+def _stated(data: bytes) -> bytes:
+    seal: bytes = _FRONT.unpack_from(data)[2]
+    return seal
+
+
+def _seal(key: bytes, header: bytes, body: bytes) -> bytes:
+    whole = hmac.new(key, len(header).to_bytes(2) + header, "sha256")
+    whole.update(body)
+    return whole.digest()
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Header).decode
+
+
+class Correspondence:
+    """What one process needs to speak and to listen: it lasts as long as its session, over any number of connections."""
+
+    def __init__(self, key: Key, version: str, job: str, session: str, journal: str = "") -> None:
+        self.sealer = Sealer(key, version, job, journal, session)
+        self.opener = Opener(key, job)
+        self.numbers = Numbers()
+        self.version = version
+        self.session = session

@@ -1,0 +1,498 @@
+"""What somebody who may read and write a job's queues, and has not its key, can do to it: nothing but be told of."""
+
+import asyncio
+import struct
+
+import aiormq
+import pytest
+from aiormq.abc import ChannelFrame
+from pamqp import frame
+from tests.transport.conftest import KEY, VERSION, Job, pulse, receipt, taken, until, work
+from tests.transport.test_rabbitmq import asker, nothing, put, run
+
+from bucketpull.domain.errors import Reason, TransportError
+from bucketpull.domain.model import (
+    BatchReceipt,
+    Control,
+    Fatal,
+    Handback,
+    Limits,
+    Poison,
+    Pulse,
+    Welcome,
+    Work,
+)
+from bucketpull.domain.progress import Snapshot
+from bucketpull.transport import amqp_stream
+from bucketpull.transport.envelope import Sealer, Way
+from bucketpull.transport.job_key import JobKey, machine_key, read_key
+from bucketpull.transport.wire import Names, Sealed, encode
+
+STRANGERS = JobKey(b"a key that somebody made up, long enough for one")
+
+
+def forged(job, queue, message, way=Way.UP, machine="m1", key=STRANGERS, number=1, **changes):
+    """Seal a message as somebody who knows all but the key."""
+    sealer = Sealer(
+        key, VERSION, job.name, changes.pop("journal", job.journal), changes.pop("session", "one")
+    )
+    sealer.heard = job.heard
+    sealer._number = number - 1
+    body = message if isinstance(message, bytes) else encode(message)
+    return sealer.seal(way, machine, queue, body, meant=changes.pop("meant", ""))
+
+
+async def captured(url, queue):
+    """Take a message out of a queue, as somebody does who may read it."""
+    connection = await aiormq.connect(url)
+    channel = await connection.channel()
+    taken = asyncio.get_running_loop().create_future()
+
+    async def take(message):
+        taken.set_result(message.body)
+
+    await channel.basic_consume(queue, take, no_ack=True)
+    body = await asyncio.wait_for(taken, 20)
+    await connection.close()
+    return body
+
+
+def listened(transport):
+    told = []
+    transport.distrust.told = told.append
+    return told
+
+
+# --- forgery
+
+
+def test_work_and_orders_that_nobody_of_the_job_sealed_are_kept_told_and_never_obeyed(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            told, queue = listened(inbox), Names(job.name).machine("m1")
+            order = Control(Limits(), add_volumes=["/etc"], stop=True)
+            for message in (Sealed(work(7)), order, Welcome("j", "x", "d", b"{}", "key", "batch", "size")):
+                await put(broker.url, queue, forged(job, queue, message, Way.DOWN, meant="one"))
+            await transport.send([work(1)], "m1")
+            assert await taken(inbox.receive, 1) == [work(1)]
+            assert len(await taken(transport.receive, 3, Poison)) == 3
+            assert "sealed with another job key" in told[0]
+
+    run(scenario)
+
+
+def test_receipts_that_nobody_of_the_job_sealed_are_kept_told_and_never_booked(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            told, queue = listened(transport), Names(job.name).receipts
+            await transport.send([work(1)], "m1")
+            for key in (STRANGERS, JobKey(b"")):
+                await put(broker.url, queue, forged(job, queue, receipt(1), key=key))
+            wrong = bytearray(inbox._sealed(queue, encode(receipt(1))))
+            wrong[10] ^= 1
+            await put(broker.url, queue, bytes(wrong))
+            kept = await taken(transport.receive, 3)
+            assert [type(message) for message in kept] == [Poison] * 3
+            assert all("claims to be of machine m1" in poison.detail for poison in kept)
+            assert len(told) == 2  # another key, and a wrong seal
+
+    run(scenario)
+
+
+def test_pulses_of_strangers_are_told_and_leave_nothing_in_the_books(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            told, queue = listened(transport), Names(job.name).coordinator
+            for _ in range(5):
+                await put(broker.url, queue, forged(job, queue, pulse()))
+            await inbox.reply(pulse(objects=1))
+            assert await taken(transport.receive, 1) == [pulse(objects=1)]
+            await until(lambda: sum(transport.distrust.counts.values()) == 5)
+            assert len(told) == 1
+
+    run(scenario)
+
+
+def test_a_worker_with_another_key_is_told_so_and_waits(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            inbox = await job.inbox(journal="", key=STRANGERS)
+            told, heard = listened(inbox), listened(transport)
+            joining = asyncio.create_task(inbox.join(pulse(digest="")))
+            await until(lambda: told and heard)
+            assert "sealed with another job key than --job-key-file has here" in told[0]
+            assert "machine m1" in heard[0]
+            assert not joining.done()
+            joining.cancel()
+
+    run(scenario)
+
+
+def test_a_worker_with_its_machines_key_works_and_can_be_no_other(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            inbox = await job.inbox(key=read_key(machine_key(KEY, "m1"), "here"))
+            await transport.send([work(1)], "m1")
+            assert await taken(inbox.receive, 1) == [work(1)]
+            await inbox.reply(receipt(1))
+            assert await taken(transport.receive, 1) == [receipt(1)]
+
+    run(scenario)
+
+
+def test_without_a_key_on_both_sides_a_job_runs_as_one_with_a_key(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            job.key = JobKey(b"")
+            transport, inbox = await job.coordinator(), await job.inbox()
+            await transport.send([work(1)], "m1")
+            assert await taken(inbox.receive, 1) == [work(1)]
+
+    run(scenario)
+
+
+# --- what was said once
+
+
+def test_a_message_that_is_sent_again_by_somebody_is_dropped_and_told(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            told, queue = listened(inbox), Names(job.name).machine("m1")
+            again = forged(job, queue, Sealed(work(1)), Way.DOWN, key=KEY, session=transport.session)
+            for _ in range(3):
+                await put(broker.url, queue, again)
+            order = forged(job, queue, Control(Limits(), stop=True), Way.DOWN, key=KEY, number=2, meant="one")
+            for _ in range(3):
+                await put(broker.url, queue, order)
+            await transport.send([work(2)], "m1")
+            heard = await taken(inbox.receive, 3)
+            assert heard == [work(1), Control(Limits(), stop=True), work(2)]
+            assert inbox.distrust.counts == {"it came before": 4}
+            assert "it came before" in told[0]
+
+    run(scenario)
+
+
+def test_a_receipt_that_is_sent_again_by_somebody_is_booked_once(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            queue = Names(job.name).receipts
+            twice = inbox._sealed(queue, encode(receipt(1)))
+            for _ in range(4):
+                await put(broker.url, queue, twice)
+            await inbox.reply(receipt(2))
+            heard = await taken(transport.receive, 2)
+            assert heard == [receipt(1), receipt(2)]
+            await transport.settle(heard)
+            await put(broker.url, queue, twice)
+            await inbox.reply(receipt(3))
+            assert await taken(transport.receive, 1) == [receipt(3)]
+            assert transport.distrust.counts == {"it came before": 4}
+
+    run(scenario)
+
+
+def test_pulses_kept_from_before_bring_no_dead_worker_to_life_for_the_next_coordinator(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            first, inbox = await job.coordinator(), await job.inbox()
+            queue = Names(job.name).coordinator
+            kept = [inbox._sealed(queue, encode(pulse())) for _ in range(3)]
+            refusal = inbox._sealed(Names(job.name).receipts, encode(Fatal("m1", Reason.PERMISSION, "no")))
+            await inbox.close()
+            await first.close()
+            second = await job.coordinator()
+            for old in kept:
+                await put(broker.url, queue, old)
+            await put(broker.url, Names(job.name).receipts, refusal)
+            assert await nothing(second.receive, 1.0)
+
+    run(scenario)
+
+
+def test_a_worker_that_lives_on_is_greeted_by_the_next_coordinator_and_counts(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            first, inbox = await job.coordinator(), await job.inbox()
+            await first.close()
+            second = await job.coordinator()
+            await inbox.reply(Fatal("m1", Reason.PERMISSION, "no"))
+            hearing = asyncio.create_task(inbox.receive())
+            pulses = 0
+            while inbox._me.sealer.heard != second.session:
+                await inbox.reply(pulse())
+                pulses += 1
+                await asyncio.sleep(0.1)
+            await inbox.reply(pulse(objects=1))
+            heard = await taken(second.receive, 2)
+            assert [type(message) for message in heard] == [Pulse, Fatal]
+            assert pulses < 20
+            hearing.cancel()
+
+    run(scenario)
+
+
+# --- other queues, other machines
+
+
+def test_a_message_put_into_another_queue_is_not_obeyed_there(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            names = Names(job.name)
+            first, second = await job.inbox("m1"), await job.inbox("m2", incarnation="two")
+            await first.close()
+            await transport.send([work(1)], "m1")
+            stolen = await captured(broker.url, names.machine("m1"))
+            await put(broker.url, names.machine("m2"), stolen)
+            await put(broker.url, names.receipts, stolen)
+            await transport.send([work(2)], "m2")
+            assert await taken(second.receive, 1) == [work(2)]
+            assert len(await taken(transport.receive, 2, Poison)) == 2
+
+    run(scenario)
+
+
+def test_a_worker_speaks_for_itself_alone(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            inbox = await job.inbox(key=read_key(machine_key(KEY, "m1"), "here"))
+            await transport.send([work(5)], "m2")
+            for message in (receipt(5, "m2"), Handback([5], "m2", Reason.INTERRUPTED)):
+                await inbox.reply(message)
+            await inbox.reply(pulse("m2"))
+            assert len(await taken(transport.receive, 2, Poison)) == 2
+            await until(lambda: transport.distrust.counts == {"it speaks for another machine": 3})
+
+    run(scenario)
+
+
+def test_work_that_a_machine_was_not_given_is_not_booked_for_it(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            waiting = {5, 6, 7}
+
+            async def outstanding(works):
+                return not waiting.isdisjoint(works)
+
+            transport.outstanding = outstanding
+            transport.inherit([(7, "m1")])
+            await transport.send([work(5)], "m2")
+            for number in (5, 6, 7, 8):  # another one's, nobody's, ours of before, and one that has ended
+                await inbox.reply(receipt(number))
+            heard = await taken(transport.receive, 2, BatchReceipt)
+            assert [message.work for message in heard] == [7, 8]
+            assert transport.distrust.counts == {"it is about work that its machine was not given": 2}
+
+    run(scenario)
+
+
+def test_a_question_is_answered_to_those_with_the_key_only(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            listened(transport)
+            transport.snapshot = lambda: Snapshot.__new__(Snapshot)
+            with pytest.raises(TransportError, match="check that --job-key-file"):
+                await asker(broker.url, job.name, STRANGERS, seconds=1.0).job()
+            assert sum(transport.distrust.counts.values()) == 1
+
+    run(scenario)
+
+
+# --- bombs
+
+
+def raw(channel, queue, properties, body):
+    """Return the frames of a message with properties as no client would write them."""
+    head = struct.pack(">HHQ", 60, 0, len(body)) + properties
+    method = aiormq.spec.Basic.Publish(routing_key=queue)
+    frames = frame._marshal_method_frame(method, channel), frame._marshal(2, channel, head)
+    parts = [frame._marshal(3, channel, body[at : at + 100_000]) for at in range(0, len(body), 100_000)]
+    return b"".join((*frames, *parts))
+
+
+async def put_raw(url, queue, properties=b"\0\0", body=b"x"):
+    connection = await aiormq.connect(url)
+    channel = await connection.channel(publisher_confirms=False)
+    sent = asyncio.get_running_loop().create_future()
+    await connection.write_queue.put(ChannelFrame(raw(channel.number, queue, properties, body), False, sent))
+    await channel.queue_declare(exclusive=True)  # answered after it
+    await connection.close()
+
+
+def nested(depth):
+    table = b""
+    for _ in range(depth):
+        table = b"\x01aF" + struct.pack(">I", len(table)) + table
+    return struct.pack(">H", 1 << 13) + struct.pack(">I", len(table)) + table
+
+
+@pytest.mark.parametrize("way", ["machine", "receipts", "coordinator"])
+@pytest.mark.parametrize(
+    "properties",
+    [struct.pack(">H", 1 << 9) + b"\x02\xff\xfe", nested(5000), struct.pack(">H", 1 << 6) + b"\xff" * 8],
+    ids=["no UTF-8", "nested", "a time beyond all"],
+)
+def test_what_stands_beside_a_message_ends_no_connection(broker, way, properties):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            lost = []
+            transport.link.lost = inbox.link.lost = lost.append
+            names = Names(job.name)
+            await put_raw(
+                broker.url, names.machine("m1") if way == "machine" else getattr(names, way), properties
+            )
+            await transport.send([work(1)], "m1")
+            assert await taken(inbox.receive, 1) == [work(1)]
+            await inbox.reply(receipt(1))
+            heard = await taken(transport.receive, 2)
+            assert {type(message) for message in heard} == {Poison, BatchReceipt}
+            assert lost == []
+
+    run(scenario)
+
+
+def test_a_message_by_way_of_an_exchange_with_a_name_that_is_no_text_ends_no_connection(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            lost = []
+            inbox.link.lost = lost.append
+            connection = await aiormq.connect(broker.url)
+            channel = await connection.channel()
+            await channel.exchange_declare(f"strange-{job.name}", exchange_type="fanout", auto_delete=True)
+            await channel.queue_bind(Names(job.name).machine("m1"), f"strange-{job.name}")
+            method = aiormq.spec.Basic.Publish(exchange=f"strange-{job.name}", routing_key="key")
+            frames = frame._marshal_method_frame(method, channel.number).replace(
+                b"\x03key", b"\x03\xff\xfe\xfd"
+            )
+            frames += frame._marshal(2, channel.number, struct.pack(">HHQH", 60, 0, 1, 0))
+            frames += frame._marshal(3, channel.number, b"x")
+            sent = asyncio.get_running_loop().create_future()
+            await connection.write_queue.put(ChannelFrame(frames, False, sent))
+            await transport.send([work(1)], "m1")
+            assert await taken(inbox.receive, 1) == [work(1)]
+            assert len(await taken(transport.receive, 1, Poison)) == 1
+            assert lost == []
+            await connection.close()
+
+    run(scenario)
+
+
+def test_a_message_longer_than_any_of_ours_is_never_in_memory_and_in_nobodys_way(broker, monkeypatch):
+    monkeypatch.setattr(amqp_stream.FilteredReader.__init__, "__defaults__", (1 << 20,))
+
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            told = listened(inbox)
+            await put_raw(broker.url, Names(job.name).machine("m1"), body=bytes(3 << 20))
+            await transport.send([work(1, bytes(900_000))], "m1")
+            assert await taken(inbox.receive, 1) == [work(1, bytes(900_000))]
+            await until(lambda: told)
+            assert "empty, or longer than" in told[0]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x91" * 200_000,
+        b"\x95\xa8handback\x90\xa2m1\xabinterrupted" + b"\x91" * 200_000,
+        b"\x94\xa8handback\x90\xa2\xff\xfe\xabinterrupted",
+        encode(BatchReceipt(2**64 - 1, "m1")),
+        encode(receipt(1, "m" * 300)),
+    ],
+    ids=["depth", "ignored depth", "no UTF-8", "number", "name"],
+)
+def test_bombs_of_somebody_who_has_the_key_are_kept_and_told_and_the_job_goes_on(broker, body):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            told, queue = listened(transport), Names(job.name).receipts
+            await put(broker.url, queue, inbox._sealed(queue, body))
+            await inbox.reply(receipt(2))
+            assert {type(each) for each in await taken(transport.receive, 2)} == {Poison, BatchReceipt}
+            assert len(told) == 1
+
+    run(scenario)
+
+
+def test_a_machine_whose_name_can_be_no_queues_is_not_believed(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            queue, name = Names(job.name).coordinator, "盘" * 80
+            await put(broker.url, queue, forged(job, queue, pulse(name), machine=name, key=KEY))
+            await inbox.reply(pulse())
+            assert await taken(transport.receive, 1) == [pulse()]
+            assert transport.distrust.counts == {"the machine's name is too long": 1}
+
+    run(scenario)
+
+
+def test_a_flood_of_strangers_messages_leaves_a_thousand_in_the_books(broker, monkeypatch):
+    monkeypatch.setattr("bucketpull.transport.rabbitmq.MOST_KEPT", 10)
+
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            told, dead = listened(transport), Names(job.name).dead
+            connection = await aiormq.connect(broker.url)
+            channel = await connection.channel()
+            for number in range(30):
+                await channel.basic_publish(b"no message %d" % number, routing_key=dead)
+            await connection.close()
+            await until(lambda: told and sum(transport.distrust.counts.values()) == 20)
+            assert len(await taken(transport.receive, 10)) == 10
+            assert told == [
+                "a message at the broker was not believed: beyond the first 10 they are counted and not kept"
+            ]
+
+    run(scenario)
+
+
+# --- tasks
+
+
+def test_a_task_of_the_transport_that_ends_ends_the_job_loudly(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+
+            def broken(_):
+                raise ZeroDivisionError
+
+            for end in (transport, inbox):
+                end.link.lost = broken
+                end.link._break()
+                for _ in range(2):
+                    with pytest.raises(ZeroDivisionError):
+                        await asyncio.wait_for(end.receive(), 20)
+
+    run(scenario)
+
+
+def test_work_is_what_it_was(broker):
+    """The longest batches that are made go through whole."""
+
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            long = Work(1, work(1).kind, bytes(4 << 20))
+            await transport.send([long], "m1")
+            assert await taken(inbox.receive, 1) == [long]
+
+    run(scenario)
