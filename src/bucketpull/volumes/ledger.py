@@ -164,6 +164,14 @@ class Ledger:
             yield frame
             start = frame.end
 
+    def follow(self) -> None:
+        """Take notice of what another process has appended since the ledger was opened."""
+        while self.end < os.fstat(self._fd).st_size:
+            frame = self._frame_at(self.end)
+            if frame is None:  # it is being written
+                return
+            self.end, self.objects, self.size = frame.end, frame.objects, frame.size
+
     def salvage(self, start: int = 0) -> Iterator[Frame | Damage]:
         """Go through all frames that are whole, and say where others are not."""
         while start < self.end:

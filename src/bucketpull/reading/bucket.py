@@ -1,0 +1,205 @@
+"""A pulled bucket as Python reads it: by key, from any number of volumes."""
+
+import io
+import os
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+from bucketpull.reading.volume import Found, OpenFile, ReadableVolume
+
+_REFRESH_SECONDS: Final = 1.0
+_BUFFER_BYTES: Final = 1 << 16
+
+Key = str | bytes
+
+
+class Stat(NamedTuple):
+    """What is known of an object without reading it: `size` in bytes, `mtime` in Unix seconds.
+
+    `etag` changes with the content. The bytes are in the file `path`, from byte `offset` on.
+    """
+
+    key: str
+    size: int
+    mtime: int
+    etag: str
+    path: str
+    offset: int
+
+
+class Bucket:
+    """The objects of one or more volumes. Keys are text, or bytes; a key that is not UTF-8 is text with surrogates.
+
+    It can be pickled, and used by several threads and forked processes at once. What is stored while it is open is found, within
+    a second for keys that were not there before; an object that was replaced may be read in its former version until `refresh`.
+    """
+
+    def __init__(self, volumes: Sequence[str | os.PathLike[str]]) -> None:
+        """Open volumes.
+
+        Raises:
+            VolumeError: One is not there.
+
+        """
+        if not volumes:
+            msg = "name at least one volume: the folder that objects were pulled into"
+            raise ValueError(msg)
+        self._paths = [os.fspath(path) for path in volumes]
+        self._volumes = [ReadableVolume(path) for path in self._paths]
+        self._only = self._volumes[0] if len(self._volumes) == 1 else None
+        self._refreshed = time.monotonic()
+
+    def read(self, key: Key, start: int = 0, length: int | None = None) -> bytes:
+        """Return an object, or a part of it: at most `length` bytes from byte `start` on.
+
+        Raises:
+            KeyError: There is no such object.
+            OSError: Its disk does not answer, or does not hold what its ledger says.
+
+        """
+        if self._only is not None and start == 0 and length is None:
+            data = self._only.read(_bytes(key))
+            if data is not None:
+                return data
+        found = self._found(key)
+        wanted = max(0, found.size - start)
+        wanted = wanted if length is None else min(length, wanted)
+        return os.pread(found.file.fd, wanted, found.offset + start)
+
+    def open(self, key: Key) -> io.BufferedReader:
+        """Return an object as a file to read, which can be sought.
+
+        Raises:
+            KeyError: There is no such object.
+            OSError: See `read`.
+
+        """
+        found = self._found(key)
+        return io.BufferedReader(_Stretch(found.file, found.offset, found.size), _BUFFER_BYTES)
+
+    def stat(self, key: Key) -> Stat:
+        """Return what is known of an object.
+
+        Raises:
+            KeyError: There is no such object.
+            OSError: See `read`.
+
+        """
+        volume, found = self._find(key)
+        path = os.path.join(volume.path, os.fsdecode(found.path))
+        return Stat(_text(_bytes(key)), found.size, found.mtime, found.etag, path, found.offset)
+
+    def __contains__(self, key: Key) -> bool:
+        """Tell whether there is an object."""
+        try:
+            self._found(key)
+        except KeyError:
+            return False
+        return True
+
+    def keys(self, prefix: Key = "") -> Iterator[str]:
+        """Give every key that begins so, in the order in which the objects were stored, volume after volume."""
+        for volume in self._volumes:
+            for key, _ in volume.objects(_bytes(prefix)):
+                yield _text(key)
+
+    def items(self, prefix: Key = "") -> Iterator[tuple[str, bytes]]:
+        """Give every key that begins so, with its object; in this order a disk is read in sequence."""
+        for volume in self._volumes:
+            for key, _ in volume.objects(_bytes(prefix)):
+                data = volume.read(key)
+                if data is not None:
+                    yield _text(key), data
+
+    def refresh(self) -> None:
+        """Take notice of all that was stored since."""
+        for volume in self._volumes:
+            volume.refresh()
+        self._refreshed = time.monotonic()
+
+    def close(self) -> None:
+        """Let go of the volumes. Files that were opened can still be read."""
+        for volume in self._volumes:
+            volume.close()
+        self._volumes = []
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the volumes' paths alone."""
+        return {"paths": self._paths}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the volumes again, in another process."""
+        self.__init__(state["paths"])  # type: ignore[misc]
+
+    def _found(self, key: Key) -> Found:
+        return self._find(key)[1]
+
+    def _find(self, key: Key) -> tuple[ReadableVolume, Found]:
+        """Find an object; of several, which a disk that comes back may bring, the newest counts."""
+        wanted = _bytes(key)
+        hits = self._hits(wanted)
+        if not hits and time.monotonic() - self._refreshed > _REFRESH_SECONDS:
+            self.refresh()
+            hits = self._hits(wanted)
+        if not hits:
+            raise KeyError(key)
+        return max(hits, key=lambda hit: hit[1].mtime) if len(hits) > 1 else hits[0]
+
+    def _hits(self, key: bytes) -> list[tuple[ReadableVolume, Found]]:
+        return [(volume, found) for volume in self._volumes if (found := volume.find(key)) is not None]
+
+
+class _Stretch(io.RawIOBase):
+    """A stretch of an open file, as a file."""
+
+    def __init__(self, file: OpenFile, offset: int, size: int) -> None:
+        self._file = file
+        self._offset = offset
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            msg = f"negative position {base + offset}"
+            raise ValueError(msg)
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        view = memoryview(buffer)[: max(0, self._size - self._at)]
+        count = os.preadv(self._file.fd, [view], self._offset + self._at) if view else 0
+        self._at += count
+        return count
+
+
+def _bytes(key: Key) -> bytes:
+    return key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-8", "surrogateescape")

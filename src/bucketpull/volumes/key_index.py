@@ -1,0 +1,323 @@
+"""Finds the newest version of an object on a volume by its key, in some microseconds, among any number.
+
+An index consists of segments, each made from a stretch of the ledger and sorted by a digest of the key. The
+newest stretch is a dictionary until it is long enough for a segment; a segment that is not much larger than the next one
+is merged with it, so that there are few. All of it can be made again from the ledger. A segment (numbers are little-endian):
+
+    magic "bpK1" | bits u32 | entries u64 | length of the names u64 | names of packs, one a line
+    | 2**bits + 1 fences u32 | entries of 24 bytes: digest 12 | pack u32 | offset u32 | length u32
+
+Fence N says where the entries begin whose digest begins with the bits N. Of an object in a pack the entry has the pack's
+number in the list of names, its body's offset in blocks of 512 bytes, and its length in bytes. Of a file
+(`_FILE`, `_ODD_FILE`) offset and length are the halves of its ledger block's offset; of a removed object (`_GONE`) they are 0.
+"""
+
+import fcntl
+import os
+import re
+import struct
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import BinaryIO, Final, NamedTuple, Self
+
+from bucketpull.domain.model import key_of
+from bucketpull.volumes.ledger import Damage, Frame, Kind, Ledger
+from bucketpull.volumes.live_objects import DIGEST_BYTES, digest_of
+from bucketpull.volumes.packs import tar
+
+_MAGIC: Final = b"bpK1"
+_HEADER: Final = struct.Struct("<4sIQQ")
+_ENTRY: Final = struct.Struct("<12sIII")
+_PLACE: Final = struct.Struct("<III")
+_FENCES: Final = struct.Struct("<II")
+_NAME: Final = re.compile(r"(\d+)-(\d+)\.keys")
+_FILE: Final = 0xFFFFFFFF
+_ODD_FILE: Final = 0xFFFFFFFE
+_GONE: Final = 0xFFFFFFFD
+_GONE_BYTES: Final = _GONE.to_bytes(4, "little")
+_PACK: Final = -1
+_ENTRIES_A_FENCE: Final = 64
+_MOST_BITS: Final = 22
+_PARTITIONS: Final = 256
+_BUFFER_BYTES: Final = 1 << 16
+_SEGMENT_BYTES: Final = 4 << 20  # of the ledger: some 100,000 objects, half a second
+_TAIL_ENTRIES: Final = 200_000
+_MERGE_RATIO: Final = 3
+_ENTRIES_AT_ONCE: Final = 10_000
+
+_Told = tuple[bytes, int, str, int, int]
+"""Digest, kind of place (`_PACK` or a code), pack, and two numbers."""
+
+
+class Place(NamedTuple):
+    """Where an object is: `length` bytes of a pack from byte `offset` on.
+
+    Of a file `pack` is "", `offset` that of its block in the ledger, and `length` is `USUAL` if it lies at the path that its key
+    stands for, else `ODD`: then the block says where.
+    """
+
+    pack: str
+    offset: int
+    length: int
+
+
+USUAL: Final = -1
+ODD: Final = -2
+NOWHERE: Final = Place("", -1, 0)
+
+
+class Segment:
+    """One segment. It tells of the ledger from byte `start` to byte `end`. Read, not mapped: a disk that goes must not end the process."""
+
+    def __init__(self, path: str, start: int, end: int) -> None:
+        """Open a segment.
+
+        Raises:
+            ValueError: It is not whole.
+            OSError: It cannot be read.
+
+        """
+        self.path, self.start, self.end = path, start, end
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._read_head()
+        except BaseException:
+            os.close(self._fd)
+            raise
+        # What the kernel would read ahead is not what is asked for next.
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_RANDOM)
+
+    def find(self, digest: bytes) -> Place | None:
+        """Return what this stretch of the ledger says of an object last: `NOWHERE` if it was removed, None if nothing."""
+        fence = self._fences + 4 * (int.from_bytes(digest[:4], "big") >> self._shift)
+        first, last = _FENCES.unpack(os.pread(self._fd, _FENCES.size, fence))
+        entries = os.pread(self._fd, _ENTRY.size * (last - first), self._entries + _ENTRY.size * first)
+        at = entries.find(digest)
+        while at >= 0 and at % _ENTRY.size:
+            at = entries.find(digest, at + 1)
+        if at < 0:
+            return None
+        pack, offset, length = _PLACE.unpack_from(entries, at + DIGEST_BYTES)
+        return _place(*self._decoded(pack), offset, length)
+
+    def told(self) -> Iterator[_Told]:
+        """Give all entries, in order."""
+        for start in range(0, self.count, _ENTRIES_AT_ONCE):
+            number = min(self.count - start, _ENTRIES_AT_ONCE)
+            data = os.pread(self._fd, _ENTRY.size * number, self._entries + _ENTRY.size * start)
+            for digest, pack, offset, length in _ENTRY.iter_unpack(data):
+                yield digest, *self._decoded(pack), offset, length
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._fd)
+
+    def _read_head(self) -> None:
+        magic, bits, self.count, names = _HEADER.unpack(os.pread(self._fd, _HEADER.size, 0))
+        self._fences = _HEADER.size + names
+        self._entries = self._fences + 4 * ((1 << bits) + 1)
+        if magic != _MAGIC or os.fstat(self._fd).st_size != self._entries + _ENTRY.size * self.count:
+            msg = f"{self.path}: is no whole index"
+            raise ValueError(msg)
+        self.packs = os.pread(self._fd, names, _HEADER.size).decode().split("\n")
+        self._shift = 32 - bits
+
+    def _decoded(self, pack: int) -> tuple[int, str]:
+        return (pack, "") if pack >= _GONE else (_PACK, self.packs[pack])
+
+
+class KeyIndex:
+    """The index of one volume's ledger, kept in `folder`, or in memory alone if that is None. For one thread at a time."""
+
+    def __init__(self, ledger: Ledger, folder: str | None) -> None:
+        self._ledger = ledger
+        self._folder = folder
+        self._segments = _open_segments(folder, ledger.end) if folder else []
+        self._tail: dict[bytes, Place] = {}
+        self._end = self._segments[-1].end if self._segments else 0
+        self.refresh()
+
+    def find(self, key: bytes) -> Place | None:
+        """Return where the newest version of an object is; None if there is none."""
+        digest = digest_of(key)
+        place = self._tail.get(digest)
+        if place is None:
+            for segment in reversed(self._segments):
+                place = segment.find(digest)
+                if place is not None:
+                    break
+        return None if place is NOWHERE else place
+
+    def refresh(self) -> None:
+        """Take over what was appended to the ledger."""
+        self._ledger.follow()
+        if self._folder and self._ledger.end - self._end > _SEGMENT_BYTES:
+            self._extend(self._folder)
+        for entry in self._ledger.salvage(self._end):
+            if not isinstance(entry, Damage):
+                for digest, code, pack, offset, length in _told(entry):
+                    self._tail[digest] = _place(code, pack, offset, length)
+            self._end = entry.end
+        if self._folder and len(self._tail) > _TAIL_ENTRIES:
+            self._extend(self._folder)
+
+    def close(self) -> None:
+        """Let go of the segments."""
+        while self._segments:
+            self._segments.pop().close()
+
+    def _extend(self, folder: str) -> None:
+        """Make a segment of all that has none yet, unless another process has done so."""
+        with _locked(folder):
+            self.close()
+            self._segments = _open_segments(folder, self._ledger.end)
+            start = self._segments[-1].end if self._segments else 0
+            if start < self._ledger.end:
+                with _Builder(folder) as builder:
+                    for entry in self._ledger.salvage(start):
+                        if not isinstance(entry, Damage):
+                            builder.add(_told(entry))
+                    self._segments.append(builder.write(start, self._ledger.end))
+                self._merge(folder)
+        self._tail.clear()
+        self._end = self._segments[-1].end
+
+    def _merge(self, folder: str) -> None:
+        segments = self._segments
+        while len(segments) > 1 and segments[-2].count < _MERGE_RATIO * segments[-1].count:
+            newer, older = segments.pop(), segments.pop()
+            with _Builder(folder) as builder:
+                for segment in (older, newer):
+                    builder.add(segment.told())
+                segments.append(builder.write(older.start, newer.end))
+            for merged in (older, newer):
+                merged.close()
+                os.unlink(merged.path)
+
+
+class _Builder:
+    """Collects what is told of objects, and writes it as a segment: the last word on each, in the order of the digests."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._files: list[BinaryIO] = []
+        self._buffers = [bytearray() for _ in range(_PARTITIONS)]
+        self._packs: dict[str, int] = {}
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for file in self._files:
+            file.close()
+
+    def add(self, told: Iterable[_Told]) -> None:
+        """Add entries; later ones override earlier ones."""
+        buffers, packs, pack_entry, count = self._buffers, self._packs, _ENTRY.pack, 0
+        for digest, code, pack, offset, length in told:
+            number = packs.setdefault(pack, len(packs)) if code == _PACK else code
+            buffers[digest[0]] += pack_entry(digest, number, offset, length)
+            count += 1
+        self._count += count
+        if max(map(len, buffers)) > _BUFFER_BYTES:
+            self._spill()
+
+    def write(self, start: int, end: int) -> Segment:
+        """Write the segment of a stretch of the ledger, and open it."""
+        bits = min(_MOST_BITS, max(0, (self._count // _ENTRIES_A_FENCE).bit_length()))
+        names = "\n".join(self._packs).encode()
+        counts = array("I", bytes(4 << bits))
+        path = os.path.join(self._folder, f"{start}-{end}.keys")
+        with open(f"{path}.new", "wb") as file:
+            file.seek(_HEADER.size + len(names) + 4 * ((1 << bits) + 1))
+            written = 0
+            for partition in range(_PARTITIONS):
+                entries = self._newest(partition, forget=start == 0)
+                file.write(b"".join(entries))
+                written += len(entries)
+                for entry in entries:
+                    counts[int.from_bytes(entry[:4], "big") >> 32 - bits] += 1
+            file.seek(0)
+            file.write(_HEADER.pack(_MAGIC, bits, written, len(names)) + names)
+            file.write(array("I", accumulate(counts, initial=0)).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(f"{path}.new", path)
+        return Segment(path, start, end)
+
+    def _newest(self, partition: int, *, forget: bool) -> list[bytes]:
+        data = bytes(self._buffers[partition])
+        if self._files:
+            self._files[partition].seek(0)
+            data = self._files[partition].read() + data
+        pieces = (data[at : at + _ENTRY.size] for at in range(0, len(data), _ENTRY.size))
+        newest = {entry[:DIGEST_BYTES]: entry for entry in pieces}
+        return sorted(entry for entry in newest.values() if not forget or entry[12:16] != _GONE_BYTES)
+
+    def _spill(self) -> None:
+        if not self._files:
+            self._files = [tempfile.TemporaryFile(dir=self._folder) for _ in range(_PARTITIONS)]  # noqa: SIM115 - `__exit__` closes
+        for file, buffer in zip(self._files, self._buffers, strict=True):
+            file.write(buffer)
+            buffer.clear()
+
+
+def _told(entry: Frame) -> Iterator[_Told]:
+    """Give what a frame of the ledger says of objects."""
+    removed = entry.kind is Kind.REMOVAL
+    halves = (entry.offset >> 32, entry.offset & 0xFFFFFFFF)
+    for record in entry.records():
+        directory, pack = record.directory, record.pack
+        digests = (digest_of(key_of(directory, name)) for name in record.names)
+        if removed:
+            yield from ((digest, _GONE, "", 0, 0) for digest in digests)
+        elif pack:
+            for digest, offset, length in zip(
+                digests, record.offsets, record.stored or record.sizes, strict=True
+            ):
+                yield digest, _PACK, pack, offset, length
+        else:
+            for index, digest in enumerate(digests):
+                yield digest, _ODD_FILE if index in record.paths else _FILE, "", *halves
+
+
+def _place(code: int, pack: str, offset: int, length: int) -> Place:
+    if code == _GONE:
+        return NOWHERE
+    if code == _PACK:
+        return Place(pack, offset * tar.BLOCK, length)
+    return Place("", (offset << 32) + length, USUAL if code == _FILE else ODD)
+
+
+def _open_segments(folder: str, end: int) -> list[Segment]:
+    """Open the segments that follow one another from the ledger's beginning, the longest ones, up to `end`."""
+    os.makedirs(folder, exist_ok=True)
+    found: dict[int, list[tuple[int, str]]] = {}
+    for name in os.listdir(folder):
+        stretch = _NAME.fullmatch(name)
+        if stretch and int(stretch[2]) <= end:
+            found.setdefault(int(stretch[1]), []).append((int(stretch[2]), os.path.join(folder, name)))
+    segments: list[Segment] = []
+    at = 0
+    while at in found:
+        last, path = max(found[at])
+        try:
+            segments.append(Segment(path, at, last))
+        except (OSError, ValueError, struct.error):
+            break  # it is made again
+        at = last
+    return segments
+
+
+@contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    fd = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
