@@ -100,7 +100,7 @@ class Desk:
         if last is not None:
             last.waiting_for, last.still_seconds = "", 0.0
             last.lanes = {
-                lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds, s.is_origin)
+                lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds, s.is_origin, s.received)
                 for lane, s in last.lanes.items()
             }
             self._buried.append(last)
@@ -244,4 +244,5 @@ def _lanes(ticks: Sequence[Tick]) -> dict[str, LaneStatus]:
             sum_.requests += lane.requests
             sum_.throttled += lane.throttled
             sum_.seconds += lane.seconds
+            sum_.received += lane.received
     return total

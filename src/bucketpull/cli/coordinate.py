@@ -19,6 +19,7 @@ Days = Annotated[float, msgspec.Meta(gt=0, le=3650, description="days, above 0, 
 @click.argument("source", required=False)
 @options.source
 @options.choosing
+@options.budget
 @options.broker
 @options.job_key
 @options.limits

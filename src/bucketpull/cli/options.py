@@ -95,6 +95,20 @@ class ChoosingCommand(click.Command):
         return rest
 
 
+budget = _group(
+    click.option(
+        "--limit", type=int, metavar="N", help="Stop after N objects: a trial. Without it the job goes on."
+    ),
+    click.option(
+        "--max-bytes",
+        metavar="SIZE[/day]",
+        help="Receive about so many bytes, all machines and retries counted: 500G, or 50G/day.",
+    ),
+    click.option(
+        "--max-requests", metavar="N[/day]", help="Make about so many requests, such as 5M or 1M/day."
+    ),
+)
+
 limits = _group(
     click.option("--processes", metavar="N", help="Worker processes (default: one a core)."),
     click.option(

@@ -11,6 +11,7 @@ from bucketpull.cli import options
 @options.places("SOURCE VOLUME...")
 @options.source
 @options.choosing
+@options.budget
 @options.limits
 @options.storing
 @click.option(

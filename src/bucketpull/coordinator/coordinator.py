@@ -17,7 +17,9 @@ from bucketpull import kill_points
 from bucketpull.agent.former_copies import FormerCopies
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.coordinator.rate_sharing import Sharing
+from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.coordinator.stale_copies import judge_begun, judge_dropped
+from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
 from bucketpull.domain.model import (
     BatchReceipt,
@@ -81,18 +83,21 @@ class Coordinator:
         self._gave = False
         self._roomy_at = clock.monotonic()
         self.trouble: JournalError | None = None
+        self.budget = BudgetWatch(policy.budget, clock.today)
         self._former = FormerCopies(partial(self.call, journal.former))
 
     async def run(self, root: Position) -> None:
         """Work until nothing is outstanding, the source refuses, no volume has room (if told so), or `stop`."""
         await self.call(self._journal.begin, root, self._clock.now())
         await self.call(self._reclaim)
+        self.budget.spent = await self.call(self._journal.spending)
         await self._count()
         self.began = self._clock.monotonic(), self.counters, self.outstanding
         if self._stop_at is None:
             self.state = "listing"
         while not self._ended():
             await self._turn()
+        await self.call(self._journal.note_spending, self.budget.spent)
         if self.refusal is None and self._stop_at is None:
             await self._clear()
             await self._linger()
@@ -147,6 +152,8 @@ class Coordinator:
         if self._stop_at is None:
             await self._watch_refusals()
         if self._stop_at is None and self.refusal is None:
+            await self._watch_budget()
+        if self._stop_at is None and self.refusal is None:
             await self._share_limits()
             await self._dispatch()
         self._name_state()
@@ -162,6 +169,18 @@ class Coordinator:
         except JournalError as error:
             self.trouble = error
             await self.stop()
+
+    async def _watch_budget(self) -> None:
+        """Begin nothing more when the budget is spent: until tomorrow, or for good."""
+        now = self._clock.monotonic()
+        if self.budget.is_to_be_written(now):
+            await self.call(self._journal.note_spending, self.budget.spent)
+        left = self.outstanding.scans or self.outstanding.batches
+        has_fetched_all = self.budget.objects_left == 0 and not self.outstanding.batches_sent
+        if self.budget.verdict is budget.Verdict.END or (left and has_fetched_all):
+            self.state = "budget-spent"
+            self._stop_at = now + self._policy.stop_seconds
+            await self._dismiss(set(self.fleet.members))
 
     async def _receive(self) -> Sequence[FromWorker]:
         try:
@@ -180,6 +199,7 @@ class Coordinator:
             dropped = set(await self.call(self._journal.commit, entries, now))
             _at("committed")
             await self._count()
+            self.budget.took_back(entries)
             await self._answered(entries, dropped)
             if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
                 self._former.changed(self._clock.monotonic())
@@ -264,6 +284,7 @@ class Coordinator:
         now = self._clock.monotonic()
         news = self.fleet.see(pulse, now)
         self._sharing.see(pulse, self.fleet.drains, now)
+        self.budget.see(pulse)
         if news:
             await self.call(self._journal.see_volumes, news)
         if pulse.begun:
@@ -351,15 +372,21 @@ class Coordinator:
                 await self._transport.control(Control(share), machine)
 
     def _share(self, machine: str) -> Limits:
-        return self._sharing.share(self.limits, self.fleet.drains, is_lister=self.fleet.is_lister(machine))
+        waits = self.budget.verdict is budget.Verdict.WAIT_FOR_TOMORROW
+        limits = msgspec.structs.replace(self.limits, paused=True) if waits else self.limits
+        return self._sharing.share(limits, self.fleet.drains, is_lister=self.fleet.is_lister(machine))
 
     async def _dispatch(self) -> None:
-        if self.limits.paused:
+        if self.limits.paused or self.budget.verdict is not budget.Verdict.GO_ON:
             return
         self._listing = self.outstanding.objects < self._policy.high_water // (1 if self._listing else 2)
         sent = False
         for machine, member in list(self.fleet.members.items()):
-            if self._listing and self.outstanding.scans > self.outstanding.scans_sent:
+            if (
+                self.budget.objects_left != 0
+                and self._listing
+                and self.outstanding.scans > self.outstanding.scans_sent
+            ):
                 sent |= await self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
             if self.outstanding.batches > self.outstanding.batches_sent:
                 sent |= await self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
@@ -367,10 +394,11 @@ class Coordinator:
             await self._count()
 
     async def _give(self, kind: WorkKind, machine: str, limit: int) -> bool:
-        if limit == 0:
+        objects = self.budget.objects_left if kind is WorkKind.BATCH else None
+        if limit == 0 or objects == 0:
             return False
         late = self.fleet.members[machine].late_allowance(limit) if kind is WorkKind.BATCH else limit
-        works = await self.call(self._journal.claim, kind, limit, machine, self._clock.now(), late)
+        works = await self.call(self._journal.claim, kind, limit, machine, self._clock.now(), late, objects)
         await self._hand_out(kind, works, machine)
         return bool(works)
 
@@ -378,6 +406,7 @@ class Coordinator:
         if works:
             _at("claimed")
             self._gave = self._gave or kind is WorkKind.BATCH
+            self.budget.gave(works)
             self.fleet.sent(machine, kind, works, self._clock.monotonic())
             await self._transport.send(works, machine)
 
@@ -398,6 +427,8 @@ class Coordinator:
             return
         if self.limits.paused:
             self.state = "paused"
+        elif self.budget.verdict is not budget.Verdict.GO_ON:
+            self.state = "budget-spent"
         elif not self.fleet.has_volumes:
             self.state = "waiting"
         elif self.outstanding.batches and not self._has_room():
@@ -458,7 +489,7 @@ class Coordinator:
 
     def conclude(self) -> None:
         """Name the final state from the books."""
-        if self.state in {"interrupted", "refused", "no-room"}:
+        if self.state in {"interrupted", "refused", "no-room", "budget-spent"}:
             return
         books = self.counters
         left = self.outstanding.scans or self.outstanding.batches

@@ -85,6 +85,20 @@ def cut(
     return drafts
 
 
+def split(parts: Iterable[Part], objects: int) -> tuple[list[Part], list[Part]]:
+    """Return the first so many objects of some parts, and the rest."""
+    first: list[Part] = []
+    rest: list[Part] = []
+    for part in parts:
+        count = min(objects, len(part.names))
+        objects -= count
+        if count:
+            first.append(_slice(part, 0, count))
+        if count < len(part.names):
+            rest.append(_slice(part, count, len(part.names)))
+    return first, rest
+
+
 def bundle(positions: Sequence[Position], outstanding: int) -> list[list[Position]]:
     """Share positions out over scans, given how many scans are outstanding already.
 

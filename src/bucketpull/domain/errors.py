@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     INCOMPLETE = 3
     REFUSED = 4
     NO_ROOM = 5
+    BUDGET_SPENT = 6
     INTERRUPTED = 130
 
 

@@ -293,6 +293,7 @@ class LaneStatus(Value):
     throttled: Count
     seconds: Float  # sum of the durations of finished requests
     is_origin: bool = True
+    received: int = 0  # bytes, those of failed transfers too
 
 
 class Begun(Value):

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from bucketpull.domain.budget import Budget
+
 
 class Bounds(NamedTuple):
     """What a process may hold in memory, in bytes and objects.
@@ -89,3 +91,4 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     roomless_seconds: float = 1.5
     exits_when_full: bool = False
     local_machines: frozenset[str] = frozenset()
+    budget: Budget = Budget()

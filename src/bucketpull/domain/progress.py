@@ -37,7 +37,7 @@ class Note(Value):
 
 
 class Snapshot(Value):
-    """Where a job stands. `state` is one of: starting, listing, transferring, finishing, paused, no-room, waiting,
+    """Where a job stands. `state` is one of: starting, listing, transferring, finishing, paused, no-room, budget-spent, waiting,
     complete, incomplete, interrupted, refused.
 
     `machines` are the last pulses of the live workers; `volumes` are those of all known volumes, also when away.

@@ -25,6 +25,19 @@ def parse_size(name: str, text: str) -> int:
     return size
 
 
+def parse_count(name: str, text: str) -> int:
+    """Return a number of things, such as 5M: here K, M and G are thousands, millions and milliards.
+
+    Raises:
+        ConfigError: It is no number.
+
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ConfigError(f"{name}: {text!r} is no number; write one, with K, M or G if you like, such as 5M")
+    return int(float(match[1]) * 1000 ** _POWERS[match[2].upper()])
+
+
 def parse_reserve(text: str, total_bytes: int) -> int:
     """Return the bytes to keep free on a volume of so many bytes: a size, or a share such as "5%".
 

@@ -80,4 +80,5 @@ class Endpoint(Generic[T]):
             limiter.throttled,
             round(limiter.seconds, 3),
             self.is_origin,
+            limiter.received,
         )

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import bundle, encode_positions
-from bucketpull.domain.model import BatchReceipt, Position, Work, WorkKind
+from bucketpull.domain.batching import bundle, decode_parts, draft, encode_positions, split
+from bucketpull.domain.model import BatchReceipt, Part, Position, Work, WorkKind
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
 from bucketpull.journal.statements import statements
@@ -76,6 +76,36 @@ class Frontier:
             for home in (*homes, 0):
                 works += self._found("ready-work", homes, (kind, tier, home), limit - len(works))
         return works + deferred[late:][: limit - len(works)]
+
+    def within(self, works: Iterable[Work], objects: int) -> list[Work]:
+        """Return of some batches that are with nobody those of at most so many objects in all; one that has more is cut in two."""
+        kept: list[Work] = []
+        for work in works:
+            parts = decode_parts(work.body)
+            count = sum(len(part.names) for part in parts)
+            if count > objects:
+                return [*kept, self._cut(work, parts, objects)] if objects else kept
+            objects -= count
+            kept.append(work)
+        return kept
+
+    def _cut(self, work: Work, parts: Sequence[Part], objects: int) -> Work:
+        taken = self.take(work.id, work.part)
+        assert taken is not None
+        bodies = [draft(piece) for piece in split(parts, objects)]
+        ids = [
+            self.add_batch(
+                body.body,
+                body.objects,
+                body.bytes,
+                candidates=taken.candidates,
+                home=taken.home,
+                attempt=taken.attempt,
+                tier=taken.tier,
+            )
+            for body in bodies
+        ]
+        return msgspec.structs.replace(work, id=ids[0], body=bodies[0].body, part=0)
 
     def _deferred(self, kind: WorkKind, homes: Sequence[int], now: float, limit: int) -> list[Work]:
         works: list[Work] = []

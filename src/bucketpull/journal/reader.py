@@ -24,7 +24,7 @@ from bucketpull.journal.volumes import KnownVolume
 class RunNote(msgspec.Struct):
     """What became of a run. Times are Unix seconds; `ended` is None while it runs or after its coordinator was killed.
 
-    `state` is running, complete, incomplete, interrupted, refused or no-room; `summary` is JSON, "" before the end.
+    `state` is running, complete, incomplete, interrupted, refused, no-room or budget-spent; `summary` is JSON, "" before the end.
     """
 
     id: int

@@ -21,7 +21,7 @@ create table run (
     id integer primary key,
     started real not null,
     ended real,
-    state text not null,                    -- running, complete, incomplete, interrupted, refused, no-room
+    state text not null,                    -- running, complete, incomplete, interrupted, refused, no-room, budget-spent
     summary text not null default ''        -- JSON, written when the run has ended
 ) strict;
 

@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, final
 
+import msgspec
+
+from bucketpull.domain.budget import Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import (
     MESSAGE_CURSOR,
@@ -99,11 +102,18 @@ class SqliteJournal(JournalReader):
         return goes_on
 
     def claim(
-        self, kind: WorkKind, limit: int, machine: str, now: float, late: int | None = None
+        self,
+        kind: WorkKind,
+        limit: int,
+        machine: str,
+        now: float,
+        late: int | None = None,
+        objects: int | None = None,
     ) -> list[Work]:
         """Take work that is due and mark it sent to a machine: first what waits for its volumes, then what anybody may do.
 
-        At most `late` of it was deferred before, while there is other work; None is any number.
+        At most `late` of it was deferred before, while there is other work; None is any number. Batches have at most so many
+        `objects` in all; None is any number.
 
         What waits for the volumes of a machine that has not asked for work for five minutes, anybody may do.
         """
@@ -113,8 +123,19 @@ class SqliteJournal(JournalReader):
             works = tables.frontier.claim(kind, limit, homes, now, limit if late is None else late)
         if works:
             with self._transaction():
+                if objects is not None:
+                    works = tables.frontier.within(works, objects)
                 tables.frontier.send(kind, works, machine)
         return works
+
+    def spending(self) -> Spending:
+        """Return what the job has used."""
+        return msgspec.structs.replace(self._tables.books.spent)
+
+    def note_spending(self, spent: Spending) -> None:
+        """Note what the job has used."""
+        with self._transaction() as tables:
+            tables.books.spent = msgspec.structs.replace(spent)
 
     def reclaim(self, works: Sequence[int], machine: str) -> list[Work]:
         """Take those of some batches that are with nobody, and mark them sent to the machine that had begun them."""
@@ -182,7 +203,7 @@ class SqliteJournal(JournalReader):
     # What the composition root and the commands use
 
     def end(self, state: str, now: float, summary: str = "") -> None:
-        """Note how the run ended (complete, incomplete, interrupted, refused, no-room), with a JSON summary.
+        """Note how the run ended (complete, incomplete, interrupted, refused, no-room, budget-spent), with a JSON summary.
 
         When nothing is outstanding, what the run did not see is forgotten.
         """

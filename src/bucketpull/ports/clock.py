@@ -13,3 +13,7 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never go back."""
         ...
+
+    def today(self) -> str:
+        """Today's date in the machine's time zone, as 2026-05-01."""
+        ...

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from bucketpull.domain.budget import Spending
 from bucketpull.domain.model import (
     Counters,
     Extent,
@@ -28,13 +29,28 @@ class Journal(Protocol):
         ...
 
     def claim(
-        self, kind: WorkKind, limit: int, machine: str, now: float, late: int | None = None
+        self,
+        kind: WorkKind,
+        limit: int,
+        machine: str,
+        now: float,
+        late: int | None = None,
+        objects: int | None = None,
     ) -> list[Work]:
         """Take work that is due, oldest first, and mark it sent to a machine ("" is any).
 
-        At most `late` of it was deferred before, while there is other work; None is any number.
+        At most `late` of it was deferred before, while there is other work; None is any number. Batches have at most so many
+        `objects` in all, one of them cut if need be; None is any number.
         Work with candidates goes only to the machine that has their volumes, or to "" when none is known.
         """
+        ...
+
+    def spending(self) -> Spending:
+        """Return what the job has used in all its runs."""
+        ...
+
+    def note_spending(self, spent: Spending) -> None:
+        """Note what the job has used in all its runs."""
         ...
 
     def reclaim(self, works: Sequence[int], machine: str) -> list[Work]:

@@ -15,6 +15,7 @@ _EXITS = {
     "complete": ExitCode.COMPLETE,
     "refused": ExitCode.REFUSED,
     "no-room": ExitCode.NO_ROOM,
+    "budget-spent": ExitCode.BUDGET_SPENT,
     "interrupted": ExitCode.INTERRUPTED,
 }
 

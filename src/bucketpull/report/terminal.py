@@ -33,6 +33,7 @@ _STATES = {
     "paused": "bold yellow",
     "waiting": "bold yellow",
     "no-room": "bold red",
+    "budget-spent": "yellow",
     "refused": "bold red",
     "interrupted": "bold yellow",
 }

@@ -16,6 +16,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "state.finishing": ("finishing", "收尾中"),
     "state.paused": ("paused", "已暂停"),
     "state.no-room": ("no room", "磁盘已满"),
+    "state.budget-spent": ("budget spent", "额度已用完"),
     "state.waiting": ("waiting", "等待中"),
     "state.complete": ("complete", "已完成"),
     "state.incomplete": ("incomplete", "不完整"),

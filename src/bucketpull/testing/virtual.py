@@ -3,6 +3,7 @@
 import heapq
 import select
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import count
 
 import msgspec
@@ -25,6 +26,10 @@ class VirtualClock:
     def monotonic(self) -> float:
         """Return seconds since the start."""
         return self.seconds
+
+    def today(self) -> str:
+        """Return the date in UTC."""
+        return datetime.fromtimestamp(self.now(), UTC).date().isoformat()
 
 
 class Answer(msgspec.Struct):

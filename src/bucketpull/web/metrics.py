@@ -45,6 +45,7 @@ STATES = (
     "finishing",
     "paused",
     "no-room",
+    "budget-spent",
     "waiting",
     "complete",
     "incomplete",

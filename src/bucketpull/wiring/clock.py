@@ -13,3 +13,7 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds that never go back."""
         return time.monotonic()
+
+    def today(self) -> str:
+        """Return today's date in the machine's time zone, as 2026-05-01."""
+        return time.strftime("%Y-%m-%d")

@@ -32,6 +32,7 @@ from bucketpull.wiring.adapters import broker_url, fetch_options, machine_name, 
 from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.job import Job, Opening, check_job, on_signals, opened
 from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, worker_key
+from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.locate import reading
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.panel import Watcher
@@ -75,7 +76,10 @@ async def _coordinate(
     near = DirectTransport()
     transport = JoinedTransport(near, far, frozenset({lister}))
     policy = msgspec.structs.replace(
-        policy, exits_when_full=settings.when_full == "exit", local_machines=frozenset({lister})
+        policy,
+        exits_when_full=settings.when_full == "exit",
+        local_machines=frozenset({lister}),
+        budget=budget_of(settings),
     )
     job = Job(settings, opening, transport, policy, machine="")
     far.known = lambda machine: job.coordinator.call(lambda: known_paths(journal.volumes(), machine))

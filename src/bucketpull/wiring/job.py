@@ -26,7 +26,7 @@ from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.processes import Nursery, ProcessCrew
 from bucketpull.wiring.adapters import fetch_options, open_journal, source_config
 from bucketpull.wiring.clock import SystemClock
-from bucketpull.wiring.limits import follow_timetable, limits_now
+from bucketpull.wiring.limits import budget_of, follow_timetable, limits_now
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.panel import JobPanel, Watcher
 from bucketpull.wiring.preflight import Findings, probe
@@ -60,6 +60,7 @@ def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
     """
     source_config(settings)
     selection_of(settings)
+    budget_of(settings)
     settings.packing()
     if settings.summary is not None:
         check_file("--summary", settings.summary)

@@ -112,7 +112,7 @@ def _state(last: RunNote | None, outstanding: Outstanding) -> str:
     if last is None:
         return "waiting"
     if outstanding.scans or outstanding.batches:
-        return last.state if last.state in {"refused", "no-room"} else "interrupted"
+        return last.state if last.state in {"refused", "no-room", "budget-spent"} else "interrupted"
     return "interrupted" if last.state == "running" else last.state
 
 

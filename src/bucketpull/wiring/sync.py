@@ -16,6 +16,7 @@ from bucketpull.volumes.volume import DiskVolume
 from bucketpull.wiring.adapters import machine_name, worker_policy
 from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.job import Job, Opening, check_job, opened
+from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.panel import Watcher
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, known_paths, open_all, open_one, with_known
@@ -49,7 +50,9 @@ async def _sync(
     machine = machine_name(settings)
     transport = DirectTransport()
     policy = CoordinatorPolicy(
-        exits_when_full=settings.when_full == "exit", local_machines=frozenset({machine})
+        exits_when_full=settings.when_full == "exit",
+        local_machines=frozenset({machine}),
+        budget=budget_of(settings),
     )
     job = Job(settings, opening, transport, policy, machine)
     for event, text in warnings:

@@ -4,7 +4,7 @@ import { $, h, text, track } from "./dom.js";
 import { clock, count, duration, moment, percent, size, speed } from "./figures.js";
 import { t } from "./words.js";
 
-const TONES = { complete: "good", incomplete: "warn", paused: "warn", waiting: "warn", interrupted: "warn", "no-room": "bad", refused: "bad", starting: "idle" };
+const TONES = { complete: "good", incomplete: "warn", paused: "warn", "budget-spent": "warn", waiting: "warn", interrupted: "warn", "no-room": "bad", refused: "bad", starting: "idle" };
 const LIVE = new Set(["listing", "transferring", "finishing"]);
 export const ENDED = new Set(["complete", "incomplete", "interrupted", "refused"]);
 

@@ -1,0 +1,43 @@
+"""What a job may use up, in all and a day."""
+
+from bucketpull.domain.budget import Budget, Spending, Usage, Verdict, judged
+from bucketpull.domain.model import LaneStatus
+
+
+def lanes(size: int, requests: int) -> dict[str, LaneStatus]:
+    return {"cdn": LaneStatus(0, 1.0, requests, 0, 0.0, received=size)}
+
+
+def test_without_bounds_a_job_goes_on():
+    assert judged(Budget(), Spending(bytes=1 << 60, requests=1 << 40), "2026-05-01") is Verdict.GO_ON
+
+
+def test_a_total_ends_the_job():
+    assert judged(Budget(bytes=100), Spending(bytes=99), "d") is Verdict.GO_ON
+    assert judged(Budget(bytes=100), Spending(bytes=100), "d") is Verdict.END
+    assert judged(Budget(requests=10), Spending(requests=11), "d") is Verdict.END
+
+
+def test_what_a_day_may_take_is_there_again_the_next_day():
+    spent = Spending()
+    spent.add(100, 3, "2026-05-01")
+
+    assert judged(Budget(bytes_a_day=100), spent, "2026-05-01") is Verdict.WAIT_FOR_TOMORROW
+    assert judged(Budget(bytes_a_day=100), spent, "2026-05-02") is Verdict.GO_ON
+    spent.add(1, 1, "2026-05-02")
+    assert (spent.bytes, spent.bytes_of_day, spent.requests, spent.requests_of_day) == (101, 1, 4, 1)
+
+
+def test_usage_is_what_is_new_of_each_machine():
+    usage = Usage()
+
+    assert usage.since_last("a", "first", lanes(100, 10)) == (100, 10)
+    assert usage.since_last("a", "first", lanes(150, 12)) == (50, 2)
+    assert usage.since_last("b", "first", lanes(7, 1)) == (7, 1)
+
+
+def test_a_machine_that_started_again_counts_from_nothing():
+    usage = Usage()
+    usage.since_last("a", "first", lanes(100, 10))
+
+    assert usage.since_last("a", "second", lanes(30, 3)) == (30, 3)

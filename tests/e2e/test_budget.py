@@ -1,0 +1,91 @@
+"""A trial of a few objects, and budgets of bytes and requests: nothing is lost, and the job goes on where it stopped."""
+
+from collections.abc import Callable
+
+import pytest
+from tests.e2e.conftest import Job
+
+SPEC = "a=flat:700,size=2KiB;b=flat:700,size=2KiB"
+BUDGET_SPENT = 6
+
+
+@pytest.mark.parametrize("objects", [1, 37, 1100])
+def test_a_trial_fetches_exactly_so_many_objects_and_the_job_goes_on_without_it(
+    make_job: Callable[..., Job], objects: int
+):
+    job = make_job(SPEC)
+
+    summary = job.sync("--limit", str(objects), expect=BUDGET_SPENT)
+
+    assert summary["stored"] == job.count() == objects
+    assert summary["complete"] is False
+    rest = job.sync()
+    assert rest["complete"] is True
+    assert rest["stored"] == 1400
+    job.check_every_byte()
+
+
+def test_a_trial_that_reaches_the_end_is_complete(make_job: Callable[..., Job]):
+    job = make_job(SPEC)
+
+    assert job.sync("--limit", "5000")["complete"] is True
+
+
+def test_a_total_of_bytes_ends_the_job_and_more_of_it_goes_on(make_job: Callable[..., Job]):
+    job = make_job("flat:3000,size=20KiB", bandwidth=6 << 20)
+
+    job.sync("--max-bytes", "10M", expect=BUDGET_SPENT)
+
+    some = job.count()
+    assert 0 < some < 3000
+    sent = job.simulator.counters()["requests"]["cdn.get"]["200"]
+    job.sync("--max-bytes", "10M", expect=BUDGET_SPENT)
+    assert job.simulator.counters()["requests"]["cdn.get"]["200"] == sent  # it is of all runs together
+    job.sync("--max-bytes", "1G")
+    job.check_every_byte()
+
+
+def test_a_total_of_requests_ends_the_job(make_job: Callable[..., Job]):
+    job = make_job("flat:3000,size=20KiB", bandwidth=6 << 20)
+
+    job.sync("--max-requests", "0.5K", expect=BUDGET_SPENT)
+
+    assert 400 < sum(job.simulator.counters()["requests"]["cdn.get"].values()) < 2500
+
+
+def test_what_a_day_may_take_pauses_the_job(make_job: Callable[..., Job]):
+    job = make_job("flat:3000,size=20KiB", bandwidth=6 << 20)
+    process = job.start("--max-bytes", "5M/day", "--json")
+    lines = []
+
+    for line in process.stdout:
+        lines.append(line)
+        if '"state":"budget-spent"' in line:
+            break
+    process.terminate()
+    process.communicate(timeout=60)
+
+    assert '"state":"budget-spent"' in lines[-1]
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--limit", "0"], "--limit 0: at least 1"),
+        (["--max-bytes", "10M/week"], "write a number, or a number and '/day'"),
+        (["--max-bytes", "0"], "would allow nothing"),
+        (["--max-requests", "many"], "'many' is no number"),
+    ],
+)
+def test_what_is_no_budget_is_refused_before_anything_is_done(
+    make_job: Callable[..., Job], options: list[str], said: str
+):
+    job = make_job("flat:10")
+
+    process = job.start(*options)
+    _, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, len(errors.splitlines())) == (2, 1)
+    assert said in errors
+    assert not job.state.exists()
