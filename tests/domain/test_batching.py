@@ -7,12 +7,16 @@ from bucketpull.domain.batching import (
     LARGE_BYTES,
     LARGE_OBJECTS,
     MAX_BYTES,
+    UNKNOWN_BYTES,
     bundle,
     cut,
     decode_parts,
     decode_positions,
     encode_positions,
+    expected_bytes,
+    known_bytes,
 )
+from bucketpull.domain.batching import rows as whole_rows
 from bucketpull.domain.model import Part, Position
 
 
@@ -130,3 +134,18 @@ def test_positions_survive_encoding() -> None:
     positions = [Position(b"\xff", "c", "u", b"digest", 3)]
 
     assert decode_positions(encode_positions(positions)) == positions
+
+
+@given(pages, st.integers(min_value=1, max_value=20))
+def test_an_object_keeps_its_version_and_its_url_whatever_is_cut(parts: list[Part], most: int) -> None:
+    for part in parts:
+        part.versions = [f"v{name!r}" for name in part.names]
+        part.urls = [f"http://{part.cursor}/{name!r}" for name in part.names]
+    drafts = cut(parts, most, 10_000)
+    found = [row for each in drafts for part in decode_parts(each.body) for row in whole_rows(part)]
+    assert sorted(found) == sorted(row for part in parts for row in whole_rows(part))
+
+
+def test_what_is_not_known_counts_as_nothing_in_the_books_and_as_something_on_the_disk() -> None:
+    assert known_bytes([5, -1, 7, -1]) == 12
+    assert expected_bytes([5, -1, 7, -1]) == 12 + 2 * UNKNOWN_BYTES

@@ -99,7 +99,7 @@ def test_entries_without_a_name_are_a_failure_of_the_page_whose_others_are_liste
     assert receipt.batches[0].objects == 3
     (failure,) = receipt.failures
     assert (failure.directory, failure.name, failure.reason, failure.status) == (b"", b"", "garbage", 200)
-    assert failure.detail == "entries without a name on the page: 2, such as {'type': 't'}"
+    assert failure.detail == "entries that name no object: 2: {'type': 't'}; 7"
 
 
 def test_a_size_that_is_not_known_counts_no_bytes():

@@ -5,7 +5,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from bucketpull.domain.batching import chosen, decode_parts, draft, encode_parts, spans_of
+from bucketpull.domain.batching import (
+    chosen,
+    decode_parts,
+    draft,
+    encode_parts,
+    expected_bytes,
+    rows,
+    sliced,
+    spans_of,
+)
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Former, Part, Work
 from bucketpull.domain.record import Outcome, Record
@@ -132,7 +141,7 @@ class Task:
     def _put(self, parts: list[Part]) -> None:
         self.parts = parts
         self.objects = sum(len(part.names) for part in parts)
-        self.size = sum(sum(part.sizes) for part in parts)
+        self.size = sum(expected_bytes(part.sizes) for part in parts)
 
     def told(self, outcome: Outcome) -> "Settling":
         """Note what became of some of its objects."""
@@ -157,14 +166,23 @@ class Settling(NamedTuple):
     size: int
 
 
-def unsettled(outcome: Outcome) -> list[Part]:
-    """Return the stored objects of an outcome as they were listed: their volume failed before it had settled them."""
-    return parts_of(msgspec.msgpack.decode(outcome.records, type=list[Record])) if outcome.records else []
+def stored_in(outcome: Outcome) -> list[Record]:
+    """Return the records of what an outcome says is stored."""
+    return msgspec.msgpack.decode(outcome.records, type=list[Record]) if outcome.records else []
 
 
 def parts_of(records: Iterable[Record]) -> list[Part]:
     """Return the objects of records as they were listed."""
     return [Part(r.directory, r.cursor, r.names, r.sizes, r.mtimes) for r in records]
+
+
+def as_listed(parts: Iterable[Part], records: Iterable[Record]) -> list[Part]:
+    """Return the objects of records as they stand in the listed parts: records know neither versions nor URLs."""
+    wanted = {(record.directory, name) for record in records for name in record.names}
+    kept = (
+        (part, [i for i, name in enumerate(part.names) if (part.directory, name) in wanted]) for part in parts
+    )
+    return [chosen(part, indexes) for part, indexes in kept if indexes]
 
 
 def without(parts: Iterable[Part], others: Iterable[Part | Record]) -> list[Part]:
@@ -184,14 +202,7 @@ def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
         return parts[:middle], parts[middle:]
     part = parts[0]
     middle = len(part.names) // 2
-    return [cut(part, 0, middle)], [cut(part, middle, len(part.names))]
-
-
-def cut(part: Part, start: int, end: int) -> Part:
-    """Return the objects from `start` up to `end` of a part."""
-    return Part(
-        part.directory, part.cursor, part.names[start:end], part.sizes[start:end], part.mtimes[start:end]
-    )
+    return [sliced(part, 0, middle)], [sliced(part, middle, len(part.names))]
 
 
 def poisoned(parts: Iterable[Part], attempts: int) -> list[Failure]:
@@ -207,9 +218,10 @@ def poisoned(parts: Iterable[Part], attempts: int) -> list[Failure]:
             attempts,
             0,
             "its process died each time",
+            *more,
         )
         for part in parts
-        for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True)
+        for name, size, mtime, *more in rows(part)
     ]
 
 

@@ -15,10 +15,11 @@ from bucketpull.agent.active_batch import (
     Held,
     Settling,
     Task,
+    as_listed,
     halves,
     parts_of,
     poisoned,
-    unsettled,
+    stored_in,
 )
 from bucketpull.agent.already_stored import recognise
 from bucketpull.agent.former_copies import remove
@@ -190,7 +191,10 @@ class Agent:
     def _take_over(self, held: Held, records: list[Record], slot: Slot) -> None:
         """Settle files that were written before a crash, as if a process had just written them."""
         task = Task(
-            next(self._ids), held, parts_of(records), {extent.volume for extent in held.work.candidates}
+            next(self._ids),
+            held,
+            as_listed(held.parts, records),
+            {extent.volume for extent in held.work.candidates},
         )
         slot.room.promise(task.objects, task.size)
         self._take_up(task, slot)
@@ -296,11 +300,11 @@ class Agent:
             if task.ended and not task.unsettled:
                 del self._tasks[task.id], task.held.tasks[task.id]
             if outcome.stored and extent is None:
-                self._move(task, unsettled(outcome))
+                self._move(task, as_listed(task.held.parts, stored_in(outcome)))
                 outcome = msgspec.structs.replace(outcome, stored=0, stored_bytes=0)
             task.held.add(outcome, extent)
             if extent is not None and (task.former or task.held.unread):
-                task.held.replace(task.volume, unsettled(outcome), task.former or task.held.unread)
+                task.held.replace(task.volume, parts_of(stored_in(outcome)), task.former or task.held.unread)
             self._close_if_done(task.held)
 
     def _close_if_done(self, held: Held) -> None:

@@ -22,13 +22,15 @@ from bucketpull.cli import options
 @options.reporting
 @options.common
 def sync(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
-    """Pull SOURCE (upyun://BUCKET[/PREFIX] or s3://BUCKET[/PREFIX]) onto one or more VOLUMEs (folders, best one a disk).
+    """Pull SOURCE (upyun://BUCKET[/PREFIX], s3://BUCKET[/PREFIX], urls:FILE) onto one or more VOLUMEs (folders, best one a disk).
 
     Run it again to go on after an interruption, or to fetch what is new or changed.
 
     \b
     bucketpull sync upyun://photos /mnt/d1 /mnt/d2 --cdn-url https://img.example.com
     bucketpull sync upyun://photos/2024 /mnt/d1 --cdn-url https://img.example.com --style '!s400'
+    bucketpull sync s3://photos /mnt/d1 --api-url https://minio.example.com:9000
+    bucketpull sync urls:list.csv /mnt/d1
     """  # noqa: D301
     from bucketpull.cli.watching import watchers
     from bucketpull.wiring.sync import run_sync

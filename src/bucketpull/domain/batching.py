@@ -18,6 +18,7 @@ LARGE_BYTES = 64 * 1024 * 1024
 LARGE_OBJECTS = (
     16  # in one batch, so that a thousand small objects do not wait for one receipt with large ones
 )
+UNKNOWN_BYTES = 64 * 1024  # what is kept free for an object whose size the listing does not tell
 MAX_DIRECTORIES = 64  # in one scan
 WANTED_SCANS = 256  # outstanding, before directories share one
 
@@ -46,6 +47,24 @@ def decode_positions(body: bytes) -> list[Position]:
     return _positions.decode(body)
 
 
+def rows(part: Part) -> Iterator[tuple[bytes, int, int, str, str]]:
+    """Give name, size, mtime, version and URL of each object."""
+    nothing = [""] * len(part.names)
+    return zip(
+        part.names, part.sizes, part.mtimes, part.versions or nothing, part.urls or nothing, strict=True
+    )
+
+
+def known_bytes(sizes: Sequence[int]) -> int:
+    """Add up the sizes that are known."""
+    return sum(sizes) + sizes.count(-1)
+
+
+def expected_bytes(sizes: Sequence[int]) -> int:
+    """Add up sizes, those that are not known taken for `UNKNOWN_BYTES`."""
+    return sum(sizes) + sizes.count(-1) * (UNKNOWN_BYTES + 1)
+
+
 def span_of(part: Part) -> Span:
     """Say which piece of its directory a part with at least one object covers."""
     return Span(part.directory, part.cursor, min(part.names), max(part.names))
@@ -66,7 +85,7 @@ def draft(parts: Sequence[Part]) -> BatchDraft:
     return BatchDraft(
         body=encode_parts(parts),
         objects=sum(len(part.names) for part in parts),
-        bytes=sum(sum(part.sizes) for part in parts),
+        bytes=sum(known_bytes(part.sizes) for part in parts),
         spans=spans_of(parts),
     )
 
@@ -139,6 +158,8 @@ def chosen(part: Part, indexes: Sequence[int]) -> Part:
         [part.names[index] for index in indexes],
         [part.sizes[index] for index in indexes],
         [part.mtimes[index] for index in indexes],
+        [part.versions[index] for index in indexes] if part.versions else [],
+        [part.urls[index] for index in indexes] if part.urls else [],
     )
 
 
@@ -153,7 +174,7 @@ def _pack(parts: Sequence[Part], max_objects: int, max_bytes: int) -> Iterator[l
         while start < end:
             count, count_bytes = _fitting(part, start, even - objects, max_bytes - size, alone=not packed)
             if count:
-                packed.append(_slice(part, start, start + count))
+                packed.append(sliced(part, start, start + count))
             start, objects, size = start + count, objects + count, size + count_bytes
             if start < end or objects == even:
                 yield packed
@@ -175,9 +196,16 @@ def _fitting(part: Part, start: int, objects: int, room: int, alone: bool) -> tu
     return count, sums[count - 1] if count else 0
 
 
-def _slice(part: Part, start: int, end: int) -> Part:
+def sliced(part: Part, start: int, end: int) -> Part:
+    """Return the objects from `start` up to `end` of a part."""
     if start == 0 and end == len(part.names):
         return part
     return Part(
-        part.directory, part.cursor, part.names[start:end], part.sizes[start:end], part.mtimes[start:end]
+        part.directory,
+        part.cursor,
+        part.names[start:end],
+        part.sizes[start:end],
+        part.mtimes[start:end],
+        part.versions[start:end],
+        part.urls[start:end],
     )

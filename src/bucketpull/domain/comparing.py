@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from bucketpull.domain.batching import chosen
 from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.record import Record
 
@@ -30,47 +31,36 @@ def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record
     result = Comparison(0, 0, [], {}, [])
     extents: dict[Extent, None] = {}
     for part in parts:
-        fresh = _empty(part)
-        for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
+        fresh: list[int] = []
+        changed: dict[str, list[int]] = {}
+        for index, (name, size, mtime) in enumerate(zip(part.names, part.sizes, part.mtimes, strict=True)):
             old = found.get((part.directory, name))
             if old is None:
-                _add(fresh, name, size, mtime)
+                fresh.append(index)
             elif old[:2] == (size, mtime):
                 result.skipped += 1
-                result.skipped_bytes += size
+                result.skipped_bytes += old[3]
                 extents[old[2]] = None
             else:
-                _add(_changed(result, old[2].volume, part), name, size, mtime)
-        if fresh.names:
-            result.fresh.append(fresh)
+                changed.setdefault(old[2].volume, []).append(index)
+        if fresh:
+            result.fresh.append(chosen(part, fresh))
+        for volume, indexes in changed.items():
+            result.changed.setdefault(volume, []).append(chosen(part, indexes))
     result.extents = list(extents)
     return result
 
 
 def _index(
     directories: set[bytes], known: Iterable[tuple[Extent, Sequence[Record]]]
-) -> dict[tuple[bytes, bytes], tuple[int, int, Extent]]:
-    found: dict[tuple[bytes, bytes], tuple[int, int, Extent]] = {}
+) -> dict[tuple[bytes, bytes], tuple[int, int, Extent, int]]:
+    found: dict[tuple[bytes, bytes], tuple[int, int, Extent, int]] = {}
     for extent, records in known:
         for record in records:
             if record.directory in directories:
-                for name, size, mtime in zip(record.names, record.sizes, record.mtimes, strict=True):
-                    found[record.directory, name] = (size, mtime, extent)
+                stored = record.stored or record.sizes
+                for name, size, mtime, there in zip(
+                    record.names, record.sizes, record.mtimes, stored, strict=True
+                ):
+                    found[record.directory, name] = (size, mtime, extent, size if size >= 0 else there)
     return found
-
-
-def _empty(part: Part) -> Part:
-    return Part(part.directory, part.cursor, [], [], [])
-
-
-def _add(part: Part, name: bytes, size: int, mtime: int) -> None:
-    part.names.append(name)
-    part.sizes.append(size)
-    part.mtimes.append(mtime)
-
-
-def _changed(result: Comparison, volume: str, part: Part) -> Part:
-    parts = result.changed.setdefault(volume, [])
-    if not parts or parts[-1].directory != part.directory or parts[-1].cursor != part.cursor:
-        parts.append(_empty(part))
-    return parts[-1]

@@ -78,6 +78,7 @@ class Reason(StrEnum):
     REJECTED = "rejected"
     NOT_A_FILE = "not-a-file"
     ARCHIVED = "archived"
+    NOT_FOUND = "not-found"
     CREDENTIALS = "credentials"
     PERMISSION = "permission"
     NO_BUCKET = "no-bucket"
@@ -118,6 +119,7 @@ REMEDIES: dict[Reason, Remedy] = {
     Reason.REJECTED: Remedy.FAIL,
     Reason.NOT_A_FILE: Remedy.FAIL,
     Reason.ARCHIVED: Remedy.FAIL,
+    Reason.NOT_FOUND: Remedy.FAIL,
     Reason.CREDENTIALS: Remedy.STOP,
     Reason.PERMISSION: Remedy.STOP,
     Reason.NO_BUCKET: Remedy.STOP,

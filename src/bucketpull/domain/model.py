@@ -103,6 +103,7 @@ class Failure(Value):
     """An object (or, with an empty name, a directory's page) that could not be had, and why.
 
     `status` is the last HTTP status (0: none); `detail` is the last answer in words, at most 300 characters.
+    `version` and `url` are as in `Part`.
     """
 
     directory: bytes
@@ -114,6 +115,8 @@ class Failure(Value):
     attempts: Count
     status: Int
     detail: Text
+    version: Text = ""
+    url: Text = ""
 
 
 class PageRecord(Value):

@@ -193,6 +193,8 @@ class BatchProgress:
                 attempts,
                 status,
                 detail[:DETAIL_CHARACTERS],
+                part.versions[index] if part.versions else "",
+                part.urls[index] if part.urls else "",
             )
         )
 

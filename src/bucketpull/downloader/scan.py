@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from bucketpull.domain.batching import cut, decode_positions
+from bucketpull.domain.batching import cut, decode_positions, known_bytes
 from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, ScanReceipt, key_of, show
@@ -31,7 +31,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def digest_of(part: Part) -> bytes:
     """Return the digest of a page's objects; an equal one means an unchanged page."""
-    columns = _encode([part.names, part.sizes, part.mtimes])
+    columns = _encode([part.names, part.sizes, part.mtimes, *filter(None, (part.versions, part.urls))])
     return blake2b(columns, digest_size=DIGEST_BYTES).digest()
 
 
@@ -46,7 +46,7 @@ def record_of(position: Position, part: Part, excluded: int = 0) -> PageRecord:
         last=max(names, default=b""),
         digest=digest,
         objects=len(names),
-        bytes=sum(part.sizes) + part.sizes.count(-1),
+        bytes=known_bytes(part.sizes),
         unchanged=digest == position.digest,
         excluded=excluded,
     )
@@ -171,8 +171,7 @@ class Scan:
             return True
         if page is None:
             return False
-        look.sweep.listed(look.position, page)
-        self._settle(look.sweep)
+        self._listed(look, page, 0)
         return True
 
     def close(self) -> None:
@@ -191,10 +190,14 @@ class Scan:
             return
         limiter.finished(now, None, response.seconds, response.received)
         self._gate.breaker.good()
+        self._listed(look, page, response.status)
+
+    def _listed(self, look: Look, page: Page, status: int) -> None:
+        """Take in a page; entries that are none are one failure of it, the others do not suffer."""
         look.sweep.listed(look.position, page)
         if page.odd:
-            detail = f"entries without a name on the page: {len(page.odd)}, such as {page.odd[0]}"
-            self._failed(look, AnswerError(Reason.GARBAGE, detail), response.status)
+            detail = f"entries that name no object: {len(page.odd)}: {'; '.join(page.odd)}"
+            self._failed(look, AnswerError(Reason.GARBAGE, detail), status)
         self._settle(look.sweep)
 
     def _troubled(self, look: Look, error: AnswerError, status: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import cut, decode_parts, spans_of
+from bucketpull.domain.batching import cut, decode_parts, rows, spans_of
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import BatchDraft, BatchReceipt, Failure, Part, Span, WorkKind
 from bucketpull.domain.retry import LAST_PASS
@@ -194,6 +194,10 @@ def parts_of(failures: Iterable[Failure]) -> list[Part]:
         part.names.append(failure.name)
         part.sizes.append(failure.size)
         part.mtimes.append(failure.mtime)
+        if failure.version or part.versions:
+            part.versions += [""] * (len(part.names) - 1 - len(part.versions)) + [failure.version]
+        if failure.url or part.urls:
+            part.urls += [""] * (len(part.names) - 1 - len(part.urls)) + [failure.url]
     return list(parts.values())
 
 
@@ -269,9 +273,10 @@ def _given_up(draft: BatchDraft, receipt: BatchReceipt, attempts: int) -> list[F
             attempts,
             0,
             f"given up after {attempts} tries",
+            *more,
         )
         for part in decode_parts(draft.body)
-        for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True)
+        for name, size, mtime, *more in rows(part)
     ]
 
 

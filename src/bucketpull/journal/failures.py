@@ -87,10 +87,11 @@ def _row(failure: Failure, run: int, untils: Mapping[tuple[bytes, str], str]) ->
     until = "" if failure.name else untils.get((failure.directory, failure.cursor), "")
     key = (failure.directory, failure.name, failure.cursor, run, until)
     what = (failure.size, failure.mtime, failure.reason.value)
-    return (*key, *what, failure.attempts, failure.status, failure.detail)
+    own = (failure.version, failure.url)
+    return (*key, *what, failure.attempts, failure.status, failure.detail, *own)
 
 
-def _recorded(row: tuple[bytes, bytes, int, int, str, str, int, int, str, int, str]) -> Recorded:
-    directory, name, size, mtime, cursor, reason, attempts, status, detail, run, until = row
-    failure = Failure(directory, name, size, mtime, cursor, Reason(reason), attempts, status, detail)
+def _recorded(row: tuple[bytes, bytes, int, int, str, str, int, int, str, int, str, str, str]) -> Recorded:
+    directory, name, size, mtime, cursor, reason, attempts, status, detail, run, until, *own = row
+    failure = Failure(directory, name, size, mtime, cursor, Reason(reason), attempts, status, detail, *own)
     return Recorded(failure, run, until)

@@ -200,8 +200,8 @@ select exists (select 1 from page where directory = ?1 and cursor = '' and run =
 
 -- name: add-failure
 -- commit, once an object or page that failed for good
-insert into failure (directory, name, cursor, run, until, size, mtime, reason, attempts, status, detail)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+insert into failure (directory, name, cursor, run, until, size, mtime, reason, attempts, status, detail, version, url)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: remove-failure
 -- commit, once an object or page that failed for good; retry, once a failure
@@ -210,7 +210,7 @@ delete from failure where directory = ? and name = ? and cursor = ? returning re
 -- name: remove-failures-of-page
 -- commit, once a listed page while there are failures
 delete from failure where directory = ? and cursor = ?
-returning directory, name, size, mtime, cursor, reason, attempts, status, detail, run, until;
+returning directory, name, size, mtime, cursor, reason, attempts, status, detail, run, until, version, url;
 
 -- name: count-failures-of-page
 -- commit, once a page that is listed twice in one run while there are failures
@@ -222,7 +222,7 @@ select exists (select 1 from failure where name = x'');
 
 -- name: walk-failures
 -- failures, retry, tidying and reconciliation, once a thousand failures
-select directory, name, size, mtime, cursor, reason, attempts, status, detail, run, until from failure
+select directory, name, size, mtime, cursor, reason, attempts, status, detail, run, until, version, url from failure
 where (directory, name, cursor, run) > (?, ?, ?, ?) order by directory, name, cursor limit ?;
 
 -- name: next-directory

@@ -101,6 +101,8 @@ create table failure (
     attempts integer not null,
     status integer not null,
     detail text not null,
+    version text not null,                  -- the source's token for what was listed, "" for none
+    url text not null,                      -- the object's own address, "" where it is made of the key
     primary key (directory, name, cursor)
 ) strict, without rowid;
 

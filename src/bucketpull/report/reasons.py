@@ -58,6 +58,7 @@ _ENGLISH: dict[Reason, Explanation] = {
     ),
     Reason.REJECTED: Explanation("the source refuses this object", "read the last answer"),
     Reason.NOT_A_FILE: Explanation("listed as a file, but it is a folder", "check it in the console"),
+    Reason.NOT_FOUND: Explanation("the list names it, but there is none", "check the list"),
     Reason.ARCHIVED: Explanation(
         "in an archive storage class (such as GLACIER)", "restore it at the source, then retry"
     ),
@@ -113,6 +114,7 @@ _CHINESE: dict[Reason, Explanation] = {
     Reason.FORBIDDEN: Explanation("CDN 拒绝访问（防盗链、Token）", "放行本机，或设置 UPYUN_TOKEN_SECRET"),
     Reason.REJECTED: Explanation("源站拒绝该对象", "查看最后一次响应"),
     Reason.NOT_A_FILE: Explanation("列举为文件，实际是目录", "在控制台检查"),
+    Reason.NOT_FOUND: Explanation("列表中有此对象，但源站不存在", "检查列表"),
     Reason.ARCHIVED: Explanation("处于归档存储类型（如 GLACIER）", "在源站解冻后重试"),
     Reason.CREDENTIALS: Explanation(
         "源站拒绝了凭证",

@@ -69,7 +69,28 @@ def fingerprint(path: str) -> str:
             digest.update(file.read(_SAMPLE_BYTES))
     except OSError as error:
         raise ConfigError(f"list {path}: {error.strerror or error}; name a file that can be read") from error
-    return f"{found.st_size} bytes of {found.st_mtime_ns // 1_000_000_000}, {digest.hexdigest()}"
+    return _size_and_time(found) + digest.hexdigest()
+
+
+def check_unchanged(path: str, state: str) -> None:
+    """Make sure that a file still is what `fingerprint` said, by size and time; `state` "" is not compared.
+
+    Raises:
+        AnswerError: `cursor`, if it is not: an offset means nothing in another list.
+
+    """
+    try:
+        found = Path(path).stat()
+    except OSError as error:
+        raise AnswerError(Reason.CURSOR, f"list {path}: {error.strerror or error}") from error
+    if state and not state.startswith(_size_and_time(found)):
+        raise AnswerError(
+            Reason.CURSOR, f"list {path} has changed since the job began; name the new list as another --job"
+        )
+
+
+def _size_and_time(found: os.stat_result) -> str:
+    return f"{found.st_size} bytes of {found.st_mtime_ns // 1_000_000_000}, "
 
 
 def read_lines(path: str, place: Place, separator: bytes = b"\n", limit: int = PAGE_LINES) -> Lines:

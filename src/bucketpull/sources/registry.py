@@ -13,6 +13,7 @@ from bucketpull.sources.settings import Option, SourceSettings
 SOURCES: Final[dict[str, str]] = {
     "upyun": "bucketpull.sources.upyun.config:UpyunConfig",
     "s3": "bucketpull.sources.s3.config:S3Config",
+    "urls": "bucketpull.sources.urls.config:UrlsConfig",
 }
 
 

@@ -88,6 +88,15 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         """
         return self
 
+    def prepared(self) -> Self:
+        """Return the configuration with what it needs of this machine's files; asked for where the listing begins.
+
+        Raises:
+            ConfigError: A file cannot be used.
+
+        """
+        return self
+
     def place(self) -> str:
         """Return what follows the scheme and colon in SOURCE."""
         raise NotImplementedError

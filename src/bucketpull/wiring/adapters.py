@@ -22,7 +22,7 @@ def source_config(settings: Settings) -> SourceSettings:
         ConfigError: It cannot work.
 
     """
-    return settings.source_settings().checked()
+    return settings.source_settings().checked().prepared()
 
 
 def fetch_options(settings: Settings) -> FetchOptions:

@@ -10,8 +10,10 @@ import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.ports import Source
+from bucketpull.sources.addresses import check_url
+from bucketpull.sources.keyed import KEY_OPTIONS, KeyedSettings
 from bucketpull.sources.quoting import quoted
-from bucketpull.sources.settings import Option, SourceSettings
+from bucketpull.sources.settings import Option
 
 if TYPE_CHECKING:
     from bucketpull.sources.s3.signing import Credentials
@@ -42,7 +44,7 @@ _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _PORTS = {"http": 80, "https": 443}
 
 
-class S3Config(SourceSettings, frozen=True, kw_only=True):
+class S3Config(KeyedSettings, frozen=True, kw_only=True):
     """A bucket and the ways to it. `prefix` is a folder at which the listing starts; keys stay whole.
 
     `api_url` "" is AWS. `path_style` None: as the service wants it. Without keys those of AWS's files are looked for, unless
@@ -67,6 +69,7 @@ class S3Config(SourceSettings, frozen=True, kw_only=True):
         Option("secret_key", variable="AWS_SECRET_ACCESS_KEY", secret=True),
         Option("session_token", variable="AWS_SESSION_TOKEN", secret=True),
         Option("user_agent"),
+        *KEY_OPTIONS,
     )
 
     bucket: str
@@ -101,13 +104,13 @@ class S3Config(SourceSettings, frozen=True, kw_only=True):
 
     def identity(self) -> dict[str, str]:
         """Return bucket and prefix: the same bucket may be had from several endpoints."""
-        return {"source": f"s3://{self.bucket}", "prefix": self.prefix}
+        return {"source": f"s3://{self.bucket}", "prefix": self.prefix} | self.key_identity()
 
     def open(self) -> Source:
         """Make the source."""
         from bucketpull.sources.s3.source import S3Source
 
-        return S3Source(self)
+        return self.by_keys(S3Source(self))
 
     def checked(self) -> "S3Config":
         """Return the configuration with what AWS's environment and files say about the rest.
@@ -119,9 +122,9 @@ class S3Config(SourceSettings, frozen=True, kw_only=True):
         if "/" in self.bucket or not self.bucket.isprintable() or " " in self.bucket:
             raise ConfigError(f"source: bucket {self.bucket!r} is no bucket name; write {self.USAGE}")
         complete = self._completed(os.environ)
-        for name, url in (("api_url", complete.api_url), ("cdn_url", complete.cdn_url)):
-            if url is not None:
-                _check_url(name, url)
+        check_url("--api-url", complete.api_url)
+        if complete.cdn_url is not None:
+            check_url("--cdn-url", complete.cdn_url)
         if not complete.anonymous and not complete.access_key:
             raise ConfigError(
                 "source: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give --anonymous"
@@ -193,15 +196,3 @@ def _region_of(url: str, bucket: str) -> str:
     if host.endswith(_R2):
         return "auto"
     return next((found[1] for region in _REGIONS if (found := region.match(host))), "")
-
-
-def _check_url(name: str, url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        is_good = parts.scheme in _PORTS and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_good = False
-    if not is_good:
-        raise ConfigError(f"source: {name} {url!r} is no http:// or https:// URL")
-    if parts.query or parts.fragment or parts.username:
-        raise ConfigError(f"source: {name} {parts.hostname} may have neither query, fragment nor user name")

@@ -10,8 +10,9 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
 from bucketpull.ports import Source
 from bucketpull.sources.addresses import check_url
+from bucketpull.sources.keyed import KEY_OPTIONS, KeyedSettings
 from bucketpull.sources.quoting import quoted
-from bucketpull.sources.settings import Option, SourceSettings
+from bucketpull.sources.settings import Option
 from bucketpull.sources.upyun.signing import read_token
 
 MAX_LIST_LIMIT = 10_000
@@ -30,7 +31,7 @@ _OWN_HEADERS = frozenset(
 )
 
 
-class UpyunConfig(SourceSettings, frozen=True, kw_only=True):
+class UpyunConfig(KeyedSettings, frozen=True, kw_only=True):
     """A bucket and the ways to it. `prefix` is a folder at which the listing starts; keys stay whole.
 
     `cdn_url` None: objects come by REST. `style` is an image version appended to each object's URL, such as "!s400".
@@ -63,6 +64,7 @@ class UpyunConfig(SourceSettings, frozen=True, kw_only=True):
         Option("referer"),
         Option("user_agent"),
         Option("headers", many="lines"),
+        *KEY_OPTIONS,
     )
 
     bucket: str
@@ -99,13 +101,14 @@ class UpyunConfig(SourceSettings, frozen=True, kw_only=True):
 
     def identity(self) -> dict[str, str]:
         """Return bucket, prefix and style: what is stored depends on these."""
-        return {"source": f"upyun://{self.bucket}", "prefix": self.prefix, "style": self.style}
+        own = {"source": f"upyun://{self.bucket}", "prefix": self.prefix, "style": self.style}
+        return own | self.key_identity()
 
     def open(self) -> Source:
         """Make the source."""
         from bucketpull.sources.upyun.source import UpyunSource
 
-        return UpyunSource(self)
+        return self.by_keys(UpyunSource(self))
 
     def public(self) -> "UpyunConfig":
         """Return the same without secrets, and without the headers that each machine has of its own."""

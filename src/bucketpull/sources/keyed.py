@@ -1,0 +1,113 @@
+"""A bucket of which only the keys of a list are wanted: nothing is listed, and sizes and dates are not known."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import msgspec
+
+from bucketpull.domain.endpoints import EndpointSpec
+from bucketpull.domain.errors import ConfigError, Reason
+from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.model import Page, Part, Position
+from bucketpull.ports import Source
+from bucketpull.sources.lists import Place, check_unchanged, fingerprint, read_lines
+from bucketpull.sources.settings import Option, SourceSettings
+
+KEY_OPTIONS = (
+    Option("keys", "Only the keys in this file, one a line; nothing is listed.", "FILE"),
+    Option("keys0", "The same, each key ended by a NUL byte.", "FILE"),
+)
+
+
+class KeyedSettings(SourceSettings, frozen=True, kw_only=True):
+    """Settings of a bucket that can be asked for a list of keys; `key_list` is that list's `fingerprint`."""
+
+    keys: str = ""
+    keys0: str = ""
+    key_list: str = ""
+
+    def prepared(self) -> Self:
+        """Return the same with the list's state.
+
+        Raises:
+            ConfigError: The list cannot be read, or does not go with the rest.
+
+        """
+        if self.keys and self.keys0:
+            raise ConfigError("--keys and --keys0: name one list of keys")
+        path = self.keys or self.keys0
+        if not path:
+            return self
+        if self.identity()["prefix"]:
+            raise ConfigError("--keys: the list has whole keys; name the bucket without a prefix")
+        return msgspec.structs.replace(self, key_list=fingerprint(path))
+
+    def key_identity(self) -> dict[str, str]:
+        """Return what makes a job of a list another job; nothing without a list."""
+        path = self.keys or self.keys0
+        return {"keys": self.key_list or fingerprint(path)} if path else {}
+
+    def by_keys(self, source: Source) -> Source:
+        """Return a bucket, or the part of it that the list names."""
+        path = self.keys or self.keys0
+        return KeyedSource(source, path, b"\0" if self.keys0 else b"\n", self.key_list) if path else source
+
+
+class KeyedSource:
+    """Implements `ports.Source` by another one, which is asked for objects alone.
+
+    Args:
+        source: The bucket.
+        path: The list.
+        separator: What ends a key in it.
+        state: Its `fingerprint`; "" for any.
+
+    """
+
+    def __init__(self, source: Source, path: str, separator: bytes, state: str) -> None:
+        self._source = source
+        self._path = path
+        self._separator = separator
+        self._state = state
+        self.routes = source.routes
+        self.object_request = source.object_request
+        self.read_usage = source.read_usage
+        self.list_request = source.list_request
+        self.read_page = source.read_page
+
+    @property
+    def endpoints(self) -> Sequence[EndpointSpec]:
+        """See `Source`."""
+        return self._source.endpoints
+
+    def root(self) -> Position:
+        """Begin at the list's first line."""
+        return Position(b"")
+
+    def page_here(self, position: Position) -> Page:
+        """Read some keys; a key that stands there again is wanted once."""
+        check_unchanged(self._path, self._state)
+        found = read_lines(self._path, Place.of(position.cursor), self._separator)
+        keys = list(dict.fromkeys(found.lines))
+        unknown = [-1] * len(keys)
+        following = [Position(b"", found.following.text())] if found.following else []
+        return Page(Part(b"", position.cursor, keys, unknown, unknown), [], following, found.odd)
+
+    def judge(
+        self,
+        wanted: Wanted,
+        endpoint: str,
+        response: Response,
+        now: float,
+        start: int = 0,
+        version: str = "",
+    ) -> Verdict:
+        """Judge as the bucket does; but a key that is not there has not vanished: it should be."""
+        verdict = self._source.judge(wanted, endpoint, response, now, start, version)
+        if verdict.reason is Reason.GONE:
+            verdict.reason = Reason.NOT_FOUND
+        return verdict
+
+    def usage_request(self, site: str, now: float) -> Request | None:  # noqa: ARG002
+        """Say that the size of all is not known."""
+        return None

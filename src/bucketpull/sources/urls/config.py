@@ -1,0 +1,63 @@
+"""What a list of URLs must be told: the file."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.ports import Source
+from bucketpull.sources.lists import fingerprint
+from bucketpull.sources.settings import Option, SourceSettings
+
+
+class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
+    """A list; `state` is its `fingerprint`. `headers` are complete lines added to every request."""
+
+    USAGE: ClassVar = "urls:FILE"
+    OPTIONS: ClassVar = (Option("referer"), Option("user_agent"), Option("headers", many="lines"))
+
+    path: str
+    state: str = ""
+    referer: str = ""
+    user_agent: str = "bucketpull"
+    headers: tuple[str, ...] = ()
+
+    @classmethod
+    def located(cls, place: str) -> dict[str, str]:
+        """Return the file's path, which does not depend on where the command was called."""
+        if not place:
+            raise ConfigError(f"source 'urls:': write {cls.USAGE}")
+        return {"path": str(Path(place).absolute())}
+
+    def place(self) -> str:
+        """Return the file's path."""
+        return self.path
+
+    def label(self) -> str:
+        """Return the file's name."""
+        return Path(self.path).name
+
+    def identity(self) -> dict[str, str]:
+        """Return the file and its state: an offset means nothing in another list."""
+        return super().identity() | {"list": self.state or fingerprint(self.path)}
+
+    def checked(self) -> "UrlsConfig":
+        """Return the configuration itself."""
+        for line in (*self.headers, self.referer, self.user_agent):
+            if "\r" in line or "\n" in line:
+                raise ConfigError("source: a header, Referer or User-Agent has a line break in it")
+        return self
+
+    def prepared(self) -> "UrlsConfig":
+        """Return the same with the list's state; its head must be understood."""
+        from bucketpull.sources.urls.reading import table_of
+
+        table_of(self.path)
+        return msgspec.structs.replace(self, state=fingerprint(self.path))
+
+    def open(self) -> Source:
+        """Make the source."""
+        from bucketpull.sources.urls.source import UrlsSource
+
+        return UrlsSource(self)

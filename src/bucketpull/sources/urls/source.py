@@ -1,0 +1,92 @@
+"""A list of URLs as a source: pages are read from the file, each object is fetched from its own URL."""
+
+from hashlib import md5
+
+import msgspec
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.model import Page, Part, Position, key_of
+from bucketpull.sources.lists import check_unchanged
+from bucketpull.sources.plain import HEADERS, PlainSource
+from bucketpull.sources.quoting import quoted
+from bucketpull.sources.urls.config import UrlsConfig
+from bucketpull.sources.urls.reading import Table, table_of
+
+
+class UrlsSource(PlainSource):
+    """One list. Implements `ports.Source`; only who lists needs the file."""
+
+    def __init__(self, config: UrlsConfig) -> None:
+        super().__init__((), "the servers of the list")
+        self._config = config
+        self._table: Table | None = None
+        referer = (f"Referer: {config.referer}",) if config.referer else ()
+        self._headers = (*HEADERS[:2], f"User-Agent: {config.user_agent}", *referer, *config.headers)
+
+    def page_here(self, position: Position) -> Page:
+        """Read some lines."""
+        check_unchanged(self._config.path, self._config.state)
+        if self._table is None:
+            self._table = table_of(self._config.path)
+        found = self._table.page(position.cursor)
+        rows = found.rows
+        part = Part(
+            position.directory,
+            position.cursor,
+            [row.key for row in rows],
+            [row.size for row in rows],
+            [row.mtime for row in rows],
+            [row.md5 for row in rows] if any(row.md5 for row in rows) else [],
+            [row.url for row in rows],
+        )
+        following = [] if found.following is None else [Position(position.directory, found.following)]
+        return Page(part, [], following, found.odd)
+
+    def list_request(self, position: Position, site: str, now: float) -> Request:
+        """Refuse: all pages are here."""
+        raise NotImplementedError
+
+    def read_page(self, position: Position, response: Response, now: float) -> Page:
+        """Refuse: all pages are here."""
+        raise NotImplementedError
+
+    def url_of(self, wanted: Wanted, site: str) -> str:  # noqa: ARG002
+        """Return an object's own address; where only its key is left, what that was made of."""
+        return wanted.url or "http://" + quoted(key_of(wanted.directory, wanted.name))
+
+    def object_request(
+        self, wanted: Wanted, endpoint: str, site: str, now: float, start: int = 0, version: str = ""
+    ) -> Request:
+        """Ask for an object with the headers that are configured."""
+        plain = super().object_request(wanted, endpoint, site, now, start, version)
+        part = plain.headers[len(HEADERS) :]
+        return msgspec.structs.replace(plain, headers=self._headers + part if part else self._headers)
+
+    def judge(
+        self,
+        wanted: Wanted,
+        endpoint: str,
+        response: Response,
+        now: float,
+        start: int = 0,
+        version: str = "",
+    ) -> Verdict:
+        """Judge by status, length and version, and by the MD5 of the list; what is not there should be."""
+        verdict = super().judge(wanted, endpoint, response, now, start, version)
+        if verdict.reason is None and wanted.version:
+            verdict.md5 = wanted.version
+            found = _md5_of(response) if start == 0 and response.chunks else wanted.version
+            if found != wanted.version:
+                detail = f"md5 {found} came, {wanted.version} is in the list"
+                return Verdict(Reason.CHECKSUM, detail, version=verdict.version)
+        elif verdict.reason is Reason.GONE:
+            verdict.reason = Reason.NOT_FOUND
+        return verdict
+
+
+def _md5_of(response: Response) -> str:
+    digest = md5(usedforsecurity=False)
+    for chunk in response.chunks:
+        digest.update(chunk)
+    return digest.hexdigest()

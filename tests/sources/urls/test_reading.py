@@ -1,0 +1,133 @@
+"""Lists of URLs in each form are read page by page, each row once; what is odd is told by its line."""
+
+import csv
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bucketpull.domain.errors import AnswerError
+from bucketpull.sources.urls import reading
+from bucketpull.sources.urls.reading import table_of
+from bucketpull.sources.urls.rows import OddRow, Row, row_of
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "sent"),
+    [
+        (b"http://Img.Example.com/a/b.jpg", b"img.example.com/a/b.jpg", "http://Img.Example.com/a/b.jpg"),
+        (b"https://h:8/a%20b", b"h:8/a b", "https://h:8/a%20b"),
+        ("http://h/图 1.jpg".encode(), "h/图 1.jpg".encode(), "http://h/%E5%9B%BE%201.jpg"),
+        (b"http://h/a?x=1&y=%2F", b"h/a?x=1&y=%2F", "http://h/a?x=1&y=%2F"),
+        (b"http://h/a#b.jpg", b"h/a#b.jpg", "http://h/a%23b.jpg"),
+        (b"http://h", b"h/", "http://h"),
+        (b"HTTP://h/../a//b", b"h/../a//b", "HTTP://h/../a//b"),
+    ],
+)
+def test_a_key_is_made_of_the_url_which_is_sent_as_it_is(url, key, sent):
+    assert row_of(url) == Row(key, sent)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (b"",),
+        (b"ftp://h/a",),
+        (b"http://",),
+        (b"http:///a",),
+        (b"http://user:pw@h/a",),
+        (b" http://h/a",),
+        (b"http://h/a", b"", "-1"),
+        (b"http://h/a", b"", "9" * 25),
+        (b"http://h/a", b"", "", "xyz"),
+        (b"http://h/a", b"", "", "", "tomorrow"),
+    ],
+)
+def test_a_row_that_names_no_object_is_odd(row):
+    with pytest.raises(OddRow):
+        row_of(*row)
+
+
+def test_sizes_dates_and_md5s_are_read_in_their_usual_forms():
+    row = row_of(b"http://h/a", b"k", " 7 ", "1B2M2Y8AsgTpgAmY7PhCfg==", "2024-02-29T00:00:00Z")
+    assert row == Row(b"k", "http://h/a", 7, 1709164800, "d41d8cd98f00b204e9800998ecf8427e")
+
+
+@given(st.binary(max_size=40), st.binary(max_size=10), *[st.text(max_size=12)] * 3)
+def test_any_row_is_an_object_or_odd(url, key, size, md5, mtime):
+    try:
+        row = row_of(b"http://" + url, key, size, md5, mtime)
+    except OddRow:
+        return
+    assert row.key
+    assert row.url.isascii()
+    assert row.url.isprintable()
+
+
+def _all(path: Path, monkeypatch, limit: int):
+    """Read a list page by page, each from its cursor alone."""
+    monkeypatch.setattr(reading, "PAGE_LINES", limit)
+    monkeypatch.setattr("bucketpull.sources.lists.read_lines.__defaults__", (b"\n", limit))
+    rows, odd, cursor = [], [], ""
+    while cursor is not None:
+        page = table_of(str(path)).page(cursor)
+        rows += page.rows
+        odd += page.odd
+        cursor = page.following
+    return rows, odd
+
+
+ROWS = [(f"http://h/{n}", f"k{n},\n{n}" if n % 3 else "", n if n % 2 else "") for n in range(25)]
+
+
+def _write_text(path: Path, delimiter: str) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(("URL", "Key", "SIZE"))
+        writer.writerows(ROWS)
+
+
+def _write_parquet(path: Path) -> None:
+    columns = {
+        "url": [url for url, _, _ in ROWS],
+        "key": [key or None for _, key, _ in ROWS],
+        "size": [size if size != "" else None for _, _, size in ROWS],
+    }
+    pq.write_table(pa.table(columns), path, row_group_size=10)
+
+
+@pytest.mark.parametrize("limit", [1, 4, 10, 25, 100])
+@pytest.mark.parametrize("name", ["list.csv", "list.tsv", "list.parquet"])
+def test_a_table_is_read_once_whatever_the_page_length(tmp_path, monkeypatch, name, limit):
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        _write_parquet(path)
+    else:
+        _write_text(path, "," if name.endswith("csv") else "\t")
+    rows, odd = _all(path, monkeypatch, limit)
+    assert odd == []
+    assert rows == [row_of(url.encode(), key.encode(), str(size)) for url, key, size in ROWS]
+
+
+def test_odd_rows_are_told_by_their_line(tmp_path, monkeypatch):
+    path = tmp_path / "list.csv"
+    path.write_text('url,key\nhttp://h/1,"two\nlines"\nnothing,x\n,\nhttp://h/2\n')
+    rows, odd = _all(path, monkeypatch, 10)
+    assert [row.key for row in rows] == [b"two\nlines", b"h/2"]
+    assert odd == ["line 4: 'nothing' is no http:// or https:// URL"]
+
+
+def test_a_key_that_stands_there_twice_is_wanted_once(tmp_path, monkeypatch):
+    path = tmp_path / "list"
+    path.write_text("http://h/1\nhttp://h/1\n")
+    assert len(_all(path, monkeypatch, 10)[0]) == 1
+
+
+def test_a_cell_of_any_length_is_no_end_of_the_job(tmp_path, monkeypatch):
+    path = tmp_path / "list.csv"
+    path.write_text("url\nhttp://h/" + "x" * 300_000 + "\n")
+    with pytest.raises(AnswerError, match="from line 2 on: field larger"):
+        _all(path, monkeypatch, 10)
