@@ -112,9 +112,9 @@ def split(parts: Iterable[Part], objects: int) -> tuple[list[Part], list[Part]]:
         count = min(objects, len(part.names))
         objects -= count
         if count:
-            first.append(_slice(part, 0, count))
+            first.append(sliced(part, 0, count))
         if count < len(part.names):
-            rest.append(_slice(part, count, len(part.names)))
+            rest.append(sliced(part, count, len(part.names)))
     return first, rest
 
 
