@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Verdict
 from bucketpull.domain.policy import Bounds
+from bucketpull.domain.record import Unmount
 from bucketpull.domain.retry import PASSES
 from bucketpull.downloader.breaker import ALIKE
 from bucketpull.testing.memory import part_of
@@ -284,6 +285,24 @@ def test_a_volume_that_was_full_is_tried_again_later():
     rig.clock.seconds += 60
     rig.assign(parts(1), id=3)
     assert rig.settle(3)[2].stored == 1
+
+
+@pytest.mark.parametrize("sick", [True, False])
+def test_a_volume_that_came_back_is_opened_anew_whether_it_was_sick_here_or_only_for_the_agent(sick):
+    rig = Rig(good)
+    first = rig.mount()
+    if sick:
+        first.refuse = Reason.VOLUME_SICK
+        rig.assign(parts(2), id=1)
+        assert rig.settle(1)[0].trouble is Reason.VOLUME_SICK
+    rig.drain.unmount(Unmount("v1"))
+    rig.assign(parts(1), id=3)
+    assert rig.settle(1 + sick)[-1].trouble is Reason.VOLUME_SICK
+    second = rig.mount()
+    rig.assign(parts(2), id=2)
+
+    assert rig.settle(2 + sick)[-1].stored == len(second.files) == 2
+    assert (first.files, first.closed) == ({}, True)
 
 
 def test_an_assignment_for_a_volume_that_nobody_mounted_comes_back():

@@ -216,6 +216,59 @@ def test_a_disk_that_is_unmounted_while_the_job_runs_is_left_and_nothing_is_writ
     check_each_once(job)
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_disk_that_comes_back_while_the_job_runs_is_used_again(make_job, disks, others):
+    job = make_job("flat:24000,size=1KiB")
+    failing = disks.ext4(128)
+    on(job, failing.path, *(disks.tmpfs("128m").path for _ in range(others)))
+    with running(job, "--rate", "1000") as process:
+        until(lambda: running_state(job) and volumes(job)[failing.path]["stored_objects"], "some", process)
+        failing.remount("abort")
+        until(lambda: volumes(job)[failing.path]["state"] == "sick", "the disk to be sick", process)
+        failing.unmount()  # the job has let go of it
+        failing.mount()
+        held = len(files_on(failing.path))
+        until(lambda: volumes(job)[failing.path]["state"] == "open", "the disk to be used again", process)
+        until(lambda: len(files_on(failing.path)) > held, "files on it", process)
+        said = ended(process)
+
+    assert f"volume.sick: volume {failing.path} is sick: " in said
+    assert f"volume.open: volume {failing.path} takes objects again, after " in said
+    assert job.summary()["failures"] == {}
+    assert check_each_once(job)[failing.path] > 0
+    for path in job.volumes:
+        job.command("verify", str(path))
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_a_disk_that_keeps_no_dates_is_told_of_once_and_used(make_job, disks, number):
+    job = make_job("few=flat:300,size=2KiB;film=flat:1,size=9MiB")
+    disk = disks.odd()
+    disk.fail("utimens", number)
+    on(job, disk.path)
+    with running(job) as process:
+        said = ended(process)
+
+    assert said.count("keeps no dates") == 1
+    assert job.summary()["retries"] == {}
+    assert check_each_once(job) == {disk.path: 301}
+
+
+def test_one_object_that_its_disk_never_takes_fails_alone_and_the_job_ends(make_job, disks):
+    """A directory entry on a bad sector, say."""
+    job = make_job("flat:300,size=2KiB")
+    disk = disks.odd()
+    on(job, disk.path)
+    bad = sorted(item.key for item in job.simulator.contents.walk())[7]
+    disk.fail("rename", errno.EIO, bad)
+
+    summary = job.sync(expect=3)
+
+    assert (summary["stored"], summary["failures"]) == (299, {"unwritten": 1})
+    assert {volume["state"] for volume in summary["volumes"]} == {"open"}
+    assert f"{bad}: Input/output error" in job.command("failures", "--state", str(job.state))
+
+
 def test_disks_in_another_order_are_recognised_and_nothing_is_fetched_again(make_job, disks):
     job = make_job("flat:1000,size=2KiB")
     first, second = disks.ext4(64), disks.ext4(64)

@@ -5,7 +5,8 @@ It runs in the worker's main process. What costs per object happens in the proce
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -27,8 +28,8 @@ from bucketpull.agent.outbox import Replies
 from bucketpull.agent.scheduler import Desk
 from bucketpull.agent.threads import in_thread
 from bucketpull.agent.unconfirmed import Unbooked
-from bucketpull.agent.volume import STATE_OF_TROUBLE, Settler, Slot
-from bucketpull.domain.errors import ConfigError, Reason, VolumeError
+from bucketpull.agent.volume import STATE_OF_TROUBLE, Opener, Return, Settler, Slot, opened_anew
+from bucketpull.domain.errors import ConfigError, MachineShort, Reason, VolumeError
 from bucketpull.domain.model import (
     BatchReceipt,
     Control,
@@ -56,6 +57,7 @@ from bucketpull.domain.record import (
     Stop,
     Survey,
     Tick,
+    Unmount,
 )
 from bucketpull.ports import Clock, Crew, Inbox, Volume
 
@@ -69,7 +71,7 @@ class Agent:
     `dismissed` is true when the coordinator said stop: the job has ended. `refusal` is set when the source refused this machine.
 
     Args:
-        open_volume: Opens a volume by path, for volumes added while the job runs.
+        open_volume: Opens a volume by path, for volumes added while the job runs, and one of that id again that was sick.
 
     """
 
@@ -80,7 +82,7 @@ class Agent:
         crew: Crew,
         volumes: Sequence[Volume],
         clock: Clock,
-        open_volume: Callable[[str], Volume],
+        open_volume: Opener,
     ) -> None:
         self._policy = policy
         self._inbox = inbox
@@ -127,13 +129,26 @@ class Agent:
     # --- volumes
 
     async def _shelve(self, volume: Volume) -> None:
-        slot = Slot(volume, await in_thread(volume.status), self._policy.machine)
+        reopen = partial(opened_anew, opener=self._open, journal=self._policy.journal)
+        come_back = Return(self._leave_alone, reopen, self._use)
+        slot = Slot(volume, await in_thread(volume.status), self._policy.machine, come_back)
         self._desk.slots[volume.id] = slot
-        self._unbooked.find(volume)
-        for process in range(self._crew.size):
-            self._crew.send(process, self._mount(volume))
+        self._use(slot)
         settler = Settler(slot, self._clock, self._policy.settle_seconds, self._settled)
         self._spawn(f"settle {volume.id}", settler.run())
+
+    def _use(self, slot: Slot) -> None:
+        """Make a volume known to all who deal with it: a new one, or one opened anew."""
+        self._unbooked.find(slot.volume)
+        self._tell(self._mount(slot.volume))
+
+    def _leave_alone(self, slot: Slot) -> None:
+        """Have all processes let go of a sick volume."""
+        self._tell(Unmount(slot.volume.id))
+
+    def _tell(self, message: Mount | Unmount) -> None:
+        for process in range(0 if self._stopping else self._crew.size):
+            self._crew.send(process, message)
 
     def _mount(self, volume: Volume) -> Mount:
         policy = self._policy
@@ -220,12 +235,16 @@ class Agent:
         work = task.held.work
         # Its candidates may be here already: what is there of such a batch is never removed by name.
         body = work.body if self._policy.asks and not work.candidates else b""
-        is_noted = False
-        try:
-            await slot.call(slot.volume.intend, self._policy.journal, work.id, body)
-            is_noted = True
-        except VolumeError as error:
-            slot.trouble(error)
+        is_noted = is_refused = False
+        while not is_noted and not is_refused and not self._stopping:
+            try:
+                await slot.call(slot.volume.intend, self._policy.journal, work.id, body)
+                is_noted = True
+            except MachineShort:
+                await asyncio.sleep(self._policy.pulse_seconds)
+            except VolumeError as error:
+                slot.trouble(error)
+                is_refused = True
         task.held.unsettled -= 1
         self._assign(task) if is_noted and not self._stopping else self._displace(task)
 
@@ -394,7 +413,7 @@ class Agent:
                 slot.reopen()
                 return
         with contextlib.suppress(VolumeError, ConfigError):
-            await self._shelve(await asyncio.to_thread(self._open, path))
+            await self._shelve(await asyncio.to_thread(self._open, path, None))
 
     async def stop(self) -> None:
         """Finish or hand back what is held; `run` returns when that is done."""

@@ -7,13 +7,14 @@ sync is shared by as many batches as the disk is slow.
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from bucketpull.agent.active_batch import Settling
 from bucketpull.agent.threads import in_thread
-from bucketpull.domain.errors import Reason, VolumeError, VolumeFull, VolumeSick
+from bucketpull.domain.errors import ConfigError, MachineShort, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
 from bucketpull.domain.placing import BLOCK_BYTES, Room
 from bucketpull.domain.record import Block
@@ -27,16 +28,34 @@ SMOOTHING = 0.3
 # Longer than a process leaves a full volume alone, so that what is placed after a good probe is tried.
 PROBE_SECONDS = 2.5
 PATIENCE_SECONDS = 5.0
+# A sick volume is opened anew after so long, then after twice as long each time, unless it was well for a while.
+REOPEN_SECONDS = 5.0
+REOPEN_MOST_SECONDS = 300.0
+WELL_SECONDS = 60.0
 
+Opener = Callable[[str, str | None], Volume]
 Settled = Callable[[list[tuple[Settling, Extent | None]]], None]
+
+
+class Return(NamedTuple):
+    """The way of a sick volume: all `leave` it, so that it can be unmounted and mended; it is opened anew; all `use` it again."""
+
+    leave: Callable[["Slot"], None]
+    reopen: Callable[[Volume], Volume]
+    use: Callable[["Slot"], None]
 
 
 class Slot:
     """One volume of a worker, and the outcomes that wait for its next settling. `running` counts tasks in processes."""
 
-    def __init__(self, volume: Volume, status: VolumeStatus, machine: str) -> None:
+    def __init__(self, volume: Volume, status: VolumeStatus, machine: str, come_back: Return) -> None:
         self.volume = volume
         self.machine = machine
+        self._return = come_back
+        self._is_left = False
+        self._rest_seconds = REOPEN_SECONDS
+        self._well_since = time.monotonic()
+        self._reopen_at = 0.0
         self.status = status
         self._measured_at = time.monotonic()
         self._written_before = 0
@@ -95,15 +114,42 @@ class Slot:
     async def measure(self) -> None:
         """Look at the disk: how much is free, and whether it is well. One that does not answer at once is not waited for."""
         if self._measuring is None:
-            if self.status.state is VolumeState.SICK:
-                return
             self._asked_at = time.monotonic()
-            self._measuring = asyncio.ensure_future(self._measure())
+            self._measuring = asyncio.ensure_future(self._look())
         measuring = self._measuring
         await asyncio.wait({measuring}, timeout=ANSWER_SECONDS)
         if measuring.done():
             self._measuring = None
             measuring.result()
+
+    async def _look(self) -> None:
+        if self.status.state is not VolumeState.SICK:
+            await self._measure()
+        elif self.running or self.waiting:
+            return
+        elif not self._is_left:
+            self._is_left = True
+            self._return.leave(self)
+            await in_thread(self.volume.close)
+        elif time.monotonic() >= self._reopen_at:
+            await self._come_back()
+
+    async def _come_back(self) -> None:
+        """Open a sick volume anew."""
+        try:
+            self.volume = await in_thread(self._return.reopen, self.volume)
+            status = await in_thread(self.volume.status)
+        except VolumeError:
+            self._rest_seconds = min(2 * self._rest_seconds, REOPEN_MOST_SECONDS)
+            self._reopen_at = time.monotonic() + self._rest_seconds
+            return
+        self._is_left = False
+        self._sickened = asyncio.Event()
+        self._refused_at = None
+        self._well_since = time.monotonic()
+        self.status = status
+        self.measured(status)
+        self._return.use(self)
 
     async def _measure(self) -> None:
         try:
@@ -111,7 +157,7 @@ class Slot:
             if self._refused_at is not None and time.monotonic() - self._refused_at > PROBE_SECONDS:
                 await self._probe()
         except VolumeError as error:
-            self.stop(VolumeState.SICK, error.detail)
+            self.trouble(error)
         else:
             self.measured(status)
 
@@ -159,7 +205,7 @@ class Slot:
         return self._smoothed
 
     def stop(self, state: VolumeState, detail: str) -> None:
-        """Take no more objects, for this reason. Sick it stays until it is opened again."""
+        """Take no more objects, for this reason. Sick it stays until it is opened anew."""
         status = self.status
         if status.state is VolumeState.SICK:
             return
@@ -171,11 +217,17 @@ class Slot:
         self.status = replace(status, state=state, detail=detail)
         if state is VolumeState.SICK:
             self.status.queued_bytes, self.status.written_per_second = 0, 0.0
+            now = time.monotonic()
+            if now - self._well_since > WELL_SECONDS:
+                self._rest_seconds = REOPEN_SECONDS
+            self._reopen_at = now + self._rest_seconds
             self._sickened.set()
             self.wake.set()
 
     def trouble(self, error: VolumeError) -> None:
-        """Take no more objects, because of this error."""
+        """Take no more objects, because of this error, unless it is no fault of the volume's."""
+        if isinstance(error, MachineShort):
+            return
         self.stop(VolumeState.FULL if isinstance(error, VolumeFull) else VolumeState.SICK, error.detail)
 
     def reopen(self) -> None:
@@ -224,7 +276,7 @@ class Settler:
         group, slot.waiting = slot.waiting, []
         try:
             extents = await slot.call(slot.volume.settle, [block for _, block in group])
-        except VolumeFull as error:
+        except (VolumeFull, MachineShort) as error:
             slot.trouble(error)
             slot.waiting = group + slot.waiting
             await self._wait_for_room()
@@ -255,3 +307,29 @@ class Settler:
 
 
 STATE_OF_TROUBLE = {Reason.VOLUME_FULL: VolumeState.FULL, Reason.VOLUME_SICK: VolumeState.SICK}
+
+
+def opened_anew(volume: Volume, opener: Opener, journal: str) -> Volume:
+    """Open a sick volume again, while nothing is being written to it, and see whether it takes files. Blocks.
+
+    What was begun there for this journal and not settled is removed: it was given to others.
+
+    Raises:
+        VolumeError: It is not there, or still sick.
+
+    """
+    volume.close()
+    try:
+        opened = opener(volume.path, volume.id)
+    except ConfigError as error:
+        raise VolumeSick(volume.path, str(error)) from error
+    try:
+        with suppress(VolumeFull):
+            opened.probe()
+        for work, offset in opened.pending(journal):
+            if offset < 0:
+                opened.abandon(journal, work)
+    except BaseException:
+        opened.close()
+        raise
+    return opened

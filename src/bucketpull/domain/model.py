@@ -269,7 +269,10 @@ class VolumeState(StrEnum):
 
 
 class VolumeStatus(Value):
-    """A volume as its worker sees it. Sizes in bytes; speeds in bytes a second."""
+    """A volume as its worker sees it. Sizes in bytes; speeds in bytes a second.
+
+    `detail` says why it takes nothing, `warning` what is odd with it although it does.
+    """
 
     id: Text
     machine: Text
@@ -285,6 +288,7 @@ class VolumeStatus(Value):
     stored_bytes: Int
     written_per_second: Float
     detail: Text = ""
+    warning: Text = ""
 
 
 class LaneStatus(Value):

@@ -89,6 +89,12 @@ class Mount(Value, tag="mount"):
     verify: str
 
 
+class Unmount(Value, tag="unmount"):
+    """A sick volume that a process lets go of; nothing is on its way there."""
+
+    id: str
+
+
 class Assignment(Value, tag="assignment"):
     """A batch, or the part of one that goes to one volume, for one process. `id` is the worker's own."""
 
@@ -167,5 +173,5 @@ class Died(Value, tag="died"):
     status: int
 
 
-ToProcess = Mount | Assignment | Survey | Tune | Stop
+ToProcess = Mount | Unmount | Assignment | Survey | Tune | Stop
 FromProcess = Outcome | ScanReceipt | Tick | Fatal | Died

@@ -11,7 +11,7 @@ import msgspec
 from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy, VolumeError
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.policy import Bounds
-from bucketpull.domain.record import Assignment, Mount, Outcome, Written
+from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount, Written
 from bucketpull.domain.retry import Random, backoff_seconds
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.downloader.breaker import Trip
@@ -86,6 +86,15 @@ class Drain:
         queue = self.volumes.mount(mount, self._clock.monotonic())
         if queue is not None and queue.writer is not None:
             self._fetcher.watch(queue.writer.wake_fd, lambda: self._collect(queue))
+
+    def unmount(self, unmount: Unmount) -> None:
+        """Let go of a sick volume, until it is made known again."""
+        queue = self.volumes.queues.get(unmount.id)
+        if queue is not None and queue.writer is not None:
+            self.volumes.troubled(queue, Reason.VOLUME_SICK, "is left alone", self._clock.monotonic())
+            self._fetcher.unwatch(queue.writer.wake_fd)
+            queue.writer.leave()
+            queue.writer = None
 
     def assign(self, assignment: Assignment) -> None:
         """Take an assignment; its outcome comes when each object has ended in some way."""

@@ -13,7 +13,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Fatal, LaneStatus
 from bucketpull.domain.pacing import Limiter, TokenBucket
 from bucketpull.domain.policy import ProcessPolicy
-from bucketpull.domain.record import Assignment, Mount, Stop, Survey, Tick, ToProcess, Tune
+from bucketpull.domain.record import Assignment, Mount, Stop, Survey, Tick, ToProcess, Tune, Unmount
 from bucketpull.domain.retry import Random
 from bucketpull.downloader.breaker import Breaker
 from bucketpull.downloader.channel import Channel
@@ -147,6 +147,8 @@ class Process:
             self.scan.add(message)
         elif isinstance(message, Mount):
             self.drain.mount(message)
+        elif isinstance(message, Unmount):
+            self.drain.unmount(message)
         elif isinstance(message, Tune):
             self._tune(message)
         else:

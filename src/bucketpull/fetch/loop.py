@@ -82,6 +82,12 @@ class FetchLoop:
             self._own.register(fd, _IN)
         self._watched[fd] = readable
 
+    def unwatch(self, fd: int) -> None:
+        """See `ports.Fetcher`."""
+        if self._watched.pop(fd, None) is not None:
+            self._everything.unregister(fd)
+            self._own.unregister(fd)
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """See `ports.Fetcher`."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), callback))

@@ -25,6 +25,10 @@ class Fetcher(Protocol):
         """Call back whenever a file descriptor is readable."""
         ...
 
+    def unwatch(self, fd: int) -> None:
+        """Watch a file descriptor no more; before it is closed."""
+        ...
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call back once, after so many seconds."""
         ...

@@ -179,6 +179,10 @@ class Writer(Protocol):
         """A file descriptor that is readable while there are outcomes."""
         ...
 
+    def leave(self) -> None:
+        """Let go of a sick volume for which nothing is on its way, without waiting for the disk."""
+        ...
+
     def close(self) -> None:
         """Finish what was handed over, then stop."""
         ...

@@ -233,6 +233,10 @@ class MemoryWriter:
         """Give the descriptor back."""
         os.close(self._wake)
 
+    def leave(self) -> None:
+        """Let go."""
+        self.closed = True
+
     def close(self) -> None:
         """Store the rest."""
         if not self.closed:

@@ -106,6 +106,10 @@ class VirtualFetcher:
         """Call back whenever a file descriptor is readable."""
         self._watched[fd] = readable
 
+    def unwatch(self, fd: int) -> None:
+        """Watch a file descriptor no more."""
+        self._watched.pop(fd, None)
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call back after so many virtual seconds."""
         heapq.heappush(self._due, (self._clock.seconds + seconds, next(self._order), callback))

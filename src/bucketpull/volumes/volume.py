@@ -5,6 +5,7 @@ import fcntl
 import os
 import stat
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
@@ -119,9 +120,8 @@ class DiskVolume:
         try:
             here, opened = os.stat(self.path), os.fstat(self._root)
             free = os.fstatvfs(self._root)
-            os.utime(
-                self._lock
-            )  # fails where the kernel has stopped writing, even if the flags do not say so
+            # Fails where the kernel has stopped writing, even if the flags do not say so.
+            keeps_dates = system.set_date(self._lock, int(time.time()) - 1)
         except OSError as error:
             raise self._fall_sick("not measured", error) from error
         if not os.path.samestat(here, opened):
@@ -130,7 +130,10 @@ class DiskVolume:
             raise VolumeSick(
                 self.path, "is mounted read-only; see `dmesg`, check the file system, mount it read-write"
             )
-        return self._status(free)
+        status = self._status(free)
+        if not keeps_dates:
+            status.warning = "keeps no dates: its files have the time at which they were stored"
+        return status
 
     def probe(self) -> None:
         """Write a little and remove it: neither a quota nor every limit shows in `status`."""

@@ -59,7 +59,7 @@ class DiskWriter:
         self._taken = 0
         self._idle = False
         self._told = False
-        self._closing = False
+        self._closing = self._leaving = False
         self._direct_from = 0.0 if direct else math.inf
         self._doubts = 0
         self._slept = 0.0
@@ -148,18 +148,23 @@ class DiskWriter:
         self._rouse()
         self._thread.join(_LEAVE_SECONDS)
         if not self._thread.is_alive():
-            self.files.close()
-            os.close(self._wake)
+            self.release()
+
+    def leave(self) -> None:
+        """Let go of a sick volume for which nothing is on its way: by the thread, as soon as the disk answers."""
+        if not self._closing:
+            self._leaving = self._closing = True
+            self._rouse()
+
+    def release(self) -> None:
+        """Close what is open on the volume."""
+        self.files.close()
+        os.close(self._wake)
 
     @property
     def is_closing(self) -> bool:
         """Whether nothing more is taken."""
         return self._closing
-
-    @property
-    def is_working(self) -> bool:
-        """Whether the thread still has something to do, perhaps because the disk does not answer."""
-        return self._thread.is_alive()
 
     def give(self, size: int, function: Callable[..., Written | None], arguments: tuple[Any, ...]) -> None:
         """Hand over any work on this volume that counts as so many bytes."""
@@ -259,11 +264,13 @@ class DiskWriter:
                         done.append(written)
             if not has_worked:
                 if self._closing:
-                    return
+                    break
                 self._rest()
             elif not jobs or len(done) >= _GROUP or time.perf_counter() - told > _GROUP_SECONDS:
                 told = time.perf_counter()
                 self._tell()
+        if self._leaving:
+            self.release()
 
     def _rest(self) -> None:
         """Wait for work; what came between the last look and the flag is seen by the second look."""

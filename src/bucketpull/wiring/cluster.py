@@ -38,7 +38,7 @@ from bucketpull.wiring.output import tell
 from bucketpull.wiring.panel import Watcher
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import check_paths, known_paths, open_all, open_one
+from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all
 
 _STOP_SECONDS = (
     6.0  # of ten for a worker's whole way out: what follows is a sync, the receipts and the goodbye
@@ -95,7 +95,7 @@ async def _coordinate(
         crew,
         [],
         SystemClock(),
-        partial(open_one, expected=None, settings=settings),
+        partial(open_again, settings=settings),
     )
     try:
         await job.run(worker, crew, watchers)
@@ -146,9 +146,7 @@ async def _work(
     )
     inbox = _inbox(settings, broker, hello, me, welcome.journal)
     crew = ProcessCrew(nursery, settings.process_count())
-    worker = Agent(
-        policy, inbox, crew, volumes, SystemClock(), partial(open_one, expected=None, settings=settings)
-    )
+    worker = Agent(policy, inbox, crew, volumes, SystemClock(), partial(open_again, settings=settings))
     crew.start()
     await inbox.start()
     loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.domain.eta import Forecast
-from bucketpull.domain.model import Pulse, VolumeState
+from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Note, Snapshot
 from bucketpull.domain.rates import Meter
 from bucketpull.domain.stall_notice import Listener
@@ -41,7 +41,8 @@ class Monitor:
         self._forecast = Forecast(usage_bytes)
         self._reporters = reporters
         self._notes: list[Note] = []
-        self._told: dict[str, str] = {}
+        self._told: dict[str, tuple[str, float]] = {}
+        self._warned: dict[str, str] = {}
         self._listener = Listener()
         self._begun = False
         self.latest = self.snapshot()
@@ -114,13 +115,29 @@ class Monitor:
             self._forecast.sample(at, books, left)
 
     def _watch_volumes(self) -> None:
+        """Tell each change of a volume's state once, and what is odd with one that takes objects all the same."""
+        now = self._clock.monotonic()
         for volume in self.latest.volumes:
-            before, state = self._told.get(volume.id), volume.state
-            if before != state and (before is not None or state in _TROUBLED):
-                text = f"volume {volume.path} is {state}: {volume.detail}".removesuffix(": ")
-                remedy = "; free some space, add a volume, or lower --reserve" if state == "full" else ""
-                self.note("info" if state == "open" else "warning", f"volume.{state}", text + remedy)
-            self._told[volume.id] = state
+            before, since = self._told.get(volume.id, ("", now))
+            if volume.state != before:
+                self._told[volume.id] = (volume.state, now)
+                if before or volume.state in _TROUBLED:
+                    self._note_state(volume, now - since)
+            if volume.warning != self._warned.get(volume.id, ""):
+                self._warned[volume.id] = volume.warning
+                if volume.warning:
+                    self.note("warning", "volume.odd", f"volume {volume.path} {volume.warning}")
+
+    def _note_state(self, volume: VolumeStatus, seconds: float) -> None:
+        if volume.state is VolumeState.OPEN:
+            text = f"volume {volume.path} takes objects again, after {duration(seconds)}"
+            self.note("info", "volume.open", text)
+            return
+        text = f"volume {volume.path} is {volume.state}: {volume.detail}".removesuffix(": ")
+        remedy = (
+            "; free some space, add a volume, or lower --reserve" if volume.state is VolumeState.FULL else ""
+        )
+        self.note("warning", f"volume.{volume.state}", text + remedy)
 
     def _watch_source(self) -> None:
         """Say why nothing comes, if nothing does: a wrong host name or a network that is down look like patience."""

@@ -19,7 +19,7 @@ from bucketpull.wiring.job import Job, Opening, check_job, opened
 from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.panel import Watcher
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import check_paths, known_paths, open_all, open_one, with_known
+from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all, with_known
 
 
 def run_sync(settings: Settings, watchers: Sequence[Watcher] = (), *, alone: bool = False) -> ExitCode:
@@ -65,7 +65,7 @@ async def _sync(
         crew,
         volumes,
         SystemClock(),
-        partial(open_one, expected=None, settings=settings),
+        partial(open_again, settings=settings),
     )
     await job.run(worker, crew, watchers)
     return job.conclude()

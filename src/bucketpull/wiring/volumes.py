@@ -166,7 +166,20 @@ def open_one(path: str, expected: str | None, settings: Settings) -> DiskVolume:
             initialise(path, settings.layout)
         except OSError as error:
             raise VolumeError(path, error.strerror or str(error)) from error
-    return open_volume(path, None, reserve_of(settings, path), durable=settings.durability != "none")
+    return _opened(path, None, settings)
+
+
+def open_again(path: str, expected: str | None, settings: Settings) -> DiskVolume:
+    """Open a volume for a running job: one that is new to it, or exactly the one that is expected."""
+    return open_one(path, None, settings) if expected is None else _opened(path, expected, settings)
+
+
+def _opened(path: str, expected: str | None, settings: Settings) -> DiskVolume:
+    try:
+        reserve = reserve_of(settings, path)
+    except OSError as error:
+        raise VolumeSick(path, f"not measured: {error.strerror}") from error
+    return open_volume(path, expected, reserve, durable=settings.durability != "none")
 
 
 def reserve_of(settings: Settings, path: str) -> Reserve:

@@ -58,8 +58,11 @@ class PackWriter(DiskWriter):
         if not self.is_closing:
             self.flush()
         super().close()
-        if not self.is_working and self._appender is not None:
-            self._appender.close()
+
+    def release(self) -> None:
+        """Close what is open on the volume."""
+        super().release()
+        self._appender.close()
 
     def _append(self, members: list[Member]) -> None:
         if self._sick:
