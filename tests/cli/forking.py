@@ -4,6 +4,7 @@ As a program it reads a request a line from standard input, and answers each wit
 user of its own, and real descriptors; only locale and interpreter options are those of the process itself.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -15,6 +16,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 DEADLINE_SECONDS = 30
+LATE = (
+    "bucketpull.wiring.cluster",
+    "bucketpull.wiring.sync",
+    "bucketpull.web.dashboard",
+    "platformdirs.unix",
+    "tomllib",
+    "ssl",
+    "pwd",
+    "encodings.idna",
+)
 
 
 class Done(NamedTuple):
@@ -43,7 +54,7 @@ class Forking:
         request = {
             "arguments": [os.fsencode(argument).hex() for argument in arguments],
             "folder": str(folder),
-            "environment": dict(environment),
+            "environment": {name: os.fsencode(value).hex() for name, value in environment.items()},
             "user": user,
         }
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -58,15 +69,13 @@ class Forking:
 
 
 def serve() -> None:
-    import importlib
-
     from bucketpull.cli.main import COMMANDS
 
-    for name in COMMANDS:  # a user of the copies may have no right to read them
+    # All that a command imports only when it needs it: a user of the copies may have no right to read that.
+    for name in COMMANDS:
         importlib.import_module(f"bucketpull.cli.{name}")
-    import bucketpull.wiring.cluster
-    import bucketpull.wiring.sync  # noqa: F401
-
+    for name in LATE:
+        importlib.import_module(name)
     for line in sys.stdin:
         print(json.dumps(_answer(json.loads(line))), flush=True)
 
@@ -96,7 +105,8 @@ def _become(request: dict, out: int, err: int) -> None:
     os.dup2(err, 2)
     os.chdir(request["folder"])
     os.environ.clear()
-    os.environ.update(request["environment"])
+    for name, value in request["environment"].items():
+        os.environb[name.encode()] = bytes.fromhex(value)
     if request["user"] >= 0:
         os.setgroups([])
         os.setgid(request["user"])

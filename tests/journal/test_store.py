@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bucketpull.domain.errors import JobMismatch, JournalDamaged, JournalError, JournalLocked
+from bucketpull.domain.errors import ConfigError, JobMismatch, JournalDamaged, JournalError, JournalLocked
 from bucketpull.domain.model import WorkKind
 from bucketpull.domain.retry import next_try
 from bucketpull.journal import store
@@ -342,7 +342,7 @@ def test_a_reader_needs_no_writer(play, folder):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(JournalError, match=r"journal .*/file/state: .*--state"):
+    with pytest.raises(ConfigError, match=r"journal .*/file/state: .*--state"):
         opened(tmp_path / "file" / "state")
 
 

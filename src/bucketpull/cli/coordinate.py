@@ -51,6 +51,7 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
     bucketpull coordinate upyun://photos --job photos
     """  # noqa: D301
     settings = options.settings(flags)
+    settings.source_settings()
     if worker_token is not None:
         return _print_token(settings, worker_token)
     if worker_key is not None:

@@ -24,6 +24,7 @@ from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.locate import reading
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.writable import check_file
 
 
 @click.command()
@@ -82,6 +83,10 @@ def _write(settings: Settings, form: str, file: str) -> ExitCode:
     if form == "parquet" and (file == "-" or _parquet() is None):
         remedy = "give a FILE to write" if file == "-" else "pip install 'bucketpull[parquet]'"
         raise ConfigError(f"export --parquet: {remedy}, or export --jsonl")
+    if file != "-" and not os.path.exists(file):
+        check_file(f"export --{form}", file)
+    elif os.path.isdir(file):
+        raise ConfigError(f"export --{form} {file}: is a directory; name a file")
     with reading(settings) as reader:
         missing: list[str] = []
         with _target(file) as stream, open_writer(stream) as write:

@@ -8,12 +8,12 @@ from itertools import islice
 from typing import Any
 
 import click
-import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode, Reason
 from bucketpull.domain.model import Failure, key_of, show
 from bucketpull.report.figures import count
+from bucketpull.report.json_line import json_line
 from bucketpull.report.reasons import explain
 from bucketpull.report.tables import fitted, printable
 from bucketpull.wiring.locate import reading
@@ -101,7 +101,7 @@ def _failure_dict(failure: Failure) -> dict[str, object]:
 def _print_json(failures: Iterator[Failure]) -> int:
     shown = 0
     for failure in failures:
-        say(msgspec.json.encode(_failure_dict(failure)).decode())
+        say(json_line(_failure_dict(failure)))
         shown += 1
     return shown
 

@@ -108,8 +108,12 @@ def _run() -> int:
 
 def _usage_line(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "bucketpull"
-    return f"{' '.join(error.format_message().split()).rstrip('.')}; see `{path} --help`"
+    if context is not None:
+        path = context.command_path
+    else:
+        path = " ".join(["bucketpull", *(each for each in sys.argv[1:2] if each in COMMANDS)])
+    text = " ".join(error.format_message().split()).rstrip(".")
+    return f"{text}{'' if text.endswith('?') else ';'} see `{path} --help`"
 
 
 def _missing_extra(error: ModuleNotFoundError) -> ConfigError:

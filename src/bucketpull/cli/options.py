@@ -216,8 +216,9 @@ def settings(flags: dict[str, Any]) -> Settings:
 def settings_of_job(places: tuple[str, ...], flags: dict[str, Any]) -> Settings:
     """Join as `settings`, with the arguments of a command that needs a source."""
     found = settings(flags | split(places))
-    if places and not found.source:  # then it is meant to be one, and what it lacks will be told
-        return settings(flags | {"source": places[0], "volumes": places[1:]})
+    if places and not found.source:  # then it is meant to be one, and what it lacks is told
+        found = settings(flags | {"source": places[0], "volumes": places[1:]})
+    found.source_settings()
     return found
 
 

@@ -21,6 +21,7 @@ from bucketpull.domain.planning import Demand, Fit, Room, SampledPage, demand, f
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher
+from bucketpull.report.json_line import json_line
 from bucketpull.report.plan import Plan, Speed, plan_dict, plan_lines
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
@@ -99,7 +100,7 @@ def _run(settings: Settings, pages: int) -> ExitCode:
     by = next(iter(client.fetching.values()))
     plan = _plan(settings, by, findings.usage_bytes, sample, needed, measured, rooms)
     if settings.json:
-        say_on(msgspec.json.encode(plan_dict(plan)).decode())
+        say_on(json_line(plan_dict(plan)))
     else:
         for line in plan_lines(plan):
             say_on(line)

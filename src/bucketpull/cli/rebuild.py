@@ -1,5 +1,6 @@
 """`bucketpull rebuild`: a job's journal again, from its volumes."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
@@ -19,6 +19,7 @@ from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE, LOCK, MARKER
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
+from bucketpull.report.json_line import json_line
 from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.wiring.adapters import machine_name
@@ -26,6 +27,7 @@ from bucketpull.wiring.locate import job_folder
 from bucketpull.wiring.output import say_on, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, opened_to_read
+from bucketpull.wiring.writable import check_folder
 
 
 @click.command()
@@ -52,6 +54,7 @@ def _rebuild(settings: Settings) -> ExitCode:
     """Make the journal; exit 3 if a ledger is damaged, for then something will be fetched again."""
     paths = check_paths(settings.volumes)
     folder = job_folder(settings) if settings.state or settings.job or settings.source else _unnamed()
+    check_folder(f"--state {folder}", os.path.realpath(folder))
     with ExitStack() as stack:
         readers = [stack.enter_context(opened_to_read(path)) for path in paths]
         _check(folder, readers)
@@ -61,11 +64,7 @@ def _rebuild(settings: Settings) -> ExitCode:
     for text in damaged:
         tell(f"volume {text}; what it recorded will be fetched again")
     if settings.json:
-        say_on(
-            msgspec.json.encode(
-                {"journal": str(folder), "objects": objects, "damaged": len(damaged)}
-            ).decode()
-        )
+        say_on(json_line({"journal": str(folder), "objects": objects, "damaged": len(damaged)}))
     elif not settings.quiet:
         say_on(f"journal {folder}: knows {count(objects)} ledger entries on {len(readers)} volumes now")
         say_on("run `bucketpull sync` to list the bucket and fetch what is missing")

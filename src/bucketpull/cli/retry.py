@@ -3,11 +3,11 @@
 from typing import Any
 
 import click
-import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode, JournalLocked, Reason
 from bucketpull.report.figures import count
+from bucketpull.report.json_line import json_line
 from bucketpull.wiring.control import ShowJob, ask
 from bucketpull.wiring.locate import existing, writing
 from bucketpull.wiring.output import say_on
@@ -28,7 +28,7 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: 
     settings = options.settings(flags)
     number = _make_work(settings, reason, match)
     if settings.json:
-        say_on(msgspec.json.encode({"retried": number}).decode())
+        say_on(json_line({"retried": number}))
     elif not settings.quiet:
         again = "; run `bucketpull sync` again to do it" if number else ""
         say_on(f"{count(number)} {'failure is' if number == 1 else 'failures are'} work again{again}")

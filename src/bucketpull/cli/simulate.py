@@ -134,7 +134,9 @@ def _settings(options: dict[str, object], more: tuple[str, ...]) -> "Settings":
     from upyun_simulator.settings import Settings
 
     types = get_type_hints(Settings, include_extras=True)
-    labels = {name: "--" + name.replace("_", "-") for name in options}
+    labels = dict.fromkeys(options, "--limit-rate") | {
+        name: "--" + name.replace("_", "-") for name in options if not name.endswith("_rate")
+    }
     for text in more:
         name, equals, value = text.partition("=")
         if not equals or name not in types:

@@ -12,6 +12,7 @@ from bucketpull.domain.model import show
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.reconciliation import Balance
 from bucketpull.report.document import snapshot_dict
+from bucketpull.report.json_line import json_line
 from bucketpull.report.standing import standing_lines
 from bucketpull.report.tables import columns, fitted, printable
 from bucketpull.wiring.job_status import Standing, standing
@@ -57,7 +58,7 @@ def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
             return ExitCode.COMPLETE
         found = standing(reader, folder)
         if settings.json:
-            say(msgspec.json.encode(_document(found, str(folder))).decode())
+            say(json_line(_document(found, str(folder))))
             return ExitCode.COMPLETE
         for line in standing_lines(found.snapshot, words(), running=found.running):
             say(line)
@@ -71,7 +72,7 @@ def _ask_for_status(settings: Settings) -> ExitCode:
 
     snapshot = asyncio.run(asker(settings).job())
     if settings.json:
-        say(msgspec.json.encode(snapshot_dict(snapshot) | {"running": True}).decode())
+        say(json_line(snapshot_dict(snapshot) | {"running": True}))
         return ExitCode.COMPLETE
     for line in standing_lines(snapshot, words(), running=True):
         say(line)
@@ -98,7 +99,7 @@ def _print_directories(reader: JournalReader, *, as_json: bool) -> None:
         say(head + "".join(f"{name:>9}" for name in _NUMBERS))
     for balance in reader.balances():
         if as_json:
-            say(msgspec.json.encode(_balance_dict(balance)).decode())
+            say(json_line(_balance_dict(balance)))
         else:
             say(_balance_line(balance))
 

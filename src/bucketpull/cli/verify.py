@@ -16,6 +16,7 @@ from bucketpull.journal.identity import OPTION
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.figures import count, size
+from bucketpull.report.json_line import json_line
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.verify import Fault, Finding, Verification, repairs
 from bucketpull.wiring.adapters import source_config
@@ -81,7 +82,7 @@ def _printed(settings: Settings, reader: VolumeReader, verification: Verificatio
     news = time.monotonic() + _NEWS_SECONDS
     for finding in verification.run():
         if settings.json:
-            say_on(msgspec.json.encode(_finding_dict(reader, finding)).decode())
+            say_on(json_line(_finding_dict(reader, finding)))
         elif not settings.quiet:
             say_on(f"{finding.fault:<11}{reader.path}/{finding.path}: {finding.detail}")
         if time.monotonic() > news and not settings.quiet:

@@ -13,6 +13,7 @@ from bucketpull.domain.model import VolumeState
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.document import volume_dict
+from bucketpull.report.json_line import json_line
 from bucketpull.report.standing import volume_lines
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.control import AddVolume, DrainVolume, LoseVolume, Question, ask
@@ -92,7 +93,7 @@ def _print_volumes(settings: Settings) -> ExitCode:
         volumes = standing(reader, job_folder(settings)).snapshot.volumes
     if settings.json:
         for volume in volumes:
-            say(msgspec.json.encode(volume_dict(volume)).decode())
+            say(json_line(volume_dict(volume)))
     elif volumes:
         for line in volume_lines(volumes, words()):
             say(line)

@@ -1,5 +1,6 @@
 """`--dashboard`: what looks at a job while it runs."""
 
+import os
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -29,7 +30,8 @@ def watchers(settings: Settings) -> "Sequence[Watcher]":
     try:
         listeners = listen(host, port)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        number = getattr(error, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
         raise ConfigError(
             f"--dashboard {settings.dashboard}: {reason}; give another address or port"
         ) from error

@@ -13,6 +13,7 @@ from bucketpull.domain.keys import homes_of
 from bucketpull.domain.model import Extent, show
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.volumes import KnownVolume
+from bucketpull.report.json_line import json_line
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.wiring.locate import reading
@@ -64,10 +65,10 @@ class Elsewhere(msgspec.Struct):
 def _show(settings: Settings, key: str) -> ExitCode:
     """Print where an object lies; exit 3 if it is known nowhere."""
     with reading(settings) as reader:
-        found, away = _find(reader, os.fsencode(key))
+        found, away = _find_typed(reader, key)
     if settings.json:
         for each in found or away:
-            say(msgspec.json.encode(each).decode())
+            say(json_line(each))
     for place in [] if settings.json else found:
         at = f" at byte {place.offset:,}" if place.offset else ""
         say(f"{place.machine}:{place.path}{at}  (volume {place.volume}, {place.size:,} bytes)")
@@ -90,6 +91,18 @@ def _nowhere(settings: Settings, key: str, away: list[Elsewhere]) -> ExitCode:
         return ExitCode.COMPLETE
     tell(f"{key}: is on no volume of this job; `bucketpull failures --match` says whether it failed")
     return ExitCode.INCOMPLETE
+
+
+def _find_typed(reader: JournalReader, typed: str) -> tuple[list[Place], list[Elsewhere]]:
+    """Find a key as somebody types it: in UTF-8, else in the bytes that the locale makes of it; with a leading slash or without."""
+    texts = list(dict.fromkeys([typed, typed.lstrip("/")]))
+    keys = [text.encode() for text in texts if text.isprintable()] + [os.fsencode(text) for text in texts]
+    found, away = _find(reader, keys[0])
+    for key in dict.fromkeys(keys[1:]):
+        if found or away:
+            break
+        found, away = _find(reader, key)
+    return found, away
 
 
 def _find(reader: JournalReader, key: bytes) -> tuple[list[Place], list[Elsewhere]]:

@@ -8,7 +8,7 @@ from typing import Self, final
 import msgspec
 
 from bucketpull.domain.budget import Spending
-from bucketpull.domain.errors import JournalError, Reason
+from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.model import (
     MESSAGE_CURSOR,
     BatchReceipt,
@@ -353,7 +353,7 @@ def _locked(folder: Path) -> Lock:
         return Lock(folder / store.LOCK)
     except OSError as error:
         remedy = "give a folder that can be written with --state"
-        raise JournalError(f"journal {folder}: {error.strerror}; {remedy}") from error
+        raise ConfigError(f"journal {folder}: {error.strerror}; {remedy}") from error
 
 
 def _opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now: float) -> Store:

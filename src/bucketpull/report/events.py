@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-import msgspec
-
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.document import exit_code_of, snapshot_dict, summary_dict
+from bucketpull.report.json_line import json_line
 from bucketpull.report.lines import missed_text
 
 
@@ -55,8 +54,7 @@ class EventReporter:
         self._write("end", snapshot.at, end)
 
     def _write(self, event: str, at: float, fields: dict[str, Any]) -> None:  # JSON
-        line = msgspec.json.encode({"event": event} | fields | {"at": at})
-        self._stream.write(line.decode() + "\n")
+        self._stream.write(json_line({"event": event} | fields | {"at": at}) + "\n")
         self._stream.flush()
 
 
@@ -69,4 +67,4 @@ def missed_event(number: int) -> str:
         "text": missed_text(number),
         "at": time.time(),
     }
-    return msgspec.json.encode(note).decode() + "\n"
+    return json_line(note) + "\n"

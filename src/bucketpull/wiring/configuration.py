@@ -67,6 +67,8 @@ def _from_file(path: str) -> dict[str, _Given]:
     import tomllib
 
     label = f"--config {path}"
+    if not path:
+        raise ConfigError("--config '': name a TOML file")
     check_text("--config", path)
     try:
         text = Path(path).read_bytes().decode()

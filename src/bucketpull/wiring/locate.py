@@ -41,7 +41,12 @@ def existing(settings: Settings) -> Path:
 
     """
     folder = job_folder(settings)
-    if not exists(folder):
+    try:
+        there = exists(folder)
+    except OSError as error:
+        text = f"journal {folder}: {error.strerror}; ask as the user whose job it is"
+        raise ConfigError(text) from error
+    if not there:
         raise ConfigError(
             f"no journal in {folder}; name the job with --job or its folder with --state{_hint()}"
         )

@@ -38,6 +38,8 @@ def say_on(text: str) -> None:
 
 def tell(text: str) -> None:
     """Write a line to standard error, for people, in the language of the locale, beside what goes to a program."""
+    with suppress(OSError, ReaderGone, OutputFailed):
+        sys.stdout.flush()  # so that both come in order where they are read together
     with suppress(OSError):
         _write(sys.stderr, _words(sys.stderr).message(text))
 

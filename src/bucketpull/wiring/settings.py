@@ -137,9 +137,12 @@ def jobs_folder() -> Path:
     """
     from platformdirs import user_state_path
 
-    folder = user_state_path("bucketpull")
+    try:
+        folder = user_state_path("bucketpull")
+    except RuntimeError:
+        folder = Path("~")
     if not folder.is_absolute():
         raise ConfigError(
-            f"this user has no home folder for the journal ({folder}); name a folder with --state"
+            "this user has no home folder for the journal; set HOME, or name a folder with --state"
         )
     return folder

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-import msgspec
 
 from bucketpull.cli import options
 from bucketpull.cli.doctor.machine import Check, Verdict, check_files, check_state, check_volumes
 from bucketpull.cli.doctor.source import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.report.json_line import json_line
 from bucketpull.wiring.locate import job_folder
 from bucketpull.wiring.output import say_on
 from bucketpull.wiring.settings import Settings, jobs_folder
@@ -32,7 +32,10 @@ def doctor(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - chec
     """  # noqa: D301
     if "" in places:
         raise ConfigError("volume '': name a folder to store in")
-    return _run(options.settings(flags | options.split(places)))
+    settings = options.settings(flags | options.split(places))
+    if settings.source:
+        settings.source_settings()
+    return _run(settings)
 
 
 _NAME_COLUMNS = 14
@@ -44,7 +47,7 @@ def _run(settings: Settings) -> ExitCode:
     for check in _checks(settings):
         worst = worst or check.verdict is Verdict.FAIL
         if settings.json:
-            say_on(msgspec.json.encode(check).decode())
+            say_on(json_line(check))
         elif not settings.quiet or check.verdict is not Verdict.PASS:
             for line in _lines(check):
                 say_on(line)
@@ -59,7 +62,6 @@ def _checks(settings: Settings) -> Iterator[Check]:
         yield from check_state(jobs_folder())
     mean = None
     if settings.source:
-        settings.source_settings()
         source = SourceChecks(settings)
         yield from source.run()
         mean = source.mean_bytes
