@@ -88,6 +88,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "no volume can take more; add one or free space, then run the same command again",
         "没有磁盘可再写入；请添加磁盘或腾出空间，然后重新运行同一命令",
     ),
+    "exit.6": (
+        "a total budget is spent; give a larger one and run the same command again to go on",
+        "总预算已用完；请给出更大的预算，然后重新运行同一命令继续",
+    ),
     "exit.130": (
         "interrupted; run the same command again to go on",
         "已中断；重新运行同一命令即可继续",
