@@ -68,6 +68,22 @@ def _older_cursor(turn: Turn) -> Page:
     return page
 
 
+def _same_page(turn: Turn) -> Page:
+    page, after = turn.page(cursor=""), turn.position() or Position(folders=False, name="")
+    page.body_cursor = page.header_cursor = turn.cursor_of(Position(after.folders, after.name + _NEXT))
+    return page
+
+
+def _overlap(turn: Turn) -> Page:
+    page, after = turn.page(), turn.position()
+    if after is not None and not after.folders and not turn.ask.desc:
+        count = int(turn.rule.number("entries", 15))
+        before = turn.folder.scan(folders=False, after=None, limit=1 << 30)
+        place = [entry.name for entry in before].index(after.name) + 1 if after.name else 0
+        page.entries[:0] = before[max(0, place - count) : place]
+    return page
+
+
 def _no_cursor(turn: Turn) -> Page:
     page = turn.page()
     page.body_cursor = page.header_cursor = None
@@ -231,6 +247,8 @@ EFFECTS: Final[dict[str, Spoiler]] = {
         _same_cursor, "the page's cursor is the one that was sent (for a first page: the first entry's)"
     ),
     "older-cursor": Spoiler(_older_cursor, "the page's cursor goes back to the folder's first entry"),
+    "same-page": Spoiler(_same_page, "always the folder's first page, with a new cursor each time"),
+    "overlap": Spoiler(_overlap, "a page begins with the last entries= (15) of the page before it"),
     "no-cursor": Spoiler(_no_cursor, "no cursor, neither in the body nor in the header"),
     "body-cursor": Spoiler(_body_cursor, "the cursor is only in the body"),
     "header-cursor": Spoiler(_header_cursor, "the cursor is only in the header"),

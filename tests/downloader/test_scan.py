@@ -93,13 +93,24 @@ def test_an_empty_survey_has_a_receipt():
 
 def test_entries_without_a_name_are_a_failure_of_the_page_whose_others_are_listed():
     odd = page()
-    odd.odd = ("{'type': 't'}", "7")
+    odd.odd = ("an entry without a name: 7", "another")
     receipt = scan(rig_of(pages={(b"", ""): odd}), Position(b""))
 
     assert receipt.batches[0].objects == 3
     (failure,) = receipt.failures
     assert (failure.directory, failure.name, failure.reason, failure.status) == (b"", b"", "garbage", 200)
-    assert failure.detail == "entries that name no object: 2: {'type': 't'}; 7"
+    assert failure.detail == "entries that cannot be taken: 2: an entry without a name: 7; another"
+
+
+def test_a_directory_that_cannot_be_listed_behind_a_page_is_a_failure_and_the_page_is_taken():
+    broken = page()
+    broken.broken = "the cursor x leads back"
+    receipt = scan(rig_of(pages={(b"", ""): broken}), Position(b""))
+
+    assert receipt.batches[0].objects == 3
+    assert [(each.reason, each.detail) for each in receipt.failures] == [
+        ("cursor", "the cursor x leads back")
+    ]
 
 
 def test_a_size_that_is_not_known_counts_no_bytes():

@@ -174,6 +174,7 @@ LISTED = [
     Row("empty-page"),
     Row("end-page"),
     Row("duplicate"),
+    Row("overlap:entries=15"),
     Row("garbage:first=1"),
     Row("blank:first=1"),
     Row("file-instead:first=1"),
@@ -195,6 +196,8 @@ LISTED_BADLY = [
     "redirect",
     "truncate",
     "same-cursor",
+    "older-cursor",
+    "same-page",
     "bad-cursor",
 ]
 

@@ -63,13 +63,15 @@ class Page(Value):
     """One page of a directory as the source gave it: files by column, names of sub-directories, what is next.
 
     `following` lists where the same directory goes on: none at its end, one for a serial listing, several where the
-    source splits it into ranges. `excluded` counts the objects that the job does not want: they are not in `part`. `odd` quotes entries that cannot be objects or directories: they fail, the others do not.
+    source splits it into ranges. `excluded` counts the objects that the job does not want: they are not in `part`. `odd` tells of entries that cannot be taken: they fail, the others do not. `broken`
+    says why the directory cannot be listed behind this page, "" where it can.
     """
 
     part: Part
     directories: list[bytes]
     following: list[Position]
     odd: Sequence[Text] = ()
+    broken: Text = ""
     excluded: Int = 0
 
 

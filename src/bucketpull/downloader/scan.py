@@ -193,10 +193,12 @@ class Scan:
         self._listed(look, page, response.status)
 
     def _listed(self, look: Look, page: Page, status: int) -> None:
-        """Take in a page; entries that are none are one failure of it, the others do not suffer."""
+        """Take in a page; entries that cannot be taken are one failure of it, the others do not suffer."""
         look.sweep.listed(look.position, page)
-        if page.odd:
-            detail = f"entries that name no object: {len(page.odd)}: {'; '.join(page.odd)}"
+        if page.broken:
+            self._failed(look, AnswerError(Reason.CURSOR, page.broken), status)
+        elif page.odd:
+            detail = f"entries that cannot be taken: {len(page.odd)}: {'; '.join(page.odd)}"
             self._failed(look, AnswerError(Reason.GARBAGE, detail), status)
         self._settle(look.sweep)
 

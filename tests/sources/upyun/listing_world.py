@@ -7,6 +7,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position, key_of
+from bucketpull.domain.retry import attempts
 from bucketpull.sources.upyun.source import UpyunSource
 from upyun_simulator.contents import Contents
 from upyun_simulator.cursor import BadCursor, Cursors, RowKeys
@@ -55,6 +56,7 @@ class ListingWorld:
         self.failed: list[tuple[Position, AnswerError]] = []
         self.vanished: list[bytes] = []
         self.retries: list[Reason] = []
+        self.tries: dict[int, int] = {}
         self.pages = 0
         self.requests = 0
 
@@ -113,7 +115,8 @@ class ListingWorld:
             return []
         if remedy in {Remedy.RETRY, Remedy.SLOW} and position.attempt < 12:
             self.retries.append(error.reason)
-            position.attempt += 1
+            tries = self.tries[id(position)] = self.tries.get(id(position), 0) + 1
+            position.attempt += tries % attempts(error.reason) == 0
             return [position]
         self.failed.append((position, error))
         return []
@@ -121,6 +124,10 @@ class ListingWorld:
     def _take(self, page: Page) -> list[Position]:
         self.pages += 1
         part = page.part
+        if page.broken:
+            self.failed.append(
+                (Position(part.directory, part.cursor), AnswerError(Reason.CURSOR, page.broken))
+            )
         assert len(part.names) == len(part.sizes) == len(part.mtimes)
         self.objects += [key_of(part.directory, name) for name in part.names]
         self.directories += [key_of(part.directory, name) for name in page.directories]

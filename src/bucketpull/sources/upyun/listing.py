@@ -27,7 +27,7 @@ class Listing(NamedTuple):
     """A page by column. `cursor` is where the directory goes on: None at its end, "" where the answer does not say.
 
     `last` is the name that the answer gives last, and `files_first` whether all files come before all folders. Sizes (bytes) and
-    mtimes (Unix seconds) are -1 where they are not known. `odd` quotes the entries that have no name.
+    mtimes (Unix seconds) are -1 where they are not known. `odd` tells of the entries that have no name.
     """
 
     names: list[bytes]
@@ -123,7 +123,7 @@ def _odd_json(body: bytes, stated: str) -> Listing:
     cursor = answer.get("iter") or stated
     if not isinstance(cursor, str):
         raise AnswerError(Reason.CURSOR, f"the cursor is no text: {_glimpse(body)}")
-    return _columns([_odd_entry(entry) or str(entry) for entry in files], cursor, body)
+    return _columns([_odd_entry(entry) or _nameless(str(entry)) for entry in files], cursor, body)
 
 
 class _Row(NamedTuple):
@@ -171,7 +171,13 @@ def _number(value: object, largest: int) -> int:
 def _lines(body: bytes, stated: str) -> Listing:
     """Read lines of four fields."""
     lines = [line for line in body.split(b"\n") if line.strip(b"\r")]
-    return _columns([_line(line) or line.decode("utf-8", "replace") for line in lines], stated, body)
+    return _columns(
+        [_line(line) or _nameless(line.decode("utf-8", "replace")) for line in lines], stated, body
+    )
+
+
+def _nameless(entry: str) -> str:
+    return f"an entry without a name: {entry[:150]}"
 
 
 def _line(line: bytes) -> _Row | None:

@@ -1,15 +1,29 @@
 """From a listing answer to a page: what is doubtful is refused, where the listing goes on is decided."""
 
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.model import Page, Part, Position
+from bucketpull.domain.model import Page, Part, Position, show
 from bucketpull.sources.upyun import parallel_listing
 from bucketpull.sources.upyun.listing import Listing
 from bucketpull.sources.upyun.rowkeys import FILE, FOLDER, RowKeys
+from bucketpull.sources.upyun.serial_listing import go_on_serially
+from bucketpull.sources.upyun.stages import (
+    Answered,
+    LeadsBack,
+    Stage,
+    ask_for,
+    at,
+    hold,
+    looks_back,
+    stage_of,
+)
+from bucketpull.sources.upyun.trail import Trail
 
 # A folder with an empty name in the root: its objects' keys begin with a slash, and no directory's name says so. It is listed
 # under the root's name with this tag, and its entries carry the slash.
 _SLASH = "!slash:"
-# A service that normalises paths answers for `a/..` with a folder that holds `a` again, without end.
+# A folder may hold itself: a service that normalises paths answers so for `a/..`. Real ones do not lie that deep.
+_DEEPEST = 1000
+_LONGEST_KEY = 65_536
 _DEEPEST_ODD = 8
 _ODD = frozenset({b"", b".", b".."})
 
@@ -37,12 +51,11 @@ class Pages:
         """Make a page of a listing.
 
         Raises:
-            AnswerError: `cursor`, if it leads nowhere or back; `garbage`, if folders lie in themselves.
+            AnswerError: `cursor`, if it leads nowhere or back.
 
         """
-        _refuse_endless(position, listing)
         page = self._of(position, listing)
-        page.odd = listing.odd
+        page.odd = (*listing.odd, *_without_endless(page))
         return page
 
     def _of(self, position: Position, listing: Listing) -> Page:
@@ -66,29 +79,28 @@ class Pages:
 
         The first answer of that kind counts as failed; only one that stays so, and is short, ends the directory.
         """
-        if listing.cursor != "" or parallel_listing.ask_for(position).few:
+        if listing.cursor != "" or ask_for(position).few:
             return listing
         if position.attempt and listing.entries < self._limit:
             return listing._replace(cursor=None)
         raise AnswerError(Reason.CURSOR, "the page says neither where the listing goes on nor that it ends")
 
     def _followed(self, position: Position, listing: Listing) -> Page:
-        stage = parallel_listing.stage_of(position)
+        stage = stage_of(position)
         if listing.cursor is None and stage.kind in {"first", "serial"} and not position.cursor:
             return _whole(position, listing, [])
-        answered = parallel_listing.hold(position, RowKeys(self._bucket, position.directory), listing)
-        if not parallel_listing.ask_for(position).descending and parallel_listing.looks_back(answered):
-            raise AnswerError(Reason.CURSOR, f"the cursor {listing.cursor} leads back")
-        if stage.kind not in {"first", "serial"}:
+        answered = hold(position, RowKeys(self._bucket, position.directory), listing)
+        if stage.kind not in {"first", "serial"} or stage.tries:
+            if not ask_for(position).descending and looks_back(answered):
+                raise LeadsBack(f"the cursor {listing.cursor} leads back")
+            if stage.tries:
+                return parallel_listing.once_more(answered, stage)
             return parallel_listing.go_on(answered)
-        if stage.tries:
-            return parallel_listing.once_more(answered, stage)
-        following: list[Position] = []
-        if listing.cursor is not None:
-            following = [Position(position.directory, listing.cursor, position.until)]
-            if stage.kind == "first" and not position.cursor and self._split:
-                following = parallel_listing.first_page(answered)
-        return _whole(position, _without_repeated(answered), following)
+        may_split = stage.kind == "first" and not position.cursor and self._split and not looks_back(answered)
+        probe = parallel_listing.first_page(answered) if may_split else []
+        if probe:
+            return _whole(position, listing, probe)
+        return go_on_serially(answered._replace(listing=_without_repeated(answered)))
 
 
 def _whole(position: Position, listing: Listing, following: list[Position]) -> Page:
@@ -98,19 +110,26 @@ def _whole(position: Position, listing: Listing, following: list[Position]) -> P
 
 def _slash_page(position: Position, listing: Listing) -> Page:
     part = Part(b"", position.cursor, [b"/" + name for name in listing.names], listing.sizes, listing.mtimes)
-    if listing.cursor is not None and _SLASH + listing.cursor == position.cursor:
-        raise AnswerError(Reason.CURSOR, f"the cursor {listing.cursor} leads to itself")
-    following = [] if listing.cursor is None else [Position(b"", _SLASH + listing.cursor)]
-    return Page(part, [b"/" + name for name in listing.directories], following)
+    page = Page(part, [b"/" + name for name in listing.directories], [])
+    if listing.cursor is not None:
+        trail, rows = stage_of(position).trail or Trail(), [*part.names, b"", *page.directories]
+        if trail.knows_cursor(listing.cursor) or _SLASH + listing.cursor == position.cursor:
+            raise LeadsBack(f"the cursor {listing.cursor} leads back")
+        stage = Stage("serial", trail=trail.after(listing.cursor, rows, "", b""))
+        page.following.append(at(b"", _SLASH + listing.cursor, stage))
+    return page
 
 
-def _refuse_endless(position: Position, listing: Listing) -> None:
-    odd = _ODD.intersection(listing.directories)
-    if not odd:
-        return
-    above = position.directory.split(b"/")[-_DEEPEST_ODD:]
-    if len(above) == _DEEPEST_ODD and _ODD.issuperset(above):
-        raise AnswerError(Reason.GARBAGE, f"folders {sorted(odd)} lie in themselves")
+def _without_endless(page: Page) -> list[str]:
+    """Leave out folders that lie deeper than any real one, or in themselves; tell which."""
+    above = page.part.directory.split(b"/")
+    is_deep = len(above) >= _DEEPEST
+    is_odd = len(above) >= _DEEPEST_ODD and _ODD.issuperset(above[-_DEEPEST_ODD:])
+    left = _LONGEST_KEY - len(page.part.directory)
+    told = [name for name in page.directories if is_deep or len(name) >= left or (is_odd and name in _ODD)]
+    if told:
+        page.directories = [name for name in page.directories if name not in told]
+    return [f"the folder {show(name)[:100]!r} lies deeper than any real one" for name in told]
 
 
 def _without_twins(listing: Listing) -> Listing:
@@ -128,7 +147,7 @@ def _without_twins(listing: Listing) -> Listing:
     )
 
 
-def _without_repeated(page: parallel_listing.Answered) -> Listing:
+def _without_repeated(page: Answered) -> Listing:
     """Drop the entry behind which was asked, if the page begins with it: it was on the page before."""
     listing, after = page.listing, page.after
     if after and after == page.first:

@@ -20,7 +20,6 @@ from bucketpull.sources.upyun.endpoints import CDN, LIST, REST
 from bucketpull.sources.upyun.fast_path import Usual
 from bucketpull.sources.upyun.listing import Listing, read_listing
 from bucketpull.sources.upyun.pages import Pages, is_slash_folder
-from bucketpull.sources.upyun.parallel_listing import ask_for
 from bucketpull.sources.upyun.signing import (
     Authorization,
     BasicAuthorization,
@@ -28,6 +27,7 @@ from bucketpull.sources.upyun.signing import (
     TokenAuthorization,
     cdn_token,
 )
+from bucketpull.sources.upyun.stages import ask_for
 
 _IDENTITY = ("Accept: */*", "Accept-Encoding: identity")
 _LISTING_BYTES_PER_ENTRY = 2048  # a name of 255 bytes with every one escaped takes 1,530

@@ -1,0 +1,165 @@
+"""What a position is for, as it says itself in `until`, and a listing held against it: the words of serial and parallel listing."""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.model import Part, Position
+from bucketpull.sources.upyun.listing import Listing
+from bucketpull.sources.upyun.rowkeys import FILE, FOLDER, RowKeys
+from bucketpull.sources.upyun.trail import Trail
+
+_TAG = "!"
+
+
+class LeadsBack(AnswerError):
+    """The cursor that a page gives leads back: the one that it was asked with is good."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Reason.CURSOR, detail)
+
+
+class Stage(msgspec.Struct, array_like=True, frozen=True):
+    """What a position is for; see `parallel_listing`. Rows are as in `rowkeys`, b"" is none.
+
+    `back` is the cursor from which to list serially should forged ones fail. `pages` is how many a range was thought to have.
+    `since` is the border behind which a range, or a gap, begins, until the range gave an entry; `below` is that entry. `trail` is what
+    a serial listing remembers, `held` are entries by row, size and mtime (see `serial_listing`).
+    """
+
+    kind: str
+    upto: bytes = b""
+    back: str = ""
+    seen: bytes = b""
+    pages: int = 0
+    depth: int = 0
+    tries: int = 0
+    since: bytes = b""
+    below: bytes = b""
+    trail: Trail | None = None
+    held: tuple[tuple[bytes, int, int], ...] = ()
+
+
+class Ask(NamedTuple):
+    """How a position is asked for: the cursor to send, whether a few entries will do, and whether from the far end."""
+
+    cursor: str
+    few: bool
+    descending: bool
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Stage).decode
+_FRESH = Stage("first")
+
+
+def stage_of(position: Position) -> Stage:
+    """Read a position's stage; anything unknown is listed serially."""
+    if not position.until:
+        return _FRESH
+    try:
+        return _decode(position.until)
+    except msgspec.DecodeError:
+        return Stage("serial")
+
+
+def ask_for(position: Position) -> Ask:
+    """Say how to ask for a position."""
+    cursor = position.cursor
+    if cursor.startswith(_TAG):
+        cursor = cursor.partition(":")[2]
+    kind = stage_of(position).kind
+    return Ask(cursor, kind in {"end", "check"}, kind in {"end", "check", "fill"})
+
+
+class Answered(NamedTuple):
+    """A listing held against the rows of its directory. `rows` are its first and last row, b"" if it is empty."""
+
+    position: Position
+    keys: RowKeys
+    listing: Listing
+    first: bytes
+    last: bytes
+    ordered: bool
+
+    @property
+    def after(self) -> bytes:
+        """The row behind which was asked; b"" at the beginning, or where the cursor is no row key."""
+        return self.keys.row(ask_for(self.position).cursor) or b""
+
+    def genuine(self) -> bool:
+        """Tell whether the cursor is the row key of the page's last entry, as we forge them."""
+        return (
+            bool(self.last)
+            and self.listing.cursor is not None
+            and self.keys.row(self.listing.cursor) == self.last
+        )
+
+    def beyond(self, row: bytes) -> bytes:
+        """Return the first row of an ordered page that lies behind a row; b"" if none does."""
+        return min((each for each in self.rows() if each > row), default=b"")
+
+    def rows(self) -> list[bytes]:
+        """Return the rows of all entries, as they came by kind."""
+        listing = self.listing
+        return [FILE + name for name in listing.names] + [FOLDER + name for name in listing.directories]
+
+
+def hold(position: Position, keys: RowKeys, listing: Listing) -> Answered:
+    """Find a page's first and last row, and whether its rows are in order."""
+    names, folders = listing.names, listing.directories
+    first = FILE + names[0] if names else FOLDER + folders[0] if folders else b""
+    last = FOLDER + folders[-1] if folders else FILE + names[-1] if names else b""
+    ordered = listing.files_first and names == sorted(names) and folders == sorted(folders)
+    return Answered(position, keys, listing, first, last, ordered)
+
+
+def picked(page: Answered, is_wanted: Callable[[bytes], bool]) -> tuple[Part, list[bytes]]:
+    """Return the files and folders of a page whose rows are wanted."""
+    listing, position = page.listing, page.position
+    wanted = [place for place, name in enumerate(listing.names) if is_wanted(FILE + name)]
+    part = Part(
+        position.directory,
+        position.cursor,
+        [listing.names[place] for place in wanted],
+        [listing.sizes[place] for place in wanted],
+        [listing.mtimes[place] for place in wanted],
+    )
+    return part, [name for name in listing.directories if is_wanted(FOLDER + name)]
+
+
+def nothing(position: Position) -> Part:
+    """Make a page's part of no objects."""
+    return Part(position.directory, position.cursor, [], [], [])
+
+
+def at(directory: bytes, cursor: str, stage: Stage) -> Position:
+    """Make a position of a stage."""
+    return Position(directory, cursor, text(stage))
+
+
+def text(stage: Stage) -> str:
+    """Write a stage as positions carry it."""
+    return _encode(stage).decode()
+
+
+def looks_back(page: Answered) -> bool:
+    """Tell whether a page's cursor leads back: to an entry before others of the page, or before the page itself."""
+    listing = page.listing
+    if not listing.cursor:
+        return False
+    row = page.keys.row(listing.cursor)
+    if listing.cursor == ask_for(page.position).cursor:
+        return True
+    if row is None or (row[2:] == listing.last and listing.entries):
+        return False
+    if not listing.entries:
+        return row <= page.after
+    if row[:2] == FILE:
+        return (
+            bool(listing.directories) or bisect_left(sorted(listing.names), row[2:]) < len(listing.names) - 1
+        )
+    return bool(listing.directories) and row[2:] < max(listing.directories)

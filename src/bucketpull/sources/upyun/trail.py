@@ -1,0 +1,64 @@
+"""What is remembered of the pages before, to find a listing that leads back to itself. Bounded, for it travels with the position.
+
+It is the last few cursors and pages, and one of each that moves on at every power of two: Brent's way to find a cycle of any
+length within three times round it.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import msgspec
+
+_CURSORS = 16
+_PAGES = 4
+_BYTES = 6  # of a digest
+
+
+class Trail(msgspec.Struct, array_like=True, frozen=True):
+    """The pages before. `cursors` and `pages` are digests of the last ones, end to end, `mark` and `page_mark` of an earlier one.
+
+    `steps` counts the pages. `asked` is the cursor with which the last page was asked for, `last` the last row of that page, b""
+    if its rows were not in order.
+    """
+
+    cursors: bytes = b""
+    pages: bytes = b""
+    mark: bytes = b""
+    page_mark: bytes = b""
+    steps: int = 0
+    asked: str = ""
+    last: bytes = b""
+
+    def knows_cursor(self, cursor: str) -> bool:
+        """Tell whether a cursor was given before."""
+        return _digest([cursor.encode()]) in {self.mark, *_each(self.cursors)}
+
+    def knows_page(self, rows: Sequence[bytes]) -> bool:
+        """Tell whether a page was given before; an empty one brings nothing new, but it may lead on."""
+        return bool(rows) and _digest(rows) in {self.page_mark, *_each(self.pages)}
+
+    def after(self, cursor: str, rows: Sequence[bytes], asked: str, last: bytes) -> "Trail":
+        """Add a page: the cursor that it gives, its rows, and those of `asked` and `last`."""
+        given, page, steps = _digest([cursor.encode()]), _digest(rows) if rows else b"", self.steps + 1
+        moves_on = steps & self.steps == 0
+        return Trail(
+            (self.cursors + given)[-_CURSORS * _BYTES :],
+            (self.pages + page)[-_PAGES * _BYTES :],
+            given if moves_on else self.mark,
+            page if moves_on and page else self.page_mark,
+            steps,
+            asked,
+            last,
+        )
+
+
+def _each(digests: bytes) -> list[bytes]:
+    return [digests[start : start + _BYTES] for start in range(0, len(digests), _BYTES)]
+
+
+def _digest(pieces: Sequence[bytes]) -> bytes:
+    digest = blake2b(digest_size=_BYTES)
+    for piece in pieces:
+        digest.update(b"%d:" % len(piece))
+        digest.update(piece)
+    return digest.digest()
