@@ -340,12 +340,12 @@ def test_usage_is_a_number_of_bytes():
         ({"operator": ""}, "UPYUN_OPERATOR"),
         ({"password": ""}, "UPYUN_PASSWORD"),
         ({"auth": "basic", "api_url": "http://v0.api.upyun.com"}, "not https"),
-        ({"api_url": "ftp://x"}, "api_url"),
-        ({"cdn_url": "https://u@x/"}, "cdn_url"),
+        ({"api_url": "ftp://x"}, "--api-url"),
+        ({"cdn_url": "https://u@x/"}, "--cdn-url"),
         ({"style": "!s"}, "--cdn-url"),
         ({"list_limit": 0}, "list_limit"),
         ({"headers": ("nocolon",)}, "colon"),
-        ({"headers": ("a: b\r\nc: d",)}, "line break"),
+        ({"headers": ("a: b\r\nc: d",)}, "printable ASCII"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_done(options, words):

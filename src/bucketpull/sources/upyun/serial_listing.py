@@ -5,7 +5,7 @@ is asked for once more: those that it does not give are new. So nothing is taken
 something else than names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from zlib import crc32
 
 from bucketpull.domain.model import Page, Part, Position
@@ -24,6 +24,7 @@ from bucketpull.sources.upyun.trail import Trail
 
 # After so many passes a page whose cursor leads back is taken, and what is behind it is given up.
 _PASSES = 6
+_HELD = 100  # names of 255 bytes, in base64: 35 KB
 
 
 def go_on_serially(page: Answered) -> Page:
@@ -38,8 +39,7 @@ def go_on_serially(page: Answered) -> Page:
     early = _repeated(page, trail, rows)
     part, folders = picked(page, lambda row: row not in early)
     taken = Page(part, folders, [])
-    if early:
-        taken.following.append(_hold_back(page, trail.asked, early))
+    taken.following += _held_back(page, trail.asked, early)
     if listing.cursor is None:
         return taken
     trouble = _trouble(page, trail, rows)
@@ -87,11 +87,14 @@ def _repeated(page: Answered, trail: Trail, rows: Sequence[bytes]) -> set[bytes]
     return early if 2 * len(early) <= len(rows) else set()
 
 
-def _hold_back(page: Answered, asked: str, early: set[bytes]) -> Position:
+def _held_back(page: Answered, asked: str, early: set[bytes]) -> Iterator[Position]:
+    """Ask for the page before once more, for as many entries at once as a position may carry."""
     listing = page.listing
     files = zip(listing.names, listing.sizes, listing.mtimes, strict=True)
     entries = [(FILE + name, size, mtime) for name, size, mtime in files]
     entries += [(FOLDER + name, -1, -1) for name in listing.directories]
-    held = tuple(entry for entry in entries if entry[0] in early)
-    tag = f"!held{crc32(page.position.cursor.encode()):08x}:"
-    return at(page.position.directory, tag + asked, Stage("held", held=held))
+    held = [entry for entry in entries if entry[0] in early]
+    mark = crc32(page.position.cursor.encode())
+    for number, start in enumerate(range(0, len(held), _HELD)):
+        stage = Stage("held", held=tuple(held[start : start + _HELD]))
+        yield at(page.position.directory, f"!held{mark:08x}{number}:{asked}", stage)
