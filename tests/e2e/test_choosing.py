@@ -71,6 +71,22 @@ def test_sizes_and_dates_choose_too(make_job: Callable[..., Job]):
     assert (summary["stored"], summary["excluded"]) == (40, 40)
 
 
+@pytest.mark.parametrize(("first", "sign"), [("newest", -1), ("oldest", 1), ("smallest", 1), ("largest", -1)])
+def test_what_is_wanted_first_is_on_disk_when_the_job_ends_early(
+    make_job: Callable[..., Job], first: str, sign: int
+):
+    job = make_job("flat:400,size=lognormal:4KiB")
+    rows = [
+        (item.mtime if first in {"newest", "oldest"} else item.size, item.key)
+        for item in job.simulator.contents.walk()
+    ]
+
+    job.sync("--first", first, "--limit", "100", expect=6)
+
+    best = sorted(sign * value for value, _ in rows)[:100]
+    assert sorted(sign * value for value, key in rows if key in job.files()) == best
+
+
 def test_rules_come_from_a_file_and_flags_come_after(make_job: Callable[..., Job]):
     job = make_job(SPEC)
     rules = job.folder / "rules"
@@ -88,6 +104,7 @@ def test_rules_come_from_a_file_and_flags_come_after(make_job: Callable[..., Job
         (["--include", "[z-a]"], "[z-a] is no set of characters"),
         (["--min-size", "2K", "--max-size", "1K"], "leave nothing"),
         (["--newer", "yesterday"], "write 2024-05-01"),
+        (["--first", "newest,oldest"], "--first 'newest,oldest': write one of"),
         (["--rules-file", "/nowhere"], "--rules-file /nowhere: No such file or directory"),
     ],
 )

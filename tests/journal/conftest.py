@@ -19,6 +19,7 @@ from bucketpull.domain.model import (
     Work,
     WorkKind,
 )
+from bucketpull.domain.ordering import ANY, Order
 from bucketpull.domain.retry import next_try
 from bucketpull.journal.sqlite import SqliteJournal
 
@@ -46,9 +47,9 @@ class Play:
         self.volume = "v1"
         self.open()
 
-    def open(self, configuration: dict[str, str] | None = None) -> None:
+    def open(self, configuration: dict[str, str] | None = None, order: Order = ANY) -> None:
         configuration = configuration or {"source": "upyun://bucket"}
-        self.journal = SqliteJournal.open(self.folder, "job", configuration, next_try, self.now)
+        self.journal = SqliteJournal.open(self.folder, "job", configuration, next_try, self.now, order=order)
 
     def crash(self) -> None:
         """Leave the journal as a killed process does."""

@@ -15,6 +15,7 @@ from bucketpull.domain.model import (
     VolumeState,
     WorkKind,
 )
+from bucketpull.domain.ordering import Order
 from bucketpull.domain.retry import PAGE_PASSES, PASSES
 from bucketpull.journal.sqlite import ABSENT_SECONDS
 from bucketpull.journal.volumes import KnownVolume
@@ -172,6 +173,34 @@ def test_work_is_given_once_oldest_first(play):
     assert len(ids) == 5
     assert ids == sorted(set(ids))
     assert play.claim(WorkKind.SCAN) == []
+
+
+def test_work_of_the_prefix_that_was_asked_for_comes_first(play):
+    play.journal.close()
+    play.open(order=Order("", (b"late/",)))
+    play.put(b"")
+    for directory in (b"early", b"late", b"late/sub", b"other"):
+        play.put(directory, b"x")
+    play.begin()
+    play.scan()
+
+    listed = [[p.directory for p in decode_positions(work.body)] for work in play.claim(WorkKind.SCAN, 1)]
+
+    assert listed == [[b"late"]]
+
+
+def test_batches_of_the_newest_objects_come_first_however_late_they_were_listed(play):
+    play.journal.close()
+    play.open(order=Order("newest"))
+    play.put(b"")
+    for number, directory in enumerate((b"a", b"b", b"c")):
+        play.put(directory, b"x", mtime=[5, 9, 7][number] * 86_400)
+    play.begin()
+    play.scan(), play.scan()
+
+    (work,) = play.claim(WorkKind.BATCH, 1)
+
+    assert decode_parts(work.body)[0].directory == b"b"
 
 
 def test_sent_work_is_known_after_a_crash_and_stays_sent_until_it_is_released(play):

@@ -77,6 +77,11 @@ choosing = _group(
     click.option("--max-size", metavar="SIZE", help="Only objects of at most so many bytes."),
     click.option("--newer", metavar="DATE|AGE", help="Only what changed since: 2024-05-01, or 30d."),
     click.option("--older", metavar="DATE|AGE", help="Only what has not changed since."),
+    click.option(
+        "--first",
+        metavar="ORDER",
+        help="Of what is listed, fetch first: newest, oldest, smallest, largest, or PREFIX,PREFIX.",
+    ),
 )
 
 

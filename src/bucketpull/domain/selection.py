@@ -20,6 +20,7 @@ import bracex
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.ordering import Order
 
 # `{1..100000}` is a slip or an attack, not a choice.
 MOST_ALTERNATIVES: Final = 1000
@@ -34,7 +35,7 @@ class Rule(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Selection(msgspec.Struct, array_like=True, frozen=True):
-    """What is wanted. Sizes are in bytes, dates in Unix seconds; None is no bound.
+    """What is wanted, and what of it first. Sizes are in bytes, dates in Unix seconds; None is no bound.
 
     Bounds hold for what the listing says: an object whose size or date is not known (-1) is within them.
     """
@@ -44,10 +45,11 @@ class Selection(msgspec.Struct, array_like=True, frozen=True):
     largest: int | None = None
     changed_after: int | None = None
     changed_before: int | None = None
+    order: Order = Order()
 
     @property
     def is_all(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether nothing is left out, in any order."""
         return self == _ALL
 
     def checked(self) -> "Selection":

@@ -7,6 +7,7 @@ import msgspec
 
 from bucketpull.domain.batching import bundle, decode_parts, draft, encode_positions, split
 from bucketpull.domain.model import BatchReceipt, Part, Position, Work, WorkKind
+from bucketpull.domain.ordering import Order
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
 from bucketpull.journal.statements import statements
@@ -38,10 +39,11 @@ class Taken(msgspec.Struct):
 class Frontier:
     """Rows of work. Every method runs in the caller's transaction and keeps the books in step."""
 
-    def __init__(self, store: Store, books: Books, shelf: Shelf) -> None:
+    def __init__(self, store: Store, books: Books, shelf: Shelf, order: Order) -> None:
         self._connection = store.connection
         self._books = books
         self._shelf = shelf
+        self._order = order
         self._sql = statements()
 
     def add_batch(
@@ -58,15 +60,21 @@ class Frontier:
     ) -> int:
         """Add a batch; `size` is in bytes, `due` in Unix seconds (0: at once)."""
         kind = WorkKind.BATCH
-        return self._add((kind, tier, due, home, attempt, objects, size, candidates), body)
+        rank = 0 if self._order.is_any else self._order.of_batch(decode_parts(body))
+        return self._add((kind, tier, due, home, attempt, objects, size, candidates, rank), body)
 
     def add_scans(self, positions: Sequence[Position], *, due: float = 0, tier: int = USUAL) -> None:
         """Add positions as scans, small directories bundled."""
-        for group in bundle(positions, self._books.outstanding.scans):
-            self._add((WorkKind.SCAN, tier, due, 0, group[0].attempt, 0, 0, None), encode_positions(group))
+        by_rank: dict[int, list[Position]] = {}
+        for position in positions:
+            by_rank.setdefault(self._order.of_directory(position.directory), []).append(position)
+        for rank, equal in by_rank.items():
+            for group in bundle(equal, self._books.outstanding.scans):
+                row = (WorkKind.SCAN, tier, due, 0, group[0].attempt, 0, 0, None, rank)
+                self._add(row, encode_positions(group))
 
     def claim(self, kind: WorkKind, limit: int, homes: Sequence[int], now: float, late: int) -> list[Work]:
-        """Find work that is due: at a home before anywhere, an earlier tier before a later.
+        """Find work that is due: at a home before anywhere, an earlier tier before a later, the least rank first.
 
         Deferred work comes first, but only `late` of it while there is other work.
         """
@@ -190,11 +198,13 @@ class Frontier:
                 self._connection.execute(self._sql["rehome-work"], (tier, volume))
             self._connection.execute(self._sql["rehome-deferred"], (volume,))
 
-    def _add(self, row: tuple[WorkKind, int, float, int, int, int, int, bytes | None], body: bytes) -> int:
+    def _add(
+        self, row: tuple[WorkKind, int, float, int, int, int, int, bytes | None, int], body: bytes
+    ) -> int:
         work = self._connection.execute(self._sql["add-work"], row).lastrowid
         assert work is not None
         self._connection.execute(self._sql["add-body"], (work, body))
-        kind, tier, _, _, _, objects, size, _ = row
+        kind, tier, _, _, _, objects, size, *_ = row
         self._books.add_work(kind, tier, objects, size)
         return work
 

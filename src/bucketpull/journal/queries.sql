@@ -61,7 +61,7 @@ returning id;
 
 -- name: add-work
 -- commit, once a new scan or batch
-insert into work (kind, tier, due, home, attempt, objects, bytes, candidates) values (?, ?, ?, ?, ?, ?, ?, ?);
+insert into work (kind, tier, due, home, attempt, objects, bytes, candidates, rank) values (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: go-on-work
 -- commit, once a receipt of a part of a batch
@@ -75,7 +75,7 @@ insert into body (id, body) values (?, ?);
 -- name: ready-work
 -- claim, once a home and tier: a few times a second
 select id, attempt, part, candidates, body from work join body using (id)
-where kind = ? and tier = ? and home = ? and state = 0 and due = 0 order by id limit ?;
+where kind = ? and tier = ? and home = ? and state = 0 and due = 0 order by rank, id limit ?;
 
 -- name: ready-by-id
 -- a machine that comes back, once a batch that it had begun

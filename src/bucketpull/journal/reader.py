@@ -11,6 +11,7 @@ import msgspec
 
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, key_of
+from bucketpull.domain.ordering import Order
 from bucketpull.domain.progress import DirectoryState
 from bucketpull.journal.directories import directories_below
 from bucketpull.journal.extents import covers, unpack_entries
@@ -51,7 +52,7 @@ class JournalReader:
         """
         if not exists(folder):
             raise JournalError(f"journal {folder}: there is none; see --state and --job")
-        return cls(Tables.load(connect_to_read(folder), _never, _never))
+        return cls(Tables.load(connect_to_read(folder), _never, _never, Order()))
 
     @property
     def id(self) -> str:
@@ -144,7 +145,7 @@ class JournalReader:
 
     def _refreshed(self) -> Tables:
         """Read the sums again: another process writes them."""
-        self._tables = Tables.load(self._tables.store, _never, _never)
+        self._tables = Tables.load(self._tables.store, _never, _never, Order())
         return self._tables
 
 

@@ -25,6 +25,7 @@ from bucketpull.domain.model import (
     Work,
     WorkKind,
 )
+from bucketpull.domain.ordering import ANY, Order
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.journal import maintenance, store
 from bucketpull.journal.batch_receipts import NextPageTry, NextTry
@@ -42,22 +43,25 @@ ABSENT_SECONDS = 300.0  # a machine that asks for no work so long is taken for g
 class SqliteJournal(JournalReader):
     """The books of one job, opened by its one writer.
 
-    Made by `SqliteJournal.open(folder, job, configuration, next_try, now, next_page_try)`:
+    Made by `SqliteJournal.open(folder, job, configuration, next_try, now, next_page_try, order)`:
 
     * `folder`: where the journal lies; made if missing. Everything else in it is left alone.
     * `job`: the name of the job, kept for messages.
     * `configuration`: settings by name, as text. `source`, `prefix`, `style` and `layout` are the job's identity: another
       value is refused. Others (the URLs of the service, say) may change. None opens an existing journal as it is.
     * `next_try`, `next_page_try`: the retry policies of objects and of pages, those of `domain.retry` or others.
+    * `order`: in which order work that is listed from now on is given out.
     * `now`: Unix seconds, kept as the time when the journal was made.
 
     Use it in one thread at a time. A process must not be forked while a journal is open in it.
     """
 
-    def __init__(self, opened: Store, lock: Lock, next_try: NextTry, next_page_try: NextPageTry) -> None:
-        super().__init__(Tables.load(opened, next_try, next_page_try))
+    def __init__(
+        self, opened: Store, lock: Lock, next_try: NextTry, next_page_try: NextPageTry, order: Order
+    ) -> None:
+        super().__init__(Tables.load(opened, next_try, next_page_try, order))
         self._lock = lock
-        self._policies = next_try, next_page_try
+        self._policies = next_try, next_page_try, order
         self._asked: dict[str, float] = {}
         self._closed = False
 
@@ -70,6 +74,7 @@ class SqliteJournal(JournalReader):
         next_try: NextTry = next_try,
         now: float = 0,
         next_page_try: NextPageTry = next_page_try,
+        order: Order = ANY,
     ) -> Self:
         """Open a journal to write, and make it if there is none; `now` is Unix seconds.
 
@@ -82,7 +87,7 @@ class SqliteJournal(JournalReader):
         """
         lock = _locked(folder)
         try:
-            return cls(_opened(folder, job, configuration, now), lock, next_try, next_page_try)
+            return cls(_opened(folder, job, configuration, now), lock, next_try, next_page_try, order)
         except BaseException:
             lock.release()
             raise

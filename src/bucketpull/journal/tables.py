@@ -4,6 +4,7 @@ from typing import Self
 
 import msgspec
 
+from bucketpull.domain.ordering import Order
 from bucketpull.journal.batch_receipts import Batches, NextPageTry, NextTry, Run
 from bucketpull.journal.books import Books, decode_books, encode_books
 from bucketpull.journal.failures import Failures
@@ -32,14 +33,14 @@ class Tables(msgspec.Struct):
     copies: Copies
 
     @classmethod
-    def load(cls, store: Store, next_try: NextTry, next_page_try: NextPageTry) -> Self:
+    def load(cls, store: Store, next_try: NextTry, next_page_try: NextPageTry, order: Order) -> Self:
         """Read the sums, and hand each table what it needs."""
         with store.reading():
             journal, job, number, past, tidied = store.rows("job")[0]
             run = Run(number, bool(past), tidied)
             books = decode_books(store.rows("books")[0][0])
             shelf = Shelf(store)
-        frontier = Frontier(store, books, shelf)
+        frontier = Frontier(store, books, shelf, order)
         pages, failures, copies = Pages(store), Failures(store, books), Copies(store, shelf)
         batches = Batches(run, books, shelf, frontier, pages, failures, copies, next_try)
         scans = Scans(run, books, frontier, pages, failures, batches, next_page_try)

@@ -1,4 +1,4 @@
-"""A source of which a job wants only some objects: what is not wanted never leaves the page on which it was listed."""
+"""A source of which a job wants only some objects, or some first: what is not wanted never leaves the page where it was listed."""
 
 from collections.abc import Sequence
 
@@ -58,14 +58,13 @@ class SelectingSource:
     def _chosen(self, page: Page) -> Page:
         part, selection = page.part, self._selection
         directory = part.directory
-        rows = zip(part.names, part.sizes, part.mtimes, strict=True)
         wanted = [
             index
-            for index, (name, size, mtime) in enumerate(rows)
-            if selection.wants(key_of(directory, name), size, mtime)
+            for index in selection.order.arranged(part)
+            if selection.wants(key_of(directory, part.names[index]), part.sizes[index], part.mtimes[index])
         ]
         folders = [name for name in page.directories if selection.may_want_below(key_of(directory, name))]
         excluded = len(part.names) - len(wanted)
-        if excluded:
+        if excluded or selection.order.by:
             part = chosen(part, wanted)
         return msgspec.structs.replace(page, part=part, directories=folders, excluded=excluded)

@@ -12,6 +12,7 @@ from bucketpull.fetch.options import FetchOptions
 from bucketpull.journal.identity import OPTION
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.sources.settings import SourceSettings
+from bucketpull.wiring.selection import order_of
 from bucketpull.wiring.settings import Settings
 
 
@@ -49,6 +50,7 @@ def open_journal(settings: Settings, now: float) -> SqliteJournal:
         partial(next_try, first_seconds=first),
         now,
         partial(next_page_try, first_seconds=first),
+        order_of(settings),
     )
 
 

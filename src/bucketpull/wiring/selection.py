@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.moments import parse_moment
+from bucketpull.domain.ordering import Order, parse_order
 from bucketpull.domain.selection import Rule, Selection
 from bucketpull.domain.sizes import parse_size
 from bucketpull.ports import Source
@@ -26,8 +27,14 @@ def selection_of(settings: Settings) -> Selection:
         smallest=None if settings.min_size is None else parse_size("--min-size", settings.min_size),
         largest=None if settings.max_size is None else parse_size("--max-size", settings.max_size),
         changed_after=None if settings.newer is None else parse_moment("--newer", settings.newer, now),
+        order=order_of(settings),
         changed_before=None if settings.older is None else parse_moment("--older", settings.older, now),
     ).checked()
+
+
+def order_of(settings: Settings) -> Order:
+    """Return what is fetched first; see `parse_order` for what it raises."""
+    return Order() if settings.first is None else parse_order(settings.first)
 
 
 def selected(source: Source, selection: Selection) -> Source:

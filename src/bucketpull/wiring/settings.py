@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     max_size: str | None = None
     newer: str | None = None
     older: str | None = None
+    first: str | None = None
     limit: int | None = None
     max_bytes: str | None = None
     max_requests: str | None = None
