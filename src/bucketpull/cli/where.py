@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import closing
 from typing import Any
 
 import click
@@ -10,11 +11,14 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode, LedgerError, VolumeError
 from bucketpull.domain.keys import homes_of
-from bucketpull.domain.model import Extent, show
+from bucketpull.domain.model import Extent, key_of, show
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.volumes import KnownVolume
+from bucketpull.reading.volume import ReadableVolume
 from bucketpull.report.json_line import json_line
 from bucketpull.volumes.identity import Identity
+from bucketpull.volumes.location import Location
+from bucketpull.volumes.packs.folder import path_of
 from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.wiring.locate import reading
 from bucketpull.wiring.output import say, tell
@@ -156,9 +160,12 @@ def _look_up(
         if record.directory != directory or name not in record.names:
             continue
         index = record.names.index(name)
+        key = key_of(directory, name)
         location = opened.location_of(record, index)
+        if record.pack and opened.bodies.size(location) is None:
+            location = _compacted(opened.path, key) or location
         return Place(
-            show(directory + b"/" + name if directory else name),
+            show(key),
             volume.machine or socket.gethostname(),
             volume.id,
             f"{volume.path}/{show(location.path)}",
@@ -169,3 +176,12 @@ def _look_up(
             opened.bodies.size(location) is not None,
         )
     return None
+
+
+def _compacted(path: str, key: bytes) -> Location | None:
+    """Return where an object lies whose pack was rewritten: the journal knows the block that told of the former one."""
+    with closing(ReadableVolume(path)) as volume:
+        place = volume.place_of(key)
+    if place is None or not place.pack:
+        return None
+    return Location(path_of(place.pack).encode(), place.offset, place.length, place.pack)

@@ -80,6 +80,10 @@ class ReadableVolume:
             return None
         return self._in_pack(place) if place.pack else self._as_file(key, place)
 
+    def place_of(self, key: bytes) -> Place | None:
+        """Return what the ledger says of an object, without looking at its bytes."""
+        return self._index.find(key)
+
     def read(self, key: bytes) -> bytes | None:
         """Return the whole of an object: of a pack with one call to the system.
 

@@ -117,17 +117,21 @@ def _removed_since(offset: int, ledger: Ledger) -> set[tuple[bytes, bytes]]:
 def _not_described_later(
     entries: Sequence[tuple[int, Record, int]], ledger: Ledger
 ) -> list[tuple[int, Record, int]]:
-    """Return those objects of which no later block or removal tells."""
-    last: dict[tuple[bytes, bytes], int] = {
-        (r.directory, r.names[index]): offset for offset, r, index in entries
-    }
-    for frame in ledger.salvage(min(last.values(), default=ledger.end)):
+    """Return those objects of which no later block or removal tells; where they were compacted since, as the later block has them."""
+    last = {(record.directory, record.names[index]): (at, record, index) for at, record, index in entries}
+    wanted = {key: _version(record, index) for key, (_, record, index) in last.items()}
+    for frame in ledger.salvage(min((at for at, _, _ in entries), default=ledger.end)):
         if not isinstance(frame, Damage):
             for record in frame.records():
-                for name in record.names:
+                for index, name in enumerate(record.names):
                     if (record.directory, name) in last:
-                        last[record.directory, name] = frame.offset
-    return [entry for entry in entries if last[entry[1].directory, entry[1].names[entry[2]]] == entry[0]]
+                        last[record.directory, name] = (frame.offset, record, index)
+    return [entry for key, entry in last.items() if _version(entry[1], entry[2]) == wanted[key]]
+
+
+def _version(record: Record, index: int) -> tuple[int, int] | None:
+    """Return size and mtime of an object, which tell its version; None for one that was removed."""
+    return (record.sizes[index], record.mtimes[index]) if record.sizes else None
 
 
 def _matching(

@@ -101,11 +101,27 @@ def seal(root: int, pack: str) -> Sealed:
 def write_sums(root: int, sealed: Sealed) -> None:
     """Add a sealed pack to the file that `sha256sum --check` reads."""
     line = b"%s  %s.tar\n" % (sealed.sha256.hex().encode(), sealed.pack.encode())
-    lines = [each for each in _read_sums(root) if not each.endswith(b"  %s.tar\n" % sealed.pack.encode())]
+    _write_sums(root, [*_other_sums(root, sealed.pack), line])
+
+
+def forget_sum(root: int, pack: str) -> None:
+    """Take a pack that was removed out of that file."""
+    _write_sums(root, _other_sums(root, pack))
+
+
+def _other_sums(root: int, pack: str) -> list[bytes]:
+    return [line for line in _read_sums(root) if not line.endswith(b"  %s.tar\n" % pack.encode())]
+
+
+def _write_sums(root: int, lines: list[bytes]) -> None:
+    if not lines:
+        with suppress(FileNotFoundError):
+            os.unlink(SUMS, dir_fd=root)
+        return
     temporary = f"{SUMS}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(temporary, flags, 0o644, dir_fd=root), "wb") as file:
-        file.writelines(sorted([*lines, line]))
+        file.writelines(sorted(lines))
         file.flush()
         os.fsync(file.fileno())
     os.rename(temporary, SUMS, src_dir_fd=root, dst_dir_fd=root)

@@ -35,6 +35,7 @@ _FORMAT: Final = (
 _FIXED_SUM: Final = sum(_FORMAT.replace(b"%b", b"")) + sum(b" " * 8)
 _FILE, _PAX = b"0", b"x"
 _PAX_NAME: Final = b"PaxHeader"
+_SAMPLE: Final = re.compile(rb"\d{8,}-\d{6,}\.")
 _PAX_RECORD: Final = re.compile(rb"(\d+) ([^=]+)=")
 
 
@@ -109,6 +110,11 @@ def sample_name(pack: int, block: int, key: bytes) -> bytes:
     member's number is that of the 512-byte block at which the sample begins: unique in its pack, whatever happens.
     """
     return b"%08d-%06d.%s" % (pack, block, _kind(key))
+
+
+def is_sample(path: bytes) -> bool:
+    """Tell whether a member has the name of a sample."""
+    return _SAMPLE.match(path) is not None
 
 
 def sample_description(pack: int, block: int) -> bytes:

@@ -1,0 +1,78 @@
+"""`bucketpull cat`: one object's bytes."""
+
+import os
+import sys
+from typing import Any, Final
+
+import click
+
+from bucketpull.cli import options
+from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
+from bucketpull.reading.bucket import Bucket
+from bucketpull.volumes.identity import identify
+from bucketpull.wiring.locate import reading
+from bucketpull.wiring.output import tell
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import opened_to_read
+
+_PIECE_BYTES: Final = 1 << 20
+
+
+@click.command()
+@click.argument("key")
+@click.argument("volumes", metavar="[VOLUME...]", nargs=-1)
+@options.common
+def cat(key: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """Write the bytes of the object KEY to standard output, from a file or a pack; exit 3 if it is not here.
+
+    It looks on the VOLUMEs, or without any on those of the job that are on this machine. The first time an index of a volume's
+    ledger is made, four seconds a million objects.
+
+    \b
+    bucketpull cat 2024/img-000.jpg /mnt/d1 /mnt/d2 >img-000.jpg
+    bucketpull cat 2024/img-000.jpg --job photos | file -
+    """  # noqa: D301
+    return _write(options.settings(flags), key)
+
+
+def _write(settings: Settings, key: str) -> ExitCode:
+    paths = settings.volumes or volumes_here(settings)
+    for path in paths:
+        with opened_to_read(path):  # or say that it is no volume
+            pass
+    with Bucket(paths) as bucket:
+        try:
+            file = bucket.open(os.fsencode(key))
+        except KeyError:
+            tell(
+                f"{key}: is on none of {', '.join(paths)}; `bucketpull where` says whether the job has it elsewhere"
+            )
+            return ExitCode.INCOMPLETE
+        except OSError as error:
+            tell(f"{key}: not read: {error}; `bucketpull verify` says what else is missing")
+            return ExitCode.INCOMPLETE
+    while piece := file.read(_PIECE_BYTES):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+    return ExitCode.COMPLETE
+
+
+def volumes_here(settings: Settings) -> list[str]:
+    """Return the paths of the job's volumes that can be seen from here.
+
+    Raises:
+        ConfigError: There is no such job, or none of its volumes is here.
+
+    """
+    with reading(settings) as reader:
+        known = {volume.id: volume.path for volume in reader.volumes()}
+    here = []
+    for volume, path in known.items():
+        try:
+            if path and identify(path) == volume:
+                here.append(path)
+        except VolumeError as error:
+            tell(str(error))
+    if not here:
+        raise ConfigError("none of the job's volumes is on this machine; mount one, or name its path")
+    return here

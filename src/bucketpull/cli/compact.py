@@ -1,0 +1,73 @@
+"""`bucketpull compact`: packs without what is dead in them."""
+
+import tempfile
+from contextlib import closing
+from typing import Any
+
+import click
+import msgspec
+
+from bucketpull.cli import options
+from bucketpull.domain.errors import ExitCode
+from bucketpull.report.figures import count, size
+from bucketpull.volumes import os_errors
+from bucketpull.volumes.live_objects import Latest
+from bucketpull.volumes.packs.compacting import DEAD_SHARE, Waste, find_waste
+from bucketpull.volumes.packs.compacting import compact as compact_packs
+from bucketpull.volumes.volume import open_volume
+from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import check_paths, opened_to_read
+
+
+@click.command()
+@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
+@click.option("--dry-run", is_flag=True, help="Only say which packs would be rewritten, and what that frees.")
+@options.common
+def compact(dry_run: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """Rewrite those packs of VOLUMEs of which more than a fifth is dead: replaced, removed, or never settled.
+
+    It needs room for one pack, and no job may be running on the VOLUMEs. TMPDIR takes 20 bytes an object for the while.
+
+    \b
+    bucketpull compact /mnt/d1 /mnt/d2
+    """  # noqa: D301
+    settings = options.settings(flags)
+    for path in check_paths(settings.volumes):
+        _compact(settings, path, dry_run=dry_run)
+    return ExitCode.COMPLETE
+
+
+def _compact(settings: Settings, path: str, *, dry_run: bool) -> None:
+    with (
+        closing(open_volume(path)) as volume,
+        opened_to_read(path) as reader,
+        tempfile.TemporaryDirectory(prefix="bucketpull-compact-") as folder,
+    ):
+        latest = Latest(reader, folder)
+        packs = find_waste(reader, latest)
+        wasted = [waste for waste in packs if waste.dead > DEAD_SHARE * waste.size]
+        _show(settings, path, packs, wasted)
+        if wasted and not dry_run:
+            try:
+                freed = compact_packs(volume, reader, latest, wasted)
+            except OSError as error:
+                raise os_errors.volume_error(path, "packs not rewritten", error) from error
+            if not settings.quiet:
+                tell(f"volume {path}: {size(freed)} are free now")
+
+
+def _show(settings: Settings, path: str, packs: list[Waste], wasted: list[Waste]) -> None:
+    if settings.json:
+        for waste in wasted:
+            say(msgspec.json.encode({"volume": path, **waste._asdict()}).decode())
+    elif not settings.quiet:
+        for waste in wasted:
+            share = waste.dead / waste.size
+            say(
+                f"{path}/packs/{waste.pack}.tar: {share:.0%} of {size(waste.size)} is dead, {count(waste.objects)} objects"
+            )
+        if not wasted:
+            tell(
+                f"volume {path}: of none of its {count(len(packs))} finished packs is more than a fifth dead"
+            )

@@ -1,0 +1,138 @@
+"""`bucketpull unpack`: files again."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, Final
+
+import click
+import msgspec
+
+from bucketpull.cli import options
+from bucketpull.domain.errors import ExitCode, Reason, VolumeError, VolumeFull, VolumeSick
+from bucketpull.domain.model import key_of, show
+from bucketpull.domain.record import Block, Record, Written
+from bucketpull.reading.volume import ReadableVolume
+from bucketpull.report.figures import count, size
+from bucketpull.volumes.files.file import FileWriter
+from bucketpull.volumes.files.stream import StreamFile
+from bucketpull.volumes.identity import initialise
+from bucketpull.volumes.live_objects import Latest, Stored
+from bucketpull.volumes.reader import VolumeReader
+from bucketpull.volumes.volume import DiskVolume, open_volume
+from bucketpull.wiring.output import tell
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import opened_to_read
+
+_JOURNAL: Final = "unpack"
+_GROUP: Final = 1000
+_PIECE_BYTES: Final = 8 << 20
+
+
+@click.command()
+@click.argument("volume")
+@click.argument("dest")
+@options.common
+def unpack(volume: str, dest: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """Store all objects of VOLUME as files below the folder DEST, which is made a volume of its own, with its ledger.
+
+    VOLUME stays as it is. Run it again to go on after an interruption: what DEST has is not written again. Exit 3 if an object
+    could not be read or written.
+
+    \b
+    bucketpull unpack /mnt/packs /mnt/files
+    """  # noqa: D301
+    return _unpack(options.settings(flags), volume, dest)
+
+
+def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
+    with opened_to_read(source) as reader, tempfile.TemporaryDirectory(prefix="bucketpull-unpack-") as folder:
+        os.makedirs(dest, exist_ok=True)
+        identity = initialise(dest)
+        latest = Latest(reader, folder)
+        with closing(open_volume(dest)) as volume, closing(ReadableVolume(dest)) as known:
+            files = FileWriter.open(dest, identity, sync=False)
+            try:
+                unpacking = _Unpacking(reader, volume, files)
+                unpacking.run(_missing(latest, known))
+            finally:
+                files.close()
+    if not settings.quiet:
+        tell(f"{count(unpacking.objects)} objects, {size(unpacking.bytes)}, stored below {dest}")
+    return ExitCode.INCOMPLETE if unpacking.failed else ExitCode.COMPLETE
+
+
+class _Unpacking:
+    """Counts what it stores, and what it could not."""
+
+    def __init__(self, reader: VolumeReader, volume: DiskVolume, files: FileWriter) -> None:
+        self._reader, self._volume, self._files = reader, volume, files
+        self.objects = self.bytes = self.failed = 0
+
+    def run(self, objects: Iterator[Stored]) -> None:
+        """Store objects in groups, each durable before the next is begun."""
+        for work in itertools.count(1):
+            group = list(itertools.islice(objects, _GROUP))
+            if not group:
+                return
+            records = [record for stored in group if (record := self._store(stored)) is not None]
+            self._volume.settle([Block(_JOURNAL, work, msgspec.msgpack.encode(records))])
+
+    def _store(self, stored: Stored) -> Record | None:
+        length = stored.location.length
+        try:
+            written = self._copy(stored) if length > _PIECE_BYTES else self._write(stored)
+        except OSError as error:
+            self._fail(stored, f"not read: {error.strerror}")
+            return None
+        if written.reason is not None:
+            self._refuse(stored, written)
+            return None
+        self.objects += 1
+        self.bytes += length
+        return Record(
+            stored.directory,
+            stored.cursor,
+            [stored.name],
+            [stored.size],
+            [stored.mtime],
+            [] if length == stored.size else [length],
+            [stored.md5] if stored.md5 else [],
+            {0: written.path} if written.path else {},
+        )
+
+    def _write(self, stored: Stored) -> Written:
+        body = self._reader.bodies.read(stored.location)
+        return self._files.store(stored.directory, stored.name, stored.mtime, [body] if body else [], None)
+
+    def _copy(self, stored: Stored) -> Written:
+        """Store a large object piece by piece."""
+        length = stored.location.length
+        stream = StreamFile(self._files, stored.directory, stored.name, length, stored.mtime)
+        for start in range(stream.offset, length, _PIECE_BYTES):
+            stream.append([self._reader.bodies.read(stored.location, start, _PIECE_BYTES)])
+        return stream.publish(length, None, None)
+
+    def _refuse(self, stored: Stored, written: Written) -> None:
+        if written.reason is Reason.VOLUME_FULL:
+            raise VolumeFull(self._files.path, written.detail)
+        if written.reason is Reason.VOLUME_SICK:
+            raise VolumeSick(self._files.path, written.detail)
+        self._fail(stored, written.detail)
+
+    def _fail(self, stored: Stored, detail: str) -> None:
+        self.failed += 1
+        tell(f"{show(key_of(stored.directory, stored.name))}: {detail}")
+
+
+def _missing(latest: Latest, known: ReadableVolume) -> Iterator[Stored]:
+    """Give the objects that are not below the destination in this version."""
+    for stored in latest.objects():
+        try:
+            found = known.find(key_of(stored.directory, stored.name))
+        except (OSError, VolumeError):
+            found = None
+        if found is None or (found.size, found.mtime) != (stored.location.length, stored.mtime):
+            yield stored

@@ -1,0 +1,85 @@
+"""`cat`, `unpack`, `compact`: what was pulled is read back, from files and packs alike."""
+
+import subprocess
+
+import pytest
+from tests.cli.conftest import COMMAND
+
+from upyun_simulator import content
+
+SYNC = ("sync", "upyun://photos", "disk1", "--quiet")
+KEY = "2024/img-07.jpg"
+
+
+@pytest.fixture(params=[(), ("--pack",)], ids=["files", "packs"])
+def pulled(request, user, service):
+    user.knows(service).run(*SYNC, *request.param)
+    return user
+
+
+def bytes_of(user, *arguments, expect=0):
+    done = subprocess.run(
+        [COMMAND, *arguments],
+        cwd=user.folder,
+        env=user.environment,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == expect, done.stderr
+    return done.stdout
+
+
+def test_cat_writes_the_bytes_of_an_object(pulled):
+    expected = content(KEY, 1100, 0)
+    assert bytes_of(pulled, "cat", KEY, "disk1") == expected
+    assert bytes_of(pulled, "cat", KEY, "--job", "photos") == expected, "the job knows its volumes"
+
+
+def test_cat_of_what_is_not_there_writes_nothing_and_ends_with_3(pulled):
+    assert bytes_of(pulled, "cat", "2024/img-99.jpg", "disk1", expect=3) == b""
+    assert bytes_of(pulled, "cat", "../disk1/.bucketpull/ledger", "disk1", expect=3) == b""
+
+
+def test_cat_of_a_folder_that_is_no_volume_is_wrong_use(user):
+    (user.folder / "empty").mkdir()
+    assert "there is none" in user.run("cat", "a", "empty", expect=2).stderr
+
+
+def test_unpack_makes_a_volume_of_files_and_goes_on(pulled):
+    pulled.run("unpack", "disk1", "files")
+    assert (pulled.folder / "files" / KEY).read_bytes() == content(KEY, 1100, 0)
+    count = len(list((pulled.folder / "files").glob("*/*.jpg")))
+    (pulled.folder / "files" / KEY).unlink()
+    assert "1 objects" in pulled.run("unpack", "disk1", "files").stderr
+    assert len(list((pulled.folder / "files").glob("*/*.jpg"))) == count
+    pulled.run("verify", "files", "--hash")
+
+
+def test_compact_frees_what_is_dead_and_every_object_stays(user, service):
+    user.knows(service).run(*SYNC, "--pack", "64K")
+    folder = user.folder / "disk1/packs"
+    before = sum(path.stat().st_size for path in folder.glob("*.tar"))
+    keys = [item.key for item in service.contents.walk()]
+    service.mutate(touch=keys)
+    user.run(*SYNC, "--pack", "64K")
+    grown = sum(path.stat().st_size for path in folder.glob("*.tar"))
+    assert grown > 1.8 * before
+
+    assert "is dead" in user.says("compact", "disk1", "--dry-run")
+    assert sum(path.stat().st_size for path in folder.glob("*.tar")) == grown
+    user.run("compact", "disk1")
+
+    assert sum(path.stat().st_size for path in folder.glob("*.tar")) < 0.75 * grown
+    user.run("verify", "disk1", "--hash")
+    for key in keys[::10]:
+        assert bytes_of(user, "cat", key, "disk1")
+        (place,) = user.json("where", key)
+        assert place["present"], "the journal knows the former place only"
+        with open(place["path"], "rb") as file:
+            file.seek(place["offset"])
+            assert file.read(place["size"]) == content(key, place["size"], 1)
+    if (folder / "SHA256SUMS").exists():
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True, timeout=60)
+    assert user.run(*SYNC, "--pack", "64K").returncode == 0
+    assert "of none of its" in user.run("compact", "disk1").stderr
