@@ -5,11 +5,11 @@ from contextlib import closing
 from typing import Any
 
 import click
-import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
 from bucketpull.report.figures import count, size
+from bucketpull.report.json_line import json_line
 from bucketpull.volumes import os_errors
 from bucketpull.volumes.live_objects import Latest
 from bucketpull.volumes.packs.compacting import DEAD_SHARE, Waste, find_waste
@@ -60,7 +60,7 @@ def _compact(settings: Settings, path: str, *, dry_run: bool) -> None:
 def _show(settings: Settings, path: str, packs: list[Waste], wasted: list[Waste]) -> None:
     if settings.json:
         for waste in wasted:
-            say(msgspec.json.encode({"volume": path, **waste._asdict()}).decode())
+            say(json_line({"volume": path, **waste._asdict()}))
     elif not settings.quiet:
         for waste in wasted:
             share = waste.dead / waste.size
