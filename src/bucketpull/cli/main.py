@@ -23,6 +23,7 @@ COMMANDS = {
     "where": "Say on which volume an object lies.",
     "volumes": "Show, add, drain or give up volumes.",
     "cat": "Write one object's bytes to standard output.",
+    "serve": "Serve a bucket's objects over HTTP.",
     "unpack": "Store a volume's objects as files again.",
     "compact": "Rewrite packs of which much is dead.",
     "verify": "Compare volumes with their ledgers, and repair them.",

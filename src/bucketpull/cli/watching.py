@@ -46,8 +46,8 @@ def watchers(settings: Settings) -> "Sequence[Watcher]":
     return (open_dashboard,)
 
 
-def address_of(text: str) -> tuple[str, int]:
-    """Read HOST:PORT, or a port alone.
+def address_of(text: str, name: str = "--dashboard") -> tuple[str, int]:
+    """Read HOST:PORT, or a port alone; `name` is the option's, for the error.
 
     Raises:
         ConfigError: It is neither.
@@ -55,5 +55,5 @@ def address_of(text: str) -> tuple[str, int]:
     """
     found = re.fullmatch(r"(?:(\[[0-9A-Fa-f:.%\w]+\]|[^\s\[\]]*):)?([0-9]{1,5})", text)
     if found is None or int(found[2]) > 65535:
-        raise ConfigError(f"--dashboard {shown_value(text)}: write HOST:PORT, such as 127.0.0.1:8377")
+        raise ConfigError(f"{name} {shown_value(text)}: write HOST:PORT, such as 127.0.0.1:8377")
     return (found[1] or "").strip("[]") or "127.0.0.1", int(found[2])

@@ -1,5 +1,6 @@
 """One volume as it is read by key, by any number of threads and forked processes at once."""
 
+import errno
 import os
 import threading
 import weakref
@@ -10,7 +11,7 @@ from typing import Final, NamedTuple
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes.identity import HOME
-from bucketpull.volumes.key_index import NOWHERE, ODD, KeyIndex, Place
+from bucketpull.volumes.key_index import NOWHERE, ODD, KeyIndex, Place, Read
 from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.packs import folder as pack_folder
 from bucketpull.volumes.packs import tar
@@ -68,17 +69,22 @@ class ReadableVolume:
         self._index = KeyIndex(self._reader.ledger, self._index_folder())
         _volumes.add(self)
 
-    def find(self, key: bytes) -> Found | None:
+    def find(self, key: bytes, read: Read = os.pread) -> Found | None:
         """Return where the newest version of an object is; None if it is not here.
 
         Raises:
+            BlockingIOError: `read` waits for no disk, and one would have to be waited for.
             OSError: The disk does not answer, or does not hold what the ledger says.
 
         """
-        place = self._index.find(key)
+        place = self._index.find(key, read)
         if place is None:
             return None
-        return self._in_pack(place) if place.pack else self._as_file(key, place)
+        if place.pack:
+            return self._in_pack(place, read)
+        if read is not os.pread:
+            raise BlockingIOError  # a file is looked for in folders
+        return self._as_file(key, place)
 
     def place_of(self, key: bytes) -> Place | None:
         """Return what the ledger says of an object, without looking at its bytes."""
@@ -127,7 +133,6 @@ class ReadableVolume:
     def close(self) -> None:
         """Let go of the volume."""
         self._packs.clear()
-        self._index.close()
         self._reader.close()
 
     def _newest(self, record: Record, block: int, prefix: bytes) -> Iterator[tuple[bytes, Place]]:
@@ -139,9 +144,9 @@ class ReadableVolume:
                 if (place.pack, place.offset) == (record.pack, at):
                     yield key, place
 
-    def _in_pack(self, place: Place) -> Found:
+    def _in_pack(self, place: Place, read: Read) -> Found:
         file = self._pack(place.pack)
-        header = _checked(os.pread(file.fd, tar.BLOCK, place.offset - tar.BLOCK), place)
+        header = _checked(read(file.fd, tar.BLOCK, place.offset - tar.BLOCK), place)
         mtime = int(header[_TIME_FIELD], 8)
         path = pack_folder.path_of(place.pack).encode()
         return Found(file, place.offset, place.length, mtime, f"{place.pack}-{place.offset:x}", path)
@@ -194,6 +199,25 @@ class ReadableVolume:
         except OSError:
             return None
         return str(there)
+
+
+def read_now(fd: int, length: int, at: int) -> bytes:
+    """Return bytes that the system has in memory, as `os.pread` would.
+
+    Raises:
+        BlockingIOError: Some are not, or the file ends before, or its file system cannot say.
+
+    """
+    buffer = bytearray(length)
+    try:
+        count = os.preadv(fd, [buffer], at, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            raise BlockingIOError from error
+        raise
+    if count != length:
+        raise BlockingIOError
+    return bytes(buffer)
 
 
 _MOST_PACKS: Final = 512

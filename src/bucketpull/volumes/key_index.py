@@ -18,8 +18,8 @@ import re
 import struct
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from typing import BinaryIO, Final, NamedTuple, Self
 
@@ -47,6 +47,9 @@ _SEGMENT_BYTES: Final = 4 << 20  # of the ledger: some 100,000 objects, half a s
 _TAIL_ENTRIES: Final = 200_000
 _MERGE_RATIO: Final = 3
 _ENTRIES_AT_ONCE: Final = 10_000
+
+Read = Callable[[int, int, int], bytes]
+"""What reads a file as `os.pread` does: descriptor, length, offset."""
 
 _Told = tuple[bytes, int, str, int, int]
 """Digest, kind of place (`_PACK` or a code), pack, and two numbers."""
@@ -82,19 +85,17 @@ class Segment:
         """
         self.path, self.start, self.end = path, start, end
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self._read_head()
-        except BaseException:
-            os.close(self._fd)
-            raise
+        self._read_head()
         # What the kernel would read ahead is not what is asked for next.
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_RANDOM)
 
-    def find(self, digest: bytes) -> Place | None:
+    def find(self, digest: bytes, read: Read = os.pread) -> Place | None:
         """Return what this stretch of the ledger says of an object last: `NOWHERE` if it was removed, None if nothing."""
         fence = self._fences + 4 * (int.from_bytes(digest[:4], "big") >> self._shift)
-        first, last = _FENCES.unpack(os.pread(self._fd, _FENCES.size, fence))
-        entries = os.pread(self._fd, _ENTRY.size * (last - first), self._entries + _ENTRY.size * first)
+        first, last = _FENCES.unpack(read(self._fd, _FENCES.size, fence))
+        if first == last:
+            return None
+        entries = read(self._fd, _ENTRY.size * (last - first), self._entries + _ENTRY.size * first)
         at = entries.find(digest)
         while at >= 0 and at % _ENTRY.size:
             at = entries.find(digest, at + 1)
@@ -111,9 +112,10 @@ class Segment:
             for digest, pack, offset, length in _ENTRY.iter_unpack(data):
                 yield digest, *self._decoded(pack), offset, length
 
-    def close(self) -> None:
-        """Close it."""
-        os.close(self._fd)
+    def __del__(self) -> None:
+        """Close the file, when nobody looks into it any more."""
+        with suppress(AttributeError, OSError):
+            os.close(self._fd)
 
     def _read_head(self) -> None:
         magic, bits, self.count, names = _HEADER.unpack(os.pread(self._fd, _HEADER.size, 0))
@@ -130,7 +132,10 @@ class Segment:
 
 
 class KeyIndex:
-    """The index of one volume's ledger, kept in `folder`, or in memory alone if that is None. For one thread at a time."""
+    """The index of one volume's ledger, kept in `folder`, or in memory alone if that is None.
+
+    Any number of threads may look for objects while one refreshes it.
+    """
 
     def __init__(self, ledger: Ledger, folder: str | None) -> None:
         self._ledger = ledger
@@ -140,13 +145,13 @@ class KeyIndex:
         self._end = self._segments[-1].end if self._segments else 0
         self.refresh()
 
-    def find(self, key: bytes) -> Place | None:
-        """Return where the newest version of an object is; None if there is none."""
+    def find(self, key: bytes, read: Read = os.pread) -> Place | None:
+        """Return where the newest version of an object is; None if there is none. `read` is how files are read."""
         digest = digest_of(key)
         place = self._tail.get(digest)
         if place is None:
             for segment in reversed(self._segments):
-                place = segment.find(digest)
+                place = segment.find(digest, read)
                 if place is not None:
                     break
         return None if place is NOWHERE else place
@@ -164,38 +169,34 @@ class KeyIndex:
         if self._folder and len(self._tail) > _TAIL_ENTRIES:
             self._extend(self._folder)
 
-    def close(self) -> None:
-        """Let go of the segments."""
-        while self._segments:
-            self._segments.pop().close()
-
     def _extend(self, folder: str) -> None:
         """Make a segment of all that has none yet, unless another process has done so."""
         with _locked(folder):
-            self.close()
-            self._segments = _open_segments(folder, self._ledger.end)
-            start = self._segments[-1].end if self._segments else 0
+            segments = _open_segments(folder, self._ledger.end)
+            start = segments[-1].end if segments else 0
             if start < self._ledger.end:
                 with _Builder(folder) as builder:
                     for entry in self._ledger.salvage(start):
                         if not isinstance(entry, Damage):
                             builder.add(_told(entry))
-                    self._segments.append(builder.write(start, self._ledger.end))
-                self._merge(folder)
-        self._tail.clear()
-        self._end = self._segments[-1].end
+                    segments.append(builder.write(start, self._ledger.end))
+                _merge(segments, folder)
+        # In this order: who looks into the tail first and then here finds everything at any time.
+        self._segments = segments
+        self._tail = {}
+        self._end = segments[-1].end
 
-    def _merge(self, folder: str) -> None:
-        segments = self._segments
-        while len(segments) > 1 and segments[-2].count < _MERGE_RATIO * segments[-1].count:
-            newer, older = segments.pop(), segments.pop()
-            with _Builder(folder) as builder:
-                for segment in (older, newer):
-                    builder.add(segment.told())
-                segments.append(builder.write(older.start, newer.end))
-            for merged in (older, newer):
-                merged.close()
-                os.unlink(merged.path)
+
+def _merge(segments: list[Segment], folder: str) -> None:
+    """Merge the newest segments into one as long as they are of about the same length."""
+    while len(segments) > 1 and segments[-2].count < _MERGE_RATIO * segments[-1].count:
+        newer, older = segments.pop(), segments.pop()
+        with _Builder(folder) as builder:
+            for segment in (older, newer):
+                builder.add(segment.told())
+            segments.append(builder.write(older.start, newer.end))
+        for merged in (older, newer):
+            os.unlink(merged.path)
 
 
 class _Builder:

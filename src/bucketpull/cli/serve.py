@@ -1,0 +1,148 @@
+"""`bucketpull serve`: a pulled bucket over HTTP."""
+
+import asyncio
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from bucketpull.cli import options
+from bucketpull.cli.cat import volumes_here
+from bucketpull.cli.watching import address_of
+from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.wiring.output import tell
+from bucketpull.wiring.settings import Settings
+
+if TYPE_CHECKING:
+    from bucketpull.reading.server import Options
+    from bucketpull.reading.volumes import Volumes
+
+_DEFAULT_PORT = "8378"
+
+
+@click.command()
+@click.argument("arguments", metavar="[HOST:PORT] [VOLUME...]", nargs=-1)
+@click.option(
+    "--cache-control",
+    metavar="TEXT",
+    default="",
+    help="The Cache-Control of every object, such as max-age=86400.",
+)
+@click.option("--types", metavar="FILE", help="More kinds of content: lines as in /etc/mime.types.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 65536),
+    default=1000,
+    help="Most connections at once (default: 1000).",
+)
+@click.option(
+    "--access-log",
+    metavar="FILE",
+    help="Write a line a request, in the combined format; - is standard output.",
+)
+@click.option(
+    "--metrics",
+    is_flag=False,
+    flag_value="127.0.0.1:8379",
+    metavar="[HOST:PORT]",
+    help="Serve /metrics for Prometheus and /healthz, at 127.0.0.1:8379 if no address is given.",
+)
+@options.common
+def serve(
+    arguments: tuple[str, ...],
+    cache_control: str,
+    types: str | None,
+    connections: int,
+    access_log: str | None,
+    metrics: str | None,
+    **flags: Any,  # noqa: ANN401 - checked by `settings`
+) -> int:
+    """Serve the objects on VOLUMEs by key: GET and HEAD of http://HOST:PORT/KEY, with ranges and conditions.
+
+    Without a VOLUME those of the job on this machine are served, without HOST:PORT at 127.0.0.1:8378. While a disk is away, what is
+    not found on the others is answered by 503. It is meant to stand behind nginx or a CDN: it knows neither TLS nor passwords.
+
+    \b
+    bucketpull serve 127.0.0.1:8378 /mnt/d1 /mnt/d2 --cache-control 'public, max-age=86400'
+    curl http://127.0.0.1:8378/2024/img-000.jpg
+    """  # noqa: D301
+    address, volumes = _split(arguments)
+    settings = options.settings({**flags, "volumes": volumes})
+    from bucketpull.reading.http import Types, parse_types
+    from bucketpull.reading.server import Options
+    from bucketpull.reading.volumes import Volumes
+
+    more = parse_types(_text_of(types), types) if types is not None else {}
+    place = address_of(address, "HOST:PORT")
+    metrics_place = address_of(metrics, "--metrics") if metrics is not None else None
+    with ExitStack() as stack:
+        log = _opened_log(access_log, stack)
+        found = Volumes(settings.volumes or volumes_here(settings))
+        for path, trouble in found.troubles.items():
+            tell(f"volume {path}: is away: {trouble}")
+        if len(found.troubles) == len(found.paths):
+            raise ConfigError("none of the volumes can be read; is the disk mounted?")
+        chosen = Options(cache_control, Types(more), connections, log)
+        return asyncio.run(_serve(settings, found, chosen, place, metrics_place))
+
+
+async def _serve(
+    settings: Settings,
+    volumes: "Volumes",
+    chosen: "Options",
+    place: tuple[str, int],
+    metrics: tuple[str, int] | None,
+) -> ExitCode:
+    from bucketpull.reading.metrics import start_metrics
+    from bucketpull.reading.server import ObjectServer
+
+    server = ObjectServer(volumes, chosen)
+    host, port = place
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = None
+    try:
+        port = await server.start(host, port)
+        if metrics is not None:
+            runner = await start_metrics(server, *metrics)
+    except OSError as error:
+        await server.close()
+        raise ConfigError(
+            f"{host}:{port}: not listened on: {error.strerror}; give another address or port"
+        ) from error
+    if not settings.quiet:
+        tell(f"serving {len(volumes.paths)} volumes at http://{host}:{port}/")
+    await stop.wait()
+    await server.close()
+    if runner is not None:
+        await runner.cleanup()
+    return ExitCode.COMPLETE
+
+
+def _split(arguments: tuple[str, ...]) -> tuple[str, list[str]]:
+    """Tell the address from the volumes: it has a port, and no slash."""
+    if arguments and "/" not in arguments[0] and arguments[0].rpartition(":")[2].isdigit():
+        return arguments[0], list(arguments[1:])
+    return f"127.0.0.1:{_DEFAULT_PORT}", list(arguments)
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--types {path}: not read: {error}") from error
+
+
+def _opened_log(path: str | None, stack: ExitStack) -> TextIO | None:
+    if path is None:
+        return None
+    if path == "-":
+        return sys.stdout
+    try:
+        return stack.enter_context(open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace"))
+    except OSError as error:
+        raise ConfigError(f"--access-log {path}: not opened: {error.strerror}") from error

@@ -1,0 +1,134 @@
+"""What HTTP wants to know of an object: ranges, conditions, the kind of its content. Pure.
+
+RFC 9110: sections 8 (fields of a representation), 13 (conditional requests) and 14 (ranges).
+"""
+
+import mimetypes
+import re
+from collections.abc import Mapping, Sequence
+from email.utils import formatdate, parsedate_to_datetime
+from typing import Final
+
+from bucketpull.domain.errors import ConfigError
+
+MOST_RANGES: Final = 16
+"""A request for more ranges gets the whole object: so many small pieces are an attack, or cost more than it."""
+
+OTHER_TYPE: Final = "application/octet-stream"
+_RANGE: Final = re.compile(r"(\d*)-(\d*)")
+_ETAG: Final = re.compile(r'(?:W/)?"[^"]*"')
+
+
+def parse_ranges(text: str, size: int) -> list[tuple[int, int]] | None:
+    """Return the ranges (first byte, and the one after the last) that a Range header asks of an object of `size` bytes.
+
+    None where the whole object is to be sent: the header is not understood, or asks for too much. An empty list says that it
+    asks for nothing that there is.
+    """
+    unit, equals, rest = text.partition("=")
+    if unit.strip().lower() != "bytes" or not equals:
+        return None
+    specs = [spec.strip() for spec in rest.split(",") if spec.strip()]
+    if not specs or len(specs) > MOST_RANGES:
+        return None
+    found = []
+    for spec in specs:
+        match = _RANGE.fullmatch(spec)
+        if match is None or spec == "-":
+            return None
+        first, last = match[1], match[2]
+        if first and last and int(last) < int(first):
+            return None
+        start = int(first) if first else max(0, size - int(last))
+        end = min(size, int(last) + 1) if first and last else size
+        if start < end:
+            found.append((start, end))
+    return None if sum(end - start for start, end in found) > size and len(found) > 1 else found
+
+
+def is_not_modified(headers: Mapping[str, str], etag: str, mtime: int) -> bool:
+    """Tell whether who asks has this version already."""
+    tags = headers.get("If-None-Match")
+    if tags is not None:
+        return _matches(tags, etag, weak=True)
+    since = _date(headers.get("If-Modified-Since"))
+    return since is not None and mtime <= since
+
+
+def is_precondition_met(headers: Mapping[str, str], etag: str, mtime: int) -> bool:
+    """Tell whether If-Match and If-Unmodified-Since allow an answer."""
+    tags = headers.get("If-Match")
+    if tags is not None:
+        return _matches(tags, etag, weak=False)
+    since = _date(headers.get("If-Unmodified-Since"))
+    return since is None or mtime <= since
+
+
+def is_range_allowed(headers: Mapping[str, str], etag: str, mtime: int) -> bool:
+    """Tell whether If-Range lets a range be sent; else the whole object is."""
+    condition = headers.get("If-Range")
+    if condition is None:
+        return True
+    if condition.startswith(('"', "W/")):
+        return condition == etag
+    return _date(condition) == mtime
+
+
+def http_date(mtime: int) -> str:
+    """Write Unix seconds as HTTP does."""
+    return formatdate(mtime, usegmt=True)
+
+
+class Types:
+    """The kinds of content by the suffix of a name."""
+
+    def __init__(self, more: Mapping[str, str] | None = None) -> None:
+        self._known = mimetypes.MimeTypes()
+        self._known.add_type("image/webp", ".webp")
+        self._known.add_type("image/avif", ".avif")
+        self._more = more or {}
+
+    def of(self, key: bytes) -> str:
+        """Return the kind of an object's content, by its name."""
+        name = key.rpartition(b"/")[2].decode("utf-8", "replace").lower()
+        _, dot, suffix = name.rpartition(".")
+        if dot and suffix in self._more:
+            return self._more[suffix]
+        kind, encoding = self._known.guess_type(name, strict=False)
+        return OTHER_TYPE if kind is None or encoding is not None else kind
+
+
+def parse_types(text: str, name: str) -> dict[str, str]:
+    """Return kinds of content by suffix, from a file as web servers have it: a kind and its suffixes on each line.
+
+    Raises:
+        ConfigError: A line is not understood.
+
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        kind, *suffixes = line.partition("#")[0].rstrip("; ").split() or [""]
+        if not kind:
+            continue
+        if "/" not in kind or not suffixes:
+            raise ConfigError(
+                f"--types {name}: line {number}: write a type and its suffixes, such as: image/webp webp"
+            )
+        found.update((suffix.lower().lstrip("."), kind) for suffix in suffixes)
+    return found
+
+
+def _matches(tags: str, etag: str, *, weak: bool) -> bool:
+    if tags.strip() == "*":
+        return True
+    found: Sequence[str] = _ETAG.findall(tags)
+    return etag in ([tag.removeprefix("W/") for tag in found] if weak else found)
+
+
+def _date(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(parsedate_to_datetime(text).timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return None

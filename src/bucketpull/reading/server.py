@@ -1,0 +1,282 @@
+"""Objects over HTTP: GET and HEAD by key, with ranges, conditions and a limit on connections.
+
+A small object that the system has in memory is read and sent at once; what would make the loop wait for a disk is read in
+threads. Behind it is nothing but the index: a key is never taken for a path.
+"""
+
+import asyncio
+import errno
+import os
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple, TextIO, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import hdrs, web
+
+from bucketpull.reading import http
+from bucketpull.reading.volume import Found, read_now
+from bucketpull.reading.volumes import LOOK_SECONDS, Away, Volumes
+
+T = TypeVar("T")
+
+_SMALL_BYTES: Final = 256 << 10
+_PIECE_BYTES: Final = 256 << 10
+_THREADS: Final = 32
+_RETRY_SECONDS: Final = "5"
+_METHODS: Final = frozenset({"GET", "HEAD"})
+_REFUSAL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+class Options(NamedTuple):
+    """How to serve: the Cache-Control header ("" for none), kinds of content, the most connections, where to log requests."""
+
+    cache_control: str = ""
+    types: http.Types = http.Types()
+    connections: int = 1000
+    log: TextIO | None = None
+
+
+class ObjectServer:
+    """Serves the objects of volumes. `counts` has the answers by status, `sent` the bytes of their bodies, `seconds` what they took."""
+
+    def __init__(self, volumes: Volumes, options: Options) -> None:
+        self._volumes = volumes
+        self._options = options
+        self._threads = ThreadPoolExecutor(_THREADS, "read")
+        self._server = web.Server(self._answer, access_log=None)
+        self._listener: asyncio.Server | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self.counts: Counter[int] = Counter()
+        self.sent = 0
+        self.seconds = 0.0
+        self.connections = 0
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, and return the port.
+
+        Raises:
+            OSError: The address cannot be had.
+
+        """
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._connect, host, port, backlog=1024)
+        self._looking = asyncio.create_task(self._look())
+        address: tuple[str, int] = self._listener.sockets[0].getsockname()
+        return address[1]
+
+    async def close(self) -> None:
+        """Stop listening, let the answers that are being sent end, and let go."""
+        if self._listener is not None:
+            self._listener.close()
+        if self._looking is not None:
+            self._looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._looking
+        await self._server.shutdown(5.0)
+        self._threads.shutdown(wait=False)
+        self._volumes.close()
+
+    def troubles(self) -> dict[str, str]:
+        """Return by path what is wrong with volumes."""
+        return dict(self._volumes.troubles)
+
+    def _connect(self) -> asyncio.Protocol:
+        if self.connections >= self._options.connections:
+            return _Refusal()
+        return _Counted(self, self._server())
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._volumes.look)
+
+    # --- one request
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        began = time.perf_counter()
+        response = await self._response(request)
+        seconds = time.perf_counter() - began
+        self.counts[response.status] += 1
+        self.seconds += seconds
+        if self._options.log is not None:
+            self._log(request, response, seconds)
+        return response
+
+    async def _response(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method not in _METHODS:
+            return _plain(405, "only GET and HEAD", {hdrs.ALLOW: "GET, HEAD"})
+        key = unquote_to_bytes(request.raw_path.partition("?")[0].removeprefix("/"))
+        try:
+            found = await self._find(key)
+            if found is None:
+                return _plain(404, "no such object")
+            return await self._send(request, key, found)
+        except (Away, OSError) as error:
+            detail = (
+                "a disk that may have it is away" if isinstance(error, Away) else "its disk does not give it"
+            )
+            return _plain(503, detail, {hdrs.RETRY_AFTER: _RETRY_SECONDS})
+
+    async def _find(self, key: bytes) -> Found | None:
+        try:
+            return self._volumes.find(key, read_now)
+        except BlockingIOError:
+            return await self._in_thread(self._volumes.find, key)
+
+    async def _send(self, request: web.BaseRequest, key: bytes, found: Found) -> web.StreamResponse:
+        etag, headers = f'"{found.etag}"', request.headers
+        about: dict[str, str] = {
+            hdrs.ETAG: etag,
+            hdrs.LAST_MODIFIED: http.http_date(found.mtime),
+            hdrs.ACCEPT_RANGES: "bytes",
+        }
+        if self._options.cache_control:
+            about[hdrs.CACHE_CONTROL] = self._options.cache_control
+        if not http.is_precondition_met(headers, etag, found.mtime):
+            return web.Response(status=412, headers=about)
+        if http.is_not_modified(headers, etag, found.mtime):
+            return web.Response(status=304, headers=about)
+        about[hdrs.CONTENT_TYPE] = self._options.types.of(key)
+        about["X-Content-Type-Options"] = "nosniff"
+        text, ranges = headers.get(hdrs.RANGE), None
+        if text is not None and http.is_range_allowed(headers, etag, found.mtime):
+            ranges = http.parse_ranges(text, found.size)
+        if ranges is None:
+            return await self._body(request, found, 200, about, 0, found.size)
+        if not ranges:
+            return _plain(416, "no such range", {hdrs.CONTENT_RANGE: f"bytes */{found.size}"})
+        if len(ranges) > 1:
+            return await self._several(request, found, about, ranges)
+        start, end = ranges[0]
+        about[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{found.size}"
+        return await self._body(request, found, 206, about, start, end)
+
+    async def _body(
+        self, request: web.BaseRequest, found: Found, status: int, about: dict[str, str], start: int, end: int
+    ) -> web.StreamResponse:
+        """Send the bytes of an object from `start` up to `end`."""
+        if request.method == "HEAD":
+            about[hdrs.CONTENT_LENGTH] = str(end - start)
+            return web.Response(status=status, headers=about)
+        if end - start <= _SMALL_BYTES:
+            body = await self._read(found, start, end)
+            self.sent += len(body)
+            return web.Response(body=body, status=status, headers=about)
+        response = web.StreamResponse(status=status, headers=about)
+        response.content_length = end - start
+        await response.prepare(request)
+        with _aborting(request):
+            await self._write(response, found, start, end)
+        return response
+
+    async def _several(
+        self, request: web.BaseRequest, found: Found, about: dict[str, str], ranges: list[tuple[int, int]]
+    ) -> web.StreamResponse:
+        """Send several ranges, each a part of its own (RFC 9110, 14.6)."""
+        boundary = secrets.token_hex(12)
+        kind = about[hdrs.CONTENT_TYPE]
+        about[hdrs.CONTENT_TYPE] = f"multipart/byteranges; boundary={boundary}"
+        heads = [
+            f"\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: bytes {start}-{end - 1}/{found.size}\r\n\r\n".encode()
+            for start, end in ranges
+        ]
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        length = sum(map(len, heads)) + sum(end - start for start, end in ranges) + len(tail)
+        if request.method == "HEAD":
+            about[hdrs.CONTENT_LENGTH] = str(length)
+            return web.Response(status=206, headers=about)
+        response = web.StreamResponse(status=206, headers=about)
+        response.content_length = length
+        await response.prepare(request)
+        with _aborting(request):
+            for head, (start, end) in zip(heads, ranges, strict=True):
+                await response.write(head)
+                await self._write(response, found, start, end)
+            await response.write(tail)
+        return response
+
+    async def _write(self, response: web.StreamResponse, found: Found, start: int, end: int) -> None:
+        for at in range(start, end, _PIECE_BYTES):
+            piece = await self._read(found, at, min(end, at + _PIECE_BYTES))
+            self.sent += len(piece)
+            await response.write(piece)
+
+    async def _read(self, found: Found, start: int, end: int) -> bytes:
+        try:
+            return read_now(found.file.fd, end - start, found.offset + start)
+        except BlockingIOError:
+            data = await self._in_thread(os.pread, found.file.fd, end - start, found.offset + start)
+        if len(data) != end - start:
+            raise OSError(errno.EIO, "the file ends before the object")
+        return data
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    def _log(self, request: web.BaseRequest, response: web.StreamResponse, seconds: float) -> None:
+        """Write a line in the combined format of web servers, and the seconds."""
+        at = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
+        length = response.content_length if response.content_length is not None else "-"
+        line = f"{request.method} {request.raw_path} HTTP/{request.version.major}.{request.version.minor}"
+        agent, referer = (_quoted(request.headers.get(name, "-")) for name in (hdrs.USER_AGENT, hdrs.REFERER))
+        text = f'{request.remote} - - [{at}] "{_quoted(line)}" {response.status} {length} "{referer}" "{agent}" {seconds:.6f}\n'
+        assert self._options.log is not None
+        with suppress(OSError, ValueError):  # a full disk under the log stops no answer
+            self._options.log.write(text)
+
+
+class _Counted(asyncio.Protocol):
+    """Stands before a connection's protocol to count it."""
+
+    def __init__(self, server: ObjectServer, inner: asyncio.Protocol) -> None:
+        self._server = server
+        self._inner = inner
+        self.data_received = inner.data_received  # type: ignore[method-assign]
+        self.eof_received = inner.eof_received  # type: ignore[method-assign]
+        self.pause_writing = inner.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = inner.resume_writing  # type: ignore[method-assign]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it."""
+        self._server.connections += 1
+        self._inner.connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Count it no more."""
+        self._server.connections -= 1
+        self._inner.connection_lost(error)
+
+
+class _Refusal(asyncio.Protocol):
+    """A connection too many: told so, and closed."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Refuse."""
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(_REFUSAL)
+        transport.close()
+
+
+@contextmanager
+def _aborting(request: web.BaseRequest) -> Iterator[None]:
+    """Break the connection off where the disk fails in the middle of a body: whoever reads must not take it for whole."""
+    try:
+        yield
+    except OSError:
+        if request.transport is not None:
+            request.transport.abort()
+
+
+def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=text + "\n", headers=headers)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,113 @@
+"""Ranges and conditions as RFC 9110 has them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.reading import http
+
+NOON = "Sun, 06 Nov 1994 08:49:37 GMT"
+NOON_SECONDS = 784111777
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("bytes=0-4", [(0, 5)]),
+        ("bytes=5-", [(5, 10)]),
+        ("bytes=-3", [(7, 10)]),
+        ("bytes=-30", [(0, 10)]),
+        ("bytes=0-400", [(0, 10)]),
+        ("Bytes = 0-0 , 9-9", [(0, 1), (9, 10)]),
+        ("bytes=10-", []),
+        ("bytes=-0", []),
+        ("bytes=20-30", []),
+        ("bytes=0-1,50-60", [(0, 2)]),
+        ("bytes=4-2", None),
+        ("bytes=a-b", None),
+        ("bytes=-", None),
+        ("bytes=", None),
+        ("items=0-1", None),
+        ("0-1", None),
+        ("bytes=0-9,0-9", None),
+        ("bytes=" + ",".join(["0-0"] * 17), None),
+    ],
+)
+def test_ranges(text, found):
+    assert http.parse_ranges(text, 10) == found
+
+
+@given(st.text(max_size=60), st.integers(0, 10**12))
+def test_any_range_lies_in_the_object(text, size):
+    for start, end in http.parse_ranges("bytes=" + text, size) or []:
+        assert 0 <= start < end <= size
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, False),
+        ({"If-None-Match": '"a", "tag"'}, True),
+        ({"If-None-Match": 'W/"tag"'}, True),
+        ({"If-None-Match": "*"}, True),
+        ({"If-None-Match": '"other"', "If-Modified-Since": NOON}, False),
+        ({"If-Modified-Since": NOON}, True),
+        ({"If-Modified-Since": "Sun, 06 Nov 1994 08:49:36 GMT"}, False),
+        ({"If-Modified-Since": "yesterday"}, False),
+    ],
+)
+def test_not_modified(headers, expected):
+    assert http.is_not_modified(headers, '"tag"', NOON_SECONDS) is expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, True),
+        ({"If-Match": '"tag"'}, True),
+        ({"If-Match": "*"}, True),
+        ({"If-Match": 'W/"tag"'}, False),
+        ({"If-Match": '"other"'}, False),
+        ({"If-Unmodified-Since": NOON}, True),
+        ({"If-Unmodified-Since": "Sun, 06 Nov 1994 08:49:36 GMT"}, False),
+    ],
+)
+def test_preconditions(headers, expected):
+    assert http.is_precondition_met(headers, '"tag"', NOON_SECONDS) is expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [(None, True), ('"tag"', True), ('W/"tag"', False), ('"other"', False), (NOON, True), ("x", False)],
+)
+def test_a_range_only_of_the_version_that_is_meant(condition, expected):
+    headers = {} if condition is None else {"If-Range": condition}
+    assert http.is_range_allowed(headers, '"tag"', NOON_SECONDS) is expected
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (b"a/b.JPG", "image/jpeg"),
+        (b"b.webp", "image/webp"),
+        (b"b.avif", "image/avif"),
+        (b"style.css", "text/css"),
+        (b"archive.tar.gz", "application/octet-stream"),
+        (b"nosuffix", "application/octet-stream"),
+        (b"\xff.png", "image/png"),
+        (b"x.raw", "image/x-own"),
+        (b"", "application/octet-stream"),
+    ],
+)
+def test_kinds_of_content(key, kind):
+    assert http.Types({"raw": "image/x-own"}).of(key) == kind
+
+
+def test_a_file_of_types_is_read_and_its_mistakes_are_named():
+    assert http.parse_types("# own\nimage/x-own  raw .RW2;\n\n", "f") == {
+        "raw": "image/x-own",
+        "rw2": "image/x-own",
+    }
+    with pytest.raises(ConfigError, match="--types f: line 2"):
+        http.parse_types("image/png png\nnonsense\n", "f")
