@@ -13,7 +13,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bucketpull.agent.agent import Agent
+from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
 from bucketpull.domain.retry import next_try
@@ -38,7 +38,7 @@ async def list_all(
     policy = CoordinatorPolicy(high_water=1 << 60, local_machines=frozenset({MACHINE}))
     coordinator = Coordinator(journal, transport, clock, policy)
     crew.start()
-    worker = Agent(
+    worker = AgentShell(
         WorkerPolicy(MACHINE, journal.id, "bench", "bench"), transport.inbox, crew, [], clock, lambda _: None
     )
     working = asyncio.create_task(worker.run())

@@ -3,16 +3,20 @@ import pytest
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.scheduler import BATCHES_MOST, Desk
 from bucketpull.domain.model import LaneStatus, Limits, VolumeState, VolumeStatus
+from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Tick
 
 
 class Open:
     is_open = True
-    silent_seconds = 0.0
+    is_sick = False
     status = VolumeStatus("v", "m", "/v", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0)
 
     def __init__(self):
         self.queued, self.written = {}, {}
+
+    def silent_seconds(self, now):
+        return 0.0
 
 
 def tick(*, still=0.0, key="", unstarted=0):
@@ -27,7 +31,7 @@ def desk():
 
 
 def pulse_of(desk, held=0):
-    return desk.pulse("1", "0.1.0", "", [], held)
+    return desk.pulse(WorkerPolicy("alpha", "journal", "0.1.0", "1"), [], held, 1.0)
 
 
 def test_smaller_batches_are_asked_for_in_greater_number(desk):
@@ -45,8 +49,8 @@ def test_smaller_batches_are_asked_for_in_greater_number(desk):
 
 
 def test_a_pulse_names_what_has_been_waited_for_longest(desk):
-    desk.tick(0, tick(still=12.0, key="a/short"))
-    desk.tick(1, tick(still=42.0, key="a/long"))
+    desk.tick(0, tick(still=12.0, key="a/short"), 1.0)
+    desk.tick(1, tick(still=42.0, key="a/long"), 1.0)
 
     pulse = pulse_of(desk)
 
@@ -54,7 +58,7 @@ def test_a_pulse_names_what_has_been_waited_for_longest(desk):
 
 
 def test_a_process_that_is_gone_waits_for_nothing(desk):
-    desk.tick(1, tick(still=42.0, key="a/long"))
+    desk.tick(1, tick(still=42.0, key="a/long"), 1.0)
     desk.forget(1)
 
     assert pulse_of(desk).waiting_for == ""

@@ -48,7 +48,7 @@ def test_pending_are_the_batches_of_a_journal_with_their_blocks(root):
     volume.intend("other", 3)
     [extent] = volume.settle([block(2, record(b"a", b"x"))])
     again = killed_and_opened_again(volume)
-    assert sorted(again.pending(JOURNAL)) == [(1, -1), (2, extent.offset)]
+    assert sorted(again.pending(JOURNAL)) == [(1, []), (2, [extent.offset])]
     again.close()
 
 

@@ -1,10 +1,11 @@
 """What of a batch lies on this worker's volumes already."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bucketpull.agent.active_batch import Held, without
+from bucketpull.agent.disk_calls import Ask, Verb
 from bucketpull.agent.volume import Slot
 from bucketpull.domain.comparing import compare
 from bucketpull.domain.errors import VolumeError
@@ -25,9 +26,12 @@ class Found(NamedTuple):
     whole: dict[str, list[Record]]
 
 
-async def recognise(held: Held, here: list[Extent], slots: Slots, journal: str) -> Found:
-    """Find what is there: of this very batch, stored or written before a crash (`here`), and of earlier runs."""
-    mine = compare(held.parts, await _read(here, slots))
+def recognise(
+    held: Held, begun: Mapping[str, list[Extent]], slots: Slots, journal: str
+) -> Generator[Ask, Any, Found]:
+    """Find what is there: of this very batch, stored or written before a crash (`begun` by volume), and of earlier runs."""
+    stored = yield from _read((extent for extents in begun.values() for extent in extents), slots)
+    mine = compare(held.parts, stored)
     held.store(mine.skipped, mine.skipped_bytes, mine.extents)
     rest = mine.fresh + [part for parts in mine.changed.values() for part in parts]
     if mine.extents:
@@ -35,13 +39,13 @@ async def recognise(held: Held, here: list[Extent], slots: Slots, journal: str) 
         volumes = {extent.volume for extent in held.work.candidates}
         held.replace(mine.extents[0].volume, without(held.parts, rest), volumes)
     whole: dict[str, list[Record]] = {}
-    for volume in dict.fromkeys(extent.volume for extent in here):
+    for volume in begun:
         with suppress(VolumeError):
-            records = await slots[volume].call(slots[volume].volume.recover, journal, held.work.id, rest)
+            records = yield slots[volume].ask(Verb.RECOVER, journal, held.work.id, rest)
             if records:
                 whole[volume] = records
                 rest = without(rest, records)
-    candidates = await _read(held.work.candidates, slots)
+    candidates = yield from _read(held.work.candidates, slots)
     held.looked_at({extent.volume for extent, _ in candidates})
     old = compare(rest, candidates)
     held.skip(old.skipped, old.skipped_bytes, old.extents)
@@ -51,12 +55,12 @@ async def recognise(held: Held, here: list[Extent], slots: Slots, journal: str) 
     return Found(old.changed, [], whole)
 
 
-async def _read(extents: Iterable[Extent], slots: Slots) -> list[tuple[Extent, list[Record]]]:
+def _read(extents: Iterable[Extent], slots: Slots) -> Generator[Ask, Any, list[tuple[Extent, list[Record]]]]:
     """Read ledger blocks that are here. One that cannot be read says nothing: its objects are fetched again."""
     known = []
     for extent in extents:
         slot = slots.get(extent.volume)
-        if slot is not None and extent.offset >= 0:
+        if slot is not None and not slot.is_sick:
             with suppress(VolumeError):
-                known.append((extent, await slot.call(slot.volume.read, extent.offset)))
+                known.append((extent, (yield slot.ask(Verb.READ, extent.offset))))
     return known

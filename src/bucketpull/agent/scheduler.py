@@ -1,16 +1,15 @@
 """What a worker knows of its processes and volumes, and what follows from it: who gets the next task, how much to ask for."""
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 
+from bucketpull.agent.active_batch import cut
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.volume import Slot
-from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, sliced
-from bucketpull.domain.model import LaneStatus, Limits, Part, Pulse, VolumeState
+from bucketpull.domain.model import LaneStatus, Limits, Part, Pulse
 from bucketpull.domain.placing import split
+from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Tick, Tune
-from bucketpull.ports import Volume
 
 # A process should have work for a few seconds waiting, so that neither a slow commit nor a slow answer starves it.
 STOCK_SECONDS = 3.0
@@ -42,9 +41,8 @@ class Desk:
         self._tick_at = [0.0] * processes
         self._batch = float(OBJECTS_PER_BATCH)
 
-    def tick(self, process: int, tick: Tick) -> None:
+    def tick(self, process: int, tick: Tick, now: float) -> None:
         """Note a process's counters."""
-        now = time.monotonic()
         last = self._ticks[process]
         if last is not None and now > self._tick_at[process]:
             self._speed[process] = (tick.objects - last.objects) / (now - self._tick_at[process])
@@ -54,22 +52,20 @@ class Desk:
         for volume, queued in tick.queued.items():
             self.slots[volume].queued[process] = queued
         for volume, written in tick.written.items():
-            self.slots[volume].wrote(process, written)
+            self.slots[volume].wrote(process, written, now)
 
-    def volumes(self) -> list[Volume]:
-        """Return the volumes that are not sick: of those nothing can be read, and what was begun there is seen to later."""
-        return [slot.volume for slot in self.slots.values() if slot.status.state is not VolumeState.SICK]
-
-    def hung(self, seconds: float, *, stopping: bool) -> list[Slot]:
+    def hung(self, seconds: float, now: float, *, stopping: bool) -> list[Slot]:
         """Return the volumes that have not answered for so long, if others that take objects do; sooner if we are to leave."""
         if stopping:
-            return [slot for slot in self.working() if slot.silent_seconds > min(seconds, LEFT_SECONDS)]
-        well = [slot for slot in self.slots.values() if slot.is_open and slot.silent_seconds < SILENT_SECONDS]
-        return [slot for slot in self.working() if slot.silent_seconds > seconds] if well else []
+            return [slot for slot in self.working() if slot.silent_seconds(now) > min(seconds, LEFT_SECONDS)]
+        well = [
+            slot for slot in self.slots.values() if slot.is_open and slot.silent_seconds(now) < SILENT_SECONDS
+        ]
+        return [slot for slot in self.working() if slot.silent_seconds(now) > seconds] if well else []
 
     def working(self) -> list[Slot]:
         """Return the slots that are not sick."""
-        return [slot for slot in self.slots.values() if slot.status.state is not VolumeState.SICK]
+        return [slot for slot in self.slots.values() if not slot.is_sick]
 
     def hold_off(self, until: float) -> None:
         """Ask for nothing until then (monotonic seconds), or until there is more room: what came last had none anywhere."""
@@ -100,7 +96,7 @@ class Desk:
         if last is not None:
             last.waiting_for, last.still_seconds = "", 0.0
             last.lanes = {
-                lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds, s.is_origin, s.received)
+                lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds, s.is_origin)
                 for lane, s in last.lanes.items()
             }
             self._buried.append(last)
@@ -117,22 +113,23 @@ class Desk:
         """Return the process with the fewest scans, given the processes of the scans in hand."""
         return min(range(len(self.unstarted)), key=busy.count)
 
-    def share_out(self, parts: list[Part], preferred: str) -> list[tuple[Slot | None, list[Part]]]:
+    def share_out(
+        self, parts: list[Part], preferred: str, now: float
+    ) -> list[tuple[Slot | None, list[Part]]]:
         """Choose volumes for objects and promise them the room: the preferred one if it can take all, else the best.
 
         None stands for objects that fit nowhere now.
         """
         slot = self.slots.get(preferred)
-        objects = sum(len(part.names) for part in parts)
-        size = sum(expected_bytes(part.sizes) for part in parts)
-        answers = slot is not None and slot.silent_seconds < SILENT_SECONDS
+        objects, size = sum(len(part.names) for part in parts), sum(sum(part.sizes) for part in parts)
+        answers = slot is not None and slot.silent_seconds(now) < SILENT_SECONDS
         if slot is not None and slot.is_open and answers and slot.room.fits(objects, size):
             slot.room.promise(objects, size)
             return [(slot, parts)]
         open_ones = [slot for slot in self.slots.values() if slot.is_open]
-        answering = [slot for slot in open_ones if slot.silent_seconds < SILENT_SECONDS]
+        answering = [slot for slot in open_ones if slot.silent_seconds(now) < SILENT_SECONDS]
         rooms = [slot.room for slot in answering or open_ones]
-        shares = split(rooms, [UNKNOWN_BYTES if size < 0 else size for part in parts for size in part.sizes])
+        shares = split(rooms, [size for part in parts for size in part.sizes])
         if len(shares) == 1:
             return [(self.slots.get(shares[0][0] or ""), parts)]
         return [(self.slots.get(volume or ""), piece) for volume, piece in _pieces(shares, parts)]
@@ -150,11 +147,11 @@ class Desk:
             )
         )
 
-    def pulse(self, incarnation: str, version: str, job_digest: str, holds: list[int], held: int) -> Pulse:
+    def pulse(self, policy: WorkerPolicy, holds: list[int], held: int, now: float) -> Pulse:
         """Return the sign of life; `held` batches are in hand."""
         ticks = [tick for tick in self._ticks if tick is not None] + self._buried
         load = Load(
-            time.monotonic(),
+            now,
             sum(tick.objects for tick in ticks),
             sum(tick.bytes for tick in ticks),
             _lanes(ticks),
@@ -163,25 +160,25 @@ class Desk:
         stillest = max(ticks, key=lambda tick: tick.still_seconds, default=None)
         waiting_for = stillest.waiting_for if stillest else ""
         still = stillest.still_seconds if stillest else 0.0
-        mutest = max(self.working(), key=lambda slot: slot.silent_seconds, default=None)
-        if mutest is not None and mutest.silent_seconds > TOLD_SECONDS:
-            waiting_for, still = f"volume {mutest.volume.path}", mutest.silent_seconds
+        mutest = max(self.working(), key=lambda slot: slot.silent_seconds(now), default=None)
+        if mutest is not None and mutest.silent_seconds(now) > TOLD_SECONDS:
+            waiting_for, still = f"volume {mutest.path}", mutest.silent_seconds(now)
         return Pulse(
             machine=self._machine,
-            incarnation=incarnation,
-            version=version,
+            incarnation=policy.incarnation,
+            version=policy.version,
             processes=len(self.unstarted),
             objects=load.objects,
             bytes=load.size,
             skipped=0,
-            window=self._window(held),
+            window=self._window(held, now),
             scan_window=SCANS_PER_PROCESS * len(self.unstarted),
             holds=holds,
             retries=_summed([tick.retries for tick in ticks]),
             failures=_summed([tick.failures for tick in ticks]),
             lanes=dict(load.lanes),
             volumes=[slot.status for slot in self.slots.values()],
-            job_digest=job_digest,
+            job_digest=policy.job_digest,
             limited_by=self._limited_by(load) if held else "",
             waiting_for=waiting_for,
             still_seconds=still,
@@ -202,8 +199,8 @@ class Desk:
             self._load = load
         return self._limit
 
-    def _window(self, held: int) -> int:
-        if time.monotonic() < self.held_off_until or not any(slot.is_open for slot in self.slots.values()):
+    def _window(self, held: int, now: float) -> int:
+        if now < self.held_off_until or not any(slot.is_open for slot in self.slots.values()):
             return 0
         wanted = sum(min(STOCK_MAX, max(STOCK_MIN, int(speed * STOCK_SECONDS))) for speed in self._speed)
         missing = max(0, wanted - sum(self.unstarted))
@@ -221,7 +218,7 @@ def _pieces(
         for part in parts:
             low, high = max(0, start - before), min(len(part.names), start + count - before)
             if low < high:
-                piece.append(sliced(part, low, high))
+                piece.append(cut(part, low, high))
             before += len(part.names)
         yield volume, piece
         start += count
@@ -245,5 +242,4 @@ def _lanes(ticks: Sequence[Tick]) -> dict[str, LaneStatus]:
             sum_.requests += lane.requests
             sum_.throttled += lane.throttled
             sum_.seconds += lane.seconds
-            sum_.received += lane.received
     return total

@@ -1,15 +1,13 @@
-"""The batches of which a worker has not heard what became of them: from before a restart, or because the answer was lost.
+"""The batches of which a worker has not heard what became of them: from before a restart, or because the answer was lost. Pure.
 
 A worker asks only where others may do its work meanwhile. What it began and did not settle is cleared before it writes anything
 new: until then work waits.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 
 from bucketpull.agent.volume import Slot
-from bucketpull.domain.errors import VolumeSick
-from bucketpull.domain.model import Begun, Control, Extent, Work
-from bucketpull.ports import Volume
+from bucketpull.domain.model import Begun, Extent, Work
 
 ASK_AFTER_SECONDS = 15.0
 ASKED_AT_ONCE = 50
@@ -22,10 +20,9 @@ class Unbooked:
     `reporting` are those whose receipts are not with the coordinator's transport yet: still held, as far as anybody else knows.
     """
 
-    def __init__(self, journal: str, *, asks: bool, now: float) -> None:
+    def __init__(self, *, asks: bool, now: float) -> None:
         self.reporting: set[int] = set()
         self.waiting: dict[int, Work] = {}
-        self._journal = journal
         self._asks = asks
         self._unclear: set[int] = set()
         self._patient_until = now + PATIENCE_SECONDS
@@ -36,11 +33,11 @@ class Unbooked:
         """Whether every receipt is answered."""
         return not self._due
 
-    def find(self, volume: Volume) -> None:
+    def find(self, slot: Slot) -> None:
         """Take over what a volume knows of before this start."""
-        for work, offset in volume.pending(self._journal) if self._asks else ():
+        for work, blocks in slot.known.items() if self._asks else ():
             self._due[work] = 0.0
-            if offset < 0:
+            if not blocks:
                 self._unclear.add(work)
 
     def take(self, work: Work) -> None:
@@ -72,44 +69,20 @@ class Unbooked:
             self._due.pop(work, None)
             self._unclear.discard(work)
 
-    def recall(self, volumes: Iterable[Volume], work: int) -> list[Extent]:
-        """Return where a batch was begun before a crash, and the blocks of its parts; offset -1 where it was only intended."""
-        found = []
-        for volume in volumes:
-            blocks = volume.recall(self._journal, work)
-            if blocks is not None:
-                found += blocks or [Extent(volume.id, -1)]
-        return found
-
-    async def tidy(self, slots: Iterable[Slot], control: Control, *, idle: bool) -> None:
-        """Forget batches that are booked; remove the files of those that others have done. `idle`: nothing is being written."""
-        if control.abandon or control.discard or control.booked:
-            for slot in slots:
-                try:
-                    await slot.call(self._tidy, slot.volume, control, idle)
-                except VolumeSick as error:
-                    slot.trouble(error)
-        self.answered((*control.abandon, *control.discard, *control.booked))
-
-    def _tidy(self, volume: Volume, control: Control, idle: bool) -> None:
-        for work in control.abandon if idle else ():
-            volume.abandon(self._journal, work)
-        for work in control.discard:
-            volume.discard(self._journal, work)
-        for work in control.booked:
-            volume.forget(self._journal, work)
-
-    def questions(self, volumes: Collection[Volume], now: float) -> list[Begun]:
-        """Return what to ask about. Reads a ledger block each."""
+    def questions(self, slots: Iterable[Slot], now: float) -> list[Begun]:
+        """Return what to ask about."""
         due = [work for work, at in self._due.items() if at <= now][:ASKED_AT_ONCE]
-        asked = [question for work in due for volume in volumes for question in self._ask(work, volume)]
-        self.answered(set(due) - {question.work for question in asked})
-        return asked
+        known = [(slot, work) for work in due for slot in slots if work in slot.known]
+        self.answered(set(due) - {work for _, work in known})
+        return [
+            question for slot, work in known for question in slot.known[work] or [Begun(work, slot.id, -1)]
+        ]
 
-    def _ask(self, work: int, volume: Volume) -> Iterator[Begun]:
-        blocks = volume.recall(self._journal, work)
-        for block in blocks or ():
-            record = volume.read(block.offset)[0]
-            yield Begun(work, volume.id, block.offset, record.directory, record.names[0])
-        if blocks == []:
-            yield Begun(work, volume.id, -1)
+
+def begun_on(slots: Iterable[Slot], work: int) -> dict[str, list[Extent]]:
+    """Return where a batch was begun before a crash: by volume, the blocks that it has there."""
+    return {
+        slot.id: [Extent(slot.id, block.offset) for block in slot.known[work]]
+        for slot in slots
+        if work in slot.known
+    }

@@ -14,8 +14,8 @@ from typing import TypeVar
 import msgspec
 
 from bucketpull import kill_points
-from bucketpull.agent.former_copies import FormerCopies
 from bucketpull.coordinator.fleet import Fleet
+from bucketpull.coordinator.former_copies import FormerCopies
 from bucketpull.coordinator.rate_sharing import Sharing
 from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.coordinator.stale_copies import judge_begun, judge_dropped

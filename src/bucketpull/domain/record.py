@@ -114,7 +114,8 @@ class Survey(Value, tag="survey"):
 class Outcome(Value, tag="outcome"):
     """What a process made of an assignment since it last told; every object of it is in exactly one of the fields of one outcome.
 
-    `rest` are the objects that have not ended: the assignment goes on until an outcome has none.
+    `rest` are the objects that have not ended: the assignment goes on until an outcome has none. `example` is the directory and
+    name of one that is stored.
     `records` is the encoded `list[Record]` of the stored objects (b"" for none). `deferred` have met passing trouble and
     are to be tried again later; `unplaced` could not be written to this volume, because of `trouble`.
     """
@@ -130,6 +131,7 @@ class Outcome(Value, tag="outcome"):
     detail: str = ""
     retries: dict[str, int] = {}
     rest: list[Part] = []
+    example: tuple[bytes, bytes] = (b"", b"")
 
 
 class Tick(Value, tag="tick"):

@@ -267,4 +267,5 @@ class BatchProgress:
             trouble=self.trouble,
             detail=self.detail,
             retries=self.retries,
+            example=(records[0].directory, records[0].names[0]) if records else (b"", b""),
         )

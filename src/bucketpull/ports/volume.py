@@ -44,8 +44,8 @@ class Volume(Protocol):
         """
         ...
 
-    def pending(self, journal: str) -> list[tuple[int, int]]:
-        """Return the batches that are noted: work id, and the offset of the ledger block, -1 where there is none."""
+    def pending(self, journal: str) -> list[tuple[int, list[int]]]:
+        """Return the batches that are noted: work id, and the offsets of its ledger blocks, none where it was only intended."""
         ...
 
     def abandon(self, journal: str, work: int) -> None:

@@ -185,13 +185,9 @@ class DiskVolume:
         except OSError as error:
             raise os_errors.volume_error(self.path, "batch not recovered", error) from error
 
-    def pending(self, journal: str) -> list[tuple[int, int]]:
-        """Return the batches of a journal that `recall` knows, each with the offset of its last block or -1."""
-        return [
-            (work, self._blocks.get((name, work), [-1])[-1])
-            for name, work in self._intents
-            if name == journal
-        ]
+    def pending(self, journal: str) -> list[tuple[int, list[int]]]:
+        """Return the batches of a journal that `recall` knows, each with the offsets of its blocks."""
+        return [(work, self._blocks.get((name, work), [])) for name, work in self._intents if name == journal]
 
     def forget(self, journal: str, work: int) -> None:
         """Drop what is kept for `recall`: the receipt of the batch is safe, or the batch went elsewhere."""

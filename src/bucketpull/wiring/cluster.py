@@ -10,7 +10,7 @@ from itertools import islice
 import msgspec
 
 from bucketpull import __version__
-from bucketpull.agent.agent import Agent
+from bucketpull.agent.shell import AgentShell
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Reason, SourceRefused
 from bucketpull.domain.model import Failure, Pulse, Welcome
 from bucketpull.domain.policy import CoordinatorPolicy
@@ -89,7 +89,7 @@ async def _coordinate(
     far.failures = lambda asked: asyncio.to_thread(_failures, settings, asked)
     far.link.lost = lambda reason: job.monitor.note("warning", "broker.lost", reason)
     crew = ProcessCrew(opening.nursery, settings.process_count())
-    worker = Agent(
+    worker = AgentShell(
         worker_policy(settings, journal.id, lister),
         near.inbox,
         crew,
@@ -146,7 +146,7 @@ async def _work(
     )
     inbox = _inbox(settings, broker, hello, me, welcome.journal)
     crew = ProcessCrew(nursery, settings.process_count())
-    worker = Agent(policy, inbox, crew, volumes, SystemClock(), partial(open_again, settings=settings))
+    worker = AgentShell(policy, inbox, crew, volumes, SystemClock(), partial(open_again, settings=settings))
     crew.start()
     await inbox.start()
     loop = asyncio.get_running_loop()

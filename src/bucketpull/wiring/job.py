@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bucketpull.agent.agent import Agent
+from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.policy import CoordinatorPolicy
@@ -116,7 +116,7 @@ class Job:
         )
         self._steering = Steering(settings, opening.journal, self.coordinator, self.monitor, machine)
 
-    async def run(self, worker: Agent, crew: ProcessCrew, watchers: Sequence[Watcher]) -> None:
+    async def run(self, worker: AgentShell, crew: ProcessCrew, watchers: Sequence[Watcher]) -> None:
         """Run with the worker of this process until the job ends or a signal stops it."""
         crew.start()
         await self._steering.start()
@@ -151,7 +151,7 @@ class Job:
             text = f"--summary {self._settings.summary}: not written: {error.strerror}"
             self.monitor.note("error", "summary.failed", text)
 
-    async def _run_together(self, worker: Agent) -> None:
+    async def _run_together(self, worker: AgentShell) -> None:
         loop, coordinator = asyncio.get_running_loop(), self.coordinator
         stopping: list[asyncio.Task[None]] = []
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from bucketpull.agent.agent import Agent
+from bucketpull.agent.shell import AgentShell
 from bucketpull.domain.errors import ExitCode, VolumeSick
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.journal.volumes import KnownVolume
@@ -58,7 +58,7 @@ async def _sync(
     for event, text in warnings:
         job.monitor.note("warning", event, text)
     crew = ProcessCrew(opening.nursery, settings.process_count())
-    worker = Agent(
+    worker = AgentShell(
         # A disk that failed may come back, after others have done what it had begun.
         msgspec.structs.replace(worker_policy(settings, opening.journal.id, machine), asks=True),
         transport.inbox,

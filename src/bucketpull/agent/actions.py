@@ -1,0 +1,35 @@
+"""What an agent wants done: its actions, which its shell carries out."""
+
+from typing import NamedTuple
+
+from bucketpull.agent.disk_calls import Call
+from bucketpull.domain.model import FromWorker
+from bucketpull.domain.record import ToProcess
+
+
+class Tell(NamedTuple):
+    """Send a message to a process."""
+
+    process: int
+    message: ToProcess
+
+
+class Say(NamedTuple):
+    """Send a message to the coordinator."""
+
+    message: FromWorker
+
+
+class Replace(NamedTuple):
+    """Make a new process in place of one that hangs."""
+
+    process: int
+
+
+class Open(NamedTuple):
+    """Open a volume more; where that cannot be done, nothing follows."""
+
+    path: str
+
+
+Action = Tell | Say | Replace | Open | Call

@@ -1,0 +1,216 @@
+"""Runs an agent: its loop, its threads, its clock, the transport and the processes. It decides nothing."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+
+from bucketpull.agent.actions import Action, Open, Replace, Say, Tell
+from bucketpull.agent.agent import Agent
+from bucketpull.agent.disk_calls import Call
+from bucketpull.agent.outbox import Replies
+from bucketpull.agent.threads import in_thread
+from bucketpull.domain.errors import ConfigError, VolumeError
+from bucketpull.domain.model import Begun, Fatal, Goodbye, Pulse, VolumeStatus
+from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.ports import Clock, Crew, Inbox, Volume
+
+# A volume of packs seals those that are full; what it does not come to now is done when it is opened next.
+CLOSE_SECONDS = 30.0
+SICK_CLOSE_SECONDS = 1.0
+
+Known = dict[int, list[Begun]]
+
+
+class AgentShell:
+    """One machine's part of a job. `run` returns after a stop, when everything is handed back.
+
+    Args:
+        open_volume: Opens a volume by path, for volumes added while the job runs.
+
+    """
+
+    def __init__(
+        self,
+        policy: WorkerPolicy,
+        inbox: Inbox,
+        crew: Crew,
+        volumes: Sequence[Volume],
+        clock: Clock,
+        open_volume: Callable[[str], Volume],
+    ) -> None:
+        self._policy = policy
+        self._inbox = inbox
+        self._crew = crew
+        self._first = volumes
+        self._clock = clock
+        self._open = open_volume
+        self._volumes: dict[str, Volume] = {}
+        self._agent = Agent(policy, crew.size, clock.monotonic())
+        self._replies = Replies(inbox, clock, policy.pulse_seconds / 2, self._said)
+        self._pulses: asyncio.Queue[Pulse] = asyncio.Queue()
+        self._something = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._group: asyncio.TaskGroup | None = None
+
+    @property
+    def dismissed(self) -> bool:
+        """Whether the coordinator said stop: the job has ended."""
+        return self._agent.dismissed
+
+    @property
+    def refusal(self) -> Fatal | None:
+        """Why the source refused this machine, if it did."""
+        return self._agent.refusal
+
+    async def run(self) -> None:
+        """Work until told to stop; then finish or hand back what is held, and leave."""
+        async with asyncio.TaskGroup() as self._group:
+            for volume in self._first:
+                await self._shelve(volume)
+            for part in (
+                self._hear_inbox(),
+                self._hear_crew(),
+                self._keep_time(),
+                self._send_replies(),
+                self._send_pulses(),
+            ):
+                self._spawn(part)
+            await self._empty.wait()
+            await self._leave()
+            for task in self._tasks:
+                task.cancel()
+
+    async def stop(self) -> None:
+        """Finish or hand back what is held; `run` returns when that is done."""
+        self._agent.stop(self._clock.monotonic())
+        self._carry_out()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._group is not None
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- events
+
+    async def _hear_inbox(self) -> None:
+        while True:
+            messages = await self._inbox.receive()
+            self._agent.given(messages, self._clock.monotonic())
+            self._carry_out()
+
+    async def _hear_crew(self) -> None:
+        while True:
+            for process, message in await self._crew.receive():
+                self._agent.told(process, message, self._clock.monotonic())
+            self._carry_out()
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._something.clear()
+            rest = self._agent.wake_at() - self._clock.monotonic()
+            if rest > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(rest):
+                        await self._something.wait()
+                continue
+            self._agent.wake(self._clock.monotonic())
+            self._carry_out()
+            await asyncio.sleep(0)
+
+    def _said(self, message: object) -> None:
+        self._agent.said(message, self._clock.monotonic())  # type: ignore[arg-type]
+        self._carry_out()
+
+    # --- actions
+
+    def _carry_out(self) -> None:
+        for action in self._agent.actions():
+            self._do(action)
+        self._something.set()
+        if self._agent.is_empty:
+            self._empty.set()
+
+    def _do(self, action: Action) -> None:
+        if isinstance(action, Tell):
+            self._crew.send(action.process, action.message)
+        elif isinstance(action, Call):
+            self._spawn(self._call(action))
+        elif isinstance(action, Replace):
+            self._crew.replace(action.process)
+        elif isinstance(action, Open):
+            self._spawn(self._add_volume(action.path))
+        else:
+            self._speak(action)
+
+    def _speak(self, say: Say) -> None:
+        if isinstance(say.message, Pulse):
+            self._pulses.put_nowait(say.message)
+        else:
+            self._replies.put(say.message)
+
+    async def _call(self, call: Call) -> None:
+        volume = self._volumes[call.ask.volume]
+        answer: object
+        try:
+            answer = await in_thread(getattr(volume, call.ask.verb), *call.ask.arguments)
+        except VolumeError as error:
+            answer = error
+        self._agent.answered(call.id, answer, self._clock.monotonic())
+        self._carry_out()
+
+    async def _add_volume(self, path: str) -> None:
+        """One that cannot be used is left: who asked has tried it first."""
+        with suppress(VolumeError, ConfigError):
+            await self._shelve(await asyncio.to_thread(self._open, path))
+
+    async def _shelve(self, volume: Volume) -> None:
+        status, known = await in_thread(_look_at, volume, self._policy.journal)
+        self._volumes[volume.id] = volume
+        self._agent.opened(status, known, self._clock.monotonic())
+        self._carry_out()
+
+    async def _send_replies(self) -> None:
+        while True:
+            if await self._replies.say_group() or not self._agent.holds():
+                await self._replies.say_pulse(self._agent.pulse())
+
+    async def _send_pulses(self) -> None:
+        while True:
+            await self._replies.say_pulse(await self._pulses.get())
+
+    # --- the end
+
+    async def _leave(self) -> None:
+        await self._crew.close(1.0)
+        # A transport that is cut off must not hold us: what is not said now, the volumes say at the next start.
+        await asyncio.wait(
+            {asyncio.ensure_future(self._until_answered())}, timeout=self._policy.leave_seconds
+        )
+        await self._replies.say_pulse(self._agent.pulse())
+        await self._inbox.reply(Goodbye(self._policy.machine, self._policy.incarnation))
+        await self._inbox.close()
+        for slot in self._agent.desk.slots.values():
+            patience = SICK_CLOSE_SECONDS if slot.is_sick or slot.is_measuring else CLOSE_SECONDS
+            closing = asyncio.ensure_future(in_thread(self._volumes[slot.id].close))
+            await asyncio.wait({closing}, timeout=patience)
+
+    async def _until_answered(self) -> None:
+        await self._replies.said()
+        while not self._agent.is_quiet:  # noqa: ASYNC110 - at the end only, and said by several parts
+            await asyncio.sleep(0.02)
+
+
+def _look_at(volume: Volume, journal: str) -> tuple[VolumeStatus, Known]:
+    """Measure a volume, and find out which batches are noted there, with an object of each of their blocks."""
+    known: Known = {}
+    for work, offsets in volume.pending(journal):
+        known[work] = [_block(volume, work, offset) for offset in offsets]
+    return volume.status(), known
+
+
+def _block(volume: Volume, work: int, offset: int) -> Begun:
+    record = volume.read(offset)[0]
+    return Begun(work, volume.id, offset, record.directory, record.names[0])
