@@ -7,7 +7,7 @@ TEST_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light chromium:chro
 	ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ip:iproute2 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount fusermount3:fuse3 openssl:openssl curl:curl prometheus:prometheus locale-gen:locales
 BENCH_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light curl:curl aria2c:aria2 rclone:rclone openssl:openssl taskset:util-linux
 
-.PHONY: demo test setup lint types bench budget docs man reference release soak wheel packages clean
+.PHONY: demo test setup lint types bench budget coverage docs man reference release soak wheel packages clean
 
 demo: .venv/installed           ## a bucket on localhost, pulled before your eyes
 	$(BIN)/bucketpull demo
@@ -28,6 +28,10 @@ bench: .venv/bench              ## bucketpull, its peers and the limit, side by 
 
 budget: .venv/dev              ## each stage's CPU an object beside its budget
 	$(BIN)/python -m benchmarks.budget
+
+coverage: .venv/dev             ## branch coverage of the agent by its own tests: at least 95 %
+	$(BIN)/python -m coverage run --branch --include='src/bucketpull/agent/*' -m pytest -q tests/agent
+	$(BIN)/python -m coverage report --show-missing --fail-under 95
 
 docs: .venv/dev                 ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -13,10 +13,11 @@ import msgspec
 from bucketpull.agent.actions import Action, Open, Replace, Say, Tell
 from bucketpull.agent.active_batch import Held, Settling, Task, halves, parts_of, poisoned, unsettled
 from bucketpull.agent.already_stored import recognise
+from bucketpull.agent.deaths import Deaths
 from bucketpull.agent.disk_calls import Calls, Routine, Verb
 from bucketpull.agent.former_copies import removable
 from bucketpull.agent.scheduler import Desk
-from bucketpull.agent.unconfirmed import Unbooked, begun_on
+from bucketpull.agent.unconfirmed import Unbooked, begun_on, tidy
 from bucketpull.agent.volume import STATE_OF_TROUBLE, Settler, Slot
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.model import (
@@ -77,7 +78,7 @@ class Agent:
         self._scans: dict[int, tuple[int, Work]] = {}
         self._tasks: dict[int, Task] = {}
         self._ids = count(1)
-        self._deaths: list[float] = []
+        self._deaths = Deaths(policy.mourned * processes, policy.mourning_seconds)
         self._unbooked = Unbooked(asks=policy.asks, now=now)
         self._actions: list[Action] = []
         self._calls = Calls(self._actions.append)
@@ -344,7 +345,7 @@ class Agent:
 
     def _bury(self, process: int, died: Died) -> None:
         """A process ended unasked: its work is given again; a batch that kills again and again is taken apart."""
-        self._mourn(died)
+        self._deaths.add(self._now, died.status)
         self.desk.forget(process)
         for slot in self.desk.working():
             self._tell(process, self._mount(slot))
@@ -358,13 +359,6 @@ class Agent:
                 self._assign(task)
             else:
                 self._take_apart(task)
-
-    def _mourn(self, died: Died) -> None:
-        """Give up when processes only die: that is no batch's fault."""
-        self._deaths = [at for at in self._deaths if self._now - at < self._policy.mourning_seconds]
-        self._deaths.append(self._now)
-        if len(self._deaths) > self._policy.mourned * len(self._processes):
-            raise RuntimeError(f"worker processes end as soon as they are made, with status {died.status}")
 
     def _take_apart(self, task: Task) -> None:
         if task.objects == 1:
@@ -418,25 +412,13 @@ class Agent:
             self.stop(self._now)
 
     def _tidy(self, control: Control) -> Routine:
-        """Forget batches that are booked; remove the files of those that others have done.
-
-        Of a batch whose parts came second, but which is still in hand, the last receipt will be answered again. What was only
-        begun is removed while nothing is being written.
-        """
+        """Do with batches as told. Of one whose parts came second, but which is in hand, the last receipt will be answered again."""
         booked = [work for work in control.booked if work not in self._held]
         discard = [work for work in control.discard if work not in self._held]
-        steps = (
-            (Verb.ABANDON, [] if self._held else control.abandon),
-            (Verb.DISCARD, discard),
-            (Verb.FORGET, booked),
-        )
+        abandon = [] if self._held else control.abandon  # only while nothing is being written
         for slot in self.desk.working():
             try:
-                for verb, works in steps:
-                    for work in works:
-                        if work in slot.known or verb is Verb.DISCARD:
-                            yield slot.ask(verb, self._policy.journal, work)
-                            slot.known.pop(work, None)
+                yield from tidy(slot, self._policy.journal, abandon, discard, booked)
             except VolumeError as error:
                 slot.trouble(error, self._now)
         self._unbooked.answered((*control.abandon, *control.discard, *control.booked))

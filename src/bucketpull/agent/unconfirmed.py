@@ -6,6 +6,7 @@ new: until then work waits.
 
 from collections.abc import Iterable
 
+from bucketpull.agent.disk_calls import Routine, Verb
 from bucketpull.agent.volume import Slot
 from bucketpull.domain.model import Begun, Extent, Work
 
@@ -86,3 +87,14 @@ def begun_on(slots: Iterable[Slot], work: int) -> dict[str, list[Extent]]:
         for slot in slots
         if work in slot.known
     }
+
+
+def tidy(
+    slot: Slot, journal: str, abandon: Iterable[int], discard: Iterable[int], booked: Iterable[int]
+) -> Routine:
+    """Remove the files of batches that others have done, begun only or settled here; forget those that are booked."""
+    for verb, works in ((Verb.ABANDON, abandon), (Verb.DISCARD, discard), (Verb.FORGET, booked)):
+        for work in works:
+            if work in slot.known or verb is Verb.DISCARD:
+                yield slot.ask(verb, journal, work)
+                slot.known.pop(work, None)

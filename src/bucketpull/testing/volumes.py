@@ -1,0 +1,171 @@
+"""A volume without a disk (`ports.Volume`): files, ledger and notes in memory; it can be full, sick, killed and cut from power."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from bucketpull.domain.batching import decode_parts
+from bucketpull.domain.errors import LedgerError, VolumeError, VolumeFull, VolumeSick
+from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
+from bucketpull.domain.placing import BLOCK_BYTES
+from bucketpull.domain.record import Block, Record
+
+Key = tuple[bytes, bytes]
+Version = tuple[int, int]
+
+_records = msgspec.msgpack.Decoder(list[Record]).decode
+
+
+class MemoryVolume:
+    """One disk. `files` maps directory and name to size (bytes) and mtime (Unix seconds).
+
+    `trouble` is raised by every call while it is set. `boots` counts power cuts, and is what a note says of its boot.
+    """
+
+    def __init__(self, id: str, free_bytes: int = 1 << 40) -> None:  # noqa: A002 - the field's name everywhere
+        self.id = id
+        self.path = f"/{id}"
+        self.files: dict[Key, Version] = {}
+        self.blocks: list[Block | None] = []
+        self.trouble: VolumeError | None = None
+        self.free_bytes = free_bytes
+        self.boots = 0
+        self._notes: dict[tuple[str, int], tuple[int, set[Key], bytes]] = {}
+
+    def write(self, directory: bytes, name: bytes, size: int, mtime: int) -> None:
+        """Do what a writer does: give a whole file its final name."""
+        self.files[directory, name] = (size, mtime)
+
+    def cut_power(self) -> None:
+        """Lose the files that no block of the ledger describes."""
+        described = set(self._described(0))
+        self.files = {key: version for key, version in self.files.items() if key in described}
+        self.boots += 1
+
+    def status(self) -> VolumeStatus:
+        """See `ports.Volume`."""
+        self._check()
+        stored = len(set(self._described(0)))
+        size = sum(size for size, _ in self.files.values())
+        free = max(0, self.free_bytes - size - len(self.files) * BLOCK_BYTES)
+        return VolumeStatus(
+            self.id, "", self.path, VolumeState.OPEN, free, 1 << 40, 0, 0, 0, 0, stored, size, 0.0
+        )
+
+    def probe(self) -> None:
+        """See `ports.Volume`."""
+        self._check()
+
+    def intend(self, journal: str, work: int, body: bytes = b"") -> None:
+        """See `ports.Volume`."""
+        self._check()
+        self._notes.setdefault((journal, work), (self.boots, set(self.files), body))
+
+    def pending(self, journal: str) -> list[tuple[int, list[int]]]:
+        """See `ports.Volume`."""
+        return [(work, self._offsets(name, work)) for name, work in self._notes if name == journal]
+
+    def recall(self, journal: str, work: int) -> list[Extent] | None:
+        """See `ports.Volume`."""
+        if (journal, work) not in self._notes:
+            return None
+        return [Extent(self.id, offset) for offset in self._offsets(journal, work)]
+
+    def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
+        """See `ports.Volume`."""
+        self._check()
+        boot, before, _ = self._notes.get((journal, work), (-1, set(), b""))
+        if boot != self.boots:
+            return []
+        return [record for part in parts if (record := self._whole(part, before)).names]
+
+    def settle(self, blocks: Sequence[Block]) -> list[Extent]:
+        """See `ports.Volume`."""
+        self._check()
+        self.blocks += blocks
+        return [Extent(self.id, len(self.blocks) - len(blocks) + index) for index in range(len(blocks))]
+
+    def forget(self, journal: str, work: int) -> None:
+        """See `ports.Volume`."""
+        self._check()
+        self._notes.pop((journal, work), None)
+
+    def discard(self, journal: str, work: int) -> None:
+        """See `ports.Volume`."""
+        self._check()
+        offsets = self._offsets(journal, work)
+        later = set(self._described(offsets[-1] + 1)) if offsets else set()
+        for offset in offsets:
+            for key in set(self._keys(offset)) - later:
+                self.files.pop(key, None)
+            self.blocks[offset] = None
+        self.forget(journal, work)
+
+    def abandon(self, journal: str, work: int) -> None:
+        """See `ports.Volume`."""
+        self._check()
+        if (journal, work) not in self._notes or self._offsets(journal, work):
+            return
+        _, before, body = self._notes[journal, work]
+        described = set(self._described(0))
+        for part in decode_parts(body) if body else []:
+            for name in part.names:
+                if (part.directory, name) not in before | described:
+                    self.files.pop((part.directory, name), None)
+        self.forget(journal, work)
+
+    def remove(self, journal: str, copies: Sequence[Former]) -> None:
+        """See `ports.Volume`."""
+        del journal
+        self._check()
+        for copy in copies:
+            for part in decode_parts(copy.parts):
+                for name in part.names:
+                    self.files.pop((part.directory, name), None)
+
+    def read(self, offset: int) -> list[Record]:
+        """See `ports.Volume`."""
+        self._check()
+        block = self.blocks[offset] if 0 <= offset < len(self.blocks) else None
+        if block is None:
+            raise LedgerError(self.path, f"no whole entry at {offset}")
+        return [record for record in _records(block.records) if record.names]
+
+    def close(self) -> None:
+        """See `ports.Volume`."""
+
+    def fill(self) -> None:
+        """Refuse bytes from now on."""
+        self.trouble = VolumeFull(self.path, "no bytes left")
+
+    def sicken(self) -> None:
+        """Fail from now on."""
+        self.trouble = VolumeSick(self.path, "input/output error")
+
+    def _check(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+    def _offsets(self, journal: str, work: int) -> list[int]:
+        return [
+            offset
+            for offset, block in enumerate(self.blocks)
+            if block is not None and (block.journal, block.work) == (journal, work)
+        ]
+
+    def _keys(self, offset: int) -> list[Key]:
+        block = self.blocks[offset]
+        records = [] if block is None else _records(block.records)
+        return [(record.directory, name) for record in records for name in record.names]
+
+    def _described(self, start: int) -> list[Key]:
+        return [key for offset in range(start, len(self.blocks)) for key in self._keys(offset)]
+
+    def _whole(self, part: Part, before: set[Key]) -> Record:
+        versions = zip(part.sizes, part.mtimes, strict=True)
+        found = [
+            index
+            for index, (name, version) in enumerate(zip(part.names, versions, strict=True))
+            if self.files.get((part.directory, name)) == version and (part.directory, name) not in before
+        ]
+        return Record(part.directory, part.cursor, part.names, part.sizes, part.mtimes).only(found)

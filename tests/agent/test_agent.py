@@ -1,0 +1,412 @@
+"""What an agent does, event by event: nothing runs but the agent, and time is what the events say."""
+
+import msgspec
+import pytest
+
+from bucketpull.agent.actions import Open, Replace, Say, Tell
+from bucketpull.agent.agent import Agent
+from bucketpull.agent.disk_calls import Call, Verb
+from bucketpull.domain.batching import decode_parts, encode_parts
+from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
+from bucketpull.domain.model import (
+    BatchReceipt,
+    Control,
+    Extent,
+    Fatal,
+    Former,
+    Handback,
+    Limits,
+    Part,
+    Pulse,
+    Removed,
+    ScanReceipt,
+    VolumeState,
+    Work,
+    WorkKind,
+)
+from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.record import Assignment, Died, Mount, Outcome, Record, Stop, Survey, Tick, Tune
+from bucketpull.testing.volumes import MemoryVolume
+
+encode = msgspec.msgpack.encode
+NAMES = [b"n%d" % number for number in range(8)]
+
+
+def part(*names, size=10, mtime=5):
+    return Part(b"d", "", list(names), [size] * len(names), [mtime] * len(names))
+
+
+def batch(id_, *parts, **fields):
+    return Work(id_, WorkKind.BATCH, encode_parts(parts or [part(*NAMES)]), **fields)
+
+
+class Desk:
+    """An agent, its volumes, and what it wanted: `told` by process, `said`, `replaced` and `opened`.
+
+    Calls of volumes are carried out at once, but for those to a volume in `hanging`.
+    """
+
+    def __init__(self, *volumes, processes=2, **policy):
+        self.now = 100.0
+        self.volumes = {volume.id: volume for volume in volumes or (MemoryVolume("v1"),)}
+        self.hanging = set()
+        self.told, self.said, self.replaced, self.opened = [], [], [], []
+        settings = {"asks": True} | policy
+        self.agent = Agent(WorkerPolicy("m1", "j", "1", "i1", **settings), processes, self.now)
+        for volume in self.volumes.values():
+            self.agent.opened(volume.status(), {}, self.now)
+        self.act()
+
+    def act(self):
+        while actions := self.agent.actions():
+            for action in actions:
+                self.do(action)
+
+    def do(self, action):
+        if isinstance(action, Tell):
+            self.told.append(action)
+        elif isinstance(action, Say):
+            self.said.append(action.message)
+            self.agent.said(action.message, self.now)
+        elif isinstance(action, Replace):
+            self.replaced.append(action.process)
+        elif isinstance(action, Open):
+            self.opened.append(action.path)
+        elif action.ask.volume not in self.hanging:
+            self.call(action)
+
+    def call(self, call: Call):
+        try:
+            answer = getattr(self.volumes[call.ask.volume], call.ask.verb)(*call.ask.arguments)
+        except VolumeError as error:
+            answer = error
+        self.agent.answered(call.id, answer, self.now)
+
+    def give(self, *messages):
+        self.agent.given(messages, self.now)
+        self.act()
+
+    def control(self, **fields):
+        self.give(Control(fields.pop("limits", Limits()), **fields))
+
+    def hear(self, message, process=0):
+        self.agent.told(process, message, self.now)
+        self.act()
+
+    def wait(self, seconds, step=0.25):
+        until = self.now + seconds
+        while self.now < until:
+            self.now += step
+            self.agent.wake(self.now)
+            self.act()
+
+    def assignments(self):
+        return [tell for tell in self.told if isinstance(tell.message, Assignment)]
+
+    def store(self, tell, *names, rest=()):
+        """Say that an assignment's objects are stored, or some of them."""
+        found = decode_parts(tell.message.parts)[0]
+        wanted = names or found.names
+        volume = self.volumes[tell.message.volume]
+        for name in wanted:
+            volume.write(b"d", name, 10, 5)
+        count = len(wanted)
+        records = [Record(b"d", "", list(wanted), [10] * count, [5] * count)]
+        left = [part(*rest)] if rest else []
+        outcome = Outcome(
+            tell.message.id,
+            count,
+            10 * count,
+            encode(records),
+            [],
+            [],
+            [],
+            rest=left,
+            example=(b"d", wanted[0]),
+        )
+        self.hear(outcome, tell.process)
+
+    def receipts(self):
+        return [message for message in self.said if isinstance(message, BatchReceipt)]
+
+    def pulse(self):
+        return [message for message in self.said if isinstance(message, Pulse)][-1]
+
+
+def test_a_batch_is_noted_assigned_settled_and_reported():
+    desk = Desk()
+    desk.give(batch(7))
+    (tell,) = desk.assignments()
+    assert desk.volumes["v1"].pending("j") == [(7, [])]
+
+    desk.store(tell)
+
+    (receipt,) = desk.receipts()
+    assert (receipt.work, receipt.stored, receipt.bytes, receipt.extents) == (7, 8, 80, [Extent("v1", 0)])
+    assert not desk.agent.is_quiet
+    desk.control(booked=[7])
+    assert desk.agent.is_quiet
+    assert desk.volumes["v1"].pending("j") == []
+
+
+def test_stragglers_are_the_next_part_of_their_batch():
+    desk = Desk()
+    desk.give(batch(7))
+    (tell,) = desk.assignments()
+    desk.wait(6.0)
+    desk.store(tell, *NAMES[:6], rest=NAMES[6:])
+    desk.wait(1.0)
+    desk.store(tell, *NAMES[6:])
+
+    first, second = desk.receipts()
+    assert (first.part, first.stored, decode_parts(first.remainder.body)[0].names) == (0, 6, NAMES[6:])
+    assert (second.part, second.stored, second.remainder) == (1, 2, None)
+
+
+def test_a_part_is_not_reported_while_another_of_its_outcomes_is_being_settled():
+    desk = Desk(MemoryVolume("v1", free_bytes=4 * 4200), MemoryVolume("v2", free_bytes=4 * 4200))
+    desk.give(batch(7))
+    one, other = desk.assignments()
+    desk.wait(6.0)
+    desk.hanging.add(one.message.volume)
+    desk.store(one, *decode_parts(one.message.parts)[0].names)
+    desk.store(other)
+    desk.wait(2.0)
+    assert desk.receipts() == []
+
+
+def test_smaller_disks_share_a_batch_and_what_fits_nowhere_is_returned():
+    desk = Desk(MemoryVolume("v1", free_bytes=3 * 4200), MemoryVolume("v2", free_bytes=3 * 4200))
+    desk.give(batch(7))
+    for tell in desk.assignments():
+        desk.store(tell)
+    desk.wait(0.5)
+
+    (receipt,) = desk.receipts()
+    assert (receipt.stored, receipt.returned.objects) == (6, 2)
+    assert desk.pulse().window == 0
+
+
+def test_scans_go_to_the_process_with_the_fewest_and_again_when_it_dies():
+    desk = Desk()
+    desk.give(*(Work(number, WorkKind.SCAN, b"\x90") for number in (1, 2, 3)))
+    assert [tell.process for tell in desk.told if isinstance(tell.message, Survey)] == [0, 1, 0]
+    desk.hear(ScanReceipt(1, ""), 0)
+    assert desk.said[-1] == ScanReceipt(1, "m1")
+    desk.hear(ScanReceipt(77, ""), 0)
+    assert len(desk.said) == 1
+
+    desk.told.clear()
+    desk.hear(Died(-9), 0)
+    assert [type(tell.message) for tell in desk.told] == [Mount, Survey]
+    assert desk.agent.holds() == {2, 3}
+
+
+def test_what_is_not_begun_is_handed_back_at_the_end_and_what_is_stored_is_kept():
+    desk = Desk()
+    desk.give(Work(1, WorkKind.SCAN, b"\x90"), batch(7))
+    (tell,) = desk.assignments()
+    desk.control(stop=True)
+    assert desk.agent.dismissed
+    assert [tell.message for tell in desk.told if isinstance(tell.message, Stop)] == [Stop(8.0)] * 2
+    assert desk.said[-1] == Handback([1], "m1", Reason.INTERRUPTED)
+    assert not desk.agent.is_empty
+
+    outcome = Outcome(tell.message.id, 0, 0, b"", [], [], [part(*NAMES)], trouble=Reason.INTERRUPTED)
+    desk.hear(outcome, tell.process)
+    desk.give(batch(8), batch(9))
+
+    (receipt,) = desk.receipts()
+    assert (receipt.work, receipt.returned.objects) == (7, 8)
+    assert desk.agent.is_empty
+    desk.agent.stop(desk.now)
+    assert [m.works for m in desk.said if isinstance(m, Handback)] == [[1], [8], [9]]
+    pulse = desk.agent.pulse()
+    assert (pulse.window, pulse.scan_window) == (0, 0)
+
+
+def test_limits_are_shared_out_and_a_refusal_is_passed_on():
+    desk = Desk()
+    desk.control(limits=Limits(concurrency=9, requests_per_second=10.0, bytes_per_second=100.0))
+    tunes = [tell.message for tell in desk.told if isinstance(tell.message, Tune)]
+    assert tunes == [Tune(Limits(4, 5.0, 50.0))] * 2
+
+    desk.hear(Fatal("", Reason.CREDENTIALS, "no"))
+    assert desk.agent.refusal == Fatal("m1", Reason.CREDENTIALS, "no")
+    assert desk.said == [desk.agent.refusal]
+
+
+def test_volumes_are_drained_taken_again_and_added():
+    desk = Desk()
+    desk.control(drain_volumes=["/v1"])
+    assert desk.agent.desk.slots["v1"].status.state is VolumeState.DRAINING
+    desk.wait(0.5)
+    assert desk.agent.desk.slots["v1"].status.state is VolumeState.DRAINING
+    desk.give(batch(7))
+    assert desk.receipts()[0].returned.objects == 8
+
+    desk.control(add_volumes=["/v1", "/v9"])
+    assert desk.agent.desk.slots["v1"].is_open
+    assert desk.opened == ["/v9"]
+
+
+def test_former_copies_are_removed_but_for_those_on_their_way():
+    desk = Desk()
+    desk.volumes["v1"].write(b"d", b"old", 10, 5)
+    desk.give(batch(7))
+    copies = [
+        Former(volume, [0], "v2", encode_parts([part(name)]), number)
+        for number, (volume, name) in enumerate([("v1", b"old"), ("v1", NAMES[0]), ("v9", b"old")])
+    ]
+    desk.control(remove=copies)
+    assert desk.said[-1] == Removed("m1", [0])
+    assert (b"d", b"old") not in desk.volumes["v1"].files
+    desk.volumes["v1"].sicken()
+    desk.control(remove=copies[:1])
+    assert desk.said[-1] == Removed("m1", [])
+
+
+def test_an_object_that_kills_its_processes_is_cornered_and_fails_alone():
+    desk = Desk(mourned=1000)
+    desk.give(batch(7))
+    killer, seen = NAMES[3], 0
+    for _ in range(100):
+        new, seen = desk.assignments()[seen:], len(desk.assignments())
+        deadly = [tell for tell in new if killer in decode_parts(tell.message.parts)[0].names]
+        for tell in new:
+            if tell not in deadly:
+                desk.store(tell)
+        for tell in deadly:
+            desk.hear(Died(-11), tell.process)
+        desk.wait(1.0)
+
+    failures = [failure for receipt in desk.receipts() for failure in receipt.failures]
+    assert [(failure.name, failure.reason) for failure in failures] == [(killer, Reason.POISON)]
+    assert sum(receipt.stored for receipt in desk.receipts()) == 7
+    assert desk.agent.holds() == set()
+
+
+def test_processes_that_only_die_are_a_bug():
+    desk = Desk(processes=1, mourned=3)
+    for _ in range(3):
+        desk.hear(Died(1))
+    with pytest.raises(RuntimeError, match="as soon as they are made, with status 1"):
+        desk.hear(Died(1))
+
+
+def test_a_disk_that_does_not_answer_is_given_up_and_its_batches_go_elsewhere():
+    desk = Desk(MemoryVolume("v1"), MemoryVolume("v2"), hang_seconds=5.0)
+    desk.give(batch(7))
+    (tell,) = desk.assignments()
+    desk.hanging.add(tell.message.volume)
+    desk.wait(7.0)
+    assert desk.agent.desk.slots[tell.message.volume].is_sick
+    assert desk.replaced == [tell.process]
+
+    desk.hear(Died(-9), tell.process)
+    second = desk.assignments()[-1]
+    assert second.message.volume != tell.message.volume
+    desk.store(second)
+    assert desk.receipts()[-1].stored == 8
+
+
+def test_a_disk_that_is_slow_is_named_before_it_is_given_up():
+    desk = Desk(hang_seconds=60.0)
+    desk.give(batch(7))
+    desk.hanging.add("v1")
+    desk.wait(15.0)
+    assert desk.pulse().waiting_for == "volume /v1"
+    assert desk.agent.desk.slots["v1"].is_open
+    desk.hear(Tick(0, 0, 0, {}, {"v1": 5}, {"v1": 50}, {}, {}))
+    assert desk.agent.desk.slots["v1"].silent_seconds(desk.now) == 0.0
+
+
+@pytest.mark.parametrize("patience", [2.0, 10.0])
+def test_a_ledger_that_cannot_grow_is_tried_again_for_some_seconds(patience):
+    desk = Desk(MemoryVolume("v1"), MemoryVolume("v2"))
+    desk.give(batch(7))
+    (tell,) = desk.assignments()
+    volume = desk.volumes[tell.message.volume]
+    volume.settle = _refuse(VolumeFull(volume.path, "no room"))
+    desk.store(tell)
+    desk.wait(patience)
+    del volume.settle
+    desk.wait(2.0)
+    if patience < 5.0:
+        assert [receipt.stored for receipt in desk.receipts()] == [8]
+    else:
+        desk.store(desk.assignments()[-1])
+        assert desk.assignments()[-1].message.volume != volume.id
+        assert [receipt.stored for receipt in desk.receipts()] == [8]
+
+
+def test_a_full_disk_is_probed_and_used_again():
+    desk = Desk()
+    desk.give(batch(7))
+    (tell,) = desk.assignments()
+    outcome = Outcome(tell.message.id, 0, 0, b"", [], [], [part(*NAMES)], Reason.VOLUME_FULL, "quota")
+    desk.hear(outcome, tell.process)
+    slot = desk.agent.desk.slots["v1"]
+    assert slot.status.state is VolumeState.FULL
+    desk.volumes["v1"].probe = _refuse(VolumeFull("/v1", "quota"))
+    desk.wait(4.0)
+    assert slot.status.state is VolumeState.FULL
+    del desk.volumes["v1"].probe
+    desk.wait(4.0)
+    assert slot.is_open
+
+
+def test_what_lies_on_volumes_is_skipped_replaced_where_it_lies_or_sent_on():
+    desk = Desk(MemoryVolume("v1"), MemoryVolume("v2"))
+    desk.give(batch(1, part(NAMES[0], NAMES[1])))
+    desk.store(desk.assignments()[-1])
+    held = desk.receipts()[-1].extents
+    changed = Part(b"d", "", NAMES[:3], [10, 11, 10], [5, 5, 5])
+
+    desk.give(batch(2, changed, candidates=[*held, Extent("v9", 3)], elsewhere=True))
+    second = desk.assignments()[-1]
+    assert (second.message.volume, decode_parts(second.message.parts)[0].names) == (
+        held[0].volume,
+        [NAMES[1]],
+    )
+    desk.store(second)
+    receipt = desk.receipts()[-1]
+    assert (receipt.skipped, receipt.stored, receipt.sent_on.objects) == (1, 1, 1)
+    assert receipt.compared == [held[0].volume]
+
+
+def test_nothing_is_noted_on_a_disk_that_fails_and_the_batch_goes_to_another():
+    desk = Desk(MemoryVolume("v1"), MemoryVolume("v2"))
+    desk.volumes["v1"].sicken()
+    desk.give(batch(7))
+    (tell,) = desk.assignments()
+    assert tell.message.volume == "v2"
+    assert desk.agent.desk.slots["v1"].is_sick
+    desk.wait(1.0)
+    desk.control(booked=[7])
+    desk.volumes["v2"].sicken()
+    desk.store(tell)
+    assert desk.receipts()[-1].returned.objects == 8
+
+
+def test_a_late_receipt_is_discarded_and_what_was_only_begun_is_cleared():
+    desk = Desk()
+    desk.give(batch(7))
+    desk.store(desk.assignments()[-1])
+    desk.wait(16.0)
+    (question,) = desk.pulse().begun
+    assert (question.work, question.volume, question.offset, question.name) == (7, "v1", 0, NAMES[0])
+    desk.control(discard=[7], abandon=[99])
+    assert desk.volumes["v1"].files == {}
+    assert desk.agent.is_quiet
+
+
+def _refuse(error):
+    def refuse(*_):
+        raise error
+
+    return refuse
+
+
+def test_verbs_are_methods_of_a_volume():
+    assert all(hasattr(MemoryVolume("v"), verb) for verb in Verb)
