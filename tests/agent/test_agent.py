@@ -11,6 +11,7 @@ from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
 from bucketpull.domain.model import (
     BatchReceipt,
     Control,
+    Discard,
     Extent,
     Fatal,
     Former,
@@ -396,7 +397,7 @@ def test_a_late_receipt_is_discarded_and_what_was_only_begun_is_cleared():
     desk.wait(16.0)
     (question,) = desk.pulse().begun
     assert (question.work, question.volume, question.offset, question.name) == (7, "v1", 0, NAMES[0])
-    desk.control(discard=[7], abandon=[99])
+    desk.control(discard=[Discard(7, [Extent("v1", 0)], [])], booked=[7], abandon=[99])
     assert desk.volumes["v1"].files == {}
     assert desk.agent.is_quiet
 

@@ -16,6 +16,7 @@ from bucketpull.domain.model import (
     BatchReceipt,
     Begun,
     Control,
+    Discard,
     Handback,
     Limits,
     Part,
@@ -270,17 +271,14 @@ class World:
     def book(self, machine, receipt):
         counts = self.books.book(receipt)
         self.late.append(receipt)
-        if receipt.work in self.books.rows:
-            return
-        control = Control(Limits(), booked=[receipt.work])
-        if not counts and not self.counts_on(receipt):
-            control = Control(Limits(), discard=[receipt.work])
+        control = Control(Limits())
+        if receipt.work not in self.books.rows:
+            control.booked = [receipt.work]
+        counted = {extent for extents in self.books.extents.values() for extent in extents}
+        gone = [extent for extent in receipt.extents if extent not in counted]
+        if not counts and gone:
+            control.discard = [Discard(receipt.work, gone, sorted(counted, key=str))]
         machine.given.append(control)
-
-    def counts_on(self, receipt):
-        volumes = {extent.volume for extent in receipt.extents}
-        counted = {extent.volume for extents in self.books.extents.values() for extent in extents}
-        return not volumes or bool(volumes & counted)
 
     def answer(self, machine, pulse):
         for question in pulse.begun:

@@ -7,6 +7,7 @@ from bucketpull.domain.batching import cut
 from bucketpull.domain.model import (
     BatchReceipt,
     Begun,
+    Discard,
     Extent,
     PageRecord,
     Part,
@@ -67,25 +68,28 @@ def test_a_receipt_that_comes_twice_leaves_the_files(journal):
     told = receipt(journal, first, "m1", 40, 0)
     assert journal.commit([told], 2.0) == []
     assert journal.commit([told], 3.0) == [first]
-    assert judge_dropped(journal, [told]) == {first: False}
+    assert judge_dropped(journal, told) is None
 
 
-def test_a_batch_done_twice_by_the_same_volume_leaves_the_files(journal):
+def test_of_a_batch_done_twice_by_the_same_volume_what_counts_is_kept(journal):
     first, _ = sent(journal)
     journal.commit([receipt(journal, first, "m1", 40, 0)], 2.0)
-    assert judge_dropped(journal, [receipt(journal, first, "m1", 900, 0)]) == {first: False}
+    discard = judge_dropped(journal, receipt(journal, first, "m1", 900, 0))
+    assert discard == Discard(first, [Extent("v1", 900)], kept=[Extent("v1", 40)])
 
 
 def test_a_batch_that_another_machine_did_first_is_removed(journal):
     first, _ = sent(journal)
     journal.commit([receipt(journal, first, "m2", 40, 0)], 2.0)
-    assert judge_dropped(journal, [receipt(journal, first, "m1", 40, 0)]) == {first: True}
+    assert judge_dropped(journal, receipt(journal, first, "m1", 40, 0)) == Discard(
+        first, [Extent("v1", 40)], kept=[]
+    )
 
 
 def test_a_receipt_without_copies_removes_nothing(journal):
     first, _ = sent(journal)
     journal.commit([receipt(journal, first, "m2", 40, 0)], 2.0)
-    assert judge_dropped(journal, [BatchReceipt(first, "m1")]) == {first: False}
+    assert judge_dropped(journal, BatchReceipt(first, "m1")) is None
 
 
 def test_what_is_outstanding_is_undecided_while_the_machine_has_it(journal):
@@ -115,4 +119,9 @@ def test_what_was_settled_is_booked_or_goes_once_the_work_is_done(journal):
     first, second = sent(journal)
     journal.commit([receipt(journal, first, "m1", 40, 0), receipt(journal, second, "m2", 40, 1000)], 2.0)
     asked = [Begun(first, "v1", 40, b"", NAMES[0]), Begun(second, "v1", 80, b"", NAMES[1000])]
-    assert judge_begun(journal, "m1", asked) == ([first], [second], [], [])
+    assert judge_begun(journal, "m1", asked) == (
+        [first, second],
+        [Discard(second, [Extent("v1", 80)], [])],
+        [],
+        [],
+    )

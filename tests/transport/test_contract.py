@@ -9,6 +9,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import (
     BatchReceipt,
     Control,
+    Discard,
     Extent,
     Fatal,
     Handback,
@@ -39,7 +40,9 @@ def test_a_control_message_comes_after_the_work_that_was_sent_before_it(ends):
         async with ends() as (transport, inbox):
             await inbox.reply(pulse())
             await taken(transport.receive, 1, Pulse)
-            control = Control(Limits(requests_per_second=5.0), booked=[7], discard=[8], abandon=[9])
+            control = Control(
+                Limits(requests_per_second=5.0), booked=[7], discard=[Discard(8, [], [])], abandon=[9]
+            )
             await transport.send([work(1), work(2)], "m1")
             await transport.control(control, "m1")
             await transport.send([work(3)], "m1")

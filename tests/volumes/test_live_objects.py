@@ -40,12 +40,13 @@ def test_the_last_entry_of_each_object_counts_and_discarded_ones_do_not(
     for work, (discard, names) in enumerate(history):
         if discard and blocks:
             gone = blocks.pop()
-            for name in [name for name, size in expected.items() if size == gone]:
+            other, extent = gone
+            for name in [name for name, size in expected.items() if size == other]:
                 del expected[name]
-            volume.discard(JOURNAL, gone)
+            volume.discard(JOURNAL, other, [extent.offset], [])
         else:
-            volume.settle([block(work, names, work)])
-            blocks.append(work)
+            [extent] = volume.settle([block(work, names, work)])
+            blocks.append((work, extent))
             expected.update(dict.fromkeys(names, work))
     volume.close()
     reader = open_reader(path)

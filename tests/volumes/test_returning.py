@@ -103,7 +103,7 @@ def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(root):
     volume = open_volume(str(root))
     volume.intend(JOURNAL, 1)
     put(root, "a/x", "a/y")
-    volume.settle([block(1, record(b"a", b"x", b"y"))])
+    [extent] = volume.settle([block(1, record(b"a", b"x", b"y"))])
     remove = volume._tree.remove
 
     def killed(path):
@@ -111,7 +111,7 @@ def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(root):
 
     volume._tree.remove = killed
     with pytest.raises(SystemExit):
-        volume.discard(JOURNAL, 1)
+        volume.discard(JOURNAL, 1, [extent.offset], [])
     volume._tree.remove = remove
     again = killed_and_opened_again(volume)
     assert files(root) == []

@@ -105,14 +105,30 @@ def test_discarding_a_batch_removes_its_files_but_not_what_a_later_batch_stored(
     for name in (b"x", b"y", b"z"):
         writer.put(b"a", name, 0, [b"0123456789"], name)
     writer.close()
-    volume.settle([block(1, record(b"a", b"x", b"y")), block(2, record(b"a", b"y", b"z"))])
+    first, second = volume.settle([block(1, record(b"a", b"x", b"y")), block(2, record(b"a", b"y", b"z"))])
     volume.forget(JOURNAL, 1)
-    volume.discard(JOURNAL, 1)
+    volume.discard(JOURNAL, 1, [first.offset], [])
     assert sorted(os.listdir(tmp_path / "a")) == ["y", "z"]
     assert volume.status().stored_objects == 3
-    volume.discard(JOURNAL, 1)
-    volume.discard(JOURNAL, 77)
+    volume.discard(JOURNAL, 1, [first.offset], [])
+    volume.discard(JOURNAL, 77, [second.offset], [])
     assert sorted(os.listdir(tmp_path / "a")) == ["y", "z"]
+    volume.close()
+
+
+def test_a_part_that_was_done_twice_is_discarded_without_the_files_that_count(tmp_path):
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    for name in ("x", "y", "z"):
+        (tmp_path / name).write_bytes(b"0123456789")
+    volume.intend(JOURNAL, 1)
+    first, second = volume.settle([block(1, record(b"", b"x", b"y")), block(1, record(b"", b"y", b"z"))])
+    volume.discard(JOURNAL, 1, [second.offset], [first.offset])
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["x", "y"]
+    assert volume.recall(JOURNAL, 1) == [first]
+    volume.close()
+    volume = open_volume(str(tmp_path))
+    assert volume.recall(JOURNAL, 1) == [first, second]  # one object of it still lies there
     volume.close()
 
 
@@ -120,10 +136,10 @@ def test_a_batch_is_discarded_after_a_restart_too(tmp_path):
     initialise(str(tmp_path))
     volume = open_volume(str(tmp_path))
     (tmp_path / "x").write_bytes(b"0123456789")
-    volume.settle([block(1, record(b"", b"x"))])
+    [extent] = volume.settle([block(1, record(b"", b"x"))])
     volume.close()
     volume = open_volume(str(tmp_path))
-    volume.discard(JOURNAL, 1)
+    volume.discard(JOURNAL, 1, [extent.offset], [])
     assert not (tmp_path / "x").exists()
     volume.close()
 
@@ -137,8 +153,8 @@ def test_discarding_follows_no_symbolic_link_out_of_the_volume(tmp_path):
     initialise(str(inside))
     (inside / "a").symlink_to(outside)
     volume = open_volume(str(inside))
-    volume.settle([block(1, record(b"a", b"x"))])
-    volume.discard(JOURNAL, 1)
+    [extent] = volume.settle([block(1, record(b"a", b"x"))])
+    volume.discard(JOURNAL, 1, [extent.offset], [])
     assert (outside / "x").exists()
     volume.close()
 
@@ -267,14 +283,14 @@ def test_an_append_torn_in_its_middle_is_cut_off_as_a_whole(tmp_path):
 def test_settling_measuring_and_discarding_may_overlap(tmp_path):
     initialise(str(tmp_path))
     volume = open_volume(str(tmp_path))
-    volume.settle([block(work, record(b"old", b"%d" % work)) for work in range(50)])
+    old = volume.settle([block(work, record(b"old", b"%d" % work)) for work in range(50)])
 
     def settle(thread):
         return volume.settle([block(1000 + thread, record(b"new", b"%d" % thread))])[0]
 
     with ThreadPoolExecutor(8) as threads:
         extents = threads.map(settle, range(50))
-        list(threads.map(lambda work: volume.discard(JOURNAL, work), range(50)))
+        list(threads.map(lambda work: volume.discard(JOURNAL, work, [old[work].offset], []), range(50)))
         list(threads.map(lambda _: volume.status(), range(50)))
         assert [volume.read(extent.offset) for extent in extents] == [
             [record(b"new", b"%d" % n)] for n in range(50)

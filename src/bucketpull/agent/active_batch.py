@@ -113,7 +113,10 @@ class Held:
         self.since = now
         self._deferred, self._returned = [], []
         self._receipt = BatchReceipt(
-            self.work.id, receipt.machine, spans=receipt.spans, part=receipt.part + 1
+            self.work.id,
+            receipt.machine,
+            spans=receipt.remainder.spans if receipt.remainder else [],
+            part=receipt.part + 1,
         )
         return receipt
 

@@ -412,16 +412,15 @@ class Agent:
             self.stop(self._now)
 
     def _tidy(self, control: Control) -> Routine:
-        """Do with batches as told. Of one whose parts came second, but which is in hand, the last receipt will be answered again."""
+        """Do with batches as told; one that is in hand is not forgotten: its last receipt will be answered too."""
         booked = [work for work in control.booked if work not in self._held]
-        discard = [work for work in control.discard if work not in self._held]
         abandon = [] if self._held else control.abandon  # only while nothing is being written
         for slot in self.desk.working():
             try:
-                yield from tidy(slot, self._policy.journal, abandon, discard, booked)
+                yield from tidy(slot, self._policy.journal, abandon, control.discard, booked)
             except VolumeError as error:
                 slot.trouble(error, self._now)
-        self._unbooked.answered((*control.abandon, *control.discard, *control.booked))
+        self._unbooked.answered((*control.abandon, *control.booked))
         self._begin()
 
     def _remove(self, copies: Sequence[Former]) -> Routine:

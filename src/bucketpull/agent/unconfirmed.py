@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from bucketpull.agent.disk_calls import Routine, Verb
 from bucketpull.agent.volume import Slot
-from bucketpull.domain.model import Begun, Extent, Work
+from bucketpull.domain.model import Begun, Discard, Extent, Work
 
 ASK_AFTER_SECONDS = 15.0
 ASKED_AT_ONCE = 50
@@ -90,11 +90,25 @@ def begun_on(slots: Iterable[Slot], work: int) -> dict[str, list[Extent]]:
 
 
 def tidy(
-    slot: Slot, journal: str, abandon: Iterable[int], discard: Iterable[int], booked: Iterable[int]
+    slot: Slot,
+    journal: str,
+    abandon: Iterable[int],
+    discard: Iterable[Discard],
+    booked: Iterable[int],
 ) -> Routine:
-    """Remove the files of batches that others have done, begun only or settled here; forget those that are booked."""
-    for verb, works in ((Verb.ABANDON, abandon), (Verb.DISCARD, discard), (Verb.FORGET, booked)):
-        for work in works:
-            if work in slot.known or verb is Verb.DISCARD:
-                yield slot.ask(verb, journal, work)
-                slot.known.pop(work, None)
+    """Remove the files of batches, or of blocks, that others have done; forget batches of which nothing more will be heard."""
+    for work in [work for work in abandon if work in slot.known]:
+        yield slot.ask(Verb.ABANDON, journal, work)
+        slot.known.pop(work, None)
+    for each in discard:
+        gone, kept = (
+            [e.offset for e in extents if e.volume == slot.id] for extents in (each.gone, each.kept)
+        )
+        if gone:
+            yield slot.ask(Verb.DISCARD, journal, each.work, gone, kept)
+            if each.work in slot.known:
+                left = [block for block in slot.known[each.work] if block.offset not in gone]
+                slot.known[each.work] = left
+    for work in [work for work in booked if work in slot.known]:
+        yield slot.ask(Verb.FORGET, journal, work)
+        slot.known.pop(work, None)

@@ -25,6 +25,7 @@ from bucketpull.domain.model import (
     BatchReceipt,
     Control,
     Counters,
+    Discard,
     Fatal,
     FromWorker,
     Goodbye,
@@ -231,24 +232,23 @@ class Coordinator:
     async def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> None:
         """Tell workers which batches are booked, and which of their copies came second and must go."""
         receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
-        receipts = await self._without_unfinished(receipts, dropped)
-        late = [receipt for receipt in receipts if receipt.work in dropped]
-        goes = await self.call(judge_dropped, self._journal, late) if late else {}
         booked: dict[str, list[int]] = {}
-        discard: dict[str, list[int]] = {}
+        discard: dict[str, list[Discard]] = {}
+        for receipt in await self._through(receipts, dropped):
+            booked.setdefault(receipt.machine, []).append(receipt.work)
         for receipt in receipts:
-            target = discard if goes.get(receipt.work) else booked
-            target.setdefault(receipt.machine, []).append(receipt.work)
+            if receipt.work in dropped:
+                gone = await self.call(judge_dropped, self._journal, receipt)
+                if gone is not None:
+                    discard.setdefault(receipt.machine, []).append(gone)
         for machine in booked.keys() | discard.keys():
             told = Control(
                 self._share(machine), booked=booked.get(machine, []), discard=discard.get(machine, [])
             )
             await self._transport.control(told, machine)
 
-    async def _without_unfinished(
-        self, receipts: Sequence[BatchReceipt], dropped: set[int]
-    ) -> list[BatchReceipt]:
-        """Leave out receipts of batches of which a part is outstanding still; a dropped last one sets that part free."""
+    async def _through(self, receipts: Sequence[BatchReceipt], dropped: set[int]) -> list[BatchReceipt]:
+        """Return the receipts whose batches are through: of others a part is outstanding, which a dropped last one sets free."""
         asked = [receipt.work for receipt in receipts if receipt.work in dropped]
         holders = await self.call(self._journal.holders, asked) if asked else {}
         await self._release(

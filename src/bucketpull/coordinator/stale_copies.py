@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bucketpull.domain.model import BatchReceipt, Begun
+from bucketpull.domain.model import BatchReceipt, Begun, Discard, Extent
 from bucketpull.ports import Journal
 
 
@@ -11,17 +11,20 @@ class Verdict(NamedTuple):
     """What a machine is told of its batches, and which it is given `again`; those not named are undecided."""
 
     booked: list[int]
-    discard: list[int]
+    discard: list[Discard]
     abandon: list[int]
     again: list[int]
 
 
-def judge_dropped(journal: Journal, receipts: Iterable[BatchReceipt]) -> dict[int, bool]:
-    """Say of receipts that came second whether their copies must go: not where the journal counts on the same volumes.
+def judge_dropped(journal: Journal, receipt: BatchReceipt) -> Discard | None:
+    """Say which blocks of a receipt that came second must go: all but those on which the journal counts, if it came twice.
 
-    That is so where a receipt came twice, or a batch was done twice by the same machine: the files are the same.
+    Blocks of earlier runs may be among them: a machine removes none but those of the work itself.
     """
-    return {receipt.work: not _counts(journal, receipt) for receipt in receipts}
+    counted = journal.holding(receipt.spans)
+    gone = [extent for extent in receipt.extents if extent not in counted]
+    volumes = {extent.volume for extent in gone}
+    return Discard(receipt.work, gone, [e for e in counted if e.volume in volumes]) if gone else None
 
 
 def judge_begun(journal: Journal, machine: str, begun: Iterable[Begun]) -> Verdict:
@@ -41,18 +44,12 @@ def judge_begun(journal: Journal, machine: str, begun: Iterable[Begun]) -> Verdi
             if holder != machine:
                 verdict.abandon.append(each.work)
         elif holder is None:
-            (verdict.booked if _is_booked(journal, each) else verdict.discard).append(each.work)
+            verdict.booked.append(each.work)
+            if not _is_booked(journal, each):
+                verdict.discard.append(Discard(each.work, [Extent(each.volume, each.offset)], []))
     return verdict
 
 
-def _counts(journal: Journal, receipt: BatchReceipt) -> bool:
-    volumes = {extent.volume for extent in receipt.extents}
-    return not volumes or any(
-        extent.volume in volumes
-        for span in receipt.spans
-        for extent in journal.where(span.directory, span.first)
-    )
-
-
 def _is_booked(journal: Journal, begun: Begun) -> bool:
+    """Whether the journal counts on the volume for one of the objects: a block is not known by all of its objects here."""
     return any(extent.volume == begun.volume for extent in journal.where(begun.directory, begun.name))

@@ -398,17 +398,28 @@ class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
     paused: bool = False
 
 
+class Discard(Value):
+    """Ledger blocks of a batch that do not count, because another worker's receipt came first: their files go.
+
+    `kept` are blocks of the same volumes that count, and may hold some of the same objects: those files stay.
+    """
+
+    work: int
+    gone: list[Extent]
+    kept: list[Extent]
+
+
 class Control(Value, tag="control"):
     """The coordinator's word to a worker: its limits, work to discard, volumes to add or drain, whether to stop.
 
-    `booked` names batches whose last receipts are in the journal: they will not come again. `discard` names work whose
-    receipts were dropped because another worker's came first: its copies are removed. `abandon` names work that was begun before a restart and
+    `booked` names batches whose last receipts are in the journal: they will not come again. `discard` says which copies
+    do not count and are removed. `abandon` names work that was begun before a restart and
     has gone elsewhere since: what is left of it is removed. `remove` are former copies that the worker's volumes may hold.
     """
 
     limits: Limits
     booked: list[Int] = []
-    discard: list[Int] = []
+    discard: list[Discard] = []
     abandon: list[Int] = []
     add_volumes: list[Text] = []
     drain_volumes: list[Text] = []

@@ -1,6 +1,6 @@
 """Reading a journal, also while its coordinator writes: `status`, `where`, `failures`, `export`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, key_of
+from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, key_of
 from bucketpull.domain.ordering import Order
 from bucketpull.domain.progress import DirectoryState
 from bucketpull.journal.directories import directories_below
@@ -100,6 +100,18 @@ class JournalReader:
             tables.shelf.extent(entry) for entry in reversed(entries) if tables.shelf.is_there(entry[0])
         ]
         return list(dict.fromkeys(extents))
+
+    def holding(self, spans: Sequence[Span]) -> set[Extent]:
+        """Return all ledger blocks that may hold objects of some pieces of directories."""
+        tables = self._refreshed()
+        with tables.store.reading():
+            found = tables.pages.candidates(spans)
+        return {
+            tables.shelf.extent(entry)
+            for span in spans
+            for entry in found[span.directory]
+            if covers(entry, span.first, span.last) and tables.shelf.is_there(entry[0])
+        }
 
     def failures(
         self, limit: int | None = None, reason: Reason | None = None, pattern: str | None = None

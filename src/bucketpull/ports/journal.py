@@ -12,6 +12,7 @@ from bucketpull.domain.model import (
     FromWorker,
     Outstanding,
     Position,
+    Span,
     VolumeStatus,
     Work,
     WorkKind,
@@ -117,6 +118,10 @@ class Journal(Protocol):
 
     def next_due(self) -> float | None:
         """Return when the earliest deferred work is due (Unix seconds); None if none is deferred."""
+        ...
+
+    def holding(self, spans: Sequence[Span]) -> set[Extent]:
+        """Return all ledger blocks that may hold objects of some pieces of directories."""
         ...
 
     def where(self, directory: bytes, name: bytes) -> list[Extent]:

@@ -82,8 +82,11 @@ class Volume(Protocol):
         """Note that a batch is booked: it will not come again."""
         ...
 
-    def discard(self, journal: str, work: int) -> None:
-        """Remove the files of a batch that another worker's receipt settled first."""
+    def discard(self, journal: str, work: int, gone: Sequence[int], kept: Sequence[int]) -> None:
+        """Remove the files that some ledger blocks of a batch describe, by offset: another worker's receipt came first.
+
+        What a later block, or one of `kept`, describes stays. May be called again.
+        """
         ...
 
     def remove(self, journal: str, copies: Sequence[Former]) -> None:

@@ -90,16 +90,14 @@ class MemoryVolume:
         self._check()
         self._notes.pop((journal, work), None)
 
-    def discard(self, journal: str, work: int) -> None:
+    def discard(self, journal: str, work: int, gone: Sequence[int], kept: Sequence[int]) -> None:
         """See `ports.Volume`."""
         self._check()
-        offsets = self._offsets(journal, work)
-        later = set(self._described(offsets[-1] + 1)) if offsets else set()
-        for offset in offsets:
-            for key in set(self._keys(offset)) - later:
+        spared = {key for offset in kept for key in self._keys(offset)}
+        for offset in sorted(set(gone) & set(self._offsets(journal, work)), reverse=True):
+            for key in set(self._keys(offset)) - set(self._described(offset + 1)) - spared:
                 self.files.pop(key, None)
             self.blocks[offset] = None
-        self.forget(journal, work)
 
     def abandon(self, journal: str, work: int) -> None:
         """See `ports.Volume`."""

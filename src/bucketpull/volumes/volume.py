@@ -6,8 +6,8 @@ import os
 import stat
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -29,9 +29,6 @@ from bucketpull.volumes.partial_blocks import Thinning
 _PROBE: Final = f"{TEMPORARY}/probe"
 _PROBE_BYTES: Final = 1 << 20
 _LOCK: Final = f"{HOME}/lock"
-_REMEMBERED: Final = (
-    20_000  # settled batches that may yet have to be discarded: 20 million objects back, 5 MB
-)
 _MARGIN_BYTES: Final = 1 << 18
 _MARGIN_INODES: Final = 16
 
@@ -99,7 +96,6 @@ class DiskVolume:
         self._attachment = system.attachment(root)
         self._tree = Tree(root)
         self._thinning = Thinning(root, identity, self._tree)
-        self._forgotten: OrderedDict[_Work, list[int]] = OrderedDict()
         self._ledger = Ledger.open(LEDGER, root, path, writable=True)
         self._intents = read_intents(root)
         self._blocks = self._catch_up()
@@ -191,11 +187,7 @@ class DiskVolume:
 
     def forget(self, journal: str, work: int) -> None:
         """Drop what is kept for `recall`: the receipt of the batch is safe, or the batch went elsewhere."""
-        offsets = self._blocks.pop((journal, work), None)
-        if offsets is not None:
-            self._forgotten[journal, work] = offsets
-            if len(self._forgotten) > _REMEMBERED:
-                self._forgotten.popitem(last=False)
+        self._blocks.pop((journal, work), None)
         intended = self._intents.pop((journal, work), None)
         if intended is not None:
             with contextlib.suppress(OSError):  # a stale note costs nothing: work ids are never used again
@@ -234,14 +226,20 @@ class DiskVolume:
         """
         return self._ledger.frames(start)
 
-    def discard(self, journal: str, work: int) -> None:
-        """Remove the files of a batch settled here although another worker's receipt came first.
+    def discard(self, journal: str, work: int, gone: Sequence[int], kept: Sequence[int]) -> None:
+        """Remove the files of blocks settled here although another worker's receipt came first.
 
-        Files that a later block describes stay. The ledger says so before the files go: what it names is always on disk. Not for
-        a batch whose first receipt came from this very volume.
+        Files that a later block, or one of `kept`, describes stay. The ledger says so before the files go: what it names is
+        always on disk.
         """
         with self._writing:
-            self._discard(journal, work)
+            spared = {key for offset in kept for key in _keys(self._ledger.read(offset))}
+            for offset in sorted(gone, reverse=True):
+                frame = self._ledger.read(offset)
+                if (frame.journal, frame.work, frame.kind) == (journal, work, Kind.BLOCK):
+                    self._discard(frame, spared)
+            known = self._blocks.get((journal, work), [])
+            known[:] = [offset for offset in known if offset not in gone]
 
     def remove(self, journal: str, copies: Sequence[Former]) -> None:
         """Remove files that were replaced by copies elsewhere, if they are still what their blocks say.
@@ -280,21 +278,16 @@ class DiskVolume:
     def _open_below(self, name: str, flags: int) -> int:
         return os.open(name, flags | os.O_NOFOLLOW, 0o644, dir_fd=self._root)
 
-    def _discard(self, journal: str, work: int) -> None:
-        frames = self._find(journal, work)
-        if not frames:
-            return
-        later = self._described_from(frames[-1].end)
+    def _discard(self, frame: Frame, spared: AbstractSet[tuple[bytes, bytes]]) -> None:
+        later = self._described_from(frame.end) | spared
         gone = [
-            (r, i)
-            for frame in frames
-            for r in frame.records()
-            for i, name in enumerate(r.names)
-            if (r.directory, name) not in later
+            (record, index)
+            for record in frame.records()
+            for index, name in enumerate(record.names)
+            if (record.directory, name) not in later
         ]
-        self._take_away(journal, work, gone)
-        self.forget(journal, work)
-        self._forgotten.pop((journal, work), None)
+        if gone:
+            self._take_away(frame.journal, frame.work, gone)
 
     def _take_away(self, journal: str, work: int, gone: Sequence[tuple[Record, int]]) -> None:
         """Remove objects, each a record and its index; the ledger knows first."""
@@ -427,17 +420,18 @@ class DiskVolume:
         return found
 
     def _finish_removals(self) -> None:
-        """Remove what a kill kept `discard` from removing; its last word on the batch is in the ledger."""
+        """Remove what a kill kept `discard` from removing, and forget the blocks of which nothing is left."""
         for (journal, work), offsets in list(self._blocks.items()):
-            frame = self._ledger.read(offsets[-1])
-            if frame.kind is Kind.REMOVAL:
-                later = self._described_from(frame.end)
-                for record in frame.records():
-                    for name in record.names:
-                        if (record.directory, name) not in later:
-                            self._tree.remove(self.identity.path_of(record.directory, name))
+            frames = [self._ledger.read(offset) for offset in offsets]
+            removed: set[tuple[bytes, bytes]] = set()
+            for frame in (frame for frame in frames if frame.kind is Kind.REMOVAL):
+                removed |= _keys(frame)
+                for directory, name in _keys(frame) - self._described_from(frame.end):
+                    self._tree.remove(self.identity.path_of(directory, name))
+            left = [frame.offset for frame in frames if frame.kind is Kind.BLOCK and _keys(frame) - removed]
+            self._blocks[journal, work] = left
+            if removed and not left:
                 self.forget(journal, work)
-                self._forgotten.pop((journal, work), None)
 
     def _finish_replacements(self) -> None:
         """Remove the files that a kill kept `settle` from removing."""
@@ -454,17 +448,6 @@ class DiskVolume:
             for record in frame.records()
             for name in record.names
         }
-
-    def _find(self, journal: str, work: int) -> list[Frame]:
-        """Find a batch's blocks: remembered, or else by reading the ledger."""
-        offsets = self._blocks.get((journal, work), self._forgotten.get((journal, work)))
-        if offsets is not None:
-            return [self._ledger.read(offset) for offset in offsets]
-        found: list[Frame] = []
-        for frame in self._ledger.frames():
-            if (frame.journal, frame.work) == (journal, work):
-                found = [*found, frame] if frame.kind is Kind.BLOCK else []
-        return found
 
 
 def _take_lock(root: int, path: str, identity: Identity) -> int:
@@ -485,3 +468,8 @@ def _take_lock(root: int, path: str, identity: Identity) -> int:
 def _totals(records: Iterable[Record]) -> tuple[int, int]:
     """Count objects and their bytes."""
     return sum(len(r.names) for r in records), sum(sum(r.stored or r.sizes) for r in records)
+
+
+def _keys(frame: Frame) -> set[tuple[bytes, bytes]]:
+    """Return the directory and name of all objects that a frame names."""
+    return {(record.directory, name) for record in frame.records() for name in record.names}
