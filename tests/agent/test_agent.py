@@ -7,7 +7,7 @@ from bucketpull.agent.actions import Open, Replace, Say, Tell
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.disk_calls import Call, Verb
 from bucketpull.domain.batching import decode_parts, encode_parts
-from bucketpull.domain.errors import Reason, VolumeError, VolumeFull
+from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.model import (
     BatchReceipt,
     Control,
@@ -26,7 +26,18 @@ from bucketpull.domain.model import (
     WorkKind,
 )
 from bucketpull.domain.policy import WorkerPolicy
-from bucketpull.domain.record import Assignment, Died, Mount, Outcome, Record, Stop, Survey, Tick, Tune
+from bucketpull.domain.record import (
+    Assignment,
+    Died,
+    Mount,
+    Outcome,
+    Record,
+    Stop,
+    Survey,
+    Tick,
+    Tune,
+    Unmount,
+)
 from bucketpull.testing.volumes import MemoryVolume
 
 encode = msgspec.msgpack.encode
@@ -161,7 +172,8 @@ def test_stragglers_are_the_next_part_of_their_batch():
 
     first, second = desk.receipts()
     assert (first.part, first.stored, decode_parts(first.remainder.body)[0].names) == (0, 6, NAMES[6:])
-    assert (second.part, second.stored, second.remainder) == (1, 2, None)
+    assert (second.part, second.stored, second.remainder) == (first.next_part, 2, None)
+    assert first.next_part > 0
 
 
 def test_a_part_is_not_reported_while_another_of_its_outcomes_is_being_settled():
@@ -376,6 +388,38 @@ def test_what_lies_on_volumes_is_skipped_replaced_where_it_lies_or_sent_on():
     assert receipt.compared == [held[0].volume]
 
 
+def test_a_sick_disk_is_let_go_opened_anew_at_growing_intervals_and_used_again():
+    desk = Desk()
+    desk.give(batch(7))
+    (tell,) = desk.assignments()
+    desk.volumes["v1"].sicken()
+    outcome = Outcome(tell.message.id, 0, 0, b"", [], [], [part(*NAMES)], Reason.VOLUME_SICK, "I/O error")
+    desk.hear(outcome, tell.process)
+    desk.wait(20.0)
+    slot = desk.agent.desk.slots["v1"]
+    assert slot.is_sick
+    assert [tell.message for tell in desk.told if isinstance(tell.message, Unmount)] == [Unmount("v1")] * 2
+
+    desk.volumes["v1"].trouble = None
+    desk.told.clear()
+    desk.wait(25.0)
+    assert slot.is_open
+    assert [tell.process for tell in desk.told if isinstance(tell.message, Mount)] == [0, 1]
+    desk.give(batch(8))
+    desk.store(desk.assignments()[-1])
+    assert desk.receipts()[-1].stored == 8
+
+
+def test_a_machine_that_lacks_open_files_waits_and_blames_no_disk():
+    desk = Desk()
+    refusals = [MachineShort("/v1", "too many open files")] * 2
+    intend = desk.volumes["v1"].intend
+    desk.volumes["v1"].intend = lambda *arguments: _raise(refusals.pop()) if refusals else intend(*arguments)
+    desk.give(batch(7))
+    assert len(desk.assignments()) == 1
+    assert desk.agent.desk.slots["v1"].is_open
+
+
 def test_nothing_is_noted_on_a_disk_that_fails_and_the_batch_goes_to_another():
     desk = Desk(MemoryVolume("v1"), MemoryVolume("v2"))
     desk.volumes["v1"].sicken()
@@ -400,6 +444,10 @@ def test_a_late_receipt_is_discarded_and_what_was_only_begun_is_cleared():
     desk.control(discard=[Discard(7, [Extent("v1", 0)], [])], booked=[7], abandon=[99])
     assert desk.volumes["v1"].files == {}
     assert desk.agent.is_quiet
+
+
+def _raise(error):
+    raise error
 
 
 def _refuse(error):

@@ -14,7 +14,6 @@ from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.model import (
     BatchReceipt,
-    Begun,
     Control,
     Discard,
     Handback,
@@ -93,7 +92,9 @@ class Books:
             self.extents[key] = list(receipt.extents)
         del self.rows[receipt.work]
         if receipt.remainder is not None:
-            self.rows[receipt.work] = Row(receipt.remainder.body, row.part + 1, row.attempt, receipt.machine)
+            self.rows[receipt.work] = Row(
+                receipt.remainder.body, receipt.next_part, row.attempt, receipt.machine
+            )
         for rest_of, older in ((receipt.deferred, 1), (receipt.returned, 0)):
             if rest_of is not None:
                 self.add(rest_of.body, row.attempt + older)
@@ -143,11 +144,7 @@ class Machine:
         self.agent = Agent(policy, self.count, self.world.now)
         for volume in self.volumes.values():
             if volume.trouble is None:
-                known = {
-                    work: [Begun(work, volume.id, at, *first_key(volume, at)) for at in offsets]
-                    for work, offsets in volume.pending(JOURNAL)
-                }
-                self.agent.opened(volume.status(), known, self.world.now)
+                self.agent.opened(volume.status(), volume.known(), self.world.now)
         self.act()
 
     def act(self):
@@ -233,11 +230,6 @@ class Machine:
 
 
 WAYS = ("store", "store", "store", "fail", "store", "defer", "store")
-
-
-def first_key(volume, offset):
-    record = volume.read(offset)[0]
-    return record.directory, record.names[0]
 
 
 class World:

@@ -92,7 +92,7 @@ def _part(play, work, *, left):
         msgspec.structs.replace(work, body=encode_parts([chosen(part, range(len(part.names) - left))]))
     )
     receipt.part = work.part
-    receipt.remainder = draft([rest])
+    receipt.remainder, receipt.next_part = draft([rest]), 7
     return receipt
 
 
@@ -109,9 +109,9 @@ def test_a_batch_is_booked_in_parts_and_what_is_left_stays_with_its_machine(play
     assert play.claim(WorkKind.BATCH) == []
     play.journal.release([work.id])
     (rest,) = play.claim(WorkKind.BATCH)
-    assert (rest.id, rest.part, decode_parts(rest.body)[0].names) == (work.id, 1, [b"n3", b"n4"])
+    assert (rest.id, rest.part, decode_parts(rest.body)[0].names) == (work.id, 7, [b"n3", b"n4"])
     last = play.drained(rest)
-    last.part = 1
+    last.part = 7
     assert play.journal.commit([last], play.now) == []
     assert play.journal.outstanding().batches == 0
     assert play.balanced()
@@ -126,7 +126,11 @@ def test_each_part_of_a_batch_counts_once_whoever_did_it(play):
     rest = play.drained(msgspec.structs.replace(work, body=part.remainder.body))
 
     assert play.journal.commit([part, part, whole, rest], play.now) == [work.id] * 3
-    rest.part = 1
+    other = msgspec.structs.replace(
+        rest, part=8
+    )  # the rest of another machine, whose first part did not count
+    assert play.journal.commit([other], play.now) == [work.id]
+    rest.part = 7
     assert play.journal.commit([rest, rest, whole], play.now) == [work.id] * 2
     assert play.journal.counters().stored == 5
     assert play.balanced()

@@ -104,19 +104,20 @@ class Held:
         )
         return bool(has_news) and now - self.since >= PART_SECONDS
 
-    def receipt(self, now: float) -> BatchReceipt:
+    def receipt(self, now: float, next_part: int) -> BatchReceipt:
         """Return the receipt of what is settled, with what is not as drafts; what is with tasks is the next part."""
         receipt = self._receipt
         receipt.deferred = _draft(self._deferred)
         receipt.returned = _draft(self._returned)
         receipt.remainder = _draft([part for task in self.tasks.values() for part in task.parts])
+        receipt.next_part = next_part if receipt.remainder else 0
         self.since = now
         self._deferred, self._returned = [], []
         self._receipt = BatchReceipt(
             self.work.id,
             receipt.machine,
             spans=receipt.remainder.spans if receipt.remainder else [],
-            part=receipt.part + 1,
+            part=next_part,
         )
         return receipt
 

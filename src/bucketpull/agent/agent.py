@@ -6,12 +6,23 @@ everything costs per batch.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from hashlib import blake2b
 from itertools import count
 
 import msgspec
 
 from bucketpull.agent.actions import Action, Open, Replace, Say, Tell
-from bucketpull.agent.active_batch import Held, Settling, Task, halves, parts_of, poisoned, unsettled
+from bucketpull.agent.active_batch import (
+    Held,
+    Settling,
+    Task,
+    as_listed,
+    halves,
+    parts_of,
+    poisoned,
+    stored_in,
+)
 from bucketpull.agent.already_stored import recognise
 from bucketpull.agent.deaths import Deaths
 from bucketpull.agent.disk_calls import Calls, Routine, Verb
@@ -19,7 +30,7 @@ from bucketpull.agent.former_copies import removable
 from bucketpull.agent.scheduler import Desk
 from bucketpull.agent.unconfirmed import Unbooked, begun_on, tidy
 from bucketpull.agent.volume import STATE_OF_TROUBLE, Settler, Slot
-from bucketpull.domain.errors import Reason, VolumeError
+from bucketpull.domain.errors import MachineShort, Reason, VolumeError
 from bucketpull.domain.model import (
     BatchReceipt,
     Begun,
@@ -51,6 +62,7 @@ from bucketpull.domain.record import (
     Survey,
     Tick,
     ToProcess,
+    Unmount,
 )
 
 ANSWER_SECONDS = 0.25
@@ -78,6 +90,7 @@ class Agent:
         self._scans: dict[int, tuple[int, Work]] = {}
         self._tasks: dict[int, Task] = {}
         self._ids = count(1)
+        self._parts = count(1)
         self._deaths = Deaths(policy.mourned * processes, policy.mourning_seconds)
         self._unbooked = Unbooked(asks=policy.asks, now=now)
         self._actions: list[Action] = []
@@ -109,13 +122,11 @@ class Agent:
     def opened(self, status: VolumeStatus, known: Mapping[int, Sequence[Begun]], now: float) -> None:
         """Use a volume; `known` are the batches that it has noted, with their ledger blocks."""
         self._now = now
-        slot = self.desk.slots[status.id] = Slot(status, known, self._policy.machine, now, self._sickened)
+        slot = self.desk.slots[status.id] = Slot(status, known, self._policy.machine, now, self)
         self._settlers[slot.id] = Settler(
             slot, self._calls, self._clock, self._policy.settle_seconds, self._settled
         )
-        self._unbooked.find(slot)
-        for process in self._processes:
-            self._tell(process, self._mount(slot))
+        self.returned(slot)
 
     def given(self, messages: Sequence[Work | Control], now: float) -> None:
         """Take work, or a word from the coordinator."""
@@ -169,9 +180,9 @@ class Agent:
             settler.settle_if_due()
         if self._pulse_by is None and now >= self._beat_at:
             self._pulse_by = now + ANSWER_SECONDS
-            for slot in self.desk.working():
+            for slot in self.desk.slots.values():
                 if not slot.is_measuring:
-                    self._calls.run(self._measure(slot))
+                    self._calls.run(self._look(slot))
         self._beat_if_measured()
 
     def stop(self, now: float) -> None:
@@ -239,7 +250,7 @@ class Agent:
     def _take_over(self, held: Held, records: list[Record], slot: Slot) -> None:
         """Settle files that were written before a crash, as if a process had just written them."""
         former = {extent.volume for extent in held.work.candidates}
-        task = Task(next(self._ids), held, parts_of(records), former)
+        task = Task(next(self._ids), held, as_listed(held.parts, records), former)
         slot.room.promise(task.objects, task.size)
         self._take_up(task, slot)
         example = records[0].directory, records[0].names[0]
@@ -264,15 +275,23 @@ class Agent:
         work = task.held.work
         # Its candidates may be here already: what is there of such a batch is never removed by name.
         body = work.body if self._policy.asks and not work.candidates else b""
-        is_noted = False
-        try:
-            yield slot.ask(Verb.INTEND, self._policy.journal, work.id, body)
-            is_noted = True
-            slot.known.setdefault(work.id, [])
-        except VolumeError as error:
-            slot.trouble(error, self._now)
+        is_noted = is_refused = False
+        while not is_noted and not is_refused and not self.stopping:
+            try:
+                yield slot.ask(Verb.INTEND, self._policy.journal, work.id, body)
+                is_noted = True
+                slot.known.setdefault(work.id, [])
+            except MachineShort:
+                yield from self._rest(slot)
+            except VolumeError as error:
+                slot.trouble(error, self._now)
+                is_refused = True
         task.held.unsettled -= 1
         self._assign(task) if is_noted and not self.stopping else self._displace(task)
+
+    def _rest(self, slot: Slot) -> Routine:
+        with suppress(VolumeError):
+            yield slot.ask(Verb.WAIT)
 
     def _displace(self, task: Task) -> None:
         self._outcome(Outcome(task.id, 0, 0, b"", [], [], task.parts))
@@ -322,11 +341,11 @@ class Agent:
             if task.ended and not task.unsettled:
                 del self._tasks[task.id], task.held.tasks[task.id]
             if outcome.stored and extent is None:
-                self._move(task, unsettled(outcome))
+                self._move(task, as_listed(task.held.parts, stored_in(outcome)))
                 outcome = msgspec.structs.replace(outcome, stored=0, stored_bytes=0)
             task.held.add(outcome, extent)
             if extent is not None and (task.former or task.held.unread):
-                task.held.replace(task.volume, unsettled(outcome), task.former or task.held.unread)
+                task.held.replace(task.volume, parts_of(stored_in(outcome)), task.former or task.held.unread)
             self._close_if_done(task.held)
 
     def _close_if_done(self, held: Held) -> None:
@@ -339,7 +358,12 @@ class Agent:
         elif not held.is_due(self._now):
             return
         self._unbooked.done(work)
-        self._say(held.receipt(self._now))
+        self._say(held.receipt(self._now, self._next_part()))
+
+    def _next_part(self) -> int:
+        """Return a number that no other machine, and no other start of this one, gives to what is left of a batch."""
+        told = f"{self._policy.machine} {self._policy.incarnation} {next(self._parts)}"
+        return int.from_bytes(blake2b(told.encode(), digest_size=7).digest())
 
     # --- processes and disks that fail
 
@@ -375,7 +399,16 @@ class Agent:
             self._assign(half)
         self._outcome(Outcome(task.id, 0, 0, b"", [], [], []))
 
-    def _sickened(self, slot: Slot) -> None:
+    def returned(self, slot: Slot) -> None:
+        """Make a volume known to all who deal with it: a new one, or one opened anew."""
+        self._unbooked.find(slot)
+        self._tell_all(self._mount(slot))
+
+    def left(self, slot: Slot) -> None:
+        """Have all processes let go of a sick volume."""
+        self._tell_all(Unmount(slot.id))
+
+    def sickened(self, slot: Slot) -> None:
         """Go on without a disk: nothing that was asked of it, or waits to be settled there, is waited for."""
         self._calls.give_up(slot.id, slot.error)
         if slot.id in self._settlers:
@@ -443,8 +476,8 @@ class Agent:
         else:
             self._actions.append(Open(path))
 
-    def _measure(self, slot: Slot) -> Routine:
-        yield from slot.measure(self._clock)
+    def _look(self, slot: Slot) -> Routine:
+        yield from slot.look(self._clock)
         self._beat_if_measured()
 
     def _beat_if_measured(self) -> None:
@@ -472,6 +505,10 @@ class Agent:
 
     def _tell(self, process: int, message: ToProcess) -> None:
         self._actions.append(Tell(process, message))
+
+    def _tell_all(self, message: Mount | Unmount) -> None:
+        for process in () if self.stopping else self._processes:
+            self._tell(process, message)
 
     def _say(self, message: FromWorker) -> None:
         self._actions.append(Say(message))

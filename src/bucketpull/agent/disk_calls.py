@@ -12,7 +12,11 @@ from bucketpull.domain.errors import VolumeError
 
 
 class Verb(StrEnum):
-    """The methods of `ports.Volume` that are called while a job runs."""
+    """The methods of `ports.Volume` that are called while a job runs, and two more.
+
+    `reopen` opens a volume anew, and answers as a new one is told: its status and the batches that are noted there. `wait` answers
+    after a moment.
+    """
 
     STATUS = "status"
     PROBE = "probe"
@@ -24,6 +28,9 @@ class Verb(StrEnum):
     DISCARD = "discard"
     ABANDON = "abandon"
     REMOVE = "remove"
+    CLOSE = "close"
+    REOPEN = "reopen"
+    WAIT = "wait"
 
 
 class Ask(NamedTuple):

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from bucketpull.agent.active_batch import cut
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.volume import Slot
+from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, sliced
 from bucketpull.domain.model import LaneStatus, Limits, Part, Pulse
 from bucketpull.domain.placing import split
 from bucketpull.domain.policy import WorkerPolicy
@@ -96,7 +96,7 @@ class Desk:
         if last is not None:
             last.waiting_for, last.still_seconds = "", 0.0
             last.lanes = {
-                lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds, s.is_origin)
+                lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds, s.is_origin, s.received)
                 for lane, s in last.lanes.items()
             }
             self._buried.append(last)
@@ -121,7 +121,8 @@ class Desk:
         None stands for objects that fit nowhere now.
         """
         slot = self.slots.get(preferred)
-        objects, size = sum(len(part.names) for part in parts), sum(sum(part.sizes) for part in parts)
+        objects = sum(len(part.names) for part in parts)
+        size = sum(expected_bytes(part.sizes) for part in parts)
         answers = slot is not None and slot.silent_seconds(now) < SILENT_SECONDS
         if slot is not None and slot.is_open and answers and slot.room.fits(objects, size):
             slot.room.promise(objects, size)
@@ -129,7 +130,7 @@ class Desk:
         open_ones = [slot for slot in self.slots.values() if slot.is_open]
         answering = [slot for slot in open_ones if slot.silent_seconds(now) < SILENT_SECONDS]
         rooms = [slot.room for slot in answering or open_ones]
-        shares = split(rooms, [size for part in parts for size in part.sizes])
+        shares = split(rooms, [UNKNOWN_BYTES if size < 0 else size for part in parts for size in part.sizes])
         if len(shares) == 1:
             return [(self.slots.get(shares[0][0] or ""), parts)]
         return [(self.slots.get(volume or ""), piece) for volume, piece in _pieces(shares, parts)]
@@ -218,7 +219,7 @@ def _pieces(
         for part in parts:
             low, high = max(0, start - before), min(len(part.names), start + count - before)
             if low < high:
-                piece.append(cut(part, low, high))
+                piece.append(sliced(part, low, high))
             before += len(part.names)
         yield volume, piece
         start += count
@@ -242,4 +243,5 @@ def _lanes(ticks: Sequence[Tick]) -> dict[str, LaneStatus]:
             sum_.requests += lane.requests
             sum_.throttled += lane.throttled
             sum_.seconds += lane.seconds
+            sum_.received += lane.received
     return total

@@ -7,10 +7,10 @@ from typing import Any
 
 from bucketpull.agent.actions import Action, Open, Replace, Say, Tell
 from bucketpull.agent.agent import Agent
-from bucketpull.agent.disk_calls import Call
+from bucketpull.agent.disk_calls import Ask, Call, Verb
 from bucketpull.agent.outbox import Replies
 from bucketpull.agent.threads import in_thread
-from bucketpull.domain.errors import ConfigError, VolumeError
+from bucketpull.domain.errors import ConfigError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Begun, Fatal, Goodbye, Pulse, VolumeStatus
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.ports import Clock, Crew, Inbox, Volume
@@ -20,13 +20,14 @@ CLOSE_SECONDS = 30.0
 SICK_CLOSE_SECONDS = 1.0
 
 Known = dict[int, list[Begun]]
+Opener = Callable[[str, str | None], Volume]
 
 
 class AgentShell:
     """One machine's part of a job. `run` returns after a stop, when everything is handed back.
 
     Args:
-        open_volume: Opens a volume by path, for volumes added while the job runs.
+        open_volume: Opens a volume by path, for volumes added while the job runs, and one of that id again that was sick.
 
     """
 
@@ -37,7 +38,7 @@ class AgentShell:
         crew: Crew,
         volumes: Sequence[Volume],
         clock: Clock,
-        open_volume: Callable[[str], Volume],
+        open_volume: Opener,
     ) -> None:
         self._policy = policy
         self._inbox = inbox
@@ -152,19 +153,29 @@ class AgentShell:
             self._replies.put(say.message)
 
     async def _call(self, call: Call) -> None:
-        volume = self._volumes[call.ask.volume]
         answer: object
         try:
-            answer = await in_thread(getattr(volume, call.ask.verb), *call.ask.arguments)
+            answer = await self._answer(call.ask)
         except VolumeError as error:
             answer = error
         self._agent.answered(call.id, answer, self._clock.monotonic())
         self._carry_out()
 
+    async def _answer(self, ask: Ask) -> object:
+        volume = self._volumes[ask.volume]
+        if ask.verb is Verb.WAIT:
+            await asyncio.sleep(self._policy.pulse_seconds)
+            return None
+        if ask.verb is Verb.REOPEN:
+            opened = await in_thread(opened_anew, volume, self._open, self._policy.journal)
+            self._volumes[volume.id] = opened
+            return await in_thread(_look_at, opened, self._policy.journal)
+        return await in_thread(getattr(volume, ask.verb), *ask.arguments)
+
     async def _add_volume(self, path: str) -> None:
         """One that cannot be used is left: who asked has tried it first."""
         with suppress(VolumeError, ConfigError):
-            await self._shelve(await asyncio.to_thread(self._open, path))
+            await self._shelve(await asyncio.to_thread(self._open, path, None))
 
     async def _shelve(self, volume: Volume) -> None:
         status, known = await in_thread(_look_at, volume, self._policy.journal)
@@ -214,3 +225,29 @@ def _look_at(volume: Volume, journal: str) -> tuple[VolumeStatus, Known]:
 def _block(volume: Volume, work: int, offset: int) -> Begun:
     record = volume.read(offset)[0]
     return Begun(work, volume.id, offset, record.directory, record.names[0])
+
+
+def opened_anew(volume: Volume, opener: Opener, journal: str) -> Volume:
+    """Open a sick volume again, while nothing is being written to it, and see whether it takes files. Blocks.
+
+    What was begun there for this journal and not settled is removed: it was given to others.
+
+    Raises:
+        VolumeError: It is not there, or still sick.
+
+    """
+    volume.close()
+    try:
+        opened = opener(volume.path, volume.id)
+    except ConfigError as error:
+        raise VolumeSick(volume.path, str(error)) from error
+    try:
+        with suppress(VolumeFull):
+            opened.probe()
+        for work, offsets in opened.pending(journal):
+            if not offsets:
+                opened.abandon(journal, work)
+    except BaseException:
+        opened.close()
+        raise
+    return opened

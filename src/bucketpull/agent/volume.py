@@ -6,12 +6,13 @@ sync is shared by as many batches as the disk is slow. Times are monotonic secon
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from bucketpull.agent.active_batch import Settling
 from bucketpull.agent.disk_calls import Ask, Calls, Routine, Verb
-from bucketpull.domain.errors import Reason, VolumeError, VolumeFull, VolumeSick
+from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Begun, Extent, VolumeState, VolumeStatus
 from bucketpull.domain.placing import BLOCK_BYTES, Room
 from bucketpull.domain.record import Block
@@ -21,15 +22,34 @@ SMOOTHING = 0.3
 # Longer than a process leaves a full volume alone, so that what is placed after a good probe is tried.
 PROBE_SECONDS = 2.5
 PATIENCE_SECONDS = 5.0
+# A sick volume is opened anew after so long, then after twice as long each time, unless it was well for a while.
+REOPEN_SECONDS = 5.0
+REOPEN_MOST_SECONDS = 300.0
+WELL_SECONDS = 60.0
 
 Settled = Callable[[list[tuple[Settling, Extent | None]]], None]
+
+
+class Following(Protocol):
+    """Who follows what becomes of a volume."""
+
+    def sickened(self, slot: "Slot") -> None:
+        """Whoever waits for it waits in vain."""
+        ...
+
+    def left(self, slot: "Slot") -> None:
+        """All let go of a sick one, so that it can be unmounted and mended."""
+        ...
+
+    def returned(self, slot: "Slot") -> None:
+        """It was opened anew, and is used again."""
+        ...
 
 
 class Slot:
     """One volume of a worker, and the outcomes that wait for its next settling. `running` counts tasks in processes.
 
-    `known` are the batches noted on it, each with the blocks that it has in the ledger. `sickened` is called once, when the
-    volume is found sick: whoever waits for it waits in vain.
+    `known` are the batches noted on it, each with the blocks that it has in the ledger. `follow` hears of what changes.
     """
 
     def __init__(
@@ -38,14 +58,18 @@ class Slot:
         known: Mapping[int, Sequence[Begun]],
         machine: str,
         now: float,
-        sickened: Callable[["Slot"], None],
+        follow: Following,
     ) -> None:
         self.id = status.id
         self.path = status.path
         self.known = {work: list(blocks) for work, blocks in known.items()}
         self.machine = machine
         self.status = status
-        self.sickened = sickened
+        self._follow = follow
+        self._is_left = False
+        self._rest_seconds = REOPEN_SECONDS
+        self._well_since = now
+        self._reopen_at = 0.0
         self._measured_at = now
         self._written_before = 0
         self._smoothed = 0.0
@@ -93,18 +117,45 @@ class Slot:
         """Ask something of this volume."""
         return Ask(self.id, verb, arguments)
 
-    def measure(self, now: Callable[[], float]) -> Routine:
-        """Look at the disk: how much is free, whether it is well, and whether one that refused bytes takes some again."""
+    def look(self, now: Callable[[], float]) -> Routine:
+        """Measure the disk; one that is sick is let go of when nothing of it is in hand, and opened anew now and then."""
         self._asked_at = now()
+        if not self.is_sick:
+            yield from self._measure(now)
+        elif not self.running and not self.waiting:
+            if not self._is_left:
+                self._is_left = True
+                self._follow.left(self)
+                yield self.ask(Verb.CLOSE)
+            elif now() >= self._reopen_at:
+                yield from self._come_back(now)
+        self._asked_at = None
+
+    def _come_back(self, now: Callable[[], float]) -> Routine:
+        try:
+            status, known = yield self.ask(Verb.REOPEN)
+        except VolumeError:
+            self._rest_seconds = min(2 * self._rest_seconds, REOPEN_MOST_SECONDS)
+            self._reopen_at = now() + self._rest_seconds
+            return
+        self.known = {work: list(blocks) for work, blocks in known.items()}
+        self._is_left = False
+        self._refused_at = None
+        self._well_since = now()
+        self.status = status
+        self.measured(status, now())
+        self._follow.returned(self)
+
+    def _measure(self, now: Callable[[], float]) -> Routine:
+        """Find out how much is free, whether the disk is well, and whether one that refused bytes takes some again."""
         try:
             status = yield self.ask(Verb.STATUS)
             if self._refused_at is not None and now() - self._refused_at > PROBE_SECONDS:
                 yield from self._probe(now)
         except VolumeError as error:
-            self.stop(VolumeState.SICK, error.detail, now())
+            self.trouble(error, now())
         else:
             self.measured(status, now())
-        self._asked_at = None
 
     def _probe(self, now: Callable[[], float]) -> Routine:
         """Find out whether a disk that refused bytes takes some again: a quota shows in no measurement."""
@@ -149,7 +200,7 @@ class Slot:
         return self._smoothed
 
     def stop(self, state: VolumeState, detail: str, now: float) -> None:
-        """Take no more objects, for this reason. Sick it stays until it is opened again."""
+        """Take no more objects, for this reason. Sick it stays until it is opened anew."""
         status = self.status
         if status.state is VolumeState.SICK:
             return
@@ -161,10 +212,15 @@ class Slot:
         self.status = replace(status, state=state, detail=detail)
         if state is VolumeState.SICK:
             self.status.queued_bytes, self.status.written_per_second = 0, 0.0
-            self.sickened(self)
+            if now - self._well_since > WELL_SECONDS:
+                self._rest_seconds = REOPEN_SECONDS
+            self._reopen_at = now + self._rest_seconds
+            self._follow.sickened(self)
 
     def trouble(self, error: VolumeError, now: float) -> None:
-        """Take no more objects, because of this error."""
+        """Take no more objects, because of this error, unless it is no fault of the volume's."""
+        if isinstance(error, MachineShort):
+            return
         self.stop(VolumeState.FULL if isinstance(error, VolumeFull) else VolumeState.SICK, error.detail, now)
 
     def reopen(self) -> None:
@@ -222,7 +278,8 @@ class Settler:
             self._is_busy = False
             slot.waiting = group + slot.waiting
             slot.trouble(error, self._now())
-            self._wait_for_room() if isinstance(error, VolumeFull) else self.settle_if_due()
+            is_passing = isinstance(error, VolumeFull | MachineShort)
+            self._wait_for_room() if is_passing else self.settle_if_due()
             return
         self._is_busy = False
         self._full_since = None

@@ -88,8 +88,8 @@ class Work(Value):
     The id is given by the journal and never reused. `candidates` are the ledger blocks that may hold some of the
     objects from an earlier run, newest last: they are compared first, and a changed object is replaced where it lies.
     `attempt` counts earlier tries of these objects. `elsewhere` says that more candidates lie with other machines that are there:
-    what is not found here goes back, to be looked for there. `part` numbers what is left of a batch: 0 is all of it, 1 the
-    remainder of its first receipt, and so on.
+    what is not found here goes back, to be looked for there. `part` tells what is left of a batch: 0 is all of it, else
+    the number that the machine gave to the rest when it reported a part: another machine's rest is another.
     """
 
     id: Count
@@ -190,7 +190,7 @@ class Former(Value):
 class BatchReceipt(Value, tag="batch"):
     """What came of a batch: stored + skipped + failed + vanished + deferred + returned + sent on + remainder are all of it.
 
-    `remainder` is still in hand at the machine, as part `part + 1` of the same work; None ends the work.
+    `remainder` is still in hand at the machine, as part `next_part` of the same work; None ends the work.
 
     `failures` includes the vanished (reason `gone`). `deferred` met passing trouble and is tried again later as new work,
     one attempt older; `returned` was not tried, for lack of room or time, and is new work at once, no attempt older.
@@ -216,6 +216,7 @@ class BatchReceipt(Value, tag="batch"):
     compared: list[Text] = []
     part: Count = 0
     remainder: BatchDraft | None = None
+    next_part: Int = 0
 
 
 class Handback(Value, tag="handback"):
@@ -404,7 +405,7 @@ class Discard(Value):
     `kept` are blocks of the same volumes that count, and may hold some of the same objects: those files stay.
     """
 
-    work: int
+    work: Int
     gone: list[Extent]
     kept: list[Extent]
 

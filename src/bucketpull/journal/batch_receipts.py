@@ -101,7 +101,7 @@ class Batches:
         if taken is None:
             return False
         if (rest := receipt.remainder) is not None:
-            self._frontier.go_on(taken, rest.body, rest.objects, rest.bytes, receipt.machine)
+            self._frontier.go_on(taken, rest, receipt.next_part, receipt.machine)
         failed = [failure for failure in receipt.failures if failure.reason is not Reason.GONE]
         vanished = len(receipt.failures) - len(failed)
         _check(receipt, taken)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from bucketpull.domain.batching import bundle, decode_parts, draft, encode_positions, split
-from bucketpull.domain.model import BatchReceipt, Part, Position, Work, WorkKind
+from bucketpull.domain.model import BatchDraft, BatchReceipt, Part, Position, Work, WorkKind
 from bucketpull.domain.ordering import Order
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
@@ -154,12 +154,12 @@ class Frontier:
             self._books.send(taken.kind, -1)
         return taken
 
-    def go_on(self, taken: Taken, body: bytes, objects: int, size: int, machine: str) -> None:
-        """Put a row back that was taken, with what is left of its batch: the next part, which the machine has in hand."""
-        row = (taken.id, taken.tier, taken.home, machine, taken.attempt, taken.part + 1, objects, size)
+    def go_on(self, taken: Taken, rest: BatchDraft, part: int, machine: str) -> None:
+        """Put a row back that was taken, with what is left of its batch, which the machine has in hand as this part."""
+        row = (taken.id, taken.tier, taken.home, machine, taken.attempt, part, rest.objects, rest.bytes)
         self._connection.execute(self._sql["go-on-work"], (*row, taken.candidates))
-        self._connection.execute(self._sql["add-body"], (taken.id, body))
-        self._books.add_work(taken.kind, taken.tier, objects, size)
+        self._connection.execute(self._sql["add-body"], (taken.id, rest.body))
+        self._books.add_work(taken.kind, taken.tier, rest.objects, rest.bytes)
         self._books.send(taken.kind, 1)
 
     def sent(self) -> list[tuple[int, WorkKind, str]]:

@@ -6,7 +6,7 @@ import msgspec
 
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeFull, VolumeSick
-from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
+from bucketpull.domain.model import Begun, Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.placing import BLOCK_BYTES
 from bucketpull.domain.record import Block, Record
 
@@ -131,6 +131,22 @@ class MemoryVolume:
 
     def close(self) -> None:
         """See `ports.Volume`."""
+
+    def reopen(self) -> tuple[VolumeStatus, dict[int, list[Begun]]]:
+        """Be opened anew, as the agent is told: what was begun and not settled is removed."""
+        for (journal, work), _ in list(self._notes.items()):
+            self.abandon(journal, work)
+        return self.status(), self.known()
+
+    def known(self) -> dict[int, list[Begun]]:
+        """Return the batches that are noted, with an object of each of their blocks."""
+        return {
+            work: [Begun(work, self.id, at, *self._keys(at)[0]) for at in self._offsets(journal, work)]
+            for journal, work in self._notes
+        }
+
+    def wait(self) -> None:
+        """Answer after a moment."""
 
     def fill(self) -> None:
         """Refuse bytes from now on."""

@@ -1,2 +1,2 @@
--- How many receipts of a batch are booked: a batch is settled in parts, and each receipt counts only for the part that is next.
+-- Which part of a batch is outstanding: 0 is all of it, else the number that a machine gave to the rest when it reported a part.
 alter table work add column part integer not null default 0;
