@@ -541,3 +541,14 @@ def test_a_disk_that_does_not_answer_for_a_while_costs_time_only(make_job, disks
 
     assert job.summary()["failures"] == {}
     check_each_once(job)
+
+
+def test_a_large_object_is_read_no_faster_than_its_disk_writes(make_job, disks):
+    job = make_job("flat:1,size=48MiB", faults=["ignore-range", "no-md5"])
+    on(job, disks.odd(write_seconds=0.001).path)
+
+    summary = job.sync()
+
+    assert job.simulator.counters()["requests"]["cdn.get"] == {"200": 1}
+    assert summary["retries"] == {}
+    job.check_every_byte()

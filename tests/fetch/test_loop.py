@@ -1,4 +1,5 @@
 import os
+import random
 import resource
 import socket
 import time
@@ -324,6 +325,65 @@ def test_a_sink_gets_the_body_and_the_next_transfer_is_kept_again(fetch):
     assert b"".join(taken) == b"z" * 300_000
     assert (poured.chunks, poured.received, poured.failure) == ([], 300_000, None)
     assert kept.received == len(kept.body) == 300_000
+
+
+def test_what_a_sink_does_not_take_is_offered_again_and_waiting_for_it_is_no_stall(fetching):
+    fetch = fetching(stall_seconds=0.2, first_byte_seconds=0.2, stall_bytes_per_second=1_000_000)
+    taken, offers = bytearray(), 0
+
+    def sink(chunk):
+        nonlocal offers
+        offers += 1
+        if offers % 7 == 3 and offers < 100:
+            return False
+        taken.extend(chunk)
+        return True
+
+    body = random.Random(3).randbytes(2_000_000)
+    with origin(always(body)) as site:
+        response = fetch.ask(site.url(), sink=sink, most=1 << 24)
+
+    assert (response.failure, response.received) == (None, len(body))
+    assert taken == body
+    assert offers > 7
+
+
+def test_a_transfer_whose_sink_takes_nothing_for_long_reads_nothing_and_lets_others_through(fetching):
+    fetch = fetching(stall_seconds=0.2, first_byte_seconds=0.2)
+    is_open, taken = False, bytearray()
+
+    def sink(chunk):
+        if is_open:
+            taken.extend(chunk)
+        return is_open
+
+    ended = []
+    body = random.Random(4).randbytes(8_000_000)
+    with origin(always(body)) as site:
+        fetch.submit(site.url("/large"), ended.append, sink=sink, most=1 << 24)
+        for _ in range(10):
+            assert fetch.ask(site.url("/small"), most=1 << 24).received == len(body)
+        assert ended == []
+        is_open = True
+        fetch.until(lambda: ended)
+
+    assert (ended[0].failure, taken == body) == (None, True)
+
+
+def test_a_connection_that_is_cut_while_its_sink_takes_nothing_ends_as_cut(fetch):
+    ended, is_open = [], False
+
+    def sink(chunk):
+        return is_open
+
+    with origin(first(b"HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n" + bytes(100_000))) as site:
+        fetch.submit(site.url(), ended.append, sink=sink)
+        for _ in range(10):
+            fetch.loop.run_once(0.05)
+        is_open = True
+        fetch.until(lambda: ended)
+
+    assert ended[0].failure in {Reason.TRUNCATED, Reason.RESET}
 
 
 def test_a_sink_never_gets_the_words_of_a_refusal(fetch):

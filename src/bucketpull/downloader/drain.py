@@ -26,6 +26,7 @@ from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 # A streamed object keeps a receive buffer and one piece on its way to the disk.
 STREAM_BYTES = 512 << 10
+PAUSED_BYTES = 64 << 10
 CATCH_UP_SECONDS = 0.2
 CAPPED_SECONDS = 2.0
 # For so long a writer may keep objects back, to write several at once.
@@ -227,8 +228,17 @@ class Drain:
             return False
         # What changed since it was listed may be larger, a body without an end may not fill the disk.
         most = max(2 * size, size + (1 << 30)) if size >= 0 else MOST_UNKNOWN_BYTES
-        transfer.large = LargeObject(stream, queue.writer, self._bounds.queued, most)
+        transfer.large = LargeObject(
+            stream, queue.writer, self._bounds.queued, most, lambda paused: self._paused(transfer, paused)
+        )
         return True
+
+    def _paused(self, transfer: Transfer, is_paused: bool) -> None:
+        """Give the slot and the memory of a transfer that waits for its disk to others meanwhile."""
+        transfer.endpoint.limiter.in_flight += -1 if is_paused else 1
+        held = PAUSED_BYTES if is_paused else STREAM_BYTES
+        self.held += held - transfer.held
+        transfer.held = held
 
     def answered(self, transfer: Transfer, response: Response) -> None:
         """Hand the object's bytes to its writer, or decide what its failure calls for."""
@@ -293,6 +303,8 @@ class Drain:
         verdict = self._source.judge(
             transfer, transfer.endpoint.name, response, self._unix, large.began, large.version
         )
+        if large.is_paused:
+            large.pause(False)
         is_whole = large.trouble is None and is_publishable(transfer, large, verdict)
         self._finished(transfer, response, verdict)
         self._release(transfer)
@@ -309,12 +321,8 @@ class Drain:
         self, transfer: Transfer, large: LargeObject, response: Response, verdict: Verdict
     ) -> None:
         large.heed(response, verdict)
-        if verdict.reason is Reason.RANGE:
-            large.restart()
-        if large.behind:
-            transfer.tries -= 1
-            self._line_up(transfer, CATCH_UP_SECONDS)
-            return
+        if large.has_got_on:
+            transfer.tries = 1
         if large.overlong:
             verdict.reason, verdict.detail = (
                 Reason.SIZE,

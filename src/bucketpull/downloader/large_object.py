@@ -4,11 +4,15 @@ A part is gone on with only if it is of one version: the request says which (`ve
 that an earlier process left is of no known version; then only the MD5 of the whole, stated by the source, vouches for it.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
+from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.record import Written
 from bucketpull.ports import Stream, Writer
+
+# A transfer that brought as much as this share of what is there has got on, however often that happens.
+MOST_RESUMED = 32
 
 
 class Halted(Exception):
@@ -18,23 +22,30 @@ class Halted(Exception):
 class LargeObject:
     """One object's stream. `length` is what lies on the volume, in bytes, `began` where the present transfer begins.
 
-    `behind` is set when the transfer was ended because the disk could not follow, `overlong` when more came than `most`.
+    `overlong` is set when the transfer was ended because more came than `most`. `has_got_on` tells that it broke off,
+    but brought a good piece that is kept. `is_paused` tells that nothing is read, because the
+    disk has to catch up; `paused` is called when that changes.
     """
 
     __slots__ = (
         "_most_queued",
+        "_refusals",
         "_stream",
         "_writer",
         "began",
-        "behind",
         "blind",
+        "has_got_on",
+        "is_paused",
         "length",
         "most",
         "overlong",
+        "paused",
         "version",
     )
 
-    def __init__(self, stream: Stream, writer: Writer, most_queued: int, most: int) -> None:
+    def __init__(
+        self, stream: Stream, writer: Writer, most_queued: int, most: int, paused: Callable[[bool], None]
+    ) -> None:
         self._stream = stream
         self._writer = writer
         self._most_queued = most_queued
@@ -43,32 +54,43 @@ class LargeObject:
         self.blind = self.length > 0
         self.began = 0
         self.version = ""
-        self.behind = self.overlong = False
+        self.overlong = self.is_paused = False
+        self._refusals = 0
+        self.has_got_on = False
+        self.paused = paused
 
     def begin(self) -> None:
         """Begin a transfer where the last ended; without a version that is the start, except for a blind part."""
         if self.length and not self.version and not self.blind:
             self.restart()
         self.began = self.length
-        self.behind = self.overlong = False
+        self.overlong = False
 
-    def take(self, chunk: bytes) -> None:
-        """Pass bytes on to the disk.
+    def take(self, chunk: bytes) -> bool:
+        """Pass bytes on to the disk; False if it has to catch up first.
 
         Raises:
-            Halted: It refuses them, or cannot follow, or there are more than there can be.
+            Halted: It refuses them, or there are more than there can be.
 
         """
         if self._stream.trouble is not None:
             raise Halted
+        has_room = self._writer.queued_bytes <= self._most_queued
+        if has_room is self.is_paused:
+            self.pause(not has_room)
+        if not has_room:
+            return False
         if self.length + len(chunk) > self.most:
             self.overlong = True
             raise Halted
         self._stream.append(chunk)
         self.length += len(chunk)
-        if self._writer.queued_bytes > self._most_queued:
-            self.behind = True
-            raise Halted
+        return True
+
+    def pause(self, is_paused: bool) -> None:
+        """Note that reading stops, or goes on."""
+        self.is_paused = is_paused
+        self.paused(is_paused)
 
     @property
     def trouble(self) -> Written | None:
@@ -88,14 +110,27 @@ class LargeObject:
         self.blind = False
 
     def heed(self, response: Response, verdict: Verdict) -> None:
-        """Keep of a transfer that did not bring the rest what is surely of the version; else begin from byte 0."""
-        if self.length == self.began:
+        """Keep of a transfer that did not bring the rest what is surely of the version; else begin from byte 0.
+
+        Behind one name there may be several edges that call the same bytes by different versions. So a part that is refused is
+        asked for once more, as the next edge may be the one that gave its beginning; after that it is begun again, and not resumed.
+        """
+        self.has_got_on = False
+        if verdict.reason is Reason.RANGE:
+            self._refusals += 1
+            if self.length > self.began or self._refusals > 1 or self.blind:
+                self.restart()
+            return
+        gained = self.length - self.began
+        if not gained:
             return
         whole_in_part = verdict.start != self.began
         other = bool(self.version) and verdict.version != self.version
-        broke_off = response.failure is not None
+        broke_off = response.failure is not None and self._refusals <= 1
         if broke_off and verdict.version and not whole_in_part and not other and not self.overlong:
             self.version = verdict.version
+            self.has_got_on = gained * MOST_RESUMED >= self.length
+            self._refusals = 0
         else:
             self.restart()
 

@@ -23,6 +23,7 @@ _EVENTS: Final = {
 }
 _READABLE: Final = pycurl.CSELECT_IN
 _END_OF_HEADERS: Final = [b"\r\n"]
+PAUSE_SECONDS: Final = 0.05
 
 
 class Curl:
@@ -30,6 +31,7 @@ class Curl:
 
     Args:
         learn: Called with URL and address of each site that gave a whole answer, if `is_unknown` says so.
+        call_later: Calls back after so many seconds.
 
     """
 
@@ -41,6 +43,7 @@ class Curl:
         busy: dict[Transfer, None],
         is_unknown: Callable[[str, float], bool],
         learn: Callable[[str, str], None],
+        call_later: Callable[[float, Callable[[], None]], None],
     ) -> None:
         self.now = 0.0
         self.due: float | None = None
@@ -50,6 +53,7 @@ class Curl:
         self._busy = busy
         self._is_unknown = is_unknown
         self._learn = learn
+        self._call_later = call_later
         self._free: list[Slot] = []
         self._slots: list[Slot] = []
         self._good: deque[pycurl.Curl] = deque()
@@ -109,9 +113,19 @@ class Curl:
         self._multi.close()
 
     def _new_slot(self) -> Slot:
-        slot = Slot(self._options, self._authorities, self._on_open, self._finish)
+        slot = Slot(self._options, self._authorities, self._on_open, self._finish, self._pause)
         self._slots.append(slot)
         return slot
+
+    def _pause(self, slot: Slot) -> None:
+        """Offer again, in a while, what a transfer's sink did not take."""
+        started = slot.started
+
+        def resume() -> None:
+            if slot in self._busy and slot.started == started and slot.is_paused:
+                slot.resume()
+
+        self._call_later(PAUSE_SECONDS, resume)
 
     # --- its sockets
 

@@ -5,6 +5,7 @@ Setting four headers anew costs 1.9 µs, a method or a bound 0.2 µs each, out o
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import pycurl
@@ -31,10 +32,12 @@ class Slot(Transfer):
         "_headers",
         "_max_bytes",
         "_method",
+        "_pause",
         "_sink",
         "chunks",
         "easy",
         "header_lines",
+        "is_paused",
         "poured",
         "url",
     )
@@ -45,6 +48,7 @@ class Slot(Transfer):
         authorities: str | None,
         opened: Callable[[int, int], int],
         finish: Finish,
+        pause: Callable[["Slot"], None],
     ) -> None:
         super().__init__()
         self.easy = pycurl.Curl()
@@ -53,7 +57,9 @@ class Slot(Transfer):
         self.chunks: list[bytes] = []
         self.header_lines: list[bytes] = []
         self.poured = 0
+        self.is_paused = False
         self._finish = finish
+        self._pause = pause
         self._buffer_bytes = options.buffer_bytes
         self._headers: tuple[str, ...] = ()
         self._method = "GET"
@@ -73,6 +79,13 @@ class Slot(Transfer):
     def is_connecting(self) -> bool:
         """Leave it to libcurl, which was told how long to wait for a connection."""
         return False
+
+    def judge(self, now: float, options: FetchOptions) -> tuple[Reason, str] | None:
+        """Leave it alone while its sink takes nothing."""
+        if self.is_paused:
+            self.marked, self.marked_at = self.got(), now
+            return None
+        return super().judge(now, options)
 
     def end(self, reason: Reason, detail: str) -> None:
         """Give it up."""
@@ -134,17 +147,31 @@ class Slot(Transfer):
 
     def _take(self, chunk: bytes) -> int | None:
         size = len(chunk)
-        if self._counted is not None:
-            self._counted(size)
         if self._sink is None or not self._is_object():
+            self._count(size)
             self.chunks.append(chunk)
             return None
         try:
-            self._sink(chunk)
+            is_taken = self._sink(chunk)
         except Exception:  # noqa: BLE001 - libcurl ends the transfer; the sink's owner knows why
             return 0
+        if is_taken is False:
+            self.is_paused = True
+            self._pause(self)
+            return int(pycurl.WRITEFUNC_PAUSE)
+        self._count(size)
         self.poured += size
         return None
+
+    def resume(self) -> None:
+        """Offer again what was not taken, and read on."""
+        self.is_paused = False
+        with suppress(pycurl.error):  # it has ended meanwhile, which libcurl tells in its own way
+            self.easy.pause(pycurl.PAUSE_CONT)
+
+    def _count(self, size: int) -> None:
+        if self._counted is not None:
+            self._counted(size)
 
     def _is_object(self) -> bool:
         """Tell whether the body is what was asked for; the words of a refusal are no part of an object."""
@@ -158,4 +185,5 @@ class Slot(Transfer):
         self.chunks.clear()
         self.header_lines.clear()
         self.poured = 0
+        self.is_paused = False
         self.done = nobody

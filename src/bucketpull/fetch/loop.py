@@ -51,7 +51,15 @@ class FetchLoop:
         self.direct = Direct(
             options, trusted, self._everything, self._busy, self._submit_to_curl, self.call_later
         )
-        self._curl = Curl(options, trusted, self._everything, self._busy, self.direct.is_unknown, self._learn)
+        self._curl = Curl(
+            options,
+            trusted,
+            self._everything,
+            self._busy,
+            self.direct.is_unknown,
+            self._learn,
+            self.call_later,
+        )
         shortest = min(options.connect_seconds, options.first_byte_seconds, options.stall_seconds)
         self._look_seconds = min(_SLOWEST_LOOK_SECONDS, shortest / _LOOKS_A_WINDOW)
         self.call_later(self._look_seconds, self._look)

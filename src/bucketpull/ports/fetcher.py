@@ -17,7 +17,9 @@ class Fetcher(Protocol):
     ) -> None:
         """Start a transfer at once. `done` is called exactly once; with a sink the body goes there chunk by chunk.
 
-        Only the body of a good answer (2xx) goes to the sink, that of another into `chunks`. The sink may raise to end the transfer; the response's failure is then `interrupted`.
+        Only the body of a good answer (2xx) goes to the sink, that of another into `chunks`. Where the sink does not take a chunk
+        (False), nothing more is read for this transfer until the same bytes are offered again, shortly after; that is no stall. The
+        sink may raise to end the transfer; the response's failure is then `interrupted`.
         """
         ...
 

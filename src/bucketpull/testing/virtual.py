@@ -11,6 +11,8 @@ import msgspec
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
 
+PAUSE_SECONDS = 0.05
+
 
 class VirtualClock:
     """See `ports.Clock`. Stands still until somebody moves it."""
@@ -79,15 +81,19 @@ class VirtualFetcher:
         answer: Answer,
         done: Callable[[Response], None],
         sink: Callable[[bytes], object] | None,
+        taken: int = 0,
     ) -> None:
-        self.in_flight -= 1
         failure, body = answer.failure, answer.body
         received = len(body)
         if sink is not None and answer.status in {200, 206}:
-            failure, received = _pour(body, sink, failure)
+            failure, received = _pour(body, sink, failure, taken)
+            if failure is None and received < len(body):
+                self.call_later(PAUSE_SECONDS, lambda: self._end(request, answer, done, sink, received))
+                return
             body = b""
         elif received > request.max_bytes:
             failure, body, received = Reason.SIZE, b"", request.max_bytes
+        self.in_flight -= 1
         lines = [f"HTTP/1.1 {answer.status} X\r\n".encode()]
         lines += [f"{name}: {value}\r\n".encode() for name, value in answer.headers]
         done(
@@ -140,11 +146,14 @@ class VirtualFetcher:
         self._watched.clear()
 
 
-def _pour(body: bytes, sink: Callable[[bytes], object], failure: Reason | None) -> tuple[Reason | None, int]:
-    """Give a body to a sink in pieces of 16 KiB; return the failure and how much was taken."""
-    for start in range(0, len(body), 1 << 14):
+def _pour(
+    body: bytes, sink: Callable[[bytes], object], failure: Reason | None, taken: int
+) -> tuple[Reason | None, int]:
+    """Give a body to a sink in pieces of 16 KiB, from some byte on; return the failure and how much was taken."""
+    for start in range(taken, len(body), 1 << 14):
         try:
-            sink(body[start : start + (1 << 14)])
+            if sink(body[start : start + (1 << 14)]) is False:
+                return None, start
         except Exception:  # noqa: BLE001 - whatever a sink raises ends its transfer
             return Reason.INTERRUPTED, start
     return failure, len(body)
