@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Final, NamedTuple, TextIO, TypeVar
+from typing import Final, NamedTuple, TextIO, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import hdrs, web
@@ -28,6 +28,7 @@ _SMALL_BYTES: Final = 256 << 10
 _PIECE_BYTES: Final = 256 << 10
 _THREADS: Final = 32
 _RETRY_SECONDS: Final = "5"
+_REFUSAL_SECONDS: Final = 5.0
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -255,13 +256,18 @@ class _Counted(asyncio.Protocol):
 
 
 class _Refusal(asyncio.Protocol):
-    """A connection too many: told so, and closed."""
+    """A connection too many: its request is answered by a refusal, and it is closed; soon, if there comes none."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the request: to close before it was read would reset the connection."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        asyncio.get_running_loop().call_later(_REFUSAL_SECONDS, self._transport.abort)
+
+    def data_received(self, data: bytes) -> None:
         """Refuse."""
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(_REFUSAL)
-        transport.close()
+        del data
+        self._transport.write(_REFUSAL)
+        self._transport.close()
 
 
 @contextmanager
