@@ -56,8 +56,9 @@ def test_a_volume_of_a_later_version_is_refused(tmp_path):
 
 def test_layout_and_case_are_those_found_when_the_volume_was_made(tmp_path):
     initialise(str(tmp_path), "hashed")
-    root, identity = enter(str(tmp_path), None)
-    os.close(root)
+    entered = enter(str(tmp_path), None)
+    entered.close()
+    identity = entered.identity
     assert (identity.layout, identity.folds_case) == ("hashed", False)
     assert identity.path_of(b"a/b", b"c.jpg").count(b"/") == 2
 

@@ -1,8 +1,10 @@
 """Verification finds exactly what is wrong, and what it names for repair is exactly what is missing."""
 
+import errno
 import hashlib
 import os
 import resource
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -155,8 +157,19 @@ def test_the_walk_gives_every_file_but_ours_and_follows_no_link(tmp_path):
         b"loop",
         b"d0/.bucketpull/theirs",
     }
-    assert set(walk(root)) == expected
+    assert set(walk(root, lambda path, error: pytest.fail(f"{path!r}: {error}"))) == expected
     os.close(root)
+
+
+def test_a_directory_that_cannot_be_read_is_one_finding(disks):
+    disk = disks.odd()
+    fill(Path(disk.path), OBJECTS)
+    Path(disk.path, "theirs").mkdir()
+    disk.fail("readdir", errno.EACCES, "/theirs")
+    reader = open_reader(disk.path)
+    verification = Verification(reader)
+    assert [(finding.fault, finding.path) for finding in verification.run()] == [(Fault.UNREADABLE, "theirs")]
+    reader.close()
 
 
 def test_memory_does_not_grow_with_the_number_of_objects(tmp_path):

@@ -8,6 +8,7 @@
     * `VolumeError` - a volume cannot be used
         * `VolumeFull` - no bytes or inodes left
         * `VolumeSick` - I/O error, read-only, gone
+            * `VolumeForeign` - its own directory is not ours (exit 2)
         * `ObjectUnwritten` - it refuses one object, and takes others
         * `MachineShort` - this machine lacks open files or memory
     * `LedgerError` - a volume's ledger is damaged
@@ -194,6 +195,12 @@ class VolumeFull(VolumeError):
 
 class VolumeSick(VolumeError):
     """The volume answers with I/O errors, is read-only, or is no longer there."""
+
+
+class VolumeForeign(VolumeSick):
+    """What should be the volume's own directory belongs to somebody else, or is a link."""
+
+    exit_code = ExitCode.USAGE
 
 
 class ObjectUnwritten(VolumeError):

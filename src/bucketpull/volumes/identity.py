@@ -1,26 +1,25 @@
 """What makes a directory a volume: the folder `.bucketpull` with an id in it. Made only when asked for."""
 
-import contextlib
 import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from bucketpull.domain import keys
 from bucketpull.domain.errors import VolumeError, VolumeSick
 from bucketpull.domain.model import key_of
-from bucketpull.volumes import os_errors, system
+from bucketpull.volumes import beneath, os_errors, system
+from bucketpull.volumes.beneath import Own, open_root
 
 HOME: Final = ".bucketpull"
-LEDGER: Final = f"{HOME}/ledger"
+LEDGER: Final = "ledger"
 FORMAT: Final = 1
 PACKS_FORMAT: Final = 2
 """A volume on which a ledger says of packs; a version that knows only files must not read it."""
-_NAME: Final = f"{HOME}/volume.json"
+_NAME: Final = "volume.json"
 PACKS: Final = "packs"
 PREFIX_DIGITS: Final = 6
 """So many digits of a volume's id begin the names of its packs."""
@@ -52,6 +51,19 @@ class Identity(msgspec.Struct, frozen=True):
         return found is not None and found[1] in {None, self.id[:PREFIX_DIGITS].encode()}
 
 
+class Entered(NamedTuple):
+    """A volume that is open: the descriptor of its root, our own directory on it, and who it is."""
+
+    root: int
+    home: Own
+    identity: Identity
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.home.close()
+        os.close(self.root)
+
+
 def identify(path: str) -> str | None:
     """Return the id of the volume at a path; None where there is none (an empty mount point, for example).
 
@@ -66,10 +78,15 @@ def identify(path: str) -> str | None:
     except OSError as error:
         raise os_errors.volume_error(path, "not opened", error) from error
     try:
-        found = read(root, path)
-    finally:
+        found = _entered(root, path, writing=False)
+    except BaseException:
         os.close(root)
-    return found.id if found else None
+        raise
+    if found is None:
+        os.close(root)
+        return None
+    found.close()
+    return found.identity.id
 
 
 def initialise(path: str, layout: str = "key") -> str:
@@ -84,19 +101,25 @@ def initialise(path: str, layout: str = "key") -> str:
     except OSError as error:
         raise os_errors.volume_error(path, "not opened", error) from error
     try:
-        known = read(root, path)
-        return known.id if known else _write(root, layout).id
+        beneath.make(root, HOME, 0o755)
+        home = Own.open(root, HOME, path, writing=True)
+        try:
+            known = _read(home, path)
+            return known.id if known else _write(home, layout).id
+        finally:
+            home.close()
     except OSError as error:
         raise os_errors.volume_error(path, "not initialised", error) from error
     finally:
         os.close(root)
 
 
-def enter(path: str, expected: str | None) -> tuple[int, Identity]:
-    """Open the volume at a path, which must be the expected one (None: any); return its root's descriptor and its identity.
+def enter(path: str, expected: str | None, *, writing: bool = False) -> Entered:
+    """Open the volume at a path, which must be the expected one (None: any).
 
     Raises:
         VolumeSick: It is not there: unmounted, or another disk in its place.
+        VolumeForeign: With `writing`, its own directory is somebody else's.
 
     """
     try:
@@ -104,43 +127,53 @@ def enter(path: str, expected: str | None) -> tuple[int, Identity]:
     except OSError as error:
         raise os_errors.volume_error(path, "not opened", error) from error
     try:
-        identity = read(root, path)
-        if identity is None:
+        found = _entered(root, path, writing=writing)
+        if found is None:
             raise VolumeSick(path, "is no volume; is the disk mounted?" if expected else "is no volume yet")
-        if expected not in {None, identity.id}:
-            raise VolumeSick(path, f"holds volume {identity.id} instead of {expected}; mount the right disk")
     except BaseException:
         os.close(root)
         raise
-    return root, identity
+    if expected not in {None, found.identity.id}:
+        found.close()
+        raise VolumeSick(
+            path, f"holds volume {found.identity.id} instead of {expected}; mount the right disk"
+        )
+    return found
 
 
-def open_root(path: str) -> int:
-    """Open the directory itself, so that what is mounted over it later is not mistaken for it."""
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _entered(root: int, path: str, *, writing: bool) -> Entered | None:
+    try:
+        home = Own.open(root, HOME, path, writing=writing)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise os_errors.volume_error(path, f"{HOME} not opened", error) from error
+    try:
+        identity = _read(home, path)
+    except BaseException:
+        home.close()
+        raise
+    if identity is None:
+        home.close()
+        return None
+    return Entered(root, home, identity)
 
 
-def open_below(root: int) -> Callable[[str, int], int]:
-    """Return an opener for `open` that takes names below an open directory and follows no symbolic link at the end."""
-    return lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=root)
-
-
-def read(root: int, path: str) -> Identity | None:
-    """Read the identity below an open directory.
+def _read(home: Own, path: str) -> Identity | None:
+    """Read the identity.
 
     Raises:
         VolumeError: It cannot be read, or belongs to another version.
 
     """
     try:
-        with open(_NAME, "rb", opener=open_below(root)) as file:
-            found = msgspec.json.decode(file.read(), type=Identity)
+        found = msgspec.json.decode(home.read(_NAME), type=Identity)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise os_errors.volume_error(path, f"{_NAME} not read", error) from error
+        raise os_errors.volume_error(path, f"{HOME}/{_NAME} not read", error) from error
     except msgspec.DecodeError as error:
-        raise VolumeError(path, f"{_NAME} not understood: {error}") from error
+        raise VolumeError(path, f"{HOME}/{_NAME} not understood: {error}") from error
     if found.format not in {FORMAT, PACKS_FORMAT}:
         raise VolumeError(
             path,
@@ -149,53 +182,29 @@ def read(root: int, path: str) -> Identity | None:
     return found
 
 
-def mark_packs(root: int, identity: Identity) -> Identity:
+def mark_packs(home: Own, identity: Identity) -> Identity:
     """Say durably that the volume has packs, and return its new identity."""
     if identity.format == PACKS_FORMAT:
         return identity
     marked = msgspec.structs.replace(identity, format=PACKS_FORMAT)
-    os.rename(_write_beside(root, marked), _NAME, src_dir_fd=root, dst_dir_fd=root)
+    home.replace(_NAME, msgspec.json.encode(marked) + b"\n")
     return marked
 
 
-def _write(root: int, layout: str) -> Identity:
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(HOME, 0o755, dir_fd=root)
-    made = Identity(secrets.token_hex(6), layout, _folds_case(root))
-    temporary = _write_beside(root, made)
+def _write(home: Own, layout: str) -> Identity:
+    made = Identity(secrets.token_hex(6), layout, _folds_case(home.fd))
     # A volume without a ledger is damaged, so a new one has it from its first moment.
-    os.close(os.open(LEDGER, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=root))
-    os.rename(temporary, _NAME, src_dir_fd=root, dst_dir_fd=root)
-    system.sync_file_system(root)
+    os.close(home.open_file(LEDGER, os.O_WRONLY | os.O_CREAT))
+    home.replace(_NAME, msgspec.json.encode(made) + b"\n")
+    system.sync_file_system(home.fd)
     return made
 
 
-def _write_beside(root: int, identity: Identity) -> str:
-    """Write an identity durably under a temporary name, and return that."""
-    temporary = f"{HOME}/volume.{secrets.token_hex(4)}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=root)
-    try:
-        os.write(fd, msgspec.json.encode(identity) + b"\n")
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    return temporary
-
-
-def _folds_case(root: int) -> bool:
+def _folds_case(directory: int) -> bool:
     """Find out whether the file system takes names that differ only in case, or in Unicode form, for the same."""
-    name = f"{HOME}/{_PROBE}".encode()
-    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=root))
+    os.close(beneath.create(directory, _PROBE.encode()))
     try:
         others = (_PROBE.swapcase(), unicodedata.normalize("NFD", _PROBE))
-        return any(_exists(root, f"{HOME}/{other}".encode()) for other in others)
+        return any(beneath.look(directory, other.encode()) is not None for other in others)
     finally:
-        os.unlink(name, dir_fd=root)
-
-
-def _exists(root: int, name: bytes) -> bool:
-    try:
-        os.stat(name, dir_fd=root)
-    except FileNotFoundError:
-        return False
-    return True
+        beneath.remove(directory, _PROBE.encode())

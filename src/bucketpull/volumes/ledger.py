@@ -23,6 +23,7 @@ from bucketpull import kill_points
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes import os_errors, system
+from bucketpull.volumes.beneath import Own
 
 MAGIC: Final = b"bpL1"
 _CHECK: Final = struct.Struct("<4sI")
@@ -95,7 +96,7 @@ class Ledger:
         self._find_end()
 
     @classmethod
-    def open(cls, name: str, dir_fd: int, volume: str, writable: bool) -> "Ledger":
+    def open(cls, home: Own, name: str, volume: str, writable: bool) -> "Ledger":
         """Open (or, writable, begin) a ledger.
 
         Raises:
@@ -105,7 +106,7 @@ class Ledger:
         """
         flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
         try:
-            fd = os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644, dir_fd=dir_fd)
+            fd = home.open_file(name, flags)
         except OSError as error:
             raise os_errors.volume_error(volume, "ledger not opened", error) from error
         try:

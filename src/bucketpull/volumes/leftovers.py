@@ -6,40 +6,35 @@ import time
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
+from bucketpull.volumes import beneath
+from bucketpull.volumes.beneath import Own
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.stream import PARTIAL
-from bucketpull.volumes.identity import HOME
 
-INTENTS: Final = f"{HOME}/intents"
+INTENTS: Final = "intents"
 _PARTIAL_SECONDS: Final = 7 * 86400.0  # an unfinished large object is worth resuming for a week
 
 
-def tidy(root: int) -> None:
+def tidy(home: Own) -> None:
     """Make our folders; empty the one for temporary files, and drop parts of large objects that nobody came back for."""
-    for folder in (TEMPORARY, PARTIAL, INTENTS):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o755, dir_fd=root)
-    for name in _names(root, TEMPORARY):
+    home.below(INTENTS)
+    temporary, partial = home.below(TEMPORARY), home.below(PARTIAL)
+    for name in temporary.names():
         try:
-            os.unlink(f"{TEMPORARY}/{name}", dir_fd=root)
+            beneath.remove(temporary.fd, name)
         except (IsADirectoryError, PermissionError):
-            _remove_tree(root, f"{TEMPORARY}/{name}")
+            beneath.remove_all(temporary.fd, name)
     oldest = time.time() - _PARTIAL_SECONDS
-    for name in _names(root, PARTIAL):
-        if os.stat(f"{PARTIAL}/{name}", dir_fd=root, follow_symlinks=False).st_mtime < oldest:
-            os.unlink(f"{PARTIAL}/{name}", dir_fd=root)
+    for name in partial.names():
+        found = beneath.look(partial.fd, name)
+        if found is not None and found.st_mtime < oldest:
+            beneath.remove(partial.fd, name)
 
 
-def _remove_tree(root: int, folder: str) -> None:
-    import shutil  # 2 ms, for what few starts find
-
-    shutil.rmtree(folder, dir_fd=root)
-
-
-def read_intents(root: int) -> dict[tuple[str, int], int]:
+def read_intents(home: Own) -> dict[tuple[str, int], int]:
     """Return the batches that are noted, by journal and work, with the ledger's end at that time."""
     intents: dict[tuple[str, int], int] = {}
-    for name in _names(root, INTENTS):
+    for name in home.below(INTENTS).names():
         journal, work, offset = name.rsplit(".", 2)
         intents[unquote(journal), int(work)] = int(offset)
     return intents
@@ -53,9 +48,9 @@ class Note(NamedTuple):
     body: bytes
 
 
-def write_intent(root: int, name: str, attachment: str, body: bytes) -> None:
+def write_intent(home: Own, name: str, attachment: str, body: bytes) -> None:
     """Note a batch. On a full disk the name alone must do."""
-    fd = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644, dir_fd=root)
+    fd = home.below(INTENTS).open_file(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     try:
         with contextlib.suppress(OSError):
             os.write(fd, attachment.encode() + b"\n" + body)
@@ -63,22 +58,20 @@ def write_intent(root: int, name: str, attachment: str, body: bytes) -> None:
         os.close(fd)
 
 
-def read_intent(root: int, name: str) -> Note:
+def read_intent(home: Own, name: str) -> Note:
     """Read a batch's note; what cannot be read of it is empty."""
-    with open(name, "rb", opener=lambda path, flags: os.open(path, flags, dir_fd=root)) as file:
+    with open(home.below(INTENTS).open_file(name), "rb") as file:
         made_at = os.fstat(file.fileno()).st_mtime_ns
         attachment, _, body = file.read().partition(b"\n")
     return Note(made_at, attachment.decode("ascii", "replace"), body)
 
 
-def _names(root: int, folder: str) -> list[str]:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
-    try:
-        return os.listdir(fd)
-    finally:
-        os.close(fd)
+def remove_intent(home: Own, name: str) -> None:
+    """Remove a batch's note. A stale one costs nothing: work ids are never used again."""
+    with contextlib.suppress(OSError):
+        beneath.remove(home.below(INTENTS).fd, name)
 
 
 def intent(journal: str, work: int, offset: int) -> str:
-    """Return where a batch is noted, below the volume."""
-    return f"{INTENTS}/{quote(journal, safe='')}.{work}.{offset}"
+    """Return the name of a batch's note."""
+    return f"{quote(journal, safe='')}.{work}.{offset}"

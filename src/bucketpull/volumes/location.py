@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from bucketpull.domain.record import Record
+from bucketpull.volumes.beneath import open_path
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.packs import folder, tar
@@ -91,8 +92,7 @@ class Bodies:
         """
         fd = self._packs.get(name)
         if fd is None:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = self._packs[name] = os.open(folder.path_of(name), flags, dir_fd=self._root)
+            fd = self._packs[name] = open_path(self._root, folder.path_of(name))
             if len(self._packs) > _OPEN_PACKS:
                 os.close(self._packs.popitem(last=False)[1])
         return fd

@@ -16,11 +16,12 @@ from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Former, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import os_errors
+from bucketpull.volumes.beneath import Own
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import HOME, Identity
+from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
 
-_FILE: Final = f"{HOME}/thinned"
+_FILE: Final = "thinned"
 _offset: Final = Struct(">Q")
 _MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 
@@ -28,8 +29,8 @@ _MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 class Thinning:
     """The thinned blocks of one volume. Its file holds their offsets, eight bytes each; one too many does no harm."""
 
-    def __init__(self, root: int, identity: Identity, tree: Tree) -> None:
-        self._root = root
+    def __init__(self, home: Own, identity: Identity, tree: Tree) -> None:
+        self._home = home
         self._identity = identity
         self._tree = tree
         self._offsets = self._read()
@@ -62,9 +63,8 @@ class Thinning:
         new = sorted(set(offsets) - self._offsets)
         if not new:
             return
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            fd = os.open(_FILE, flags, 0o644, dir_fd=self._root)
+            fd = self._home.open_file(_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             try:
                 os.ftruncate(fd, os.fstat(fd).st_size // _offset.size * _offset.size)  # a torn end
                 os.write(fd, b"".join(map(_offset.pack, new)))
@@ -77,11 +77,9 @@ class Thinning:
 
     def _read(self) -> set[int]:
         try:
-            fd = os.open(_FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root)
+            data = self._home.read(_FILE)
         except FileNotFoundError:
             return set()
-        with open(fd, "rb") as file:
-            data = file.read()
         return {value for (value,) in _offset.iter_unpack(data[: len(data) // _offset.size * _offset.size])}
 
     def _present(self, record: Record, removed: Collection[tuple[bytes, bytes]]) -> list[int]:

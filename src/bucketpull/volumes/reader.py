@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from bucketpull.domain.record import Record
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import HOME, Identity, enter
+from bucketpull.volumes.identity import LEDGER, Entered, enter
 from bucketpull.volumes.ledger import Damage, Frame, Ledger
 from bucketpull.volumes.location import Bodies, Location, location_of
 from bucketpull.volumes.partial_blocks import Thinning
@@ -16,15 +16,16 @@ from bucketpull.volumes.partial_blocks import Thinning
 class VolumeReader:
     """A volume opened by `open_reader`. What is appended later is not seen."""
 
-    def __init__(self, path: str, root: int, identity: Identity) -> None:
+    def __init__(self, path: str, entered: Entered) -> None:
+        root, self._home, identity = entered
         self.path = path
         self.id = identity.id
         self.identity = identity
         self.root = root
         self.tree = Tree(root)
         self.bodies = Bodies(root, self.tree)
-        self._thinning = Thinning(root, identity, self.tree)
-        self.ledger = Ledger.open(f"{HOME}/ledger", root, path, writable=False)
+        self._thinning = Thinning(self._home, identity, self.tree)
+        self.ledger = Ledger.open(self._home, LEDGER, path, writable=False)
 
     def entries(self) -> Iterator[Frame | Damage]:
         """Go through the ledger, oldest first; damaged stretches are named and stepped over."""
@@ -39,9 +40,9 @@ class VolumeReader:
         return location_of(record, index, self.identity)
 
     def user(self) -> int | None:
-        """Return the process that has the volume open for writing; None if there is none."""
-        with suppress(FileNotFoundError):
-            fd = os.open(f"{HOME}/lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.root)
+        """Return the process that has the volume open for writing; None if there is none, or it is another user's."""
+        with suppress(FileNotFoundError, PermissionError):
+            fd = self._home.open_file("lock")
             try:
                 fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -55,6 +56,7 @@ class VolumeReader:
         self.bodies.close()
         self.tree.close()
         self.ledger.close()
+        self._home.close()
         os.close(self.root)
 
 
@@ -66,9 +68,9 @@ def open_reader(path: str, expected: str | None = None) -> VolumeReader:
         LedgerError: Its ledger is damaged to its end.
 
     """
-    root, identity = enter(path, expected)
+    entered = enter(path, expected)
     try:
-        return VolumeReader(path, root, identity)
+        return VolumeReader(path, entered)
     except BaseException:
-        os.close(root)
+        entered.close()
         raise

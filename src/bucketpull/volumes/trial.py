@@ -3,11 +3,8 @@
 import os
 import secrets
 from contextlib import suppress
-from typing import Final
 
-from bucketpull.volumes import system
-
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+from bucketpull.volumes import beneath, system
 
 
 def try_writing(directory: int, length: int) -> None:
@@ -18,21 +15,30 @@ def try_writing(directory: int, length: int) -> None:
 
     """
     trial = f"trial-{secrets.token_hex(4)}"
-    os.mkdir(trial, 0o700, dir_fd=directory)
-    names = (f"{trial}/a", f"{trial}/b")
+    beneath.make(directory, trial, 0o700)
     try:
-        _write(names[0], directory, length)
-        os.rename(names[0], names[1], src_dir_fd=directory, dst_dir_fd=directory)
+        inside = beneath.enter(directory, trial)
+        try:
+            _try_inside(inside, length)
+        finally:
+            os.close(inside)
     finally:
-        for name in names:
-            with suppress(OSError):
-                os.unlink(name, dir_fd=directory)
         with suppress(OSError):
-            os.rmdir(trial, dir_fd=directory)
+            beneath.remove_directory(directory, trial)
 
 
-def _write(name: str, directory: int, length: int) -> None:
-    fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
+def _try_inside(directory: int, length: int) -> None:
+    try:
+        _write(directory, "a", length)
+        beneath.rename("a", "b", src_dir_fd=directory, dst_dir_fd=directory)
+    finally:
+        for name in ("a", "b"):
+            with suppress(OSError):
+                beneath.remove(directory, name)
+
+
+def _write(directory: int, name: str, length: int) -> None:
+    fd = beneath.create(directory, name)
     try:
         written = 0
         while written < length:

@@ -1,22 +1,26 @@
 """Does a volume hold what its ledger says, and nothing else? Works on a disk without its job, in bounded memory."""
 
+import errno
 import hashlib
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from bucketpull.domain.model import Part, key_of, show
+from bucketpull.volumes.beneath import scanned
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import Deal, Latest, Stored, digest_of
 from bucketpull.volumes.packs.checking import PackChecks
 from bucketpull.volumes.packs.folder import path_of
 from bucketpull.volumes.reader import VolumeReader
 
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_LOST_AND_FOUND: Final = b"lost+found"  # root's own, on ext4
 _PIECE_BYTES: Final = 1 << 20
 _MOST_EXTRA: Final = 1_000_000  # about so many extra files are named at most, 80 MB of digests
 
@@ -139,34 +143,39 @@ class Verification:
 
     def _find_extra(self, folder: str, known: Deal, expected: int) -> Iterator[Finding]:
         found = Deal(folder, "found", expected, tail_bytes=0)
-        for path in self._strange_paths():
+        unread: dict[bytes, str] = {}
+        for path in self._strange_paths(lambda path, error: unread.update({path: error.strerror or ""})):
             found.add(digest_of(path))
         found.finish()
+        for path, why in unread.items():
+            yield Finding(Fault.UNREADABLE, show(path), f"{why}: extra files in it are not looked for")
         strangers: set[bytes] = set()
         for number in range(known.count):
             strangers.update(set(found.take(number)).difference(known.take(number)))
             if len(strangers) > _MOST_EXTRA:
                 break
         if strangers:
-            for path in self._strange_paths():
+            for path in self._strange_paths(lambda *_: None):
                 if digest_of(path) in strangers:
                     yield Finding(Fault.EXTRA, show(path), "is not in the ledger")
 
-    def _strange_paths(self) -> Iterator[bytes]:
+    def _strange_paths(self, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]:
         """Give every file that can only be there because the ledger says so, or by somebody else."""
-        for path in walk(self._reader.root):
+        for path in walk(self._reader.root, unread):
             if not self._reader.identity.is_of_packs(path):
                 yield path
 
 
-def walk(root: int) -> Iterator[bytes]:
-    """Give the path of every file below a volume but our own; never follows a symbolic link. Memory is that of one level of folders."""
+def walk(root: int, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]:
+    """Give the path of every file below a volume but our own; never follows a symbolic link. Memory is that of one level of folders.
+
+    `unread` is told of directories that cannot be read, but those that are gone meanwhile.
+    """
     waiting = [b""]
     while waiting:
         folder = waiting.pop()
-        fd = os.open(folder or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
         try:
-            with os.scandir(fd) as entries:
+            with scanned(root, folder) as entries:
                 for entry in entries:
                     name = os.fsencode(entry.name)
                     path = folder + b"/" + name if folder else name
@@ -174,8 +183,9 @@ def walk(root: int) -> Iterator[bytes]:
                         yield path
                     elif path != HOME.encode():
                         waiting.append(path)
-        finally:
-            os.close(fd)
+        except OSError as error:
+            if error.errno not in _GONE and folder != _LOST_AND_FOUND:
+                unread(folder, error)
 
 
 def repairs(findings: Iterable[Finding]) -> Iterator[Part]:

@@ -20,15 +20,15 @@ from bucketpull.domain.record import Block, Record, Sealed
 from bucketpull.volumes import os_errors, system
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import HOME, LEDGER, Identity, enter, mark_packs
+from bucketpull.volumes.identity import LEDGER, Entered, enter, mark_packs
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
-from bucketpull.volumes.leftovers import intent, read_intent, read_intents, tidy, write_intent
+from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remove_intent, tidy, write_intent
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.partial_blocks import Thinning
+from bucketpull.volumes.trial import try_writing
 
-_PROBE: Final = f"{TEMPORARY}/probe"
 _PROBE_BYTES: Final = 1 << 20
-_LOCK: Final = f"{HOME}/lock"
+_LOCK: Final = "lock"
 _MARGIN_BYTES: Final = 1 << 18
 _MARGIN_INODES: Final = 16
 
@@ -61,16 +61,16 @@ def open_volume(
         LedgerError: Its ledger is damaged where work may be unfinished.
 
     """
-    root, identity = enter(path, expected)
+    entered = enter(path, expected, writing=True)
     lock = -1
     try:
-        lock = _take_lock(root, path, identity)
-        tidy(root)
-        return DiskVolume(path, root, lock, identity, reserve or Reserve(), durable)
+        lock = _take_lock(entered, path)
+        tidy(entered.home)
+        return DiskVolume(path, entered, lock, reserve or Reserve(), durable)
     except BaseException as error:
-        for fd in (lock, root):
-            if fd >= 0:
-                os.close(fd)
+        if lock >= 0:
+            os.close(lock)
+        entered.close()
         if isinstance(error, OSError):
             raise os_errors.volume_error(path, "not opened", error) from error
         raise
@@ -83,9 +83,8 @@ class DiskVolume:
     because the kernel tells such an error only once.
     """
 
-    def __init__(
-        self, path: str, root: int, lock: int, identity: Identity, reserve: Reserve, durable: bool
-    ) -> None:
+    def __init__(self, path: str, entered: Entered, lock: int, reserve: Reserve, durable: bool) -> None:
+        root, self._home, identity = entered
         self.path = path
         self.id = identity.id
         self.identity = identity
@@ -95,9 +94,9 @@ class DiskVolume:
         self._writing = threading.Lock()  # settling, discarding and closing may be called by several threads
         self._attachment = system.attachment(root)
         self._tree = Tree(root)
-        self._thinning = Thinning(root, identity, self._tree)
-        self._ledger = Ledger.open(LEDGER, root, path, writable=True)
-        self._intents = read_intents(root)
+        self._thinning = Thinning(self._home, identity, self._tree)
+        self._ledger = Ledger.open(self._home, LEDGER, path, writable=True)
+        self._intents = read_intents(self._home)
         self._blocks = self._catch_up()
         self._packs = PackBooks(root, identity.id, self._ledger, self._note_sealed)
         self._packs.recover()
@@ -134,14 +133,9 @@ class DiskVolume:
     def probe(self) -> None:
         """Write a little and remove it: neither a quota nor every limit shows in `status`."""
         try:
-            with open(_PROBE, "wb", buffering=0, opener=self._open_below) as file:
-                while file.tell() < _PROBE_BYTES:
-                    file.write(bytes(_PROBE_BYTES - file.tell()))
+            try_writing(self._home.below(TEMPORARY).fd, _PROBE_BYTES)
         except OSError as error:
-            raise os_errors.volume_error(self.path, "still not written", error) from error
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(_PROBE, dir_fd=self._root)
+            raise os_errors.volume_error(self.path, "write test failed", error) from error
 
     def intend(self, journal: str, work: int, body: bytes = b"") -> None:
         """Note a batch before its first file is written, as a file with the batch's body in it.
@@ -153,7 +147,7 @@ class DiskVolume:
             return
         name = intent(journal, work, self._ledger.end)
         try:
-            write_intent(self._root, name, self._attachment, body)
+            write_intent(self._home, name, self._attachment, body)
         except OSError as error:
             raise os_errors.volume_error(self.path, "batch not noted", error) from error
         self._intents[journal, work] = self._ledger.end
@@ -173,7 +167,7 @@ class DiskVolume:
         if intended is None:
             return []
         try:
-            note = read_intent(self._root, intent(journal, work, intended))
+            note = read_intent(self._home, intent(journal, work, intended))
             if not note.attachment or note.attachment != self._attachment:
                 return []
             with self._writing:
@@ -190,8 +184,7 @@ class DiskVolume:
         self._blocks.pop((journal, work), None)
         intended = self._intents.pop((journal, work), None)
         if intended is not None:
-            with contextlib.suppress(OSError):  # a stale note costs nothing: work ids are never used again
-                os.unlink(intent(journal, work, intended), dir_fd=self._root)
+            remove_intent(self._home, intent(journal, work, intended))
 
     def settle(self, blocks: Sequence[Block]) -> list[Extent]:
         """Make the objects durable, then append the blocks durably: packs each for itself, files by the whole file system."""
@@ -271,12 +264,10 @@ class DiskVolume:
             self._tree.close()
             self._packs.close()
             self._ledger.close()
+            self._home.close()
             for fd in (self._lock, self._root):
                 os.close(fd)
             self._lock = self._root = -1
-
-    def _open_below(self, name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NOFOLLOW, 0o644, dir_fd=self._root)
 
     def _discard(self, frame: Frame, spared: AbstractSet[tuple[bytes, bytes]]) -> None:
         later = self._described_from(frame.end) | spared
@@ -298,7 +289,7 @@ class DiskVolume:
             self._tree.remove(record.paths.get(i) or self.identity.path_of(record.directory, record.names[i]))
 
     def _abandon(self, name: str, since: int) -> None:
-        note = read_intent(self._root, name)
+        note = read_intent(self._home, name)
         parts = decode_parts(note.body) if note.body else []
         later = self._described_from(since)
         for part in parts:
@@ -356,7 +347,7 @@ class DiskVolume:
         packs = {record.pack for record in records if record.pack}
         try:
             if packs:
-                self.identity = mark_packs(self._root, self.identity)
+                self.identity = mark_packs(self._home, self.identity)
             if self._durable and all(record.pack for record in records):
                 self._packs.sync(packs)
             elif self._durable:
@@ -450,15 +441,18 @@ class DiskVolume:
         }
 
 
-def _take_lock(root: int, path: str, identity: Identity) -> int:
-    fd = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644, dir_fd=root)
+def _take_lock(entered: Entered, path: str) -> int:
+    # Nobody else may read it: whoever can open it can lock it, and so keep us out.
+    fd = entered.home.open_file(_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    with contextlib.suppress(OSError):  # some file systems keep no modes
+        os.fchmod(fd, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(fd)
         raise ConfigError(
-            f"volume {path} ({identity.id}) is in use by process {holder}; end it, or give another volume"
+            f"volume {path} ({entered.identity.id}) is in use by process {holder}; end it, or give another volume"
         ) from error
     os.ftruncate(fd, 0)
     os.pwrite(fd, b"%d\n" % os.getpid(), 0)

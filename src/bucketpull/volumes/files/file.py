@@ -16,16 +16,15 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import show
 from bucketpull.domain.record import Written
-from bucketpull.volumes import os_errors, system
+from bucketpull.volumes import beneath, os_errors, system
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import HOME, PACKS, Identity, enter
+from bucketpull.volumes.identity import PACKS, Entered, enter
 from bucketpull.volumes.os_errors import Blame
 from bucketpull.volumes.trial import try_writing
 
-TEMPORARY: Final = f"{HOME}/tmp"  # noqa: S108 - a folder of the volume
+TEMPORARY: Final = "tmp"
 _NAME: Final = "file"
 _PACKS: Final = PACKS.encode()
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _TRIAL_BYTES: Final = 1 << 12
 _REASONS: Final = {
     Blame.OBJECT: Reason.UNSTORABLE,
@@ -40,17 +39,16 @@ _reach = kill_points.reach
 class FileWriter:
     """Writes files below a volume, syncing each if `sync`. Once sick it refuses everything, without touching the disk."""
 
-    def __init__(self, root: int, path: str, identity: Identity, sync: bool) -> None:
+    def __init__(self, entered: Entered, path: str, sync: bool) -> None:
+        self.root, self.home, self.identity = entered
+        identity = self.identity
         self.path = path
-        self.identity = identity
-        self.root = root
         self.sync = sync
-        self.tree = Tree(root)
+        self.tree = Tree(self.root)
         self._is_plain = identity.layout == "key" and not identity.folds_case
         self._sick = ""
-        self._folder = f"{TEMPORARY}/{os.getpid()}-{secrets.token_hex(4)}"
-        os.mkdir(self._folder, 0o755, dir_fd=root)
-        self._temporary = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+        self._folder = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._temporary = self.home.below(TEMPORARY).make_new(self._folder)
 
     @classmethod
     def open(cls, path: str, volume: str, sync: bool) -> "FileWriter":
@@ -60,11 +58,11 @@ class FileWriter:
             VolumeSick: It does not lie there, or cannot be written.
 
         """
-        root, identity = enter(path, volume)
+        entered = enter(path, volume, writing=True)
         try:
-            return cls(root, path, identity, sync)
+            return cls(entered, path, sync)
         except OSError as error:
-            os.close(root)
+            entered.close()
             raise os_errors.volume_error(path, "not opened for writing", error) from error
 
     def store(
@@ -119,13 +117,14 @@ class FileWriter:
         """Remove the writer's own folder and let go of the volume."""
         self._clean()
         with suppress(OSError):
-            os.rmdir(self._folder, dir_fd=self.root)
+            beneath.remove_directory(self.home.below(TEMPORARY).fd, self._folder)
         self.tree.close()
         os.close(self._temporary)
+        self.home.close()
         os.close(self.root)
 
     def _fill(self, mtime: int, chunks: Sequence[Chunk]) -> None:
-        fd = os.open(_NAME, _CREATE, 0o644, dir_fd=self._temporary)
+        fd = beneath.create(self._temporary, _NAME)
         try:
             if _reach is not None:
                 _reach("opened")
@@ -144,7 +143,7 @@ class FileWriter:
     def _fault(self, error: OSError, *, placing: bool) -> Blame | None:
         """Say whose fault an error is; None where the volume refused something and takes other files."""
         fault = os_errors.blame(error, own=not placing)
-        if fault is Blame.OBJECT and _denied(error) and not os.access(".", os.W_OK, dir_fd=self.root):
+        if fault is Blame.OBJECT and _denied(error) and not beneath.is_writable(self.root):
             return Blame.VOLUME
         if fault is Blame.VOLUME or (fault is Blame.FULL and placing and self.tree.has_room()):
             return self._tried(fault)
@@ -166,7 +165,7 @@ class FileWriter:
 
     def _clean(self) -> None:
         with suppress(OSError):
-            os.unlink(_NAME, dir_fd=self._temporary)
+            beneath.remove(self._temporary, _NAME)
 
 
 def write_all(fd: int, chunks: Sequence[Chunk]) -> int:

@@ -17,12 +17,11 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Written
-from bucketpull.volumes import system
+from bucketpull.volumes import beneath, system
+from bucketpull.volumes.beneath import Own
 from bucketpull.volumes.files.file import write_all
-from bucketpull.volumes.identity import HOME
 
-PARTIAL: Final = f"{HOME}/partial"
-_OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+PARTIAL: Final = "partial"
 _READ_BYTES: Final = 1 << 20
 _reach = kill_points.reach
 
@@ -30,7 +29,7 @@ _reach = kill_points.reach
 class Publisher(Protocol):
     """What a finished stream is handed to: `files.file.FileWriter`, or what packs it."""
 
-    root: int
+    home: Own
     sync: bool
 
     def publish(self, source: str, source_fd: int, directory: bytes, name: bytes, token: object) -> Written:
@@ -51,7 +50,8 @@ class StreamFile:
         self._files = files
         self._directory, self._name, self._mtime = directory, name, mtime
         key = b"%d %d %s" % (size, mtime, key_of(directory, name))
-        self._part = f"{PARTIAL}/{hashlib.blake2b(key, digest_size=16).hexdigest()}"
+        self._parts = files.home.below(PARTIAL)
+        self._part = hashlib.blake2b(key, digest_size=16).hexdigest()
         self._fd = self._open()
         self._hash = hashlib.md5() if hashed else None
         self._hashed = 0
@@ -112,7 +112,7 @@ class StreamFile:
             return self._files.failed("file not written", error, token)
         if _reach is not None:
             _reach("streamed")
-        written = self._files.publish(self._part, self._files.root, self._directory, self._name, token)
+        written = self._files.publish(self._part, self._parts.fd, self._directory, self._name, token)
         self.close(keep=written.reason not in {None, Reason.UNSTORABLE})
         written.md5 = found
         return written
@@ -134,7 +134,7 @@ class StreamFile:
             return
         if not keep:
             with suppress(OSError):
-                os.unlink(self._part, dir_fd=self._files.root)
+                beneath.remove(self._parts.fd, self._part)
         os.close(self._fd)
         self._fd = -1
 
@@ -144,22 +144,20 @@ class StreamFile:
 
     def _open(self) -> int:
         """Open and lock the part; one of its own where another transfer has it, or where it was published meanwhile."""
-        fd = os.open(self._part, _OPEN, 0o644, dir_fd=self._files.root)
+        fd = self._parts.open_anew(self._part, os.O_RDWR)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(fd).st_nlink and _same(fd, self._part, self._files.root):
+            if os.fstat(fd).st_nlink and _same(fd, self._part, self._parts.fd):
                 os.lseek(fd, 0, os.SEEK_END)
                 return fd
         except BlockingIOError:
             pass
         os.close(fd)
         self._part += f"-{secrets.token_hex(4)}"
-        return os.open(self._part, _OPEN | os.O_EXCL, 0o644, dir_fd=self._files.root)
+        return self._parts.open_anew(self._part, os.O_RDWR | os.O_EXCL)
 
 
 def _same(fd: int, name: str, dir_fd: int) -> bool:
     """Tell whether an open file still has its name: the one that was locked may have been published meanwhile."""
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
-    except FileNotFoundError:
-        return False
+    found = beneath.look(dir_fd, name)
+    return found is not None and os.path.samestat(os.fstat(fd), found)

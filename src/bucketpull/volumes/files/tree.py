@@ -7,16 +7,15 @@ import errno
 import os
 import resource
 from collections import OrderedDict
-from contextlib import suppress
 from typing import Final
 
 from bucketpull.domain import keys
+from bucketpull.volumes import beneath
 
 OVERFLOW: Final = b"%~%~full"
 """Where objects go whose directory takes no more entries (ext4: some 10 million); the ledger says which."""
 
 _OPEN_DIRECTORIES: Final = 256
-_DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TAKEN: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 _DIRECTORY_FULL: Final = frozenset({errno.ENOSPC, errno.EMLINK})
 _FEW_BLOCKS: Final = 64
@@ -75,7 +74,7 @@ class Tree:
         ):
             return False
         try:
-            os.rename(source, name, src_dir_fd=source_fd, dst_dir_fd=self._here_fd)
+            beneath.rename(source, name, src_dir_fd=source_fd, dst_dir_fd=self._here_fd)
         except OSError:
             return False
         return True
@@ -90,7 +89,7 @@ class Tree:
         """Remove a file; say whether it was there."""
         directory, _, name = path.rpartition(b"/")
         try:
-            os.unlink(name, dir_fd=self.place(directory, create=False).fd)
+            beneath.remove(self.place(directory, create=False).fd, name)
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
@@ -99,16 +98,14 @@ class Tree:
         """Return what lies at a path, symbolic links not followed; None where nothing does."""
         directory, _, name = path.rpartition(b"/")
         try:
-            return os.stat(name, dir_fd=self.place(directory, create=False).fd, follow_symlinks=False)
+            return beneath.look(self.place(directory, create=False).fd, name)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def open_file(self, path: bytes) -> int:
         """Open a file for reading."""
         directory, _, name = path.rpartition(b"/")
-        return os.open(
-            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.place(directory, create=False).fd
-        )
+        return beneath.open_file(self.place(directory, create=False).fd, name)
 
     def place(self, path: bytes, create: bool = True) -> Place:
         """Open a directory by its usual path, making what is missing."""
@@ -133,10 +130,10 @@ class Tree:
         directory, _, name = path.rpartition(b"/")
         place = self.place(directory)
         try:
-            os.rename(source, name, src_dir_fd=source_fd, dst_dir_fd=place.fd)
+            beneath.rename(source, name, src_dir_fd=source_fd, dst_dir_fd=place.fd)
         except IsADirectoryError:
             name = keys.file_beside_directory(name)
-            os.rename(source, name, src_dir_fd=source_fd, dst_dir_fd=place.fd)
+            beneath.rename(source, name, src_dir_fd=source_fd, dst_dir_fd=place.fd)
         return place.join(name)
 
     def _descend(self, path: bytes, create: bool) -> Place:
@@ -175,10 +172,9 @@ def _enter(place: Place, segment: bytes, create: bool) -> tuple[int, bytes]:
 
 def _open(place: Place, segment: bytes, create: bool) -> int:
     try:
-        return os.open(segment, _DIRECTORY, dir_fd=place.fd)
+        return beneath.enter(place.fd, segment)
     except FileNotFoundError:
         if not create:
             raise
-    with suppress(FileExistsError):  # another process was faster
-        os.mkdir(segment, 0o755, dir_fd=place.fd)
-    return os.open(segment, _DIRECTORY, dir_fd=place.fd)
+    beneath.make(place.fd, segment)
+    return beneath.enter(place.fd, segment)

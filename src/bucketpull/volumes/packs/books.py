@@ -18,7 +18,7 @@ import msgspec
 from bucketpull import kill_points
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.record import Record, Sealed
-from bucketpull.volumes.identity import open_below
+from bucketpull.volumes.beneath import opener
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
 from bucketpull.volumes.packs import folder, sealing, tar
 
@@ -218,7 +218,7 @@ class PackBooks:
     def _read(self) -> _State:
         with (
             suppress(OSError, msgspec.DecodeError),
-            open(_STATE, "rb", opener=open_below(self._root)) as file,
+            open(_STATE, "rb", opener=opener(self._root)) as file,
         ):
             state = msgspec.json.decode(file.read(), type=_State)
             if state.ledger <= self._ledger.end:
@@ -228,7 +228,7 @@ class PackBooks:
     def save(self) -> None:
         """Write down what the ledger says so far. The state may be older than the ledger, never newer."""
         self._state.ledger = self._ledger.end
-        with open(f"{_STATE}.new", "wb", opener=open_below(self._root)) as file:
+        with open(f"{_STATE}.new", "wb", opener=opener(self._root)) as file:
             file.write(msgspec.json.encode(self._state))
             file.flush()
             os.fsync(file.fileno())

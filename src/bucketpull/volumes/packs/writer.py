@@ -88,7 +88,7 @@ class _Packed:
         self._files = files
         self._appender = appender
         self._limit = limit
-        self.root = files.root
+        self.home = files.home
         self.sync = files.sync
         self.failed = files.failed
 
