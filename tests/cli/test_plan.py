@@ -70,3 +70,15 @@ def test_an_empty_bucket_fits(user, bucket):
     user.knows(bucket("flat:0"))
 
     assert user.json(*PLAN)[0]["demand"]["objects"]["value"] == 0
+
+
+def test_packs_need_few_inodes_and_the_plan_says_so(user, service):
+    user.knows(service)
+
+    (files,), (packs,) = user.json(*PLAN), user.json(*PLAN, "--pack")
+
+    assert files["packed"]["inodes"]["value"] < files["demand"]["inodes"]["value"]
+    assert packs["packs"] is True
+    assert packs["fit"]["inodes"]["value"] != files["fit"]["inodes"]["value"]
+    assert "in packs" in user.says(*PLAN)
+    assert "better in packs" not in user.says(*PLAN), "a hundred files are no trouble"

@@ -130,3 +130,10 @@ def test_a_very_slow_disk_does_not_slow_the_others():
     without = simulate({"a": 50e6, "b": 50e6}, 60, 80e6)
     beside = simulate({"a": 50e6, "b": 50e6, "crawling": 1e6}, 60, 80e6)
     assert beside["a"] + beside["b"] > 0.95 * sum(without.values())
+
+
+def test_objects_in_packs_need_no_inodes_each_and_less_room():
+    room = Room("a", 10 << 20, free_inodes=20, packs=True)
+    assert room.fits(5_000, 2 << 20)
+    assert not Room("a", 10 << 20, free_inodes=20).fits(5_000, 2 << 20)
+    assert not room.fits(8_000, 2 << 20)

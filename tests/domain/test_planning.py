@@ -10,7 +10,10 @@ from bucketpull.domain.planning import (
     SampledPage,
     demand,
     fit,
+    fit_packed,
+    is_better_packed,
     mean_size,
+    packed,
     rounded,
     seconds,
 )
@@ -106,3 +109,33 @@ def test_the_slower_of_both_speeds_decides():
     assert seconds(needed, 10, None) == 10
     assert seconds(needed, 10, 50) == 20
     assert seconds(needed, None, None) is None
+
+
+def test_the_case_that_packs_were_made_for_is_reckoned_as_in_the_docs():
+    """300 million objects, 10 TB: the figures of docs/howto/packs.md."""
+    objects, size = 300e6, 10e12
+    page = SampledPage(10_000, 333_333_333, 10_000 * (33_333 + 2048))
+    needed = demand([page] * 10, whole=False, total_bytes=int(size))
+    assert needed is not None
+    found = packed(needed, 4 << 30)
+    assert needed.objects.value == pytest.approx(objects, rel=0.01)
+    assert needed.disk_bytes.value - size == pytest.approx(614e9, rel=0.01)
+    assert found.disk_bytes.value - size == pytest.approx(262e9, rel=0.01)
+    assert 4_500 < found.inodes.value < 5_500
+    assert found.read_seconds / 3600 == pytest.approx(15.8, abs=0.5)
+    assert found.read_seconds_as_files / 86400 == pytest.approx(21.5, abs=0.5)
+    rooms = [Room(f"/mnt/d{number}", int(4e12), 10**12) for number in range(3)]
+    assert is_better_packed(needed, fit(needed, rooms))
+    assert fit_packed(needed, rooms, 4 << 30).bytes.value < fit(needed, rooms).bytes.value
+
+
+def test_files_are_recommended_where_they_are_few_or_large():
+    few = demand([SampledPage(1000, 33_000_000, 35_000_000)], whole=True, total_bytes=None)
+    large = demand([SampledPage(2_000_000, 10**13, 10**13 + 4_000_000_000)], whole=True, total_bytes=None)
+    roomy = [Room("/mnt/d", 10**15, 10**12)]
+    for needed in (few, large):
+        assert needed is not None
+        assert not is_better_packed(needed, fit(needed, roomy))
+    scarce = [Room("/mnt/d", 10**15, 3_000_000)]
+    assert large is not None
+    assert is_better_packed(large, fit(large, scarce)), "inodes are scarce"

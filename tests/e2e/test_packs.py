@@ -6,10 +6,14 @@ import random
 import signal
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
+from tests.volumes.conftest import disks
 
 from upyun_simulator import content
+
+__all__ = ["disks"]
 
 STEPS = (
     "intended",
@@ -201,3 +205,12 @@ def newest(job):
         writer, _, number = path.stem.rpartition("-")
         last[writer] = max(last.get(writer, (-1, "")), (int(number), path.name))
     return {name for _, name in last.values()}
+
+
+def test_a_disk_with_few_inodes_takes_any_number_of_objects(make_job, disks):
+    job = make_job("flat:5000,size=1KiB")
+    job.volumes = [Path(disks.tmpfs("64m", inodes=300).path)]
+
+    assert job.sync("--pack")["complete"] is True
+
+    assert_holds_the_bucket(job)

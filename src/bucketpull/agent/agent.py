@@ -123,6 +123,7 @@ class Agent:
         """Use a volume; `known` are the batches that it has noted, with their ledger blocks."""
         self._now = now
         slot = self.desk.slots[status.id] = Slot(status, known, self._policy.machine, now, self)
+        slot.room.packs = self._policy.packs
         self._settlers[slot.id] = Settler(
             slot, self._calls, self._clock, self._policy.settle_seconds, self._settled
         )

@@ -14,7 +14,7 @@ from bucketpull.agent.active_batch import Settling
 from bucketpull.agent.disk_calls import Ask, Calls, Routine, Verb
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Begun, Extent, VolumeState, VolumeStatus
-from bucketpull.domain.placing import BLOCK_BYTES, Room
+from bucketpull.domain.placing import Room
 from bucketpull.domain.record import Block
 
 MEASURE_SECONDS = 0.5
@@ -186,8 +186,8 @@ class Slot:
         outcome = settled.outcome
         self.room.release(settled.objects, settled.size)
         if outcome.stored:
-            self.room.free_bytes -= outcome.stored_bytes + outcome.stored * BLOCK_BYTES
-            if self.room.free_inodes is not None:
+            self.room.free_bytes -= outcome.stored_bytes + outcome.stored * self.room.overhead
+            if self.room.free_inodes is not None and not self.room.packs:
                 self.room.free_inodes -= outcome.stored
 
     def _speed(self, now: float) -> float:

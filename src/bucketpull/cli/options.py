@@ -127,6 +127,22 @@ limits = _group(
     ),
 )
 
+packing = _group(
+    click.option(
+        "--pack",
+        is_flag=False,
+        flag_value="4G",
+        metavar="[SIZE]",
+        help="Store objects in tar files of about SIZE (4G if not given) in place of one file an object.",
+    ),
+    click.option("--pack-limit", metavar="SIZE", help="Larger objects stay files (default: 64M)."),
+    click.option(
+        "--pack-names",
+        type=click.Choice(["key", "wds"]),
+        help="Members named by key (default), or by numbers with a .json beside each, for WebDataset.",
+    ),
+)
+
 storing = _group(
     click.option(
         "--verify", type=click.Choice(["size", "md5", "none"]), help="What is checked (default: size)."
@@ -142,19 +158,7 @@ storing = _group(
     click.option(
         "--layout", type=click.Choice(["key", "hashed"]), help="Paths as keys, or in hashed folders."
     ),
-    click.option(
-        "--pack",
-        is_flag=False,
-        flag_value="4G",
-        metavar="[SIZE]",
-        help="Store objects in tar files of about SIZE (4G if not given) in place of one file an object.",
-    ),
-    click.option("--pack-limit", metavar="SIZE", help="Larger objects stay files (default: 64M)."),
-    click.option(
-        "--pack-names",
-        type=click.Choice(["key", "wds"]),
-        help="Members named by key (default), or by numbers with a .json beside each, for WebDataset.",
-    ),
+    packing,
 )
 
 broker = _group(

@@ -17,7 +17,19 @@ from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, VolumeError
 from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.domain.model import Page, Part, Position
-from bucketpull.domain.planning import Demand, Fit, Room, SampledPage, demand, fit, rounded, seconds
+from bucketpull.domain.packing import Packing
+from bucketpull.domain.planning import (
+    Demand,
+    Fit,
+    Room,
+    SampledPage,
+    demand,
+    fit,
+    fit_packed,
+    packed,
+    rounded,
+    seconds,
+)
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher
@@ -49,6 +61,7 @@ from bucketpull.wiring.volumes import check_paths
 @click.option("--concurrency", metavar="auto|N", help="Transfers in flight while it measures (default: 32).")
 @click.option("--rate", metavar="N", help="The job's limit of requests a second.")
 @click.option("--bandwidth", metavar="SIZE", help="The job's limit of bytes a second, also by time of day.")
+@options.packing
 @click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
 @options.common
 def plan(places: tuple[str, ...], sample: int, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
@@ -116,7 +129,8 @@ def _plan(
     measured: Speed | None,
     rooms: Sequence[Room],
 ) -> Plan:
-    found: Fit = fit(needed, rooms)
+    packing = settings.packing()
+    found: Fit = fit(needed, rooms) if packing is None else fit_packed(needed, rooms, packing.size)
     rate, width = settings.rate, _bandwidth(settings, measured)
     speeds = [rate, measured.objects_per_second if measured else None]
     objects = min([speed for speed in speeds if speed], default=None)
@@ -134,6 +148,8 @@ def _plan(
         by=by.title if by.is_origin else f"{by.title}, which is billed",
         rooms=list(rooms),
         fit=found,
+        packed=packed(needed, (packing or Packing()).size),
+        packs=packing is not None,
     )
 
 

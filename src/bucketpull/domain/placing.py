@@ -12,6 +12,9 @@ import msgspec
 BLOCK_BYTES = 4096
 """What an object may take beyond its size: its last block, a directory entry."""
 
+PACKED_BYTES = 1536
+"""What an object in a pack may take beyond its size: its header and padding, often a second header, a line of the index."""
+
 BEHIND_SECONDS = 2.0
 """Work for less than this is what keeps a disk busy; more means that it is behind."""
 
@@ -26,6 +29,7 @@ class Room(msgspec.Struct):
     `free_bytes` and `free_inodes` are those above the reserve; `free_inodes` is None where the file system has no fixed
     number. `promised_*` is what was placed here and is not on disk yet; `queued_bytes` is the part of it that waited for the
     disk when that was measured, and all that was placed since. `bytes_per_second` is the measured speed of writing, 0 while unknown.
+    `packs` says that objects are packed: then they need no inode each, and less beyond their size.
     """
 
     volume: str
@@ -35,21 +39,27 @@ class Room(msgspec.Struct):
     promised_objects: int = 0
     queued_bytes: int = 0
     bytes_per_second: float = 0.0
+    packs: bool = False
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that an object may take beyond its size."""
+        return PACKED_BYTES if self.packs else BLOCK_BYTES
 
     @property
     def spare_bytes(self) -> int:
         """Bytes that are neither used nor promised."""
-        return self.free_bytes - self.promised_bytes - self.promised_objects * BLOCK_BYTES
+        return self.free_bytes - self.promised_bytes - self.promised_objects * self.overhead
 
     @property
     def spare_objects(self) -> int | None:
         """Inodes that are neither used nor promised; None where there is no limit."""
-        return None if self.free_inodes is None else self.free_inodes - self.promised_objects
+        return None if self.packs or self.free_inodes is None else self.free_inodes - self.promised_objects
 
     def fits(self, objects: int, size: int) -> bool:
         """Say whether so many objects of so many bytes in all have room."""
         inodes = self.spare_objects
-        return size + objects * BLOCK_BYTES <= self.spare_bytes and (inodes is None or objects <= inodes)
+        return size + objects * self.overhead <= self.spare_bytes and (inodes is None or objects <= inodes)
 
     def promise(self, objects: int, size: int) -> None:
         """Reserve room for a batch."""

@@ -9,6 +9,15 @@ CERTAINTY = 2.0  # standard errors: 95 %
 WARN_SHARE = 0.9
 FEW_PAGES = 5  # fewer tell nothing of how unlike they are: then half to double is said
 BLOCK_BYTES = 4096
+PACKED_BYTES = 512 + 256 + 107  # a header, half a block of padding, a row of the index
+FILES_A_PACK = 2  # the pack and its index
+OWN_INODES = 100  # the ledger, locks, notes of batches in hand
+SEEK_SECONDS = 0.006  # of a hard disk, with the rotation
+SEQUENTIAL_BYTES_PER_SECOND = 180e6
+MANY_OBJECTS = 1e6
+VERY_MANY_OBJECTS = 3e7
+WASTED_SHARE = 0.03
+INODE_SHARE = 0.5
 
 
 class SampledPage(msgspec.Struct):
@@ -120,6 +129,37 @@ def _sum(*guesses: Guess) -> Guess:
     )
 
 
+class Packed(msgspec.Struct):
+    """What the bucket needs in packs, and what reading it back takes from a hard disk: in packs, and one seek a file."""
+
+    disk_bytes: Guess
+    inodes: Guess
+    read_seconds: float
+    read_seconds_as_files: float
+
+
+def packed(needed: Demand, pack_bytes: int) -> Packed:
+    """Return what the bucket needs in packs of so many bytes: a header and half a block of padding an object, and its index."""
+    disk = _sum(needed.bytes, needed.objects.times(PACKED_BYTES))
+    inodes = _sum(disk.times(FILES_A_PACK / pack_bytes), _sure(OWN_INODES))
+    return Packed(
+        disk,
+        inodes,
+        disk.value / SEQUENTIAL_BYTES_PER_SECOND,
+        needed.objects.value * SEEK_SECONDS + needed.bytes.value / SEQUENTIAL_BYTES_PER_SECOND,
+    )
+
+
+def is_better_packed(needed: Demand, fit_as_files: "Fit") -> bool:
+    """Tell whether a bucket should go into packs: its files are many, or small, or need more inodes than half of what there are."""
+    waste = needed.disk_bytes.value - needed.bytes.value
+    return needed.objects.value >= MANY_OBJECTS and (
+        waste > WASTED_SHARE * needed.bytes.value
+        or needed.objects.value >= VERY_MANY_OBJECTS
+        or fit_as_files.inodes.value > INODE_SHARE
+    )
+
+
 class Room(msgspec.Struct):
     """What is free on one file system above the reserve; `inodes` None is without limit."""
 
@@ -157,6 +197,13 @@ def fit(needed: Demand, rooms: Sequence[Room]) -> Fit:
         _share(_less(needed.disk_bytes, held), sum(room.bytes for room in rooms)),
         Guess(0.0, 0.0, 0.0) if inodes is None else _share(_less(needed.inodes, held_objects), inodes),
     )
+
+
+def fit_packed(needed: Demand, rooms: Sequence[Room], pack_bytes: int) -> Fit:
+    """Do the same for packs of so many bytes."""
+    in_packs = packed(needed, pack_bytes)
+    held = msgspec.structs.replace(needed, disk_bytes=in_packs.disk_bytes, inodes=in_packs.inodes)
+    return fit(held, [msgspec.structs.replace(room, held_objects=0) for room in rooms])
 
 
 def _less(guess: Guess, held: float) -> Guess:

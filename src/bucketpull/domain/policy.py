@@ -43,7 +43,8 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart, `deaths_alone`
     how many more a single object;
     more than `mourned` deaths a process in `mourning_seconds` are a bug. A volume that has not answered for `hang_seconds` is given
-    up for this session, if there are others. `asks` says that others may do its work while it is away.
+    up for this session, if there are others. `asks` says that others may do its work while it is away. `packs` says that its
+    processes pack objects.
     """
 
     machine: str
@@ -66,6 +67,7 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     job_digest: str = ""
     asks: bool = False
     hang_seconds: float = 60.0
+    packs: bool = False
 
 
 class CoordinatorPolicy(msgspec.Struct, frozen=True):

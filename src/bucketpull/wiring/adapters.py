@@ -82,4 +82,5 @@ def worker_policy(settings: Settings, journal: str, machine: str) -> WorkerPolic
         durability=settings.durability,
         verify=settings.verify,
         hang_seconds=settings.hang_seconds,
+        packs=settings.pack is not None,
     )

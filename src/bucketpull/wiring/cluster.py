@@ -143,6 +143,7 @@ async def _work(
         stop_seconds=_STOP_SECONDS,
         incarnation=hello.incarnation,
         job_digest=welcome.job_digest,
+        packs=welcome.packing is not None,
     )
     inbox = _inbox(settings, broker, hello, me, welcome.journal)
     crew = ProcessCrew(nursery, settings.process_count())

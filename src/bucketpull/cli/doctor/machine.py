@@ -188,7 +188,7 @@ def _check_room(
     found = f"{count(status.f_favail)} inodes free, one for {size(each) if status.f_favail else 'nothing'}"
     if status.f_favail == 0 or (mean_bytes is not None and each > mean_bytes):
         needed = f", objects have {size(mean_bytes)}" if mean_bytes is not None else ""
-        remedy = "inodes run out before room: make the file system with more (mkfs.ext4 -i 8192), or use XFS"
+        remedy = "inodes run out before room: make the file system with more (mkfs.ext4 -i 8192), or use XFS, or packs (--pack)"
         yield (failed if not status.f_favail else warned)(path, found + needed, remedy)
     else:
         yield passed(path, found)
