@@ -28,6 +28,7 @@ COMMANDS = {
     "compact": "Rewrite packs of which much is dead.",
     "verify": "Compare volumes with their ledgers, and repair them.",
     "export": "Write the manifest of a job.",
+    "list": "List what a source holds, also for services that fetch by URL.",
     "rebuild": "Make a job's journal again from its volumes.",
     "plan": "Estimate space, time and requests before a job.",
     "doctor": "Check credentials, clock, network, limits and disks.",
@@ -60,7 +61,9 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"bucketpull.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name if cmd_name != "help" else "help_")
+        command: click.Command = getattr(
+            module, cmd_name if cmd_name not in {"help", "list"} else f"{cmd_name}_"
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

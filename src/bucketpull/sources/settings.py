@@ -97,6 +97,10 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         """
         return self
 
+    def with_versions(self) -> Self:
+        """Return the same for a source whose pages tell the objects' versions (MD5s) even where a job does not need them."""
+        return self
+
     def place(self) -> str:
         """Return what follows the scheme and colon in SOURCE."""
         raise NotImplementedError

@@ -42,7 +42,7 @@ class World:
         end = begin + len(names)
         more = end < len(self.names)
         token = str(end) if more and not self.is_old else ""
-        return Listing(names, [1] * len(names), [0] * len(names), [""] * len(names), more, token)
+        return Listing(names, [1] * len(names), [0] * len(names), [], more, token)
 
     def list(self, split: bool = True) -> list[bytes]:
         """List everything; positions are taken in any order, as by many processes."""
@@ -129,7 +129,7 @@ def test_an_old_service_with_another_order_goes_on_by_its_last_key():
             begin = bisect_right(self.keys, self.order(marker)) if marker else 0
             names = self.names[begin : begin + self.page]
             more = begin + len(names) < len(self.names)
-            return Listing(names, [1] * len(names), [0] * len(names), [""] * len(names), more, "")
+            return Listing(names, [1] * len(names), [0] * len(names), [], more, "")
 
     names = [b"%s%d" % (letter, number) for letter in (b"a", b"B", b"c") for number in range(500)]
     world = Old(names, order=lambda name: name.lower(), is_old=True)

@@ -85,6 +85,7 @@ class S3Config(KeyedSettings, frozen=True, kw_only=True):
     session_token: str = ""
     user_agent: str = "bucketpull"
     split_listing: bool = True
+    lists_versions: bool = False
 
     @classmethod
     def located(cls, place: str) -> dict[str, str]:
@@ -105,6 +106,10 @@ class S3Config(KeyedSettings, frozen=True, kw_only=True):
     def identity(self) -> dict[str, str]:
         """Return bucket and prefix: the same bucket may be had from several endpoints."""
         return {"source": f"s3://{self.bucket}", "prefix": self.prefix} | self.key_identity()
+
+    def with_versions(self) -> "S3Config":
+        """Return the same, with each object's MD5 on its page where the listing tells one."""
+        return msgspec.structs.replace(self, lists_versions=True)
 
     def open(self) -> Source:
         """Make the source."""

@@ -4,6 +4,8 @@ S3 lists forwards only. So the first column in which names still differ is looke
 that column. What is found need not be the last name: it is a border behind which nothing lies.
 """
 
+from itertools import chain
+
 import msgspec
 
 TOP = chr(0x10FFFF).encode()
@@ -31,7 +33,7 @@ class Search(msgspec.Struct, frozen=True):
         """The name after which the next one is asked for."""
         if self._is_column_known:
             return self._with(self._middle)
-        return self.low[: _boundary(self.low, (self.column + self.varying) // 2)] + TOP
+        return self.low[: _between(self.low, self.column, self.varying)] + TOP
 
     @property
     def is_done(self) -> bool:
@@ -46,7 +48,7 @@ class Search(msgspec.Struct, frozen=True):
     def answered(self, name: bytes | None) -> "Search":
         """Take the first name after the question; None if there is none."""
         search = self._character(name) if self._is_column_known else self._narrowed(name)
-        return search._begun() if search._is_column_known and search.least < 0 else search
+        return search._settled()
 
     @property
     def _is_column_known(self) -> bool:
@@ -64,18 +66,15 @@ class Search(msgspec.Struct, frozen=True):
         return self.low[: self.column] + chr(point).encode() + TOP
 
     def _narrowed(self, name: bytes | None) -> "Search":
-        middle = _boundary(self.low, (self.column + self.varying) // 2)
         if name is None:
-            # A character of several bytes is one column.
-            column = middle if middle > self.column else self.varying - 1
-            return msgspec.structs.replace(self, column=column)
-        return Search(name, self.column, max(_shared(self.low, name) + 1, self.column + 1))
+            return msgspec.structs.replace(self, column=_between(self.low, self.column, self.varying))
+        return Search(name, self.column, _shared(self.low, name) + 1)
 
-    def _begun(self) -> "Search":
-        column = _boundary(self.low, self.column)
-        return msgspec.structs.replace(
-            self, column=column, varying=column + 1, least=_point(self.low, column)
-        )
+    def _settled(self) -> "Search":
+        """Begin with the characters of a column when no other is left to be asked about."""
+        if self.least >= 0 or _between(self.low, self.column, self.varying):
+            return self
+        return msgspec.structs.replace(self, varying=self.column + 1, least=_point(self.low, self.column))
 
     def _character(self, name: bytes | None) -> "Search":
         if name is None:
@@ -85,8 +84,7 @@ class Search(msgspec.Struct, frozen=True):
 
 def search_from(first: bytes, last: bytes) -> Search:
     """Begin, given the first and the last name of a page."""
-    search = Search(last, 0, max(_shared(first, last) + 1, 1))
-    return search._begun() if search._is_column_known else search
+    return Search(last, 0, _shared(first, last) + 1)._settled()
 
 
 def _shared(one: bytes, other: bytes) -> int:
@@ -98,11 +96,13 @@ def _shared(one: bytes, other: bytes) -> int:
     return length
 
 
-def _boundary(name: bytes, column: int) -> int:
-    """Go back to where a character of UTF-8 begins."""
-    while 0 < column < len(name) and name[column] & 0xC0 == 0x80:
-        column -= 1
-    return column
+def _between(name: bytes, column: int, varying: int) -> int:
+    """Return where a character begins behind `column` and before `varying`, near the middle; 0 if none does."""
+    middle = (column + varying) // 2
+    for place in chain(range(middle, column, -1), range(middle + 1, varying)):
+        if place >= len(name) or name[place] & 0xC0 != 0x80:
+            return place
+    return 0
 
 
 def _point(name: bytes, column: int) -> int:

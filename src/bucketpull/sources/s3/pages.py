@@ -330,4 +330,5 @@ def _part(position: Position, names: list[bytes], listing: Listing | None, begin
         names if is_whole else names[begin:end],
         listing.sizes if is_whole else listing.sizes[begin:end],
         listing.mtimes if is_whole else listing.mtimes[begin:end],
+        listing.etags if is_whole else listing.etags[begin:end],
     )

@@ -1,0 +1,244 @@
+"""`bucketpull list`: an inventory of a source, for people and for the services that fetch by URL."""
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from bucketpull.cli import options
+from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.model import Part, Position, show
+from bucketpull.downloader.walk import Walk
+from bucketpull.fetch.loop import FetchLoop
+from bucketpull.report.figures import count
+from bucketpull.report.list_output import (
+    FileOutput,
+    FolderOutput,
+    Mark,
+    Output,
+    ParquetOutput,
+    StreamOutput,
+    read_state,
+    state_of,
+)
+from bucketpull.report.manifests import FORMS, Columns
+from bucketpull.sources.quoting import quoted
+from bucketpull.sources.settings import SourceSettings
+from bucketpull.wiring.adapters import fetch_options, source_config
+from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.output import tell
+from bucketpull.wiring.preflight import probe
+from bucketpull.wiring.selection import selected, selection_of
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.source_client import SourceClient
+
+_MARK_SECONDS = 2.0
+_MARK_SHARE = 20  # of the time goes to marks, at most one part
+_SHOW_SECONDS = 5.0
+_SHOWN_KEYS = 3
+
+
+@click.command("list", cls=options.ChoosingCommand)
+@click.argument("places", metavar="SOURCE", nargs=-1)
+@click.option("--output", metavar="FILE|DIR", help="Where to write (default: standard output).")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([*FORMS, "parquet"]),
+    default="keys",
+    show_default=True,
+    help="What to write: keys, a table, URLs, or the list of a service that fetches by URL.",
+)
+@click.option("--base-url", metavar="URL", help="What the objects' URLs begin with (default: --cdn-url).")
+@click.option("--rate", metavar="N", help="At most N requests a second.")
+@options.source
+@options.choosing
+@options.common
+def list_(places: tuple[str, ...], output: str | None, form: str, base_url: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """List what SOURCE holds, and fetch nothing.
+
+    With --output a list that was interrupted goes on where it was when the same command is run again. The forms oss (Alibaba),
+    oms (Huawei), volcengine and parquet are folders of files; gcs (Google) is one sorted file. Exit 3 if a folder could not be
+    listed, or a key has no place in the form.
+
+    \b
+    bucketpull list upyun://photos --output keys.txt
+    bucketpull list s3://photos --format jsonl | jq .size
+    bucketpull list upyun://photos --format oss --cdn-url https://img.example.com --output photos-list
+    """  # noqa: D301
+    settings = options.settings_of_job(places, flags)
+    return _run(settings, output, form, base_url)
+
+
+def _run(settings: Settings, output: str | None, form: str, base_url: str | None) -> ExitCode:
+    config = source_config(settings).with_versions()
+    base = _base(form, base_url, config)
+    identity = [config.identity(), form, base, msgspec.to_builtins(selection_of(settings))]
+    opened = _Opened(output, form)
+    mark = opened.mark(identity)
+    with closing(FetchLoop(fetch_options(settings))) as fetcher:
+        source = selected(config.open(), selection_of(settings))
+        probe(SourceClient(source, fetcher), settings.source)
+        inventory = _Inventory(opened.open(mark), base, identity, mark)
+        with closing(inventory):
+            walk = Walk(
+                source, fetcher, SystemClock(), inventory.take, inventory.state.frontier, settings.rate
+            )
+            inventory.run(walk, _shower(settings))
+    return _told(inventory, walk, settings)
+
+
+def _base(form: str, base_url: str | None, config: SourceSettings) -> str:
+    """Return what URLs begin with; "" where none are written, or objects bring their own."""
+    base = base_url or getattr(config, "cdn_url", None) or ""
+    has_own = config.scheme() == "urls"
+    if form in FORMS and FORMS[form].needs_urls and not base and not has_own:
+        raise ConfigError(f"--format {form}: where are the objects to be had? Give --cdn-url or --base-url")
+    return base.rstrip("/") + "/" if base else ""
+
+
+class _State(msgspec.Struct):
+    """What a list needs to go on, beside its output."""
+
+    identity: msgspec.Raw
+    frontier: list[Position] = []
+    objects: int = 0
+    left_out: int = 0
+    failed: int = 0
+
+
+class _Opened:
+    """Where a list goes by what the user said."""
+
+    def __init__(self, output: str | None, form: str) -> None:
+        self._form = form
+        self._path = None if output is None else Path(output)
+        self._is_folder = form == "parquet" or FORMS[form].most_bytes is not None
+        if self._path is None and (self._is_folder or FORMS[form].is_sorted):
+            raise ConfigError(f"--format {form}: give --output {'DIR' if self._is_folder else 'FILE'}")
+
+    def mark(self, identity: list[Any]) -> Mark | None:
+        """Read how far the list came before.
+
+        Raises:
+            ConfigError: It was another one.
+
+        """
+        if self._path is None:
+            return None
+        mark = read_state(state_of(self._path, self._is_folder))
+        if mark is None:
+            return None
+        state = msgspec.json.decode(mark.more, type=_State)
+        if bytes(state.identity) != msgspec.json.encode(identity):
+            place = state_of(self._path, self._is_folder)
+            raise ConfigError(
+                f"{self._path}: was begun as another list; name another --output, or remove {place}"
+            )
+        return mark
+
+    def open(self, mark: Mark | None) -> Output:
+        """Open the output, cut back to its mark."""
+        path, form = self._path, self._form
+        if path is None:
+            return StreamOutput(FORMS[form], sys.stdout.buffer)
+        try:
+            if not self._is_folder:
+                return FileOutput(FORMS[form], path, mark)
+            path.mkdir(parents=True, exist_ok=True)
+            if form == "parquet":
+                return ParquetOutput(path, mark)
+            return FolderOutput(FORMS[form], path, mark, form)
+        except OSError as error:
+            raise ConfigError(
+                f"--output {path}: {error.strerror or error}; name a place that can be written"
+            ) from error
+
+
+class _Inventory:
+    """A list in writing."""
+
+    def __init__(self, output: Output, base: str, identity: list[Any], mark: Mark | None) -> None:
+        self._output = output
+        self._base = base
+        self.state = _State(msgspec.Raw(msgspec.json.encode(identity)))
+        if mark is not None:
+            self.state = msgspec.json.decode(mark.more, type=_State)
+        self.shown: list[bytes] = []
+        self._due = 0.0
+
+    def take(self, part: Part) -> None:
+        """Write a page's objects."""
+        columns = _columns(part, self._base)
+        left_out = self._output.write(columns)
+        self.state.objects += len(columns.keys) - len(left_out)
+        self.state.left_out += len(left_out)
+        self.shown += left_out[: _SHOWN_KEYS - len(self.shown)]
+
+    def run(self, walk: Walk, show_progress: Callable[[Walk, int], None]) -> None:
+        """Walk to the end, with a mark now and then."""
+        while not walk.is_over:
+            walk.turn()
+            show_progress(walk, self.state.objects)
+            began = time.monotonic()
+            if began >= self._due and self._output.can_mark:
+                self._mark(walk)
+                ended = time.monotonic()
+                self._due = ended + max(_MARK_SECONDS, _MARK_SHARE * (ended - began))
+        self._output.finish()
+
+    def close(self) -> None:
+        """Let go of the output."""
+        self._output.close()
+
+    def _mark(self, walk: Walk) -> None:
+        self.state.frontier = walk.frontier()
+        self.state.failed += len(walk.failures)
+        self._output.mark(msgspec.json.encode(self.state))
+        self.state.failed -= len(walk.failures)
+        self.state.frontier = []
+
+
+def _columns(part: Part, base: str) -> Columns:
+    names, nothing = part.names, [""] * len(part.names)
+    if part.directory:
+        above = part.directory + b"/"
+        names = [above + name for name in names]
+    urls = part.urls or ([base + quoted(key) for key in names] if base else nothing)
+    return Columns(names, part.sizes, part.mtimes, part.versions or nothing, urls)
+
+
+def _shower(settings: Settings) -> Callable[[Walk, int], None]:
+    """Return what tells of the progress now and then."""
+    began = due = time.monotonic()
+    due += _SHOW_SECONDS
+
+    def show_progress(walk: Walk, objects: int) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now >= due and not settings.quiet:
+            due = now + _SHOW_SECONDS
+            open_ones = len(walk.frontier())
+            tell(
+                f"{count(objects)} objects, {count(walk.pages)} pages in {now - began:.0f} s, {count(open_ones)} to list"
+            )
+
+    return show_progress
+
+
+def _told(inventory: _Inventory, walk: Walk, settings: Settings) -> ExitCode:
+    state = inventory.state
+    failed = state.failed + len(walk.failures)
+    for failure in walk.failures[:_SHOWN_KEYS]:
+        tell(f"not listed: {show(failure.directory) or '/'}: {failure.reason}: {failure.detail}")
+    if state.left_out:
+        shown = ", ".join(show(key) for key in inventory.shown)
+        tell(f"{count(state.left_out)} keys have no place in this form and are left out, such as {shown}")
+    if not settings.quiet:
+        tell(f"{count(state.objects)} objects listed")
+    return ExitCode.INCOMPLETE if failed or state.left_out else ExitCode.COMPLETE

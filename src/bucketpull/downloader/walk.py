@@ -1,0 +1,126 @@
+"""A source listed without a job: pages one after the other or side by side, to be written down and forgotten.
+
+The same scans as a job's list it, with the same patience; what is still to be listed (`frontier`) is all that a later walk needs to go on.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final
+
+from bucketpull.domain.batching import decode_parts, encode_positions
+from bucketpull.domain.endpoints import Purpose
+from bucketpull.domain.errors import Reason, SourceRefused
+from bucketpull.domain.model import Failure, Part, Position, ScanReceipt
+from bucketpull.domain.pacing import Limiter, TokenBucket
+from bucketpull.domain.policy import BatchSize
+from bucketpull.domain.record import Survey
+from bucketpull.downloader.breaker import Breaker
+from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.scan import Look, Scan
+from bucketpull.ports import Clock, Fetcher, Source
+
+AT_ONCE: Final = 128
+_WHOLE_PAGES: Final = BatchSize(1 << 30, 1 << 62)
+_TURN_SECONDS: Final = 0.2
+_LONGEST_REST_SECONDS: Final = 60.0
+
+
+class Walk:
+    """One walk.
+
+    Args:
+        source: What is listed.
+        fetcher: Makes the requests.
+        clock: Tells the time.
+        listed: Called with the objects of each page.
+        frontier: Where to begin; the root if it is empty.
+        rate: At most so many requests a second; None for as many as the source bears.
+
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        fetcher: Fetcher,
+        clock: Clock,
+        listed: Callable[[Part], None],
+        frontier: Sequence[Position] = (),
+        rate: float | None = None,
+    ) -> None:
+        spec = next(spec for spec in source.endpoints if spec.purpose is Purpose.LIST)
+        bucket = TokenBucket(rate) if rate is not None else None
+        self._endpoint: Endpoint[Look] = Endpoint(
+            spec, Limiter(spec.first, spec.highest, bucket=bucket), Breaker()
+        )
+        self._fetcher = fetcher
+        self._clock = clock
+        self._listed = listed
+        self._scan = Scan(
+            source, fetcher, self._endpoint, clock, Random(), Meter(), _WHOLE_PAGES, self._ended, self._refuse
+        )
+        # The last one found is listed first: so a deep tree keeps few positions open.
+        self._pending = list(frontier) or [source.root()]
+        self._resting: dict[int, Position] = {}
+        self._in_hand: dict[int, Position] = {}
+        self._next = 0
+        self._refusal: SourceRefused | None = None
+        self.pages = self.vanished = self.excluded = 0
+        self.failures: list[Failure] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything is listed."""
+        return not (self._pending or self._in_hand or self._resting)
+
+    def frontier(self) -> list[Position]:
+        """Return what is not listed yet."""
+        return [*self._pending, *self._resting.values(), *self._in_hand.values()]
+
+    def turn(self) -> None:
+        """Wait for something to happen, and take it in.
+
+        Raises:
+            SourceRefused: The source refuses us as a whole.
+
+        """
+        while self._pending and len(self._in_hand) < AT_ONCE:
+            position = self._pending.pop()
+            self._next += 1
+            self._in_hand[self._next] = position
+            self._scan.add(Survey(self._next, encode_positions([position])))
+        now = self._clock.monotonic()
+        self._scan.fill(now)
+        wait = self._endpoint.delay(now)
+        if self._in_hand or self._resting:
+            self._fetcher.run_once(min(_TURN_SECONDS, wait if wait < math.inf else _TURN_SECONDS))
+        if self._refusal is not None:
+            raise self._refusal
+
+    def _ended(self, receipt: ScanReceipt) -> None:
+        del self._in_hand[receipt.work]
+        self.pages += len(receipt.pages)
+        self.vanished += receipt.vanished
+        self.excluded += sum(page.excluded for page in receipt.pages)
+        self.failures += receipt.failures
+        for draft in receipt.batches:
+            for part in decode_parts(draft.body):
+                self._listed(part)
+        for position in reversed(receipt.positions):
+            if position.attempt:
+                self._rest(position)
+            else:
+                self._pending.append(position)
+
+    def _rest(self, position: Position) -> None:
+        """Try a page again after a while that was refused."""
+        self._next += 1
+        number = self._next
+        self._resting[number] = position
+        wait = min(_LONGEST_REST_SECONDS, 2.0 ** min(position.attempt, 8))
+        self._fetcher.call_later(wait, lambda: self._pending.append(self._resting.pop(number)))
+
+    def _refuse(self, reason: Reason, detail: str) -> None:
+        if self._refusal is None:
+            self._refusal = SourceRefused(reason, detail)

@@ -1,0 +1,338 @@
+"""Where a list goes: a stream, a file, or a folder of files; the latter two go on after a kill where they were last marked.
+
+A mark (`STATE`) says how much of the output is whole, and what its writer needs to go on from there; the output is synced
+before. What was written after the last mark is cut off when the list goes on.
+"""
+
+import gzip
+import importlib
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Protocol
+
+import msgspec
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.report.manifests import Columns, Form, oss_manifest
+
+STATE: Final = ".bucketpull-list.json"
+_PARQUET_ROWS: Final = 1_000_000
+_GZIP_LEVEL: Final = 6
+
+
+class Mark(msgspec.Struct):
+    """How far an output is whole: `files` by name and bytes, `size` bytes of the one in writing; `more` is the caller's."""
+
+    files: list[tuple[str, int]] = []
+    size: int = 0
+    more: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Output(Protocol):
+    """Takes objects. A mark can be set while all that was written is in files that it can name."""
+
+    @property
+    def can_mark(self) -> bool:
+        """Whether a mark can be set now."""
+        ...
+
+    def write(self, columns: Columns) -> list[bytes]:
+        """Write objects; return the keys that have no place in the form."""
+        ...
+
+    def mark(self, more: bytes) -> None:
+        """Sync what is written, and say so beside it."""
+        ...
+
+    def finish(self) -> None:
+        """Give the output its final form and name; forget the mark."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; what is marked is kept."""
+        ...
+
+
+class StreamOutput:
+    """Standard output: nothing can be gone on with."""
+
+    can_mark = False
+
+    def __init__(self, form: Form, stream: BinaryIO) -> None:
+        self._form = form
+        self._stream = stream
+        stream.write(form.head)
+
+    def write(self, columns: Columns) -> list[bytes]:
+        """See `Output`."""
+        encoded = self._form.encode(columns)
+        self._stream.write(encoded.data)
+        return encoded.left_out
+
+    def mark(self, more: bytes) -> None:
+        """See `Output`."""
+
+    def finish(self) -> None:
+        """See `Output`."""
+        self._stream.flush()
+
+    def close(self) -> None:
+        """See `Output`."""
+
+
+class FileOutput:
+    """One file; until it is whole it lies beside its place as FILE.part."""
+
+    can_mark = True
+
+    def __init__(self, form: Form, path: Path, mark: Mark | None) -> None:
+        self._form = form
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+        self._state = state_of(path, is_folder=False)
+        self._file = self._part.open("r+b" if mark is not None else "wb")
+        if mark is not None:
+            self._file.truncate(mark.size)
+            self._file.seek(mark.size)
+        elif not form.is_sorted:
+            self._file.write(form.head)
+
+    def write(self, columns: Columns) -> list[bytes]:
+        """See `Output`."""
+        encoded = self._form.encode(columns)
+        self._file.write(encoded.data)
+        return encoded.left_out
+
+    def mark(self, more: bytes) -> None:
+        """See `Output`."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        write_state(self._state, Mark([], self._file.tell(), msgspec.Raw(more)))
+
+    def finish(self) -> None:
+        """See `Output`."""
+        self._file.close()
+        if self._form.is_sorted:
+            self._sort()
+        self._part.replace(self._path)
+        self._state.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """See `Output`."""
+        self._file.close()
+
+    def _sort(self) -> None:
+        """Sort the lines by their bytes, on disk: sort(1) keeps its memory whatever the file's size."""
+        in_order = self._part.with_name(self._part.name + ".sorted")
+        with in_order.open("wb") as file:
+            file.write(self._form.head)
+            file.flush()
+            command = ["sort", "--temporary-directory", str(self._path.parent), str(self._part)]
+            subprocess.run(command, stdout=file, env={**os.environ, "LC_ALL": "C"}, check=True)  # noqa: S603
+        in_order.replace(self._part)
+
+
+class FolderOutput:
+    """Files of a bounded size in a folder: list-00001, list-00002 and so on; the last of them may be in writing."""
+
+    def __init__(self, form: Form, folder: Path, mark: Mark | None, name: str) -> None:
+        self._form = form
+        self._folder = folder
+        self._is_oss = name == "oss"
+        self._files = list(mark.files) if mark is not None else []
+        self._written = 0
+        self._file: BinaryIO | None = None
+        if mark is not None and mark.size:
+            self._file = self._path(len(self._files) + 1).open("r+b")
+            self._file.truncate(mark.size)
+            self._file.seek(mark.size)
+            self._written = mark.size
+
+    @property
+    def can_mark(self) -> bool:
+        """See `Output`: a compressed file cannot be gone on with in its middle."""
+        return not self._form.is_gzipped or self._file is None
+
+    def write(self, columns: Columns) -> list[bytes]:
+        """See `Output`."""
+        encoded = self._form.encode(columns)
+        data, start = encoded.data, 0
+        while start < len(data):
+            stop = self._fitting(data, start)
+            self._open().write(data[start:stop])
+            self._written += stop - start
+            start = stop
+            if start < len(data):
+                self._end_file()
+        return encoded.left_out
+
+    def _fitting(self, data: bytes, start: int) -> int:
+        """Return the end of the lines that have room in a file; a line longer than a file has one of its own."""
+        room = (self._form.most_bytes or 0) - self._written
+        if len(data) - start <= room:
+            return len(data)
+        stop = data.rfind(b"\n", start, start + max(room, 0)) + 1
+        if not stop and self._written:
+            self._end_file()
+            return self._fitting(data, start)
+        return stop or data.index(b"\n", start) + 1
+
+    def mark(self, more: bytes) -> None:
+        """See `Output`."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        size = self._written if self._file is not None else 0
+        write_state(state_of(self._folder, is_folder=True), Mark(self._files, size, msgspec.Raw(more)))
+
+    def finish(self) -> None:
+        """See `Output`."""
+        self._end_file()
+        if self._is_oss:
+            (self._folder / "manifest.json").write_bytes(oss_manifest(self._files))
+        state_of(self._folder, is_folder=True).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """See `Output`."""
+        if self._file is not None:
+            self._file.close()
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"list-{number:05d}{self._form.suffix}"
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            path = self._path(len(self._files) + 1)
+            opened: Any = (
+                gzip.open(path, "wb", _GZIP_LEVEL) if self._form.is_gzipped else path.open("wb")  # noqa: SIM115
+            )
+            self._file = opened
+        assert self._file is not None
+        return self._file
+
+    def _end_file(self) -> None:
+        if self._file is None:
+            return
+        self._file.close()
+        path = self._path(len(self._files) + 1)
+        _sync(path)
+        self._files.append((path.name, path.stat().st_size))
+        self._file, self._written = None, 0
+
+
+class ParquetOutput:
+    """Parquet files of a million objects in a folder; a file counts when it is whole."""
+
+    can_mark = False
+
+    def __init__(self, folder: Path, mark: Mark | None) -> None:
+        try:
+            self._arrow = importlib.import_module("pyarrow")
+            self._parquet = importlib.import_module("pyarrow.parquet")
+        except ImportError:
+            raise ConfigError("--format parquet: pip install 'bucketpull[parquet]', or take jsonl") from None
+        self._folder = folder
+        self._files = list(mark.files) if mark is not None else []
+        self._writer: Any = None
+        self._rows = 0
+        self._count_since_mark()
+        text, number = self._arrow.string(), self._arrow.int64()
+        self._schema = self._arrow.schema(
+            [
+                ("key", text),
+                ("size", number),
+                ("mtime", number),
+                ("md5", text),
+                ("url", text),
+                ("key_hex", text),
+            ]
+        )
+
+    def write(self, columns: Columns) -> list[bytes]:
+        """See `Output`."""
+        if self._writer is None:
+            self._writer = self._parquet.ParquetWriter(self._path(), self._schema, compression="zstd")
+        keys = [key.decode("utf-8", "backslashreplace") for key in columns.keys]
+        odd = [
+            key.hex() if text.encode() != key else None for key, text in zip(columns.keys, keys, strict=True)
+        ]
+        numbers = [[None if each < 0 else each for each in column] for column in columns[1:3]]
+        texts = [[each or None for each in column] for column in columns[3:5]]
+        self._writer.write_table(self._arrow.table([keys, *numbers, *texts, odd], schema=self._schema))
+        self._rows += len(keys)
+        if self._rows >= _PARQUET_ROWS:
+            self._end_file()
+        self._count_since_mark()
+        return []
+
+    def mark(self, more: bytes) -> None:
+        """See `Output`."""
+        write_state(state_of(self._folder, is_folder=True), Mark(self._files, 0, msgspec.Raw(more)))
+
+    def finish(self) -> None:
+        """See `Output`."""
+        self._end_file()
+        state_of(self._folder, is_folder=True).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """See `Output`."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _path(self) -> Path:
+        return self._folder / f"list-{len(self._files) + 1:05d}.parquet"
+
+    def _end_file(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        path = self._path()
+        _sync(path)
+        self._files.append((path.name, path.stat().st_size))
+        self._writer, self._rows = None, 0
+
+    def _count_since_mark(self) -> None:
+        self.can_mark = self._writer is None
+
+
+def state_of(path: Path, is_folder: bool) -> Path:
+    """Return where the mark of an output lies."""
+    return path / STATE if is_folder else path.with_name(path.name + STATE)
+
+
+def read_state(path: Path) -> Mark | None:
+    """Read a mark; None where there is none.
+
+    Raises:
+        ConfigError: It cannot be read.
+
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Mark)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{path}: not the state of a list: {error}; remove it to begin anew") from error
+
+
+def write_state(path: Path, mark: Mark) -> None:
+    """Write a mark in place of the last one, so that a kill leaves either."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.encode(mark))
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+Opener = Callable[[Mark | None], Output]

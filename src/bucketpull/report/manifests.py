@@ -1,0 +1,212 @@
+"""Lists of objects in the forms that people and migration services read; each form as its reader's document has it.
+
+* `oss`: Alibaba Cloud Data Online Migration, "Preparations" for HTTP/HTTPS sources: CSV of Url and Key, both URL-encoded once
+  more than they are used, each row ended by LF, gzipped into files of at most 100 MB, and a `manifest.json` that names them.
+* `gcs`: Google Storage Transfer Service, "Create a URL list": `TsvHttpData-1.0`, then URL, size and base64 MD5 by tabs, sorted
+  by the bytes of UTF-8.
+* `oms`: Huawei Cloud OMS, URL lists for HTTP/HTTPS sources: URL, tab, name at the destination, both percent-encoded (the URL not
+  before its path), UTF-8 without a mark, lines of at most 65,535 bytes, `.txt` files of at most 1,024 MB.
+* `volcengine`: Volcengine, "URL list migration": `url;dstKey;size;etag` in `.txt` files of at most 500 MB; a key has 1 to 1,024
+  characters, does not begin with a backslash and has no control characters.
+"""
+
+import csv
+import io
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from bucketpull.domain.model import show
+
+_MEGABYTE: Final = 1_000_000
+_LONGEST_OMS_LINE: Final = 65_535
+_LONGEST_KEY: Final = 1024
+
+
+class Columns(NamedTuple):
+    """Objects by column: `sizes` in bytes and `mtimes` in Unix seconds are -1, `md5s` in hex and `urls` "", where not known."""
+
+    keys: list[bytes]
+    sizes: list[int]
+    mtimes: list[int]
+    md5s: list[str]
+    urls: list[str]
+
+
+class Encoded(NamedTuple):
+    """Objects as bytes, and the keys that have no place in the form."""
+
+    data: bytes
+    left_out: list[bytes]
+
+
+class Form(NamedTuple):
+    """One form. `head` begins each file; `most_bytes` bounds one (None: there is one file); with `needs_urls` each object needs a URL.
+
+    `is_sorted`: lines must be in the order of their bytes. `is_gzipped`: files are compressed; the bound is before that.
+    """
+
+    encode: Callable[[Columns], Encoded]
+    suffix: str
+    head: bytes = b""
+    most_bytes: int | None = None
+    needs_urls: bool = False
+    is_sorted: bool = False
+    is_gzipped: bool = False
+
+
+class _Entry(msgspec.Struct, omit_defaults=True):
+    key: str
+    size: int = -1
+    mtime: int = -1
+    md5: str = ""
+    url: str = ""
+    key_hex: str = ""
+
+
+_json = msgspec.json.Encoder()
+
+
+def _keys(columns: Columns) -> Encoded:
+    return _joined(columns.keys, columns.keys, b"\n")
+
+
+def _keys0(columns: Columns) -> Encoded:
+    return _joined(columns.keys, columns.keys, b"\0")
+
+
+def _urls(columns: Columns) -> Encoded:
+    return _joined([url.encode() for url in columns.urls], columns.keys, b"\n")
+
+
+def _joined(lines: list[bytes], keys: list[bytes], end: bytes) -> Encoded:
+    """End each line; those that hold the end are left out."""
+    if not lines:
+        return Encoded(b"", [])
+    data = end.join(lines) + end
+    if data.count(end) == len(lines):
+        return Encoded(data, [])
+    odd = [key for line, key in zip(lines, keys, strict=True) if end in line]
+    good = [line for line in lines if end not in line]
+    return Encoded(b"".join(line + end for line in good), odd)
+
+
+def _jsonl(columns: Columns) -> Encoded:
+    sizes, mtimes, md5s, urls = columns[1:]
+    rows = list(map(_Entry, map(_text, columns.keys), sizes, mtimes, md5s, urls))
+    for row, key in zip(rows, columns.keys, strict=True):
+        if not row.key:
+            row.key, row.key_hex = show(key), key.hex()
+    return Encoded(_json.encode_lines(rows), [])
+
+
+def _text(key: bytes) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _csv(columns: Columns) -> Encoded:
+    """Write keys byte by byte as they are."""
+    text = io.StringIO()
+    keys = [key.decode("utf-8", "surrogateescape") for key in columns.keys]
+    sizes, mtimes = _known(columns.sizes), _known(columns.mtimes)
+    rows = zip(keys, sizes, mtimes, columns.md5s, columns.urls, strict=True)
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return Encoded(text.getvalue().encode("utf-8", "surrogateescape"), [])
+
+
+def _known(numbers: list[int]) -> list[int | str]:
+    return [*numbers] if -1 not in numbers else ["" if number < 0 else number for number in numbers]
+
+
+def _lines(columns: Columns, line: Callable[[bytes, str, int, str], str | None]) -> Encoded:
+    """Make a line of each object by key, URL, size and MD5; None leaves it out."""
+    written: list[str] = []
+    left_out: list[bytes] = []
+    for key, size, md5, url in zip(columns.keys, columns.sizes, columns.md5s, columns.urls, strict=True):
+        text = line(key, url, size, md5)
+        if text is None:
+            left_out.append(key)
+        else:
+            written.append(text + "\n")
+    return Encoded("".join(written).encode(), left_out)
+
+
+def _oss(columns: Columns) -> Encoded:
+    def line(key: bytes, url: str, _size: int, _md5: str) -> str | None:
+        return f"{quote(url, safe='')},{quote(key, safe='')}" if key else None
+
+    return _lines(columns, line)
+
+
+def _gcs(columns: Columns) -> Encoded:
+    def line(_key: bytes, url: str, size: int, md5: str) -> str:
+        known = [str(size)] if size >= 0 else []
+        if known and md5:
+            known.append(b64encode(bytes.fromhex(md5)).decode())
+        return "\t".join([url, *known])
+
+    return _lines(columns, line)
+
+
+def _oms(columns: Columns) -> Encoded:
+    def line(key: bytes, url: str, _size: int, _md5: str) -> str | None:
+        text = f"{url}\t{quote(key, safe='/')}"
+        return text if key and len(text) <= _LONGEST_OMS_LINE else None
+
+    return _lines(columns, line)
+
+
+def _volcengine(columns: Columns) -> Encoded:
+    def line(key: bytes, url: str, size: int, md5: str) -> str | None:
+        name = _text(key)
+        is_good = 0 < len(name) <= _LONGEST_KEY and not name.startswith("\\")
+        if not is_good or ";" in name or any(ord(each) < 0x20 for each in name):
+            return None
+        return f"{url.replace(';', '%3B')};{name};{size if size >= 0 else ''};{md5}"
+
+    return _lines(columns, line)
+
+
+FORMS: Final[dict[str, Form]] = {
+    "keys": Form(_keys, ".txt"),
+    "keys0": Form(_keys0, ".txt"),
+    "jsonl": Form(_jsonl, ".jsonl"),
+    "csv": Form(_csv, ".csv", b"key,size,mtime,md5,url\n"),
+    "urls": Form(_urls, ".txt", needs_urls=True),
+    "oss": Form(_oss, ".csv.gz", most_bytes=100 * _MEGABYTE, needs_urls=True, is_gzipped=True),
+    "gcs": Form(_gcs, ".tsv", b"TsvHttpData-1.0\n", needs_urls=True, is_sorted=True),
+    "oms": Form(_oms, ".txt", most_bytes=1_000 * _MEGABYTE, needs_urls=True),
+    "volcengine": Form(_volcengine, ".txt", most_bytes=500 * _MEGABYTE, needs_urls=True),
+}
+
+
+def oss_manifest(files: list[tuple[str, int]]) -> bytes:
+    """Write the `manifest.json` of some files, each with its name and its size in bytes."""
+    manifest = {
+        "fileFormat": "CSV",
+        "fileSchema": "Url, Key",
+        "files": [{"key": name, "mD5Checksum": "", "size": size} for name, size in files],
+    }
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def nginx_map(columns: Columns, paths: list[bytes]) -> Encoded:
+    """Write lines for nginx's `map`: the URI of a key, and the file's path. nginx's strings cannot hold `$` and line ends."""
+    written: list[bytes] = []
+    left_out: list[bytes] = []
+    for key, path in zip(columns.keys, paths, strict=True):
+        if b"$" in key + path or any(byte < 0x20 for byte in key + path):
+            left_out.append(key)
+        else:
+            written.append(b'"/%s" "%s";\n' % (_escaped(key), _escaped(path)))
+    return Encoded(b"".join(written), left_out)
+
+
+def _escaped(text: bytes) -> bytes:
+    return text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
