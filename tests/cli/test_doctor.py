@@ -141,6 +141,40 @@ def test_a_read_only_disk_fails(user, service, small_disk):
     assert FAIL in verdicts(checks, str(small_disk))
 
 
+def test_who_else_may_write_to_a_volume_is_warned_of(user):
+    disk = user.folder / "disk"
+    disk.mkdir()
+    assert verdicts(user.json("doctor", disk), str(disk)).count(WARN) <= 1  # where it lies may be passing
+    disk.chmod(0o777)
+
+    text = user.says("doctor", disk)
+
+    assert f"{disk}" in text
+    assert "everybody may write there (mode 777)" in text
+    assert "chmod o-w" in text
+
+
+def test_a_volume_of_somebody_else_is_warned_of_and_a_directory_of_ours_that_is_theirs_fails(user):
+    disk = user.folder / "disk"
+    (disk / ".bucketpull").mkdir(parents=True)
+    os.chown(disk, 54_321, 54_321)
+    assert "belongs to user 54321" in user.says("doctor", disk)
+    os.chown(disk / ".bucketpull", 54_321, 54_321)
+    assert ".bucketpull belongs to user 54321" in user.says("doctor", disk, expect=3)
+    (disk / ".bucketpull").rmdir()
+    (disk / ".bucketpull").symlink_to("/etc")
+    assert ".bucketpull is a symbolic link" in user.says("doctor", disk, expect=3)
+
+
+def test_a_configuration_that_others_can_read_is_warned_of(user):
+    config = user.folder / "config.toml"
+    config.write_text('job = "photos"\n')
+    config.chmod(0o644)
+    assert f"others can read {config} (mode 644)" in user.says("doctor", "--config", config)
+    config.chmod(0o600)
+    assert "others can read" not in user.says("doctor", "--config", config)
+
+
 def test_a_broker_that_is_not_there_fails_without_its_password(user):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -1,11 +1,13 @@
 """`bucketpull doctor`: what would go wrong, before it does."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from bucketpull.cli import options
+from bucketpull.cli.doctor.access import check_access, check_secrets
 from bucketpull.cli.doctor.machine import Check, Verdict, check_files, check_state, check_volumes
 from bucketpull.cli.doctor.source import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
@@ -32,19 +34,20 @@ def doctor(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - chec
     """  # noqa: D301
     if "" in places:
         raise ConfigError("volume '': name a folder to store in")
+    config = flags.get("config") or os.environ.get("BUCKETPULL_CONFIG")
     settings = options.settings(flags | options.split(places))
     if settings.source:
         settings.source_settings()
-    return _run(settings)
+    return _run(settings, config)
 
 
 _NAME_COLUMNS = 14
 
 
-def _run(settings: Settings) -> ExitCode:
+def _run(settings: Settings, config: str | None) -> ExitCode:
     """Print the checks as they end; exit 3 if one failed."""
     worst = False
-    for check in _checks(settings):
+    for check in _checks(settings, config):
         worst = worst or check.verdict is Verdict.FAIL
         if settings.json:
             say_on(json_line(check))
@@ -54,8 +57,9 @@ def _run(settings: Settings) -> ExitCode:
     return ExitCode.INCOMPLETE if worst else ExitCode.COMPLETE
 
 
-def _checks(settings: Settings) -> Iterator[Check]:
+def _checks(settings: Settings, config: str | None) -> Iterator[Check]:
     yield check_files()
+    yield from check_secrets(config, settings.job_key_file)
     try:
         yield from check_state(job_folder(settings))
     except ConfigError:
@@ -66,6 +70,8 @@ def _checks(settings: Settings) -> Iterator[Check]:
         yield from source.run()
         mean = source.mean_bytes
     yield from check_volumes(settings.volumes, settings.reserve, mean)
+    for path in filter(os.path.isdir, settings.volumes):
+        yield from check_access(path)
     if settings.broker:
         yield check_broker(settings.broker)
 

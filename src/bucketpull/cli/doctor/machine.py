@@ -12,6 +12,7 @@ import msgspec
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.report.figures import count, size
+from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
 
 _FEW_FILES: Final = 1024
@@ -124,7 +125,7 @@ def check_volumes(paths: Sequence[str], reserve: str, mean_bytes: float | None) 
 
 def _check_identity(path: str) -> Iterator[Check]:
     try:
-        reader = open_reader(path) if os.path.isdir(f"{path}/.bucketpull") else None
+        reader = open_reader(path) if os.path.isdir(path) and identify(path) is not None else None
     except VolumeError as error:
         yield failed(path, error.detail, "see `bucketpull verify`, or leave this volume out")
         return

@@ -1,0 +1,68 @@
+"""Checks of who else on this machine may read our secrets, or write where we do."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from bucketpull.cli.doctor.machine import Check, failed, passed, warned
+from bucketpull.volumes.identity import HOME
+
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+def check_access(path: str) -> Iterator[Check]:
+    """Look at a volume's directory, at our own in it, and at those above it."""
+    found = os.stat(path)
+    mode = f"mode {stat.S_IMODE(found.st_mode):o}"
+    checks = list(_check_own(path))
+    if found.st_mode & stat.S_IWOTH:
+        remedy = "chmod o-w: they can remove and replace what is stored"
+        checks.append(warned(path, f"everybody may write there ({mode})", remedy))
+    elif not _is_ours(found):
+        remedy = "chown it: that user can remove and replace what is stored"
+        checks.append(warned(path, f"belongs to user {found.st_uid}", remedy))
+    for above in Path(os.path.realpath(path)).parents:
+        state = above.stat()
+        if state.st_mode & stat.S_IWOTH and not state.st_mode & stat.S_ISVTX:
+            checks.append(
+                warned(
+                    path, f"everybody may write in {above}", "chmod o-w, or they can put another in its place"
+                )
+            )
+    yield from checks or [passed(path, f"nobody else may write there ({mode})")]
+
+
+def _check_own(path: str) -> Iterator[Check]:
+    own = f"{path}/{HOME}"
+    try:
+        found = os.lstat(own)
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(found.st_mode):
+        yield failed(path, f"{HOME} is a symbolic link", "look at what it leads to, and remove it")
+    elif not _is_ours(found):
+        remedy = "run bucketpull as that user, or look at what is in it and give it to this one with chown -R"
+        yield failed(path, f"{HOME} belongs to user {found.st_uid}", remedy)
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    return found.st_uid in {os.geteuid(), 0}
+
+
+def check_secrets(config: str | None, job_key: str | None) -> Iterator[Check]:
+    """Look at the files that may hold a password or a key."""
+    for path in filter(None, (config, job_key)):
+        try:
+            mode = stat.S_IMODE(os.stat(path).st_mode)
+        except OSError:
+            continue  # whoever needs it says so
+        if mode & _OTHERS:
+            yield warned(
+                "secrets",
+                f"others can read {path} (mode {mode:o})",
+                f"chmod 600 {path}, if there is a password or key in it",
+            )
+        else:
+            yield passed("secrets", f"nobody else can read {path}")
