@@ -508,7 +508,10 @@ ANSWERS = [
     Answer(body=b"short"),
     Answer(body=b"short", headers=(OTHER_DATE,)),
     Answer(body=BODY, headers=(("Content-MD5", "0" * 32),)),
-    *(Answer(status) for status in (403, 404, 412, 429, 503)),
+    Answer(body=BODY, headers=(("Content-MD5", "0" * 32), ("ETag", '"v"'))),
+    Answer(body=b"L" * (1 << 20) + b"arger than memory takes"),
+    Answer(206, body=BODY),
+    *(Answer(status) for status in (302, 403, 404, 412, 429, 503)),
     *(
         Answer(failure=reason)
         for reason in (Reason.RESET, Reason.STALLED, Reason.TRUNCATED, Reason.SIZE, Reason.INTERRUPTED)
@@ -537,6 +540,8 @@ def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level
     )
     for volume in ("v1", "v2"):
         writer = rig.mount(volume)
+        writer.refuses_streams = data.draw(st.booleans())
+        writer.slow = data.draw(st.booleans())
         trouble = data.draw(st.sampled_from(TROUBLES))
         if trouble in OF_ONE_OBJECT:
             writer.odd[b"d/n0002"] = trouble
@@ -545,12 +550,15 @@ def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level
     given_parts = {}
     for number in range(data.draw(st.integers(1, 4))):
         given_parts[number] = parts(data.draw(st.integers(0, 15))) + parts(3, directory=b"e")
+        given_parts[number] += parts(data.draw(st.integers(0, 2)), size=-1, directory=b"unknown")
         rig.assign(given_parts[number], f"v{number % 2 + 1}", number, attempt=number)
     turns = 0
     while len(rig.outcomes) < len(given_parts) and turns < 20_000:
         if turns == stop_after:
             rig.drain.stop()
         rig.turn()
+        for writer in rig.writers.values():
+            writer.release()
         turns += 1
 
     assert {outcome.id for outcome in rig.outcomes} == set(given_parts)
@@ -596,4 +604,20 @@ def test_an_object_of_unknown_size_and_date_is_stored_as_it_comes(routes, length
     assert writer.files == {b"d/a": b"z" * length}
     (record,) = records_of(outcome)
     assert (record.sizes, record.stored, outcome.stored_bytes) == ([-1], [length], length)
+    assert rig.drain.held == 0
+    assert rig.drain.held == 0
+    assert all(endpoint.limiter.in_flight == 0 for endpoint in rig.drain._order)
+
+
+@pytest.mark.parametrize("reason", [Reason.UNWRITTEN, Reason.MACHINE, Reason.UNSTORABLE, Reason.VOLUME_SICK])
+def test_an_object_larger_than_memory_takes_whose_volume_refuses_it_ends_once(reason):
+    rig = Rig(lambda request: Answer(body=b"L" * (2 << 20)), routes=("origin",))
+    writer = rig.mount()
+    writer.refuse, writer.refuses_streams = reason, True
+    rig.assign(parts(1))
+
+    (outcome,) = rig.settle()
+
+    ended = [*outcome.failures, *outcome.deferred, *outcome.unplaced]
+    assert len(ended) == 1
     assert rig.drain.held == 0

@@ -224,6 +224,7 @@ class Drain:
         try:
             stream = queue.writer.stream(transfer.directory, transfer.name, size, transfer.mtime, hashed)
         except VolumeError as error:
+            transfer.tries += 1
             self._unwritten(transfer, error.reason, error.detail)
             return False
         # What changed since it was listed may be larger, a body without an end may not fill the disk.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from email.utils import parsedate_to_datetime
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
-from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.errors import AnswerError, Reason, VolumeError
 from bucketpull.domain.exchange import Chunk, Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.domain.record import Written
@@ -20,6 +20,7 @@ STATUS: dict[str, dict[int, Reason]] = {
         503: Reason.SERVER_ERROR,
     },
     "origin": {
+        302: Reason.REDIRECTED,
         400: Reason.REJECTED,
         401: Reason.CREDENTIALS,
         403: Reason.FORBIDDEN,
@@ -154,13 +155,15 @@ def part_of(directory: bytes, sizes: dict[bytes, int], cursor: str = "", mtime: 
 class MemoryWriter:
     """See `ports.Writer`. Stores in `files`, at once, or when `release` is called if it is `slow`.
 
-    `refuse` names the reason for which it takes nothing, `odd` that of single keys.
+    `refuse` names the reason for which it takes nothing, `odd` that of single keys. With `refuses_streams` large objects meet that
+    at their beginning, else in the middle.
     """
 
     def __init__(self, slow: bool = False) -> None:
         self.files: dict[bytes, bytes] = {}
         self.mtimes: dict[bytes, int] = {}
         self.refuse: Reason | None = None
+        self.refuses_streams = False
         self.odd: dict[bytes, Reason] = {}
         self.parts: dict[bytes, bytearray] = {}
         self.backlog = 0
@@ -212,6 +215,11 @@ class MemoryWriter:
     ) -> "MemoryStream":
         """Begin, or go on with, a large object."""
         del hashed
+        refusal = self.refuse or self.odd.get(key_of(directory, name))
+        if self.refuses_streams and refusal is not None:
+            error = VolumeError("memory", f"{refusal} in memory")
+            error.reason = refusal
+            raise error
         key = b"%d %d %s" % (size, mtime, key_of(directory, name))
         return MemoryStream(self, key_of(directory, name), mtime, self.parts.setdefault(key, bytearray()))
 

@@ -1,7 +1,7 @@
 """Requests for objects, and which answers are taken for them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from listing_world import SITE, answer, ask_for, header_of, judge_of, source
 
@@ -299,27 +299,70 @@ def test_a_part_is_taken_only_if_it_fits_what_is_there(response, reason):
         assert reason is not None or verdict.size == 100
 
 
+_VALUES = st.sampled_from([
+    "", '"x"', "w/", 'W/"abc"', "9" * 400, "-1", "gzip", "text/html", "bytes 1-", "bytes 7-16/17", "bytes " + "9" * 30 + "-/*",
+    f'"{_MD5}"', "Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 99999999999999999999 08:49:37 GMT", "Sun, 99 Nov 1994 99:99:99 GMT",
+    "42900001", "42900001x", "é", "\x00", "NaN",
+])  # fmt: skip
+_HEADERS = st.sampled_from([
+    "ETag", "etag", "Content-MD5", "Content-Type", "Content-Encoding", "Content-Range", "Content-Length", "Last-Modified", "Date",
+    "Location", "Retry-After", "x-error-code", "x-upyun-list-iter", "X",
+])  # fmt: skip
 _LINES = st.lists(
-    st.sampled_from([b'ETag: "x"\r\n', b"etag: w/\r\n", b"content-md5: \r\n", b"Content-Type: \r\n", b"content-range: bytes 1-\r\n", b":\r\n", b"\xff\r\n", b"HTTP/1.1 200 x\r\n"])
+    st.builds(lambda name, value: f"{name}: {value}\r\n".encode("latin-1"), _HEADERS, _VALUES)
+    | st.sampled_from(
+        [b":\r\n", b"\xff\r\n", b"HTTP/1.1 200 x\r\n", b"HTTP/1.1 103 Early Hints\r\n", b"\r\n"]
+    )
     | st.binary(max_size=30),
-    max_size=6,
-)  # fmt: skip
+    max_size=8,
+)
+_BODIES = st.binary(max_size=50) | st.sampled_from(
+    [
+        b"<html>",
+        b'{"code":42900001}',
+        b'{"code":' + b"9" * 5000 + b"}",
+        b"[" * 4000,
+        b'{"msg":7,"code":null}',
+        b"\xef\xbb\xbf{",
+    ]
+)
 
 
+@settings(max_examples=400)
 @given(
     _LINES,
-    st.binary(max_size=50),
-    st.integers(0, 600),
+    _BODIES,
+    st.sampled_from([0, 103, 200, 204, 206, 302, 304, 400, 401, 403, 404, 416, 429, 499, 503, 999]),
     st.sampled_from(["cdn", "rest"]),
-    st.integers(0, 60),
+    st.sampled_from([-1, 0, 6, 17, 60]),
+    st.sampled_from([-1, 0, 784_111_777, 2**40]),
+    st.sampled_from([None, Reason.RESET, Reason.TRUNCATED, Reason.SIZE]),
 )
-def test_any_answer_can_be_judged(lines, body, status, lane, size):
-    response = Response(status, lines, [body], len(body), -1, 0.1)
+def test_any_answer_can_be_judged_and_is_good_only_if_it_is_whole(
+    lines, body, status, lane, size, mtime, failure
+):
+    response = Response(status, lines, [body] if body else [], len(body), -1, 0.1, failure)
 
     for start in (0, 7):
-        verdict = _judge(response, lane, size=size, start=start, version='"x"')
+        verdict = _judge(response, lane, size=size, start=start, version='"x"', mtime=mtime)
         assert verdict.reason is None or isinstance(verdict.reason, Reason)
-        assert verdict.reason is not None or status in {200, 206}
+        assert verdict.reason is not None or (failure is None and status in {200, 206})
+        assert verdict.reason is None or not (verdict.doubtful and failure)
+        assert (verdict.md5 == "") or len(bytes.fromhex(verdict.md5)) == 16
+        if verdict.reason is None and size >= 0 and not verdict.other_size and lane == "cdn":
+            assert verdict.start + len(body) == size
+        assert verdict.retry_after_seconds is None or 0 <= verdict.retry_after_seconds <= 3600
+
+
+def test_the_headers_of_an_early_hint_are_not_the_object_s():
+    lines = [
+        b"HTTP/1.1 103 Early Hints\r\n", b'ETag: "' + b"0" * 32 + b'"\r\n', b"\r\n", b"HTTP/1.1 200 OK\r\n",
+        b"Content-Type: image/jpeg\r\n", b"\r\n",
+    ]  # fmt: skip
+    for lane in ("cdn", "rest"):
+        verdict = _judge(Response(200, lines, [_JPEG], 100, 100, 0.1), lane)
+
+        assert (verdict.reason, verdict.md5) == (None, "")
 
 
 def test_usage_is_a_number_of_bytes():
