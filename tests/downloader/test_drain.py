@@ -197,6 +197,7 @@ def test_a_size_that_is_not_the_listed_one_but_alike_twice_is_the_object_s(route
     assert writer.files == {b"d/n0000": b"short"}
     assert (outcome.stored, outcome.failures) == (1, [])
     assert outcome.retries == {"size": requests - 1}
+    assert outcome.doubts == {"size": 1}
 
 
 def test_a_wrong_checksum_is_asked_of_the_origin_once():
@@ -216,6 +217,8 @@ def test_a_checksum_that_is_wrong_everywhere_is_not_the_content_s_and_the_object
 
     assert writer.files == {b"d/n0000": BODY}
     assert (outcome.stored, outcome.failures, outcome.retries) == (1, [], {"checksum": 1})
+    assert outcome.doubts == {"checksum": 1}
+    assert records_of(outcome)[0].doubts == {0: Reason.CHECKSUM}
     assert records_of(outcome)[0].md5s == [hashlib.md5(BODY).digest()]  # that of the content
     assert rig.meter.objects == 1
 

@@ -263,6 +263,7 @@ def test_a_stated_md5_that_is_not_the_content_s_is_found_out_by_a_second_answer_
     rig, outcome = pull(answer, routes=routes)
 
     assert (outcome.stored, outcome.failures, outcome.retries) == (1, [], {"checksum": 1})
+    assert outcome.doubts == {"checksum": 1}
     assert rig.writers["v1"].files == {KEY: OLD}
     assert records_of(outcome)[0].md5s == [hashlib.md5(OLD).digest()]
     assert server.starts == [0, 0]

@@ -16,7 +16,7 @@ from bucketpull.domain.batching import (
     spans_of,
 )
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Former, Part, Work
+from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Former, Part, Work, merge
 from bucketpull.domain.record import Outcome, Record
 
 PART_SECONDS = 5.0
@@ -64,6 +64,8 @@ class Held:
         self._deferred += outcome.deferred
         self.retried(outcome.retries)
         if extent is not None:
+            merge(self._receipt.doubts, outcome.doubts)
+        if extent is not None:
             self._receipt.extents.append(extent)
 
     def replace(self, volume: str, parts: list[Part], former: Collection[str]) -> None:
@@ -83,9 +85,7 @@ class Held:
 
     def retried(self, retries: dict[str, int]) -> None:
         """Count repeated requests by reason."""
-        mine = self._receipt.retries
-        for reason, count in retries.items():
-            mine[reason] = mine.get(reason, 0) + count
+        merge(self._receipt.retries, retries)
 
     def give_back(self, parts: Iterable[Part]) -> None:
         """Note objects that could not be tried here for lack of room or time."""

@@ -64,7 +64,7 @@ class Page(Value):
 
     `following` lists where the same directory goes on: none at its end, one for a serial listing, several where the
     source splits it into ranges. `excluded` counts the objects that the job does not want: they are not in `part`. `odd` tells of entries that cannot be taken: they fail, the others do not. `broken`
-    says why the directory cannot be listed behind this page, "" where it can.
+    says why the directory cannot be listed behind this page, "" where it can. `duplicates` counts entries that were given before.
     """
 
     part: Part
@@ -73,6 +73,7 @@ class Page(Value):
     odd: Sequence[Text] = ()
     broken: Text = ""
     excluded: Int = 0
+    duplicates: Int = 0
 
 
 class Extent(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -161,7 +162,7 @@ class ScanReceipt(Value, tag="scan"):
     """What came of a scan. `complete` positions are in `pages`; `positions` is the new work, `batches` too.
 
     `failures` holds the positions that could not be listed and will not be tried again.
-    `vanished` counts directories that the source no longer has.
+    `vanished` counts directories that the source no longer has, `duplicates` entries that it gave again.
     """
 
     work: Count
@@ -172,6 +173,7 @@ class ScanReceipt(Value, tag="scan"):
     failures: list[Failure] = []
     vanished: Count = 0
     retries: dict[Text, Int] = {}
+    duplicates: Count = 0
 
 
 class Former(Value):
@@ -196,7 +198,8 @@ class BatchReceipt(Value, tag="batch"):
     one attempt older; `returned` was not tried, for lack of room or time, and is new work at once, no attempt older.
     `sent_on` is what none of the volumes `compared` holds, where other machines may have it.
     `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects; `spans` the pages
-    concerned. `bytes` counts what was stored in this run. `former` tells of copies that are to be removed.
+    concerned. `bytes` counts what was stored in this run. `former` tells of copies that are to be removed. `doubts` counts, by
+    reason, what is stored although something about the answer was doubted.
     """
 
     work: Count
@@ -217,6 +220,7 @@ class BatchReceipt(Value, tag="batch"):
     part: Count = 0
     remainder: BatchDraft | None = None
     next_part: Int = 0
+    doubts: dict[Text, Count] = {}
 
 
 class Handback(Value, tag="handback"):
@@ -231,7 +235,8 @@ class Counters(Value):
     """The books of the present run: listed = stored + skipped + excluded + failed + vanished + outstanding.
 
     `bytes` are the bytes stored in this run; `listed_bytes` those listed and wanted, `skipped_bytes` those found in place.
-    `retries` counts repeated requests by reason, `failures` what failed for good, now, by reason.
+    `retries` counts repeated requests by reason, `failures` what failed for good, now, by reason. `doubts` counts, by reason, what
+    is stored although something about the answer was doubted; `duplicates` entries that a listing gave again.
     """
 
     listed: Count = 0
@@ -247,6 +252,8 @@ class Counters(Value):
     retries: dict[Text, Int] = {}
     failures: dict[Text, Int] = {}
     excluded: Int = 0
+    doubts: dict[Text, Count] = {}
+    duplicates: Count = 0
 
 
 class Outstanding(Value):
@@ -460,3 +467,9 @@ def key_of(directory: bytes, name: bytes) -> bytes:
 def show(key: bytes) -> str:
     """Write a key for people: UTF-8 where it is, escapes where it is not."""
     return key.decode("utf-8", "backslashreplace")
+
+
+def merge(mine: dict[str, int], more: dict[str, int]) -> None:
+    """Add counts by reason to those that are there."""
+    for reason, count in more.items():
+        mine[reason] = mine.get(reason, 0) + count

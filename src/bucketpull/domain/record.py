@@ -16,7 +16,7 @@ class Record(Value):
     objects that do not lie at `keys.path_of(key)`.
 
     `pack` names the pack that holds all of them, "" where each is a file; then `offsets` say where each body begins in it, in
-    blocks of 512 bytes.
+    blocks of 512 bytes. `doubts` says, by index, what about an answer contradicts what is stored (see `domain.evidence`).
     """
 
     directory: bytes
@@ -29,6 +29,7 @@ class Record(Value):
     paths: dict[int, bytes] = {}
     pack: str = ""
     offsets: list[int] = []
+    doubts: dict[int, Reason] = {}
 
     def only(self, indexes: Sequence[int]) -> "Record":
         """Return some of the objects, by index."""
@@ -43,6 +44,7 @@ class Record(Value):
             {place: self.paths[index] for place, index in enumerate(indexes) if index in self.paths},
             self.pack,
             [self.offsets[index] for index in indexes] if self.offsets else [],
+            {place: self.doubts[index] for place, index in enumerate(indexes) if index in self.doubts},
         )
 
 
@@ -117,7 +119,8 @@ class Outcome(Value, tag="outcome"):
     `rest` are the objects that have not ended: the assignment goes on until an outcome has none. `example` is the directory and
     name of one that is stored.
     `records` is the encoded `list[Record]` of the stored objects (b"" for none). `deferred` have met passing trouble and
-    are to be tried again later; `unplaced` could not be written to this volume, because of `trouble`.
+    are to be tried again later; `unplaced` could not be written to this volume, because of `trouble`. `doubts` counts, by
+    reason, what is stored although something about the answer was doubted.
     """
 
     id: int
@@ -132,6 +135,7 @@ class Outcome(Value, tag="outcome"):
     retries: dict[str, int] = {}
     rest: list[Part] = []
     example: tuple[bytes, bytes] = (b"", b"")
+    doubts: dict[str, int] = {}
 
 
 class Tick(Value, tag="tick"):

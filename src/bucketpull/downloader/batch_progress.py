@@ -26,7 +26,7 @@ _TELLING = bytes([OPEN, *[TOLD] * 255])
 class PartProgress:
     """One part of an assignment: a mark an object, and what is not as listed."""
 
-    __slots__ = ("marks", "md5s", "offsets", "other_packs", "pack", "part", "paths", "sizes")
+    __slots__ = ("doubts", "marks", "md5s", "offsets", "other_packs", "pack", "part", "paths", "sizes")
 
     def __init__(self, part: Part) -> None:
         self.part = part
@@ -37,6 +37,7 @@ class PartProgress:
         self.pack = ""
         self.offsets: list[int] = []
         self.other_packs: dict[int, str] = {}
+        self.doubts: dict[int, Reason] = {}
 
     def note_pack(self, index: int, pack: str, offset: int) -> None:
         """Note where in a pack an object lies. Nearly always all are in one, or a second one was begun meanwhile."""
@@ -76,6 +77,7 @@ class PartProgress:
             self.paths,
             self.pack,
             self.offsets,
+            self.doubts,
         )
         is_alike = not self.other_packs and (not self.pack or -1 not in self.offsets)
         if stored == len(self.marks) and is_alike:
@@ -130,6 +132,7 @@ class BatchProgress:
         "_fresh",
         "attempt",
         "detail",
+        "doubts",
         "failures",
         "id",
         "leaves",
@@ -155,6 +158,7 @@ class BatchProgress:
         self.stored_bytes = 0
         self.failures: list[Failure] = []
         self.retries: dict[str, int] = {}
+        self.doubts: dict[str, int] = {}
         self.trouble: Reason | None = None
         self.detail = ""
         self._fresh: Iterator[Item] = chain.from_iterable(map(_items, self.leaves))
@@ -174,6 +178,11 @@ class BatchProgress:
             leaf.note_size(index, size)
         if path is not None:
             leaf.paths[index] = path
+
+    def doubt(self, leaf: PartProgress, index: int, reason: Reason) -> None:
+        """Note what was doubted about an object that is stored."""
+        leaf.doubts[index] = reason
+        self.doubts[reason] = self.doubts.get(reason, 0) + 1
 
     def fail(
         self, leaf: PartProgress, index: int, reason: Reason, attempts: int, status: int = 0, detail: str = ""
@@ -248,7 +257,7 @@ class BatchProgress:
             for leaf in self.leaves:
                 leaf.tell()
             self.told, self.since, self.stored_bytes = self.left, 0.0, 0
-            self.failures, self.retries = [], {}
+            self.failures, self.retries, self.doubts = [], {}, {}
         return outcome
 
     def _marked(self, mark: int) -> list[Part]:
@@ -268,4 +277,5 @@ class BatchProgress:
             detail=self.detail,
             retries=self.retries,
             example=(records[0].directory, records[0].names[0]) if records else (b"", b""),
+            doubts=self.doubts,
         )

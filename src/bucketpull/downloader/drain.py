@@ -353,6 +353,8 @@ class Drain:
         meter.objects += 1
         meter.bytes += size
         batch.store(transfer.leaf, transfer.index, size, written.path)
+        if transfer.unsure is not None:
+            batch.doubt(transfer.leaf, transfer.index, transfer.unsure)
         if written.pack:
             transfer.leaf.note_pack(transfer.index, written.pack, written.offset)
         if not batch.left:

@@ -66,6 +66,7 @@ class Sweep:
         """Take in a page."""
         record = record_of(position, page.part, page.excluded)
         self.receipt.pages.append(record)
+        self.receipt.duplicates += page.duplicates
         self.receipt.positions += page.following
         directory = page.part.directory
         self.receipt.positions += [Position(key_of(directory, name)) for name in page.directories]

@@ -113,6 +113,7 @@ class Batches:
         counters.vanished += vanished
         self._fail(failed)
         self._books.retry(receipt.retries)
+        self._books.doubt(receipt.doubts)
         self._settle(receipt, taken)
         self._copies.add(receipt.former, receipt.machine)
         if receipt.deferred is not None:

@@ -3,7 +3,7 @@
 import msgspec
 
 from bucketpull.domain.budget import Spending
-from bucketpull.domain.model import Counters, Outstanding, WorkKind
+from bucketpull.domain.model import Counters, Outstanding, WorkKind, merge
 
 
 class Books(msgspec.Struct):
@@ -54,14 +54,20 @@ class Books(msgspec.Struct):
 
     def retry(self, retries: dict[str, int]) -> None:
         """Count repeated requests by reason."""
-        mine = self.counters.retries
-        for reason, count in retries.items():
-            mine[reason] = mine.get(reason, 0) + count
+        merge(self.counters.retries, retries)
+
+    def doubt(self, doubts: dict[str, int]) -> None:
+        """Count objects that are stored in doubt, by reason."""
+        merge(self.counters.doubts, doubts)
 
     def snapshot(self) -> Counters:
         """Return counters that no longer change."""
-        failures, retries = dict(self.failures), dict(self.counters.retries)
-        return msgspec.structs.replace(self.counters, failures=failures, retries=retries)
+        failures, retries, doubts = (
+            dict(self.failures),
+            dict(self.counters.retries),
+            dict(self.counters.doubts),
+        )
+        return msgspec.structs.replace(self.counters, failures=failures, retries=retries, doubts=doubts)
 
     @property
     def open_tiers(self) -> range:

@@ -41,7 +41,9 @@ def summary_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
         "bytes": books.bytes,
         "seconds": round(snapshot.seconds, 3),
         "objects_per_second": round(mean, 2),
+        **({"duplicates": books.duplicates} if books.duplicates else {}),
         "retries": dict(snapshot.retries),
+        **({"doubts": dict(books.doubts)} if books.doubts else {}),
         "failures": dict(snapshot.failures),
         "volumes": [volume_dict(volume) for volume in snapshot.volumes],
     }

@@ -11,7 +11,14 @@ def summary_lines(snapshot: Snapshot, words: Words) -> list[str]:
     code = exit_code_of(snapshot)
     lines = [f"{words('state.' + snapshot.state)}: {snapshot.source}", *books_lines(snapshot, words)]
     lines += [time_line(snapshot, words), *_volumes(snapshot, words)]
-    for name, counts in (("retries", snapshot.retries), ("failures", snapshot.failures)):
+    if snapshot.counters.duplicates:
+        lines.append(f"  {label(words('duplicates'))}{figures.count(snapshot.counters.duplicates)}")
+    counted = (
+        ("retries", snapshot.retries),
+        ("doubts", snapshot.counters.doubts),
+        ("failures", snapshot.failures),
+    )
+    for name, counts in counted:
         if any(counts.values()):
             lines.append(f"  {label(words(name))}{by_reason(counts)}")
     lines.append("  " + words("exit", int(code), words(f"exit.{int(code)}")))

@@ -53,6 +53,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "excluded": ("excluded", "已排除"),
     "failed": ("failed", "失败"),
     "vanished": ("vanished", "已消失"),
+    "doubts": ("stored in doubt", "存疑入库"),
+    "duplicates": ("listed twice", "重复列举"),
     "outstanding": ("outstanding", "未完成"),
     "directories": ("directories", "目录"),
     "pages": ("pages", "页"),

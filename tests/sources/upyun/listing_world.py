@@ -57,6 +57,7 @@ class ListingWorld:
         self.vanished: list[bytes] = []
         self.retries: list[Reason] = []
         self.tries: dict[int, int] = {}
+        self.duplicates = 0
         self.pages = 0
         self.requests = 0
 
@@ -123,6 +124,7 @@ class ListingWorld:
 
     def _take(self, page: Page) -> list[Position]:
         self.pages += 1
+        self.duplicates += page.duplicates
         part = page.part
         if page.broken:
             self.failed.append(

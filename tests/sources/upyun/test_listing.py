@@ -256,6 +256,7 @@ def test_entries_given_twice_are_taken_once():
     page = _read({"files": [_FILE, _FILE, sub, sub], "iter": END})
 
     assert (page.part.names, page.part.sizes, page.directories) == ([b"a.jpg"], [5], [b"s"])
+    assert page.duplicates == 2
 
 
 def test_hostile_names_stay_what_they_are():

@@ -113,6 +113,7 @@ def test_entries_that_two_neighbouring_pages_give_are_taken_once(overlap):
     world = listed(page_of)
 
     assert world.failed == []
+    assert world.duplicates == 9 * overlap
     assert sorted(world.objects) == [f"d/{name}".encode() for name in names(0, 5000)]
     assert world.requests <= 10 + 9 * -(
         -overlap // 100

@@ -54,12 +54,14 @@ class Pages:
             AnswerError: `cursor`, if it leads nowhere or back.
 
         """
-        page = self._of(position, listing)
+        unique = _without_twins(listing)
+        page = self._of(position, unique)
         page.odd = (*listing.odd, *_without_endless(page))
+        page.duplicates += listing.entries - unique.entries
         return page
 
     def _of(self, position: Position, listing: Listing) -> Page:
-        listing = self._with_an_end(position, _without_twins(listing))
+        listing = self._with_an_end(position, listing)
         if is_slash_folder(position):
             return _slash_page(position, listing)
         page = self._followed(position, listing)

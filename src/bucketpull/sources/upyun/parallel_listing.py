@@ -68,7 +68,8 @@ def go_on(page: Answered) -> Page:
         return _filled(page, stage)
     if stage.kind == "held":
         given = set(page.rows())
-        return released(page.position, [entry for entry in stage.held if entry[0] not in given])
+        new = [entry for entry in stage.held if entry[0] not in given]
+        return released(page.position, new, len(stage.held) - len(new))
     return _ranged(page, stage)
 
 

@@ -55,7 +55,7 @@ def go_on_serially(page: Answered) -> Page:
     return taken
 
 
-def released(position: Position, entries: Sequence[tuple[bytes, int, int]]) -> Page:
+def released(position: Position, entries: Sequence[tuple[bytes, int, int]], duplicates: int = 0) -> Page:
     """Make a page of entries that were held back: their row, size and mtime."""
     files = [entry for entry in entries if entry[0][:2] == FILE]
     part = Part(
@@ -65,7 +65,8 @@ def released(position: Position, entries: Sequence[tuple[bytes, int, int]]) -> P
         [size for _, size, _ in files],
         [mtime for _, _, mtime in files],
     )
-    return Page(part, [row[2:] for row, _, _ in entries if row[:2] == FOLDER], [])
+    folders = [row[2:] for row, _, _ in entries if row[:2] == FOLDER]
+    return Page(part, folders, [], duplicates=duplicates)
 
 
 def _trouble(page: Answered, trail: Trail, rows: Sequence[bytes]) -> str:
