@@ -105,10 +105,10 @@ def tidy(
             [e.offset for e in extents if e.volume == slot.id] for extents in (each.gone, each.kept)
         )
         if gone:
-            yield slot.ask(Verb.DISCARD, journal, each.work, gone, kept)
+            # First of all: what is about to be removed must not be taken for stored if its batch comes again.
             if each.work in slot.known:
-                left = [block for block in slot.known[each.work] if block.offset not in gone]
-                slot.known[each.work] = left
+                slot.known[each.work] = [b for b in slot.known[each.work] if b.offset not in gone]
+            yield slot.ask(Verb.DISCARD, journal, each.work, gone, kept)
     for work in [work for work in booked if work in slot.known]:
         yield slot.ask(Verb.FORGET, journal, work)
         slot.known.pop(work, None)

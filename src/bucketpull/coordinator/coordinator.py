@@ -6,7 +6,7 @@ Nothing is decided from empty queues: the job has ended when the journal has no 
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -191,20 +191,13 @@ class Coordinator:
             return ()
 
     async def _book(self, messages: Sequence[FromWorker]) -> None:
-        now = self._clock.now()
         entries = [
             message for message in messages if isinstance(message, ScanReceipt | BatchReceipt | Handback)
         ]
         if entries:
             _at("received")
-            dropped = set(await self.call(self._journal.commit, entries, now))
-            _at("committed")
-            await self._count()
-            self.budget.took_back(entries)
-            await self._answered(entries, dropped)
-            if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
-                self._former.changed(self._clock.monotonic())
-            await self._confirm(entries, dropped)
+        for group in once_each(entries):
+            await self._commit(group)
         poison = [message.detail for message in messages if isinstance(message, Poison)]
         if poison:
             await self.change(self._journal.note_poison, poison)
@@ -213,6 +206,16 @@ class Coordinator:
         await self._transport.settle(messages)
         if entries:
             _at("acknowledged")
+
+    async def _commit(self, entries: Sequence[ScanReceipt | BatchReceipt | Handback]) -> None:
+        dropped = set(await self.call(self._journal.commit, entries, self._clock.now()))
+        _at("committed")
+        await self._count()
+        self.budget.took_back(entries)
+        await self._answered(entries, dropped)
+        if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
+            self._former.changed(self._clock.monotonic())
+        await self._confirm(entries, dropped)
 
     async def _answered(self, entries: Sequence[FromWorker], dropped: set[int]) -> None:
         """Note which work machines are done with. What is left of a batch is theirs still, whoever had it in the meantime."""
@@ -503,6 +506,22 @@ class Coordinator:
             raise self.trouble
         if self.refusal is not None:
             raise SourceRefused(self.refusal.reason, self.refusal.detail)
+
+
+def once_each(
+    entries: Iterable[ScanReceipt | BatchReceipt | Handback],
+) -> list[list[ScanReceipt | BatchReceipt | Handback]]:
+    """Group messages, in their order, so that none names work that another of its group names: one may count and the other not."""
+    groups: list[list[ScanReceipt | BatchReceipt | Handback]] = []
+    seen: set[int] = set()
+    for entry in entries:
+        works = set(entry.works) if isinstance(entry, Handback) else {entry.work}
+        if not groups or works & seen:
+            groups.append([])
+            seen = set()
+        groups[-1].append(entry)
+        seen |= works
+    return groups
 
 
 def _at(step: str) -> None:

@@ -411,7 +411,7 @@ class DiskVolume:
         return found
 
     def _finish_removals(self) -> None:
-        """Remove what a kill kept `discard` from removing, and forget the blocks of which nothing is left."""
+        """Remove what a kill kept `discard` from removing, and forget the blocks of which something was removed."""
         for (journal, work), offsets in list(self._blocks.items()):
             frames = [self._ledger.read(offset) for offset in offsets]
             removed: set[tuple[bytes, bytes]] = set()
@@ -419,7 +419,7 @@ class DiskVolume:
                 removed |= _keys(frame)
                 for directory, name in _keys(frame) - self._described_from(frame.end):
                     self._tree.remove(self.identity.path_of(directory, name))
-            left = [frame.offset for frame in frames if frame.kind is Kind.BLOCK and _keys(frame) - removed]
+            left = [f.offset for f in frames if f.kind is Kind.BLOCK and not _keys(f) & removed]
             self._blocks[journal, work] = left
             if removed and not left:
                 self.forget(journal, work)
