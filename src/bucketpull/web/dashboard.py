@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Limits, key_of, show
 from bucketpull.domain.progress import DirectoryState
@@ -57,6 +58,10 @@ class Retry(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `/api/retry`; null is every reason."""
 
     reason: Reason | None = None
+
+
+_decode_limits = json_decoder(NewLimits)
+_decode_retry = json_decoder(Retry)
 
 
 class Dashboard:
@@ -230,7 +235,7 @@ class Dashboard:
         return _json({})
 
     async def _set_limits(self, request: web.Request) -> web.Response:
-        new = msgspec.json.decode(await request.read(), type=NewLimits)
+        new = _decode_limits(await request.read())
         for name in NewLimits.__struct_fields__:
             value = getattr(new, name)
             if value is not None and value <= 0:
@@ -240,7 +245,7 @@ class Dashboard:
         return _json({})
 
     async def _retry(self, request: web.Request) -> web.Response:
-        retry = msgspec.json.decode(await request.read(), type=Retry)
+        retry = _decode_retry(await request.read())
         return _json({"objects": await self._panel.retry(retry.reason)})
 
 
