@@ -46,6 +46,28 @@ def test_what_was_settled_is_read_again(volume):
     assert volume.status().stored_bytes == 30
 
 
+def test_a_replaced_object_counts_once(volume):
+    [first] = volume.settle([block(1, record(b"a", b"x", b"y", size=10))])
+    changed = Block(JOURNAL, 2, block(2, record(b"a", b"y", b"z", size=25)).records, [first.offset])
+    volume.settle([changed])
+    assert (volume.status().stored_objects, volume.status().stored_bytes) == (3, 60)
+
+
+def test_wrong_totals_are_put_right(tmp_path):
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    for work in (1, 2):
+        volume.settle([block(work, record(b"a", b"x", b"y"))])
+    volume.correct(2, 20)
+    assert (volume.status().stored_objects, volume.status().stored_bytes) == (2, 20)
+    volume.correct(2, 20)
+    volume.close()
+    volume = open_volume(str(tmp_path))
+    assert (volume.status().stored_objects, volume.status().stored_bytes) == (2, 20)
+    assert [frame.records() for frame in volume.frames()][2:] == [[]]
+    volume.close()
+
+
 def test_a_second_process_is_refused_and_told_who_has_the_volume(volume):
     code = f"from bucketpull.volumes.volume import open_volume; open_volume({volume.path!r})"
     second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

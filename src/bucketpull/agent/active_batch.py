@@ -74,6 +74,10 @@ class Held:
             if other != volume and self._blocks.get(other) and parts:
                 self._receipt.former.append(Former(other, self._blocks[other], volume, encode_parts(parts)))
 
+    def blocks_on(self, volume: str) -> list[int]:
+        """Return the offsets of the blocks on a volume that may tell of its objects."""
+        return self._blocks.get(volume, [])
+
     def send_on(self, parts: list[Part]) -> None:
         """Note objects that are not here, and may be with another machine."""
         self._receipt.sent_on = _draft(parts)

@@ -322,7 +322,9 @@ class Agent:
         if outcome.unplaced:
             self._move(task, outcome.unplaced)
         if outcome.stored:
-            slot.waiting.append((settling, Block(self._policy.journal, task.held.work.id, outcome.records)))
+            former = task.held.blocks_on(slot.id) if slot.id in task.former else []
+            block = Block(self._policy.journal, task.held.work.id, outcome.records, former)
+            slot.waiting.append((settling, block))
         else:
             self._settled([(settling, None)])
         self._settlers[slot.id].settle_if_due()

@@ -17,6 +17,7 @@ from bucketpull.ports import Clock, Crew, Inbox, Volume
 
 # A volume of packs seals those that are full; what it does not come to now is done when it is opened next.
 CLOSE_SECONDS = 30.0
+LAST_LOOK_SECONDS = 0.25
 SICK_CLOSE_SECONDS = 1.0
 
 Known = dict[int, list[Begun]]
@@ -200,6 +201,7 @@ class AgentShell:
         await asyncio.wait(
             {asyncio.ensure_future(self._until_answered())}, timeout=self._policy.leave_seconds
         )
+        await self._measure_all()
         await self._replies.say_pulse(self._agent.pulse())
         await self._inbox.reply(Goodbye(self._policy.machine, self._policy.incarnation))
         await self._inbox.close()
@@ -207,6 +209,15 @@ class AgentShell:
             patience = SICK_CLOSE_SECONDS if slot.is_sick or slot.is_measuring else CLOSE_SECONDS
             closing = asyncio.ensure_future(in_thread(self._volumes[slot.id].close))
             await asyncio.wait({closing}, timeout=patience)
+
+    async def _measure_all(self) -> None:
+        """Measure the volumes once more, so that the last pulse says what they hold."""
+        for slot in self._agent.desk.working():
+            asked = asyncio.ensure_future(in_thread(self._volumes[slot.id].status))
+            await asyncio.wait({asked}, timeout=LAST_LOOK_SECONDS)
+            if asked.done():
+                with suppress(VolumeError):
+                    slot.measured(asked.result(), self._clock.monotonic())
 
     async def _until_answered(self) -> None:
         await self._replies.said()

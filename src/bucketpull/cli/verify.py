@@ -3,7 +3,8 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -17,8 +18,10 @@ from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line
+from bucketpull.volumes.live_objects import Latest
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.verify import Fault, Finding, Verification, repairs
+from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.locate import existing, reading, writing
 from bucketpull.wiring.output import say_on, tell
@@ -178,11 +181,22 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
     if not wanted:
         return ExitCode.COMPLETE
     code = run_sync(msgspec.structs.replace(settings, volumes=[reader.path], reserve="0"), alone=True)
+    _recount(reader.path)
     with reading(settings) as after:
         gone = after.counters().vanished - vanished
     if gone:
         tell(f"volume {reader.path}: {count(gone)} objects are not at the source any more, and stay missing")
     return code or (ExitCode.INCOMPLETE if gone else ExitCode.COMPLETE)
+
+
+def _recount(path: str) -> None:
+    """Put a volume's totals right: what was fetched again replaced what its ledger counts already."""
+    with opened_to_read(path) as reader, TemporaryDirectory(prefix="bucketpull-verify-") as folder:
+        objects = size = 0
+        for stored in Latest(reader, folder).objects():
+            objects, size = objects + 1, size + stored.location.length
+    with closing(open_volume(path)) as volume:
+        volume.correct(objects, size)
 
 
 def _make_work(journal: SqliteJournal, findings: Iterable[Finding]) -> int:

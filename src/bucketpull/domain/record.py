@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bucketpull.domain.bounds import Int, Text
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Fatal, LaneStatus, Limits, Part, ScanReceipt, Value
 
@@ -21,16 +20,16 @@ class Record(Value):
     """
 
     directory: bytes
-    cursor: Text
+    cursor: str
     names: list[bytes]
-    sizes: list[Int]
-    mtimes: list[Int]
-    stored: list[Int] = []
+    sizes: list[int]
+    mtimes: list[int]
+    stored: list[int] = []
     md5s: list[bytes] = []
-    paths: dict[Int, bytes] = {}
-    pack: Text = ""
-    offsets: list[Int] = []
-    doubts: dict[Int, Reason] = {}
+    paths: dict[int, bytes] = {}
+    pack: str = ""
+    offsets: list[int] = []
+    doubts: dict[int, Reason] = {}
 
     def only(self, indexes: Sequence[int]) -> "Record":
         """Return some of the objects, by index."""
@@ -52,18 +51,22 @@ class Record(Value):
 class Sealed(Value):
     """A pack that is appended to no more: its name, its length in bytes, its SHA-256 (32 raw bytes), how many members it has."""
 
-    pack: Text
-    length: Int
+    pack: str
+    length: int
     sha256: bytes
-    members: Int
+    members: int
 
 
 class Block(Value):
-    """One append to a ledger: the batch (journal and work id) and its encoded `list[Record]`."""
+    """One append to a ledger: the batch (journal and work id) and its encoded `list[Record]`.
+
+    `former` are the offsets of that ledger's blocks that may describe some of its objects in another version.
+    """
 
     journal: str
     work: int
     records: bytes
+    former: list[int] = []
 
 
 class Written(msgspec.Struct, gc=False):

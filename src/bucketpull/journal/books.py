@@ -3,7 +3,6 @@
 import msgspec
 
 from bucketpull.domain.budget import Spending
-from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.model import Counters, Outstanding, WorkKind, merge
 
 
@@ -78,7 +77,7 @@ class Books(msgspec.Struct):
 
 
 _encoder = msgspec.json.Encoder()
-_decode = json_decoder(Books)
+_decoder = msgspec.json.Decoder(Books)
 
 
 def encode_books(books: Books) -> str:
@@ -88,4 +87,4 @@ def encode_books(books: Books) -> str:
 
 def decode_books(text: str) -> Books:
     """Read the sums."""
-    return _decode(text)
+    return _decoder.decode(text)

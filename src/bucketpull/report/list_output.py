@@ -42,10 +42,6 @@ class Output(Protocol):
         """Write objects; return the keys that have no place in the form."""
         ...
 
-    def put(self, data: bytes) -> None:
-        """Write bytes that are encoded already, whole lines."""
-        ...
-
     def mark(self, more: bytes) -> None:
         """Sync what is written, and say so beside it."""
         ...
@@ -74,10 +70,6 @@ class StreamOutput:
         encoded = self._form.encode(columns)
         self._stream.write(encoded.data)
         return encoded.left_out
-
-    def put(self, data: bytes) -> None:
-        """See `Output`."""
-        self._stream.write(data)
 
     def mark(self, more: bytes) -> None:
         """See `Output`."""
@@ -112,10 +104,6 @@ class FileOutput:
         encoded = self._form.encode(columns)
         self._file.write(encoded.data)
         return encoded.left_out
-
-    def put(self, data: bytes) -> None:
-        """See `Output`."""
-        self._file.write(data)
 
     def mark(self, more: bytes) -> None:
         """See `Output`."""
@@ -170,12 +158,7 @@ class FolderOutput:
     def write(self, columns: Columns) -> list[bytes]:
         """See `Output`."""
         encoded = self._form.encode(columns)
-        self.put(encoded.data)
-        return encoded.left_out
-
-    def put(self, data: bytes) -> None:
-        """See `Output`."""
-        start = 0
+        data, start = encoded.data, 0
         while start < len(data):
             stop = self._fitting(data, start)
             self._open().write(data[start:stop])
@@ -183,6 +166,7 @@ class FolderOutput:
             start = stop
             if start < len(data):
                 self._end_file()
+        return encoded.left_out
 
     def _fitting(self, data: bytes, start: int) -> int:
         """Return the end of the lines that have room in a file; a line longer than a file has one of its own."""
@@ -282,10 +266,6 @@ class ParquetOutput:
             self._end_file()
         self._count_since_mark()
         return []
-
-    def put(self, data: bytes) -> None:
-        """Refuse: a table takes columns."""
-        raise NotImplementedError
 
     def mark(self, more: bytes) -> None:
         """See `Output`."""

@@ -74,7 +74,7 @@ def _volumes(snapshot: Snapshot, words: Words) -> list[str]:
         where = f"{volume.machine}:{volume.path}" if len(snapshot.machines) > 1 else volume.path
         text = (
             f"{where}  {words('volume.' + volume.state)}  {words('free')} {figures.size(volume.free_bytes)}"
-            f"  {words('stored')} {figures.count(volume.stored_objects)} ({figures.size(volume.stored_bytes)})"
+            f"  {words('holds')} {figures.count(volume.stored_objects)} ({figures.size(volume.stored_bytes)})"
         )
         lines.append(f"  {label(words('volumes') if index == 0 else '')}{text}")
     return lines

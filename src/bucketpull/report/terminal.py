@@ -240,7 +240,7 @@ def _books(snapshot: Snapshot, words: Words) -> Text:
 
 
 def _volumes(volumes: list[VolumeStatus], words: Words, lines: int, distributed: bool) -> Table:
-    table = _table(words("volume"), "", words("free"), words("stored"), words("speed"))
+    table = _table(words("volume"), "", words("free"), words("objects"), words("speed"))
     shown = _shortened(len(volumes), lines)
     for volume in volumes[:shown]:
         used = 1 - volume.free_bytes / volume.total_bytes if volume.total_bytes else 0.0
@@ -259,7 +259,7 @@ def _volumes(volumes: list[VolumeStatus], words: Words, lines: int, distributed:
 
 
 def _machines(machines: list[Pulse], words: Words, lines: int) -> Table:
-    table = _table(words("machine"), words("limit"), words("in_flight"), words("stored"), words("bytes"))
+    table = _table(words("machine"), words("limit"), words("in_flight"), words("fetched"), words("bytes"))
     shown = _shortened(len(machines), lines)
     for machine in machines[:shown]:
         flying = sum(lane.in_flight for lane in machine.lanes.values())

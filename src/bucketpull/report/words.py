@@ -62,6 +62,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "bytes": ("bytes", "字节"),
     "volume": ("volume", "磁盘"),
     "volumes": ("volumes", "磁盘"),
+    "fetched": ("fetched", "已下载"),
+    "holds": ("holds", "存有"),
     "machine": ("machine", "机器"),
     "machines": ("machines", "机器"),
     "free": ("free", "可用"),

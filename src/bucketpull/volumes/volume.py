@@ -14,7 +14,6 @@ import msgspec
 
 from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts
-from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Record, Sealed
@@ -33,7 +32,7 @@ _LOCK: Final = "lock"
 _MARGIN_BYTES: Final = 1 << 18
 _MARGIN_INODES: Final = 16
 
-_decode_records = msgpack_decoder(list[Record])
+_decoder = msgspec.msgpack.Decoder(list[Record])
 _encoder = msgspec.msgpack.Encoder()
 _reach = kill_points.reach
 
@@ -190,9 +189,9 @@ class DiskVolume:
     def settle(self, blocks: Sequence[Block]) -> list[Extent]:
         """Make the objects durable, then append the blocks durably: packs each for itself, files by the whole file system."""
         self._check_health()
-        stored = [_decode_records(block.records) for block in blocks]
+        stored = [_decoder.decode(block.records) for block in blocks]
         entries = [
-            Entry(Kind.BLOCK, block.journal, block.work, block.records, *_totals(records))
+            Entry(Kind.BLOCK, block.journal, block.work, block.records, *self._growth(records, block.former))
             for block, records in zip(blocks, stored, strict=True)
         ]
         records = [record for each in stored for record in each]
@@ -380,6 +379,27 @@ class DiskVolume:
                 self._append([Entry(Kind.PACK, "", 0, _encoder.encode(sealed), 0, 0)])
                 self._packs.save()
 
+    def _growth(self, records: Iterable[Record], former: Iterable[int]) -> tuple[int, int]:
+        """Return by how many objects and bytes a block lets the volume grow; what it replaces counts no more."""
+        new, old = _lengths(records), dict[tuple[bytes, bytes], int]()
+        for offset in sorted(former):
+            with contextlib.suppress(LedgerError):  # a damaged block; see `correct`
+                old |= _lengths(self.read(offset))
+        replaced = new.keys() & old.keys()
+        return len(new) - len(replaced), sum(new.values()) - sum(old[key] for key in replaced)
+
+    def correct(self, objects: int, size: int) -> None:
+        """Put the ledger's totals right: so many objects and bytes are on the volume.
+
+        Raises:
+            VolumeError: The disk fails, or is full.
+
+        """
+        with self._writing:
+            growth = objects - self._ledger.objects, size - self._ledger.size
+            if growth != (0, 0):
+                self._append([Entry(Kind.BLOCK, "", 0, _encoder.encode([]), *growth)])
+
     def _check_health(self) -> None:
         if self._sick:
             raise VolumeSick(self.path, self._sick)
@@ -460,9 +480,13 @@ def _take_lock(entered: Entered, path: str) -> int:
     return fd
 
 
-def _totals(records: Iterable[Record]) -> tuple[int, int]:
-    """Count objects and their bytes."""
-    return sum(len(r.names) for r in records), sum(sum(r.stored or r.sizes) for r in records)
+def _lengths(records: Iterable[Record]) -> dict[tuple[bytes, bytes], int]:
+    """Return the bytes of each object, by directory and name."""
+    return {
+        (record.directory, name): length
+        for record in records
+        for name, length in zip(record.names, record.stored or record.sizes, strict=True)
+    }
 
 
 def _keys(frame: Frame) -> set[tuple[bytes, bytes]]:

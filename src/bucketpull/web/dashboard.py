@@ -24,7 +24,6 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Limits, key_of, show
 from bucketpull.domain.progress import DirectoryState
@@ -58,10 +57,6 @@ class Retry(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `/api/retry`; null is every reason."""
 
     reason: Reason | None = None
-
-
-_decode_limits = json_decoder(NewLimits)
-_decode_retry = json_decoder(Retry)
 
 
 class Dashboard:
@@ -235,7 +230,7 @@ class Dashboard:
         return _json({})
 
     async def _set_limits(self, request: web.Request) -> web.Response:
-        new = _decode_limits(await request.read())
+        new = msgspec.json.decode(await request.read(), type=NewLimits)
         for name in NewLimits.__struct_fields__:
             value = getattr(new, name)
             if value is not None and value <= 0:
@@ -245,7 +240,7 @@ class Dashboard:
         return _json({})
 
     async def _retry(self, request: web.Request) -> web.Response:
-        retry = _decode_retry(await request.read())
+        retry = msgspec.json.decode(await request.read(), type=Retry)
         return _json({"objects": await self._panel.retry(retry.reason)})
 
 

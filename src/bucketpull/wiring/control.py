@@ -14,7 +14,6 @@ from typing import Final
 
 import msgspec
 
-from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import BucketpullError, ExitCode, JournalError
 from bucketpull.domain.model import Limits
 from bucketpull.domain.progress import Snapshot
@@ -63,10 +62,6 @@ class Answer(msgspec.Struct):
     snapshot: Snapshot | None = None
 
 
-_decode_question: Callable[[bytes | str], Question] = json_decoder(Question)  # type: ignore[arg-type]
-_decode_answer = json_decoder(Answer)
-
-
 class Refused(BucketpullError):
     """A running coordinator could not do what it was asked for."""
 
@@ -90,7 +85,7 @@ def ask(folder: Path, question: Question, seconds: float = _ANSWER_SECONDS) -> A
             connection.sendall(msgspec.json.encode(question) + b"\n")
             with connection.makefile("rb") as stream:
                 line = stream.readline()
-            answer = _decode_answer(line)
+            answer = msgspec.json.decode(line, type=Answer)
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except (OSError, msgspec.DecodeError) as error:
@@ -142,7 +137,7 @@ class ControlServer:
 
     async def _answer(self, line: bytes) -> Answer:
         try:
-            return await self._obey(_decode_question(line))
+            return await self._obey(msgspec.json.decode(line, type=Question))
         except BucketpullError as error:
             return Answer(str(error), error=int(error.exit_code))
         except msgspec.DecodeError as error:

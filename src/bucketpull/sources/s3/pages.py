@@ -24,7 +24,6 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.splitting import cuts, parts_ahead
@@ -72,7 +71,7 @@ class Ask(NamedTuple):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = json_decoder(Stage)
+_decode = msgspec.json.Decoder(Stage).decode
 _FRESH = Stage()
 
 

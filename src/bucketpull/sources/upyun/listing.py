@@ -11,7 +11,6 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 
 END = "g2gCZAAEbmV4dGQAA2VvZg"
@@ -58,7 +57,7 @@ class _Answer(msgspec.Struct, gc=False):
     iter: str = ""
 
 
-_decode = json_decoder(_Answer)
+_decode = msgspec.json.Decoder(_Answer).decode
 
 
 def read_listing(body: bytes, headers: Mapping[str, str]) -> Listing:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Part, Position
 from bucketpull.sources.upyun.listing import Listing
@@ -53,7 +52,7 @@ class Ask(NamedTuple):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = json_decoder(Stage)
+_decode = msgspec.json.Decoder(Stage).decode
 _FRESH = Stage("first")
 
 

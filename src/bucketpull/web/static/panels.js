@@ -103,8 +103,8 @@ export function showVolumes(job) {
       h("header", {}, h("b", {}, many ? `${volume.machine}:${volume.path}` : volume.path), h("span", { class: "pill", "data-tone": tones[volume.state] }, t(`volume.${volume.state}`))),
       track(used, used > 0.95 ? "var(--warn)" : "var(--accent)"),
       h("div", { class: "facts" }, h("span", {}, h("b", {}, size(volume.free_bytes)), ` ${t("free")}`), h("span", {}, `${t("of")} ${size(volume.total_bytes)}`)),
-      h("div", { class: "facts" }, h("span", {}, h("b", {}, count(volume.stored_objects)), ` ${t("stored")}`), h("span", {}, `${t("writing")} `, h("b", {}, `${size(volume.written_per_second)}/s`))),
-      volume.detail ? h("p", {}, volume.detail) : null);
+      h("div", { class: "facts" }, h("span", {}, h("b", {}, count(volume.stored_objects)), ` ${t("objects").toLowerCase()}`), h("span", {}, `${t("writing")} `, h("b", {}, `${size(volume.written_per_second)}/s`))),
+      volume.detail || volume.warning ? h("p", {}, volume.detail || volume.warning) : null);
   }));
   if (!job.volumes.length) $("volumes").replaceChildren(h("p", { class: "empty" }, t("none_yet")));
 }
@@ -115,7 +115,7 @@ export function showMachines(job) {
     return h("article", { class: "machine" },
       h("header", {}, h("b", {}, machine.machine), machine.limited_by ? h("span", { class: "pill", "data-tone": "idle" }, t(`limit.${machine.limited_by}`)) : null),
       h("div", { class: "facts" },
-        h("span", {}, h("b", {}, count(machine.objects)), ` ${t("stored")}`),
+        h("span", {}, h("b", {}, count(machine.objects)), ` ${t("fetched")}`),
         h("span", {}, h("b", {}, size(machine.bytes))),
         h("span", {}, h("b", {}, count(flying)), ` ${t("in_flight").toLowerCase()}`),
         h("span", {}, h("b", {}, String(machine.processes)), ` ${t("processes")}`),

@@ -53,6 +53,7 @@ const TEXTS = {
   listing_on: ["still listing", "仍在列举"],
   listed: ["listed", "已列举"],
   stored: ["stored", "已存"],
+  fetched: ["fetched", "已下载"],
   skipped: ["skipped", "跳过"],
   excluded: ["excluded", "已排除"],
   failed_books: ["failed", "失败"],
