@@ -24,16 +24,13 @@ _PREFIX_BYTES: Final = 155
 _LATEST: Final = (8 << 30) - 1
 _KEY_COMMENT: Final = b"key:"
 # Name, mode, uid, gid, size, mtime, checksum, type, link name, magic and version, owner's names, device, prefix.
-_FORMAT: Final = (
-    b"%b0000644\x000000000\x000000000\x00%b\x00%b\x00%b%b"
-    + bytes(100)
-    + b"ustar\x0000"
-    + bytes(64)
-    + b"0000000\x000000000\x00%b"
-    + bytes(12)
-)
-_FIXED_SUM: Final = sum(_FORMAT.replace(b"%b", b"")) + sum(b" " * 8)
+_OWNER: Final = b"0000644\x000000000\x000000000\x00"
+_REST: Final = bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\x00"
+_END_OF_HEADER: Final = bytes(12)
+_FORMAT: Final = b"%b%b%011o\x00%011o\x00%06o\x00 %b"
+_FIXED_SUM: Final = sum(_OWNER) + sum(_REST) + sum(b" " * 8)
 _FILE, _PAX = b"0", b"x"
+_TAILS: Final = {kind: kind + _REST + bytes(_PREFIX_BYTES) + _END_OF_HEADER for kind in (_FILE, _PAX)}
 _PAX_NAME: Final = b"PaxHeader"
 _SAMPLE: Final = re.compile(rb"\d{8,}-\d{6,}\.")
 _PAX_RECORD: Final = re.compile(rb"(\d+) ([^=]+)=")
@@ -132,16 +129,10 @@ def _kind(key: bytes) -> bytes:
 
 
 def _ustar(name: bytes, prefix: bytes, size: int, mtime: int, kind: bytes) -> bytes:
-    octal, time = b"%011o" % size, b"%011o" % min(max(mtime, 0), _LATEST)
-    checksum = b"%06o\0 " % (_FIXED_SUM + _sum(b"%b%b%b%b%b" % (name, prefix, octal, time, kind)))
-    return _FORMAT % (
-        name.ljust(_NAME_BYTES, b"\0"),
-        octal,
-        time,
-        checksum,
-        kind,
-        prefix.ljust(_PREFIX_BYTES, b"\0"),
-    )
+    time = min(max(mtime, 0), _LATEST)
+    checksum = _FIXED_SUM + _sum(b"%b%b%011o%011o%b" % (name, prefix, size, time, kind))
+    tail = kind + _REST + prefix.ljust(_PREFIX_BYTES, b"\0") + _END_OF_HEADER if prefix else _TAILS[kind]
+    return _FORMAT % (name.ljust(_NAME_BYTES, b"\0"), _OWNER, size, time, checksum, tail)
 
 
 def _sum(data: bytes) -> int:
