@@ -13,11 +13,11 @@ from benchmarks import goals, report, scenarios
 from benchmarks.bucket import Bucket, mixed, uniform
 from benchmarks.compare import Result, Setting, compare
 from benchmarks.origin import serving
-from benchmarks.tools import BUCKETPULL, CURL, LIMIT_FETCH, LIMIT_WRITE, TOOLS, Tool
+from benchmarks.tools import BUCKETPULL, CURL, LIMIT_FETCH, LIMIT_WRITE, PACKS, TOOLS, Tool
 
 MEMORY = Path("/dev/shm")
 RESULTS = Path(__file__).parent / "results"
-QUICK = [BUCKETPULL, CURL, LIMIT_FETCH, LIMIT_WRITE]
+QUICK = [BUCKETPULL, PACKS, CURL, LIMIT_FETCH, LIMIT_WRITE]
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -96,3 +97,12 @@ def is_whole(bucket: Bucket, folder: Path) -> bool:
         (folder / key).is_file() and (folder / key).stat().st_size == size
         for key, size in zip(bucket.keys, bucket.sizes, strict=True)
     )
+
+
+def is_packed(bucket: Bucket, folder: Path) -> bool:
+    """Whether every object lies in a pack below a folder, with its size."""
+    sizes: dict[str, int] = {}
+    for pack in (folder / "packs").glob("*.tar"):
+        with tarfile.open(pack) as archive:
+            sizes |= {member.name: member.size for member in archive}
+    return sizes == dict(zip(bucket.keys, bucket.sizes, strict=True))

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import bucket as buckets
 from benchmarks.bucket import Bucket
 from benchmarks.meter import Cost, measure
 from benchmarks.origin import Origin
@@ -96,7 +95,7 @@ def _run(result: Result, origin: Origin, setting: Setting) -> None:
             cost = measure(command.arguments, setting.client_cores, command.env, log, setting.server_core)
         if cost.exit_code:
             result.trouble = f"exit {cost.exit_code}: {log.read_text(errors='replace')[-400:].strip()}"
-        elif result.tool.stores and not buckets.is_whole(origin.bucket, destination):
+        elif result.tool.stores and not result.tool.is_whole(origin.bucket, destination):
             result.trouble = "files are missing or short"
         else:
             result.costs.append(cost)

@@ -40,10 +40,10 @@ class Figures:
             if each.tool.name == "bucketpull" and each.setting.connections >= CROWD
         ]
 
-    def ratio(self, other: str, bucket: str, *, tls: bool = False) -> float | None:
+    def ratio(self, other: str, bucket: str, *, tls: bool = False, mine: str = "bucketpull") -> float | None:
         """Return bucketpull's CPU as a multiple of another tool's."""
-        mine, theirs = self._cpu.get(("bucketpull", bucket, tls)), self._cpu.get((other, bucket, tls))
-        return mine / theirs if mine and theirs else None
+        ours, theirs = self._cpu.get((mine, bucket, tls)), self._cpu.get((other, bucket, tls))
+        return ours / theirs if ours and theirs else None
 
     def beyond_limit(self) -> tuple[float | None, float | None]:
         """Return bucketpull's CPU as a multiple of the limit, and its µs an object above it."""
@@ -64,6 +64,15 @@ GOALS = [
         1.0,
         "×",
         lambda f: f.ratio("curl --parallel", JUDGED),
+    ),
+    Goal(
+        "CPU into packs, × `curl --parallel` writing files",
+        0.6,
+        "×",
+        lambda f: f.ratio("curl --parallel", MANY, mine="bucketpull --pack"),
+    ),
+    Goal(
+        "CPU into packs, × files", 0.65, "×", lambda f: f.ratio("bucketpull", MANY, mine="bucketpull --pack")
     ),
     Goal("CPU with TLS, × `curl --parallel`", 0.8, "×", lambda f: f.ratio("curl --parallel", MANY, tls=True)),
     Goal("CPU, × rclone", 0.3, "×", lambda f: f.ratio("rclone", JUDGED)),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.bucket import BUCKET, urls
+from benchmarks.bucket import BUCKET, Bucket, is_packed, is_whole, urls
 from benchmarks.origin import Origin
 
 
@@ -54,6 +54,7 @@ class Tool:
     command: Callable[[Task], Command]
     version: list[str]
     stores: bool = True
+    is_whole: Callable[[Bucket, Path], bool] = is_whole
     tls: bool = True
     broker: bool = False
     slow: bool = False
@@ -78,6 +79,12 @@ def bucketpull(task: Task) -> Command:
             "BUCKETPULL_CA_FILE": str(task.origin.certificate),
         },
     )
+
+
+def bucketpull_packs(task: Task) -> Command:
+    """The same into packs."""
+    command = bucketpull(task)
+    return Command([*command.arguments, "--pack"], command.env)
 
 
 def bucketpull_cluster(task: Task) -> Command:
@@ -197,6 +204,12 @@ def s5cmd_binary() -> str:
 
 
 BUCKETPULL = Tool("bucketpull", bucketpull, [beside_python("bucketpull"), "--version"])
+PACKS = Tool(
+    "bucketpull --pack",
+    bucketpull_packs,
+    [beside_python("bucketpull"), "--version"],
+    is_whole=is_packed,
+)
 CLUSTER = Tool(
     "bucketpull (RabbitMQ)",
     bucketpull_cluster,
@@ -210,6 +223,7 @@ LIMIT_FETCH = Tool("limit: fetch", limit_fetch, [sys.executable, "--version"], s
 LIMIT_WRITE = Tool("limit: write", limit_write, [sys.executable, "--version"], tls=False)
 TOOLS = [
     BUCKETPULL,
+    PACKS,
     CLUSTER,
     CURL,
     LIMIT_FETCH,
