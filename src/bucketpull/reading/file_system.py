@@ -1,0 +1,96 @@
+"""A pulled bucket as a file system of fsspec, for pandas, PyArrow, Dask and others: `bucketpull://KEY`.
+
+Give the volumes as `storage_options={"volumes": ["/mnt/d1", "/mnt/d2"]}`. It is read-only.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from fsspec import AbstractFileSystem
+
+from bucketpull.reading.bucket import Bucket
+
+
+class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc]
+    """Reads objects by key. Directories are what the keys' slashes make of them; to list one takes a look at the whole ledger."""
+
+    protocol: ClassVar[str] = "bucketpull"
+    root_marker: ClassVar[str] = ""
+
+    def __init__(self, volumes: Sequence[str] | str = (), **options: Any) -> None:  # noqa: ANN401 - those of fsspec
+        """Open volumes.
+
+        Raises:
+            VolumeError: One is not there.
+
+        """
+        super().__init__(**options)
+        self._bucket = Bucket([volumes] if isinstance(volumes, str) else list(volumes))
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Return what is known of an object, or of a directory."""
+        del options
+        path = self._strip_protocol(path)
+        try:
+            found = self._bucket.stat(path)
+        except KeyError:
+            below = path.rstrip("/") + "/" if path else ""
+            if next(self._bucket.keys(below), None) is None:
+                raise FileNotFoundError(path) from None
+            return _directory(path.rstrip("/"))
+        return _file(path, found.size, found.mtime, found.etag)
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:  # noqa: ANN401
+        """Return what lies directly in a directory."""
+        del options
+        path = self._strip_protocol(path).rstrip("/")
+        below = path + "/" if path else ""
+        files: list[dict[str, Any]] = []
+        folders: set[str] = set()
+        for key in self._bucket.keys(below):
+            name, slash, _ = key[len(below) :].partition("/")
+            if slash:
+                folders.add(below + name)
+            else:
+                files.append(self.info(key))
+        found = [*map(_directory, sorted(folders)), *sorted(files, key=lambda each: str(each["name"]))]
+        if not found:
+            return [self.info(path)] if detail else [str(self.info(path)["name"])]
+        return found if detail else [each["name"] for each in found]
+
+    def cat_file(
+        self,
+        path: str,
+        start: int | None = None,
+        end: int | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> bytes:
+        """Return an object, or the part of it from byte `start` up to `end`; negative numbers count from its end."""
+        del options
+        path = self._strip_protocol(path)
+        try:
+            if start is None and end is None:
+                return self._bucket.read(path)
+            size = self._bucket.stat(path).size
+            first, last, _ = slice(start, end).indices(size)
+            return self._bucket.read(path, first, max(0, last - first))
+        except KeyError:
+            raise FileNotFoundError(path) from None
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:  # noqa: ANN401
+        del options
+        if mode != "rb":
+            msg = f"{path}: opened with {mode!r}; what was pulled is read-only"
+            raise PermissionError(msg)
+        try:
+            return self._bucket.open(path)
+        except KeyError:
+            raise FileNotFoundError(path) from None
+
+
+def _file(path: str, size: int, mtime: int, etag: str) -> dict[str, Any]:
+    return {"name": path, "size": size, "type": "file", "mtime": mtime, "etag": etag}
+
+
+def _directory(path: str) -> dict[str, Any]:
+    return {"name": path, "size": 0, "type": "directory"}
