@@ -33,6 +33,16 @@ def test_a_whole_volume_is_clean_also_without_the_network_and_the_job(user, pull
     assert "all as recorded" in done.stderr
 
 
+def test_a_volume_that_carries_its_job_along_is_clean(user, bucket):
+    simulator = bucket("flat:50,size=900")
+    user.knows(simulator).run("sync", "upyun://photos", "disk1", "--state", "disk1/photos-state", "--quiet")
+    user.run("sync", "upyun://photos", "disk1", "--state", "disk1/photos-state", "--quiet")
+
+    done = user.run("verify", "disk1", "--hash")
+
+    assert "all as recorded" in done.stderr
+
+
 def test_each_kind_of_damage_is_found_and_named(user, pulled):
     spoil(user)
 

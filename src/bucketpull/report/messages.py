@@ -65,7 +65,7 @@ _CHINESE: dict[str, str] = {
     "--dir '': name a folder": "--dir ''：请给出文件夹",
     "--state '': name a folder for the journal": "--state ''：请给出存放日志的文件夹",
     "--state '': name the folder of a journal": "--state ''：请给出日志所在的文件夹",
-    "--state {}: lies on volume {}; name a folder beside the volume": "--state {}：位于磁盘 {} 之内；请给出磁盘之外的文件夹",
+    "--state {}: is volume {} itself; name a folder of its own": "--state {}：就是磁盘 {} 本身；请给出单独的文件夹",
     "this user has no home folder for the journal; set HOME, or name a folder with --state": "此用户没有存放日志的主目录；请设置 HOME，或用 --state 给出文件夹",
     "this needs {}, which is not installed: pip install 'bucketpull[{}]'": "这需要 {}，但尚未安装：pip install 'bucketpull[{}]'",
     "CA file {}: cannot be read ({}); name a file of PEM certificates": "CA 文件 {}：无法读取（{}）；请给出 PEM 证书文件",

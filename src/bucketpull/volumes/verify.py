@@ -22,6 +22,7 @@ from bucketpull.volumes.reader import VolumeReader
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _LOST_AND_FOUND: Final = b"lost+found"  # root's own, on ext4
 _PIECE_BYTES: Final = 1 << 20
+_STATE: Final = (b"journal.sqlite", b"journal.id")
 _MOST_EXTRA: Final = 1_000_000  # about so many extra files are named at most, 80 MB of digests
 
 
@@ -166,6 +167,13 @@ class Verification:
                 yield path
 
 
+def _is_state(root: int, folder: bytes) -> bool:
+    """Whether a folder is a job's state, which may lie on a volume so that it travels with it."""
+    return all(
+        os.access(folder + b"/" + name, os.F_OK, dir_fd=root, follow_symlinks=False) for name in _STATE
+    )
+
+
 def walk(root: int, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]:
     """Give the path of every file below a volume but our own; never follows a symbolic link. Memory is that of one level of folders.
 
@@ -181,7 +189,7 @@ def walk(root: int, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]
                     path = folder + b"/" + name if folder else name
                     if not entry.is_dir(follow_symlinks=False):
                         yield path
-                    elif path != HOME.encode():
+                    elif path != HOME.encode() and not _is_state(root, path):
                         waiting.append(path)
         except OSError as error:
             if error.errno not in _GONE and folder != _LOST_AND_FOUND:

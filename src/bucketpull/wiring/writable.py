@@ -9,6 +9,7 @@ from typing import Final
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
+from bucketpull.volumes.identity import HOME
 
 # A full disk is the job's to wait for; descriptors are this process's own.
 _NO_MATTER: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
@@ -55,17 +56,17 @@ def check_file(what: str, path: str) -> None:
 
 
 def check_apart(state: Path, volumes: Sequence[str]) -> None:
-    """Make sure that the journal does not lie among the files of a volume.
+    """Make sure that the journal has a folder of its own: on a volume if you like, but not its root, and not what is ours there.
 
     Raises:
-        ConfigError: It does.
+        ConfigError: It has none.
 
     """
     place = os.path.realpath(state)
     for volume in volumes:
-        if is_inside(place, volume):
+        if place == volume or is_inside(place, os.path.join(volume, HOME)):
             raise ConfigError(
-                f"--state {shown_value(str(state))}: lies on volume {volume}; name a folder beside the volume"
+                f"--state {shown_value(str(state))}: is volume {volume} itself; name a folder of its own"
             )
 
 
