@@ -6,7 +6,7 @@ import subprocess
 import termios
 
 import pytest
-from tests.cli.conftest import COMMAND, until
+from tests.cli.conftest import COMMAND
 
 SYNC = ("sync", "upyun://photos", "disk1", "--quiet")
 
@@ -84,18 +84,3 @@ def test_some_failures_are_retried_and_the_others_kept(user, broken):
     user.run(*SYNC, expect=3)
 
     assert [line["key"] for line in user.json("failures")] == ["a/bad-1.jpg"]
-
-
-def test_retrying_while_the_job_runs_is_refused_with_the_reason(user, bucket):
-    user.knows(bucket("flat:2000,size=300"))
-    process = user.start(*SYNC, "--rate", "100")
-    until(
-        lambda: "true" in user.run("status", "--json", expect=None).stdout.partition('"running":')[2][:4],
-        "the job",
-    )
-
-    told = user.run("retry", expect=2).stderr
-
-    process.terminate()
-    process.communicate()
-    assert "its job runs" in told

@@ -12,10 +12,12 @@ import shutil
 import subprocess
 import threading
 import time
+from fnmatch import fnmatch
 
+import msgspec
 import pytest
 
-from bucketpull.domain.errors import Reason
+from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.model import (
     Counters,
@@ -182,8 +184,11 @@ class ScriptedPanel:
             for machine, path, state, free, speed, detail in rows
         ]  # fmt: skip
 
-    async def failures(self, limit, reason):
-        return [failure for failure in self.failed if reason in {None, failure.reason}][:limit]
+    async def failures(self, limit, reason, pattern):
+        found = [failure for failure in self.failed if reason in {None, failure.reason}]
+        return [failure for failure in found if pattern is None or fnmatch(failure.name.decode(), pattern)][
+            :limit
+        ]
 
     async def directories(self, prefix, limit):
         rows = TREE.get(prefix, [])[:limit]
@@ -192,27 +197,38 @@ class ScriptedPanel:
             for path, state, objects, left, below in rows
         ]
 
-    async def pause(self):
+    async def pause(self, client):
         self.calls.append("pause")
-        self.limits = Limits(
-            self.limits.concurrency, self.limits.requests_per_second, self.limits.bytes_per_second, True
-        )
+        self.limits = msgspec.structs.replace(self.limits, paused=True)
+        return "the job is paused"
 
-    async def resume(self):
+    async def resume(self, client):
         self.calls.append("resume")
-        self.limits = Limits(
-            self.limits.concurrency, self.limits.requests_per_second, self.limits.bytes_per_second
-        )
+        self.limits = msgspec.structs.replace(self.limits, paused=False)
+        return "the job goes on"
 
-    async def set_limits(self, limits):
+    async def set_limits(self, limits, client):
         self.calls.append("limits")
-        self.limits = limits
+        changes = msgspec.to_builtins(limits)
+        self.limits = msgspec.structs.replace(self.limits, **changes)
+        return "the limits are set"
 
-    async def retry(self, reason):
+    async def retry(self, reason, pattern, client):
         self.calls.append(("retry", reason))
         kept = [failure for failure in self.failed if reason not in {None, failure.reason}]
         retried, self.failed = len(self.failed) - len(kept), kept
         return retried
+
+    async def add_volume(self, path, client):
+        self.calls.append(("add", path, client))
+        return f"volume {path} is in use"
+
+    async def drain_volume(self, volume, client):
+        self.calls.append(("drain", volume, client))
+        return f"volume {volume} takes no new objects"
+
+    async def lose_volume(self, volume, client):
+        raise JournalError(f"volume {volume}: the job has no such id; `bucketpull volumes` lists them")
 
 
 class Served:

@@ -1,6 +1,5 @@
 """`bucketpull failures`: what could not be had, and why."""
 
-import asyncio
 import shutil
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from bucketpull.report.figures import count
 from bucketpull.report.json_line import json_line
 from bucketpull.report.reasons import explain
 from bucketpull.report.tables import fitted, printable
+from bucketpull.web.api import MOST_FAILED
+from bucketpull.wiring.calling import broker_client
 from bucketpull.wiring.locate import reading
 from bucketpull.wiring.output import say, tell, words
 from bucketpull.wiring.settings import Settings
@@ -25,10 +26,7 @@ from bucketpull.wiring.settings import Settings
 @click.argument("source", required=False)
 @options.chosen
 @click.option("--limit", type=options.count, metavar="N", help="List at most N (default: all).")
-@click.option(
-    "--broker", metavar="URL", help="Ask the coordinator of --job through RabbitMQ, from any machine."
-)
-@options.job_key
+@options.by_broker
 @options.common
 def failures(reason: str | None, match: str | None, limit: int | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """List what could not be had: reason, attempts, key and last answer.
@@ -38,8 +36,8 @@ def failures(reason: str | None, match: str | None, limit: int | None, **flags: 
     bucketpull failures --job photos --reason forbidden --match '2024/*'
     bucketpull failures --job photos --json
     """  # noqa: D301
-    settings = options.settings(flags)
-    if flags["broker"] is not None:
+    settings, by_broker = options.asking(flags)
+    if by_broker:
         return _ask_for_failures(settings, reason, match, limit)
     return _read_failures(settings, reason, match, limit)
 
@@ -48,7 +46,6 @@ _REASON_COLUMNS = 14
 _TRIED_COLUMNS = 6
 _LEAST_COLUMNS = 60
 _NO_LIMIT = 100_000
-_AT_ONCE = 10_000  # in one message of the broker
 
 
 def _read_failures(
@@ -68,13 +65,11 @@ def _ask_for_failures(
     settings: Settings, reason: str | None, pattern: str | None, limit: int | None
 ) -> ExitCode:
     """Print failures as the coordinator answers through the broker."""
-    from bucketpull.transport.wire import AskFailures
-    from bucketpull.wiring.asking import asker
-
-    question = AskFailures(reason or "", pattern or "", min(limit or _AT_ONCE, _AT_ONCE))
-    found = asyncio.run(asker(settings).failures(question))
+    most = min(limit or MOST_FAILED, MOST_FAILED)
+    client = broker_client(settings)
+    found = client.get("/api/failed", list[Failure], limit=most, reason=reason, match=pattern)
     shown = _print(iter(found), json=settings.json)
-    if not settings.quiet and shown in {0, _AT_ONCE}:
+    if not settings.quiet and shown in {0, MOST_FAILED}:
         tell(f"the first {shown:,}; choose others with --reason or --match" if shown else "no such failure")
     return ExitCode.COMPLETE
 

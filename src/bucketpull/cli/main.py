@@ -20,6 +20,9 @@ COMMANDS = {
     "status": "Show where a job stands.",
     "failures": "List what could not be had, and why.",
     "retry": "Make failures into work again.",
+    "pause": "Have a running job start no more transfers.",
+    "resume": "Let a paused job go on.",
+    "limit": "Change the limits of a running job.",
     "where": "Say on which volume an object lies.",
     "volumes": "Show, add, drain or give up volumes.",
     "cat": "Write one object's bytes to standard output.",
@@ -41,7 +44,7 @@ COMMANDS = {
 
 EXTRAS = {
     "rabbitmq": {"aiormq", "pamqp", "yarl"},
-    "web": {"aiohttp", "prometheus_client"},
+    "web": {"prometheus_client"},
     "parquet": {"pyarrow"},
     "simulator": {"httptools"},
 }

@@ -186,6 +186,17 @@ job_key = _group(
     ),
 )
 
+by_broker = _group(
+    click.option(
+        "--broker",
+        is_flag=False,
+        flag_value="",
+        metavar="[URL]",
+        help="Through RabbitMQ, from any machine (URL: BUCKETPULL_BROKER).",
+    ),
+    job_key,
+)
+
 chosen = _group(
     click.option(
         "--reason",
@@ -229,6 +240,12 @@ def settings_of_job(places: tuple[str, ...], flags: dict[str, Any]) -> Settings:
         found = settings(flags | {"source": places[0], "volumes": places[1:]})
     found.source_settings()
     return found
+
+
+def asking(flags: dict[str, Any]) -> tuple[Settings, bool]:
+    """Join as `settings`; say also whether the job is to be asked through the broker."""
+    by_broker = flags["broker"] is not None
+    return settings(flags | {"broker": flags["broker"] or None}), by_broker
 
 
 def split(places: tuple[str, ...]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """`bucketpull status`: where a job stands."""
 
-import asyncio
 from typing import Any
 
 import click
@@ -9,12 +8,14 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.model import show
+from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.reconciliation import Balance
 from bucketpull.report.document import snapshot_dict
 from bucketpull.report.json_line import json_line
 from bucketpull.report.standing import standing_lines
 from bucketpull.report.tables import columns, fitted, printable
+from bucketpull.wiring.calling import broker_client
 from bucketpull.wiring.job_status import Standing, standing
 from bucketpull.wiring.locate import job_folder, reading
 from bucketpull.wiring.output import say, words
@@ -24,10 +25,7 @@ from bucketpull.wiring.settings import Settings
 @click.command()
 @click.argument("source", required=False)
 @click.option("--directories", is_flag=True, help="Show the books of every directory.")
-@click.option(
-    "--broker", metavar="URL", help="Ask the coordinator of --job through RabbitMQ, from any machine."
-)
-@options.job_key
+@options.by_broker
 @options.common
 def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Show where a job stands: its books, speeds and volumes, while it runs and after.
@@ -39,8 +37,8 @@ def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by
     bucketpull status --job photos --directories
     bucketpull status --job photos --json
     """  # noqa: D301
-    settings = options.settings(flags)
-    if flags["broker"] is not None:
+    settings, by_broker = options.asking(flags)
+    if by_broker:
         return _ask_for_status(settings)
     return _read_status(settings, directories=directories)
 
@@ -68,9 +66,7 @@ def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
 
 def _ask_for_status(settings: Settings) -> ExitCode:
     """Print where the job stands as its coordinator answers through the broker."""
-    from bucketpull.wiring.asking import asker
-
-    snapshot = asyncio.run(asker(settings).job())
+    snapshot = broker_client(settings).get("/api/job", Snapshot)
     if settings.json:
         say(json_line(snapshot_dict(snapshot) | {"running": True}))
         return ExitCode.COMPLETE

@@ -10,13 +10,14 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
+from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.document import volume_dict
 from bucketpull.report.json_line import json_line
 from bucketpull.report.standing import volume_lines
 from bucketpull.wiring.adapters import machine_name
-from bucketpull.wiring.control import AddVolume, DrainVolume, LoseVolume, Question, ask
+from bucketpull.wiring.calling import broker_client, local_client
 from bucketpull.wiring.job_status import standing
 from bucketpull.wiring.locate import existing, job_folder, reading, writing
 from bucketpull.wiring.output import say, say_on, tell, words
@@ -25,6 +26,7 @@ from bucketpull.wiring.volumes import check_paths, open_one
 
 
 @click.group(invoke_without_command=True)
+@options.by_broker
 @options.common
 @click.pass_context
 def volumes(context: click.Context, /, **flags: Any) -> int | None:  # noqa: ANN401 - checked by `settings`
@@ -39,12 +41,13 @@ def volumes(context: click.Context, /, **flags: Any) -> int | None:  # noqa: ANN
     if context.invoked_subcommand is not None:
         context.obj = flags
         return None
-    return _print_volumes(options.settings(flags))
+    return _print_volumes(*options.asking(flags))
 
 
 @volumes.command()
 @click.argument("path", type=click.Path())
 @click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free there (default: 1G).")
+@options.by_broker
 @options.common
 @click.pass_obj
 def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:  # noqa: ANN401 - as above
@@ -53,11 +56,14 @@ def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:  # noqa: ANN
     \b
     bucketpull volumes add /mnt/d4 --job photos
     """  # noqa: D301
-    return _run_add(_settings(before, flags), path)
+    settings, by_broker = _asking(before, flags)
+    full = path if by_broker else check_paths([path])[0]
+    return _change(settings, by_broker, "add", full, lambda journal: _add(settings, journal, full))
 
 
 @volumes.command()
 @click.argument("volume", metavar="PATH|ID", type=click.Path())
+@options.by_broker
 @options.common
 @click.pass_obj
 def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:  # noqa: ANN401 - as above
@@ -66,11 +72,14 @@ def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:  # noqa:
     \b
     bucketpull volumes drain /mnt/d1 --job photos
     """  # noqa: D301
-    return _run_drain(_settings(before, flags), volume)
+    settings, by_broker = _asking(before, flags)
+    name = volume if by_broker else _name(volume)
+    return _change(settings, by_broker, "drain", name, lambda journal: _drain(journal, name))
 
 
 @volumes.command()
 @click.argument("identity", metavar="ID")
+@options.by_broker
 @options.common
 @click.pass_obj
 def lost(before: dict[str, Any], /, identity: str, **flags: Any) -> int:  # noqa: ANN401 - as above
@@ -79,18 +88,22 @@ def lost(before: dict[str, Any], /, identity: str, **flags: Any) -> int:  # noqa
     \b
     bucketpull volumes lost 3f2a9c41d07b --job photos
     """  # noqa: D301
-    return _run_lost(_settings(before, flags), identity)
+    settings, by_broker = _asking(before, flags)
+    return _change(settings, by_broker, "lost", identity, lambda journal: _lose(journal, identity))
 
 
-def _settings(before: dict[str, Any], flags: dict[str, Any]) -> Settings:
+def _asking(before: dict[str, Any], flags: dict[str, Any]) -> tuple[Settings, bool]:
     """Join the options before and after the command's name; the later count."""
-    return options.settings(before | {name: value for name, value in flags.items() if value is not None})
+    return options.asking(before | {name: value for name, value in flags.items() if value is not None})
 
 
-def _print_volumes(settings: Settings) -> ExitCode:
+def _print_volumes(settings: Settings, by_broker: bool) -> ExitCode:
     """Print the job's volumes, also those that are away."""
-    with reading(settings) as reader:
-        volumes = standing(reader, job_folder(settings)).snapshot.volumes
+    if by_broker:
+        volumes = broker_client(settings).get("/api/job", Snapshot).volumes
+    else:
+        with reading(settings) as reader:
+            volumes = standing(reader, job_folder(settings)).snapshot.volumes
     if settings.json:
         for volume in volumes:
             say(json_line(volume_dict(volume)))
@@ -102,27 +115,13 @@ def _print_volumes(settings: Settings) -> ExitCode:
     return ExitCode.COMPLETE
 
 
-def _run_add(settings: Settings, path: str) -> ExitCode:
-    """Use one volume more, or a drained one again."""
-    (full,) = check_paths([path])
-    return _change(settings, AddVolume(full), lambda journal: _add(settings, journal, full))
-
-
-def _run_drain(settings: Settings, name: str) -> ExitCode:
-    """Put nothing more on a volume."""
-    return _change(settings, DrainVolume(_name(name)), lambda journal: _drain(journal, _name(name)))
-
-
-def _run_lost(settings: Settings, identity: str) -> ExitCode:
-    """Give up a volume."""
-    return _change(settings, LoseVolume(identity), lambda journal: _lose(journal, identity))
-
-
-def _change(settings: Settings, question: Question, change: Callable[[SqliteJournal], str]) -> ExitCode:
-    folder = existing(settings)
-    answer = ask(folder, question)
-    if answer is not None:
-        text = answer.text
+def _change(
+    settings: Settings, by_broker: bool, what: str, volume: str, change: Callable[[SqliteJournal], str]
+) -> ExitCode:
+    """Have the running job change a volume; where none runs, change the journal."""
+    client = broker_client(settings) if by_broker else local_client(existing(settings))
+    if client is not None:
+        text = str(client.post(f"/api/volumes/{what}", {"volume": volume})["text"])
     else:
         with writing(settings) as journal:
             text = change(journal)

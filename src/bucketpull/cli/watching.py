@@ -11,7 +11,8 @@ from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
-    from bucketpull.wiring.panel import JobPanel, Watcher, Watching
+    from bucketpull.web.panel import Panel
+    from bucketpull.wiring.job import Watcher, Watching
 
 
 def watchers(settings: Settings) -> "Sequence[Watcher]":
@@ -36,7 +37,7 @@ def watchers(settings: Settings) -> "Sequence[Watcher]":
             f"--dashboard {settings.dashboard}: {reason}; give another address or port"
         ) from error
 
-    async def open_dashboard(panel: "JobPanel") -> "Watching":
+    async def open_dashboard(panel: "Panel") -> "Watching":
         dashboard = Dashboard(panel, host, port, listeners=listeners)
         address = await dashboard.start()
         if not settings.quiet:

@@ -8,6 +8,10 @@ import msgspec
 
 from bucketpull.domain.errors import ConfigError
 
+Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9, description="requests a second, above 0, such as 50")]
+Speed = Annotated[float, msgspec.Meta(ge=1, le=1e15, description="bytes a second, from 1 on")]
+Concurrency = Annotated[int, msgspec.Meta(ge=1, le=100_000, description="a number from 1 to 100000")]
+
 _LONGEST_SHOWN: Final = 100
 _WORDS: Final[dict[type, str]] = {
     str: "text",

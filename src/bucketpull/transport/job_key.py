@@ -15,6 +15,8 @@ from bucketpull.domain.errors import ConfigError
 LEAST_LENGTH: Final = 32
 COORDINATOR: Final = ""
 """The name under which the coordinator speaks to itself: no machine has it."""
+OPERATOR: Final = "/operator"
+"""The name under which whoever has the job's own key gives orders: no machine has it, and no machine's key is good for it."""
 
 _MACHINE_KEY = re.compile(r"machine:([0-9a-f]{8}):([0-9a-f]{64}):(.+)")
 NO_KEY_ID: Final = "none"

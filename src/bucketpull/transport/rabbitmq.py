@@ -16,7 +16,6 @@ import msgspec
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.model import (
     Control,
-    Failure,
     Fatal,
     FromWorker,
     Goodbye,
@@ -26,7 +25,6 @@ from bucketpull.domain.model import (
     Welcome,
     Work,
 )
-from bucketpull.domain.progress import Snapshot
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
 from bucketpull.transport.belief import Belief, claims_of, poison_of
 from bucketpull.transport.distrust import Distrust
@@ -35,8 +33,8 @@ from bucketpull.transport.job_key import COORDINATOR, JobKey
 from bucketpull.transport.mailbox import Mailbox
 from bucketpull.transport.remote_query import taken
 from bucketpull.transport.wire import (
+    Answer,
     Ask,
-    AskFailures,
     Echo,
     Greeting,
     Names,
@@ -62,7 +60,7 @@ GATHER_SECONDS: Final = (
 class RabbitTransport:
     """See `ports.Transport`. Call `start` first. Sending never waits for the broker: what is said is said in order, when it can be.
 
-    `snapshot` is asked for where the job stands, `failures` for what failed, for whoever asks through the broker; `known` for the
+    `answer` is the API of the job, for whoever asks through the broker under a name; `known` for the
     ids of the volumes that a machine has, by path; `outstanding` whether any of this work is: receipts for it are not believed
     of machines that were not given it.
 
@@ -98,8 +96,7 @@ class RabbitTransport:
         self._heard: Mailbox[FromWorker] = Mailbox()
         self._tasks: list[asyncio.Task[None]] = []
         self._echoed_at = 0.0
-        self.snapshot: Callable[[], Snapshot] | None = None
-        self.failures: Callable[[AskFailures], Awaitable[list[Failure]]] | None = None
+        self.answer: Callable[[Ask, str], Awaitable[Answer]] | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self.known: Callable[[str], Awaitable[dict[str, str]]] | None = None
         self.outstanding: Callable[[Sequence[int]], Awaitable[bool]] | None = None
@@ -321,7 +318,7 @@ class RabbitTransport:
             if header.session == self._me.session:
                 self._echoed_at = time.monotonic()
             return None
-        if isinstance(message, Ask | AskFailures):
+        if isinstance(message, Ask):
             self._answer(message, header)
             return None
         return await self._admitted(message, header)
@@ -379,7 +376,7 @@ class RabbitTransport:
 
     # --- questions
 
-    def _answer(self, question: Ask | AskFailures, header: Header) -> None:
+    def _answer(self, question: Ask, header: Header) -> None:
         """Answer beside the receipts: to go through millions of failures takes seconds."""
         if self._names.is_answers(header.reply_to) and len(self._telling) < MOST_QUESTIONS:
             telling = asyncio.create_task(self._tell(question, header), name="answer")
@@ -391,16 +388,10 @@ class RabbitTransport:
         if not telling.cancelled() and (error := telling.exception()) is not None:
             self.link.lost(f"a question that came through the broker could not be answered: {error}")
 
-    async def _tell(self, question: Ask | AskFailures, header: Header) -> None:
-        answer: Snapshot | list[Failure]
-        if isinstance(question, Ask):
-            if self.snapshot is None:
-                return
-            answer = self.snapshot()
-        elif self.failures is not None:
-            answer = await self.failures(question)
-        else:
+    async def _tell(self, question: Ask, header: Header) -> None:
+        if self.answer is None:
             return
+        answer = await self.answer(question, header.machine)
         queue = header.reply_to
         sealed = self._me.sealer.seal(Way.ANSWER, header.machine, queue, encode(answer), meant=header.session)
         await self.link.tell(queue, sealed)

@@ -1,4 +1,4 @@
-"""Questions asked through the broker: where a job stands, what failed, and whether a coordinator has it."""
+"""Requests to the API of a job through the broker, and whether a coordinator has the job."""
 
 import asyncio
 import contextlib
@@ -8,12 +8,10 @@ import aiormq
 from aiormq.abc import DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
-from bucketpull.domain.model import Failure
-from bucketpull.domain.progress import Snapshot
 from bucketpull.transport import wire
 from bucketpull.transport.amqp import REFUSED, connected, with_heartbeat
 from bucketpull.transport.envelope import Correspondence, Distrusted, Way
-from bucketpull.transport.wire import Ask, AskFailures, Names, encode
+from bucketpull.transport.wire import Ask, Names, encode
 
 ANSWER_SECONDS = 10.0
 
@@ -39,20 +37,17 @@ class Asker:
         self._me = me
         self._seconds = seconds
 
-    async def job(self) -> Snapshot:
-        """Ask where the job stands.
+    async def ask(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
+        """Send a request to the API of the job; return status and body of the answer.
 
         Raises:
             TransportError: The broker cannot be reached, no coordinator of the job is there, or it does not answer.
 
         """
-        return await self._answer(Ask(), wire.snapshot)
+        answer = await self._answer(Ask(method, target, body), wire.answer)
+        return answer.status, answer.body
 
-    async def failures(self, question: AskFailures) -> list[Failure]:
-        """Ask what failed; raises as `job`."""
-        return await self._answer(question, wire.failures)
-
-    async def _answer(self, question: Ask | AskFailures, reader: wire.Reader[T]) -> T:
+    async def _answer(self, question: Ask, reader: wire.Reader[T]) -> T:
         job = self._job
         try:
             async with asyncio.timeout(self._seconds):
@@ -75,7 +70,7 @@ class Asker:
                 f"the broker cannot be reached: {error}; check --broker, and whether it runs"
             ) from error
 
-    async def _ask(self, question: Ask | AskFailures) -> bytes:
+    async def _ask(self, question: Ask) -> bytes:
         names, me = Names(self._job), self._me
         connection = await connected(self._url)
         try:

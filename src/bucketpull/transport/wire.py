@@ -13,8 +13,7 @@ import msgspec
 
 from bucketpull.domain.bounds import Count, Text
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.model import Control, Failure, FromWorker, Refusal, Value, Welcome, Work
-from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.model import Control, FromWorker, Refusal, Value, Welcome, Work
 from bucketpull.transport.envelope import Distrusted
 
 T = TypeVar("T")
@@ -40,21 +39,21 @@ class Echo(Value, tag="echo"):
 
 
 class Ask(Value, tag="ask"):
-    """Somebody wants to know where the job stands; the answer, an encoded `Snapshot`, goes to the reply queue."""
+    """A request to the API of the running job; an encoded `Answer` goes to the reply queue."""
+
+    method: Text
+    target: Text
+    body: bytes
 
 
-class AskFailures(Value, tag="ask-failures"):
-    """Somebody wants to know what failed: at most `limit`, of a reason and with keys like a pattern ("" is any).
+class Answer(Value, tag="answer"):
+    """What the API answered: an HTTP status and a body."""
 
-    The answer, an encoded `list[Failure]`, goes to the reply queue.
-    """
-
-    reason: Text
-    pattern: Text
-    limit: Count
+    status: Count
+    body: bytes
 
 
-ToCoordinator = FromWorker | Echo | Ask | AskFailures
+ToCoordinator = FromWorker | Echo | Ask
 ToWorker = Sealed | Control | Welcome | Refusal | Greeting
 
 encode = msgspec.msgpack.Encoder().encode
@@ -81,8 +80,7 @@ class Reader(Generic[T]):
 
 up: Reader[ToCoordinator] = Reader(ToCoordinator)
 down: Reader[ToWorker] = Reader(ToWorker)
-snapshot: Reader[Snapshot] = Reader(Snapshot)
-failures: Reader[list[Failure]] = Reader(list[Failure])
+answer: Reader[Answer] = Reader(Answer)
 
 
 class Names:

@@ -1,14 +1,4 @@
-"""The dashboard's server: one page, its data as JSON, the metrics, and a few changes.
-
-| address | what |
-| --- | --- |
-| `GET /` | the page |
-| `GET /metrics` | Prometheus |
-| `GET /api/snapshot?language=zh` | `report.document.snapshot_dict` |
-| `GET /api/points?since=UNIX` | fine points of the charts; `coarse=1`: those of the whole session |
-| `GET /api/failures?limit=N&reason=R&language=zh` | failures with the last answer, what it means, what to do |
-| `GET /api/directories?prefix=HEX` | directories below one; keys are bytes, hence hexadecimal |
-| `POST /api/pause`, `/api/resume`, `/api/limits`, `/api/retry` | changes, with a JSON body |
+"""The dashboard: the page and its files, the metrics, and the API (`api`) on a TCP port, for whoever the guard lets.
 
 A token goes in `Authorization: Bearer TOKEN`; the printed address carries it behind `#`, which browsers do not send.
 """
@@ -17,46 +7,20 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
 
-import msgspec
-from aiohttp import web
-
-from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Failure, Limits, key_of, show
-from bucketpull.domain.progress import DirectoryState
-from bucketpull.report.document import snapshot_dict
-from bucketpull.report.reasons import explain
-from bucketpull.report.words import Words
-from bucketpull.web import metrics
+from bucketpull.web.api import Api, failed, json_response
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
 from bucketpull.web.history import History
 from bucketpull.web.panel import Panel
+from bucketpull.web.server import Request, Response, Server
 
 DEFAULT_PORT = 8377
 SAMPLE_SECONDS = 2.0
 LOOKING_SECONDS = 3.0  # a page that is seen asks every second
 LAST_LOOK_SECONDS = 2.0
-MOST_FAILURES = 1000
-MOST_DIRECTORIES = 500
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_encoder = msgspec.json.Encoder()
-
-
-class NewLimits(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `/api/limits`; null is no cap, and for `concurrency` automatic."""
-
-    concurrency: int | None = None
-    requests_per_second: float | None = None
-    bytes_per_second: float | None = None
-
-
-class Retry(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `/api/retry`; null is every reason."""
-
-    reason: Reason | None = None
 
 
 class Dashboard:
@@ -85,7 +49,8 @@ class Dashboard:
         self._sample_seconds = sample_seconds
         self._last_look_seconds = last_look_seconds
         self._looked_at = -LOOKING_SECONDS
-        self._runner: web.AppRunner | None = None
+        self._api = Api(panel, self._history)
+        self._server = Server(self._answer, _client)
         self._sampler: asyncio.Task[None] | None = None
         static = files("bucketpull.web").joinpath("static")
         self._static = {
@@ -106,18 +71,16 @@ class Dashboard:
         """
         if not self._listeners:
             self._listeners = listen(self._host, self._port)
-        self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
-        await self._runner.setup()
+        self._port = self._listeners[0].getsockname()[1]
         for listener in self._listeners:
-            await web.SockSite(self._runner, listener).start()
+            self._server.start(listener)
         self._sampler = asyncio.create_task(self._sample(), name="dashboard-sampler")
         return f"http://{self._shown_host()}:{self.port}/#{self.token}"
 
     @property
     def port(self) -> int:
         """The port that it is bound to."""
-        assert self._runner is not None
-        return int(self._runner.addresses[0][1])
+        return self._port
 
     async def close(self) -> None:
         """Stop serving; an open page gets the time to ask once more, and so shows how the job ended."""
@@ -128,9 +91,7 @@ class Dashboard:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sampler
             self._sampler = None
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._server.close()
         self._listeners = []
 
     def _shown_host(self) -> str:
@@ -143,105 +104,41 @@ class Dashboard:
             self._history.add(self._panel.snapshot())
             await asyncio.sleep(self._sample_seconds)
 
-    def _application(self) -> web.Application:
-        app = web.Application(middlewares=[self._check], client_max_size=10_000)
-        app.router.add_get("/", self._page)
-        app.router.add_get("/static/{name}", self._file)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/api/snapshot", self._snapshot)
-        app.router.add_get("/api/points", self._points)
-        app.router.add_get("/api/failures", self._failures)
-        app.router.add_get("/api/directories", self._directories)
-        app.router.add_post("/api/pause", self._pause)
-        app.router.add_post("/api/resume", self._resume)
-        app.router.add_post("/api/limits", self._set_limits)
-        app.router.add_post("/api/retry", self._retry)
-        return app
-
-    @web.middleware
-    async def _check(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        """Refuse what is not allowed, turn bad input into 400, and put the security headers on every answer."""
+    async def _answer(self, request: Request) -> Response:
+        """Refuse what is not allowed, and put the security headers on every answer."""
         public = request.path == "/" or request.path.startswith("/static/")
         change = request.method not in {"GET", "HEAD"}
         refused = self._guard.objection(request.headers, change=change, public=public)
-        response: web.StreamResponse
         if refused:
-            response = _json({"error": refused[1]}, refused[0])
+            response = json_response({"error": refused[1]}, refused[0])
         else:
-            try:
-                response = await handler(request)
-            except (msgspec.MsgspecError, ValueError) as error:
-                response = _json({"error": str(error)}, 400)
-            except web.HTTPException as error:
-                response = _json({"error": error.reason}, error.status)
-        response.headers.update(HEADERS)
-        return response
+            response = await self._allowed(request, public=public)
+        return response._replace(headers={**response.headers, **HEADERS})
 
-    async def _page(self, _: web.Request) -> web.Response:
-        return self._static_response("index.html")
+    async def _allowed(self, request: Request, *, public: bool) -> Response:
+        if public and request.method in {"GET", "HEAD"}:
+            return self._file("index.html" if request.path == "/" else request.path.removeprefix("/static/"))
+        if request.path == "/metrics":
+            return self._metrics()
+        if request.path == "/api/snapshot":
+            self._looked_at = asyncio.get_running_loop().time()
+        return await self._api.answer(request)
 
-    async def _file(self, request: web.Request) -> web.Response:
-        return self._static_response(request.match_info["name"])
+    def _metrics(self) -> Response:
+        try:
+            from bucketpull.web import metrics
+        except ModuleNotFoundError:
+            return failed(501, "metrics need prometheus-client: pip install 'bucketpull[web]'")
+        return Response(200, metrics.exposition(self._panel.snapshot), metrics.CONTENT_TYPE)
 
-    def _static_response(self, name: str) -> web.Response:
+    def _file(self, name: str) -> Response:
         if name not in self._static:
-            raise web.HTTPNotFound
-        kind = _TYPES[name.rpartition(".")[2]]
-        return web.Response(body=self._static[name], content_type=kind, charset="utf-8")
+            return failed(404, "there is no such file")
+        return Response(200, self._static[name], f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8")
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        body = metrics.exposition(self._panel.snapshot)
-        return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
-    async def _snapshot(self, request: web.Request) -> web.Response:
-        self._looked_at = asyncio.get_running_loop().time()
-        shown, words = snapshot_dict(self._panel.snapshot()), Words(_language(request))
-        for note in shown["notes"]:
-            note["text"] = words.message(note["text"])
-        for volume in shown["volumes"]:
-            volume["detail"] = words.message(volume["detail"])
-        return _json(shown)
-
-    async def _points(self, request: web.Request) -> web.Response:
-        if request.query.get("coarse"):
-            return _json(self._history.coarse)
-        return _json(self._history.since(float(request.query.get("since", 0))))
-
-    async def _failures(self, request: web.Request) -> web.Response:
-        limit = min(MOST_FAILURES, max(1, int(request.query.get("limit", 100))))
-        reason = request.query.get("reason")
-        failures = await self._panel.failures(limit, Reason(reason) if reason else None)
-        return _json([_failure(failure, _language(request)) for failure in failures])
-
-    async def _directories(self, request: web.Request) -> web.Response:
-        prefix = bytes.fromhex(request.query.get("prefix", ""))
-        found = await self._panel.directories(prefix, MOST_DIRECTORIES + 1)
-        shown = [_directory(state, prefix) for state in found[:MOST_DIRECTORIES]]
-        return _json({"directories": shown, "more": len(found) > MOST_DIRECTORIES})
-
-    async def _pause(self, _: web.Request) -> web.Response:
-        await self._panel.pause()
-        return _json({})
-
-    async def _resume(self, _: web.Request) -> web.Response:
-        await self._panel.resume()
-        return _json({})
-
-    async def _set_limits(self, request: web.Request) -> web.Response:
-        new = msgspec.json.decode(await request.read(), type=NewLimits)
-        for name in NewLimits.__struct_fields__:
-            value = getattr(new, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name}: {value} is not above 0 (null is no limit)")
-        paused = self._panel.snapshot().limits.paused
-        await self._panel.set_limits(Limits(**msgspec.structs.asdict(new), paused=paused))
-        return _json({})
-
-    async def _retry(self, request: web.Request) -> web.Response:
-        retry = msgspec.json.decode(await request.read(), type=Retry)
-        return _json({"objects": await self._panel.retry(retry.reason)})
+def _client(connection: socket.socket) -> str:
+    return f"the dashboard at {connection.getpeername()[0]}"
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -263,34 +160,3 @@ def listen(host: str, port: int) -> list[socket.socket]:
             listener.close()
         raise
     return listeners
-
-
-def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(
-        body=_encoder.encode(value), status=status, content_type="application/json", charset="utf-8"
-    )
-
-
-def _language(request: web.Request) -> str:
-    return "zh" if request.query.get("language") == "zh" else "en"
-
-
-def _failure(failure: Failure, language: str) -> dict[str, Any]:  # JSON
-    """Show a failure with what it means; an empty name is a directory that could not be listed."""
-    meaning, remedy = explain(failure.reason, language)
-    return {
-        "key": show(key_of(failure.directory, failure.name)),
-        "listing": not failure.name,
-        "size": failure.size,
-        "reason": failure.reason,
-        "meaning": meaning,
-        "remedy": remedy,
-        "attempts": failure.attempts,
-        "status": failure.status,
-        "detail": failure.detail,
-    }
-
-
-def _directory(state: DirectoryState, prefix: bytes) -> dict[str, Any]:  # JSON
-    name = state.directory[len(prefix) :].lstrip(b"/")
-    return msgspec.structs.asdict(state) | {"directory": state.directory.hex(), "name": show(name)}

@@ -5,14 +5,13 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from itertools import islice
 
 import msgspec
 
 from bucketpull import __version__
 from bucketpull.agent.shell import AgentShell
-from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Reason, SourceRefused
-from bucketpull.domain.model import Failure, Pulse, Welcome
+from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
+from bucketpull.domain.model import Pulse, Welcome
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
@@ -20,22 +19,22 @@ from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.envelope import Correspondence
 from bucketpull.transport.inbox import RabbitInbox
-from bucketpull.transport.job_key import JobKey
+from bucketpull.transport.job_key import OPERATOR, JobKey
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import Nursery, ProcessCrew
 from bucketpull.transport.rabbitmq import RabbitTransport
 from bucketpull.transport.remote_query import check_alone
 from bucketpull.transport.router import JoinedTransport
-from bucketpull.transport.wire import AskFailures
+from bucketpull.transport.wire import Answer, Ask
 from bucketpull.volumes.volume import DiskVolume
+from bucketpull.web.api import Api, failed
+from bucketpull.web.server import request_of
 from bucketpull.wiring.adapters import broker_url, fetch_options, machine_name, worker_policy
 from bucketpull.wiring.clock import SystemClock
-from bucketpull.wiring.job import Job, Opening, check_job, on_signals, opened
+from bucketpull.wiring.job import Job, Opening, Watcher, check_job, on_signals, opened
 from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, worker_key
 from bucketpull.wiring.limits import budget_of
-from bucketpull.wiring.locate import reading
 from bucketpull.wiring.output import tell
-from bucketpull.wiring.panel import Watcher
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all
@@ -85,8 +84,7 @@ async def _coordinate(
     far.known = lambda machine: job.coordinator.call(lambda: known_paths(journal.volumes(), machine))
     far.outstanding = lambda works: job.coordinator.call(lambda: bool(journal.holders(works)))
     far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text)
-    far.snapshot = lambda: job.monitor.latest
-    far.failures = lambda asked: asyncio.to_thread(_failures, settings, asked)
+    far.answer = partial(_answer, job.api)
     far.link.lost = lambda reason: job.monitor.note("warning", "broker.lost", reason)
     crew = ProcessCrew(opening.nursery, settings.process_count())
     worker = AgentShell(
@@ -161,11 +159,17 @@ async def _work(
     return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
 
 
-def _failures(settings: Settings, asked: AskFailures) -> list[Failure]:
-    """Return at most so many failures, of a reason and with keys like a pattern ("" is any)."""
-    reason = Reason(asked.reason) if asked.reason else None
-    with reading(settings) as reader:
-        return list(islice(reader.each_failure(reason, asked.pattern or None), asked.limit))
+async def _answer(api: Api, ask: Ask, machine: str) -> Answer:
+    """Answer what came through the broker: whoever has only a machine's key may look, and change nothing."""
+    request = request_of(
+        ask.method, ask.target, ask.body, f"{'a command' if machine == OPERATOR else machine} at the broker"
+    )
+    if machine != OPERATOR and request.method != "GET":
+        text = "a machine's key may not change the job; use the job's own, where `bucketpull coordinate` runs"
+        response = failed(403, text)
+    else:
+        response = await api.answer(request)
+    return Answer(response.status, response.body)
 
 
 async def _join(settings: Settings, broker: str, hello: Pulse, me: Correspondence) -> Welcome:

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -24,22 +24,37 @@ from bucketpull.report.choice import open_reporter
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.processes import Nursery, ProcessCrew
+from bucketpull.web import control_socket
+from bucketpull.web.api import Api
+from bucketpull.web.history import History
+from bucketpull.web.panel import Panel
+from bucketpull.web.server import Server
 from bucketpull.wiring.adapters import fetch_options, open_journal, source_config
 from bucketpull.wiring.clock import SystemClock
-from bucketpull.wiring.limits import budget_of, follow_timetable, limits_now
+from bucketpull.wiring.limits import Bandwidth, budget_of, limits_now
 from bucketpull.wiring.monitor import Monitor
-from bucketpull.wiring.panel import JobPanel, Watcher
 from bucketpull.wiring.preflight import Findings, probe
 from bucketpull.wiring.process import process_main
+from bucketpull.wiring.remote_control import JobControl
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient
-from bucketpull.wiring.steering import Steering
 from bucketpull.wiring.writable import check_apart, check_file, check_folder
 
 _LEAVE_SECONDS: Final = (
     40.0  # an agent that was told to stop lets go of its volumes; more than it allows them
 )
+
+
+class Watching(Protocol):
+    """Something that looks at a job while it runs."""
+
+    async def close(self) -> None:
+        """Stop looking."""
+        ...
+
+
+Watcher = Callable[[Panel], Awaitable[Watching]]
 
 
 class Opening(NamedTuple):
@@ -114,17 +129,17 @@ class Job:
             None if opening.source.identity()["prefix"] else opening.findings.usage_bytes,
             [open_reporter(json=settings.json, quiet=settings.quiet)],
         )
-        self._steering = Steering(settings, opening.journal, self.coordinator, self.monitor, machine)
+        self._bandwidth = Bandwidth(settings)
+        self.control = JobControl(
+            settings, opening.journal, self.coordinator, self.monitor, self._bandwidth, machine
+        )
+        self.api = Api(self.control, History())
 
     async def run(self, worker: AgentShell, crew: ProcessCrew, watchers: Sequence[Watcher]) -> None:
         """Run with the worker of this process until the job ends or a signal stops it."""
         crew.start()
-        await self._steering.start()
-        try:
-            async with _watched(watchers, JobPanel(self.coordinator, self._opening.journal, self.monitor)):
-                await self._run_together(worker)
-        finally:
-            await self._steering.close()
+        async with self._steered(), _watched(watchers, self.control):
+            await self._run_together(worker)
 
     def conclude(self) -> ExitCode:
         """Show and write the end of the job; return how it ended.
@@ -151,6 +166,22 @@ class Job:
             text = f"--summary {self._settings.summary}: not written: {error.strerror}"
             self.monitor.note("error", "summary.failed", text)
 
+    @contextlib.asynccontextmanager
+    async def _steered(self) -> AsyncIterator[None]:
+        """Listen to other commands of this machine; where that cannot be, the job runs without."""
+        folder = self._settings.state_folder()
+        server = Server(self.api.answer, control_socket.user_of)
+        try:
+            server.start(control_socket.listen(folder))
+        except OSError as error:
+            text = f"{folder}: no socket there ({error.strerror}); give another --state to steer the job"
+            self.monitor.note("warning", "control.refused", text)
+        try:
+            yield
+        finally:
+            await server.close()
+            control_socket.remove(folder)
+
     async def _run_together(self, worker: AgentShell) -> None:
         loop, coordinator = asyncio.get_running_loop(), self.coordinator
         stopping: list[asyncio.Task[None]] = []
@@ -163,7 +194,7 @@ class Job:
         coordinator.limits = limits_now(self._settings)
         root = self._opening.source.open().root()
         watching = asyncio.create_task(self.monitor.run(), name="monitor")
-        timing = asyncio.create_task(follow_timetable(coordinator, self._settings), name="timetable")
+        timing = asyncio.create_task(self._bandwidth.run(coordinator), name="timetable")
         working = asyncio.create_task(worker.run(), name="worker")
         booking = asyncio.create_task(coordinator.run(root), name="coordinator")
         try:
@@ -198,7 +229,7 @@ def on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], object]) -> N
 
 
 @contextlib.asynccontextmanager
-async def _watched(watchers: Sequence[Watcher], panel: JobPanel) -> AsyncIterator[None]:
+async def _watched(watchers: Sequence[Watcher], panel: Panel) -> AsyncIterator[None]:
     """Let watchers, such as the dashboard, look at the job while it runs."""
     watching = [await watcher(panel) for watcher in watchers]
     try:

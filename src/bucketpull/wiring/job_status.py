@@ -14,7 +14,7 @@ from bucketpull.domain.progress import Estimate, Rates, Snapshot
 from bucketpull.journal.reader import JournalReader, RunNote
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.volumes.reader import open_reader
-from bucketpull.wiring.control import ShowJob, ask
+from bucketpull.wiring.calling import local_client
 
 _ANSWER_SECONDS = 3.0
 
@@ -32,9 +32,9 @@ def standing(reader: JournalReader, folder: Path) -> Standing:
     runs = reader.runs(1)
     last = runs[0] if runs else None
     with suppress(BucketpullError):
-        answer = ask(folder, ShowJob(), _ANSWER_SECONDS)
-        if answer is not None and answer.snapshot is not None:
-            return Standing(_with_absent(answer.snapshot, reader), True, last)
+        client = local_client(folder, _ANSWER_SECONDS)
+        if client is not None:
+            return Standing(_with_absent(client.get("/api/job", Snapshot), reader), True, last)
     return Standing(_snapshot(reader, last), False, last)
 
 

@@ -1,6 +1,7 @@
 """How fast a job may go: what was asked for, checked before anything is made, and followed through the day."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -57,15 +58,42 @@ def _bound(name: str, text: str | None, parse: Callable[[str, str], int]) -> tup
     return (None, bound) if slash else (bound, None)
 
 
-async def follow_timetable(coordinator: Coordinator, settings: Settings) -> None:
-    """Change the bandwidth whenever the timetable says so, until cancelled."""
-    if settings.bandwidth is None:
-        return
-    table = parse_timetable(settings.bandwidth)
-    while (wait := table.next_change(_second_of_day())) is not None:
-        await asyncio.sleep(wait)
-        limits = msgspec.structs.replace(coordinator.limits, bytes_per_second=table.at(_second_of_day()))
-        await coordinator.set_limits(limits)
+class Bandwidth:
+    """The bandwidth by time of day: what was asked for at the start, until somebody asks for another one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._table = None if settings.bandwidth is None else parse_timetable(settings.bandwidth)
+        self._changed = asyncio.Event()
+
+    def follow(self, text: str) -> float | None:
+        """Go by another timetable or limit; return what holds now.
+
+        Raises:
+            ConfigError: It is neither.
+
+        """
+        self._table = parse_timetable(text)
+        self._changed.set()
+        return self._table.at(_second_of_day())
+
+    def leave(self) -> None:
+        """Change nothing any more."""
+        self._table = None
+        self._changed.set()
+
+    async def run(self, coordinator: Coordinator) -> None:
+        """Change the job's limit whenever the timetable says so, until cancelled."""
+        while True:
+            self._changed.clear()
+            wait = None if self._table is None else self._table.next_change(_second_of_day())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), wait)
+                continue
+            if self._table is not None:
+                now = self._table.at(_second_of_day())
+                await coordinator.set_limits(
+                    msgspec.structs.replace(coordinator.limits, bytes_per_second=now)
+                )
 
 
 def _second_of_day() -> float:

@@ -10,7 +10,7 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.packing import Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.values import Rate, shown_value
 from bucketpull.sources.registry import settings_of
 from bucketpull.sources.settings import SourceSettings
 
@@ -18,7 +18,6 @@ _DAY_SECONDS = 86_400.0
 _LONGEST_NAME_BYTES = 200  # a folder's name may have 255
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=_DAY_SECONDS, description="seconds, above 0, such as 30")]
-Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9, description="requests a second, above 0, such as 50")]
 Processes = Annotated[int, msgspec.Meta(ge=1, le=256, description="a number from 1 to 256")]
 
 

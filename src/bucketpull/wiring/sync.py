@@ -15,9 +15,8 @@ from bucketpull.transport.processes import ProcessCrew
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.wiring.adapters import machine_name, worker_policy
 from bucketpull.wiring.clock import SystemClock
-from bucketpull.wiring.job import Job, Opening, check_job, opened
+from bucketpull.wiring.job import Job, Opening, Watcher, check_job, opened
 from bucketpull.wiring.limits import budget_of
-from bucketpull.wiring.panel import Watcher
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all, with_known
 

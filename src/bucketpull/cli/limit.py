@@ -1,0 +1,46 @@
+"""`bucketpull limit`: other limits for a running job."""
+
+from typing import Any
+
+import click
+
+from bucketpull.cli import options
+from bucketpull.domain.bandwidth_schedule import parse_timetable
+from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.values import Concurrency, Rate, converted
+from bucketpull.wiring.calling import client_of
+from bucketpull.wiring.output import say_on, words
+
+
+@click.command()
+@click.argument("source", required=False)
+@click.option("--rate", metavar="N|off", help="At most N requests a second.")
+@click.option("--bandwidth", metavar="SIZE|off", help="At most so many bytes a second, also by time of day.")
+@click.option("--concurrency", metavar="auto|N", help="Transfers in flight, all machines together.")
+@options.by_broker
+@options.common
+def limit(rate: str | None, bandwidth: str | None, concurrency: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """Change the limits of a running job, all machines together; what is not named stays.
+
+    They hold until the job ends: the next `bucketpull sync` goes by its own options.
+
+    \b
+    bucketpull limit --job photos --bandwidth 20M --rate off
+    bucketpull limit --job photos --bandwidth '08:00,10M 20:00,off'
+    """  # noqa: D301
+    changes: dict[str, object] = {}
+    if rate is not None:
+        changes["requests_per_second"] = None if rate == "off" else converted("--rate", rate, Rate)
+    if bandwidth is not None:
+        parse_timetable(bandwidth)
+        changes["bandwidth"] = bandwidth
+    if concurrency is not None:
+        wanted = None if concurrency == "auto" else converted("--concurrency", concurrency, Concurrency)
+        changes["concurrency"] = wanted
+    if not changes:
+        raise click.UsageError("say which limit: --rate, --bandwidth or --concurrency")
+    settings, by_broker = options.asking(flags)
+    text = client_of(settings, by_broker=by_broker).post("/api/limits", changes)["text"]
+    if not settings.quiet:
+        say_on(words().message(str(text)))
+    return ExitCode.COMPLETE

@@ -1,0 +1,30 @@
+"""`bucketpull pause`: nothing more is started, until it is resumed."""
+
+from typing import Any
+
+import click
+
+from bucketpull.cli import options
+from bucketpull.domain.errors import ExitCode
+from bucketpull.wiring.calling import client_of
+from bucketpull.wiring.output import say_on, words
+
+
+@click.command()
+@click.argument("source", required=False)
+@options.by_broker
+@options.common
+def pause(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """Have a running job start no more transfers, until `bucketpull resume`.
+
+    What is in transfer ends; listing stops too. A job that is started anew is not paused.
+
+    \b
+    bucketpull pause --job photos
+    bucketpull pause --job photos --broker
+    """  # noqa: D301
+    settings, by_broker = options.asking(flags)
+    text = client_of(settings, by_broker=by_broker).post("/api/pause")["text"]
+    if not settings.quiet:
+        say_on(words().message(str(text)))
+    return ExitCode.COMPLETE

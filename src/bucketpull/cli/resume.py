@@ -1,0 +1,27 @@
+"""`bucketpull resume`: a paused job goes on."""
+
+from typing import Any
+
+import click
+
+from bucketpull.cli import options
+from bucketpull.domain.errors import ExitCode
+from bucketpull.wiring.calling import client_of
+from bucketpull.wiring.output import say_on, words
+
+
+@click.command()
+@click.argument("source", required=False)
+@options.by_broker
+@options.common
+def resume(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """Let a paused job go on.
+
+    \b
+    bucketpull resume --job photos
+    """  # noqa: D301
+    settings, by_broker = options.asking(flags)
+    text = client_of(settings, by_broker=by_broker).post("/api/resume")["text"]
+    if not settings.quiet:
+        say_on(words().message(str(text)))
+    return ExitCode.COMPLETE

@@ -1,0 +1,191 @@
+"""The one remote control of a running job: for the page, for other commands by the Unix socket, and for those at the broker.
+
+| address | what |
+| --- | --- |
+| `GET /api/job` | the `Snapshot`, whole |
+| `GET /api/snapshot?language=zh` | `report.document.snapshot_dict`, for programs |
+| `GET /api/points?since=UNIX` | fine points of the charts; `coarse=1`: those of the whole session |
+| `GET /api/failures?limit=N&reason=R&match=PATTERN&language=zh` | failures with the last answer, what it means, what to do |
+| `GET /api/failed?limit=N&reason=R&match=PATTERN` | the `Failure`s, whole |
+| `GET /api/directories?prefix=HEX` | directories below one; keys are bytes, hence hexadecimal |
+| `POST /api/pause`, `/api/resume` | start nothing more; go on |
+| `POST /api/limits` | a `NewLimits` |
+| `POST /api/retry` | `{"reason": R, "match": PATTERN}`, null for all: failures become work again |
+| `POST /api/volumes/add`, `/drain`, `/lost` | `{"volume": PATH or ID}` |
+
+A change is answered with `{"text": ...}`, what cannot be with `{"error": ..., "exit": CODE}`.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Reason
+from bucketpull.domain.model import Failure, key_of, show
+from bucketpull.domain.progress import DirectoryState
+from bucketpull.report.document import snapshot_dict
+from bucketpull.report.reasons import explain
+from bucketpull.report.words import Words
+from bucketpull.web.history import History
+from bucketpull.web.panel import NewLimits, Panel
+from bucketpull.web.server import Request, Response
+
+MOST_FAILURES = 1_000
+MOST_FAILED = 10_000  # whole ones: in one message of the broker
+MOST_DIRECTORIES = 500
+_encoder = msgspec.json.Encoder()
+
+
+class Retry(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `/api/retry`; null is every one."""
+
+    reason: Reason | None = None
+    match: str | None = None
+
+
+class OfVolume(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `/api/volumes/...`."""
+
+    volume: str
+
+
+class Api:
+    """Answers for one job."""
+
+    def __init__(self, panel: Panel, history: History) -> None:
+        self._panel = panel
+        self._history = history
+        self._routes: dict[tuple[str, str], Callable[[Request], Awaitable[Response]]] = {
+            ("GET", "/api/job"): self._job,
+            ("GET", "/api/snapshot"): self._snapshot,
+            ("GET", "/api/points"): self._points,
+            ("GET", "/api/failures"): self._failures,
+            ("GET", "/api/failed"): self._failed,
+            ("GET", "/api/directories"): self._directories,
+            ("POST", "/api/pause"): self._pause,
+            ("POST", "/api/resume"): self._resume,
+            ("POST", "/api/limits"): self._set_limits,
+            ("POST", "/api/retry"): self._retry,
+            ("POST", "/api/volumes/add"): self._add_volume,
+            ("POST", "/api/volumes/drain"): self._drain_volume,
+            ("POST", "/api/volumes/lost"): self._lose_volume,
+        }
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a request, whatever it is."""
+        method = "GET" if request.method == "HEAD" else request.method
+        route = self._routes.get((method, request.path))
+        if route is None:
+            known = any(path == request.path for _, path in self._routes)
+            return failed(405 if known else 404, f"{method} {request.path}: there is no such thing")
+        try:
+            return await route(request)
+        except ConfigError as error:
+            return failed(400, str(error))
+        except BucketpullError as error:
+            return failed(409, str(error), error.exit_code)
+        except (ValueError, RecursionError) as error:  # of msgspec too
+            return failed(400, str(error), ExitCode.USAGE)
+
+    async def _job(self, _: Request) -> Response:
+        return json_response(self._panel.snapshot())
+
+    async def _snapshot(self, request: Request) -> Response:
+        shown, words = snapshot_dict(self._panel.snapshot()), Words(_language(request))
+        for note in shown["notes"]:
+            note["text"] = words.message(note["text"])
+        for volume in shown["volumes"]:
+            volume["detail"] = words.message(volume["detail"])
+        return json_response(shown)
+
+    async def _points(self, request: Request) -> Response:
+        if request.query.get("coarse"):
+            return json_response(self._history.coarse)
+        return json_response(self._history.since(float(request.query.get("since", 0))))
+
+    async def _failures(self, request: Request) -> Response:
+        found = await self._chosen(request, MOST_FAILURES)
+        return json_response([_failure(failure, _language(request)) for failure in found])
+
+    async def _failed(self, request: Request) -> Response:
+        return json_response(await self._chosen(request, MOST_FAILED))
+
+    async def _chosen(self, request: Request, most: int) -> list[Failure]:
+        limit = min(most, max(1, int(request.query.get("limit", 100))))
+        reason = request.query.get("reason")
+        chosen = Reason(reason) if reason else None
+        return list(await self._panel.failures(limit, chosen, request.query.get("match") or None))
+
+    async def _directories(self, request: Request) -> Response:
+        prefix = bytes.fromhex(request.query.get("prefix", ""))
+        found = await self._panel.directories(prefix, MOST_DIRECTORIES + 1)
+        shown = [_directory(state, prefix) for state in found[:MOST_DIRECTORIES]]
+        return json_response({"directories": shown, "more": len(found) > MOST_DIRECTORIES})
+
+    async def _pause(self, request: Request) -> Response:
+        return told(await self._panel.pause(request.client))
+
+    async def _resume(self, request: Request) -> Response:
+        return told(await self._panel.resume(request.client))
+
+    async def _set_limits(self, request: Request) -> Response:
+        limits = msgspec.json.decode(request.body, type=NewLimits)
+        return told(await self._panel.set_limits(limits, request.client))
+
+    async def _retry(self, request: Request) -> Response:
+        retry = msgspec.json.decode(request.body or b"{}", type=Retry)
+        return json_response({"objects": await self._panel.retry(retry.reason, retry.match, request.client)})
+
+    async def _add_volume(self, request: Request) -> Response:
+        return told(await self._panel.add_volume(_volume(request), request.client))
+
+    async def _drain_volume(self, request: Request) -> Response:
+        return told(await self._panel.drain_volume(_volume(request), request.client))
+
+    async def _lose_volume(self, request: Request) -> Response:
+        return told(await self._panel.lose_volume(_volume(request), request.client))
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    """Return a value as JSON."""
+    return Response(status, _encoder.encode(value))
+
+
+def told(text: str) -> Response:
+    """Say what was done."""
+    return json_response({"text": text})
+
+
+def failed(status: int, text: str, code: ExitCode = ExitCode.USAGE) -> Response:
+    """Say what is wrong, and which exit code a command gives it."""
+    return json_response({"error": text, "exit": int(code)}, status)
+
+
+def _volume(request: Request) -> str:
+    return msgspec.json.decode(request.body, type=OfVolume).volume
+
+
+def _language(request: Request) -> str:
+    return "zh" if request.query.get("language") == "zh" else "en"
+
+
+def _failure(failure: Failure, language: str) -> dict[str, Any]:  # JSON
+    """Show a failure with what it means; an empty name is a directory that could not be listed."""
+    meaning, remedy = explain(failure.reason, language)
+    return {
+        "key": show(key_of(failure.directory, failure.name)),
+        "listing": not failure.name,
+        "size": failure.size,
+        "reason": failure.reason,
+        "meaning": meaning,
+        "remedy": remedy,
+        "attempts": failure.attempts,
+        "status": failure.status,
+        "detail": failure.detail,
+    }
+
+
+def _directory(state: DirectoryState, prefix: bytes) -> dict[str, Any]:  # JSON
+    name = state.directory[len(prefix) :].lstrip(b"/")
+    return msgspec.structs.asdict(state) | {"directory": state.directory.hex(), "name": show(name)}

@@ -1,0 +1,80 @@
+"""The Unix socket in a journal's folder, by which other commands of the same user speak to the coordinator that has the journal.
+
+A coordinator that was killed leaves a socket that refuses: then nobody runs.
+"""
+
+import contextlib
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+NAME: Final = "control"
+
+
+def listen(folder: Path) -> socket.socket:
+    """Listen. Only the holder of the journal's lock may: what lies there is of a dead one.
+
+    Raises:
+        OSError: The folder's file system has no sockets.
+
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        (folder / NAME).unlink(missing_ok=True)
+        with _address(folder) as address:
+            listener.bind(address)
+        (folder / NAME).chmod(0o600)
+        listener.listen(64)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def connect(folder: Path, seconds: float) -> socket.socket | None:
+    """Connect to the coordinator that has the journal; None if none does.
+
+    Raises:
+        OSError: We may not.
+
+    """
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(seconds)
+    try:
+        with _address(folder) as address:
+            connection.connect(address)
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def remove(folder: Path) -> None:
+    """Leave no socket behind."""
+    (folder / NAME).unlink(missing_ok=True)
+
+
+def user_of(connection: socket.socket) -> str:
+    """Name the user at the other end."""
+    size = struct.calcsize("3i")
+    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    with contextlib.suppress(KeyError):
+        return f"user {pwd.getpwuid(user).pw_name}"
+    return f"user {user}"
+
+
+@contextlib.contextmanager
+def _address(folder: Path) -> Iterator[str]:
+    """Give the socket's address by way of the open folder: an address has at most 107 bytes, a path may have more."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{NAME}"
+    finally:
+        os.close(fd)

@@ -1,0 +1,230 @@
+"""A small HTTP/1.1 server on asyncio and h11, for a page and a few commands: bounded in connections, in time and in bytes.
+
+Whoever connects and says nothing, or not enough, is dropped after a while, and earlier when somebody else wants the place: a thousand
+half-open connections keep nobody out, and take no more than `most_connections` descriptors.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+import h11
+
+REQUEST_SECONDS: Final = 10.0  # from the first byte of a request to its end
+IDLE_SECONDS: Final = 75.0
+WRITE_SECONDS: Final = 30.0
+CLOSE_SECONDS: Final = 1.0
+ACCEPT_SECONDS: Final = 0.5  # after an error
+MOST_CONNECTIONS: Final = 64
+MOST_HEADER_BYTES: Final = 16_384
+MOST_BODY_BYTES: Final = 10_000
+_PIECE: Final = 16_384
+
+
+class Headers(dict[str, str]):
+    """Headers by name, however it is written."""
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as of any mapping
+        """Return a header, or else the default."""
+        return super().get(name.lower(), default)
+
+
+class Request(NamedTuple):
+    """One request. `path` is decoded; `client` names who asks, for people."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Headers
+    body: bytes
+    client: str
+
+
+class Response(NamedTuple):
+    """What is answered."""
+
+    status: int
+    body: bytes
+    kind: str = "application/json; charset=utf-8"
+    headers: Mapping[str, str] = {}
+
+
+Answer = Callable[[Request], Awaitable[Response]]
+Naming = Callable[[socket.socket], str]
+
+
+class Server:
+    """Answers requests on listening sockets. `naming` says who is at the other end of a connection."""
+
+    def __init__(
+        self,
+        answer: Answer,
+        naming: Naming,
+        most_connections: int = MOST_CONNECTIONS,
+        request_seconds: float = REQUEST_SECONDS,
+    ) -> None:
+        self._answer = answer
+        self._naming = naming
+        self._most = most_connections
+        self._request_seconds = request_seconds
+        self._listeners: list[socket.socket] = []
+        self._waiting: dict[asyncio.Task[None], None] = {}  # for a request, the longest first
+        self._serving: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # with those that are to make place
+
+    def start(self, listener: socket.socket) -> None:
+        """Accept connections from now on; the listener is ours."""
+        listener.setblocking(False)
+        self._listeners.append(listener)
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    async def close(self) -> None:
+        """Accept nobody any more, and let go of all."""
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
+        self._listeners = []
+        ending = list(self._tasks)
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports' last word
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:  # no descriptors: whoever waits is accepted later
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener)
+            loop.call_later(ACCEPT_SECONDS, self._accept_again, listener)
+            return
+        if not self._make_place():
+            connection.close()
+            return
+        connection.setblocking(False)
+        task = asyncio.create_task(self._serve(connection), name="connection")
+        self._waiting[task] = None
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._forget, connection))
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _forget(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        connection.close()  # of one that had to make place before it began
+        self._tasks.discard(task)
+        self._waiting.pop(task, None)
+        self._serving.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a request failed", "exception": error}
+            )
+
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=_PIECE)
+        try:
+            await self._converse(self._naming(connection), reader, writer)
+        except (OSError, TimeoutError, EOFError):
+            pass  # the other end went, or was too slow
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await writer.wait_closed()
+            writer.transport.abort()
+
+    def _make_place(self) -> bool:
+        """Drop who has waited longest without a request, if nobody else may come; say whether there is a place."""
+        if len(self._waiting) + len(self._serving) < self._most:
+            return True
+        longest = next(iter(self._waiting), None)
+        if longest is None:
+            return False
+        del self._waiting[longest]
+        longest.cancel()
+        return True
+
+    async def _converse(
+        self, client: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADER_BYTES)
+        while connection.states == {h11.CLIENT: h11.IDLE, h11.SERVER: h11.IDLE}:
+            try:
+                request = await self._request(connection, reader, client)
+            except h11.RemoteProtocolError as error:
+                await _send(connection, writer, Response(error.error_status_hint, b""), with_body=True)
+                return
+            if request is None:
+                return
+            self._waiting.pop(task, None)
+            self._serving.add(task)
+            response = await self._answer(request)
+            await _send(connection, writer, response, with_body=request.method != "HEAD")
+            self._serving.discard(task)
+            self._waiting[task] = None
+            if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
+                connection.start_next_cycle()
+
+    async def _request(
+        self, connection: h11.Connection, reader: asyncio.StreamReader, client: str
+    ) -> Request | None:
+        """Return the next request; None where there is none any more."""
+        if not connection.trailing_data[0]:
+            async with asyncio.timeout(IDLE_SECONDS):
+                connection.receive_data(await reader.read(_PIECE))
+        async with asyncio.timeout(self._request_seconds):
+            event = await _next_event(connection, reader)
+            if not isinstance(event, h11.Request):
+                return None
+            body = await _body(connection, reader)
+            headers = Headers((name.decode(), value.decode("latin-1")) for name, value in event.headers)
+            return request_of(event.method.decode(), event.target.decode("latin-1"), body, client, headers)
+
+
+async def _next_event(connection: h11.Connection, reader: asyncio.StreamReader) -> object:
+    while (event := connection.next_event()) is h11.NEED_DATA:
+        connection.receive_data(await reader.read(_PIECE))
+    return event
+
+
+async def _body(connection: h11.Connection, reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while isinstance(event := await _next_event(connection, reader), h11.Data):
+        body += event.data
+        if len(body) > MOST_BODY_BYTES:
+            raise h11.RemoteProtocolError("the body is too long", error_status_hint=413)
+    if not isinstance(event, h11.EndOfMessage):
+        raise ConnectionError
+    return body
+
+
+async def _send(
+    connection: h11.Connection, writer: asyncio.StreamWriter, response: Response, *, with_body: bool
+) -> None:
+    headers = {"Content-Type": response.kind, "Content-Length": str(len(response.body)), **response.headers}
+    if connection.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+        return
+    pieces = [
+        connection.send(h11.Response(status_code=response.status, headers=list(headers.items()))),
+        connection.send(h11.Data(data=response.body)) if with_body and response.body else b"",
+        connection.send(h11.EndOfMessage()),
+    ]
+    writer.write(b"".join(piece for piece in pieces if piece))
+    async with asyncio.timeout(WRITE_SECONDS):
+        await writer.drain()
+
+
+def request_of(method: str, target: str, body: bytes, client: str, headers: Headers | None = None) -> Request:
+    """Make a request of its target, which is a path and a query as sent."""
+    path, _, query = target.partition("?")
+    values = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+    return Request(method, unquote(path), dict(values), headers or Headers(), body, client)

@@ -1,0 +1,84 @@
+"""How commands reach the coordinator of a job: by the socket beside its journal, or through the broker."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import h11
+
+from bucketpull.domain.errors import ConfigError, JournalError
+from bucketpull.web import control_socket
+from bucketpull.web.client import Answer, Client, ask_by
+from bucketpull.wiring.locate import existing
+from bucketpull.wiring.settings import Settings
+
+_ANSWER_SECONDS: Final = 60.0  # giving up a volume goes through all pages of the journal
+
+
+def local_client(folder: Path, seconds: float = _ANSWER_SECONDS) -> Client | None:
+    """Return the way to the coordinator that has the journal in a folder; None if none has.
+
+    Its calls raise as `Client` does, and JournalError where the coordinator does not answer.
+
+    Raises:
+        JournalError: We may not ask it.
+
+    """
+
+    def ask(method: str, target: str, body: bytes) -> Answer:
+        try:
+            connection = control_socket.connect(folder, seconds)
+            if connection is None:
+                raise _silent(folder, "it has just ended")
+            return ask_by(connection, method, target, body)
+        except (OSError, h11.RemoteProtocolError) as error:
+            raise _silent(folder, error) from error
+
+    try:
+        trial = control_socket.connect(folder, seconds)
+    except OSError as error:
+        raise _silent(folder, error) from error
+    if trial is None:
+        return None
+    trial.close()
+    return Client(ask)
+
+
+def broker_client(settings: Settings) -> Client:
+    """Return the way to the coordinator of `--job` through the broker.
+
+    Raises:
+        ConfigError: Broker, job or key are not known.
+
+    """
+    from bucketpull.wiring.asking import asker
+
+    found = asker(settings)
+
+    def ask(method: str, target: str, body: bytes) -> Answer:
+        return Answer(*asyncio.run(found.ask(method, target, body)))
+
+    return Client(ask)
+
+
+def client_of(settings: Settings, *, by_broker: bool) -> Client:
+    """Return the way to a job that must be running.
+
+    Raises:
+        ConfigError: It does not run.
+
+    """
+    if by_broker:
+        return broker_client(settings)
+    folder = existing(settings)
+    client = local_client(folder)
+    if client is None:
+        raise ConfigError(
+            f"journal {folder}: its job does not run; start it, or name the broker with --broker"
+        )
+    return client
+
+
+def _silent(folder: Path, error: object) -> JournalError:
+    what = f"journal {folder}: its coordinator does not answer ({error})"
+    return JournalError(f"{what}; ask as the same user, or stop it first")

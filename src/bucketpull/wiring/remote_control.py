@@ -1,0 +1,177 @@
+"""A running job as the API sees and steers it. Reads and changes of the journal go through the coordinator's thread for it."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.domain.errors import ConfigError, JournalError, Reason
+from bucketpull.domain.model import Failure, Limits, VolumeState, VolumeStatus
+from bucketpull.domain.progress import DirectoryState, Snapshot
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.report import figures
+from bucketpull.web.panel import NewLimits
+from bucketpull.wiring.limits import Bandwidth
+from bucketpull.wiring.locate import reading
+from bucketpull.wiring.monitor import Monitor
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import check_paths, open_one
+
+_ANSWER_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.1
+_KEPT: Final = frozenset({VolumeState.DRAINING, VolumeState.LOST})
+
+
+class JobControl:
+    """See `web.panel.Panel`. `machine` is the one of this process, "" if it has no volumes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        journal: SqliteJournal,
+        coordinator: Coordinator,
+        monitor: Monitor,
+        bandwidth: Bandwidth,
+        machine: str,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._coordinator = coordinator
+        self._monitor = monitor
+        self._bandwidth = bandwidth
+        self._machine = machine
+        for volume in journal.volumes():
+            if volume.state in _KEPT:
+                coordinator.asked[volume.id] = volume.state
+
+    def snapshot(self) -> Snapshot:
+        """See `Panel`."""
+        volumes = list(self._coordinator.fleet.volumes.values())
+        return msgspec.structs.replace(self._monitor.latest, volumes=volumes)
+
+    async def failures(self, limit: int, reason: str | None, pattern: str | None) -> Sequence[Failure]:
+        """See `Panel`. Reads beside the coordinator: to go through millions takes seconds."""
+        return await asyncio.to_thread(self._read_failures, limit, reason, pattern)
+
+    async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
+        """See `Panel`."""
+        return await self._coordinator.call(self._journal.directories, prefix, limit)
+
+    async def pause(self, client: str) -> str:
+        """See `Panel`."""
+        await self._change(paused=True)
+        self._monitor.note("info", "job.paused", f"paused by {client}")
+        return "the job is paused; `bucketpull resume` lets it go on"
+
+    async def resume(self, client: str) -> str:
+        """See `Panel`."""
+        await self._change(paused=False)
+        self._monitor.note("info", "job.resumed", f"resumed by {client}")
+        return "the job goes on"
+
+    async def set_limits(self, limits: NewLimits, client: str) -> str:
+        """See `Panel`."""
+        changes = {
+            name: value
+            for name in ("concurrency", "requests_per_second", "bytes_per_second")
+            if (value := getattr(limits, name)) is not msgspec.UNSET
+        }
+        if limits.bandwidth is not msgspec.UNSET:
+            changes["bytes_per_second"] = self._bandwidth.follow(limits.bandwidth)
+        elif "bytes_per_second" in changes:
+            self._bandwidth.leave()
+        await self._change(**changes)
+        text = _limits_text(self._coordinator.limits)
+        self._monitor.note("info", "limits.changed", f"limits changed by {client}: {text}")
+        return f"the limits of the whole job are now: {text}"
+
+    async def retry(self, reason: str | None, pattern: str | None, client: str) -> int:
+        """See `Panel`."""
+        chosen = None if reason is None else Reason(reason)
+        number = await self._coordinator.change(self._journal.retry, chosen, pattern)
+        if number:
+            text = f"{figures.count(number)} failures are work again, asked for by {client}"
+            self._monitor.note("info", "failures.retried", text)
+        return number
+
+    async def add_volume(self, path: str, client: str) -> str:
+        """See `Panel`."""
+        if not self._machine:
+            raise ConfigError(
+                f"volume {path}: this coordinator has no disks; run `bucketpull work` with it on its machine"
+            )
+        (path,) = check_paths([path])
+        known = self._volume(path)
+        identity = known.id if known else await asyncio.to_thread(self._try, path)
+        if self._coordinator.asked.get(identity) is VolumeState.LOST:
+            raise ConfigError(f"volume {path}: was given up as lost ({identity}); empty it to use it again")
+        self._coordinator.asked.pop(identity, None)
+        await self._coordinator.add_volume(path, self._machine)
+        await self._until(identity, VolumeState.DRAINING, wanted=False)
+        self._monitor.note("info", "volume.added", f"volume {path} ({identity}) was added by {client}")
+        return f"volume {path} ({identity}) is in use"
+
+    async def drain_volume(self, volume: str, client: str) -> str:
+        """See `Panel`."""
+        found = self._volume(volume)
+        if found is None:
+            raise JournalError(
+                f"volume {volume}: the running job does not use it; `bucketpull volumes` lists them"
+            )
+        if self._coordinator.asked.get(found.id) is VolumeState.LOST:
+            raise ConfigError(f"volume {volume}: was given up as lost")
+        self._coordinator.asked[found.id] = VolumeState.DRAINING
+        await self._until(found.id, VolumeState.OPEN, wanted=False)
+        self._monitor.note(
+            "info", "volume.drained", f"volume {found.path} ({found.id}) was drained by {client}"
+        )
+        return f"volume {found.path} ({found.id}) takes no new objects; what it holds stays"
+
+    async def lose_volume(self, volume: str, client: str) -> str:
+        """See `Panel`."""
+        known = await self._coordinator.call(self._journal.volumes)
+        if volume not in {each.id for each in known}:
+            raise JournalError(f"volume {volume}: the job has no such id; `bucketpull volumes` lists them")
+        self._coordinator.asked[volume] = VolumeState.LOST
+        pages = await self._coordinator.change(self._journal.lose, volume)
+        if volume in self._coordinator.fleet.volumes:
+            await self._until(volume, VolumeState.LOST, wanted=True)
+        self._monitor.note("warning", "volume.given-up", f"volume {volume} was given up by {client}")
+        return f"volume {volume} is given up; {pages:,} pages are listed again for what it held"
+
+    def _read_failures(self, limit: int, reason: str | None, pattern: str | None) -> list[Failure]:
+        chosen = None if reason is None else Reason(reason)
+        with reading(self._settings) as reader:
+            return list(islice(reader.each_failure(chosen, pattern), limit))
+
+    async def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of `Limits`
+        await self._coordinator.set_limits(msgspec.structs.replace(self._coordinator.limits, **changes))
+
+    def _try(self, path: str) -> str:
+        """Make and open the volume once, so that an error is told to whoever asked."""
+        volume = open_one(path, None, self._settings)
+        volume.close()
+        return volume.id
+
+    def _volume(self, name: str) -> VolumeStatus | None:
+        volumes = self._coordinator.fleet.volumes.values()
+        return next((volume for volume in volumes if name in {volume.id, volume.path}), None)
+
+    async def _until(self, identity: str, state: VolumeState, *, wanted: bool) -> None:
+        """Wait until the volume is known and its state is as wanted."""
+        deadline = asyncio.get_running_loop().time() + _ANSWER_SECONDS
+        while asyncio.get_running_loop().time() < deadline:
+            volume = self._coordinator.fleet.volumes.get(identity)
+            if volume is not None and (volume.state is state) is wanted:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+        raise JournalError(f"volume {identity}: its machine did not respond within {_ANSWER_SECONDS:.0f} s")
+
+
+def _limits_text(limits: Limits) -> str:
+    rate = "off" if limits.requests_per_second is None else f"{limits.requests_per_second:g}/s"
+    width = "off" if limits.bytes_per_second is None else f"{figures.size(limits.bytes_per_second)}/s"
+    return f"rate {rate}, bandwidth {width}, concurrency {limits.concurrency or 'auto'}"
