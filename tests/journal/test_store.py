@@ -388,3 +388,31 @@ def test_a_transaction_for_which_there_is_no_room_has_not_happened(start, small_
     play.journal.commit([receipt], play.now)
     play.finish()
     assert play.journal.counters().stored == 3000
+
+
+@pytest.mark.parametrize(
+    "blob", [b"\x91" * 100_000, b"\x91\x92\x00\xa1\xff", b"none", b"\x91\x93\x00\xcf" + b"\xff" * 8]
+)
+def test_a_row_that_was_spoilt_is_damage_with_the_remedy(play, folder, blob):
+    play.put(b"photos", *(b"%06d" % number for number in range(20)))
+    play.run()
+    play.put(b"photos", b"new", b"other")
+    connection = play.journal._tables.store.connection
+    connection.execute("update page set extents = ?", (blob,))
+
+    with pytest.raises(JournalDamaged, match="bucketpull rebuild"):
+        play.run()
+
+
+def test_nobody_else_can_read_a_journal_or_hold_its_lock(folder, monkeypatch):
+    before = os.umask(0)
+    try:
+        opened(folder).close()
+        (folder / store.LOCK).chmod(0o666)  # as an earlier version, or somebody, left it
+        opened(folder).close()
+    finally:
+        os.umask(before)
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+    assert modes[folder.name] == 0o700
+    assert modes[store.FILE] == modes[store.LOCK] == 0o600

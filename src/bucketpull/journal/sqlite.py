@@ -354,7 +354,7 @@ class SqliteJournal(JournalReader):
 
 def _locked(folder: Path) -> Lock:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Lock(folder / store.LOCK)
     except OSError as error:
         remedy = "give a folder that can be written with --state"

@@ -144,6 +144,7 @@ def create(folder: Path, name: str, now: float) -> None:
         )
         connection.execute("insert into book values (1, '{}')")
         connection.close()
+    fresh.chmod(0o600)
     _sync(fresh)
     fresh.rename(folder / FILE)
     _sync(folder)  # before the marker: after a power cut it must not be alone

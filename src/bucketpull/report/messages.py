@@ -206,6 +206,7 @@ _CHINESE: dict[str, str] = {
     "no job key: give --job-key-file FILE, a copy of the coordinator's {} in its state folder (or --no-job-key, where nobody else may use the broker)": "没有任务密钥：请给出 --job-key-file FILE，即协调者状态目录中 {} 的副本（若消息服务器没有其他用户，可用 --no-job-key）",
     "the job key is that of machine {}: give --machine {}": "任务密钥属于机器 {}：请给出 --machine {}",
     "job key {}: is not there; `bucketpull coordinate` makes it": "任务密钥 {}：不存在；由 `bucketpull coordinate` 生成",
+    "--config {}: others can read the {} in it; chmod 600 {}": "--config {}：其他用户可读取其中的 {}；请执行 chmod 600 {}",
     "job key {}: others can read it; chmod 600 {}": "任务密钥 {}：其他用户可读；请执行 chmod 600 {}",
     "job key {} is {}: {}; each worker needs it, by --job-key-file": "任务密钥 {}（{}）：{}；每台工作机都需要它（--job-key-file）",
     "--{}: the coordinator says {}, this worker was given {}; give both the same": "--{}：协调者给出 {}，本机给出 {}；请使两者一致",

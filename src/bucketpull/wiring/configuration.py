@@ -12,6 +12,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.domain.values import check_text, converted, shown_value
 from bucketpull.sources.registry import options_by_name
+from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
 PREFIX: Final = "BUCKETPULL_"
@@ -79,6 +80,7 @@ def _from_file(path: str) -> dict[str, _Given]:
         raise ConfigError(f"{label}: is no UTF-8 text; name a TOML file") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{label}: is no TOML: {error}") from error
+    _warn_of_readers(path, values)
     given: dict[str, _Given] = {}
     for written, value in values.items():
         name, line = written.replace("-", "_"), _line_of(text, written)
@@ -86,6 +88,14 @@ def _from_file(path: str) -> dict[str, _Given]:
             raise ConfigError(f"{label}{line}: unknown name {shown_value(name)}{_hint(name, _names())}")
         given[name] = _Given(value, f"{label}{line}: {written}")
     return given
+
+
+def _warn_of_readers(path: str, values: Mapping[str, object]) -> None:
+    """Say so where others can read a password."""
+    secret = {name for name, option in options_by_name().items() if option.secret} | {"broker", "job_key"}
+    names = secret & {name.replace("-", "_") for name in values}
+    if names and Path(path).stat().st_mode & 0o077:
+        tell(f"--config {path}: others can read the {min(names)} in it; chmod 600 {path}")
 
 
 def _line_of(text: str, name: str) -> str:

@@ -65,5 +65,8 @@ def _words(stream: TextIO) -> Words:
 
 
 def _write(stream: TextIO, text: str) -> None:
+    text = "".join(
+        mark if mark.isprintable() or mark in "\n\t\u3000\xa0" else ascii(mark)[1:-1] for mark in text
+    )
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
