@@ -274,25 +274,8 @@ _CHINESE: dict[str, str] = {
     "{}; until then what it holds counts as stored": "{}；在此之前其内容仍计为已存",
     "{}: no socket there ({}); give another --state to steer the job": "{}：无法在那里创建套接字（{}）；要操控任务请给出别的 --state",
     # lists, packs and serving
-    "--access-log {}: not opened: {}": "--access-log {}：未能打开：{}",
-    "--format parquet: pip install 'bucketpull[parquet]', or take jsonl": "--format parquet：请 pip install 'bucketpull[parquet]'，或改用 jsonl",
-    "--format {}: give --output {}": "--format {}：请给出 --output {}",
     "--format {}: name a {} to write": "--format {}：请给出要写入的 {}",
     "--format {}: where are the objects to be had? Give --base-url": "--format {}：对象从何处获取？请给出 --base-url",
-    "--format {}: where are the objects to be had? Give --cdn-url or --base-url": "--format {}：对象从何处获取？请给出 --cdn-url 或 --base-url",
-    "--output {}: {}; name a place that can be written": "--output {}：{}；请给出可写的位置",
-    "--types {}: not read: {}": "--types {}：未能读取：{}",
-    "none of the job's volumes is on this machine; mount one, or name its path": "任务的磁盘都不在本机；请挂载一块，或给出其路径",
-    "none of the volumes can be read; is the disk mounted?": "没有一块磁盘可读；磁盘挂载了吗？",
-    "not listed: {}: {}: {}": "未能列举：{}：{}：{}",
-    "serving {} volumes at http://{}:{}/": "正在 http://{1}:{2}/ 提供 {0} 块磁盘的内容",
-    "{} keys have no place in this form and are left out, such as {}": "{} 个 key 无法用此格式表示，已略去，例如 {}",
-    "{} objects listed": "已列举 {} 个对象",
-    "{}: is on none of {}; `bucketpull where` says whether the job has it elsewhere": "{}：不在 {} 上；用 `bucketpull where` 查看它是否在别处",
-    "{}: not read: {}; `bucketpull verify` says what else is missing": "{}：未能读取：{}；用 `bucketpull verify` 查看还缺什么",
-    "{}: not the state of a list: {}; remove it to begin anew": "{}：不是列举的状态：{}；删除它即可重新开始",
-    "{}: was begun as another list; name another --output, or remove {}": "{}：属于另一次列举；请给出别的 --output，或删除 {}",
-    "{}:{}: not listened on: {}; give another address or port": "{}:{}：无法监听：{}；请换一个地址或端口",
 }
 
 
