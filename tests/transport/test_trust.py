@@ -296,6 +296,28 @@ def test_work_that_a_machine_was_not_given_is_not_booked_for_it(broker):
     run(scenario)
 
 
+def test_of_two_machines_that_were_given_the_same_work_the_second_is_heard_too(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            first, second = await job.inbox("m1"), await job.inbox("m2")
+
+            async def outstanding(works):
+                return bool(works)
+
+            transport.outstanding = outstanding
+            for machine in ("m1", "m2"):
+                await transport.send([work(5)], machine)
+            for inbox, machine in ((first, "m1"), (second, "m2")):
+                await inbox.reply(receipt(5, machine))
+                heard = await taken(transport.receive, 1, BatchReceipt)
+                assert [message.machine for message in heard] == [machine]
+                await transport.settle(heard)
+            assert transport.distrust.counts == {}
+
+    run(scenario)
+
+
 def test_a_question_is_answered_to_those_with_the_key_only(broker):
     async def scenario():
         async with Job(broker.url) as job:

@@ -79,8 +79,16 @@ class Belief:
         """Return the delivery of a message that is in the journal, to be acknowledged."""
         key = self._keys.pop(id(message), None)
         for work in works_of(message) if ends_work(message) else ():
-            self._given.pop(work, None)
+            self._done(work, message.machine)
         return self._unsettled.pop(key, None) if key is not None else None
+
+    def _done(self, work: int, machine: str) -> None:
+        """Note that a machine is done with work; others that were given it as well may still speak of it."""
+        machines = self._given.get(work)
+        if machines is not None:
+            machines.discard(machine)
+            if not machines:
+                del self._given[work]
 
     # --- who was given what
 
