@@ -16,7 +16,7 @@ from bucketpull.testing.broker import Broker
 from upyun_simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
-PORTS = ("8080", "8081")
+PORTS = ("8080", "8081", "8378")
 LIMIT_SECONDS = 90
 BROKER = "amqp://bucketpull:SECRET@broker/"
 PAGES = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if any(commands(page))]
