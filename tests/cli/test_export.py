@@ -2,8 +2,15 @@ import csv
 import hashlib
 import io
 import json
+import socket
+import subprocess
+import time
+import urllib.request
+from urllib.parse import quote
 
 import pytest
+
+from bucketpull.testing.broker import free_ports
 
 SYNC = ("sync", "upyun://photos", "disk1", "disk2", "--quiet")
 
@@ -80,3 +87,70 @@ def test_odd_keys_are_written_so_that_they_can_be_read_back(user, bucket):
     lines = [json.loads(line) for line in user.says("export", "--jsonl").split("\n") if line]
 
     assert {row["key"] for row in rows} == {row["key"] for row in lines} == wanted
+
+
+def test_the_lists_of_services_are_written_of_a_job_too(user, service):
+    user.knows(service).run(*SYNC)
+
+    user.run("export", "--format", "oss", "list", "--base-url", "https://img.example.com")
+    user.run("export", "--format", "gcs", "urls.tsv", "--base-url", "https://img.example.com")
+
+    assert sorted(path.name for path in (user.folder / "list").iterdir()) == [
+        "list-00001.csv.gz",
+        "manifest.json",
+    ]
+    first, *lines = (user.folder / "urls.tsv").read_text().splitlines()
+    assert first == "TsvHttpData-1.0"
+    assert lines == sorted(lines)
+    assert len(lines) == 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--format", "oss", "--base-url", "https://h"), "name a folder to write"),
+        (("--format", "gcs", "--base-url", "https://h"), "name a file to write"),
+    ],
+)
+def test_a_list_that_cannot_be_written_is_said(user, service, arguments, words):
+    user.knows(service).run(*SYNC)
+    assert words in user.run("export", *arguments, expect=2).stderr
+
+
+def test_nginx_serves_what_was_pulled_by_its_old_urls(user, service, tmp_path):
+    """nginx itself reads the map and gives the files."""
+    user.knows(service).run(*SYNC)
+    user.run("export", "--nginx-map", "photos.map")
+    rows = [json.loads(line) for line in user.says("export", "--jsonl").splitlines()]
+    places = {user.volume_id(name): user.folder / name for name in ("disk1", "disk2")}
+    (port,) = free_ports(1)
+    (tmp_path / "nginx.conf").write_text(
+        f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error; user root;\n"
+        f"events {{}}\nhttp {{ access_log off; map_hash_bucket_size 512;\n"
+        f"client_body_temp_path {tmp_path}/body; proxy_temp_path {tmp_path}/proxy; fastcgi_temp_path {tmp_path}/f;\n"
+        f"uwsgi_temp_path {tmp_path}/u; scgi_temp_path {tmp_path}/s;\n"
+        f"map $uri $pulled {{ default ''; include {user.folder}/photos.map; }}\n"
+        f"server {{ listen 127.0.0.1:{port}; root /; location / {{ if ($pulled = '') {{ return 404; }} try_files $pulled =404; }} }} }}\n"
+    )
+    nginx = subprocess.Popen(["nginx", "-e", f"{tmp_path}/error", "-c", f"{tmp_path}/nginx.conf"])
+    try:
+        wait_for_port(port)
+        for row in rows[::25]:
+            url = f"http://127.0.0.1:{port}/{quote(row['key'])}"
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                assert answer.read() == (places[row["volume"]] / row["path"]).read_bytes()
+    finally:
+        nginx.terminate()
+        nginx.wait(timeout=30)
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        else:
+            return

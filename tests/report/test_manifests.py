@@ -139,7 +139,7 @@ def test_a_line_that_would_be_two_is_left_out(form, end):
 
 def test_nginx_reads_a_key_and_a_path_in_quotes():
     keys = [b'a "b"\\c', b"a$b", b"a\nb"]
-    encoded = nginx_map(columns_of(keys), [b"/mnt/" + key for key in keys])
+    encoded = nginx_map(keys, [b"/mnt/" + key for key in keys])
     assert encoded.data == b'"/a \\"b\\"\\\\c" "/mnt/a \\"b\\"\\\\c";\n'
     assert encoded.left_out == [b"a$b", b"a\nb"]
 

@@ -10,17 +10,20 @@ from pamqp import frame
 from tests.transport.conftest import KEY, VERSION, Job, pulse, receipt, taken, until, work
 from tests.transport.test_rabbitmq import asker, nothing, put, run
 
-from bucketpull.domain.errors import Reason, TransportError
+from bucketpull.domain.errors import ConfigError, Reason, TransportError
 from bucketpull.domain.model import (
+    BatchDraft,
     BatchReceipt,
     Control,
     Fatal,
     Handback,
     Limits,
+    Part,
     Poison,
     Pulse,
     Welcome,
     Work,
+    WorkKind,
 )
 from bucketpull.domain.progress import Snapshot
 from bucketpull.transport import amqp_stream
@@ -314,6 +317,58 @@ def test_of_two_machines_that_were_given_the_same_work_the_second_is_heard_too(b
                 assert [message.machine for message in heard] == [machine]
                 await transport.settle(heard)
             assert transport.distrust.counts == {}
+
+
+def batch(number, *names, part=0):
+    columns = [names, [10] * len(names), [0] * len(names)]
+    return Work(number, WorkKind.BATCH, encode([Part(b"d", "", *map(list, columns))]), part=part)
+
+
+def draft(work, objects):
+    return BatchDraft(work.body, objects, 10 * objects, [])
+
+
+ONE, TWO = batch(1, b"a"), batch(1, b"a", b"b")
+UNEVEN = Work(1, WorkKind.BATCH, encode([Part(b"d", "", [b"a", b"b"], [1], [1, 2])]))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        BatchReceipt(1, "m1", stored=4),
+        BatchReceipt(1, "m1", stored=2, remainder=draft(TWO, 2)),
+        BatchReceipt(1, "m1", stored=2, deferred=draft(TWO, 1)),
+        BatchReceipt(1, "m1", stored=1, returned=draft(UNEVEN, 2)),
+        BatchReceipt(1, "m1", stored=2, sent_on=BatchDraft(b"\x91" * 200_000, 1, 10, [])),
+    ],
+    ids=["more", "part", "number of a draft", "columns", "depth"],
+)
+def test_a_receipt_that_does_not_add_up_is_kept_and_told_and_the_job_goes_on(broker, lie):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            await transport.send([batch(1, b"a", b"b", b"c")], "m1")
+            await inbox.reply(lie)
+            parts = BatchReceipt(1, "m1", stored=2, remainder=draft(ONE, 1))
+            await inbox.reply(parts)
+            await inbox.reply(BatchReceipt(1, "m1", stored=1, part=1))
+            heard = await taken(transport.receive, 3)
+            assert next(message for message in heard if isinstance(message, BatchReceipt)) == parts
+            assert sum(isinstance(message, Poison) for message in heard) == 1
+
+    run(scenario)
+
+
+def test_a_worker_that_lies_again_and_again_is_refused(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            for _ in range(20):
+                await inbox.reply(receipt(1, "m2"))
+            assert len(await taken(transport.receive, 20, Poison)) == 20
+            await inbox.reply(pulse())
+            with pytest.raises(ConfigError, match="20 of its messages could not be believed"):
+                await taken(inbox.receive, 1)
 
     run(scenario)
 

@@ -173,3 +173,23 @@ def test_an_append_that_does_not_fit_leaves_no_trace_and_what_was_set_aside_stil
     ledger.append([entry(1)])
     ledger.close()
     os.close(folder)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\x91" * 100_000, b"\x91\x95\xc4\x01a\xa1\xff\x90\x90\x90", b"no records", bytes(4 << 20)],
+    ids=["depth", "no UTF-8", "no MessagePack", "NULs"],
+)
+def test_an_entry_that_nobody_of_ours_wrote_is_damage_with_its_place(opened, payload):
+    ledger = opened()
+    (offset,) = ledger.append([Entry(Kind.BLOCK, "5eed5eed5eed", 1, payload, 1, 1)])
+    with pytest.raises(LedgerError, match=f"entry at byte {offset} is not understood"):
+        ledger.read(offset).records()
+
+
+def test_an_entry_with_numbers_that_no_journal_can_hold_is_damage(opened):
+    ledger = opened()
+    ledger.append([entry(1)])
+    ledger.append([entry(2)._replace(work=2**63)])
+    ledger.append([entry(3)])
+    assert [type(found) for found in ledger.salvage()] == [Frame, Damage, Frame]

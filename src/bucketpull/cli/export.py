@@ -15,8 +15,10 @@ import click
 import msgspec
 
 from bucketpull.cli import options
+from bucketpull.cli.export_forms import NAMES, NGINX, check_form, write_form
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import VolumeState, key_of, show
+from bucketpull.journal.identity import OPTION
 from bucketpull.journal.reader import JournalReader
 from bucketpull.report.figures import count
 from bucketpull.volumes.live_objects import Latest, Stored
@@ -33,9 +35,19 @@ from bucketpull.wiring.writable import check_file
 @click.option(
     "--parquet", "form", flag_value="parquet", help="Write Parquet; needs pip install 'bucketpull[parquet]'."
 )
+@click.option(
+    "--format",
+    "listed",
+    type=click.Choice([name for name in NAMES if name != NGINX]),
+    help="Write keys, URLs, or the list of a service that fetches by URL; see `bucketpull list`.",
+)
+@click.option(
+    "--nginx-map", "form", flag_value=NGINX, help="Write a map for nginx: URI and file of each key."
+)
+@click.option("--base-url", metavar="URL", help="What URLs begin with (default: the job's --cdn-url).")
 @click.argument("file", default="-", type=click.Path(allow_dash=True))
 @options.common
-def export(form: str | None, file: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def export(form: str | None, listed: str | None, file: str, base_url: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Write what the job's volumes hold: key, size, mtime, md5, volume, path; to FILE or standard output.
 
     The ledgers of the volumes are read, so the disks must be here; exit 3 if one is not. TMPDIR takes 20 bytes an object for
@@ -45,9 +57,13 @@ def export(form: str | None, file: str, **flags: Any) -> int:  # noqa: ANN401 - 
     bucketpull export --csv manifest.csv --job photos
     bucketpull export --jsonl --job photos | jq .key
     bucketpull export --parquet manifest.parquet --job photos
+    bucketpull export --nginx-map /etc/nginx/photos.map --job photos
     """  # noqa: D301
+    form = listed or form
     if form is None:
-        raise click.UsageError("say in which form: --csv, --jsonl or --parquet")
+        raise click.UsageError("say in which form: --csv, --jsonl, --parquet, --format or --nginx-map")
+    if form in NAMES:
+        return _write_as(options.settings(flags), form, file, base_url)
     return _write(options.settings(flags), form, file)
 
 
@@ -96,6 +112,22 @@ def _write(settings: Settings, form: str, file: str) -> ExitCode:
     if not settings.quiet and file != "-":
         tell(f"{count(rows)} objects in {file}")
     return ExitCode.INCOMPLETE if missing else ExitCode.COMPLETE
+
+
+def _write_as(settings: Settings, form: str, file: str, base_url: str | None) -> ExitCode:
+    """Write a form of `list`; exit 3 if a volume is not here, or a key has no place in the form."""
+    with reading(settings) as reader:
+        base = base_url or reader.configuration().get(f"{OPTION}cdn_url", "")
+        check_form(form, file, base)
+        missing: list[str] = []
+        paths = {volume.id: volume.path for volume in reader.volumes()}
+        base = base.rstrip("/") + "/"
+        rows, left_out = write_form(form, file, base, _stored(reader, missing), paths)
+    for text in missing:
+        tell(f"volume {text}; its objects are missing here")
+    if not settings.quiet and file != "-":
+        tell(f"{count(rows)} objects in {file}")
+    return ExitCode.INCOMPLETE if missing or left_out else ExitCode.COMPLETE
 
 
 def _write_all(stored: Iterator[tuple[str, Stored]], write: Write) -> int:

@@ -5,11 +5,12 @@ A batch is the unit of delivery, receipt, durability and retry: large enough tha
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 import msgspec
 
+from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.model import BatchDraft, Part, Position, Span
 
 MAX_OBJECTS = 1000
@@ -23,8 +24,8 @@ MAX_DIRECTORIES = 64  # in one scan
 WANTED_SCANS = 256  # outstanding, before directories share one
 
 _encoder = msgspec.msgpack.Encoder()
-_parts = msgspec.msgpack.Decoder(list[Part])
-_positions = msgspec.msgpack.Decoder(list[Position])
+_parts: Callable[[bytes], list[Part]] = msgpack_decoder(list[Part])
+_positions: Callable[[bytes], list[Position]] = msgpack_decoder(list[Position])
 
 
 def encode_parts(parts: Sequence[Part]) -> bytes:
@@ -33,8 +34,13 @@ def encode_parts(parts: Sequence[Part]) -> bytes:
 
 
 def decode_parts(body: bytes) -> list[Part]:
-    """Decode the body of a batch."""
-    return _parts.decode(body)
+    """Decode the body of a batch.
+
+    Raises:
+        msgspec.DecodeError: It is none.
+
+    """
+    return _parts(body)
 
 
 def encode_positions(positions: Sequence[Position]) -> bytes:
@@ -43,8 +49,13 @@ def encode_positions(positions: Sequence[Position]) -> bytes:
 
 
 def decode_positions(body: bytes) -> list[Position]:
-    """Decode the body of a scan."""
-    return _positions.decode(body)
+    """Decode the body of a scan.
+
+    Raises:
+        msgspec.DecodeError: It is none.
+
+    """
+    return _positions(body)
 
 
 def rows(part: Part) -> Iterator[tuple[bytes, int, int, str, str]]:

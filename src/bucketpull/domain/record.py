@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from bucketpull.domain.bounds import Int, Text
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Fatal, LaneStatus, Limits, Part, ScanReceipt, Value
 
@@ -20,16 +21,16 @@ class Record(Value):
     """
 
     directory: bytes
-    cursor: str
+    cursor: Text
     names: list[bytes]
-    sizes: list[int]
-    mtimes: list[int]
-    stored: list[int] = []
+    sizes: list[Int]
+    mtimes: list[Int]
+    stored: list[Int] = []
     md5s: list[bytes] = []
-    paths: dict[int, bytes] = {}
-    pack: str = ""
-    offsets: list[int] = []
-    doubts: dict[int, Reason] = {}
+    paths: dict[Int, bytes] = {}
+    pack: Text = ""
+    offsets: list[Int] = []
+    doubts: dict[Int, Reason] = {}
 
     def only(self, indexes: Sequence[int]) -> "Record":
         """Return some of the objects, by index."""
@@ -51,10 +52,10 @@ class Record(Value):
 class Sealed(Value):
     """A pack that is appended to no more: its name, its length in bytes, its SHA-256 (32 raw bytes), how many members it has."""
 
-    pack: str
-    length: int
+    pack: Text
+    length: Int
     sha256: bytes
-    members: int
+    members: Int
 
 
 class Block(Value):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from bucketpull.domain.batching import cut, decode_parts, rows, spans_of
+from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import BatchDraft, BatchReceipt, Failure, Part, Span, WorkKind
 from bucketpull.domain.retry import LAST_PASS
@@ -40,7 +41,7 @@ class _Names(msgspec.Struct, array_like=True, gc=False):
     names: list[bytes]
 
 
-_names = msgspec.msgpack.Decoder(list[_Names])
+_names = msgpack_decoder(list[_Names])
 
 
 class Batches:
@@ -255,7 +256,7 @@ def _shares(receipt: BatchReceipt, taken: Taken) -> dict[PageKey, Share]:
 
 
 def _tally(counts: dict[PageKey, int], body: bytes, sign: int) -> None:
-    for part in _names.decode(body):
+    for part in _names(body):
         key = (part.directory, part.cursor)
         counts[key] = counts.get(key, 0) + sign * len(part.names)
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from bucketpull.domain.budget import Spending
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.model import Counters, Outstanding, WorkKind, merge
 
 
@@ -77,7 +78,7 @@ class Books(msgspec.Struct):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Books)
+_decode = json_decoder(Books)
 
 
 def encode_books(books: Books) -> str:
@@ -87,4 +88,4 @@ def encode_books(books: Books) -> str:
 
 def decode_books(text: str) -> Books:
     """Read the sums."""
-    return _decoder.decode(text)
+    return _decode(text)

@@ -8,12 +8,14 @@ from collections.abc import Iterable
 
 import msgspec
 
+from bucketpull.domain.decoding import msgpack_decoder
+
 Whole = tuple[int, int]
 Piece = tuple[int, int, bytes, bytes]
 Entry = Whole | Piece
 
 _encode = msgspec.msgpack.Encoder().encode
-_entries = msgspec.msgpack.Decoder(list[list[int | bytes]])
+_entries = msgpack_decoder(list[list[int | bytes]])
 
 
 def pack_entries(entries: Iterable[Entry]) -> bytes:
@@ -26,7 +28,7 @@ def unpack_entries(blob: bytes | None) -> list[Entry]:
     """Read the blocks of a page."""
     if not blob:
         return []
-    return [tuple(entry) for entry in _entries.decode(blob)]  # type: ignore[misc]
+    return [tuple(entry) for entry in _entries(blob)]
 
 
 def merged(entries: list[Entry], new: Iterable[Entry]) -> list[Entry]:

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 
 import msgspec
 
+from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.model import Former
 from bucketpull.journal.statements import statements
 from bucketpull.journal.store import Store
 from bucketpull.journal.volumes import Shelf
 
 _encode = msgspec.msgpack.Encoder().encode
-_offsets = msgspec.msgpack.Decoder(list[int]).decode
+_offsets = msgpack_decoder(list[int])
 
 
 class Copies:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bucketpull.domain.errors import JournalDamaged, JournalError
 from bucketpull.journal.statements import migrations, read, statements
 
@@ -90,6 +92,8 @@ def translated(folder: Path) -> Iterator[None]:
     """Say SQLite's errors in the words of the tree."""
     try:
         yield
+    except (msgspec.DecodeError, OverflowError) as error:
+        raise damaged(folder, str(error)) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _DAMAGED:

@@ -42,6 +42,10 @@ class Output(Protocol):
         """Write objects; return the keys that have no place in the form."""
         ...
 
+    def put(self, data: bytes) -> None:
+        """Write bytes that are encoded already, whole lines."""
+        ...
+
     def mark(self, more: bytes) -> None:
         """Sync what is written, and say so beside it."""
         ...
@@ -70,6 +74,10 @@ class StreamOutput:
         encoded = self._form.encode(columns)
         self._stream.write(encoded.data)
         return encoded.left_out
+
+    def put(self, data: bytes) -> None:
+        """See `Output`."""
+        self._stream.write(data)
 
     def mark(self, more: bytes) -> None:
         """See `Output`."""
@@ -104,6 +112,10 @@ class FileOutput:
         encoded = self._form.encode(columns)
         self._file.write(encoded.data)
         return encoded.left_out
+
+    def put(self, data: bytes) -> None:
+        """See `Output`."""
+        self._file.write(data)
 
     def mark(self, more: bytes) -> None:
         """See `Output`."""
@@ -158,7 +170,12 @@ class FolderOutput:
     def write(self, columns: Columns) -> list[bytes]:
         """See `Output`."""
         encoded = self._form.encode(columns)
-        data, start = encoded.data, 0
+        self.put(encoded.data)
+        return encoded.left_out
+
+    def put(self, data: bytes) -> None:
+        """See `Output`."""
+        start = 0
         while start < len(data):
             stop = self._fitting(data, start)
             self._open().write(data[start:stop])
@@ -166,7 +183,6 @@ class FolderOutput:
             start = stop
             if start < len(data):
                 self._end_file()
-        return encoded.left_out
 
     def _fitting(self, data: bytes, start: int) -> int:
         """Return the end of the lines that have room in a file; a line longer than a file has one of its own."""
@@ -266,6 +282,10 @@ class ParquetOutput:
             self._end_file()
         self._count_since_mark()
         return []
+
+    def put(self, data: bytes) -> None:
+        """Refuse: a table takes columns."""
+        raise NotImplementedError
 
     def mark(self, more: bytes) -> None:
         """See `Output`."""

@@ -196,11 +196,11 @@ def oss_manifest(files: list[tuple[str, int]]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
-def nginx_map(columns: Columns, paths: list[bytes]) -> Encoded:
+def nginx_map(keys: list[bytes], paths: list[bytes]) -> Encoded:
     """Write lines for nginx's `map`: the URI of a key, and the file's path. nginx's strings cannot hold `$` and line ends."""
     written: list[bytes] = []
     left_out: list[bytes] = []
-    for key, path in zip(columns.keys, paths, strict=True):
+    for key, path in zip(keys, paths, strict=True):
         if b"$" in key + path or any(byte < 0x20 for byte in key + path):
             left_out.append(key)
         else:

@@ -1,27 +1,56 @@
 """What the coordinator believes of what workers say: each speaks for itself alone, of work that it was given."""
 
+import contextlib
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bucketpull.domain.model import BatchReceipt, FromWorker, Goodbye, Handback, Poison, Pulse, ScanReceipt
+import msgspec
+
+from bucketpull.domain.batching import decode_parts
+from bucketpull.domain.model import (
+    BatchDraft,
+    BatchReceipt,
+    FromWorker,
+    Goodbye,
+    Handback,
+    Part,
+    Poison,
+    Pulse,
+    ScanReceipt,
+    Work,
+    WorkKind,
+)
 from bucketpull.transport.amqp import Delivery
 from bucketpull.transport.envelope import Correspondence, Distrusted, Header, Way, read_header
 from bucketpull.transport.wire import Echo, Names, ToCoordinator, up
 
 _SHOWN_BYTES: Final = 60
+MOST_LIES: Final = 20
 _Key = tuple[str, str, int]
 
 
+class Given(msgspec.Struct):
+    """Work that was given: to which machines, and how many objects each part of it has that is known here."""
+
+    machines: set[str]
+    objects: dict[int, int]
+
+
 class Belief:
-    """Opens, reads and judges messages; remembers which of them are not settled, and who was given which work."""
+    """Opens, reads and judges messages; remembers which of them are not settled, and who was given which work.
+
+    `lies` counts, by machine, messages with a right seal that cannot be believed.
+    """
 
     def __init__(self, names: Names, me: Correspondence) -> None:
         self._names = names
         self._me = me
         self._unsettled: dict[_Key, Delivery] = {}
         self._keys: dict[int, _Key] = {}
-        self._given: dict[int, set[str]] = {}
+        self._given: dict[int, Given] = {}
+        self.lies: Counter[str] = Counter()
 
     def open(self, delivery: Delivery) -> tuple[Header, bytes]:
         """Return a message's header, and its body that is still to be read.
@@ -40,18 +69,33 @@ class Belief:
         """Return what a message says.
 
         Raises:
-            Distrusted: Nobody understands it, or it speaks for somebody else.
+            Distrusted: Nobody understands it, it speaks for somebody else, or it does not add up.
 
         """
         try:
             message = up.read(body)
+            if isinstance(message, Poison) or isinstance(message, Echo) is not (header.way is Way.ECHO):
+                raise Distrusted("a worker does not say that")
+            if not _speaks_for_itself(message, header):
+                raise Distrusted("it speaks for another machine")
+            if isinstance(message, BatchReceipt):
+                self._check_sum(message)
         except Distrusted as error:
+            self.lies[header.machine] += 1
             raise Distrusted(str(error), header) from None
-        if isinstance(message, Poison) or isinstance(message, Echo) is not (header.way is Way.ECHO):
-            raise Distrusted("a worker does not say that", header)
-        if not _speaks_for_itself(message, header):
-            raise Distrusted("it speaks for another machine", header)
         return message
+
+    def _check_sum(self, receipt: BatchReceipt) -> None:
+        drafts = (receipt.deferred, receipt.returned, receipt.sent_on, receipt.remainder)
+        parts = sum(_objects_of(draft) for draft in drafts if draft is not None)
+        told = receipt.stored + receipt.skipped + len(receipt.failures) + parts
+        given = self._given.get(receipt.work)
+        if given is None:
+            return
+        if given.objects.get(receipt.part, told) != told:
+            raise Distrusted("it does not add up to the objects of its batch")
+        if receipt.remainder is not None:
+            given.objects[receipt.part + 1] = receipt.remainder.objects
 
     # --- what came, and was not settled yet
 
@@ -84,21 +128,58 @@ class Belief:
 
     def _done(self, work: int, machine: str) -> None:
         """Note that a machine is done with work; others that were given it as well may still speak of it."""
-        machines = self._given.get(work)
-        if machines is not None:
-            machines.discard(machine)
-            if not machines:
+        given = self._given.get(work)
+        if given is not None:
+            given.machines.discard(machine)
+            if not given.machines:
                 del self._given[work]
 
     # --- who was given what
 
-    def give(self, work: int, machine: str) -> None:
+    def give(self, work: Work, machine: str) -> None:
         """Note that a machine is given work."""
-        self._given.setdefault(work, set()).add(machine)
+        given = self._given.setdefault(work.id, Given(set(), {}))
+        given.machines.add(machine)
+        if work.kind is WorkKind.BATCH and work.part not in given.objects:
+            with contextlib.suppress(msgspec.DecodeError):  # whoever does the work finds out
+                given.objects[work.part] = sum(len(part.names) for part in decode_parts(work.body))
+
+    def inherit(self, work: int, machine: str) -> None:
+        """Note that a machine was given work by an earlier session."""
+        self._given.setdefault(work, Given(set(), {})).machines.add(machine)
 
     def not_given(self, message: FromWorker) -> list[int]:
         """Return which of a receipt's work its machine was not given, as far as is known."""
-        return [work for work in works_of(message) if message.machine not in self._given.get(work, ())]
+        nobody = Given(set(), {})
+        return [
+            work
+            for work in works_of(message)
+            if message.machine not in self._given.get(work, nobody).machines
+        ]
+
+
+def _objects_of(draft: BatchDraft) -> int:
+    """Return how many objects a draft has.
+
+    Raises:
+        Distrusted: Its body is none, or says another number than the draft.
+
+    """
+    try:
+        parts = decode_parts(draft.body)
+    except msgspec.DecodeError:
+        raise Distrusted("nobody understands a batch in it") from None
+    if not all(map(_is_table, parts)) or sum(len(part.names) for part in parts) != draft.objects:
+        raise Distrusted("a batch in it does not add up")
+    return draft.objects
+
+
+def _is_table(part: Part) -> bool:
+    count = len(part.names)
+    return {len(part.sizes), len(part.mtimes)} == {count} and {len(part.versions), len(part.urls)} <= {
+        0,
+        count,
+    }
 
 
 def works_of(message: FromWorker) -> Sequence[int]:

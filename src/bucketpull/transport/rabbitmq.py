@@ -26,7 +26,7 @@ from bucketpull.domain.model import (
     Work,
 )
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
-from bucketpull.transport.belief import Belief, claims_of, poison_of
+from bucketpull.transport.belief import MOST_LIES, Belief, claims_of, poison_of
 from bucketpull.transport.distrust import Distrust
 from bucketpull.transport.envelope import Correspondence, Distrusted, Header, Way
 from bucketpull.transport.job_key import COORDINATOR, JobKey
@@ -156,13 +156,13 @@ class RabbitTransport:
     async def send(self, works: Sequence[Work], machine: str) -> None:
         """See `ports.Transport`."""
         for work in works:
-            self._belief.give(work.id, machine)
+            self._belief.give(work, machine)
             self._outbox.put_nowait((machine, Sealed(work)))
 
     def inherit(self, sent: Iterable[tuple[int, str]]) -> None:
         """Note which work earlier sessions gave to which machines."""
         for work, machine in sent:
-            self._belief.give(work, machine)
+            self._belief.inherit(work, machine)
 
     async def receive(self) -> Sequence[FromWorker]:
         """See `ports.Transport`. May be cancelled: nothing is lost. A task of ours that ended is an error here."""
@@ -346,6 +346,11 @@ class RabbitTransport:
                 self._sealing(pulse.machine, welcome, header.session),
             )
             await self.link.publish(queue, make, insist=False)
+            return False
+        if self._belief.lies[header.machine] >= MOST_LIES:
+            await self._refuse(
+                header, f"{MOST_LIES} of its messages could not be believed: look at that machine"
+            )
             return False
         if pulse.job_digest != self._welcome.job_digest:
             await self._refuse(header, "it was welcomed to another configuration of the job: start it again")

@@ -12,6 +12,7 @@ from typing import Final, Generic, Literal, TypeVar
 import msgspec
 
 from bucketpull.domain.bounds import Count, Text
+from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.model import Control, FromWorker, Refusal, Value, Welcome, Work
 from bucketpull.transport.envelope import Distrusted
@@ -63,7 +64,7 @@ class Reader(Generic[T]):
     """Decodes messages of some types, whatever the bytes are: the one place where what others wrote becomes values."""
 
     def __init__(self, kind: object) -> None:
-        self._decode: Callable[[bytes], T] = msgspec.msgpack.Decoder(kind).decode
+        self._decode: Callable[[bytes], T] = msgpack_decoder(kind)
 
     def read(self, body: bytes) -> T:
         """Return the message.
@@ -74,7 +75,7 @@ class Reader(Generic[T]):
         """
         try:
             return self._decode(body)
-        except (ValueError, RecursionError, OverflowError, MemoryError):  # DecodeError is a ValueError
+        except msgspec.DecodeError:
             raise Distrusted("nobody understands it") from None
 
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bucketpull.domain import keys
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import VolumeError, VolumeSick
 from bucketpull.domain.model import key_of
 from bucketpull.volumes import beneath, os_errors, system
@@ -159,6 +160,9 @@ def _entered(root: int, path: str, *, writing: bool) -> Entered | None:
     return Entered(root, home, identity)
 
 
+_decode = json_decoder(Identity)
+
+
 def _read(home: Own, path: str) -> Identity | None:
     """Read the identity.
 
@@ -167,7 +171,7 @@ def _read(home: Own, path: str) -> Identity | None:
 
     """
     try:
-        found = msgspec.json.decode(home.read(_NAME), type=Identity)
+        found = _decode(home.read(_NAME))
     except FileNotFoundError:
         return None
     except OSError as error:

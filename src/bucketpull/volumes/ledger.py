@@ -13,13 +13,14 @@ and proved by its checksum, so opening costs the same for 4 GB as for 4 KB.
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from bucketpull import kill_points
+from bucketpull.domain.decoding import inflate, msgpack_decoder
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes import os_errors, system
@@ -30,12 +31,17 @@ _CHECK: Final = struct.Struct("<4sI")
 _FIELDS: Final = struct.Struct("<BBHIQQQ")
 _HEADER: Final = _CHECK.size + _FIELDS.size
 _LARGEST_PAYLOAD: Final = 1 << 26
+_LARGEST_BODY: Final = 1 << 30  # of what is compressed in a payload
+_LARGEST_NUMBER: Final = 1 << 63  # a journal's columns hold less
 _WINDOW: Final = 1 << 20
 _LARGEST_TEAR: Final = 1 << 26  # an append is far smaller than 64 MiB; a longer damage is no torn tail
 _AHEAD: Final = 1 << 20  # kept for the ledger, so that what filled the disk can still be recorded
 
 _reach = kill_points.reach
-_decoder = msgspec.msgpack.Decoder(list[Record])
+
+T = TypeVar("T")
+_decode_records: Callable[[bytes], list[Record]] = msgpack_decoder(list[Record])
+_decode_sealed: Callable[[bytes], Sealed] = msgpack_decoder(Sealed)
 
 
 class Kind(IntEnum):
@@ -68,14 +74,27 @@ class Frame(NamedTuple):
     objects: int
     size: int
     payload: bytes
+    volume: str
 
     def records(self) -> list[Record]:
-        """Decode the objects; a frame about a pack has none."""
-        return [] if self.kind is Kind.PACK else _decoder.decode(zlib.decompress(self.payload))
+        """Decode the objects; a frame about a pack has none.
+
+        Raises:
+            LedgerError: They cannot be: the frame was not written by us.
+
+        """
+        return [] if self.kind is Kind.PACK else self._decoded(_decode_records)
 
     def sealed(self) -> Sealed:
-        """Decode what a frame of kind `PACK` says."""
-        return msgspec.msgpack.decode(zlib.decompress(self.payload), type=Sealed)
+        """Decode what a frame of kind `PACK` says; raises as `records`."""
+        return self._decoded(_decode_sealed)
+
+    def _decoded(self, decode: Callable[[bytes], T]) -> T:
+        try:
+            return decode(inflate(self.payload, _LARGEST_BODY))
+        except msgspec.DecodeError as error:
+            detail = f"ledger's entry at byte {self.offset} is not understood: {error}; `bucketpull verify` says what is lost"
+            raise LedgerError(self.volume, detail) from error
 
 
 class Damage(NamedTuple):
@@ -237,16 +256,18 @@ class Ledger:
         body = os.pread(self._fd, journal_length + length, offset + _HEADER)
         if len(body) < journal_length + length or zlib.crc32(body, zlib.crc32(head[_CHECK.size :])) != crc:
             return None
-        journal = body[:journal_length].decode()
+        if max(work, objects, size) >= _LARGEST_NUMBER:
+            return None
         return Frame(
             offset,
             offset + _HEADER + len(body),
             Kind(kind),
-            journal,
+            body[:journal_length].decode(errors="replace"),
             work,
             objects,
             size,
             body[journal_length:],
+            self._volume,
         )
 
     def _find_end(self) -> None:

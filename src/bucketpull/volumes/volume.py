@@ -14,6 +14,7 @@ import msgspec
 
 from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts
+from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Record, Sealed
@@ -32,7 +33,7 @@ _LOCK: Final = "lock"
 _MARGIN_BYTES: Final = 1 << 18
 _MARGIN_INODES: Final = 16
 
-_decoder = msgspec.msgpack.Decoder(list[Record])
+_decode_records = msgpack_decoder(list[Record])
 _encoder = msgspec.msgpack.Encoder()
 _reach = kill_points.reach
 
@@ -189,7 +190,7 @@ class DiskVolume:
     def settle(self, blocks: Sequence[Block]) -> list[Extent]:
         """Make the objects durable, then append the blocks durably: packs each for itself, files by the whole file system."""
         self._check_health()
-        stored = [_decoder.decode(block.records) for block in blocks]
+        stored = [_decode_records(block.records) for block in blocks]
         entries = [
             Entry(Kind.BLOCK, block.journal, block.work, block.records, *self._growth(records, block.former))
             for block, records in zip(blocks, stored, strict=True)

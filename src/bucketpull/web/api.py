@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Reason
 from bucketpull.domain.model import Failure, key_of, show
 from bucketpull.domain.progress import DirectoryState
@@ -48,6 +49,11 @@ class OfVolume(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `/api/volumes/...`."""
 
     volume: str
+
+
+_decode_limits = json_decoder(NewLimits)
+_decode_retry = json_decoder(Retry)
+_decode_volume = json_decoder(OfVolume)
 
 
 class Api:
@@ -130,11 +136,11 @@ class Api:
         return told(await self._panel.resume(request.client))
 
     async def _set_limits(self, request: Request) -> Response:
-        limits = msgspec.json.decode(request.body, type=NewLimits)
+        limits = _decode_limits(request.body)
         return told(await self._panel.set_limits(limits, request.client))
 
     async def _retry(self, request: Request) -> Response:
-        retry = msgspec.json.decode(request.body or b"{}", type=Retry)
+        retry = _decode_retry(request.body or b"{}")
         return json_response({"objects": await self._panel.retry(retry.reason, retry.match, request.client)})
 
     async def _add_volume(self, request: Request) -> Response:
@@ -163,7 +169,7 @@ def failed(status: int, text: str, code: ExitCode = ExitCode.USAGE) -> Response:
 
 
 def _volume(request: Request) -> str:
-    return msgspec.json.decode(request.body, type=OfVolume).volume
+    return _decode_volume(request.body).volume
 
 
 def _language(request: Request) -> str:

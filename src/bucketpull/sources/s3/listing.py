@@ -16,10 +16,10 @@ PAGE_KEYS = 1000
 """The most keys that services give in one page."""
 
 _ENTRY = re.compile(
-    rb"<Contents>\s*<Key>([^<]*)</Key>\s*<LastModified>([^<]*)</LastModified>\s*<ETag>([^<]*)</ETag>"
-    rb"(?:\s*<([A-Z]\w*)>[^<]*</\4>)*?\s*<Size>([0-9]{1,19})</Size>"
+    rb"<Contents>\s*+<Key>([^<]*)</Key>\s*+<LastModified>([^<]*)</LastModified>\s*+<ETag>([^<]*)</ETag>"
+    rb"(?:\s*+<([A-Z]\w*)>[^<]*</\4>)*?\s*+<Size>([0-9]{1,19})</Size>"
 )
-_ROOT = re.compile(rb"\s*(?:<\?xml[^>]{0,200}\?>)?\s*<ListBucketResult[\s>/]")
+_ROOT = re.compile(rb"\s*+(?:<\?xml[^>]{0,200}\?>)?+\s*+<ListBucketResult[\s>/]")
 _FIELD = re.compile(
     rb"<(IsTruncated|NextContinuationToken|NextMarker|EncodingType|Name)>([^<]*)</\1>", re.DOTALL
 )

@@ -24,6 +24,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.splitting import cuts, parts_ahead
@@ -71,7 +72,7 @@ class Ask(NamedTuple):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Stage).decode
+_decode = json_decoder(Stage)
 _FRESH = Stage()
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 
 END = "g2gCZAAEbmV4dGQAA2VvZg"
@@ -57,7 +58,7 @@ class _Answer(msgspec.Struct, gc=False):
     iter: str = ""
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
+_decode = json_decoder(_Answer)
 
 
 def read_listing(body: bytes, headers: Mapping[str, str]) -> Listing:

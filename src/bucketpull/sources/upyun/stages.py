@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Part, Position
 from bucketpull.sources.upyun.listing import Listing
@@ -52,7 +53,7 @@ class Ask(NamedTuple):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Stage).decode
+_decode = json_decoder(Stage)
 _FRESH = Stage("first")
 
 

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from bucketpull import kill_points
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes.beneath import opener
@@ -34,6 +35,10 @@ class _State(msgspec.Struct):
     ledger: int = 0
     files: bool = False
     writers: dict[int, tuple[int, int]] = {}
+
+
+_decode_state = json_decoder(_State)
+_decode_sealed = json_decoder(Sealed)
 
 
 class PackBooks:
@@ -209,7 +214,7 @@ class PackBooks:
         with subprocess.Popen(command, pass_fds=(self._root,), stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
             assert process.stdout is not None
             for line in process.stdout:
-                sealed = msgspec.json.decode(line, type=Sealed)
+                sealed = _decode_sealed(line)
                 self._sealed(sealed)
                 sealing.write_sums(self._root, sealed)
 
@@ -220,7 +225,7 @@ class PackBooks:
             suppress(OSError, msgspec.DecodeError),
             open(_STATE, "rb", opener=opener(self._root)) as file,
         ):
-            state = msgspec.json.decode(file.read(), type=_State)
+            state = _decode_state(file.read())
             if state.ledger <= self._ledger.end:
                 return state
         return _State()
