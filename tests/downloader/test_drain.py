@@ -148,7 +148,7 @@ def test_the_last_pass_ends_in_a_failure_that_says_how_often_it_was_tried():
     (failure,) = rig.settle()[0].failures
     assert (failure.reason, failure.attempts, failure.size, failure.mtime) == (
         Reason.CONNECT,
-        4,
+        8,  # at each endpoint
         SIZE,
         LISTED,
     )

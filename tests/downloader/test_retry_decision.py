@@ -30,8 +30,8 @@ def way(reason, tries=1, passes=0, **where):
         (Reason.BANNED, Course.AGAIN, Course.AGAIN),
         (Reason.SERVER_ERROR, Course.AGAIN, Course.AGAIN),
         (Reason.TIMEOUT, Course.AGAIN, Course.AGAIN),
-        (Reason.REJECTED, Course.FAIL, Course.FAIL),
-        (Reason.NOT_A_FILE, Course.FAIL, Course.FAIL),
+        (Reason.REJECTED, Course.NEXT_ROUTE, Course.FAIL),
+        (Reason.NOT_A_FILE, Course.NEXT_ROUTE, Course.FAIL),
         (Reason.CREDENTIALS, Course.DEFER, Course.DEFER),
         (Reason.NO_BUCKET, Course.DEFER, Course.DEFER),
     ],
@@ -51,13 +51,14 @@ def test_a_doubt_that_a_second_answer_of_the_origin_does_not_resolve_is_a_failur
 
 
 def test_patience_ends_in_a_later_pass_and_the_last_pass_in_a_failure():
-    assert way(Reason.CONNECT, tries=99, **CDN_FIRST) is Course.DEFER
-    assert way(Reason.CONNECT, tries=99, passes=99, **CDN_FIRST) is Course.FAIL
+    assert way(Reason.CONNECT, tries=99, **ORIGIN) is Course.DEFER
+    assert way(Reason.CONNECT, tries=99, passes=99, **ORIGIN) is Course.FAIL
 
 
-def test_an_edge_that_always_fails_on_an_object_is_passed_over():
-    assert way(Reason.TRUNCATED, tries=99, **CDN_FIRST) is Course.NEXT_ROUTE
-    assert way(Reason.TRUNCATED, tries=99, **ORIGIN) is Course.DEFER
+@pytest.mark.parametrize("reason", [Reason.TRUNCATED, Reason.THROTTLED, Reason.STALLED, Reason.CONNECT])
+def test_an_edge_that_always_fails_on_an_object_is_passed_over(reason):
+    assert way(reason, tries=99, **CDN_FIRST) is Course.NEXT_ROUTE
+    assert way(reason, tries=99, **ORIGIN) is Course.DEFER
 
 
 @pytest.mark.parametrize("reason", list(Reason))

@@ -7,10 +7,10 @@ from bucketpull.domain.retry import attempts, next_try
 
 # Refusals that, one like the other, mean that the endpoint refuses us and not that an object is odd.
 REFUSALS = frozenset({Reason.FORBIDDEN, Reason.REDIRECTED, Reason.WRONG_CONTENT})
+# Trouble of this machine or its disk: the bytes came.
+OURS = frozenset({Reason.UNWRITTEN, Reason.MACHINE})
 # Doubts that a second answer of an origin resolves, if it is like the first.
 TWICE = frozenset({Reason.CHECKSUM, Reason.SIZE})
-# Trouble that may be one edge's with one object: the origin is asked when patience with the edge is at its end.
-OF_THE_OBJECT = frozenset({Reason.SERVER_ERROR, Reason.TRUNCATED, Reason.GARBAGE, Reason.RANGE})
 
 
 class Course(Enum):
@@ -43,7 +43,7 @@ def course(reason: Reason, is_origin: bool, tries: int, more_routes: bool, passe
     if remedy is Remedy.RESIGN:
         return Course.AT_ONCE if tries < attempts(reason) else Course.FAIL
     if remedy is Remedy.FAIL:
-        return Course.FAIL
+        return Course.NEXT_ROUTE if more_routes and not is_origin else Course.FAIL
     if remedy is Remedy.STOP:
         # Hardly the object's fault: if the job ends for it, the object is there to be had when the cause is mended.
         return _put_off(passes)
@@ -61,8 +61,8 @@ def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) ->
 def _passing(reason: Reason, tries: int, more_routes: bool, passes: int) -> Course:
     if tries < max(attempts(reason), 2):
         return Course.AGAIN
-    if more_routes and reason in OF_THE_OBJECT:
-        return Course.NEXT_ROUTE
+    if more_routes and reason not in OURS:
+        return Course.NEXT_ROUTE  # it may be the edge's trouble with this one object
     return _put_off(passes)
 
 

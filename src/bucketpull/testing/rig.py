@@ -16,6 +16,7 @@ from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.scan import Scan
+from bucketpull.ports import Source
 from bucketpull.testing.memory import MemorySource, MemoryWriter
 from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher
 
@@ -37,10 +38,12 @@ class Rig:
         pages: dict[tuple[bytes, str], Page] | None = None,
         batch: BatchSize | None = None,
         seed: int = 1,
+        source: Source | None = None,
     ) -> None:
         self.clock = VirtualClock()
         self.fetcher = VirtualFetcher(self.clock, answer)
-        self.source = MemorySource(routes, pages)
+        self.memory = MemorySource(routes, pages)
+        self.source = source or self.memory
         self.writers: dict[str, MemoryWriter] = {}
         self.meter = Meter()
         self.outcomes: list[Outcome] = []
