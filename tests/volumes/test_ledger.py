@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import LedgerError, VolumeFull
 from bucketpull.domain.record import Record
+from bucketpull.volumes.beneath import Own
 from bucketpull.volumes.ledger import Damage, Entry, Frame, Kind, Ledger
 
 
@@ -31,13 +32,17 @@ def entry(seed, objects=50):
     )
 
 
+def open_ledger(folder, *, writable=True):
+    return Ledger.open(Own(folder, "here", ".", None), "ledger", "here", writable)
+
+
 @pytest.fixture
 def opened(tmp_path):
     folder = os.open(tmp_path, os.O_RDONLY)
     ledgers = []
 
     def ledger(writable=True):
-        ledgers.append(Ledger.open("ledger", folder, str(tmp_path), writable))
+        ledgers.append(open_ledger(folder, writable=writable))
         return ledgers[-1]
 
     yield ledger
@@ -75,7 +80,7 @@ def test_an_object_with_a_hexadecimal_name_costs_less_than_33_bytes(opened):
 @given(cut=st.integers(1, 4000), junk=st.binary(max_size=300))
 def test_a_torn_append_is_cut_off_and_nothing_else(tmp_path_factory, cut, junk):
     folder = os.open(tmp_path_factory.mktemp("volume"), os.O_RDONLY)
-    ledger = Ledger.open("ledger", folder, "here", writable=True)
+    ledger = open_ledger(folder)
     first = ledger.append([entry(1)])[0]
     whole = ledger.end
     ledger.append([entry(2)])
@@ -83,7 +88,7 @@ def test_a_torn_append_is_cut_off_and_nothing_else(tmp_path_factory, cut, junk):
     os.truncate(os.open("ledger", os.O_RDWR, dir_fd=folder), torn)
     fd = os.open("ledger", os.O_WRONLY | os.O_APPEND, dir_fd=folder)
     os.write(fd, junk)
-    again = Ledger.open("ledger", folder, "here", writable=True)
+    again = open_ledger(folder)
     assert again.end == whole
     again.cut(again.end)
     assert os.fstat(fd).st_size == whole
@@ -129,7 +134,7 @@ def test_a_flipped_bit_is_told_with_its_offset_and_stepped_over_by_salvage(opene
 def test_no_flipped_bit_anywhere_goes_unnoticed(tmp_path_factory, position, seed):
     folder = tmp_path_factory.mktemp("volume")
     fd = os.open(folder, os.O_RDONLY)
-    ledger = Ledger.open("ledger", fd, "here", writable=True)
+    ledger = open_ledger(fd)
     ledger.append([entry(number, 5) for number in range(4)])
     flip(folder / "ledger", int(position * ledger.end))
     whole = [each for each in ledger.salvage() if isinstance(each, Frame)]
@@ -158,7 +163,7 @@ def test_a_long_damage_at_the_end_is_not_taken_for_a_torn_append(opened, tmp_pat
 def test_an_append_that_does_not_fit_leaves_no_trace_and_what_was_set_aside_still_serves(disks):
     disk = disks.tmpfs("4m")
     folder = os.open(disk.path, os.O_RDONLY)
-    ledger = Ledger.open("ledger", folder, disk.path, writable=True)
+    ledger = open_ledger(folder)
     ledger.reserve()
     with pytest.raises(OSError):  # noqa: PT012 - the disk is filled until it refuses
         with open(f"{disk.path}/filler", "wb", buffering=0) as file:
