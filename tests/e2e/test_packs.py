@@ -214,3 +214,19 @@ def test_a_disk_with_few_inodes_takes_any_number_of_objects(make_job, disks):
     assert job.sync("--pack")["complete"] is True
 
     assert_holds_the_bucket(job)
+
+
+def test_a_disk_that_is_mounted_elsewhere_goes_on_with_its_packs(make_job):
+    job = make_job("flat:3000,size=2KiB")
+    job.sync("--pack")
+    moved = job.volumes[0].with_name("elsewhere")
+    job.volumes[0].rename(moved)
+    job.volumes = [moved]
+    before = {path.name for path in archives(job)}
+    job.simulator.mutate(put={f"new-{number}.jpg": 3000 for number in range(50)})
+
+    summary = job.sync("--pack")
+
+    assert (summary["stored"], summary["skipped"]) == (50, 3000)
+    assert {path.name for path in archives(job)} == before
+    assert len(packed(job)) == 3050

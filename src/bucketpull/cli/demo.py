@@ -31,6 +31,7 @@ from upyun_simulator import Simulator
     help="Where its volume and journal go.",
 )
 @click.option("--fast", is_flag=True, help="Let the simulated service send as fast as it can.")
+@options.packing
 @options.dashboard
 @options.common
 def demo(folder: str, fast: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
@@ -100,14 +101,17 @@ def _introduce(settings: Settings) -> None:
     tell("Its bucket is pulled by the command that would pull a real one:")
     tell("")
     tell(f"  bucketpull sync {settings.source} {settings.volumes[0]} \\")
-    tell(f"    --api-url {settings.options['api_url']} --cdn-url {settings.options['cdn_url']}")
+    packs = f" --pack {settings.pack}" if settings.pack else ""
+    tell(f"    --api-url {settings.options['api_url']} --cdn-url {settings.options['cdn_url']}{packs}")
     tell("")
 
 
 def _conclude(settings: Settings, code: ExitCode) -> None:
     tell("")
     if code is ExitCode.COMPLETE:
-        tell(f"The files are in {settings.volumes[0]}.")
+        tell(
+            f"The {'packs' if settings.pack else 'files'} are in {settings.volumes[0]}{'/packs' if settings.pack else ''}."
+        )
         tell("Run it again to see that nothing is fetched twice. Look at the job with")
         tell(f"  bucketpull status --state {settings.state}")
         tell(f"  bucketpull verify {settings.volumes[0]} --hash")
