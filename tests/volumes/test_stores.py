@@ -274,3 +274,15 @@ def test_a_block_without_objects_in_packs_needs_no_pack(tmp_path):
     with Filler(tmp_path, Packing()) as filler:
         filler.volume.settle([Block(JOURNAL, 99, b"\x90")])
     assert verify(tmp_path)[0] == []
+
+
+def test_packs_that_were_finished_before_anything_was_settled_are_sealed_too(tmp_path):
+    """The first group that is settled may name several packs, in any order."""
+    with Filler(tmp_path, SMALL_PACKS) as filler:
+        for start in (0, 100):
+            filler.store(bodies(40, start=start), settle=False)
+        filler.store(bodies(40, start=200))
+    packs = {path.stem for path in tmp_path.glob("packs/*.tar")}
+    sealed = {path.name.removesuffix(".tar.index.sqlite") for path in tmp_path.glob("packs/*.index.sqlite")}
+    assert len(packs) == 3
+    assert sealed == packs - {max(packs)}

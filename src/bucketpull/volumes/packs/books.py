@@ -129,7 +129,7 @@ class PackBooks:
             self.has_files = state.files = True
             return []
         writer, number = place
-        last, end = state.writers.get(writer, (number, 0))
+        last, end = state.writers.get(writer, (0, 0))
         if number >= last:
             state.writers[writer] = (number, max(end if number == last else 0, _end_of(record)))
         return [(writer, older) for older in range(last, number)]
