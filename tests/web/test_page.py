@@ -109,6 +109,20 @@ def test_limits_are_changed_and_bad_ones_are_refused_in_the_dialog(page):
     assert (limits.concurrency, limits.requests_per_second, limits.bytes_per_second) == (64, 8000.0, 12.5e6)
 
 
+def test_volumes_are_drained_and_added(page):
+    served, browser = page
+
+    browser.click("#volumes [data-action=drain]")
+    browser.wait("return document.querySelector('#toast').textContent.includes('takes no new objects')")
+    browser.click("#volume-open")
+    browser.wait("return document.querySelector('#volume').open")
+    browser.type("#v-path", "/mnt/disk9\ue007")
+    browser.wait("return document.querySelector('#toast').textContent.includes('/mnt/disk9 is in use')")
+
+    who = "the dashboard at 127.0.0.1"
+    assert served.panel.calls == [("drain", "/mnt/disk1", who), ("add", "/mnt/disk9", who)]
+
+
 def test_why_an_object_failed_is_found_in_two_clicks_and_it_is_tried_again_with_a_third(page):
     served, browser = page
 

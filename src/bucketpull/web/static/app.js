@@ -107,7 +107,7 @@ function showEnded() {
   text("banner", t("ended_page", t(`state.${job.state}`)));
   $("banner").classList.add("calm");
   $("banner").hidden = false;
-  for (const id of ["pause", "limits-open"]) $(id).disabled = true;
+  for (const id of ["pause", "limits-open", "volume-open"]) $(id).disabled = true;
 }
 
 function toast(message) {
@@ -165,6 +165,15 @@ function applyLimits(event) {
   change("api/limits", { concurrency, requests_per_second: rate, bytes_per_second: bandwidth === null ? null : bandwidth * 1e6 }, () => t("applied"));
 }
 
+function changeVolume(action, volume) {
+  change(`api/volumes/${action}`, { volume }, (answer) => answer.text);
+}
+
+function openAdding() {
+  $("v-path").value = "";
+  $("volume").showModal();
+}
+
 function chooseTab(name) {
   tab = name;
   for (const other of ["directories", "failures", "events"]) {
@@ -216,6 +225,12 @@ function applyLanguage(choice) {
 $("pause").addEventListener("click", pause);
 $("limits-open").addEventListener("click", openLimits);
 $("limits").firstElementChild.addEventListener("submit", applyLimits);
+$("volumes").addEventListener("click", ({ target }) => {
+  const button = target.closest("[data-action]");
+  if (button) changeVolume(button.dataset.action, button.dataset.volume);
+});
+$("volume-open").addEventListener("click", openAdding);
+$("volume").firstElementChild.addEventListener("submit", () => { if ($("v-path").value) changeVolume("add", $("v-path").value); });
 $("f-failed-open").addEventListener("click", () => openFailures(null));
 $("range-fine").addEventListener("click", () => chooseRange("fine"));
 $("range-coarse").addEventListener("click", () => chooseRange("coarse"));

@@ -104,9 +104,17 @@ export function showVolumes(job) {
       track(used, used > 0.95 ? "var(--warn)" : "var(--accent)"),
       h("div", { class: "facts" }, h("span", {}, h("b", {}, size(volume.free_bytes)), ` ${t("free")}`), h("span", {}, `${t("of")} ${size(volume.total_bytes)}`)),
       h("div", { class: "facts" }, h("span", {}, h("b", {}, count(volume.stored_objects)), ` ${t("objects").toLowerCase()}`), h("span", {}, `${t("writing")} `, h("b", {}, `${size(volume.written_per_second)}/s`))),
-      volume.detail || volume.warning ? h("p", {}, volume.detail || volume.warning) : null);
+      volume.detail || volume.warning ? h("p", {}, volume.detail || volume.warning) : null,
+      volumeAction(job, volume));
   }));
   if (!job.volumes.length) $("volumes").replaceChildren(h("p", { class: "empty" }, t("none_yet")));
+}
+
+function volumeAction(job, volume) {
+  const action = { open: "drain", full: "drain", draining: "add" }[volume.state];
+  if (!action || ENDED.has(job.state)) return null;
+  const name = action === "add" ? volume.path : volume.id;
+  return h("button", { type: "button", class: "quiet", "data-action": action, "data-volume": name, title: t(`${action}_why`) }, t(action));
 }
 
 export function showMachines(job) {
