@@ -132,8 +132,13 @@ class Puller:
         return self.run(*COMMAND, *arguments, "--state", str(self.folder / "state"), expect=expect).stdout
 
     def count(self) -> int:
-        """Return how many files lie on the volume."""
-        return sum(len(names) for folder, _, names in os.walk(self.volume) if ".bucketpull" not in folder)
+        """Return how many files lie on the volume, our own left out."""
+        total = 0
+        for folder, folders, names in os.walk(self.volume):
+            if folder == str(self.volume) and ".bucketpull" in folders:
+                folders.remove(".bucketpull")
+            total += len(names)
+        return total
 
     def objects(self) -> dict[bytes, bytes]:
         """Return what was stored, by key: where each lies is asked of the job's manifest."""
