@@ -25,7 +25,7 @@ NOT_HERE = {
     "{}; ask as the same user, or stop it first",
     # commands
     "  bucketpull sync {} {} \\",
-    "    --api-url {} --cdn-url {}",
+    "    --api-url {} --cdn-url {}{}",
     "  bucketpull status --state {}",
     "  bucketpull verify {} --hash",
     # a bug's

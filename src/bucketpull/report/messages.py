@@ -224,7 +224,7 @@ _CHINESE: dict[str, str] = {
     "waiting for the coordinator of job {}": "正在等待任务 {} 的协调者",
     "A simulated UPYUN listens on localhost.": "本机上运行着一个模拟的又拍云。",
     "Its bucket is pulled by the command that would pull a real one:": "拉取它的空间所用的命令，与拉取真实空间的相同：",
-    "The files are in {}.": "文件在 {} 中。",
+    "The {} are in {}{}.": "{} 在 {}{} 中。",
     "Run it again to see that nothing is fetched twice. Look at the job with": "再运行一次，可以看到没有任何文件重复下载。查看任务：",
     "Run it again to see it go on from here.": "再运行一次，即可从这里继续。",
     "volume {}; its objects are missing here": "磁盘 {}；此处缺少它的对象",
