@@ -128,6 +128,7 @@ class Job:
             settings.source,
             None if opening.source.identity()["prefix"] else opening.findings.usage_bytes,
             [open_reporter(json=settings.json, quiet=settings.quiet)],
+            opening.source.open().endpoints,
         )
         self._bandwidth = Bandwidth(settings)
         self.control = JobControl(

@@ -59,7 +59,9 @@ async def _sync(
     crew = ProcessCrew(opening.nursery, settings.process_count())
     worker = AgentShell(
         # A disk that failed may come back, after others have done what it had begun.
-        msgspec.structs.replace(worker_policy(settings, opening.journal.id, machine), asks=True),
+        msgspec.structs.replace(
+            worker_policy(settings, opening.journal.id, machine, opening.source.open().endpoints), asks=True
+        ),
         transport.inbox,
         crew,
         volumes,
