@@ -1,6 +1,7 @@
 """The CDN listener: `/<path>` without bucket and authorization (contract sections 6.2, 7, 8)."""
 
 import hashlib
+import posixpath
 import time
 from fnmatch import fnmatchcase
 from http.cookies import CookieError, SimpleCookie
@@ -39,6 +40,8 @@ class CdnService(Service):
         if request.method not in {"GET", "HEAD"}:
             raise Refusal(40500001)
         key = request.path().removeprefix("/")
+        if self.world.settings.normalises:
+            key = posixpath.normpath("/" + key).lstrip("/")
         return Call(self.name, request.method.lower(), key, request, self.world.contents)
 
     def refuse(self, code: int, request_id: str) -> Reply:  # noqa: ARG002

@@ -54,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     )
 
     separator: str = "!"
+    normalises: bool = (
+        False  # the CDN answers for a path without its empty segments, `.` and `..`, as caches do
+    )
     versions: tuple[str, ...] = ("s400", "small")
     token_secret: str = ""  # of `_upt`; empty is an unprotected domain
     path_signed: Literal["decoded", "encoded"] = "decoded"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from upyun_simulator import Simulator
+from upyun_simulator import Simulator, content
 
 
 def failures_of(job) -> dict[str, dict]:
@@ -47,3 +47,20 @@ def test_a_folder_whose_name_holds_the_separator_is_had_from_the_origin(make_job
     job.check_every_byte()
     assert summary["stored"] == 3
     assert job.simulator.counters()["requests"]["rest.get"] == {"200": 1}
+
+
+def test_keys_that_a_cache_takes_for_another_object_are_had_from_the_origin(make_job, tmp_path):
+    """The CDN answers for `a/b.jpg` when it is asked for `a//b.jpg`: as long and as old, and wrong."""
+    keys = ["a/b.jpg", "a//b.jpg", "a/./b.jpg", "a/c/../b.jpg"]
+    manifest = tmp_path / "bucket.toml"
+    manifest.write_text(
+        "[objects]\n" + "\n".join(f'"{key}" = {{size = 700, mtime = 1600000000}}' for key in keys)
+    )
+    job = make_job(f"manifest:{manifest}", normalises=True)
+
+    summary = job.sync()
+
+    assert summary["stored"] == len(keys)
+    assert job.simulator.counters()["requests"]["rest.get"] == {"200": len(keys) - 1}
+    wanted = sorted(content(item.key, item.size, item.version) for item in job.simulator.contents.walk())
+    assert sorted(job.files().values()) == wanted

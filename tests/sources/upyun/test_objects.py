@@ -95,9 +95,19 @@ def test_the_cdn_is_asked_first_but_not_for_keys_with_the_separator_anywhere():
     assert _cdn(style="!s400").routes(b"d", b"a", 1) == ("cdn",)
 
 
-@pytest.mark.parametrize("key", [(b"x!s400", b"z.jpg"), (b"d", b"z!s400.jpg")])
+@pytest.mark.parametrize(
+    ("directory", "name"),
+    [(b"a/", b"b.jpg"), (b"a//c", b"b.jpg"), (b"./a", b"b.jpg"), (b"a/..", b"b.jpg"), (b"..", b"b.jpg"), (b"", b".."),
+     (b"", b"/b.jpg"), (b"a", b""), (b"a", b"."), (b"a", b"c/../b.jpg")],
+)  # fmt: skip
+def test_a_key_that_means_another_object_once_it_is_normalised_is_had_from_the_origin(directory, name):
+    assert _cdn().routes(directory, name, 1) == ("rest",)
+    assert _cdn().routes(b"a/...", b".hidden", 1) == ("cdn", "rest")
+
+
+@pytest.mark.parametrize("key", [(b"x!s400", b"z.jpg"), (b"d", b"z!s400.jpg"), (b"d/..", b"z.jpg")])
 def test_an_image_version_of_a_key_with_the_separator_cannot_be_asked_for(key):
-    with pytest.raises(AnswerError, match="'!' in the key") as refused:
+    with pytest.raises(AnswerError, match="'!' or an empty segment") as refused:
         _cdn(style="!s400").routes(*key, 1)
 
     assert refused.value.reason is Reason.REJECTED

@@ -53,6 +53,7 @@ class UpyunSource:
         self._authorization = _authorization(config)
         self._clock_offset = 0.0
         self._directory, self._folder = b"", ""  # of the last request: objects come directory by directory
+        self._routed, self._is_plain_folder = b"", True
         agent = (f"User-Agent: {config.user_agent}",)
         referer = (f"Referer: {config.referer}",) if config.referer else ()
         self._cdn_headers = (*_IDENTITY, *agent, *referer, *config.headers)
@@ -94,17 +95,26 @@ class UpyunSource:
             return page
 
     def routes(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:  # noqa: ARG002
-        """Prefer the CDN; it takes what follows the first separator in a path for an image version (contract 6.2)."""
+        """Prefer the CDN, unless the key may mean another object to it.
+
+        It takes what follows the first separator in a path for an image version (contract 6.2), and where a path has empty segments
+        or such as `..`, caches usually answer for the path without them.
+        """
         if self._cdn is None:
             return _REST_ONLY
-        is_plain = name.find(self._separator) < 0 and directory.find(self._separator) < 0
+        if directory is not self._routed:
+            self._routed = directory
+            self._is_plain_folder = directory.find(self._separator) < 0 and not _has_odd_segment(directory)
+        is_plain = self._is_plain_folder and name.find(self._separator) < 0
         if self._asks_both:
+            if is_plain and (name in _ODD or name.find(b"/") >= 0):
+                return _REST_ONLY
             return _CDN_FIRST if is_plain else _REST_ONLY
         if is_plain:
             return _CDN_ONLY
         raise AnswerError(
             Reason.REJECTED,
-            f"the CDN reads {self._separator.decode()!r} in the key as the start of an image version; without --style it comes by REST",
+            f"with {self._separator.decode()!r} or an empty segment in it the key means another object to the CDN; without --style it comes by REST",
         )
 
     def object_request(
@@ -234,6 +244,7 @@ class UpyunSource:
 
 _REST_ONLY = (REST,)
 _CDN_ONLY = (CDN,)
+_ODD = frozenset({b"", b".", b".."})
 _CDN_FIRST = (CDN, REST)
 
 
@@ -278,3 +289,7 @@ def _authorization(config: UpyunConfig) -> Authorization:
     if config.auth == "basic":
         return BasicAuthorization(config.operator, config.password)
     return SignedAuthorization(config.operator, config.password)
+
+
+def _has_odd_segment(directory: bytes) -> bool:
+    return bool(directory) and not _ODD.isdisjoint(directory.split(b"/"))
