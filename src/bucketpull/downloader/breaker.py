@@ -6,7 +6,8 @@ is the limiter's affair. One good answer closes the case.
 
 from enum import Enum
 
-from bucketpull.domain.errors import REMEDIES, Reason, Remedy
+from bucketpull.domain.errors import Reason, Remedy
+from bucketpull.domain.trouble import REMEDIES
 
 ALIKE = 20  # equal refusals in a row: 200 in transfer are enough to see them within a second
 STOPS = (
