@@ -188,7 +188,7 @@ def test_there_is_no_flag_for_a_secret(user):
 def test_the_exit_codes_are_explained(user):
     told = user.says("help", "exit-codes")
 
-    assert [line.split()[0] for line in told.splitlines()] == ["0", "1", "2", "3", "4", "5", "130"]
+    assert [line.split()[0] for line in told.splitlines()] == ["0", "1", "2", "3", "4", "5", "6", "130"]
 
 
 def read(path: Path) -> bytes:

@@ -130,7 +130,7 @@ def below(pattern: str, key: str) -> bool:
     """Whether a key lies below the folder that a pattern with `**` at its end names."""
     head = pattern[: -len("**")].rstrip("/")
     steps = key.split("/")
-    return not head or any(
+    return not head.strip("*/") or any(
         glob.globmatch("/".join(steps[:count]), head, flags=REFERENCE) for count in range(1, len(steps))
     )
 

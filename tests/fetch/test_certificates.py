@@ -72,9 +72,9 @@ def test_a_ca_file_that_is_not_there_is_found_before_anything_is_done(tmp_path):
         authorities(str(tmp_path / "gone.pem"), {})
 
 
-def test_the_environment_names_a_ca_file_unless_one_is_asked_for(tmp_path):
+def test_the_environment_names_a_ca_file_unless_one_is_asked_for(tmp_path, pair):
     for name in ("asked.pem", "curl.pem", "ssl.pem"):
-        (tmp_path / name).touch()
+        shutil.copy(pair / "cert.pem", tmp_path / name)
     environment = {"SSL_CERT_FILE": str(tmp_path / "ssl.pem")}
     assert authorities(None, environment) == str(tmp_path / "ssl.pem")
     environment["CURL_CA_BUNDLE"] = str(tmp_path / "curl.pem")

@@ -21,7 +21,7 @@ from bucketpull.transport.envelope import (
     Way,
 )
 from bucketpull.transport.job_key import JobKey, machine_key, read_key
-from bucketpull.transport.wire import down, failures, snapshot, up
+from bucketpull.transport.wire import answer, down, up
 
 KEY = JobKey(b"the secret of a job, of which the broker knows nothing")
 QUEUE = "bucketpull.photos.machine.m1"
@@ -104,7 +104,7 @@ TAGS = st.sampled_from(["work", "control", "welcome", "pulse", "scan", "batch", 
 @given(st.one_of(st.builds(lambda tag, rest: [tag, *rest], TAGS, st.lists(NESTED, max_size=14)), NESTED))
 def test_any_values_at_all_are_a_message_or_not_understood(value):
     body = msgspec.msgpack.encode(value)
-    for reader in (up, down, snapshot, failures):
+    for reader in (up, down, answer):
         for bytes_ in (body, body[: len(body) // 2], body + b"\xc1"):
             with contextlib.suppress(Distrusted):
                 reader.read(bytes_)
@@ -123,7 +123,7 @@ def test_any_values_at_all_are_a_message_or_not_understood(value):
     ids=["depth", "depth in what is ignored", "no UTF-8", "array", "list", "long list"],
 )
 def test_bombs_are_not_understood(body):
-    for reader in (up, down, snapshot, failures):
+    for reader in (up, down, answer):
         with pytest.raises(Distrusted):
             reader.read(body)
 

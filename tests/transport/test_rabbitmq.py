@@ -560,7 +560,7 @@ def test_amqps_without_the_authority_or_the_certificate_says_so(broker, certific
 def test_a_question_without_a_coordinator_is_answered_by_an_error(broker):
     async def scenario():
         with pytest.raises(TransportError, match="no coordinator of it is at this broker"):
-            await asker(broker.url, "nobody").job()
+            await asker(broker.url, "nobody").ask("GET", "/api/snapshot", b"")
 
     run(scenario)
 
@@ -588,10 +588,9 @@ def test_a_user_who_may_do_only_what_the_docs_say_can_do_all(broker):
             await put(url, Names(job.name).receipts, b"\xc1poison")
             await inbox.reply(receipt(1))
             assert len(await taken(transport.receive, 2)) == 2
-            transport.snapshot = None
             await transport.forget("m1")
             with pytest.raises(TransportError, match="does not answer"):
-                await asker(url, job.name, seconds=1.0).job()
+                await asker(url, job.name, seconds=1.0).ask("GET", "/api/snapshot", b"")
 
     rights = ("^bucketpull[.].*", "^(bucketpull[.].*|amq[.]default)$", "^bucketpull[.].*")
     broker.control("add_user", "bucketpull", "SECRET")

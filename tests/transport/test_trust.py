@@ -25,7 +25,6 @@ from bucketpull.domain.model import (
     Work,
     WorkKind,
 )
-from bucketpull.domain.progress import Snapshot
 from bucketpull.transport import amqp_stream
 from bucketpull.transport.envelope import Sealer, Way
 from bucketpull.transport.job_key import JobKey, machine_key, read_key
@@ -378,9 +377,8 @@ def test_a_question_is_answered_to_those_with_the_key_only(broker):
         async with Job(broker.url) as job:
             transport = await job.coordinator()
             listened(transport)
-            transport.snapshot = lambda: Snapshot.__new__(Snapshot)
             with pytest.raises(TransportError, match="check that --job-key-file"):
-                await asker(broker.url, job.name, STRANGERS, seconds=1.0).job()
+                await asker(broker.url, job.name, STRANGERS, seconds=1.0).ask("GET", "/", b"")
             assert sum(transport.distrust.counts.values()) == 1
 
     run(scenario)

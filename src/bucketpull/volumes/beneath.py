@@ -118,6 +118,18 @@ def _descend(root: int, path: bytes) -> int:
     return fd
 
 
+def exists(root: int, folder: bytes, name: bytes) -> bool:
+    """Tell whether something of a name is in a folder some levels below an open one; not where that cannot be entered."""
+    try:
+        fd = _descend(root, folder)
+    except OSError:
+        return False
+    try:
+        return look(fd, name) is not None
+    finally:
+        os.close(fd)
+
+
 @contextmanager
 def scanned(directory: int, path: bytes = b"") -> Iterator[Iterator[os.DirEntry[str]]]:
     """Go through the entries of a directory some levels below an open one."""

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.model import Part, key_of, show
-from bucketpull.volumes.beneath import scanned
+from bucketpull.volumes.beneath import exists, scanned
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import Deal, Latest, Stored, digest_of
 from bucketpull.volumes.packs.checking import PackChecks
@@ -169,9 +169,7 @@ class Verification:
 
 def _is_state(root: int, folder: bytes) -> bool:
     """Whether a folder is a job's state, which may lie on a volume so that it travels with it."""
-    return all(
-        os.access(folder + b"/" + name, os.F_OK, dir_fd=root, follow_symlinks=False) for name in _STATE
-    )
+    return all(exists(root, folder, name) for name in _STATE)
 
 
 def walk(root: int, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]:

@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
+import msgspec
+
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
@@ -69,6 +71,16 @@ class Monitor:
         self._notes = [*self._notes[1 - NOTES_KEPT :], Note(self._clock.now(), level, event, text)]
         for reporter in self._reporters:
             reporter.note(level, event, text)
+
+    def shown(self) -> Snapshot:
+        """Return the latest snapshot, with what an operator has just changed."""
+        coordinator = self._coordinator
+        return msgspec.structs.replace(
+            self.latest,
+            limits=coordinator.limits,
+            volumes=list(coordinator.fleet.volumes.values()),
+            notes=self._notes,
+        )
 
     def snapshot(self) -> Snapshot:
         """Return where the job stands."""

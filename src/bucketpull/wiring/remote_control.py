@@ -49,8 +49,7 @@ class JobControl:
 
     def snapshot(self) -> Snapshot:
         """See `Panel`."""
-        volumes = list(self._coordinator.fleet.volumes.values())
-        return msgspec.structs.replace(self._monitor.latest, volumes=volumes)
+        return self._monitor.shown()
 
     async def failures(self, limit: int, reason: str | None, pattern: str | None) -> Sequence[Failure]:
         """See `Panel`. Reads beside the coordinator: to go through millions takes seconds."""
