@@ -44,7 +44,7 @@ def demo(folder: str, fast: bool, **flags: Any) -> int:  # noqa: ANN401 - checke
     bucketpull demo
     bucketpull demo --dir /mnt/d1/demo --fast
     """  # noqa: D301
-    if flags["dashboard"] is None and find_spec("aiohttp") and find_spec("prometheus_client"):
+    if flags["dashboard"] is None and find_spec("prometheus_client"):
         flags["dashboard"] = "127.0.0.1:0"
     return _run(flags, folder, fast=fast)
 
