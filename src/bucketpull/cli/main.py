@@ -44,7 +44,7 @@ COMMANDS = {
 
 EXTRAS = {
     "rabbitmq": {"aiormq", "pamqp", "yarl"},
-    "web": {"prometheus_client"},
+    "web": {"aiohttp", "prometheus_client"},
     "parquet": {"pyarrow"},
     "simulator": {"httptools"},
 }
