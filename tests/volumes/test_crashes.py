@@ -32,7 +32,7 @@ def start(path, durability, last, kill_at=""):
 def settled_in(output):
     """Return what the victim said it had settled: work -> offset in the ledger."""
     words = [line.split() for line in output.splitlines()]
-    return {int(line[1]): int(line[2]) for line in words if line[0] == "settled" and len(line) == 3}
+    return {int(line[1]): int(line[2]) for line in words if line[:1] == ["settled"] and len(line) == 3}
 
 
 def lost(path, settled):
