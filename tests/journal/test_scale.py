@@ -24,6 +24,8 @@ from bucketpull.journal.extents import pack_entries
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volumes import KnownVolume
 
+COLUMNS = "directory, cursor, run, until, first, last, digest, objects, bytes, stored, extents"
+
 
 def opened(folder: Path) -> SqliteJournal:
     return SqliteJournal.open(folder, "job", {"source": "upyun://b"}, next_try)
@@ -137,7 +139,7 @@ def make_large(journal: SqliteJournal, pages: int, batches: int) -> None:
     connection.execute("pragma synchronous = off")
     with journal._tables.store.transaction():
         connection.executemany(
-            "insert into page values (?, ?, 1, '', ?, ?, ?, 1000, 33000000, 1000, 0, 0, ?)",
+            f"insert into page ({COLUMNS}) values (?, ?, 1, '', ?, ?, ?, 1000, 33000000, 1000, ?)",
             (
                 (
                     b"images/%04d" % (number % 1000),
@@ -162,7 +164,7 @@ def test_candidates_in_a_directory_of_a_hundred_thousand_pages_are_found_in_mill
     journal.record_volumes([KnownVolume("v1", "here", "/v1", VolumeState.OPEN, 0)])
     with journal._tables.store.transaction():
         journal._tables.store.connection.executemany(
-            "insert into page values (x'64', ?, 1, '', ?, ?, x'', 1000, 1, 1000, 0, 0, ?)",
+            f"insert into page ({COLUMNS}) values (x'64', ?, 1, '', ?, ?, x'', 1000, 1, 1000, ?)",
             (
                 (f"{n:08d}", b"%012d" % (n * 10), b"%012d" % (n * 10 + 9), pack_entries([(1, n)]))
                 for n in range(100_000)
