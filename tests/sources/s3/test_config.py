@@ -34,6 +34,7 @@ def _checked(bucket: str = "photos", **options) -> S3Config:
         ("p-125", {"api_url": "https://cos.ap-guangzhou.myqcloud.com"}, "https://p-125.cos.ap-guangzhou.myqcloud.com", "", "ap-guangzhou"),
         ("p-125", {"api_url": "https://p-125.cos.ap-guangzhou.myqcloud.com"}, "https://p-125.cos.ap-guangzhou.myqcloud.com", "", "ap-guangzhou"),
         ("photos", {"api_url": "https://a1b2.r2.cloudflarestorage.com"}, "https://a1b2.r2.cloudflarestorage.com", "/photos", "auto"),
+        ("photos", {"api_url": "https://a1b2.r2.cloudflarestorage.com/photos"}, "https://a1b2.r2.cloudflarestorage.com", "/photos", "auto"),
         ("photos", {"api_url": "https://s3.api.upyun.com"}, "https://s3.api.upyun.com", "/photos", "us-east-1"),
     ],
 )  # fmt: skip
@@ -61,6 +62,13 @@ def test_a_source_is_a_bucket_and_a_folder():
         ("//photos", KEYS | {"api_url": "ftp://h"}, "is no http:// or https:// URL"),
         ("//photos", KEYS | {"api_url": "http://h:x"}, "is no http:// or https:// URL"),
         ("//photos", KEYS | {"cdn_url": "https://u:p@h"}, "may have neither query"),
+        ("//photos", KEYS | {"region": "auto"}, "AWS has no such region; name the bucket's"),
+        (
+            "//photos",
+            KEYS | {"api_url": "http://127.0.0.1:9000", "path_style": False},
+            r"cannot stand before 127\.0\.0\.1",
+        ),
+        ("//photos", KEYS | {"api_url": "http://[::1]:9000", "path_style": False}, "cannot stand before ::1"),
         ("//photos", KEYS | {"path_style": "perhaps"}, "--path-style .perhaps.: write true or false"),
     ],
 )

@@ -107,3 +107,18 @@ def test_a_page_with_keys_of_another_folder_is_refused():
     )
     response = Response(200, [b"HTTP/1.1 200 OK\r\n"], [body], len(body), len(body), 0.1)
     assert _reason(_source(), response) is Reason.GARBAGE
+
+
+def _page(entries: bytes = b"", truncated: bytes = b"false") -> Response:
+    body = b"<ListBucketResult><IsTruncated>%b</IsTruncated><NextContinuationToken>t</NextContinuationToken>%b</ListBucketResult>"
+    body %= truncated, entries
+    return Response(200, [b"HTTP/1.1 200 OK\r\n"], [body], len(body), len(body), 0.1)
+
+
+def test_a_folder_that_no_key_begins_with_is_not_there():
+    source = _source()
+    assert _reason(source, _page()) is Reason.NO_BUCKET
+    assert source.read_page(source.root(), _page(truncated=b"true"), NOW).following
+    assert source.read_page(Position(b"a", "k"), _page(), NOW).part.names == []
+    whole = S3Source(S3Config.of("//photos", {"api_url": SITE, "anonymous": True}).checked())
+    assert whole.read_page(whole.root(), _page(), NOW).part.names == []

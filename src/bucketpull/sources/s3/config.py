@@ -1,5 +1,6 @@
 """What an S3 source must be told: the bucket, the service, who asks; and what is wrong with it if it is."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from bucketpull.sources.s3.signing import Credentials
 
 DEFAULT_REGION = "us-east-1"
+_AWS = (".amazonaws.com", ".amazonaws.com.cn")
 # Services that refuse the bucket in the path, by the end of their host.
 _VIRTUAL_HOSTS = (
-    ".amazonaws.com",
-    ".amazonaws.com.cn",
+    *_AWS,
     ".aliyuncs.com",
     ".myqcloud.com",
     ".myhuaweicloud.com",
@@ -128,6 +129,7 @@ class S3Config(KeyedSettings, frozen=True, kw_only=True):
             raise ConfigError(f"source: bucket {self.bucket!r} is no bucket name; write {self.USAGE}")
         complete = self._completed(os.environ)
         check_url("--api-url", complete.api_url)
+        _check_address(complete)
         if complete.cdn_url is not None:
             check_url("--cdn-url", complete.cdn_url)
         if not complete.anonymous and not complete.access_key:
@@ -170,18 +172,43 @@ class Address(msgspec.Struct, frozen=True):
 
 
 def address_of(config: S3Config) -> Address:
-    """Say where the bucket of a checked configuration is."""
+    """Say where the bucket of a checked configuration is. The URL may name the bucket already, as services' consoles show it."""
     parts = urlsplit(config.api_url)
     host = parts.hostname or ""
     port = "" if parts.port in {None, _PORTS[parts.scheme]} else f":{parts.port}"
     path = parts.path.rstrip("/")
-    is_in_host = host.startswith(f"{config.bucket}.")
-    if is_in_host or _is_virtual(config, host):
-        host = host if is_in_host else f"{config.bucket}.{host}"
-    else:
-        path = f"{path}/{quoted(config.bucket.encode())}"
+    name = quoted(config.bucket.encode())
+    is_named = host.startswith(f"{config.bucket}.") or path.endswith(f"/{name}")
+    if not is_named and _is_virtual(config, host):
+        host = f"{config.bucket}.{host}"
+    elif not is_named:
+        path = f"{path}/{name}"
     shown = f"[{host}]" if ":" in host else host
     return Address(f"{parts.scheme}://{shown}{port}", f"{shown}{port}", path)
+
+
+def _check_address(config: S3Config) -> None:
+    """Refuse what no service has.
+
+    Raises:
+        ConfigError: It would only be found out by requests that never arrive.
+
+    """
+    host = urlsplit(config.api_url).hostname or ""
+    if config.region == "auto" and host.endswith(_AWS):
+        raise ConfigError("--region auto: AWS has no such region; name the bucket's, such as eu-central-1")
+    if config.path_style is False and _is_ip_address(host):
+        raise ConfigError(
+            f"--no-path-style: a bucket's name cannot stand before {host}; give --api-url a host name, or use --path-style"
+        )
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_virtual(config: S3Config, host: str) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
-from bucketpull.domain.model import Page, Position
+from bucketpull.domain.model import Page, Position, show
 from bucketpull.sources.headers import conditions, retry_after, seconds_of
 from bucketpull.sources.quoting import is_plain, quoted
 from bucketpull.sources.s3 import judging
@@ -157,6 +157,11 @@ class S3Source:
         md5s = [etag if judging.is_md5(etag) else "" for etag in listing.etags] if wanted else []
         listing = listing._replace(etags=md5s)
         names, below = listing.keys, self._below
+        if below and not names and not listing.is_truncated and not position.cursor:
+            # No folder exists by itself: a wrong name would look like a bucket that is pulled completely.
+            raise AnswerError(
+                Reason.NO_BUCKET, f"no key begins with {show(below)!r}; a prefix is a whole folder"
+            )
         if below:
             if not all(key.startswith(below) for key in names):
                 raise AnswerError(Reason.GARBAGE, f"a page with keys that are not below {below.decode()!r}")
