@@ -67,9 +67,10 @@ class Snapshot(Value):
 class DirectoryState(Value):
     """One directory as the tree shows it.
 
-    `state` is "waiting" (known, not listed), "listing", "transferring" (listed, objects outstanding), "done" or
-    "failed" (it could not be listed). `objects` and `bytes` are those listed directly in it, `outstanding` and `failed` objects of them;
-    `directories` says how many sub-directories are known, None if that is not known.
+    All is of what is in it and below it. `state` is "waiting" (known, not listed), "transferring" (objects are outstanding),
+    "listing" (none are, and the job goes on listing), "done" or "failed" (a part could not be listed). `objects` and `bytes`
+    are those listed and wanted, `outstanding` and `failed` objects of them; `directories` is 0 where none are below it, else None.
+    `partial` says that there is more than was summed up.
     """
 
     directory: bytes
@@ -79,3 +80,4 @@ class DirectoryState(Value):
     outstanding: int = 0
     failed: int = 0
     directories: int | None = None
+    partial: bool = False

@@ -1,33 +1,67 @@
-"""The directories directly below one, by name: a walk over the index that skips what lies deeper."""
+"""The directories directly below one, by name, each with the sums of all that is in and below it."""
 
 from bucketpull.domain.progress import DirectoryState
 from bucketpull.journal.tables import Tables
 
+ROWS = 300_000  # pages and failures read for one level at most: 0.12 s, as many as 300 million objects have
+_AFTER_SLASH = b"0"  # the byte after the slash: past everything below a directory
 
-def directories_below(tables: Tables, parent: bytes, limit: int) -> list[DirectoryState]:
-    """Return at most so many children, in order; a directory that nothing was listed of yet is not known."""
-    prefix = parent + b"/" if parent else b""
-    found: list[DirectoryState] = []
-    at = prefix
-    while len(found) < limit:
-        row = tables.store.rows("next-directory", at)
-        if not row or not row[0][0].startswith(prefix):
-            break
-        child = prefix + row[0][0][len(prefix) :].partition(b"/")[0]
-        found.append(_books_of(tables, child))
-        at = child + b"0"  # the byte after the slash: past everything below the child
+
+def directories_below(tables: Tables, parent: bytes, limit: int, rows: int = ROWS) -> list[DirectoryState]:
+    """Return at most so many children, in order; a directory of which nothing was listed yet is not known.
+
+    Once `rows` rows were read, the sums of the children that follow are too small, and `partial` says so.
+    """
+    found = []
+    for child in _children(tables, parent, limit):
+        state, read = _state(tables, child, rows)
+        found.append(state)
+        rows -= read
     return found
 
 
-def _books_of(tables: Tables, directory: bytes) -> DirectoryState:
-    sums = tables.store.rows("directory-sums", directory, tables.run.number)[0]
-    listed, size, stored, skipped, vanished, pages = sums
-    failed, unlisted = tables.store.rows("directory-failures", directory)[0]
-    outstanding = max(0, listed - stored - skipped - vanished - failed)
+def _children(tables: Tables, parent: bytes, limit: int) -> list[bytes]:
+    """Walk over the indexes; what lies below a child already found is skipped."""
+    prefix = parent + b"/" if parent else b""
+    found: set[bytes] = set()
+    at = prefix or b"\x00"
+    while len(found) < limit:
+        directory = _next(tables, at)
+        if directory is None or not directory.startswith(prefix):
+            break
+        child = prefix + directory[len(prefix) :].partition(b"/")[0]
+        found.add(child)
+        # `a-b` sorts between `a` and `a/b`: only from a directory below the child on can the child be left behind.
+        at = directory + b"\x00" if directory == child else child + _AFTER_SLASH
+    return sorted(found - {b""})
+
+
+def _next(tables: Tables, at: bytes) -> bytes | None:
+    """Return the first directory from one on that was listed, or could not be."""
+    rows = tables.store.rows("next-directory", at) + tables.store.rows("next-failed-directory", at)
+    return min((row[0] for row in rows), default=None)
+
+
+def _state(tables: Tables, directory: bytes, most: int) -> tuple[DirectoryState, int]:
+    """Return a directory with its sums, and how many rows were read for what is below it."""
+    most = max(1, most)
+    below = directory + b"/", directory + _AFTER_SLASH, most
+    objects, size, settled, pages, deeper = tables.store.rows(
+        "directory-sums", tables.run.number, directory, *below
+    )[0]
+    failed, unlisted, deeper_failures = tables.store.rows("directory-failures", directory, *below)[0]
+    outstanding = max(0, objects - settled - failed)
+    listing, leaf = tables.books.outstanding.scans > 0, not deeper + deeper_failures
     if unlisted:
-        state = "failed"
+        word = "failed"
     elif not pages:
-        state = "waiting"
+        word = "waiting"
+    elif outstanding:
+        word = "transferring"
     else:
-        state = "transferring" if outstanding else "done"
-    return DirectoryState(directory, state, listed, size, outstanding, failed)
+        word = "listing" if listing and not leaf else "done"
+    known = 0 if leaf and not listing else None
+    partial = most in {deeper, deeper_failures}
+    return DirectoryState(
+        directory, word, objects, size, outstanding, failed, known, partial
+    ), deeper + deeper_failures

@@ -226,18 +226,36 @@ select directory, name, size, mtime, cursor, reason, attempts, status, detail, r
 where (directory, name, cursor, run) > (?, ?, ?, ?) order by directory, name, cursor limit ?;
 
 -- name: next-directory
--- the dashboard's tree, once a directory shown
-select directory from page where directory > ? order by directory limit 1;
+-- the dashboard's tree, once or twice a directory shown
+select directory from page where directory >= ? order by directory limit 1;
+
+-- name: next-failed-directory
+-- likewise
+select directory from failure where directory >= ? order by directory limit 1;
 
 -- name: directory-sums
--- the dashboard's tree, once a directory shown
-select coalesce(sum(objects + excluded), 0), coalesce(sum(bytes), 0), coalesce(sum(stored), 0), coalesce(sum(skipped), 0),
-    coalesce(sum(vanished), 0), count(*)
-from page where directory = ? and run = ?;
+-- the dashboard's tree, once a directory shown: in the present run, and how many rows were read below it
+select coalesce(sum(objects) filter (where run = ?1), 0), coalesce(sum(bytes) filter (where run = ?1), 0),
+    coalesce(sum(settled) filter (where run = ?1), 0), count(*) filter (where run = ?1),
+    count(*) filter (where directory <> ?2)
+from (
+    select directory, run, objects, bytes, stored + skipped + vanished as settled
+    from page where directory = ?2
+    union all
+    select * from (
+        select directory, run, objects, bytes, stored + skipped + vanished as settled
+        from page where directory >= ?3 and directory < ?4 limit ?5
+    ) as bounded
+) as bounded;
 
 -- name: directory-failures
 -- the dashboard's tree, once a directory shown
-select coalesce(sum(name <> x''), 0), coalesce(sum(name = x''), 0) from failure where directory = ?;
+select coalesce(sum(name <> x''), 0), coalesce(sum(name = x''), 0), count(*) filter (where directory <> ?1)
+from (
+    select directory, name from failure where directory = ?1
+    union all
+    select * from (select directory, name from failure where directory >= ?2 and directory < ?3 limit ?4) as bounded
+) as bounded;
 
 -- name: add-former
 -- commit, once a batch some of whose objects were moved to another volume

@@ -56,8 +56,8 @@ class JobControl:
         return await asyncio.to_thread(self._read_failures, limit, reason, pattern)
 
     async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
-        """See `Panel`."""
-        return await self._coordinator.call(self._journal.directories, prefix, limit)
+        """See `Panel`. Reads beside the coordinator: to sum up what is below a directory takes a while."""
+        return await asyncio.to_thread(self._read_directories, prefix, limit)
 
     async def pause(self, client: str) -> str:
         """See `Panel`."""
@@ -145,6 +145,10 @@ class JobControl:
         chosen = None if reason is None else Reason(reason)
         with reading(self._settings) as reader:
             return list(islice(reader.each_failure(chosen, pattern), limit))
+
+    def _read_directories(self, prefix: bytes, limit: int) -> list[DirectoryState]:
+        with reading(self._settings) as reader:
+            return reader.directories(prefix, limit)
 
     async def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of `Limits`
         await self._coordinator.set_limits(msgspec.structs.replace(self._coordinator.limits, **changes))

@@ -8,6 +8,9 @@ import { t } from "./words.js";
 
 const TONES = { waiting: "idle", listing: "live", transferring: "live", done: "good", failed: "bad" };
 
+// Where there is more than was summed up, a figure is the least that there is.
+const least = (item, figure) => (item.partial ? `≥ ${figure}` : figure);
+
 export class Tree {
   constructor(place) {
     this.place = place;
@@ -66,8 +69,8 @@ export class Tree {
     },
       h("span", { class: "name" }, h("span", { class: "twist", "aria-hidden": "true" }, leaf ? "" : "›"), h("span", { title: item.name }, item.name || "/")),
       h("span", { class: "dot", "data-tone": TONES[item.state] }, t(`directory.${item.state}`)),
-      h("span", { class: "number" }, item.objects ? count(item.objects) : ""),
-      h("span", { class: "number extra" }, item.objects ? size(item.bytes) : ""),
+      h("span", { class: "number" }, item.objects ? least(item, count(item.objects)) : ""),
+      h("span", { class: "number extra" }, item.objects ? least(item, size(item.bytes)) : ""),
       item.objects ? track(done) : h("span", { class: "track-none" }),
       h("span", { class: "number bad-text" }, item.failed ? count(item.failed) : ""));
   }
