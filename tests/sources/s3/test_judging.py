@@ -5,10 +5,11 @@ import zlib
 from base64 import b64encode
 
 import pytest
+from awscrt.checksums import crc32c, crc64nvme
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Wanted
-from bucketpull.sources.s3 import judging
+from bucketpull.sources.s3 import checksums, judging
 
 BODY = b"the object's bytes"
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -64,14 +65,40 @@ def test_stored_gzip_is_the_object_as_it_is():
 _CRC = b64encode(zlib.crc32(BODY).to_bytes(4, "big")).decode()
 _SHA = b64encode(hashlib.sha256(BODY).digest()).decode()
 _SHA1 = b64encode(hashlib.sha1(BODY).digest()).decode()
+_CRC32C = b64encode(crc32c(BODY).to_bytes(4, "big")).decode()
+_CRC64 = b64encode(crc64nvme(BODY).to_bytes(8, "big")).decode()
 
 
-@pytest.mark.parametrize(("name", "value"), [("crc32", _CRC), ("sha256", _SHA), ("sha1", _SHA1)])
-def test_a_stated_checksum_is_compared(name, value):
-    good = _answer(**{f"x_amz_checksum_{name}": value})
-    bad = _answer(body=BODY[::-1], **{f"x_amz_checksum_{name}": value})
-    assert _judge(good).reason is None
-    assert _judge(bad).reason is Reason.CHECKSUM
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("crc32", _CRC), ("crc32c", _CRC32C), ("crc64nvme", _CRC64), ("sha256", _SHA), ("sha1", _SHA1)],
+)
+@pytest.mark.parametrize("etag", ['"0123-2"', f'"{MD5}"'], ids=["parts", "KMS"])
+def test_a_stated_checksum_is_compared_where_the_etag_is_no_md5(name, value, etag):
+    headers = {f"x_amz_checksum_{name}": value, "ETag": etag, "x_amz_server_side_encryption": "aws:kms"}
+    assert _judge(_answer(**headers)).reason is None
+    wrong = _judge(_answer(body=BODY[::-1], **headers))
+    assert wrong.reason is Reason.CHECKSUM
+    assert wrong.doubtful, "two answers alike may still settle it"
+
+
+def test_a_body_of_several_chunks_has_one_checksum():
+    answer = _answer(x_amz_checksum_crc64nvme=_CRC64)
+    answer.chunks[:] = [BODY[:5], BODY[5:]]
+    assert _judge(answer).reason is None
+
+
+def test_where_the_etag_is_an_md5_no_other_checksum_is_computed():
+    answer = _answer(ETag=f'"{MD5}"', x_amz_checksum_crc32="AAAAAA==", x_amz_server_side_encryption="AES256")
+    assert judging.quick(WANTED, answer) is not None
+    assert (_judge(answer).reason, _judge(answer).md5) == (None, MD5)
+
+
+def test_without_amazons_library_its_new_checksums_are_not_compared(monkeypatch):
+    monkeypatch.setattr(checksums, "_amazons", lambda: None)
+    assert _judge(_answer(x_amz_checksum_crc64nvme="AAAAAAAAAAA=")).reason is None
+    both = _answer(x_amz_checksum_crc64nvme="AAAAAAAAAAA=", x_amz_checksum_sha1="AAAA")
+    assert _judge(both).reason is Reason.CHECKSUM
 
 
 @pytest.mark.parametrize(
@@ -79,7 +106,7 @@ def test_a_stated_checksum_is_compared(name, value):
     [
         {"x_amz_checksum_crc32": "AAAAAA==-2"},
         {"x_amz_checksum_crc32": "AAAAAA==", "x_amz_checksum_type": "COMPOSITE"},
-        {"x_amz_checksum_crc64nvme": "AAAAAAAAAAA="},
+        {"x_amz_checksum_crc65": "AAAAAAAAAAA="},
         {"x_amz_checksum_crc32": "!"},
     ],
 )

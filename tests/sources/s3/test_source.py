@@ -63,6 +63,15 @@ def test_the_rest_of_an_object_is_asked_for_of_one_version():
     assert request.headers[-2:] == ("Range: bytes=5-", 'If-Match: "v1"')
 
 
+@pytest.mark.parametrize("options", [{}, {"access_key": "", "secret_key": "", "anonymous": True}])
+def test_an_objects_checksum_is_asked_for_under_the_signature(options):
+    source = _source(**options)
+    request = source.object_request(Wanted(b"", b"k", 1, 0, "", ""), ORIGIN, SITE, NOW)
+    assert "x-amz-checksum-mode: ENABLED" in request.headers
+    assert options or ";x-amz-checksum-mode;x-amz-content-sha256;" in request.headers[0]
+    assert not any("checksum" in line for line in source.list_request(source.root(), SITE, NOW).headers)
+
+
 def test_who_pays_says_so_under_the_signature():
     request = _source(request_payer=True).object_request(Wanted(b"", b"k", 1, 0, "", ""), ORIGIN, SITE, NOW)
     assert "x-amz-request-payer: requester" in request.headers

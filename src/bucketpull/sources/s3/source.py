@@ -16,6 +16,7 @@ from bucketpull.sources.headers import conditions, retry_after, seconds_of
 from bucketpull.sources.quoting import is_plain, quoted
 from bucketpull.sources.s3 import judging
 from bucketpull.sources.s3.answers import EXPIRED, Complaint, complaint
+from bucketpull.sources.s3.checksums import ASKED
 from bucketpull.sources.s3.config import S3Config, address_of
 from bucketpull.sources.s3.credentials import find_keys
 from bucketpull.sources.s3.listing import read_listing
@@ -46,7 +47,7 @@ class S3Source:
         self._headers = ("Accept: */*", "Accept-Encoding: identity", f"User-Agent: {config.user_agent}")
         self._clock_offset = 0.0
         self._credentials = config.credentials()
-        self._authorization = self._authorize(self._credentials)
+        self._listing, self._reading = self._authorize(self._credentials)
         self._directory, self._folder = b"", ""  # of the last request
 
     def root(self) -> Position:
@@ -61,7 +62,7 @@ class S3Source:
         """Ask for a page by name or by token (ListObjectsV2, or ListObjects where the service knows no other)."""
         path = self._address.path or "/"
         query = self._query(ask_for(position))
-        signed = self._authorization.lines(path, query, now + self._clock_offset)
+        signed = self._listing.lines(path, query, now + self._clock_offset)
         return Request(f"{site}{path}?{query}", signed + self._headers, _LISTING_BYTES)
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
@@ -91,7 +92,7 @@ class S3Source:
             path = self._cdn + self._folder + quoted(wanted.name)
             return Request(site + path, self._headers + extra if extra else self._headers, most)
         path = self._path + self._folder + quoted(wanted.name)
-        signed = self._authorization.lines(path, "", now + self._clock_offset)
+        signed = self._reading.lines(path, "", now + self._clock_offset)
         return Request(site + path, signed + self._headers + extra, most)
 
     def judge(
@@ -203,7 +204,7 @@ class S3Source:
         if found is None or found == self._credentials:
             return Reason.CREDENTIALS
         self._credentials = found
-        self._authorization = self._authorize(found)
+        self._listing, self._reading = self._authorize(found)
         return Reason.CLOCK
 
     def _elsewhere(self, said: Complaint) -> str:
@@ -211,11 +212,14 @@ class S3Source:
         remedy = f"use --region {said.region}" if said.region else "set --region to the bucket's"
         return f"bucket {config.bucket} is not in region {config.region}; {remedy} ({said.detail})"[:300]
 
-    def _authorize(self, credentials: Credentials | None) -> Authorization:
-        headers = (("x-amz-request-payer", "requester"),) if self._config.request_payer else ()
+    def _authorize(self, credentials: Credentials | None) -> tuple[Authorization, Authorization]:
+        """Return what signs requests for pages, and what signs those for objects."""
+        payer = (("x-amz-request-payer", "requester"),) if self._config.request_payer else ()
+        reading = (ASKED, *payer)
         if credentials is None:
-            return Anonymous(headers)
-        return Signer(credentials, self._config.region, self._address.host, headers)
+            return Anonymous(payer), Anonymous(reading)
+        region, host = self._config.region, self._address.host
+        return Signer(credentials, region, host, payer), Signer(credentials, region, host, reading)
 
 
 def _endpoints(config: S3Config, site: str) -> tuple[EndpointSpec, ...]:
