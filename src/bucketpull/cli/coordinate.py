@@ -48,7 +48,7 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
     BUCKETPULL_BROKER, for it holds a password. The job key is made in the state folder; workers need a copy.
 
     \b
-    bucketpull coordinate upyun://photos --job photos
+    bucketpull coordinate upyun://photos --job photos --ping https://hc-ping.com/UUID
     """  # noqa: D301
     settings = options.settings(flags)
     settings.source_settings()
@@ -59,8 +59,9 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
 
     from bucketpull.cli.watching import watchers
     from bucketpull.wiring.cluster import run_coordinate
+    from bucketpull.wiring.notifier import notified
 
-    return run_coordinate(settings, watchers(settings))
+    return notified(settings, lambda notifier: run_coordinate(settings, watchers(settings), notifier))
 
 
 def _print_token(settings: Settings, text: str) -> ExitCode:

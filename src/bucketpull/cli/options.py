@@ -217,9 +217,23 @@ dashboard = _group(
     ),
 )
 
+notices = _group(
+    click.option(
+        "--ping",
+        metavar="URL",
+        help="POST to URL/start, URL at the end, URL/fail in trouble: for healthchecks.io and its kin (better: BUCKETPULL_PING).",
+    ),
+    click.option(
+        "--on-end",
+        metavar="COMMAND",
+        help="At the end have the shell run COMMAND, with BUCKETPULL_EXIT_CODE and BUCKETPULL_SUMMARY_FILE set.",
+    ),
+)
+
 reporting = _group(
     dashboard,
     click.option("--summary", metavar="FILE", help="Write the final reconciliation as JSON."),
+    notices,
 )
 
 

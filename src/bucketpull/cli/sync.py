@@ -31,9 +31,11 @@ def sync(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checke
     bucketpull sync upyun://photos/2024 /mnt/d1 --cdn-url https://img.example.com --style '!s400'
     bucketpull sync s3://photos /mnt/d1 --api-url https://minio.example.com:9000
     bucketpull sync urls:list.csv /mnt/d1
+    bucketpull sync upyun://photos /mnt/d1 --ping https://hc-ping.com/UUID --on-end /usr/local/bin/tell-us
     """  # noqa: D301
     from bucketpull.cli.watching import watchers
+    from bucketpull.wiring.notifier import notified
     from bucketpull.wiring.sync import run_sync
 
     settings = options.settings_of_job(places, flags)
-    return run_sync(settings, watchers(settings))
+    return notified(settings, lambda notifier: run_sync(settings, watchers(settings), notifier))

@@ -15,6 +15,7 @@ from bucketpull.cli import options
 @click.option("--machine", metavar="NAME", help="This machine's name in the job (default: the host's name).")
 @click.option("--processes", metavar="N", help="Worker processes (default: one a core).")
 @click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
+@options.notices
 @options.common
 def work(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Download onto one or more VOLUMEs for the coordinator of --job. It may start before the coordinator.
@@ -26,5 +27,7 @@ def work(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     bucketpull work /mnt/d1 /mnt/d2 --job photos --job-key-file /etc/bucketpull/photos.key
     """  # noqa: D301
     from bucketpull.wiring.cluster import run_work
+    from bucketpull.wiring.notifier import notified
 
-    return run_work(options.settings(flags))
+    settings = options.settings(flags)
+    return notified(settings, lambda _: run_work(settings))

@@ -34,6 +34,7 @@ from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.job import Job, Opening, Watcher, check_job, on_signals, opened
 from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, worker_key
 from bucketpull.wiring.limits import budget_of
+from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.settings import Settings
@@ -45,7 +46,10 @@ _STOP_SECONDS = (
 
 
 def run_coordinate(
-    settings: Settings, watchers: Sequence[Watcher] = (), policy: CoordinatorPolicy | None = None
+    settings: Settings,
+    watchers: Sequence[Watcher] = (),
+    notifier: Notifier | None = None,
+    policy: CoordinatorPolicy | None = None,
 ) -> ExitCode:
     """List the bucket and keep the books until the job has ended; return how."""
     broker = broker_url(settings)
@@ -55,7 +59,7 @@ def run_coordinate(
     with opened(settings) as opening:
         key = coordinator_key(settings)
         policy = policy or CoordinatorPolicy()
-        return asyncio.run(_coordinate(settings, broker, key, opening, watchers, policy))
+        return asyncio.run(_coordinate(settings, broker, key, opening, watchers, notifier, policy))
 
 
 async def _coordinate(
@@ -64,6 +68,7 @@ async def _coordinate(
     key: JobKey,
     opening: Opening,
     watchers: Sequence[Watcher],
+    notifier: Notifier | None,
     policy: CoordinatorPolicy,
 ) -> ExitCode:
     lister = f"{machine_name(settings)}/lister"
@@ -80,7 +85,7 @@ async def _coordinate(
         local_machines=frozenset({lister}),
         budget=budget_of(settings),
     )
-    job = Job(settings, opening, transport, policy, machine="")
+    job = Job(settings, opening, transport, policy, machine="", notifier=notifier)
     far.known = lambda machine: job.coordinator.call(lambda: known_paths(journal.volumes(), machine))
     far.outstanding = lambda works: job.coordinator.call(lambda: bool(journal.holders(works)))
     far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text)

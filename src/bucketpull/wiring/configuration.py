@@ -16,7 +16,15 @@ from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
 PREFIX: Final = "BUCKETPULL_"
-_OTHER_VARIABLES: Final = frozenset({"BUCKETPULL_CONFIG", "BUCKETPULL_KILL_AT"})
+_OTHER_VARIABLES: Final = frozenset(
+    {
+        "BUCKETPULL_CONFIG",
+        "BUCKETPULL_KILL_AT",
+        # what `--on-end` gives to its command, which may be bucketpull itself
+        "BUCKETPULL_EXIT_CODE",
+        "BUCKETPULL_SUMMARY_FILE",
+    }
+)
 # What Kubernetes gives every pod for a service whose name begins with "bucketpull".
 _OF_KUBERNETES: Final = re.compile(
     r"BUCKETPULL(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
@@ -92,7 +100,11 @@ def _from_file(path: str) -> dict[str, _Given]:
 
 def _warn_of_readers(path: str, values: Mapping[str, object]) -> None:
     """Say so where others can read a password."""
-    secret = {name for name, option in options_by_name().items() if option.secret} | {"broker", "job_key"}
+    secret = {name for name, option in options_by_name().items() if option.secret} | {
+        "broker",
+        "job_key",
+        "ping",
+    }
     names = secret & {name.replace("-", "_") for name in values}
     if names and Path(path).stat().st_mode & 0o077:
         tell(f"--config {path}: others can read the {min(names)} in it; chmod 600 {path}")

@@ -33,6 +33,7 @@ from bucketpull.wiring.adapters import fetch_options, open_journal, source_confi
 from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.limits import Bandwidth, budget_of, limits_now
 from bucketpull.wiring.monitor import Monitor
+from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.preflight import Findings, probe
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.remote_control import JobControl
@@ -117,6 +118,7 @@ class Job:
         transport: Transport,
         policy: CoordinatorPolicy,
         machine: str,
+        notifier: Notifier | None = None,
     ) -> None:
         self._settings = settings
         self._opening = opening
@@ -127,8 +129,10 @@ class Job:
             settings.job_name(),
             settings.source,
             None if opening.source.identity()["prefix"] else opening.findings.usage_bytes,
-            [open_reporter(json=settings.json, quiet=settings.quiet)],
+            [open_reporter(json=settings.json, quiet=settings.quiet), *([notifier] if notifier else [])],
         )
+        if notifier is not None:
+            notifier.note_to = self.monitor.note
         self._bandwidth = Bandwidth(settings)
         self.control = JobControl(
             settings, opening.journal, self.coordinator, self.monitor, self._bandwidth, machine

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -11,7 +12,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.packing import Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.domain.values import Rate, shown_value
-from bucketpull.sources.registry import settings_of
+from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.sources.settings import SourceSettings
 
 _DAY_SECONDS = 86_400.0
@@ -61,6 +62,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     json: bool = False
     quiet: bool = False
     summary: str | None = None
+    ping: str | None = None
+    on_end: str | None = None
     broker: str | None = None
     machine: str | None = None
     job_key_file: str | None = None
@@ -104,6 +107,12 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
             return Path(self.state)
         return jobs_folder() / self.job_name()
 
+    def secrets(self) -> list[str]:
+        """Return the values that nobody else may see."""
+        hidden = [str(self.options[name]) for name in _secret_options() & self.options.keys()]
+        broker = urlsplit(self.broker or "").password or ""
+        return [value for value in (*hidden, broker, self.job_key, self.ping or "") if value]
+
     def process_count(self) -> int:
         """Return how many worker processes to run: one a core unless told."""
         return self.processes or min(256, len(os.sched_getaffinity(0)))
@@ -126,6 +135,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
                 f"--concurrency {shown_value(self.concurrency)}: write 'auto' or a number from 1 to 100000"
             )
         return int(self.concurrency)
+
+
+def _secret_options() -> set[str]:
+    return {name for name, option in options_by_name().items() if option.secret}
 
 
 def jobs_folder() -> Path:

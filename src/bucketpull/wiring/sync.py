@@ -17,11 +17,18 @@ from bucketpull.wiring.adapters import machine_name, worker_policy
 from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.job import Job, Opening, Watcher, check_job, opened
 from bucketpull.wiring.limits import budget_of
+from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all, with_known
 
 
-def run_sync(settings: Settings, watchers: Sequence[Watcher] = (), *, alone: bool = False) -> ExitCode:
+def run_sync(
+    settings: Settings,
+    watchers: Sequence[Watcher] = (),
+    notifier: Notifier | None = None,
+    *,
+    alone: bool = False,
+) -> ExitCode:
     """Pull the bucket; return how it ended. `alone`: onto the given volumes only, not the job's others too.
 
     Raises:
@@ -36,7 +43,7 @@ def run_sync(settings: Settings, watchers: Sequence[Watcher] = (), *, alone: boo
         sick: list[VolumeSick] = []
         volumes = open_all(paths, known_paths(known, machine), settings, sick.append)
         warnings = [*map(_of_sick, sick), *map(_of_missing, away)]
-        return asyncio.run(_sync(settings, opening, volumes, warnings, watchers))
+        return asyncio.run(_sync(settings, opening, volumes, warnings, watchers, notifier))
 
 
 async def _sync(
@@ -45,6 +52,7 @@ async def _sync(
     volumes: Sequence[DiskVolume],
     warnings: Sequence[tuple[str, str]],
     watchers: Sequence[Watcher],
+    notifier: Notifier | None,
 ) -> ExitCode:
     machine = machine_name(settings)
     transport = DirectTransport()
@@ -53,7 +61,7 @@ async def _sync(
         local_machines=frozenset({machine}),
         budget=budget_of(settings),
     )
-    job = Job(settings, opening, transport, policy, machine)
+    job = Job(settings, opening, transport, policy, machine, notifier)
     for event, text in warnings:
         job.monitor.note("warning", event, text)
     crew = ProcessCrew(opening.nursery, settings.process_count())

@@ -1,0 +1,134 @@
+"""Tells those who do not look at a job how it does: `--ping` and `--on-end`. Neither changes how it ends."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+import msgspec
+
+from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
+from bucketpull.domain.progress import Snapshot
+from bucketpull.report.document import summary_dict
+from bucketpull.report.reasons import explain
+from bucketpull.wiring.on_end import BOUND_SECONDS, check_command, run_on_end
+from bucketpull.wiring.output import tell
+from bucketpull.wiring.ping import Ping
+from bucketpull.wiring.settings import Settings
+
+# What stops a job, or a part of it, until somebody looks.
+TROUBLE: Final = frozenset({"broker.lost", "job.no-room", "source.silent", "volume.sick"})
+QUIET_SECONDS: Final = 600.0  # between two pings of the same kind of trouble
+_SHORTEST_SECRET: Final = 4  # shorter ones are part of too many words
+
+
+class Notifier:
+    """A reporter that tells of the start, of trouble and of the end. `note` is where to say what could not be told."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.note_to: Callable[[str, str, str], None] | None = None
+        self._settings = settings
+        self._job = _job_of(settings)
+        self._last: Snapshot | None = None
+        self._begun = False
+        self._told: dict[str, float] = {}
+        self._failed: SimpleQueue[str] = SimpleQueue()
+        self._ping: Ping | None = None
+        if settings.ping is not None:
+            self._ping = Ping(settings.ping, self._failed.put, settings.ca_file)
+        if settings.on_end is not None:
+            check_command(settings.on_end)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Tell of the start when the job is first shown: whatever is refused before has no start, but an end."""
+        self._last = snapshot
+        if not self._begun:
+            self._begun = True
+            self._send("start", {"job": self._job, "source": snapshot.source})
+        if snapshot.state == "no-room":
+            self.note("warning", "job.no-room", "no volume has room; free some space, or add a volume")
+        self._tell_failed()
+
+    def note(self, level: str, event: str, text: str) -> None:
+        """Tell of trouble, each kind once in a while."""
+        at = self._last.at if self._last else 0.0
+        if event in TROUBLE and at - self._told.get(event, -QUIET_SECONDS) >= QUIET_SECONDS:
+            self._told[event] = at
+            said = {"level": level, "event": event, "text": self._without_secrets(text)}
+            self._send("fail", said | self._summary())
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Keep the end for `end`."""
+        self._last = snapshot
+
+    def end(self, code: int, error: str = "") -> None:
+        """Tell of the end, and wait until that has been done or given up; `error` is why the job could not go on."""
+        said = {"error": self._without_secrets(error)} if error else {}
+        document = {"exit": int(code)} | said | self._summary()
+        command = self._settings.on_end
+        if command is not None:
+            body = msgspec.json.encode(document)
+            run_on_end(command, self._job, int(code), body, self._failed.put, BOUND_SECONDS)
+        self._send("" if code == ExitCode.COMPLETE else "fail", document)
+        if self._ping is not None:
+            self._ping.drain()
+        self.note_to = None  # nobody shows notes any more
+        self._tell_failed()
+
+    def _summary(self) -> dict[str, Any]:  # JSON
+        names = {"job": self._job, "source": self._settings.source}
+        if self._last is None:
+            return names | {"complete": False}
+        return names | {"state": self._last.state} | summary_dict(self._last)
+
+    def _send(self, event: str, document: dict[str, Any]) -> None:  # JSON
+        if self._ping is not None:
+            self._ping.send(event, msgspec.json.encode(document))
+
+    def _without_secrets(self, text: str) -> str:
+        """Return the words of an error or an event without any secret, should they hold one."""
+        for secret in self._settings.secrets():
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "***")
+        return text
+
+    def _tell_failed(self) -> None:
+        with suppress(Empty):
+            while True:
+                text = self._failed.get_nowait()
+                if self.note_to is not None:
+                    self.note_to("warning", "notice.failed", text)
+                else:
+                    tell(text)
+
+
+def notified(settings: Settings, run: Callable[[Notifier], ExitCode]) -> ExitCode:
+    """Run a job, and tell how it ended, whatever it ended of.
+
+    Raises:
+        BucketpullError: `run` did, or `--ping` or `--on-end` cannot be used.
+
+    """
+    notifier = Notifier(settings)
+    try:
+        code = run(notifier)
+    except SourceRefused as error:
+        notifier.end(error.exit_code, f"{explain(error.reason)[0]}: {error.detail}")
+        raise
+    except BucketpullError as error:
+        notifier.end(error.exit_code, str(error))
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        notifier.end(ExitCode.INTERRUPTED)
+        raise
+    except BaseException as error:
+        notifier.end(ExitCode.BUG, f"a bug: {type(error).__name__}")
+        raise
+    notifier.end(code)
+    return code
+
+
+def _job_of(settings: Settings) -> str:
+    with suppress(ConfigError):  # which the job itself will tell
+        return settings.job_name()
+    return ""

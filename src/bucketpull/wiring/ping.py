@@ -1,0 +1,123 @@
+"""`--ping`: tells a service that watches over jobs (healthchecks.io and its kin) how this one does, by POST."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+import pycurl
+
+from bucketpull import __version__
+from bucketpull.domain.errors import ConfigError
+from bucketpull.fetch.certificates import authorities
+
+TRIES: Final = 3
+BOUND_SECONDS: Final = 10.0  # for all tries of one ping together
+_PAUSE_SECONDS: Final = 1.0
+_PASSING: Final = frozenset({408, 425, 429})  # and all of 500 on: another try may go through
+
+
+class Ping:
+    """Sends pings one after the other, on a thread of its own, so that nobody waits for the service.
+
+    `failed` is told, on that thread, in words, of a ping that did not arrive. A URL is a secret: only its host is ever named.
+    """
+
+    def __init__(self, url: str, failed: Callable[[str], None], ca_file: str | None = None) -> None:
+        self._url = parse_ping(url)
+        self._failed = failed
+        self._authorities = authorities(ca_file)
+        self._waiting: queue.SimpleQueue[tuple[str, bytes, float]] = queue.SimpleQueue()
+        self._pending = 0
+        self._sent = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def send(self, event: str, body: bytes) -> None:
+        """Have a ping sent: to URL/event, or to URL if `event` is empty."""
+        with self._sent:
+            self._pending += 1
+        self._waiting.put((event, body, time.monotonic() + BOUND_SECONDS))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="ping", daemon=True)
+            self._thread.start()
+
+    def drain(self) -> None:
+        """Wait until all have been sent, or given up."""
+        with self._sent:
+            self._sent.wait_for(lambda: self._pending == 0, 2 * BOUND_SECONDS)
+
+    def _run(self) -> None:
+        while True:
+            event, body, deadline = self._waiting.get()
+            error = self._send(_joined(self._url, event), body, deadline)
+            if error:
+                self._failed(f"--ping {self._url.hostname}: {event or 'end'} did not arrive: {error}")
+            with self._sent:
+                self._pending -= 1
+                self._sent.notify_all()
+
+    def _send(self, url: str, body: bytes, deadline: float) -> str:
+        """Send one ping; return what went wrong, in words, or nothing."""
+        error = ""
+        for attempt in range(TRIES):
+            left = deadline - time.monotonic()
+            if attempt and left < _PAUSE_SECONDS:
+                break
+            error, passing = self._post(url, body, max(_PAUSE_SECONDS, left / (TRIES - attempt)))
+            if not passing:
+                break
+            if attempt + 1 < TRIES:
+                time.sleep(min(_PAUSE_SECONDS * (attempt + 1), max(0.0, deadline - time.monotonic())))
+        return error
+
+    def _post(self, url: str, body: bytes, seconds: float) -> tuple[str, bool]:
+        """Make one request; return what went wrong, and whether that may pass."""
+        easy = pycurl.Curl()
+        try:
+            for name, value in (
+                (pycurl.URL, url),
+                (pycurl.POSTFIELDS, body),
+                (pycurl.HTTPHEADER, ("Content-Type: application/json",)),
+                (pycurl.USERAGENT, f"bucketpull/{__version__}"),
+                (pycurl.NOSIGNAL, 1),
+                (pycurl.TIMEOUT_MS, int(seconds * 1000)),
+                (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+                (pycurl.WRITEFUNCTION, len),  # what it answers is not looked at
+            ):
+                easy.setopt(name, value)
+            if self._authorities is not None:
+                easy.setopt(pycurl.CAINFO, self._authorities)
+            easy.perform()
+            status = int(easy.getinfo(pycurl.RESPONSE_CODE))
+        except pycurl.error as error:
+            return pycurl.Curl.errstr_raw(easy).decode(errors="replace") or str(error.args[-1]), True
+        finally:
+            easy.close()
+        if 200 <= status < 300:
+            return "", False
+        return f"answers {status}", status in _PASSING or status >= 500
+
+
+def parse_ping(url: str) -> SplitResult:
+    """Read the URL of a service that watches over jobs; errors do not show it.
+
+    Raises:
+        ConfigError: It is none.
+
+    """
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - a port beyond all is found by asking for it
+    except ValueError:
+        parts = SplitResult("", "", "", "", "")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isascii() or " " in url:
+        raise ConfigError("--ping: write a URL such as https://hc-ping.com/UUID")
+    return parts
+
+
+def _joined(url: SplitResult, event: str) -> str:
+    """Return the URL of an event: below the path, before the query."""
+    path = f"{url.path.rstrip('/')}/{event}" if event else url.path
+    return urlunsplit(url._replace(path=path, fragment=""))
