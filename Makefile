@@ -17,8 +17,8 @@ test: packages .venv/dev        ## every test; on a fresh machine it installs wh
 
 setup: .venv/dev                ## the virtual environment of a developer
 
-lint: .venv/dev                 ## style, format, layers
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+lint: .venv/dev                 ## style, format, layers, dead code
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/vulture
 
 types: .venv/dev                ## mypy, strict
 	$(BIN)/mypy

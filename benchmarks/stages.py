@@ -90,7 +90,7 @@ def listing(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
         for index in range(PAGE)
     ]
     body = json.dumps({"files": files, "iter": "g2gCZAAEbmV4dGQAA2VvZg"}).encode()
-    answer = Response(200, HEADERS[:4], [body], len(body), len(body), 0.1)
+    answer = Response(200, HEADERS[:4], [body], len(body), 0.1)
 
     def run() -> None:
         position = Position(b"photos/2024")
@@ -171,7 +171,7 @@ def exchange(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
     """An object's request is built and its answer judged."""
     objects = list(wanted_of(part(BATCH)))
     cdn = _fetching()[0]
-    answer = Response(200, [HEAD], [b"\xff\xd8\xff\xe0" + bytes(20_476)], 20_480, 20_480, 0.01, shape=SHAPE)
+    answer = Response(200, [HEAD], [b"\xff\xd8\xff\xe0" + bytes(20_476)], 20_480, 0.01, shape=SHAPE)
 
     def run() -> None:
         for wanted in objects:
@@ -197,7 +197,7 @@ class _Answering:
     def run(self) -> None:
         asked, self.asked = self.asked, []
         for done in asked:
-            done(Response(200, [HEAD], [b"\xff\xd8\xff\xe0"], 20_480, 20_480, 0.01, shape=SHAPE))
+            done(Response(200, [HEAD], [b"\xff\xd8\xff\xe0"], 20_480, 0.01, shape=SHAPE))
 
 
 class _Keeping:
@@ -229,7 +229,7 @@ def process(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
         outcomes.append,
         lambda _reason, detail: sys.exit(detail),
     )
-    drain.mount(Mount("0123456789ab", "", "key", "batch", "none"))
+    drain.mount(Mount("0123456789ab", "", "batch", "none"))
     assignment = Assignment(1, "0123456789ab", 0, _encode([part(BATCH)]))
 
     def run() -> None:

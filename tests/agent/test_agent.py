@@ -63,8 +63,7 @@ class Desk:
         self.volumes = {volume.id: volume for volume in volumes or (MemoryVolume("v1"),)}
         self.hanging = set()
         self.told, self.said, self.replaced, self.opened = [], [], [], []
-        settings = {"asks": True} | policy
-        self.agent = Agent(WorkerPolicy("m1", "j", "1", "i1", **settings), processes, self.now)
+        self.agent = Agent(WorkerPolicy("m1", "j", "1", "i1", **policy), processes, self.now)
         for volume in self.volumes.values():
             self.agent.opened(volume.status(), {}, self.now)
         self.act()
@@ -222,7 +221,7 @@ def test_what_is_not_begun_is_handed_back_at_the_end_and_what_is_stored_is_kept(
     desk.control(stop=True)
     assert desk.agent.dismissed
     assert [tell.message for tell in desk.told if isinstance(tell.message, Stop)] == [Stop(8.0)] * 2
-    assert desk.said[-1] == Handback([1], "m1", Reason.INTERRUPTED)
+    assert desk.said[-1] == Handback([1], "m1")
     assert not desk.agent.is_empty
 
     outcome = Outcome(tell.message.id, 0, 0, b"", [], [], [part(*NAMES)], trouble=Reason.INTERRUPTED)

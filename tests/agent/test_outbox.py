@@ -20,7 +20,7 @@ class Watch:
 
 
 def pulse():
-    return Pulse("m1", "i", "v", 1, 0, 0, 0, 2, 0, [], {}, {}, {}, [])
+    return Pulse("m1", "i", "v", 1, 0, 0, 2, 0, [], {}, {}, {}, [])
 
 
 def receipts(count):

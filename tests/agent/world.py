@@ -140,7 +140,7 @@ class Machine:
         self.given.clear()
         self.processes = [Process() for _ in range(self.count)]
         self.world.incarnation += 1
-        policy = WorkerPolicy(self.name, JOURNAL, "1", str(self.world.incarnation), asks=True)
+        policy = WorkerPolicy(self.name, JOURNAL, "1", str(self.world.incarnation))
         self.agent = Agent(policy, self.count, self.world.now)
         for volume in self.volumes.values():
             if volume.trouble is None:

@@ -8,7 +8,7 @@ SILENCE, GRACE = 30.0, 10.0
 
 def pulse(machine="m1", holds=(), window=3, incarnation="one", volumes=(), begun=()):
     return Pulse(
-        machine=machine, incarnation=incarnation, version="1", processes=1, objects=0, bytes=0, skipped=0, window=window,
+        machine=machine, incarnation=incarnation, version="1", processes=1, objects=0, bytes=0, window=window,
         scan_window=0, holds=list(holds), retries={}, failures={}, lanes={}, volumes=list(volumes), begun=list(begun),
     )  # fmt: skip
 

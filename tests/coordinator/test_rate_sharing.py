@@ -13,7 +13,7 @@ LIMITS = Limits(requests_per_second=1000.0, bytes_per_second=8e6)
 def pulse(machine, requests, throttled=0, lane="cdn", incarnation="one", volumes=True):
     disk = VolumeStatus("v", machine, "/v", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0)
     return Pulse(
-        machine=machine, incarnation=incarnation, version="1", processes=1, objects=0, bytes=0, skipped=0, window=1,
+        machine=machine, incarnation=incarnation, version="1", processes=1, objects=0, bytes=0, window=1,
         scan_window=0, holds=[], retries={}, failures={}, lanes={lane: LaneStatus(0, 1.0, requests, throttled, 0.0)},
         volumes=[disk] if volumes else [],
     )  # fmt: skip

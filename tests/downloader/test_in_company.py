@@ -60,7 +60,7 @@ class Company:
         self.thread = threading.Thread(target=self.process.run)
         self.thread.start()
         self._frames, self._heard = Frames(), []
-        self.say(Mount(self.volume.id, str(folder), "key", "batch", verify))
+        self.say(Mount(self.volume.id, str(folder), "batch", verify))
 
     def say(self, message):
         self.sock.sendall(frame(msgspec.msgpack.encode(message)))

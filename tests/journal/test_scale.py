@@ -132,7 +132,7 @@ def test_a_job_of_a_hundred_million_objects_starts_within_a_second(folder):
 
 def make_large(journal: SqliteJournal, pages: int, batches: int) -> None:
     """Fill a journal as a run of a large bucket does: pages of 1,000 objects in 1,000 directories, and work left."""
-    journal.record_volumes([KnownVolume("v1", "here", "/v1", VolumeState.OPEN, 0)])
+    journal.record_volumes([KnownVolume("v1", "here", "/v1", VolumeState.OPEN)])
     journal.begin(Position(b""), 0)
     (work,) = journal.claim(WorkKind.SCAN, 1, "here", 0)
     connection = journal._tables.store.connection
@@ -161,7 +161,7 @@ def make_large(journal: SqliteJournal, pages: int, batches: int) -> None:
 
 def test_candidates_in_a_directory_of_a_hundred_thousand_pages_are_found_in_milliseconds(folder):
     journal = opened(folder)
-    journal.record_volumes([KnownVolume("v1", "here", "/v1", VolumeState.OPEN, 0)])
+    journal.record_volumes([KnownVolume("v1", "here", "/v1", VolumeState.OPEN)])
     with journal._tables.store.transaction():
         journal._tables.store.connection.executemany(
             f"insert into page ({COLUMNS}) values (x'64', ?, 1, '', ?, ?, x'', 1000, 1, 1000, ?)",

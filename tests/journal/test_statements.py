@@ -61,8 +61,6 @@ def test_no_statement_sorts(empty: sqlite3.Connection, name: str) -> None:
     [
         ("ready-work", "work_ready"),
         ("deferred-work", "work_deferred"),
-        ("next-due", "work_due"),
-        ("any-ready", "work_ready"),
         ("sent-work", "work_sent"),
         ("rehome-work", "work_ready"),
         ("rehome-deferred", "work_deferred"),

@@ -43,7 +43,6 @@ def pulse(machine, volumes=()):
         processes=8,
         objects=56_000_000,
         bytes=18 * TB // 10,
-        skipped=617,
         window=8,
         scan_window=4,
         holds=[1, 2, 3],

@@ -23,7 +23,7 @@ WANTED = Wanted(b"a", b"b.jpg", 1000, 1_600_000_000, "", "")
 
 def answer(body: bytes, *lines: bytes, status: int = 200) -> Response:
     head = [b"HTTP/1.1 %d X\r\n" % status, *(line + b"\r\n" for line in lines)]
-    return Response(status, head, [body] if body else [], len(body), -1, 0.1)
+    return Response(status, head, [body] if body else [], len(body), 0.1)
 
 
 def listed(source, response):
@@ -130,6 +130,6 @@ def test_headers_however_absurd_are_the_trouble_of_their_answer_alone(source, st
 
 @given(st.sampled_from(list(SOURCES)), st.binary(max_size=200), st.binary(max_size=200))
 def test_bytes_that_are_no_head_and_no_page_are_the_trouble_of_their_answer_alone(source, head, body):
-    response = Response(200, [head], [body] if body else [], len(body), -1, 0.1)
+    response = Response(200, [head], [body] if body else [], len(body), 0.1)
     listed(source, response)
     judged(source, response)

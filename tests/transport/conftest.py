@@ -31,7 +31,6 @@ def pulse(machine: str = "m1", digest: str = "digest", **changes: object) -> Pul
         "processes": 1,
         "objects": 0,
         "bytes": 0,
-        "skipped": 0,
         "window": 2,
         "scan_window": 0,
         "holds": [],

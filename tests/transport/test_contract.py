@@ -56,7 +56,7 @@ def test_a_control_message_comes_after_the_work_that_was_sent_before_it(ends):
     [
         receipt(5),
         ScanReceipt(6, "m1"),
-        Handback([1, 2], "m1", Reason.INTERRUPTED),
+        Handback([1, 2], "m1"),
         Fatal("m1", Reason.PERMISSION, "no"),
         pulse(holds=[1, 2, 3], limited_by="disk"),
     ],

@@ -268,7 +268,7 @@ def test_a_worker_speaks_for_itself_alone(broker):
             transport = await job.coordinator()
             inbox = await job.inbox(key=read_key(machine_key(KEY, "m1"), "here"))
             await transport.send([work(5)], "m2")
-            for message in (receipt(5, "m2"), Handback([5], "m2", Reason.INTERRUPTED)):
+            for message in (receipt(5, "m2"), Handback([5], "m2")):
                 await inbox.reply(message)
             await inbox.reply(pulse("m2"))
             assert len(await taken(transport.receive, 2, Poison)) == 2

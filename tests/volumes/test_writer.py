@@ -58,7 +58,7 @@ def test_each_object_has_one_outcome_at_once_or_told_in_groups(writer, clerk, tm
         clerk.put(number, body=b"%d" % number)
     assert clerk.collect(3000) == sorted(map(Written, range(3000)), key=lambda written: str(written.token))
     assert clerk.wakes < 1500
-    assert (writer.queued_bytes, writer.written_bytes) == (0, sum(len(str(number)) for number in range(3000)))
+    assert writer.queued_bytes == 0
     assert len(list((tmp_path / "d").iterdir())) == 3000
     assert not select.select([writer.wake_fd], [], [], 0)[0]
     assert writer.outcomes() == []

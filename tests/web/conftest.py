@@ -152,7 +152,7 @@ class ScriptedPanel:
         requests = int(self.requests * part)
         return Pulse(
             machine=name, incarnation="1", version="0.1.0", processes=8, objects=int(self.done * part),
-            bytes=int(self.done * part) * OBJECT, skipped=0, window=24, scan_window=8, holds=list(range(24)), retries={},
+            bytes=int(self.done * part) * OBJECT, window=24, scan_window=8, holds=list(range(24)), retries={},
             failures={}, volumes=[], limited_by="disk" if name == "alpha" else "",
             lanes={
                 "list": LaneStatus(4, 8.0, 60_000, 3, 9000.0),

@@ -30,7 +30,7 @@ from bucketpull.agent.former_copies import removable
 from bucketpull.agent.scheduler import Desk
 from bucketpull.agent.unconfirmed import Unbooked, begun_on, tidy
 from bucketpull.agent.volume import STATE_OF_TROUBLE, Settler, Slot
-from bucketpull.domain.errors import MachineShort, Reason, VolumeError
+from bucketpull.domain.errors import MachineShort, VolumeError
 from bucketpull.domain.model import (
     BatchReceipt,
     Begun,
@@ -92,7 +92,7 @@ class Agent:
         self._ids = count(1)
         self._parts = count(1)
         self._deaths = Deaths(policy.mourned * processes, policy.mourning_seconds)
-        self._unbooked = Unbooked(asks=policy.asks, now=now)
+        self._unbooked = Unbooked(now)
         self._actions: list[Action] = []
         self._calls = Calls(self._actions.append)
 
@@ -275,7 +275,7 @@ class Agent:
         """Note on its volume that a task is about to be written, then have that done; it goes elsewhere if that fails."""
         work = task.held.work
         # Its candidates may be here already: what is there of such a batch is never removed by name.
-        body = work.body if self._policy.asks and not work.candidates else b""
+        body = b"" if work.candidates else work.body
         is_noted = is_refused = False
         while not is_noted and not is_refused and not self.stopping:
             try:
@@ -500,11 +500,11 @@ class Agent:
 
     def _hand_back(self, works: list[int]) -> None:
         if works:
-            self._say(Handback(works, self._policy.machine, Reason.INTERRUPTED))
+            self._say(Handback(works, self._policy.machine))
 
     def _mount(self, slot: Slot) -> Mount:
         policy = self._policy
-        return Mount(slot.id, slot.path, policy.layout, policy.durability, policy.verify)
+        return Mount(slot.id, slot.path, policy.durability, policy.verify)
 
     def _tell(self, process: int, message: ToProcess) -> None:
         self._actions.append(Tell(process, message))

@@ -171,7 +171,6 @@ class Desk:
             processes=len(self.unstarted),
             objects=load.objects,
             bytes=load.size,
-            skipped=0,
             window=self._window(held, now),
             scan_window=SCANS_PER_PROCESS * len(self.unstarted),
             holds=holds,

@@ -1,7 +1,6 @@
 """The batches of which a worker has not heard what became of them: from before a restart, or because the answer was lost. Pure.
 
-A worker asks only where others may do its work meanwhile. What it began and did not settle is cleared before it writes anything
-new: until then work waits.
+What a worker began and did not settle is cleared before it writes anything new: until then work waits.
 """
 
 from collections.abc import Iterable
@@ -21,10 +20,9 @@ class Unbooked:
     `reporting` are those whose receipts are not with the coordinator's transport yet: still held, as far as anybody else knows.
     """
 
-    def __init__(self, *, asks: bool, now: float) -> None:
+    def __init__(self, now: float) -> None:
         self.reporting: set[int] = set()
         self.waiting: dict[int, Work] = {}
-        self._asks = asks
         self._unclear: set[int] = set()
         self._patient_until = now + PATIENCE_SECONDS
         self._due: dict[int, float] = {}
@@ -36,7 +34,7 @@ class Unbooked:
 
     def find(self, slot: Slot) -> None:
         """Take over what a volume knows of before this start."""
-        for work, blocks in slot.known.items() if self._asks else ():
+        for work, blocks in slot.known.items():
             self._due[work] = 0.0
             if not blocks:
                 self._unclear.add(work)
@@ -61,7 +59,7 @@ class Unbooked:
     def reported(self, work: int, now: float, *, is_last: bool) -> None:
         """Note that a receipt is sent; to the last of a batch an answer should come."""
         self.reporting.discard(work)
-        if self._asks and is_last:
+        if is_last:
             self._due[work] = now + ASK_AFTER_SECONDS
 
     def answered(self, works: Iterable[int]) -> None:

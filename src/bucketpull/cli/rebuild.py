@@ -98,7 +98,7 @@ def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) ->
         objects = sum(journal.learn(_blocks(reader, damaged)) for reader in readers)
         machine = machine_name(settings)
         journal.record_volumes(
-            [KnownVolume(reader.id, machine, reader.path, VolumeState.OPEN, 0) for reader in readers]
+            [KnownVolume(reader.id, machine, reader.path, VolumeState.OPEN) for reader in readers]
         )
     finally:
         journal.close()
@@ -121,7 +121,7 @@ def _configuration(settings: Settings, readers: Sequence[VolumeReader]) -> dict[
     return known | settings.source_settings().identity()
 
 
-def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int, int, list[Record]]]:
+def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int, list[Record]]]:
     """Give the blocks of a ledger whose objects were not removed since."""
     removed = {
         (entry.journal, entry.work): entry.offset
@@ -134,4 +134,4 @@ def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int
                 f"{reader.path} ({reader.id}): its ledger is damaged from byte {entry.offset} to {entry.end}"
             )
         elif entry.kind is Kind.BLOCK and entry.offset > removed.get((entry.journal, entry.work), -1):
-            yield reader.id, entry.offset, entry.end, reader.left(entry)
+            yield reader.id, entry.offset, reader.left(entry)

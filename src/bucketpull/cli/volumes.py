@@ -143,7 +143,7 @@ def _add(settings: Settings, journal: SqliteJournal, path: str) -> str:
     volume.close()
     if any(each.id == volume.id and each.state is VolumeState.LOST for each in journal.volumes()):
         raise ConfigError(f"volume {path}: was given up as lost ({volume.id}); empty it to use it again")
-    journal.record_volumes([KnownVolume(volume.id, machine_name(settings), path, VolumeState.OPEN, 0)])
+    journal.record_volumes([KnownVolume(volume.id, machine_name(settings), path, VolumeState.OPEN)])
     return f"volume {path} ({volume.id}) will be used by the next `bucketpull sync`"
 
 

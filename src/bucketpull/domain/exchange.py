@@ -48,7 +48,7 @@ class Response(msgspec.Struct, gc=False):
     """What came back. `failure` is set when there was no whole answer: then `status` may be 0 or that of the part.
 
     `header_lines` are raw, one or more of them in a piece, with line ends, status lines included (several after interim answers); `chunks` are the body unless it
-    went to a sink. `received` counts body bytes; `declared` is the Content-Length or -1. `shape`, if the fetcher knows it, is
+    went to a sink. `received` counts body bytes. `shape`, if the fetcher knows it, is
     the head without `NUMBERS`: the answers of one server have few shapes, and what was found out about one holds for the next.
     """
 
@@ -56,7 +56,6 @@ class Response(msgspec.Struct, gc=False):
     header_lines: list[bytes]
     chunks: Sequence[Chunk]
     received: int
-    declared: int
     seconds: float
     failure: Reason | None = None
     detail: str = ""

@@ -51,16 +51,16 @@ def hashed_path_of(key: bytes, folds_case: bool = False) -> bytes:
     return b"%s/%s/%s" % (digest[:2], digest[2:], _segment(key, folds_case, first=False))
 
 
-def key_of_path(path: bytes) -> bytes | None:
-    """Return the key whose path (or whose alternative path) this is; None where only the ledger can tell."""
-    names = [_name_of(segment) for segment in path.split(b"/")]
-    return None if None in names else b"/".join(name for name in names if name is not None)
-
-
-def key_of_hashed_path(path: bytes) -> bytes | None:
-    """Return the key of a path in the hashed layout; None where only the ledger can tell."""
-    _, _, segment = path.rpartition(b"/")
-    return _name_of(segment)
+def name_of(segment: bytes) -> bytes | None:
+    """Return the name a segment stands for; None for a digest, or if no name gives this segment."""
+    if not segment.startswith(MARK):
+        return segment if _ODD_NAME.search(segment) is None else None
+    if segment.startswith(_HASHED) and segment not in {MARK + _AS_FILE, MARK + _AS_DIRECTORY}:
+        return None
+    encoded = segment[2:].removesuffix(_AS_FILE).removesuffix(_AS_DIRECTORY)
+    if _MUST_ENCODE.search(_ESCAPE.sub(b"", encoded)):
+        return None
+    return _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), encoded)
 
 
 def file_beside_directory(path: bytes) -> bytes:
@@ -163,22 +163,10 @@ def _long_path(key: bytes) -> bytes:
     return b"%s/%s/%s" % (_LONG, digest, _hashed(key))
 
 
-def _name_of(segment: bytes) -> bytes | None:
-    """Return the name a segment stands for; None for a digest, or if no name gives this segment."""
-    if not segment.startswith(MARK):
-        return segment if _ODD_NAME.search(segment) is None else None
-    if segment.startswith(_HASHED) and segment not in {MARK + _AS_FILE, MARK + _AS_DIRECTORY}:
-        return None
-    encoded = segment[2:].removesuffix(_AS_FILE).removesuffix(_AS_DIRECTORY)
-    if _MUST_ENCODE.search(_ESCAPE.sub(b"", encoded)):
-        return None
-    return _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), encoded)
-
-
 def _variant(segment: bytes, tag: bytes) -> bytes:
     encoded = segment if segment.startswith(MARK) else MARK + _MUST_ENCODE.sub(_percent, segment)
     tagged = encoded + tag
     if len(tagged) <= LONGEST_NAME:
         return tagged
-    name = _name_of(segment)
+    name = name_of(segment)
     return _hashed(segment if name is None else name) + tag

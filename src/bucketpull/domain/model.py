@@ -228,7 +228,6 @@ class Handback(Value, tag="handback"):
 
     works: list[Int]
     machine: Text
-    reason: Reason
 
 
 class Counters(Value):
@@ -343,7 +342,6 @@ class Pulse(Value, tag="pulse"):
     processes: Count
     objects: Count
     bytes: Int
-    skipped: Count
     window: Count
     scan_window: Count
     holds: list[Int]

@@ -43,7 +43,7 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart, `deaths_alone`
     how many more a single object;
     more than `mourned` deaths a process in `mourning_seconds` are a bug. A volume that has not answered for `hang_seconds` is given
-    up for this session, if there are others. `asks` says that others may do its work while it is away. `packs` says that its
+    up for this session, if there are others. `packs` says that its
     processes pack objects.
     """
 
@@ -51,7 +51,6 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     journal: str
     version: str
     incarnation: str
-    layout: str = "key"
     durability: str = "batch"
     verify: str = "size"
     scans: bool = True
@@ -65,7 +64,6 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     mourning_seconds: float = 10.0
     leave_seconds: float = 4.0
     job_digest: str = ""
-    asks: bool = False
     hang_seconds: float = 60.0
     packs: bool = False
 

@@ -91,7 +91,6 @@ class Mount(Value, tag="mount"):
 
     id: str
     path: str
-    layout: str
     durability: str
     verify: str
 
@@ -159,7 +158,6 @@ class Tick(Value, tag="tick"):
     written: dict[str, int]
     retries: dict[str, int]
     failures: dict[str, int]
-    latency: list[int] = []  # counts by power of two of milliseconds, from 1 ms
     waiting_for: str = ""
     still_seconds: float = 0.0
     cpu_seconds: float = 0.0

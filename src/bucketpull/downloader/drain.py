@@ -263,7 +263,6 @@ class Drain:
         endpoint.limiter.finished(self._now, reason, seconds, response.received, verdict.retry_after_seconds)
         if reason is not None:
             return
-        self._meter.timed(seconds)
         breaker = endpoint.breaker
         if breaker.streak or not breaker.proven:
             breaker.good()

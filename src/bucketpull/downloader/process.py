@@ -203,7 +203,6 @@ class Process:
                 written={volume: queue.written for volume, queue in volumes.queues.items()},
                 retries=self._meter.retries,
                 failures=self._meter.failures,
-                latency=self._meter.latency,
                 waiting_for=volumes.waited_for() if still > STILL_SECONDS else "",
                 still_seconds=still if still > STILL_SECONDS else 0.0,
                 cpu_seconds=time.process_time(),

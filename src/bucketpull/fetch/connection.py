@@ -271,11 +271,9 @@ class Connection(Transfer):
         seconds = keeper.now - self.started
         if head:
             received = self._length - self._left
-            response = Response(
-                self._status, [head], chunks, received, self._length, seconds, failure, detail, self._shape
-            )
+            response = Response(self._status, [head], chunks, received, seconds, failure, detail, self._shape)
         else:
-            response = Response(0, [], [], 0, -1, seconds, failure, detail)
+            response = Response(0, [], [], 0, seconds, failure, detail)
         keeper.ended(self, response)
 
 

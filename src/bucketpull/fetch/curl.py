@@ -220,7 +220,6 @@ class Curl:
             chunks,
             # One piece is the rule; asking libcurl would cost 0.5 µs.
             (len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))) + slot.poured,
-            easy.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T),
             time.monotonic() - slot.started,
             failure,
             detail,

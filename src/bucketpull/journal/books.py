@@ -10,14 +10,13 @@ from bucketpull.domain.model import Counters, Outstanding, WorkKind, merge
 class Books(msgspec.Struct):
     """Everything that is counted. `tiers` counts outstanding work by tier; `failures` the rows of failures by reason.
 
-    `vanished_directories` were listed by their parent and gone when their turn came. `spent` is of all runs.
+    `spent` is of all runs.
     """
 
     counters: Counters = msgspec.field(default_factory=Counters)
     outstanding: Outstanding = msgspec.field(default_factory=Outstanding)
     tiers: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0])
     failures: dict[str, int] = {}
-    vanished_directories: int = 0
     spent: Spending = msgspec.field(default_factory=Spending)
 
     def add_work(self, kind: WorkKind, tier: int, objects: int, size: int) -> None:

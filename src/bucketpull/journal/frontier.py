@@ -175,15 +175,6 @@ class Frontier:
                 found[work] = machine if state else ""
         return found
 
-    def next_due(self) -> float | None:
-        """Return when deferred work is due: Unix seconds, 0 for a last pass that is open, None if nothing is deferred."""
-        for tier in self._books.open_tiers[1:]:
-            for kind in WorkKind:
-                if self._connection.execute(self._sql["any-ready"], (kind, tier)).fetchone()[0]:
-                    return 0.0
-        due: float | None = self._connection.execute(self._sql["next-due"]).fetchone()[0]
-        return due
-
     def home_of(self, candidates: Iterable[Entry]) -> int:
         """Return the volume, of one that is with a machine, that holds most candidates not yet asked; 0 if there is none."""
         counts = Counter(

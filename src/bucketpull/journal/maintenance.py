@@ -20,7 +20,7 @@ from bucketpull.journal.reader import chosen
 from bucketpull.journal.tables import Tables
 from bucketpull.journal.volumes import KnownVolume
 
-LedgerBlock = tuple[str, int, int, Sequence[Record]]  # volume, offset, end (both in bytes), records
+LedgerBlock = tuple[str, int, Sequence[Record]]  # volume, offset (bytes), records
 
 
 def forget_pages(tables: Tables, rows: Iterable[Row]) -> None:
@@ -131,13 +131,12 @@ def learn(tables: Tables, blocks: Iterable[LedgerBlock]) -> int:
     A page known from a ledger has no digest: it is listed and compared, once.
     """
     objects = 0
-    for volume, offset, end, records in blocks:
+    for volume, offset, records in blocks:
         number = tables.shelf.number(volume, "")
         for record in records:
             if record.names:
                 _learn_page(tables, record, (number, offset))
                 objects += len(record.names)
-        tables.shelf.record(msgspec.structs.replace(tables.shelf.volume(number), offset=end))
     tables.run.past = True
     tables.write_run()
     return objects

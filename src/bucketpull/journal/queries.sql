@@ -50,13 +50,12 @@ update book set books = ?;
 
 -- name: volumes
 -- open, once; a reading command, once
-select id, name, machine, path, state, ledger_offset from volume order by id;
+select id, name, machine, path, state from volume order by id;
 
 -- name: write-volume
 -- commit, once when a volume is first seen; the coordinator, whenever a volume changes its machine, path or state
-insert into volume (name, machine, path, state, ledger_offset) values (?, ?, ?, ?, ?)
-on conflict (name) do update set machine = excluded.machine, path = excluded.path, state = excluded.state,
-    ledger_offset = max(ledger_offset, excluded.ledger_offset)
+insert into volume (name, machine, path, state) values (?, ?, ?, ?)
+on conflict (name) do update set machine = excluded.machine, path = excluded.path, state = excluded.state
 returning id;
 
 -- name: add-work
@@ -85,14 +84,6 @@ select id, attempt, part, candidates, body from work join body using (id) where 
 -- claim, once a home: a few times a second
 select id, attempt, part, candidates, body from work join body using (id)
 where kind = ? and home = ? and due <= ? and state = 0 and due > 0 order by due, id limit ?;
-
--- name: next-due
--- next_due, twice a second
-select min(due) from work where state = 0 and due > 0;
-
--- name: any-ready
--- next_due, twice a second while a last pass is waited for
-select exists (select 1 from work where kind = ? and tier = ? and state = 0 and due = 0);
 
 -- name: mark-sent
 -- claim, once a piece of work

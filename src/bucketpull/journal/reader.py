@@ -77,10 +77,6 @@ class JournalReader:
         """Return what is left to do."""
         return copy(self._refreshed().books.outstanding)
 
-    def vanished_directories(self) -> int:
-        """Return how many directories were gone when they were to be listed."""
-        return self._refreshed().books.vanished_directories
-
     def volumes(self) -> list[KnownVolume]:
         """Return the volumes that the journal knows, in the order in which they became known."""
         return self._refreshed().shelf.volumes()

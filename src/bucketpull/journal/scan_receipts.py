@@ -65,7 +65,6 @@ class Scans:
             self._batches.add(draft, candidates)
         untils = {key: position.until for key, position in positions.items() if position.until}
         self._failures.add(receipt.failures, self._run.number, untils)
-        self._books.vanished_directories += receipt.vanished
         self._books.counters.duplicates += receipt.duplicates
         self._books.retry(receipt.retries)
         return True

@@ -36,8 +36,7 @@ create table volume (
     name text not null unique,
     machine text not null,                  -- '' where nobody knows
     path text not null,
-    state text not null,
-    ledger_offset integer not null default 0 -- the end of the last ledger block that is in the journal
+    state text not null
 ) strict;
 
 -- Outstanding work. A row goes when its receipt is booked, and its id never comes again.
@@ -57,7 +56,6 @@ create table work (
 
 create index work_ready on work (kind, tier, home, id) where state = 0 and due = 0;
 create index work_deferred on work (kind, home, due, id) where state = 0 and due > 0;
-create index work_due on work (due) where state = 0 and due > 0;
 create index work_sent on work (machine, id) where state = 1;
 
 -- Bodies have a table of their own: a claim or a release then touches 60 bytes and not 40 KB.

@@ -188,11 +188,6 @@ class SqliteJournal(JournalReader):
         with self._transaction() as tables:
             tables.failures.add(failures, tables.run.number)
 
-    def next_due(self) -> float | None:
-        """Return when deferred work is due (Unix seconds, 0 for an open last pass); None if none is deferred."""
-        with self._tables.store.reading():
-            return self._tables.frontier.next_due()
-
     def close(self) -> None:
         """Let go of the journal. May be called again."""
         if self._closed:
@@ -262,7 +257,7 @@ class SqliteJournal(JournalReader):
     def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
         """Note where the volumes of a worker's pulse are and how they are."""
         self.record_volumes(
-            [KnownVolume(status.id, status.machine, status.path, status.state, 0) for status in volumes]
+            [KnownVolume(status.id, status.machine, status.path, status.state) for status in volumes]
         )
 
     def machines(self) -> set[str]:
@@ -318,7 +313,7 @@ class SqliteJournal(JournalReader):
         """Take over what ledgers say (`rebuild`, or a volume that was found again); return how many objects.
 
         Args:
-            blocks: Volume id, offset and end of the block in its ledger (bytes), and its records; in ledger order.
+            blocks: Volume id, offset of the block in its ledger (bytes), and its records; in ledger order.
 
         """
         count = 0
@@ -389,7 +384,6 @@ def _start(tables: Tables, root: Position, now: float) -> None:
     run.past = run.past or run.number > 0
     run.number += 1
     tables.books.counters = Counters()
-    tables.books.vanished_directories = 0
     tables.write_run()
     tables.store.rows("begin-run", run.number, now)
     tables.scans.add_root(root)

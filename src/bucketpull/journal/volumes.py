@@ -10,16 +10,12 @@ from bucketpull.journal.store import Store
 
 
 class KnownVolume(msgspec.Struct, frozen=True):
-    """A volume as the journal knows it. `offset` is the end, in bytes, of the last ledger block in the journal.
-
-    `machine` and `path` are where it was seen last, "" if never.
-    """
+    """A volume as the journal knows it. `machine` and `path` are where it was seen last, "" if never."""
 
     id: str
     machine: str
     path: str
     state: VolumeState
-    offset: int
 
 
 class Shelf:
@@ -34,22 +30,19 @@ class Shelf:
     def reload(self) -> None:
         """Read all volumes again."""
         self._numbers, self._volumes = {}, {}
-        for number, name, machine, path, state, offset in self._store.rows("volumes"):
-            self._keep(number, KnownVolume(name, machine, path, VolumeState(state), offset))
+        for number, name, machine, path, state in self._store.rows("volumes"):
+            self._keep(number, KnownVolume(name, machine, path, VolumeState(state)))
 
     def volumes(self) -> list[KnownVolume]:
         """Return all volumes, in the order in which they became known."""
         return list(self._volumes.values())
 
     def record(self, volume: KnownVolume) -> int:
-        """Make a volume known, or note where and how it is; return its number. An offset never goes back."""
+        """Make a volume known, or note where and how it is; return its number."""
         number = self._numbers.get(volume.id)
-        if number is not None:
-            known = self._volumes[number]
-            volume = msgspec.structs.replace(volume, offset=max(volume.offset, known.offset))
-            if known == volume:
-                return number
-        row = (volume.id, volume.machine, volume.path, volume.state.value, volume.offset)
+        if number is not None and self._volumes[number] == volume:
+            return number
+        row = (volume.id, volume.machine, volume.path, volume.state.value)
         (written,) = self._store.rows("write-volume", *row)[0]
         self._keep(written, volume)
         return int(written)
@@ -58,7 +51,7 @@ class Shelf:
         """Return the number of a volume, which is made known if it was not."""
         number = self._numbers.get(name)
         if number is None:
-            number = self.record(KnownVolume(name, machine, "", VolumeState.OPEN, 0))
+            number = self.record(KnownVolume(name, machine, "", VolumeState.OPEN))
         return number
 
     def volume(self, number: int) -> KnownVolume:

@@ -7,7 +7,6 @@ from bucketpull.domain.budget import Spending
 from bucketpull.domain.model import (
     Counters,
     Extent,
-    Failure,
     Former,
     FromWorker,
     Outstanding,
@@ -116,20 +115,12 @@ class Journal(Protocol):
         """
         ...
 
-    def next_due(self) -> float | None:
-        """Return when the earliest deferred work is due (Unix seconds); None if none is deferred."""
-        ...
-
     def holding(self, spans: Sequence[Span]) -> set[Extent]:
         """Return all ledger blocks that may hold objects of some pieces of directories."""
         ...
 
     def where(self, directory: bytes, name: bytes) -> list[Extent]:
         """Return the ledger blocks in which an object may lie, newest first."""
-        ...
-
-    def failures(self, limit: int | None = None) -> list[Failure]:
-        """Return what failed for good, in key order."""
         ...
 
     def close(self) -> None:

@@ -51,10 +51,6 @@ class Inbox(Protocol):
         """Send a receipt (durable when it returns, and only then is its work acknowledged), a handback or a pulse."""
         ...
 
-    async def pause(self, paused: bool) -> None:
-        """Take no more work for now (what is held may be handed back), or take work again."""
-        ...
-
     async def close(self) -> None:
         """Leave; what is not acknowledged goes to others."""
         ...

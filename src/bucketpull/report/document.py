@@ -68,7 +68,6 @@ def machine_dict(pulse: Pulse) -> dict[str, Any]:  # JSON
         "processes": pulse.processes,
         "objects": pulse.objects,
         "bytes": pulse.bytes,
-        "skipped": pulse.skipped,
         "holds": len(pulse.holds),
         "limited_by": pulse.limited_by,
         "waiting_for": pulse.waiting_for,

@@ -79,7 +79,7 @@ class Rig:
     def mount(self, volume: str = "v1", verify: str = "size", slow: bool = False) -> MemoryWriter:
         """Make a volume known."""
         writer = self.writers[volume] = MemoryWriter(slow)
-        self.drain.mount(Mount(volume, f"/{volume}", "key", "batch", verify))
+        self.drain.mount(Mount(volume, f"/{volume}", "batch", verify))
         return writer
 
     def assign(self, parts: Sequence[Part], volume: str = "v1", id: int = 1, attempt: int = 0) -> None:  # noqa: A002

@@ -102,7 +102,6 @@ class VirtualFetcher:
                 lines,
                 [body] if body else [],
                 received,
-                len(answer.body),
                 answer.seconds,
                 failure,
             )

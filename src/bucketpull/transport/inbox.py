@@ -134,9 +134,6 @@ class RabbitInbox:
             if delivery is not None:
                 await self.link.acknowledge(delivery)
 
-    async def pause(self, paused: bool) -> None:
-        """Nothing to do: the window in the pulses is the pause."""
-
     async def close(self) -> None:
         """See `ports.Inbox`."""
         await self.link.close()

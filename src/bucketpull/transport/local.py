@@ -70,8 +70,5 @@ class DirectInbox:
         """See `ports.Inbox`."""
         self._up.put_nowait(message)
 
-    async def pause(self, paused: bool) -> None:
-        """Nothing is fetched ahead of the worker's own loop."""
-
     async def close(self) -> None:
         """Nothing to leave."""

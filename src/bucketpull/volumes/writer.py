@@ -78,11 +78,6 @@ class DiskWriter:
         return self._given - self._taken
 
     @property
-    def written_bytes(self) -> int:
-        """Bytes dealt with since the start."""
-        return self._taken
-
-    @property
     def wake_fd(self) -> int:
         """A file descriptor that is readable while there are outcomes."""
         return self._wake

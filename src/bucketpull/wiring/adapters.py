@@ -78,7 +78,6 @@ def worker_policy(settings: Settings, journal: str, machine: str) -> WorkerPolic
         journal=journal,
         version=__version__,
         incarnation=secrets.token_hex(4),
-        layout=settings.layout,
         durability=settings.durability,
         verify=settings.verify,
         hang_seconds=settings.hang_seconds,

@@ -142,7 +142,6 @@ async def _work(
     policy = msgspec.structs.replace(
         worker_policy(settings, welcome.journal, hello.machine),
         scans=False,
-        asks=True,
         stop_seconds=_STOP_SECONDS,
         incarnation=hello.incarnation,
         job_digest=welcome.job_digest,
@@ -244,7 +243,6 @@ def _hello(settings: Settings) -> Pulse:
         processes=settings.process_count(),
         objects=0,
         bytes=0,
-        skipped=0,
         window=0,
         scan_window=0,
         holds=[],

@@ -157,9 +157,7 @@ class Monitor:
         retries: Counter[str] = Counter()
         for pulse in pulses:
             retries.update(pulse.retries)
-        gain = (
-            books.pages + books.listed + sum(pulse.bytes + pulse.objects + pulse.skipped for pulse in pulses)
-        )
+        gain = books.pages + books.listed + sum(pulse.bytes + pulse.objects for pulse in pulses)
         silence = self._listener.look(self._clock.monotonic(), gain, retries)
         if silence is not None:
             meaning, remedy = explain(silence.reason)

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-import msgspec
-
 from bucketpull.agent.shell import AgentShell
 from bucketpull.domain.errors import ExitCode, VolumeSick
 from bucketpull.domain.policy import CoordinatorPolicy
@@ -66,8 +64,7 @@ async def _sync(
         job.monitor.note("warning", event, text)
     crew = ProcessCrew(opening.nursery, settings.process_count())
     worker = AgentShell(
-        # A disk that failed may come back, after others have done what it had begun.
-        msgspec.structs.replace(worker_policy(settings, opening.journal.id, machine), asks=True),
+        worker_policy(settings, opening.journal.id, machine),
         transport.inbox,
         crew,
         volumes,

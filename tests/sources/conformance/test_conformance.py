@@ -160,9 +160,7 @@ def responses(draw):
     failure = (
         draw(st.sampled_from([None, None, Reason.RESET, Reason.TRUNCATED])) if status else Reason.CONNECT
     )
-    return Response(
-        status, lines if status else [], [body] if body else [], len(body), len(body), 0.1, failure
-    )
+    return Response(status, lines if status else [], [body] if body else [], len(body), 0.1, failure)
 
 
 @MANY

@@ -11,7 +11,7 @@ from bucketpull.sources.s3.answers import CODES, complaint
 
 def _answer(status: int, body: bytes, *headers: bytes) -> Response:
     lines = [b"HTTP/1.1 %d X\r\n" % status, *(line + b"\r\n" for line in headers), b"\r\n"]
-    return Response(status, lines, [body] if body else [], len(body), len(body), 0.1)
+    return Response(status, lines, [body] if body else [], len(body), 0.1)
 
 
 def _read(response: Response):

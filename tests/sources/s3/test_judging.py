@@ -23,7 +23,6 @@ def _answer(status: int = 200, body: bytes = BODY, **headers: str) -> Response:
         [b"HTTP/1.1 %d X\r\n" % status, *lines, b"\r\n"],
         [body] if body else [],
         len(body),
-        len(body),
         0.1,
     )
 

@@ -22,7 +22,7 @@ def _source(**options) -> S3Source:
 def _refusal(status: int, code: str, **headers: str) -> Response:
     body = f"<Error><Code>{code}</Code></Error>".encode()
     lines = [f"{name}: {value}\r\n".encode() for name, value in headers.items()]
-    return Response(status, [b"HTTP/1.1 %d X\r\n" % status, *lines], [body], len(body), len(body), 0.1)
+    return Response(status, [b"HTTP/1.1 %d X\r\n" % status, *lines], [body], len(body), 0.1)
 
 
 def _reason(source: S3Source, response: Response) -> Reason:
@@ -114,7 +114,7 @@ def test_a_page_with_keys_of_another_folder_is_refused():
         b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>z/1</Key><LastModified></LastModified>"
         b"<ETag></ETag><Size>1</Size></Contents></ListBucketResult>"
     )
-    response = Response(200, [b"HTTP/1.1 200 OK\r\n"], [body], len(body), len(body), 0.1)
+    response = Response(200, [b"HTTP/1.1 200 OK\r\n"], [body], len(body), 0.1)
     assert _reason(_source(), response) is Reason.GARBAGE
 
 

@@ -22,7 +22,7 @@ def answer(status: int, body: bytes, headers: dict[str, str] | None = None) -> R
     """Make a whole answer."""
     lines = [b"HTTP/1.1 %d Some\r\n" % status]
     lines += [f"{name}: {value}\r\n".encode() for name, value in (headers or {}).items()]
-    return Response(status, [*lines, b"\r\n"], [body] if body else [], len(body), len(body), 0.05)
+    return Response(status, [*lines, b"\r\n"], [body] if body else [], len(body), 0.05)
 
 
 def header_of(request: Request, name: str) -> str:

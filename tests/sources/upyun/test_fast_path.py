@@ -38,7 +38,7 @@ def response(lines, numbers, status, body, shaped):
     shape = head.translate(None, NUMBERS) if shaped else b""
     # A large object's bytes have gone to the disk.
     chunks = [body] if body and not lines[4:] else []
-    return Response(status, [head], chunks, len(body), len(body), 0.1, shape=shape)
+    return Response(status, [head], chunks, len(body), 0.1, shape=shape)
 
 
 @given(st.lists(ANSWERS, max_size=20), st.sampled_from(["cdn", "rest"]), st.sampled_from([b"a.jpg", b"a"]))

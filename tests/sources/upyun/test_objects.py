@@ -257,7 +257,7 @@ def test_headers_of_a_redirect_before_are_not_the_object_s():
         b"HTTP/1.1 200 OK\r\n",
         b"\r\n",
     ]
-    response = Response(200, lines, [_JPEG], 100, 100, 0.1)
+    response = Response(200, lines, [_JPEG], 100, 0.1)
 
     assert _judge(response, "rest").md5 == ""
 
@@ -351,7 +351,7 @@ _BODIES = st.binary(max_size=50) | st.sampled_from(
 def test_any_answer_can_be_judged_and_is_good_only_if_it_is_whole(
     lines, body, status, lane, size, mtime, failure
 ):
-    response = Response(status, lines, [body] if body else [], len(body), -1, 0.1, failure)
+    response = Response(status, lines, [body] if body else [], len(body), 0.1, failure)
 
     for start in (0, 7):
         verdict = _judge(response, lane, size=size, start=start, version='"x"', mtime=mtime)
@@ -370,7 +370,7 @@ def test_the_headers_of_an_early_hint_are_not_the_object_s():
         b"Content-Type: image/jpeg\r\n", b"\r\n",
     ]  # fmt: skip
     for lane in ("cdn", "rest"):
-        verdict = _judge(Response(200, lines, [_JPEG], 100, 100, 0.1), lane)
+        verdict = _judge(Response(200, lines, [_JPEG], 100, 0.1), lane)
 
         assert (verdict.reason, verdict.md5) == (None, "")
 

@@ -16,8 +16,6 @@ from bucketpull.domain import keys
 BLOCK: Final = 512
 END: Final = bytes(2 * BLOCK)
 """What ends an archive; readers do without it."""
-LARGEST_BODY: Final = (8 << 30) - 1
-"""Bytes: what 11 octal digits hold."""
 
 _NAME_BYTES: Final = 100
 _PREFIX_BYTES: Final = 155
