@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Self
 
@@ -97,12 +97,13 @@ class Job:
         version: str = VERSION,
         incarnation: str = "one",
         key: Key | None = None,
+        volumes: Collection[str] = (),
         **changes: str,
     ) -> RabbitInbox:
         """A worker's end of a job that it knows; journal="" for one that it does not."""
         url, journal = changes.get("url", self.url), changes.get("journal", self.journal)
         me = self.worker(version, incarnation, key)
-        inbox = RabbitInbox(url, self.name, machine, self.kind, me, journal, self.settle_seconds)
+        inbox = RabbitInbox(url, self.name, machine, self.kind, me, journal, self.settle_seconds, volumes)
         await inbox.start()
         self._stack.push_async_callback(inbox.close)
         async with asyncio.timeout(SECONDS):

@@ -65,6 +65,25 @@ def listened(transport):
     return told
 
 
+# --- what a worker obeys though it is sealed
+
+
+def test_a_volume_that_the_worker_s_command_line_does_not_name_is_not_used_whoever_says_so(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox(volumes=["/mnt/d1"])
+            told = listened(inbox)
+            await inbox.reply(pulse())
+            await taken(transport.receive, 1, Pulse)
+            await transport.control(
+                Control(Limits(), add_volumes=["/etc", "/mnt/d1", "/mnt/d1/../../etc"]), "m1"
+            )
+            assert await taken(inbox.receive, 1) == [Control(Limits(), add_volumes=["/mnt/d1"])]
+            assert "adds a volume that this worker's command line does not name" in told[0]
+
+    run(scenario)
+
+
 # --- forgery
 
 

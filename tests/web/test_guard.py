@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bucketpull.web.guard import Guard, is_loopback
 
@@ -29,6 +31,10 @@ def status(guard, headers, change=False, public=False):
         (LOCAL | TOKEN | {"Origin": "http://evil.example"}, True, 403),
         (LOCAL | TOKEN | {"Origin": "null"}, True, 403),
         (LOCAL | TOKEN | {"Origin": "http://127.0.0.1:1"}, True, 403),
+        (LOCAL | TOKEN | {"Origin": "http://[::1"}, True, 403),
+        ({"Host": "[::1"}, False, 403),
+        ({"Host": "[::1]evil.example"}, False, 403),
+        ({"Host": "127.0.0.1@evil.example"}, False, 403),
         (LOCAL | TOKEN | {"Sec-Fetch-Site": "cross-site"}, True, 403),
         (LOCAL | TOKEN | {"Sec-Fetch-Site": "same-site"}, True, 403),
         (LOCAL | TOKEN | {"Sec-Fetch-Site": "same-origin"}, True, 200),
@@ -64,3 +70,10 @@ def test_names_of_this_machine_are_known(host):
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "10.0.0.7", "localhost.example", "127.0.0.1.example"])
 def test_other_names_are_not(host):
     assert not is_loopback(host)
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.booleans(), st.booleans())
+def test_no_header_is_too_odd_to_be_judged(host, origin, local, change):
+    guard = Guard("secret", local=local)
+
+    assert status(guard, {"Host": host, "Origin": origin} | TOKEN, change) in {200, 401, 403}

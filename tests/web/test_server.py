@@ -20,8 +20,11 @@ async def echo(request):
 
 
 class Running:
-    def __init__(self, **options):
+    def __init__(self, answer=echo, **options):
+        self._answer = answer
+        self.told = []
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(lambda _, context: self.told.append(context["exception"]))
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         listener = socket.create_server(("127.0.0.1", 0))
@@ -29,7 +32,7 @@ class Running:
         self._server = self._call(self._start(listener, options))
 
     async def _start(self, listener, options):
-        server = Server(echo, lambda connection: f"client {connection.getpeername()[0]}", **options)
+        server = Server(self._answer, lambda connection: f"client {connection.getpeername()[0]}", **options)
         server.start(listener)
         return server
 
@@ -144,6 +147,17 @@ def test_many_who_say_nothing_keep_nobody_out(run):
     finally:
         for connection in silent:
             connection.close()
+
+
+def test_an_error_of_ours_is_answered_and_told_once_however_often_it_is_provoked(run):
+    async def fail(request):
+        raise KeyError(request.path)
+
+    running = run(answer=fail)
+    statuses = [running.ask("GET", f"/{number}")[0] for number in range(20)]
+
+    assert statuses == [500] * 20
+    assert [str(error) for error in running.told] == ["'/0'"]
 
 
 def test_whoever_goes_in_the_middle_harms_nobody(run):

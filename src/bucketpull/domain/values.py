@@ -8,7 +8,9 @@ import msgspec
 
 from bucketpull.domain.errors import ConfigError
 
-Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9, description="requests a second, above 0, such as 50")]
+Rate = Annotated[
+    float, msgspec.Meta(ge=0.001, le=1e9, description="requests a second, from 0.001 on, such as 50")
+]
 Speed = Annotated[float, msgspec.Meta(ge=1, le=1e15, description="bytes a second, from 1 on")]
 Concurrency = Annotated[int, msgspec.Meta(ge=1, le=100_000, description="a number from 1 to 100000")]
 

@@ -1,8 +1,10 @@
 """Reading a journal, also while its coordinator writes: `status`, `where`, `failures`, `export`."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -162,7 +164,15 @@ def chosen(failure: Failure, reason: Reason | None, pattern: str | None) -> bool
     if reason is not None and failure.reason is not reason:
         return False
     key = key_of(failure.directory, failure.name)
-    return pattern is None or fnmatchcase(key.decode("utf-8", "surrogateescape"), pattern)
+    if pattern is None:
+        return True
+    return _matcher(pattern)(key.decode("utf-8", "surrogateescape")) is not None
+
+
+@lru_cache(maxsize=4)
+def _matcher(pattern: str) -> Callable[[str], object]:
+    """Compile a pattern. `fnmatch` itself keeps 32,768 of them, which whoever asks may make as long as a request."""
+    return re.compile(translate(pattern)).match
 
 
 def _never(*_: object) -> None:

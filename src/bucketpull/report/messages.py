@@ -51,7 +51,7 @@ _CHINESE: dict[str, str] = {
     "{}: has a control character; leave it out": "{}：含有控制字符；请去掉",
     "{}: has bytes that are no text in this locale; rename it, or set LC_ALL": "{}：含有本地编码无法表示的字节；请改名，或设置 LC_ALL",
     "seconds, above 0, such as 30": "秒数（大于 0），例如 30",
-    "requests a second, above 0, such as 50": "每秒请求数（大于 0），例如 50",
+    "requests a second, from 0.001 on, such as 50": "每秒请求数（至少 0.001），例如 50",
     "a number from 1 to 256": "1 到 256 的数字",
     "days, above 0, such as 14": "天数（大于 0），例如 14",
     "a whole number": "整数",

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
+
+import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.model import (
@@ -36,6 +38,7 @@ class RabbitInbox:
         me: This worker's session; the same for every inbox of its life.
         journal: The journal of the job; work of another one is left alone. "" before `join`.
         settle_seconds: How long new queues rest before they are used.
+        volumes: The paths on this worker's command line: it is told to use no others.
 
     """
 
@@ -48,6 +51,7 @@ class RabbitInbox:
         me: Correspondence,
         journal: str = "",
         settle_seconds: float = SETTLE_SECONDS,
+        volumes: Collection[str] = (),
     ) -> None:
         names = Names(job, kind)
         self._names = names
@@ -55,6 +59,7 @@ class RabbitInbox:
         self._queue = names.machine(machine)
         self._journal = journal
         self._me = me
+        self._volumes = volumes
         me.sealer.journal = journal
         self.distrust = Distrust(time.monotonic)
         self._held: dict[int, Delivery] = {}
@@ -115,7 +120,7 @@ class RabbitInbox:
             if not self._is_first(header, delivery):
                 continue
             if isinstance(message, Control):
-                found.append(self._ours(message, header))
+                found.append(self._allowed(self._ours(message, header), header))
             elif isinstance(message, Refusal) and header.meant == self._me.session:
                 raise ConfigError(f"refused by the coordinator: {message.reason}")
         return found
@@ -182,6 +187,16 @@ class RabbitInbox:
         if header.meant != self._me.session:
             return Control(control.limits, booked=control.booked, discard=control.discard)
         return control
+
+    def _allowed(self, control: Control, header: Header) -> Control:
+        """Leave out volumes that this worker's own command line does not name, whoever says that it should use them."""
+        known = [path for path in control.add_volumes if path in self._volumes]
+        if len(known) == len(control.add_volumes):
+            return control
+        self.distrust.note(
+            "it adds a volume that this worker's command line does not name", claims_of(header)
+        )
+        return msgspec.structs.replace(control, add_volumes=known)
 
     async def _answer(self) -> Welcome:
         while True:

@@ -9,10 +9,15 @@
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
+from bucketpull.domain.values import shown_value
+
 LOCAL_NAMES = {"localhost", "ip6-localhost"}
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{0,5})?")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -50,8 +55,8 @@ class Guard:
         `public` is what holds no figures: the page itself.
         """
         host = headers.get("Host", "")
-        if self._local and not is_loopback(urlsplit(f"//{host}").hostname or ""):
-            return 403, f"host {host!r} is no name of this machine"
+        if self._local and not is_loopback(_name(host)):
+            return 403, f"host {shown_value(host)} is no name of this machine"
         if change and _is_foreign(headers, host):
             return 403, "a page of another site may not change this job"
         if not public and (change or not self._local) and not self._knows_token(headers):
@@ -67,4 +72,18 @@ def _is_foreign(headers: Mapping[str, str], host: str) -> bool:
     if headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
         return True
     origin = headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    return origin is not None and _place(origin) != host.lower()
+
+
+def _name(host: str) -> str:
+    """Return the name in a `Host`; "" where it is none."""
+    found = _HOST.fullmatch(host)
+    return found[1] if found else ""
+
+
+def _place(origin: str) -> str:
+    """Return host and port of an origin; "" where they cannot be told."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # a bracket that is not closed
+        return ""

@@ -19,6 +19,7 @@ IDLE_SECONDS: Final = 75.0
 WRITE_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 1.0
 ACCEPT_SECONDS: Final = 0.5  # after an error
+TOLD_SECONDS: Final = 60.0  # between two reports of errors of ours: whoever provokes them must not fill a log
 MOST_CONNECTIONS: Final = 64
 MOST_HEADER_BYTES: Final = 16_384
 MOST_BODY_BYTES: Final = 10_000
@@ -75,6 +76,7 @@ class Server:
         self._waiting: dict[asyncio.Task[None], None] = {}  # for a request, the longest first
         self._serving: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()  # with those that are to make place
+        self._told_at: float | None = None
 
     def start(self, listener: socket.socket) -> None:
         """Accept connections from now on; the listener is ours."""
@@ -123,9 +125,14 @@ class Server:
         self._waiting.pop(task, None)
         self._serving.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "a request failed", "exception": error}
-            )
+            self._tell(error)
+
+    def _tell(self, error: BaseException) -> None:
+        """Report an error of ours with its traceback, the first of a minute."""
+        loop = asyncio.get_running_loop()
+        if self._told_at is None or loop.time() - self._told_at >= TOLD_SECONDS:
+            self._told_at = loop.time()
+            loop.call_exception_handler({"message": "a request failed", "exception": error})
 
     async def _serve(self, connection: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=connection, limit=_PIECE)
@@ -167,12 +174,19 @@ class Server:
                 return
             self._waiting.pop(task, None)
             self._serving.add(task)
-            response = await self._answer(request)
+            response = await self._answered(request)
             await _send(connection, writer, response, with_body=request.method != "HEAD")
             self._serving.discard(task)
             self._waiting[task] = None
             if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
                 connection.start_next_cycle()
+
+    async def _answered(self, request: Request) -> Response:
+        try:
+            return await self._answer(request)
+        except Exception as error:  # noqa: BLE001 - whatever was asked costs itself, and the connection goes on
+            self._tell(error)
+            return Response(500, b'{"error": "a bug of bucketpull, which has told more where it runs"}')
 
     async def _request(
         self, connection: h11.Connection, reader: asyncio.StreamReader, client: str

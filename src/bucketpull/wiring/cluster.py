@@ -147,7 +147,8 @@ async def _work(
         job_digest=welcome.job_digest,
         packs=welcome.packing is not None,
     )
-    inbox = _inbox(settings, broker, hello, me, welcome.journal)
+    paths = [volume.path for volume in volumes]
+    inbox = _inbox(settings, broker, hello, me, welcome.journal, paths)
     crew = ProcessCrew(nursery, settings.process_count())
     worker = AgentShell(policy, inbox, crew, volumes, SystemClock(), partial(open_again, settings=settings))
     crew.start()
@@ -194,9 +195,15 @@ async def _join(settings: Settings, broker: str, hello: Pulse, me: Correspondenc
 
 
 def _inbox(
-    settings: Settings, broker: str, hello: Pulse, me: Correspondence, journal: str = ""
+    settings: Settings,
+    broker: str,
+    hello: Pulse,
+    me: Correspondence,
+    journal: str = "",
+    volumes: Sequence[str] = (),
 ) -> RabbitInbox:
-    inbox = RabbitInbox(broker, settings.job_name(), hello.machine, settings.queue_type, me, journal)
+    job, kind = settings.job_name(), settings.queue_type
+    inbox = RabbitInbox(broker, job, hello.machine, kind, me, journal, volumes=volumes)
     inbox.distrust.told = tell
     return inbox
 
