@@ -77,6 +77,16 @@ def test_ranges_give_exactly_what_a_serial_listing_gives(family):
     assert world.requests < 3 * len(expected) / 100
 
 
+@pytest.mark.parametrize(
+    ("entries", "requests"), [(1, 1), (100, 1), (101, 2), (200, 2), (300, 3), (301, 4), (600, 12)]
+)
+def test_what_is_asked_to_split_a_directory_pays_for_itself(entries, requests):
+    world, _ = _list(_Names([f"{number:06d}" for number in range(entries)]))
+
+    assert len(world.objects) == entries
+    assert world.requests <= requests
+
+
 def test_ten_times_as_fast_is_a_directory_of_a_million_with_pages_of_50_ms():
     world, seconds = _list(parse_spec("flat:1000000"), limit=10_000)
 

@@ -98,11 +98,11 @@ class Pages:
             if stage.tries:
                 return parallel_listing.once_more(answered, stage)
             return parallel_listing.go_on(answered)
-        may_split = stage.kind == "first" and not position.cursor and self._split and not looks_back(answered)
-        probe = parallel_listing.first_page(answered) if may_split else []
-        if probe:
-            return _whole(position, listing, probe)
-        return go_on_serially(answered._replace(listing=_without_repeated(answered)))
+        page = go_on_serially(answered._replace(listing=_without_repeated(answered)))
+        if self._split and parallel_listing.is_worth_a_probe(stage) and listing.cursor and not page.broken:
+            probe = parallel_listing.probe(answered)
+            page.following[-1:] = probe or page.following[-1:]
+        return page
 
 
 def _whole(position: Position, listing: Listing, following: list[Position]) -> Page:

@@ -2,8 +2,9 @@
 
 The source keeps no state, so each position says in `until` at which stage it is:
 
-    (nothing)  the first page. If a second follows, and cursors look like row keys, that one is a
-    probe      its cursor is forged just before the last entry of the first page, so that entry must come first again
+    (nothing)  the first page
+    first      the next ones, one after the other. If the third is not the last, and cursors look like row keys, then comes a
+    probe      its cursor is forged just before the last entry of the page before, so that entry must come first again
     end        one entry in descending order: how far the names go. Then the rest is cut into
     range      entries behind its cursor up to a row. Where its cursor was forged, nothing may lie between that and the first
                entry that it gave:
@@ -34,7 +35,8 @@ from bucketpull.sources.upyun.serial_listing import released
 from bucketpull.sources.upyun.stages import Answered, LeadsBack, Stage, ask_for, at, nothing, picked, stage_of
 from bucketpull.sources.upyun.trail import Trail
 
-_FEWEST_ENTRIES = 50  # a first page of fewer is not worth a probe
+_SERIAL_PAGES = 3  # a directory of fewer costs no request more than it has pages; splitting one costs four
+_FEWEST_ENTRIES = 50  # a page of fewer is not worth a probe
 _WORTH_PAGES = 6.0
 _MOST_PARTS = 64
 _MOST_PARTS_AGAIN = 8  # a range that proves longer than thought is cut again, into fewer
@@ -44,8 +46,14 @@ _DEEPEST = 6
 _TAG = "!"
 
 
-def first_page(page: Answered) -> list[Position]:
-    """Go on after the first page of a directory with a probe, if it looks as if it could be split; else with nothing."""
+def is_worth_a_probe(stage: Stage) -> bool:
+    """Tell whether a directory has proved long enough, with the page of this stage, for splitting it to save time."""
+    steps = stage.trail.steps if stage.trail else 0
+    return stage.kind == "first" and steps == _SERIAL_PAGES - 1
+
+
+def probe(page: Answered) -> list[Position]:
+    """Go on behind a page with a probe, if the directory looks as if it could be split; else with nothing."""
     listing, directory = page.listing, page.position.directory
     assert listing.cursor is not None
     if page.ordered and page.genuine() and listing.entries >= _FEWEST_ENTRIES:

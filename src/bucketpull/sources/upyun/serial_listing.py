@@ -35,7 +35,8 @@ def go_on_serially(page: Answered) -> Page:
 
     """
     listing, position, rows = page.listing, page.position, page.rows()
-    trail = stage_of(position).trail or Trail()
+    stage = stage_of(position)
+    trail = stage.trail or Trail()
     early = _repeated(page, trail, rows)
     part, folders = picked(page, lambda row: row not in early)
     taken = Page(part, folders, [])
@@ -47,7 +48,7 @@ def go_on_serially(page: Answered) -> Page:
         following = trail.after(
             listing.cursor, rows, ask_for(position).cursor, page.last if page.ordered else b""
         )
-        taken.following.append(at(position.directory, listing.cursor, Stage("serial", trail=following)))
+        taken.following.append(at(position.directory, listing.cursor, Stage(stage.kind, trail=following)))
         return taken
     if position.attempt < _PASSES or trail.knows_page(rows):
         raise LeadsBack(trouble)
