@@ -57,5 +57,8 @@ def test_objects_that_were_repaired_count_once(user, pulled):
         for name in user.files(disk)[:3]:
             (user.folder / disk / name).write_bytes(b"short")
     user.run("verify", "disk1", "disk2", "--repair")
+    (status,) = user.json("status")
+    assert status["counters"]["bytes"] == status["counters"]["listed_bytes"]
+    assert sum(volume["stored_objects"] for volume in status["volumes"]) == 100
     user.run(*SYNC)
     check_books(user, 100)

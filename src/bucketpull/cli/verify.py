@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -18,7 +17,6 @@ from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line
-from bucketpull.volumes.live_objects import Latest
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.verify import Fault, Finding, Verification, repairs
 from bucketpull.volumes.volume import open_volume
@@ -180,8 +178,8 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
     )
     if not wanted:
         return ExitCode.COMPLETE
+    _discount(reader.path, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
     code = run_sync(msgspec.structs.replace(settings, volumes=[reader.path], reserve="0"), alone=True)
-    _recount(reader.path)
     with reading(settings) as after:
         gone = after.counters().vanished - vanished
     if gone:
@@ -189,17 +187,14 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
     return code or (ExitCode.INCOMPLETE if gone else ExitCode.COMPLETE)
 
 
-def _recount(path: str) -> None:
-    """Put a volume's totals right: what was fetched again replaced what its ledger counts already."""
-    with opened_to_read(path) as reader, TemporaryDirectory(prefix="bucketpull-verify-") as folder:
-        objects = size = 0
-        for stored in Latest(reader, folder).objects():
-            objects, size = objects + 1, size + stored.location.length
+def _discount(path: str, objects: int, size: int) -> None:
+    """Put a volume's totals right: what is fetched again is not counted until it is there."""
     with closing(open_volume(path)) as volume:
         volume.correct(objects, size)
 
 
 def _make_work(journal: SqliteJournal, findings: Iterable[Finding]) -> int:
+    """Make work of what is to be fetched again; return how many objects that is."""
     wanted = 0
     group: list[Part] = []
     for part in repairs(findings):

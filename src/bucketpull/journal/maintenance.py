@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from bucketpull.domain.batching import cut, span_of
+from bucketpull.domain.batching import cut, known_bytes, span_of
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import MESSAGE_CURSOR, PageRecord, Part, Position, VolumeState
 from bucketpull.domain.record import Record
@@ -121,7 +121,9 @@ def _take_back(tables: Tables, part: Part) -> None:
         skipped = min(count - stored, known.skipped)
         tables.pages.settle(span_of(part), Share(-stored, -skipped, 0), (), known.run)
     counters.stored -= stored
+    counters.bytes -= min(counters.bytes, known_bytes(part.sizes[:stored]))
     counters.skipped -= skipped
+    counters.skipped_bytes -= min(counters.skipped_bytes, known_bytes(part.sizes[stored : stored + skipped]))
     counters.listed += count - stored - skipped
 
 

@@ -63,6 +63,8 @@ class Verification:
         self.objects = 0
         self.bytes = 0
         self.hashed_objects = 0
+        self.damaged_bytes = 0
+        """The length that those objects should have in which something is wrong."""
         self.faults: Counter[Fault] = Counter()
 
     def run(self) -> Iterator[Finding]:
@@ -70,6 +72,8 @@ class Verification:
         with tempfile.TemporaryDirectory(prefix="bucketpull-verify-", dir=self._folder) as folder:
             for finding in self._findings(folder):
                 self.faults[finding.fault] += 1
+                if finding.stored is not None:
+                    self.damaged_bytes += finding.stored.location.length
                 yield finding
 
     def _findings(self, folder: str) -> Iterator[Finding]:
