@@ -1,7 +1,6 @@
 """What each stage of the path costs an object, measured by itself: for the budget, and for whoever looks for a microsecond."""
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +29,6 @@ from bucketpull.domain.record import (
     ToProcess,
     Written,
 )
-from bucketpull.downloader.breaker import Breaker
 from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
@@ -214,7 +212,7 @@ def process(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
     """A batch goes through a process's bookkeeping: what it does for an object beside the network's and the disk's calls."""
     fetcher = _Answering()
     endpoints: dict[str, Endpoint[Transfer]] = {
-        spec.name: Endpoint(spec, Limiter(fixed=64), Breaker()) for spec in _fetching()
+        spec.name: Endpoint(spec, Limiter(fixed=64)) for spec in _fetching()
     }
     outcomes: list[Outcome] = []
     drain = Drain(
@@ -227,7 +225,6 @@ def process(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
         Meter(),
         Bounds(),
         outcomes.append,
-        lambda _reason, detail: sys.exit(detail),
     )
     drain.mount(Mount("0123456789ab", "", "batch", "none"))
     assignment = Assignment(1, "0123456789ab", 0, _encode([part(BATCH)]))

@@ -12,7 +12,6 @@ from bucketpull.domain.exchange import Request, Verdict
 from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import Unmount
 from bucketpull.domain.retry import PASSES
-from bucketpull.downloader.breaker import ALIKE
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.rig import Rig, names_of, records_of
 from bucketpull.testing.virtual import Answer
@@ -343,27 +342,6 @@ def test_an_object_that_its_disk_did_not_take_this_time_is_tried_again_then_put_
     assert early.retries == {reason: 4}
 
 
-def test_a_domain_that_refuses_everything_stops_the_job_after_a_few_objects():
-    rig = Rig(by_url({"edge:": Answer(403)}), level=8)
-    rig.mount()
-    rig.assign(parts(1000))
-    rig.run(lambda: rig.fatals)
-
-    ((reason, detail),) = rig.fatals[:1]
-    assert reason is Reason.FORBIDDEN
-    assert "edge" in detail
-    assert len(rig.fetcher.requests) < 3 * ALIKE
-
-
-def test_a_domain_that_knows_no_object_at_all_stops_the_job_too():
-    rig = Rig(by_url({"edge:": Answer(404)}), level=8)
-    rig.mount()
-    rig.assign(parts(1000))
-    rig.run(lambda: rig.fatals)
-
-    assert rig.fatals[0][0] is Reason.MISSING
-
-
 def test_a_thousand_vanished_objects_do_not_stop_the_job():
     rig, _, outcome = pull({"n": Answer(404)}, 1000)
 
@@ -371,41 +349,11 @@ def test_a_thousand_vanished_objects_do_not_stop_the_job():
     assert Counter(failure.reason for failure in outcome.failures) == {Reason.GONE: 1000}
 
 
-def test_one_refused_signature_is_not_fatal_and_three_in_a_row_are():
+def test_one_refused_signature_is_put_off():
     rig, _, outcome = pull({"n0003": Answer(401)}, 50, routes=("origin",))
     assert rig.fatals == []
     assert outcome.failures == []  # a bad moment of the service, perhaps: it is had in a later pass
     assert [part.names for part in outcome.deferred] == [[b"n0003"]]
-
-    rig = Rig(lambda request: Answer(401), routes=("origin",), level=1)
-    rig.mount()
-    rig.assign(parts(50))
-    rig.run(lambda: rig.fatals)
-    assert rig.fatals[0][0] is Reason.CREDENTIALS
-    assert len(rig.fetcher.requests) == 3
-
-
-def test_a_lane_that_was_good_and_refuses_everything_rests_and_is_tried_again():
-    refusing = {"on": False}
-
-    def answer(request):
-        return Answer(403) if refusing["on"] and request.url.startswith("edge:") else Answer(body=BODY)
-
-    rig = Rig(answer, level=4)
-    rig.mount()
-    rig.assign(parts(50), id=1)
-    rig.settle(1)
-    refusing["on"] = True
-    rig.assign(parts(100), id=2)
-    rig.run(lambda: rig.clock.seconds > 20)
-    assert rig.outcomes[1:] == []
-    asked = sum(request.url.startswith("edge:") for request in rig.fetcher.requests) - 50
-    refusing["on"] = False
-
-    assert rig.settle(2)[1].stored == 100
-    assert rig.fatals == []
-    assert ALIKE <= asked <= ALIKE + 4
-    assert rig.clock.seconds > 30
 
 
 def test_memory_is_bounded_by_the_bodies_in_flight_and_queued():
@@ -535,8 +483,13 @@ TROUBLES = [None, None, None, *OF_ONE_OBJECT, Reason.VOLUME_FULL, Reason.VOLUME_
 def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level, stop_after, streamed):
     answers = data.draw(st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=60))
     turn = iter(range(10**9))
+    ends = 300.0  # what the whole source says, an outage or a throttle, is waited for: so it ends some time
+
+    def answer(request):
+        return answers[next(turn) % len(answers)] if rig.clock.seconds < ends else Answer(body=BODY)
+
     rig = Rig(
-        lambda request: answers[next(turn) % len(answers)],
+        answer,
         level=level,
         seed=seed,
         bounds=Bounds(streamed=streamed),

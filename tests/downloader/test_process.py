@@ -6,11 +6,12 @@ import socket
 import msgspec
 import pytest
 
+from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason, VolumeSick
 from bucketpull.domain.framing import Frames, frame
-from bucketpull.domain.model import Fatal, Limits, Page, Position, ScanReceipt
+from bucketpull.domain.model import Limits, Page, Position, ScanReceipt
 from bucketpull.domain.policy import ProcessPolicy
-from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey, Tick, Tune
+from bucketpull.domain.record import Assignment, FromProcess, Judged, Mount, Outcome, Stop, Survey, Tick, Tune
 from bucketpull.downloader.process import Process
 from bucketpull.testing.memory import MemorySource, MemoryWriter, part_of
 from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher
@@ -165,17 +166,22 @@ def test_a_volume_that_cannot_be_opened_gives_its_assignments_back(agents):
     assert of(Outcome, heard)[1].stored == 2
 
 
-def test_a_refusal_of_everything_is_told_once_and_nothing_more_is_begun(agents):
+def test_a_refusal_of_everything_is_reported_and_few_more_are_asked_for_until_it_is_judged(agents):
     agent = agents(answer=lambda request: Answer(401), routes=("origin",))
     agent.say(MOUNT, assignment(500))
     agent.process.turn_until(lambda: agent.clock.seconds > 3)
     heard = agent.hear()
 
-    assert [fatal.reason for fatal in of(Fatal, heard)] == [Reason.CREDENTIALS]
+    symptoms = of(Tick, heard)[-1].symptoms["origin"]
+    assert (symptoms.good, symptoms.failing > 3, symptoms.reason) == (0, True, Reason.CREDENTIALS)
     assert len(agent.fetcher.requests) < 100
+    asked = len(agent.fetcher.requests)
+    agent.say(Judged(states={"origin": State.REFUSING}))
+    agent.process.turn_until(lambda: agent.clock.seconds > 30)
+    assert len(agent.fetcher.requests) <= asked + 1
     agent.say(Stop(1.0))
     agent.process.run()
-    assert of(Outcome, agent.hear())[0].trouble is Reason.INTERRUPTED
+    assert of(Outcome, agent.hear())[-1].trouble is Reason.INTERRUPTED
 
 
 def test_limits_are_heeded_as_they_come(agents):

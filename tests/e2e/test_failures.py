@@ -67,15 +67,34 @@ def test_a_password_that_is_withdrawn_in_the_middle_ends_the_job_with_one_messag
 @pytest.mark.parametrize(
     "rule", ["403:code=40310014", "403:code=40310013", "redirect", "html", "error:code=40510001"]
 )
-def test_a_domain_that_refuses_everything_ends_the_job_after_a_few_objects(make_job, rule):
+def test_a_domain_that_refuses_everything_is_told_once_and_rest_has_all(make_job, rule):
+    joint = "," if ":" in rule else ":"
+    job = make_job("flat:5000,size=100", faults=[f"{rule}{joint}on=cdn"])
+    process = job.start("--json")
+    output, errors = process.communicate(timeout=100)
+
+    assert process.returncode == 0, errors
+    notes = [line for line in output.splitlines() if line.startswith('{"event":"note"')]
+    told = [line for line in notes if '"endpoint.refusing"' in line]
+    assert len(told) == 1
+    assert job.simulator.cdn_url.removeprefix("http://") in told[0]
+    assert job.simulator.api_url.removeprefix("http://") in told[0]  # from where the objects come meanwhile
+    assert job.summary()["stored"] == 5000
+    assert sum(job.simulator.counters()["requests"]["cdn.get"].values()) < 500
+    assert failures_of(job) == []
+    job.check_every_byte()
+
+
+@pytest.mark.parametrize("rule", ["403:code=40310014", "redirect", "html", "error:code=40510001", "404"])
+def test_a_domain_without_an_origin_that_refuses_everything_ends_the_job_within_seconds(make_job, rule):
     joint = "," if ":" in rule else ":"
     job = make_job("flat:5000,size=100", faults=[f"{rule}{joint}on=cdn"])
 
-    said = refused(job)
+    said = refused(job, "--style", "!s400")
 
-    assert "cdn" in said or "40510001" in said
-    assert sum(job.simulator.counters()["requests"]["cdn.get"].values()) < 1000
-    assert failures_of(job) == []
+    assert job.simulator.cdn_url.removeprefix("http://") in said
+    assert "--cdn-url" in said
+    assert sum(job.simulator.counters()["requests"]["cdn.get"].values()) < 500
 
 
 def test_a_clock_that_is_an_hour_off_is_corrected_by_the_server_s_date(make_job):

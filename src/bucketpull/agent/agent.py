@@ -31,6 +31,7 @@ from bucketpull.agent.scheduler import Desk
 from bucketpull.agent.unconfirmed import Unbooked, begun_on, tidy
 from bucketpull.agent.volume import STATE_OF_TROUBLE, Settler, Slot
 from bucketpull.domain.errors import MachineShort, VolumeError
+from bucketpull.domain.judging import Judge
 from bucketpull.domain.model import (
     BatchReceipt,
     Begun,
@@ -83,6 +84,7 @@ class Agent:
         self.desk = Desk(policy.machine, processes)
         self._policy = policy
         self._now = self._beat_at = now
+        self._judge = Judge(policy.endpoints, processes)
         self._pulse_by: float | None = None
         self._processes = range(processes)
         self._settlers: dict[str, Settler] = {}
@@ -146,6 +148,7 @@ class Agent:
             self._outcome(message)
         elif isinstance(message, Tick):
             self.desk.tick(process, message, now)
+            self._judge_endpoints(process, message)
         elif isinstance(message, ScanReceipt):
             if self._scans.pop(message.work, None) is not None:
                 message.machine = self._policy.machine
@@ -310,6 +313,16 @@ class Agent:
 
     # --- what becomes of it
 
+    def _judge_endpoints(self, process: int, tick: Tick) -> None:
+        """Decide what is wrong with the source, if anything is, on what all processes see."""
+        judge = self._judge
+        for each, judged in judge.look(process, tick.symptoms, self._now):
+            self._tell(each, judged)
+        self.desk.standings = judge.standings()
+        if judge.refusal is not None and self.refusal is None:
+            self.refusal = Fatal(self._policy.machine, *judge.refusal)
+            self._say(self.refusal)
+
     def _outcome(self, outcome: Outcome) -> None:
         task = self._tasks.get(outcome.id)
         if task is None or task.ended:
@@ -374,6 +387,9 @@ class Agent:
         """A process ended unasked: its work is given again; a batch that kills again and again is taken apart."""
         self._deaths.add(self._now, died.status)
         self.desk.forget(process)
+        judged = self._judge.welcome(process, self._now)
+        if judged.states or judged.rests:
+            self._tell(process, judged)
         for slot in self.desk.working():
             self._tell(process, self._mount(slot))
         for work in [work for owner, work in self._scans.values() if owner == process]:

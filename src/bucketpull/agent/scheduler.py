@@ -1,11 +1,14 @@
 """What a worker knows of its processes and volumes, and what follows from it: who gets the next task, how much to ask for."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
 
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.volume import Slot
 from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, sliced
+from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.model import LaneStatus, Limits, Part, Pulse
 from bucketpull.domain.placing import split
 from bucketpull.domain.policy import WorkerPolicy
@@ -31,6 +34,7 @@ class Desk:
         self.limits = Limits()
         self.unstarted = [0] * processes
         self.held_off_until = 0.0
+        self.standings: dict[str, Standing] = {}
         self._spare: dict[tuple[str, str], int] = {}
         self._load = Load(0.0, 0, 0, {})
         self._limit = ""
@@ -176,13 +180,25 @@ class Desk:
             holds=holds,
             retries=_summed([tick.retries for tick in ticks]),
             failures=_summed([tick.failures for tick in ticks]),
-            lanes=dict(load.lanes),
+            lanes=self._judged(load.lanes, now),
             volumes=[slot.status for slot in self.slots.values()],
             job_digest=policy.job_digest,
             limited_by=self._limited_by(load) if held else "",
             waiting_for=waiting_for,
             still_seconds=still,
         )
+
+    def _judged(self, lanes: Mapping[str, LaneStatus], now: float) -> dict[str, LaneStatus]:
+        """Add to the counters of endpoints what the machine makes of each."""
+        found = dict(lanes)
+        for name, standing in self.standings.items():
+            if standing.state is not State.UP:
+                status = found.get(name, LaneStatus(0, 0.0, 0, 0, 0.0))
+                why = f"{standing.reason}: {standing.detail}"
+                found[name] = msgspec.structs.replace(
+                    status, state=standing.state, state_seconds=now - standing.since, detail=why
+                )
+        return found
 
     def _limited_by(self, load: Load) -> str:
         """Compare with a moment at least half a second ago, so that single answers do not decide."""

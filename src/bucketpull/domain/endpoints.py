@@ -5,12 +5,26 @@ from typing import NamedTuple
 
 import msgspec
 
+from bucketpull.domain.errors import REMEDIES, Reason, Remedy
+
 
 class Purpose(StrEnum):
     """What an endpoint is asked for."""
 
     LIST = "list"
     FETCH = "fetch"
+
+
+class State(StrEnum):
+    """How an endpoint does, as far as a machine can tell from all its processes.
+
+    `slow` has not answered for seconds, `refusing` answers nothing but refusals, `down` does not answer, or with errors only.
+    """
+
+    UP = "up"
+    SLOW = "slow"
+    REFUSING = "refusing"
+    DOWN = "down"
 
 
 class Advice(NamedTuple):
@@ -24,11 +38,13 @@ class Advice(NamedTuple):
 class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint of a source. It has a limiter of its own, and its state is shown under its name.
 
-    `name` stands in metrics and JSON, and is "list" for the one that lists; `title` is what people are told ("the CDN img.example.com"). `sites` are its equivalent
-    addresses ("https://host:port"), of which one is chosen for each request; empty where objects bring their own URLs.
+    `name` stands in metrics and JSON, and is "list" for the one that lists; `title` is what people are told ("the CDN
+    img.example.com"). `sites` are its equivalent addresses ("https://host:port"), of which one is chosen for each request; empty
+    where objects bring their own URLs.
     `is_origin` says that its answers are final: what it does not have is gone, what it has of another size has changed. An
     endpoint that is no origin keeps copies, and what it says is checked with the next one. `first` and `highest` bound the
-    transfers in flight of one process, at the start and ever. `advice` is what those are told who have no other endpoint to fetch from.
+    transfers in flight of one process, at the start and ever. `advice` is what those are told who have no other endpoint to
+    fetch from; `hint` names what to check if it refuses everything.
     """
 
     name: str
@@ -37,5 +53,83 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     is_origin: bool = True
     advice: Advice | None = None
+    hint: str = ""
     first: int = 16
     highest: int = 1024
+
+
+# What is the endpoint's, or the way's to it, if no other object fares better.
+OUTAGE = frozenset(
+    {
+        Reason.CONNECT,
+        Reason.DNS,
+        Reason.TLS,
+        Reason.TIMEOUT,
+        Reason.STALLED,
+        Reason.RESET,
+        Reason.SERVER_ERROR,
+        Reason.TRUNCATED,
+        Reason.GARBAGE,
+    }
+)
+THROTTLES = frozenset({Reason.THROTTLED, Reason.BANNED})
+# Answers that are final for their object at this endpoint; all objects alike mean that it refuses us.
+REFUSALS = frozenset(
+    {
+        Reason.FORBIDDEN,
+        Reason.REDIRECTED,
+        Reason.WRONG_CONTENT,
+        Reason.MISSING,
+        Reason.REJECTED,
+        Reason.NOT_A_FILE,
+        Reason.CREDENTIALS,
+        Reason.PERMISSION,
+        Reason.NO_BUCKET,
+        Reason.REGION,
+    }
+)
+SYMPTOMS = OUTAGE | THROTTLES | REFUSALS
+
+# So many different objects fail without a success between, and it is perhaps not they.
+SUSPECT = 3
+SUSPECT_ANSWERS = (
+    20  # that are final for their object, or are about its pace: they say less of others than none at all
+)
+
+
+def needed(reason: Reason) -> int:
+    """Return how many different objects must fail for a reason before their endpoint is suspected."""
+    if REMEDIES[reason] is Remedy.STOP or reason in OUTAGE:
+        return SUSPECT
+    return SUSPECT_ANSWERS
+
+
+class Symptoms(msgspec.Struct, array_like=True):
+    """What one process sees of an endpoint.
+
+    `good` counts the wanted answers so far. `failing` is how many different objects failed since the last of them, `ailing_seconds`
+    for how long, `reason` and `detail` say how the latest did. `silent_seconds` is for how long nothing at all has come, though
+    `unanswered` requests wait. `rest_seconds` is for how long the source asked to be left alone. `has_work` says that there is
+    something to ask for, `is_missed` that something waits which can be had nowhere else.
+    """
+
+    good: int = 0
+    failing: int = 0
+    ailing_seconds: float = 0.0
+    reason: Reason | None = None
+    detail: str = ""
+    silent_seconds: float = 0.0
+    unanswered: int = 0
+    rest_seconds: float = 0.0
+    has_work: bool = False
+    is_missed: bool = False
+    in_flight: int = 0
+
+
+class Standing(msgspec.Struct, array_like=True, frozen=True):
+    """A machine's judgement of an endpoint: its state, since when (monotonic seconds), and why."""
+
+    state: State = State.UP
+    since: float = 0.0
+    reason: Reason | None = None
+    detail: str = ""

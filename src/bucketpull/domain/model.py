@@ -12,6 +12,7 @@ from enum import IntEnum, StrEnum
 import msgspec
 
 from bucketpull.domain.bounds import Count, Float, Int, Text
+from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.packing import Packing
 
@@ -301,7 +302,10 @@ class VolumeStatus(Value):
 
 
 class LaneStatus(Value):
-    """One endpoint of one worker: transfers in flight, the level its limiter allows, and what it counted so far."""
+    """One endpoint of one worker: transfers in flight, the level its limiter allows, and what it counted so far.
+
+    `state` is the machine's judgement, for how many seconds, and why.
+    """
 
     in_flight: Count
     level: Float
@@ -310,6 +314,9 @@ class LaneStatus(Value):
     seconds: Float  # sum of the durations of finished requests
     is_origin: bool = True
     received: int = 0  # bytes, those of failed transfers too
+    state: State = State.UP
+    state_seconds: Float = 0.0
+    detail: Text = ""
 
 
 class Begun(Value):

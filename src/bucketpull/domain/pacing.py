@@ -12,13 +12,24 @@ import math
 
 from bucketpull.domain.ceiling import Ceiling, Round
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.retry import LONGEST_ASKED_SECONDS
 
 FIRST_LEVEL = 32
 HIGHEST_LEVEL = 1024
 # A transfer that stalls holds its place for as long as it takes to notice that: it must not be the only one.
 LOWEST_LEVEL = 4.0
 _THROTTLES = frozenset({Reason.THROTTLED, Reason.BANNED})
-_TROUBLES = frozenset({Reason.SERVER_ERROR, Reason.TIMEOUT, Reason.STALLED, Reason.CONNECT, Reason.DNS})
+_TROUBLES = frozenset(
+    {
+        Reason.SERVER_ERROR,
+        Reason.TIMEOUT,
+        Reason.STALLED,
+        Reason.CONNECT,
+        Reason.DNS,
+        Reason.TLS,
+        Reason.RESET,
+    }
+)
 _BURST_SECONDS = 0.02
 _ROUND_SECONDS = 0.25
 _ROUND_TRIPS = 2.0  # a round must outlast the answers to what was sent at the former level
@@ -80,7 +91,9 @@ class Limiter:
         self.in_flight = 0
         self.requests = 0
         self.throttled = 0
+        self.bad = 0
         self.seconds = 0.0
+        self._first = min(first, highest)
         self.received = 0
         self._opens = -math.inf  # nothing starts before: pauses and the ceiling's pace
         self._paused_until = -math.inf
@@ -136,6 +149,8 @@ class Limiter:
         self.in_flight -= 1
         self.seconds += seconds
         self.received += received
+        if reason is not None:
+            self.bad += 1
         if reason in _THROTTLES:
             self._throttle(now, reason is Reason.BANNED, asked_seconds)
             return
@@ -148,6 +163,28 @@ class Limiter:
             self._trip += (seconds - self._trip) * (0.05 if self._trip else 1.0)
         if now >= self._round.ends:
             self._end_round(now)
+
+    @property
+    def good(self) -> int:
+        """Answers that were the wanted ones."""
+        return self.requests - self.in_flight - self.bad
+
+    @property
+    def rests_until(self) -> float:
+        """Until when nothing starts, because the source asked for it."""
+        return self._paused_until
+
+    def rest(self, now: float, seconds: float) -> None:
+        """Start nothing for a while: the source asked for it."""
+        if now + seconds > self._paused_until:
+            self._rest(now, min(seconds, LONGEST_ASKED_SECONDS))
+
+    def recover(self) -> None:
+        """Begin anew: what was learnt was learnt in trouble that is over."""
+        self.level = max(self.level, float(self._first)) if self.fixed is None else self.level
+        self._trouble, self._ban = 0.0, _BAN_SECONDS
+        self._climb, self._ceiling, self._round = Climb(), Ceiling(), Round()
+        self._paused_until = self._opens = self._paced = self._may_cut = -math.inf
 
     def limit(self, concurrency: int | None, highest: int = HIGHEST_LEVEL) -> None:
         """Change what the user allows, from now on."""

@@ -5,19 +5,21 @@ from typing import NamedTuple
 import msgspec
 
 from bucketpull.domain.budget import Budget
+from bucketpull.domain.endpoints import EndpointSpec
 
 
 class Bounds(NamedTuple):
     """What a process may hold in memory, in bytes and objects.
 
     `held` bounds the bodies in flight and waiting for writers; `queued` those waiting for one volume's writer.
-    `parked` objects of a crowded lane may be overtaken by those of the other. Objects above `streamed` bytes go to disk as they
+    `parked` objects of a crowded endpoint may be overtaken by those of another, `stranded` ones of an endpoint that is down. Objects above `streamed` bytes go to disk as they
     come. `in_flight` bounds the transfers, None by nothing but their limiters.
     """
 
     held: int = 64 << 20
     queued: int = 16 << 20
     parked: int = 256
+    stranded: int = 16_384
     streamed: int = 8 << 20
     in_flight: int | None = None
 
@@ -66,6 +68,7 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     job_digest: str = ""
     hang_seconds: float = 60.0
     packs: bool = False
+    endpoints: tuple[EndpointSpec, ...] = ()
 
 
 class CoordinatorPolicy(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bucketpull.domain.bounds import Int, Text
+from bucketpull.domain.endpoints import State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Fatal, LaneStatus, Limits, Part, ScanReceipt, Value
 
@@ -162,6 +163,7 @@ class Tick(Value, tag="tick"):
     still_seconds: float = 0.0
     cpu_seconds: float = 0.0
     is_capped: bool = False
+    symptoms: dict[str, Symptoms] = {}
 
 
 class Stop(Value, tag="stop"):
@@ -176,11 +178,22 @@ class Tune(Value, tag="tune"):
     limits: Limits
 
 
+class Judged(Value, tag="judged"):
+    """What a machine makes of its endpoints, by name: those that are not up, those that asked to be left alone for so many seconds.
+
+    `tries` are for this process to try, to see whether they are back.
+    """
+
+    states: dict[str, State] = {}
+    rests: dict[str, float] = {}
+    tries: list[str] = []
+
+
 class Died(Value, tag="died"):
     """A process ended unasked, with this exit status (negative: a signal); what it held is to be given again."""
 
     status: int
 
 
-ToProcess = Mount | Unmount | Assignment | Survey | Tune | Stop
+ToProcess = Mount | Unmount | Assignment | Survey | Tune | Judged | Stop
 FromProcess = Outcome | ScanReceipt | Tick | Fatal | Died

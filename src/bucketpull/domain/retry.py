@@ -9,6 +9,7 @@ LAST_PASS = math.inf
 """Due only when nothing else is outstanding."""
 
 RETRY_SECONDS = 30.0
+LONGEST_ASKED_SECONDS = 300.0  # of a Retry-After, however large
 # Seconds from the end of one pass to the next. A network's bad hour must not end as a million failures, hence the last
 # pass after everything else.
 PASSES: tuple[float, ...] = (RETRY_SECONDS, 300.0, LAST_PASS)
@@ -60,13 +61,13 @@ def attempts(reason: Reason) -> int:
 def backoff_seconds(
     reason: Reason, attempt: int, random: Random, asked_seconds: float | None = None
 ) -> float:
-    """Return how long to wait after the attempt of this number (from 1), at least what the source asked for.
+    """Return how long to wait after the attempt of this number (from 1), at least what the source asked for, within reason.
 
     Jitter takes up to half away, so that what failed together does not come back together.
     """
     policy = _BY_REASON[reason]
     longest = min(policy.longest_seconds, policy.first_seconds * 2.0 ** min(attempt - 1, 32))
-    return max(longest * (0.5 + 0.5 * random.random()), asked_seconds or 0.0)
+    return max(longest * (0.5 + 0.5 * random.random()), min(asked_seconds or 0.0, LONGEST_ASKED_SECONDS))
 
 
 def next_try(attempt: int, first_seconds: float = RETRY_SECONDS) -> float | None:

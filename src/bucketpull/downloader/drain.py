@@ -14,12 +14,12 @@ from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount, Written
 from bucketpull.domain.retry import Random, backoff_seconds
 from bucketpull.downloader.batch_progress import BatchProgress, Item
-from bucketpull.downloader.breaker import Trip
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.integrity import is_object, is_publishable, note_found
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.retry_decision import REFUSALS, Course, course
+from bucketpull.downloader.retry_decision import Course, course
+from bucketpull.downloader.routing import Blame, Routing
 from bucketpull.downloader.transfer import Lines, Transfer
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source, Writer
@@ -43,7 +43,6 @@ class Drain:
     Args:
         mount: Opens a volume's writer; raises `VolumeError`.
         outcome: Called with each assignment's outcome.
-        fatal: Called with the reason and the words when the source refuses us as a whole.
 
     """
 
@@ -58,7 +57,6 @@ class Drain:
         meter: Meter,
         bounds: Bounds,
         outcome: Callable[[Outcome], None],
-        fatal: Callable[[Reason, str], None],
     ) -> None:
         self.volumes = VolumeQueues(mount, outcome)
         self.paused = False
@@ -72,7 +70,7 @@ class Drain:
         self._meter = meter
         self._bounds = bounds
         self._most_held = bounds.held
-        self._fatal = fatal
+        self._routing = Routing(source, fetcher, endpoints, clock, self._blamed)
         self._lines = Lines(self._order, fetcher, bounds.queued, bounds.parked)
         self.held = 0
         """Bytes in memory: bodies in transfer, and those that writers have still to write."""
@@ -97,6 +95,16 @@ class Drain:
             queue.writer.leave()
             queue.writer = None
 
+    def try_out(self, name: str) -> None:
+        """Find out whether an endpoint is back."""
+        self._routing.try_out(self._endpoints[name])
+
+    def turned(self) -> None:
+        """Act on endpoints whose state is another one."""
+        for transfer in self._routing.turned():
+            reason = transfer.doubt or Reason.FORBIDDEN
+            self._fail(transfer, reason, f"{reason}; and {transfer.endpoint.name} refuses everything")
+
     def assign(self, assignment: Assignment) -> None:
         """Take an assignment; its outcome comes when each object has ended in some way."""
         self.volumes.assign(assignment, self._clock.monotonic(), self._stopping)
@@ -112,11 +120,16 @@ class Drain:
         room = 0 if self.paused or self._stopping else self._room()
         self._lines.call_back()
         for endpoint in self._order:
-            if endpoint.open(now) and endpoint.waiting:
+            if endpoint.open(now) and endpoint.waiting and not self._tries_fresh(endpoint):
                 room = self._start_waiting(endpoint, room)
         # Where the first endpoint is full, objects for the other are not looked for behind those that are its own.
-        if room > 0 and self._order[0].free > 0:
-            self._start_fresh(room)
+        first = self._routing.first()
+        if room > 0 and first.free > 0:
+            self._start_fresh(room, first)
+
+    def _tries_fresh(self, endpoint: Endpoint[Transfer]) -> bool:
+        """Tell whether an endpoint that is down is tried with an object that was not tried before: the others may be at fault."""
+        return endpoint.trials > 0 and endpoint.is_fresh_trial and self.volumes.unstarted() > 0
 
     def _start_waiting(self, endpoint: Endpoint[Transfer], room: int) -> int:
         most = self._most_held
@@ -131,20 +144,21 @@ class Drain:
                 room -= self._start(transfer, endpoint)
         return room
 
-    def _start_fresh(self, room: int) -> None:
-        bounds, now, first, is_crowded = self._bounds, self._now, self._order[0], False
-        most = self._most_held
-        while room > 0 and self.held < most and not is_crowded:
+    def _start_fresh(self, room: int, first: Endpoint[Transfer]) -> None:
+        bounds, now, is_crowded = self._bounds, self._now, False
+        most_held = self._most_held
+        while room > 0 and self.held < most_held and not is_crowded:
             run = self.volumes.take(min(room, RUN, max(first.free, 1)), bounds.queued)
             if run is None:
                 return
             for transfer in self._transfers(*run):
                 endpoint = transfer.endpoint
-                if self.held < most and (endpoint.free > 0 or endpoint.open(now)):
+                if self.held < most_held and (endpoint.free > 0 or endpoint.open(now)):
                     room -= self._start(transfer, endpoint)
                 else:
                     endpoint.waiting.append(transfer)
-                    is_crowded |= endpoint is first or len(endpoint.waiting) >= bounds.parked
+                    most = bounds.parked if endpoint.is_up else bounds.stranded
+                    is_crowded |= endpoint is first or len(endpoint.waiting) >= most
 
     def _room(self) -> int:
         if self._concurrency is None:
@@ -163,7 +177,7 @@ class Drain:
                 batch.fail(leaf, index, error.reason, 0, 0, error.detail)
                 self.volumes.settle(batch)
                 continue
-            yield Transfer(
+            transfer = Transfer(
                 directory,
                 name,
                 size,
@@ -178,6 +192,9 @@ class Drain:
                 routes,
                 endpoints[routes[0]],
             )
+            if not transfer.endpoint.is_up and not transfer.endpoint.trials:
+                self._routing.choose(transfer)
+            yield transfer
 
     def _start(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
         """Send an object's request; return how many transfers that made."""
@@ -263,13 +280,8 @@ class Drain:
         endpoint.limiter.finished(self._now, reason, seconds, response.received, verdict.retry_after_seconds)
         if reason is not None:
             return
-        breaker = endpoint.breaker
-        if breaker.streak or not breaker.proven:
-            breaker.good()
-        if transfer.at and transfer.doubt is Reason.MISSING:
-            # An edge that knows nothing of what the origin has is the wrong edge, if it never knew anything.
-            edge = self._endpoints[transfer.routes[0]]
-            self._tripped(edge, Reason.MISSING, "not found there, but at the origin")
+        if endpoint.is_attentive:
+            endpoint.good(transfer)
 
     def _store(self, transfer: Transfer, response: Response) -> None:
         queue, size = transfer.queue, response.received
@@ -375,9 +387,20 @@ class Drain:
         assert reason is not None
         transfer.status = response.status
         may_be_it = verdict.doubtful and response.received == transfer.size
-        if REMEDIES[reason] is Remedy.STOP or (reason in REFUSALS and not may_be_it):
-            self._tripped(transfer.endpoint, reason, verdict.detail)
-        self._doubted(transfer, verdict)
+        blame = Blame.OBJECT if may_be_it else self._routing.blame(transfer, verdict, self._now)
+        if blame is not Blame.OPEN:
+            self._blamed(transfer, verdict, blame)
+
+    def _blamed(self, transfer: Transfer, verdict: Verdict, blame: Blame) -> None:
+        """Go on with an object; what is an endpoint's fault does not count against it."""
+        if blame is Blame.OBJECT:
+            self._doubted(transfer, verdict)
+            return
+        assert verdict.reason is not None
+        transfer.tries = max(0, transfer.tries - 1)
+        self._retried(transfer, verdict.reason)
+        self._routing.choose(transfer)
+        self._line_up(transfer)
 
     def _doubted(self, transfer: Transfer, verdict: Verdict) -> None:
         reason = verdict.reason
@@ -400,11 +423,10 @@ class Drain:
     ) -> None:
         transfer.doubt = reason
         if way is Course.NEXT_ROUTE:
-            transfer.at += 1
-            transfer.tries = 0
-            transfer.endpoint = self._endpoints[transfer.routes[transfer.at]]
-            if transfer.large is not None:
-                transfer.large.restart()
+            self._routing.go_on(transfer)
+            if self._routing.is_hopeless(transfer):
+                self._fail(transfer, reason, f"{reason}; and {transfer.endpoint.name} refuses everything")
+                return
         if way is Course.DEFER:
             self._let_go(transfer, keep=True)
             transfer.batch.defer(transfer.leaf, transfer.index)
@@ -423,12 +445,9 @@ class Drain:
 
     def rested(self, transfer: Transfer) -> None:
         """Put an object back in line after its rest."""
+        if not transfer.endpoint.is_up:
+            self._routing.choose(transfer)
         self._lines.rested(transfer)
-
-    def _tripped(self, endpoint: Endpoint[Transfer], reason: Reason, detail: str) -> None:
-        if endpoint.refused(reason, self._now) is Trip.FATAL:
-            count = endpoint.breaker.streak
-            self._fatal(reason, f"{endpoint.name}: {count} objects in a row were refused alike: {detail}")
 
     def _retried(self, transfer: Transfer, reason: Reason) -> None:
         self._meter.retried(reason)
@@ -479,7 +498,7 @@ class Drain:
         """Begin nothing more: what is not in transfer is handed back."""
         self._stopping = True
         self.volumes.stop()
-        for transfer in self._lines.clear():
+        for transfer in (*self._lines.clear(), *self._routing.clear()):
             self._displace(transfer)
 
     def abandon(self) -> None:

@@ -13,15 +13,15 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Fatal, LaneStatus
 from bucketpull.domain.pacing import Limiter, TokenBucket
 from bucketpull.domain.policy import ProcessPolicy
-from bucketpull.domain.record import Assignment, Mount, Stop, Survey, Tick, ToProcess, Tune, Unmount
+from bucketpull.domain.record import Assignment, Judged, Mount, Stop, Survey, Tick, ToProcess, Tune, Unmount
 from bucketpull.domain.retry import Random
-from bucketpull.downloader.breaker import Breaker
 from bucketpull.downloader.channel import Channel
 from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.scan import Look, Scan
 from bucketpull.downloader.transfer import Transfer
+from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 TICK_SECONDS = 0.5
@@ -55,9 +55,9 @@ class Process:
         self._bucket = TokenBucket(None)
         self._most = policy.bounds.in_flight
         listing = next(spec for spec in source.endpoints if spec.purpose is Purpose.LIST)
-        self._list: Endpoint[Look] = Endpoint(listing, self._limiter(listing), Breaker())
+        self._list: Endpoint[Look] = Endpoint(listing, self._limiter(listing))
         self._objects: dict[str, Endpoint[Transfer]] = {
-            spec.name: Endpoint(spec, self._limiter(spec), Breaker())
+            spec.name: Endpoint(spec, self._limiter(spec))
             for spec in source.endpoints
             if spec.purpose is Purpose.FETCH
         }
@@ -82,8 +82,8 @@ class Process:
             self._meter,
             policy.bounds,
             self._channel.send,
-            self._refused,
         )
+        self._watch = Watch(self._list, self._objects, fetcher, self.scan, self.drain, clock)
         self._deadline: float | None = None
         self._fatal = False
         self._open_objects, self._moved = 0, clock.monotonic()
@@ -151,6 +151,8 @@ class Process:
             self.drain.unmount(message)
         elif isinstance(message, Tune):
             self._tune(message)
+        elif isinstance(message, Judged):
+            self._watch.heed(message)
         else:
             self._stop(message)
 
@@ -207,6 +209,7 @@ class Process:
                 still_seconds=still if still > STILL_SECONDS else 0.0,
                 cpu_seconds=time.process_time(),
                 is_capped=self.drain.is_capped,
+                symptoms=self._watch.symptoms(),
             )
         )
 

@@ -16,14 +16,14 @@ from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, S
 from bucketpull.domain.policy import BatchSize
 from bucketpull.domain.record import Survey
 from bucketpull.domain.retry import Random, attempts, backoff_seconds, next_page_try
-from bucketpull.downloader.breaker import Trip
-from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.ports import Clock, Fetcher, Source
 
 DIGEST_BYTES = 16
 RESIGNS = 3
 LONGEST_SPREAD_SECONDS = 2.0
+BLAMED_SECONDS = 0.25
 PATIENT = frozenset({Remedy.SLOW, Remedy.RETRY, Remedy.RESTART})
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -190,7 +190,8 @@ class Scan:
             self._troubled(look, error, response.status)
             return
         limiter.finished(now, None, response.seconds, response.received)
-        self._gate.breaker.good()
+        if self._gate.is_attentive:
+            self._gate.good(None)
         self._listed(look, page, response.status)
 
     def _listed(self, look: Look, page: Page, status: int) -> None:
@@ -205,10 +206,13 @@ class Scan:
 
     def _troubled(self, look: Look, error: AnswerError, status: int) -> None:
         remedy = REMEDIES[error.reason]
-        if remedy is Remedy.VANISH:
+        if self._is_blamed(look, error):
+            look.tries = max(0, look.tries - 1)
+            look.sweep.retried(error.reason)
+            self._meter.retried(error.reason)
+            self._fetcher.call_later(BLAMED_SECONDS, look.again)
+        elif remedy is Remedy.VANISH:
             self._vanished(look, error)
-        elif remedy is Remedy.STOP:
-            self._refused(look, error, status)
         elif remedy is Remedy.RESIGN and look.tries < RESIGNS:
             self._retry(look, error, 0.0)
         elif remedy in PATIENT or error.reason is Reason.REDIRECTED:
@@ -250,13 +254,41 @@ class Scan:
         look.sweep.receipt.vanished += 1
         self._settle(look.sweep)
 
-    def _refused(self, look: Look, error: AnswerError, status: int) -> None:
-        """The source refuses us: at once fatal where it never gave a page; else perhaps only this directory's fault."""
-        trip = self._gate.refused(error.reason, self._clock.monotonic())
-        if trip is Trip.FATAL or not self._gate.breaker.proven:
-            self._fatal(error.reason, error.detail)
-        else:
-            self._fail(look, error, status)
+    def _is_blamed(self, look: Look, error: AnswerError) -> bool:
+        """Note what the listing did; tell whether the service is to blame, not the directory. The root may prove it innocent."""
+        gate, position = self._gate, look.position
+        key, wait = (position.directory, position.cursor), error.retry_after_seconds
+        blamed = gate.failed(key, error.reason, error.detail, self._clock.monotonic(), wait)
+        if blamed and gate.is_up and gate.was_good:
+            self._prove()
+        # Credentials that never listed anything are nobody's fault here: the machine ends the job for them.
+        return blamed or (REMEDIES[error.reason] is Remedy.STOP and not gate.was_good)
+
+    def _prove(self) -> None:
+        """Ask for the root again."""
+        gate = self._gate
+        if not gate.is_tried:
+            gate.is_tried = True
+            request = self._source.list_request(self._source.root(), gate.site, self._clock.now())
+            self._fetcher.submit(request, self._proved)
+
+    def _proved(self, response: Response) -> None:
+        gate = self._gate
+        gate.is_tried = False
+        try:
+            self._source.read_page(self._source.root(), response, self._clock.now())
+        except AnswerError:
+            return
+        gate.acquit(self._clock.monotonic())
+
+    def try_out(self) -> None:
+        """Find out whether the listing is back."""
+        self._prove()
+        self._fetcher.call_later(HOPELESS_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self._gate.is_up:
+            self._fetcher.abandon(self._gate.site, Reason.TIMEOUT, "the endpoint does not answer")
 
     def _fail(self, look: Look, error: AnswerError, status: int) -> None:
         self._failed(look, error, status)

@@ -33,7 +33,7 @@ class Handler(Protocol):
 class Transfer(Wanted, gc=False, eq=False):
     """One object that was taken from its assignment and has not ended.
 
-    `at` is the index of its endpoint in `routes`; `tries` counts requests there, `asked` all of them. `held` is what it counts in
+    `at` is the index of its endpoint in `routes`, `least` that of the first which has not denied it; `tries` counts requests there, `asked` all of them. `held` is what it counts in
     the memory's bound, `stored` the size of what came. `doubt` is why the last answer was not believed, `earlier` the body of one
     that was whole. `unsure` is what was doubted in an answer that is believed all the same. `accepts` are the contents, by MD5,
     that a large object may have, with what is doubted then; None is any.
@@ -47,6 +47,7 @@ class Transfer(Wanted, gc=False, eq=False):
     routes: tuple[str, ...]
     endpoint: "Endpoint[Transfer]"
     at: int = 0
+    least: int = 0
     tries: int = 0
     asked: int = 0
     held: int = 0

@@ -11,19 +11,21 @@ from typing import Final
 from bucketpull.domain.batching import decode_parts, encode_positions
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.errors import Reason, SourceRefused
+from bucketpull.domain.judging import Judge
 from bucketpull.domain.model import Failure, Part, Position, ScanReceipt
 from bucketpull.domain.pacing import Limiter, TokenBucket
 from bucketpull.domain.policy import BatchSize
 from bucketpull.domain.record import Survey
-from bucketpull.downloader.breaker import Breaker
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.scan import Look, Scan
+from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Clock, Fetcher, Source
 
 AT_ONCE: Final = 128
 _WHOLE_PAGES: Final = BatchSize(1 << 30, 1 << 62)
 _TURN_SECONDS: Final = 0.2
+_JUDGED_SECONDS: Final = 0.5
 _LONGEST_REST_SECONDS: Final = 60.0
 
 
@@ -51,15 +53,16 @@ class Walk:
     ) -> None:
         spec = next(spec for spec in source.endpoints if spec.purpose is Purpose.LIST)
         bucket = TokenBucket(rate) if rate is not None else None
-        self._endpoint: Endpoint[Look] = Endpoint(
-            spec, Limiter(spec.first, spec.highest, bucket=bucket), Breaker()
-        )
+        self._endpoint: Endpoint[Look] = Endpoint(spec, Limiter(spec.first, spec.highest, bucket=bucket))
         self._fetcher = fetcher
         self._clock = clock
         self._listed = listed
         self._scan = Scan(
             source, fetcher, self._endpoint, clock, Random(), Meter(), _WHOLE_PAGES, self._ended, self._refuse
         )
+        self._watch = Watch(self._endpoint, {}, fetcher, self._scan, None, clock)
+        self._judge = Judge((spec,), 1)
+        self._judged_at = clock.monotonic()
         # The last one found is listed first: so a deep tree keeps few positions open.
         self._pending = list(frontier) or [source.root()]
         self._resting: dict[int, Position] = {}
@@ -92,11 +95,21 @@ class Walk:
             self._scan.add(Survey(self._next, encode_positions([position])))
         now = self._clock.monotonic()
         self._scan.fill(now)
+        if now - self._judged_at >= _JUDGED_SECONDS:
+            self._judge_endpoint(now)
         wait = self._endpoint.delay(now)
         if self._in_hand or self._resting:
             self._fetcher.run_once(min(_TURN_SECONDS, wait if wait < math.inf else _TURN_SECONDS))
         if self._refusal is not None:
             raise self._refusal
+
+    def _judge_endpoint(self, now: float) -> None:
+        """Decide whether the service refuses us or is down, as a job's machine does."""
+        self._judged_at = now
+        for _, judged in self._judge.look(0, self._watch.symptoms(), now):
+            self._watch.heed(judged)
+        if self._judge.refusal is not None:
+            self._refuse(*self._judge.refusal)
 
     def _ended(self, receipt: ScanReceipt) -> None:
         del self._in_hand[receipt.work]

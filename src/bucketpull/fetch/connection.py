@@ -97,6 +97,11 @@ class Connection(Transfer):
 
     # --- see Transfer
 
+    @property
+    def asked_url(self) -> str:
+        """What is asked for."""
+        return self.request.url
+
     def is_answered(self) -> bool:
         """Tell whether anything has come."""
         return bool(self._head or self._before)

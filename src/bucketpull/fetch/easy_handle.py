@@ -68,6 +68,11 @@ class Slot(Transfer):
         self._counted: Count | None = None
         self._set_once(options, authorities, opened)
 
+    @property
+    def asked_url(self) -> str:
+        """What is asked for."""
+        return self.url
+
     def is_answered(self) -> bool:
         """Tell whether anything has come."""
         return bool(self.header_lines)

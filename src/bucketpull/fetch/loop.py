@@ -100,6 +100,23 @@ class FetchLoop:
         """See `ports.Fetcher`."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), callback))
 
+    def waits(self, site: str) -> tuple[float, int]:
+        """See `ports.Fetcher`."""
+        started, waiting = 0.0, 0
+        for transfer in self._busy:
+            if _is_of(transfer, site):
+                if transfer.is_answered():
+                    return 0.0, 0
+                started, waiting = max(started, transfer.started), waiting + 1
+        return (time.monotonic() - started if waiting else 0.0), waiting
+
+    def abandon(self, site: str, reason: Reason, detail: str) -> None:
+        """See `ports.Fetcher`."""
+        self._set_now()
+        for transfer in [each for each in self._busy if _is_of(each, site)]:
+            if transfer in self._busy and not transfer.is_answered():
+                transfer.end(reason, detail)
+
     def limit_bandwidth(self, bytes_per_second: float | None) -> None:
         """See `ports.Fetcher`. While there is a cap, each read costs a call of Python more."""
         allowance = None if bytes_per_second is None else Allowance(bytes_per_second, time.monotonic())
@@ -183,3 +200,7 @@ class FetchLoop:
         for transfer, reason, detail in vain:
             if transfer in self._busy:
                 transfer.end(reason, detail)
+
+
+def _is_of(transfer: Transfer, site: str) -> bool:
+    return not site or transfer.asked_url.startswith(site + "/")

@@ -25,6 +25,11 @@ class Transfer:
         self.started = self.marked_at = 0.0
         self.marked = -1
 
+    @property
+    def asked_url(self) -> str:
+        """What is asked for."""
+        raise NotImplementedError
+
     def is_answered(self) -> bool:
         """Tell whether anything has come."""
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
 
 
@@ -41,6 +42,17 @@ class Fetcher(Protocol):
 
     def run_once(self, timeout_seconds: float) -> None:
         """Wait for something to happen, at most so long, and call back."""
+        ...
+
+    def waits(self, site: str) -> tuple[float, int]:
+        """Return for how many seconds nothing has come from a site ("" is any), and how many requests wait for it.
+
+        That is since the youngest of its transfers began, if none of them has had any answer; else 0.
+        """
+        ...
+
+    def abandon(self, site: str, reason: Reason, detail: str) -> None:
+        """End all transfers to a site that have had no answer; their callbacks are told so."""
         ...
 
     @property

@@ -44,9 +44,11 @@ class MemorySource:
     """See `ports.Source`. URLs are `endpoint:key`; the status alone says what is wrong; pages are scripted by position."""
 
     endpoints = (
-        EndpointSpec(name="list", purpose=Purpose.LIST, first=4, highest=64),
-        EndpointSpec(name="edge", purpose=Purpose.FETCH, is_origin=False, title="the edge", first=32),
-        EndpointSpec(name="origin", purpose=Purpose.FETCH, title="the origin"),
+        EndpointSpec(name="list", purpose=Purpose.LIST, sites=("list:",), first=4, highest=64),
+        EndpointSpec(
+            name="edge", purpose=Purpose.FETCH, sites=("edge:",), is_origin=False, title="the edge", first=32
+        ),
+        EndpointSpec(name="origin", purpose=Purpose.FETCH, sites=("origin:",), title="the origin"),
     )
 
     def __init__(
@@ -115,7 +117,9 @@ class MemorySource:
         if response.failure is not None:
             return Verdict(response.failure, response.detail, version=found, start=began)
         if response.status not in {200, 206}:
-            return Verdict(STATUS[endpoint][response.status], f"HTTP {response.status}")
+            asked = headers.get("retry-after")
+            reason = STATUS[endpoint][response.status]
+            return Verdict(reason, f"HTTP {response.status}", float(asked) if asked else None)
         if start and (response.status == 200 or (version and found != version)):
             return Verdict(Reason.RANGE, "another version", version=found, start=began)
         length = start + response.received

@@ -7,19 +7,22 @@ import msgspec
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
+from bucketpull.domain.judging import Judge
 from bucketpull.domain.model import Page, Part, Position, ScanReceipt
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.policy import BatchSize, Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
-from bucketpull.downloader.breaker import Breaker
 from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.scan import Scan
+from bucketpull.downloader.scan import Look, Scan
+from bucketpull.downloader.transfer import Transfer
+from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Source
 from bucketpull.testing.memory import MemorySource, MemoryWriter
 from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher
 
+LOOK_SECONDS = 0.5
 encode = msgspec.msgpack.encode
 
 
@@ -52,22 +55,23 @@ class Rig:
         self.filled = 0
         chance = random.Random(seed)
         listing, *fetching = self.source.endpoints
+        self.endpoints = {spec.name: Endpoint[Transfer](spec, Limiter(fixed=level)) for spec in fetching}
+        gate = Endpoint[Look](listing, Limiter(fixed=level))
         self.drain = Drain(
             self.source,
             self.fetcher,
-            {spec.name: Endpoint(spec, Limiter(fixed=level), Breaker()) for spec in fetching},
+            self.endpoints,
             lambda mount: self.writers[mount.id],
             self.clock,
             chance,
             self.meter,
             bounds or Bounds(),
             self.outcomes.append,
-            lambda reason, detail: self.fatals.append((reason, detail)),
         )
         self.scan = Scan(
             self.source,
             self.fetcher,
-            Endpoint(listing, Limiter(fixed=level), Breaker()),
+            gate,
             self.clock,
             chance,
             self.meter,
@@ -75,6 +79,10 @@ class Rig:
             self.receipts.append,
             lambda reason, detail: self.fatals.append((reason, detail)),
         )
+
+        self.judge = Judge(self.source.endpoints, 1)
+        self._watch = Watch(gate, self.endpoints, self.fetcher, self.scan, self.drain, self.clock)
+        self._looked = 0.0
 
     def mount(self, volume: str = "v1", verify: str = "size", slow: bool = False) -> MemoryWriter:
         """Make a volume known."""
@@ -96,7 +104,18 @@ class Rig:
         self.scan.fill(now)
         self.drain.fill(now)
         self.filled = self.fetcher.in_flight
-        self.fetcher.run_once(0.5)
+        self.fetcher.run_once(LOOK_SECONDS)
+        if self.clock.seconds - self._looked >= LOOK_SECONDS:
+            self._look()
+
+    def _look(self) -> None:
+        """Judge the endpoints, as the agent does."""
+        self._looked = now = self.clock.seconds
+        board = self.judge
+        for judged in board.look(0, self._watch.symptoms(), now):
+            self._watch.heed(judged[1])
+        if board.refusal is not None and not self.fatals:
+            self.fatals.append(board.refusal)
 
     def run(self, until: Callable[[], object], turns: int = 100_000) -> None:
         """Go round until something is so; an assertion fails if it never is."""

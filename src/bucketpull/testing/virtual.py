@@ -60,6 +60,7 @@ class VirtualFetcher:
         self.in_flight = 0
         self.most = 0
         self.requests: list[Request] = []
+        self._flying: dict[int, tuple[Request, float, Callable[[Response], None]]] = {}
         self.bandwidth: float | None = None
 
     def submit(
@@ -72,27 +73,40 @@ class VirtualFetcher:
         self.requests.append(request)
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
-        answer = self._answer(request)
-        self.call_later(answer.seconds, lambda: self._end(request, answer, done, sink))
+        answer, number = self._answer(request), next(self._order)
+        self._flying[number] = (request, self._clock.seconds, done)
+        self.call_later(answer.seconds, lambda: self._end(number, answer, sink))
+
+    def waits(self, site: str) -> tuple[float, int]:
+        """Tell since when a site has been silent."""
+        begun = [at for request, at, _ in self._flying.values() if request.url.startswith(site)]
+        return (self._clock.seconds - max(begun) if begun else 0.0), len(begun)
+
+    def abandon(self, site: str, reason: Reason, detail: str) -> None:
+        """End what is under way to a site."""
+        for number, (request, at, done) in list(self._flying.items()):
+            if request.url.startswith(site):
+                del self._flying[number]
+                self.in_flight -= 1
+                done(Response(0, [], [], 0, -1, self._clock.seconds - at, reason, detail))
 
     def _end(
-        self,
-        request: Request,
-        answer: Answer,
-        done: Callable[[Response], None],
-        sink: Callable[[bytes], object] | None,
-        taken: int = 0,
+        self, number: int, answer: Answer, sink: Callable[[bytes], object] | None, taken: int = 0
     ) -> None:
+        if number not in self._flying:
+            return
+        request, _, done = self._flying[number]
         failure, body = answer.failure, answer.body
         received = len(body)
         if sink is not None and answer.status in {200, 206}:
             failure, received = _pour(body, sink, failure, taken)
             if failure is None and received < len(body):
-                self.call_later(PAUSE_SECONDS, lambda: self._end(request, answer, done, sink, received))
+                self.call_later(PAUSE_SECONDS, lambda: self._end(number, answer, sink, received))
                 return
             body = b""
         elif received > request.max_bytes:
             failure, body, received = Reason.SIZE, b"", request.max_bytes
+        del self._flying[number]
         self.in_flight -= 1
         lines = [f"HTTP/1.1 {answer.status} X\r\n".encode()]
         lines += [f"{name}: {value}\r\n".encode() for name, value in answer.headers]

@@ -2,9 +2,11 @@
 
 import secrets
 import socket
+from collections.abc import Sequence
 from functools import partial
 
 from bucketpull import __version__
+from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.retry import next_page_try, next_try
@@ -71,8 +73,10 @@ def machine_name(settings: Settings) -> str:
     return settings.machine or socket.gethostname() or "localhost"
 
 
-def worker_policy(settings: Settings, journal: str, machine: str) -> WorkerPolicy:
-    """Return what the worker of this machine is told."""
+def worker_policy(
+    settings: Settings, journal: str, machine: str, endpoints: Sequence[EndpointSpec] = ()
+) -> WorkerPolicy:
+    """Return what the worker of this machine is told; `endpoints` are the source's."""
     return WorkerPolicy(
         machine=machine,
         journal=journal,
@@ -82,4 +86,5 @@ def worker_policy(settings: Settings, journal: str, machine: str) -> WorkerPolic
         verify=settings.verify,
         hang_seconds=settings.hang_seconds,
         packs=settings.pack is not None,
+        endpoints=tuple(endpoints),
     )

@@ -93,7 +93,7 @@ async def _coordinate(
     far.link.lost = lambda reason: job.monitor.note("warning", "broker.lost", reason)
     crew = ProcessCrew(opening.nursery, settings.process_count())
     worker = AgentShell(
-        worker_policy(settings, journal.id, lister),
+        worker_policy(settings, journal.id, lister, opening.source.open().endpoints),
         near.inbox,
         crew,
         [],
@@ -127,7 +127,7 @@ def run_work(settings: Settings) -> ExitCode:
             settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
         )
         volumes = open_all(paths, welcome.known, settings)
-        return asyncio.run(_work(settings, broker, hello, me, welcome, nursery, volumes))
+        return asyncio.run(_work(settings, broker, hello, me, welcome, source, nursery, volumes))
 
 
 async def _work(
@@ -136,11 +136,12 @@ async def _work(
     hello: Pulse,
     me: Correspondence,
     welcome: Welcome,
+    source: SourceSettings,
     nursery: Nursery,
     volumes: Sequence[DiskVolume],
 ) -> ExitCode:
     policy = msgspec.structs.replace(
-        worker_policy(settings, welcome.journal, hello.machine),
+        worker_policy(settings, welcome.journal, hello.machine, source.open().endpoints),
         scans=False,
         stop_seconds=_STOP_SECONDS,
         incarnation=hello.incarnation,

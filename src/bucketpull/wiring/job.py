@@ -130,6 +130,7 @@ class Job:
             settings.source,
             None if opening.source.identity()["prefix"] else opening.findings.usage_bytes,
             [open_reporter(json=settings.json, quiet=settings.quiet), *([notifier] if notifier else [])],
+            opening.source.open().endpoints,
         )
         if notifier is not None:
             notifier.note_to = self.monitor.note

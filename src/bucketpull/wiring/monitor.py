@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import msgspec
 
 from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Note, Snapshot
 from bucketpull.domain.rates import Meter
 from bucketpull.domain.stall_notice import Listener
 from bucketpull.ports import Clock, Reporter
+from bucketpull.report.endpoints import EndpointNews
 from bucketpull.report.figures import duration
 from bucketpull.report.reasons import explain
 
@@ -34,6 +36,7 @@ class Monitor:
         source: str,
         usage_bytes: int | None,
         reporters: list[Reporter],
+        endpoints: Sequence[EndpointSpec] = (),
     ) -> None:
         self._coordinator = coordinator
         self._clock = clock
@@ -46,6 +49,7 @@ class Monitor:
         self._told: dict[str, tuple[str, float]] = {}
         self._warned: dict[str, str] = {}
         self._listener = Listener()
+        self._endpoints = EndpointNews(endpoints)
         self._begun = False
         self.latest = self.snapshot()
 
@@ -55,6 +59,8 @@ class Monitor:
             self.latest = self.snapshot()
             self._watch_volumes()
             self._watch_source()
+            for level, event, text in self._endpoints.look(self.latest.machines, self.latest.at):
+                self.note(level, event, text)
             for reporter in self._reporters:
                 reporter.show(self.latest)
             await asyncio.sleep(INTERVAL_SECONDS)

@@ -64,7 +64,7 @@ async def _sync(
         job.monitor.note("warning", event, text)
     crew = ProcessCrew(opening.nursery, settings.process_count())
     worker = AgentShell(
-        worker_policy(settings, opening.journal.id, machine),
+        worker_policy(settings, opening.journal.id, machine, opening.source.open().endpoints),
         transport.inbox,
         crew,
         volumes,

@@ -252,7 +252,15 @@ def _endpoints(config: UpyunConfig) -> tuple[EndpointSpec, ...]:
     """Declare what the configuration names; the CDN first, as objects are asked for there first."""
     api = (_site(config.api_url),)
     title = f"the API {urlsplit(config.api_url).netloc}"
-    listing = EndpointSpec(name=LIST, purpose=Purpose.LIST, sites=api, title=title, first=4, highest=64)
+    listing = EndpointSpec(
+        name=LIST,
+        purpose=Purpose.LIST,
+        sites=api,
+        title=title,
+        first=4,
+        highest=64,
+        hint="UPYUN_OPERATOR and UPYUN_PASSWORD",
+    )
     origin = EndpointSpec(
         name=REST,
         purpose=Purpose.FETCH,
@@ -263,6 +271,7 @@ def _endpoints(config: UpyunConfig) -> tuple[EndpointSpec, ...]:
             "no CDN domain is named",
             "UPYUN keeps REST slow: name the bucket's CDN domain with --cdn-url",
         ),
+        hint="UPYUN_OPERATOR and UPYUN_PASSWORD, and that the operator may read",
     )
     if config.cdn_url is None:
         return listing, origin
@@ -273,6 +282,7 @@ def _endpoints(config: UpyunConfig) -> tuple[EndpointSpec, ...]:
         sites=(_site(config.cdn_url),),
         title=title,
         is_origin=False,
+        hint="--cdn-url, --style, the domain's hotlink protection and UPYUN_TOKEN_SECRET",
         first=32,
     )
     return listing, copies, origin

@@ -1,0 +1,224 @@
+"""Who is at fault is decided on what all processes of a machine see: an endpoint, if nothing succeeds there for anybody. Pure.
+
+A single success anywhere acquits it. Few failures convict nobody: they must be of different objects, and last. Times are
+monotonic seconds.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from bucketpull.domain.endpoints import (
+    OUTAGE,
+    REFUSALS,
+    SUSPECT,
+    THROTTLES,
+    EndpointSpec,
+    Purpose,
+    Standing,
+    State,
+    Symptoms,
+    needed,
+)
+from bucketpull.domain.errors import REMEDIES, Reason, Remedy
+
+SURE = 10  # different objects that fail alike
+SURE_SECONDS = 1.0
+LIKELY_SECONDS = 4.0
+THROTTLED_SECONDS = 5.0  # a limiter that looks for the source's limit overshoots for shorter
+REFUSED_SECONDS = 60.0  # after it was good, before the job ends
+SLOW_SECONDS = 3.0
+SILENT_SECONDS = 6.0
+# With another endpoint to fetch from: two quick looks, for most troubles are short, then one a minute.
+FIRST_LOOKS = (2.0, 8.0)
+LOOK_SECONDS = 60.0
+ALONE_SECONDS = 2.0
+
+
+class Board:
+    """All endpoints of a source, as one machine sees them."""
+
+    def __init__(self, specs: Sequence[EndpointSpec], processes: int) -> None:
+        self.endpoints = {spec.name: Health(spec, processes) for spec in specs}
+
+    def see(self, process: int, symptoms: Mapping[str, Symptoms], now: float) -> None:
+        """Take in what a process reports of each endpoint."""
+        for name, seen in symptoms.items():
+            if name in self.endpoints:
+                self.endpoints[name].see(process, seen, now)
+
+    def forget(self, process: int) -> None:
+        """Forget a process that ended."""
+        for health in self.endpoints.values():
+            health.forget(process)
+
+    def judge(self, now: float) -> bool:
+        """Decide on all states; tell whether one is another than before."""
+        changed = [health.judge(now, self._has_others(health)) for health in self.endpoints.values()]
+        return any(changed)
+
+    def looks(self, now: float) -> list[tuple[int, str]]:
+        """Return which process is to try which endpoint now, to see whether it is back."""
+        found = (
+            (health.looks(now, self._has_others(health)), name) for name, health in self.endpoints.items()
+        )
+        return [(process, name) for process, name in found if process is not None]
+
+    def refusal(self, now: float) -> tuple[Reason, str] | None:
+        """Return why the source refuses us as a whole, and in what words; None if it does not, or may do so only for now."""
+        listing = [each for each in self.endpoints.values() if each.spec.purpose is Purpose.LIST]
+        fetching = [each for each in self.endpoints.values() if each.spec.purpose is Purpose.FETCH]
+        for group in (listing, fetching):
+            tried = [each for each in group if not each.is_untried]
+            if tried and all(each.refuses(now) for each in tried):
+                worst = tried[0].worst()
+                assert worst.reason is not None
+                return worst.reason, "; ".join(map(_words, tried))
+        return None
+
+    def _has_others(self, health: "Health") -> bool:
+        return health.spec.purpose is Purpose.FETCH and any(
+            other.is_up and other is not health and other.spec.purpose is Purpose.FETCH
+            for other in self.endpoints.values()
+        )
+
+
+def _words(health: "Health") -> str:
+    objects, spec = sum(seen.failing for seen in health.seen), health.spec
+    what = "directories" if spec.purpose is Purpose.LIST else "objects"
+    check = f" (check {spec.hint})" if spec.hint else ""
+    return (
+        f"{spec.title or spec.name} refused {objects} {what}, and gave none: {health.worst().detail}{check}"
+    )
+
+
+class Health:
+    """One endpoint of one machine. `others` says whether objects can be had elsewhere meanwhile."""
+
+    def __init__(self, spec: EndpointSpec, processes: int) -> None:
+        self.spec = spec
+        self.standing = Standing()
+        self.seen = [Symptoms() for _ in range(processes)]
+        self.was_good = False
+        self._good = 0
+        self._good_at = -math.inf
+        self._since = -math.inf
+        self._looks = 0
+        self._looked_at = -math.inf
+        self._turn = 0
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can be counted on."""
+        return self.standing.state is State.UP
+
+    def see(self, process: int, symptoms: Symptoms, now: float) -> None:
+        """Take in what a process reports. Its count of good answers begins anew when the process does."""
+        gain = symptoms.good - self.seen[process].good
+        if gain > 0 or (gain < 0 and symptoms.good):
+            self._good_at, self.was_good = now, True
+        self.seen[process] = symptoms
+
+    def forget(self, process: int) -> None:
+        """Forget a process that ended."""
+        self.seen[process] = Symptoms()
+
+    def judge(self, now: float, others: bool) -> bool:
+        """Decide on a state; tell whether it is another one."""
+        standing = self._verdict(now, others)
+        if standing.state is self.standing.state:
+            return False
+        if standing.state is State.UP or self.is_up:
+            self._since, self._looks, self._looked_at = now, 0, now
+        begun = now if self.is_up else self.standing.since
+        self.standing = Standing(standing.state, begun, standing.reason, standing.detail[:200])
+        return True
+
+    def _verdict(self, now: float, others: bool) -> Standing:
+        before = self.standing
+        if before.state is not State.UP and self._good_at >= self._since:
+            return Standing()
+        found = self._by_failures(now, others) or self._by_silence(others)
+        if found is not None:
+            return found
+        return Standing() if before.state is State.SLOW and not self._silent() else before
+
+    def _by_failures(self, now: float, others: bool) -> Standing | None:
+        worst = self.worst()
+        objects, seconds = sum(seen.failing for seen in self.seen), self.ailing_seconds(now)
+        if worst.reason is None or objects < needed(worst.reason):
+            return None
+        if REMEDIES[worst.reason] is Remedy.STOP and not others:
+            return None  # nothing to wait for: it ends the job, or is acquitted
+        patience = SURE_SECONDS if objects >= SURE else LIKELY_SECONDS
+        if worst.reason in THROTTLES:
+            patience = THROTTLED_SECONDS
+        if seconds < patience:
+            return None
+        state = State.DOWN if worst.reason in OUTAGE else State.REFUSING
+        return Standing(state, 0.0, worst.reason, worst.detail)
+
+    def _by_silence(self, others: bool) -> Standing | None:
+        silent = self._silent()
+        if silent >= SILENT_SECONDS and others:
+            return Standing(State.DOWN, 0.0, Reason.TIMEOUT, f"no answer for {silent:.0f} s")
+        if silent >= SLOW_SECONDS and self.standing.state in {State.UP, State.SLOW}:
+            return Standing(State.SLOW, 0.0, Reason.TIMEOUT, f"no answer for {silent:.0f} s")
+        return None
+
+    def _silent(self) -> float:
+        """Return for how long nobody has heard anything, though several wait."""
+        asking = [seen for seen in self.seen if seen.in_flight]
+        waiting = sum(seen.unanswered for seen in asking)
+        if not asking or (waiting < SUSPECT and self.was_good):
+            return 0.0
+        return min(seen.silent_seconds for seen in asking)
+
+    def worst(self) -> Symptoms:
+        """Return what the process sees that fails most."""
+        return max(self.seen, key=lambda seen: seen.failing)
+
+    def ailing_seconds(self, now: float) -> float:
+        """Return for how long it has failed, in the eyes of all."""
+        longest = max((seen.ailing_seconds for seen in self.seen if seen.failing), default=0.0)
+        return min(longest, now - self._good_at)
+
+    def refuses(self, now: float) -> bool:
+        """Tell whether it refuses us as a whole: alike for objects that differ, at once if it never gave one, else for long."""
+        worst = self.worst()
+        if worst.reason not in REFUSALS:
+            return False
+        stops = REMEDIES[worst.reason] is Remedy.STOP
+        objects = 1 if stops and self.spec.purpose is Purpose.LIST else needed(worst.reason)
+        seconds = SURE_SECONDS if not self.was_good else LIKELY_SECONDS if stops else REFUSED_SECONDS
+        return sum(seen.failing for seen in self.seen) >= objects and self.ailing_seconds(now) >= seconds
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether nothing is known of it, and nothing under way."""
+        return not self.was_good and not any(seen.failing or seen.in_flight for seen in self.seen)
+
+    def looks(self, now: float, others: bool) -> int | None:
+        """Return which process is to try it now; None if none is."""
+        if self.standing.state not in {State.DOWN, State.REFUSING}:
+            return None
+        if now - self._looked_at < self._patience(others and not self._is_missed) or self.rest_seconds > 0.0:
+            return None
+        ready = [process for process, seen in enumerate(self.seen) if seen.has_work]
+        if not ready:
+            return None
+        self._looks, self._looked_at, self._turn = self._looks + 1, now, self._turn + 1
+        return ready[self._turn % len(ready)]
+
+    @property
+    def _is_missed(self) -> bool:
+        return any(seen.is_missed for seen in self.seen)
+
+    def _patience(self, others: bool) -> float:
+        if not others:
+            return ALONE_SECONDS
+        return FIRST_LOOKS[self._looks] if self._looks < len(FIRST_LOOKS) else LOOK_SECONDS
+
+    @property
+    def rest_seconds(self) -> float:
+        """For how long the source asked any process to leave it alone."""
+        return max(seen.rest_seconds for seen in self.seen)

@@ -1,0 +1,161 @@
+"""Where an object is asked for: at the first endpoint that is well, of those that may have it and have not denied it."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum
+
+from bucketpull.domain.endpoints import State
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Response, Verdict, Wanted
+from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
+from bucketpull.downloader.transfer import Transfer
+from bucketpull.ports import Clock, Fetcher, Source
+
+TRIALS = 8  # at once, where nothing else is to be had and nothing proves an endpoint well
+
+
+class Blame(Enum):
+    """Who is at fault for an answer that was not the wanted one; OPEN until a witness has said."""
+
+    OBJECT = 0
+    ENDPOINT = 1
+    OPEN = 2
+
+
+class Routing:
+    """The endpoints of one process, and what is done about those in trouble."""
+
+    def __init__(
+        self,
+        source: Source,
+        fetcher: Fetcher,
+        endpoints: Mapping[str, Endpoint[Transfer]],
+        clock: Clock,
+        settled: Callable[[Transfer, Verdict, Blame], None],
+    ) -> None:
+        self._source = source
+        self._fetcher = fetcher
+        self._endpoints = endpoints
+        self._order = tuple(endpoints.values())
+        self._clock = clock
+        self._settled = settled
+        self._accused: dict[str, list[tuple[Transfer, Verdict]]] = {}
+
+    def first(self) -> Endpoint[Transfer]:
+        """Return the endpoint that most objects go to now."""
+        first = self._order[0]
+        if first.is_up or first.trials:
+            return first
+        return next((endpoint for endpoint in self._order if endpoint.is_up), first)
+
+    def choose(self, transfer: Transfer) -> None:
+        """Choose where to ask for an object next; where no endpoint is well it stays in the line that it is in."""
+        endpoints, routes, at = self._endpoints, transfer.routes, transfer.least
+        while at < len(routes) and not endpoints[routes[at]].can_be_had:
+            at += 1
+        if at < len(routes) and at != transfer.at:
+            self._move(transfer, at)
+
+    def go_on(self, transfer: Transfer) -> None:
+        """Ask elsewhere for good: this endpoint has denied the object."""
+        transfer.least = transfer.at + 1
+        self._move(transfer, transfer.least)
+        self.choose(transfer)
+
+    def _move(self, transfer: Transfer, at: int) -> None:
+        transfer.at, transfer.tries = at, 0
+        transfer.endpoint = self._endpoints[transfer.routes[at]]
+        if transfer.large is not None:
+            transfer.large.restart()
+
+    def blame(self, transfer: Transfer, verdict: Verdict, now: float) -> Blame:
+        """Note what an endpoint did, and decide whether that was its fault or the object's.
+
+        If a witness is to say, `settled` is called with the object when it has.
+        """
+        endpoint, reason = transfer.endpoint, verdict.reason
+        assert reason is not None
+        key = (transfer.directory, transfer.name)
+        if not endpoint.failed(key, reason, verdict.detail, now, verdict.retry_after_seconds):
+            return Blame.OBJECT
+        if not endpoint.is_up or not self._prove(endpoint):
+            return Blame.ENDPOINT
+        self._accused.setdefault(endpoint.name, []).append((transfer, verdict))
+        return Blame.OPEN
+
+    def _prove(self, endpoint: Endpoint[Transfer]) -> bool:
+        """Ask for an object again that an endpoint gave before; tell whether there is one."""
+        witness = self._witness(endpoint)
+        if witness is None:
+            return False
+        if not endpoint.is_tried:
+            endpoint.is_tried = True
+            request = self._source.object_request(witness, endpoint.name, endpoint.site, self._clock.now())
+            self._fetcher.submit(request, lambda response: self._proved(endpoint, witness, response))
+            self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._settle(endpoint, Blame.ENDPOINT))
+        return True
+
+    def _witness(self, endpoint: Endpoint[Transfer]) -> Wanted | None:
+        """Return an object that an endpoint must have: it gave it before, or another one did that gets it from the same place."""
+        if endpoint.witness is not None:
+            return endpoint.witness
+        for other in self._order:
+            wanted = other.witness
+            if wanted is not None and endpoint.name in self._source.routes(
+                wanted.directory, wanted.name, wanted.size
+            ):
+                return wanted
+        return None
+
+    def _proved(self, endpoint: Endpoint[Transfer], witness: Wanted, response: Response) -> None:
+        endpoint.is_tried = False
+        verdict = self._source.judge(witness, endpoint.name, response, self._clock.now())
+        is_well = verdict.reason is None or verdict.reason is Reason.GONE
+        if is_well:
+            endpoint.acquit(self._clock.monotonic())
+        self._settle(endpoint, Blame.OBJECT if is_well else Blame.ENDPOINT)
+        if verdict.reason in {Reason.GONE, Reason.MISSING}:
+            endpoint.witness = None  # it may have been deleted: what is said of it is worth nothing more
+            endpoint.is_attentive = True
+
+    def _settle(self, endpoint: Endpoint[Transfer], blame: Blame) -> None:
+        for transfer, verdict in self._accused.pop(endpoint.name, []):
+            self._settled(transfer, verdict, blame)
+
+    def clear(self) -> list[Transfer]:
+        """Send away those about whom a witness was to say something; return them."""
+        accused = [transfer for pairs in self._accused.values() for transfer, _ in pairs]
+        self._accused.clear()
+        return accused
+
+    def try_out(self, endpoint: Endpoint[Transfer]) -> None:
+        """Find out whether an endpoint is back: by its witness, or else by one of those that wait."""
+        if not self._prove(endpoint):
+            endpoint.trials = TRIALS if endpoint.waiting else 1
+            endpoint.is_fresh_trial = not endpoint.is_fresh_trial
+        self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._give_up(endpoint))
+
+    def _give_up(self, endpoint: Endpoint[Transfer]) -> None:
+        if not endpoint.is_up:
+            self._fetcher.abandon(endpoint.site, Reason.TIMEOUT, "the endpoint does not answer")
+
+    def is_hopeless(self, transfer: Transfer) -> bool:
+        """Tell whether one endpoint denied an object, and the next refuses whatever it is asked for."""
+        return transfer.least > 0 and transfer.endpoint.refuses
+
+    def turned(self) -> list[Transfer]:
+        """Send those that wait where they can be had now; return those that can be had nowhere.
+
+        Answers that will not come are not waited for any longer.
+        """
+        hopeless: list[Transfer] = []
+        for endpoint in self._order:
+            waiting, endpoint.waiting = endpoint.waiting, deque()
+            for transfer in waiting:
+                self.choose(transfer)
+                line = hopeless if self.is_hopeless(transfer) else transfer.endpoint.waiting
+                line.append(transfer)
+        for endpoint in self._order:
+            if endpoint.state is State.DOWN:
+                self._give_up(endpoint)
+        return hopeless
