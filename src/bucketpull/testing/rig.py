@@ -80,7 +80,7 @@ class Rig:
             lambda reason, detail: self.fatals.append((reason, detail)),
         )
 
-        self.judge = Judge(self.source.endpoints, 1)
+        self.judge = Judge(tuple(self.source.endpoints), 1)
         self._watch = Watch(gate, self.endpoints, self.fetcher, self.scan, self.drain, self.clock)
         self._looked = 0.0
 

@@ -1,0 +1,210 @@
+"""A machine's judgement of endpoints: on the evidence of all its processes, of objects that differ, and for as long as it lasts."""
+
+import itertools
+
+import pytest
+
+from bucketpull.domain.endpoints import EndpointSpec, Purpose, State, Symptoms
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.health import LOOK_SECONDS, Board
+from bucketpull.domain.judging import Judge
+
+LIST = EndpointSpec(name="list", purpose=Purpose.LIST, title="the API")
+EDGE = EndpointSpec(name="cdn", purpose=Purpose.FETCH, title="the CDN", is_origin=False, hint="--cdn-url")
+ORIGIN = EndpointSpec(name="rest", purpose=Purpose.FETCH, title="the origin")
+BOTH = (LIST, EDGE, ORIGIN)
+
+
+def ill(failing=10, seconds=2.0, reason=Reason.CONNECT, good=0, **others):
+    return Symptoms(good, failing, seconds, reason, "words", has_work=True, in_flight=1, **others)
+
+
+def well(good=1):
+    return Symptoms(good, in_flight=1, has_work=True)
+
+
+def board_of(*specs, processes=2):
+    return Board(specs or BOTH, processes)
+
+
+def state(board, name="cdn"):
+    return board.endpoints[name].standing.state
+
+
+@pytest.mark.parametrize(
+    ("reason", "found"),
+    [
+        (Reason.CONNECT, State.DOWN),
+        (Reason.TLS, State.DOWN),
+        (Reason.RESET, State.DOWN),
+        (Reason.SERVER_ERROR, State.DOWN),
+        (Reason.FORBIDDEN, State.REFUSING),
+        (Reason.REDIRECTED, State.REFUSING),
+    ],
+)
+def test_what_fails_for_many_objects_is_down_or_refuses(reason, found):
+    board = board_of()
+    board.see(0, {"cdn": ill(20, reason=reason)}, 2.0)
+
+    assert board.judge(2.0)
+    assert state(board) is found
+    assert not board.judge(2.5)
+
+
+def test_a_success_anywhere_acquits_for_everybody():
+    board = board_of()
+    board.see(0, {"cdn": ill()}, 2.0)
+    board.see(1, {"cdn": well()}, 1.9)
+    board.judge(2.0)
+    assert state(board) is State.UP
+
+    board.see(1, {"cdn": ill(good=1)}, 5.0)
+    board.see(0, {"cdn": ill(seconds=5.0)}, 5.0)
+    board.judge(5.0)
+    assert state(board) is State.DOWN
+
+    board.see(1, {"cdn": well(2)}, 7.0)
+    assert board.judge(7.0)
+    assert state(board) is State.UP
+
+
+def test_few_objects_or_a_moment_convict_nobody():
+    board = board_of()
+    board.see(0, {"cdn": ill(2, seconds=900.0)}, 900.0)
+    board.judge(900.0)
+    assert state(board) is State.UP
+    board.see(0, {"cdn": ill(50, seconds=0.4)}, 901.0)
+    board.judge(901.0)
+    assert state(board) is State.UP
+    board.see(0, {"cdn": ill(19, seconds=60.0, reason=Reason.FORBIDDEN)}, 902.0)
+    board.judge(902.0)
+    assert state(board) is State.UP
+
+
+def test_silence_is_slow_first_and_then_down_if_there_is_another_way():
+    board = board_of()
+    for seconds, found in ((2.0, State.UP), (3.5, State.SLOW), (6.5, State.DOWN)):
+        board.see(0, {"cdn": Symptoms(0, silent_seconds=seconds, unanswered=8, in_flight=8)}, seconds)
+        board.judge(seconds)
+        assert state(board) is found
+
+    alone = board_of(LIST, ORIGIN)
+    alone.see(0, {"rest": Symptoms(0, silent_seconds=14.0, unanswered=8, in_flight=8)}, 14.0)
+    alone.judge(14.0)
+    assert state(alone, "rest") is State.SLOW
+    alone.see(0, {"rest": Symptoms(5, in_flight=8)}, 15.0)
+    alone.judge(15.0)
+    assert state(alone, "rest") is State.UP
+
+
+def test_one_process_that_hears_something_speaks_against_silence():
+    board = board_of()
+    board.see(0, {"cdn": Symptoms(5, silent_seconds=9.0, unanswered=8, in_flight=8)}, 9.0)
+    board.see(1, {"cdn": Symptoms(5, silent_seconds=0.0, unanswered=0, in_flight=8)}, 9.0)
+    board.judge(9.0)
+
+    assert state(board) is State.UP
+
+
+def test_an_endpoint_that_is_down_is_tried_by_one_process_and_at_most_once_a_minute_in_the_long_run():
+    board = board_of(processes=4)
+    tries = []
+    for tenth in range(36_000):
+        now = tenth / 10
+        for process in range(4):
+            board.see(process, {"cdn": ill(seconds=now), "rest": well(tenth + 1)}, now)
+        board.judge(now)
+        tries += [(now, *each) for each in board.looks(now)]
+
+    assert {name for *_, name in tries} == {"cdn"}
+    assert len(tries) <= 3600 / LOOK_SECONDS + 3
+    assert {process for _, process, _ in tries} == {0, 1, 2, 3}
+    between = [later[0] - earlier[0] for earlier, later in itertools.pairwise(tries)]
+    assert min(between[1:]) >= LOOK_SECONDS - 0.2  # the first look comes soon: most trouble is short
+
+
+def test_an_endpoint_that_something_waits_for_is_tried_often():
+    board = board_of()
+    tries = 0
+    for second in range(100):
+        board.see(0, {"cdn": ill(seconds=second, is_missed=True), "rest": well(second + 1)}, float(second))
+        board.judge(float(second))
+        tries += len(board.looks(float(second)))
+
+    assert 30 <= tries <= 55
+
+
+def test_nobody_tries_while_the_source_asks_to_be_left_alone():
+    board = board_of(LIST, ORIGIN)
+    for second in range(2, 60):
+        board.see(0, {"rest": ill(seconds=second, rest_seconds=60.0 - second)}, float(second))
+        board.judge(float(second))
+        assert board.looks(float(second)) == []
+
+
+def test_refused_credentials_end_the_job_if_nothing_ever_came_and_soon_if_they_are_withdrawn():
+    board = board_of(LIST, ORIGIN)
+    board.see(0, {"rest": ill(3, 1.2, Reason.CREDENTIALS)}, 1.2)
+    assert board.refusal(1.2)[0] is Reason.CREDENTIALS
+
+    board = board_of(LIST, ORIGIN)
+    board.see(0, {"rest": well(100)}, 1.0)
+    board.see(0, {"rest": ill(30, 2.0, Reason.CREDENTIALS, good=100)}, 3.0)
+    assert board.refusal(3.0) is None
+    assert board.refusal(6.0) is None
+    board.see(0, {"rest": ill(30, 6.0, Reason.CREDENTIALS, good=100)}, 7.0)
+    assert board.refusal(7.0)[0] is Reason.CREDENTIALS
+
+
+def test_an_edge_that_refuses_everything_ends_no_job_while_the_origin_gives_something_or_may_yet():
+    board = board_of()
+    board.see(0, {"cdn": ill(30, 5.0, Reason.FORBIDDEN), "rest": well()}, 5.0)
+    assert board.refusal(5.0) is None
+
+    board = board_of()
+    board.see(0, {"cdn": ill(30, 5.0, Reason.FORBIDDEN), "rest": Symptoms(in_flight=4)}, 5.0)
+    assert board.refusal(5.0) is None
+    board.see(0, {"rest": ill(30, 5.0, Reason.CONNECT)}, 5.0)
+    assert board.refusal(5.0) is None  # an outage passes
+
+    board.see(0, {"rest": ill(30, 5.0, Reason.PERMISSION)}, 5.0)
+    reason, words = board.refusal(5.0)
+    assert reason is Reason.FORBIDDEN
+    assert "the CDN" in words
+    assert "--cdn-url" in words
+    assert "the origin" in words
+
+
+def test_a_listing_that_was_refused_from_its_first_page_ends_the_job():
+    board = board_of()
+    board.see(0, {"list": ill(1, 1.1, Reason.CREDENTIALS)}, 1.1)
+
+    assert board.refusal(1.1)[0] is Reason.CREDENTIALS
+
+
+def test_all_processes_are_told_the_same_once_and_one_is_told_to_try():
+    judge = Judge(BOTH, 3)
+    told = []
+    for tenth in range(60):
+        now = tenth / 10
+        told += judge.look(tenth % 3, {"cdn": ill(seconds=now)}, now)
+
+    news = [(process, judged) for process, judged in told if not judged.tries]
+    assert [process for process, _ in news] in ([0, 1, 2], [0, 1, 2])
+    assert {str(judged.states) for _, judged in told} == {str({"cdn": State.DOWN})}
+    assert [judged.tries for _, judged in told if judged.tries] == [["cdn"]]
+
+
+def test_the_wait_that_one_process_was_asked_for_is_kept_by_all():
+    judge = Judge(BOTH, 2)
+    told = judge.look(0, {"rest": ill(3, 0.1, Reason.SERVER_ERROR, rest_seconds=7.0)}, 1.0)
+
+    assert [(process, judged.rests) for process, judged in told] == [(0, {"rest": 7.0}), (1, {"rest": 7.0})]
+    assert judge.look(1, {"rest": ill(3, 0.6, Reason.SERVER_ERROR, rest_seconds=6.5)}, 1.5) == []
+
+
+def test_a_process_that_begins_is_told_what_the_others_know():
+    judge = Judge(BOTH, 2)
+    judge.look(0, {"cdn": ill()}, 2.0)
+
+    assert judge.welcome(0, 3.0).states == {"cdn": State.DOWN}

@@ -1,0 +1,78 @@
+"""An endpoint that changes its state is told once, with where the objects come from meanwhile, and once when it is back."""
+
+import re
+
+import msgspec
+import pytest
+
+from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
+from bucketpull.domain.model import LaneStatus
+from bucketpull.report.endpoints import EndpointNews
+
+LIST = EndpointSpec(name="list", purpose=Purpose.LIST, title="the API v0.api.example")
+EDGE = EndpointSpec(name="cdn", purpose=Purpose.FETCH, title="the CDN img.example.com", is_origin=False)
+ORIGIN = EndpointSpec(name="rest", purpose=Purpose.FETCH, title="the API v0.api.example")
+
+
+@pytest.fixture
+def machines(running):
+    """Make pulses of machines: each is given by the states of its endpoints, with seconds."""
+
+    def make(*states):
+        return [
+            msgspec.structs.replace(
+                running.machines[0],
+                lanes={
+                    name: LaneStatus(
+                        0, 1.0, 1, 0, 0.0, state=state, state_seconds=seconds, detail="connect: no"
+                    )
+                    for name, (state, seconds) in each.items()
+                },
+            )
+            for each in states
+        ]
+
+    return make
+
+
+def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
+    news = EndpointNews((LIST, EDGE, ORIGIN))
+    down, up = machines({"cdn": (State.DOWN, 1.0)}), machines({"cdn": (State.UP, 0.0)})
+
+    assert list(news.look(up, 1000.0)) == []
+    ((level, event, text),) = news.look(down, 1001.0)
+    assert (level, event) == ("warning", "endpoint.down")
+    assert re.fullmatch(
+        r"the CDN img\.example\.com does not answer since \d\d:\d\d \(connect: no\): objects come from the API v0\.api\.example",
+        text,
+    )
+    assert list(news.look(down, 1002.0)) == []
+    ((level, event, text),) = news.look(up, 1301.0)
+    assert (level, event) == ("info", "endpoint.up")
+    assert "the CDN img.example.com answers again" in text
+    assert list(news.look(up, 1302.0)) == []
+
+
+def test_several_machines_that_see_the_same_make_one_event(machines):
+    news = EndpointNews((LIST, EDGE, ORIGIN))
+    assert len(list(news.look(machines({"cdn": (State.DOWN, 1.0)}, {"cdn": (State.UP, 0.0)}), 1.0))) == 1
+    assert list(news.look(machines({"cdn": (State.DOWN, 2.0)}, {"cdn": (State.DOWN, 1.0)}), 2.0)) == []
+    assert list(news.look(machines({"cdn": (State.UP, 0.0)}, {"cdn": (State.DOWN, 2.0)}), 3.0)) == []
+    assert len(list(news.look(machines({"cdn": (State.UP, 0.0)}, {"cdn": (State.UP, 0.0)}), 4.0))) == 1
+
+
+def test_what_is_slow_for_a_moment_is_not_told(machines):
+    news = EndpointNews((LIST, EDGE, ORIGIN))
+    assert list(news.look(machines({"cdn": (State.SLOW, 3.0)}), 3.0)) == []
+    assert [event for _, event, _ in news.look(machines({"cdn": (State.SLOW, 11.0)}), 11.0)] == [
+        "endpoint.slow"
+    ]
+
+
+def test_where_nothing_else_has_them_objects_wait_and_so_does_a_listing(machines):
+    news = EndpointNews((LIST, EDGE, ORIGIN))
+    told = list(news.look(machines(dict.fromkeys(("list", "cdn", "rest"), (State.DOWN, 1.0))), 9.0))
+
+    assert [event for _, event, _ in told] == ["endpoint.down"] * 3
+    assert "the listing waits" in told[0][2]
+    assert "none fails" in told[1][2]
