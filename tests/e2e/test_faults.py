@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.e2e.conftest import Job
 
+from bucketpull.domain.endpoints import OUTAGE
 from upyun_simulator import content, effects
 
 OBJECTS = 3
@@ -280,7 +281,9 @@ def test_what_passes_or_is_had_from_the_origin_ends_complete_with_each_retry_cou
     told, at_most = retries_of([row for row in PASSING if not row.silent]), retries_of(PASSING)
     assert summary["retries"].keys() == told.keys()
     for reason, count in summary["retries"].items():
-        assert told[reason] <= count <= at_most[reason], reason
+        # What looked as if the endpoint were in trouble is asked for again without being counted against the object.
+        more = 2 if reason in OUTAGE else 1
+        assert told[reason] <= count <= at_most[reason] * more, reason
 
 
 def test_a_directory_whose_pages_suffer_is_listed_whole_and_each_object_once(make_job):

@@ -1,5 +1,7 @@
 """An endpoint that changes its state is told once, with where the objects come from meanwhile, and once when it is back."""
 
+# ruff: noqa: RUF001 - Chinese has its own punctuation
+
 import re
 
 import msgspec
@@ -8,6 +10,7 @@ import pytest
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
 from bucketpull.domain.model import LaneStatus
 from bucketpull.report.endpoints import EndpointNews
+from bucketpull.report.messages import in_chinese
 
 LIST = EndpointSpec(name="list", purpose=Purpose.LIST, title="the API v0.api.example")
 EDGE = EndpointSpec(name="cdn", purpose=Purpose.FETCH, title="the CDN img.example.com", is_origin=False)
@@ -43,8 +46,12 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
     ((level, event, text),) = news.look(down, 1001.0)
     assert (level, event) == ("warning", "endpoint.down")
     assert re.fullmatch(
-        r"the CDN img\.example\.com does not answer since \d\d:\d\d \(connect: no\): objects come from the API v0\.api\.example",
+        r"the CDN img\.example\.com does not answer since \d\d:\d\d: objects come from the API v0\.api\.example \(connect: no\)",
         text,
+    )
+    assert re.fullmatch(
+        r"CDN img\.example\.com 自 \d\d:\d\d 起没有应答：对象改由 API v0\.api\.example 获取（connect: no）",
+        in_chinese(text),
     )
     assert list(news.look(down, 1002.0)) == []
     ((level, event, text),) = news.look(up, 1301.0)

@@ -31,7 +31,15 @@ SILENT_SECONDS = 6.0
 # With another endpoint to fetch from: two quick looks, for most troubles are short, then one a minute.
 FIRST_LOOKS = (2.0, 8.0)
 LOOK_SECONDS = 60.0
+# Where objects wait for it they go on soon after it is back: after a minute of looks that follow close, these.
 ALONE_SECONDS = 2.0
+LONG_ALONE_SECONDS = 10.0
+SOON = 30
+# Where nothing proves an endpoint well, objects that always fail look as an outage does. If the service's listing answers
+# meanwhile they are at fault after so long; where nothing can be listed, much later.
+UNPROVEN_SECONDS = 600.0
+UNLISTED_SECONDS = 6 * 3600.0
+DEAF_SECONDS = 5.0
 
 
 class Board:
@@ -61,13 +69,33 @@ class Board:
         found = (
             (health.looks(now, self._has_others(health)), name) for name, health in self.endpoints.items()
         )
-        return [(process, name) for process, name in found if process is not None]
+        tries = [(process, name) for process, name in found if process is not None]
+        return tries + [
+            (process, each.spec.name) for each in self._listing() for process in self._asks(each, now)
+        ]
+
+    def _asks(self, listing: "Health", now: float) -> list[int]:
+        """Return which process is to ask for the listing, to learn whether the service answers at all."""
+        is_needed = any(each.is_unproven and each.is_missed for each in self._fetching())
+        return listing.asks(now) if is_needed and listing.spec.sites and listing.is_up else []
+
+    def innocent(self, now: float) -> list[str]:
+        """Return the endpoints without a success so far that are not at fault all the same: the listing answers, and has for long."""
+        return [
+            each.spec.name
+            for each in self._fetching()
+            if all(each.is_cleared(now, listing) for listing in self._listing())
+        ]
+
+    def _listing(self) -> list["Health"]:
+        return [each for each in self.endpoints.values() if each.spec.purpose is Purpose.LIST]
+
+    def _fetching(self) -> list["Health"]:
+        return [each for each in self.endpoints.values() if each.spec.purpose is Purpose.FETCH]
 
     def refusal(self, now: float) -> tuple[Reason, str] | None:
         """Return why the source refuses us as a whole, and in what words; None if it does not, or may do so only for now."""
-        listing = [each for each in self.endpoints.values() if each.spec.purpose is Purpose.LIST]
-        fetching = [each for each in self.endpoints.values() if each.spec.purpose is Purpose.FETCH]
-        for group in (listing, fetching):
+        for group in (self._listing(), self._fetching()):
             tried = [each for each in group if not each.is_untried]
             if tried and all(each.refuses(now) for each in tried):
                 worst = tried[0].worst()
@@ -105,6 +133,8 @@ class Health:
         self._looks = 0
         self._looked_at = -math.inf
         self._turn = 0
+        self._has_waited = False
+        self._deaf_until = -math.inf
 
     @property
     def is_up(self) -> bool:
@@ -145,7 +175,7 @@ class Health:
     def _by_failures(self, now: float, others: bool) -> Standing | None:
         worst = self.worst()
         objects, seconds = sum(seen.failing for seen in self.seen), self.ailing_seconds(now)
-        if worst.reason is None or objects < needed(worst.reason):
+        if worst.reason is None or objects < needed(worst.reason) or now < self._deaf_until:
             return None
         if REMEDIES[worst.reason] is Remedy.STOP and not others:
             return None  # nothing to wait for: it ends the job, or is acquitted
@@ -201,7 +231,7 @@ class Health:
         """Return which process is to try it now; None if none is."""
         if self.standing.state not in {State.DOWN, State.REFUSING}:
             return None
-        if now - self._looked_at < self._patience(others and not self._is_missed) or self.rest_seconds > 0.0:
+        if now - self._looked_at < self._patience(others and not self.is_missed) or self.rest_seconds > 0.0:
             return None
         ready = [process for process, seen in enumerate(self.seen) if seen.has_work]
         if not ready:
@@ -209,13 +239,42 @@ class Health:
         self._looks, self._looked_at, self._turn = self._looks + 1, now, self._turn + 1
         return ready[self._turn % len(ready)]
 
+    def asks(self, now: float) -> list[int]:
+        """Return the process that is to ask the listing now, although it is up; none if it was asked a moment ago."""
+        if now - self._looked_at < LOOK_SECONDS:
+            return []
+        self._looked_at, self._turn = now, self._turn + 1
+        return [self._turn % len(self.seen)]
+
     @property
-    def _is_missed(self) -> bool:
+    def is_unproven(self) -> bool:
+        """Whether nothing ever came from it."""
+        return not self.was_good
+
+    def is_cleared(self, now: float, listing: "Health") -> bool:
+        """Tell whether it is down without a success so far, for so long that the objects are at fault rather than the service."""
+        if not (self.is_unproven and self.is_missed) or self.standing.state is not State.DOWN:
+            return False
+        waited, listed = now - self.standing.since, bool(listing.spec.sites)
+        self._has_waited |= waited >= (UNPROVEN_SECONDS if listed else UNLISTED_SECONDS)
+        return self._has_waited and (not listed or listing.is_well_since(self.standing.since))
+
+    def is_well_since(self, moment: float) -> bool:
+        """Tell whether it has given what was wanted since a moment, and does."""
+        return self.is_up and self._good_at > moment
+
+    def clear(self, now: float) -> None:
+        """Take it for well: the objects are at fault. The processes' next reports may still be of before."""
+        self.standing, self._deaf_until = Standing(), now + DEAF_SECONDS
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether something waits for it that can be had nowhere else."""
         return any(seen.is_missed for seen in self.seen)
 
     def _patience(self, others: bool) -> float:
         if not others:
-            return ALONE_SECONDS
+            return ALONE_SECONDS if self._looks < SOON else LONG_ALONE_SECONDS
         return FIRST_LOOKS[self._looks] if self._looks < len(FIRST_LOOKS) else LOOK_SECONDS
 
     @property

@@ -1,6 +1,6 @@
 """What the agent makes of its processes' reports on endpoints: it tells all of them the same, and which of them is to try one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bucketpull.domain.endpoints import EndpointSpec, Standing, State, Symptoms
 from bucketpull.domain.errors import Reason
@@ -23,13 +23,16 @@ class Judge:
         """Take in what a process reports (`now` in monotonic seconds); return what to tell which process."""
         board = self._board
         board.see(process, symptoms, now)
-        is_news = board.judge(now) | self._note_rests(now)
+        innocent = board.innocent(now)
+        for name in innocent:
+            board.endpoints[name].clear(now)
+        is_news = board.judge(now) | self._note_rests(now) | bool(innocent)
         self.refusal = self.refusal or board.refusal(now)
         tries: dict[int, list[str]] = {}
         for trier, name in board.looks(now):
             tries.setdefault(trier, []).append(name)
         return [
-            (each, self._words(now, tries.get(each, [])))
+            (each, self._words(now, tries.get(each, []), innocent))
             for each in range(self._processes)
             if is_news or each in tries
         ]
@@ -43,7 +46,7 @@ class Judge:
         """Return how each endpoint does."""
         return {name: health.standing for name, health in self._board.endpoints.items()}
 
-    def _words(self, now: float, tries: list[str]) -> Judged:
+    def _words(self, now: float, tries: list[str], innocent: Sequence[str] = ()) -> Judged:
         states: dict[str, State] = {}
         for name, standing in self.standings().items():
             if standing.state is not State.UP:
@@ -51,7 +54,7 @@ class Judge:
         rests = {
             name: round(until - now, 1) for name, until in self._rests.items() if until - now > TOLD_SECONDS
         }
-        return Judged(states, rests, tries)
+        return Judged(states, rests, tries, list(innocent))
 
     def _note_rests(self, now: float) -> bool:
         """Note for how long the source wants to be left alone; tell whether that is longer than was known."""

@@ -181,12 +181,14 @@ class Tune(Value, tag="tune"):
 class Judged(Value, tag="judged"):
     """What a machine makes of its endpoints, by name: those that are not up, those that asked to be left alone for so many seconds.
 
-    `tries` are for this process to try, to see whether they are back.
+    `tries` are for this process to try, to see whether they are back. What fails at those that are `innocent` is at fault itself:
+    the service answers, though nothing ever came from them.
     """
 
     states: dict[str, State] = {}
     rests: dict[str, float] = {}
     tries: list[str] = []
+    innocent: list[str] = []
 
 
 class Died(Value, tag="died"):

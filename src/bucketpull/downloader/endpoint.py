@@ -15,6 +15,7 @@ T = TypeVar("T")
 MOST_KEPT = 64
 PACE_SECONDS = 0.05  # between requests to an endpoint under suspicion, until the machine has judged it
 ALIBI_SECONDS = 10.0  # for so long after a proof that it works, objects are at fault that fail there
+INNOCENT_SECONDS = 120.0  # the same, where it is concluded from what else answers
 WITNESS_BYTES = 1 << 20
 HOPELESS_SECONDS = 5.0  # a trial of an endpoint that is down takes no longer
 
@@ -168,6 +169,12 @@ class Endpoint(Generic[T]):
         """Note that the witness came: whatever fails next is at fault itself."""
         self.good(None)
         self._alibi_until = now + ALIBI_SECONDS
+
+    def presume_innocent(self, now: float) -> None:
+        """Blame the objects for a while, though nothing ever came from here."""
+        self._failing.clear()
+        self._is_suspect = False
+        self._alibi_until = now + INNOCENT_SECONDS
 
     # --- what the machine makes of it
 

@@ -57,6 +57,8 @@ class Watch:
             others = endpoint.name in self._fetching and bool(well - {endpoint.name})
             endpoint.turn(state, state is State.UP or (state is State.SLOW and not others))
             endpoint.limiter.rest(now, judged.rests.get(endpoint.name, 0.0))
+            if endpoint.name in judged.innocent:
+                endpoint.presume_innocent(now)
         if self._drain is not None:
             self._drain.turned()
         for name in judged.tries:

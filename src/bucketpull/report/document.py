@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.model import LaneStatus, Pulse, VolumeStatus
 from bucketpull.domain.progress import Snapshot
@@ -94,7 +95,8 @@ def waited_for(snapshot: Snapshot) -> tuple[str, float]:
 
 
 def lanes_of(snapshot: Snapshot) -> dict[str, LaneStatus]:
-    """Add up the lanes of all machines."""
+    """Add up the lanes of all machines; the state is that of the machine for which an endpoint does worst."""
+    order = list(State)
     lanes: dict[str, LaneStatus] = {}
     for machine in snapshot.machines:
         for name, status in machine.lanes.items():
@@ -104,4 +106,10 @@ def lanes_of(snapshot: Snapshot) -> dict[str, LaneStatus]:
             total.requests += status.requests
             total.throttled += status.throttled
             total.seconds += status.seconds
+            if order.index(status.state) > order.index(total.state):
+                total.state, total.state_seconds, total.detail = (
+                    status.state,
+                    status.state_seconds,
+                    status.detail,
+                )
     return lanes

@@ -6,8 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
 from bucketpull.domain.model import LaneStatus, Pulse
 from bucketpull.report.figures import duration
+from bucketpull.report.words import Words
 
-_WORDS = {State.SLOW: "is slow to answer", State.REFUSING: "refuses", State.DOWN: "does not answer"}
+_WORDS = {
+    State.SLOW: "is slow to answer since",
+    State.REFUSING: "refuses everything since",
+    State.DOWN: "does not answer since",
+}
 SLOW_TOLD_SECONDS = 10.0  # of a state that mostly passes, or becomes another
 
 Told = tuple[str, str, str]
@@ -48,9 +53,7 @@ class EndpointNews:
     ) -> str:
         since = time.strftime("%H:%M", time.localtime(now - status.state_seconds))
         why = f" ({status.detail})" if status.detail else ""
-        return (
-            f"{self._title(name)} {_WORDS[status.state]} since {since}{why}: {self._meanwhile(name, worst)}"
-        )
+        return f"{self._title(name)} {_WORDS[status.state]} {since}: {self._meanwhile(name, worst)}{why}"
 
     def _meanwhile(self, name: str, worst: Mapping[str, LaneStatus | None]) -> str:
         if self._specs[name].purpose is Purpose.LIST:
@@ -68,3 +71,10 @@ def _worst(name: str, machines: Sequence[Pulse]) -> LaneStatus | None:
     found = [machine.lanes[name] for machine in machines if name in machine.lanes]
     order = list(State)
     return max(found, key=lambda status: order.index(status.state), default=None)
+
+
+def state_of(lane: LaneStatus, words: Words) -> str:
+    """Return what is wrong with an endpoint and for how long, in parentheses; nothing if it is up."""
+    if lane.state is State.UP:
+        return ""
+    return f" ({words(f'endpoint.{lane.state}')} {duration(lane.state_seconds, words.language)})"

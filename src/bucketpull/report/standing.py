@@ -6,6 +6,7 @@ from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import exit_code_of, lanes_of
+from bucketpull.report.endpoints import state_of
 from bucketpull.report.lines import time_left
 from bucketpull.report.summary import books_lines, by_reason, label, time_line
 from bucketpull.report.tables import short, table
@@ -33,7 +34,9 @@ def _speeds(snapshot: Snapshot, words: Words) -> list[str]:
     now = f"{figures.speed(rates.objects_now)}  {figures.size(rates.bytes_now)}/s"
     mean = f"{words('mean')} {figures.speed(rates.objects_mean)}  {figures.size(rates.bytes_mean)}/s"
     lines = [f"  {label(words('speed'))}{now}  {mean}"]
-    lanes = "  ".join(f"{name} {lane.in_flight}" for name, lane in sorted(lanes_of(snapshot).items()))
+    lanes = "  ".join(
+        f"{name} {lane.in_flight}{state_of(lane, words)}" for name, lane in sorted(lanes_of(snapshot).items())
+    )
     limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
     if lanes:
         lines.append(f"  {label(words('in_flight'))}{lanes}  {limit}".rstrip())

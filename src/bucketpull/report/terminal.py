@@ -21,6 +21,7 @@ from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import lanes_of, waited_for
+from bucketpull.report.endpoints import state_of
 from bucketpull.report.lines import time_left
 from bucketpull.report.summary import by_reason, summary_lines
 from bucketpull.report.words import Words
@@ -203,7 +204,8 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
     lanes = lanes_of(snapshot)
     if lanes:
         flying = "  ".join(
-            f"{name} {lane.in_flight}/{lane.level:.0f}" for name, lane in sorted(lanes.items())
+            f"{name} {lane.in_flight}/{lane.level:.0f}{state_of(lane, words)}"
+            for name, lane in sorted(lanes.items())
         )
         limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
         facts.add_row(words("in_flight"), Text.assemble(flying, "  ", (limit, "yellow")))

@@ -57,7 +57,7 @@ class MemorySource:
         pages: dict[tuple[bytes, str], Page] | None = None,
     ) -> None:
         self._routes = tuple(routes)
-        self.pages = pages or {}
+        self.pages = pages if pages is not None else {(b"", ""): Page(Part(b"", "", [], [], []), [], [])}
         self.unreachable: set[bytes] = set()
 
     def root(self) -> Position:

@@ -67,13 +67,19 @@ function showEnd(job, estimate) {
   }
 }
 
+function laneText(name, lane) {
+  const flying = t("lane", name, lane.in_flight, Math.round(lane.level));
+  return lane.state === "up" ? flying : `${flying} (${t("endpoint." + lane.state)})`;
+}
+
 export function lanesOf(job) {
   const lanes = {};
   for (const machine of job.machines)
     for (const [name, lane] of Object.entries(machine.lanes)) {
-      lanes[name] ??= { in_flight: 0, level: 0 };
+      lanes[name] ??= { in_flight: 0, level: 0, state: "up" };
       lanes[name].in_flight += lane.in_flight;
       lanes[name].level += lane.level;
+      if (lane.state !== "up") lanes[name].state = lane.state;
     }
   return lanes;
 }
@@ -86,7 +92,7 @@ export function showFigures(job) {
   text("f-bytes-mean", t("mean", `${size(rates.bytes_mean)}/s`));
   const lanes = Object.entries(lanesOf(job)).sort();
   text("f-flight", count(lanes.reduce((sum, [, lane]) => sum + lane.in_flight, 0)));
-  text("f-lanes", lanes.map(([name, lane]) => t("lane", name, lane.in_flight, Math.round(lane.level))).join(", "));
+  text("f-lanes", lanes.map(([name, lane]) => laneText(name, lane)).join(", "));
   text("f-limit", t(`limit.${job.limited_by}`));
   text("f-limit-why", t(`why.${job.limited_by}`));
   text("f-failed", count(job.counters.failed));
