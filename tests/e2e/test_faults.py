@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.e2e.conftest import Job
 
-from bucketpull.domain.endpoints import OUTAGE
+from bucketpull.domain.endpoints import OUTAGE, THROTTLES
 from upyun_simulator import content, effects
 
 OBJECTS = 3
@@ -282,7 +282,7 @@ def test_what_passes_or_is_had_from_the_origin_ends_complete_with_each_retry_cou
     assert summary["retries"].keys() == told.keys()
     for reason, count in summary["retries"].items():
         # What looked as if the endpoint were in trouble is asked for again without being counted against the object.
-        more = 2 if reason in OUTAGE else 1
+        more = 2 if reason in OUTAGE | THROTTLES else 1
         assert told[reason] <= count <= at_most[reason] * more, reason
 
 
