@@ -88,7 +88,7 @@ class VirtualFetcher:
             if request.url.startswith(site):
                 del self._flying[number]
                 self.in_flight -= 1
-                done(Response(0, [], [], 0, -1, self._clock.seconds - at, reason, detail))
+                done(Response(0, [], [], 0, self._clock.seconds - at, reason, detail))
 
     def _end(
         self, number: int, answer: Answer, sink: Callable[[bytes], object] | None, taken: int = 0
