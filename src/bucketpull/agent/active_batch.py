@@ -15,8 +15,9 @@ from bucketpull.domain.batching import (
     sliced,
     spans_of,
 )
+from bucketpull.domain.counts import merge
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Former, Part, Work, merge
+from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Former, Part, Work
 from bucketpull.domain.record import Outcome, Record
 
 PART_SECONDS = 5.0

@@ -8,6 +8,7 @@ import msgspec
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.volume import Slot
 from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, sliced
+from bucketpull.domain.counts import summed
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.model import LaneStatus, Limits, Part, Pulse
 from bucketpull.domain.placing import split
@@ -178,8 +179,8 @@ class Desk:
             window=self._window(held, now),
             scan_window=SCANS_PER_PROCESS * len(self.unstarted),
             holds=holds,
-            retries=_summed([tick.retries for tick in ticks]),
-            failures=_summed([tick.failures for tick in ticks]),
+            retries=summed(tick.retries for tick in ticks),
+            failures=summed(tick.failures for tick in ticks),
             lanes=self._judged(load.lanes, now),
             volumes=[slot.status for slot in self.slots.values()],
             job_digest=policy.job_digest,
@@ -238,14 +239,6 @@ def _pieces(
             before += len(part.names)
         yield volume, piece
         start += count
-
-
-def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for count in counts:
-        for reason, number in count.items():
-            total[reason] = total.get(reason, 0) + number
-    return total
 
 
 def _lanes(ticks: Sequence[Tick]) -> dict[str, LaneStatus]:

@@ -472,9 +472,3 @@ def key_of(directory: bytes, name: bytes) -> bytes:
 def show(key: bytes) -> str:
     """Write a key for people: UTF-8 where it is, escapes where it is not."""
     return key.decode("utf-8", "backslashreplace")
-
-
-def merge(mine: dict[str, int], more: dict[str, int]) -> None:
-    """Add counts by reason to those that are there."""
-    for reason, count in more.items():
-        mine[reason] = mine.get(reason, 0) + count

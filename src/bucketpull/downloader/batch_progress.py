@@ -4,6 +4,7 @@ Every object ends by exactly one of `store`, `fail`, `defer` and `displace`. `ou
 asked: once, when the last object has ended, or in several parts, so that stragglers do not hold up what is stored.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice, repeat
 
@@ -157,8 +158,8 @@ class BatchProgress:
         self.since = 0.0
         self.stored_bytes = 0
         self.failures: list[Failure] = []
-        self.retries: dict[str, int] = {}
-        self.doubts: dict[str, int] = {}
+        self.retries = Counter[str]()
+        self.doubts = Counter[str]()
         self.trouble: Reason | None = None
         self.detail = ""
         self._fresh: Iterator[Item] = chain.from_iterable(map(_items, self.leaves))
@@ -182,7 +183,7 @@ class BatchProgress:
     def doubt(self, leaf: PartProgress, index: int, reason: Reason) -> None:
         """Note what was doubted about an object that is stored."""
         leaf.doubts[index] = reason
-        self.doubts[reason] = self.doubts.get(reason, 0) + 1
+        self.doubts[reason] += 1
 
     def fail(
         self, leaf: PartProgress, index: int, reason: Reason, attempts: int, status: int = 0, detail: str = ""
@@ -257,7 +258,7 @@ class BatchProgress:
             for leaf in self.leaves:
                 leaf.tell()
             self.told, self.since, self.stored_bytes = self.left, 0.0, 0
-            self.failures, self.retries, self.doubts = [], {}, {}
+            self.failures, self.retries, self.doubts = [], Counter(), Counter()
         return outcome
 
     def _marked(self, mark: int) -> list[Part]:

@@ -173,7 +173,7 @@ class Drain:
             try:
                 routes = routes_of(directory, name, size)
             except AnswerError as error:
-                self._meter.failed(error.reason)
+                self._meter.failures[error.reason] += 1
                 batch.fail(leaf, index, error.reason, 0, 0, error.detail)
                 self.volumes.settle(batch)
                 continue
@@ -450,13 +450,12 @@ class Drain:
         self._lines.rested(transfer)
 
     def _retried(self, transfer: Transfer, reason: Reason) -> None:
-        self._meter.retried(reason)
-        retries = transfer.batch.retries
-        retries[reason] = retries.get(reason, 0) + 1
+        self._meter.retries[reason] += 1
+        transfer.batch.retries[reason] += 1
 
     def _fail(self, transfer: Transfer, reason: Reason, detail: str) -> None:
         if reason is not Reason.GONE:
-            self._meter.failed(reason)
+            self._meter.failures[reason] += 1
         self._let_go(transfer, keep=False)
         transfer.batch.fail(transfer.leaf, transfer.index, reason, transfer.asked, transfer.status, detail)
         self.volumes.settle(transfer.batch)

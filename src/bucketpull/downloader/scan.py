@@ -10,6 +10,7 @@ from hashlib import blake2b
 import msgspec
 
 from bucketpull.domain.batching import cut, decode_positions, known_bytes
+from bucketpull.domain.counts import merge
 from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, ScanReceipt, key_of, show
@@ -75,8 +76,7 @@ class Sweep:
 
     def retried(self, reason: Reason) -> None:
         """Count a repeated request."""
-        retries = self.receipt.retries
-        retries[reason] = retries.get(reason, 0) + 1
+        merge(self.receipt.retries, {reason: 1})
 
 
 class Look(msgspec.Struct, gc=False, eq=False):
@@ -209,7 +209,7 @@ class Scan:
         if self._is_blamed(look, error):
             look.tries = max(0, look.tries - 1)
             look.sweep.retried(error.reason)
-            self._meter.retried(error.reason)
+            self._meter.retries[error.reason] += 1
             self._fetcher.call_later(BLAMED_SECONDS, look.again)
         elif remedy is Remedy.VANISH:
             self._vanished(look, error)
@@ -232,7 +232,7 @@ class Scan:
 
     def _retry(self, look: Look, error: AnswerError, seconds: float) -> None:
         look.sweep.retried(error.reason)
-        self._meter.retried(error.reason)
+        self._meter.retries[error.reason] += 1
         if seconds:
             self._fetcher.call_later(seconds, look.again)
         else:
@@ -241,7 +241,7 @@ class Scan:
     def _put_back(self, look: Look, error: AnswerError) -> None:
         """End this pass of a position: it becomes new work, one attempt older, when the rest of its survey is done."""
         look.sweep.retried(error.reason)
-        self._meter.retried(error.reason)
+        self._meter.retries[error.reason] += 1
         look.position.attempt += 1
         look.sweep.receipt.positions.append(look.position)
         self._settle(look.sweep)
@@ -297,7 +297,7 @@ class Scan:
     def _failed(self, look: Look, error: AnswerError, status: int) -> None:
         """Say that a page, or something on it, could not be listed."""
         position = look.position
-        self._meter.failed(error.reason)
+        self._meter.failures[error.reason] += 1
         look.sweep.receipt.failures.append(
             Failure(
                 directory=position.directory,

@@ -7,6 +7,7 @@ ends: all of that is legal or at least happens, and libcurl understands it.
 from typing import Final
 
 from bucketpull.domain.exchange import NUMBERS
+from bucketpull.domain.memo import Memo
 
 END: Final = b"\r\n\r\n"
 LONGEST: Final = 64 << 10
@@ -47,7 +48,7 @@ class Heads:
     __slots__ = ("_lengths",)
 
     def __init__(self) -> None:
-        self._lengths: dict[bytes, bytes] = {}
+        self._lengths = Memo[bytes, bytes](_MOST_SHAPES)
         """By shape, how the server writes the length's header."""
 
     def read(self, head: bytes) -> tuple[int, int, bool, bytes] | None:
@@ -79,8 +80,6 @@ class Heads:
             and head[at : at + 1] == b" "
             and head[at + 1 : at + 2] != b" "
         ):
-            if len(self._lengths) >= _MOST_SHAPES:
-                self._lengths.clear()
             self._lengths[shape] = head[at - len(_LENGTH) : at + 1]
         return status, length, closes, shape
 

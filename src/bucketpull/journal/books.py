@@ -3,8 +3,9 @@
 import msgspec
 
 from bucketpull.domain.budget import Spending
+from bucketpull.domain.counts import merge
 from bucketpull.domain.decoding import json_decoder
-from bucketpull.domain.model import Counters, Outstanding, WorkKind, merge
+from bucketpull.domain.model import Counters, Outstanding, WorkKind
 
 
 class Books(msgspec.Struct):

@@ -30,7 +30,10 @@ def seconds_of(date: str) -> float | None:
 
 
 def version_of(headers: Mapping[str, str]) -> str:
-    """Name the version an answer is of: its strong ETag, else its date of change, else ""."""
+    """Name the version an answer is of: its strong ETag, else its date of change, else "".
+
+    An ETag without quotes, which RFC 9110 forbids and some servers send, is one too: they take it back as they gave it.
+    """
     etag = headers.get("etag", "")
     if etag and not etag.startswith(("W/", "w/")):
         return etag

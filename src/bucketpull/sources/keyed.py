@@ -1,15 +1,14 @@
 """A bucket of which only the keys of a list are wanted: nothing is listed, and sizes and dates are not known."""
 
-from collections.abc import Sequence
 from typing import Self
 
 import msgspec
 
-from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import ConfigError, Reason
-from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.exchange import Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.ports import Source
+from bucketpull.sources.derived import DerivedSource
 from bucketpull.sources.lists import Place, check_unchanged, fingerprint, read_lines
 from bucketpull.sources.settings import Option, SourceSettings
 
@@ -19,12 +18,35 @@ KEY_OPTIONS = (
 )
 
 
-class KeyedSettings(SourceSettings, frozen=True, kw_only=True):
-    """Settings of a bucket that can be asked for a list of keys; `key_list` is that list's `fingerprint`."""
+class BucketSettings(SourceSettings, frozen=True, kw_only=True):
+    """Settings of a bucket: `SCHEME://BUCKET[/PREFIX]`, or of the keys of a list in it, whose `fingerprint` is `key_list`.
 
+    `prefix` is a folder at which the listing starts; keys stay whole.
+    """
+
+    bucket: str
+    prefix: str = ""
     keys: str = ""
     keys0: str = ""
     key_list: str = ""
+
+    @classmethod
+    def located(cls, place: str) -> dict[str, str]:
+        """Return bucket and prefix."""
+        bucket, _, prefix = place.removeprefix("//").partition("/")
+        if not place.startswith("//") or not bucket:
+            raise ConfigError(f"source {f'{cls.scheme()}:{place}'!r}: write {cls.USAGE}")
+        return {"bucket": bucket, "prefix": prefix.strip("/")}
+
+    def place(self) -> str:
+        """Return bucket and prefix as in SOURCE."""
+        return f"//{self.bucket}/{self.prefix}".rstrip("/")
+
+    def identity(self) -> dict[str, str]:
+        """Return bucket, prefix and list: the same bucket may be had from several endpoints."""
+        own = {"source": f"{self.scheme()}://{self.bucket}", "prefix": self.prefix}
+        path = self.keys or self.keys0
+        return own | ({"keys": self.key_list or fingerprint(path)} if path else {})
 
     def prepared(self) -> Self:
         """Return the same with the list's state.
@@ -38,14 +60,9 @@ class KeyedSettings(SourceSettings, frozen=True, kw_only=True):
         path = self.keys or self.keys0
         if not path:
             return self
-        if self.identity()["prefix"]:
+        if self.prefix:
             raise ConfigError("--keys: the list has whole keys; name the bucket without a prefix")
         return msgspec.structs.replace(self, key_list=fingerprint(path))
-
-    def key_identity(self) -> dict[str, str]:
-        """Return what makes a job of a list another job; nothing without a list."""
-        path = self.keys or self.keys0
-        return {"keys": self.key_list or fingerprint(path)} if path else {}
 
     def by_keys(self, source: Source) -> Source:
         """Return a bucket, or the part of it that the list names."""
@@ -53,8 +70,8 @@ class KeyedSettings(SourceSettings, frozen=True, kw_only=True):
         return KeyedSource(source, path, b"\0" if self.keys0 else b"\n", self.key_list) if path else source
 
 
-class KeyedSource:
-    """Implements `ports.Source` by another one, which is asked for objects alone.
+class KeyedSource(DerivedSource):
+    """A bucket that is asked for objects alone.
 
     Args:
         source: The bucket.
@@ -65,20 +82,10 @@ class KeyedSource:
     """
 
     def __init__(self, source: Source, path: str, separator: bytes, state: str) -> None:
-        self._source = source
+        super().__init__(source)
         self._path = path
         self._separator = separator
         self._state = state
-        self.routes = source.routes
-        self.object_request = source.object_request
-        self.read_usage = source.read_usage
-        self.list_request = source.list_request
-        self.read_page = source.read_page
-
-    @property
-    def endpoints(self) -> Sequence[EndpointSpec]:
-        """See `Source`."""
-        return self._source.endpoints
 
     def root(self) -> Position:
         """Begin at the list's first line."""
@@ -107,7 +114,3 @@ class KeyedSource:
         if verdict.reason is Reason.GONE:
             verdict.reason = Reason.NOT_FOUND
         return verdict
-
-    def usage_request(self, site: str, now: float) -> Request | None:  # noqa: ARG002
-        """Say that the size of all is not known."""
-        return None

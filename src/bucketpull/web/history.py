@@ -7,6 +7,7 @@ from collections import deque
 
 import msgspec
 
+from bucketpull.domain.counts import summed
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.document import lanes_of
@@ -103,14 +104,6 @@ def _merge(points: list[Point]) -> Point:
         listed=sum(point.listed for point in points) / len(points),
         latency=sum(latencies) / len(latencies) if latencies else None,
         in_flight=round(sum(point.in_flight for point in points) / len(points)),
-        failures=_sum([point.failures for point in points]),
-        retries=_sum([point.retries for point in points]),
+        failures=summed(point.failures for point in points),
+        retries=summed(point.retries for point in points),
     )
-
-
-def _sum(counts: list[dict[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for part in counts:
-        for reason, number in part.items():
-            total[reason] = total.get(reason, 0) + number
-    return total

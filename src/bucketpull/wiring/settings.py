@@ -110,8 +110,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     def secrets(self) -> list[str]:
         """Return the values that nobody else may see."""
         hidden = [str(self.options[name]) for name in _secret_options() & self.options.keys()]
-        broker = urlsplit(self.broker or "").password or ""
-        return [value for value in (*hidden, broker, self.job_key, self.ping or "") if value]
+        return [
+            value
+            for value in (*hidden, _password_of(self.broker or ""), self.job_key, self.ping or "")
+            if value
+        ]
 
     def process_count(self) -> int:
         """Return how many worker processes to run: one a core unless told."""
@@ -159,3 +162,11 @@ def jobs_folder() -> Path:
             "this user has no home folder for the journal; set HOME, or name a folder with --state"
         )
     return folder
+
+
+def _password_of(url: str) -> str:
+    """Return the password in a URL; all of a URL that is not understood."""
+    try:
+        return urlsplit(url).password or ""
+    except ValueError:
+        return url

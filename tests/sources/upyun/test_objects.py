@@ -415,3 +415,10 @@ def test_secrets_are_not_shown():
 
     assert "secret" not in shown.replace("token_secret", "")
     assert "bucket='b'" in shown
+
+
+def test_a_part_that_comes_with_status_200_is_put_where_its_header_says():
+    headers = {"Content-Range": "bytes 40-99/100", "ETag": f'"{_MD5}"'}
+    verdict = _judge(answer(200, b"x" * 60, headers), start=40, version=f'"{_MD5}"')
+
+    assert (verdict.reason, verdict.start) == (None, 40)

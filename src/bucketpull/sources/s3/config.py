@@ -12,7 +12,7 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.ports import Source
 from bucketpull.sources.addresses import check_url
-from bucketpull.sources.keyed import KEY_OPTIONS, KeyedSettings
+from bucketpull.sources.keyed import KEY_OPTIONS, BucketSettings
 from bucketpull.sources.quoting import quoted
 from bucketpull.sources.settings import Option
 
@@ -45,8 +45,8 @@ _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _PORTS = {"http": 80, "https": 443}
 
 
-class S3Config(KeyedSettings, frozen=True, kw_only=True):
-    """A bucket and the ways to it. `prefix` is a folder at which the listing starts; keys stay whole.
+class S3Config(BucketSettings, frozen=True, kw_only=True):
+    """A bucket and the ways to it.
 
     `api_url` "" is AWS. `path_style` None: as the service wants it. Without keys those of AWS's files are looked for, unless
     `anonymous`. `cdn_url` None: objects come from the service itself.
@@ -73,8 +73,6 @@ class S3Config(KeyedSettings, frozen=True, kw_only=True):
         *KEY_OPTIONS,
     )
 
-    bucket: str
-    prefix: str = ""
     api_url: str = ""
     cdn_url: str | None = None
     region: str = ""
@@ -87,26 +85,6 @@ class S3Config(KeyedSettings, frozen=True, kw_only=True):
     user_agent: str = "bucketpull"
     split_listing: bool = True
     lists_versions: bool = False
-
-    @classmethod
-    def located(cls, place: str) -> dict[str, str]:
-        """Return bucket and prefix."""
-        bucket, _, prefix = place.removeprefix("//").partition("/")
-        if not place.startswith("//") or not bucket:
-            raise ConfigError(f"source 's3:{place}': write {cls.USAGE}")
-        return {"bucket": bucket, "prefix": prefix.strip("/")}
-
-    def place(self) -> str:
-        """Return what follows `s3:`."""
-        return f"//{self.bucket}/{self.prefix}" if self.prefix else f"//{self.bucket}"
-
-    def label(self) -> str:
-        """Return bucket and prefix in one word."""
-        return "-".join([self.bucket, *filter(None, self.prefix.split("/"))])
-
-    def identity(self) -> dict[str, str]:
-        """Return bucket and prefix: the same bucket may be had from several endpoints."""
-        return {"source": f"s3://{self.bucket}", "prefix": self.prefix} | self.key_identity()
 
     def with_versions(self) -> "S3Config":
         """Return the same, with each object's MD5 on its page where the listing tells one."""

@@ -10,7 +10,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
 from bucketpull.ports import Source
 from bucketpull.sources.addresses import check_url
-from bucketpull.sources.keyed import KEY_OPTIONS, KeyedSettings
+from bucketpull.sources.keyed import KEY_OPTIONS, BucketSettings
 from bucketpull.sources.quoting import quoted
 from bucketpull.sources.settings import Option
 from bucketpull.sources.upyun.signing import read_token
@@ -31,8 +31,8 @@ _OWN_HEADERS = frozenset(
 )
 
 
-class UpyunConfig(KeyedSettings, frozen=True, kw_only=True):
-    """A bucket and the ways to it. `prefix` is a folder at which the listing starts; keys stay whole.
+class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
+    """A bucket and the ways to it.
 
     `cdn_url` None: objects come by REST. `style` is an image version appended to each object's URL, such as "!s400".
     With `token` (and `token_expires`, Unix seconds) no password is needed. `token_secret` is the CDN's token key, and
@@ -67,8 +67,6 @@ class UpyunConfig(KeyedSettings, frozen=True, kw_only=True):
         *KEY_OPTIONS,
     )
 
-    bucket: str
-    prefix: str = ""
     api_url: str = "https://v0.api.upyun.com"
     cdn_url: str | None = None
     style: str = ""
@@ -87,22 +85,9 @@ class UpyunConfig(KeyedSettings, frozen=True, kw_only=True):
     list_limit: int = MAX_LIST_LIMIT
     split_listing: bool = True
 
-    @classmethod
-    def located(cls, place: str) -> dict[str, str]:
-        """Return bucket and prefix."""
-        bucket, _, prefix = place.removeprefix("//").partition("/")
-        if not place.startswith("//") or not bucket:
-            raise ConfigError(f"source {'upyun:' + place!r}: write {cls.USAGE}")
-        return {"bucket": bucket, "prefix": prefix.strip("/")}
-
-    def place(self) -> str:
-        """Return bucket and prefix as in SOURCE."""
-        return f"//{self.bucket}/{self.prefix}".rstrip("/")
-
     def identity(self) -> dict[str, str]:
-        """Return bucket, prefix and style: what is stored depends on these."""
-        own = {"source": f"upyun://{self.bucket}", "prefix": self.prefix, "style": self.style}
-        return own | self.key_identity()
+        """Return the bucket's, and the style: what is stored depends on it."""
+        return super().identity() | {"style": self.style}
 
     def open(self) -> Source:
         """Make the source."""

@@ -3,6 +3,7 @@
 import time
 from typing import Final
 
+from bucketpull.domain.memo import Memo
 from bucketpull.sources.headers import seconds_of
 
 STAMP_CHARACTERS: Final = 29
@@ -28,7 +29,7 @@ class Dates:
         self.useful = True
         self._equal = 0
         self._other = 0
-        self._minutes: dict[int, bytes] = {}
+        self._minutes = Memo[int, bytes](_MOST_MINUTES)
 
     def agree(self, stated: bytes, mtime: int) -> bool:
         """Tell quickly that a date is the listed one; 0.3 µs."""
@@ -65,7 +66,5 @@ class Dates:
         day, month = _DAYS[there.tm_wday], _MONTHS[there.tm_mon - 1]
         date = b"%s, %02d %s %04d" % (day, there.tm_mday, month, there.tm_year)
         written = b"%s %02d:%02d:" % (date, there.tm_hour, there.tm_min)
-        if len(self._minutes) >= _MOST_MINUTES:
-            self._minutes.clear()
         self._minutes[minutes] = written
         return written

@@ -7,6 +7,7 @@ out about a whole head holds for all of its shape: the next takes 1.2 µs, its d
 from typing import Final, NamedTuple
 
 from bucketpull.domain.exchange import NUMBERS, Response, Verdict
+from bucketpull.domain.memo import Memo
 from bucketpull.sources.upyun.dates import STAMP_CHARACTERS, Dates
 from bucketpull.sources.upyun.judging import MARKUP_STARTS, quick
 
@@ -31,7 +32,7 @@ class Usual:
     def __init__(self, endpoint: str, dates: Dates | None) -> None:
         self._endpoint = endpoint
         self._dates = dates
-        self._known: dict[bytes, _Known] = {}
+        self._known = Memo[bytes, _Known](_MOST_SHAPES)
 
     def judge(self, name: bytes, size: int, response: Response, mtime: int) -> Verdict | None:
         """Judge the usual answer: 200, whole, as long and as young as listed, nothing odd in its head. None: look closely."""
@@ -63,8 +64,6 @@ class Usual:
         verdict = quick(name, size, self._endpoint, response)
         if verdict is None:
             return None
-        if len(self._known) >= _MOST_SHAPES:
-            self._known.clear()
         known = self._known[shape] = _known_of(head)
         return verdict if self._is_young(known, head, mtime) else None
 

@@ -8,7 +8,7 @@ import re
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
-from bucketpull.sources.headers import seconds_of
+from bucketpull.sources.headers import misplaced, seconds_of, version_of
 from bucketpull.sources.upyun.answers import cdn_reason, complaint, rest_reason, wait_seconds
 from bucketpull.sources.upyun.endpoints import CDN, REST
 
@@ -18,7 +18,6 @@ _IMAGES = frozenset(
     b"jpg jpeg jpe jfif png gif webp bmp tif tiff ico heic heif avif jp2 psd raw cr2 nef dng mp4 mov mp3 zip gz".split()
 )
 _UNALTERED = frozenset({"", "identity"})
-_DATE_VERSION = "date:"
 
 
 def quick(name: bytes, size: int, endpoint: str, response: Response) -> Verdict | None:  # noqa: PLR0911 - each a doubt
@@ -70,22 +69,6 @@ def _is_markup(response: Response, kind: str) -> bool:
     return bool(text) and text[0] in MARKUP_STARTS
 
 
-def version_of(headers: dict[str, str]) -> str:
-    """Name the version an answer is of: its strong ETag, else its date of change, else ""."""
-    etag = headers.get("etag", "")
-    if etag.startswith('"'):
-        return etag
-    changed = headers.get("last-modified", "")
-    return _DATE_VERSION + changed if changed else ""
-
-
-def conditions(version: str) -> tuple[str, ...]:
-    """Write the header lines that ask for a part of one version only; none where the version is not known ("")."""
-    if version.startswith(_DATE_VERSION):
-        return (f"If-Unmodified-Since: {version.removeprefix(_DATE_VERSION)}",)
-    return (f"If-Match: {version}",) if version else ()
-
-
 class Ask:
     """What was asked for, so that the answer can be held against it."""
 
@@ -113,11 +96,13 @@ def close(ask: Ask, response: Response) -> Verdict:
         return Verdict(response.failure, response.detail, version=version, start=start)
     if response.status not in {200, 206} or headers.get("x-error-code"):
         return _refused(ask, response, headers)
-    verdict = _misplaced(ask, response, headers, version) or _altered(ask, response, headers)
+    verdict = misplaced(response, headers, version, ask.start, ask.version) or _altered(
+        ask, response, headers
+    )
     if verdict is None:
         verdict = _whole(ask, response, headers)
     verdict.version = version
-    verdict.start = ask.start if response.status == 206 else 0
+    verdict.start = ask.start if "content-range" in headers else 0
     return verdict
 
 
@@ -160,36 +145,6 @@ def _page(ask: Ask, response: Response, headers: dict[str, str], kind: str) -> V
     # By REST it is a proxy's or a service's bad moment: there is no further endpoint to turn to, only another try.
     wrong = Reason.WRONG_CONTENT if ask.endpoint == CDN else Reason.GARBAGE
     return _doubt(wrong, f"{kind or 'markup'} in place of an image: {said.message}"[:300], headers)
-
-
-def _misplaced(ask: Ask, response: Response, headers: dict[str, str], version: str) -> Verdict | None:
-    """Find a part that does not fit what is there already."""
-    if response.status == 200:
-        return (
-            Verdict(Reason.RANGE, "the whole object came in place of a part", version=version)
-            if ask.start
-            else None
-        )
-    first, total = _content_range(headers.get("content-range", ""))
-    if first != ask.start:
-        return Verdict(Reason.RANGE, f"the part begins at {first}, not at {ask.start}", version=version)
-    if ask.start and ask.version and version != ask.version:
-        return Verdict(
-            Reason.RANGE,
-            f"the object changed: {version or 'no version'}, before {ask.version}",
-            version=version,
-        )
-    if total >= 0 and total != ask.start + response.received:
-        return Verdict(Reason.TRUNCATED, f"{ask.start + response.received} of {total} bytes", version=version)
-    return None
-
-
-def _content_range(value: str) -> tuple[int, int]:
-    """Read `bytes 5-9/10` as (5, 10); (-1, -1) if it is none; the total is -1 where it is not told."""
-    found = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", value)
-    if found is None:
-        return -1, -1
-    return int(found[1]), -1 if found[2] == "*" else int(found[2])
 
 
 def _whole(ask: Ask, response: Response, headers: dict[str, str]) -> Verdict:

@@ -10,7 +10,7 @@ from bucketpull.domain.endpoints import Advice, EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
-from bucketpull.sources.headers import seconds_of
+from bucketpull.sources.headers import conditions, seconds_of
 from bucketpull.sources.quoting import is_plain, quoted
 from bucketpull.sources.upyun import judging
 from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason
@@ -123,7 +123,7 @@ class UpyunSource:
         """Ask for an object (contract 6.1, 6.2)."""
         directory, name = wanted.directory, wanted.name
         most = max(_IN_MEMORY_BYTES, wanted.size)
-        extra = () if start == 0 else (f"Range: bytes={start}-", *judging.conditions(version))
+        extra = () if start == 0 else (f"Range: bytes={start}-", *conditions(version))
         if directory is not self._directory:
             self._directory, self._folder = directory, quoted(directory) + "/" if directory else ""
         path = self._folder + quoted(name)

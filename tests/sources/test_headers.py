@@ -1,0 +1,49 @@
+"""What headers say of versions and parts."""
+
+import pytest
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Response
+from bucketpull.sources.headers import conditions, misplaced, version_of
+
+_DATE = "Wed, 09 Nov 2016 14:26:58 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "version"),
+    [
+        ({"etag": '"abc"', "last-modified": _DATE}, '"abc"'),
+        ({"etag": "abc", "last-modified": _DATE}, "abc"),
+        ({"etag": 'W/"abc"', "last-modified": _DATE}, f"date:{_DATE}"),
+        ({"etag": 'w/"abc"'}, ""),
+        ({"last-modified": _DATE}, f"date:{_DATE}"),
+        ({}, ""),
+    ],
+)
+def test_a_version_is_the_strong_etag_as_it_came_else_the_date(headers, version):
+    assert version_of(headers) == version
+
+
+def test_the_rest_is_asked_for_on_the_condition_that_it_is_of_that_version():
+    assert conditions('"abc"') == ('If-Match: "abc"',)
+    assert conditions("abc") == ("If-Match: abc",)
+    assert conditions(f"date:{_DATE}") == (f"If-Unmodified-Since: {_DATE}",)
+    assert conditions("") == ()
+
+
+def _found(start, status=206, content_range="", received=60, version="v"):
+    headers = {"content-range": content_range} if content_range else {}
+    response = Response(status, [], [b"x" * received], received, 0.1)
+    verdict = misplaced(response, headers, version, start, "v")
+    return verdict and verdict.reason
+
+
+def test_a_part_is_taken_for_what_its_header_says_whatever_the_status():
+    assert _found(40, content_range="bytes 40-99/100") is None
+    assert _found(40, status=200, content_range="bytes 40-99/100") is None
+    assert _found(40, content_range="bytes 41-99/100") is Reason.RANGE
+    assert _found(40, content_range="bytes 40-99/*", version="w") is Reason.RANGE
+    assert _found(40, content_range="bytes 40-99/200") is Reason.TRUNCATED
+    assert _found(40) is Reason.RANGE
+    assert _found(40, status=200) is Reason.RANGE
+    assert _found(0, status=200) is None
