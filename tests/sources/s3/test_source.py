@@ -121,7 +121,7 @@ def test_a_page_with_keys_of_another_folder_is_refused():
 def _page(entries: bytes = b"", truncated: bytes = b"false") -> Response:
     body = b"<ListBucketResult><IsTruncated>%b</IsTruncated><NextContinuationToken>t</NextContinuationToken>%b</ListBucketResult>"
     body %= truncated, entries
-    return Response(200, [b"HTTP/1.1 200 OK\r\n"], [body], len(body), len(body), 0.1)
+    return Response(200, [b"HTTP/1.1 200 OK\r\n"], [body], len(body), 0.1)
 
 
 def test_a_folder_that_no_key_begins_with_is_not_there():
