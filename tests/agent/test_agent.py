@@ -445,6 +445,68 @@ def test_a_late_receipt_is_discarded_and_what_was_only_begun_is_cleared():
     assert desk.agent.is_quiet
 
 
+def test_nothing_is_removed_while_a_batch_is_in_hand():
+    """An object that was deferred may come back in another batch, and be written under the name that is to go."""
+    desk = Desk()
+    desk.give(batch(7))
+    desk.store(desk.assignments()[-1])
+    desk.give(batch(8, part(NAMES[0])))
+    desk.control(discard=[Discard(7, [Extent("v1", 0)], [], 0)])
+    desk.wait(1.0)
+    assert desk.pulse().clears
+    assert desk.volumes["v1"].files.keys() == {(b"d", name) for name in NAMES}
+
+    desk.store(desk.assignments()[-1])
+
+    assert desk.receipts()[-1].extents == [Extent("v1", 1)]
+    assert desk.volumes["v1"].files.keys() == {(b"d", NAMES[0])}
+    desk.control(booked=[7, 8])
+    assert desk.agent.is_quiet
+
+
+def test_nothing_is_begun_while_something_is_removed():
+    desk = Desk()
+    desk.give(batch(7))
+    desk.store(desk.assignments()[-1])
+    desk.hanging.add("v1")
+    desk.agent.given([Control(Limits(), discard=[Discard(7, [Extent("v1", 0)], [], 0)])], desk.now)
+    (removal,) = desk.agent.actions()
+    desk.give(batch(7, part=5))
+    assert len(desk.assignments()) == 1
+    desk.hanging.clear()
+    desk.call(removal)
+    desk.act()
+    assert desk.volumes["v1"].files == {}
+    assert len(decode_parts(desk.assignments()[1].message.parts)[0].names) == 8
+
+
+def test_an_answer_to_an_earlier_receipt_does_not_void_what_a_later_one_names():
+    desk = Desk()
+    desk.give(batch(7))
+    desk.store(desk.assignments()[-1])
+    desk.give(batch(7, part=5))  # what is left of it, for all that the coordinator knew
+    first, second = desk.receipts()
+    assert (first.part, second.part, first.extents) == (0, 5, second.extents)
+    desk.control(discard=[Discard(7, first.extents, [], first.part)])
+    assert len(desk.volumes["v1"].files) == 8
+    desk.control(discard=[Discard(7, first.extents, [], second.part)])
+    assert desk.volumes["v1"].files == {}
+
+
+def test_what_was_only_begun_is_cleared_when_nothing_is_in_hand_any_more():
+    desk = Desk()
+    desk.volumes["v1"].intend("j", 99, encode_parts([part(b"left over")]))
+    desk.volumes["v1"].write(b"d", b"left over", 10, 5)
+    desk.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, desk.now)
+    desk.agent.opened(desk.volumes["v1"].status(), desk.volumes["v1"].known(), desk.now)
+    desk.wait(11.0)  # it was patient: the answer does not come
+    desk.give(batch(7))
+    desk.control(abandon=[99])
+    assert (b"d", b"left over") in desk.volumes["v1"].files
+    desk.store(desk.assignments()[-1])
+    assert (b"d", b"left over") not in desk.volumes["v1"].files
+
+
 def _raise(error):
     raise error
 

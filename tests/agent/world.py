@@ -269,7 +269,7 @@ class World:
         counted = {extent for extents in self.books.extents.values() for extent in extents}
         gone = [extent for extent in receipt.extents if extent not in counted]
         if not counts and gone:
-            control.discard = [Discard(receipt.work, gone, sorted(counted, key=str))]
+            control.discard = [Discard(receipt.work, gone, sorted(counted, key=str), receipt.part)]
         machine.given.append(control)
 
     def answer(self, machine, pulse):

@@ -24,11 +24,12 @@ from bucketpull.agent.active_batch import (
     stored_in,
 )
 from bucketpull.agent.already_stored import recognise
+from bucketpull.agent.clearing import Clearing, forget
 from bucketpull.agent.deaths import Deaths
 from bucketpull.agent.disk_calls import Calls, Routine, Verb
 from bucketpull.agent.former_copies import removable
 from bucketpull.agent.scheduler import Desk
-from bucketpull.agent.unconfirmed import Unbooked, begun_on, tidy
+from bucketpull.agent.unconfirmed import Unbooked, begun_on
 from bucketpull.agent.volume import STATE_OF_TROUBLE, Settler, Slot
 from bucketpull.domain.errors import MachineShort, VolumeError
 from bucketpull.domain.judging import Judge
@@ -95,6 +96,7 @@ class Agent:
         self._parts = count(1)
         self._deaths = Deaths(policy.mourned * processes, policy.mourning_seconds)
         self._unbooked = Unbooked(now)
+        self._clearing = Clearing(policy.journal)
         self._actions: list[Action] = []
         self._calls = Calls(self._actions.append)
 
@@ -116,8 +118,8 @@ class Agent:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether every receipt is answered."""
-        return self._unbooked.is_quiet
+        """Whether every receipt is answered, and what does not count is removed."""
+        return self._unbooked.is_quiet and self._clearing.is_empty
 
     # --- events
 
@@ -214,6 +216,7 @@ class Agent:
         if self.stopping:
             pulse.window = 0
         pulse.begun = self._unbooked.questions(self.desk.working(), self._now)
+        pulse.clears = not self._clearing.is_empty
         return pulse
 
     def _take(self, work: Work) -> None:
@@ -223,8 +226,11 @@ class Agent:
             self._survey(work)
         else:
             self._unbooked.take(work)
+            self._clearing.came_back(work.id)
 
     def _begin(self) -> None:
+        if self._clearing.is_busy:
+            return
         for work in self._unbooked.begin(self._now):
             held = self._held[work.id] = Held(work, self._policy.machine, self._now)
             self.desk.accept(sum(len(part.names) for part in held.parts))
@@ -238,6 +244,8 @@ class Agent:
     def _accept(self, held: Held) -> Routine:
         work, rest = held.work, held.parts
         begun = begun_on(self.desk.working(), work.id)
+        for extents in begun.values():
+            self._clearing.claim(work.id, extents, work.part)
         if work.candidates or work.elsewhere or begun:
             held.unsettled += 1
             found = yield from recognise(held, begun, self.desk.slots, self._policy.journal)
@@ -374,7 +382,10 @@ class Agent:
         elif not held.is_due(self._now):
             return
         self._unbooked.done(work)
-        self._say(held.receipt(self._now, self._next_part()))
+        receipt = held.receipt(self._now, self._next_part())
+        self._clearing.claim(work, receipt.extents, receipt.part)
+        self._say(receipt)
+        self._clear_if_idle()
 
     def _next_part(self) -> int:
         """Return a number that no other machine, and no other start of this one, gives to what is left of a batch."""
@@ -421,6 +432,7 @@ class Agent:
     def returned(self, slot: Slot) -> None:
         """Make a volume known to all who deal with it: a new one, or one opened anew."""
         self._unbooked.find(slot)
+        self._clearing.left(slot.id)
         self._tell_all(self._mount(slot))
 
     def left(self, slot: Slot) -> None:
@@ -456,23 +468,32 @@ class Agent:
             for slot in self.desk.slots.values():
                 if path in {slot.path, slot.id} and slot.is_open:
                     slot.stop(VolumeState.DRAINING, "takes no new objects, as asked", self._now)
-        self._calls.run(self._tidy(control))
+        self._clearing.told(control, self.desk.slots)
+        self._unbooked.answered((*control.abandon, *control.booked))
+        self._calls.run(self._forget(control.booked))
+        self._clear_if_idle()
         if control.remove:
             self._calls.run(self._remove(control.remove))
         if control.stop:
             self.dismissed = True
             self.stop(self._now)
 
-    def _tidy(self, control: Control) -> Routine:
-        """Do with batches as told; one that is in hand is not forgotten: its last receipt will be answered too."""
-        booked = [work for work in control.booked if work not in self._held]
-        abandon = [] if self._held else control.abandon  # only while nothing is being written
+    def _forget(self, booked: Sequence[int]) -> Routine:
+        """Forget batches that are booked; one that is in hand is not: its last receipt will be answered too."""
+        works = self._clearing.forgettable(work for work in booked if work not in self._held)
         for slot in self.desk.working():
             try:
-                yield from tidy(slot, self._policy.journal, abandon, control.discard, booked)
+                yield from forget(slot, self._policy.journal, works)
             except VolumeError as error:
                 slot.trouble(error, self._now)
-        self._unbooked.answered((*control.abandon, *control.booked))
+
+    def _clear_if_idle(self) -> None:
+        if not self._held and not self._clearing.is_busy and not self._clearing.is_empty:
+            self._calls.run(self._clear())
+
+    def _clear(self) -> Routine:
+        yield from self._clearing.run(self.desk.working(), lambda slot, error: slot.trouble(error, self._now))
+        self._clear_if_idle()
         self._begin()
 
     def _remove(self, copies: Sequence[Former]) -> Routine:

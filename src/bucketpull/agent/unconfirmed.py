@@ -5,9 +5,8 @@ What a worker began and did not settle is cleared before it writes anything new:
 
 from collections.abc import Iterable
 
-from bucketpull.agent.disk_calls import Routine, Verb
 from bucketpull.agent.volume import Slot
-from bucketpull.domain.model import Begun, Discard, Extent, Work
+from bucketpull.domain.model import Begun, Extent, Work
 
 ASK_AFTER_SECONDS = 15.0
 ASKED_AT_ONCE = 50
@@ -85,28 +84,3 @@ def begun_on(slots: Iterable[Slot], work: int) -> dict[str, list[Extent]]:
         for slot in slots
         if work in slot.known
     }
-
-
-def tidy(
-    slot: Slot,
-    journal: str,
-    abandon: Iterable[int],
-    discard: Iterable[Discard],
-    booked: Iterable[int],
-) -> Routine:
-    """Remove the files of batches, or of blocks, that others have done; forget batches of which nothing more will be heard."""
-    for work in [work for work in abandon if work in slot.known]:
-        yield slot.ask(Verb.ABANDON, journal, work)
-        slot.known.pop(work, None)
-    for each in discard:
-        gone, kept = (
-            [e.offset for e in extents if e.volume == slot.id] for extents in (each.gone, each.kept)
-        )
-        if gone:
-            # First of all: what is about to be removed must not be taken for stored if its batch comes again.
-            if each.work in slot.known:
-                slot.known[each.work] = [b for b in slot.known[each.work] if b.offset not in gone]
-            yield slot.ask(Verb.DISCARD, journal, each.work, gone, kept)
-    for work in [work for work in booked if work in slot.known]:
-        yield slot.ask(Verb.FORGET, journal, work)
-        slot.known.pop(work, None)

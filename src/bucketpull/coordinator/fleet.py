@@ -171,11 +171,12 @@ class Fleet:
         return any(member.pulse.volumes for member in self.members.values())
 
     def present(self, now: float) -> set[str]:
-        """Return the machines that are there now, hold nothing, and have no question that is not answered."""
+        """Return the machines that are there now, hold nothing, have no open question and nothing to remove."""
         return {
             machine
             for machine, member in self.members.items()
-            if now - member.seen < PRESENT_SECONDS and not member.pulse.begun and not member.pulse.holds
+            if now - member.seen < PRESENT_SECONDS
+            and not (member.pulse.begun or member.pulse.holds or member.pulse.clears)
         }
 
     @property

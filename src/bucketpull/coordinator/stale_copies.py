@@ -24,7 +24,8 @@ def judge_dropped(journal: Journal, receipt: BatchReceipt) -> Discard | None:
     counted = journal.holding(receipt.spans)
     gone = [extent for extent in receipt.extents if extent not in counted]
     volumes = {extent.volume for extent in gone}
-    return Discard(receipt.work, gone, [e for e in counted if e.volume in volumes]) if gone else None
+    kept = [extent for extent in counted if extent.volume in volumes]
+    return Discard(receipt.work, gone, kept, receipt.part) if gone else None
 
 
 def judge_begun(journal: Journal, machine: str, begun: Iterable[Begun]) -> Verdict:

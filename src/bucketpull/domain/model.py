@@ -341,6 +341,7 @@ class Pulse(Value, tag="pulse"):
     `limited_by` names what holds it back: "source", "cdn", "disk", "cpu", "rate", "bandwidth", "work" or "".
     `begun` are the batches that it asks about, having heard neither `booked` nor `discard` for too long.
     `waiting_for` names an object in hand where one of its processes has ended none for `still_seconds`, at least ten.
+    `clears` is true while there are files to remove that do not count.
     """
 
     machine: Text
@@ -361,6 +362,7 @@ class Pulse(Value, tag="pulse"):
     begun: list[Begun] = []
     waiting_for: Text = ""
     still_seconds: Float = 0.0
+    clears: bool = False
 
 
 class Goodbye(Value, tag="goodbye"):
@@ -415,11 +417,13 @@ class Discard(Value):
     """Ledger blocks of a batch that do not count, because another worker's receipt came first: their files go.
 
     `kept` are blocks of the same volumes that count, and may hold some of the same objects: those files stay.
+    `part` is that of the receipt that did not count; -1 where no receipt can make the blocks count any more.
     """
 
     work: Int
     gone: list[Extent]
     kept: list[Extent]
+    part: Int = -1
 
 
 class Control(Value, tag="control"):
