@@ -75,14 +75,14 @@ def test_of_a_batch_done_twice_by_the_same_volume_what_counts_is_kept(journal):
     first, _ = sent(journal)
     journal.commit([receipt(journal, first, "m1", 40, 0)], 2.0)
     discard = judge_dropped(journal, receipt(journal, first, "m1", 900, 0))
-    assert discard == Discard(first, [Extent("v1", 900)], kept=[Extent("v1", 40)])
+    assert discard == Discard(first, [Extent("v1", 900)], kept=[Extent("v1", 40)], part=0)
 
 
 def test_a_batch_that_another_machine_did_first_is_removed(journal):
     first, _ = sent(journal)
     journal.commit([receipt(journal, first, "m2", 40, 0)], 2.0)
     assert judge_dropped(journal, receipt(journal, first, "m1", 40, 0)) == Discard(
-        first, [Extent("v1", 40)], kept=[]
+        first, [Extent("v1", 40)], kept=[], part=0
     )
 
 
