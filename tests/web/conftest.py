@@ -30,7 +30,9 @@ from bucketpull.domain.model import (
     VolumeStatus,
 )
 from bucketpull.domain.progress import DirectoryState, Note, Rates, Snapshot
+from bucketpull.web.api import Api
 from bucketpull.web.dashboard import Dashboard
+from bucketpull.web.history import History
 
 TB = 10**12
 OBJECT = 33_000
@@ -245,10 +247,13 @@ class Served:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
     async def _start(self, options):
-        self.dashboard = Dashboard(self.panel, port=0, sample_seconds=0.2, last_look_seconds=0.0, **options)
+        history = History()
         for _ in range(590):
             self.panel.advance(2)
-            self.dashboard._history.add(self.panel.snapshot())
+            history.add(self.panel.snapshot())
+        self._history = history
+        api = Api(self.panel, history)
+        self.dashboard = Dashboard(api.answer, self.panel.snapshot, port=0, last_look_seconds=0.0, **options)
         address = await self.dashboard.start()
         self._ticker = asyncio.create_task(self._tick())
         return address
@@ -257,6 +262,7 @@ class Served:
         while True:
             await asyncio.sleep(0.1)
             self.panel.advance(1)
+            self._history.add(self.panel.snapshot())
 
     @property
     def port(self):

@@ -202,7 +202,7 @@ def test_a_taken_port_is_an_error_at_the_start(serve):
 async def _start_at(port):
     from bucketpull.web.dashboard import Dashboard
 
-    await Dashboard(None, port=port).start()
+    await Dashboard(None, None, port=port).start()
 
 
 def test_no_answer_bears_the_token(serve):

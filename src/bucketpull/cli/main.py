@@ -18,6 +18,7 @@ COMMANDS = {
     "coordinate": "List a bucket and keep the books for workers on other machines.",
     "work": "Download for a coordinator, onto this machine's disks.",
     "status": "Show where a job stands.",
+    "dashboard": "Serve the page of a job, also of one at rest.",
     "failures": "List what could not be had, and why.",
     "retry": "Make failures into work again.",
     "pause": "Have a running job start no more transfers.",

@@ -1,4 +1,4 @@
-"""`--dashboard`: what looks at a job while it runs."""
+"""The dashboard, for commands that open one."""
 
 import os
 import re
@@ -12,20 +12,26 @@ from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
     from bucketpull.web.panel import Panel
+    from bucketpull.web.server import Answer
     from bucketpull.wiring.job import Watcher, Watching
 
 
 def watchers(settings: Settings) -> "Sequence[Watcher]":
-    """Return the dashboard if it is asked for; it has its address from now on.
+    """Return the dashboard if it is asked for; see `dashboard_at`."""
+    if settings.dashboard is None:
+        return ()
+    return (dashboard_at(settings.dashboard, "--dashboard", quiet=settings.quiet),)
+
+
+def dashboard_at(address: str, name: str, *, quiet: bool) -> "Watcher":
+    """Return what opens a dashboard; it has its address from now on. `name` is the option's, for the error.
 
     Raises:
         ConfigError: Its address is none, is taken, or is not this machine's.
         ModuleNotFoundError: The extra `web` is not installed.
 
     """
-    if settings.dashboard is None:
-        return ()
-    host, port = address_of(settings.dashboard)
+    host, port = address_of(address, name)
     from bucketpull.web.dashboard import Dashboard, listen
 
     try:
@@ -33,18 +39,16 @@ def watchers(settings: Settings) -> "Sequence[Watcher]":
     except (OSError, UnicodeError) as error:
         number = getattr(error, "errno", None) or 0
         reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"--dashboard {settings.dashboard}: {reason}; give another address or port"
-        ) from error
+        raise ConfigError(f"{name} {address}: {reason}; give another address or port") from error
 
-    async def open_dashboard(panel: "Panel") -> "Watching":
-        dashboard = Dashboard(panel, host, port, listeners=listeners)
-        address = await dashboard.start()
-        if not settings.quiet:
-            tell(f"dashboard: {address}")
+    async def open_dashboard(answer: "Answer", panel: "Panel") -> "Watching":
+        dashboard = Dashboard(answer, panel.snapshot, host, port, listeners=listeners)
+        shown = await dashboard.start()
+        if not quiet:
+            tell(f"dashboard: {shown}")
         return dashboard
 
-    return (open_dashboard,)
+    return open_dashboard
 
 
 def address_of(text: str, name: str = "--dashboard") -> tuple[str, int]:

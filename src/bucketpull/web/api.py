@@ -3,7 +3,7 @@
 | address | what |
 | --- | --- |
 | `GET /api/job` | the `Snapshot`, whole |
-| `GET /api/snapshot?language=zh` | `report.document.snapshot_dict`, for programs |
+| `GET /api/snapshot?language=zh` | `report.document.snapshot_dict` and whether the job is `running`, for programs |
 | `GET /api/points?since=UNIX` | fine points of the charts; `coarse=1`: those of the whole session |
 | `GET /api/failures?limit=N&reason=R&match=PATTERN&language=zh` | failures with the last answer, what it means, what to do |
 | `GET /api/failed?limit=N&reason=R&match=PATTERN` | the `Failure`s, whole |
@@ -57,10 +57,11 @@ _decode_volume = json_decoder(OfVolume)
 
 
 class Api:
-    """Answers for one job."""
+    """Answers for one job. `running` is False where no coordinator runs: then it is looked at and not changed."""
 
-    def __init__(self, panel: Panel, history: History) -> None:
+    def __init__(self, panel: Panel, history: History, *, running: bool = True) -> None:
         self._panel = panel
+        self._running = running
         self._history = history
         self._routes: dict[tuple[str, str], Callable[[Request], Awaitable[Response]]] = {
             ("GET", "/api/job"): self._job,
@@ -103,7 +104,7 @@ class Api:
             note["text"] = words.message(note["text"])
         for volume in shown["volumes"]:
             volume["detail"] = words.message(volume["detail"])
-        return json_response(shown)
+        return json_response(shown | {"running": self._running})
 
     async def _points(self, request: Request) -> Response:
         if request.query.get("coarse"):

@@ -42,7 +42,7 @@ class Client:
     """Asks the coordinator of a job, by whatever way."""
 
     def __init__(self, ask: Ask) -> None:
-        self._ask = ask
+        self.ask = ask
 
     def get(self, path: str, kind: type[T], **query: object) -> T:
         """Read something, as a type.
@@ -56,12 +56,12 @@ class Client:
         text = "&".join(
             f"{name}={quote(str(value).encode('utf-8', 'surrogateescape'))}" for name, value in given.items()
         )
-        return _read(self._ask("GET", f"{path}?{text}" if text else path, b""), kind)
+        return _read(self.ask("GET", f"{path}?{text}" if text else path, b""), kind)
 
     def post(self, path: str, body: object = None) -> dict[str, object]:
         """Change something; return what was answered. Raises as `get`."""
         sent = b"" if body is None else msgspec.json.encode(body)
-        return _read(self._ask("POST", path, sent), dict[str, object])
+        return _read(self.ask("POST", path, sent), dict[str, object])
 
 
 def ask_by(connection: socket.socket, method: str, target: str, body: bytes) -> Answer:

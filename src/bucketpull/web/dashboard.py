@@ -4,20 +4,17 @@ A token goes in `Authorization: Bearer TOKEN`; the printed address carries it be
 """
 
 import asyncio
-import contextlib
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 
-from bucketpull.web.api import Api, failed, json_response
+from bucketpull.domain.progress import Snapshot
+from bucketpull.web.api import failed, json_response
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
-from bucketpull.web.history import History
-from bucketpull.web.panel import Panel
-from bucketpull.web.server import Request, Response, Server
+from bucketpull.web.server import Answer, Request, Response, Server
 
 DEFAULT_PORT = 8377
-SAMPLE_SECONDS = 2.0
 LOOKING_SECONDS = 3.0  # a page that is seen asks every second
 LAST_LOOK_SECONDS = 2.0
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -26,32 +23,29 @@ _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg"
 class Dashboard:
     """Serves one job. `start` binds, unless `listeners` are bound already, and returns; `close` ends it. Runs in the caller's event loop.
 
-    `port` 0 is any free port. `token` None makes a new one. `sample_seconds` is the distance of the charts' points;
+    `answer` is that of the job's `Api`; the metrics are made of `snapshot`. `port` 0 is any free port. `token` None makes a new one.
     `last_look_seconds` is what an open page gets at the end.
     """
 
     def __init__(
         self,
-        panel: Panel,
+        answer: Answer,
+        snapshot: Callable[[], Snapshot],
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
         token: str | None = None,
-        sample_seconds: float = SAMPLE_SECONDS,
         last_look_seconds: float = LAST_LOOK_SECONDS,
         listeners: Sequence[socket.socket] = (),
     ) -> None:
         self.token = token or secrets.token_urlsafe(24)
-        self._panel = panel
+        self._answer_api = answer
+        self._snapshot = snapshot
         self._host, self._port = host, port
         self._listeners = list(listeners)
         self._guard = Guard(self.token, is_loopback(host))
-        self._history = History()
-        self._sample_seconds = sample_seconds
         self._last_look_seconds = last_look_seconds
         self._looked_at = -LOOKING_SECONDS
-        self._api = Api(panel, self._history)
         self._server = Server(self._answer, _client)
-        self._sampler: asyncio.Task[None] | None = None
         static = files("bucketpull.web").joinpath("static")
         self._static = {
             item.name: item.read_bytes()
@@ -74,7 +68,6 @@ class Dashboard:
         self._port = self._listeners[0].getsockname()[1]
         for listener in self._listeners:
             self._server.start(listener)
-        self._sampler = asyncio.create_task(self._sample(), name="dashboard-sampler")
         return f"http://{self._shown_host()}:{self.port}/#{self.token}"
 
     @property
@@ -86,11 +79,6 @@ class Dashboard:
         """Stop serving; an open page gets the time to ask once more, and so shows how the job ended."""
         if asyncio.get_running_loop().time() - self._looked_at < LOOKING_SECONDS:
             await asyncio.sleep(self._last_look_seconds)
-        if self._sampler is not None:
-            self._sampler.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sampler
-            self._sampler = None
         await self._server.close()
         self._listeners = []
 
@@ -98,11 +86,6 @@ class Dashboard:
         if self._host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not bound
             return socket.gethostname()
         return f"[{self._host}]" if ":" in self._host else self._host
-
-    async def _sample(self) -> None:
-        while True:
-            self._history.add(self._panel.snapshot())
-            await asyncio.sleep(self._sample_seconds)
 
     async def _answer(self, request: Request) -> Response:
         """Refuse what is not allowed, and put the security headers on every answer."""
@@ -122,14 +105,14 @@ class Dashboard:
             return self._metrics()
         if request.path == "/api/snapshot":
             self._looked_at = asyncio.get_running_loop().time()
-        return await self._api.answer(request)
+        return await self._answer_api(request)
 
     def _metrics(self) -> Response:
         try:
             from bucketpull.web import metrics
         except ModuleNotFoundError:
             return failed(501, "metrics need prometheus-client: pip install 'bucketpull[web]'")
-        return Response(200, metrics.exposition(self._panel.snapshot), metrics.CONTENT_TYPE)
+        return Response(200, metrics.exposition(self._snapshot), metrics.CONTENT_TYPE)
 
     def _file(self, name: str) -> Response:
         if name not in self._static:

@@ -1,4 +1,4 @@
-"""The past of a job for its charts: fine points of the last minutes, coarse ones of the whole session. Pure.
+"""The past of a job for its charts: fine points of the last minutes, coarse ones of the whole job. Pure.
 
 Both are bounded, so a job of weeks costs what a job of an hour costs.
 """
@@ -32,14 +32,23 @@ class Point(msgspec.Struct):
     retries: dict[str, int]
 
 
-class History:
-    """Collects points; add a snapshot every two seconds."""
+class Kept(msgspec.Struct):
+    """What a history is begun again from. A coarse point is made of `merged` fine ones."""
 
-    def __init__(self) -> None:
-        self.fine: deque[Point] = deque(maxlen=FINE_POINTS)
-        self.coarse: list[Point] = []
+    fine: list[Point] = []
+    coarse: list[Point] = []
+    merged: int = 1
+
+
+class History:
+    """Collects points; add a snapshot every two seconds. `kept` is what an earlier one had."""
+
+    def __init__(self, kept: Kept | None = None) -> None:
+        kept = kept or Kept()
+        self.fine: deque[Point] = deque(kept.fine, maxlen=FINE_POINTS)
+        self.coarse = kept.coarse[-COARSE_POINTS:]
         self._pending: list[Point] = []
-        self._merged = 1  # fine points in a coarse one
+        self._merged = max(1, kept.merged)
         self._requests = 0
         self._seconds = 0.0
         self._failures: dict[str, int] = {}
@@ -62,6 +71,10 @@ class History:
         self._begun = True
         self.fine.append(point)
         self._add_coarse(point)
+
+    def keep(self) -> Kept:
+        """Return what another history can be begun again from."""
+        return Kept(list(self.fine), self.coarse, self._merged)
 
     def since(self, at: float) -> list[Point]:
         """Return the fine points after a time (Unix seconds)."""

@@ -26,9 +26,9 @@ from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.processes import Nursery, ProcessCrew
 from bucketpull.web import control_socket
 from bucketpull.web.api import Api
-from bucketpull.web.history import History
 from bucketpull.web.panel import Panel
-from bucketpull.web.server import Server
+from bucketpull.web.server import Answer, Server
+from bucketpull.wiring import charts
 from bucketpull.wiring.adapters import fetch_options, open_journal, source_config
 from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.limits import Bandwidth, budget_of, limits_now
@@ -55,7 +55,7 @@ class Watching(Protocol):
         ...
 
 
-Watcher = Callable[[Panel], Awaitable[Watching]]
+Watcher = Callable[[Answer, Panel], Awaitable[Watching]]
 
 
 class Opening(NamedTuple):
@@ -138,12 +138,13 @@ class Job:
         self.control = JobControl(
             settings, opening.journal, self.coordinator, self.monitor, self._bandwidth, machine
         )
-        self.api = Api(self.control, History())
+        self._history = charts.load(settings.state_folder())
+        self.api = Api(self.control, self._history)
 
     async def run(self, worker: AgentShell, crew: ProcessCrew, watchers: Sequence[Watcher]) -> None:
         """Run with the worker of this process until the job ends or a signal stops it."""
         crew.start()
-        async with self._steered(), _watched(watchers, self.control):
+        async with self._steered(), _watched(watchers, self.api, self.control):
             await self._run_together(worker)
 
     def conclude(self) -> ExitCode:
@@ -199,6 +200,9 @@ class Job:
         coordinator.limits = limits_now(self._settings)
         root = self._opening.source.open().root()
         watching = asyncio.create_task(self.monitor.run(), name="monitor")
+        recording = asyncio.create_task(
+            charts.record(self._history, self.control.snapshot, self._settings.state_folder()), name="charts"
+        )
         timing = asyncio.create_task(self._bandwidth.run(coordinator), name="timetable")
         working = asyncio.create_task(worker.run(), name="worker")
         booking = asyncio.create_task(coordinator.run(root), name="coordinator")
@@ -210,9 +214,10 @@ class Job:
             await booking
             await asyncio.wait({working}, timeout=_LEAVE_SECONDS)
         finally:
-            for task in (booking, working, watching, timing):
+            tasks = (booking, working, watching, timing, recording)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(booking, working, watching, timing, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await coordinator.close()
         coordinator.conclude()
         self.monitor.latest = self.monitor.snapshot()  # for those who still look
@@ -234,9 +239,9 @@ def on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], object]) -> N
 
 
 @contextlib.asynccontextmanager
-async def _watched(watchers: Sequence[Watcher], panel: Panel) -> AsyncIterator[None]:
+async def _watched(watchers: Sequence[Watcher], api: Api, panel: Panel) -> AsyncIterator[None]:
     """Let watchers, such as the dashboard, look at the job while it runs."""
-    watching = [await watcher(panel) for watcher in watchers]
+    watching = [await watcher(api.answer, panel) for watcher in watchers]
     try:
         yield
     finally:

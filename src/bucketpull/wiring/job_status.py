@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 
 from bucketpull.domain.errors import BucketpullError, VolumeError
+from bucketpull.domain.eta import Forecast
 from bucketpull.domain.model import Limits, Outstanding, VolumeState, VolumeStatus
-from bucketpull.domain.progress import Estimate, Rates, Snapshot
+from bucketpull.domain.progress import Rates, Snapshot
 from bucketpull.journal.reader import JournalReader, RunNote
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.volumes.reader import open_reader
@@ -82,6 +83,7 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
     configuration = reader.configuration()
     source, prefix = configuration.get("source", ""), configuration.get("prefix", "")
     seconds = _seconds(last)
+    listing_done = outstanding.scans == 0 and last is not None
     return Snapshot(
         job=reader.job,
         source=f"{source}/{prefix}" if prefix else source,
@@ -89,14 +91,14 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
         at=ended,
         started=started,
         seconds=seconds,
-        listing_done=outstanding.scans == 0 and last is not None,
+        listing_done=listing_done,
         counters=counters,
         outstanding=outstanding,
         rates=Rates(
             objects_mean=counters.stored / seconds if seconds else 0.0,
             bytes_mean=counters.bytes / seconds if seconds else 0.0,
         ),
-        estimate=Estimate(),
+        estimate=Forecast(None).estimate(counters, outstanding, listing_done),
         machines=[],
         volumes=volume_statuses(reader),
         retries=counters.retries,

@@ -66,13 +66,14 @@ function show() {
   showEvents(job);
   showReasons();
   showUpdated();
+  showWhetherItRuns();
   failures.setCounts(job.failures);
 }
 
 async function refresh() {
   job = await get(`api/snapshot?language=${language()}`);
   show();
-  if (ENDED.has(job.state)) return;
+  if (ENDED.has(job.state) && job.running) return;
   if (ticks % 2 === 0) {
     if (range === "coarse") coarse = await get("api/points?coarse=1");
     fine = [...fine, ...await get(`api/points?since=${fine.at(-1)?.at ?? 0}`)].slice(-FINE_POINTS);
@@ -91,11 +92,12 @@ async function loop() {
   let wait = document.hidden ? 5000 : 1000;
   try {
     await refresh();
-    $("banner").hidden = true;
-    if (ENDED.has(job.state)) return showEnded();
+    if (ENDED.has(job.state) && job.running) return;
+    if (!job.running) wait = 5000;
   } catch (error) {
     const refused = error instanceof Refused && error.status === 401;
     text("banner", t(refused ? "needs_token" : "lost"));
+    $("banner").classList.remove("calm");
     $("banner").hidden = false;
     if (refused && !$("token").open) askToken(() => {});
     wait = 4000;
@@ -103,11 +105,12 @@ async function loop() {
   setTimeout(loop, wait);
 }
 
-function showEnded() {
-  text("banner", t("ended_page", t(`state.${job.state}`)));
-  $("banner").classList.add("calm");
-  $("banner").hidden = false;
-  for (const id of ["pause", "limits-open", "volume-open"]) $(id).disabled = true;
+function showWhetherItRuns() {
+  const ended = ENDED.has(job.state);
+  if (ended || !job.running) text("banner", t(job.running ? "ended_page" : "at_rest", t(`state.${job.state}`)));
+  $("banner").classList.toggle("calm", ended || !job.running);
+  $("banner").hidden = !ended && job.running;
+  for (const id of ["pause", "limits-open", "volume-open"]) $(id).disabled = ended || !job.running;
 }
 
 function toast(message) {

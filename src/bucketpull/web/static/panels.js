@@ -17,7 +17,7 @@ export function showHead(job) {
   state.toggleAttribute("data-live", LIVE.has(job.state));
   const paused = job.limits.paused || job.state === "paused";
   text("pause", t(paused ? "resume" : "pause"));
-  $("pause").disabled = ENDED.has(job.state);
+  $("pause").disabled = ENDED.has(job.state) || !job.running;
   $("pause").dataset.paused = paused ? "yes" : "";
   const share = job.estimate.total_bytes ? `${percent(job.estimate.share)} · ` : "";
   document.title = `${share}${job.source} · bucketpull`;

@@ -1,0 +1,119 @@
+"""A job as the dashboard shows it from outside: whether its coordinator runs or not."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Final, NoReturn
+from urllib.parse import quote, urlencode
+
+from bucketpull.domain.errors import BucketpullError, ConfigError, Reason
+from bucketpull.domain.model import Failure
+from bucketpull.domain.progress import DirectoryState, Snapshot
+from bucketpull.web.api import Api
+from bucketpull.web.server import Request, Response
+from bucketpull.wiring import charts
+from bucketpull.wiring.calling import local_client
+from bucketpull.wiring.job_status import standing
+from bucketpull.wiring.locate import existing, reading
+from bucketpull.wiring.settings import Settings
+
+_ANSWER_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 1.0
+
+
+class JobAtRest:
+    """See `web.panel.Panel`: what the journal says of a job that does not run. Nothing can be changed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = existing(settings)
+        self._latest = self._read()
+
+    async def follow(self) -> None:
+        """Look at the journal and the disks again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._latest = await asyncio.to_thread(self._read)
+
+    def snapshot(self) -> Snapshot:
+        """See `Panel`."""
+        return self._latest
+
+    async def failures(self, limit: int, reason: str | None, pattern: str | None) -> Sequence[Failure]:
+        """See `Panel`."""
+        return await asyncio.to_thread(self._read_failures, limit, reason, pattern)
+
+    async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
+        """See `Panel`."""
+        return await asyncio.to_thread(self._read_directories, prefix, limit)
+
+    async def pause(self, client: str) -> str:
+        """See `Panel`; refused, as every change."""
+        self._refuse(client)
+
+    async def resume(self, client: str) -> str:
+        """See `pause`."""
+        self._refuse(client)
+
+    async def set_limits(self, limits: object, client: str) -> str:
+        """See `pause`."""
+        self._refuse(limits, client)
+
+    async def retry(self, reason: str | None, pattern: str | None, client: str) -> int:
+        """See `pause`."""
+        self._refuse(reason, pattern, client)
+
+    async def add_volume(self, path: str, client: str) -> str:
+        """See `pause`."""
+        self._refuse(path, client)
+
+    async def drain_volume(self, volume: str, client: str) -> str:
+        """See `pause`."""
+        self._refuse(volume, client)
+
+    async def lose_volume(self, volume: str, client: str) -> str:
+        """See `pause`."""
+        self._refuse(volume, client)
+
+    def _refuse(self, *_: Any) -> NoReturn:  # noqa: ANN401 - whatever was asked for
+        raise ConfigError(f"journal {self._folder}: its job does not run; start it to change it")
+
+    def _read(self) -> Snapshot:
+        with reading(self._settings) as reader:
+            return standing(reader, self._folder).snapshot
+
+    def _read_failures(self, limit: int, reason: str | None, pattern: str | None) -> list[Failure]:
+        chosen = None if reason is None else Reason(reason)
+        with reading(self._settings) as reader:
+            return list(islice(reader.each_failure(chosen, pattern), limit))
+
+    def _read_directories(self, prefix: bytes, limit: int) -> list[DirectoryState]:
+        with reading(self._settings) as reader:
+            return reader.directories(prefix, limit)
+
+
+class FromOutside:
+    """Answers as the job's own API: by its coordinator while one runs, else from its journal."""
+
+    def __init__(self, settings: Settings, panel: JobAtRest) -> None:
+        self._folder = existing(settings)
+        self._panel = panel
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a request, whatever it is."""
+        answer = await asyncio.to_thread(self._forward, request)
+        if answer is not None:
+            return answer
+        history = await asyncio.to_thread(charts.load, self._folder)
+        return await Api(self._panel, history, running=False).answer(request)
+
+    def _forward(self, request: Request) -> Response | None:
+        query = urlencode(request.query)
+        target = quote(request.path) + (f"?{query}" if query else "")
+        try:
+            client = local_client(self._folder, _ANSWER_SECONDS)
+            if client is None:
+                return None
+            return Response(*client.ask(request.method, target, request.body))
+        except BucketpullError:  # it has just ended
+            return None
