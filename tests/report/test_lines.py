@@ -108,13 +108,15 @@ def test_plain_lines_do_not_import_rich():
 
 @pytest.mark.parametrize(
     ("language", "text"),
-    [("en", "waiting for logs/a�b, 42 s"), ("zh", "正在等待 logs/a�b，已 42 秒")],  # noqa: RUF001
+    [("en", "waiting for logs/a\\x1bb, 42 s"), ("zh", "正在等待 logs/a\\x1bb，已 42 秒")],  # noqa: RUF001
 )
 def test_a_line_names_the_object_that_everything_waits_for(running, language, text):
     running.machines[0].waiting_for = "logs/a\x1bb"
     running.machines[0].still_seconds = 42.0
 
-    assert text in progress_line(running, Words(language))
+    LineReporter(stream := io.StringIO(), Words(language)).show(running)
+
+    assert text in stream.getvalue()
 
     running.state = "paused"
     assert text not in progress_line(running, Words(language))

@@ -185,3 +185,17 @@ def test_a_compressed_file_can_be_marked_at_its_end_only(tmp_path):
     packed = (tmp_path / file["key"]).read_bytes()
     assert len(packed) == file["size"]
     assert read_oss(gzip.decompress(packed), 100) == [(BASE + "a", b"a")]
+
+
+FORMULAS = [b"=1+1", b"+1", b"-1", b"@SUM(A1)", b"\t=1", b"'=1", "\uff1d1".encode()]
+
+
+def test_csv_for_a_spreadsheet_holds_no_formula_and_the_key_can_be_had_back():
+    keys = [*FORMULAS, b"2024/img.jpg", b"a=b", b"\xff.jpg"]
+    data, left_out = written("csv-safe", columns_of(keys))
+    rows = csv.DictReader(io.StringIO(data.decode("utf-8", "surrogateescape"), newline=""))
+    found = [row["key"] for row in rows]
+
+    assert left_out == []
+    assert all(key.startswith("'") for key in found[: len(FORMULAS)])
+    assert [key.removeprefix("'").encode("utf-8", "surrogateescape") for key in found] == keys

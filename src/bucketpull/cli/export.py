@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,7 @@ from bucketpull.domain.model import VolumeState, key_of, show
 from bucketpull.journal.identity import OPTION
 from bucketpull.journal.reader import JournalReader
 from bucketpull.report.figures import count
+from bucketpull.report.manifests import spreadsheet_safe
 from bucketpull.volumes.live_objects import Latest, Stored
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.locate import reading
@@ -31,6 +33,12 @@ from bucketpull.wiring.writable import check_file
 
 @click.command()
 @click.option("--csv", "form", flag_value="csv", help="Write comma-separated values with a header.")
+@click.option(
+    "--csv-safe",
+    "form",
+    flag_value="csv-safe",
+    help="The same for a spreadsheet: what it could take for a formula stands behind an apostrophe.",
+)
 @click.option("--jsonl", "form", flag_value="jsonl", help="Write one JSON object a line.")
 @click.option(
     "--parquet", "form", flag_value="parquet", help="Write Parquet; needs pip install 'bucketpull[parquet]'."
@@ -61,7 +69,9 @@ def export(form: str | None, listed: str | None, file: str, base_url: str | None
     """  # noqa: D301
     form = listed or form
     if form is None:
-        raise click.UsageError("say in which form: --csv, --jsonl, --parquet, --format or --nginx-map")
+        raise click.UsageError(
+            "say in which form: --csv, --csv-safe, --jsonl, --parquet, --format or --nginx-map"
+        )
     if form in NAMES:
         return _write_as(options.settings(flags), form, file, base_url)
     return _write(options.settings(flags), form, file)
@@ -201,8 +211,8 @@ def _row(volume: str, stored: Stored) -> Row:
     return row
 
 
-def _csv(stream: BinaryIO) -> AbstractContextManager[Write]:
-    """Write keys and paths byte by byte as they are."""
+def _csv(stream: BinaryIO, shown: Callable[[str], str] = str) -> AbstractContextManager[Write]:
+    """Write keys and paths byte by byte as they are, or as `shown` makes them."""
 
     def write(group: list[tuple[str, Stored]]) -> None:
         text = io.StringIO()
@@ -210,8 +220,8 @@ def _csv(stream: BinaryIO) -> AbstractContextManager[Write]:
         for volume, stored in group:
             key = key_of(stored.directory, stored.name)
             path, offset, length, _ = stored.location
-            row = (_raw(key), stored.size, stored.mtime, stored.md5.hex(), volume, _raw(path), offset, length)
-            writer.writerow(row)
+            sums = (stored.size, stored.mtime, stored.md5.hex(), volume)
+            writer.writerow((shown(_raw(key)), *sums, shown(_raw(path)), offset, length))
         stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
     stream.write((",".join(COLUMNS) + "\n").encode())
@@ -268,6 +278,7 @@ def _parquet_writer(stream: BinaryIO) -> Iterator[Write]:
 
 _WRITERS: dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]] = {
     "csv": _csv,
+    "csv-safe": partial(_csv, shown=spreadsheet_safe),
     "jsonl": _jsonl,
     "parquet": _parquet_writer,
 }

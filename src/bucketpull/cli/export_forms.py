@@ -17,7 +17,7 @@ from bucketpull.volumes.live_objects import Stored
 from bucketpull.wiring.output import tell
 
 NGINX: Final = "nginx-map"
-NAMES: Final = [*(name for name in FORMS if name not in {"csv", "jsonl"}), NGINX]
+NAMES: Final = [*(name for name in FORMS if name not in {"csv", "csv-safe", "jsonl"}), NGINX]
 _GROUP: Final = 10_000
 
 

@@ -13,8 +13,9 @@ from bucketpull.domain.errors import ExitCode, Reason
 from bucketpull.domain.model import Failure, key_of, show
 from bucketpull.report.figures import count
 from bucketpull.report.json_line import json_line
+from bucketpull.report.printable import printable
 from bucketpull.report.reasons import explain
-from bucketpull.report.tables import fitted, printable
+from bucketpull.report.tables import fitted
 from bucketpull.web.api import MOST_FAILED
 from bucketpull.wiring.calling import broker_client
 from bucketpull.wiring.locate import reading
@@ -120,12 +121,12 @@ def _print_table(failures: Iterator[Failure]) -> int:
 
 
 def _lines(failure: Failure, width: int) -> list[str]:
-    key = printable(key_of(failure.directory, failure.name))
+    key = printable(show(key_of(failure.directory, failure.name)))
     what = key if failure.name else f"{key}/ (a page of its listing)"
     indent = _REASON_COLUMNS + _TRIED_COLUMNS + 2
     first = f"{failure.reason:<{_REASON_COLUMNS}}{failure.attempts:>{_TRIED_COLUMNS}}  "
     lines = [first + fitted(what, width - indent)]
-    detail = printable(failure.detail.encode())
+    detail = printable(failure.detail)
     if detail:
         lines.append(" " * indent + fitted(detail, width - indent))
     return lines

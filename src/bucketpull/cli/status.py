@@ -13,8 +13,9 @@ from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.reconciliation import Balance
 from bucketpull.report.document import snapshot_dict
 from bucketpull.report.json_line import json_line
+from bucketpull.report.printable import printable
 from bucketpull.report.standing import standing_lines
-from bucketpull.report.tables import columns, fitted, printable
+from bucketpull.report.tables import columns, fitted
 from bucketpull.wiring.calling import broker_client
 from bucketpull.wiring.job_status import Standing, standing
 from bucketpull.wiring.locate import job_folder, reading
@@ -106,7 +107,7 @@ def _balance_dict(balance: Balance) -> dict[str, object]:
 
 
 def _balance_line(balance: Balance) -> str:
-    name = fitted(printable(balance.directory) or "/", _DIRECTORY_COLUMNS - 1)
+    name = fitted(printable(show(balance.directory)) or "/", _DIRECTORY_COLUMNS - 1)
     name += " " * (_DIRECTORY_COLUMNS - columns(name))
     numbers = (
         balance.listed,

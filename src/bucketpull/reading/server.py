@@ -21,6 +21,7 @@ from aiohttp import hdrs, web
 from bucketpull.reading import http
 from bucketpull.reading.volume import Found, read_now
 from bucketpull.reading.volumes import LOOK_SECONDS, Away, Volumes
+from bucketpull.report.printable import printable
 
 T = TypeVar("T")
 
@@ -285,4 +286,4 @@ def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web
 
 
 def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return printable(text.replace("\\", "\\\\").replace('"', '\\"'))

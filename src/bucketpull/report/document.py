@@ -89,9 +89,7 @@ def waited_for(snapshot: Snapshot) -> tuple[str, float]:
     stillest = max(snapshot.machines, key=lambda pulse: pulse.still_seconds, default=None)
     if stillest is None:
         return "", 0.0
-    return "".join(
-        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in stillest.waiting_for
-    ), stillest.still_seconds
+    return stillest.waiting_for, stillest.still_seconds
 
 
 def lanes_of(snapshot: Snapshot) -> dict[str, LaneStatus]:

@@ -1,4 +1,4 @@
-"""JSON that survives any encoding: ASCII only, so that a terminal or a log in GBK gets what a program can read."""
+"""JSON that survives any encoding: ASCII without DEL only, so that a terminal or a log in GBK gets what a program can read."""
 
 import json
 import re
@@ -6,10 +6,10 @@ from typing import Final
 
 import msgspec
 
-_OTHER: Final = re.compile(r"[^\x00-\x7f]+")
+_OTHER: Final = re.compile(r"[^\x00-\x7e]+")
 
 
 def json_line(value: object) -> str:
     """Return a value as one line of JSON without its end."""
     text = msgspec.json.encode(value).decode()
-    return text if text.isascii() else _OTHER.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return _OTHER.sub(lambda found: json.dumps(found[0])[1:-1], text)

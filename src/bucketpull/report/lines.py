@@ -6,6 +6,7 @@ from typing import TextIO
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import waited_for
+from bucketpull.report.printable import printable
 from bucketpull.report.summary import by_reason, summary_lines
 from bucketpull.report.words import Words
 
@@ -43,7 +44,7 @@ class LineReporter:
 
     def _write(self, line: str) -> None:
         encoding = self._stream.encoding or "utf-8"
-        self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+        self._stream.write(printable(line).encode(encoding, "replace").decode(encoding) + "\n")
         self._stream.flush()
 
 

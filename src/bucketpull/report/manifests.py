@@ -8,6 +8,7 @@
   before its path), UTF-8 without a mark, lines of at most 65,535 bytes, `.txt` files of at most 1,024 MB.
 * `volcengine`: Volcengine, "URL list migration": `url;dstKey;size;etag` in `.txt` files of at most 500 MB; a key has 1 to 1,024
   characters, does not begin with a backslash and has no control characters.
+* `csv-safe`: CSV whose keys no spreadsheet takes for formulas.
 """
 
 import csv
@@ -24,6 +25,7 @@ from bucketpull.domain.model import show
 _MEGABYTE: Final = 1_000_000
 _LONGEST_OMS_LINE: Final = 65_535
 _LONGEST_KEY: Final = 1024
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 
 
 class Columns(NamedTuple):
@@ -110,6 +112,16 @@ def _text(key: bytes) -> str:
         return ""
 
 
+def spreadsheet_safe(text: str) -> str:
+    """Return a field that no spreadsheet takes for a formula: behind an apostrophe, where it could (OWASP, "CSV injection")."""
+    return "'" + text if text.startswith(_FORMULA) else text
+
+
+def _csv_safe(columns: Columns) -> Encoded:
+    keys = [spreadsheet_safe(key.decode("utf-8", "surrogateescape")) for key in columns.keys]
+    return _csv(columns._replace(keys=[key.encode("utf-8", "surrogateescape") for key in keys]))
+
+
 def _csv(columns: Columns) -> Encoded:
     """Write keys byte by byte as they are."""
     text = io.StringIO()
@@ -173,11 +185,13 @@ def _volcengine(columns: Columns) -> Encoded:
     return _lines(columns, line)
 
 
+_CSV_HEAD: Final = b"key,size,mtime,md5,url\n"
 FORMS: Final[dict[str, Form]] = {
     "keys": Form(_keys, ".txt"),
     "keys0": Form(_keys0, ".txt"),
     "jsonl": Form(_jsonl, ".jsonl"),
-    "csv": Form(_csv, ".csv", b"key,size,mtime,md5,url\n"),
+    "csv": Form(_csv, ".csv", _CSV_HEAD),
+    "csv-safe": Form(_csv_safe, ".csv", _CSV_HEAD),
     "urls": Form(_urls, ".txt", needs_urls=True),
     "oss": Form(_oss, ".csv.gz", most_bytes=100 * _MEGABYTE, needs_urls=True, is_gzipped=True),
     "gcs": Form(_gcs, ".tsv", b"TsvHttpData-1.0\n", needs_urls=True, is_sorted=True),

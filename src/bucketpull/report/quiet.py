@@ -4,6 +4,7 @@ from typing import TextIO
 
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.document import exit_code_of
+from bucketpull.report.printable import printable
 from bucketpull.report.words import Words
 
 
@@ -20,7 +21,7 @@ class QuietReporter:
     def note(self, level: str, event: str, text: str) -> None:
         """Write an error; keep the rest back."""
         if level == "error":
-            self._stream.write(f"{level}: {event}: {self._words.message(text)}\n")
+            self._stream.write(printable(f"{level}: {event}: {self._words.message(text)}") + "\n")
 
     def close(self, snapshot: Snapshot) -> None:
         """Say why the job is not complete, if it is not."""

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from bucketpull.domain.model import show
-
 _MARK = "…"
 
 
@@ -48,12 +46,3 @@ def fitted(text: str, width: int) -> str:
             break
         tail = back + tail
     return head + _MARK + tail
-
-
-def printable(key: bytes) -> str:
-    """Write a key for a terminal: control characters are escaped."""
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in show(key))
-
-
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode()

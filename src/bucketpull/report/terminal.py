@@ -9,7 +9,15 @@ import contextlib
 import os
 from typing import TextIO
 
-from rich.console import Console, ConsoleDimensions, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import (
+    Console,
+    ConsoleDimensions,
+    ConsoleOptions,
+    Group,
+    OverflowMethod,
+    RenderableType,
+    RenderResult,
+)
 from rich.live import Live
 from rich.measure import Measurement
 from rich.segment import Segment
@@ -23,6 +31,7 @@ from bucketpull.report import figures
 from bucketpull.report.document import lanes_of, waited_for
 from bucketpull.report.endpoints import state_of
 from bucketpull.report.lines import time_left
+from bucketpull.report.printable import printable
 from bucketpull.report.summary import by_reason, summary_lines
 from bucketpull.report.words import Words
 
@@ -89,7 +98,7 @@ class TerminalReporter:
     def note(self, level: str, event: str, text: str) -> None:
         """Write one event above the display."""
         self._console.print(
-            Text(f"{level}: {event}: {self._words.message(text)}", _LEVELS.get(level, "dim")), soft_wrap=True
+            _text(f"{level}: {event}: {self._words.message(text)}", _LEVELS.get(level, "dim")), soft_wrap=True
         )
 
     def close(self, snapshot: Snapshot) -> None:
@@ -97,9 +106,9 @@ class TerminalReporter:
         self._leave()
         atexit.unregister(self._leave)
         first, *rest = summary_lines(snapshot, self._words)
-        self._console.print(Text(first, _STATES.get(snapshot.state, "bold")), soft_wrap=True)
+        self._console.print(_text(first, _STATES.get(snapshot.state, "bold")), soft_wrap=True)
         for line in rest:
-            self._console.print(Text(line, "bold red" if line.startswith("  !") else ""), soft_wrap=True)
+            self._console.print(_text(line, "bold red" if line.startswith("  !") else ""), soft_wrap=True)
 
 
 class Bar:
@@ -145,6 +154,11 @@ def display(snapshot: Snapshot, words: Words, width: int, height: int) -> Render
     return Group(*head, beside)
 
 
+def _text(text: str, style: str, *, no_wrap: bool = False, overflow: OverflowMethod | None = None) -> Text:
+    """Return what others may have written as a text that the terminal shows, and obeys nothing of."""
+    return Text(printable(text), style, no_wrap=no_wrap, overflow=overflow)
+
+
 def _ends(left: Text, right: Text) -> Table:
     """Put one text at the left and one at the right end of a line; the left one gives way."""
     row = Table.grid(expand=True, padding=(0, 1))
@@ -157,7 +171,7 @@ def _ends(left: Text, right: Text) -> Table:
 def _title(snapshot: Snapshot, words: Words) -> RenderableType:
     state = Text(words("state." + snapshot.state), _STATES.get(snapshot.state, "bold cyan"))
     right = Text.assemble(state, "  ", (figures.duration(snapshot.seconds, words.language), "dim"))
-    return _ends(Text.assemble(("bucketpull ", "bold"), snapshot.source), right)
+    return _ends(Text.assemble(("bucketpull ", "bold"), printable(snapshot.source)), right)
 
 
 def _overall(snapshot: Snapshot) -> RenderableType:
@@ -208,21 +222,25 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
             for name, lane in sorted(lanes.items())
         )
         limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
-        facts.add_row(words("in_flight"), Text.assemble(flying, "  ", (limit, "yellow")))
+        facts.add_row(
+            words("in_flight"), Text.assemble(printable(flying), "  ", (printable(limit), "yellow"))
+        )
     listed = words("all_listed" if snapshot.listing_done else "more", figures.count(books.listed))
     facts.add_row(words("listing"), f"{listed}  {figures.count(books.directories)} {words('directories')}")
     key, still = waited_for(snapshot)
     if key:
         waiting = words("waiting_for", key, figures.duration(still, words.language))
-        facts.add_row("", Text(waiting, "yellow", no_wrap=True, overflow="ellipsis"))
+        facts.add_row("", _text(waiting, "yellow", no_wrap=True, overflow="ellipsis"))
     if any(snapshot.retries.values()):
-        facts.add_row(words("retries"), Text(by_reason(snapshot.retries), "yellow"))
+        facts.add_row(words("retries"), _text(by_reason(snapshot.retries), "yellow"))
     if any(snapshot.failures.values()):
-        facts.add_row(words("failures"), Text(by_reason(snapshot.failures), "red"))
+        facts.add_row(words("failures"), _text(by_reason(snapshot.failures), "red"))
     for note in snapshot.notes[-NOTES:]:
         facts.add_row(
             "",
-            Text(words.message(note.text), _LEVELS.get(note.level, "dim"), no_wrap=True, overflow="ellipsis"),
+            _text(
+                words.message(note.text), _LEVELS.get(note.level, "dim"), no_wrap=True, overflow="ellipsis"
+            ),
         )
     return facts
 
@@ -249,7 +267,7 @@ def _volumes(volumes: list[VolumeStatus], words: Words, lines: int, distributed:
         name = f"{volume.machine}:{volume.path}" if distributed else volume.path
         sick = volume.state is not VolumeState.OPEN
         table.add_row(
-            Text(name, "bold" if not sick else _VOLUMES.get(volume.state, "yellow")),
+            _text(name, "bold" if not sick else _VOLUMES.get(volume.state, "yellow")),
             Text(words("volume." + volume.state), _VOLUMES.get(volume.state, "yellow"))
             if sick
             else Bar(used, "cyan" if used < 0.95 else "yellow", 10),
@@ -267,8 +285,8 @@ def _machines(machines: list[Pulse], words: Words, lines: int) -> Table:
         flying = sum(lane.in_flight for lane in machine.lanes.values())
         limit = words("limit." + machine.limited_by) if machine.limited_by else ""
         table.add_row(
-            Text(machine.machine, "bold"),
-            Text(limit, "yellow"),
+            _text(machine.machine, "bold"),
+            _text(limit, "yellow"),
             f"{flying}",
             figures.count(machine.objects),
             figures.size(machine.bytes),

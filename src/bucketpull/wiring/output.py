@@ -10,13 +10,14 @@ from typing import TextIO
 
 from bucketpull.domain.errors import BucketpullError, SourceRefused
 from bucketpull.report.choice import shown_language
+from bucketpull.report.printable import printable
 from bucketpull.report.reasons import explain
 from bucketpull.report.words import Words
 from bucketpull.wiring.streams import OutputFailed, ReaderGone
 
 
 def say(text: str) -> None:
-    """Write a line to standard output; what its encoding does not have is escaped.
+    """Write one line to standard output; what cannot be printed, and what its encoding does not have, is escaped.
 
     Raises:
         ReaderGone: Nobody reads it.
@@ -65,8 +66,5 @@ def _words(stream: TextIO) -> Words:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    text = "".join(
-        mark if mark.isprintable() or mark in "\n\t\u3000\xa0" else ascii(mark)[1:-1] for mark in text
-    )
     encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")

@@ -13,11 +13,11 @@ from bucketpull.cli.doctor.machine import Check, failed, passed, warned
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Response, Wanted
-from bucketpull.domain.model import Page, key_of
+from bucketpull.domain.model import Page, key_of, show
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.figures import count, duration, size
+from bucketpull.report.printable import printable
 from bucketpull.report.reasons import explain
-from bucketpull.report.tables import printable
 from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient, wanted_of
@@ -105,7 +105,7 @@ class SourceChecks:
         """Fetch each object from an endpoint that keeps copies, and from the origin behind it."""
         compared = False
         for wanted in objects:
-            key = printable(key_of(wanted.directory, wanted.name))
+            key = printable(show(key_of(wanted.directory, wanted.name)))
             routes = client.routes(wanted)
             if spec.name not in routes:
                 continue
