@@ -52,12 +52,20 @@ def test_a_usual_head_tells_status_length_and_whether_the_connection_goes_on(dat
         head("Content-Length: 7", status="ICY 200 OK"),
         head("Content-Length: 0", status="HTTP/1.1 100 Continue"),
         head("Content-Length: 0", status="HTTP/1.1 204 No Content"),
-        head("Content-Length: 7", status="HTTP/1.1 304 Not Modified"),
+        head("Transfer-Encoding: chunked", status="HTTP/1.1 304 Not Modified"),
+        head("ETag: x", " folded", status="HTTP/1.1 304 Not Modified"),
         head(),
     ],
 )
 def test_whatever_else_there_is_in_a_head_is_unusual(data):
     assert read_head(data) is None
+
+
+@pytest.mark.parametrize("lines", [(), ("Content-Length: 7",), ("ETag: x", "Content-Length: 0")])
+def test_an_answer_that_nothing_has_changed_has_no_body_whatever_length_it_states(lines):
+    assert read_head(head(*lines, status="HTTP/1.1 304 Not Modified")) == (304, 0, False)
+    closing = head(*lines, "Connection: close", status="HTTP/1.1 304 Not Modified")
+    assert read_head(closing) == (304, 0, True)
 
 
 @given(

@@ -46,6 +46,23 @@ def test_only_a_changed_object_is_fetched_again(ceph, bucket, puller):
     assert puller.objects()[b"img/007/00007.jpg"] == b"new"
 
 
+def test_files_that_are_there_are_taken_over_by_the_listed_md5(ceph, bucket, puller):
+    objects = _objects(300)
+    ceph.fill(bucket, objects.items())
+    for key, body in list(objects.items())[:200]:
+        path = puller.volume / key.decode()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body if key != b"img/007/00007.jpg" else body[::-1])
+
+    summary = puller.sync("--adopt")
+
+    assert (summary["stored"], summary["skipped"], summary["failed"]) == (101, 199, 0)
+    kept = puller.volume / "img/007/00007.jpg.kept"
+    assert kept.read_bytes() == objects[b"img/007/00007.jpg"][::-1]
+    kept.unlink()
+    assert puller.objects() == objects
+
+
 def test_a_prefix_is_a_folder_and_keys_stay_whole(ceph, bucket, puller):
     ceph.fill(bucket, {b"a/1": b"1", b"a//2": b"2", b"ab/3": b"3", b"a": b"4", b"a/": b"5"}.items())
     puller.bucket += "/a"

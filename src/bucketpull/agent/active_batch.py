@@ -18,7 +18,7 @@ from bucketpull.domain.batching import (
 from bucketpull.domain.counts import merge
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Former, Part, Work
-from bucketpull.domain.record import Outcome, Record
+from bucketpull.domain.record import Claim, Outcome, Record
 
 PART_SECONDS = 5.0
 """A batch that is not through so long after it came is reported as far as it is settled, then again and again."""
@@ -58,8 +58,10 @@ class Held:
         self._receipt.extents += extents
 
     def add(self, outcome: Outcome, extent: Extent | None) -> None:
-        """Count what a task brought; `extent` is where its stored objects are recorded, durably."""
-        self._receipt.stored += outcome.stored
+        """Count what a task brought; `extent` is where its stored objects are recorded, durably. What lay there before is skipped."""
+        self._receipt.stored += outcome.stored - outcome.claimed
+        self._receipt.skipped += outcome.claimed
+        self._receipt.skipped_bytes += outcome.claimed_bytes
         self._receipt.bytes += outcome.stored_bytes
         self._receipt.failures += outcome.failures
         self._deferred += outcome.deferred
@@ -133,7 +135,8 @@ class Task:
     `parts` are its objects that have not ended, `objects` their number and `size` their bytes; `unsettled` counts the outcomes
     that are not on disk for good, `ended` is set by the last.
 
-    `former` are the volumes where its objects may lie in another version, none where that is not known.
+    `former` are the volumes where its objects may lie in another version, none where that is not known. `claims` are files on its
+    volume that may be some of the objects.
     """
 
     def __init__(self, id: int, held: Held, parts: list[Part], former: Collection[str] = ()) -> None:  # noqa: A002 - the field's name everywhere
@@ -141,6 +144,7 @@ class Task:
         self.held = held
         self.volume = ""
         self.former = former
+        self.claims: list[Claim] = []
         self.process = -1
         self.deaths = 0
         self.unsettled = 0

@@ -5,10 +5,11 @@ its time (monotonic seconds), and `wake_at` says when it wants to be woken. What
 everything costs per batch.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from itertools import count
+from typing import Any
 
 import msgspec
 
@@ -23,10 +24,11 @@ from bucketpull.agent.active_batch import (
     poisoned,
     stored_in,
 )
+from bucketpull.agent.adoption import look_among_foreign, outcome_of
 from bucketpull.agent.already_stored import recognise
 from bucketpull.agent.clearing import Clearing, forget
 from bucketpull.agent.deaths import Deaths
-from bucketpull.agent.disk_calls import Calls, Routine, Verb
+from bucketpull.agent.disk_calls import Ask, Calls, Routine, Verb
 from bucketpull.agent.former_copies import removable
 from bucketpull.agent.scheduler import Desk
 from bucketpull.agent.unconfirmed import Unbooked, begun_on
@@ -255,19 +257,46 @@ class Agent:
                 self._take_over(held, records, self.desk.slots[volume])
             for volume, parts in found.changed.items():
                 self._place(held, parts, volume, {volume})
+        if rest and self._policy.adopts:
+            held.unsettled += 1
+            rest = yield from self._adopt(held, rest)
+            held.unsettled -= 1
         if rest:
             self._place(held, rest, next(iter(begun), ""))
         self._close_if_done(held)
 
     def _take_over(self, held: Held, records: list[Record], slot: Slot) -> None:
         """Settle files that were written before a crash, as if a process had just written them."""
+        task = self._found_task(held, as_listed(held.parts, records), slot)
+        self._outcome(outcome_of(task, records, is_ours=True))
+
+    def _found_task(self, held: Held, parts: list[Part], slot: Slot) -> Task:
+        """Make a task of objects whose files lie on a volume."""
         former = {extent.volume for extent in held.work.candidates}
-        task = Task(next(self._ids), held, as_listed(held.parts, records), former)
+        task = Task(next(self._ids), held, parts, former)
         slot.room.promise(task.objects, task.size)
         self._take_up(task, slot)
-        example = records[0].directory, records[0].names[0]
-        encoded = msgspec.msgpack.encode(records)
-        self._outcome(Outcome(task.id, task.objects, task.size, encoded, [], [], [], example=example))
+        return task
+
+    def _adopt(self, held: Held, parts: list[Part]) -> Generator[Ask, Any, list[Part]]:
+        """Take over what lies on our volumes in files of others; return the rest."""
+        objects = sum(len(part.names) for part in parts)
+        self.desk.inspected += objects
+        slots = self.desk.working()
+        found, rest = yield from look_among_foreign(
+            parts, slots, self._policy.adopts, lambda slot: self._note(held, slot)
+        )
+        self.desk.inspected -= objects
+        for slot, there, records, claimed, claims in found:
+            slot.known.setdefault(held.work.id, [])
+            if records:
+                task = self._found_task(held, there, slot)
+                self._outcome(outcome_of(task, records, is_ours=False))
+            if claimed:
+                task = self._found_task(held, claimed, slot)
+                task.claims = claims
+                self._displace(task) if slot.is_sick or self.stopping else self._assign(task)
+        return rest
 
     def _place(
         self, held: Held, parts: list[Part], preferred: str = "", former: Collection[str] = ()
@@ -284,15 +313,14 @@ class Agent:
 
     def _intend(self, task: Task, slot: Slot) -> Routine:
         """Note on its volume that a task is about to be written, then have that done; it goes elsewhere if that fails."""
-        work = task.held.work
-        # Its candidates may be here already: what is there of such a batch is never removed by name.
-        body = b"" if work.candidates else work.body
         is_noted = is_refused = False
         while not is_noted and not is_refused and not self.stopping:
             try:
-                yield slot.ask(Verb.INTEND, self._policy.journal, work.id, body)
+                yield self._note(task.held, slot)
+                slot.known.setdefault(task.held.work.id, [])
+                if self._policy.keeps_foreign and not task.former:
+                    yield slot.ask(Verb.CLEAR, task.parts)
                 is_noted = True
-                slot.known.setdefault(work.id, [])
             except MachineShort:
                 yield from self._rest(slot)
             except VolumeError as error:
@@ -300,6 +328,12 @@ class Agent:
                 is_refused = True
         task.held.unsettled -= 1
         self._assign(task) if is_noted and not self.stopping else self._displace(task)
+
+    def _note(self, held: Held, slot: Slot) -> Ask:
+        work = held.work
+        # Its candidates may be here already: what is there of such a batch is never removed by name.
+        body = b"" if work.candidates else work.body
+        return slot.ask(Verb.INTEND, self._policy.journal, work.id, body)
 
     def _rest(self, slot: Slot) -> Routine:
         with suppress(VolumeError):
@@ -317,7 +351,9 @@ class Agent:
     def _assign(self, task: Task) -> None:
         task.process = self.desk.least_busy()
         self.desk.unstarted[task.process] += task.objects
-        self._tell(task.process, Assignment(task.id, task.volume, task.held.work.attempt, task.body()))
+        self._tell(
+            task.process, Assignment(task.id, task.volume, task.held.work.attempt, task.body(), task.claims)
+        )
 
     # --- what becomes of it
 
@@ -366,7 +402,9 @@ class Agent:
                 del self._tasks[task.id], task.held.tasks[task.id]
             if outcome.stored and extent is None:
                 self._move(task, as_listed(task.held.parts, stored_in(outcome)))
-                outcome = msgspec.structs.replace(outcome, stored=0, stored_bytes=0)
+                outcome = msgspec.structs.replace(
+                    outcome, stored=0, stored_bytes=0, claimed=0, claimed_bytes=0
+                )
             task.held.add(outcome, extent)
             if extent is not None and (task.former or task.held.unread):
                 task.held.replace(task.volume, parts_of(stored_in(outcome)), task.former or task.held.unread)

@@ -22,6 +22,8 @@ class Verb(StrEnum):
     PROBE = "probe"
     INTEND = "intend"
     RECOVER = "recover"
+    INSPECT = "inspect"
+    CLEAR = "clear"
     SETTLE = "settle"
     READ = "read"
     FORGET = "forget"

@@ -34,6 +34,8 @@ class Desk:
         self.slots: dict[str, Slot] = {}
         self.limits = Limits()
         self.unstarted = [0] * processes
+        self.inspected = 0
+        """Objects that are looked for among files of others: as long as that takes, no more are asked for."""
         self.held_off_until = 0.0
         self.standings: dict[str, Standing] = {}
         self._spare: dict[tuple[str, str], int] = {}
@@ -220,7 +222,7 @@ class Desk:
         if now < self.held_off_until or not any(slot.is_open for slot in self.slots.values()):
             return 0
         wanted = sum(min(STOCK_MAX, max(STOCK_MIN, int(speed * STOCK_SECONDS))) for speed in self._speed)
-        missing = max(0, wanted - sum(self.unstarted))
+        missing = max(0, wanted - sum(self.unstarted) - self.inspected)
         usual, more = -(-missing // OBJECTS_PER_BATCH), math.ceil(missing / max(1.0, self._batch))
         return held + max(usual, min(more, BATCHES_MOST - held))
 

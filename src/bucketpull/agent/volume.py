@@ -186,9 +186,10 @@ class Slot:
         outcome = settled.outcome
         self.room.release(settled.objects, settled.size)
         if outcome.stored:
-            self.room.free_bytes -= outcome.stored_bytes + outcome.stored * self.room.overhead
+            new = outcome.stored - outcome.claimed
+            self.room.free_bytes -= outcome.stored_bytes + new * self.room.overhead
             if self.room.free_inodes is not None and not self.room.packs:
-                self.room.free_inodes -= outcome.stored
+                self.room.free_inodes -= new
 
     def _speed(self, now: float) -> float:
         """Return the bytes a second written since about the last measurement, smoothed over a few."""

@@ -143,6 +143,21 @@ packing = _group(
     ),
 )
 
+foreign = _group(
+    click.option(
+        "--adopt",
+        is_flag=False,
+        flag_value="md5",
+        type=click.Choice(["md5", "date"]),
+        help="Take over files that are there already: by size and MD5 (if nothing is given), or by size and date.",
+    ),
+    click.option(
+        "--foreign",
+        type=click.Choice(["keep", "replace"]),
+        help="What becomes of other files at an object's path: kept as NAME.kept (default), or replaced.",
+    ),
+)
+
 storing = _group(
     click.option(
         "--verify", type=click.Choice(["size", "md5", "none"]), help="What is checked (default: size)."
@@ -159,6 +174,7 @@ storing = _group(
         "--layout", type=click.Choice(["key", "hashed"]), help="Paths as keys, or in hashed folders."
     ),
     packing,
+    foreign,
 )
 
 broker = _group(

@@ -32,6 +32,7 @@ def sync(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checke
     bucketpull sync s3://photos /mnt/d1 --api-url https://minio.example.com:9000
     bucketpull sync urls:list.csv /mnt/d1
     bucketpull sync upyun://photos /mnt/d1 --ping https://hc-ping.com/UUID --on-end /usr/local/bin/tell-us
+    bucketpull sync upyun://photos /mnt/d1 --cdn-url https://img.example.com --adopt
     """  # noqa: D301
     from bucketpull.cli.watching import watchers
     from bucketpull.wiring.notifier import notified

@@ -16,6 +16,7 @@ from bucketpull.cli import options
 @click.option("--processes", metavar="N", help="Worker processes (default: one a core).")
 @click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
 @options.notices
+@options.foreign
 @options.common
 def work(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Download onto one or more VOLUMEs for the coordinator of --job. It may start before the coordinator.

@@ -45,8 +45,8 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     `scans` says whether it lists as well. `deaths` is how many processes a batch may cost before it is taken apart, `deaths_alone`
     how many more a single object;
     more than `mourned` deaths a process in `mourning_seconds` are a bug. A volume that has not answered for `hang_seconds` is given
-    up for this session, if there are others. `packs` says that its
-    processes pack objects.
+    up for this session, if there are others. `packs` says that its processes pack objects. `adopts` says by what files of others are
+    taken over: "md5", "date", or "" not at all; where `keeps_foreign`, those that are in the way of an object are put aside first.
     """
 
     machine: str
@@ -69,6 +69,8 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     hang_seconds: float = 60.0
     packs: bool = False
     endpoints: tuple[EndpointSpec, ...] = ()
+    adopts: str = ""
+    keeps_foreign: bool = True
 
 
 class CoordinatorPolicy(msgspec.Struct, frozen=True):

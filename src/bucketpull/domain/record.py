@@ -1,6 +1,7 @@
 """What a volume's ledger says of its files, and the words between a worker's main process and its processes."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -71,6 +72,21 @@ class Block(Value):
     former: list[int] = []
 
 
+class Claim(Value):
+    """A file of somebody else's at an object's path, as long as listed, and its MD5 (16 raw bytes): if the source says that the object has it too, it is the object."""
+
+    directory: bytes
+    name: bytes
+    md5: bytes
+
+
+class Inspection(NamedTuple):
+    """What was found of objects in files of others: `records` are taken over, `claims` are for the source to decide."""
+
+    records: list[Record]
+    claims: list[Claim]
+
+
 class Written(msgspec.Struct, gc=False):
     """What became of one object handed to a writer. `reason` None: published; `path` if it is not the usual one.
 
@@ -103,12 +119,16 @@ class Unmount(Value, tag="unmount"):
 
 
 class Assignment(Value, tag="assignment"):
-    """A batch, or the part of one that goes to one volume, for one process. `id` is the worker's own."""
+    """A batch, or the part of one that goes to one volume, for one process. `id` is the worker's own.
+
+    `claims` are files that lie there and may be some of the objects.
+    """
 
     id: int
     volume: str
     attempt: int
     parts: bytes  # encoded list[Part]
+    claims: list[Claim] = []
 
 
 class Survey(Value, tag="survey"):
@@ -125,7 +145,8 @@ class Outcome(Value, tag="outcome"):
     name of one that is stored.
     `records` is the encoded `list[Record]` of the stored objects (b"" for none). `deferred` have met passing trouble and
     are to be tried again later; `unplaced` could not be written to this volume, because of `trouble`. `doubts` counts, by
-    reason, what is stored although something about the answer was doubted.
+    reason, what is stored although something about the answer was doubted. `claimed` of the stored, `claimed_bytes` long and not
+    in `stored_bytes`, are files that lay there before and are taken over.
     """
 
     id: int
@@ -141,6 +162,8 @@ class Outcome(Value, tag="outcome"):
     rest: list[Part] = []
     example: tuple[bytes, bytes] = (b"", b"")
     doubts: dict[str, int] = {}
+    claimed: int = 0
+    claimed_bytes: int = 0
 
 
 class Tick(Value, tag="tick"):

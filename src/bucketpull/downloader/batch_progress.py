@@ -132,6 +132,9 @@ class BatchProgress:
     __slots__ = (
         "_fresh",
         "attempt",
+        "claimed",
+        "claimed_bytes",
+        "claims",
         "detail",
         "doubts",
         "failures",
@@ -157,6 +160,8 @@ class BatchProgress:
         self.told = self.left
         self.since = 0.0
         self.stored_bytes = 0
+        self.claims = {(claim.directory, claim.name): claim.md5 for claim in assignment.claims}
+        self.claimed = self.claimed_bytes = 0
         self.failures: list[Failure] = []
         self.retries = Counter[str]()
         self.doubts = Counter[str]()
@@ -179,6 +184,14 @@ class BatchProgress:
             leaf.note_size(index, size)
         if path is not None:
             leaf.paths[index] = path
+
+    def claim(self, leaf: PartProgress, index: int, size: int, md5: bytes) -> None:
+        """End an object: a file that lay there before is it."""
+        leaf.marks[index] = STORED
+        leaf.note_md5(index, md5)
+        self.left -= 1
+        self.claimed += 1
+        self.claimed_bytes += size
 
     def doubt(self, leaf: PartProgress, index: int, reason: Reason) -> None:
         """Note what was doubted about an object that is stored."""
@@ -258,6 +271,7 @@ class BatchProgress:
             for leaf in self.leaves:
                 leaf.tell()
             self.told, self.since, self.stored_bytes = self.left, 0.0, 0
+            self.claimed = self.claimed_bytes = 0
             self.failures, self.retries, self.doubts = [], Counter(), Counter()
         return outcome
 
@@ -279,4 +293,6 @@ class BatchProgress:
             retries=self.retries,
             example=(records[0].directory, records[0].names[0]) if records else (b"", b""),
             doubts=self.doubts,
+            claimed=self.claimed,
+            claimed_bytes=self.claimed_bytes,
         )

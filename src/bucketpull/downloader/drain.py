@@ -14,6 +14,7 @@ from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount, Written
 from bucketpull.domain.retry import Random, backoff_seconds
 from bucketpull.downloader.batch_progress import BatchProgress, Item
+from bucketpull.downloader.claims import NOT_MODIFIED, has_body, is_stated, unless_claimed
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.integrity import is_object, is_publishable, note_found
 from bucketpull.downloader.large_object import LargeObject
@@ -166,7 +167,7 @@ class Drain:
         return self._concurrency - sum(endpoint.limiter.in_flight for endpoint in self._order)
 
     def _transfers(self, queue: VolumeQueue, batch: BatchProgress, run: list[Item]) -> Iterator[Transfer]:
-        routes_of, endpoints = self._source.routes, self._endpoints
+        routes_of, endpoints, claims = self._source.routes, self._endpoints, batch.claims
         for leaf, index, name, size, mtime in run:
             part = leaf.part
             directory, versions, urls = part.directory, part.versions, part.urls
@@ -194,6 +195,8 @@ class Drain:
             )
             if not transfer.endpoint.is_up and not transfer.endpoint.trials:
                 self._routing.choose(transfer)
+            if claims:
+                transfer.claim = claims.get((directory, name), b"")
             yield transfer
 
     def _start(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
@@ -209,6 +212,8 @@ class Drain:
         self.held += held
         endpoint.start(self._now)
         request = self._source.object_request(transfer, endpoint.name, endpoint.site, self._unix)
+        if transfer.claim:
+            request = unless_claimed(request, transfer)
         self._fetcher.submit(request, transfer.done)
         return 1
 
@@ -229,6 +234,8 @@ class Drain:
         request = self._source.object_request(
             transfer, endpoint.name, endpoint.site, self._unix, large.began, large.version
         )
+        if transfer.claim and not large.began:
+            request = unless_claimed(request, transfer)
         self._fetcher.submit(
             msgspec.structs.replace(request, max_bytes=large.most), transfer.streamed, large.take
         )
@@ -260,6 +267,9 @@ class Drain:
 
     def answered(self, transfer: Transfer, response: Response) -> None:
         """Hand the object's bytes to its writer, or decide what its failure calls for."""
+        if transfer.claim and response.status == NOT_MODIFIED:
+            self._unchanged(transfer, response)
+            return
         verdict = self._source.judge(transfer, transfer.endpoint.name, response, self._unix)
         is_it = is_object(transfer, response, verdict)
         self._finished(transfer, response, verdict)
@@ -289,6 +299,8 @@ class Drain:
             self._release(transfer)
             self._displace(transfer)
             return
+        if transfer.claim and not self._make_way(transfer, has_body(transfer, response)):
+            return
         if size != transfer.size >= 0 and not transfer.endpoint.is_origin:
             # Image versions: how much smaller they are than what is listed is learnt on the way.
             self._share += 0.05 * (min(1.0, size / max(transfer.size, 1)) - self._share)
@@ -303,6 +315,39 @@ class Drain:
             queue.is_flush_due = True
             self._fetcher.call_later(FLUSH_SECONDS, lambda: self._flush(queue))
 
+    # --- files of others in an object's place
+
+    def _unchanged(self, transfer: Transfer, response: Response) -> None:
+        """The source has what lies there: nothing came, so the rest of the answer is judged as that of a whole one."""
+        whole = msgspec.structs.replace(response, status=200, received=transfer.size)
+        verdict = self._source.judge(transfer, transfer.endpoint.name, whole, self._unix)
+        self._finished(transfer, response, verdict)
+        self._release(transfer)
+        if verdict.reason is None:
+            self._take_over(transfer)
+        else:
+            self._refused(transfer, response, verdict)
+
+    def _make_way(self, transfer: Transfer, is_same: bool) -> bool:
+        """Take over the file that lies there if it is the same as what came; else put it aside, and tell whether that was done."""
+        if is_same:
+            self._release(transfer)
+            self._take_over(transfer)
+            return False
+        writer = transfer.queue.writer
+        if writer is not None and writer.set_aside(transfer.directory, transfer.name):
+            transfer.claim = b""
+            return True
+        self._release(transfer)
+        self._fail(transfer, Reason.UNSTORABLE, "a file of others lies in its place and cannot be renamed")
+        return False
+
+    def _take_over(self, transfer: Transfer) -> None:
+        self._let_go(transfer, keep=False)
+        self._meter.objects += 1
+        transfer.batch.claim(transfer.leaf, transfer.index, transfer.size, transfer.claim)
+        self.volumes.settle(transfer.batch)
+
     def _flush(self, queue: VolumeQueue) -> None:
         queue.is_flush_due = False
         if queue.writer is not None:
@@ -312,6 +357,9 @@ class Drain:
         """Have a large object published that is whole, or decide how it goes on."""
         large = transfer.large
         assert large is not None
+        if transfer.claim and response.status == NOT_MODIFIED:
+            self._unchanged(transfer, response)
+            return
         verdict = self._source.judge(
             transfer, transfer.endpoint.name, response, self._unix, large.began, large.version
         )
@@ -322,6 +370,8 @@ class Drain:
         self._release(transfer)
         if large.trouble is not None and large.trouble.reason is not None:
             self._unwritten(transfer, large.trouble.reason, large.trouble.detail)
+        elif is_whole and transfer.claim and not self._make_way(transfer, is_stated(transfer, verdict)):
+            return
         elif is_whole:
             transfer.stored = large.length
             transfer.queue.states_md5 |= bool(verdict.md5)

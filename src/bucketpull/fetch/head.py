@@ -12,7 +12,8 @@ from bucketpull.domain.memo import Memo
 END: Final = b"\r\n\r\n"
 LONGEST: Final = 64 << 10
 _LENGTH: Final = b"\r\ncontent-length:"
-_WITHOUT_BODY: Final = frozenset({204, 304})
+_NOT_MODIFIED: Final = 304
+_NO_CONTENT: Final = 204
 _MOST_DIGITS: Final = 15
 _TAB: Final = 9
 _WHOLE: Final = b"HTTP/1.1 200 "
@@ -29,6 +30,8 @@ def read_head(head: bytes) -> tuple[int, int, bool] | None:
 
     """
     text = head.lower()
+    if text.startswith(b"http/1.1 304 "):
+        return _read_unchanged(text)
     at = text.find(_LENGTH)
     if at < 0 or not text.startswith(b"http/1.1 ") or text.find(b"\r\ntransfer-encoding") >= 0:
         return None
@@ -37,9 +40,16 @@ def read_head(head: bytes) -> tuple[int, int, bool] | None:
     if not (digits.isdigit() and len(digits) <= _MOST_DIGITS and status.isdigit() and text[12] in b" \r"):
         return None
     code = int(status)
-    if code < 200 or code in _WITHOUT_BODY or text.find(_LENGTH, after) >= 0 or _is_odd(text):
+    if code < 200 or code == _NO_CONTENT or text.find(_LENGTH, after) >= 0 or _is_odd(text):
         return None
     return code, int(digits), text.find(b"close") >= 0 and _closes(text)
+
+
+def _read_unchanged(text: bytes) -> tuple[int, int, bool] | None:
+    """Understand an answer without a body, which may state the length that it would have."""
+    if _is_odd(text) or text.find(b"\r\ntransfer-encoding") >= 0:
+        return None
+    return _NOT_MODIFIED, 0, text.find(b"close") >= 0 and _closes(text)
 
 
 class Heads:
@@ -73,13 +83,10 @@ class Heads:
         if found is None:
             return None
         status, length, closes = found
+        if not head.startswith(_WHOLE):
+            return status, length, closes, shape
         at = head.lower().find(_LENGTH) + len(_LENGTH)
-        if (
-            head.startswith(_WHOLE)
-            and not closes
-            and head[at : at + 1] == b" "
-            and head[at + 1 : at + 2] != b" "
-        ):
+        if not closes and head[at : at + 1] == b" " and head[at + 1 : at + 2] != b" ":
             self._lengths[shape] = head[at - len(_LENGTH) : at + 1]
         return status, length, closes, shape
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import Extent, Former, Part, VolumeStatus
-from bucketpull.domain.record import Block, Record, Written
+from bucketpull.domain.record import Block, Inspection, Record, Written
 
 
 class Volume(Protocol):
@@ -64,6 +64,19 @@ class Volume(Protocol):
 
         Raises:
             VolumeSick: The disk refused.
+
+        """
+        ...
+
+    def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
+        """Find files of others that are these objects, or may be: of the listed length, with the listed MD5 or (`adopts` is "date") date."""
+        ...
+
+    def clear(self, parts: Sequence[Part]) -> None:
+        """Put aside what lies at the paths of objects that are about to be stored and is not ours.
+
+        Raises:
+            VolumeError: Something cannot be.
 
         """
         ...
@@ -162,6 +175,10 @@ class Writer(Protocol):
             VolumeSick: The disk refused.
 
         """
+        ...
+
+    def set_aside(self, directory: bytes, name: bytes) -> bool:
+        """Give another name to a file of somebody else's at an object's path; False if that cannot be."""
         ...
 
     def flush(self) -> None:

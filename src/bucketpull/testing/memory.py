@@ -211,6 +211,12 @@ class MemoryWriter:
             os.eventfd_write(self._wake, 1)
         self._queue.clear()
 
+    def set_aside(self, directory: bytes, name: bytes) -> bool:
+        """Keep what is there beside."""
+        key = key_of(directory, name)
+        self.files[key + b".kept"] = self.files.pop(key)
+        return True
+
     def flush(self) -> None:
         """Keep back what is `slow`: `release` says when."""
 

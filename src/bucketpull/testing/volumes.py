@@ -8,7 +8,7 @@ from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Begun, Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.placing import BLOCK_BYTES
-from bucketpull.domain.record import Block, Record
+from bucketpull.domain.record import Block, Claim, Inspection, Record
 
 Key = tuple[bytes, bytes]
 Version = tuple[int, int]
@@ -19,13 +19,15 @@ _records = msgspec.msgpack.Decoder(list[Record]).decode
 class MemoryVolume:
     """One disk. `files` maps directory and name to size (bytes) and mtime (Unix seconds).
 
-    `trouble` is raised by every call while it is set. `boots` counts power cuts, and is what a note says of its boot.
+    `foreign` are files of others, by MD5; what is kept of them is in `kept`. `trouble` is raised by every call while it is set. `boots` counts power cuts, and is what a note says of its boot.
     """
 
     def __init__(self, id: str, free_bytes: int = 1 << 40) -> None:  # noqa: A002 - the field's name everywhere
         self.id = id
         self.path = f"/{id}"
         self.files: dict[Key, Version] = {}
+        self.foreign: dict[Key, tuple[int, bytes]] = {}
+        self.kept: set[Key] = set()
         self.blocks: list[Block | None] = []
         self.trouble: VolumeError | None = None
         self.free_bytes = free_bytes
@@ -78,6 +80,34 @@ class MemoryVolume:
         if boot != self.boots:
             return []
         return [record for part in parts if (record := self._whole(part, before)).names]
+
+    def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
+        """See `ports.Volume`; by date every file of the right length is the object, by MD5 the source decides."""
+        self._check()
+        seen = Inspection([], [])
+        for part in parts:
+            right = [
+                index
+                for index, name in enumerate(part.names)
+                if self.foreign.get((part.directory, name), (-1, b""))[0] == part.sizes[index]
+            ]
+            if adopts == "date" and right:
+                whole = Record(part.directory, part.cursor, part.names, part.sizes, part.mtimes)
+                seen.records.append(whole.only(right))
+            elif adopts == "md5":
+                seen.claims.extend(
+                    Claim(part.directory, name, self.foreign[part.directory, name][1])
+                    for name in (part.names[index] for index in right)
+                )
+        return seen
+
+    def clear(self, parts: Sequence[Part]) -> None:
+        """See `ports.Volume`."""
+        self._check()
+        keys = {(part.directory, name) for part in parts for name in part.names}
+        self.kept |= self.foreign.keys() & keys
+        for key in keys:
+            self.foreign.pop(key, None)
 
     def settle(self, blocks: Sequence[Block]) -> list[Extent]:
         """See `ports.Volume`."""

@@ -40,6 +40,13 @@ def read_intents(home: Own) -> dict[tuple[str, int], int]:
     return intents
 
 
+def oldest_intent(home: Own) -> int:
+    """Return when the oldest batch that is noted was begun (ns since 1970); now where there is none."""
+    notes = home.below(INTENTS)
+    found = (beneath.look(notes.fd, name) for name in notes.names())
+    return min([time.time_ns(), *(note.st_mtime_ns for note in found if note is not None)])
+
+
 class Note(NamedTuple):
     """A batch's note: when it was made (ns since 1970), in which attachment of the disk, and the batch's body."""
 

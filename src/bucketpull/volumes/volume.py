@@ -17,10 +17,11 @@ from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
-from bucketpull.domain.record import Block, Record, Sealed
+from bucketpull.domain.record import Block, Inspection, Record, Sealed
 from bucketpull.volumes import os_errors, system
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
+from bucketpull.volumes.foreign import ForeignFiles
 from bucketpull.volumes.identity import LEDGER, Entered, enter, mark_packs
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remove_intent, tidy, write_intent
@@ -95,6 +96,7 @@ class DiskVolume:
         self._writing = threading.Lock()  # settling, discarding and closing may be called by several threads
         self._attachment = system.attachment(root)
         self._tree = Tree(root)
+        self._foreign = ForeignFiles(root, self._home, identity, path)
         self._thinning = Thinning(self._home, identity, self._tree)
         self._ledger = Ledger.open(self._home, LEDGER, path, writable=True)
         self._intents = read_intents(self._home)
@@ -127,8 +129,8 @@ class DiskVolume:
                 self.path, "is mounted read-only; see `dmesg`, check the file system, mount it read-write"
             )
         status = self._status(free)
-        if not keeps_dates:
-            status.warning = "keeps no dates: its files have the time at which they were stored"
+        dateless = "" if keeps_dates else "keeps no dates: its files have the time at which they were stored"
+        status.warning = "; ".join(filter(None, (dateless, self._foreign.warning())))
         return status
 
     def probe(self) -> None:
@@ -175,6 +177,17 @@ class DiskVolume:
                 return [record for part in parts if (record := self._whole(part, note.made_at)) is not None]
         except OSError as error:
             raise os_errors.volume_error(self.path, "batch not recovered", error) from error
+
+    def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
+        """Find files of others that are these objects, or may be; reads them, at the speed of the disk."""
+        return self._foreign.inspect(parts, adopts)
+
+    def clear(self, parts: Sequence[Part]) -> None:
+        """Put aside what is not ours where objects are about to be stored."""
+        try:
+            self._foreign.clear(parts)
+        except OSError as error:
+            raise os_errors.volume_error(self.path, "file of others not put aside", error) from error
 
     def pending(self, journal: str) -> list[tuple[int, list[int]]]:
         """Return the batches of a journal that `recall` knows, each with the offsets of its blocks."""
@@ -263,6 +276,7 @@ class DiskVolume:
             if self._root < 0:
                 return
             self._tree.close()
+            self._foreign.close()
             self._packs.close()
             self._ledger.close()
             self._home.close()

@@ -104,6 +104,10 @@ class DiskWriter:
         self.give(size, self._store, (directory, name, mtime, chunks, token))
         return None
 
+    def set_aside(self, directory: bytes, name: bytes) -> bool:
+        """Give another name to a file of somebody else's at an object's path; False if that cannot be."""
+        return self.files.set_aside(directory, name)
+
     def flush(self) -> None:
         """Do nothing: no object is kept back."""
 

@@ -25,7 +25,8 @@ def source_config(settings: Settings) -> SourceSettings:
         ConfigError: It cannot work.
 
     """
-    return settings.source_settings().checked().prepared()
+    source = settings.source_settings().checked().prepared()
+    return source.with_versions() if settings.adopt == "md5" else source
 
 
 def fetch_options(settings: Settings) -> FetchOptions:
@@ -87,4 +88,6 @@ def worker_policy(
         hang_seconds=settings.hang_seconds,
         packs=settings.pack is not None,
         endpoints=tuple(endpoints),
+        adopts=settings.adopt or "",
+        keeps_foreign=settings.foreign == "keep",
     )

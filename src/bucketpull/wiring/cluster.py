@@ -31,7 +31,7 @@ from bucketpull.web.api import Api, failed
 from bucketpull.web.server import request_of
 from bucketpull.wiring.adapters import broker_url, fetch_options, machine_name, worker_policy
 from bucketpull.wiring.clock import SystemClock
-from bucketpull.wiring.job import Job, Opening, Watcher, check_job, on_signals, opened
+from bucketpull.wiring.job import Job, Opening, Watcher, check_adopting, check_job, on_signals, opened
 from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, worker_key
 from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
@@ -120,6 +120,7 @@ def run_work(settings: Settings) -> ExitCode:
     me = Correspondence(key, __version__, settings.job_name(), hello.incarnation)
     welcome = asyncio.run(_join(settings, broker, hello, me))
     source = _own_source(welcome, settings)
+    check_adopting(source, settings)
     # What is wanted, the coordinator has chosen when it listed.
     main = partial(process_main, source=source, fetch=fetch, selection=Selection(), packing=welcome.packing)
     with closing(Nursery(main)) as nursery:

@@ -74,7 +74,7 @@ def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
         ConfigError: They cannot.
 
     """
-    source_config(settings)
+    check_adopting(source_config(settings), settings)
     selection_of(settings)
     budget_of(settings)
     settings.packing()
@@ -86,6 +86,17 @@ def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
     check_folder(f"--state {state}", os.path.realpath(state))
     check_apart(state, volumes)
     authorities(settings.ca_file)
+
+
+def check_adopting(source: SourceSettings, settings: Settings) -> None:
+    """Make sure that files of others can be told from objects.
+
+    Raises:
+        ConfigError: They cannot.
+
+    """
+    if settings.adopt and source.identity().get("style"):
+        raise ConfigError("--adopt: nothing states the length of image versions; give it without --style")
 
 
 @contextlib.contextmanager

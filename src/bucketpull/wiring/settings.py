@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     reserve: str = "1G"
     when_full: Literal["pause", "exit"] = "pause"
     layout: Literal["key", "hashed"] = "key"
+    adopt: Literal["md5", "date"] | None = None
+    foreign: Literal["keep", "replace"] = "keep"
     pack: str | None = None
     pack_limit: str = "64M"
     pack_names: Literal["key", "wds"] = "key"

@@ -40,7 +40,7 @@ def run_sync(
         paths, away = (paths, []) if alone else with_known(paths, known, machine)
         sick: list[VolumeSick] = []
         volumes = open_all(paths, known_paths(known, machine), settings, sick.append)
-        warnings = [*map(_of_sick, sick), *map(_of_missing, away)]
+        warnings = [*map(_of_sick, sick), *map(_of_missing, away), *_of_adopting(settings)]
         return asyncio.run(_sync(settings, opening, volumes, warnings, watchers, notifier))
 
 
@@ -73,6 +73,11 @@ async def _sync(
     )
     await job.run(worker, crew, watchers)
     return job.conclude()
+
+
+def _of_adopting(settings: Settings) -> list[tuple[str, str]]:
+    text = "files that are there already are taken over by size and date alone: nobody has compared their content"
+    return [("adopt.date", text)] if settings.adopt == "date" else []
 
 
 def _of_sick(error: VolumeSick) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from bucketpull.domain.record import Written
 from bucketpull.volumes import beneath, os_errors, system
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import PACKS, Entered, enter
+from bucketpull.volumes.kept import put_aside
 from bucketpull.volumes.os_errors import Blame
 from bucketpull.volumes.trial import try_writing
 
@@ -99,6 +100,17 @@ class FileWriter:
         if self._is_plain and path == directory + b"/" + name and directory != _PACKS:
             self.tree.stay_in(directory)
         return Written(token)
+
+    def set_aside(self, directory: bytes, name: bytes) -> bool:
+        """Give another name to a file of somebody else's at an object's path; False if that cannot be."""
+        tree = Tree(self.root)  # its own: another thread may be writing
+        try:
+            put_aside(tree, self.home, self.identity.path_of(directory, name))
+        except OSError as error:
+            return error.errno == errno.ENOENT
+        finally:
+            tree.close()
+        return True
 
     def failed(self, what: str, error: OSError, token: object, *, placing: bool = False) -> Written:
         """Say whose fault an error is: met while `placing` an object at its path, or with our own files."""

@@ -1,0 +1,68 @@
+"""What of a batch lies on this worker's volumes in files of others (`--adopt`)."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import msgspec
+
+from bucketpull.agent.active_batch import Task, as_listed, without
+from bucketpull.agent.disk_calls import Ask, Verb
+from bucketpull.agent.volume import Slot
+from bucketpull.domain.batching import chosen
+from bucketpull.domain.errors import VolumeError
+from bucketpull.domain.model import Part
+from bucketpull.domain.record import Claim, Inspection, Outcome, Record
+
+
+class Found(NamedTuple):
+    """What was found on one volume: `records` are `parts`, the others `claimed`."""
+
+    slot: Slot
+    parts: list[Part]
+    records: list[Record]
+    claimed: list[Part]
+    claims: list[Claim]
+
+
+def look_among_foreign(
+    parts: list[Part], slots: Sequence[Slot], adopts: str, note: Callable[[Slot], Ask]
+) -> Generator[Ask, Any, tuple[list[Found], list[Part]]]:
+    """Find objects in files of others, volume by volume, and note the batch where some are; return what is found, and the rest."""
+    found: list[Found] = []
+    for slot in slots:
+        with suppress(VolumeError):
+            seen: Inspection = yield slot.ask(Verb.INSPECT, parts, adopts)
+            if seen.records or seen.claims:
+                yield note(slot)
+                there = as_listed(parts, seen.records)
+                parts = without(parts, seen.records)
+                claimed = _claimed(parts, seen.claims)
+                parts = without(parts, claimed)
+                found.append(Found(slot, there, seen.records, claimed, seen.claims))
+    return found, parts
+
+
+def outcome_of(task: Task, records: Sequence[Record], *, is_ours: bool) -> Outcome:
+    """Say of a task that its objects lie on its volume: in files of ours that were not settled, or in files of others."""
+    outcome = Outcome(
+        id=task.id,
+        stored=task.objects,
+        stored_bytes=task.size if is_ours else 0,
+        records=msgspec.msgpack.encode(records),
+        failures=[],
+        deferred=[],
+        unplaced=[],
+        example=(records[0].directory, records[0].names[0]),
+    )
+    if not is_ours:
+        outcome.claimed, outcome.claimed_bytes = task.objects, task.size
+    return outcome
+
+
+def _claimed(parts: Sequence[Part], claims: Sequence[Claim]) -> list[Part]:
+    wanted = {(claim.directory, claim.name) for claim in claims}
+    kept = (
+        (part, [i for i, name in enumerate(part.names) if (part.directory, name) in wanted]) for part in parts
+    )
+    return [chosen(part, indexes) for part, indexes in kept if indexes]

@@ -1,0 +1,177 @@
+"""Files that lie where objects belong and are not ours: they are taken over if they are the objects, else kept, never lost.
+
+What is ours at an object's path is an older version, of which the ledger tells, or what a kill left behind, which has the object's
+date. A folder that was not there when it was first asked for holds nothing but what was stored since: so on a new disk nothing
+is looked at twice, and a folder of millions costs one call.
+"""
+
+import hashlib
+import os
+import re
+import stat
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from bucketpull.domain.model import Part, key_of
+from bucketpull.domain.record import Claim, Inspection, Record
+from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.files.tree import Tree
+from bucketpull.volumes.identity import LEDGER, Identity
+from bucketpull.volumes.kept import Kept, put_aside
+from bucketpull.volumes.key_index import KeyIndex
+from bucketpull.volumes.ledger import Ledger
+from bucketpull.volumes.leftovers import oldest_intent
+
+_INDEX: Final = "keys"
+_MD5: Final = re.compile(r'"?([0-9a-fA-F]{32})"?')
+_PIECE_BYTES: Final = 1 << 20
+_MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
+_SECOND_NS: Final = 1_000_000_000
+_MOST_NEW_FOLDERS: Final = 20_000
+
+
+class ForeignFiles:
+    """Those of one volume. `root` and `home` stay the caller's. May be called by several threads at once."""
+
+    def __init__(self, root: int, home: Own, identity: Identity, path: str) -> None:
+        self._home = home
+        self._identity = identity
+        self._path = path
+        self._tree = Tree(root)
+        self._lock = threading.Lock()
+        self._ours_since = oldest_intent(home)
+        self._new_folders: set[bytes] = set()
+        self._ledger: Ledger | None = None
+        self._index: KeyIndex | None = None
+        self._kept = Kept(home)
+
+    def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
+        """Find files that are these objects, or may be: as long as listed, with the listed date (`adopts` is "date") or MD5.
+
+        Where it states no MD5, the file's own is told, for the source to say whether it is the object's. A file that has another MD5 is
+        put aside.
+        """
+        seen, by_date = Inspection([], []), adopts == "date"
+        for part in parts:
+            md5s: dict[int, bytes] = {}
+            for index, (name, size) in enumerate(zip(part.names, part.sizes, strict=True)):
+                with suppress(OSError):  # what cannot be read is no object
+                    self._inspect(part, index, name, size, md5s, seen.claims, by_date=by_date)
+            if md5s:
+                whole = Record(part.directory, part.cursor, part.names, part.sizes, part.mtimes)
+                record = whole.only(list(md5s))
+                record.md5s = [] if by_date else list(md5s.values())
+                seen.records.append(record)
+        return seen
+
+    def clear(self, parts: Sequence[Part]) -> None:
+        """Put aside what is not ours at the paths of objects that are about to be stored.
+
+        Raises:
+            OSError: Something cannot be renamed.
+
+        """
+        with self._lock:
+            for part in parts:
+                for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
+                    path = self._identity.path_of(part.directory, name)
+                    found = self._look(path)
+                    if found is None or stat.S_ISDIR(found.st_mode) or self._is_left(found, size, mtime):
+                        continue
+                    self._put_aside(part.directory, name, path)
+
+    def warning(self) -> str:
+        """Say what was put aside, "" where nothing was."""
+        kept = self._kept.count()
+        return (
+            f"had {kept} files of others where objects belong: kept as NAME.kept, see .bucketpull/kept.txt"
+            if kept
+            else ""
+        )
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        with self._lock:
+            self._tree.close()
+            if self._ledger is not None:
+                self._ledger.close()
+                self._ledger = self._index = None
+
+    def _inspect(
+        self,
+        part: Part,
+        index: int,
+        name: bytes,
+        size: int,
+        md5s: dict[int, bytes],
+        claims: list[Claim],
+        *,
+        by_date: bool,
+    ) -> None:
+        path = self._identity.path_of(part.directory, name)
+        with self._lock:
+            found = self._look(path)
+            if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != size:
+                return
+            if by_date:
+                if part.mtimes[index] >= 0 and abs(found.st_mtime - part.mtimes[index]) < _MTIME_SECONDS:
+                    md5s[index] = b""
+                return
+            fd = self._tree.open_file(path)
+        md5 = _md5_of(fd)
+        stated = _MD5.fullmatch(part.versions[index]) if part.versions else None
+        if stated is None:
+            claims.append(Claim(part.directory, name, md5))
+        elif bytes.fromhex(stated[1]) == md5:
+            md5s[index] = md5
+        else:
+            with self._lock:
+                self._put_aside(part.directory, name, path)
+
+    def _look(self, path: bytes) -> os.stat_result | None:
+        """Return what lies at a path; None at once in a folder that was not there before."""
+        folder = path.rpartition(b"/")[0]
+        if folder in self._new_folders:
+            return None
+        found = self._tree.stat(path)
+        if found is None and folder and self._tree.stat(folder) is None:
+            if len(self._new_folders) >= _MOST_NEW_FOLDERS:
+                self._new_folders.clear()
+            self._new_folders.add(folder)
+        return found
+
+    def _is_left(self, found: os.stat_result, size: int, mtime: int) -> bool:
+        """Tell whether a file is what a kill left of the object, or cannot be told from it."""
+        if not stat.S_ISREG(found.st_mode):
+            return False
+        is_recent = found.st_ctime_ns >= self._ours_since
+        if mtime < 0:
+            return is_recent
+        is_dated = found.st_mtime_ns % _SECOND_NS == 0 and abs(found.st_mtime - mtime) < _MTIME_SECONDS
+        return is_dated and (found.st_size == size or is_recent)
+
+    def _put_aside(self, directory: bytes, name: bytes, path: bytes) -> None:
+        """Put aside what is not the object, unless it is an older version of ours, or was damaged."""
+        if not self._is_known(key_of(directory, name)):
+            put_aside(self._tree, self._home, path)
+
+    def _is_known(self, key: bytes) -> bool:
+        """Tell whether the ledger says that an object lies here."""
+        if self._index is None:
+            self._ledger = Ledger.open(self._home, LEDGER, self._path, writable=False)
+            self._index = KeyIndex(self._ledger, f"/proc/self/fd/{self._home.fd}/{_INDEX}")
+        self._index.refresh()
+        return self._index.find(key) is not None
+
+
+def _md5_of(fd: int) -> bytes:
+    """Read a file once; close it."""
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        while data := os.read(fd, _PIECE_BYTES):
+            digest.update(data)
+    finally:
+        os.close(fd)
+    return digest.digest()

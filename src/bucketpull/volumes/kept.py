@@ -1,0 +1,64 @@
+"""Files of others that lay where an object belongs: they get another name beside it, and are written down."""
+
+import os
+from itertools import count
+from typing import Final
+
+from bucketpull.domain.keys import LONGEST_NAME
+from bucketpull.domain.model import show
+from bucketpull.volumes import beneath
+from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.files.tree import Tree
+
+LIST: Final = "kept.txt"
+_SUFFIX: Final = b".kept"
+_MOST_READ: Final = 1 << 20
+
+
+def put_aside(tree: Tree, home: Own, path: bytes) -> None:
+    """Rename what lies at a path, a directory excepted, to the first free of `NAME.kept`, `NAME.kept-2`, …; it is written down before.
+
+    Raises:
+        OSError: It cannot be renamed.
+
+    """
+    folder, _, name = path.rpartition(b"/")
+    place = tree.place(folder, create=False)
+    kept = _free_name(place.fd, name)
+    fd = home.open_file(LIST, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        os.write(fd, f"{show(path)}\t{show(place.join(kept))}\n".encode())
+    finally:
+        os.close(fd)
+    beneath.rename(name, kept, src_dir_fd=place.fd, dst_dir_fd=place.fd)
+
+
+class Kept:
+    """How many files of others are kept on a volume; `count` costs nothing while none are added."""
+
+    def __init__(self, home: Own) -> None:
+        self._home = home
+        self._read = 0
+        self._lines = 0
+
+    def count(self) -> int:
+        """Return how many were written down."""
+        found = beneath.look(self._home.fd, LIST)
+        if found is not None and found.st_size > self._read:
+            fd = self._home.open_file(LIST)
+            try:
+                while data := os.pread(fd, _MOST_READ, self._read):
+                    self._lines += data.count(b"\n")
+                    self._read += len(data)
+            finally:
+                os.close(fd)
+        return self._lines
+
+
+def _free_name(directory: int, name: bytes) -> bytes:
+    for number in count(1):
+        suffix = _SUFFIX if number == 1 else b"%s-%d" % (_SUFFIX, number)
+        kept = name[: LONGEST_NAME - len(suffix)] + suffix
+        if beneath.look(directory, kept) is None:
+            return kept
+    raise AssertionError

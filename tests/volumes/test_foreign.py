@@ -1,0 +1,178 @@
+"""What of a volume's files is ours, what is an object, and what is put aside."""
+
+import hashlib
+import os
+import threading
+
+import msgspec
+import pytest
+
+from bucketpull.domain.model import Part
+from bucketpull.domain.record import Block, Record
+from bucketpull.volumes.identity import initialise
+from bucketpull.volumes.volume import open_volume
+
+MTIME = 1_600_000_000
+
+
+@pytest.fixture
+def volume(tmp_path):
+    initialise(str(tmp_path))
+    opened = open_volume(str(tmp_path))
+    yield opened
+    opened.close()
+
+
+def put(volume, path, body, mtime=MTIME):
+    place = os.path.join(volume.path, path)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    with open(place, "wb") as file:
+        file.write(body)
+    os.utime(place, (mtime, mtime))
+
+
+def part(*names, size=3, mtime=MTIME, versions=()):
+    return Part(b"d", "", list(names), [size] * len(names), [mtime] * len(names), list(versions))
+
+
+def on(volume):
+    return sorted(os.listdir(os.path.join(volume.path, "d")))
+
+
+def md5(body):
+    return hashlib.md5(body).digest()
+
+
+@pytest.mark.parametrize("version", ["{}", '"{}"'])
+def test_an_md5_that_the_listing_states_decides_at_once(volume, version):
+    for name in ("d/a", "d/b"):
+        put(volume, name, b"abc", mtime=5)
+    versions = [version.format(md5(b"abc").hex()), version.format("0" * 32)]
+
+    seen = volume.inspect([part(b"a", b"b", versions=versions)], "md5")
+
+    (record,) = seen.records
+    assert (record.names, record.md5s, seen.claims) == ([b"a"], [md5(b"abc")], [])
+    assert on(volume) == ["a", "b.kept"]
+
+
+def test_without_one_the_files_own_is_told(volume):
+    put(volume, "d/a", b"abc", mtime=5)
+    put(volume, "d/longer", b"abcd")
+
+    seen = volume.inspect([part(b"a", b"longer", b"missing", versions=["", '"x-2"', ""])], "md5")
+
+    assert seen.records == []
+    assert [(claim.directory, claim.name, claim.md5) for claim in seen.claims] == [(b"d", b"a", md5(b"abc"))]
+
+
+def test_a_date_decides_where_that_is_asked_for(volume):
+    put(volume, "d/a", b"abc")
+    put(volume, "d/b", b"abc", mtime=MTIME - 60)
+
+    seen = volume.inspect([part(b"a", b"b")], "date")
+
+    assert [record.names for record in seen.records] == [[b"a"]]
+    assert seen.claims == []
+
+
+def test_an_object_without_size_or_date_is_not_recognised(volume):
+    put(volume, "d/a", b"abc")
+
+    assert volume.inspect([part(b"a", size=-1)], "md5") == ([], [])
+    assert volume.inspect([part(b"a", mtime=-1)], "date") == ([], [])
+
+
+def test_links_are_not_followed_and_are_kept_too(volume, tmp_path):
+    put(volume, "d/x", b"abc")
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"abc")
+    os.symlink(outside, tmp_path / "d/a")
+
+    assert volume.inspect([part(b"a")], "md5") == ([], [])
+    volume.clear([part(b"a")])
+
+    assert on(volume) == ["a.kept", "x"]
+    assert outside.read_bytes() == b"abc"
+
+
+def test_what_has_the_objects_size_and_date_is_no_loss_and_stays(volume):
+    put(volume, "d/a", b"abc")
+
+    volume.clear([part(b"a")])
+
+    assert on(volume) == ["a"]
+    assert volume.status().warning == ""
+
+
+def test_anything_else_is_put_aside_and_told(volume):
+    put(volume, "d/a", b"abc", mtime=5)
+    put(volume, "d/b", b"longer", mtime=6)
+
+    volume.clear([part(b"a", b"b")])
+
+    assert on(volume) == ["a.kept", "b.kept"]
+    assert "had 2 files of others" in volume.status().warning
+
+
+def test_an_older_version_of_ours_stays_to_be_replaced(volume):
+    put(volume, "d/a", b"old", mtime=5)
+    record = Record(b"d", "", [b"a"], [3], [5])
+    volume.settle([Block("j", 1, msgspec.msgpack.encode([record]))])
+
+    volume.clear([part(b"a", size=7)])
+
+    assert on(volume) == ["a"]
+
+
+def test_what_a_kill_left_is_ours(tmp_path):
+    initialise(str(tmp_path))
+    first = open_volume(str(tmp_path))
+    first.intend("j", 1, b"")
+    put(first, "d/a", b"thumbnail")  # shorter than listed, with the listed date
+    put(first, "d/b", b"of unknown date", mtime=5)
+    first.close()
+
+    with_leftovers = open_volume(str(tmp_path))
+    with_leftovers.clear([part(b"a"), part(b"b", mtime=-1)])
+    with_leftovers.close()
+
+    assert on(with_leftovers) == ["a", "b"]
+
+
+def test_a_folder_that_was_not_there_is_not_looked_through_again(volume, monkeypatch):
+    volume.clear([part(b"a")])
+    put(volume, "d/a", b"ours by now", mtime=5)
+
+    volume.clear([part(b"a")])
+
+    assert on(volume) == ["a"]
+
+
+def test_long_names_are_kept_too(volume):
+    name = b"n" * 255
+    put(volume, "d/" + name.decode(), b"abc", mtime=5)
+
+    volume.clear([part(name)])
+
+    assert on(volume) == ["n" * 250 + ".kept"]
+
+
+def test_several_threads_may_look_at_once(volume):
+    for number in range(200):
+        put(volume, f"d/{number}", b"abc")
+    found = []
+    threads = [
+        threading.Thread(
+            target=lambda: found.append(
+                len(volume.inspect([part(*(b"%d" % n for n in range(200)))], "md5").claims)
+            )
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found == [200] * 4
