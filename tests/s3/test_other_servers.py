@@ -13,6 +13,7 @@ import pytest
 from tests.s3.conftest import Puller
 
 from bucketpull.testing.proxy import Proxy
+from bucketpull.testing.s3_pages import BUCKET, Fault, PageServer
 from bucketpull.testing.s3_servers import Server, moto, rclone
 
 
@@ -122,6 +123,19 @@ def test_a_second_server_agrees_on_keys_and_pages(archive, make_puller):
     puller = make_puller(archive.url, "many", archive.environment)
     puller.sync()
     assert puller.objects() == objects
+
+
+_KEYS = [b"%s%04d" % (letter, number) for letter in (b"a", b"B", b"c") for number in range(500)]
+
+
+@pytest.mark.parametrize("fault", [Fault.DEAF, Fault.ORDER, Fault.TWICE], ids=lambda fault: fault.name)
+def test_a_service_that_lists_in_its_own_way_is_pulled_whole_and_each_key_once(make_puller, fault):
+    with PageServer(_KEYS, fault) as server:
+        puller = make_puller(server.url, BUCKET, {}, "--anonymous")
+        summary = puller.sync()
+        assert (summary["listed"], summary["stored"]) == (len(_KEYS), len(_KEYS))
+        assert server.requests["object"] == len(_KEYS)
+    assert puller.objects() == {key: key for key in _KEYS}
 
 
 class _Elsewhere(http.server.BaseHTTPRequestHandler):

@@ -66,6 +66,7 @@ class Page(Value):
     `following` lists where the same directory goes on: none at its end, one for a serial listing, several where the
     source splits it into ranges. `excluded` counts the objects that the job does not want: they are not in `part`. `odd` tells of entries that cannot be taken: they fail, the others do not. `broken`
     says why the directory cannot be listed behind this page, "" where it can. `duplicates` counts entries that were given before.
+    `serial` says that the source does not list as it should, and so cannot be listed in ranges side by side.
     """
 
     part: Part
@@ -75,6 +76,7 @@ class Page(Value):
     broken: Text = ""
     excluded: Int = 0
     duplicates: Int = 0
+    serial: bool = False
 
 
 class Extent(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -90,6 +90,7 @@ _CHINESE: dict[str, str] = {
     "source: bucket {} is no bucket name; write {}": "来源：{} 不是空间名；请写成 {}",
     "source: {} goes into a header; write ASCII characters only": "来源：{} 会放进请求头；只能用 ASCII 字符",
     "source: a header has other than printable ASCII characters; write it encoded": "来源：请求头含有不可打印或非 ASCII 字符；请先编码",
+    "the source does not list in the order of the keys' bytes: it is listed page by page, which takes longer": "来源不按键的字节顺序列举：只能逐页列举，用时更长",
     "source: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give --anonymous": "来源：没有密钥；请设置 AWS_ACCESS_KEY_ID 和 AWS_SECRET_ACCESS_KEY，或 AWS_PROFILE，或给出 --anonymous",
     'source: profile {} gets its keys by {}, which is not supported; run eval "$(aws configure export-credentials --profile {} --format env)" before': '来源：配置 {} 通过 {} 取得密钥，不受支持；请先运行 eval "$(aws configure export-credentials --profile {} --format env)"',
     "source: profile {} is neither in {}": "来源：{1} 中没有配置 {0}",

@@ -110,10 +110,66 @@ def test_a_service_that_does_not_heed_start_after_is_listed_by_its_tokens():
     assert world.requests == 31
 
 
+@pytest.mark.parametrize(
+    ("position", "names"),
+    [(Position(b""), [b"b", b"a"]), (Position(b"", "b", '["range","",1,0,"t"]'), [b"a"])],
+)
+def test_that_a_service_lists_in_its_own_way_is_said_by_the_page(position, names):
+    assert followed(position, names, _listing(names, "u"), False, True).serial
+    assert not followed(position, [b"c"], _listing([b"c"], "u"), False, True).serial
+
+
 def test_a_service_with_another_order_is_listed_by_its_tokens():
     names = [b"%s%d" % (letter, number) for letter in (b"a", b"B", b"c") for number in range(500)]
     world = World(names, order=lambda name: name.lower())
     assert sorted(world.list()) == sorted(names)
+
+
+def _listing(names: list[bytes], token: str) -> Listing:
+    return Listing(names, [1] * len(names), [0] * len(names), [], bool(token), token)
+
+
+def test_an_entry_that_a_page_gives_twice_counts_once():
+    page = followed(Position(b""), [b"a", b"b", b"b"], _listing([b"a", b"b", b"b"], ""), False, True)
+    assert (page.part.names, page.part.sizes, page.duplicates) == ([b"a", b"b"], [1, 1], 1)
+
+
+def test_a_service_that_gives_the_name_again_after_which_was_asked_is_listed_by_name():
+    page = followed(Position(b"", "a"), [b"a", b"b", b"c"], _listing([b"a", b"b", b"c"], "t"), False, True)
+    assert (page.part.names, page.duplicates) == ([b"b", b"c"], 1)
+    assert ask_for(page.following[0]).after == b"c"
+
+
+def _by_tokens(pages: list[tuple[list[bytes], str]]) -> Position:
+    """Follow pages by their tokens; return where the next is asked for."""
+    position = Position(b"")
+    for names, token in pages:
+        page = followed(position, names, _listing(names, token), False, True)
+        (position,) = page.following
+    return position
+
+
+def test_the_last_key_of_a_page_is_not_taken_from_the_next_one_again():
+    position = _by_tokens([([b"b", b"a"], "1")])
+    page = followed(position, [b"a", b"c"], _listing([b"a", b"c"], ""), False, True)
+    assert (page.part.names, page.duplicates) == ([b"c"], 1)
+
+
+@pytest.mark.parametrize("token", ["1", "2"])
+def test_a_token_that_leads_back_is_found_and_what_its_page_holds_is_taken_in_the_end(token):
+    position = _by_tokens([([b"b", b"a"], "1"), ([b"c"], "2"), ([b"d"], "3")])
+    with pytest.raises(AnswerError, match="leads back"):
+        followed(position, [b"e"], _listing([b"e"], token), False, True)
+    position.attempt = 6
+    page = followed(position, [b"e"], _listing([b"e"], token), False, True)
+    assert (page.part.names, page.following) == ([b"e"], [])
+    assert "what follows is not listed" in page.broken
+
+
+def test_a_page_that_was_given_before_is_found_whatever_its_token():
+    position = _by_tokens([([b"b", b"a"], "1"), ([b"d", b"c"], "2")])
+    with pytest.raises(AnswerError, match="leads back"):
+        followed(position, [b"d", b"c"], _listing([b"d", b"c"], "3"), False, True)
 
 
 def test_a_service_of_version_1_goes_on_by_marker():

@@ -66,6 +66,7 @@ class SourceChecks:
             yield failed("credentials", f"{meaning}: {error.detail}", remedy)
             return
         yield passed("credentials", f"the operator may list {self._settings.source}")
+        yield from _check_order(client, page)
         yield from _check_usage(client)
         objects = self._objects(client, page)
         if not objects:
@@ -191,6 +192,22 @@ def _page(client: SourceClient, response: Response) -> Page:
         if error.reason is not Reason.CLOCK:
             raise
     return client.page(client.source.root())
+
+
+def _check_order(client: SourceClient, first: Page) -> Iterator[Check]:
+    """Look at one more page of a long listing: whether it goes on where it was asked to."""
+    try:
+        pages = [first, *(client.page(position) for position in first.following[:1])]
+    except AnswerError as error:
+        yield warned(
+            "listing", f"its second page: {error.reason}: {error.detail}", explain(error.reason).remedy
+        )
+        return
+    if any(page.serial for page in pages):
+        remedy = "nothing to do; all else works"
+        yield warned(
+            "listing", "not in the order of the keys' bytes: page by page, which takes longer", remedy
+        )
 
 
 def _check_usage(client: SourceClient) -> Iterator[Check]:

@@ -31,6 +31,7 @@ from bucketpull.domain.splitting import cuts, parts_ahead
 from bucketpull.sources.quoting import quoted
 from bucketpull.sources.s3.far_end import Search, search_from
 from bucketpull.sources.s3.listing import PAGE_KEYS, Listing
+from bucketpull.sources.trail import Trail
 
 _TAG = "!"
 _SEARCH_AFTER = 8  # pages: the search for the far end costs a dozen short requests
@@ -42,6 +43,8 @@ _LONG_PAGES = 20  # a thought of more pages than that may be a gap between names
 _DEEPEST = 6
 _SAMPLES = 8
 _PAGES_A_PART = 3
+# After so many passes a page whose token leads back is taken, and what is behind it is given up.
+_PASSES = 6
 
 
 class Stage(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
@@ -60,6 +63,8 @@ class Stage(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
     """Whether the service knows only ListObjects, of version 1."""
     names: tuple[str, ...] = ()
     search: tuple[str, int, int, int, int, bool] | None = None
+    trail: Trail | None = None
+    """What is remembered of the pages before, where tokens are followed."""
 
 
 class Ask(NamedTuple):
@@ -71,6 +76,7 @@ class Ask(NamedTuple):
     is_old: bool
 
 
+_NOWHERE = "a truncated page that does not say where it goes on"
 _encode = msgspec.json.Encoder().encode
 _decode = json_decoder(Stage)
 _FRESH = Stage()
@@ -122,10 +128,14 @@ def followed(position: Position, names: list[bytes], listing: Listing, is_old: b
         return _searched(position, stage, names)
     if is_old and not stage.is_old:
         stage = msgspec.structs.replace(stage, is_old=True)
-    answer = _Answer(position, stage, names, listing)
-    if stage.kind == "token":
-        return answer.by_token()
-    return answer.by_name(split)
+    given = stage.trail.last if stage.trail else ask_for(position).after
+    only, unique = _once_each(names, listing, given)
+    if not only and stage.kind != "token":
+        only, unique = names, listing  # it is not heeded after which name was asked
+    answer = _Answer(position, stage, only, unique, rows=names)
+    page = answer.by_token() if stage.kind == "token" else answer.by_name(split)
+    page.duplicates += len(names) - len(only)
+    return page
 
 
 def refused(position: Position, error: AnswerError) -> Page | None:
@@ -137,9 +147,12 @@ def refused(position: Position, error: AnswerError) -> Page | None:
 
 
 class _Answer:
-    """A listed page held against what was asked."""
+    """A listed page held against what was asked. `names` and `listing` have each entry once, `rows` all names as they came."""
 
-    def __init__(self, position: Position, stage: Stage, names: list[bytes], listing: Listing) -> None:
+    def __init__(
+        self, position: Position, stage: Stage, names: list[bytes], listing: Listing, rows: list[bytes]
+    ) -> None:
+        self._rows = rows
         self._position = position
         self._stage = stage
         self._names = names
@@ -150,8 +163,30 @@ class _Answer:
             self._token = listing.keys[-1].decode("utf-8", "surrogateescape")
 
     def by_token(self) -> Page:
-        """Take the whole page, and go on by the token that it gives."""
-        return self._page(0, len(self._names), self._by_token() if self._listing.is_truncated else [])
+        """Take the whole page, and go on by the token that it gives.
+
+        Raises:
+            AnswerError: `cursor`, if the token leads back; after some passes the page is taken all the same.
+
+        """
+        page = self._page(0, len(self._names), [])
+        trouble = self._trouble() if self._listing.is_truncated else ""
+        if trouble and self._position.attempt < _PASSES:
+            raise AnswerError(Reason.CURSOR, trouble)
+        if trouble:
+            page.broken = f"{trouble}: what follows is not listed"
+        elif self._listing.is_truncated:
+            page.following = self._by_token()
+        return page
+
+    def _trouble(self) -> str:
+        """Say why a listing cannot go on by the token of a page; "" if it can."""
+        if not self._token or self._token == self._stage.token:
+            return _NOWHERE
+        trail = self._stage.trail or Trail()
+        if trail.knows_cursor(self._token) or trail.knows_page(self._rows):
+            return f"the token {self._token[:80]!r} leads back to what was listed before"
+        return ""
 
     def by_name(self, split: bool) -> Page:
         """Take what lies before the range's end."""
@@ -169,22 +204,28 @@ class _Answer:
 
     def _distrusted(self, is_first: bool) -> Page:
         """Go on by token: names do not come in order, or `start-after` is not heeded."""
+        page = self._page(0, 0, [])
+        page.serial = True
         if is_first:
-            following = self._by_token() if self._listing.is_truncated else []
-            return self._page(0, len(self._names), following)
+            page.part = self._page(0, len(self._names), []).part
+            page.following = self._by_token() if self._listing.is_truncated else []
+            return page
         if not self._stage.token:
             raise AnswerError(
                 Reason.CURSOR, "keys out of order, or before the one after which was asked, in a later page"
             )
-        return self._page(0, 0, [self._token_position(self._stage.token)])
+        page.following = [self._token_position(self._stage.token)]
+        return page
 
     def _by_token(self) -> list[Position]:
         if not self._token or self._token == self._stage.token:
-            raise AnswerError(Reason.CURSOR, "a truncated page that does not say where it goes on")
-        return [self._token_position(self._token)]
+            raise AnswerError(Reason.CURSOR, _NOWHERE)
+        last = self._rows[-1] if self._rows else b""
+        trail = (self._stage.trail or Trail()).after(self._token, self._rows, "", last)
+        return [self._token_position(self._token, trail)]
 
-    def _token_position(self, token: str) -> Position:
-        stage = Stage("token", token=token, is_old=self._stage.is_old)
+    def _token_position(self, token: str, trail: Trail | None = None) -> Position:
+        stage = Stage("token", token=token, is_old=self._stage.is_old, trail=trail)
         return _at(self._position, f"{_TAG}token:{_text_of(token)}", stage)
 
     def _further(self, split: bool) -> list[Position]:
@@ -302,6 +343,26 @@ def _search_of(stage: Stage) -> Search:
 
 def _is_ordered(names: list[bytes]) -> bool:
     return not any(map(ge, names, names[1:]))
+
+
+def _once_each(names: list[bytes], listing: Listing, given: bytes) -> tuple[list[bytes], Listing]:
+    """Leave out the entries that a page gives again, or that the page before gave last (`given`, b"" for none)."""
+    seen = dict.fromkeys(names)
+    seen.pop(given, None)
+    if len(seen) == len(names):
+        return names, listing
+    places: dict[bytes, int] = {}
+    for index, name in enumerate(names):
+        if name != given:
+            places.setdefault(name, index)
+    kept = list(places.values())
+    only = listing._replace(
+        keys=[listing.keys[index] for index in kept],
+        sizes=[listing.sizes[index] for index in kept],
+        mtimes=[listing.mtimes[index] for index in kept],
+        etags=[listing.etags[index] for index in kept] if listing.etags else [],
+    )
+    return list(places), only
 
 
 def _samples(names: list[bytes]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Page, Part, Position, show
+from bucketpull.sources.trail import Trail
 from bucketpull.sources.upyun import parallel_listing
 from bucketpull.sources.upyun.listing import Listing
 from bucketpull.sources.upyun.rowkeys import FILE, FOLDER, RowKeys
@@ -16,7 +17,6 @@ from bucketpull.sources.upyun.stages import (
     looks_back,
     stage_of,
 )
-from bucketpull.sources.upyun.trail import Trail
 
 # A folder with an empty name in the root: its objects' keys begin with a slash, and no directory's name says so. It is listed
 # under the root's name with this tag, and its entries carry the slash.

@@ -30,10 +30,10 @@ import msgspec
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.splitting import cuts, parts_ahead
+from bucketpull.sources.trail import Trail
 from bucketpull.sources.upyun.rowkeys import FILE, FOLDER, RowKeys, between
 from bucketpull.sources.upyun.serial_listing import released
 from bucketpull.sources.upyun.stages import Answered, LeadsBack, Stage, ask_for, at, nothing, picked, stage_of
-from bucketpull.sources.upyun.trail import Trail
 
 _SERIAL_PAGES = 3  # a directory of fewer costs no request more than it has pages; splitting one costs four
 _FEWEST_ENTRIES = 50  # a page of fewer is not worth a probe

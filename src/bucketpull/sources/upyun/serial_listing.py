@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from zlib import crc32
 
 from bucketpull.domain.model import Page, Part, Position
+from bucketpull.sources.trail import Trail
 from bucketpull.sources.upyun.rowkeys import FILE, FOLDER
 from bucketpull.sources.upyun.stages import (
     Answered,
@@ -20,7 +21,6 @@ from bucketpull.sources.upyun.stages import (
     picked,
     stage_of,
 )
-from bucketpull.sources.upyun.trail import Trail
 
 # After so many passes a page whose cursor leads back is taken, and what is behind it is given up.
 _PASSES = 6

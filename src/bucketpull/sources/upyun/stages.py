@@ -9,9 +9,9 @@ import msgspec
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Part, Position
+from bucketpull.sources.trail import Trail
 from bucketpull.sources.upyun.listing import Listing
 from bucketpull.sources.upyun.rowkeys import FILE, FOLDER, RowKeys
-from bucketpull.sources.upyun.trail import Trail
 
 _TAG = "!"
 
