@@ -5,8 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bucketpull.testing.broker import Broker
+
+# A busy machine makes a case slow, not wrong; what a failure needs to be seen again is printed.
+settings.register_profile(
+    "project", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("project")
 
 TLS = """
 listeners.ssl.local = 127.0.0.1:{{tls}}

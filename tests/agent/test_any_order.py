@@ -12,7 +12,7 @@ SELDOM = ("redeliver", "die", "kill", "release", "lose", "fill", "sicken", "heal
 STEPS = st.tuples(st.sampled_from(OFTEN * 5 + SELDOM), st.integers(0, 1 << 12))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=20, max_size=150))
 def test_each_object_ends_in_one_field_of_one_counted_receipt_and_one_copy_of_it_counts(steps):
     world = World()

@@ -472,7 +472,7 @@ OF_ONE_OBJECT = [Reason.UNSTORABLE, Reason.UNWRITTEN, Reason.MACHINE]
 TROUBLES = [None, None, None, *OF_ONE_OBJECT, Reason.VOLUME_FULL, Reason.VOLUME_SICK]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     data=st.data(),
     seed=st.integers(0, 2**32),

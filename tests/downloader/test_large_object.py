@@ -311,7 +311,7 @@ def test_a_body_larger_than_memory_should_hold_is_poured_though_it_was_listed_as
     assert rig.writers["v1"].files[KEY] == huge
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     cuts=st.lists(st.integers(0, SIZE), max_size=3),
     change_at=st.one_of(st.none(), st.integers(0, 4)),

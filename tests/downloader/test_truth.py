@@ -104,7 +104,7 @@ TRUTHS = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     truth=TRUTHS,
     off_by=st.sampled_from([0, 0, 0, 3, None]),
@@ -128,7 +128,7 @@ def test_nothing_false_is_ever_stored_as_proven(truth, off_by, cdn, rest, verify
         assert stored is None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     truth=TRUTHS,
     is_listed=st.booleans(),

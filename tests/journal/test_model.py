@@ -571,6 +571,5 @@ TestBooks = Books.TestCase
 TestBooks.settings = settings(
     max_examples=40,
     stateful_step_count=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -91,7 +91,7 @@ def test_no_symbolic_link_leads_out_of_the_volume(writer_on, tmp_path):
     assert (outside / "precious").read_text() == "precious"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     stored=st.dictionaries(
         st.tuples(

@@ -76,7 +76,7 @@ def test_an_object_with_a_hexadecimal_name_costs_less_than_33_bytes(opened):
     assert ledger.end / 5000 < 33
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(1, 4000), junk=st.binary(max_size=300))
 def test_a_torn_append_is_cut_off_and_nothing_else(tmp_path_factory, cut, junk):
     folder = os.open(tmp_path_factory.mktemp("volume"), os.O_RDONLY)
@@ -129,7 +129,7 @@ def test_a_flipped_bit_is_told_with_its_offset_and_stepped_over_by_salvage(opene
     assert found[2] == Damage(offsets[2], offsets[3])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(position=st.floats(0, 0.999), seed=st.integers(0, 2**32))
 def test_no_flipped_bit_anywhere_goes_unnoticed(tmp_path_factory, position, seed):
     folder = tmp_path_factory.mktemp("volume")

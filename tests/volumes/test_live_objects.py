@@ -20,7 +20,7 @@ def block(work, names, size):
     return Block(JOURNAL, work, msgspec.msgpack.encode([record]))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

@@ -16,7 +16,7 @@ from bucketpull.fetch.options import FetchOptions
 from bucketpull.sources.registry import pack, settings_of, unpack
 from bucketpull.wiring.source_client import SourceClient, site_of, wanted_of
 
-MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -225,7 +225,7 @@ def _names(draw):
     return [name.encode() for name in names]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(_names(), st.integers(1, 12), st.booleans(), st.booleans(), st.integers(0, 1000))
 def test_every_key_is_listed_exactly_once(names, page, heeds, is_old, seed):
     world = World(names, page, heeds=heeds or is_old, is_old=is_old, seed=seed)

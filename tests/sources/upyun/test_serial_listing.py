@@ -134,7 +134,7 @@ def test_entries_that_only_lie_before_the_end_of_the_page_before_are_not_lost():
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_order_pages_come_in_nothing_is_lost(data):
     everything = data.draw(
         st.lists(st.text("abc", min_size=1, max_size=4), unique=True, min_size=1, max_size=40)

@@ -6,7 +6,7 @@ import subprocess
 import tarfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain import keys
@@ -58,7 +58,6 @@ def read_by_tarfile(data):
 
 
 @given(st.lists(st.tuples(NAMES | PATHS, SIZES), min_size=1, max_size=8))
-@settings(deadline=None)
 def test_tarfile_reads_every_key_back(members):
     data = b"".join(member(key, bytes([size % 251]) * size) for key, size in members)
     expected = [(keys.path_of(key), bytes([size % 251]) * size) for key, size in members]
