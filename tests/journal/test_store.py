@@ -416,3 +416,37 @@ def test_nobody_else_can_read_a_journal_or_hold_its_lock(folder, monkeypatch):
     modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
     assert modes[folder.name] == 0o700
     assert modes[store.FILE] == modes[store.LOCK] == 0o600
+
+
+def test_a_folder_in_which_everybody_may_write_is_refused_before_anything_is_made(tmp_path):
+    folder = tmp_path / "job"
+    folder.mkdir()
+    folder.chmod(0o777)
+
+    with pytest.raises(ConfigError, match="everybody may write in its folder"):
+        SqliteJournal.open(folder, "job", {})
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_of_another_user_is_refused_before_anything_is_made(tmp_path, monkeypatch):
+    folder = tmp_path / "job"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: 65534)
+
+    with pytest.raises(ConfigError, match="its folder belongs to user"):
+        SqliteJournal.open(folder, "job", {})
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["journal.lock", "journal.id"])
+def test_a_link_in_the_place_of_a_file_of_the_journal_changes_nothing_elsewhere(tmp_path, name):
+    folder, victim = tmp_path / "job", tmp_path / "victim"
+    folder.mkdir()
+    (folder / name).symlink_to(victim)
+
+    with pytest.raises((ConfigError, JournalError)):
+        SqliteJournal.open(folder, "job", {})
+    assert not victim.exists()

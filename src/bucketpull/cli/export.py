@@ -23,6 +23,7 @@ from bucketpull.journal.identity import OPTION
 from bucketpull.journal.reader import JournalReader
 from bucketpull.report.figures import count
 from bucketpull.report.manifests import spreadsheet_safe
+from bucketpull.report.own_file import replacing
 from bucketpull.volumes.live_objects import Latest, Stored
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.locate import reading
@@ -182,22 +183,13 @@ def _target(file: str) -> Iterator[BinaryIO]:
     if file == "-":
         yield sys.stdout.buffer
         return
-    path = Path(file)
-    if path.exists() and not path.is_file():
-        with path.open("wb") as stream:
-            yield stream
-        return
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with partial.open("wb") as stream:
+        with replacing(Path(file)) as stream:
             yield stream
-        partial.replace(path)
     except OSError as error:
         raise ConfigError(
             f"{file}: not written: {error.strerror or error}; name a file that can be"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _row(volume: str, stored: Stored) -> Row:

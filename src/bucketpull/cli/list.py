@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Part, Position, show
 from bucketpull.downloader.walk import Walk
@@ -112,6 +113,9 @@ class _State(msgspec.Struct):
     failed: int = 0
 
 
+_decode_state = json_decoder(_State)
+
+
 class _Opened:
     """Where a list goes by what the user said."""
 
@@ -134,9 +138,14 @@ class _Opened:
         mark = read_state(state_of(self._path, self._is_folder))
         if mark is None:
             return None
-        state = msgspec.json.decode(mark.more, type=_State)
+        place = state_of(self._path, self._is_folder)
+        try:
+            state = _decode_state(bytes(mark.more))
+        except msgspec.DecodeError as error:
+            raise ConfigError(
+                f"{place}: not the state of a list: {error}; remove it to begin anew"
+            ) from error
         if bytes(state.identity) != msgspec.json.encode(identity):
-            place = state_of(self._path, self._is_folder)
             raise ConfigError(
                 f"{self._path}: was begun as another list; name another --output, or remove {place}"
             )
@@ -168,7 +177,7 @@ class _Inventory:
         self._base = base
         self.state = _State(msgspec.Raw(msgspec.json.encode(identity)))
         if mark is not None:
-            self.state = msgspec.json.decode(mark.more, type=_State)
+            self.state = _decode_state(bytes(mark.more))
         self.shown: list[bytes] = []
         self._due = 0.0
 

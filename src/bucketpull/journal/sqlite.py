@@ -29,6 +29,7 @@ from bucketpull.domain.ordering import ANY, Order
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.journal import maintenance, store
 from bucketpull.journal.batch_receipts import NextPageTry, NextTry
+from bucketpull.journal.folder import check_ours
 from bucketpull.journal.identity import adopt
 from bucketpull.journal.lock import Lock
 from bucketpull.journal.reader import JournalReader
@@ -350,6 +351,7 @@ class SqliteJournal(JournalReader):
 def _locked(folder: Path) -> Lock:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_ours(folder)
         return Lock(folder / store.LOCK)
     except OSError as error:
         remedy = "give a folder that can be written with --state"

@@ -159,7 +159,11 @@ def mark(folder: Path, identity: str) -> None:
     """Leave a note beside the journal that it exists, so that its loss is seen."""
     marker = folder / MARKER
     if not marker.exists():
-        marker.write_text(identity + "\n")
+        try:
+            with marker.open("x") as file:
+                file.write(identity + "\n")
+        except FileExistsError as error:
+            raise JournalError(f"{marker}: is a link that leads nowhere; remove it") from error
         _sync(marker)
         _sync(folder)
 

@@ -4,7 +4,6 @@ A mark (`STATE`) says how much of the output is whole, and what its writer needs
 before. What was written after the last mark is cut off when the list goes on.
 """
 
-import gzip
 import importlib
 import os
 import subprocess
@@ -14,8 +13,10 @@ from typing import Any, BinaryIO, Final, Protocol
 
 import msgspec
 
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError
 from bucketpull.report.manifests import Columns, Form, oss_manifest
+from bucketpull.report.own_file import create, create_gzip, reopen
 
 STATE: Final = ".bucketpull-list.json"
 _PARQUET_ROWS: Final = 1_000_000
@@ -28,6 +29,9 @@ class Mark(msgspec.Struct):
     files: list[tuple[str, int]] = []
     size: int = 0
     more: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode = json_decoder(Mark)
 
 
 class Output(Protocol):
@@ -100,7 +104,7 @@ class FileOutput:
         self._path = path
         self._part = path.with_name(path.name + ".part")
         self._state = state_of(path, is_folder=False)
-        self._file = self._part.open("r+b" if mark is not None else "wb")
+        self._file = create(self._part) if mark is None else reopen(self._part, "r+b")
         if mark is not None:
             self._file.truncate(mark.size)
             self._file.seek(mark.size)
@@ -138,7 +142,7 @@ class FileOutput:
     def _sort(self) -> None:
         """Sort the lines by their bytes, on disk: sort(1) keeps its memory whatever the file's size."""
         in_order = self._part.with_name(self._part.name + ".sorted")
-        with in_order.open("wb") as file:
+        with create(in_order) as file:
             file.write(self._form.head)
             file.flush()
             command = ["sort", "--temporary-directory", str(self._path.parent), str(self._part)]
@@ -157,7 +161,7 @@ class FolderOutput:
         self._written = 0
         self._file: BinaryIO | None = None
         if mark is not None and mark.size:
-            self._file = self._path(len(self._files) + 1).open("r+b")
+            self._file = reopen(self._path(len(self._files) + 1), "r+b")
             self._file.truncate(mark.size)
             self._file.seek(mark.size)
             self._written = mark.size
@@ -207,7 +211,8 @@ class FolderOutput:
         """See `Output`."""
         self._end_file()
         if self._is_oss:
-            (self._folder / "manifest.json").write_bytes(oss_manifest(self._files))
+            with create(self._folder / "manifest.json") as file:
+                file.write(oss_manifest(self._files))
         state_of(self._folder, is_folder=True).unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -221,9 +226,7 @@ class FolderOutput:
     def _open(self) -> BinaryIO:
         if self._file is None:
             path = self._path(len(self._files) + 1)
-            opened: Any = (
-                gzip.open(path, "wb", _GZIP_LEVEL) if self._form.is_gzipped else path.open("wb")  # noqa: SIM115
-            )
+            opened: Any = create_gzip(path, _GZIP_LEVEL) if self._form.is_gzipped else create(path)
             self._file = opened
         assert self._file is not None
         return self._file
@@ -251,6 +254,7 @@ class ParquetOutput:
             raise ConfigError("--format parquet: pip install 'bucketpull[parquet]', or take jsonl") from None
         self._folder = folder
         self._files = list(mark.files) if mark is not None else []
+        self._file: Any = None
         self._writer: Any = None
         self._rows = 0
         self._count_since_mark()
@@ -269,7 +273,8 @@ class ParquetOutput:
     def write(self, columns: Columns) -> list[bytes]:
         """See `Output`."""
         if self._writer is None:
-            self._writer = self._parquet.ParquetWriter(self._path(), self._schema, compression="zstd")
+            self._file = create(self._path())
+            self._writer = self._parquet.ParquetWriter(self._file, self._schema, compression="zstd")
         keys = [key.decode("utf-8", "backslashreplace") for key in columns.keys]
         odd = [
             key.hex() if text.encode() != key else None for key, text in zip(columns.keys, keys, strict=True)
@@ -300,6 +305,7 @@ class ParquetOutput:
         """See `Output`."""
         if self._writer is not None:
             self._writer.close()
+            self._file.close()
 
     def _path(self) -> Path:
         return self._folder / f"list-{len(self._files) + 1:05d}.parquet"
@@ -308,6 +314,7 @@ class ParquetOutput:
         if self._writer is None:
             return
         self._writer.close()
+        self._file.close()
         path = self._path()
         _sync(path)
         self._files.append((path.name, path.stat().st_size))
@@ -330,7 +337,8 @@ def read_state(path: Path) -> Mark | None:
 
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Mark)
+        with reopen(path, "rb") as file:
+            return _decode(file.read())
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError) as error:
@@ -340,7 +348,7 @@ def read_state(path: Path) -> Mark | None:
 def write_state(path: Path, mark: Mark) -> None:
     """Write a mark in place of the last one, so that a kill leaves either."""
     fresh = path.with_name(path.name + ".new")
-    with fresh.open("wb") as file:
+    with create(fresh) as file:
         file.write(msgspec.json.encode(mark))
         file.flush()
         os.fsync(file.fileno())

@@ -18,10 +18,12 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
+from bucketpull.journal.folder import check_ours
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Transport
 from bucketpull.report.choice import open_reporter
 from bucketpull.report.document import exit_code_of, summary_dict
+from bucketpull.report.own_file import replacing
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.processes import Nursery, ProcessCrew
 from bucketpull.web import control_socket
@@ -85,6 +87,8 @@ def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
         raise ConfigError("--state '': name a folder for the journal")
     state = settings.state_folder()
     check_folder(f"--state {state}", os.path.realpath(state))
+    if state.is_dir():
+        check_ours(state)
     check_apart(state, volumes)
     authorities(settings.ca_file)
 
@@ -183,7 +187,8 @@ class Job:
         if self._settings.summary is None:
             return
         try:
-            Path(self._settings.summary).write_bytes(msgspec.json.format(summary) + b"\n")
+            with replacing(Path(self._settings.summary)) as file:
+                file.write(msgspec.json.format(summary) + b"\n")
         except OSError as error:
             text = f"--summary {self._settings.summary}: not written: {error.strerror}"
             self.monitor.note("error", "summary.failed", text)

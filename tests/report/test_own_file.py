@@ -1,0 +1,105 @@
+"""Files that lie where others may write: what they put there beforehand is not followed, nor gone on with."""
+
+import gzip
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.report.list_output import FileOutput, Mark, read_state, write_state
+from bucketpull.report.manifests import FORMS
+from bucketpull.report.own_file import create, create_gzip, reopen, replacing
+
+
+@pytest.fixture
+def victim(tmp_path):
+    """A file that a link of somebody else leads to."""
+    path = tmp_path / "victim"
+    path.write_text("precious")
+    return path
+
+
+def test_a_link_in_the_place_of_a_new_file_is_removed_and_not_followed(tmp_path, victim):
+    (tmp_path / "list.part").symlink_to(victim)
+
+    with create(tmp_path / "list.part") as file:
+        file.write(b"new")
+    with create_gzip(tmp_path / "list.gz", 6) as file:
+        file.write(b"packed")
+
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "list.part").read_bytes() == b"new"
+    assert gzip.decompress((tmp_path / "list.gz").read_bytes()) == b"packed"
+
+
+def test_a_link_or_a_pipe_is_not_gone_on_with(tmp_path, victim):
+    (tmp_path / "link").symlink_to(victim)
+    os.mkfifo(tmp_path / "pipe")
+
+    for name in ("link", "pipe"):
+        with pytest.raises(OSError, match=r"symbolic links|somebody else's"):
+            reopen(tmp_path / name, "r+b")
+
+
+@pytest.mark.parametrize("name", ["out.csv.part", "out.csv.bucketpull-list.json.new"])
+def test_a_list_follows_no_link_at_the_names_that_it_makes(tmp_path, victim, name):
+    path = tmp_path / "out.csv"
+    (tmp_path / name).symlink_to(victim)
+    output = FileOutput(FORMS["csv"], path, None)
+    output.mark(b"{}")
+    output.finish()
+
+    assert victim.read_text() == "precious"
+    assert path.read_text().startswith("key,")
+
+
+def test_a_list_s_state_that_is_a_link_is_refused(tmp_path):
+    write_state(tmp_path / "state", Mark())
+    (tmp_path / "link").symlink_to(tmp_path / "state")
+
+    assert read_state(tmp_path / "state") == Mark()
+    with pytest.raises(ConfigError, match="remove it to begin anew"):
+        read_state(tmp_path / "link")
+
+
+def test_what_is_replaced_is_whole_or_as_it_was_and_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "summary.json"
+    path.write_text("old")
+
+    with pytest.raises(TypeError), replacing(path) as file:
+        file.writelines([b"half", None])
+    assert path.read_text() == "old"
+    with replacing(path) as file:
+        file.write(b"new")
+
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["summary.json"]
+
+
+def test_a_link_of_another_user_at_the_name_that_was_asked_for_is_replaced(tmp_path, victim, monkeypatch):
+    path = tmp_path / "summary.json"
+    path.symlink_to(victim)
+    if os.geteuid() == 0:
+        os.lchown(path, 65534, 65534)
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: 65534)
+
+    with replacing(path) as file:
+        file.write(b"new")
+
+    assert victim.read_text() == "precious"
+    assert path.read_text() == "new"
+
+
+def test_standard_output_by_its_name_is_written_to_though_it_is_a_file(tmp_path):
+    code = (
+        "from pathlib import Path; from bucketpull.report.own_file import replacing\n"
+        "with replacing(Path('/dev/stdout')) as file: file.write(b'here')"
+    )
+    with (tmp_path / "out").open("wb") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
+
+    assert (tmp_path / "out").read_text() == "here"
+    assert os.path.islink("/dev/stdout")
