@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
 from bucketpull.domain.retry import next_try
 from bucketpull.fetch.options import FetchOptions
@@ -36,21 +37,22 @@ async def list_all(
     """List until nothing is left to list, or until the time is over."""
     transport, clock = DirectTransport(), SystemClock()
     policy = CoordinatorPolicy(high_water=1 << 60, local_machines=frozenset({MACHINE}))
-    coordinator = Coordinator(journal, transport, clock, policy)
+    shell = CoordinatorShell(journal, transport, clock, policy)
+    coordinator = shell.coordinator
     crew.start()
     worker = AgentShell(
         WorkerPolicy(MACHINE, journal.id, "bench", "bench"), transport.inbox, crew, [], clock, lambda _: None
     )
     working = asyncio.create_task(worker.run())
-    booking = asyncio.create_task(coordinator.run(UpyunSource(config).root()))
+    booking = asyncio.create_task(shell.run(UpyunSource(config).root()))
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not booking.done():
         await asyncio.sleep(0.2)
         if coordinator.counters.pages and not coordinator.outstanding.scans:
             break
-    await coordinator.stop()
+    await shell.stop()
     await asyncio.gather(booking, working)
-    await coordinator.close()
+    await shell.close()
     return coordinator
 
 

@@ -1,19 +1,19 @@
-"""The bookkeeper of a job: gives out the frontier as work, books receipts, decides when the job has ended.
+"""The bookkeeper of a job: gives out the frontier as work, books receipts, decides when the job has ended. Pure.
 
-One loop: receive what workers say, book it in one transaction, settle it with the transport, give out new work.
+One loop: hear what workers say, book it in one transaction, settle it with the transport, give out new work.
 Nothing is decided from empty queues: the job has ended when the journal has no outstanding work.
+
+Each method that asks the journal or tells a machine something is a generator, a routine: it yields effects, and is sent what
+came of each. It has no clock, no thread and no loop; whoever carries out the effects sets `at` before it goes on.
 """
 
-import asyncio
 import math
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from bucketpull import kill_points
+from bucketpull.coordinator.effects import Books, Forget, Hear, Heard, Moment, Routine, Send, Settle, Tell
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.coordinator.former_copies import FormerCopies
 from bucketpull.coordinator.rate_sharing import Sharing
@@ -43,9 +43,7 @@ from bucketpull.domain.model import (
     WorkKind,
 )
 from bucketpull.domain.policy import CoordinatorPolicy
-from bucketpull.ports import Clock, Journal, Transport
 
-T = TypeVar("T")
 _reach = kill_points.reach
 
 
@@ -58,9 +56,8 @@ class Coordinator:
     `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
     """
 
-    def __init__(
-        self, journal: Journal, transport: Transport, clock: Clock, policy: CoordinatorPolicy
-    ) -> None:
+    def __init__(self, policy: CoordinatorPolicy, at: Moment) -> None:
+        self.at = at
         self.state = "starting"
         self.refusal: Fatal | None = None
         self.counters = Counters()
@@ -69,157 +66,141 @@ class Coordinator:
         self.fleet = Fleet(policy.silence_seconds, policy.grace_seconds)
         self.limits = Limits()
         self.asked: dict[str, VolumeState] = {}
-        self._journal = journal
-        self._transport = transport
-        self._clock = clock
         self._policy = policy
-        self._books = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._listing = True
         self._stop_at: float | None = None
         self._shared: dict[str, tuple[Limits, float]] = {}
         self._sharing = Sharing()
-        self._since = clock.monotonic()
+        self._since = at.monotonic
         self._room_at = -math.inf
         self._refused_away: tuple[Fatal, float] | None = None
         self._gave = False
-        self._roomy_at = clock.monotonic()
+        self._roomy_at = at.monotonic
+        self._hears = True
         self.trouble: JournalError | None = None
-        self.budget = BudgetWatch(policy.budget, clock.today)
-        self._former = FormerCopies(partial(self.call, journal.former))
+        self.budget = BudgetWatch(policy.budget, lambda: self.at.today)
+        self._former = FormerCopies()
 
-    async def run(self, root: Position) -> None:
+    def run(self, root: Position) -> Routine[None]:
         """Work until nothing is outstanding, the source refuses, no volume has room (if told so), or `stop`."""
-        await self.call(self._journal.begin, root, self._clock.now())
-        await self.call(self._reclaim)
-        self.budget.spent = await self.call(self._journal.spending)
-        await self._count()
-        self.began = self._clock.monotonic(), self.counters, self.outstanding
+        yield Books(lambda journal: journal.begin(root, self.at.unix))
+        yield from self._reclaim()
+        self.budget.spent = yield Books(lambda journal: journal.spending())
+        yield from self.count()
+        self.began = self.at.monotonic, self.counters, self.outstanding
         if self._stop_at is None:
             self.state = "listing"
         while not self._ended():
-            await self._turn()
-        await self.call(self._journal.note_spending, self.budget.spent)
+            yield from self._turn()
+        yield Books(lambda journal: journal.note_spending(self.budget.spent))
         if self.refusal is None and self._stop_at is None:
-            await self._clear()
-            await self._linger()
-            await self._let_go()
+            yield from self._clear()
+            yield from self._linger()
+            yield from self._let_go()
 
-    async def call(self, function: Callable[..., T], *arguments: object) -> T:
-        """Use the journal, in its own thread, one call at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._books, function, *arguments)
-
-    async def stop(self) -> None:
+    def stop(self) -> Routine[None]:
         """Ask the local workers to hand back what they hold; `run` returns when they have, or after ten seconds."""
         if self._stop_at is None:
-            self._stop_at = self._clock.monotonic() + self._policy.stop_seconds
+            self._stop_at = self.at.monotonic + self._policy.stop_seconds
             self.state = "interrupted"
-            await self._dismiss(self._local())
+            yield from self._dismiss(self._local())
 
-    async def set_limits(self, limits: Limits) -> None:
+    def set_limits(self, limits: Limits) -> Routine[None]:
         """Change the limits of the whole job; each worker gets its share."""
         self.limits = limits
-        await self._share_limits()
+        yield from self._share_limits()
 
-    async def add_volume(self, path: str, machine: str) -> None:
+    def add_volume(self, path: str, machine: str) -> Routine[None]:
         """Have a machine use one volume more, or one again that was drained."""
-        await self._transport.control(Control(self._share(machine), add_volumes=[path]), machine)
+        yield Tell(Control(self._share(machine), add_volumes=[path]), machine)
 
-    async def change(self, function: Callable[..., T], *arguments: object) -> T:
-        """Change the journal from outside, such as by its `retry` or `lose`, and go on with what that made work."""
-        result = await self.call(function, *arguments)
-        await self._count()
-        return result
-
-    async def close(self) -> None:
-        """Let go of the journal's thread."""
-        await asyncio.get_running_loop().run_in_executor(None, self._books.shutdown)
-
-    def _reclaim(self) -> None:
+    def _reclaim(self) -> Routine[None]:
         """Make work ready again of workers which ended with the coordinator that sent it; other workers may hold theirs still."""
-        local, sent = self._policy.local_machines, self._journal.sent()
+        local = self._policy.local_machines
+        sent: list[tuple[int, WorkKind, str]] = yield Books(lambda journal: journal.sent())
         ended = [work for work, kind, machine in sent if kind is WorkKind.SCAN or machine in local]
-        self._journal.release(ended)
+        yield Books(lambda journal: journal.release(ended))
         gone = set(ended)
         held = [entry for entry in sent if entry[0] not in gone]
         self._gave = bool(held)
         self.fleet.inherit(held)
 
-    async def _turn(self) -> None:
-        await self._watch_room()
-        messages = await self._receive()
+    def _turn(self) -> Routine[None]:
+        yield from self._watch_room()
+        messages = yield from self._receive()
         if messages:
-            await self._book(messages)
-        await self._recover()
+            yield from self._book(messages)
+        yield from self._recover()
         if self._stop_at is None:
-            await self._watch_refusals()
+            yield from self._watch_refusals()
         if self._stop_at is None and self.refusal is None:
-            await self._watch_budget()
+            yield from self._watch_budget()
         if self._stop_at is None and self.refusal is None:
-            await self._share_limits()
-            await self._dispatch()
+            yield from self._share_limits()
+            yield from self._dispatch()
         self._name_state()
 
-    async def _watch_room(self) -> None:
+    def _watch_room(self) -> Routine[None]:
         """Stop in order before the journal's disk is full, rather than break in the middle of a transaction."""
-        now = self._clock.monotonic()
+        now = self.at.monotonic
         if now - self._room_at < self._policy.room_seconds:
             return
         self._room_at = now
         try:
-            await self.call(self._journal.check_room)
+            yield Books(lambda journal: journal.check_room())
         except JournalError as error:
             self.trouble = error
-            await self.stop()
+            yield from self.stop()
 
-    async def _watch_budget(self) -> None:
+    def _watch_budget(self) -> Routine[None]:
         """Begin nothing more when the budget is spent: until tomorrow, or for good."""
-        now = self._clock.monotonic()
+        now = self.at.monotonic
         if self.budget.is_to_be_written(now):
-            await self.call(self._journal.note_spending, self.budget.spent)
+            yield Books(lambda journal: journal.note_spending(self.budget.spent))
         left = self.outstanding.scans or self.outstanding.batches
         has_fetched_all = self.budget.objects_left == 0 and not self.outstanding.batches_sent
         if self.budget.verdict is budget.Verdict.END or (left and has_fetched_all):
             self.state = "budget-spent"
             self._stop_at = now + self._policy.stop_seconds
-            await self._dismiss(set(self.fleet.members))
+            yield from self._dismiss(set(self.fleet.members))
 
-    async def _receive(self) -> Sequence[FromWorker]:
-        try:
-            async with asyncio.timeout(self._policy.tick_seconds):
-                return await self._transport.receive()
-        except TimeoutError:
-            return ()
+    def _receive(self) -> Routine[Sequence[FromWorker]]:
+        heard: Heard = yield Hear(self._policy.tick_seconds)
+        self._hears = heard.hears
+        return heard.messages
 
-    async def _book(self, messages: Sequence[FromWorker]) -> None:
+    def _book(self, messages: Sequence[FromWorker]) -> Routine[None]:
         entries = [
             message for message in messages if isinstance(message, ScanReceipt | BatchReceipt | Handback)
         ]
         if entries:
             _at("received")
         for group in once_each(entries):
-            await self._commit(group)
+            yield from self._commit(group)
         poison = [message.detail for message in messages if isinstance(message, Poison)]
         if poison:
-            await self.change(self._journal.note_poison, poison)
+            yield Books(lambda journal: journal.note_poison(poison))
+            yield from self.count()
         for message in messages:
-            await self._hear(message)
-        await self._transport.settle(messages)
+            yield from self._hear(message)
+        yield Settle(messages)
         if entries:
             _at("acknowledged")
 
-    async def _commit(self, entries: Sequence[ScanReceipt | BatchReceipt | Handback]) -> None:
-        dropped = set(await self.call(self._journal.commit, entries, self._clock.now()))
+    def _commit(self, entries: Sequence[ScanReceipt | BatchReceipt | Handback]) -> Routine[None]:
+        unix = self.at.unix
+        dropped = set((yield Books(lambda journal: journal.commit(entries, unix))))
         _at("committed")
-        await self._count()
+        yield from self.count()
         self.budget.took_back(entries)
-        await self._answered(entries, dropped)
+        yield from self._answered(entries, dropped)
         if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
-            self._former.changed(self._clock.monotonic())
-        await self._confirm(entries, dropped)
+            self._former.changed(self.at.monotonic)
+        yield from self._confirm(entries, dropped)
 
-    async def _answered(self, entries: Sequence[FromWorker], dropped: set[int]) -> None:
+    def _answered(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:
         """Note which work machines are done with. What is left of a batch is theirs still, whoever had it in the meantime."""
-        now = self._clock.monotonic()
+        now = self.at.monotonic
         homeless: list[int] = []
         for entry in entries:
             if isinstance(entry, BatchReceipt) and entry.remainder is not None:
@@ -230,31 +211,31 @@ class Coordinator:
             elif isinstance(entry, Handback):
                 for work in entry.works:
                     self.fleet.settled(entry.machine, work)
-        await self._release(homeless)
+        yield from self._release(homeless)
 
-    async def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> None:
+    def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:
         """Tell workers which batches are booked, and which of their copies came second and must go."""
         receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
         booked: dict[str, list[int]] = {}
         discard: dict[str, list[Discard]] = {}
-        for receipt in await self._through(receipts, dropped):
+        for receipt in (yield from self._through(receipts, dropped)):
             booked.setdefault(receipt.machine, []).append(receipt.work)
-        for receipt in receipts:
-            if receipt.work in dropped:
-                gone = await self.call(judge_dropped, self._journal, receipt)
-                if gone is not None:
-                    discard.setdefault(receipt.machine, []).append(gone)
+        late = [receipt for receipt in receipts if receipt.work in dropped]
+        gone = (yield Books(lambda journal: [judge_dropped(journal, each) for each in late])) if late else []
+        for receipt, discarded in zip(late, gone, strict=True):
+            if discarded is not None:
+                discard.setdefault(receipt.machine, []).append(discarded)
         for machine in booked.keys() | discard.keys():
             told = Control(
                 self._share(machine), booked=booked.get(machine, []), discard=discard.get(machine, [])
             )
-            await self._transport.control(told, machine)
+            yield Tell(told, machine)
 
-    async def _through(self, receipts: Sequence[BatchReceipt], dropped: set[int]) -> list[BatchReceipt]:
+    def _through(self, receipts: Sequence[BatchReceipt], dropped: set[int]) -> Routine[list[BatchReceipt]]:
         """Return the receipts whose batches are through: of others a part is outstanding, which a dropped last one sets free."""
         asked = [receipt.work for receipt in receipts if receipt.work in dropped]
-        holders = await self.call(self._journal.holders, asked) if asked else {}
-        await self._release(
+        holders = (yield Books(lambda journal: journal.holders(asked))) if asked else {}
+        yield from self._release(
             [
                 receipt.work
                 for receipt in receipts
@@ -267,68 +248,69 @@ class Coordinator:
             if (receipt.work not in holders if receipt.work in dropped else receipt.remainder is None)
         ]
 
-    async def _hear(self, message: FromWorker) -> None:
+    def _hear(self, message: FromWorker) -> Routine[None]:
         if isinstance(message, Pulse):
-            await self._hear_pulse(message)
+            yield from self._hear_pulse(message)
         elif isinstance(message, Goodbye):
-            await self._release(self.fleet.leave(message.machine))
+            yield from self._release(self.fleet.leave(message.machine))
             self.fleet.left.add(message.machine)
-            await self._forget(message.machine)
+            yield from self._forget(message.machine)
         elif isinstance(message, Removed):
-            await self.call(self._journal.forget_former, message.ids)
-            self._former.removed(message, self._clock.monotonic())
+            yield Books(lambda journal: journal.forget_former(message.ids))
+            self._former.removed(message, self.at.monotonic)
         elif isinstance(message, Fatal) and self.refusal is None:
-            await self._hear_fatal(message)
+            yield from self._hear_fatal(message)
 
-    async def _hear_pulse(self, pulse: Pulse) -> None:
-        await self._insist(pulse)
+    def _hear_pulse(self, pulse: Pulse) -> Routine[None]:
+        yield from self._insist(pulse)
         if self.fleet.is_new(pulse):
             self._shared.pop(pulse.machine, None)
-        now = self._clock.monotonic()
+        now = self.at.monotonic
         news = self.fleet.see(pulse, now)
         self._sharing.see(pulse, self.fleet.drains, now)
         self.budget.see(pulse)
         if news:
-            await self.call(self._journal.see_volumes, news)
+            yield Books(lambda journal: journal.see_volumes(news))
         if pulse.begun:
-            verdict = await self.call(judge_begun, self._journal, pulse.machine, pulse.begun)
+            verdict = yield Books(lambda journal: judge_begun(journal, pulse.machine, pulse.begun))
             if verdict.booked or verdict.discard or verdict.abandon:
                 told = Control(self._share(pulse.machine), verdict.booked, verdict.discard, verdict.abandon)
-                await self._transport.control(told, pulse.machine)
+                yield Tell(told, pulse.machine)
             if verdict.again and self._stop_at is None:
-                works = await self.call(self._journal.reclaim, verdict.again, pulse.machine)
-                await self._hand_out(WorkKind.BATCH, works, pulse.machine)
-        if copies := await self._former.due(pulse, now):
-            await self._transport.control(Control(self._share(pulse.machine), remove=copies), pulse.machine)
+                works = yield Books(lambda journal: journal.reclaim(verdict.again, pulse.machine))
+                yield from self._hand_out(WorkKind.BATCH, works, pulse.machine)
+        copies = yield from self._former.due(pulse, now)
+        if copies:
+            yield Tell(Control(self._share(pulse.machine), remove=copies), pulse.machine)
 
-    async def _hear_fatal(self, fatal: Fatal) -> None:
+    def _hear_fatal(self, fatal: Fatal) -> Routine[None]:
         """End the job; but of another machine's refusal only if soon no machine is left: its credentials are its own."""
         if self._policy.local_machines and fatal.machine not in self._policy.local_machines:
-            self._refused_away = self._refused_away or (fatal, self._clock.monotonic())
-            await self._dismiss({fatal.machine})
+            self._refused_away = self._refused_away or (fatal, self.at.monotonic)
+            yield from self._dismiss({fatal.machine})
             return
-        await self._refuse(fatal)
+        yield from self._refuse(fatal)
 
-    async def _watch_refusals(self) -> None:
+    def _watch_refusals(self) -> Routine[None]:
         if self._refused_away is None:
             return
         fatal, since = self._refused_away
         if self.fleet.drains > 1 or (self.fleet.drains and fatal.machine not in self.fleet.members):
             self._refused_away = None
-        elif self._clock.monotonic() - since > self._policy.refusal_seconds and not self.fleet.drains:
-            await self._refuse(fatal)
+        elif self.at.monotonic - since > self._policy.refusal_seconds and not self.fleet.drains:
+            yield from self._refuse(fatal)
 
-    async def _refuse(self, fatal: Fatal) -> None:
+    def _refuse(self, fatal: Fatal) -> Routine[None]:
         self.refusal = fatal
         self.state = "refused"
-        self._stop_at = self._clock.monotonic() + self._policy.stop_seconds
-        await self._dismiss(set(self.fleet.members))
+        self._stop_at = self.at.monotonic + self._policy.stop_seconds
+        yield from self._dismiss(set(self.fleet.members))
 
-    async def _forget(self, machine: str) -> None:
-        await self._transport.forget(machine)
+    def _forget(self, machine: str) -> Routine[None]:
+        yield Forget(machine)
         self._shared.pop(machine, None)
 
-    async def _insist(self, pulse: Pulse) -> None:
+    def _insist(self, pulse: Pulse) -> Routine[None]:
         """See the operator's word in a pulse, and pass it on until the worker heeds it: it may have started since."""
         unheeded = [
             volume.id
@@ -338,7 +320,7 @@ class Coordinator:
         pulse.volumes = [self._as_asked(volume) for volume in pulse.volumes]
         if unheeded:
             control = Control(self._share(pulse.machine), drain_volumes=unheeded)
-            await self._transport.control(control, pulse.machine)
+            yield Tell(control, pulse.machine)
 
     def _as_asked(self, volume: VolumeStatus) -> VolumeStatus:
         wanted = self.asked.get(volume.id)
@@ -346,40 +328,40 @@ class Coordinator:
             return msgspec.structs.replace(volume, state=wanted)
         return volume
 
-    async def _recover(self) -> None:
+    def _recover(self) -> Routine[None]:
         """Give work again that was with the dead, or got lost on its way."""
-        now = self._clock.monotonic()
-        if not self._transport.hears:
+        now = self.at.monotonic
+        if not self._hears:
             self.fleet.excuse(now)
             self._since = now
             return
         for machine in self.fleet.silent(now):
-            await self._release(self.fleet.bury(machine))
-            await self._forget(machine)
-        await self._release(self.fleet.lost())
+            yield from self._release(self.fleet.bury(machine))
+            yield from self._forget(machine)
+        yield from self._release(self.fleet.lost())
         if now - self._since > self._policy.silence_seconds:
-            await self._release(self.fleet.abandoned())
+            yield from self._release(self.fleet.abandoned())
 
-    async def _release(self, works: Sequence[int]) -> None:
+    def _release(self, works: Sequence[int]) -> Routine[None]:
         if works:
-            await self.call(self._journal.release, works)
-            await self._count()
+            yield Books(lambda journal: journal.release(works))
+            yield from self.count()
 
-    async def _share_limits(self) -> None:
-        now = self._clock.monotonic()
+    def _share_limits(self) -> Routine[None]:
+        now = self.at.monotonic
         for machine in self.fleet.members:
             share = self._share(machine)
             told, at = self._shared.get(machine, (None, now))
             if told != share or now - at > self._policy.remind_seconds:
                 self._shared[machine] = share, now
-                await self._transport.control(Control(share), machine)
+                yield Tell(Control(share), machine)
 
     def _share(self, machine: str) -> Limits:
         waits = self.budget.verdict is budget.Verdict.WAIT_FOR_TOMORROW
         limits = msgspec.structs.replace(self.limits, paused=True) if waits else self.limits
         return self._sharing.share(limits, self.fleet.drains, is_lister=self.fleet.is_lister(machine))
 
-    async def _dispatch(self) -> None:
+    def _dispatch(self) -> Routine[None]:
         if self.limits.paused or self.budget.verdict is not budget.Verdict.GO_ON:
             return
         self._listing = self.outstanding.objects < self._policy.high_water // (1 if self._listing else 2)
@@ -390,37 +372,38 @@ class Coordinator:
                 and self._listing
                 and self.outstanding.scans > self.outstanding.scans_sent
             ):
-                sent |= await self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
+                sent |= yield from self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
             if self.outstanding.batches > self.outstanding.batches_sent:
-                sent |= await self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
+                sent |= yield from self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
         if sent:
-            await self._count()
+            yield from self.count()
 
-    async def _give(self, kind: WorkKind, machine: str, limit: int) -> bool:
+    def _give(self, kind: WorkKind, machine: str, limit: int) -> Routine[bool]:
         objects = self.budget.objects_left if kind is WorkKind.BATCH else None
         if limit == 0 or objects == 0:
             return False
         late = self.fleet.members[machine].late_allowance(limit) if kind is WorkKind.BATCH else limit
-        works = await self.call(self._journal.claim, kind, limit, machine, self._clock.now(), late, objects)
-        await self._hand_out(kind, works, machine)
+        works = yield Books(lambda journal: journal.claim(kind, limit, machine, self.at.unix, late, objects))
+        yield from self._hand_out(kind, works, machine)
         return bool(works)
 
-    async def _hand_out(self, kind: WorkKind, works: Sequence[Work], machine: str) -> None:
+    def _hand_out(self, kind: WorkKind, works: Sequence[Work], machine: str) -> Routine[None]:
         if works:
             _at("claimed")
             self._gave = self._gave or kind is WorkKind.BATCH
             self.budget.gave(works)
-            self.fleet.sent(machine, kind, works, self._clock.monotonic())
-            await self._transport.send(works, machine)
+            self.fleet.sent(machine, kind, works, self.at.monotonic)
+            yield Send(works, machine)
 
-    async def _count(self) -> None:
-        self.counters, self.outstanding = await self.call(
-            lambda: (self._journal.counters(), self._journal.outstanding())
+    def count(self) -> Routine[None]:
+        """Read the books: they were changed."""
+        self.counters, self.outstanding = yield Books(
+            lambda journal: (journal.counters(), journal.outstanding())
         )
 
     def _ended(self) -> bool:
         if self._stop_at is not None:
-            return not self._local() or self._clock.monotonic() > self._stop_at
+            return not self._local() or self.at.monotonic > self._stop_at
         if self.state == "no-room" and self._policy.exits_when_full:
             return True
         return self.outstanding.scans == 0 and self.outstanding.batches == 0
@@ -441,51 +424,50 @@ class Coordinator:
 
     def _has_room(self) -> bool:
         """Room lacks only when it did for a moment: a receipt comes before the pulse that tells of the room it made."""
-        now = self._clock.monotonic()
+        now = self.at.monotonic
         if self.fleet.has_room:
             self._roomy_at = now
         return now - self._roomy_at < self._policy.roomless_seconds
 
-    async def _clear(self) -> None:
+    def _clear(self) -> Routine[None]:
         """Have copies that count no more removed before the workers leave."""
         pulses = [member.pulse for member in self.fleet.members.values()]
-        while self._stop_at is None and self._former.is_busy(pulses, self._clock.monotonic()):
-            await self._listen()
+        while self._stop_at is None and self._former.is_busy(pulses, self.at.monotonic):
+            yield from self._listen()
             pulses = [member.pulse for member in self.fleet.members.values()]
 
-    async def _linger(self) -> None:
+    def _linger(self) -> Routine[None]:
         """Wait a little for machines of the job that are away: what they began, and others have done since, is removed by them."""
         policy = self._policy
         if not policy.local_machines:
             return
-        away = await self.call(self._journal.machines)
+        away = yield Books(lambda journal: journal.machines())
         patience = policy.linger_seconds if self._gave else policy.meet_seconds
-        deadline = self._clock.monotonic() + patience
-        while (
-            away - self.fleet.left - self.fleet.present(self._clock.monotonic())
-            and self._clock.monotonic() < deadline
-        ):
+        deadline = self.at.monotonic + patience
+        while away - self.fleet.left - self.fleet.present(self.at.monotonic) and self.at.monotonic < deadline:
             self.state = "finishing"
-            await self._listen()
+            yield from self._listen()
 
-    async def _let_go(self) -> None:
+    def _let_go(self) -> Routine[None]:
         """End of the job: all workers leave in order, so that nothing of theirs is cut off."""
-        deadline = self._clock.monotonic() + self._policy.stop_seconds
+        deadline = self.at.monotonic + self._policy.stop_seconds
         told: set[str] = set()
-        while self.fleet.members and self._clock.monotonic() < deadline and self._stop_at is None:
+        while self.fleet.members and self.at.monotonic < deadline and self._stop_at is None:
             new = {member.pulse.incarnation: machine for machine, member in self.fleet.members.items()}
-            await self._dismiss({machine for incarnation, machine in new.items() if incarnation not in told})
+            yield from self._dismiss(
+                {machine for incarnation, machine in new.items() if incarnation not in told}
+            )
             told |= new.keys()
-            await self._listen()
+            yield from self._listen()
 
-    async def _listen(self) -> None:
-        messages = await self._receive()
+    def _listen(self) -> Routine[None]:
+        messages = yield from self._receive()
         if messages:
-            await self._book(messages)
+            yield from self._book(messages)
 
-    async def _dismiss(self, machines: set[str]) -> None:
+    def _dismiss(self, machines: set[str]) -> Routine[None]:
         for machine in machines:
-            await self._transport.control(Control(self.limits, stop=True), machine)
+            yield Tell(Control(self.limits, stop=True), machine)
 
     def _local(self) -> set[str]:
         return self.fleet.members.keys() & self._policy.local_machines

@@ -1,8 +1,9 @@
 """Copies that count no more, because their objects were stored on another volume: which machines are told to remove them."""
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 
+from bucketpull.coordinator.effects import Books, Routine
 from bucketpull.domain.model import Former, Pulse, Removed, VolumeState
 
 AT_ONCE = 50  # a volume: batches of about a thousand objects
@@ -10,19 +11,11 @@ AGAIN_SECONDS = 30.0
 PATIENCE_SECONDS = 15.0
 _USABLE = frozenset({VolumeState.OPEN, VolumeState.FULL, VolumeState.DRAINING})
 
-Find = Callable[[Sequence[str], int], Awaitable[list[Former]]]
-
 
 class FormerCopies:
-    """Which machines have nothing to remove, and when the others were told. Times are monotonic seconds.
+    """Which machines have nothing to remove, and when the others were told. Times are monotonic seconds."""
 
-    Args:
-        find: The journal's `former`.
-
-    """
-
-    def __init__(self, find: Find) -> None:
-        self._find = find
+    def __init__(self) -> None:
         self._clear: dict[str, list[str]] = {}
         self._told: dict[str, float] = {}
         self._moved = -math.inf
@@ -32,12 +25,12 @@ class FormerCopies:
         self._clear.clear()
         self._moved = now
 
-    async def due(self, pulse: Pulse, now: float) -> list[Former]:
+    def due(self, pulse: Pulse, now: float) -> Routine[list[Former]]:
         """Return the copies that a machine is to be told of now."""
         volumes = _usable(pulse)
         if self._clear.get(pulse.machine, []) == volumes or self._is_told(pulse.machine, now):
             return []
-        copies = await self._find(volumes, AT_ONCE)
+        copies: list[Former] = yield Books(lambda journal: journal.former(volumes, AT_ONCE))
         if copies:
             self._told[pulse.machine] = self._moved = now
         else:

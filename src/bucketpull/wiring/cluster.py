@@ -86,8 +86,8 @@ async def _coordinate(
         budget=budget_of(settings),
     )
     job = Job(settings, opening, transport, policy, machine="", notifier=notifier)
-    far.known = lambda machine: job.coordinator.call(lambda: known_paths(journal.volumes(), machine))
-    far.outstanding = lambda works: job.coordinator.call(lambda: bool(journal.holders(works)))
+    far.known = lambda machine: job.shell.call(lambda: known_paths(journal.volumes(), machine))
+    far.outstanding = lambda works: job.shell.call(lambda: bool(journal.holders(works)))
     far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text)
     far.answer = partial(_answer, job.api)
     far.link.lost = lambda reason: job.monitor.note("warning", "broker.lost", reason)

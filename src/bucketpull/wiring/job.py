@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from bucketpull.agent.shell import AgentShell
-from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.fetch.certificates import authorities
@@ -142,7 +142,8 @@ class Job:
     ) -> None:
         self._settings = settings
         self._opening = opening
-        self.coordinator = Coordinator(opening.journal, transport, SystemClock(), policy)
+        self.shell = CoordinatorShell(opening.journal, transport, SystemClock(), policy)
+        self.coordinator = self.shell.coordinator
         self.monitor = Monitor(
             self.coordinator,
             SystemClock(),
@@ -156,7 +157,7 @@ class Job:
             notifier.note_to = self.monitor.note
         self._bandwidth = Bandwidth(settings)
         self.control = JobControl(
-            settings, opening.journal, self.coordinator, self.monitor, self._bandwidth, machine
+            settings, opening.journal, self.shell, self.monitor, self._bandwidth, machine
         )
         self._history = charts.load(settings.state_folder())
         self.api = Api(self.control, self._history)
@@ -210,23 +211,23 @@ class Job:
             control_socket.remove(folder)
 
     async def _run_together(self, worker: AgentShell) -> None:
-        loop, coordinator = asyncio.get_running_loop(), self.coordinator
+        loop, shell = asyncio.get_running_loop(), self.shell
         stopping: list[asyncio.Task[None]] = []
 
         def interrupt() -> None:
             self.monitor.note("info", "job.interrupted", "stopping; once more to leave at once")
-            stopping.append(loop.create_task(coordinator.stop(), name="stop"))
+            stopping.append(loop.create_task(shell.stop(), name="stop"))
 
         on_signals(loop, interrupt)
-        coordinator.limits = limits_now(self._settings)
+        self.coordinator.limits = limits_now(self._settings)
         root = self._opening.source.open().root()
         watching = asyncio.create_task(self.monitor.run(), name="monitor")
         recording = asyncio.create_task(
             charts.record(self._history, self.control.snapshot, self._settings.state_folder()), name="charts"
         )
-        timing = asyncio.create_task(self._bandwidth.run(coordinator), name="timetable")
+        timing = asyncio.create_task(self._bandwidth.run(shell), name="timetable")
         working = asyncio.create_task(worker.run(), name="worker")
-        booking = asyncio.create_task(coordinator.run(root), name="coordinator")
+        booking = asyncio.create_task(shell.run(root), name="coordinator")
         try:
             await asyncio.wait({working, booking, watching}, return_when=asyncio.FIRST_COMPLETED)
             for task in (working, watching):
@@ -239,8 +240,8 @@ class Job:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await coordinator.close()
-        coordinator.conclude()
+            await shell.close()
+        self.coordinator.conclude()
         self.monitor.latest = self.monitor.snapshot()  # for those who still look
 
 

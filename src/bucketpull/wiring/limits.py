@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.bandwidth_schedule import parse_timetable
 from bucketpull.domain.budget import Budget
 from bucketpull.domain.errors import ConfigError
@@ -81,7 +81,7 @@ class Bandwidth:
         self._table = None
         self._changed.set()
 
-    async def run(self, coordinator: Coordinator) -> None:
+    async def run(self, shell: CoordinatorShell) -> None:
         """Change the job's limit whenever the timetable says so, until cancelled."""
         while True:
             self._changed.clear()
@@ -91,8 +91,8 @@ class Bandwidth:
                 continue
             if self._table is not None:
                 now = self._table.at(_second_of_day())
-                await coordinator.set_limits(
-                    msgspec.structs.replace(coordinator.limits, bytes_per_second=now)
+                await shell.set_limits(
+                    msgspec.structs.replace(shell.coordinator.limits, bytes_per_second=now)
                 )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.model import Failure, Limits, VolumeState, VolumeStatus
 from bucketpull.domain.progress import DirectoryState, Snapshot
@@ -32,20 +32,21 @@ class JobControl:
         self,
         settings: Settings,
         journal: SqliteJournal,
-        coordinator: Coordinator,
+        shell: CoordinatorShell,
         monitor: Monitor,
         bandwidth: Bandwidth,
         machine: str,
     ) -> None:
         self._settings = settings
         self._journal = journal
-        self._coordinator = coordinator
+        self._shell = shell
+        self._coordinator = shell.coordinator
         self._monitor = monitor
         self._bandwidth = bandwidth
         self._machine = machine
         for volume in journal.volumes():
             if volume.state in _KEPT:
-                coordinator.asked[volume.id] = volume.state
+                shell.coordinator.asked[volume.id] = volume.state
 
     def snapshot(self) -> Snapshot:
         """See `Panel`."""
@@ -90,7 +91,7 @@ class JobControl:
     async def retry(self, reason: str | None, pattern: str | None, client: str) -> int:
         """See `Panel`."""
         chosen = None if reason is None else Reason(reason)
-        number = await self._coordinator.change(self._journal.retry, chosen, pattern)
+        number = await self._shell.change(self._journal.retry, chosen, pattern)
         if number:
             text = f"{figures.count(number)} failures are work again, asked for by {client}"
             self._monitor.note("info", "failures.retried", text)
@@ -108,7 +109,7 @@ class JobControl:
         if self._coordinator.asked.get(identity) is VolumeState.LOST:
             raise ConfigError(f"volume {path}: was given up as lost ({identity}); empty it to use it again")
         self._coordinator.asked.pop(identity, None)
-        await self._coordinator.add_volume(path, self._machine)
+        await self._shell.add_volume(path, self._machine)
         await self._until(identity, VolumeState.DRAINING, wanted=False)
         self._monitor.note("info", "volume.added", f"volume {path} ({identity}) was added by {client}")
         return f"volume {path} ({identity}) is in use"
@@ -131,11 +132,11 @@ class JobControl:
 
     async def lose_volume(self, volume: str, client: str) -> str:
         """See `Panel`."""
-        known = await self._coordinator.call(self._journal.volumes)
+        known = await self._shell.call(self._journal.volumes)
         if volume not in {each.id for each in known}:
             raise JournalError(f"volume {volume}: the job has no such id; `bucketpull volumes` lists them")
         self._coordinator.asked[volume] = VolumeState.LOST
-        pages = await self._coordinator.change(self._journal.lose, volume)
+        pages = await self._shell.change(self._journal.lose, volume)
         if volume in self._coordinator.fleet.volumes:
             await self._until(volume, VolumeState.LOST, wanted=True)
         self._monitor.note("warning", "volume.given-up", f"volume {volume} was given up by {client}")
@@ -151,7 +152,7 @@ class JobControl:
             return reader.directories(prefix, limit)
 
     async def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of `Limits`
-        await self._coordinator.set_limits(msgspec.structs.replace(self._coordinator.limits, **changes))
+        await self._shell.set_limits(msgspec.structs.replace(self._coordinator.limits, **changes))
 
     def _try(self, path: str) -> str:
         """Make and open the volume once, so that an error is told to whoever asked."""

@@ -1,0 +1,66 @@
+"""What the coordinator wants done: its effects, which its shell carries out, and what came of each is sent back."""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from bucketpull.domain.model import Control, FromWorker, Work
+from bucketpull.ports import Journal
+
+T = TypeVar("T")
+
+
+class Moment(NamedTuple):
+    """The time at which something is decided: monotonic seconds, Unix seconds, and the date as 2026-05-01."""
+
+    monotonic: float
+    unix: float
+    today: str
+
+
+class Books(NamedTuple):
+    """Use the journal; what the function returns is the answer, and a `JournalError` is raised where the effect was yielded."""
+
+    function: Callable[[Journal], object]
+
+
+class Hear(NamedTuple):
+    """Wait at most so many seconds for messages of workers; the answer is a `Heard`."""
+
+    seconds: float
+
+
+class Heard(NamedTuple):
+    """What workers said; `hears` tells whether they can be heard at all (`ports.Transport.hears`)."""
+
+    messages: Sequence[FromWorker]
+    hears: bool
+
+
+class Tell(NamedTuple):
+    """Send a control message to a machine."""
+
+    control: Control
+    machine: str
+
+
+class Send(NamedTuple):
+    """Give work to a machine."""
+
+    works: Sequence[Work]
+    machine: str
+
+
+class Settle(NamedTuple):
+    """Say that messages are in the journal."""
+
+    messages: Sequence[FromWorker]
+
+
+class Forget(NamedTuple):
+    """Drop what waits for a machine that is taken for dead, or has left."""
+
+    machine: str
+
+
+Effect = Books | Hear | Tell | Send | Settle | Forget
+Routine = Generator[Effect, Any, T]

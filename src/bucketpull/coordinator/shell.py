@@ -1,0 +1,116 @@
+"""Carries out what the coordinator decides: asks the journal in its thread, talks to the transport, tells the time."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.coordinator.effects import (
+    Books,
+    Effect,
+    Forget,
+    Hear,
+    Heard,
+    Moment,
+    Routine,
+    Send,
+    Settle,
+    Tell,
+)
+from bucketpull.domain.errors import JournalError
+from bucketpull.domain.model import Limits, Position
+from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.ports import Clock, Journal, Transport
+
+T = TypeVar("T")
+
+
+class CoordinatorShell:
+    """Drives one job from its journal. Several of its methods may be under way at once: their effects take turns."""
+
+    def __init__(
+        self, journal: Journal, transport: Transport, clock: Clock, policy: CoordinatorPolicy
+    ) -> None:
+        self._journal = journal
+        self._transport = transport
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self.coordinator = Coordinator(policy, self._moment())
+
+    async def run(self, root: Position) -> None:
+        """Work until nothing is outstanding, the source refuses, no volume has room (if told so), or `stop`."""
+        await self._follow(self.coordinator.run(root))
+
+    async def stop(self) -> None:
+        """Ask the local workers to hand back what they hold; `run` returns when they have, or after ten seconds."""
+        await self._follow(self.coordinator.stop())
+
+    async def set_limits(self, limits: Limits) -> None:
+        """Change the limits of the whole job; each worker gets its share."""
+        await self._follow(self.coordinator.set_limits(limits))
+
+    async def add_volume(self, path: str, machine: str) -> None:
+        """Have a machine use one volume more, or one again that was drained."""
+        await self._follow(self.coordinator.add_volume(path, machine))
+
+    async def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """Use the journal, in its own thread, one call at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    async def change(self, function: Callable[..., T], *arguments: object) -> T:
+        """Change the journal from outside, such as by its `retry` or `lose`, and go on with what that made work."""
+        result = await self.call(function, *arguments)
+        await self._follow(self.coordinator.count())
+        return result
+
+    async def close(self) -> None:
+        """Let go of the journal's thread."""
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+
+    async def _follow(self, routine: Routine[T]) -> T:
+        answer: object = None
+        error: JournalError | None = None
+        try:
+            while True:
+                self.coordinator.at = self._moment()
+                try:
+                    effect = routine.send(answer) if error is None else routine.throw(error)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                error = None
+                try:
+                    answer = await self._carry_out(effect)
+                except JournalError as raised:
+                    error = raised
+        finally:
+            routine.close()
+
+    async def _carry_out(self, effect: Effect) -> object:
+        match effect:
+            case Books(function):
+                return await self.call(function, self._journal)
+            case Hear(seconds):
+                return await self._hear(seconds)
+            case Tell(control, machine):
+                await self._transport.control(control, machine)
+            case Send(works, machine):
+                await self._transport.send(works, machine)
+            case Settle(messages):
+                await self._transport.settle(messages)
+            case Forget(machine):
+                await self._transport.forget(machine)
+        return None
+
+    async def _hear(self, seconds: float) -> Heard:
+        try:
+            async with asyncio.timeout(seconds):
+                messages = await self._transport.receive()
+        except TimeoutError:
+            messages = ()
+        return Heard(messages, self._transport.hears)
+
+    def _moment(self) -> Moment:
+        clock = self._clock
+        return Moment(clock.monotonic(), clock.now(), clock.today())
