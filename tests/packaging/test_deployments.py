@@ -1,5 +1,6 @@
 """The files for Kubernetes are what its API accepts; those of other tools are at least what they read."""
 
+import subprocess
 from pathlib import Path
 
 import kubernetes_validate
@@ -34,9 +35,12 @@ def test_pods_have_no_more_rights_than_they_need():
     assert len(pods) == 2
     for pod in pods:
         assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
         assert pod["terminationGracePeriodSeconds"] >= 60
         for container in pod["containers"]:
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
@@ -60,4 +64,45 @@ def test_the_image_is_built_from_the_checkout_and_runs_as_an_ordinary_user():
         service = compose["services"][name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["user"] == "10001:10001"
+        assert "JOB_KEY" in service["environment"]["BUCKETPULL_JOB_KEY"]
         assert (EXAMPLES / "compose" / service["build"]["context"]).resolve() == EXAMPLES.parent
+
+
+UNITS = sorted((EXAMPLES / "systemd").glob("*.service"))
+MOST_EXPOSED = 30  # tenths, of the 10.0 of a unit without any bounds
+
+
+def exposure_is_at_most(tenths: int, unit: Path) -> bool:
+    """Ask systemd how much a unit could do to the machine, without a running systemd."""
+    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={tenths}", "--no-pager", unit]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_service_can_do_little_to_its_machine(unit):
+    assert exposure_is_at_most(MOST_EXPOSED, unit)
+    lines = unit.read_text().splitlines()
+    for line in ("User=bucketpull", "NoNewPrivileges=true", "ProtectSystem=strict", "CapabilityBoundingSet="):
+        assert line in lines
+
+
+def test_a_service_without_bounds_would_be_noticed(tmp_path):
+    bare = tmp_path / "bare@.service"
+    bare.write_text("[Service]\nUser=bucketpull\nExecStart=/bin/true\n")
+
+    assert not exposure_is_at_most(MOST_EXPOSED, bare)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_service_knows_only_settings_that_systemd_knows(unit, tmp_path):
+    program = tmp_path / "bucketpull"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    instance = tmp_path / unit.name.replace("@", "@photos")
+    instance.write_text(unit.read_text().replace("/usr/local/bin/bucketpull", str(program)))
+    command = ["systemd-analyze", "verify", "--man=no", str(instance)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert instance.name not in done.stderr
