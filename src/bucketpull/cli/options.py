@@ -235,6 +235,11 @@ dashboard = _group(
 
 notices = _group(
     click.option(
+        "--log-file",
+        metavar="FILE",
+        help="Write what is told to FILE too, with times; at 16 MiB it becomes FILE.1, four old ones are kept.",
+    ),
+    click.option(
         "--ping",
         metavar="URL",
         help="POST to URL/start, URL at the end, URL/fail in trouble: for healthchecks.io and its kin (better: BUCKETPULL_PING).",

@@ -40,6 +40,7 @@ _CHINESE: dict[str, str] = {
     "dashboard: {}": "仪表板：{}",
     "standard output: {}; make room, or write elsewhere": "标准输出：{}；请腾出空间，或写到别处",
     "--summary {}: not written: {}": "--summary {}：未能写入：{}",
+    "--log-file {}: {}; name another file": "--log-file {}：{}；请给出别的文件",
     "--ping: write a URL such as https://hc-ping.com/UUID": "--ping：请写成 https://hc-ping.com/UUID 这样的网址",
     "--ping {}: {} did not arrive: {}": "--ping {}：{} 未送达：{}",
     "answers {}": "对方返回 {}",

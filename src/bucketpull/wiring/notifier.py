@@ -1,7 +1,9 @@
-"""Tells those who do not look at a job how it does: `--ping` and `--on-end`. Neither changes how it ends."""
+"""Tells those who do not look at a job how it does: `--ping`, `--on-end` and `--log-file`. None changes how it ends."""
 
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -10,11 +12,13 @@ import msgspec
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.document import summary_dict
+from bucketpull.report.log_file import LogFile, LogReporter
 from bucketpull.report.reasons import explain
 from bucketpull.wiring.on_end import BOUND_SECONDS, check_command, run_on_end
-from bucketpull.wiring.output import tell
+from bucketpull.wiring.output import heard_by, tell, words_for_file
 from bucketpull.wiring.ping import Ping
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.writable import check_file
 
 # What stops a job, or a part of it, until somebody looks.
 TROUBLE: Final = frozenset({"broker.lost", "job.no-room", "source.silent", "volume.sick"})
@@ -38,6 +42,8 @@ class Notifier:
             self._ping = Ping(settings.ping, self._failed.put, settings.ca_file)
         if settings.on_end is not None:
             check_command(settings.on_end)
+        self.log = _log_of(settings)
+        self._reporter = LogReporter(self.log, words_for_file()) if self.log else None
 
     def show(self, snapshot: Snapshot) -> None:
         """Tell of the start when the job is first shown: whatever is refused before has no start, but an end."""
@@ -48,6 +54,8 @@ class Notifier:
         if snapshot.state == "no-room":
             self.note("warning", "job.no-room", "no volume has room; free some space, or add a volume")
         self._tell_failed()
+        if self._reporter is not None:
+            self._reporter.show(snapshot)
 
     def note(self, level: str, event: str, text: str) -> None:
         """Tell of trouble, each kind once in a while."""
@@ -56,13 +64,20 @@ class Notifier:
             self._told[event] = at
             said = {"level": level, "event": event, "text": self._without_secrets(text)}
             self._send("fail", said | self._summary())
+        if self._reporter is not None:
+            self._reporter.note(level, event, text)
 
     def close(self, snapshot: Snapshot) -> None:
         """Keep the end for `end`."""
         self._last = snapshot
+        if self._reporter is not None:
+            self._reporter.close(snapshot)
 
     def end(self, code: int, error: str = "") -> None:
         """Tell of the end, and wait until that has been done or given up; `error` is why the job could not go on."""
+        if self.log is not None:
+            level = "error" if error else "info"
+            self.log.write(level, f"{error}\nexit {int(code)}" if error else f"exit {int(code)}")
         said = {"error": self._without_secrets(error)} if error else {}
         document = {"exit": int(code)} | said | self._summary()
         command = self._settings.on_end
@@ -74,6 +89,8 @@ class Notifier:
             self._ping.drain()
         self.note_to = None  # nobody shows notes any more
         self._tell_failed()
+        if self.log is not None:
+            self.log.close()
 
     def _summary(self) -> dict[str, Any]:  # JSON
         names = {"job": self._job, "source": self._settings.source}
@@ -106,10 +123,15 @@ def notified(settings: Settings, run: Callable[[Notifier], ExitCode]) -> ExitCod
     """Run a job, and tell how it ended, whatever it ended of.
 
     Raises:
-        BucketpullError: `run` did, or `--ping` or `--on-end` cannot be used.
+        BucketpullError: `run` did, or one of the options cannot be used.
 
     """
     notifier = Notifier(settings)
+    with heard_by(partial(notifier.log.write, "info") if notifier.log else None):
+        return _notified(notifier, run)
+
+
+def _notified(notifier: Notifier, run: Callable[[Notifier], ExitCode]) -> ExitCode:
     try:
         code = run(notifier)
     except SourceRefused as error:
@@ -122,10 +144,23 @@ def notified(settings: Settings, run: Callable[[Notifier], ExitCode]) -> ExitCod
         notifier.end(ExitCode.INTERRUPTED)
         raise
     except BaseException as error:
+        if notifier.log is not None:
+            notifier.log.write("error", traceback.format_exc())
         notifier.end(ExitCode.BUG, f"a bug: {type(error).__name__}")
         raise
     notifier.end(code)
     return code
+
+
+def _log_of(settings: Settings) -> LogFile | None:
+    path = settings.log_file
+    if path is None:
+        return None
+    check_file("--log-file", path)
+    try:
+        return LogFile(path)
+    except OSError as error:
+        raise ConfigError(f"--log-file {path}: {error.strerror}; name another file") from error
 
 
 def _job_of(settings: Settings) -> str:

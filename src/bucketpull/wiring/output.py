@@ -5,15 +5,18 @@ What goes to standard error never stops anything. A running job writes through `
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from bucketpull.domain.errors import BucketpullError, SourceRefused
 from bucketpull.report.choice import shown_language
 from bucketpull.report.printable import printable
 from bucketpull.report.reasons import explain
-from bucketpull.report.words import Words
+from bucketpull.report.words import Words, language_of
 from bucketpull.wiring.streams import OutputFailed, ReaderGone
+
+_listener: Callable[[str], None] | None = None
 
 
 def say(text: str) -> None:
@@ -37,8 +40,21 @@ def say_on(text: str) -> None:
         tell_error(error)
 
 
+@contextmanager
+def heard_by(listener: Callable[[str], None] | None) -> Iterator[None]:
+    """Have a log hear what is told meanwhile."""
+    global _listener  # noqa: PLW0603 - as there is one standard error, there is one who hears it
+    _listener = listener
+    try:
+        yield
+    finally:
+        _listener = None
+
+
 def tell(text: str) -> None:
     """Write a line to standard error, for people, in the language of the locale, beside what goes to a program."""
+    if _listener is not None:
+        _listener(words_for_file().message(text))
     with suppress(OSError, ReaderGone, OutputFailed):
         sys.stdout.flush()  # so that both come in order where they are read together
     with suppress(OSError):
@@ -54,6 +70,11 @@ def tell_error(error: BucketpullError) -> None:
         text = words.message(str(error))
     with suppress(OSError):
         _write(sys.stderr, f"bucketpull: {text}")
+
+
+def words_for_file() -> Words:
+    """Return the texts in the language of the locale, for a file in UTF-8."""
+    return Words(language_of(os.environ))
 
 
 def words() -> Words:

@@ -66,6 +66,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     summary: str | None = None
     ping: str | None = None
     on_end: str | None = None
+    log_file: str | None = None
     broker: str | None = None
     machine: str | None = None
     job_key_file: str | None = None

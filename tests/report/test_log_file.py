@@ -1,0 +1,49 @@
+"""The log is rotated, and lines that its disk does not take are dropped and counted."""
+
+import logging
+import resource
+
+from bucketpull.report.log_file import OLD_FILES, LogFile
+
+
+def test_a_log_that_is_large_enough_becomes_an_old_one_and_few_old_ones_are_kept(tmp_path):
+    log = LogFile(str(tmp_path / "log"), most_bytes=2000)
+
+    for number in range(300):
+        log.write("info", f"line {number} " + "x" * 50)
+    log.close()
+
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["log", *(f"log.{number}" for number in range(1, OLD_FILES + 1))]
+    assert all(
+        path.stat().st_size <= 2000 and path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.iterdir()
+    )
+    assert "line 299 " in (tmp_path / "log").read_text()
+
+
+def test_lines_that_could_not_be_written_are_counted_and_told_when_some_can(tmp_path):
+    log = LogFile(str(tmp_path / "log"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # as on a full disk
+    try:
+        log._handler.handle(record("lost"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log._handler.handle(record("kept"))
+    log.close()
+
+    lines = (tmp_path / "log").read_text()
+    assert "info: kept" in lines
+    assert "warning: 1 lines were dropped" in lines
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("bucketpull", logging.INFO, "", 0, text, None, None)
+
+
+def test_a_line_break_or_an_escape_sequence_in_a_name_forges_no_line(tmp_path):
+    log = LogFile(str(tmp_path / "log"))
+    log.write("info", "key \x1b[31m\u2028red")
+    log.close()
+
+    assert r"\x1b[31m" in (tmp_path / "log").read_text()
