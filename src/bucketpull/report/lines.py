@@ -10,6 +10,7 @@ from bucketpull.report.printable import printable
 from bucketpull.report.summary import by_reason, summary_lines
 from bucketpull.report.words import Words
 
+ENDING = frozenset({"interrupted", "refused", "complete", "incomplete"})  # nothing new begins any more
 WIDEST = 159  # columns; a Chinese character takes two
 
 
@@ -81,6 +82,8 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
 def time_left(snapshot: Snapshot, words: Words) -> str:
     """Say how long the job will take, with its band where that is wider than a tenth."""
     estimate, language = snapshot.estimate, words.language
+    if snapshot.state in ENDING:
+        return words("left.ending")
     if estimate.seconds is None:
         return words("left.unknown")
     text = figures.duration(estimate.seconds, language)

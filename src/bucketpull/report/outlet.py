@@ -11,6 +11,7 @@ import os
 import select
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Final, TextIO
@@ -18,6 +19,15 @@ from typing import Final, TextIO
 MOST_WAITING_BYTES: Final = 1 << 20
 PATIENCE_SECONDS: Final = 5.0  # at the end, for a reader that takes nothing
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+_outlets: "weakref.WeakSet[Outlet]" = weakref.WeakSet()
+
+
+def drain_all(patience_seconds: float) -> None:
+    """Bring out what all outlets have taken, as `Outlet.drain` does."""
+    for outlet in list(_outlets):
+        outlet.drain(patience_seconds)
 
 
 class Outlet(io.TextIOBase):
@@ -46,6 +56,7 @@ class Outlet(io.TextIOBase):
         self._writing = False
         self._progress = 0
         self._changed = threading.Condition()
+        _outlets.add(self)
         self._thread: threading.Thread | None = None
 
     @property

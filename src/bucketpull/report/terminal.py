@@ -1,6 +1,6 @@
 """The live display: one screen part that says how far, how fast, what holds it back, and what fails.
 
-Wide terminals (120 columns on) show volumes and machines beside the books; narrow ones below them. It never is
+Wide terminals (150 columns on) show volumes and machines beside the books; narrow ones below them. It never is
 higher than the terminal: the last volumes and machines give way to a count.
 """
 
@@ -35,7 +35,7 @@ from bucketpull.report.printable import printable
 from bucketpull.report.summary import by_reason, summary_lines
 from bucketpull.report.words import Words
 
-WIDE = 120
+WIDE = 150
 NOTES = 3
 _STATES = {
     "complete": "bold green",
@@ -133,10 +133,11 @@ class Bar:
 def display(snapshot: Snapshot, words: Words, width: int, height: int) -> RenderableType:
     """Lay the job out for a terminal of so many columns and lines."""
     head = [_title(snapshot, words), _overall(snapshot), _when(snapshot, words), Text()]
-    facts = _facts(snapshot, words)
+    facts, notes = _facts(snapshot, words), _notes(snapshot, words)
     distributed = len(snapshot.machines) > 1
     wide = width >= WIDE
-    room = height - len(head) - 1 - (0 if wide else facts.row_count + 1)
+    used = len(head) + 1 + sum(_height(note, width) for note in notes)
+    room = height - used - (0 if wide else facts.row_count + 1)
     tables: list[RenderableType] = []
     if snapshot.volumes:
         share = room if not distributed else max(3, room // 2)
@@ -146,12 +147,10 @@ def display(snapshot: Snapshot, words: Words, width: int, height: int) -> Render
             _machines(snapshot.machines, words, max(3, room - min(len(snapshot.volumes) + 2, room // 2)))
         )
     if not wide:
-        return Group(*head, facts, Text(), *tables)
-    beside = Table.grid(expand=True, padding=(0, 3))
-    beside.add_column(ratio=2)
-    beside.add_column(ratio=3)
+        return Group(*head, facts, *notes, Text(), *tables)
+    beside = Table.grid(padding=(0, 3))
     beside.add_row(facts, Group(*tables))
-    return Group(*head, beside)
+    return Group(*head, beside, *notes)
 
 
 def _text(text: str, style: str, *, no_wrap: bool = False, overflow: OverflowMethod | None = None) -> Text:
@@ -235,14 +234,20 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
         facts.add_row(words("retries"), _text(by_reason(snapshot.retries), "yellow"))
     if any(snapshot.failures.values()):
         facts.add_row(words("failures"), _text(by_reason(snapshot.failures), "red"))
-    for note in snapshot.notes[-NOTES:]:
-        facts.add_row(
-            "",
-            _text(
-                words.message(note.text), _LEVELS.get(note.level, "dim"), no_wrap=True, overflow="ellipsis"
-            ),
-        )
     return facts
+
+
+def _notes(snapshot: Snapshot, words: Words) -> list[Text]:
+    """The latest events, whole: what they begin with is known, what they end with is the reason."""
+    return [
+        _text(words.message(note.text), _LEVELS.get(note.level, "dim"), overflow="fold")
+        for note in snapshot.notes[-NOTES:]
+    ]
+
+
+def _height(text: Text, width: int) -> int:
+    """Return about how many lines a text takes: words at a line's end may add one to those that follow."""
+    return -(-text.cell_len // max(1, width - 8)) or 1
 
 
 def _books(snapshot: Snapshot, words: Words) -> Text:

@@ -44,6 +44,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "left": ("left {}", "剩余 {}"),
     "left.least": ("left at least {}", "至少剩余 {}"),
     "left.band": ("{} to {}", "{} 至 {}"),
+    "left.ending": ("stopping: what is in hand is brought to its end", "正在停止：手头的工作收尾中"),
     "left.unknown": ("time left not known yet", "剩余时间尚不可知"),
     "of": ("{} of {}", "{} / {}"),
     "so_far": ("{} so far", "已取 {}"),

@@ -63,6 +63,7 @@ def _nurse(requests: socket.socket, main: Main) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, _reap)
     while True:
         data, fds, _, _ = socket.recv_fds(requests, 4, 1)

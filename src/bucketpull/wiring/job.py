@@ -23,6 +23,7 @@ from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Transport
 from bucketpull.report.choice import open_reporter
 from bucketpull.report.document import exit_code_of, summary_dict
+from bucketpull.report.outlet import drain_all
 from bucketpull.report.own_file import replacing
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.processes import Nursery, ProcessCrew
@@ -48,6 +49,9 @@ from bucketpull.wiring.writable import check_apart, check_file, check_folder
 _LEAVE_SECONDS: Final = (
     40.0  # an agent that was told to stop lets go of its volumes; more than it allows them
 )
+
+
+_LAST_WORDS_SECONDS: Final = 1.0  # for a terminal or a pipe that does not read, at a second Ctrl-C
 
 
 class Watching(Protocol):
@@ -176,9 +180,10 @@ class Job:
 
         """
         snapshot = self.monitor.snapshot()
-        summary = msgspec.json.encode(summary_dict(snapshot))
-        self._opening.journal.end(snapshot.state, snapshot.at, summary.decode())
-        self._write_summary(summary)
+        summary = summary_dict(snapshot)
+        kept = msgspec.json.encode(summary | {"rates": snapshot.rates})
+        self._opening.journal.end(snapshot.state, snapshot.at, kept.decode())
+        self._write_summary(msgspec.json.encode(summary))
         self.monitor.close(snapshot)
         self.coordinator.raise_refusal()
         return exit_code_of(snapshot)
@@ -218,7 +223,7 @@ class Job:
             self.monitor.note("info", "job.interrupted", "stopping; once more to leave at once")
             stopping.append(loop.create_task(shell.stop(), name="stop"))
 
-        on_signals(loop, interrupt)
+        on_signals(loop, interrupt, lambda: self.monitor.close(self.monitor.snapshot()))
         self.coordinator.limits = limits_now(self._settings)
         root = self._opening.source.open().root()
         watching = asyncio.create_task(self.monitor.run(), name="monitor")
@@ -245,19 +250,31 @@ class Job:
         self.monitor.latest = self.monitor.snapshot()  # for those who still look
 
 
-def on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], object]) -> None:
-    """Stop in order at the first SIGINT or SIGTERM; at the second leave at once: everything is resumable at any time."""
+def on_signals(
+    loop: asyncio.AbstractEventLoop, stop: Callable[[], object], leave: Callable[[], object] = lambda: None
+) -> None:
+    """Stop in order at the first signal; at the second say by `leave` where things stand, and go at once.
+
+    Everything is resumable at any time. A terminal that is closed may send SIGHUP more than once: that is no second wish. Where it is
+    ignored, as under nohup, it stays so.
+    """
     heard = 0
 
-    def hear() -> None:
+    def hear(number: signal.Signals) -> None:
         nonlocal heard
         heard += 1
-        if heard > 1:
-            os._exit(ExitCode.INTERRUPTED)
-        stop()
+        if heard == 1:
+            stop()
+        elif number is not signal.SIGHUP:
+            try:
+                leave()
+                drain_all(_LAST_WORDS_SECONDS)
+            finally:
+                os._exit(ExitCode.INTERRUPTED)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, hear)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, hear, number)
 
 
 @contextlib.asynccontextmanager

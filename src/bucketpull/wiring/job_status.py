@@ -94,10 +94,7 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
         listing_done=listing_done,
         counters=counters,
         outstanding=outstanding,
-        rates=Rates(
-            objects_mean=counters.stored / seconds if seconds else 0.0,
-            bytes_mean=counters.bytes / seconds if seconds else 0.0,
-        ),
+        rates=_rates(last),
         estimate=Forecast(None).estimate(counters, outstanding, listing_done),
         machines=[],
         volumes=volume_statuses(reader),
@@ -116,6 +113,14 @@ def _state(last: RunNote | None, outstanding: Outstanding) -> str:
     if outstanding.scans or outstanding.batches:
         return last.state if last.state in {"refused", "no-room", "budget-spent"} else "interrupted"
     return "interrupted" if last.state == "running" else last.state
+
+
+def _rates(last: RunNote | None) -> Rates:
+    """Return the mean speeds of the last session, as its summary says: the books are those of all sessions."""
+    if last is None or not last.summary:
+        return Rates()
+    rates = msgspec.json.decode(last.summary).get("rates", {})
+    return Rates(objects_mean=rates.get("objects_mean", 0.0), bytes_mean=rates.get("bytes_mean", 0.0))
 
 
 def _seconds(last: RunNote | None) -> float:

@@ -1,0 +1,64 @@
+"""A job that is told to stop stops in order, whoever tells it; told twice, it leaves at once and says where things stand."""
+
+import re
+import signal
+import subprocess
+
+import pytest
+from tests.cli.conftest import DEADLINE_SECONDS, until
+
+SYNC = ("sync", "upyun://photos", "disk1")
+
+
+@pytest.fixture
+def running(user, bucket):
+    """A job of 400 objects that would take long, with some of them stored."""
+    user.knows(bucket("flat:400,size=500"))
+    process = user.start(*SYNC, "--rate", "30")
+    until(lambda: user.files("disk1"), "a first file")
+    yield process
+    process.kill()
+    process.wait()
+
+
+def said(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    return output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
+def test_a_signal_stops_a_job_in_order(user, running, number):
+    running.send_signal(number)
+
+    output = said(running)
+
+    assert running.returncode == 130
+    assert "interrupted; run the same command again to go on" in output
+    assert "left at least" not in output.partition("job.interrupted")[2]
+    (status,) = user.json("status")
+    assert (status["state"], status["counters"]["stored"]) == ("interrupted", len(user.files("disk1")))
+
+
+def test_a_second_signal_ends_it_at_once_with_the_books(user, running):
+    running.send_signal(signal.SIGSTOP)  # so that both are there when it looks
+    running.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGTERM)
+    running.send_signal(signal.SIGCONT)
+
+    output = said(running)
+
+    assert running.returncode == 130
+    assert re.search(r"interrupted: upyun://photos\n  listed .*\n= stored ", output.replace("  =", "="))
+    assert "exit 130: interrupted; run the same command again to go on" in output
+
+
+def test_the_speed_of_a_job_at_rest_is_that_of_its_last_session(user, bucket):
+    user.knows(bucket("flat:200,size=500"))
+    user.run(*SYNC, "--limit", "190", expect=6)
+    user.run(*SYNC, "--rate", "5")
+
+    (status,) = user.json("status")
+
+    assert status["counters"]["stored"] == 200
+    assert 0 < status["rates"]["objects_mean"] <= 10
+    assert "200/s" not in user.says("status")
