@@ -1,4 +1,4 @@
-"""Tells those who do not look at a job how it does: `--ping`, `--on-end` and `--log-file`. None changes how it ends."""
+"""Tells those who do not look at a job how it does: `--ping`, `--on-end`, `--log-file`, systemd. None changes how it ends."""
 
 import traceback
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import msgspec
 
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.progress import Snapshot
+from bucketpull.ports import Reporter
 from bucketpull.report.document import summary_dict
 from bucketpull.report.log_file import LogFile, LogReporter
 from bucketpull.report.reasons import explain
@@ -18,6 +19,7 @@ from bucketpull.wiring.on_end import BOUND_SECONDS, check_command, run_on_end
 from bucketpull.wiring.output import heard_by, tell, words_for_file
 from bucketpull.wiring.ping import Ping
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.systemd import SystemdReporter
 from bucketpull.wiring.writable import check_file
 
 # What stops a job, or a part of it, until somebody looks.
@@ -43,7 +45,9 @@ class Notifier:
         if settings.on_end is not None:
             check_command(settings.on_end)
         self.log = _log_of(settings)
-        self._reporter = LogReporter(self.log, words_for_file()) if self.log else None
+        self._others: list[Reporter] = [SystemdReporter(words_for_file())]
+        if self.log is not None:
+            self._others.append(LogReporter(self.log, words_for_file()))
 
     def show(self, snapshot: Snapshot) -> None:
         """Tell of the start when the job is first shown: whatever is refused before has no start, but an end."""
@@ -54,8 +58,8 @@ class Notifier:
         if snapshot.state == "no-room":
             self.note("warning", "job.no-room", "no volume has room; free some space, or add a volume")
         self._tell_failed()
-        if self._reporter is not None:
-            self._reporter.show(snapshot)
+        for reporter in self._others:
+            reporter.show(snapshot)
 
     def note(self, level: str, event: str, text: str) -> None:
         """Tell of trouble, each kind once in a while."""
@@ -64,14 +68,14 @@ class Notifier:
             self._told[event] = at
             said = {"level": level, "event": event, "text": self._without_secrets(text)}
             self._send("fail", said | self._summary())
-        if self._reporter is not None:
-            self._reporter.note(level, event, text)
+        for reporter in self._others:
+            reporter.note(level, event, text)
 
     def close(self, snapshot: Snapshot) -> None:
         """Keep the end for `end`."""
         self._last = snapshot
-        if self._reporter is not None:
-            self._reporter.close(snapshot)
+        for reporter in self._others:
+            reporter.close(snapshot)
 
     def end(self, code: int, error: str = "") -> None:
         """Tell of the end, and wait until that has been done or given up; `error` is why the job could not go on."""
