@@ -68,7 +68,7 @@ def test_a_stream_that_cannot_encode_a_text_gets_replacements_not_an_exception(r
     LineReporter(stream, Words()).note("warning", "volume.sickened", "/mnt/照片: sick")
 
     stream.seek(0)
-    assert stream.read() == "warning: volume.sickened: /mnt/??: sick\n"
+    assert stream.read()[len("2026-01-01 00:00:00 ") :] == "warning: volume.sickened: /mnt/??: sick\n"
 
 
 def test_the_summary_reconciles_and_says_what_the_exit_code_means(ended):

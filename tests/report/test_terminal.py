@@ -14,6 +14,7 @@ import pyte
 import pytest
 
 from bucketpull.domain.model import VolumeState
+from bucketpull.domain.progress import Note
 from bucketpull.report.choice import open_reporter
 from bucketpull.report.events import EventReporter
 from bucketpull.report.lines import LineReporter
@@ -229,3 +230,27 @@ def test_the_display_names_the_object_that_everything_waits_for(terminal, runnin
     running.machines[0].still_seconds = 42.0
 
     assert "waiting for logs/2024/big.bin, 42 s" in "\n".join(shown(terminal, running))
+
+
+@pytest.mark.parametrize("terminal", [(80, 30)], indirect=True)
+def test_trouble_stays_on_the_screen_until_it_ends_whole(terminal, running):
+    lost = "the broker cannot be reached: Connection refused by broker.example.com; check --broker, and whether it runs"
+    running.notes = [Note(running.at - 900, "warning", "broker.lost", lost, "broker")]
+    assert "check --broker, and whether it runs" in " ".join(shown(terminal, running))
+
+    running.notes.append(Note(running.at, "info", "broker.reached", "the broker is reached again", "broker"))
+    text = " ".join(shown(terminal, running))
+    assert "cannot be reached" not in text
+    assert "the broker is reached again" in text
+
+    running.at += 90
+    assert "the broker" not in " ".join(shown(terminal, running))
+
+
+@pytest.mark.parametrize("terminal", [(columns, 30) for columns in (80, 120, 135, 150)], indirect=True)
+def test_no_line_of_the_books_is_broken_at_any_width(terminal, running):
+    lines = shown(terminal, running)
+
+    for name in ("objects", "speed", "in flight", "listing", "retries", "failures"):
+        assert sum(line.startswith(name) for line in lines) == 1
+    assert any("180,345,678 stored  1,234 skipped  14 failed  3 vanished" in line for line in lines)

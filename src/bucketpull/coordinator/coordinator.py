@@ -469,6 +469,11 @@ class Coordinator:
         for machine in machines:
             yield Tell(Control(self.limits, stop=True), machine)
 
+    @property
+    def local_machines(self) -> frozenset[str]:
+        """The machines whose agents run in this process."""
+        return self._policy.local_machines
+
     def _local(self) -> set[str]:
         return self.fleet.members.keys() & self._policy.local_machines
 

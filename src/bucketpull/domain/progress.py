@@ -28,12 +28,16 @@ class Rates(Value):
 
 
 class Note(Value):
-    """One event worth telling: Unix seconds, "info", "warning" or "error", noun.past-participle, words."""
+    """One event worth telling: Unix seconds, "info", "warning" or "error", noun.past-participle, words.
+
+    Of two events about the same thing (`about`, if it is not empty) the later one says how things are.
+    """
 
     at: float
     level: str
     event: str
     text: str
+    about: str = ""
 
 
 class Snapshot(Value):

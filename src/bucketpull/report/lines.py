@@ -36,7 +36,7 @@ class LineReporter:
 
     def note(self, level: str, event: str, text: str) -> None:
         """Write one event."""
-        self._write(f"{level}: {event}: {self._words.message(text)}")
+        self._write(f"{_stamp(time.time())} {level}: {event}: {self._words.message(text)}")
 
     def close(self, snapshot: Snapshot) -> None:
         """Write the summary."""

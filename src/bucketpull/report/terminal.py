@@ -7,6 +7,7 @@ higher than the terminal: the last volumes and machines give way to a count.
 import atexit
 import contextlib
 import os
+import time
 from typing import TextIO
 
 from rich.console import (
@@ -37,6 +38,7 @@ from bucketpull.report.words import Words
 
 WIDE = 150
 NOTES = 3
+PASSING_SECONDS = 60.0
 _STATES = {
     "complete": "bold green",
     "incomplete": "bold yellow",
@@ -97,9 +99,9 @@ class TerminalReporter:
 
     def note(self, level: str, event: str, text: str) -> None:
         """Write one event above the display."""
-        self._console.print(
-            _text(f"{level}: {event}: {self._words.message(text)}", _LEVELS.get(level, "dim")), soft_wrap=True
-        )
+        stamp = time.strftime("%H:%M:%S")
+        line = f"{stamp} {level}: {event}: {self._words.message(text)}"
+        self._console.print(_text(line, _LEVELS.get(level, "dim")), soft_wrap=True)
 
     def close(self, snapshot: Snapshot) -> None:
         """Replace the display by the summary."""
@@ -238,10 +240,20 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
 
 
 def _notes(snapshot: Snapshot, words: Words) -> list[Text]:
-    """The latest events, whole: what they begin with is known, what they end with is the reason."""
+    """The latest events, whole: what they begin with is known, what they end with is the reason.
+
+    Trouble stays until it ends; what is no trouble, or ended it, leaves after a minute.
+    """
+    latest = {note.about or number: note for number, note in enumerate(snapshot.notes)}
+    shown = [
+        note
+        for note in snapshot.notes
+        if (not note.about or latest[note.about] is note)
+        and (note.level != "info" or snapshot.at - note.at < PASSING_SECONDS)
+    ]
     return [
         _text(words.message(note.text), _LEVELS.get(note.level, "dim"), overflow="fold")
-        for note in snapshot.notes[-NOTES:]
+        for note in shown[-NOTES:]
     ]
 
 

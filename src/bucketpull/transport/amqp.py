@@ -59,7 +59,7 @@ class Delivery(msgspec.Struct):
 class Link:
     """Publishes and consumes durable messages through whatever breaks. `run` keeps it alive, in a task of its own.
 
-    `lost` is told why there is no connection; `taken` becomes true when another connection has a queue that must be ours alone,
+    `lost` is told why there is no connection, `reached` that there is one; `taken` becomes true when another connection has a queue that must be ours alone,
     `refused` when the broker does not let us in.
 
     Args:
@@ -96,6 +96,7 @@ class Link:
         self.taken = False
         self.refused = ""
         self.lost: Callable[[str], None] = lambda _: None
+        self.reached: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Connect, and connect again, in the background."""
@@ -116,6 +117,7 @@ class Link:
             try:
                 await self._connect(connections)
                 delay = RETRY_SECONDS[0]
+                self.reached()
                 await self._broken.wait()
                 self.lost("the connection to the broker was lost")
             except asyncio.CancelledError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
@@ -15,6 +16,7 @@ from bucketpull.domain.model import Pulse, Welcome
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.report.news import BrokerNews
 from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.envelope import Correspondence
@@ -90,7 +92,10 @@ async def _coordinate(
     far.outstanding = lambda works: job.shell.call(lambda: bool(journal.holders(works)))
     far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text)
     far.answer = partial(_answer, job.api)
-    far.link.lost = lambda reason: job.monitor.note("warning", "broker.lost", reason)
+    news = BrokerNews(
+        lambda level, event, about, text: job.monitor.note(level, event, text, about), time.time
+    )
+    far.link.lost, far.link.reached = news.lost, news.reached
     crew = ProcessCrew(opening.nursery, settings.process_count())
     worker = AgentShell(
         worker_policy(settings, journal.id, lister, opening.source.open().endpoints),

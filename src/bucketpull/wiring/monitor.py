@@ -16,6 +16,7 @@ from bucketpull.domain.stall_notice import Listener
 from bucketpull.ports import Clock, Reporter
 from bucketpull.report.endpoints import EndpointNews
 from bucketpull.report.figures import duration
+from bucketpull.report.news import MachineNews, RoomNews
 from bucketpull.report.reasons import explain
 
 RUNNING = {"listing", "transferring", "finishing"}
@@ -50,6 +51,7 @@ class Monitor:
         self._warned: dict[str, str] = {}
         self._listener = Listener()
         self._endpoints = EndpointNews(endpoints)
+        self._machine_news, self._room_news = MachineNews(), RoomNews()
         self._begun = False
         self.latest = self.snapshot()
 
@@ -61,6 +63,7 @@ class Monitor:
             self._watch_source()
             for level, event, text in self._endpoints.look(self.latest.machines, self.latest.at):
                 self.note(level, event, text)
+            self._watch_machines()
             for reporter in self._reporters:
                 reporter.show(self.latest)
             await asyncio.sleep(INTERVAL_SECONDS)
@@ -72,9 +75,9 @@ class Monitor:
         for reporter in self._reporters:
             reporter.close(self.latest)
 
-    def note(self, level: str, event: str, text: str) -> None:
-        """Tell one event to every reporter, and keep it for the dashboard."""
-        self._notes = [*self._notes[1 - NOTES_KEPT :], Note(self._clock.now(), level, event, text)]
+    def note(self, level: str, event: str, text: str, about: str = "") -> None:
+        """Tell one event to every reporter, and keep it for the dashboard. `about`: see `Note`."""
+        self._notes = [*self._notes[1 - NOTES_KEPT :], Note(self._clock.now(), level, event, text, about)]
         for reporter in self._reporters:
             reporter.note(level, event, text)
 
@@ -149,13 +152,26 @@ class Monitor:
     def _note_state(self, volume: VolumeStatus, seconds: float) -> None:
         if volume.state is VolumeState.OPEN:
             text = f"volume {volume.path} takes objects again, after {duration(seconds)}"
-            self.note("info", "volume.open", text)
+            self.note("info", "volume.open", text, volume.path)
             return
         text = f"volume {volume.path} is {volume.state}: {volume.detail}".removesuffix(": ")
         remedy = (
             "; free some space, add a volume, or lower --reserve" if volume.state is VolumeState.FULL else ""
         )
-        self.note("warning", f"volume.{volume.state}", text + remedy)
+        self.note("warning", f"volume.{volume.state}", text + remedy, volume.path)
+
+    def _watch_machines(self) -> None:
+        """Tell who joined, left or fell silent, and whether there is room; at the end all leave, which says nothing."""
+        fleet, state, at = self._coordinator.fleet, self.latest.state, self.latest.at
+        if state in ENDED or state == "finishing":
+            return
+        local = self._coordinator.local_machines
+        machines = {
+            name: len(member.pulse.volumes) for name, member in fleet.members.items() if name not in local
+        }
+        news = [*self._machine_news.look(machines, fleet.left, at), *self._room_news.look(state, at)]
+        for level, event, about, text in news:
+            self.note(level, event, text, about)
 
     def _watch_source(self) -> None:
         """Say why nothing comes, if nothing does: a wrong host name or a network that is down look like patience."""

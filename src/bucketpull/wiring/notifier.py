@@ -23,7 +23,7 @@ from bucketpull.wiring.systemd import SystemdReporter
 from bucketpull.wiring.writable import check_file
 
 # What stops a job, or a part of it, until somebody looks.
-TROUBLE: Final = frozenset({"broker.lost", "job.no-room", "source.silent", "volume.sick"})
+TROUBLE: Final = frozenset({"broker.lost", "job.no-room", "machine.silent", "source.silent", "volume.sick"})
 QUIET_SECONDS: Final = 600.0  # between two pings of the same kind of trouble
 _SHORTEST_SECRET: Final = 4  # shorter ones are part of too many words
 
@@ -55,8 +55,6 @@ class Notifier:
         if not self._begun:
             self._begun = True
             self._send("start", {"job": self._job, "source": snapshot.source})
-        if snapshot.state == "no-room":
-            self.note("warning", "job.no-room", "no volume has room; free some space, or add a volume")
         self._tell_failed()
         for reporter in self._others:
             reporter.show(snapshot)

@@ -1,0 +1,71 @@
+"""What is told of machines, of the broker and of room: once, when trouble begins, and once, when it ends."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from bucketpull.report.figures import duration
+
+Told = tuple[str, str, str, str]  # level, event, what it is about, text
+
+
+class MachineNews:
+    """Compares the machines that are there with those that were."""
+
+    def __init__(self) -> None:
+        self._there: set[str] = set()
+        self._silent: dict[str, float] = {}
+
+    def look(self, machines: Mapping[str, int], left: set[str], now: float) -> Iterator[Told]:
+        """Return what is new. `machines` are those there with the number of their volumes, `left` those that left in order."""
+        for machine in sorted(machines.keys() - self._there):
+            since = self._silent.pop(machine, None)
+            text = f"machine {machine} joined; volumes: {machines[machine]}"
+            if since is not None:
+                text = f"machine {machine} is heard again, after {duration(now - since)}"
+            yield "info", "machine.joined" if since is None else "machine.back", f"machine {machine}", text
+        for machine in sorted(self._there - machines.keys()):
+            if machine in left:
+                yield "info", "machine.left", f"machine {machine}", f"machine {machine} left in order"
+                continue
+            self._silent[machine] = now
+            text = f"nothing is heard of machine {machine} any more: its work goes to others, its volumes count as away"
+            yield "warning", "machine.silent", f"machine {machine}", text
+        self._there = set(machines)
+
+
+class RoomNews:
+    """Tells that no volume has room, and that one has again."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def look(self, state: str, now: float) -> Iterator[Told]:
+        """Return what is new; `state` is that of the job."""
+        if state == "no-room" and self._since is None:
+            self._since = now
+            text = "no volume has room: the job waits; free some space, add a volume, or lower --reserve"
+            yield "warning", "job.no-room", "room", text
+        elif state != "no-room" and self._since is not None:
+            yield "info", "job.room", "room", f"there is room again, after {duration(now - self._since)}"
+            self._since = None
+
+
+class BrokerNews:
+    """Tells that the broker is lost, with the first reason, and that it is reached again. `note` takes what is told."""
+
+    def __init__(self, note: Callable[[str, str, str, str], None], now: Callable[[], float]) -> None:
+        self._note = note
+        self._now = now
+        self._since: float | None = None
+
+    def lost(self, reason: str) -> None:
+        """Note that there is no connection; it is tried again and again."""
+        if self._since is None:
+            self._since = self._now()
+            self._note("warning", "broker.lost", "broker", reason)
+
+    def reached(self) -> None:
+        """Note that there is a connection."""
+        if self._since is not None:
+            text = f"the broker is reached again, after {duration(self._now() - self._since)}"
+            self._note("info", "broker.reached", "broker", text)
+            self._since = None

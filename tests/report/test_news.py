@@ -1,0 +1,56 @@
+"""Trouble is told once when it begins and once when it ends."""
+
+from bucketpull.report.news import BrokerNews, MachineNews, RoomNews
+
+
+def events(told):
+    return [(event, about) for _, event, about, _ in told]
+
+
+def test_machines_that_come_and_go_are_told_once():
+    news = MachineNews()
+
+    assert events(news.look({"alpha": 2, "beta": 1}, set(), 0.0)) == [
+        ("machine.joined", "machine alpha"),
+        ("machine.joined", "machine beta"),
+    ]
+    assert events(news.look({"alpha": 2, "beta": 1}, set(), 1.0)) == []
+    assert events(news.look({"alpha": 2}, {"beta"}, 2.0)) == [("machine.left", "machine beta")]
+    assert events(news.look({"alpha": 2}, {"beta"}, 3.0)) == []
+
+
+def test_a_machine_that_fell_silent_is_told_again_when_it_is_heard():
+    news = MachineNews()
+    list(news.look({"alpha": 1}, set(), 0.0))
+
+    ((level, event, about, text),) = news.look({}, set(), 10.0)
+    assert (level, event, about) == ("warning", "machine.silent", "machine alpha")
+    ((level, event, about, text),) = news.look({"alpha": 1}, set(), 70.0)
+    assert (level, event, about) == ("info", "machine.back", "machine alpha")
+    assert "after 1 min" in text
+
+
+def test_a_lack_of_room_is_told_with_its_end():
+    news = RoomNews()
+
+    told = [
+        event for now, state in enumerate(["transferring", "no-room", "no-room", "listing", "listing"])
+        for _, event, _, _ in news.look(state, now)
+    ]  # fmt: skip
+
+    assert told == ["job.no-room", "job.room"]
+
+
+def test_a_broker_is_lost_once_however_often_it_is_tried():
+    told: list[tuple[str, str]] = []
+    clock = iter([100.0, 160.0])
+    news = BrokerNews(lambda _, event, about, text: told.append((event, text)), lambda: next(clock))
+
+    news.reached()
+    news.lost("the connection to the broker was lost")
+    news.lost("the broker cannot be reached: refused; check --broker, and whether it runs")
+    news.reached()
+    news.reached()
+
+    assert [event for event, _ in told] == ["broker.lost", "broker.reached"]
+    assert told[-1][1] == "the broker is reached again, after 1 min"
