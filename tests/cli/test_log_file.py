@@ -1,13 +1,12 @@
 """`--log-file`: what is told of a job stays in a file, with its time; a log is not worth a job."""
 
-import os
 import re
 import stat
 
 import pytest
 
 SYNC = ("sync", "upyun://photos", "disk1")
-STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4} (info|warning|error): \S.*")
+STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4} (info|warning|error): .*")
 
 
 def test_every_line_of_the_log_has_its_time_and_nobody_else_reads_it(user, service):
@@ -58,6 +57,6 @@ def test_a_full_disk_under_the_log_changes_nothing(user, service):
 def test_a_log_on_a_terminal_of_another_language_is_utf_8(user, service):
     user.knows(service).environment["LC_ALL"] = "zh_CN.UTF-8"
 
-    user.run(*SYNC, "--log-file", os.fsencode(user.folder / "日志"))
+    user.run(*SYNC, "--log-file", "日志")
 
     assert "已完成" in (user.folder / "日志").read_text(encoding="utf-8")

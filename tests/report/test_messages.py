@@ -24,6 +24,7 @@ NOT_HERE = {
     "{}: make room or move the folder with --state",
     "{}; ask as the same user, or stop it first",
     # commands
+    "  {}  {}",
     "  bucketpull sync {} {} \\",
     "    --api-url {} --cdn-url {}{}",
     "  bucketpull status --state {}",

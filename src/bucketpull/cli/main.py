@@ -35,6 +35,7 @@ COMMANDS = {
     "list": "List what a source holds, also for services that fetch by URL.",
     "rebuild": "Make a job's journal again from its volumes.",
     "plan": "Estimate space, time and requests before a job.",
+    "init": "Write a job's configuration, by a few questions.",
     "doctor": "Check credentials, clock, network, limits and disks.",
     "simulate": "Run the UPYUN service on localhost.",
     "demo": "Pull a bucket of a simulated service, to see how it goes.",

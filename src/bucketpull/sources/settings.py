@@ -21,7 +21,7 @@ class Option(NamedTuple):
     machine. One that is `own` says where a machine connects to, or how it proves who it is: on each machine its operator says it,
     and another machine's word is only compared with it. `many` says how a text becomes several values: "blanks" or "lines"; such a
     flag may be given several times. `switch` makes a flag without a value: "on", or "on/off" where it can also be switched off
-    (`--no-NAME`).
+    (`--no-NAME`). `asked` is what `init` asks for it, if it does: one that ends with a parenthesis may be left empty.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Option(NamedTuple):
     own: bool = False
     many: str = ""
     switch: str = ""
+    asked: str = ""
 
     @property
     def shown(self) -> str:

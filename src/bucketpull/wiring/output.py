@@ -72,6 +72,11 @@ def tell_error(error: BucketpullError) -> None:
         _write(sys.stderr, f"bucketpull: {text}")
 
 
+def said(text: str) -> str:
+    """Return a text in the language of the locale, for standard error."""
+    return _words(sys.stderr).message(text)
+
+
 def words_for_file() -> Words:
     """Return the texts in the language of the locale, for a file in UTF-8."""
     return Words(language_of(os.environ))

@@ -38,13 +38,13 @@ def doctor(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - chec
     settings = options.settings(flags | options.split(places))
     if settings.source:
         settings.source_settings()
-    return _run(settings, config)
+    return run_checks(settings, config)
 
 
 _NAME_COLUMNS = 14
 
 
-def _run(settings: Settings, config: str | None) -> ExitCode:
+def run_checks(settings: Settings, config: str | None) -> ExitCode:
     """Print the checks as they end; exit 3 if one failed."""
     worst = False
     for check in _checks(settings, config):

@@ -54,7 +54,13 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
 
     USAGE: ClassVar = "s3://BUCKET or s3://BUCKET/PREFIX"
     OPTIONS: ClassVar = (
-        Option("api_url", "Of s3://: the service's endpoint (default: AWS).", "URL", own=True),
+        Option(
+            "api_url",
+            "Of s3://: the service's endpoint (default: AWS).",
+            "URL",
+            own=True,
+            asked="the service's endpoint, such as https://s3.example.com (empty: AWS)",
+        ),
         Option("cdn_url", "", "URL", own=True),
         Option(
             "region", "Of s3://: the bucket's region (default: as AWS's tools find it).", "REGION", own=True
@@ -66,8 +72,8 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
         ),
         Option("anonymous", "Of s3://: sign nothing; for public buckets.", switch="on"),
         Option("request_payer", "Of s3://: agree to pay for the requests.", switch="on"),
-        Option("access_key", variable="AWS_ACCESS_KEY_ID", secret=True),
-        Option("secret_key", variable="AWS_SECRET_ACCESS_KEY", secret=True),
+        Option("access_key", variable="AWS_ACCESS_KEY_ID", secret=True, asked="access key id"),
+        Option("secret_key", variable="AWS_SECRET_ACCESS_KEY", secret=True, asked="secret access key"),
         Option("session_token", variable="AWS_SESSION_TOKEN", secret=True),
         Option("user_agent"),
         *KEY_OPTIONS,

@@ -50,13 +50,14 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
             "The bucket's CDN domain; without it objects come from the service itself.",
             "URL",
             own=True,
+            asked="the bucket's CDN domain, such as https://img.example.com (empty: none)",
         ),
         Option(
             "style", "Of upyun://: image version appended to each object's URL, such as '!s400'.", "SUFFIX"
         ),
         Option("separator"),
-        Option("operator", variable="UPYUN_OPERATOR", secret=True),
-        Option("password", variable="UPYUN_PASSWORD", secret=True),
+        Option("operator", variable="UPYUN_OPERATOR", secret=True, asked="the operator's name"),
+        Option("password", variable="UPYUN_PASSWORD", secret=True, asked="the operator's password"),
         Option("auth", own=True),
         Option("token", variable="UPYUN_TOKEN", secret=True),
         Option("token_expires", variable="UPYUN_TOKEN_EXPIRES", secret=True),

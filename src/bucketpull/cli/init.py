@@ -1,0 +1,213 @@
+"""`bucketpull init`: a job's configuration, by a few questions."""
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from bucketpull.cli import options
+from bucketpull.cli.doctor import run_checks
+from bucketpull.cli.init_files import (
+    check_new,
+    configuration,
+    secrets_elsewhere,
+    unit,
+    write_private,
+)
+from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.report.figures import size
+from bucketpull.report.json_line import json_line
+from bucketpull.wiring.adapters import source_config
+from bucketpull.wiring.output import said, say, tell, tell_error
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import check_paths
+
+
+@click.command(cls=options.ChoosingCommand)
+@options.places("[SOURCE] [VOLUME...]")
+@options.source
+@options.choosing
+@options.limits
+@options.storing
+@options.reporting
+@click.option(
+    "--output", metavar="FILE", help="The configuration to write (default: by job, such as photos.toml)."
+)
+@click.option("--unit", "unit_file", metavar="FILE", help="Write a unit of systemd that runs the job too.")
+@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--no-doctor", is_flag=True, help="Do not check anything first.")
+@options.common
+def init(
+    places: tuple[str, ...],
+    output: str | None,
+    unit_file: str | None,
+    force: bool,
+    no_doctor: bool,
+    **flags: Any,  # noqa: ANN401 - checked by `settings`
+) -> int:
+    """Write the configuration of a job, and check that it would run.
+
+    At a terminal it asks for what was not given: source, credentials, CDN domain, disks. Credentials that are in the environment are
+    not written; others are written to the file, which only you can read. Without a terminal all must be given. Exit 3 if `doctor`
+    finds a fault; then nothing is written.
+
+    \b
+    bucketpull init
+    bucketpull init upyun://photos /mnt/d1 /mnt/d2 --cdn-url https://img.example.com --output photos.toml
+    bucketpull sync --config photos.toml
+    """  # noqa: D301
+    for name, path in (("--output", output), ("--unit", unit_file)):
+        if path is not None:
+            check_new(name, path, force=force)
+    interview = Interview(flags | options.split(places))
+    settings = interview.settings()
+    path = output or f"{settings.job_name()}.toml"
+    check_new("--output", path, force=force)
+    if not no_doctor and run_checks(settings, flags.get("config")) and not interview.insists():
+        tell("nothing was written; mend it, or write the file all the same with --no-doctor")
+        return ExitCode.INCOMPLETE
+    elsewhere = secrets_elsewhere(settings)
+    write_private(path, configuration(settings, elsewhere), force=force)
+    if unit_file is None and not settings.json:
+        unit_file = interview.unit_file(settings)
+    if unit_file is not None:
+        write_private(unit_file, unit(settings, path, elsewhere), force=force)
+    _conclude(settings, path, unit_file)
+    return ExitCode.COMPLETE
+
+
+class Interview:
+    """Finds out what a job needs: from flags, environment and file, and at a terminal by questions."""
+
+    def __init__(self, known: dict[str, Any]) -> None:
+        self._known = known
+        self._asks = sys.stdin.isatty() and not known.get("json") and not known.get("quiet")
+
+    def settings(self) -> Settings:
+        """Return the job's settings, complete.
+
+        Raises:
+            ConfigError: Something lacks or is wrong, and nobody can be asked.
+
+        """
+        if self._asks:
+            self._ask_for_source()
+            self._ask_for_access()
+            self._ask_for_volumes()
+        settings = options.settings(self._known)
+        source_config(settings)
+        check_paths(settings.volumes)
+        return settings
+
+    def insists(self) -> bool:
+        """Ask whether to write the file though a check failed."""
+        return self._asks and click.confirm(said("write the file all the same?"), err=True)
+
+    def unit_file(self, settings: Settings) -> str | None:
+        """Ask whether to write a unit of systemd too; return its path."""
+        if not self._asks or not click.confirm(said("write a unit of systemd that runs it too?"), err=True):
+            return None
+        path = f"bucketpull-{settings.job_name()}.service"
+        check_new("--unit", path, force=False)
+        return path
+
+    def _ask_for_source(self) -> None:
+        def check(text: str) -> None:
+            options.settings(self._known | {"source": text}).source_settings()
+
+        if not options.settings(self._known).source:
+            self._known["source"] = _answer(
+                "source, such as upyun://BUCKET, s3://BUCKET or urls:FILE", check, hidden=False
+            )
+
+    def _ask_for_access(self) -> None:
+        """Ask for credentials if there are none, and for what else the source would like to know."""
+        settings = options.settings(self._known)
+        complete = _is_complete(settings)
+        for option in settings.source_settings().OPTIONS:
+            if not option.asked or option.name in settings.options or (option.secret and complete):
+                continue
+            text = _answer(option.asked, self._checks(option.name), hidden=option.name in _HIDDEN)
+            if text:
+                self._known[option.name] = text
+
+    def _checks(self, name: str) -> Callable[[str], None]:
+        def check(text: str) -> None:
+            options.settings(self._known | {name: text}).source_settings()
+
+        return check
+
+    def _ask_for_volumes(self) -> None:
+        def check(text: str) -> None:
+            check_paths(shlex.split(text))
+
+        if options.settings(self._known).volumes:
+            return
+        for place, free in _disks():
+            tell(f"  {place}  {size(free)}")
+        answer = _answer("folders to store in, best one a disk, such as /mnt/disk1 /mnt/disk2", check)
+        self._known["volumes"] = tuple(shlex.split(answer))
+
+
+_HIDDEN = frozenset({"password", "secret_key"})
+
+
+def _answer(question: str, check: Callable[[str], None], *, hidden: bool = False) -> str:
+    """Ask until the answer can be used."""
+    optional = question.endswith(")")
+    while True:
+        text: str = click.prompt(
+            said(question), default="" if optional else None, hide_input=hidden, show_default=False, err=True
+        ).strip()
+        try:
+            if text:
+                check(text)
+        except (ConfigError, ValueError) as error:
+            tell_error(error if isinstance(error, ConfigError) else ConfigError(f"{text}: {error}"))
+        else:
+            return text
+
+
+def _is_complete(settings: Settings) -> bool:
+    """Say whether the source has all that it needs, from wherever."""
+    try:
+        source_config(settings)
+    except ConfigError:
+        return False
+    return True
+
+
+def _disks() -> list[tuple[str, int]]:
+    """Return the file systems of this machine's disks, but the one that it runs from, with their free bytes."""
+    found = {}
+    with open("/proc/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+        for line in mounts:
+            device, place, *_ = line.split(" ")
+            place = place.encode().decode("unicode_escape") if "\\" in place else place
+            if (
+                device.startswith("/dev/")
+                and os.path.isdir(place)
+                and not place.startswith(("/boot", "/etc", "/snap"))
+            ):
+                about = os.statvfs(place)
+                found[place] = about.f_bavail * about.f_frsize
+    found.pop("/", None)
+    return sorted(found.items())
+
+
+def _conclude(settings: Settings, path: str, unit_file: str | None) -> None:
+    command = f"bucketpull sync --config {shlex.quote(path)}"
+    if settings.json:
+        say(json_line({"config": path, "unit": unit_file, "command": command}))
+        return
+    tell(f"written: {path}; only you can read it")
+    tell("Pull the bucket, go on after an interruption, or fetch what is new, all by")
+    say(f"  {command}")
+    if unit_file is not None:
+        tell(f"Have systemd run {unit_file}:")
+        name = os.path.basename(unit_file)
+        say(f"  sudo install -m 644 {shlex.quote(unit_file)} /etc/systemd/system/{name}")
+        say(f"  sudo systemctl daemon-reload && sudo systemctl enable --now {name}")

@@ -1,0 +1,153 @@
+"""`init` writes a configuration that runs: told everything it asks nothing, at a terminal it asks for the rest."""
+
+import json
+import os
+import pty
+import stat
+import subprocess
+import tomllib
+
+import pytest
+from tests.cli.conftest import COMMAND, DEADLINE_SECONDS
+
+INIT = ("init", "upyun://photos", "disk1")
+
+
+@pytest.fixture
+def customer(user, service):
+    """A user with a folder for a volume."""
+    (user.folder / "disk1").mkdir()
+    return user.knows(service)
+
+
+def told(user, name="photos.toml"):
+    return tomllib.loads((user.folder / name).read_text())
+
+
+def at_a_terminal(user, answers, *arguments):
+    """Run a command at a terminal of its own, and give it answers, each after what it says; return code and all that was said."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [COMMAND, *arguments],
+        cwd=user.folder,
+        env=user.environment | {"TERM": "dumb"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    text = ""
+    waiting = list(answers)
+    while True:
+        try:
+            text += os.read(ours, 4096).decode(errors="replace")
+        except OSError:  # the last end of theirs is closed
+            break
+        if waiting and text.rstrip().endswith(waiting[0][0]):
+            os.write(ours, waiting.pop(0)[1].encode() + b"\n")
+    os.close(ours)
+    assert not waiting, text
+    return process.wait(DEADLINE_SECONDS), text
+
+
+def test_told_everything_it_asks_nothing_and_what_it_writes_runs(customer):
+    said = customer.says(*INIT, "--reserve", "2M", "--exclude", "*.tmp")
+
+    file = customer.folder / "photos.toml"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert told(customer)["volumes"] == [str(customer.folder / "disk1")]
+    assert (told(customer)["reserve"], told(customer)["rules"]) == ("2M", ["- *.tmp"])
+    assert "bucketpull sync --config photos.toml" in said
+    customer.environment["HOME"] = str(customer.folder)
+    customer.run("sync", "--config", "photos.toml")
+    assert len(customer.files("disk1")) == 100
+
+
+def test_secrets_of_the_environment_stay_there(customer):
+    customer.run(*INIT)
+
+    text = (customer.folder / "photos.toml").read_text()
+    assert customer.environment["UPYUN_PASSWORD"] not in text
+    assert "UPYUN_OPERATOR, UPYUN_PASSWORD" in text
+
+
+def test_a_file_that_is_there_is_not_replaced_unasked(customer):
+    (customer.folder / "photos.toml").write_text("mine")
+
+    done = customer.run(*INIT, expect=2)
+    assert "--output photos.toml: is there already" in done.stderr
+    assert (customer.folder / "photos.toml").read_text() == "mine"
+
+    customer.run(*INIT, "--force")
+    assert told(customer)["source"] == "upyun://photos"
+
+
+def test_what_doctor_finds_wrong_is_told_and_nothing_is_written(customer):
+    customer.environment["UPYUN_PASSWORD"] = "not-the-password"
+
+    done = customer.run(*INIT, expect=3)
+
+    assert "fail" in done.stdout
+    assert not (customer.folder / "photos.toml").exists()
+    customer.run(*INIT, "--no-doctor")
+    assert told(customer)["source"] == "upyun://photos"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lacks"),
+    [(("init",), "no source"), (("init", "upyun://photos"), "no volume"), (("init", "upyun://photos", "no/such"), "volume")],
+)  # fmt: skip
+def test_without_a_terminal_what_lacks_is_told(customer, arguments, lacks):
+    done = customer.run(*arguments, expect=2)
+
+    assert lacks in done.stderr
+    assert not list(customer.folder.glob("*.toml"))
+
+
+def test_a_unit_of_systemd_runs_this_program_with_that_file(customer):
+    customer.run(*INIT, "--unit", "photos.service")
+
+    unit = (customer.folder / "photos.service").read_text()
+    assert f"ExecStart={COMMAND} sync --config {customer.folder}/photos.toml\n" in unit
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", customer.folder / "photos.service"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_program_gets_json(customer):
+    (line,) = customer.says(*INIT, "--json", "--no-doctor").splitlines()
+
+    assert json.loads(line) == {"config": "photos.toml", "unit": None, "command": "bucketpull sync --config photos.toml"}  # fmt: skip
+
+
+def test_at_a_terminal_it_asks_for_what_was_not_given(customer):
+    secret = customer.environment.pop("UPYUN_PASSWORD")
+    operator = customer.environment.pop("UPYUN_OPERATOR")
+    cdn = customer.environment.pop("BUCKETPULL_CDN_URL")
+
+    code, text = at_a_terminal(
+        customer,
+        [
+            ("urls:FILE:", "photos"),  # is told what is wrong, and asked again
+            ("urls:FILE:", "upyun://photos"),
+            ("(empty: none):", cdn),
+            ("the operator's name:", operator),
+            ("the operator's password:", secret),
+            ("/mnt/disk1 /mnt/disk2:", "no/such/disk"),
+            ("/mnt/disk1 /mnt/disk2:", "disk1"),
+            ("[y/N]:", "y"),
+        ],
+        "init",
+    )
+
+    assert code == 0, text
+    assert "source 'photos': write" in text
+    assert secret not in text
+    assert (told(customer)["password"], told(customer)["cdn_url"]) == (secret, cdn)
+    assert "sync --config" in (customer.folder / "bucketpull-photos.service").read_text()
