@@ -1,8 +1,12 @@
 import os
+import pty
+import re
 import signal
+import subprocess
+import urllib.request
 from pathlib import Path
 
-from tests.cli.conftest import until
+from tests.cli.conftest import COMMAND, DEADLINE_SECONDS, until
 
 OBJECTS = 10_007
 
@@ -41,6 +45,34 @@ def test_ctrl_c_ends_the_demo_and_its_simulator_and_it_goes_on_later(user):
     assert not [pid for pid in simulators if alive(pid)]
     user.run("demo", "--dir", "elsewhere", "--fast", "--quiet")
     assert len(user.files("elsewhere/volume")) == OBJECTS
+
+
+def test_at_a_terminal_the_dashboard_stays_until_ctrl_c_and_what_is_printed_works(user):
+    ours, theirs = pty.openpty()
+    user.environment["TERM"] = "dumb"
+    process = subprocess.Popen(
+        [COMMAND, "demo", "--fast", "--objects", "200"],
+        cwd=user.folder,
+        env=user.environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = ""
+    while "until you press Ctrl-C" not in said:
+        said += os.read(ours, 4096).decode()
+
+    (address,) = re.findall(r"dashboard: (http://\S+)", said)
+    with urllib.request.urlopen(address, timeout=30) as page:
+        assert b"bucketpull" in page.read()
+    commands = re.findall(r"^  (\S+ (?:status|verify) .*?)\r?$", said, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        subprocess.run(command, shell=True, cwd=user.folder, env=user.environment, check=True, timeout=60)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(DEADLINE_SECONDS) == 0
+    os.close(ours)
 
 
 def test_a_folder_that_cannot_be_is_refused(user):

@@ -126,8 +126,10 @@ def test_a_program_gets_json(customer):
     assert json.loads(line) == {"config": "photos.toml", "unit": None, "command": "bucketpull sync --config photos.toml"}  # fmt: skip
 
 
-def test_at_a_terminal_it_asks_for_what_was_not_given(customer):
-    secret = customer.environment.pop("UPYUN_PASSWORD")
+def test_at_a_terminal_it_asks_for_what_was_not_given(customer, bucket):
+    secret = "a-word-that-nothing-else-has"
+    customer.knows(bucket("flat:20,size=500", operators=[f"operator:{secret}"]))
+    del customer.environment["UPYUN_PASSWORD"]
     operator = customer.environment.pop("UPYUN_OPERATOR")
     cdn = customer.environment.pop("BUCKETPULL_CDN_URL")
 

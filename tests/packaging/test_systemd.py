@@ -47,7 +47,7 @@ def test_a_fault_would_be_found(units):
     unit = units / "bucketpull-sync@.service"
     unit.write_text(unit.read_text().replace("TimeoutStopSec=3min", "TimeoutStopSec=soon"))
 
-    assert "TimeoutStopSec" in verify(units, "bucketpull-sync@photos.service").stderr
+    assert "Failed to parse time value" in verify(units, "bucketpull-sync@photos.service").stderr
 
 
 def test_the_units_run_what_the_page_installs():

@@ -27,8 +27,8 @@ NOT_HERE = {
     "  {}  {}",
     "  bucketpull sync {} {} \\",
     "    --api-url {} --cdn-url {}{}",
-    "  bucketpull status --state {}",
-    "  bucketpull verify {} --hash",
+    "  {} status --state {}",
+    "  {} verify {} --hash",
     # a bug's
     "receipt for batch {} from {} does not add up: {} stored, {} skipped, {} failed or vanished, {} deferred, {} returned, {} sent on, {} left, of {} objects",
 }

@@ -236,15 +236,21 @@ def test_the_display_names_the_object_that_everything_waits_for(terminal, runnin
 def test_trouble_stays_on_the_screen_until_it_ends_whole(terminal, running):
     lost = "the broker cannot be reached: Connection refused by broker.example.com; check --broker, and whether it runs"
     running.notes = [Note(running.at - 900, "warning", "broker.lost", lost, "broker")]
-    assert "check --broker, and whether it runs" in " ".join(shown(terminal, running))
+    reporter = TerminalReporter(terminal.stream, Words())
+
+    def screen():
+        reporter.show(running)
+        return " ".join(terminal.text())
+
+    assert "check --broker, and whether it runs" in screen()
 
     running.notes.append(Note(running.at, "info", "broker.reached", "the broker is reached again", "broker"))
-    text = " ".join(shown(terminal, running))
+    text = screen()
     assert "cannot be reached" not in text
     assert "the broker is reached again" in text
 
     running.at += 90
-    assert "the broker" not in " ".join(shown(terminal, running))
+    assert "the broker" not in screen()
 
 
 @pytest.mark.parametrize("terminal", [(columns, 30) for columns in (80, 120, 135, 150)], indirect=True)

@@ -1,7 +1,13 @@
 """`bucketpull demo`: a simulated bucket, pulled before your eyes."""
 
+import asyncio
 import os
+import shlex
+import shutil
+import signal
+import sys
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +19,9 @@ from bucketpull.cli import options
 from bucketpull.cli.watching import address_of, watchers
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.values import check_text
+from bucketpull.web.panel import Panel
 from bucketpull.wiring.configuration import resolve
+from bucketpull.wiring.job import Watcher, Watching
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
@@ -31,10 +39,17 @@ from upyun_simulator import Simulator
     help="Where its volume and journal go.",
 )
 @click.option("--fast", is_flag=True, help="Let the simulated service send as fast as it can.")
+@click.option("--objects", metavar="N", help="A bucket of about N images, such as 300000.")
+@click.option(
+    "--exit",
+    "exits",
+    is_flag=True,
+    help="End with the job; at a terminal the dashboard stays until Ctrl-C otherwise.",
+)
 @options.packing
 @options.dashboard
 @options.common
-def demo(folder: str, fast: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def demo(folder: str, fast: bool, objects: str | None, exits: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Start a simulated UPYUN with 10,007 objects, and pull its bucket with the ordinary `sync`.
 
     Nested folders, Chinese names, small images and a few large files. Run it again to see that nothing is fetched twice; stop it
@@ -42,20 +57,23 @@ def demo(folder: str, fast: bool, **flags: Any) -> int:  # noqa: ANN401 - checke
 
     \b
     bucketpull demo
-    bucketpull demo --dir /mnt/d1/demo --fast
+    bucketpull demo --dir /mnt/d1/demo --fast --exit
+    bucketpull demo --objects 300000
     """  # noqa: D301
     if flags["dashboard"] is None and find_spec("prometheus_client"):
         flags["dashboard"] = "127.0.0.1:0"
-    return _run(flags, folder, fast=fast)
+    stays = not exits and sys.stdin.isatty() and sys.stderr.isatty()
+    return _run(flags, folder, _spec(objects), fast=fast, stays=stays)
 
 
 BUCKET: Final = "demo-bucket"
 _BYTES_A_SECOND: Final = 12 << 20  # then it takes half a minute, long enough to open the dashboard
+_FILES: Final = 100  # in each folder of a bigger bucket
 _VOLUME: Final = "volume"
 _JOURNAL: Final = "journal"
 
 
-def _run(flags: Mapping[str, Any], folder: str, *, fast: bool) -> ExitCode:
+def _run(flags: Mapping[str, Any], folder: str, spec: str, *, fast: bool, stays: bool) -> ExitCode:
     """Pull the simulated bucket into a folder; return how the sync ended."""
     settings = resolve(flags, {})
     if settings.dashboard is not None:
@@ -66,17 +84,60 @@ def _run(flags: Mapping[str, Any], folder: str, *, fast: bool) -> ExitCode:
     check_folder(f"--dir {folder}", os.path.abspath(folder))
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    with Simulator("demo", bucket=BUCKET, bandwidth=0 if fast else _BYTES_A_SECOND) as simulator:
+    with Simulator(spec, bucket=BUCKET, bandwidth=0 if fast else _BYTES_A_SECOND) as simulator:
         settings = _settings(settings, place, simulator)
         if not settings.quiet and not settings.json:
             _introduce(settings)
+        talks = not settings.quiet and not settings.json
+        visit = _Visit(settings) if settings.dashboard is not None and stays and talks else None
+        watching = watchers(settings) if visit is None else visit.watchers()
         try:
-            code = run_sync(settings, watchers(settings))
+            code = run_sync(settings, watching, linger=None if visit is None else visit.linger)
         except KeyboardInterrupt:  # before the job listens to signals
             code = ExitCode.INTERRUPTED
-    if not settings.quiet and not settings.json:
+    if talks and (visit is None or not visit.told):
         _conclude(settings, code)
     return code
+
+
+class _Visit:
+    """A dashboard that stays when the job has ended, until Ctrl-C."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.told = False
+        self._settings = settings
+        self._watching: list[Watching] = []
+
+    def watchers(self) -> list[Watcher]:
+        """Return the job's watchers; what the job closes at its end stays open."""
+        return [partial(self._watch, watcher) for watcher in watchers(self._settings)]
+
+    async def _watch(self, watcher: Watcher, panel: Panel) -> Watching:
+        self._watching.append(await watcher(panel))
+        return self
+
+    async def close(self) -> None:
+        """Keep it; see `linger`."""
+
+    async def linger(self, code: ExitCode) -> None:
+        """Say what can be done now, and wait for Ctrl-C."""
+        if code is not ExitCode.INTERRUPTED:
+            _conclude(self._settings, code)
+            self.told = True
+            tell("The dashboard stays until you press Ctrl-C.")
+            stop = asyncio.Event()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            await stop.wait()
+        for watching in self._watching:
+            await watching.close()
+
+
+def _spec(objects: str | None) -> str:
+    """Return what the simulated bucket holds."""
+    if objects is None:
+        return "demo"
+    return f"tree:dirs={-(-options.count(objects) // _FILES)},files={_FILES}"
 
 
 def _settings(settings: Settings, place: Path, simulator: Simulator) -> Settings:
@@ -106,6 +167,13 @@ def _introduce(settings: Settings) -> None:
     tell("")
 
 
+def _program() -> str:
+    """Return how this program is called from the same shell: its name alone may mean another one, or nothing."""
+    name = os.path.basename(sys.argv[0])
+    found = shutil.which(name)
+    return name if found and os.path.samefile(found, sys.argv[0]) else shlex.quote(sys.argv[0])
+
+
 def _conclude(settings: Settings, code: ExitCode) -> None:
     tell("")
     if code is ExitCode.COMPLETE:
@@ -113,7 +181,7 @@ def _conclude(settings: Settings, code: ExitCode) -> None:
             f"The {'packs' if settings.pack else 'files'} are in {settings.volumes[0]}{'/packs' if settings.pack else ''}."
         )
         tell("Run it again to see that nothing is fetched twice. Look at the job with")
-        tell(f"  bucketpull status --state {settings.state}")
-        tell(f"  bucketpull verify {settings.volumes[0]} --hash")
+        tell(f"  {_program()} status --state {shlex.quote(settings.state or '')}")
+        tell(f"  {_program()} verify {shlex.quote(settings.volumes[0])} --hash")
     elif code is ExitCode.INTERRUPTED:
         tell("Run it again to see it go on from here.")

@@ -152,6 +152,7 @@ class Interview:
         self._known["volumes"] = tuple(shlex.split(answer))
 
 
+_NO_DISKS = ("/boot", "/dev", "/etc", "/proc", "/run", "/snap", "/sys", "/var/lib")
 _HIDDEN = frozenset({"password", "secret_key"})
 
 
@@ -187,11 +188,7 @@ def _disks() -> list[tuple[str, int]]:
         for line in mounts:
             device, place, *_ = line.split(" ")
             place = place.encode().decode("unicode_escape") if "\\" in place else place
-            if (
-                device.startswith("/dev/")
-                and os.path.isdir(place)
-                and not place.startswith(("/boot", "/etc", "/snap"))
-            ):
+            if device.startswith("/dev/") and os.path.isdir(place) and not place.startswith(_NO_DISKS):
                 about = os.statvfs(place)
                 found[place] = about.f_bavail * about.f_frsize
     found.pop("/", None)

@@ -242,6 +242,7 @@ _CHINESE: dict[str, str] = {
     "Its bucket is pulled by the command that would pull a real one:": "拉取它的空间所用的命令，与拉取真实空间的相同：",
     "The {} are in {}{}.": "{} 在 {}{} 中。",
     "Run it again to see that nothing is fetched twice. Look at the job with": "再运行一次，可以看到没有任何文件重复下载。查看任务：",
+    "The dashboard stays until you press Ctrl-C.": "按 Ctrl-C 之前，仪表板一直可用。",
     "Run it again to see it go on from here.": "再运行一次，即可从这里继续。",
     "volume {}; its objects are missing here": "磁盘 {}；此处缺少它的对象",
     "{} objects in {}": "{} 个对象，写入 {}",

@@ -181,7 +181,7 @@ class Job:
         """
         snapshot = self.monitor.snapshot()
         summary = summary_dict(snapshot)
-        kept = msgspec.json.encode(summary | {"rates": snapshot.rates})
+        kept = msgspec.json.encode(summary | {"rates": msgspec.structs.asdict(snapshot.rates)})
         self._opening.journal.end(snapshot.state, snapshot.at, kept.decode())
         self._write_summary(msgspec.json.encode(summary))
         self.monitor.close(snapshot)

@@ -1,7 +1,7 @@
 """`sync`: coordinator, worker and reporters in one process, with worker processes beside it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from bucketpull.agent.shell import AgentShell
@@ -26,8 +26,11 @@ def run_sync(
     notifier: Notifier | None = None,
     *,
     alone: bool = False,
+    linger: Callable[[ExitCode], Awaitable[None]] | None = None,
 ) -> ExitCode:
     """Pull the bucket; return how it ended. `alone`: onto the given volumes only, not the job's others too.
+
+    `linger` is waited for when all has been told, before the journal is closed.
 
     Raises:
         BucketpullError: It could not begin, and nothing was written.
@@ -41,7 +44,7 @@ def run_sync(
         sick: list[VolumeSick] = []
         volumes = open_all(paths, known_paths(known, machine), settings, sick.append)
         warnings = [*map(_of_sick, sick), *map(_of_missing, away), *_of_adopting(settings)]
-        return asyncio.run(_sync(settings, opening, volumes, warnings, watchers, notifier))
+        return asyncio.run(_sync(settings, opening, volumes, warnings, watchers, notifier, linger))
 
 
 async def _sync(
@@ -51,6 +54,7 @@ async def _sync(
     warnings: Sequence[tuple[str, str]],
     watchers: Sequence[Watcher],
     notifier: Notifier | None,
+    linger: Callable[[ExitCode], Awaitable[None]] | None,
 ) -> ExitCode:
     machine = machine_name(settings)
     transport = DirectTransport()
@@ -72,7 +76,10 @@ async def _sync(
         partial(open_again, settings=settings),
     )
     await job.run(worker, crew, watchers)
-    return job.conclude()
+    code = job.conclude()
+    if linger is not None:
+        await linger(code)
+    return code
 
 
 def _of_adopting(settings: Settings) -> list[tuple[str, str]]:
