@@ -43,7 +43,7 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
     down, up = machines({"cdn": (State.DOWN, 1.0)}), machines({"cdn": (State.UP, 0.0)})
 
     assert list(news.look(up, 1000.0)) == []
-    ((level, event, text),) = news.look(down, 1001.0)
+    ((level, event, _, text),) = news.look(down, 1001.0)
     assert (level, event) == ("warning", "endpoint.down")
     assert re.fullmatch(
         r"the CDN img\.example\.com does not answer since \d\d:\d\d: objects come from the API v0\.api\.example \(connect: no\)",
@@ -54,7 +54,7 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
         in_chinese(text),
     )
     assert list(news.look(down, 1002.0)) == []
-    ((level, event, text),) = news.look(up, 1301.0)
+    ((level, event, _, text),) = news.look(up, 1301.0)
     assert (level, event) == ("info", "endpoint.up")
     assert "the CDN img.example.com answers again" in text
     assert list(news.look(up, 1302.0)) == []
@@ -71,7 +71,7 @@ def test_several_machines_that_see_the_same_make_one_event(machines):
 def test_what_is_slow_for_a_moment_is_not_told(machines):
     news = EndpointNews((LIST, EDGE, ORIGIN))
     assert list(news.look(machines({"cdn": (State.SLOW, 3.0)}), 3.0)) == []
-    assert [event for _, event, _ in news.look(machines({"cdn": (State.SLOW, 11.0)}), 11.0)] == [
+    assert [event for _, event, _, _ in news.look(machines({"cdn": (State.SLOW, 11.0)}), 11.0)] == [
         "endpoint.slow"
     ]
 
@@ -80,6 +80,6 @@ def test_where_nothing_else_has_them_objects_wait_and_so_does_a_listing(machines
     news = EndpointNews((LIST, EDGE, ORIGIN))
     told = list(news.look(machines(dict.fromkeys(("list", "cdn", "rest"), (State.DOWN, 1.0))), 9.0))
 
-    assert [event for _, event, _ in told] == ["endpoint.down"] * 3
-    assert "the listing waits" in told[0][2]
-    assert "none fails" in told[1][2]
+    assert [event for _, event, _, _ in told] == ["endpoint.down"] * 3
+    assert "the listing waits" in told[0][3]
+    assert "none fails" in told[1][3]

@@ -20,6 +20,7 @@ from bucketpull.cli.watching import address_of, watchers
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.values import check_text
 from bucketpull.web.panel import Panel
+from bucketpull.web.server import Answer
 from bucketpull.wiring.configuration import resolve
 from bucketpull.wiring.job import Watcher, Watching
 from bucketpull.wiring.output import tell
@@ -112,8 +113,8 @@ class _Visit:
         """Return the job's watchers; what the job closes at its end stays open."""
         return [partial(self._watch, watcher) for watcher in watchers(self._settings)]
 
-    async def _watch(self, watcher: Watcher, panel: Panel) -> Watching:
-        self._watching.append(await watcher(panel))
+    async def _watch(self, watcher: Watcher, answer: Answer, panel: Panel) -> Watching:
+        self._watching.append(await watcher(answer, panel))
         return self
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ _WORDS = {
 }
 SLOW_TOLD_SECONDS = 10.0  # of a state that mostly passes, or becomes another
 
-Told = tuple[str, str, str]
+Told = tuple[str, str, str, str]  # level, event, the endpoint that it is about, text
 
 
 class EndpointNews:
@@ -26,7 +26,7 @@ class EndpointNews:
         self._told: dict[str, tuple[State, float]] = {}
 
     def look(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
-        """Return what is new, as level, event and text; `now` is Unix seconds."""
+        """Return what is new, as level, event, endpoint and text; `now` is Unix seconds."""
         worst = {name: _worst(name, machines) for name in self._specs}
         for name, status in worst.items():
             state, since = self._told.get(name, (State.UP, 0.0))
@@ -36,12 +36,13 @@ class EndpointNews:
                 yield (
                     "info",
                     "endpoint.up",
+                    name,
                     f"{self._title(name)} answers again, after {duration(now - since)}",
                 )
             elif status.state is State.SLOW and status.state_seconds < SLOW_TOLD_SECONDS:
                 continue
             else:
-                yield "warning", f"endpoint.{status.state}", self._trouble(name, status, worst, now)
+                yield "warning", f"endpoint.{status.state}", name, self._trouble(name, status, worst, now)
                 since = since or now - status.state_seconds
             self._told[name] = status.state, since if status.state is not State.UP else 0.0
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.lines import missed_text, progress_line
+from bucketpull.report.printable import printable
 from bucketpull.report.summary import summary_lines
 from bucketpull.report.words import Words
 
@@ -47,14 +48,12 @@ class LogFile:
             self._thread.start()
 
     def write(self, level: str, text: str) -> None:
-        """Take what is told, a line or several."""
-        for line in text.splitlines():
-            shown = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in line)
-            record = logging.LogRecord("bucketpull", _LEVELS[level], "", 0, shown, None, None)
-            try:
-                self._waiting.put_nowait(record)
-            except queue.Full:
-                self._handler.missed += 1
+        """Take a line."""
+        record = logging.LogRecord("bucketpull", _LEVELS[level], "", 0, printable(text), None, None)
+        try:
+            self._waiting.put_nowait(record)
+        except queue.Full:
+            self._handler.missed += 1
 
     def close(self) -> None:
         """Write what waits, unless nothing is taken for some seconds."""

@@ -100,8 +100,6 @@ _CHINESE: dict[str, str] = {
     "source: profile {} is neither in {}": "来源：{1} 中没有配置 {0}",
     "source: {} is not UTF-8": "来源：{} 不是 UTF-8",
     "source: {} is not set, but its counterpart is; set both": "来源：只设置了 {} 的另一半；请两者都设置",
-    "--no-path-style: a bucket's name cannot stand before {}; give --api-url a host name, or use --path-style": "--no-path-style：桶名不能放在 {} 之前；请在 --api-url 中给出主机名，或使用 --path-style",
-    "--region auto: AWS has no such region; name the bucket's, such as eu-central-1": "--region auto：AWS 没有这个区域；请给出桶所在的区域，例如 eu-central-1",
     "source: {}": "来源：{}",
     "list {}: {}; name a file that can be read": "列表 {}：{}；请给出可读的文件",
     "pattern {} names no key; write '**' for all keys": "模式 {} 不匹配任何键；所有键请写 '**'",

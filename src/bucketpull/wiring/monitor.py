@@ -61,8 +61,8 @@ class Monitor:
             self.latest = self.snapshot()
             self._watch_volumes()
             self._watch_source()
-            for level, event, text in self._endpoints.look(self.latest.machines, self.latest.at):
-                self.note(level, event, text)
+            for level, event, name, text in self._endpoints.look(self.latest.machines, self.latest.at):
+                self.note(level, event, text, f"endpoint {name}")
             self._watch_machines()
             for reporter in self._reporters:
                 reporter.show(self.latest)

@@ -23,7 +23,9 @@ from bucketpull.wiring.systemd import SystemdReporter
 from bucketpull.wiring.writable import check_file
 
 # What stops a job, or a part of it, until somebody looks.
-TROUBLE: Final = frozenset({"broker.lost", "job.no-room", "machine.silent", "source.silent", "volume.sick"})
+TROUBLE: Final = frozenset(
+    {"broker.lost", "endpoint.down", "job.no-room", "machine.silent", "source.silent", "volume.sick"}
+)
 QUIET_SECONDS: Final = 600.0  # between two pings of the same kind of trouble
 _SHORTEST_SECRET: Final = 4  # shorter ones are part of too many words
 
@@ -78,8 +80,9 @@ class Notifier:
     def end(self, code: int, error: str = "") -> None:
         """Tell of the end, and wait until that has been done or given up; `error` is why the job could not go on."""
         if self.log is not None:
-            level = "error" if error else "info"
-            self.log.write(level, f"{error}\nexit {int(code)}" if error else f"exit {int(code)}")
+            if error:
+                self.log.write("error", error)
+            self.log.write("info", f"exit {int(code)}")
         said = {"error": self._without_secrets(error)} if error else {}
         document = {"exit": int(code)} | said | self._summary()
         command = self._settings.on_end
@@ -147,7 +150,8 @@ def _notified(notifier: Notifier, run: Callable[[Notifier], ExitCode]) -> ExitCo
         raise
     except BaseException as error:
         if notifier.log is not None:
-            notifier.log.write("error", traceback.format_exc())
+            for line in traceback.format_exc().splitlines():
+                notifier.log.write("error", line)
         notifier.end(ExitCode.BUG, f"a bug: {type(error).__name__}")
         raise
     notifier.end(code)
