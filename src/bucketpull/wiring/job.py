@@ -223,7 +223,10 @@ class Job:
             self.monitor.note("info", "job.interrupted", "stopping; once more to leave at once")
             stopping.append(loop.create_task(shell.stop(), name="stop"))
 
-        on_signals(loop, interrupt, lambda: self.monitor.close(self.monitor.snapshot()))
+        def leave() -> None:
+            self.monitor.close(msgspec.structs.replace(self.monitor.snapshot(), state="interrupted"))
+
+        on_signals(loop, interrupt, leave)
         self.coordinator.limits = limits_now(self._settings)
         root = self._opening.source.open().root()
         watching = asyncio.create_task(self.monitor.run(), name="monitor")
