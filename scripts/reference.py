@@ -16,8 +16,9 @@ from click.formatting import HelpFormatter
 from bucketpull import __version__
 from bucketpull.cli.help import MEANINGS
 from bucketpull.cli.main import COMMANDS, bucketpull
-from bucketpull.domain.errors import REMEDIES, Remedy
+from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.record import Record
+from bucketpull.domain.trouble import BOUNDS, Bound
 from bucketpull.sources.registry import SOURCES, settings_type
 from bucketpull.volumes import ledger
 from bucketpull.web import metrics
@@ -30,8 +31,8 @@ REMEDY_WORDS = {
     Remedy.FAIL: "recorded as a failure; the job goes on",
     Remedy.VANISH: "counted as vanished: the source no longer has it",
     Remedy.SLOW: "slow down and try again",
-    Remedy.RETRY: "try again with back-off, then once more in a last pass",
-    Remedy.ORIGIN: "ask the REST origin instead of the CDN",
+    Remedy.RETRY: "try again",
+    Remedy.ORIGIN: "ask the next endpoint, such as REST after the CDN",
     Remedy.RESIGN: "correct the clock's offset and sign again",
     Remedy.RESTART: "start the object again from its first byte",
     Remedy.STOP: "end the job (exit 4)",
@@ -190,8 +191,16 @@ def exit_codes_page() -> str:
 
 def reasons_page() -> str:
     """Write the closed list of reasons with their remedies."""
-    rows = [f"| `{reason}` | {REMEDY_WORDS[remedy]} |" for reason, remedy in REMEDIES.items()]
+    rows = [_reason_row(reason, bound) for reason, bound in BOUNDS.items()]
     return "\n".join([*REASONS.splitlines(), *rows, ""])
+
+
+def _reason_row(reason: Reason, bound: Bound) -> str:
+    waits = f"{bound.first_seconds:g} … {bound.longest_seconds:g} s" if bound.longest_seconds else ""
+    again = "yes" if bound.passes else ""
+    return (
+        f"| `{reason}` | {REMEDY_WORDS[bound.remedy]} | {bound.tries} | {waits} | {again} | {bound.scope} |"
+    )
 
 
 REASONS = """\
@@ -199,10 +208,18 @@ REASONS = """\
 
 Why something did not work at once.
 The list is closed: failures, retries, metrics and JSON use these words and no others.
-A remedy that has been tried in vain as often as it is worth makes the object a failure with the same reason.
 
-| reason | what is done |
-|---|---|"""
+*Tries* are requests for an object, or for a page of a listing, at one endpoint in one pass, with *waits* between them that double each time; a `Retry-After` is waited for, up to five minutes.
+What *comes again* does so in later passes: an object after 30 s, after 5 min, and when all else is done; a page after 30 s, 1, 2, 5, 5 and 5 min, and when all else is done.
+After the last it is a failure with its reason, and the job goes on and ends.
+
+*Whose trouble* says who else may suffer.
+An `endpoint` that fails for everybody is left for another until it is back, and none of that counts as a try of an object; a `source` that refuses everything ends the job; where a whole source is out, the job waits.
+What is a `volume`'s goes to another one.
+What stands behind the words is told in [trouble](../explanation/trouble.md).
+
+| reason | what is done | tries | waits | comes again | whose trouble |
+|---|---|---:|---|---|---|"""
 
 
 def metrics_page() -> str:

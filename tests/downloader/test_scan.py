@@ -141,7 +141,6 @@ def test_a_digest_depends_on_each_column():
         (Answer(503), "server-error"),
         (Answer(failure=Reason.TIMEOUT), "timeout"),
         (Answer(failure=Reason.GARBAGE), "garbage"),
-        (Answer(failure=Reason.REDIRECTED), "redirected"),
         (Answer(failure=Reason.RANGE), "range"),
     ],
 )
@@ -177,6 +176,15 @@ def test_a_page_that_fails_for_long_goes_back_as_work_and_holds_nobody_up():
     assert [record.directory for record in receipt.pages] == [b""]
     assert Position(b"a", attempt=1) in receipt.positions
     assert receipt.failures == []
+
+
+def test_a_redirect_is_tried_again_in_a_later_pass():
+    rig = rig_of({"?": [Answer(failure=Reason.REDIRECTED), Answer()]})
+    rig.survey([Position(b"")])
+    rig.run(lambda: rig.receipts)
+
+    assert [position.attempt for position in rig.receipts[0].positions] == [1]
+    assert rig.receipts[0].retries == {"redirected": 1}
 
 
 def test_garbage_for_ever_ends_as_a_failure_of_the_directory():

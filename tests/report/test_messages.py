@@ -7,7 +7,7 @@ import string
 from pathlib import Path
 
 import bucketpull
-from bucketpull.domain.errors import REMEDIES
+from bucketpull.domain.trouble import REMEDIES
 from bucketpull.report.messages import english, in_chinese
 from bucketpull.report.reasons import explain
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from bucketpull.domain.errors import REMEDIES, Reason, Remedy
+from bucketpull.domain.errors import Reason, Remedy
+from bucketpull.domain.trouble import REMEDIES
 
 
 class Purpose(StrEnum):

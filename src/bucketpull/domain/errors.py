@@ -37,11 +37,11 @@ class ExitCode(IntEnum):
 
 
 class Remedy(StrEnum):
-    """What is to be done about a reason; one remedy a reason, in one table (`REMEDIES`)."""
+    """What is to be done about a reason; one remedy a reason, in one table (`trouble.BOUNDS`)."""
 
     FAIL = "fail"  # permanent for this object: record it, go on
     VANISH = "vanish"  # the source no longer has it: count it, no failure
-    SLOW = "slow"  # the source asks for less: slow down, try again, no cap on attempts of a page
+    SLOW = "slow"  # the source asks for less: slow down, try again
     RETRY = "retry"  # passing trouble: try again with back-off
     ORIGIN = "origin"  # the answer is doubtful: ask the next endpoint, the origin
     RESIGN = "resign"  # the signature's clock is off: correct it and sign again
@@ -91,48 +91,6 @@ class Reason(StrEnum):
     VOLUME_SICK = "volume-sick"
     POISON = "poison"
     INTERRUPTED = "interrupted"
-
-
-REMEDIES: dict[Reason, Remedy] = {
-    Reason.GONE: Remedy.VANISH,
-    Reason.THROTTLED: Remedy.SLOW,
-    Reason.BANNED: Remedy.SLOW,
-    Reason.CONNECT: Remedy.RETRY,
-    Reason.DNS: Remedy.RETRY,
-    Reason.TLS: Remedy.RETRY,
-    Reason.TIMEOUT: Remedy.RETRY,
-    Reason.STALLED: Remedy.RETRY,
-    Reason.RESET: Remedy.RETRY,
-    Reason.TRUNCATED: Remedy.RETRY,
-    Reason.SERVER_ERROR: Remedy.RETRY,
-    Reason.GARBAGE: Remedy.RETRY,
-    Reason.CURSOR: Remedy.RETRY,
-    Reason.CLOCK: Remedy.RESIGN,
-    Reason.MISSING: Remedy.ORIGIN,
-    Reason.SIZE: Remedy.ORIGIN,
-    Reason.STALE: Remedy.ORIGIN,
-    Reason.CHECKSUM: Remedy.ORIGIN,
-    Reason.TRANSFORMED: Remedy.ORIGIN,
-    Reason.WRONG_CONTENT: Remedy.ORIGIN,
-    Reason.REDIRECTED: Remedy.ORIGIN,
-    Reason.RANGE: Remedy.RESTART,
-    Reason.FORBIDDEN: Remedy.ORIGIN,
-    Reason.REJECTED: Remedy.FAIL,
-    Reason.NOT_A_FILE: Remedy.FAIL,
-    Reason.ARCHIVED: Remedy.FAIL,
-    Reason.NOT_FOUND: Remedy.FAIL,
-    Reason.CREDENTIALS: Remedy.STOP,
-    Reason.PERMISSION: Remedy.STOP,
-    Reason.NO_BUCKET: Remedy.STOP,
-    Reason.REGION: Remedy.STOP,
-    Reason.UNSTORABLE: Remedy.FAIL,
-    Reason.UNWRITTEN: Remedy.RETRY,
-    Reason.MACHINE: Remedy.RETRY,
-    Reason.VOLUME_FULL: Remedy.HOLD,
-    Reason.VOLUME_SICK: Remedy.HOLD,
-    Reason.POISON: Remedy.FAIL,
-    Reason.INTERRUPTED: Remedy.HOLD,
-}
 
 
 class BucketpullError(Exception):

@@ -19,7 +19,8 @@ from bucketpull.domain.endpoints import (
     Symptoms,
     needed,
 )
-from bucketpull.domain.errors import REMEDIES, Reason, Remedy
+from bucketpull.domain.errors import Reason, Remedy
+from bucketpull.domain.trouble import REMEDIES
 
 SURE = 10  # different objects that fail alike
 SURE_SECONDS = 1.0

@@ -1,9 +1,10 @@
-"""When to try again: inside a batch with back-off, then in later passes, by one table."""
+"""When to try again: inside a batch with back-off, then in later passes, by the table in `trouble`."""
 
 import math
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from bucketpull.domain.errors import REMEDIES, Reason, Remedy
+from bucketpull.domain.errors import Reason, Remedy
+from bucketpull.domain.trouble import BOUNDS
 
 LAST_PASS = math.inf
 """Due only when nothing else is outstanding."""
@@ -15,9 +16,6 @@ LONGEST_ASKED_SECONDS = 300.0  # of a Retry-After, however large
 PASSES: tuple[float, ...] = (RETRY_SECONDS, 300.0, LAST_PASS)
 # A page that is given up loses a subtree, so it has more patience: 18 minutes, then the last pass.
 PAGE_PASSES: tuple[float, ...] = (RETRY_SECONDS, 60.0, 120.0, 300.0, 300.0, 300.0, LAST_PASS)
-# What the service says of itself passes, however long it takes: such a page is tried for ever, at most this far apart.
-_ENDLESS = frozenset({Reason.THROTTLED, Reason.BANNED, Reason.SERVER_ERROR})
-_ENDLESS_SECONDS = 60.0
 
 
 class Random(Protocol):
@@ -28,34 +26,9 @@ class Random(Protocol):
         ...
 
 
-class Policy(NamedTuple):
-    """How often an object is asked for inside a batch, in all, and the back-off between (seconds, doubled each time)."""
-
-    attempts: int
-    first_seconds: float = 0.0
-    longest_seconds: float = 0.0
-
-
-POLICIES: dict[Remedy, Policy] = {
-    Remedy.FAIL: Policy(1),
-    Remedy.VANISH: Policy(1),
-    Remedy.STOP: Policy(1),
-    Remedy.HOLD: Policy(1),
-    Remedy.RESIGN: Policy(3),
-    Remedy.RESTART: Policy(4, 0.1, 1.0),
-    Remedy.ORIGIN: Policy(4, 0.25, 4.0),
-    Remedy.RETRY: Policy(4, 0.5, 8.0),
-    # The lane's limiter slows down for all; one object's wait need not be long as well.
-    Remedy.SLOW: Policy(8, 0.5, 8.0),
-}
-_BY_REASON: dict[Reason, Policy] = {reason: POLICIES[remedy] for reason, remedy in REMEDIES.items()} | {
-    Reason.BANNED: Policy(2, 60.0, 300.0),
-}
-
-
 def attempts(reason: Reason) -> int:
     """Return how many requests an object gets inside one batch before it is put off; 1 is no second one."""
-    return _BY_REASON[reason].attempts
+    return BOUNDS[reason].tries
 
 
 def backoff_seconds(
@@ -65,8 +38,8 @@ def backoff_seconds(
 
     Jitter takes up to half away, so that what failed together does not come back together.
     """
-    policy = _BY_REASON[reason]
-    longest = min(policy.longest_seconds, policy.first_seconds * 2.0 ** min(attempt - 1, 32))
+    bound = BOUNDS[reason]
+    longest = min(bound.longest_seconds, bound.first_seconds * 2.0 ** min(attempt - 1, 32))
     return max(longest * (0.5 + 0.5 * random.random()), min(asked_seconds or 0.0, LONGEST_ASKED_SECONDS))
 
 
@@ -81,9 +54,7 @@ def next_try(attempt: int, first_seconds: float = RETRY_SECONDS) -> float | None
 
 def next_page_try(reason: Reason, attempt: int, first_seconds: float = RETRY_SECONDS) -> float | None:
     """Return in how many seconds a page is due again after pass `attempt` (from 0), as `next_try`."""
-    if reason in _ENDLESS:
-        return min(_ENDLESS_SECONDS, 2.0 ** min(attempt, 8))
-    if REMEDIES[reason] in {Remedy.FAIL, Remedy.VANISH, Remedy.STOP}:
+    if not BOUNDS[reason].passes or BOUNDS[reason].remedy is Remedy.STOP:
         return None
     scale = first_seconds / RETRY_SECONDS
     return PAGE_PASSES[attempt] * scale if attempt < len(PAGE_PASSES) else None

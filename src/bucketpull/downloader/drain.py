@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy, VolumeError
+from bucketpull.domain.errors import AnswerError, Reason, Remedy, VolumeError
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount, Written
 from bucketpull.domain.retry import Random, backoff_seconds
+from bucketpull.domain.trouble import REMEDIES
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.downloader.claims import NOT_MODIFIED, has_body, is_stated, unless_claimed
 from bucketpull.downloader.endpoint import Endpoint

@@ -1,16 +1,10 @@
-"""What to do with an object whose answer was not the wanted one. Pure; the table behind it is `errors.REMEDIES`."""
+"""What to do with an object whose answer was not the wanted one. Pure; the table behind it is `trouble.BOUNDS`."""
 
 from enum import Enum
 
-from bucketpull.domain.errors import REMEDIES, Reason, Remedy
+from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.retry import attempts, next_try
-
-# Refusals that, one like the other, mean that the endpoint refuses us and not that an object is odd.
-REFUSALS = frozenset({Reason.FORBIDDEN, Reason.REDIRECTED, Reason.WRONG_CONTENT})
-# Trouble of this machine or its disk: the bytes came.
-OURS = frozenset({Reason.UNWRITTEN, Reason.MACHINE})
-# Doubts that a second answer of an origin resolves, if it is like the first.
-TWICE = frozenset({Reason.CHECKSUM, Reason.SIZE})
+from bucketpull.domain.trouble import BOUNDS, Scope
 
 
 class Course(Enum):
@@ -35,7 +29,7 @@ def course(reason: Reason, is_origin: bool, tries: int, more_routes: bool, passe
         passes: Earlier passes of the object.
 
     """
-    remedy = REMEDIES[reason]
+    remedy = BOUNDS[reason].remedy
     if remedy is Remedy.ORIGIN:
         return _doubtful(reason, is_origin, tries, more_routes)
     if remedy is Remedy.VANISH:
@@ -55,13 +49,13 @@ def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) ->
         return Course.NEXT_ROUTE
     if reason is Reason.MISSING and is_origin:
         return Course.GONE
-    return Course.AT_ONCE if reason in TWICE and tries == 1 else Course.FAIL
+    return Course.AT_ONCE if tries < attempts(reason) else Course.FAIL
 
 
 def _passing(reason: Reason, tries: int, more_routes: bool, passes: int) -> Course:
-    if tries < max(attempts(reason), 2):
+    if tries < attempts(reason):
         return Course.AGAIN
-    if more_routes and reason not in OURS:
+    if more_routes and BOUNDS[reason].scope not in {Scope.VOLUME, Scope.MACHINE}:
         return Course.NEXT_ROUTE  # it may be the edge's trouble with this one object
     return _put_off(passes)
 

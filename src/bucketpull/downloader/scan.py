@@ -11,21 +11,20 @@ import msgspec
 
 from bucketpull.domain.batching import cut, decode_positions, known_bytes
 from bucketpull.domain.counts import merge
-from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy
+from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, ScanReceipt, key_of, show
 from bucketpull.domain.policy import BatchSize
 from bucketpull.domain.record import Survey
 from bucketpull.domain.retry import Random, attempts, backoff_seconds, next_page_try
+from bucketpull.domain.trouble import REMEDIES
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.ports import Clock, Fetcher, Source
 
 DIGEST_BYTES = 16
-RESIGNS = 3
 LONGEST_SPREAD_SECONDS = 2.0
 BLAMED_SECONDS = 0.25
-PATIENT = frozenset({Remedy.SLOW, Remedy.RETRY, Remedy.RESTART})
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -213,15 +212,11 @@ class Scan:
             self._fetcher.call_later(BLAMED_SECONDS, look.again)
         elif remedy is Remedy.VANISH:
             self._vanished(look, error)
-        elif remedy is Remedy.RESIGN and look.tries < RESIGNS:
-            self._retry(look, error, 0.0)
-        elif remedy in PATIENT or error.reason is Reason.REDIRECTED:
-            self._be_patient(look, error, status)
         else:
-            self._fail(look, error, status)
+            self._be_patient(look, error, status)
 
     def _be_patient(self, look: Look, error: AnswerError, status: int) -> None:
-        """Try again within this pass, then in later ones; what the service says of itself passes however long it takes."""
+        """Try again within this pass, then in later ones, if that may help."""
         if look.tries < attempts(error.reason):
             wait = backoff_seconds(error.reason, look.tries, self._random, error.retry_after_seconds)
             self._retry(look, error, wait)

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 import msgspec
 
-from bucketpull.domain.errors import REMEDIES, AnswerError, Reason, Remedy, SourceRefused
+from bucketpull.domain.errors import AnswerError, Reason, Remedy, SourceRefused
 from bucketpull.domain.model import Page
+from bucketpull.domain.trouble import REMEDIES
 from bucketpull.wiring.source_client import SourceClient
 
 T = TypeVar("T")

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.errors import REMEDIES, Reason, Remedy
+from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.exchange import Response
+from bucketpull.domain.trouble import REMEDIES
 from bucketpull.sources.s3.answers import CODES, complaint
 
 
