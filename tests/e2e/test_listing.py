@@ -233,6 +233,7 @@ def test_a_cursor_that_is_refused_for_good_lists_nothing_twice(make_job):
     job.check_every_byte()
 
 
+@pytest.mark.soak
 def test_a_folder_whose_listing_fails_for_ever_is_a_failure_with_its_name_and_all_else_is_stored(make_job):
     job = make_job(
         "good=flat:500,size=500;bad=flat:50,size=500", faults=["503:code=50300044,path=bad/,on=list"]
