@@ -34,6 +34,7 @@ _CHINESE: dict[str, str] = {
     "{}: {} would stop everything; write 'off' for no limit": "{}：{} 会停止一切；不限速请写 'off'",
     "export --parquet: {}, or export --jsonl": "export --parquet：{}，或使用 export --jsonl",
     "--region auto: AWS has no such region; name the bucket's, such as eu-central-1": "--region auto：AWS 没有这个区域；请给出空间所在的区域，例如 eu-central-1",
+    "--adopt: nothing states the length of image versions; give it without --style": "--adopt：没有任何信息说明图片版本的长度；请勿与 --style 同用",
     "--no-path-style: a bucket's name cannot stand before {}; give --api-url a host name, or use --path-style": "--no-path-style：空间名不能放在 {} 之前；请在 --api-url 中给出主机名，或使用 --path-style",
     "give a FILE to write": "请给出要写入的 FILE",
     "{}: not written: {}; name a file that can be": "{}：未能写入：{}；请给出可写的文件",
