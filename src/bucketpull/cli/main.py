@@ -30,6 +30,7 @@ COMMANDS = {
     "serve": "Serve a bucket's objects over HTTP.",
     "unpack": "Store a volume's objects as files again.",
     "compact": "Rewrite packs of which much is dead.",
+    "prune": "Remove what the source no longer has.",
     "verify": "Compare volumes with their ledgers, and repair them.",
     "export": "Write the manifest of a job.",
     "list": "List what a source holds, also for services that fetch by URL.",

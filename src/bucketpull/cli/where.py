@@ -156,7 +156,7 @@ def _look(volume: KnownVolume, extent: Extent, directory: bytes, name: bytes) ->
 def _look_up(
     opened: VolumeReader, volume: KnownVolume, offset: int, directory: bytes, name: bytes
 ) -> Place | None:
-    for record in opened.ledger.read(offset).records():
+    for record in opened.left(opened.ledger.read(offset)):
         if record.directory != directory or name not in record.names:
             continue
         index = record.names.index(name)

@@ -64,6 +64,11 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
             raise ConfigError("--keys: the list has whole keys; name the bucket without a prefix")
         return msgspec.structs.replace(self, key_list=fingerprint(path))
 
+    @property
+    def tells_all(self) -> bool:
+        """Not where a list of keys was given."""
+        return not (self.keys or self.keys0)
+
     def by_keys(self, source: Source) -> Source:
         """Return a bucket, or the part of it that the list names."""
         path = self.keys or self.keys0

@@ -102,6 +102,11 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Return the same for a source whose pages tell the objects' versions (MD5s) even where a job does not need them."""
         return self
 
+    @property
+    def tells_all(self) -> bool:
+        """Whether its listing tells everything that there is, so that what is not in it is gone."""
+        return True
+
     def place(self) -> str:
         """Return what follows the scheme and colon in SOURCE."""
         raise NotImplementedError

@@ -74,11 +74,16 @@ class Latest:
 
     def objects(self) -> Iterator[Stored]:
         """Give every object once, in the order of writing."""
+        for _, record, index in self.entries():
+            yield _stored(self._reader, record, index)
+
+    def entries(self) -> Iterator[tuple[int, Record, int]]:
+        """Give every object once: the offset of its block in the ledger, its record and index there."""
         number = 0
-        for _, record in self._records():
+        for frame, record in self._records():
             for index in range(len(record.names)):
                 if self._live[number >> 3] >> (number & 7) & 1:
-                    yield _stored(self._reader, record, index)
+                    yield frame.offset, record, index
                 number += 1
 
     def _find(self, folder: str) -> bytearray:

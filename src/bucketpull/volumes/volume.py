@@ -27,10 +27,12 @@ from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remove_intent, tidy, write_intent
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.partial_blocks import Thinning
+from bucketpull.volumes.pruning import PRUNING, Gone, Trash, empty, expired
 from bucketpull.volumes.trial import try_writing
 
 _PROBE_BYTES: Final = 1 << 20
 _LOCK: Final = "lock"
+_IN_PACK: Final = b""
 _MARGIN_BYTES: Final = 1 << 18
 _MARGIN_INODES: Final = 16
 
@@ -260,6 +262,27 @@ class DiskVolume:
                 self._thinning.note({offset for offset, _, _ in gone})
                 self._take_away(journal, 0, [(record, i) for _, record, i in gone])
 
+    def prune(self, gone: Sequence[Gone], trash: str = "") -> None:
+        """Remove objects that the source no longer has; with `trash` their files go into that folder of the trash.
+
+        The ledger says so before the files go. A kill leaves a note by which the rest is done when the volume is opened next.
+        """
+        self._check_health()
+        work = gone[0].block
+        self.intend(PRUNING, work, trash.encode())
+        with self._writing:
+            self._thinning.note({each.block for each in gone})
+            self._take_away(PRUNING, work, [(each.record, each.place) for each in gone], trash)
+        self.forget(PRUNING, work)
+
+    def expired_trash(self) -> list[str]:
+        """Return the folders of the trash whose time is over."""
+        return expired(self._home, time.time())
+
+    def empty_trash(self, name: str) -> None:
+        """Remove a folder of the trash."""
+        empty(self._home, name)
+
     def abandon(self, journal: str, work: int) -> None:
         """Remove what was written of a batch that has no block: files newer than its note that no later block describes."""
         intended = self._intents.get((journal, work))
@@ -295,13 +318,33 @@ class DiskVolume:
         if gone:
             self._take_away(frame.journal, frame.work, gone)
 
-    def _take_away(self, journal: str, work: int, gone: Sequence[tuple[Record, int]]) -> None:
+    def _take_away(
+        self, journal: str, work: int, gone: Sequence[tuple[Record, int]], trash: str = ""
+    ) -> None:
         """Remove objects, each a record and its index; the ledger knows first."""
         size = sum((record.stored or record.sizes)[i] for record, i in gone)
-        removed = [Record(record.directory, "", [record.names[i]], [], []) for record, i in gone]
+        removed = [
+            Record(record.directory, "", [record.names[i]], [], [], paths=_odd_path(record, i))
+            for record, i in gone
+        ]
         self._append([Entry(Kind.REMOVAL, journal, work, _encoder.encode(removed), -len(gone), -size)])
-        for record, i in (each for each in gone if not each[0].pack):
-            self._tree.remove(record.paths.get(i) or self.identity.path_of(record.directory, record.names[i]))
+        if _reach is not None:
+            _reach("removal_noted")
+        self._take_files(removed, trash)
+        if journal == PRUNING:
+            for folder in {record.directory for record in removed}:
+                self._tree.remove_empty(folder)
+
+    def _take_files(self, removed: Iterable[Record], trash: str) -> None:
+        """Remove the files of what the ledger says is removed, or put them into the trash."""
+        with contextlib.closing(Trash(self._tree, self._home, trash)) as bin_:
+            for record in removed:
+                path = record.paths.get(0)
+                if path != _IN_PACK:
+                    bin_.take(path or self._path(record, 0))
+
+    def _path(self, record: Record, index: int) -> bytes:
+        return self.identity.path_of(record.directory, record.names[index])
 
     def _abandon(self, name: str, since: int) -> None:
         note = read_intent(self._home, name)
@@ -453,12 +496,22 @@ class DiskVolume:
             removed: set[tuple[bytes, bytes]] = set()
             for frame in (frame for frame in frames if frame.kind is Kind.REMOVAL):
                 removed |= _keys(frame)
-                for directory, name in _keys(frame) - self._described_from(frame.end):
-                    self._tree.remove(self.identity.path_of(directory, name))
+                self._finish_removal(frame, self._intents[journal, work])
             left = [f.offset for f in frames if f.kind is Kind.BLOCK and not _keys(f) & removed]
             self._blocks[journal, work] = left
             if removed and not left:
                 self.forget(journal, work)
+        for journal, work in [each for each in self._intents if each[0] == PRUNING]:
+            self.forget(journal, work)
+
+    def _finish_removal(self, frame: Frame, intended: int) -> None:
+        trash = ""
+        if frame.journal == PRUNING:
+            trash = read_intent(self._home, intent(PRUNING, frame.work, intended)).body.decode()
+        later = self._described_from(frame.end)
+        self._take_files(
+            (record for record in frame.records() if (record.directory, record.names[0]) not in later), trash
+        )
 
     def _finish_replacements(self) -> None:
         """Remove the files that a kill kept `settle` from removing."""
@@ -502,6 +555,12 @@ def _lengths(records: Iterable[Record]) -> dict[tuple[bytes, bytes], int]:
         for record in records
         for name, length in zip(record.names, record.stored or record.sizes, strict=True)
     }
+
+
+def _odd_path(record: Record, index: int) -> dict[int, bytes]:
+    """Say of a removed object where its file lay, if not at the usual path; `_IN_PACK` where it had none."""
+    path = _IN_PACK if record.pack else record.paths.get(index)
+    return {} if path is None else {0: path}
 
 
 def _keys(frame: Frame) -> set[tuple[bytes, bytes]]:

@@ -56,6 +56,11 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
         table_of(self.path)
         return msgspec.structs.replace(self, state=fingerprint(self.path))
 
+    @property
+    def tells_all(self) -> bool:
+        """A list of URLs says what is wanted, not what there is."""
+        return False
+
     def open(self) -> Source:
         """Make the source."""
         from bucketpull.sources.urls.source import UrlsSource

@@ -94,6 +94,20 @@ class Tree:
             return False
         return True
 
+    def remove_empty(self, folder: bytes) -> None:
+        """Remove a folder and those above it as far as nothing is left in them."""
+        while folder:
+            above, _, name = folder.rpartition(b"/")
+            try:
+                beneath.remove_directory(self.place(above, create=False).fd, name)
+            except OSError:
+                return
+            place = self._places.pop(folder, None)
+            if place is not None:
+                os.close(place.fd)
+            self._here = None
+            folder = above
+
     def stat(self, path: bytes) -> os.stat_result | None:
         """Return what lies at a path, symbolic links not followed; None where nothing does."""
         directory, _, name = path.rpartition(b"/")

@@ -1,0 +1,224 @@
+"""`bucketpull prune`: what the source no longer has goes from volumes too."""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from itertools import islice
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import click
+
+from bucketpull.cli import options
+from bucketpull.cli.verify import with_configuration
+from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.model import show
+from bucketpull.domain.moments import parse_age
+from bucketpull.domain.values import shown_value
+from bucketpull.downloader.walk import Walk
+from bucketpull.fetch.loop import FetchLoop
+from bucketpull.report.figures import count, size
+from bucketpull.report.json_line import json_line
+from bucketpull.report.printable import printable
+from bucketpull.sources.settings import SourceSettings
+from bucketpull.volumes.live_objects import Latest
+from bucketpull.volumes.pruning import Comparison, Gone, trash_until
+from bucketpull.volumes.volume import DiskVolume, open_volume
+from bucketpull.wiring.adapters import fetch_options, source_config
+from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.locate import existing, reading
+from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.preflight import probe
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.source_client import SourceClient
+from bucketpull.wiring.volumes import check_paths, opened_to_read
+
+_GROUP: Final = 1000
+_NEWS_SECONDS: Final = 10.0
+_SHOWN: Final = 5
+
+
+@click.command()
+@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True, type=click.Path())
+@click.option("--delete", is_flag=True, help="Do it; without, it is only said what would be done.")
+@click.option(
+    "--max-delete",
+    metavar="N|N%",
+    default="1%",
+    show_default=True,
+    help="Remove nothing if more objects than that would go.",
+)
+@click.option(
+    "--keep-for",
+    metavar="AGE",
+    help="Move the files to .bucketpull/trash, to be removed by a later prune after so long, such as 30d.",
+)
+@options.source
+@options.common
+def prune(delete: bool, max_delete: str, keep_for: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """Remove from VOLUMEs what the job's source no longer has. It says what would go, and removes it with --delete.
+
+    The source is listed again as a whole; if a folder cannot be listed, nothing is removed. Only what bucketpull stored goes: other
+    files are left alone, and so is what the job's rules excluded since. No job may be running on the VOLUMEs. TMPDIR takes 32 bytes
+    an object for the while.
+
+    \b
+    bucketpull prune /mnt/d1 /mnt/d2 --job photos
+    bucketpull prune /mnt/d1 /mnt/d2 --job photos --delete --keep-for 30d
+    """  # noqa: D301
+    settings = options.settings(flags)
+    return _Pruning(settings, delete=delete, most=_Most(max_delete), keep_seconds=_seconds(keep_for)).run()
+
+
+class _Most:
+    """The brake: so many objects, or so many percent of what is on the volumes.
+
+    Raises:
+        ConfigError: It is neither.
+
+    """
+
+    def __init__(self, text: str) -> None:
+        found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?)(%?)", text)
+        if found is None or (not found[2] and not found[1].isdigit()):
+            raise ConfigError(
+                f"--max-delete {shown_value(text)}: write a number of objects, or a share such as 1%"
+            )
+        self._number, self._is_share, self.text = float(found[1]), bool(found[2]), text
+
+    def of(self, held: int) -> int:
+        """Return how many of so many objects may go."""
+        return int(held * self._number / 100) if self._is_share else int(self._number)
+
+
+def _seconds(keep_for: str | None) -> float:
+    if keep_for is None:
+        return 0.0
+    seconds = parse_age(keep_for)
+    if seconds is None:
+        raise ConfigError(f"--keep-for {shown_value(keep_for)}: write an age such as 30d or 12h")
+    return seconds
+
+
+class _Pruning:
+    """One run."""
+
+    def __init__(self, settings: Settings, *, delete: bool, most: _Most, keep_seconds: float) -> None:
+        self._delete = delete
+        self._most = most
+        self._keep_seconds = keep_seconds
+        self._paths = check_paths(settings.volumes)
+        with reading(settings) as reader:
+            known = {volume.id for volume in reader.volumes()}
+            self._settings = with_configuration(settings, reader, str(existing(settings)))
+        self._known = known
+        self._config = source_config(self._settings)
+        if not self._config.tells_all:
+            raise ConfigError(
+                f"source {self._settings.source}: a list says what to pull, not what is there: nothing can be pruned by it"
+            )
+
+    def run(self) -> ExitCode:
+        """List, compare, and remove; locked from before the listing on, so that nothing is stored meanwhile that it does not tell."""
+        with ExitStack() as stack:
+            folder = stack.enter_context(TemporaryDirectory(prefix="bucketpull-prune-"))
+            for path in self._paths:
+                self._check(path)
+            volumes = [stack.enter_context(closing(open_volume(path))) for path in self._paths]
+            readers = [stack.enter_context(opened_to_read(path)) for path in self._paths]
+            latest = [Latest(reader, folder) for reader in readers]
+            comparison = Comparison(latest, folder, self._config.identity()["prefix"].encode())
+            if not _list(self._settings, self._config, comparison):
+                return ExitCode.INCOMPLETE
+            gone = comparison.finish()
+            return self._conclude(comparison, gone, volumes)
+
+    def _check(self, path: str) -> None:
+        with opened_to_read(path) as reader:
+            is_ours = reader.id in self._known
+        if not is_ours:
+            raise ConfigError(
+                f"volume {path}: is not one of this job's; name the job that it belongs to with --job"
+            )
+
+    def _conclude(self, comparison: Comparison, gone: int, volumes: Sequence[DiskVolume]) -> ExitCode:
+        brakes = gone > self._most.of(comparison.held)
+        removes = self._delete and not brakes
+        freed = packed = 0
+        for number, volume in enumerate(volumes):
+            for group in _groups(comparison.gone(number)):
+                self._show(volume, group)
+                freed += sum(each.size for each in group)
+                packed += sum(1 for each in group if each.record.pack)
+                if removes:
+                    volume.prune(group, self._trash())
+            if removes:
+                self._empty_trash(volume)
+        self._tell(comparison, gone, freed, packed)
+        if brakes and self._delete:
+            return ExitCode.INCOMPLETE
+        return ExitCode.COMPLETE
+
+    def _trash(self) -> str:
+        return trash_until(time.time(), self._keep_seconds) if self._keep_seconds else ""
+
+    def _empty_trash(self, volume: DiskVolume) -> None:
+        for name in volume.expired_trash():
+            volume.empty_trash(name)
+            if not self._settings.quiet:
+                tell(f"volume {volume.path}: .bucketpull/trash/{name} is removed")
+
+    def _show(self, volume: DiskVolume, group: Sequence[Gone]) -> None:
+        for each in group:
+            if self._settings.json:
+                say(
+                    json_line(
+                        {
+                            "volume": volume.id,
+                            "key": show(each.key),
+                            "size": each.size,
+                            "pack": each.record.pack,
+                        }
+                    )
+                )
+            elif not self._settings.quiet:
+                say(f"{volume.path}: {printable(show(each.key))}")
+
+    def _tell(self, comparison: Comparison, gone: int, freed: int, packed: int) -> None:
+        if gone > self._most.of(comparison.held):
+            tell(
+                f"{count(gone)} of {count(comparison.held)} objects are gone at the source, more than --max-delete "
+                f"{self._most.text} lets go: nothing is removed; look at them, then raise it"
+            )
+        elif not self._settings.quiet:
+            verb = "removed" if self._delete else "would be removed; say --delete"
+            tell(f"{count(gone)} of {count(comparison.held)} objects, {size(freed)}: {verb}")
+            if packed:
+                tell(f"{count(packed)} of them lie in packs: `bucketpull compact` frees their room")
+
+
+def _list(settings: Settings, config: SourceSettings, comparison: Comparison) -> bool:
+    """List the source; tell whether everything could be listed."""
+    with closing(FetchLoop(fetch_options(settings))) as fetcher:
+        source = config.open()
+        probe(SourceClient(source, fetcher), settings.source)
+        walk = Walk(source, fetcher, SystemClock(), comparison.take, rate=settings.rate)
+        due = time.monotonic() + _NEWS_SECONDS
+        while not walk.is_over:
+            walk.turn()
+            if time.monotonic() >= due and not settings.quiet:
+                due = time.monotonic() + _NEWS_SECONDS
+                tell(f"{count(comparison.listed)} objects, {count(walk.pages)} pages listed so far")
+    for failure in walk.failures[:_SHOWN]:
+        tell(f"not listed: {show(failure.directory) or '/'}: {failure.reason}: {failure.detail}")
+    if walk.vanished:
+        tell(f"{count(walk.vanished)} folders went while they were listed")
+    if walk.failures or walk.vanished:
+        tell("the listing is not complete, so nothing is removed; run it again")
+    return not (walk.failures or walk.vanished)
+
+
+def _groups(gone: Iterator[Gone]) -> Iterator[list[Gone]]:
+    while group := list(islice(gone, _GROUP)):
+        yield group

@@ -1,0 +1,151 @@
+"""Which objects on volumes a listing no longer has, in bounded memory; and what was put into the trash.
+
+Keys are dealt out by a digest over files, listed and held ones alike, and compared file by file (see `live_objects`).
+Two keys of the same digest, which chance does not make, would keep an object, never remove one.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from bucketpull.domain.model import Part, key_of
+from bucketpull.domain.record import Record
+from bucketpull.volumes import beneath
+from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.files.tree import Tree
+from bucketpull.volumes.live_objects import DIGEST_BYTES, Deal, Latest, digest_of
+
+PRUNING: Final = "prune"
+"""What stands in the ledger as the journal of what was removed because the source no longer has it."""
+TRASH: Final = "trash"
+_UNTIL: Final = re.compile(r"until-(\d{8}T\d{6}Z)")
+_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+
+
+class Gone(NamedTuple):
+    """An object that the source no longer has: where the ledger tells of it."""
+
+    block: int
+    record: Record
+    place: int
+
+    @property
+    def key(self) -> bytes:
+        """The object's key."""
+        return key_of(self.record.directory, self.record.names[self.place])
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return (self.record.stored or self.record.sizes)[self.place]
+
+
+class Comparison:
+    """A listing against the volumes that were filled from it. `folder` takes 12 bytes a listed and 20 bytes a held object.
+
+    `prefix` is that of the listing: what does not lie below it was never asked for. `held` counts what does.
+    """
+
+    def __init__(self, latest: Sequence[Latest], folder: str, prefix: bytes) -> None:
+        self._latest = latest
+        self._below = prefix + b"/" if prefix else b""
+        expected = sum(each.count for each in latest)
+        self._listed = Deal(folder, "listed", expected, tail_bytes=0)
+        self._held = Deal(folder, "held", expected, tail_bytes=8)
+        self.listed = self.held = 0
+        self._gone: list[bytearray] = []
+
+    def take(self, part: Part) -> None:
+        """Take in what the source has."""
+        for name in part.names:
+            self._listed.add(digest_of(key_of(part.directory, name)))
+        self.listed += len(part.names)
+
+    def finish(self) -> int:
+        """Compare; return how many objects are gone."""
+        self._listed.finish()
+        starts = self._deal_held()
+        gone = 0
+        for number in range(self._held.count):
+            listed = set(self._listed.take(number))
+            for entry in self._held.take(number):
+                if entry[:DIGEST_BYTES] not in listed:
+                    at = int.from_bytes(entry[DIGEST_BYTES:], "big")
+                    volume = max(each for each, start in enumerate(starts) if start <= at)
+                    at -= starts[volume]
+                    self._gone[volume][at >> 3] |= 1 << (at & 7)
+                    gone += 1
+        return gone
+
+    def gone(self, volume: int) -> Iterator[Gone]:
+        """Give what is gone of a volume, in the order in which it was written."""
+        marks = self._gone[volume]
+        for number, (block, record, index) in enumerate(self._latest[volume].entries()):
+            if marks[number >> 3] >> (number & 7) & 1:
+                yield Gone(block, record, index)
+
+    def _deal_held(self) -> list[int]:
+        starts, start = [], 0
+        for latest in self._latest:
+            starts.append(start)
+            for _, record, index in latest.entries():
+                key = key_of(record.directory, record.names[index])
+                if key.startswith(self._below):
+                    self._held.add(digest_of(key), start.to_bytes(8, "big"))
+                    self.held += 1
+                start += 1
+            self._gone.append(bytearray((start - starts[-1]) // 8 + 1))
+        self._held.finish()
+        return starts
+
+
+def trash_until(now: float, seconds: float) -> str:
+    """Return the name of the folder for what is kept so long; it tells when it may be emptied."""
+    return f"until-{time.strftime(_FORMAT, time.gmtime(now + seconds))}"
+
+
+def expired(home: Own, now: float) -> list[str]:
+    """Return the folders of the trash whose time is over."""
+    if beneath.look(home.fd, TRASH) is None:
+        return []
+    names = sorted(name for name in home.below(TRASH).names() if _UNTIL.fullmatch(name))
+    return [name for name in names if name < trash_until(now, 0)]
+
+
+def empty(home: Own, name: str) -> None:
+    """Remove a folder of the trash."""
+    beneath.remove_all(home.below(TRASH).fd, name)
+
+
+class Trash:
+    """Where the files of removed objects go: a folder of the trash, or nowhere (`name` "")."""
+
+    def __init__(self, tree: Tree, home: Own, name: str) -> None:
+        self._tree = tree
+        self._fd = -1
+        self._kept: Tree | None = None
+        if name:
+            beneath.make(home.below(TRASH).fd, name, 0o755)
+            self._fd = os.open(
+                name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=home.below(TRASH).fd
+            )
+            self._kept = Tree(self._fd)
+
+    def take(self, path: bytes) -> None:
+        """Take a file away; one that is not there is none to take."""
+        if self._kept is None:
+            self._tree.remove(path)
+            return
+        folder, _, name = path.rpartition(b"/")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            source = self._tree.place(folder, create=False)
+            beneath.rename(name, name, src_dir_fd=source.fd, dst_dir_fd=self._kept.place(folder).fd)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._kept is not None:
+            self._kept.close()
+            os.close(self._fd)

@@ -1,0 +1,233 @@
+"""What the source no longer has is removed when asked for: nothing else, never after an incomplete listing, and through kills."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import COMMAND
+
+SPEC = "a=flat:60,size=1KiB;b=flat:60,size=1KiB"
+
+
+def keys(job):
+    return [item.key for item in job.simulator.contents.walk()]
+
+
+def below(job, prefix):
+    return sorted(key for key in keys(job) if key.startswith(prefix))
+
+
+def access(job):
+    return ["--api-url", job.simulator.api_url, "--cdn-url", job.simulator.cdn_url, "--state", str(job.state)]
+
+
+def prune(job, *options, expect=0, environment=None):
+    """Return what it says: standard output, and error output."""
+    done = subprocess.run(
+        [*COMMAND, "prune", *map(str, job.volumes), *access(job), *options],
+        env=job.environment | (environment or {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == expect, done.stderr + done.stdout
+    return done.stdout, done.stderr
+
+
+def assert_agrees(job, left):
+    """Every command says the same of what is left."""
+    assert job.files().keys() == left
+    for volume in job.volumes:
+        assert job.command("verify", str(volume), "--hash", "--json") == ""
+    exported = job.command("export", "--jsonl", "--state", str(job.state)).splitlines()
+    assert {json.loads(line)["key"] for line in exported} == left
+    held = job.command("volumes", "--json", "--state", str(job.state)).splitlines()
+    assert sum(json.loads(line)["stored_objects"] for line in held) == len(left)
+
+
+def test_it_says_what_would_go_and_does_it_only_when_told(make_job):
+    job = make_job(SPEC, volumes=2)
+    job.sync()
+    gone = set(keys(job)[:3])
+    job.simulator.mutate(delete=sorted(gone))
+    before = job.files().keys()
+
+    said, _ = prune(job, "--max-delete", "5%")
+    assert {line.partition(": ")[2] for line in said.splitlines()} == gone
+    assert job.files().keys() == before
+
+    _, told = prune(job, "--max-delete", "5%", "--delete")
+    assert "3 of 120 objects" in told
+    job.sync()
+    assert_agrees(job, before - gone)
+    job.command("where", next(iter(gone)), "--state", str(job.state), expect=3)
+    assert prune(job, "--delete")[0] == ""
+    rebuilt = str(job.folder / "rebuilt")
+    source = f"upyun://{job.simulator.bucket}"
+    job.command("rebuild", source, *map(str, job.volumes), "--state", rebuilt)
+    summary = job.sync("--state", rebuilt)
+    assert (summary["stored"], summary["skipped"]) == (0, 117)
+
+
+def test_what_comes_back_is_fetched_again(make_job):
+    job = make_job(SPEC)
+    job.sync()
+    key = keys(job)[0]
+    job.simulator.mutate(delete=[key])
+    prune(job, "--delete")
+    job.simulator.mutate(put={key: 1024})
+
+    summary = job.sync()
+
+    assert summary["stored"] == 1
+    assert key in job.files()
+
+
+def test_the_brake_holds(make_job):
+    job = make_job(SPEC)
+    job.sync()
+    job.simulator.mutate(delete=["a/"])
+
+    _, told = prune(job, "--delete", expect=3)
+
+    assert "60 of 120 objects are gone at the source, more than --max-delete 1% lets go" in told
+    assert len(job.files()) == 120
+    prune(job, "--delete", "--max-delete", "60")
+    job.sync()
+    assert_agrees(job, set(below(job, "b/")))
+    assert not Path(job.volumes[0], "a").exists()
+
+
+@pytest.mark.parametrize("status", ["403", "404"])
+def test_after_an_incomplete_listing_nothing_goes(make_job, status):
+    job = make_job(SPEC)
+    job.sync()
+    job.simulator.mutate(delete=below(job, "a/")[:1])
+    job.simulator.inject(f"{status}:on=list,path=b*")
+
+    _, told = prune(job, "--delete", "--max-delete", "100%", expect=3)
+
+    assert "the listing is not complete, so nothing is removed" in told
+    assert len(job.files()) == 120
+
+
+def test_what_rules_exclude_and_files_of_others_are_not_gone(make_job):
+    job = make_job(SPEC)
+    job.sync()
+    job.sync("--exclude", "/b/")
+    other = Path(job.volumes[0], "a", "notes.txt")
+    other.write_text("mine")
+
+    said, _ = prune(job, "--delete")
+
+    assert said == ""
+    assert len(job.files()) == 121
+
+
+def test_a_job_of_a_prefix_prunes_below_it(make_job):
+    job = make_job(SPEC)
+    job.source = f"upyun://{job.simulator.bucket}/a"
+    job.sync()
+    gone = below(job, "a/")[0]
+    job.simulator.mutate(delete=[gone, "b/"])
+
+    said, _ = prune(job, "--delete", "--max-delete", "10%")
+
+    assert said.splitlines() == [f"{job.volumes[0]}: {gone}"]
+
+
+def test_kept_files_lie_in_the_trash_until_their_time_is_over(make_job):
+    job = make_job(SPEC)
+    job.sync()
+    first, second = keys(job)[:2]
+    body = job.files()[first]
+    job.simulator.mutate(delete=[first])
+    prune(job, "--delete", "--keep-for", "30d")
+    (kept,) = Path(job.volumes[0], ".bucketpull/trash").glob("until-*")
+    assert (kept / first).read_bytes() == body
+    job.sync()
+    assert_agrees(job, set(keys(job)) - {first})
+
+    kept.rename(kept.with_name("until-20200101T000000Z"))
+    job.simulator.mutate(delete=[second])
+    prune(job, "--delete", "--keep-for", "30d")
+
+    (kept,) = Path(job.volumes[0], ".bucketpull/trash").glob("until-*")
+    assert [path.name for path in kept.rglob("*") if path.is_file()] == [Path(second).name]
+
+
+def test_in_packs_they_are_dead_and_compact_frees_their_room(make_job):
+    job = make_job(SPEC)
+    job.sync("--pack", "4M")
+    job.simulator.mutate(delete=["a/"])
+    gone, left = below(job, "a/"), below(job, "b/")
+
+    _, told = prune(job, "--delete", "--max-delete", "60%")
+
+    assert "60 of them lie in packs: `bucketpull compact` frees their room" in told
+    exported = job.command("export", "--jsonl", "--state", str(job.state)).splitlines()
+    assert sorted(json.loads(line)["key"] for line in exported) == left
+    assert job.command("verify", str(job.volumes[0]), "--hash", "--json") == ""
+    job.command("where", gone[0], "--state", str(job.state), expect=3)
+    job.command("cat", gone[0], str(job.volumes[0]), expect=3)
+    job.command("where", left[0], "--state", str(job.state))
+
+
+KEEP = ("--keep-for", "30d")
+
+
+@pytest.mark.parametrize(
+    ("step", "keep"), [("intended", ()), ("appended", KEEP), ("removal_noted", ()), ("removal_noted", KEEP)]
+)
+def test_a_kill_at_any_step_is_made_good(make_job, step, keep):
+    job = make_job(SPEC)
+    job.sync()
+    gone = set(keys(job)[:50])
+    left = set(keys(job)) - gone
+    job.simulator.mutate(delete=sorted(gone))
+
+    kill = {"BUCKETPULL_KILL_AT": step}
+    prune(job, "--delete", "--max-delete", "50%", *keep, expect=-signal.SIGKILL, environment=kill)
+    prune(job, "--delete", "--max-delete", "50%", *keep)
+    job.sync()
+
+    assert_agrees(job, left)
+    kept = [path for path in Path(job.volumes[0], ".bucketpull").glob("trash/*/**/*") if path.is_file()]
+    assert len(kept) == (50 if keep else 0)
+    assert os.listdir(Path(job.volumes[0], ".bucketpull/intents")) == []
+
+
+def test_it_waits_for_nobody_and_touches_no_volume_in_use(make_job):
+    job = make_job("flat:3000,size=1KiB")
+    process = job.start("--rate", "100")
+    deadline = time.monotonic() + 30
+    while not (job.state / "journal.sqlite").exists() or not job.count():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+    _, told = prune(job, "--delete", expect=2)
+
+    assert "in use by process" in told
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--max-delete", "many"], "--max-delete 'many': write a number of objects, or a share such as 1%"),
+        (["--keep-for", "soon"], "--keep-for 'soon': write an age such as 30d or 12h"),
+    ],
+)
+def test_what_is_not_understood_ends_at_once(make_job, options, said):
+    job = make_job("flat:3,size=100")
+    job.sync()
+
+    _, told = prune(job, *options, expect=2)
+
+    assert said in told
