@@ -445,6 +445,28 @@ def test_a_late_receipt_is_discarded_and_what_was_only_begun_is_cleared():
     assert desk.agent.is_quiet
 
 
+def test_what_is_found_whole_on_a_disk_that_then_fails_is_reported_with_the_rest_of_its_batch():
+    desk = Desk()
+    volume = desk.volumes["v1"]
+    volume.intend("j", 7)
+    for name in NAMES[:5]:
+        volume.write(b"d", name, 10, 5)
+    desk.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, desk.now)
+    desk.agent.opened(volume.status(), volume.known(), desk.now)
+    desk.act()
+    found = volume.recover("j", 7, [part(*NAMES)])
+    desk.hanging.add("v1")
+    desk.agent.given([batch(7)], desk.now)
+    desk.agent.stop(desk.now)
+    (call,) = [action for action in desk.agent.actions() if isinstance(action, Call)]
+    assert call.ask.verb is Verb.RECOVER
+    desk.agent.desk.slots["v1"].status.state = VolumeState.SICK
+    desk.agent.answered(call.id, found, desk.now)
+    desk.act()
+    (receipt,) = desk.receipts()
+    assert (receipt.stored, receipt.returned.objects) == (0, 8)
+
+
 def test_nothing_is_removed_while_a_batch_is_in_hand():
     """An object that was deferred may come back in another batch, and be written under the name that is to go."""
     desk = Desk()

@@ -248,10 +248,9 @@ class Agent:
         begun = begun_on(self.desk.working(), work.id)
         for extents in begun.values():
             self._clearing.claim(work.id, extents, work.part)
+        held.unsettled += 1  # until all of it is somewhere: what is given up at once must not be reported without the rest
         if work.candidates or work.elsewhere or begun:
-            held.unsettled += 1
             found = yield from recognise(held, begun, self.desk.slots, self._policy.journal)
-            held.unsettled -= 1
             rest = found.fresh
             for volume, records in found.whole.items():
                 self._take_over(held, records, self.desk.slots[volume])
@@ -263,6 +262,7 @@ class Agent:
             held.unsettled -= 1
         if rest:
             self._place(held, rest, next(iter(begun), ""))
+        held.unsettled -= 1
         self._close_if_done(held)
 
     def _take_over(self, held: Held, records: list[Record], slot: Slot) -> None:
