@@ -24,9 +24,6 @@ from tests.volumes.conftest import Disks
 
 from upyun_simulator import content
 
-# Known: a job that ends within a second may leave before it has removed what a returned disk had not settled.
-RETURNED = pytest.mark.xfail(strict=False, reason="leftovers of a returned disk may outlive one short run")
-
 
 @pytest.fixture
 def disks(tmp_path):
@@ -183,7 +180,6 @@ def pull_while_one_disk_fails(job, failing, fail):
         return ended(process)
 
 
-@RETURNED
 def test_what_a_disk_with_io_errors_has_not_settled_goes_to_the_others(make_job, disks):
     job = make_job("flat:8000,size=2KiB")
     failing = disks.ext4(128)
@@ -204,7 +200,6 @@ def test_what_a_disk_with_io_errors_has_not_settled_goes_to_the_others(make_job,
     check_each_once(job)
 
 
-@RETURNED
 def test_a_disk_that_is_unmounted_while_the_job_runs_is_left_and_nothing_is_written_beneath(make_job, disks):
     job = make_job("flat:8000,size=2KiB")
     failing = disks.ext4(128)
