@@ -28,6 +28,7 @@ from bucketpull.domain.model import (
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import (
     Assignment,
+    Block,
     Died,
     Mount,
     Outcome,
@@ -513,6 +514,24 @@ def test_an_answer_to_an_earlier_receipt_does_not_void_what_a_later_one_names():
     assert len(desk.volumes["v1"].files) == 8
     desk.control(discard=[Discard(7, first.extents, [], second.part)])
     assert desk.volumes["v1"].files == {}
+
+
+def test_what_a_batch_left_beside_its_blocks_goes_when_it_is_booked():
+    """A disk failed between two settlings: the batch was done elsewhere, and what is not settled here is nobody's."""
+    desk = Desk()
+    volume = desk.volumes["v1"]
+    volume.intend("j", 7, encode_parts([part(*NAMES)]))
+    for name in NAMES[:5]:
+        volume.write(b"d", name, 10, 5)
+    volume.settle([Block("j", 7, encode([Record(b"d", "", NAMES[:4], [10] * 4, [5] * 4)]))])
+    desk.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, desk.now)
+    desk.agent.opened(volume.status(), volume.known(), desk.now)
+    desk.wait(1.0)
+    assert [(each.work, each.offset) for each in desk.pulse().begun] == [(7, 0)]
+    desk.control(booked=[7])
+    assert volume.files.keys() == {(b"d", name) for name in NAMES[:4]}
+    assert volume.pending("j") == []
+    assert desk.agent.is_quiet
 
 
 def test_what_was_only_begun_is_cleared_when_nothing_is_in_hand_any_more():

@@ -7,7 +7,7 @@ import pytest
 from tests.volumes.test_volume import JOURNAL, block, record
 
 from bucketpull.domain.batching import encode_parts
-from bucketpull.domain.model import Extent, Part
+from bucketpull.domain.model import Part
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.volume import open_volume
 
@@ -76,15 +76,15 @@ def test_what_a_later_batch_has_settled_stays(root):
     again.close()
 
 
-def test_a_batch_that_is_settled_or_unknown_is_not_abandoned(root):
+def test_what_is_settled_of_an_abandoned_batch_stays_and_an_unknown_one_is_none(root):
     volume = open_volume(str(root))
-    volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x")]))
-    put(root, "a/x")
-    [extent] = volume.settle([block(1, record(b"a", b"x"))])
+    volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y")]))
+    put(root, "a/x", "a/y")
+    volume.settle([block(1, record(b"a", b"x"))])
     volume.abandon(JOURNAL, 1)
     volume.abandon(JOURNAL, 99)
     assert files(root) == ["a/x"]
-    assert volume.recall(JOURNAL, 1) == [Extent(volume.id, extent.offset)]
+    assert volume.pending(JOURNAL) == []
     volume.close()
 
 

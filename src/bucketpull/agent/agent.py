@@ -248,7 +248,9 @@ class Agent:
         begun = begun_on(self.desk.working(), work.id)
         for extents in begun.values():
             self._clearing.claim(work.id, extents, work.part)
-        held.unsettled += 1  # until all of it is somewhere: what is given up at once must not be reported without the rest
+        held.unsettled += (
+            1  # until all of it is somewhere: what is given up at once must not be reported without the rest
+        )
         if work.candidates or work.elsewhere or begun:
             found = yield from recognise(held, begun, self.desk.slots, self._policy.journal)
             rest = found.fresh
@@ -508,7 +510,10 @@ class Agent:
                     slot.stop(VolumeState.DRAINING, "takes no new objects, as asked", self._now)
         self._clearing.told(control, self.desk.slots)
         self._unbooked.answered((*control.abandon, *control.booked))
-        self._calls.run(self._forget(control.booked))
+        booked = {work for work in control.booked if work not in self._held}
+        left_over = self._unbooked.left_over(booked)
+        self._clearing.abandon(left_over)
+        self._calls.run(self._forget(booked - left_over))
         self._clear_if_idle()
         if control.remove:
             self._calls.run(self._remove(control.remove))
@@ -516,9 +521,9 @@ class Agent:
             self.dismissed = True
             self.stop(self._now)
 
-    def _forget(self, booked: Sequence[int]) -> Routine:
-        """Forget batches that are booked; one that is in hand is not: its last receipt will be answered too."""
-        works = self._clearing.forgettable(work for work in booked if work not in self._held)
+    def _forget(self, booked: Collection[int]) -> Routine:
+        """Forget batches that are booked; one that is in hand is not among them: its last receipt will be answered too."""
+        works = self._clearing.forgettable(booked)
         for slot in self.desk.working():
             try:
                 yield from forget(slot, self._policy.journal, works)

@@ -42,9 +42,13 @@ class Clearing:
         """Note that a batch is in hand again: what is there of it is not left over."""
         self._abandoned.discard(work)
 
+    def abandon(self, works: Iterable[int]) -> None:
+        """Have removed what was written of batches and never settled."""
+        self._abandoned.update(works)
+
     def told(self, control: Control, slots: Mapping[str, Slot]) -> None:
         """Take over what does not count. A block is hidden at once: it must not be taken for stored if its batch comes again."""
-        self._abandoned.update(control.abandon)
+        self.abandon(control.abandon)
         for discard in control.discard:
             gone = [extent for extent in discard.gone if self._is_void(extent, discard)]
             for slot in slots.values():
@@ -77,8 +81,8 @@ class Clearing:
         self.is_busy = True
         for slot in slots:
             try:
-                yield from self._abandon(slot, abandoned)
                 yield from self._discard(slot, discards)
+                yield from self._abandon(slot, abandoned)
                 yield from forget(slot, self._journal, booked)
             except VolumeError as error:
                 trouble(slot, error)

@@ -23,6 +23,7 @@ class Unbooked:
         self.reporting: set[int] = set()
         self.waiting: dict[int, Work] = {}
         self._unclear: set[int] = set()
+        self._found: set[int] = set()
         self._patient_until = now + PATIENCE_SECONDS
         self._due: dict[int, float] = {}
 
@@ -35,8 +36,15 @@ class Unbooked:
         """Take over what a volume knows of before this start."""
         for work, blocks in slot.known.items():
             self._due[work] = 0.0
+            self._found.add(work)
             if not blocks:
                 self._unclear.add(work)
+
+    def left_over(self, works: Iterable[int]) -> set[int]:
+        """Return those batches that were begun before a disk came in: files of theirs may be there that were never settled."""
+        found = self._found.intersection(works)
+        self._found -= found
+        return found
 
     def take(self, work: Work) -> None:
         """Note that a batch came, perhaps again; it waits until `begin` returns it."""

@@ -437,14 +437,20 @@ class Coordinator:
             pulses = [member.pulse for member in self.fleet.members.values()]
 
     def _linger(self) -> Routine[None]:
-        """Wait a little for machines of the job that are away: what they began, and others have done since, is removed by them."""
+        """Wait a little for machines of the job that are away: what they began, and others have done since, is removed by them.
+
+        Those that are there, and have not finished that, are waited for longer.
+        """
         policy = self._policy
         if not policy.local_machines:
             return
         away = yield Books(lambda journal: journal.machines())
         patience = policy.linger_seconds if self._gave else policy.meet_seconds
-        deadline = self.at.monotonic + patience
-        while away - self.fleet.left - self.fleet.present(self.at.monotonic) and self.at.monotonic < deadline:
+        began = self.at.monotonic
+        while waited := away - self.fleet.left - self.fleet.present(self.at.monotonic):
+            is_here = bool(waited & self.fleet.heard(self.at.monotonic))
+            if self.at.monotonic - began > (policy.linger_seconds if is_here else patience):
+                break
             self.state = "finishing"
             yield from self._listen()
 

@@ -170,13 +170,15 @@ class Fleet:
         """Whether any worker has a disk: a lister alone has none."""
         return any(member.pulse.volumes for member in self.members.values())
 
+    def heard(self, now: float) -> set[str]:
+        """Return the machines that are there now."""
+        return {machine for machine, member in self.members.items() if now - member.seen < PRESENT_SECONDS}
+
     def present(self, now: float) -> set[str]:
         """Return the machines that are there now, hold nothing, have no open question and nothing to remove."""
+        pulses = {machine: self.members[machine].pulse for machine in self.heard(now)}
         return {
-            machine
-            for machine, member in self.members.items()
-            if now - member.seen < PRESENT_SECONDS
-            and not (member.pulse.begun or member.pulse.holds or member.pulse.clears)
+            machine for machine, pulse in pulses.items() if not (pulse.begun or pulse.holds or pulse.clears)
         }
 
     @property

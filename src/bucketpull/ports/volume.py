@@ -49,7 +49,7 @@ class Volume(Protocol):
         ...
 
     def abandon(self, journal: str, work: int) -> None:
-        """Remove the files of a batch that was begun and not settled; only while nothing is being written here."""
+        """Remove the files of a batch that were written and not settled, and forget it; only while nothing is being written here."""
         ...
 
     def recall(self, journal: str, work: int) -> list[Extent] | None:

@@ -132,7 +132,7 @@ class MemoryVolume:
     def abandon(self, journal: str, work: int) -> None:
         """See `ports.Volume`."""
         self._check()
-        if (journal, work) not in self._notes or self._offsets(journal, work):
+        if (journal, work) not in self._notes:
             return
         _, before, body = self._notes[journal, work]
         described = set(self._described(0))
@@ -164,8 +164,9 @@ class MemoryVolume:
 
     def reopen(self) -> tuple[VolumeStatus, dict[int, list[Begun]]]:
         """Be opened anew, as the agent is told: what was begun and not settled is removed."""
-        for (journal, work), _ in list(self._notes.items()):
-            self.abandon(journal, work)
+        for journal, work in list(self._notes):
+            if not self._offsets(journal, work):
+                self.abandon(journal, work)
         return self.status(), self.known()
 
     def known(self) -> dict[int, list[Begun]]:

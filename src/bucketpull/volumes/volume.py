@@ -284,9 +284,9 @@ class DiskVolume:
         empty(self._home, name)
 
     def abandon(self, journal: str, work: int) -> None:
-        """Remove what was written of a batch that has no block: files newer than its note that no later block describes."""
+        """Remove what was written of a batch and not settled: files newer than its note that no later block describes."""
         intended = self._intents.get((journal, work))
-        if intended is None or (journal, work) in self._blocks:
+        if intended is None:
             return
         with self._writing, contextlib.suppress(OSError, msgspec.DecodeError):
             self._abandon(intent(journal, work, intended), intended)
