@@ -516,11 +516,15 @@ def test_a_slow_disk_slows_only_what_goes_to_it_and_its_queue_is_seen(make_job, 
     on(job, fast.path, slow.path)
     with running(job) as process:
         until(lambda: len(files_on(fast.path)) > 8000, "the fast disk to have most", process)
-        seen = volumes(job)
+
+        def is_seen():
+            seen = volumes(job)
+            crowded = seen[slow.path]["queued_bytes"] > 10 * 2048
+            return crowded and seen[slow.path]["written_per_second"] < seen[fast.path]["written_per_second"]
+
+        until(is_seen, "the queue of the slow one to be seen", process)
 
     assert len(files_on(slow.path)) < 1000
-    assert seen[slow.path]["queued_bytes"] > 10 * 2048
-    assert seen[slow.path]["written_per_second"] < seen[fast.path]["written_per_second"]
 
 
 def test_a_disk_that_does_not_answer_for_a_while_costs_time_only(make_job, disks):
