@@ -29,9 +29,10 @@ bench: .venv/bench              ## bucketpull, its peers and the limit, side by 
 budget: .venv/dev              ## each stage's CPU an object beside its budget
 	$(BIN)/python -m benchmarks.budget
 
-coverage: .venv/dev             ## branch coverage of the agent by its own tests: at least 95 %
-	$(BIN)/python -m coverage run --branch --include='src/bucketpull/agent/*' -m pytest -q tests/agent
-	$(BIN)/python -m coverage report --show-missing --fail-under 95
+coverage: .venv/dev             ## branch coverage of coordinator and agent, each by its own tests: at least 95 %
+	for part in coordinator agent; do \
+		$(BIN)/python -m coverage run --branch --include="src/bucketpull/$$part/*" -m pytest -q tests/$$part && \
+		$(BIN)/python -m coverage report --show-missing --fail-under 95 || exit 1; done
 
 docs: .venv/dev                 ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

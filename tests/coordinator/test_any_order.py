@@ -1,0 +1,152 @@
+"""The whole conversation, coordinator and agents, in virtual time: whatever happens, each object ends once, and lies where it counts."""
+
+import random
+from collections import deque
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.agent.world import MTIME, SIZE, Machine, names_in
+from tests.agent.world import World as AgentWorld
+from tests.coordinator.conftest import list_page
+from tests.coordinator.desk import Desk
+
+from bucketpull.domain.model import BatchReceipt, Handback
+from bucketpull.testing.volumes import MemoryVolume
+
+OFTEN = ("turn", "go", "go", "go", "go", "call", "work", "say", "wait")
+SELDOM = ("redeliver", "die", "kill", "restart", "lose", "fill", "sicken", "heal", "stop", "mute")
+STEPS = st.tuples(st.sampled_from(OFTEN * 5 + SELDOM), st.integers(0, 1 << 12))
+
+
+class World(AgentWorld):
+    """Agents as in the agent's own world; in the place of its bookkeeper the coordinator, with the journal."""
+
+    def __init__(self, journal, batches=3, objects=5, machines=2):
+        self.now = 100.0
+        self.incarnation = 0
+        self.journal = journal
+        names = [b"n%03d" % number for number in range(batches * objects)]
+        self.keys = {(b"", name) for name in names}
+        list_page(journal, names, objects, SIZE, MTIME)
+        self.late = deque()
+        self.coming = []
+        self.muted = set()
+        self.machines = [
+            Machine(self, f"m{m}", {v: MemoryVolume(v) for v in (f"m{m}a", f"m{m}b")})
+            for m in range(machines)
+        ]
+        self.desk = Desk(journal, self.now)
+
+    def hear(self, machine, message):
+        """Bring a message to the coordinator; what is not settled with it comes again when it is started anew."""
+        if machine.name not in self.muted:
+            self.coming.append(message)
+            if isinstance(message, BatchReceipt):
+                self.late.append(message)
+
+    def do_turn(self, machine, number):
+        if self.desk.has_ended:
+            return
+        self.desk.now = self.now
+        self.desk.hear(*self.coming, after=0.0)
+        self.coming.clear()
+        for each in self.machines:
+            each.given.extend(self.desk.controls(each.name))
+            each.given.extend(self.desk.works(each.name))
+
+    def do_kill(self, machine, number):
+        if number % 3 == 0:
+            for volume in machine.volumes.values():
+                volume.cut_power()
+        machine.start()
+
+    def do_restart(self, machine, number):
+        """Kill the coordinator; the next one goes on from the journal. After the end it would begin a new run."""
+        if self.journal.outstanding().batches:
+            self.desk = Desk(self.journal, self.now)
+
+    def do_redeliver(self, machine, number):
+        if self.late:
+            self.coming.append(self.late[number % len(self.late)])
+
+    def do_mute(self, machine, number):
+        """Let a machine not be heard, or be heard again."""
+        self.muted ^= {machine.name}
+
+    def finish(self):
+        """Heal everything, start every machine anew, and go on to the end."""
+        self.muted.clear()
+        for machine in self.machines:
+            self.do_heal(machine, 0)
+            self.do_kill(machine, 1)
+        for turn in range(4000):
+            for machine in self.machines:
+                for _ in range(4):
+                    machine.hear()
+                    machine.call(0)
+                    machine.say()
+                for number in range(4):
+                    machine.work(number)
+            self.do_turn(None, 0)
+            self.do_wait(self.machines[0], 0 if turn % 50 else 2)
+            outstanding = self.journal.outstanding()
+            if not outstanding.batches and (self.desk.has_ended or not self.coming):
+                return
+        raise AssertionError(f"never ends: {outstanding}")
+
+    def check(self):
+        counters = self.journal.counters()
+        failed = {(failure.directory, failure.name) for failure in self.journal.failures()}
+        assert (counters.listed, counters.failed) == (len(self.keys), len(failed))
+        assert counters.stored + counters.skipped + counters.failed == counters.listed
+        volumes = {volume.id: volume for machine in self.machines for volume in machine.volumes.values()}
+        for directory, name in self.keys - failed:
+            there = [
+                extent
+                for extent in self.journal.where(directory, name)
+                if volumes[extent.volume].blocks[extent.offset] is not None
+                and (directory, name) in names_in(volumes[extent.volume].read(extent.offset))
+            ]
+            assert there, f"{name} counts as stored, and no block that the journal knows has it"
+            assert any((directory, name) in volumes[extent.volume].files for extent in there), (
+                f"{name} is on no disk"
+            )
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(st.lists(STEPS, min_size=20, max_size=120))
+def test_each_object_is_counted_once_and_lies_where_the_journal_says(in_memory, steps):
+    world = World(in_memory())
+    for verb, number in steps:
+        world.step(verb, number)
+    world.finish()
+    world.check()
+
+
+@pytest.mark.parametrize("trouble", [*SELDOM, "all"])
+@pytest.mark.parametrize("seed", range(3))
+def test_long_histories_with_one_kind_of_trouble_or_all(in_memory, seed, trouble):
+    chance = random.Random(f"{seed} {trouble}")
+    world = World(in_memory(), batches=8, objects=7)
+    troubles = SELDOM if trouble == "all" else (trouble, "heal", "kill", "restart")
+    for _ in range(500):
+        is_trouble = chance.random() < 0.03
+        world.step(chance.choice(troubles if is_trouble else OFTEN), chance.randrange(1 << 12))
+    world.finish()
+    world.check()
+
+
+def test_the_machines_hear_of_the_end(in_memory):
+    world = World(in_memory())
+    world.finish()
+    for _ in range(60):
+        for machine in world.machines:
+            for _ in range(3):
+                machine.hear()
+                machine.call(0)
+                machine.say()
+        world.do_turn(None, 0)
+        world.do_wait(world.machines[0], 0)
+    assert all(machine.agent.stopping for machine in world.machines)
+    assert not any(isinstance(message, Handback) for message in world.coming)
