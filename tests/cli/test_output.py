@@ -173,3 +173,12 @@ def test_a_command_that_decides_keeps_its_result_when_nobody_reads(finished):
         os.close(writing)
 
     assert code == 3
+
+
+def test_json_counts_what_passed_each_stage_of_an_objects_way(user, service):
+    lines = user.knows(service).json(*SYNC)
+
+    progress = [line for line in lines if line["event"] == "progress"][-1]
+    assert list(progress["stages"]) == ["listed", "placed", "fetched", "written", "settled", "booked"]
+    counts = [stage["objects"] for stage in progress["stages"].values()]
+    assert counts == sorted(counts, reverse=True)

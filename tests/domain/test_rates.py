@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.progress import Rates
-from bucketpull.domain.rates import SERIES_POINTS, ActiveTime, Meter, Series
+from bucketpull.domain.progress import Rates, Stage
+from bucketpull.domain.rates import SERIES_POINTS, ActiveTime, Meter, Series, StageMeter
 
 
 def test_without_samples_all_speeds_are_zero():
@@ -84,3 +84,21 @@ def test_the_session_begins_with_the_last_sample_before_the_job_runs():
     meter.sample(2.5, 1_000_200, 10**9 + 2000, 2_000_300)
 
     assert meter.rates() == Rates(100.0, 100.0, 1000.0, 1000.0, 150.0)
+
+
+def test_each_stage_of_an_objects_way_has_its_own_speed():
+    meter = StageMeter()
+
+    meter.sample(0.0, {"listed": 0, "booked": 0})
+    stages = meter.sample(5.0, {"listed": 500, "booked": 50})
+
+    assert stages == {"listed": Stage(500, 100.0), "booked": Stage(50, 10.0)}
+    assert meter.sample(5.0, {"listed": 500, "booked": 50})["listed"].per_second == 100.0
+
+
+def test_a_stage_whose_counter_falls_with_a_machine_that_left_has_no_negative_speed():
+    meter = StageMeter()
+
+    meter.sample(0.0, {"fetched": 500})
+
+    assert meter.sample(1.0, {"fetched": 100})["fetched"].per_second == 0.0

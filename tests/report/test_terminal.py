@@ -14,7 +14,7 @@ import pyte
 import pytest
 
 from bucketpull.domain.model import VolumeState
-from bucketpull.domain.progress import Note
+from bucketpull.domain.progress import Note, Stage
 from bucketpull.report.choice import open_reporter
 from bucketpull.report.events import EventReporter
 from bucketpull.report.lines import LineReporter
@@ -260,3 +260,14 @@ def test_no_line_of_the_books_is_broken_at_any_width(terminal, running):
     for name in ("objects", "speed", "in flight", "listing", "retries", "failures"):
         assert sum(line.startswith(name) for line in lines) == 1
     assert any("180,345,678 stored  1,234 skipped  14 failed  3 vanished" in line for line in lines)
+
+
+def test_the_stages_of_an_objects_way_show_which_one_is_slow(terminal, running):
+    names = ("listed", "placed", "fetched", "written", "settled", "booked")
+    running.stages = {name: Stage(1000, 5000.0 - 1000 * number) for number, name in enumerate(names)}
+
+    lines = shown(terminal, running)
+
+    head = next(number for number, line in enumerate(lines) if line.startswith("stages"))
+    assert lines[head].split()[1:] == list(names)
+    assert lines[head + 1].split() == ["5,000/s", "4,000/s", "3,000/s", "2,000/s", "1,000/s", "0/s"]

@@ -353,6 +353,7 @@ class Agent:
     def _assign(self, task: Task) -> None:
         task.process = self.desk.least_busy()
         self.desk.unstarted[task.process] += task.objects
+        self.desk.placed += task.objects
         self._tell(
             task.process, Assignment(task.id, task.volume, task.held.work.attempt, task.body(), task.claims)
         )
@@ -380,6 +381,7 @@ class Agent:
             slot.stop(STATE_OF_TROUBLE[outcome.trouble], outcome.detail, self._now)
         if outcome.unplaced:
             self._move(task, outcome.unplaced)
+        self.desk.written += outcome.stored
         if outcome.stored:
             former = task.held.blocks_on(slot.id) if slot.id in task.former else []
             block = Block(self._policy.journal, task.held.work.id, outcome.records, former)
@@ -407,6 +409,7 @@ class Agent:
                 outcome = msgspec.structs.replace(
                     outcome, stored=0, stored_bytes=0, claimed=0, claimed_bytes=0
                 )
+            self.desk.settled += outcome.stored
             task.held.add(outcome, extent)
             if extent is not None and (task.former or task.held.unread):
                 task.held.replace(task.volume, parts_of(stored_in(outcome)), task.former or task.held.unread)

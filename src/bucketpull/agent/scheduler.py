@@ -38,6 +38,7 @@ class Desk:
         """Objects that are looked for among files of others: as long as that takes, no more are asked for."""
         self.held_off_until = 0.0
         self.standings: dict[str, Standing] = {}
+        self.placed = self.written = self.settled = 0  # objects since the start
         self._spare: dict[tuple[str, str], int] = {}
         self._load = Load(0.0, 0, 0, {})
         self._limit = ""
@@ -189,6 +190,9 @@ class Desk:
             limited_by=self._limited_by(load) if held else "",
             waiting_for=waiting_for,
             still_seconds=still,
+            placed=self.placed,
+            written=self.written,
+            settled=self.settled,
         )
 
     def _judged(self, lanes: Mapping[str, LaneStatus], now: float) -> dict[str, LaneStatus]:

@@ -344,6 +344,8 @@ class Pulse(Value, tag="pulse"):
     `begun` are the batches that it asks about, having heard neither `booked` nor `discard` for too long.
     `waiting_for` names an object in hand where one of its processes has ended none for `still_seconds`, at least ten.
     `clears` is true while there are files to remove that do not count.
+    `placed`, `written` and `settled` count objects since its start, as they pass: given to a process with a volume to go to, written
+    there, and durable there with their record. What was tried twice is counted twice.
     """
 
     machine: Text
@@ -365,6 +367,9 @@ class Pulse(Value, tag="pulse"):
     waiting_for: Text = ""
     still_seconds: Float = 0.0
     clears: bool = False
+    placed: Count = 0
+    written: Count = 0
+    settled: Count = 0
 
 
 class Goodbye(Value, tag="goodbye"):

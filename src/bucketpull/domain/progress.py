@@ -27,6 +27,13 @@ class Rates(Value):
     listed_now: float = 0.0
 
 
+class Stage(Value):
+    """How many objects have passed a stage of their way in this session, and how many a second in the last ones."""
+
+    objects: int = 0
+    per_second: float = 0.0
+
+
 class Note(Value):
     """One event worth telling: Unix seconds, "info", "warning" or "error", noun.past-participle, words.
 
@@ -46,6 +53,8 @@ class Snapshot(Value):
 
     `machines` are the last pulses of the live workers; `volumes` are those of all known volumes, also when away.
     `failures` counts final failures by reason, `retries` repeated requests by reason; `limited_by` as in `Pulse`.
+    `stages` are those of an object's way, in their order: listed, placed, fetched, written, settled, booked. Where one is slower than
+    the one before it, objects wait.
     """
 
     job: str
@@ -66,6 +75,7 @@ class Snapshot(Value):
     limits: Limits
     limited_by: str
     notes: list[Note]
+    stages: dict[str, Stage] = {}
 
 
 class DirectoryState(Value):

@@ -6,7 +6,7 @@ Time in which the job was paused or had no room does not count: it says nothing 
 from bisect import bisect_right
 from collections import deque
 
-from bucketpull.domain.progress import Rates
+from bucketpull.domain.progress import Rates, Stage
 
 NOW_SECONDS = 10.0  # receipts come in lumps of a batch; a shorter look makes the figure jump
 SERIES_POINTS = 512
@@ -100,6 +100,26 @@ class Meter:
         if not running:
             objects_now = bytes_now = listed_now = 0.0
         return Rates(objects_now, objects_mean, bytes_now, bytes_mean, listed_now)
+
+
+class StageMeter:
+    """Turns the counters of an object's way into `Stage`s. Give it a sample twice a second, of the same stages in the same order."""
+
+    def __init__(self, now_seconds: float = NOW_SECONDS) -> None:
+        self._now_seconds = now_seconds
+        self._recent: deque[tuple[float, dict[str, int]]] = deque()
+
+    def sample(self, at: float, counters: dict[str, int]) -> dict[str, Stage]:
+        """Note the counters at a time in seconds; return them with their speeds. One that falls, as when a machine leaves, has none."""
+        self._recent.append((at, counters))
+        while len(self._recent) > 2 and self._recent[1][0] <= at - self._now_seconds:
+            self._recent.popleft()
+        start, before = self._recent[0]
+        seconds = at - start
+        return {
+            name: Stage(number, max(0.0, (number - before[name]) / seconds) if seconds > 0 else 0.0)
+            for name, number in counters.items()
+        }
 
 
 def _growth(

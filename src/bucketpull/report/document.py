@@ -57,6 +57,7 @@ def snapshot_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
         shown[name] = msgspec.structs.asdict(shown[name])
     shown["machines"] = [machine_dict(machine) for machine in snapshot.machines]
     shown["volumes"] = [volume_dict(volume) for volume in snapshot.volumes]
+    shown["stages"] = {name: msgspec.structs.asdict(stage) for name, stage in snapshot.stages.items()}
     shown["notes"] = [msgspec.structs.asdict(note) for note in snapshot.notes]
     return shown
 
@@ -69,6 +70,9 @@ def machine_dict(pulse: Pulse) -> dict[str, Any]:  # JSON
         "processes": pulse.processes,
         "objects": pulse.objects,
         "bytes": pulse.bytes,
+        "placed": pulse.placed,
+        "written": pulse.written,
+        "settled": pulse.settled,
         "holds": len(pulse.holds),
         "limited_by": pulse.limited_by,
         "waiting_for": pulse.waiting_for,

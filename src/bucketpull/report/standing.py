@@ -34,6 +34,14 @@ def _speeds(snapshot: Snapshot, words: Words) -> list[str]:
     now = f"{figures.speed(rates.objects_now)}  {figures.size(rates.bytes_now)}/s"
     mean = f"{words('mean')} {figures.speed(rates.objects_mean)}  {figures.size(rates.bytes_mean)}/s"
     lines = [f"  {label(words('speed'))}{now}  {mean}"]
+    if snapshot.stages:
+        rows = [
+            tuple(words(f"stage.{name}") for name in snapshot.stages),
+            tuple(figures.count(stage.objects) for stage in snapshot.stages.values()),
+            tuple(figures.speed(stage.per_second) for stage in snapshot.stages.values()),
+        ]
+        head, *rest = table(rows, numbers=range(len(snapshot.stages)))
+        lines += [f"  {label(words('stages'))}{head}", *(f"  {label('')}{line}" for line in rest)]
     lanes = "  ".join(
         f"{name} {lane.in_flight}{state_of(lane, words)}" for name, lane in sorted(lanes_of(snapshot).items())
     )

@@ -138,7 +138,7 @@ def display(snapshot: Snapshot, words: Words, width: int, height: int) -> Render
     facts, notes = _facts(snapshot, words), _notes(snapshot, words)
     distributed = len(snapshot.machines) > 1
     wide = width >= WIDE
-    used = len(head) + 1 + sum(_height(note, width) for note in notes)
+    used = len(head) + 1 + bool(snapshot.stages) + sum(_height(note, width) for note in notes)
     room = height - used - (0 if wide else facts.row_count + 1)
     tables: list[RenderableType] = []
     if snapshot.volumes:
@@ -216,6 +216,8 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
             ),
         ),
     )
+    if snapshot.stages:
+        facts.add_row(words("stages"), _stages(snapshot, words))
     lanes = lanes_of(snapshot)
     if lanes:
         flying = "  ".join(
@@ -260,6 +262,16 @@ def _notes(snapshot: Snapshot, words: Words) -> list[Text]:
 def _height(text: Text, width: int) -> int:
     """Return about how many lines a text takes: words at a line's end may add one to those that follow."""
     return -(-text.cell_len // max(1, width - 8)) or 1
+
+
+def _stages(snapshot: Snapshot, words: Words) -> Table:
+    """The stages of an object's way with their speeds; the last of the fast ones is before what limits."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in snapshot.stages:
+        table.add_column(justify="right", no_wrap=True, min_width=8)
+    table.add_row(*(Text(words(f"stage.{name}"), "dim") for name in snapshot.stages))
+    table.add_row(*(figures.speed(stage.per_second) for stage in snapshot.stages.values()))
+    return table
 
 
 def _books(snapshot: Snapshot, words: Words) -> Text:

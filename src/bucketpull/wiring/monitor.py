@@ -10,8 +10,8 @@ from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
-from bucketpull.domain.progress import Note, Snapshot
-from bucketpull.domain.rates import Meter
+from bucketpull.domain.progress import Note, Snapshot, Stage
+from bucketpull.domain.rates import Meter, StageMeter
 from bucketpull.domain.stall_notice import Listener
 from bucketpull.ports import Clock, Reporter
 from bucketpull.report.endpoints import EndpointNews
@@ -44,6 +44,7 @@ class Monitor:
         self._job, self._source = job, source
         self._started = clock.now()
         self._meter = Meter()
+        self._stage_meter = StageMeter()
         self._forecast = Forecast(usage_bytes)
         self._reporters = reporters
         self._notes: list[Note] = []
@@ -125,7 +126,22 @@ class Monitor:
             limits=coordinator.limits,
             limited_by=_limit(pulses, listing_done=listing_done),
             notes=self._notes,
+            stages=self._stages(now, pulses),
         )
+
+    def _stages(self, now: float, pulses: Sequence[Pulse]) -> dict[str, Stage]:
+        """Count what passed each stage of an object's way since the session began."""
+        books, began = self._coordinator.counters, self._coordinator.began
+        before = began[1] if began is not None else books
+        counters = {
+            "listed": books.listed - before.listed,
+            "placed": sum(pulse.placed for pulse in pulses),
+            "fetched": sum(pulse.objects for pulse in pulses),
+            "written": sum(pulse.written for pulse in pulses),
+            "settled": sum(pulse.settled for pulse in pulses),
+            "booked": books.stored - before.stored,
+        }
+        return self._stage_meter.sample(now, counters)
 
     def _begin(self) -> None:
         """Reckon speeds from where the session began, not from the first look at it."""
