@@ -96,7 +96,7 @@ def test_each_stage_of_an_objects_way_has_its_own_speed():
     assert meter.sample(5.0, {"listed": 500, "booked": 50})["listed"].per_second == 100.0
 
 
-def test_a_stage_whose_counter_falls_with_a_machine_that_left_has_no_negative_speed():
+def test_a_stage_whose_counter_falls_has_no_negative_speed():
     meter = StageMeter()
 
     meter.sample(0.0, {"fetched": 500})

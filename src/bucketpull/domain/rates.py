@@ -110,7 +110,7 @@ class StageMeter:
         self._recent: deque[tuple[float, dict[str, int]]] = deque()
 
     def sample(self, at: float, counters: dict[str, int]) -> dict[str, Stage]:
-        """Note the counters at a time in seconds; return them with their speeds. One that falls, as when a machine leaves, has none."""
+        """Note the counters at a time in seconds; return them with their speeds. One that falls has none."""
         self._recent.append((at, counters))
         while len(self._recent) > 2 and self._recent[1][0] <= at - self._now_seconds:
             self._recent.popleft()

@@ -45,6 +45,7 @@ class Monitor:
         self._started = clock.now()
         self._meter = Meter()
         self._stage_meter = StageMeter()
+        self._passed: dict[tuple[str, str], tuple[int, int, int, int]] = {}  # also by those who have left
         self._forecast = Forecast(usage_bytes)
         self._reporters = reporters
         self._notes: list[Note] = []
@@ -133,12 +134,16 @@ class Monitor:
         """Count what passed each stage of an object's way since the session began."""
         books, began = self._coordinator.counters, self._coordinator.began
         before = began[1] if began is not None else books
+        for pulse in pulses:
+            passed = (pulse.placed, pulse.objects, pulse.written, pulse.settled)
+            self._passed[pulse.machine, pulse.incarnation] = passed
+        placed, fetched, written, settled = map(sum, zip(*self._passed.values(), (0, 0, 0, 0), strict=False))
         counters = {
             "listed": books.listed - before.listed,
-            "placed": sum(pulse.placed for pulse in pulses),
-            "fetched": sum(pulse.objects for pulse in pulses),
-            "written": sum(pulse.written for pulse in pulses),
-            "settled": sum(pulse.settled for pulse in pulses),
+            "placed": placed,
+            "fetched": fetched,
+            "written": written,
+            "settled": settled,
             "booked": books.stored - before.stored,
         }
         return self._stage_meter.sample(now, counters)
