@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from bucketpull import __version__
+from bucketpull.cli.completing import completed
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode
 from bucketpull.wiring.descriptors import raise_limit
 from bucketpull.wiring.streams import ReaderGone, open_streams
@@ -70,7 +71,7 @@ class Commands(click.Group):
         command: click.Command = getattr(
             module, cmd_name if cmd_name not in {"help", "list"} else f"{cmd_name}_"
         )
-        return command
+        return completed(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
