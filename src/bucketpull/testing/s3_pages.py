@@ -18,7 +18,7 @@ BUCKET: Final = "bucket"
 _PAGE: Final = 1000
 _ENTRY: Final = (
     "<Contents><Key>%s</Key><LastModified>2016-11-09T14:26:58.000Z</LastModified>"
-    "<ETag>&quot;d41d8cd98f00b204e9800998ecf8427e-1&quot;</ETag><Size>%d</Size>"
+    "<ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag><Size>%d</Size>"
     "<StorageClass>STANDARD</StorageClass></Contents>"
 )
 

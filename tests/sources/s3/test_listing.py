@@ -1,6 +1,7 @@
 """Listing pages: the usual shape and any other are read alike; what is no listing is refused; nothing grows without bound."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from xml.sax.saxutils import escape
 
 import pytest
@@ -135,3 +136,28 @@ def test_a_damaged_page_is_read_or_refused(noise, place):
 
 def test_a_date_that_cannot_be_read_costs_the_date_alone():
     assert read_listing(_page(_entry("a", date="yesterday"), _entry("b"))).mtimes == [-1, 1255369830]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(0, 4_000_000_000_000_000).map(
+                lambda at: f"{datetime.fromtimestamp(at / 1e6, tz=UTC).replace(tzinfo=None).isoformat()}Z"
+            ),
+            st.sampled_from(
+                ["2016-11-09T14:26:58+08:00", "2016-11-09T14:26:60Z", "2016-11-09T24:00:00Z", "Z", ""]
+            ),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_a_date_is_what_the_calendar_says(dates):
+    def seconds(date: str) -> int:
+        try:
+            return int(datetime.fromisoformat(date).timestamp())
+        except ValueError:
+            return -1
+
+    page = _page(*(_entry(f"k{index}", date=date) for index, date in enumerate(dates)))
+    assert read_listing(page).mtimes == [seconds(date) for date in dates]

@@ -1,12 +1,13 @@
 """Listing answers (ListObjects and ListObjectsV2): XML whose entries nearly always have one shape.
 
-That shape is read by one regular expression, 0.4 µs an entry; expat with handlers in Python takes 6. Whatever has another shape
+That shape is read by one regular expression and column by column, 0.8 µs an entry; expat with handlers in Python takes 6. Whatever has another shape
 goes to expat, without document types and entities, bounded in depth. An answer that is no listing is never read as an empty one.
 """
 
 import re
 from datetime import UTC, datetime
-from typing import NamedTuple
+from functools import cache
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
 
@@ -28,6 +29,8 @@ _NAMED = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
 _DEEPEST = 8
 _LARGEST_SIZE = 2**62
 _LAST_CODE_POINT = 0x10FFFF
+_MOST_KNOWN = 200_000
+_FRACTION = re.compile(rb"(?:\.[0-9]{1,9})?Z")
 _WANTED = ("Key", "LastModified", "ETag", "Size")
 
 
@@ -74,7 +77,7 @@ def read_listing(body: bytes) -> Listing:
         _keys(rows),
         [_size(size) for size in rows.sizes] if _has_long(rows.sizes) else list(map(int, rows.sizes)),
         _times(rows.dates),
-        [etag.decode("latin-1") for etag in _unquoted(rows)],
+        _etags(rows),
         state == b"true",
         (_unescape(token) if rows.is_escaped else token).decode("utf-8", "surrogateescape"),
     )
@@ -184,11 +187,15 @@ def _character(found: re.Match[bytes]) -> bytes:
     return chr(point).encode("utf-8", "surrogatepass")
 
 
-def _unquoted(rows: _Rows) -> list[bytes]:
+def _etags(rows: _Rows) -> list[str]:
     """Take off the quotes of ETags, which are written in three ways or missing."""
-    if not rows.is_escaped:
-        return [etag.strip(b'"') for etag in rows.etags]
-    return [etag.replace(b"&quot;", b"").replace(b"&#34;", b"").strip(b'"') for etag in rows.etags]
+    together = b"\n".join(rows.etags)
+    if rows.is_escaped:
+        together = together.replace(b"&quot;", b'"').replace(b"&#34;", b'"')
+    found = together.replace(b'"', b"").decode("latin-1").split("\n")
+    if len(found) == len(rows.etags):
+        return found
+    return [etag.replace(b"\n", b"").decode("latin-1") for etag in rows.etags]
 
 
 def _has_long(sizes: list[bytes]) -> bool:
@@ -202,11 +209,45 @@ def _size(text: bytes) -> int:
 
 
 def _times(dates: list[bytes]) -> list[int]:
-    """Read dates such as 2009-10-12T17:50:30.000Z as Unix seconds; -1 where one cannot be read."""
+    """Read dates such as 2009-10-12T17:50:30.000Z as Unix seconds; -1 where one cannot be read.
+
+    Taken apart into the hour, of which a bucket has few, and what is within it, two dates cost what one does otherwise.
+    """
+    for known in (_HOURS, _FRACTIONS):
+        if len(known) > _MOST_KNOWN:
+            known.clear()
+    hours, within, fractions = _HOURS, _within_an_hour(), _FRACTIONS
     try:
-        return [int(_moment(date.decode()).timestamp()) for date in dates]
-    except (ValueError, OverflowError, UnicodeError):
+        return [hours[date[:14]] + within[date[14:19]] + fractions[date[19:]] for date in dates]
+    except (KeyError, ValueError, OverflowError, UnicodeError):
         return [_time(date) for date in dates]
+
+
+class _Hours(dict[bytes, int]):
+    """Hours such as `2009-10-12T17:` in Unix seconds."""
+
+    def __missing__(self, hour: bytes) -> int:
+        self[hour] = seconds = int(_moment(hour.decode() + "00:00").timestamp())
+        return seconds
+
+
+class _Fractions(dict[bytes, int]):
+    """What ends a date in UTC, `.000Z`: less than a second."""
+
+    def __missing__(self, fraction: bytes) -> int:
+        if _FRACTION.fullmatch(fraction) is None:
+            raise KeyError(fraction)
+        self[fraction] = 0
+        return 0
+
+
+_HOURS: Final = _Hours()
+_FRACTIONS: Final = _Fractions()
+
+
+@cache
+def _within_an_hour() -> dict[bytes, int]:
+    return {b"%02d:%02d" % (second // 60, second % 60): second for second in range(3600)}
 
 
 def _moment(text: str) -> datetime:

@@ -155,7 +155,7 @@ class S3Source:
         listing = read_listing(body)
         # An MD5 an object makes a batch twice as large: only where somebody compares it, or writes it down.
         wanted = self._cdn is not None or self._config.lists_versions
-        md5s = [etag if judging.is_md5(etag) else "" for etag in listing.etags] if wanted else []
+        md5s = judging.md5s(listing.etags) if wanted else []
         listing = listing._replace(etags=md5s)
         names, below = listing.keys, self._below
         if below and not names and not listing.is_truncated and not position.cursor:
