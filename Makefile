@@ -61,8 +61,10 @@ packages:
 .venv/dev: .venv/installed
 	$(PIP) install -q -c constraints.txt --group dev && touch $@
 
+# aws-cli wants a botocore of its own, so it gets an environment of its own.
 .venv/bench: .venv/installed
-	$(PIP) install -q -c constraints.txt --group bench && touch $@
+	$(PIP) install -q -c constraints.txt --group bench
+	$(BIN)/python -m venv .venv/aws && .venv/aws/bin/pip --disable-pip-version-check install -q awscli==1.46.3 && touch $@
 
 .venv/release: .venv/dev
 	$(PIP) install -q -c constraints.txt --group release && touch $@

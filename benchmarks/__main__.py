@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import bucketpull
-from benchmarks import goals, report, scenarios
+from benchmarks import goals, report, s3, scenarios
 from benchmarks.bucket import Bucket, mixed, uniform
 from benchmarks.compare import Result, Setting, compare
 from benchmarks.origin import serving
@@ -57,9 +57,11 @@ def _measure(options: argparse.Namespace, tools: list[Tool], findings: dict[str,
             with serving(bucket, Path(folder) / "origin", options.server_core) as origin:
                 for chosen, changed in _comparisons(bucket, tools, setting, options):
                     results += compare(origin, chosen, changed)
-                if bucket.name == goals.MANY and not options.tools:
+                if bucket.name == goals.MANY and not options.tools and not options.s3:
                     findings |= scenarios.with_origin(origin, setting)
-    if not (options.quick or options.tools):
+    if options.s3 or not (options.quick or options.tools):
+        findings |= s3.listings(setting, options.s3_keys)
+    if not (options.quick or options.tools or options.s3):
         findings |= scenarios.simulated(setting, options.listed)
     return results
 
@@ -67,6 +69,8 @@ def _measure(options: argparse.Namespace, tools: list[Tool], findings: dict[str,
 def _comparisons(
     bucket: Bucket, tools: list[Tool], setting: Setting, options: argparse.Namespace
 ) -> list[tuple[list[Tool], Setting]]:
+    if bucket.name in {s3.NAME, s3.MANY}:
+        return [(s3.TOOLS, setting)]
     quick_tools = [tool for tool in tools if tool in QUICK]
     elsewhere = [tool for tool in tools if not (options.brief and tool.slow)]
     if options.quick:
@@ -88,7 +92,11 @@ def _buckets(options: argparse.Namespace) -> list[Bucket]:
     judged = uniform(goals.JUDGED, 20 << 10, options.objects)
     if options.quick:
         return [judged]
+    from_s3 = [uniform(s3.NAME, 20 << 10, options.objects), uniform(s3.MANY, 20 << 10, 5 * options.objects)]
+    if options.s3:
+        return from_s3[: 1 if options.brief else 2]
     return [
+        *([] if options.tools else from_s3),
         judged,
         uniform(goals.MANY, 20 << 10, 5 * options.objects),
         uniform("2 KiB", 2 << 10, options.objects),
@@ -103,6 +111,7 @@ def _parse() -> argparse.Namespace:
         "--quick", action="store_true", help="20 KiB objects on tmpfs; bucketpull, curl and the limit"
     )
     parser.add_argument("--brief", action="store_true", help="the slow tools only where the goals are judged")
+    parser.add_argument("--s3", action="store_true", help="only what is pulled from S3, by each tool")
     parser.add_argument("--tools", nargs="*", default=[], help="only these (first word of the name)")
     parser.add_argument("--objects", type=int, default=20_000, help="objects of 20 KiB (default 20000)")
     parser.add_argument("--repetitions", type=int, default=3, help="rounds (default 3)")
@@ -117,6 +126,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()), help="a folder on ext4")
     parser.add_argument(
         "--listed", type=int, nargs="+", default=[1_000_000, 10_000_000], help="entries of the listed buckets"
+    )
+    parser.add_argument(
+        "--s3-keys", type=int, default=1_000_000, help="keys that each tool lists from S3 (default 1000000)"
     )
     parser.add_argument("--keep", action="store_true", help="keep the result of a partial run too")
     return parser.parse_args()

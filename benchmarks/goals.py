@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks import scenarios
+from benchmarks import s3, scenarios
 from benchmarks.compare import Result
 
 JUDGED = "20 KiB"
@@ -78,6 +78,15 @@ GOALS = [
     Goal("CPU, × rclone", 0.3, "×", lambda f: f.ratio("rclone", JUDGED)),
     Goal("CPU, × s5cmd", 0.15, "×", lambda f: f.ratio("s5cmd", JUDGED)),
     Goal("CPU, × aria2c", 0.15, "×", lambda f: f.ratio("aria2c", JUDGED)),
+    Goal("CPU from S3, × s5cmd", 0.15, "×", lambda f: f.ratio("s5cmd", s3.NAME)),
+    Goal("CPU from S3, × rclone", 0.15, "×", lambda f: f.ratio("rclone", s3.NAME)),
+    Goal("CPU from S3, × aws-cli", 0.1, "×", lambda f: f.ratio("aws-cli", s3.NAME)),
+    Goal(
+        "time to list 1,000,000 keys of S3, × the fastest peer",
+        1.0,
+        "×",
+        lambda f: f.findings.get(s3.LISTED_KEYS),
+    ),
     Goal("CPU, × the limit (fetch + write)", 1.25, "×", lambda f: f.beyond_limit()[0]),
     Goal("CPU above the limit, an object", 10, "µs", lambda f: f.beyond_limit()[1]),
     Goal("peak memory of all processes, 1,000 connections", 250, "MB", lambda f: f.memory()),

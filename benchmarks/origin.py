@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bucket import BUCKET, END, Bucket, write_objects, write_pages
+from benchmarks.s3_pages import write_s3
 
 CONFIG = """\
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; {user}
@@ -41,6 +42,22 @@ http {{
             try_files $uri/page.json =404;
         }}
     }}
+    map_hash_max_size 1048576; map_hash_bucket_size 128;
+    map $args $page {{
+        "~(?:^|&)continuation-token=(?<token>[^&]*)" token-$token;
+        "~(?:^|&)start-after=(?<after>[^&]*)" after-$after;
+        default token-0;
+    }}
+    map $uri $md5 {{ include {folder}/etags.map; }}
+    server {{
+        listen 127.0.0.1:{s3} backlog=4096;
+        root {folder};
+        location /{bucket}/ {{ etag off; add_header ETag '"$md5"'; alias {folder}/objects/; }}
+        location ~ ^/{bucket}/?$ {{
+            default_type application/xml;
+            try_files /s3/$page.xml /s3/token-0.xml =404;
+        }}
+    }}
 }}
 """
 
@@ -53,6 +70,7 @@ class Origin:
     listing_url: str
     objects_url: str
     tls_url: str
+    s3_url: str
     certificate: Path
 
 
@@ -63,13 +81,14 @@ def serving(bucket: Bucket, folder: Path, core: int) -> Iterator[Origin]:
     folder.chmod(0o755)
     write_objects(bucket, folder / "objects")
     write_pages(bucket, folder / "pages")
+    write_s3(bucket, folder)
     _certify(folder)
-    ports = _free_ports(3)
+    ports = _free_ports(4)
     origin = Origin(
         bucket,
         *(
             f"{scheme}://127.0.0.1:{port}"
-            for scheme, port in zip(("http", "http", "https"), ports, strict=True)
+            for scheme, port in zip(("http", "http", "https", "http"), ports, strict=True)
         ),
         folder / "certificate.pem",
     )
@@ -94,7 +113,7 @@ def _nginx() -> str:
 
 
 def _config(bucket: Bucket, folder: Path, ports: list[int]) -> str:
-    listing, objects, tls = ports
+    listing, objects, tls, s3 = ports
     user = "user root;" if os.geteuid() == 0 else ""
     files = min(200_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     return CONFIG.format(
@@ -105,6 +124,7 @@ def _config(bucket: Bucket, folder: Path, ports: list[int]) -> str:
         listing=listing,
         objects=objects,
         tls=tls,
+        s3=s3,
         bucket=BUCKET,
         bytes=bucket.bytes,
         end=END,
