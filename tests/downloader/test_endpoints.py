@@ -259,3 +259,43 @@ def test_a_huge_wait_asked_for_by_a_few_objects_does_not_hold_the_job():
 
     assert rig.clock.seconds < 5 * 300 + 60
     assert rig.outcomes[0].stored == 1997
+
+
+@pytest.mark.parametrize("asked", [(), (("Retry-After", "7"),)], ids=["error", "asked-to-wait"])
+def test_after_an_outage_the_pace_is_what_it_was_within_ten_seconds(asked):
+    well = Answer(body=BODY, seconds=0.5)
+    world = World(origin=well)
+    rig = Rig(world, routes=("origin",), level=None)
+    rig.mount()
+    rig.assign(parts(40_000))
+
+    def stored_within(seconds):
+        before, until = rig.meter.objects, rig.clock.seconds + seconds
+        rig.run(lambda: rig.clock.seconds > until)
+        return rig.meter.objects - before
+
+    stored_within(6)
+    rate = stored_within(1)
+    world.origin = Answer(503, headers=asked)
+    stored_within(20)
+    world.origin = well
+    stored_within(10)
+
+    assert stored_within(1) >= 0.8 * rate > 500
+
+
+def test_connections_that_are_reset_above_a_number_lower_the_level():
+    def answer(_):
+        over = rig.fetcher.in_flight > 10
+        return (
+            Answer(status=0, failure=Reason.RESET, seconds=0.005) if over else Answer(body=BODY, seconds=0.05)
+        )
+
+    rig = Rig(answer, routes=("origin",), level=None)
+    rig.mount()
+    rig.assign(parts(3000))
+    rig.settle()
+
+    assert rig.outcomes[0].stored == 3000
+    assert rig.clock.seconds < 5 * 3000 / (10 / 0.05)
+    assert len(rig.fetcher.requests) < 2 * 3000

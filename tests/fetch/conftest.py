@@ -40,7 +40,9 @@ class Fetch:
             else None
         )
         if host in {"127.0.0.1", "::1", "localhost"}:
-            self.loop.direct.learn(url, host.replace("localhost", "127.0.0.1"), time.monotonic(), 0.0)
+            self.loop.direct.learn(
+                Request(url, (), 0), host.replace("localhost", "127.0.0.1"), time.monotonic(), 0.0
+            )
         self.loop.submit(self.request(url, headers, most, method), done, sink)
 
     @staticmethod

@@ -7,6 +7,7 @@ from tests.fetch.conftest import Fetch
 from tests.fetch.origin import always, origin
 
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Request
 from bucketpull.fetch.direct import Direct
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.fetch.site import MOST_REPEATS, REST_SECONDS, Site
@@ -130,7 +131,7 @@ def test_an_answer_to_nothing_is_not_taken_for_the_next_one(fetch):
 def test_a_site_that_lets_nobody_in_any_more_is_found_again_by_libcurl(fetch):
     with origin(always(b"here")) as site:
         url = site.url(host="localhost")
-        fetch.loop.direct.learn(url, "127.0.0.77", time.monotonic(), 0.0)
+        fetch.loop.direct.learn(Request(url, (), 0), "127.0.0.77", time.monotonic(), 0.0)
         fetch.is_taught = False
         for _ in range(3):
             assert fetch.ask(url).body == b"here"
@@ -151,14 +152,14 @@ def test_a_connection_that_is_not_made_in_time_is_told_and_the_site_left_to_libc
             filler.connect_ex(deaf.getsockname())
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
         assert fetch.ask(url).failure is Reason.CONNECT
-        assert fetch.loop.direct.is_unknown(url, time.monotonic())
+        assert fetch.loop.direct.is_unknown(Request(url, (), 0), time.monotonic())
     fetch.loop.close()
 
 
 @pytest.mark.parametrize("url", ["/a b", "/a#b", "/中", "/a\x7f", "/a\r\nX: y"])
 def test_a_url_that_needs_care_is_libcurls(url):
     direct = Direct(OPTIONS, None, None, {}, None, lambda *_: None, {})
-    direct.learn("http://127.0.0.1:1/", "127.0.0.1", 0.0, 0.0)
+    direct.learn(Request("http://127.0.0.1:1/", (), 0), "127.0.0.1", 0.0, 0.0)
     request = Fetch.request("http://127.0.0.1:1" + url)
     assert not direct.submit(request, None, 0.0, 0.0)
 
@@ -171,7 +172,7 @@ def test_a_header_that_needs_care_is_libcurls(line):
 @pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy"])
 def test_where_a_proxy_is_set_all_is_libcurls(name):
     direct = Direct(OPTIONS, None, None, {}, None, lambda *_: None, {name: "http://127.0.0.1:1"})
-    direct.learn("http://127.0.0.1:1/", "127.0.0.1", 0.0, 0.0)
+    direct.learn(Request("http://127.0.0.1:1/", (), 0), "127.0.0.1", 0.0, 0.0)
     assert not direct.submit(Fetch.request("http://127.0.0.1:1/x"), None, 0.0, 0.0)
 
 

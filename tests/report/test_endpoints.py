@@ -83,3 +83,45 @@ def test_where_nothing_else_has_them_objects_wait_and_so_does_a_listing(machines
     assert [event for _, event, _, _ in told] == ["endpoint.down"] * 3
     assert "the listing waits" in told[0][3]
     assert "none fails" in told[1][3]
+
+
+def test_an_address_that_is_left_alone_is_told_once_whoever_sees_it(running):
+    def seen(*away):
+        lanes = [
+            {
+                name: LaneStatus(0, 1.0, 1, 0, 0.0, away=dict.fromkeys(labels, "connect: no"))
+                for name in ("list", "rest")
+            }
+            for labels in away
+        ]
+        return [msgspec.structs.replace(running.machines[0], lanes=each) for each in lanes]
+
+    news = EndpointNews((LIST, EDGE, ORIGIN))
+    ((level, event, about, text),) = news.look(seen(["v0.api.example"], []), 1000.0)
+    assert (level, event, about) == ("warning", "address.away", "v0.api.example")
+    assert text == "v0.api.example is left alone: connect: no; other addresses are used"
+    assert in_chinese(text).startswith("v0.api.example 暂停使用")
+    assert list(news.look(seen(["v0.api.example"], ["v0.api.example"]), 1001.0)) == []
+    ((level, event, about, text),) = news.look(seen([], []), 1060.0)
+    assert (level, event, about, text) == (
+        "info",
+        "address.back",
+        "v0.api.example",
+        "v0.api.example is used again, after 1 min",
+    )
+
+
+def test_a_long_rest_that_an_endpoint_asks_for_is_told_once(running):
+    def seen(seconds):
+        lanes = {"rest": LaneStatus(0, 1.0, 1, 0, 0.0, rest_seconds=seconds)}
+        return [msgspec.structs.replace(running.machines[0], lanes=lanes)]
+
+    news = EndpointNews((LIST, EDGE, ORIGIN))
+    assert list(news.look(seen(2.0), 1000.0)) == []
+    ((_, event, about, text),) = news.look(seen(300.0), 1000.0)
+    assert (event, about) == ("endpoint.rest", "rest rest")
+    assert re.fullmatch(r"the API v0\.api\.example asks to be left alone until \d\d:\d\d:\d\d: it is", text)
+    assert list(news.look(seen(290.0), 1010.0)) == []
+    ((level, event, about, text),) = news.look(seen(0.0), 1301.0)
+    assert (level, event, about) == ("info", "endpoint.rested", "rest rest")
+    assert text == "the API v0.api.example is asked again"

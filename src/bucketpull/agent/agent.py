@@ -365,7 +365,8 @@ class Agent:
         judge = self._judge
         for each, judged in judge.look(process, tick.symptoms, self._now):
             self._tell(each, judged)
-        self.desk.standings = judge.standings()
+        desk = self.desk
+        desk.standings, desk.away, desk.rests = judge.standings(), judge.away(), judge.rests(self._now)
         if judge.refusal is not None and self.refusal is None:
             self.refusal = Fatal(self._policy.machine, *judge.refusal)
             self._say(self.refusal)

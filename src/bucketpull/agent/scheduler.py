@@ -38,6 +38,8 @@ class Desk:
         """Objects that are looked for among files of others: as long as that takes, no more are asked for."""
         self.held_off_until = 0.0
         self.standings: dict[str, Standing] = {}
+        self.away: dict[str, dict[str, str]] = {}
+        self.rests: dict[str, float] = {}
         self.placed = self.written = self.settled = 0  # objects since the start
         self._spare: dict[tuple[str, str], int] = {}
         self._load = Load(0.0, 0, 0, {})
@@ -205,6 +207,10 @@ class Desk:
                 found[name] = msgspec.structs.replace(
                     status, state=standing.state, state_seconds=now - standing.since, detail=why
                 )
+        for name in self.away.keys() | self.rests.keys():
+            status = found.get(name, LaneStatus(0, 0.0, 0, 0, 0.0))
+            away, rest = self.away.get(name, {}), self.rests.get(name, 0.0)
+            found[name] = msgspec.structs.replace(status, away=away, rest_seconds=rest)
         return found
 
     def _limited_by(self, load: Load) -> str:

@@ -128,7 +128,7 @@ def _write(settings: Settings, form: str, file: str) -> ExitCode:
 def _write_as(settings: Settings, form: str, file: str, base_url: str | None) -> ExitCode:
     """Write a form of `list`; exit 3 if a volume is not here, or a key has no place in the form."""
     with reading(settings) as reader:
-        base = base_url or reader.configuration().get(f"{OPTION}cdn_url", "")
+        base = base_url or reader.configuration().get(f"{OPTION}cdn_url", "").partition(" ")[0]
         check_form(form, file, base)
         missing: list[str] = []
         paths = {volume.id: volume.path for volume in reader.volumes()}

@@ -96,7 +96,7 @@ def _run(settings: Settings, output: str | None, form: str, base_url: str | None
 
 def _base(form: str, base_url: str | None, config: SourceSettings) -> str:
     """Return what URLs begin with; "" where none are written, or objects bring their own."""
-    base = base_url or getattr(config, "cdn_url", None) or ""
+    base = base_url or (getattr(config, "cdn_url", None) or "").partition(" ")[0]
     has_own = config.scheme() == "urls"
     if form in FORMS and FORMS[form].needs_urls and not base and not has_own:
         raise ConfigError(f"--format {form}: where are the objects to be had? Give --cdn-url or --base-url")

@@ -42,7 +42,7 @@ from bucketpull.wiring.output import say_on, tell
 from bucketpull.wiring.preflight import probe
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.source_client import SourceClient, site_of, wanted_of
+from bucketpull.wiring.source_client import SourceClient, wanted_of
 from bucketpull.wiring.volumes import check_paths
 
 
@@ -305,7 +305,7 @@ class _Attempt:
 
     def _submit(self, wanted: Wanted) -> None:
         endpoint = self._client.routes(wanted)[0]
-        site = site_of(self._client.fetching[endpoint])
+        site = self._client.site(self._client.fetching[endpoint])
         request = self._client.source.object_request(wanted, endpoint, site, time.time())
         self._fetcher.submit(request, partial(self._note, wanted.size))
 

@@ -111,7 +111,8 @@ class Symptoms(msgspec.Struct, array_like=True):
     `good` counts the wanted answers so far. `failing` is how many different objects failed since the last of them, `ailing_seconds`
     for how long, `reason` and `detail` say how the latest did. `silent_seconds` is for how long nothing at all has come, though
     `unanswered` requests wait. `rest_seconds` is for how long the source asked to be left alone. `has_work` says that there is
-    something to ask for, `is_missed` that something waits which can be had nowhere else.
+    something to ask for, `is_missed` that something waits which can be had nowhere else. `away` names those of its addresses that are
+    left alone, and says why.
     """
 
     good: int = 0
@@ -125,6 +126,7 @@ class Symptoms(msgspec.Struct, array_like=True):
     has_work: bool = False
     is_missed: bool = False
     in_flight: int = 0
+    away: dict[str, str] = {}
 
 
 class Standing(msgspec.Struct, array_like=True, frozen=True):

@@ -21,12 +21,14 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
     `headers` are complete lines ("Name: value"); pass the same tuple object again for equal headers, the fetcher then
     keeps what it has prepared. `max_bytes` bounds a body kept in memory. Redirects are never followed: they are answers.
+    `address` is the IP address to connect to, "" any that the host's name has.
     """
 
     url: str
     headers: tuple[str, ...]
     max_bytes: int
     method: str = "GET"
+    address: str = ""
 
 
 class Wanted(msgspec.Struct, gc=False, eq=False):

@@ -278,6 +278,13 @@ class Health:
             return ALONE_SECONDS if self._looks < SOON else LONG_ALONE_SECONDS
         return FIRST_LOOKS[self._looks] if self._looks < len(FIRST_LOOKS) else LOOK_SECONDS
 
+    def away(self) -> dict[str, str]:
+        """Return which of its addresses processes leave alone, and why."""
+        found: dict[str, str] = {}
+        for seen in self.seen:
+            found |= seen.away
+        return found
+
     @property
     def rest_seconds(self) -> float:
         """For how long the source asked any process to leave it alone."""

@@ -46,14 +46,21 @@ class Judge:
         """Return how each endpoint does."""
         return {name: health.standing for name, health in self._board.endpoints.items()}
 
+    def rests(self, now: float) -> dict[str, float]:
+        """Return for how many seconds more endpoints asked to be left alone; others are left out."""
+        return {name: until - now for name, until in self._rests.items() if until - now > TOLD_SECONDS}
+
+    def away(self) -> dict[str, dict[str, str]]:
+        """Return, by endpoint, which of its addresses are left alone, and why; endpoints without such are left out."""
+        found = {name: health.away() for name, health in self._board.endpoints.items()}
+        return {name: away for name, away in found.items() if away}
+
     def _words(self, now: float, tries: list[str], innocent: Sequence[str] = ()) -> Judged:
         states: dict[str, State] = {}
         for name, standing in self.standings().items():
             if standing.state is not State.UP:
                 states[name] = standing.state
-        rests = {
-            name: round(until - now, 1) for name, until in self._rests.items() if until - now > TOLD_SECONDS
-        }
+        rests = {name: round(seconds, 1) for name, seconds in self.rests(now).items()}
         return Judged(states, rests, tries, list(innocent))
 
     def _note_rests(self, now: float) -> bool:

@@ -306,7 +306,8 @@ class VolumeStatus(Value):
 class LaneStatus(Value):
     """One endpoint of one worker: transfers in flight, the level its limiter allows, and what it counted so far.
 
-    `state` is the machine's judgement, for how many seconds, and why.
+    `state` is the machine's judgement, for how many seconds, and why. `away` names those of its addresses that are left alone, and says
+    why. `rest_seconds` is for how long it still asks to be left alone itself.
     """
 
     in_flight: Count
@@ -319,6 +320,8 @@ class LaneStatus(Value):
     state: State = State.UP
     state_seconds: Float = 0.0
     detail: Text = ""
+    away: dict[Text, Text] = {}
+    rest_seconds: Float = 0.0
 
 
 class Begun(Value):

@@ -106,6 +106,15 @@ class Limiter:
         self._ceiling = Ceiling()
         self._ban = _BAN_SECONDS
 
+    def share(self, parts: int) -> "Limiter":
+        """Return a new limiter for one of several addresses, which begins with its share of the level."""
+        return Limiter(math.ceil(self._first / parts), self.highest, self.fixed, self.bucket)
+
+    @property
+    def trip(self) -> float:
+        """Seconds that an answer takes, smoothed; 0 before the first."""
+        return self._trip
+
     @property
     def ceiling(self) -> float | None:
         """The requests a second that the source is believed to bear; None if it never refused one."""

@@ -126,7 +126,7 @@ class Drain:
                 room = self._start_waiting(endpoint, room)
         # Where the first endpoint is full, objects for the other are not looked for behind those that are its own.
         first = self._routing.first()
-        if room > 0 and first.free > 0:
+        if room > 0 and (first.free > 0 or first.open(now)):
             self._start_fresh(room, first)
 
     def _tries_fresh(self, endpoint: Endpoint[Transfer]) -> bool:
@@ -165,7 +165,7 @@ class Drain:
     def _room(self) -> int:
         if self._concurrency is None:
             return 1 << 30
-        return self._concurrency - sum(endpoint.limiter.in_flight for endpoint in self._order)
+        return self._concurrency - sum(endpoint.ways.in_flight for endpoint in self._order)
 
     def _transfers(self, queue: VolumeQueue, batch: BatchProgress, run: list[Item]) -> Iterator[Transfer]:
         routes_of, endpoints, claims = self._source.routes, self._endpoints, batch.claims
@@ -211,11 +211,12 @@ class Drain:
         transfer.asked += 1
         transfer.held = held = int(transfer.size * self._share)
         self.held += held
+        transfer.way = way = endpoint.way
         endpoint.start(self._now)
-        request = self._source.object_request(transfer, endpoint.name, endpoint.site, self._unix)
+        request = self._source.object_request(transfer, endpoint.name, way.site, self._unix)
         if transfer.claim:
             request = unless_claimed(request, transfer)
-        self._fetcher.submit(request, transfer.done)
+        self._fetcher.submit(way.to(request) if way.address else request, transfer.done)
         return 1
 
     def _start_large(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
@@ -230,15 +231,16 @@ class Drain:
         transfer.asked += 1
         transfer.held = STREAM_BYTES
         self.held += STREAM_BYTES
+        transfer.way = way = endpoint.way
         endpoint.start(self._now)
         large.begin()
         request = self._source.object_request(
-            transfer, endpoint.name, endpoint.site, self._unix, large.began, large.version
+            transfer, endpoint.name, way.site, self._unix, large.began, large.version
         )
         if transfer.claim and not large.began:
             request = unless_claimed(request, transfer)
         self._fetcher.submit(
-            msgspec.structs.replace(request, max_bytes=large.most), transfer.streamed, large.take
+            msgspec.structs.replace(way.to(request), max_bytes=large.most), transfer.streamed, large.take
         )
         return 1
 
@@ -261,7 +263,7 @@ class Drain:
 
     def _paused(self, transfer: Transfer, is_paused: bool) -> None:
         """Give the slot and the memory of a transfer that waits for its disk to others meanwhile."""
-        transfer.endpoint.limiter.in_flight += -1 if is_paused else 1
+        transfer.way.limiter.in_flight += -1 if is_paused else 1
         held = PAUSED_BYTES if is_paused else STREAM_BYTES
         self.held += held - transfer.held
         transfer.held = held
@@ -287,9 +289,9 @@ class Drain:
     def _finished(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
         if self._stale:
             self._now, self._stale = self._clock.monotonic(), False
-        endpoint, seconds, reason = transfer.endpoint, response.seconds, verdict.reason
-        endpoint.limiter.finished(self._now, reason, seconds, response.received, verdict.retry_after_seconds)
-        if reason is not None:
+        endpoint = transfer.endpoint
+        endpoint.finished(transfer.way, self._now, verdict, response.seconds, response.received)
+        if verdict.reason is not None:
             return
         if endpoint.is_attentive:
             endpoint.good(transfer)
@@ -483,8 +485,10 @@ class Drain:
             transfer.batch.defer(transfer.leaf, transfer.index)
             self.volumes.settle(transfer.batch)
         else:
-            wait = backoff_seconds(reason, transfer.tries, self._random, asked_seconds)
-            self._line_up(transfer, wait if way is Course.AGAIN else 0.0)
+            ways = transfer.endpoint.ways
+            at_once = way is not Course.AGAIN or (ways.is_plural and ways.has_easy(transfer.way, self._now))
+            wait = 0.0 if at_once else backoff_seconds(reason, transfer.tries, self._random, asked_seconds)
+            self._line_up(transfer, wait)
 
     def _line_up(self, transfer: Transfer, rest_seconds: float = 0.0) -> None:
         if self._stopping:

@@ -6,9 +6,10 @@ from typing import Generic, TypeVar
 
 from bucketpull.domain.endpoints import REFUSALS, SYMPTOMS, EndpointSpec, State, Symptoms, needed
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Wanted
+from bucketpull.domain.exchange import Verdict, Wanted
 from bucketpull.domain.model import LaneStatus
 from bucketpull.domain.pacing import Limiter
+from bucketpull.downloader.ways import AT_A_TIME, Way, Ways
 
 T = TypeVar("T")
 
@@ -41,13 +42,13 @@ class Endpoint(Generic[T]):
         "is_origin",
         "is_tried",
         "is_up",
-        "limiter",
         "name",
-        "site",
         "spec",
         "state",
         "trials",
         "waiting",
+        "way",
+        "ways",
         "witness",
     )
 
@@ -55,8 +56,9 @@ class Endpoint(Generic[T]):
         self.spec = spec
         self.name = spec.name
         self.is_origin = spec.is_origin
-        self.site = spec.sites[0] if spec.sites else ""
-        self.limiter = limiter
+        self.ways = Ways(spec.sites, limiter)
+        self.way = self.ways.all[0]
+        """The way of what starts next."""
         self.waiting: deque[T] = deque()
         self.free = 0
         """How many may start before `open` has to be asked again."""
@@ -79,22 +81,35 @@ class Endpoint(Generic[T]):
     # --- starting
 
     def open(self, now: float) -> bool:
-        """Find out whether, and how many, requests may start now: many at once where nothing but the level holds them."""
+        """Find out whether, how many, and which way requests may start now: many at once where nothing but the level holds them."""
         self.free = 0
-        limiter = self.limiter
+        ways = self.ways
         if not self.is_up:
+            if ways.is_plural and self.trials:
+                self.way = ways.in_turn()
             self.free = self.trials
             return self.trials > 0
-        if now < self._held_until or not limiter.may_start(now):
+        if now < self._held_until:
             return False
-        bucket = limiter.bucket
-        if self._is_suspect:
-            self.free = 1
-        elif limiter.ceiling is None and (bucket is None or bucket.per_second is None):
-            self.free = math.ceil(limiter.level - limiter.in_flight)
-        else:
-            self.free = 1
+        if ways.is_plural:
+            way = ways.choose(now)
+            if way is None:
+                return False
+            self.way = way
+        elif not self.way.limiter.may_start(now):
+            return False
+        self.free = self._room(self.way)
         return True
+
+    def _room(self, way: Way) -> int:
+        limiter = way.limiter
+        bucket, is_plural = limiter.bucket, self.ways.is_plural
+        if self._is_suspect or (is_plural and (way.is_away or not way.was_good)):
+            return 1
+        if limiter.ceiling is None and (bucket is None or bucket.per_second is None):
+            room = math.ceil(limiter.level - limiter.in_flight)
+            return min(room, AT_A_TIME) if is_plural else room
+        return 1
 
     def start(self, now: float) -> None:
         """Count a request that starts."""
@@ -103,21 +118,35 @@ class Endpoint(Generic[T]):
             self.trials -= 1
         elif self._is_suspect:
             self._held_until = now + PACE_SECONDS
-        self.limiter.started(now)
+        self.way.limiter.started(now)
 
     def delay(self, now: float) -> float:
         """Return in how many seconds this endpoint may open by the passing of time; `math.inf` if only an end opens it."""
         if not self.is_up:
             return math.inf
-        wait = max(self.limiter.delay(now), self._held_until - now)
-        return wait if wait > 0.0 else math.inf
+        listed = self.ways.listed() if self.ways.is_plural else [self.way]
+        return min(
+            (wait for way in listed if (wait := max(way.delay(now), self._held_until - now)) > 0.0),
+            default=math.inf,
+        )
+
+    def finished(self, way: Way, now: float, verdict: Verdict, seconds: float, received: int) -> None:
+        """Count an answer that came over a way, or that none did."""
+        reason = verdict.reason
+        way.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds)
+        if self.ways.is_plural:
+            way.finished(now, reason, verdict.detail)
+
+    def is_of_way(self, way: Way) -> bool:
+        """Tell whether a way is to blame for what just failed over it: it is left alone, and others are well."""
+        return self.ways.is_plural and way.is_away and self.ways.has_other(way)
 
     # --- what came of it
 
     @property
     def was_good(self) -> bool:
         """Whether it ever gave what was wanted."""
-        return self._proofs + self.limiter.good > 0
+        return self._proofs + self.ways.good > 0
 
     @property
     def can_be_had(self) -> bool:
@@ -162,7 +191,7 @@ class Endpoint(Generic[T]):
         self._last = reason, detail
         self._is_suspect = len(self._failing) >= needed(reason)
         if self._is_suspect and asked_seconds:
-            self.limiter.rest(now, asked_seconds)
+            self.ways.rest(now, asked_seconds)
         return self._is_suspect
 
     def acquit(self, now: float) -> None:
@@ -184,37 +213,38 @@ class Endpoint(Generic[T]):
             self._failing.clear()
             self._is_suspect = False
             self._held_until = -math.inf
-            self.limiter.recover()
+            self.ways.forgive()
         self.state, self.is_up, self.trials = state, is_up, 0
 
     def symptoms(self, now: float, silent_seconds: float, unanswered: int, has_work: bool) -> Symptoms:
         """Return what there is to report."""
-        limiter = self.limiter
+        ways = self.ways
         reason, detail = self._last or (None, "")
         failing = len(self._failing)
         return Symptoms(
-            self._proofs + limiter.good,
+            self._proofs + ways.good,
             failing,
             round(now - self._ailing_since, 1) if failing else 0.0,
             reason,
             detail[:200] if failing or not self.is_up else "",
             round(silent_seconds, 1),
             unanswered,
-            round(max(0.0, limiter.rests_until - now), 1),
+            round(max(0.0, ways.rests_until - now), 1),
             has_work,
             bool(self.waiting) and not self.is_up,
-            limiter.in_flight,
+            ways.in_flight,
+            ways.away(now) if ways.is_plural else {},
         )
 
     def status(self) -> LaneStatus:
         """Return the counters."""
-        limiter = self.limiter
+        limiters = [way.limiter for way in self.ways]
         return LaneStatus(
-            limiter.in_flight,
-            limiter.level,
-            limiter.requests,
-            limiter.throttled,
-            round(limiter.seconds, 3),
+            self.ways.in_flight,
+            sum(way.limiter.level for way in self.ways.listed() if not way.is_away),
+            sum(limiter.requests for limiter in limiters),
+            sum(limiter.throttled for limiter in limiters),
+            round(sum(limiter.seconds for limiter in limiters), 3),
             self.is_origin,
-            limiter.received,
+            sum(limiter.received for limiter in limiters),
         )

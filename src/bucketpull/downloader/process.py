@@ -7,10 +7,11 @@ import gc
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Fatal, LaneStatus
+from bucketpull.domain.model import Fatal
 from bucketpull.domain.pacing import Limiter, TokenBucket
 from bucketpull.domain.policy import ProcessPolicy
 from bucketpull.domain.record import Assignment, Judged, Mount, Stop, Survey, Tick, ToProcess, Tune, Unmount
@@ -88,6 +89,7 @@ class Process:
         self._fatal = False
         self._open_objects, self._moved = 0, clock.monotonic()
         fetcher.watch(self._channel.fileno(), self._hear)
+        self._watch.resolve()
         self._tick()
 
     def _limiter(self, spec: EndpointSpec) -> Limiter:
@@ -161,7 +163,7 @@ class Process:
         self.drain.limit(limits.concurrency)
         self.drain.paused = self.scan.paused = limits.paused
         for endpoint in self._objects.values():
-            endpoint.limiter.limit(limits.concurrency)
+            endpoint.ways.limit(limits.concurrency)
         self._bucket.set_rate(limits.requests_per_second)
         self._fetcher.limit_bandwidth(limits.bytes_per_second)
         self.drain.limit_bandwidth(limits.bytes_per_second)
@@ -188,13 +190,9 @@ class Process:
         if self._channel.clogged:
             return
         volumes, still = self.drain.volumes, self._still_seconds()
-        lanes: dict[str, LaneStatus] = {
-            endpoint.name: endpoint.status()
-            for endpoint in self._objects.values()
-            if endpoint.limiter.requests
-        }
-        if self._list.limiter.requests:
-            lanes[self._list.name] = self._list.status()
+        endpoints: list[Endpoint[Any]] = [self._list, *self._objects.values()]
+        statuses = {endpoint.name: endpoint.status() for endpoint in endpoints}
+        lanes = {name: status for name, status in statuses.items() if status.requests}
         self._channel.send(
             Tick(
                 objects=self._meter.objects,

@@ -75,6 +75,8 @@ class Routing:
         """
         endpoint, reason = transfer.endpoint, verdict.reason
         assert reason is not None
+        if endpoint.is_of_way(transfer.way):
+            return Blame.ENDPOINT
         key = (transfer.directory, transfer.name)
         if not endpoint.failed(key, reason, verdict.detail, now, verdict.retry_after_seconds):
             return Blame.OBJECT
@@ -90,8 +92,9 @@ class Routing:
             return False
         if not endpoint.is_tried:
             endpoint.is_tried = True
-            request = self._source.object_request(witness, endpoint.name, endpoint.site, self._clock.now())
-            self._fetcher.submit(request, lambda response: self._proved(endpoint, witness, response))
+            way = endpoint.ways.in_turn()
+            request = self._source.object_request(witness, endpoint.name, way.site, self._clock.now())
+            self._fetcher.submit(way.to(request), lambda response: self._proved(endpoint, witness, response))
             self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._settle(endpoint, Blame.ENDPOINT))
         return True
 
@@ -137,7 +140,8 @@ class Routing:
 
     def _give_up(self, endpoint: Endpoint[Transfer]) -> None:
         if not endpoint.is_up:
-            self._fetcher.abandon(endpoint.site, Reason.TIMEOUT, "the endpoint does not answer")
+            for site in {way.site for way in endpoint.ways}:
+                self._fetcher.abandon(site, Reason.TIMEOUT, "the endpoint does not answer")
 
     def is_hopeless(self, transfer: Transfer) -> bool:
         """Tell whether one endpoint denied an object, and the next refuses whatever it is asked for."""

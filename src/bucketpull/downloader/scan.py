@@ -12,7 +12,7 @@ import msgspec
 from bucketpull.domain.batching import cut, decode_positions, known_bytes
 from bucketpull.domain.counts import merge
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
-from bucketpull.domain.exchange import Response
+from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, ScanReceipt, key_of, show
 from bucketpull.domain.policy import BatchSize
 from bucketpull.domain.record import Survey
@@ -20,6 +20,7 @@ from bucketpull.domain.retry import Random, attempts, backoff_seconds, next_page
 from bucketpull.domain.trouble import REMEDIES
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.ways import Way
 from bucketpull.ports import Clock, Fetcher, Source
 
 DIGEST_BYTES = 16
@@ -79,12 +80,13 @@ class Sweep:
 
 
 class Look(msgspec.Struct, gc=False, eq=False):
-    """One position of a survey. `tries` counts the requests of this pass."""
+    """One position of a survey. `tries` counts the requests of this pass; `way` is that of the last one."""
 
     scan: "Scan"
     sweep: Sweep
     position: Position
     tries: int = 0
+    way: Way | None = None
 
     def done(self, response: Response) -> None:
         """Take the answer."""
@@ -157,9 +159,10 @@ class Scan:
             look = endpoint.waiting.popleft()
             if not self._read_here(look):
                 look.tries += 1
+                look.way = way = endpoint.way
                 endpoint.start(now)
-                request = self._source.list_request(look.position, endpoint.site, self._clock.now())
-                self._fetcher.submit(request, look.done)
+                request = self._source.list_request(look.position, way.site, self._clock.now())
+                self._fetcher.submit(way.to(request), look.done)
 
     def _read_here(self, look: Look) -> bool:
         """Take in a page that lies on this machine; tell whether it does."""
@@ -181,16 +184,18 @@ class Scan:
 
     def answered(self, look: Look, response: Response) -> None:
         """Take in a page, or decide what its failure calls for."""
-        now, limiter = self._clock.monotonic(), self._gate.limiter
+        now, gate, way = self._clock.monotonic(), self._gate, look.way
+        assert way is not None
         try:
             page = self._source.read_page(look.position, response, self._clock.now())
         except AnswerError as error:
-            limiter.finished(now, error.reason, response.seconds, 0, error.retry_after_seconds)
+            verdict = Verdict(error.reason, error.detail, error.retry_after_seconds)
+            gate.finished(way, now, verdict, response.seconds, 0)
             self._troubled(look, error, response.status)
             return
-        limiter.finished(now, None, response.seconds, response.received)
-        if self._gate.is_attentive:
-            self._gate.good(None)
+        gate.finished(way, now, Verdict(), response.seconds, response.received)
+        if gate.is_attentive:
+            gate.good(None)
         self._listed(look, page, response.status)
 
     def _listed(self, look: Look, page: Page, status: int) -> None:
@@ -252,6 +257,8 @@ class Scan:
     def _is_blamed(self, look: Look, error: AnswerError) -> bool:
         """Note what the listing did; tell whether the service is to blame, not the directory. The root may prove it innocent."""
         gate, position = self._gate, look.position
+        if look.way is not None and gate.is_of_way(look.way):
+            return True
         key, wait = (position.directory, position.cursor), error.retry_after_seconds
         blamed = gate.failed(key, error.reason, error.detail, self._clock.monotonic(), wait)
         if blamed and gate.is_up and gate.was_good:
@@ -264,8 +271,9 @@ class Scan:
         gate = self._gate
         if not gate.is_tried:
             gate.is_tried = True
-            request = self._source.list_request(self._source.root(), gate.site, self._clock.now())
-            self._fetcher.submit(request, self._proved)
+            way = gate.ways.in_turn()
+            request = self._source.list_request(self._source.root(), way.site, self._clock.now())
+            self._fetcher.submit(way.to(request), self._proved)
 
     def _proved(self, response: Response) -> None:
         gate = self._gate
@@ -283,7 +291,8 @@ class Scan:
 
     def _give_up(self) -> None:
         if not self._gate.is_up:
-            self._fetcher.abandon(self._gate.site, Reason.TIMEOUT, "the endpoint does not answer")
+            for site in {way.site for way in self._gate.ways}:
+                self._fetcher.abandon(site, Reason.TIMEOUT, "the endpoint does not answer")
 
     def _fail(self, look: Look, error: AnswerError, status: int) -> None:
         self._failed(look, error, status)

@@ -7,11 +7,15 @@ from typing import Protocol
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.evidence import Body
 from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.batch_progress import BatchProgress, PartProgress
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.volume_queue import VolumeQueue
+from bucketpull.downloader.ways import Way
 from bucketpull.ports import Fetcher
+
+_NO_WAY = Way("", "", Limiter())
 
 
 class Handler(Protocol):
@@ -37,7 +41,7 @@ class Transfer(Wanted, gc=False, eq=False):
     the memory's bound, `stored` the size of what came. `doubt` is why the last answer was not believed, `earlier` the body of one
     that was whole. `unsure` is what was doubted in an answer that is believed all the same. `accepts` are the contents, by MD5,
     that a large object may have, with what is doubted then; None is any. `claim` is the MD5 of a file of others that lies in its place,
-    b"" for none: it is asked for only if it is another.
+    b"" for none: it is asked for only if it is another. `way` is the way of its last request.
     """
 
     handler: Handler
@@ -60,6 +64,7 @@ class Transfer(Wanted, gc=False, eq=False):
     accepts: dict[bytes, Reason | None] | None = None
     large: LargeObject | None = None
     claim: bytes = b""
+    way: Way = _NO_WAY
 
     def done(self, response: Response) -> None:
         """Take the answer."""

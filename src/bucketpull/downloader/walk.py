@@ -61,6 +61,7 @@ class Walk:
             source, fetcher, self._endpoint, clock, Random(), Meter(), _WHOLE_PAGES, self._ended, self._refuse
         )
         self._watch = Watch(self._endpoint, {}, fetcher, self._scan, None, clock)
+        self._watch.resolve()
         self._judge = Judge((spec,), 1)
         self._judged_at = clock.monotonic()
         # The last one found is listed first: so a deep tree keeps few positions open.

@@ -1,14 +1,19 @@
 """What a process reports of its endpoints, and what it does when the machine has judged them."""
 
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from bucketpull.domain.endpoints import State, Symptoms
+from bucketpull.domain.errors import Reason
 from bucketpull.domain.record import Judged
 from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.scan import Scan
 from bucketpull.downloader.transfer import Transfer
+from bucketpull.downloader.ways import Way
 from bucketpull.ports import Clock, Fetcher
+
+RESOLVE_SECONDS: Final = 300.0
 
 
 class Watch:
@@ -30,6 +35,16 @@ class Watch:
         self._drain = drain
         self._clock = clock
 
+    def resolve(self) -> None:
+        """Find out all addresses of the endpoints' names, now and then anew."""
+        for endpoint in self._endpoints():
+            for site in endpoint.spec.sites:
+                self._fetcher.resolve(site, partial(endpoint.ways.resolved, site))
+        self._fetcher.call_later(RESOLVE_SECONDS, self.resolve)
+
+    def _endpoints(self) -> list[Endpoint[Any]]:
+        return [self._listing, *self._fetching.values()]
+
     def symptoms(self) -> dict[str, Symptoms]:
         """Return what there is to report, by endpoint."""
         fresh = self._drain is not None and self._drain.volumes.unstarted() > 0
@@ -41,22 +56,32 @@ class Watch:
         return found
 
     def _symptoms(self, endpoint: Endpoint[Any], could_ask: bool) -> Symptoms:
-        seconds, waiting = 0.0, 0
-        if endpoint.limiter.in_flight:
-            seconds, waiting = self._fetcher.waits(endpoint.site)
+        now = self._clock.monotonic()
+        silent = [
+            (way, *self._fetcher.waits(way.site, way.address))
+            for way in endpoint.ways
+            if way.limiter.in_flight
+        ]
+        if endpoint.ways.is_plural:
+            self._leave_silent(endpoint, [(way, seconds) for way, seconds, _ in silent])
+        seconds = min((seconds for _, seconds, _ in silent), default=0.0)
+        waiting = sum(waiting for _, _, waiting in silent) if seconds else 0
         has_work = could_ask or bool(endpoint.waiting)
-        return endpoint.symptoms(self._clock.monotonic(), seconds, waiting, has_work)
+        return endpoint.symptoms(now, seconds, waiting, has_work)
+
+    def _leave_silent(self, endpoint: Endpoint[Any], silent: list[tuple[Way, float]]) -> None:
+        for way in endpoint.ways.leave_silent(self._clock.monotonic(), silent):
+            self._fetcher.abandon(way.site, Reason.TIMEOUT, way.why, way.address)
 
     def heed(self, judged: Judged) -> None:
         """Act on the machine's judgement."""
         now = self._clock.monotonic()
         well = {name for name in self._fetching if judged.states.get(name, State.UP) is State.UP}
-        endpoints: list[Endpoint[Any]] = [self._listing, *self._fetching.values()]
-        for endpoint in endpoints:
+        for endpoint in self._endpoints():
             state = judged.states.get(endpoint.name, State.UP)
             others = endpoint.name in self._fetching and bool(well - {endpoint.name})
             endpoint.turn(state, state is State.UP or (state is State.SLOW and not others))
-            endpoint.limiter.rest(now, judged.rests.get(endpoint.name, 0.0))
+            endpoint.ways.rest(now, judged.rests.get(endpoint.name, 0.0))
             if endpoint.name in judged.innocent:
                 endpoint.presume_innocent(now)
         if self._drain is not None:

@@ -20,7 +20,6 @@ from bucketpull.fetch.transfer import Count, Transfer
 _WAIT: Final = (BlockingIOError, ssl.SSLWantReadError)
 _MOST_RECORDS: Final = 16
 _NOTHING: Final[list[Chunk]] = []
-_NO_REQUEST: Final = Request("", (), 0)
 
 
 class Keeper(Protocol):
@@ -73,7 +72,6 @@ class Connection(Transfer):
         "closes",
         "fd",
         "ready",
-        "request",
         "site",
         "sock",
     )
@@ -83,7 +81,6 @@ class Connection(Transfer):
         self.sock = _connect(site, context)
         self.fd = self.sock.fileno()
         self.site = site
-        self.request = _NO_REQUEST
         self.closes = False
         self.ready: Callable[[], None] = self._connected
         self._keeper = keeper
@@ -96,11 +93,6 @@ class Connection(Transfer):
         self._left = -1  # of the body, once its length is known
 
     # --- see Transfer
-
-    @property
-    def asked_url(self) -> str:
-        """What is asked for."""
-        return self.request.url
 
     def is_answered(self) -> bool:
         """Tell whether anything has come."""

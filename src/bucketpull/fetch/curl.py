@@ -30,7 +30,7 @@ class Curl:
     """The transfers that libcurl makes. `busy` is the loop's, of all transfers.
 
     Args:
-        learn: Called with URL and address of each site that gave a whole answer, if `is_unknown` says so.
+        learn: Called with each request that got a whole answer, and the address of who gave it, if `is_unknown` says so.
         call_later: Calls back after so many seconds.
 
     """
@@ -41,8 +41,8 @@ class Curl:
         authorities: str | None,
         poller: select.epoll,
         busy: dict[Transfer, None],
-        is_unknown: Callable[[str, float], bool],
-        learn: Callable[[str, str], None],
+        is_unknown: Callable[[Request, float], bool],
+        learn: Callable[[Request, str], None],
         call_later: Callable[[float, Callable[[], None]], None],
     ) -> None:
         self.now = 0.0
@@ -212,8 +212,8 @@ class Curl:
         if failure is None:
             if header_lines[-1:] != _END_OF_HEADERS and not _is_head_whole(header_lines):
                 failure, detail = Reason.RESET, "the connection ended within the answer's headers"
-            elif self._is_unknown(slot.url, self.now):
-                self._learn(slot.url, easy.getinfo(pycurl.PRIMARY_IP))
+            elif self._is_unknown(slot.request, self.now):
+                self._learn(slot.request, easy.getinfo(pycurl.PRIMARY_IP))
         response = Response(
             easy.getinfo(pycurl.RESPONSE_CODE),
             header_lines,

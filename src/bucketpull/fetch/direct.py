@@ -60,15 +60,17 @@ class Direct:
         self._outgoing: list[Connection] = []
         self._sites: dict[str, Site] = {}
         self._context: ssl.SSLContext | None = None
-        self._is_allowed = options.direct and not _has_proxy(environment)
+        self.is_proxied = _has_proxy(environment)
+        self._is_allowed = options.direct and not self.is_proxied
 
     def submit(self, request: Request, done: Done, now: float, marked_at: float) -> bool:
         """Make a request; False if it is one for libcurl."""
         url = request.url
         at = url.find("/", 8)
-        site = self._sites.get(url[:at])
+        origin = url[:at] + request.address
+        site = self._sites.get(origin)
         if site is None:
-            return self._is_allowed and self._wait(url[:at], request, done)
+            return self._is_allowed and self._wait(origin, request, done)
         if now < site.rests_until or request.method != "GET" or not _is_plain(url):
             return False
         message = site.message(url[at:], request.headers)
@@ -76,7 +78,7 @@ class Direct:
             return False
         connection = site.free.pop() if site.free else self._open(site, now)
         if connection is None:
-            return self._wait(url[:at], request, done)
+            return self._wait(origin, request, done)
         connection.done = done
         connection.started, connection.marked_at, connection.marked = now, marked_at, -1
         self._busy[connection] = None
@@ -114,20 +116,23 @@ class Direct:
         """Requests that wait for a first contact."""
         return sum(map(len, self._waiting.values()))
 
-    def learn(self, url: str, ip: str, now: float, marked_at: float) -> None:
-        """Note at which address libcurl had an answer from an URL's site; make the requests that waited for that."""
-        origin = url[: url.find("/", 8)]
+    def learn(self, request: Request, ip: str, now: float, marked_at: float) -> None:
+        """Note at which address libcurl had an answer from a request's site; make the requests that waited for that."""
+        url = request.url
+        at = url.find("/", 8)
+        origin = url[:at] + request.address
         if self._is_allowed and ip and "@" not in origin:
             if origin not in self._sites:
-                self._sites[origin] = Site(origin)
+                self._sites[origin] = Site(url[:at])
             self._sites[origin].learn(ip, now)
-            for request, done in self._waiting.pop(origin, ()):
-                if not self.submit(request, done, now, marked_at):
-                    self._repeat(request, done)
+            for waiting, done in self._waiting.pop(origin, ()):
+                if not self.submit(waiting, done, now, marked_at):
+                    self._repeat(waiting, done)
 
-    def is_unknown(self, url: str, now: float) -> bool:
+    def is_unknown(self, request: Request, now: float) -> bool:
         """Tell whether it is worth the while to `learn`."""
-        site = self._sites.get(url[: url.find("/", 8)])
+        url = request.url
+        site = self._sites.get(url[: url.find("/", 8)] + request.address)
         return self._is_allowed and (site is None or not site.is_known(now))
 
     def close(self) -> None:

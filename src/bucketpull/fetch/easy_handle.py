@@ -39,7 +39,6 @@ class Slot(Transfer):
         "header_lines",
         "is_paused",
         "poured",
-        "url",
     )
 
     def __init__(
@@ -53,7 +52,6 @@ class Slot(Transfer):
         super().__init__()
         self.easy = pycurl.Curl()
         self.easy.slot = self
-        self.url = ""
         self.chunks: list[bytes] = []
         self.header_lines: list[bytes] = []
         self.poured = 0
@@ -67,11 +65,6 @@ class Slot(Transfer):
         self._sink: Sink | None = None
         self._counted: Count | None = None
         self._set_once(options, authorities, opened)
-
-    @property
-    def asked_url(self) -> str:
-        """What is asked for."""
-        return self.url
 
     def is_answered(self) -> bool:
         """Tell whether anything has come."""
@@ -124,8 +117,10 @@ class Slot(Transfer):
     def prepare(self, request: Request, done: Done, sink: Sink | None, counted: Count | None) -> None:
         """Set the handle to a request. `counted`, if there is one, is told the size of every piece of a body."""
         easy = self.easy
-        self.url = request.url
         easy.setopt(pycurl.URL, request.url)
+        if request.address != self.request.address:
+            easy.setopt(pycurl.CONNECT_TO, [f"::{_in_brackets(request.address)}:"] if request.address else [])
+        self.request = request
         if request.headers is not self._headers:
             easy.setopt(pycurl.HTTPHEADER, request.headers)
             self._headers = request.headers
@@ -192,3 +187,7 @@ class Slot(Transfer):
         self.poured = 0
         self.is_paused = False
         self.done = nobody
+
+
+def _in_brackets(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

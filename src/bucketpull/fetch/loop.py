@@ -8,8 +8,10 @@ import heapq
 import select
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from itertools import count
 from typing import Final
+from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
@@ -18,6 +20,7 @@ from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
 from bucketpull.fetch.easy_handle import COUNTED_BUFFER_BYTES
+from bucketpull.fetch.names import Names
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.fetch.transfer import Done, Sink, Transfer
 
@@ -48,6 +51,7 @@ class FetchLoop:
         self._now = time.monotonic()
         self._held_back = 0.0
         self._allowance: Allowance | None = None
+        self._names: Names | None = None
         self.direct = Direct(
             options, trusted, self._everything, self._busy, self._submit_to_curl, self.call_later
         )
@@ -79,9 +83,9 @@ class FetchLoop:
         now = time.monotonic()
         self._curl.submit(request, done, sink, self.direct.counted, now, now - self._held_back)
 
-    def _learn(self, url: str, ip: str) -> None:
+    def _learn(self, request: Request, ip: str) -> None:
         now = time.monotonic()
-        self.direct.learn(url, ip, now, now - self._held_back)
+        self.direct.learn(request, ip, now, now - self._held_back)
 
     def watch(self, fd: int, readable: Callable[[], None]) -> None:
         """See `ports.Fetcher`."""
@@ -100,20 +104,29 @@ class FetchLoop:
         """See `ports.Fetcher`."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), callback))
 
-    def waits(self, site: str) -> tuple[float, int]:
+    def resolve(self, site: str, found: Callable[[list[str]], None]) -> None:
+        """See `ports.Fetcher`."""
+        if self.direct.is_proxied or _is_address(site):
+            return
+        if self._names is None:
+            self._names = Names()
+            self.watch(self._names.wake_fd, self._names.deliver)
+        self._names.ask(site, found)
+
+    def waits(self, site: str, address: str = "") -> tuple[float, int]:
         """See `ports.Fetcher`."""
         started, waiting = 0.0, 0
         for transfer in self._busy:
-            if _is_of(transfer, site):
+            if _is_of(transfer, site, address):
                 if transfer.is_answered():
                     return 0.0, 0
                 started, waiting = max(started, transfer.started), waiting + 1
         return (time.monotonic() - started if waiting else 0.0), waiting
 
-    def abandon(self, site: str, reason: Reason, detail: str) -> None:
+    def abandon(self, site: str, reason: Reason, detail: str, address: str = "") -> None:
         """See `ports.Fetcher`."""
         self._set_now()
-        for transfer in [each for each in self._busy if _is_of(each, site)]:
+        for transfer in [each for each in self._busy if _is_of(each, site, address)]:
             if transfer in self._busy and not transfer.is_answered():
                 transfer.end(reason, detail)
 
@@ -142,6 +155,8 @@ class FetchLoop:
 
     def close(self) -> None:
         """See `ports.Fetcher`."""
+        if self._names is not None:
+            self._names.close()
         self._curl.close()
         self.direct.close()
         self._busy.clear()
@@ -202,5 +217,15 @@ class FetchLoop:
                 transfer.end(reason, detail)
 
 
-def _is_of(transfer: Transfer, site: str) -> bool:
-    return not site or transfer.asked_url.startswith(site + "/")
+def _is_of(transfer: Transfer, site: str, address: str) -> bool:
+    request = transfer.request
+    return (not site or request.url.startswith(site + "/")) and address in {"", request.address}
+
+
+def _is_address(site: str) -> bool:
+    """Tell whether a site is named by an address, so that there is nothing to find out."""
+    try:
+        ip_address(urlsplit(site).hostname or "")
+    except ValueError:
+        return False
+    return True

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Response
+from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.options import FetchOptions
 
 Done = Callable[[Response], None]
 Sink = Callable[[bytes], object]
 Count = Callable[[int], None]
+NO_REQUEST = Request("", (), 0)
 
 
 class Transfer:
@@ -18,17 +19,13 @@ class Transfer:
     time is counted without what the bandwidth's cap forbade to read.
     """
 
-    __slots__ = ("done", "marked", "marked_at", "started")
+    __slots__ = ("done", "marked", "marked_at", "request", "started")
 
     def __init__(self) -> None:
+        self.request = NO_REQUEST
         self.done: Done = nobody
         self.started = self.marked_at = 0.0
         self.marked = -1
-
-    @property
-    def asked_url(self) -> str:
-        """What is asked for."""
-        raise NotImplementedError
 
     def is_answered(self) -> bool:
         """Tell whether anything has come."""

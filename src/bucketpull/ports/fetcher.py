@@ -44,15 +44,20 @@ class Fetcher(Protocol):
         """Wait for something to happen, at most so long, and call back."""
         ...
 
-    def waits(self, site: str) -> tuple[float, int]:
+    def waits(self, site: str, address: str = "") -> tuple[float, int]:
         """Return for how many seconds nothing has come from a site ("" is any), and how many requests wait for it.
 
-        That is since the youngest of its transfers began, if none of them has had any answer; else 0.
+        That is since the youngest of its transfers began, if none of them has had any answer; else 0. With an address only what was
+        sent to that one counts.
         """
         ...
 
-    def abandon(self, site: str, reason: Reason, detail: str) -> None:
+    def abandon(self, site: str, reason: Reason, detail: str, address: str = "") -> None:
         """End all transfers to a site that have had no answer; their callbacks are told so."""
+        ...
+
+    def resolve(self, site: str, found: Callable[[list[str]], None]) -> None:
+        """Find out the addresses of a site's name, and call back: with none if there is no name, no answer, or a proxy between."""
         ...
 
     @property

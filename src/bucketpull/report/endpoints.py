@@ -13,6 +13,7 @@ _WORDS = {
     State.REFUSING: "refuses everything since",
     State.DOWN: "does not answer since",
 }
+REST_TOLD_SECONDS = 5.0
 SLOW_TOLD_SECONDS = 10.0  # of a state that mostly passes, or becomes another
 
 Told = tuple[str, str, str, str]  # level, event, the endpoint that it is about, text
@@ -24,6 +25,8 @@ class EndpointNews:
     def __init__(self, specs: Sequence[EndpointSpec]) -> None:
         self._specs = {spec.name: spec for spec in specs}
         self._told: dict[str, tuple[State, float]] = {}
+        self._away: dict[str, float] = {}
+        self._rests: dict[str, float] = {}
 
     def look(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
         """Return what is new, as level, event, endpoint and text; `now` is Unix seconds."""
@@ -45,6 +48,38 @@ class EndpointNews:
                 yield "warning", f"endpoint.{status.state}", name, self._trouble(name, status, worst, now)
                 since = since or now - status.state_seconds
             self._told[name] = status.state, since if status.state is not State.UP else 0.0
+        yield from self._look_at_rests(machines, now)
+        yield from self._look_at_addresses(machines, now)
+
+    def _look_at_rests(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
+        """Tell once that an endpoint asked for a long rest, and until when it lasts."""
+        for name in self._specs:
+            seconds = max(
+                (each.lanes[name].rest_seconds for each in machines if name in each.lanes), default=0.0
+            )
+            until, about = self._rests.get(name, 0.0), f"{name} rest"
+            if seconds > REST_TOLD_SECONDS and now + seconds > until + REST_TOLD_SECONDS:
+                self._rests[name] = now + seconds
+                end = time.strftime("%H:%M:%S", time.localtime(now + seconds))
+                text = f"{self._title(name)} asks to be left alone until {end}: it is"
+                yield "warning", "endpoint.rest", about, text
+            elif until and not seconds:
+                del self._rests[name]
+                yield "info", "endpoint.rested", about, f"{self._title(name)} is asked again"
+
+    def _look_at_addresses(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
+        """Tell of addresses that are left alone although their endpoint is up. One host may serve several endpoints: it is told once."""
+        away: dict[str, str] = {}
+        for name in self._specs:
+            for machine in machines:
+                away |= machine.lanes[name].away if name in machine.lanes else {}
+        for label in away.keys() - self._away.keys():
+            self._away[label] = now
+            text = f"{label} is left alone: {away[label]}; other addresses are used"
+            yield "warning", "address.away", label, text
+        for label in self._away.keys() - away.keys():
+            since = self._away.pop(label)
+            yield "info", "address.back", label, f"{label} is used again, after {duration(now - since)}"
 
     def _title(self, name: str) -> str:
         return self._specs[name].title or name

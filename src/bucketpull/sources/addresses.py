@@ -26,5 +26,37 @@ def check_url(label: str, url: str) -> None:
         raise ConfigError(f"{label} {host} may have neither query, fragment nor user name; leave it out")
 
 
+def check_urls(label: str, urls: str) -> None:
+    """Make sure of each of several URLs, with blanks between, as `check_url` does; they may differ in scheme, host and port only.
+
+    Raises:
+        ConfigError: One is none, or is somewhere else than the others; `label` names it for the user.
+
+    """
+    for url in urls.split() or [urls]:
+        check_url(label, url)
+    paths = {urlsplit(url).path.rstrip("/") for url in urls.split()}
+    if len(paths) > 1:
+        raise ConfigError(
+            f"{label} {shown_value(urls)}: several may differ in their hosts only; give all the same path"
+        )
+
+
+def sites_of(urls: str) -> tuple[str, ...]:
+    """Return scheme, host and port of each of several URLs, each once."""
+    parts = [urlsplit(url) for url in urls.split()]
+    return tuple(dict.fromkeys(f"{part.scheme}://{part.netloc}" for part in parts))
+
+
+def hosts_of(urls: str) -> str:
+    """Name the hosts of several URLs for people."""
+    return ", ".join(site.partition("://")[2] for site in sites_of(urls))
+
+
+def path_of(urls: str) -> str:
+    """Return the path that all of several URLs have, without a slash at its end."""
+    return urlsplit(urls.split(maxsplit=1)[0]).path.rstrip("/")
+
+
 def _is_host(name: str) -> bool:
     return name.isascii() and name.isprintable() and not set(name) & set(' "<>\\^`{|}')

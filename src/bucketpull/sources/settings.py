@@ -19,9 +19,10 @@ class Option(NamedTuple):
 
     In the environment it is `variable`, else BUCKETPULL_NAME. A `secret` is never a flag, is never shown, and does not leave the
     machine. One that is `own` says where a machine connects to, or how it proves who it is: on each machine its operator says it,
-    and another machine's word is only compared with it. `many` says how a text becomes several values: "blanks" or "lines"; such a
-    flag may be given several times. `switch` makes a flag without a value: "on", or "on/off" where it can also be switched off
-    (`--no-NAME`). `asked` is what `init` asks for it, if it does: one that ends with a parenthesis may be left empty.
+    and another machine's word is only compared with it. `many` says how a text becomes several values: "blanks" or "lines"; or that
+    several are one text with blanks between ("text"). Such a flag may be given several times. `switch` makes a flag without a value:
+    "on", or "on/off" where it can also be switched off (`--no-NAME`). `asked` is what `init` asks for it, if it does: one that ends
+    with a parenthesis may be left empty.
     """
 
     name: str
@@ -184,7 +185,13 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _values(option: Option, value: Any) -> Any:  # noqa: ANN401 - as a user writes it
-    if not option.many or not isinstance(value, str):
+    if (
+        option.many == "text"
+        and isinstance(value, list | tuple)
+        and all(isinstance(each, str) for each in value)
+    ):
+        return " ".join(value)
+    if option.many in {"", "text"} or not isinstance(value, str):
         return value
     return value.split() if option.many == "blanks" else value.splitlines()
 
@@ -194,6 +201,6 @@ def _shown(value: object) -> str:
 
 
 def _text(option: Option, value: Any) -> str:  # noqa: ANN401 - of any type that an option has
-    if not option.many:
+    if option.many in {"", "text"}:
         return str(value)
     return (" " if option.many == "blanks" else "\n").join(value)

@@ -81,7 +81,7 @@ class MemorySource:
         if response.failure is not None:
             raise AnswerError(response.failure, response.detail)
         if response.status != 200:
-            raise AnswerError(STATUS["list"][response.status], f"HTTP {response.status}")
+            raise AnswerError(STATUS["list"].get(response.status, Reason.GARBAGE), f"HTTP {response.status}")
         return self.pages[position.directory, position.cursor]
 
     def routes(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ encode = msgspec.msgpack.encode
 
 
 class Rig:
-    """`answer` is asked for each request; `level` transfers may be in transfer at each endpoint.
+    """`answer` is asked for each request; `level` transfers may be in transfer at each endpoint, None for what the limiter finds.
 
     `outcomes`, `receipts` and `fatals` collect what was said; `filled` are the transfers in transfer after the last start.
     """
@@ -36,12 +36,13 @@ class Rig:
         self,
         answer: Callable[[Request], Answer],
         routes: Sequence[str] = ("edge", "origin"),
-        level: int = 8,
+        level: int | None = 8,
         bounds: Bounds | None = None,
         pages: dict[tuple[bytes, str], Page] | None = None,
         batch: BatchSize | None = None,
         seed: int = 1,
         source: Source | None = None,
+        names: dict[str, list[str]] | None = None,
     ) -> None:
         self.clock = VirtualClock()
         self.fetcher = VirtualFetcher(self.clock, answer)
@@ -82,6 +83,8 @@ class Rig:
 
         self.judge = Judge(tuple(self.source.endpoints), 1)
         self._watch = Watch(gate, self.endpoints, self.fetcher, self.scan, self.drain, self.clock)
+        self.fetcher.names = names or {}
+        self._watch.resolve()
         self._looked = 0.0
 
     def mount(self, volume: str = "v1", verify: str = "size", slow: bool = False) -> MemoryWriter:

@@ -62,6 +62,7 @@ class VirtualFetcher:
         self.requests: list[Request] = []
         self._flying: dict[int, tuple[Request, float, Callable[[Response], None]]] = {}
         self.bandwidth: float | None = None
+        self.names: dict[str, list[str]] = {}
 
     def submit(
         self,
@@ -77,15 +78,19 @@ class VirtualFetcher:
         self._flying[number] = (request, self._clock.seconds, done)
         self.call_later(answer.seconds, lambda: self._end(number, answer, sink))
 
-    def waits(self, site: str) -> tuple[float, int]:
+    def waits(self, site: str, address: str = "") -> tuple[float, int]:
         """Tell since when a site has been silent."""
-        begun = [at for request, at, _ in self._flying.values() if request.url.startswith(site)]
+        begun = [at for request, at, _ in self._flying.values() if _is_of(request, site, address)]
         return (self._clock.seconds - max(begun) if begun else 0.0), len(begun)
 
-    def abandon(self, site: str, reason: Reason, detail: str) -> None:
+    def resolve(self, site: str, found: Callable[[list[str]], None]) -> None:
+        """Tell the addresses of `names`."""
+        found(self.names.get(site, []))
+
+    def abandon(self, site: str, reason: Reason, detail: str, address: str = "") -> None:
         """End what is under way to a site."""
         for number, (request, at, done) in list(self._flying.items()):
-            if request.url.startswith(site):
+            if _is_of(request, site, address):
                 del self._flying[number]
                 self.in_flight -= 1
                 done(Response(0, [], [], 0, self._clock.seconds - at, reason, detail))
@@ -157,6 +162,10 @@ class VirtualFetcher:
         self._closed = True
         self._due.clear()
         self._watched.clear()
+
+
+def _is_of(request: Request, site: str, address: str) -> bool:
+    return request.url.startswith(site) and address in {"", request.address}
 
 
 def _pour(

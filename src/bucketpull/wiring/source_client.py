@@ -1,13 +1,17 @@
 """A source asked one question at a time, by the commands that look before a job begins."""
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
-from bucketpull.domain.endpoints import EndpointSpec, Purpose
-from bucketpull.domain.errors import AnswerError
+from bucketpull.domain.endpoints import OUTAGE, EndpointSpec, Purpose
+from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.ports import Fetcher, Source
+
+SILENT_SECONDS: Final = 5.0  # of an address, before another is asked
 
 
 class SourceClient:
@@ -17,19 +21,37 @@ class SourceClient:
         self.source = source
         self._fetcher = fetcher
         self.listing = next(spec for spec in source.endpoints if spec.purpose is Purpose.LIST)
+        self._silent: set[str] = set()
         self.fetching = {spec.name: spec for spec in source.endpoints if spec.purpose is Purpose.FETCH}
 
-    def ask(self, request: Request) -> Response:
-        """Make one request and wait for its answer."""
+    def ask(self, request: Request, site: str = "") -> Response:
+        """Make one request and wait for its answer; with a site no longer than may be waited where others are to be asked."""
         answers: list[Response] = []
+        deadline = time.monotonic() + SILENT_SECONDS if site else math.inf
         self._fetcher.submit(request, answers.append)
         while not answers:
             self._fetcher.run_once(1.0)
+            if time.monotonic() >= deadline:
+                self._fetcher.abandon(site, Reason.TIMEOUT, f"no answer within {SILENT_SECONDS:.0f} s")
         return answers[0]
+
+    def site(self, spec: EndpointSpec) -> str:
+        """Return the address of an endpoint that is asked first: one that answered, as far as is known."""
+        return next((site for site in spec.sites if site not in self._silent), site_of(spec))
+
+    def _answer(self, spec: EndpointSpec, request: Callable[[str], Request]) -> Response:
+        """Ask one address after the other, until one answers."""
+        sites = sorted(spec.sites, key=self._silent.__contains__) or [""]
+        for site in sites[:-1]:
+            response = self.ask(request(site), site)
+            if response.failure not in OUTAGE:
+                return response
+            self._silent.add(site)
+        return self.ask(request(sites[-1]))
 
     def ask_for_page(self, position: Position) -> Response:
         """Ask for a page; return the raw answer."""
-        return self.ask(self.source.list_request(position, site_of(self.listing), time.time()))
+        return self._answer(self.listing, lambda site: self.source.list_request(position, site, time.time()))
 
     def page(self, position: Position) -> Page:
         """Return a page, wherever it lies."""
@@ -40,8 +62,16 @@ class SourceClient:
 
     def usage(self) -> int | None:
         """Return the bytes of all that is listed; None where the source cannot tell."""
-        request = self.source.usage_request(site_of(self.listing), time.time())
-        return None if request is None else self.source.read_usage(self.ask(request))
+        source, listing = self.source, self.listing
+
+        def request(site: str) -> Request:
+            found = source.usage_request(site, time.time())
+            assert found is not None
+            return found
+
+        if source.usage_request(site_of(listing), time.time()) is None:
+            return None
+        return source.read_usage(self._answer(listing, request))
 
     def routes(self, wanted: Wanted) -> tuple[str, ...]:
         """Name the endpoints that may have an object; none where it cannot be had."""
@@ -50,10 +80,13 @@ class SourceClient:
         except AnswerError:
             return ()
 
-    def fetch(self, wanted: Wanted, endpoint: str) -> tuple[Response, Verdict]:
-        """Fetch an object from one endpoint."""
-        site = site_of(self.fetching[endpoint])
-        response = self.ask(self.source.object_request(wanted, endpoint, site, time.time()))
+    def fetch(self, wanted: Wanted, endpoint: str, site: str = "") -> tuple[Response, Verdict]:
+        """Fetch an object from one endpoint, from one of its addresses if that is named."""
+
+        def request(at: str) -> Request:
+            return self.source.object_request(wanted, endpoint, at, time.time())
+
+        response = self.ask(request(site)) if site else self._answer(self.fetching[endpoint], request)
         return response, self.source.judge(wanted, endpoint, response, time.time())
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from listing_world import SITE, answer, ask_for, header_of, judge_of, source
 
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
-from bucketpull.domain.exchange import Response
+from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 
@@ -395,6 +395,12 @@ def test_usage_is_a_number_of_bytes():
         ({"auth": "basic", "api_url": "http://v0.api.upyun.com"}, "not https"),
         ({"api_url": "ftp://x"}, "--api-url"),
         ({"cdn_url": "https://u@x/"}, "--cdn-url"),
+        ({"cdn_url": "https://x ftp://y"}, "--cdn-url 'ftp://y'"),
+        ({"cdn_url": "https://x/a https://y/b"}, "the same path"),
+        (
+            {"auth": "basic", "api_url": "https://v0.api.upyun.com http://v1.api.upyun.com"},
+            "http://v1.api.upyun.com is not https",
+        ),
         ({"style": "!s"}, "--cdn-url"),
         ({"list_limit": 0}, "list_limit"),
         ({"headers": ("nocolon",)}, "colon"),
@@ -404,6 +410,21 @@ def test_usage_is_a_number_of_bytes():
 def test_what_cannot_work_is_said_before_anything_is_done(options, words):
     with pytest.raises(ConfigError, match=words):
         source(**options)
+
+
+def test_several_urls_are_the_sites_of_one_endpoint():
+    several = source(api_url="auto", cdn_url="https://a.example.com/base/ http://b.example.com:8080/base")
+    listing, copies, origin = several.endpoints
+
+    assert listing.sites == origin.sites
+    assert origin.sites == tuple(f"https://v{number}.api.upyun.com" for number in range(4))
+    assert copies.sites == ("https://a.example.com", "http://b.example.com:8080")
+    assert copies.title == "the CDN a.example.com, b.example.com:8080"
+    wanted = Wanted(b"d", b"a.jpg", 5, 0, "", "")
+    assert (
+        several.object_request(wanted, "cdn", copies.sites[1], 1e9).url
+        == "http://b.example.com:8080/base/d/a.jpg"
+    )
 
 
 def test_secrets_are_not_shown():

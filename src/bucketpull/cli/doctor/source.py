@@ -66,6 +66,8 @@ class SourceChecks:
             yield failed("credentials", f"{meaning}: {error.detail}", remedy)
             return
         yield passed("credentials", f"the operator may list {self._settings.source}")
+        if len(client.listing.sites) > 1:
+            yield from [_check_site(client, site) for site in client.listing.sites]
         yield from _check_order(client, page)
         yield from _check_usage(client)
         objects = self._objects(client, page)
@@ -76,7 +78,8 @@ class SourceChecks:
             return
         copies = [spec for spec in client.fetching.values() if not spec.is_origin]
         for spec in copies:
-            yield from self._compare(client, spec, objects)
+            for site in spec.sites:
+                yield from self._compare(client, spec, site, objects)
         for spec in client.fetching.values():
             if spec.advice and not copies:
                 yield warned(*spec.advice)
@@ -102,18 +105,22 @@ class SourceChecks:
         usable.sort(key=lambda each: not each.name.lower().endswith(_IMAGES))
         return usable[:_COMPARED]
 
-    def _compare(self, client: SourceClient, spec: EndpointSpec, objects: list[Wanted]) -> Iterator[Check]:
-        """Fetch each object from an endpoint that keeps copies, and from the origin behind it."""
+    def _compare(
+        self, client: SourceClient, spec: EndpointSpec, site: str, objects: list[Wanted]
+    ) -> Iterator[Check]:
+        """Fetch each object from one address of an endpoint that keeps copies, and from the origin behind it."""
         compared = False
+        title = spec.title if len(spec.sites) == 1 else f"{shown(spec)} {site.partition('://')[2]}"
         for wanted in objects:
             key = printable(show(key_of(wanted.directory, wanted.name)))
             routes = client.routes(wanted)
             if spec.name not in routes:
                 continue
-            response, verdict = client.fetch(wanted, spec.name)
+            response, verdict = client.fetch(wanted, spec.name, site)
             if verdict.reason is not None:
                 meaning, remedy = explain(verdict.reason)
-                yield failed(shown(spec), f"{key}: {meaning} ({verdict.detail})", remedy)
+                where = "" if len(spec.sites) == 1 else f"{site.partition('://')[2]}: "
+                yield failed(shown(spec), f"{where}{key}: {meaning} ({verdict.detail})", remedy)
                 return
             for origin in [name for name in routes if client.fetching[name].is_origin]:
                 compared = True
@@ -130,7 +137,7 @@ class SourceChecks:
                     yield failed(shown(spec), f"{key}: its bytes are not those of the origin", remedy)
                     return
         what = "are byte for byte those of the origin" if compared else "come"
-        yield passed(shown(spec), f"{count(len(objects))} objects of {spec.title} {what}")
+        yield passed(shown(spec), f"{count(len(objects))} objects of {title} {what}")
 
 
 def shown(spec: EndpointSpec) -> str:
@@ -208,6 +215,18 @@ def _check_order(client: SourceClient, first: Page) -> Iterator[Check]:
         yield warned(
             "listing", "not in the order of the keys' bytes: page by page, which takes longer", remedy
         )
+
+
+def _check_site(client: SourceClient, site: str) -> Check:
+    """Ask one of several addresses for the first page."""
+    name, host = shown(client.listing), site.partition("://")[2]
+    response = client.ask(client.source.list_request(client.source.root(), site, time.time()), site)
+    if response.failure is None:
+        return passed(name, f"{host} answers")
+    meaning, _ = explain(response.failure)
+    return warned(
+        name, f"{host}: {meaning} ({response.detail})", "the others are used; leave it out if it stays away"
+    )
 
 
 def _check_usage(client: SourceClient) -> Iterator[Check]:

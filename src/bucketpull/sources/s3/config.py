@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.values import shown_value
 from bucketpull.ports import Source
-from bucketpull.sources.addresses import check_url
+from bucketpull.sources.addresses import check_url, check_urls
 from bucketpull.sources.keyed import KEY_OPTIONS, BucketSettings
 from bucketpull.sources.quoting import quoted
 from bucketpull.sources.settings import Option
@@ -59,9 +60,10 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
             "Of s3://: the service's endpoint (default: AWS).",
             "URL",
             own=True,
+            many="text",
             asked="the service's endpoint, such as https://s3.example.com (empty: AWS)",
         ),
-        Option("cdn_url", "", "URL", own=True),
+        Option("cdn_url", "", "URL", own=True, many="text"),
         Option(
             "region", "Of s3://: the bucket's region (default: as AWS's tools find it).", "REGION", own=True
         ),
@@ -112,10 +114,12 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
         if "/" in self.bucket or not self.bucket.isprintable() or " " in self.bucket:
             raise ConfigError(f"source: bucket {self.bucket!r} is no bucket name; write {self.USAGE}")
         complete = self._completed(os.environ)
+        if " " in complete.api_url:
+            raise ConfigError(f"--api-url {shown_value(complete.api_url)}: s3:// has one endpoint; give one")
         check_url("--api-url", complete.api_url)
         _check_address(complete)
         if complete.cdn_url is not None:
-            check_url("--cdn-url", complete.cdn_url)
+            check_urls("--cdn-url", complete.cdn_url)
         if not complete.anonymous and not complete.access_key:
             raise ConfigError(
                 "source: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give --anonymous"

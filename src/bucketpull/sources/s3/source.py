@@ -12,6 +12,7 @@ from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position, show
+from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.headers import conditions, retry_after, seconds_of
 from bucketpull.sources.quoting import is_plain, quoted
 from bucketpull.sources.s3 import judging
@@ -41,7 +42,7 @@ class S3Source:
         self._path = self._address.path + "/"
         self._root = config.prefix.encode("utf-8", "surrogateescape")
         self._below = self._root + b"/" if self._root else b""
-        self._cdn = None if config.cdn_url is None else urlsplit(config.cdn_url).path.rstrip("/") + "/"
+        self._cdn = None if config.cdn_url is None else path_of(config.cdn_url) + "/"
         self._routes = (ORIGIN,) if self._cdn is None else (CDN, ORIGIN)
         self.endpoints = _endpoints(config, self._address.site)
         self._headers = ("Accept: */*", "Accept-Encoding: identity", f"User-Agent: {config.user_agent}")
@@ -229,12 +230,11 @@ def _endpoints(config: S3Config, site: str) -> tuple[EndpointSpec, ...]:
     origin = EndpointSpec(name=ORIGIN, purpose=Purpose.FETCH, sites=(site,), title=title, first=32)
     if config.cdn_url is None:
         return listing, origin
-    parts = urlsplit(config.cdn_url)
     copies = EndpointSpec(
         name=CDN,
         purpose=Purpose.FETCH,
-        sites=(f"{parts.scheme}://{parts.netloc}",),
-        title=f"the CDN {parts.netloc}",
+        sites=sites_of(config.cdn_url),
+        title=f"the CDN {hosts_of(config.cdn_url)}",
         is_origin=False,
         first=32,
     )

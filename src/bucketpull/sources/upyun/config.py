@@ -9,13 +9,14 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
 from bucketpull.ports import Source
-from bucketpull.sources.addresses import check_url
+from bucketpull.sources.addresses import check_urls, path_of
 from bucketpull.sources.keyed import KEY_OPTIONS, BucketSettings
 from bucketpull.sources.quoting import quoted
 from bucketpull.sources.settings import Option
 from bucketpull.sources.upyun.signing import read_token
 
 MAX_LIST_LIMIT = 10_000
+AUTO_URLS = " ".join(f"https://v{number}.api.upyun.com" for number in range(4))
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Who we are, where a request goes, and where it ends: no other machine says that.
 _OWN_HEADERS = frozenset(
@@ -34,6 +35,7 @@ _OWN_HEADERS = frozenset(
 class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
     """A bucket and the ways to it.
 
+    `api_url` and `cdn_url` are one URL each, or several with blanks between; "auto" stands for the service's own four.
     `cdn_url` None: objects come by REST. `style` is an image version appended to each object's URL, such as "!s400".
     With `token` (and `token_expires`, Unix seconds) no password is needed. `token_secret` is the CDN's token key, and
     `cdn_token_expires` its fixed expiry (0: about a year ahead, equal for all requests of a month).
@@ -43,13 +45,18 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
     USAGE: ClassVar = "upyun://BUCKET or upyun://BUCKET/PREFIX"
     OPTIONS: ClassVar = (
         Option(
-            "api_url", "Of upyun://: the REST endpoint (default: https://v0.api.upyun.com).", "URL", own=True
+            "api_url",
+            "Of upyun://: the REST endpoint (default: https://v0.api.upyun.com; 'auto': v0 to v3). Several may be given.",
+            "URL",
+            own=True,
+            many="text",
         ),
         Option(
             "cdn_url",
-            "The bucket's CDN domain; without it objects come from the service itself.",
+            "The bucket's CDN domain; without it objects come from the service itself. Several may be given.",
             "URL",
             own=True,
+            many="text",
             asked="the bucket's CDN domain, such as https://img.example.com (empty: none)",
         ),
         Option(
@@ -85,6 +92,11 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
     user_agent: str = "bucketpull"
     list_limit: int = MAX_LIST_LIMIT
     split_listing: bool = True
+
+    @property
+    def api_urls(self) -> str:
+        """The URLs of the service, with blanks between."""
+        return AUTO_URLS if self.api_url == "auto" else self.api_url
 
     def identity(self) -> dict[str, str]:
         """Return the bucket's, and the style: what is stored depends on it."""
@@ -123,9 +135,9 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
 
         """
         _check_names(self)
-        check_url("--api-url", self.api_url)
+        check_urls("--api-url", self.api_urls)
         if self.cdn_url is not None:
-            check_url("--cdn-url", self.cdn_url)
+            check_urls("--cdn-url", self.cdn_url)
         _check_access(self)
         _check_headers(self)
         return self
@@ -144,7 +156,7 @@ def _is_own(header: str) -> bool:
 
 def uri_prefix(config: UpyunConfig) -> str:
     """Return the path that every REST request of the bucket begins with, as sent."""
-    return f"{urlsplit(config.api_url).path.rstrip('/')}/{quoted(config.bucket.encode())}/"
+    return f"{path_of(config.api_urls)}/{quoted(config.bucket.encode())}/"
 
 
 def _check_names(config: UpyunConfig) -> None:
@@ -163,10 +175,9 @@ def _check_access(config: UpyunConfig) -> None:
         raise ConfigError("source: no operator; set UPYUN_OPERATOR")
     if not config.password and not config.token:
         raise ConfigError("source: no password; set UPYUN_PASSWORD")
-    if config.auth == "basic" and not config.token and urlsplit(config.api_url).scheme != "https":
-        raise ConfigError(
-            f"source: basic authorization sends the password, and {config.api_url} is not https"
-        )
+    open_ones = [url for url in config.api_urls.split() if urlsplit(url).scheme != "https"]
+    if config.auth == "basic" and not config.token and open_ones:
+        raise ConfigError(f"source: basic authorization sends the password, and {open_ones[0]} is not https")
 
 
 def _check_headers(config: UpyunConfig) -> None:

@@ -4,12 +4,11 @@ Its only state is what it learns from answers: the offset of the server's clock,
 and whether the CDN's dates are the listing's.
 """
 
-from urllib.parse import urlsplit
-
 from bucketpull.domain.endpoints import Advice, EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
+from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.headers import conditions, seconds_of
 from bucketpull.sources.quoting import is_plain, quoted
 from bucketpull.sources.upyun import judging
@@ -45,7 +44,7 @@ class UpyunSource:
         self._config = config.checked()
         self.endpoints = _endpoints(config)
         self._uri = uri_prefix(config)
-        self._cdn = None if config.cdn_url is None else urlsplit(config.cdn_url).path.rstrip("/") + "/"
+        self._cdn = None if config.cdn_url is None else path_of(config.cdn_url) + "/"
         self._root = config.prefix.strip("/").encode("utf-8", "surrogateescape")
         self._style = quoted(config.style.encode()).replace("%21", "!")
         self._separator = config.separator.encode()
@@ -250,8 +249,8 @@ _CDN_FIRST = (CDN, REST)
 
 def _endpoints(config: UpyunConfig) -> tuple[EndpointSpec, ...]:
     """Declare what the configuration names; the CDN first, as objects are asked for there first."""
-    api = (_site(config.api_url),)
-    title = f"the API {urlsplit(config.api_url).netloc}"
+    api = sites_of(config.api_urls)
+    title = f"the API {hosts_of(config.api_urls)}"
     listing = EndpointSpec(
         name=LIST,
         purpose=Purpose.LIST,
@@ -275,22 +274,17 @@ def _endpoints(config: UpyunConfig) -> tuple[EndpointSpec, ...]:
     )
     if config.cdn_url is None:
         return listing, origin
-    title = f"the CDN {urlsplit(config.cdn_url).netloc}"
+    title = f"the CDN {hosts_of(config.cdn_url)}"
     copies = EndpointSpec(
         name=CDN,
         purpose=Purpose.FETCH,
-        sites=(_site(config.cdn_url),),
+        sites=sites_of(config.cdn_url),
         title=title,
         is_origin=False,
         hint="--cdn-url, --style, the domain's hotlink protection and UPYUN_TOKEN_SECRET",
         first=32,
     )
     return listing, copies, origin
-
-
-def _site(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _authorization(config: UpyunConfig) -> Authorization:

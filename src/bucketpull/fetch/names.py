@@ -1,0 +1,50 @@
+"""The addresses of hosts' names, asked of the system in a thread: a name server that does not answer holds nobody up."""
+
+import os
+import socket
+from collections.abc import Callable
+from threading import Thread
+from urllib.parse import urlsplit
+
+Found = Callable[[list[str]], None]
+
+
+class Names:
+    """Questions under way. `wake_fd` is readable when there are answers; `deliver` makes the callbacks."""
+
+    def __init__(self) -> None:
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._answers: list[tuple[Found, list[str]]] = []
+        self._is_closed = False
+
+    def ask(self, site: str, found: Found) -> None:
+        """Ask for the addresses of a site ("https://host:port") in the system's order; none where there is no name or no answer."""
+        parts = urlsplit(site)
+        Thread(
+            target=self._look_up,
+            args=(parts.hostname or "", found),
+            name=f"name {parts.hostname}",
+            daemon=True,
+        ).start()
+
+    def _look_up(self, host: str, found: Found) -> None:
+        addresses: list[str] = []
+        try:
+            for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+                addresses.append(str(address[0]))
+        except OSError:
+            addresses.clear()
+        self._answers.append((found, list(dict.fromkeys(addresses))))
+        if not self._is_closed:
+            os.eventfd_write(self.wake_fd, 1)
+
+    def deliver(self) -> None:
+        """Hand over what was found."""
+        os.eventfd_read(self.wake_fd)
+        while self._answers:
+            found, addresses = self._answers.pop(0)
+            found(addresses)
+
+    def close(self) -> None:
+        """Answer nobody any more. A thread may still be asking, so the descriptor stays open: it belongs to the process."""
+        self._is_closed = True
