@@ -31,6 +31,8 @@ FILES = {
     "unknown.toml": b"cdn-ulr = 1\n",
     "binary.toml": b"\xff\xfe\x00",
     "list.toml": b"volumes = 3\n",
+    "table.toml": b"rate = 1\n[table]\n",
+    "option.toml": b"cdn_url = 7\n",
     "negative.toml": b"connect_seconds = -1\n",
     "nan.toml": b"stall_seconds = nan\n",
     "control.toml": b'job = "a\\u0000b"\n',

@@ -1,5 +1,6 @@
 import copy
 import fcntl
+import io
 import os
 import pty
 import struct
@@ -12,6 +13,7 @@ import tty
 
 import pyte
 import pytest
+from rich.console import Console
 
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.progress import Note, Stage
@@ -19,7 +21,7 @@ from bucketpull.report.choice import open_reporter
 from bucketpull.report.events import EventReporter
 from bucketpull.report.lines import LineReporter
 from bucketpull.report.quiet import QuietReporter
-from bucketpull.report.terminal import TerminalReporter
+from bucketpull.report.terminal import TerminalReporter, display
 from bucketpull.report.words import Words
 
 
@@ -232,15 +234,14 @@ def test_the_display_names_the_object_that_everything_waits_for(terminal, runnin
     assert "waiting for logs/2024/big.bin, 42 s" in "\n".join(shown(terminal, running))
 
 
-@pytest.mark.parametrize("terminal", [(80, 30)], indirect=True)
-def test_trouble_stays_on_the_screen_until_it_ends_whole(terminal, running):
+def test_trouble_stays_on_the_screen_until_it_ends_whole(running):
     lost = "the broker cannot be reached: Connection refused by broker.example.com; check --broker, and whether it runs"
     running.notes = [Note(running.at - 900, "warning", "broker.lost", lost, "broker")]
-    reporter = TerminalReporter(terminal.stream, Words())
 
     def screen():
-        reporter.show(running)
-        return " ".join(terminal.text())
+        console = Console(file=io.StringIO(), width=80)
+        console.print(display(running, Words(), 80, 30))
+        return " ".join(line.strip() for line in console.file.getvalue().splitlines())
 
     assert "check --broker, and whether it runs" in screen()
 

@@ -20,8 +20,8 @@ _WORDS: Final[dict[type, str]] = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    list: "a list of texts",
-    tuple: "a list of texts",
+    list: 'a list of texts, such as ["a", "b"]',
+    tuple: 'a list of texts, such as ["a", "b"]',
 }
 
 

@@ -60,7 +60,7 @@ _CHINESE: dict[str, str] = {
     "days, above 0, such as 14": "天数（大于 0），例如 14",
     "a whole number": "整数",
     "true or false": "true 或 false",
-    "a list of texts": "字符串列表",
+    'a list of texts, such as ["a", "b"]': '字符串列表，例如 ["a", "b"]',
     "{}: unknown name {}": "{}：未知名称 {}",
     "{}; did you mean {}?": "{}；您是指 {} 吗？",
     "environment: unknown name {}; unset it": "环境变量：未知名称 {}；请取消设置",

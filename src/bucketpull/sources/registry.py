@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -29,8 +30,10 @@ def settings_type(scheme: str) -> type[SourceSettings]:
     return found
 
 
-def settings_of(source: str, options: Mapping[str, Any]) -> SourceSettings:
-    """Make the configuration of a SOURCE and of settings by name. It is not yet `checked`.
+def settings_of(
+    source: str, options: Mapping[str, Any], labels: Mapping[str, str] = MappingProxyType({})
+) -> SourceSettings:
+    """Make the configuration of a SOURCE and of settings by name; `labels`: see `of`. It is not yet `checked`.
 
     Raises:
         ConfigError: A SOURCE or a value that is not understood.
@@ -42,7 +45,7 @@ def settings_of(source: str, options: Mapping[str, Any]) -> SourceSettings:
     if not colon or scheme not in SOURCES:
         usages = "; ".join(settings_type(each).USAGE for each in SOURCES)
         raise ConfigError(f"source {shown_value(source)}: write {usages}")
-    return settings_type(scheme).of(place, options)
+    return settings_type(scheme).of(place, options, labels)
 
 
 def options_by_name() -> dict[str, Option]:

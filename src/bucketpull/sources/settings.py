@@ -5,6 +5,7 @@ and without its secrets to other machines; `open` makes the source of it.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self, get_type_hints
 
 import msgspec
@@ -66,8 +67,12 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
     @classmethod
-    def of(cls, place: str, options: Mapping[str, Any]) -> Self:
+    def of(
+        cls, place: str, options: Mapping[str, Any], labels: Mapping[str, str] = MappingProxyType({})
+    ) -> Self:
         """Make a configuration of a place and of settings by name; those of other sources are left out.
+
+        `labels` name those that stand in a file or in the environment, for errors.
 
         Raises:
             ConfigError: A place or a value that is not understood.
@@ -78,7 +83,8 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         for option in cls.OPTIONS:
             if option.name in options:
                 value = _values(option, options[option.name])
-                fields[option.name] = converted(option.shown, value, types[option.name], secret=option.secret)
+                label = labels.get(option.name, option.shown)
+                fields[option.name] = converted(label, value, types[option.name], secret=option.secret)
         return cls(**fields)
 
     def checked(self) -> Self:

@@ -11,7 +11,7 @@ from bucketpull.domain.bandwidth_schedule import parse_timetable
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.domain.values import check_text, converted, shown_value
-from bucketpull.sources.registry import options_by_name
+from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
@@ -111,7 +111,7 @@ def _warn_of_readers(path: str, values: Mapping[str, object]) -> None:
 
 
 def _line_of(text: str, name: str) -> str:
-    found = re.search(rf"^[ \t]*[\"']?{re.escape(name)}[\"']?[ \t]*=", text, re.MULTILINE)
+    found = re.search(rf"^[ \t]*\[*[\"']?{re.escape(name)}[\"']?[ \t]*[=\]]", text, re.MULTILINE)
     return "" if found is None else f", line {text.count(chr(10), 0, found.start()) + 1}"
 
 
@@ -153,7 +153,10 @@ def _settings(given: Mapping[str, _Given]) -> Settings:
         for text in value.splitlines() if many and isinstance(value, str) else [value]:
             check_text(label, text, secret=secret)
         options[name] = value
-    return Settings(**own, options=options)
+    settings = Settings(**own, options=options)
+    if settings.source:
+        settings_of(settings.source, options, {name: given[name].label for name in options})
+    return settings
 
 
 def _check(settings: Settings) -> None:
