@@ -8,7 +8,7 @@ came of each. It has no clock, no thread and no loop; whoever carries out the ef
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -16,16 +16,19 @@ from bucketpull import kill_points
 from bucketpull.coordinator.effects import Books, Forget, Hear, Heard, Moment, Routine, Send, Settle, Tell
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.coordinator.former_copies import FormerCopies
-from bucketpull.coordinator.rate_sharing import Sharing
+from bucketpull.coordinator.grouping import Entry, once_each
+from bucketpull.coordinator.rate_sharing import Shares
+from bucketpull.coordinator.refusals import RefusalsElsewhere
 from bucketpull.coordinator.spending import BudgetWatch
-from bucketpull.coordinator.stale_copies import judge_begun, judge_dropped
+from bucketpull.coordinator.stale_copies import Answers, judge_begun, judge_receipts
+from bucketpull.coordinator.volume_wishes import VolumeWishes
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
+from bucketpull.domain.job_state import CUT_SHORT, JobState
 from bucketpull.domain.model import (
     BatchReceipt,
     Control,
     Counters,
-    Discard,
     Fatal,
     FromWorker,
     Goodbye,
@@ -37,8 +40,6 @@ from bucketpull.domain.model import (
     Pulse,
     Removed,
     ScanReceipt,
-    VolumeState,
-    VolumeStatus,
     Work,
     WorkKind,
 )
@@ -50,7 +51,7 @@ _reach = kill_points.reach
 class Coordinator:
     """Drives one job from its journal. `run` returns when the job has ended or was stopped.
 
-    `state` is one of the words of `Snapshot.state`; `refusal` is set when the source refused us as a whole,
+    `refusal` is set when the source refused us as a whole,
     `trouble` when the journal's disk was nearly full.
     `began` is when this session began to work (monotonic seconds), with the books of that moment.
     `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
@@ -58,22 +59,21 @@ class Coordinator:
 
     def __init__(self, policy: CoordinatorPolicy, at: Moment) -> None:
         self.at = at
-        self.state = "starting"
+        self.state = JobState.STARTING
         self.refusal: Fatal | None = None
         self.counters = Counters()
         self.outstanding = Outstanding()
         self.began: tuple[float, Counters, Outstanding] | None = None
         self.fleet = Fleet(policy.silence_seconds, policy.grace_seconds)
         self.limits = Limits()
-        self.asked: dict[str, VolumeState] = {}
+        self.asked = VolumeWishes()
         self._policy = policy
         self._listing = True
         self._stop_at: float | None = None
-        self._shared: dict[str, tuple[Limits, float]] = {}
-        self._sharing = Sharing()
+        self._shares = Shares(policy.remind_seconds)
         self._since = at.monotonic
         self._room_at = -math.inf
-        self._refused_away: tuple[Fatal, float] | None = None
+        self._elsewhere = RefusalsElsewhere(policy.refusal_seconds)
         self._gave = False
         self._roomy_at = at.monotonic
         self._hears = True
@@ -89,7 +89,7 @@ class Coordinator:
         yield from self.count()
         self.began = self.at.monotonic, self.counters, self.outstanding
         if self._stop_at is None:
-            self.state = "listing"
+            self.state = JobState.LISTING
         while not self._ended():
             yield from self._turn()
         yield Books(lambda journal: journal.note_spending(self.budget.spent))
@@ -102,7 +102,7 @@ class Coordinator:
         """Ask the local workers to hand back what they hold; `run` returns when they have, or after ten seconds."""
         if self._stop_at is None:
             self._stop_at = self.at.monotonic + self._policy.stop_seconds
-            self.state = "interrupted"
+            self.state = JobState.INTERRUPTED
             yield from self._dismiss(self._local())
 
     def set_limits(self, limits: Limits) -> Routine[None]:
@@ -160,7 +160,7 @@ class Coordinator:
         left = self.outstanding.scans or self.outstanding.batches
         has_fetched_all = self.budget.objects_left == 0 and not self.outstanding.batches_sent
         if self.budget.verdict is budget.Verdict.END or (left and has_fetched_all):
-            self.state = "budget-spent"
+            self.state = JobState.BUDGET_SPENT
             self._stop_at = now + self._policy.stop_seconds
             yield from self._dismiss(set(self.fleet.members))
 
@@ -187,7 +187,7 @@ class Coordinator:
         if entries:
             _at("acknowledged")
 
-    def _commit(self, entries: Sequence[ScanReceipt | BatchReceipt | Handback]) -> Routine[None]:
+    def _commit(self, entries: Sequence[Entry]) -> Routine[None]:
         unix = self.at.unix
         dropped = set((yield Books(lambda journal: journal.commit(entries, unix))))
         _at("committed")
@@ -216,37 +216,13 @@ class Coordinator:
     def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:
         """Tell workers which batches are booked, and which of their copies came second and must go."""
         receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
-        booked: dict[str, list[int]] = {}
-        discard: dict[str, list[Discard]] = {}
-        for receipt in (yield from self._through(receipts, dropped)):
-            booked.setdefault(receipt.machine, []).append(receipt.work)
-        late = [receipt for receipt in receipts if receipt.work in dropped]
-        gone = (yield Books(lambda journal: [judge_dropped(journal, each) for each in late])) if late else []
-        for receipt, discarded in zip(late, gone, strict=True):
-            if discarded is not None:
-                discard.setdefault(receipt.machine, []).append(discarded)
-        for machine in booked.keys() | discard.keys():
-            told = Control(
-                self._share(machine), booked=booked.get(machine, []), discard=discard.get(machine, [])
-            )
-            yield Tell(told, machine)
-
-    def _through(self, receipts: Sequence[BatchReceipt], dropped: set[int]) -> Routine[list[BatchReceipt]]:
-        """Return the receipts whose batches are through: of others a part is outstanding, which a dropped last one sets free."""
-        asked = [receipt.work for receipt in receipts if receipt.work in dropped]
-        holders = (yield Books(lambda journal: journal.holders(asked))) if asked else {}
-        yield from self._release(
-            [
-                receipt.work
-                for receipt in receipts
-                if holders.get(receipt.work) == receipt.machine and receipt.remainder is None
-            ]
-        )
-        return [
-            receipt
-            for receipt in receipts
-            if (receipt.work not in holders if receipt.work in dropped else receipt.remainder is None)
-        ]
+        if not receipts:
+            return
+        answers: Answers = yield Books(lambda journal: judge_receipts(journal, receipts, dropped))
+        yield from self._release(answers.free)
+        for machine in answers.booked.keys() | answers.discard.keys():
+            booked, discard = answers.booked.get(machine, []), answers.discard.get(machine, [])
+            yield Tell(Control(self._share(machine), booked=booked, discard=discard), machine)
 
     def _hear(self, message: FromWorker) -> Routine[None]:
         if isinstance(message, Pulse):
@@ -264,10 +240,10 @@ class Coordinator:
     def _hear_pulse(self, pulse: Pulse) -> Routine[None]:
         yield from self._insist(pulse)
         if self.fleet.is_new(pulse):
-            self._shared.pop(pulse.machine, None)
+            self._shares.forget(pulse.machine)
         now = self.at.monotonic
         news = self.fleet.see(pulse, now)
-        self._sharing.see(pulse, self.fleet.drains, now)
+        self._shares.see(pulse, self.fleet, now)
         self.budget.see(pulse)
         if news:
             yield Books(lambda journal: journal.see_volumes(news))
@@ -286,47 +262,30 @@ class Coordinator:
     def _hear_fatal(self, fatal: Fatal) -> Routine[None]:
         """End the job; but of another machine's refusal only if soon no machine is left: its credentials are its own."""
         if self._policy.local_machines and fatal.machine not in self._policy.local_machines:
-            self._refused_away = self._refused_away or (fatal, self.at.monotonic)
+            self._elsewhere.heard(fatal, self.at.monotonic)
             yield from self._dismiss({fatal.machine})
             return
         yield from self._refuse(fatal)
 
     def _watch_refusals(self) -> Routine[None]:
-        if self._refused_away is None:
-            return
-        fatal, since = self._refused_away
-        if self.fleet.drains > 1 or (self.fleet.drains and fatal.machine not in self.fleet.members):
-            self._refused_away = None
-        elif self.at.monotonic - since > self._policy.refusal_seconds and not self.fleet.drains:
+        fatal = self._elsewhere.final(self.fleet, self.at.monotonic)
+        if fatal is not None:
             yield from self._refuse(fatal)
 
     def _refuse(self, fatal: Fatal) -> Routine[None]:
         self.refusal = fatal
-        self.state = "refused"
+        self.state = JobState.REFUSED
         self._stop_at = self.at.monotonic + self._policy.stop_seconds
         yield from self._dismiss(set(self.fleet.members))
 
     def _forget(self, machine: str) -> Routine[None]:
         yield Forget(machine)
-        self._shared.pop(machine, None)
+        self._shares.forget(machine)
 
     def _insist(self, pulse: Pulse) -> Routine[None]:
-        """See the operator's word in a pulse, and pass it on until the worker heeds it: it may have started since."""
-        unheeded = [
-            volume.id
-            for volume in pulse.volumes
-            if volume.id in self.asked and volume.state is VolumeState.OPEN
-        ]
-        pulse.volumes = [self._as_asked(volume) for volume in pulse.volumes]
+        unheeded = self.asked.applied(pulse)
         if unheeded:
-            control = Control(self._share(pulse.machine), drain_volumes=unheeded)
-            yield Tell(control, pulse.machine)
-
-    def _as_asked(self, volume: VolumeStatus) -> VolumeStatus:
-        wanted = self.asked.get(volume.id)
-        if wanted is VolumeState.LOST or (wanted is not None and volume.state is VolumeState.OPEN):
-            return msgspec.structs.replace(volume, state=wanted)
-        return volume
+            yield Tell(Control(self._share(pulse.machine), drain_volumes=unheeded), pulse.machine)
 
     def _recover(self) -> Routine[None]:
         """Give work again that was with the dead, or got lost on its way."""
@@ -348,18 +307,15 @@ class Coordinator:
             yield from self.count()
 
     def _share_limits(self) -> Routine[None]:
-        now = self.at.monotonic
-        for machine in self.fleet.members:
-            share = self._share(machine)
-            told, at = self._shared.get(machine, (None, now))
-            if told != share or now - at > self._policy.remind_seconds:
-                self._shared[machine] = share, now
-                yield Tell(Control(share), machine)
+        for machine, share in self._shares.due(self._limits(), self.fleet, self.at.monotonic):
+            yield Tell(Control(share), machine)
 
     def _share(self, machine: str) -> Limits:
+        return self._shares.of(machine, self._limits(), self.fleet)
+
+    def _limits(self) -> Limits:
         waits = self.budget.verdict is budget.Verdict.WAIT_FOR_TOMORROW
-        limits = msgspec.structs.replace(self.limits, paused=True) if waits else self.limits
-        return self._sharing.share(limits, self.fleet.drains, is_lister=self.fleet.is_lister(machine))
+        return msgspec.structs.replace(self.limits, paused=True) if waits else self.limits
 
     def _dispatch(self) -> Routine[None]:
         if self.limits.paused or self.budget.verdict is not budget.Verdict.GO_ON:
@@ -404,7 +360,7 @@ class Coordinator:
     def _ended(self) -> bool:
         if self._stop_at is not None:
             return not self._local() or self.at.monotonic > self._stop_at
-        if self.state == "no-room" and self._policy.exits_when_full:
+        if self.state is JobState.NO_ROOM and self._policy.exits_when_full:
             return True
         return self.outstanding.scans == 0 and self.outstanding.batches == 0
 
@@ -412,15 +368,15 @@ class Coordinator:
         if self._stop_at is not None:
             return
         if self.limits.paused:
-            self.state = "paused"
+            self.state = JobState.PAUSED
         elif self.budget.verdict is not budget.Verdict.GO_ON:
-            self.state = "budget-spent"
+            self.state = JobState.BUDGET_SPENT
         elif not self.fleet.has_volumes:
-            self.state = "waiting"
+            self.state = JobState.WAITING
         elif self.outstanding.batches and not self._has_room():
-            self.state = "no-room"
+            self.state = JobState.NO_ROOM
         else:
-            self.state = "listing" if self.outstanding.scans else "transferring"
+            self.state = JobState.LISTING if self.outstanding.scans else JobState.TRANSFERRING
 
     def _has_room(self) -> bool:
         """Room lacks only when it did for a moment: a receipt comes before the pulse that tells of the room it made."""
@@ -451,7 +407,7 @@ class Coordinator:
             is_here = bool(waited & self.fleet.heard(self.at.monotonic))
             if self.at.monotonic - began > (policy.linger_seconds if is_here else patience):
                 break
-            self.state = "finishing"
+            self.state = JobState.FINISHING
             yield from self._listen()
 
     def _let_go(self) -> Routine[None]:
@@ -485,13 +441,13 @@ class Coordinator:
 
     def conclude(self) -> None:
         """Name the final state from the books."""
-        if self.state in {"interrupted", "refused", "no-room", "budget-spent"}:
+        if self.state in CUT_SHORT:
             return
         books = self.counters
         left = self.outstanding.scans or self.outstanding.batches
         accounted = books.stored + books.skipped + books.excluded + books.vanished
         balanced = not left and books.listed == accounted
-        self.state = "complete" if balanced and not books.failures else "incomplete"
+        self.state = JobState.COMPLETE if balanced and not books.failures else JobState.INCOMPLETE
 
     def raise_refusal(self) -> None:
         """Raise what ended the job before its end: the source refused us, or the journal has no room."""
@@ -499,22 +455,6 @@ class Coordinator:
             raise self.trouble
         if self.refusal is not None:
             raise SourceRefused(self.refusal.reason, self.refusal.detail)
-
-
-def once_each(
-    entries: Iterable[ScanReceipt | BatchReceipt | Handback],
-) -> list[list[ScanReceipt | BatchReceipt | Handback]]:
-    """Group messages, in their order, so that none names work that another of its group names: one may count and the other not."""
-    groups: list[list[ScanReceipt | BatchReceipt | Handback]] = []
-    seen: set[int] = set()
-    for entry in entries:
-        works = set(entry.works) if isinstance(entry, Handback) else {entry.work}
-        if not groups or works & seen:
-            groups.append([])
-            seen = set()
-        groups[-1].append(entry)
-        seen |= works
-    return groups
 
 
 def _at(step: str) -> None:

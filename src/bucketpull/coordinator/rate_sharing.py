@@ -3,8 +3,9 @@
 Times are monotonic seconds, rates are requests a second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.model import LaneStatus, Limits, Pulse
 
@@ -103,3 +104,38 @@ class Sharing:
             self.cap *= GROW
             if self.cap > 2 * tally.requests / elapsed:
                 self.cap = None
+
+
+class Shares:
+    """Each machine's share of the limits, and who has been told of which. Times are monotonic seconds.
+
+    Args:
+        remind_seconds: A machine is told again after so long: the message before may be lost.
+
+    """
+
+    def __init__(self, remind_seconds: float) -> None:
+        self._remind = remind_seconds
+        self._sharing = Sharing()
+        self._told: dict[str, tuple[Limits, float]] = {}
+
+    def see(self, pulse: Pulse, fleet: Fleet, now: float) -> None:
+        """Note what a machine used of its share."""
+        self._sharing.see(pulse, fleet.drains, now)
+
+    def of(self, machine: str, limits: Limits, fleet: Fleet) -> Limits:
+        """Return a machine's share of the limits of the whole job."""
+        return self._sharing.share(limits, fleet.drains, is_lister=fleet.is_lister(machine))
+
+    def due(self, limits: Limits, fleet: Fleet, now: float) -> Iterator[tuple[str, Limits]]:
+        """Give the machines that are to be told their shares now."""
+        for machine in list(fleet.members):
+            share = self.of(machine, limits, fleet)
+            told, at = self._told.get(machine, (None, now))
+            if told != share or now - at > self._remind:
+                self._told[machine] = share, now
+                yield machine, share
+
+    def forget(self, machine: str) -> None:
+        """Tell a machine again: it is new."""
+        self._told.pop(machine, None)

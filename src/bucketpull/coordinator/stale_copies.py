@@ -1,6 +1,6 @@
 """Which of several copies count: a batch may be done twice, and then only one machine's copies may stay. Runs beside the journal."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from bucketpull.domain.model import BatchReceipt, Begun, Discard, Extent
@@ -14,6 +14,32 @@ class Verdict(NamedTuple):
     discard: list[Discard]
     abandon: list[int]
     again: list[int]
+
+
+class Answers(NamedTuple):
+    """What receipts are answered: by machine the batches that are booked and the copies that must go; `free` is with nobody."""
+
+    booked: dict[str, list[int]]
+    discard: dict[str, list[Discard]]
+    free: list[int]
+
+
+def judge_receipts(journal: Journal, receipts: Collection[BatchReceipt], dropped: Collection[int]) -> Answers:
+    """Say which batches are through: of others a part is outstanding, which a last receipt that was dropped sets free."""
+    answers = Answers({}, {}, [])
+    late = [receipt for receipt in receipts if receipt.work in dropped]
+    holders = journal.holders([receipt.work for receipt in late]) if late else {}
+    for receipt in receipts:
+        is_last, is_late = receipt.remainder is None, receipt.work in dropped
+        if is_last and holders.get(receipt.work) == receipt.machine:
+            answers.free.append(receipt.work)
+        if receipt.work not in holders if is_late else is_last:
+            answers.booked.setdefault(receipt.machine, []).append(receipt.work)
+    for receipt in late:
+        gone = judge_dropped(journal, receipt)
+        if gone is not None:
+            answers.discard.setdefault(receipt.machine, []).append(gone)
+    return answers
 
 
 def judge_dropped(journal: Journal, receipt: BatchReceipt) -> Discard | None:

@@ -1,5 +1,6 @@
 """Where a job stands, as one value that every reporter, the dashboard and `status` show."""
 
+from bucketpull.domain.job_state import JobState
 from bucketpull.domain.model import Counters, Limits, Outstanding, Pulse, Value, VolumeStatus
 
 
@@ -59,7 +60,7 @@ class Snapshot(Value):
 
     job: str
     source: str
-    state: str
+    state: JobState
     at: float
     started: float
     seconds: float

@@ -9,15 +9,16 @@ import msgspec
 
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.job_state import RUNNING, JobState
 from bucketpull.domain.model import LaneStatus, Pulse, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 
 _EXITS = {
-    "complete": ExitCode.COMPLETE,
-    "refused": ExitCode.REFUSED,
-    "no-room": ExitCode.NO_ROOM,
-    "budget-spent": ExitCode.BUDGET_SPENT,
-    "interrupted": ExitCode.INTERRUPTED,
+    JobState.COMPLETE: ExitCode.COMPLETE,
+    JobState.REFUSED: ExitCode.REFUSED,
+    JobState.NO_ROOM: ExitCode.NO_ROOM,
+    JobState.BUDGET_SPENT: ExitCode.BUDGET_SPENT,
+    JobState.INTERRUPTED: ExitCode.INTERRUPTED,
 }
 
 
@@ -31,7 +32,7 @@ def summary_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
     books = snapshot.counters
     mean = snapshot.rates.objects_mean or (books.stored / snapshot.seconds if snapshot.seconds else 0.0)
     return {
-        "complete": snapshot.state == "complete",
+        "complete": snapshot.state == JobState.COMPLETE,
         "listed": books.listed,
         "stored": books.stored,
         "skipped": books.skipped,
@@ -88,7 +89,7 @@ def volume_dict(volume: VolumeStatus) -> dict[str, Any]:  # JSON
 
 def waited_for(snapshot: Snapshot) -> tuple[str, float]:
     """Return the object that has been waited for longest, and the seconds without any end; "" where things move."""
-    if snapshot.state not in {"listing", "transferring", "finishing"}:
+    if snapshot.state not in RUNNING:
         return "", 0.0
     stillest = max(snapshot.machines, key=lambda pulse: pulse.still_seconds, default=None)
     if stillest is None:

@@ -3,6 +3,7 @@
 import time
 from typing import TextIO
 
+from bucketpull.domain.job_state import ENDED
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import waited_for
@@ -10,7 +11,6 @@ from bucketpull.report.printable import printable
 from bucketpull.report.summary import by_reason, summary_lines
 from bucketpull.report.words import Words
 
-ENDING = frozenset({"interrupted", "refused", "complete", "incomplete"})  # nothing new begins any more
 WIDEST = 159  # columns; a Chinese character takes two
 
 
@@ -82,7 +82,7 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
 def time_left(snapshot: Snapshot, words: Words) -> str:
     """Say how long the job will take, with its band where that is wider than a tenth."""
     estimate, language = snapshot.estimate, words.language
-    if snapshot.state in ENDING:
+    if snapshot.state in ENDED:
         return words("left.ending")
     if estimate.seconds is None:
         return words("left.unknown")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from bucketpull.domain.job_state import JobState
 from bucketpull.report.figures import duration
 
 Told = tuple[str, str, str, str]  # level, event, what it is about, text
@@ -38,13 +39,13 @@ class RoomNews:
     def __init__(self) -> None:
         self._since: float | None = None
 
-    def look(self, state: str, now: float) -> Iterator[Told]:
+    def look(self, state: JobState, now: float) -> Iterator[Told]:
         """Return what is new; `state` is that of the job."""
-        if state == "no-room" and self._since is None:
+        if state == JobState.NO_ROOM and self._since is None:
             self._since = now
             text = "no volume has room: the job waits; free some space, add a volume, or lower --reserve"
             yield "warning", "job.no-room", "room", text
-        elif state != "no-room" and self._since is not None:
+        elif state != JobState.NO_ROOM and self._since is not None:
             yield "info", "job.room", "room", f"there is room again, after {duration(now - self._since)}"
             self._since = None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bucketpull.domain.job_state import JobState
 from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
@@ -25,7 +26,7 @@ def standing_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[s
         lines += ["", *volume_lines(snapshot.volumes, words)]
     if not running:
         code = int(exit_code_of(snapshot))
-        lines += ["", words(f"exit.{code}") if snapshot.state != "waiting" else words("never_run")]
+        lines += ["", words(f"exit.{code}") if snapshot.state != JobState.WAITING else words("never_run")]
     return lines
 
 

@@ -26,6 +26,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from bucketpull.domain.job_state import JobState
 from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
@@ -40,14 +41,14 @@ WIDE = 150
 NOTES = 3
 PASSING_SECONDS = 60.0
 _STATES = {
-    "complete": "bold green",
-    "incomplete": "bold yellow",
-    "paused": "bold yellow",
-    "waiting": "bold yellow",
-    "no-room": "bold red",
-    "budget-spent": "yellow",
-    "refused": "bold red",
-    "interrupted": "bold yellow",
+    JobState.COMPLETE: "bold green",
+    JobState.INCOMPLETE: "bold yellow",
+    JobState.PAUSED: "bold yellow",
+    JobState.WAITING: "bold yellow",
+    JobState.NO_ROOM: "bold red",
+    JobState.BUDGET_SPENT: "yellow",
+    JobState.REFUSED: "bold red",
+    JobState.INTERRUPTED: "bold yellow",
 }
 _VOLUMES = {VolumeState.OPEN: "green", VolumeState.SICK: "bold red", VolumeState.LOST: "bold red"}
 _LEVELS = {"warning": "yellow", "error": "bold red"}

@@ -33,25 +33,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.job_state import JobState
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.document import lanes_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-STATES = (
-    "starting",
-    "listing",
-    "transferring",
-    "finishing",
-    "paused",
-    "no-room",
-    "budget-spent",
-    "waiting",
-    "complete",
-    "incomplete",
-    "interrupted",
-    "refused",
-)
 LIMITERS = ("source", "disk", "cpu", "rate", "bandwidth", "work")
 
 
@@ -144,7 +131,7 @@ def _outstanding(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _condition(snapshot: Snapshot) -> Iterator[Metric]:
     estimate = snapshot.estimate
-    yield _gauges("state", "1 for the state.", "state", {s: int(s == snapshot.state) for s in STATES})
+    yield _gauges("state", "1 for the state.", "state", {str(s): int(s == snapshot.state) for s in JobState})
     yield _gauges(
         "limited",
         "1 for what holds the job back.",

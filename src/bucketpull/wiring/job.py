@@ -15,6 +15,7 @@ import msgspec
 from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.job_state import JobState
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
@@ -224,7 +225,7 @@ class Job:
             stopping.append(loop.create_task(shell.stop(), name="stop"))
 
         def leave() -> None:
-            self.monitor.close(msgspec.structs.replace(self.monitor.snapshot(), state="interrupted"))
+            self.monitor.close(msgspec.structs.replace(self.monitor.snapshot(), state=JobState.INTERRUPTED))
 
         on_signals(loop, interrupt, leave)
         self.coordinator.limits = limits_now(self._settings)

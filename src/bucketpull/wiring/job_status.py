@@ -10,6 +10,7 @@ import msgspec
 
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.eta import Forecast
+from bucketpull.domain.job_state import CUT_SHORT, JobState
 from bucketpull.domain.model import Limits, Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Rates, Snapshot
 from bucketpull.journal.reader import JournalReader, RunNote
@@ -106,13 +107,13 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
     )
 
 
-def _state(last: RunNote | None, outstanding: Outstanding) -> str:
+def _state(last: RunNote | None, outstanding: Outstanding) -> JobState:
     """Name the state of a job of which no coordinator runs; one that was killed is interrupted too."""
     if last is None:
-        return "waiting"
-    if outstanding.scans or outstanding.batches:
-        return last.state if last.state in {"refused", "no-room", "budget-spent"} else "interrupted"
-    return "interrupted" if last.state == "running" else last.state
+        return JobState.WAITING
+    state = JobState.INTERRUPTED if last.state == "running" else JobState(last.state)
+    left = outstanding.scans or outstanding.batches
+    return state if not left or state in CUT_SHORT else JobState.INTERRUPTED
 
 
 def _rates(last: RunNote | None) -> Rates:

@@ -9,6 +9,7 @@ import msgspec
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
+from bucketpull.domain.job_state import ENDED, RUNNING, JobState
 from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Note, Snapshot, Stage
 from bucketpull.domain.rates import Meter, StageMeter
@@ -19,8 +20,6 @@ from bucketpull.report.figures import duration
 from bucketpull.report.news import MachineNews, RoomNews
 from bucketpull.report.reasons import explain
 
-RUNNING = {"listing", "transferring", "finishing"}
-ENDED = {"complete", "incomplete", "interrupted", "refused"}
 _TROUBLED = {VolumeState.FULL, VolumeState.SICK}
 NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5
@@ -99,7 +98,7 @@ class Monitor:
         counters, outstanding = coordinator.counters, coordinator.outstanding
         now = self._clock.monotonic()
         running = coordinator.state in RUNNING
-        listing_done = outstanding.scans == 0 and coordinator.state != "starting"
+        listing_done = outstanding.scans == 0 and coordinator.state != JobState.STARTING
         pulses = [member.pulse for member in coordinator.fleet.members.values()]
         objects = max(counters.stored, sum(pulse.objects for pulse in pulses))
         size = max(counters.bytes, sum(pulse.bytes for pulse in pulses))
@@ -184,7 +183,7 @@ class Monitor:
     def _watch_machines(self) -> None:
         """Tell who joined, left or fell silent, and whether there is room; at the end all leave, which says nothing."""
         fleet, state, at = self._coordinator.fleet, self.latest.state, self.latest.at
-        if state in ENDED or state == "finishing":
+        if state in ENDED or state == JobState.FINISHING:
             return
         local = self._coordinator.local_machines
         machines = {

@@ -4,8 +4,9 @@ import os
 import socket
 from contextlib import suppress
 
+from bucketpull.domain.job_state import ENDED
 from bucketpull.domain.progress import Snapshot
-from bucketpull.report.lines import ENDING, progress_line
+from bucketpull.report.lines import progress_line
 from bucketpull.report.words import Words
 
 STATUS_SECONDS = 10.0
@@ -27,7 +28,7 @@ class SystemdReporter:
         """Say that the job lives, and now and then where it stands; the first time that it has begun."""
         lines = ["WATCHDOG=1"] if self._state else ["READY=1"]
         if snapshot.at >= self._due or snapshot.state != self._state:
-            if snapshot.state in ENDING and self._state not in ENDING:
+            if snapshot.state in ENDED and self._state not in ENDED:
                 lines.append("STOPPING=1")
             self._due, self._state = snapshot.at + STATUS_SECONDS, snapshot.state
             lines.append(f"STATUS={progress_line(snapshot, self._words)}")
