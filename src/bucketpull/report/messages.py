@@ -277,6 +277,11 @@ _CHINESE: dict[str, str] = {
     "written: {}; only you can read it": "已写入：{}；只有您可以读取",
     "Pull the bucket, go on after an interruption, or fetch what is new, all by": "下载空间、中断后继续、下载新增内容，都用：",
     "Have systemd run {}:": "由 systemd 运行 {}：",
+    "source {}: a list says what to pull, not what is there: nothing can be pruned by it": "来源 {}：列表只说明要下载什么，不说明源站有什么：不能据此清理",
+    "the listing is not complete, so nothing is removed; run it again": "列举不完整，因此不删除任何内容；请再运行一次",
+    "{} folders went while they were listed": "{} 个文件夹在列举期间消失",
+    "{} of {} objects are gone at the source, more than --max-delete {} lets go: nothing is removed; look at them, then raise it": "源站已没有 {1} 个对象中的 {0} 个，超过 --max-delete {2} 所允许的：不删除任何内容；请先查看，再调大它",
+    "{} of them lie in packs: `bucketpull compact` frees their room": "其中 {} 个在包中：`bucketpull compact` 可释放空间",
     # notes while a job runs
     "stopping; once more to leave at once": "正在停止；再按一次立即退出",
     "nothing has come for {}: {} ({}, {} times); {}": "已有 {} 没有任何进展：{}（{}，{} 次）；{}",
