@@ -20,7 +20,8 @@ MESSAGES = {
 
 def words(summary: dict) -> str:
     """Say in one line how the job ended."""
-    state = f"{summary['job']}: {summary.get('state', 'not begun')} (exit {summary['exit']})"
+    where = summary["job"] if "state" in summary else f"{summary['job']} on {summary['machine']}"
+    state = f"{where}: {summary.get('state', 'ended')} (exit {summary['exit']})"
     parts = (
         [f"{summary['stored']:,} stored", f"{summary['failed']:,} failed", size(summary["bytes"])]
         if "stored" in summary

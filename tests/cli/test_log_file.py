@@ -20,6 +20,13 @@ def test_every_line_of_the_log_has_its_time_and_nobody_else_reads_it(user, servi
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
+def test_the_token_of_the_dashboard_is_not_in_the_log(user, service):
+    done = user.knows(service).run(*SYNC, "--log-file", "photos.log", "--dashboard", "127.0.0.1:0")
+
+    (token,) = re.findall(r"dashboard: http://\S+#(\S+)", done.stderr)
+    assert token not in (user.folder / "photos.log").read_text()
+
+
 def test_why_a_job_could_not_begin_is_in_the_log(user, service):
     user.knows(service).environment["UPYUN_PASSWORD"] = "not-the-password"
 

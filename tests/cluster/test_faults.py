@@ -39,6 +39,8 @@ def test_what_a_killed_machine_held_is_done_by_others_and_its_leftovers_go_when_
     cluster.until(lambda: "away" in cluster.command("volumes", "--state", str(cluster.state)))
     cluster.work("m1")
     summary = finished(cluster, "m1", "m2")
+    for event in ("machine.joined: machine m1", "machine.silent: ", "machine.back: machine m1"):
+        assert event in cluster.log()
     assert left > 50
     assert summary["stored"] + summary["skipped"] == 12000
 
@@ -112,6 +114,8 @@ def test_a_broker_killed_and_started_again_is_waited_for(make_cluster, broker):
     time.sleep(5.0)  # longer than the coordinator's patience with a machine that is silent
     broker.start()
     assert finished(cluster, "m1", "m2")["stored"] == 6000
+    assert "broker.lost: " in cluster.log()
+    assert "broker.reached: the broker is reached again" in cluster.log()
 
 
 # Known: while the broker blocks who publishes, workers may be told of as away, although nothing is lost.

@@ -45,7 +45,7 @@ def dashboard_at(address: str, name: str, *, quiet: bool) -> "Watcher":
         dashboard = Dashboard(answer, panel.snapshot, host, port, listeners=listeners)
         shown = await dashboard.start()
         if not quiet:
-            tell(f"dashboard: {shown}")
+            tell(f"dashboard: {shown}", private=True)
         return dashboard
 
     return open_dashboard

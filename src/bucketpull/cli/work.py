@@ -31,4 +31,4 @@ def work(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     from bucketpull.wiring.notifier import notified
 
     settings = options.settings(flags)
-    return notified(settings, lambda _: run_work(settings))
+    return notified(settings, lambda notifier: run_work(settings, notifier))

@@ -28,7 +28,7 @@ _LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": log
 
 
 class LogFile:
-    """Takes lines at once. Before `start` they wait, so that a process may fork while it has no threads.
+    """Takes lines at once. Before `start` they are written then and there, so that a process may fork while it has no threads.
 
     Raises:
         OSError: The file cannot be opened.
@@ -50,6 +50,9 @@ class LogFile:
     def write(self, level: str, text: str) -> None:
         """Take a line."""
         record = logging.LogRecord("bucketpull", _LEVELS[level], "", 0, printable(text), None, None)
+        if self._thread is None:
+            self._handler.handle(record)
+            return
         try:
             self._waiting.put_nowait(record)
         except queue.Full:
@@ -82,7 +85,6 @@ class LogReporter:
 
     def show(self, snapshot: Snapshot) -> None:
         """Write a line of progress if one is due."""
-        self._log.start()
         if snapshot.at < self._due and snapshot.state == self._state:
             return
         self._due, self._state = snapshot.at + PROGRESS_SECONDS, snapshot.state

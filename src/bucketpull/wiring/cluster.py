@@ -112,7 +112,7 @@ async def _coordinate(
     return job.conclude()
 
 
-def run_work(settings: Settings) -> ExitCode:
+def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
     """Download for a coordinator until the job has ended, or until told to stop."""
     broker = broker_url(settings)
     if settings.job is None:
@@ -133,6 +133,8 @@ def run_work(settings: Settings) -> ExitCode:
             settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
         )
         volumes = open_all(paths, welcome.known, settings)
+        if notifier is not None:
+            notifier.begin()
         return asyncio.run(_work(settings, broker, hello, me, welcome, source, nursery, volumes))
 
 

@@ -15,6 +15,7 @@ from bucketpull.ports import Reporter
 from bucketpull.report.document import summary_dict
 from bucketpull.report.log_file import LogFile, LogReporter
 from bucketpull.report.reasons import explain
+from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.on_end import BOUND_SECONDS, check_command, run_on_end
 from bucketpull.wiring.output import heard_by, tell, words_for_file
 from bucketpull.wiring.ping import Ping
@@ -36,7 +37,7 @@ class Notifier:
     def __init__(self, settings: Settings) -> None:
         self.note_to: Callable[[str, str, str], None] | None = None
         self._settings = settings
-        self._job = _job_of(settings)
+        self._job, self._machine = _known(settings.job_name), _known(partial(machine_name, settings))
         self._last: Snapshot | None = None
         self._begun = False
         self._told: dict[str, float] = {}
@@ -51,12 +52,18 @@ class Notifier:
         if self.log is not None:
             self._others.append(LogReporter(self.log, words_for_file()))
 
+    def begin(self) -> None:
+        """Tell of the start, once; from now on there may be threads."""
+        if not self._begun:
+            self._begun = True
+            self._send("start", self._names())
+            if self.log is not None:
+                self.log.start()
+
     def show(self, snapshot: Snapshot) -> None:
         """Tell of the start when the job is first shown: whatever is refused before has no start, but an end."""
         self._last = snapshot
-        if not self._begun:
-            self._begun = True
-            self._send("start", {"job": self._job, "source": snapshot.source})
+        self.begin()
         self._tell_failed()
         for reporter in self._others:
             reporter.show(snapshot)
@@ -98,10 +105,13 @@ class Notifier:
             self.log.close()
 
     def _summary(self) -> dict[str, Any]:  # JSON
-        names = {"job": self._job, "source": self._settings.source}
         if self._last is None:
-            return names | {"complete": False}
-        return names | {"state": self._last.state} | summary_dict(self._last)
+            return self._names()
+        return self._names() | {"state": self._last.state} | summary_dict(self._last)
+
+    def _names(self) -> dict[str, Any]:  # JSON
+        source = {"source": self._settings.source} if self._settings.source else {}
+        return {"job": self._job, "machine": self._machine} | source
 
     def _send(self, event: str, document: dict[str, Any]) -> None:  # JSON
         if self._ping is not None:
@@ -169,7 +179,7 @@ def _log_of(settings: Settings) -> LogFile | None:
         raise ConfigError(f"--log-file {path}: {error.strerror}; name another file") from error
 
 
-def _job_of(settings: Settings) -> str:
+def _known(name: Callable[[], str]) -> str:
     with suppress(ConfigError):  # which the job itself will tell
-        return settings.job_name()
+        return name()
     return ""

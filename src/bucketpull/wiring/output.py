@@ -51,9 +51,12 @@ def heard_by(listener: Callable[[str], None] | None) -> Iterator[None]:
         _listener = None
 
 
-def tell(text: str) -> None:
-    """Write a line to standard error, for people, in the language of the locale, beside what goes to a program."""
-    if _listener is not None:
+def tell(text: str, *, private: bool = False) -> None:
+    """Write a line to standard error, for people, in the language of the locale, beside what goes to a program.
+
+    What is `private`, as the dashboard's token, does not go into a log.
+    """
+    if _listener is not None and not private:
         _listener(words_for_file().message(text))
     with suppress(OSError, ReaderGone, OutputFailed):
         sys.stdout.flush()  # so that both come in order where they are read together
