@@ -7,7 +7,7 @@ TEST_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light chromium:chro
 	ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ip:iproute2 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount fusermount3:fuse3 openssl:openssl curl:curl prometheus:prometheus locale-gen:locales systemd-analyze:systemd
 BENCH_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light curl:curl aria2c:aria2 rclone:rclone openssl:openssl taskset:util-linux
 
-.PHONY: demo test setup lint types bench budget coverage docs man reference release soak wheel packages clean
+.PHONY: demo test setup lint types bench budget coverage docs man reference translations release soak wheel packages clean
 
 demo: .venv/installed           ## a bucket on localhost, pulled before your eyes
 	$(BIN)/bucketpull demo
@@ -33,6 +33,9 @@ coverage: .venv/dev             ## branch coverage of coordinator and agent, eac
 	for part in coordinator agent; do \
 		$(BIN)/python -m coverage run --branch --include="src/bucketpull/$$part/*" -m pytest -q tests/$$part && \
 		$(BIN)/python -m coverage report --show-missing --fail-under 95 || exit 1; done
+
+translations: .venv/dev         ## the catalogue of what --help says in Chinese, compiled
+	$(BIN)/python scripts/translations.py
 
 docs: .venv/dev                 ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -2,7 +2,10 @@
 
 import gc
 import importlib
+import os
 import sys
+from collections.abc import Callable
+from gettext import gettext
 from typing import NoReturn
 
 import click
@@ -10,6 +13,7 @@ import click
 from bucketpull import __version__
 from bucketpull.cli.completing import completed
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode
+from bucketpull.report.words import language_of
 from bucketpull.wiring.descriptors import raise_limit
 from bucketpull.wiring.streams import ReaderGone, open_streams
 
@@ -55,7 +59,12 @@ EXTRAS = {
 
 
 class Commands(click.Group):
-    """A group whose commands are imported when they are used: start-up pays for one of them only."""
+    """A group whose commands are imported when they are used: start-up pays for one of them only.
+
+    `translate` puts a command's help into another language.
+    """
+
+    translate: Callable[[click.Command], click.Command] | None = None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, in the order of `COMMANDS`."""
@@ -71,13 +80,14 @@ class Commands(click.Group):
         command: click.Command = getattr(
             module, cmd_name if cmd_name not in {"help", "list"} else f"{cmd_name}_"
         )
-        return completed(command)
+        command = completed(command)
+        return self.translate(command) if self.translate else command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        with formatter.section(gettext("Commands")):
+            formatter.write_dl([(name, gettext(text)) for name, text in COMMANDS.items()])
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,6 +109,10 @@ def main() -> NoReturn:
     raise_limit()
     # Collections during a start cost a tenth of it, those of the interpreter's end a quarter, both for nothing.
     gc.set_threshold(50_000)
+    if language_of(os.environ) == "zh":
+        from bucketpull.cli.translation import install
+
+        install(bucketpull)
     code = _finish(_run())
     gc.freeze()
     sys.exit(code)
@@ -126,8 +140,9 @@ def _usage_line(error: click.ClickException) -> str:
         path = context.command_path
     else:
         path = " ".join(["bucketpull", *(each for each in sys.argv[1:2] if each in COMMANDS)])
-    text = " ".join(error.format_message().split()).rstrip(".")
-    return f"{text}{'' if text.endswith('?') else ';'} see `{path} --help`"
+    text = " ".join(error.format_message().split()).rstrip(".\u3002 ")
+    asks = text.endswith(("?", "\uff1f\uff09"))
+    return f"{text}{'' if asks else ';'} see `{path} --help`"
 
 
 def _missing_extra(error: ModuleNotFoundError) -> ConfigError:

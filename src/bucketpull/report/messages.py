@@ -13,6 +13,7 @@ from bucketpull.report.reasons import translations
 
 _CHINESE: dict[str, str] = {
     # what was asked for
+    "{}; see `{} --help`": "{}；参见 `{} --help`",
     "configuration: {}": "配置：{}",
     "source {}: write {}": "来源 {}：请写成 {}",
     "the job's source is not understood: {}; are all machines of one version?": "无法理解任务的来源：{}；各台机器的版本是否一致？",

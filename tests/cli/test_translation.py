@@ -1,0 +1,66 @@
+"""`--help` and click's own words in the language of the locale; what is said and what is translated are held together."""
+
+import pytest
+from rich.cells import cell_len
+from scripts import translations
+
+from bucketpull.cli.translation import wrapped
+
+CATALOGUES = sorted(translations.FOLDER.glob("*/LC_MESSAGES/bucketpull.po"))
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parts[-3])
+def test_every_text_has_a_translation_and_the_compiled_file_is_of_this_one(path):
+    catalog = translations.updated(path)
+
+    assert [message.id for message in catalog if message.id and not message.string] == [], "make translations"
+    assert path.with_suffix(".mo").read_bytes() == translations.compiled(catalog), "make translations"
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parts[-3])
+def test_values_and_options_stay_as_they_are(path):
+    for message in translations.updated(path):
+        for option in [word.strip(" ,.;:()'") for word in str(message.id).split() if word.startswith("--")]:
+            assert option in str(message.string), message.id
+
+
+@pytest.fixture
+def chinese(user):
+    user.environment |= {"LC_ALL": "zh_CN.UTF-8", "COLUMNS": "80"}
+    return user
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("sync",), ("volumes",), ("volumes", "add"), ("simulate",)], ids=" ".join
+)
+def test_help_is_chinese_and_fits_the_terminal(chinese, command):
+    said = chinese.run(*command, "--help").stdout
+
+    assert "用法" in said
+    too_wide = [
+        line for line in said.splitlines() if cell_len(line) > 80 and not line.startswith("  bucketpull ")
+    ]
+    assert too_wide == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("sync", "--nope"), "没有选项 '--nope'"),
+        (("nope",), "没有命令 'nope'"),
+        (("where",), "缺少参数"),
+        (("sync", "upyun://photos", "disk1", "--verify", "all"), "'all' 不在"),
+    ],
+)
+def test_what_click_says_of_bad_usage_is_chinese(chinese, arguments, words):
+    said = chinese.run(*arguments, expect=2).stderr
+
+    assert words in said
+    assert "--help`" in said
+
+
+def test_lines_break_at_spaces_and_after_chinese_characters_and_marks_stay_with_their_word():
+    assert wrapped("one two three", 8) == ["one two", "three"]
+    assert wrapped("\u4e00\u4e8c\u4e09\uff0c\u56db", 6) == ["\u4e00\u4e8c", "\u4e09\uff0c\u56db"]
+    assert wrapped("a" * 25, 10) == ["a" * 10, "a" * 10, "a" * 5]
+    assert all(cell_len(line) <= 20 for line in wrapped("\u4e00\uff08" * 40, 20))
