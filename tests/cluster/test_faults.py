@@ -118,8 +118,6 @@ def test_a_broker_killed_and_started_again_is_waited_for(make_cluster, broker):
     assert "broker.reached: the broker is reached again" in cluster.log()
 
 
-# Known: while the broker blocks who publishes, workers may be told of as away, although nothing is lost.
-@pytest.mark.xfail(strict=False, reason="workers are told of as away while the broker blocks publishing")
 @pytest.mark.soak
 def test_an_alarm_of_the_broker_is_waited_out_and_nobody_is_taken_for_dead(make_cluster, broker):
     cluster = started(make_cluster)
