@@ -14,9 +14,12 @@ from bucketpull.transport.wire import Names
 BANDWIDTH = 3e6
 
 
-def started(make_cluster, objects=6000, machines=("m1", "m2"), bandwidth=BANDWIDTH, **settings):
+def started(
+    make_cluster, objects=6000, machines=("m1", "m2"), bandwidth=BANDWIDTH, patience=(4.0, 3.0), **settings
+):
     """Start a job, slow enough to be disturbed, and wait until every machine has stored something."""
     cluster = make_cluster(f"flat:{objects},size=2KiB", bandwidth=SLOW, **settings)
+    cluster.patience = patience
     for machine in machines:
         cluster.work(machine)
     cluster.coordinate()
@@ -120,9 +123,9 @@ def test_a_broker_killed_and_started_again_is_waited_for(make_cluster, broker):
 
 @pytest.mark.soak
 def test_an_alarm_of_the_broker_is_waited_out_and_nobody_is_taken_for_dead(make_cluster, broker):
-    cluster = started(make_cluster)
+    cluster = started(make_cluster, patience=(10.0, 6.0))
     broker.control("set_disk_free_limit", "100000GB")
-    time.sleep(10.0)  # longer than the coordinator's patience with a machine that is silent
+    time.sleep(15.0)  # longer than the coordinator's patience with a machine that is silent
     broker.control("set_disk_free_limit", "50MB")
     assert finished(cluster, "m1", "m2")["stored"] == 6000
     assert "away" not in cluster.log()
