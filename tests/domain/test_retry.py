@@ -34,6 +34,12 @@ def test_back_off_doubles():
     assert waits == [0.5, 1, 2, 4, 8, 8, 8, 8]
 
 
+def test_a_first_failure_is_tried_again_nearly_at_once():
+    waits = [backoff_seconds(Reason.RESET, attempt, _Always(1.0)) for attempt in range(1, 5)]
+
+    assert waits == [0.05, 1, 2, 4]
+
+
 def test_what_the_source_asks_for_is_waited():
     assert backoff_seconds(Reason.THROTTLED, 1, random.Random(1), 17.0) == 17.0
 

@@ -61,6 +61,12 @@ def test_an_edge_that_always_fails_on_an_object_is_passed_over(reason):
     assert way(reason, tries=99, **ORIGIN) is Course.DEFER
 
 
+def test_an_edge_that_throttles_one_object_again_and_again_is_passed_over_soon():
+    assert way(Reason.THROTTLED, tries=2, **CDN_FIRST) is Course.AGAIN
+    assert way(Reason.THROTTLED, tries=3, **CDN_FIRST) is Course.NEXT_ROUTE
+    assert way(Reason.THROTTLED, tries=3, **ORIGIN) is Course.AGAIN
+
+
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_comes_to_an_end(reason):
     for where in (CDN_FIRST, ORIGIN):

@@ -6,6 +6,9 @@ from typing import Protocol
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.trouble import BOUNDS
 
+FIRST_SHARE = 0.1
+"""Of the first wait, after a first failure."""
+
 LAST_PASS = math.inf
 """Due only when nothing else is outstanding."""
 
@@ -36,10 +39,13 @@ def backoff_seconds(
 ) -> float:
     """Return how long to wait after the attempt of this number (from 1), at least what the source asked for, within reason.
 
-    Jitter takes up to half away, so that what failed together does not come back together.
+    Jitter takes up to half away, so that what failed together does not come back together. What failed once is tried again nearly
+    at once, for most trouble is one answer's; only a source that asks for less gets the whole wait then, too.
     """
     bound = BOUNDS[reason]
     longest = min(bound.longest_seconds, bound.first_seconds * 2.0 ** min(attempt - 1, 32))
+    if attempt == 1 and bound.remedy is not Remedy.SLOW:
+        longest *= FIRST_SHARE
     return max(longest * (0.5 + 0.5 * random.random()), min(asked_seconds or 0.0, LONGEST_ASKED_SECONDS))
 
 

@@ -6,6 +6,9 @@ from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.retry import attempts, next_try
 from bucketpull.domain.trouble import BOUNDS, Scope
 
+# An object that is throttled so often in a row is not so for our pace, which was lowered meanwhile, if it can be had elsewhere.
+SINGLED_OUT = 3
+
 
 class Course(Enum):
     """The ways on from a bad answer."""
@@ -53,7 +56,10 @@ def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) ->
 
 
 def _passing(reason: Reason, tries: int, more_routes: bool, passes: int) -> Course:
-    if tries < attempts(reason):
+    most = attempts(reason)
+    if more_routes and BOUNDS[reason].remedy is Remedy.SLOW:
+        most = min(most, SINGLED_OUT)
+    if tries < most:
         return Course.AGAIN
     if more_routes and BOUNDS[reason].scope not in {Scope.VOLUME, Scope.MACHINE}:
         return Course.NEXT_ROUTE  # it may be the edge's trouble with this one object
