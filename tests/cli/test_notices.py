@@ -112,7 +112,7 @@ def test_what_is_no_address_of_a_service_is_refused_before_anything_is_made(user
 def test_a_command_at_the_end_has_the_exit_code_and_the_summary(user, service):
     command = f'echo "$BUCKETPULL_JOB $BUCKETPULL_EXIT_CODE"; cat "$BUCKETPULL_SUMMARY_FILE" > told; {COMMAND} status >&2'
 
-    done = user.knows(service).run(*SYNC, "--quiet", "--json", "--on-end", command)
+    done = user.knows(service).run(*SYNC, "--state", "books", "--quiet", "--json", "--on-end", command)
 
     told = json.loads((user.folder / "told").read_text())
     assert (told["complete"], told["stored"], told["state"]) == (True, 100, "complete")

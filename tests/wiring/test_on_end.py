@@ -9,7 +9,7 @@ def test_a_command_that_hangs_is_killed_with_what_it_started_and_told(tmp_path):
     told: list[str] = []
     command = f"sleep 1000 & echo $! > {tmp_path}/child; wait"
 
-    run_on_end(command, "photos", 0, json.dumps({}).encode(), told.append, bound_seconds=1.0)
+    run_on_end(command, {}, 0, json.dumps({}).encode(), told.append, bound_seconds=1.0)
 
     assert told == ["--on-end: did not end within 1 s, and was killed"]
     child = int((tmp_path / "child").read_text())

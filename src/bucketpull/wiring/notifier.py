@@ -1,5 +1,6 @@
 """Tells those who do not look at a job how it does: `--ping`, `--on-end`, `--log-file`, systemd. None changes how it ends."""
 
+import os
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -95,7 +96,7 @@ class Notifier:
         command = self._settings.on_end
         if command is not None:
             body = msgspec.json.encode(document)
-            run_on_end(command, self._job, int(code), body, self._failed.put, BOUND_SECONDS)
+            run_on_end(command, self._variables(), int(code), body, self._failed.put, BOUND_SECONDS)
         self._send("" if code == ExitCode.COMPLETE else "fail", document)
         if self._ping is not None:
             self._ping.drain()
@@ -103,6 +104,14 @@ class Notifier:
         self._tell_failed()
         if self.log is not None:
             self.log.close()
+
+    def _variables(self) -> dict[str, str]:
+        """Return the environment in which bucketpull's other commands find the job."""
+        state = (
+            _known(lambda: os.path.abspath(self._settings.state_folder())) if self._settings.source else ""
+        )
+        found = {"BUCKETPULL_JOB": self._job, "BUCKETPULL_STATE": state}
+        return {name: value for name, value in found.items() if value}
 
     def _summary(self) -> dict[str, Any]:  # JSON
         if self._last is None:

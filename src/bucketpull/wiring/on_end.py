@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -26,12 +26,17 @@ def check_command(command: str) -> None:
 
 
 def run_on_end(
-    command: str, job: str, code: int, document: bytes, failed: Callable[[str], None], bound_seconds: float
+    command: str,
+    names: Mapping[str, str],
+    code: int,
+    document: bytes,
+    failed: Callable[[str], None],
+    bound_seconds: float,
 ) -> None:
     """Run a command of the shell, with how the job ended in its environment and in a file; `failed` is told in words.
 
-    What it prints goes to standard error: standard output may be a program's. It and what it started are killed after
-    `bound_seconds`.
+    `names` are variables by which bucketpull's other commands find the job. What it prints goes to standard error: standard output
+    may be a program's. It and what it started are killed after `bound_seconds`.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="bucketpull-") as folder:
@@ -40,7 +45,7 @@ def run_on_end(
             given = {
                 "BUCKETPULL_EXIT_CODE": str(code),
                 "BUCKETPULL_SUMMARY_FILE": str(summary),
-                "BUCKETPULL_JOB": job,
+                **names,
             }
             error = _run(command, os.environ | given, bound_seconds)
     except OSError as problem:
