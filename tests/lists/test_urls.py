@@ -2,8 +2,15 @@
 
 import csv
 import hashlib
+import subprocess
+import time
+from contextlib import ExitStack
 
 import pytest
+
+from bucketpull.testing.s3_pages import BUCKET, Numbered, PageServer
+
+_EACH = 34_000
 
 
 def test_urls_of_three_hosts_are_pulled_once(tmp_path, make_web, pull):
@@ -98,3 +105,40 @@ def test_a_list_that_cannot_be_used_is_said_before_anything_is_made(tmp_path, pu
     puller = pull(path)
     assert words in puller.refused(expect=2)
     assert not (puller.folder / "state").exists()
+
+
+@pytest.mark.soak
+def test_a_hundred_thousand_urls_of_three_hosts_come_down_through_kills(tmp_path, pull):
+    path = tmp_path / "list"
+    with ExitStack() as stack:
+        servers = [stack.enter_context(PageServer(Numbered(_EACH))) for _ in range(3)]
+        keys = Numbered(_EACH)
+        path.write_text(
+            "".join(f"{each.url}/{BUCKET}/{keys[n].decode()}\n" for n in range(_EACH) for each in servers)
+        )
+        puller = pull(path)
+        for seen in (_EACH // 3, _EACH, 2 * _EACH):
+            _kill_at(puller, seen)
+        summary = puller.sync()
+        assert (summary["listed"], summary["failed"]) == (3 * _EACH, 0)
+        for server in servers:
+            folder = puller.volume / server.url.removeprefix("http://") / BUCKET
+            assert all((folder / keys[n].decode()).read_bytes() == keys[n] for n in range(_EACH))
+        assert puller.count() == 3 * _EACH
+        again = puller.sync()
+    assert (again["stored"], again["skipped"]) == (0, 3 * _EACH)
+
+
+def _kill_at(puller, seen: int) -> None:
+    """Run until so many files are there, and kill the job."""
+    with subprocess.Popen(
+        puller.arguments(), env=puller.all_environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            deadline = time.monotonic() + 600
+            while puller.count() < seen:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        finally:
+            process.kill()

@@ -1,11 +1,13 @@
 """Lists of objects in the forms that people and migration services read; each form as its reader's document has it.
 
-* `oss`: Alibaba Cloud Data Online Migration, "Preparations" for HTTP/HTTPS sources: CSV of Url and Key, both URL-encoded once
-  more than they are used, each row ended by LF, gzipped into files of at most 100 MB, and a `manifest.json` that names them.
-* `gcs`: Google Storage Transfer Service, "Create a URL list": `TsvHttpData-1.0`, then URL, size and base64 MD5 by tabs, sorted
-  by the bytes of UTF-8.
-* `oms`: Huawei Cloud OMS, URL lists for HTTP/HTTPS sources: URL, tab, name at the destination, both percent-encoded (the URL not
-  before its path), UTF-8 without a mark, lines of at most 65,535 bytes, `.txt` files of at most 1,024 MB.
+* `oss`: Alibaba Cloud Data Online Migration: CSV of Url and Key, both URL-encoded once more than they are used, each row ended by
+  LF, gzipped into files of at most 100 MB (25 and 50 in older editions), and a `manifest.json` that names them. "Preparations",
+  www.alibabacloud.com/help/en/data-online-migration/user-guide/preparations-for-migration-from-an-http-or-https-server-to-oss
+* `gcs`: Google Storage Transfer Service: `TsvHttpData-1.0`, then URL, size and base64 MD5 by tabs, sorted by the bytes of UTF-8.
+  "Create a URL list", cloud.google.com/storage-transfer/docs/create-url-list
+* `oms`: Huawei Cloud OMS, URL lists for HTTP/HTTPS sources: URL, one tab, name at the destination, both percent-encoded (the URL
+  only behind its host's slash), UTF-8 without a mark, no blanks, lines of at most 65,535 bytes, `.txt` files of at most
+  1,024 MB. "Creating a migration task for a URL list", support.huaweicloud.com/usermanual-oms
 * `volcengine`: Volcengine, "URL list migration": `url;dstKey;size;etag` in `.txt` files of at most 500 MB; a key has 1 to 1,024
   characters, does not begin with a backslash and has no control characters.
 * `csv-safe`: CSV whose keys no spreadsheet takes for formulas.

@@ -1,6 +1,7 @@
 """Lists of URLs in each form are read page by page, each row once; what is odd is told by its line."""
 
 import csv
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -131,3 +132,41 @@ def test_a_cell_of_any_length_is_no_end_of_the_job(tmp_path, monkeypatch):
     path.write_text("url\nhttp://h/" + "x" * 300_000 + "\n")
     with pytest.raises(AnswerError, match="from line 2 on: field larger"):
         _all(path, monkeypatch, 10)
+
+
+def _write_lines(path: Path, count: int) -> None:
+    path.write_bytes(b"".join(b"http://h%d.example.com/p/%07d.jpg\n" % (n % 3, n) for n in range(count)))
+
+
+def _write_one_row_group(path: Path, count: int) -> None:
+    pq.write_table(pa.table({"url": [f"http://h/{n:07d}.jpg" for n in range(count)]}), path)
+
+
+def _peak_bytes(path: Path, count: int) -> int:
+    """Return the most memory that reading a list page by page takes at a time; a page is let go of before the next."""
+    table, cursor, found = table_of(str(path)), "", 0
+    tracemalloc.start()
+    try:
+        while cursor is not None:
+            page = table.page(cursor)
+            found += len(page.rows)
+            cursor = page.following
+            del page
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        assert found == count
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("list", _write_lines), ("list.parquet", _write_one_row_group)],
+    ids=["lines", "parquet"],
+)
+def test_a_longer_list_takes_no_more_memory(tmp_path, name, write):
+    peaks = []
+    for count in (20_000, 60_000):
+        path = tmp_path / f"{count}{name}"
+        write(path, count)
+        peaks.append(_peak_bytes(path, count))
+    assert peaks[1] < 1.5 * peaks[0]

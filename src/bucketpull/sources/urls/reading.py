@@ -148,25 +148,39 @@ class _ParquetTable:
         except arrow.ArrowException as error:
             raise ConfigError(f"list {path}: no Parquet: {str(error)[:200]}") from error
         self._columns = list(_columns_of(path, self._file.schema_arrow.names))
-        self._group = -1
-        self._cells: list[dict[str, Any]] = []
+        self._batches: Iterator[Any] = iter(())
+        self._at: tuple[int, int] | None = None  # what the next batch begins with: row group and row
 
     def page(self, cursor: str) -> Rows:
-        """See `Table`."""
+        """See `Table`. A row group may hold the whole list, so it is read by the batch; going back reads it again from its start."""
         group, row = Place.of(cursor) if cursor else Place(0, 0)
         if group >= self._file.num_row_groups:
             return Rows([], [], None)
-        if group != self._group:
-            self._cells = self._file.read_row_group(group, columns=self._columns).to_pylist()
-            self._group = group
+        cells = self._cells(group, row)
         before = sum(self._file.metadata.row_group(each).num_rows for each in range(group))
         rows, odd = _understood(
-            (before + row + number, {name: _bytes(value) for name, value in cells.items()})
-            for number, cells in enumerate(self._cells[row : row + PAGE_LINES], 1)
+            (before + row + number, {name: _bytes(value) for name, value in each.items()})
+            for number, each in enumerate(cells, 1)
         )
-        if row + PAGE_LINES < len(self._cells):
-            return Rows(rows, odd, f"{group}:{row + PAGE_LINES}")
+        if row + len(cells) < self._file.metadata.row_group(group).num_rows:
+            return Rows(rows, odd, f"{group}:{row + len(cells)}")
         return Rows(rows, odd, f"{group + 1}:0" if group + 1 < self._file.num_row_groups else None)
+
+    def _cells(self, group: int, row: int) -> list[dict[str, Any]]:
+        """Read the page that begins at a row of a row group."""
+        skipped = 0
+        if self._at != (group, row):
+            self._batches = self._file.iter_batches(PAGE_LINES, row_groups=[group], columns=self._columns)
+            skipped = row
+        found: list[dict[str, Any]] = []
+        for batch in self._batches:
+            if skipped >= batch.num_rows:
+                skipped -= batch.num_rows
+                continue
+            found = batch.slice(skipped).to_pylist()
+            break
+        self._at = group, row + len(found)
+        return found
 
 
 def _columns_of(path: str, names: Sequence[str]) -> dict[str, int]:
