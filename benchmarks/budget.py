@@ -1,4 +1,6 @@
-"""`python -m benchmarks.budget`: whether each stage stays within its CPU budget (budget.toml); exit 1 if one does not.
+"""`python -m benchmarks.budget`: whether each stage stays within its CPU budget (budget.toml), and an object within its calls.
+
+Exit 1 if one does not.
 
 Times are of CPU, medians, and as multiples of a fixed piece of work measured in between, so that the same budget
 holds on a slow machine and on a busy one. The margin is wide: noise does not reach it, an added call an object does
@@ -12,6 +14,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import calls
 from benchmarks.stages import STAGES, prepared
 
 BUDGET = Path(__file__).with_name("budget.toml")
@@ -31,7 +34,14 @@ def main() -> None:
         exceeded += found > usual * margin
         verdict = "  EXCEEDED" if found > usual * margin else ""
         print(f"{name:<10}{found:>14.2f}{usual:>8.2f}{usual * margin:>9.2f}{verdict}")
-    sys.exit(1 if exceeded else 0)
+    modules = calls.an_object()
+    most = budget["calls"]
+    is_over = sum(modules.values()) > most["calls"] or len(modules) > most["modules"]
+    print(
+        f"\nan ordinary object: {sum(modules.values()):.1f} Python calls in {len(modules)} modules "
+        f"(at most {most['calls']} in {most['modules']}){'  EXCEEDED' if is_over else ''}"
+    )
+    sys.exit(1 if exceeded or is_over else 0)
 
 
 def microseconds(name: str) -> float:

@@ -317,3 +317,17 @@ def test_the_hashed_layout_spreads_one_directory(writer_on, tmp_path):
         assert files.store(b"a", b"%d.jpg" % number, 1, [b"x"], 0) == Written(0)
     assert len(files_below(tmp_path)) == 200
     assert len([entry for entry in os.listdir(tmp_path) if entry != HOME]) > 80
+
+
+def test_objects_of_the_root_lie_beside_one_another_whatever_they_are_called(writer_on, tmp_path):
+    files = writer_on(tmp_path)
+    (tmp_path / "taken").mkdir()
+    names = [b"a", b"b", HOME.encode(), b"..", b"taken", b"%~c", b"d" * 300, b"packs", b"a", b"e"]
+    lies = [files.store(b"", name, 1, [name], 0) for name in names]
+
+    assert all(written.reason is None for written in lies)
+    usual = {name: (tmp_path / name.decode()).read_bytes() for name in (b"a", b"b", b"packs", b"e")}
+    assert usual == {name: name for name in usual}
+    assert (tmp_path / HOME).is_dir()
+    below = files_below(tmp_path)
+    assert len(below) == len(set(names))

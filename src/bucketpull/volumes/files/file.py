@@ -14,7 +14,7 @@ from typing import Final
 from bucketpull import kill_points
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
-from bucketpull.domain.model import show
+from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Written
 from bucketpull.volumes import beneath, os_errors, system
 from bucketpull.volumes.files.tree import Tree
@@ -97,7 +97,7 @@ class FileWriter:
             _reach("renamed")
         if lies != path:
             return Written(token, path=lies)
-        if self._is_plain and path == directory + b"/" + name and directory != _PACKS:
+        if self._is_plain and path == key_of(directory, name) and directory != _PACKS:
             self.tree.stay_in(directory)
         return Written(token)
 

@@ -81,7 +81,7 @@ class Tree:
 
     def stay_in(self, directory: bytes) -> None:
         """Have the next objects of a directory moved beside the last one, which lies at the path that is its key."""
-        place = self._places.get(directory)
+        place = self._places.get(directory) if directory else self._root
         if place is not None and place.path == directory:
             self._here, self._here_fd = directory, place.fd
 
