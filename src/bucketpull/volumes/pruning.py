@@ -129,9 +129,7 @@ class Trash:
         self._kept: Tree | None = None
         if name:
             beneath.make(home.below(TRASH).fd, name, 0o755)
-            self._fd = os.open(
-                name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=home.below(TRASH).fd
-            )
+            self._fd = beneath.enter(home.below(TRASH).fd, name)
             self._kept = Tree(self._fd)
 
     def take(self, path: bytes) -> None:
