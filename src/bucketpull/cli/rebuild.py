@@ -3,8 +3,8 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,14 @@ from bucketpull.journal.store import FILE, LOCK, MARKER
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.report.json_line import json_line
+from bucketpull.volumes.identity import Owner
 from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.reader import VolumeReader
+from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.locate import job_folder
 from bucketpull.wiring.output import say_on, tell
+from bucketpull.wiring.owning import name_of, owner_by
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, opened_to_read
 from bucketpull.wiring.writable import check_folder
@@ -57,7 +60,7 @@ def _rebuild(settings: Settings) -> ExitCode:
     check_folder(f"--state {folder}", os.path.realpath(folder))
     with ExitStack() as stack:
         readers = [stack.enter_context(opened_to_read(path)) for path in paths]
-        _check(folder, readers)
+        _check(settings, folder, readers)
         folder.mkdir(parents=True, exist_ok=True)
         stack.callback(Lock(folder / LOCK).release)
         damaged, objects = _build(settings, folder, readers)
@@ -75,7 +78,7 @@ def _unnamed() -> Path:
     raise ConfigError("which job? Name it by SOURCE (upyun://BUCKET), --job or --state")
 
 
-def _check(folder: Path, readers: Sequence[VolumeReader]) -> None:
+def _check(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) -> None:
     for name in (FILE, MARKER):
         if (folder / name).exists():
             raise ConfigError(
@@ -84,6 +87,17 @@ def _check(folder: Path, readers: Sequence[VolumeReader]) -> None:
     for reader in readers:
         if reader.user() is not None:
             raise ConfigError(f"volume {reader.path}: is in use by process {reader.user()}; end it first")
+        owner = reader.identity.owner
+        if owner is not None and settings.source:
+            _check_source(reader.path, owner, settings.source_settings().identity())
+
+
+def _check_source(path: str, owner: Owner, asked: Mapping[str, str]) -> None:
+    """Make sure that a volume's objects are those of the source; it may be the whole of what was a part before, or a part."""
+    if any(owner.source.get(name, "") != asked.get(name, "") for name in ("source", "style")):
+        raise ConfigError(
+            f"volume {path}: has objects of {name_of(owner)}; name that as SOURCE, or leave the volume out"
+        )
 
 
 def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) -> tuple[list[str], int]:
@@ -100,8 +114,13 @@ def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) ->
         journal.record_volumes(
             [KnownVolume(reader.id, machine, reader.path, VolumeState.OPEN) for reader in readers]
         )
+        owner = owner_by(journal)
     finally:
         journal.close()
+    for reader in readers:
+        with closing(open_volume(reader.path, reader.id)) as volume:
+            before = volume.identity.owner
+            volume.belong_to(owner if owner.source or before is None else Owner(owner.journal, before.source))
     (place / FILE).replace(folder / FILE)
     (place / MARKER).replace(folder / MARKER)
     shutil.rmtree(place)

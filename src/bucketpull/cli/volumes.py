@@ -21,6 +21,7 @@ from bucketpull.wiring.calling import broker_client, local_client
 from bucketpull.wiring.job_status import standing
 from bucketpull.wiring.locate import existing, job_folder, reading, writing
 from bucketpull.wiring.output import say, say_on, tell, words
+from bucketpull.wiring.owning import owner_by
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, open_one
 
@@ -139,7 +140,7 @@ def _add(settings: Settings, journal: SqliteJournal, path: str) -> str:
     layout = journal.configuration().get("layout", "key")
     known = {volume.path: volume.id for volume in journal.volumes() if volume.state is not VolumeState.LOST}
     settings = msgspec.structs.replace(settings, layout="hashed" if layout == "hashed" else "key")
-    volume = open_one(path, known.get(path), settings)
+    volume = open_one(path, known.get(path), settings, owner_by(journal))
     volume.close()
     if any(each.id == volume.id and each.state is VolumeState.LOST for each in journal.volumes()):
         raise ConfigError(f"volume {path}: was given up as lost ({volume.id}); empty it to use it again")

@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 import unicodedata
+from contextlib import closing
 from typing import Final, NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ from bucketpull.domain.errors import VolumeError, VolumeSick
 from bucketpull.domain.model import key_of
 from bucketpull.volumes import beneath, os_errors, system
 from bucketpull.volumes.beneath import Own, open_root
+from bucketpull.volumes.ledger import Ledger
 
 HOME: Final = ".bucketpull"
 LEDGER: Final = "ledger"
@@ -30,6 +32,13 @@ _OF_PACKS: Final = re.compile(
 _PROBE: Final = "Probe-\u00e9"
 
 
+class Owner(msgspec.Struct, frozen=True):
+    """The job whose objects a volume has: its journal's id, and what tells its source (`SourceSettings.identity`)."""
+
+    journal: str
+    source: dict[str, str] = {}
+
+
 class Identity(msgspec.Struct, frozen=True):
     """The content of `volume.json`. `layout` is "key" or "hashed"; `folds_case` says that names differing only in case are one."""
 
@@ -37,6 +46,7 @@ class Identity(msgspec.Struct, frozen=True):
     layout: str = "key"
     folds_case: bool = False
     format: int = FORMAT
+    owner: Owner | None = None
 
     def path_of(self, directory: bytes, name: bytes) -> bytes:
         """Return where an object lies on this volume, unless its record says otherwise."""
@@ -88,6 +98,21 @@ def identify(path: str) -> str | None:
         return None
     found.close()
     return found.identity.id
+
+
+def owner_at(path: str) -> tuple[Owner | None, int]:
+    """Return whose the volume at a path is, and how many objects it has; (None, 0) where there is none.
+
+    Raises:
+        VolumeError: See `identify`.
+
+    """
+    if identify(path) is None:
+        return None, 0
+    with closing(enter(path, None)) as entered:
+        ledger = Ledger.open(entered.home, LEDGER, path, writable=False)
+        with closing(ledger):
+            return entered.identity.owner, ledger.objects
 
 
 def initialise(path: str, layout: str = "key") -> str:
@@ -191,6 +216,15 @@ def mark_packs(home: Own, identity: Identity) -> Identity:
     if identity.format == PACKS_FORMAT:
         return identity
     marked = msgspec.structs.replace(identity, format=PACKS_FORMAT)
+    home.replace(_NAME, msgspec.json.encode(marked) + b"\n")
+    return marked
+
+
+def mark_owner(home: Own, identity: Identity, owner: Owner) -> Identity:
+    """Say durably whose a volume is, and return its new identity."""
+    if identity.owner == owner:
+        return identity
+    marked = msgspec.structs.replace(identity, owner=owner)
     home.replace(_NAME, msgspec.json.encode(marked) + b"\n")
     return marked
 

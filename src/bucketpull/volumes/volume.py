@@ -22,7 +22,7 @@ from bucketpull.volumes import os_errors, system
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
-from bucketpull.volumes.identity import LEDGER, Entered, enter, mark_packs
+from bucketpull.volumes.identity import LEDGER, Entered, Owner, enter, mark_owner, mark_packs
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remove_intent, tidy, write_intent
 from bucketpull.volumes.packs.books import PackBooks
@@ -108,6 +108,18 @@ class DiskVolume:
         self._finish_removals()
         self._finish_replacements()
         self._ledger.reserve()
+
+    @property
+    def objects(self) -> int:
+        """How many objects it has."""
+        return self._ledger.objects
+
+    def belong_to(self, owner: Owner) -> None:
+        """Note durably whose it is."""
+        try:
+            self.identity = mark_owner(self._home, self.identity, owner)
+        except OSError as error:
+            raise os_errors.volume_error(self.path, "owner not noted", error) from error
 
     def status(self) -> VolumeStatus:
         """Measure what is free above the reserve. What only the worker knows is left 0.

@@ -38,6 +38,7 @@ from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, wo
 from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell
+from bucketpull.wiring.owning import owner_of
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all
@@ -103,7 +104,7 @@ async def _coordinate(
         crew,
         [],
         SystemClock(),
-        partial(open_again, settings=settings),
+        partial(open_again, settings=settings, owner=owner_of(journal.id, opening.source)),
     )
     try:
         await job.run(worker, crew, watchers)
@@ -132,7 +133,8 @@ def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
         settings = msgspec.structs.replace(
             settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
         )
-        volumes = open_all(paths, welcome.known, settings)
+        owner = owner_of(welcome.journal, source)
+        volumes = open_all(paths, welcome.known, settings, owner=owner)
         if notifier is not None:
             notifier.begin()
         return asyncio.run(_work(settings, broker, hello, me, welcome, source, nursery, volumes))
@@ -159,7 +161,14 @@ async def _work(
     paths = [volume.path for volume in volumes]
     inbox = _inbox(settings, broker, hello, me, welcome.journal, paths)
     crew = ProcessCrew(nursery, settings.process_count())
-    worker = AgentShell(policy, inbox, crew, volumes, SystemClock(), partial(open_again, settings=settings))
+    worker = AgentShell(
+        policy,
+        inbox,
+        crew,
+        volumes,
+        SystemClock(),
+        partial(open_again, settings=settings, owner=owner_of(welcome.journal, source)),
+    )
     crew.start()
     await inbox.start()
     loop = asyncio.get_running_loop()

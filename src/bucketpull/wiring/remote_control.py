@@ -17,6 +17,7 @@ from bucketpull.web.panel import NewLimits
 from bucketpull.wiring.limits import Bandwidth
 from bucketpull.wiring.locate import reading
 from bucketpull.wiring.monitor import Monitor
+from bucketpull.wiring.owning import owner_by
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, open_one
 
@@ -38,6 +39,7 @@ class JobControl:
         machine: str,
     ) -> None:
         self._settings = settings
+        self._owner = owner_by(journal)
         self._journal = journal
         self._shell = shell
         self._coordinator = shell.coordinator
@@ -156,7 +158,7 @@ class JobControl:
 
     def _try(self, path: str) -> str:
         """Make and open the volume once, so that an error is told to whoever asked."""
-        volume = open_one(path, None, self._settings)
+        volume = open_one(path, None, self._settings, self._owner)
         volume.close()
         return volume.id
 

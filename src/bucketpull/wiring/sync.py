@@ -16,6 +16,7 @@ from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.job import Job, Opening, Watcher, check_job, opened
 from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
+from bucketpull.wiring.owning import check_owners, owner_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all, with_known
 
@@ -38,11 +39,18 @@ def run_sync(
     """
     paths = check_paths(settings.volumes)
     check_job(settings, paths)
+    check_owners(settings, paths)
     with opened(settings) as opening:
         known, machine = opening.journal.volumes(), machine_name(settings)
         paths, away = (paths, []) if alone else with_known(paths, known, machine)
         sick: list[VolumeSick] = []
-        volumes = open_all(paths, known_paths(known, machine), settings, sick.append)
+        volumes = open_all(
+            paths,
+            known_paths(known, machine),
+            settings,
+            sick.append,
+            owner_of(opening.journal.id, opening.source),
+        )
         warnings = [*map(_of_sick, sick), *map(_of_missing, away), *_of_adopting(settings)]
         return asyncio.run(_sync(settings, opening, volumes, warnings, watchers, notifier, linger))
 
@@ -73,7 +81,7 @@ async def _sync(
         crew,
         volumes,
         SystemClock(),
-        partial(open_again, settings=settings),
+        partial(open_again, settings=settings, owner=owner_of(opening.journal.id, opening.source)),
     )
     await job.run(worker, crew, watchers)
     code = job.conclude()

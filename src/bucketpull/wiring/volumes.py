@@ -9,9 +9,10 @@ from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.journal.volumes import KnownVolume
-from bucketpull.volumes.identity import HOME, identify, initialise
+from bucketpull.volumes.identity import HOME, Owner, identify, initialise
 from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.volumes.volume import DiskVolume, Reserve, open_volume
+from bucketpull.wiring.owning import take_possession
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.writable import check_folder, is_inside
 
@@ -100,14 +101,16 @@ def open_all(
     known: Mapping[str, str],
     settings: Settings,
     leave: Callable[[VolumeSick], object] | None = None,
+    owner: Owner | None = None,
 ) -> list[DiskVolume]:
     """Open volumes by path; make those that are none yet.
 
     `known` maps the paths at which the job's volumes were seen last to their ids: a path of which the id is gone is a disk
-    that is not mounted. One of them that is sick is left out, and `leave` told of it, if another can be used.
+    that is not mounted. One of them that is sick is left out, and `leave` told of it, if another can be used. They are noted to be
+    `owner`'s.
 
     Raises:
-        ConfigError: A known volume is not there.
+        ConfigError: A known volume is not there, or one is another job's.
         VolumeError: One cannot be used.
 
     """
@@ -116,7 +119,7 @@ def open_all(
     try:
         for path in paths:
             try:
-                opened.append(open_one(path, known.get(path), settings))
+                opened.append(open_one(path, known.get(path), settings, owner))
             except VolumeSick as error:
                 if leave is None or path not in known:
                     raise
@@ -152,7 +155,7 @@ def opened_to_read(path: str) -> Iterator[VolumeReader]:
         reader.close()
 
 
-def open_one(path: str, expected: str | None, settings: Settings) -> DiskVolume:
+def open_one(path: str, expected: str | None, settings: Settings, owner: Owner | None = None) -> DiskVolume:
     """Open one volume, making it if it is none and none is expected there; see `open_all`."""
     found = identify(path) if os.path.isdir(path) else None
     if found is None:
@@ -166,20 +169,31 @@ def open_one(path: str, expected: str | None, settings: Settings) -> DiskVolume:
             initialise(path, settings.layout)
         except OSError as error:
             raise VolumeError(path, error.strerror or str(error)) from error
-    return _opened(path, None, settings)
+    return _opened(path, None, settings, owner)
 
 
-def open_again(path: str, expected: str | None, settings: Settings) -> DiskVolume:
+def open_again(path: str, expected: str | None, settings: Settings, owner: Owner) -> DiskVolume:
     """Open a volume for a running job: one that is new to it, or exactly the one that is expected."""
-    return open_one(path, None, settings) if expected is None else _opened(path, expected, settings)
+    return (
+        open_one(path, None, settings, owner)
+        if expected is None
+        else _opened(path, expected, settings, owner)
+    )
 
 
-def _opened(path: str, expected: str | None, settings: Settings) -> DiskVolume:
+def _opened(path: str, expected: str | None, settings: Settings, owner: Owner | None) -> DiskVolume:
     try:
         reserve = reserve_of(settings, path)
     except OSError as error:
         raise VolumeSick(path, f"not measured: {error.strerror}") from error
-    return open_volume(path, expected, reserve, durable=settings.durability != "none")
+    volume = open_volume(path, expected, reserve, durable=settings.durability != "none")
+    try:
+        if owner is not None:
+            take_possession(volume, owner)
+    except BaseException:
+        volume.close()
+        raise
+    return volume
 
 
 def reserve_of(settings: Settings, path: str) -> Reserve:
