@@ -114,7 +114,7 @@ class World(AgentWorld):
             )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(STEPS, min_size=20, max_size=120))
 def test_each_object_is_counted_once_and_lies_where_the_journal_says(in_memory, steps):
     world = World(in_memory())
