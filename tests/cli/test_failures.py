@@ -49,7 +49,7 @@ def test_failures_are_chosen_by_reason_pattern_and_number(user, broken):
     assert len(user.json("failures", "--reason", "rejected")) == 2
 
 
-def test_the_table_fits_the_terminal(user, broken):
+def test_the_table_fits_the_terminal_and_the_last_answer_is_whole(user, broken):
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     del user.environment["COLUMNS"]
@@ -63,6 +63,8 @@ def test_the_table_fits_the_terminal(user, broken):
     rows = [line for line in text.splitlines() if not line.startswith("rejected: ")]
     assert rows
     assert max(map(len, rows)) <= 80
+    said = "".join(text.split())
+    assert all("".join(line["detail"].split()) in said for line in user.json("failures"))
 
 
 def test_retried_failures_are_fetched_by_the_next_sync_and_no_others(user, broken):

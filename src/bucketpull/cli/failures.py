@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from bucketpull.cli import options
+from bucketpull.cli.translation import wrapped
 from bucketpull.domain.errors import ExitCode, Reason
 from bucketpull.domain.model import Failure, key_of, show
 from bucketpull.report.figures import count
@@ -103,7 +104,7 @@ def _print_json(failures: Iterator[Failure]) -> int:
 
 
 def _print_table(failures: Iterator[Failure]) -> int:
-    """Print two lines a failure: what it is, and the last answer; on a terminal shortened to its width."""
+    """Print what failed, and below it the last answer, whole; on a terminal keys are shortened to its width."""
     width = max(_LEAST_COLUMNS, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _NO_LIMIT
     seen: dict[Reason, None] = {}
     shown = 0
@@ -128,7 +129,8 @@ def _lines(failure: Failure, width: int) -> list[str]:
     lines = [first + fitted(what, width - indent)]
     detail = printable(failure.detail)
     if detail:
-        lines.append(" " * indent + fitted(detail, width - indent))
+        rows = [detail] if width == _NO_LIMIT else wrapped(detail, width - indent)
+        lines += [" " * indent + row for row in rows]
     return lines
 
 
