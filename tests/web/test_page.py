@@ -45,6 +45,7 @@ def test_the_page_shows_a_running_job_and_its_figures_change(page):
         "disks",
     ):
         assert fact in body
+    assert re.search(r"written \d[\d,.]*/s", body)  # of the stages of an object's way
     assert re.search(r"\d+ h \d+ min left\s+ends .+ to ", body)
     stored = "return document.querySelectorAll('#books dd')[1].textContent"
     before = browser.run(stored)

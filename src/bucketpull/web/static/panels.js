@@ -95,6 +95,7 @@ export function showFigures(job) {
   text("f-lanes", lanes.map(([name, lane]) => laneText(name, lane)).join(", "));
   text("f-limit", t(`limit.${job.limited_by}`));
   text("f-limit-why", t(`why.${job.limited_by}`));
+  text("stages", Object.entries(job.stages ?? {}).map(([name, stage]) => `${t(`stage.${name}`)} ${speed(stage.per_second)}/s`).join("  \u2192  "));
   text("f-failed", count(job.counters.failed));
   $("f-failed").classList.toggle("bad", job.counters.failed > 0);
   text("failures-count", job.counters.failed ? count(job.counters.failed) : "");

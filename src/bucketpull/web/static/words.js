@@ -120,6 +120,8 @@ const TEXTS = {
   "why.": ["room for more", "尚有余量"], "why.source": ["it asks for fewer requests", "源站要求减少请求"],
   "why.cdn": ["its answers slow down", "CDN 响应变慢"], "why.disk": ["they write at their limit", "磁盘写入已达上限"],
   "why.cpu": ["all cores are busy", "所有核心均已占满"], "why.rate": ["your own cap", "您设置的上限"],
+  "stage.listed": ["listed", "列举"], "stage.placed": ["placed", "分配"], "stage.fetched": ["fetched", "下载"],
+  "stage.written": ["written", "写入"], "stage.settled": ["settled", "落盘"], "stage.booked": ["booked", "入账"],
   "why.bandwidth": ["your own cap", "您设置的上限"], "why.work": ["downloading waits for it", "下载在等待列举"],
 };
 
