@@ -61,5 +61,5 @@ def test_the_speed_of_a_job_at_rest_is_that_of_its_last_session(user, bucket):
     (status,) = user.json("status")
 
     assert status["counters"]["stored"] == 200
-    assert 0 < status["rates"]["objects_mean"] <= 10
+    assert 0 < status["rates"]["objects_mean"] <= 50  # 200 objects over its seconds would be more
     assert "200/s" not in user.says("status")
