@@ -30,8 +30,11 @@ from bucketpull.domain.model import (
 NAMES = [b"n%02d" % number for number in range(20)]
 
 
-def disk(machine="m1", state=VolumeState.OPEN):
-    return VolumeStatus(f"{machine}a", machine, f"/{machine}", state, 1 << 40, 1 << 40, 9, 9, 0, 0, 0, 0, 0.0)
+def disk(machine="m1", state=VolumeState.OPEN, objects=20):
+    size = 1 << 40
+    return VolumeStatus(
+        f"{machine}a", machine, f"/{machine}", state, size, size, 9, 9, 0, 0, objects, 10 * objects, 0.0
+    )
 
 
 def pulse(machine="m1", *volumes, window=9, scan_window=0, holds=(), **changes):
@@ -82,6 +85,41 @@ def test_a_job_is_given_out_booked_confirmed_and_ended(start):
     desk.coordinator.conclude()
     assert desk.coordinator.state == "complete"
     assert desk.coordinator.counters.stored == 20
+
+
+@pytest.mark.parametrize(
+    ("objects", "state", "missing"), [(19, "incomplete", 1), (0, "incomplete", 20), (30, "complete", 0)]
+)
+def test_a_job_is_complete_only_if_the_ledgers_hold_what_its_books_count(start, objects, state, missing):
+    desk = start()
+    desk.hear(pulse())
+    desk.hear(*[stored(work) for work in desk.works("m1")])
+    desk.hear(pulse("m1", disk(objects=objects)), Goodbye("m1", "of m1"))
+    desk.coordinator.conclude()
+    assert (desk.coordinator.state, desk.coordinator.missing) == (state, missing)
+
+
+def test_volumes_that_nobody_ever_told_of_hold_nothing(start):
+    desk = start()
+    desk.hear(pulse())
+    forged = [
+        BatchReceipt(work.id, "m1", stored=5, bytes=50, extents=[Extent("nowhere", 0)])
+        for work in desk.works("m1")
+    ]
+    desk.hear(*forged)
+    desk.hear(pulse("m1", disk(objects=0)), Goodbye("m1", "of m1"))
+    desk.coordinator.conclude()
+    assert (desk.coordinator.state, desk.coordinator.missing) == ("incomplete", 20)
+
+
+def test_a_volume_that_could_not_tell_at_the_end_proves_nothing(start):
+    desk = start(stop_seconds=1.0)
+    desk.hear(pulse())
+    desk.hear(*[stored(work) for work in desk.works("m1")])
+    desk.wait(3.0, pulse("m1", disk(objects=0)))
+    assert desk.has_ended
+    desk.coordinator.conclude()
+    assert (desk.coordinator.state, desk.coordinator.missing) == ("complete", 0)
 
 
 def test_a_machine_is_given_no_more_than_its_window_and_the_rest_when_it_has_room(start):

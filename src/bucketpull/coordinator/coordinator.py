@@ -14,6 +14,7 @@ import msgspec
 
 from bucketpull import kill_points
 from bucketpull.coordinator.effects import Books, Forget, Hear, Heard, Moment, Routine, Send, Settle, Tell
+from bucketpull.coordinator.final_check import is_loss, missing
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.coordinator.former_copies import FormerCopies
 from bucketpull.coordinator.grouping import Entry, once_each
@@ -54,6 +55,7 @@ class Coordinator:
     `refusal` is set when the source refused us as a whole,
     `trouble` when the journal's disk was nearly full.
     `began` is when this session began to work (monotonic seconds), with the books of that moment.
+    `missing` are the objects that are in the books and in no ledger, as far as volumes told at the end.
     `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
     """
 
@@ -78,6 +80,7 @@ class Coordinator:
         self._roomy_at = at.monotonic
         self._hears = True
         self.trouble: JournalError | None = None
+        self.missing = 0
         self.budget = BudgetWatch(policy.budget, lambda: self.at.today)
         self._former = FormerCopies()
 
@@ -97,6 +100,8 @@ class Coordinator:
             yield from self._clear()
             yield from self._linger()
             yield from self._let_go()
+            counted_on = yield Books(lambda journal: journal.counted_on())
+            self.missing = missing(self.counters, counted_on, self.fleet.volumes, self.fleet.left)
 
     def stop(self) -> Routine[None]:
         """Ask the local workers to hand back what they hold; `run` returns when they have, or after ten seconds."""
@@ -446,7 +451,7 @@ class Coordinator:
         books = self.counters
         left = self.outstanding.scans or self.outstanding.batches
         accounted = books.stored + books.skipped + books.excluded + books.vanished
-        balanced = not left and books.listed == accounted
+        balanced = not left and books.listed == accounted and not is_loss(self.missing, books)
         self.state = JobState.COMPLETE if balanced and not books.failures else JobState.INCOMPLETE
 
     def raise_refusal(self) -> None:

@@ -261,6 +261,11 @@ class SqliteJournal(JournalReader):
             [KnownVolume(status.id, status.machine, status.path, status.state) for status in volumes]
         )
 
+    def counted_on(self) -> dict[str, str]:
+        """Return the volumes, those given up left out, with the path at which each was seen last ("" if no machine told of it)."""
+        volumes = self._tables.shelf.volumes()
+        return {volume.id: volume.path for volume in volumes if volume.state is not VolumeState.LOST}
+
     def machines(self) -> set[str]:
         """Return the machines that have volumes of the job, those given up left out."""
         volumes = self._tables.shelf.volumes()

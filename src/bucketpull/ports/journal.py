@@ -86,6 +86,10 @@ class Journal(Protocol):
         """Note where volumes are and how: work with candidates goes to the machine that has them."""
         ...
 
+    def counted_on(self) -> dict[str, str]:
+        """Return the volumes, those given up left out, with the path at which each was seen last ("" if no machine told of it)."""
+        ...
+
     def machines(self) -> set[str]:
         """Return the machines that have volumes of the job, those given up left out."""
         ...

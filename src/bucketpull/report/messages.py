@@ -313,6 +313,9 @@ _CHINESE: dict[str, str] = {
     "the broker is reached again, after {}": "消息服务器已重新连接，此前中断 {}",
     "the connection to the broker was lost": "与消息服务器的连接已断开",
     "the broker broke off": "消息服务器断开了连接",
+    "the ledgers of the volumes hold {} objects less than the books count; on each machine `bucketpull verify VOLUME...` says what is missing, and with --repair has it fetched again": (
+        "各磁盘的记录比账目少 {} 个对象；在每台机器上运行 `bucketpull verify 磁盘...` 可查看缺失，加 --repair 会重新获取"
+    ),
     "volume {} takes objects again, after {}": "磁盘 {} 恢复写入，此前停用 {}",
     "volume {} keeps no dates: its files have the time at which they were stored": "磁盘 {} 不保留日期：文件的时间为存入时间",
     "volume {} is {}: {}": "磁盘 {} 现为 {}：{}",

@@ -251,7 +251,16 @@ class Job:
             await asyncio.gather(*tasks, return_exceptions=True)
             await shell.close()
         self.coordinator.conclude()
+        if self.coordinator.missing:
+            self.monitor.note("warning", "books.short", _short(self.coordinator.missing))
         self.monitor.latest = self.monitor.snapshot()  # for those who still look
+
+
+def _short(objects: int) -> str:
+    return (
+        f"the ledgers of the volumes hold {objects} objects less than the books count; on each machine `bucketpull verify VOLUME...` "
+        "says what is missing, and with --repair has it fetched again"
+    )
 
 
 def on_signals(
