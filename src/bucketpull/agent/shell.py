@@ -27,6 +27,8 @@ Opener = Callable[[str, str | None], Volume]
 class AgentShell:
     """One machine's part of a job. `run` returns after a stop, when everything is handed back.
 
+    `heard_at` is when the coordinator was heard last (monotonic seconds), `latest` the last pulse.
+
     Args:
         open_volume: Opens a volume by path, for volumes added while the job runs, and one of that id again that was sick.
 
@@ -55,6 +57,8 @@ class AgentShell:
         self._empty = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
+        self.heard_at = clock.monotonic()
+        self.latest: Pulse | None = None
 
     @property
     def dismissed(self) -> bool:
@@ -100,6 +104,7 @@ class AgentShell:
     async def _hear_inbox(self) -> None:
         while True:
             messages = await self._inbox.receive()
+            self.heard_at = self._clock.monotonic()
             self._agent.given(messages, self._clock.monotonic())
             self._carry_out()
 
@@ -149,6 +154,7 @@ class AgentShell:
 
     def _speak(self, say: Say) -> None:
         if isinstance(say.message, Pulse):
+            self.latest = say.message
             self._pulses.put_nowait(say.message)
         else:
             self._replies.put(say.message)

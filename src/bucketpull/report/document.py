@@ -63,6 +63,11 @@ def snapshot_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
     return shown
 
 
+def lists_only(pulse: Pulse) -> bool:
+    """Whether a machine is the coordinator's own lister: it fetches nothing and has no volumes."""
+    return not pulse.volumes and not pulse.window
+
+
 def machine_dict(pulse: Pulse) -> dict[str, Any]:  # JSON
     """Return a machine's pulse; its volumes are in the job's list."""
     return {
@@ -78,6 +83,7 @@ def machine_dict(pulse: Pulse) -> dict[str, Any]:  # JSON
         "limited_by": pulse.limited_by,
         "waiting_for": pulse.waiting_for,
         "still_seconds": round(pulse.still_seconds, 1),
+        "lists_only": lists_only(pulse),
         "lanes": {lane: msgspec.structs.asdict(status) for lane, status in pulse.lanes.items()},
     }
 

@@ -316,6 +316,17 @@ _CHINESE: dict[str, str] = {
     "the ledgers of the volumes hold {} objects less than the books count; on each machine `bucketpull verify VOLUME...` says what is missing, and with --repair has it fetched again": (
         "各磁盘的记录比账目少 {} 个对象；在每台机器上运行 `bucketpull verify 磁盘...` 可查看缺失，加 --repair 会重新获取"
     ),
+    "joined job {}: volumes {}, processes {}": "已加入任务 {}：磁盘 {}，进程 {}",
+    "fetched {} ({}, {}/s); batches in hand: {}; volumes that take objects: {} of {}": (
+        "已下载 {}（{}，{}/s）；手上批次：{}；可写入的磁盘：{}，共 {}"
+    ),
+    "nothing is heard of the coordinator for {}: what is in hand is finished, and what came of it waits at the broker": (
+        "已有 {} 没有协调者的消息：手上的工作会做完，结果留在消息服务器上等待"
+    ),
+    "the coordinator is heard again, after {}": "又收到协调者的消息，此前中断 {}",
+    "no machine has joined: on each that has disks run `bucketpull work --job {} VOLUME...`, with --broker and --job-key-file as here": (
+        "还没有机器加入：请在每台有磁盘的机器上运行 `bucketpull work --job {} 磁盘...`，--broker 与 --job-key-file 与此处相同"
+    ),
     "volume {} takes objects again, after {}": "磁盘 {} 恢复写入，此前停用 {}",
     "volume {} keeps no dates: its files have the time at which they were stored": "磁盘 {} 不保留日期：文件的时间为存入时间",
     "volume {} is {}: {}": "磁盘 {} 现为 {}：{}",

@@ -30,7 +30,7 @@ from bucketpull.domain.job_state import JobState
 from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
-from bucketpull.report.document import lanes_of, waited_for
+from bucketpull.report.document import lanes_of, lists_only, waited_for
 from bucketpull.report.endpoints import state_of
 from bucketpull.report.lines import time_left
 from bucketpull.report.printable import printable
@@ -147,7 +147,11 @@ def display(snapshot: Snapshot, words: Words, width: int, height: int) -> Render
         tables.append(_volumes(snapshot.volumes, words, share, distributed))
     if distributed:
         tables.append(
-            _machines(snapshot.machines, words, max(3, room - min(len(snapshot.volumes) + 2, room // 2)))
+            _machines(
+                [each for each in snapshot.machines if not lists_only(each)],
+                words,
+                max(3, room - min(len(snapshot.volumes) + 2, room // 2)),
+            )
         )
     if not wide:
         return Group(*head, facts, *notes, Text(), *tables)

@@ -36,7 +36,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.job_state import JobState
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
-from bucketpull.report.document import lanes_of
+from bucketpull.report.document import lanes_of, lists_only
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LIMITERS = ("source", "disk", "cpu", "rate", "bandwidth", "work")
@@ -138,7 +138,11 @@ def _condition(snapshot: Snapshot) -> Iterator[Metric]:
         "by",
         {name: int(name == snapshot.limited_by) for name in (*LIMITERS, *_copies(snapshot))},
     )
-    yield GaugeMetricFamily("bucketpull_machines", "Live workers.", value=len(snapshot.machines))
+    yield GaugeMetricFamily(
+        "bucketpull_machines",
+        "Live workers.",
+        value=sum(not lists_only(machine) for machine in snapshot.machines),
+    )
     if estimate.total_bytes:
         yield GaugeMetricFamily(
             "bucketpull_done_ratio", "Share of the bytes that is done.", value=estimate.share

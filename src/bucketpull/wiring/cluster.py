@@ -17,6 +17,7 @@ from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.news import BrokerNews
+from bucketpull.report.worker_lines import WorkerLines, joined
 from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.envelope import Correspondence
@@ -97,6 +98,10 @@ async def _coordinate(
         lambda level, event, about, text: job.monitor.note(level, event, text, about), time.time
     )
     far.link.lost, far.link.reached = news.lost, news.reached
+    job.monitor.invitation = (
+        f"no machine has joined: on each that has disks run `bucketpull work --job {settings.job_name()} VOLUME...`, "
+        "with --broker and --job-key-file as here"
+    )
     crew = ProcessCrew(opening.nursery, settings.process_count())
     worker = AgentShell(
         worker_policy(settings, journal.id, lister, opening.source.open().endpoints),
@@ -173,13 +178,29 @@ async def _work(
     await inbox.start()
     loop = asyncio.get_running_loop()
     on_signals(loop, lambda: loop.create_task(worker.stop(), name="stop"))
+    telling = asyncio.create_task(_tell_of(worker, settings, SystemClock()), name="tell")
     try:
         await worker.run()
     except BaseExceptionGroup as group:
         raise _first(group) from group
+    finally:
+        telling.cancel()
     if worker.refusal is not None:
         raise SourceRefused(worker.refusal.reason, worker.refusal.detail)
     return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
+
+
+async def _tell_of(worker: AgentShell, settings: Settings, clock: SystemClock) -> None:
+    """Say what a worker does, for whoever sits before it."""
+    if settings.quiet:
+        return
+    tell(joined(settings.job_name(), len(settings.volumes), settings.process_count()))
+    lines = WorkerLines(clock.monotonic())
+    while True:
+        await asyncio.sleep(1.0)
+        if worker.latest is not None:
+            for line in lines.look(worker.latest, worker.heard_at, clock.monotonic()):
+                tell(line)
 
 
 async def _answer(api: Api, ask: Ask, machine: str) -> Answer:

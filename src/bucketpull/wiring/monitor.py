@@ -23,10 +23,14 @@ from bucketpull.report.reasons import explain
 _TROUBLED = {VolumeState.FULL, VolumeState.SICK}
 NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5
+INVITE_SECONDS = 5.0  # machines that were there before a restart are heard within that
 
 
 class Monitor:
-    """Watches one job; `latest` is the snapshot that the dashboard serves."""
+    """Watches one job; `latest` is the snapshot that the dashboard serves.
+
+    `invitation` says, once, how machines join, where none has for a while; "" says nothing.
+    """
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class Monitor:
         self._endpoints = EndpointNews(endpoints)
         self._machine_news, self._room_news = MachineNews(), RoomNews()
         self._begun = False
+        self.invitation = ""
         self.latest = self.snapshot()
 
     async def run(self) -> None:
@@ -183,6 +188,9 @@ class Monitor:
     def _watch_machines(self) -> None:
         """Tell who joined, left or fell silent, and whether there is room; at the end all leave, which says nothing."""
         fleet, state, at = self._coordinator.fleet, self.latest.state, self.latest.at
+        if self.invitation and state == "waiting" and at - self._started > INVITE_SECONDS:
+            self.note("info", "job.waiting", self.invitation, "workers")
+            self.invitation = ""
         if state in ENDED or state == JobState.FINISHING:
             return
         local = self._coordinator.local_machines

@@ -125,7 +125,8 @@ function volumeAction(job, volume) {
 }
 
 export function showMachines(job) {
-  $("machines").replaceChildren(...job.machines.map((machine) => {
+  const workers = job.machines.filter((machine) => !machine.lists_only);
+  $("machines").replaceChildren(...workers.map((machine) => {
     const flying = Object.values(machine.lanes).reduce((sum, lane) => sum + lane.in_flight, 0);
     return h("article", { class: "machine" },
       h("header", {}, h("b", {}, machine.machine), machine.limited_by ? h("span", { class: "pill", "data-tone": "idle" }, t(`limit.${machine.limited_by}`)) : null),
@@ -137,7 +138,7 @@ export function showMachines(job) {
         h("span", {}, h("b", {}, String(machine.holds)), ` ${t("holds")}`)),
       machine.waiting_for && job.state !== "paused" ? h("p", {}, t("waiting_for", machine.waiting_for, count(machine.still_seconds))) : null);
   }));
-  if (!job.machines.length) $("machines").replaceChildren(h("p", { class: "empty" }, t("none_yet")));
+  if (!workers.length) $("machines").replaceChildren(h("p", { class: "empty" }, t("none_yet")));
 }
 
 export function showEvents(job) {

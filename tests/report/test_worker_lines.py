@@ -1,0 +1,36 @@
+"""What a worker says of itself."""
+
+from tests.report.conftest import pulse, volume
+
+from bucketpull.report.messages import in_chinese
+from bucketpull.report.worker_lines import WorkerLines, joined
+
+
+def at(objects, volumes=()):
+    told = pulse("m1", volumes)
+    told.objects, told.bytes = objects, objects * 1000
+    return told
+
+
+def test_it_tells_now_and_then_what_it_does():
+    lines = WorkerLines(100.0)
+    assert list(lines.look(at(500, [volume(1)]), 110.0, 110.0)) == []
+    assert list(lines.look(at(3000, [volume(1)]), 130.0, 130.0)) == [
+        "fetched 3,000 (100/s, 100 kB/s); batches in hand: 3; volumes that take objects: 1 of 1"
+    ]
+    assert list(lines.look(at(3000, [volume(1)]), 131.0, 131.0)) == []
+
+
+def test_a_silent_coordinator_is_told_once_and_when_it_is_heard_again():
+    lines = WorkerLines(100.0)
+    said = [line for now in range(101, 190) for line in lines.look(at(0), 100.0, float(now))]
+    said += lines.look(at(0), 190.0, 190.0)
+    told = [line for line in said if "coordinator" in line]
+    assert told == [
+        "nothing is heard of the coordinator for 1 min 1 s: what is in hand is finished, and what came of it waits at the broker",
+        "the coordinator is heard again, after 1 min 30 s",
+    ]
+
+
+def test_it_is_said_in_chinese_as_well():
+    assert in_chinese(joined("photos", 2, 4)) == "已加入任务 photos：磁盘 2，进程 4"  # noqa: RUF001 - Chinese has its own punctuation
