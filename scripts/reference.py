@@ -144,6 +144,7 @@ MEANINGS_WITHOUT_FLAG = {
     "referer": "`Referer` of requests to the CDN",
     "user_agent": "`User-Agent` of all requests",
     "headers": "more headers of requests to the CDN, `Name: value`",
+    "dashboard_token": "the dashboard's token itself, in place of its file",
     "job_key": "the job key itself, in place of its file: the job's, or what `coordinate --worker-key` prints",
     "ca_file": "certificates to trust, in place of the system's",
     "insecure": "do not check certificates",

@@ -44,6 +44,22 @@ def test_pods_have_no_more_rights_than_they_need():
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_prometheus_has_the_token_that_the_dashboard_asks_for():
+    (monitor,) = (manifest for manifest in MANIFESTS if manifest["kind"] == "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+
+    assert endpoint["authorization"] == {
+        "type": "Bearer",
+        "credentials": {"name": "photos", "key": "BUCKETPULL_DASHBOARD_TOKEN"},
+    }
+    coordinator = next(
+        m for m in MANIFESTS if m["metadata"]["name"] == "photos-coordinator" and m["kind"] == "StatefulSet"
+    )
+    (container,) = coordinator["spec"]["template"]["spec"]["containers"]
+    assert {"secretRef": {"name": "photos"}} in container["envFrom"]
+    assert "0.0.0.0:8377" in container["args"]
+
+
 def test_a_worker_keeps_its_name_and_its_disk():
     workers = next(
         m for m in MANIFESTS if m["metadata"]["name"] == "photos-worker" and m["kind"] == "StatefulSet"

@@ -257,6 +257,7 @@ class Served:
             history.add(self.panel.snapshot())
         self._history = history
         api = Api(self.panel, history)
+        options = {"volumes_below": ["/mnt"]} | options
         self.dashboard = Dashboard(api.answer, self.panel.snapshot, port=0, last_look_seconds=0.0, **options)
         address = await self.dashboard.start()
         self._ticker = asyncio.create_task(self._tick())

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where to serve it.",
 )
+@options.dashboard_access
 @options.common
 def dashboard(address: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Serve the page of a job, until Ctrl-C: from its coordinator while one runs, else from its journal.
@@ -40,7 +41,7 @@ def dashboard(address: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `
 
     panel = JobAtRest(settings)
     outside = FromOutside(settings, panel)
-    return asyncio.run(_serve(panel, outside, dashboard_at(address, "--listen", quiet=False)))
+    return asyncio.run(_serve(panel, outside, dashboard_at(address, "--listen", settings)))
 
 
 async def _serve(panel: "JobAtRest", outside: "FromOutside", open_dashboard: "Watcher") -> ExitCode:

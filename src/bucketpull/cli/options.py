@@ -233,6 +233,22 @@ dashboard = _group(
     ),
 )
 
+dashboard_access = _group(
+    click.option(
+        "--dashboard-token-file",
+        metavar="FILE",
+        help="The dashboard's token, in place of a new one each time (or BUCKETPULL_DASHBOARD_TOKEN).",
+    ),
+    click.option("--dashboard-cert", metavar="FILE", help="Serve it by TLS with this certificate (PEM)."),
+    click.option("--dashboard-key", metavar="FILE", help="The certificate's key, if it is in another file."),
+    click.option(
+        "--volumes-below",
+        metavar="DIR",
+        multiple=True,
+        help="Let the dashboard add volumes below DIR; without it, it adds none. May be given again.",
+    ),
+)
+
 notices = _group(
     click.option(
         "--log-file",
@@ -253,6 +269,7 @@ notices = _group(
 
 reporting = _group(
     dashboard,
+    dashboard_access,
     click.option("--summary", metavar="FILE", help="Write the final reconciliation as JSON."),
     notices,
 )

@@ -20,19 +20,23 @@ def watchers(settings: Settings) -> "Sequence[Watcher]":
     """Return the dashboard if it is asked for; see `dashboard_at`."""
     if settings.dashboard is None:
         return ()
-    return (dashboard_at(settings.dashboard, "--dashboard", quiet=settings.quiet),)
+    return (dashboard_at(settings.dashboard, "--dashboard", settings),)
 
 
-def dashboard_at(address: str, name: str, *, quiet: bool) -> "Watcher":
+def dashboard_at(address: str, name: str, settings: Settings) -> "Watcher":
     """Return what opens a dashboard; it has its address from now on. `name` is the option's, for the error.
 
     Raises:
-        ConfigError: Its address is none, is taken, or is not this machine's.
+        ConfigError: Its address is none, is taken, or is not this machine's; or token or certificate cannot be used.
         ModuleNotFoundError: The extra `web` is not installed.
 
     """
     host, port = address_of(address, name)
     from bucketpull.web.dashboard import Dashboard, listen
+    from bucketpull.web.guard import is_loopback
+    from bucketpull.wiring.dashboard_access import dashboard_access
+
+    access = dashboard_access(settings)
 
     try:
         listeners = listen(host, port)
@@ -42,10 +46,15 @@ def dashboard_at(address: str, name: str, *, quiet: bool) -> "Watcher":
         raise ConfigError(f"{name} {address}: {reason}; give another address or port") from error
 
     async def open_dashboard(answer: "Answer", panel: "Panel") -> "Watching":
-        dashboard = Dashboard(answer, panel.snapshot, host, port, listeners=listeners)
+        dashboard = Dashboard(answer, panel.snapshot, host, port, listeners=listeners, **access._asdict())
         shown = await dashboard.start()
-        if not quiet:
-            tell(f"dashboard: {shown}", private=True)
+        if not settings.quiet:
+            tell(f"dashboard: {shown if access.token is None else shown.partition('#')[0]}", private=True)
+        if access.tls is None and not is_loopback(host):
+            tell(
+                f"{name} {address}: the page and its token go over the network as they are; give --dashboard-cert, "
+                "put a proxy with TLS in front, or leave it on 127.0.0.1 and use ssh -L"
+            )
         return dashboard
 
     return open_dashboard

@@ -145,13 +145,13 @@ class Api:
         return json_response({"objects": await self._panel.retry(retry.reason, retry.match, request.client)})
 
     async def _add_volume(self, request: Request) -> Response:
-        return told(await self._panel.add_volume(_volume(request), request.client))
+        return told(await self._panel.add_volume(volume_in(request.body), request.client))
 
     async def _drain_volume(self, request: Request) -> Response:
-        return told(await self._panel.drain_volume(_volume(request), request.client))
+        return told(await self._panel.drain_volume(volume_in(request.body), request.client))
 
     async def _lose_volume(self, request: Request) -> Response:
-        return told(await self._panel.lose_volume(_volume(request), request.client))
+        return told(await self._panel.lose_volume(volume_in(request.body), request.client))
 
 
 def json_response(value: object, status: int = 200) -> Response:
@@ -169,8 +169,19 @@ def failed(status: int, text: str, code: ExitCode = ExitCode.USAGE) -> Response:
     return json_response({"error": text, "exit": int(code)}, status)
 
 
-def _volume(request: Request) -> str:
-    return _decode_volume(request.body).volume
+def volume_in(body: bytes) -> str:
+    """Return the volume that a body of `/api/volumes/...` names.
+
+    Raises:
+        ValueError: It names none.
+
+    """
+    return _decode_volume(body).volume
+
+
+def volume_body(path: str) -> bytes:
+    """Return the body that names a volume."""
+    return _encoder.encode(OfVolume(path))
 
 
 def _language(request: Request) -> str:

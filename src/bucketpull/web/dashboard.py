@@ -4,13 +4,15 @@ A token goes in `Authorization: Bearer TOKEN`; the printed address carries it be
 """
 
 import asyncio
+import os
 import secrets
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 
 from bucketpull.domain.progress import Snapshot
-from bucketpull.web.api import failed, json_response
+from bucketpull.web.api import failed, json_response, volume_body, volume_in
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
 from bucketpull.web.server import Answer, Request, Response, Server
 
@@ -24,7 +26,8 @@ class Dashboard:
     """Serves one job. `start` binds, unless `listeners` are bound already, and returns; `close` ends it. Runs in the caller's event loop.
 
     `answer` is that of the job's `Api`; the metrics are made of `snapshot`. `port` 0 is any free port. `token` None makes a new one.
-    `last_look_seconds` is what an open page gets at the end.
+    `last_look_seconds` is what an open page gets at the end. With `tls` it speaks HTTPS. A volume that is new to the job may be added
+    below one of `volumes_below` only: whoever has the token may not have us write anywhere on this machine.
     """
 
     def __init__(
@@ -36,6 +39,8 @@ class Dashboard:
         token: str | None = None,
         last_look_seconds: float = LAST_LOOK_SECONDS,
         listeners: Sequence[socket.socket] = (),
+        tls: ssl.SSLContext | None = None,
+        volumes_below: Sequence[str] = (),
     ) -> None:
         self.token = token or secrets.token_urlsafe(24)
         self._answer_api = answer
@@ -45,7 +50,9 @@ class Dashboard:
         self._guard = Guard(self.token, is_loopback(host))
         self._last_look_seconds = last_look_seconds
         self._looked_at = -LOOKING_SECONDS
-        self._server = Server(self._answer, _client)
+        self._is_secure = tls is not None
+        self._volumes_below = volumes_below
+        self._server = Server(self._answer, _client, tls=tls)
         static = files("bucketpull.web").joinpath("static")
         self._static = {
             item.name: item.read_bytes()
@@ -68,7 +75,8 @@ class Dashboard:
         self._port = self._listeners[0].getsockname()[1]
         for listener in self._listeners:
             self._server.start(listener)
-        return f"http://{self._shown_host()}:{self.port}/#{self.token}"
+        scheme = "https" if self._is_secure else "http"
+        return f"{scheme}://{self._shown_host()}:{self.port}/#{self.token}"
 
     @property
     def port(self) -> int:
@@ -105,7 +113,27 @@ class Dashboard:
             return self._metrics()
         if request.path == "/api/snapshot":
             self._looked_at = asyncio.get_running_loop().time()
+        if request.path == "/api/volumes/add":
+            allowed = self._with_allowed_volume(request)
+            return allowed if isinstance(allowed, Response) else await self._answer_api(allowed)
         return await self._answer_api(request)
+
+    def _with_allowed_volume(self, request: Request) -> Request | Response:
+        """Return a request for a volume that the job knows already, or for the real path of one where the command line allows it."""
+        try:
+            path = volume_in(request.body)
+            place = os.path.realpath(path)
+        except ValueError as error:
+            return failed(400, str(error))
+        if path in {volume.path for volume in self._snapshot().volumes}:
+            return request
+        if any(_is_below(place, folder) for folder in self._volumes_below):
+            return request._replace(body=volume_body(place))
+        return failed(
+            403,
+            f"volume {path}: the dashboard adds volumes only below a folder that --volumes-below names; "
+            "take `bucketpull volumes add` on that machine",
+        )
 
     def _metrics(self) -> Response:
         try:
@@ -118,6 +146,10 @@ class Dashboard:
         if name not in self._static:
             return failed(404, "there is no such file")
         return Response(200, self._static[name], f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8")
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip("/") + "/")
 
 
 def _client(connection: socket.socket) -> str:

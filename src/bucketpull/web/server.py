@@ -7,6 +7,7 @@ half-open connections keep nobody out, and take no more than `most_connections` 
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -67,11 +68,13 @@ class Server:
         naming: Naming,
         most_connections: int = MOST_CONNECTIONS,
         request_seconds: float = REQUEST_SECONDS,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._answer = answer
         self._naming = naming
         self._most = most_connections
         self._request_seconds = request_seconds
+        self._tls = tls
         self._listeners: list[socket.socket] = []
         self._waiting: dict[asyncio.Task[None], None] = {}  # for a request, the longest first
         self._serving: set[asyncio.Task[None]] = set()
@@ -135,7 +138,10 @@ class Server:
             loop.call_exception_handler({"message": "a request failed", "exception": error})
 
     async def _serve(self, connection: socket.socket) -> None:
-        reader, writer = await asyncio.open_connection(sock=connection, limit=_PIECE)
+        try:
+            reader, writer = await self._streams(connection)
+        except (OSError, TimeoutError):  # no TLS, or not in time
+            return
         try:
             await self._converse(self._naming(connection), reader, writer)
         except (OSError, TimeoutError, EOFError):
@@ -146,6 +152,16 @@ class Server:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await writer.wait_closed()
             writer.transport.abort()
+
+    async def _streams(self, connection: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(_PIECE)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        bounds = {"ssl_handshake_timeout": REQUEST_SECONDS, "ssl_shutdown_timeout": CLOSE_SECONDS}
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol, connection, ssl=self._tls, **(bounds if self._tls else {})
+        )
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     def _make_place(self) -> bool:
         """Drop who has waited longest without a request, if nobody else may come; say whether there is a place."""

@@ -31,6 +31,7 @@ _OF_KUBERNETES: Final = re.compile(
 )
 _SPLIT: Final[dict[str, Callable[[str], list[str]]]] = {
     "volumes": str.split,
+    "volumes_below": str.split,
     **dict.fromkeys(("rules", "include", "exclude"), str.splitlines),
 }
 _ARGUMENTS: Final = {"source": "SOURCE", "volumes": "VOLUME"}
@@ -103,6 +104,7 @@ def _warn_of_readers(path: str, values: Mapping[str, object]) -> None:
     secret = {name for name, option in options_by_name().items() if option.secret} | {
         "broker",
         "job_key",
+        "dashboard_token",
         "ping",
     }
     names = secret & {name.replace("-", "_") for name in values}

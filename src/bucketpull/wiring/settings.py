@@ -61,6 +61,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     pack_limit: str = "64M"
     pack_names: Literal["key", "wds"] = "key"
     dashboard: str | None = None
+    dashboard_token: str = ""
+    dashboard_token_file: str | None = None
+    dashboard_cert: str | None = None
+    dashboard_key: str | None = None
+    volumes_below: list[str] = []
     json: bool = False
     quiet: bool = False
     summary: str | None = None
@@ -115,7 +120,13 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         hidden = [str(self.options[name]) for name in _secret_options() & self.options.keys()]
         return [
             value
-            for value in (*hidden, _password_of(self.broker or ""), self.job_key, self.ping or "")
+            for value in (
+                *hidden,
+                _password_of(self.broker or ""),
+                self.job_key,
+                self.dashboard_token,
+                self.ping or "",
+            )
             if value
         ]
 
