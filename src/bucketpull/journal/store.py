@@ -92,7 +92,7 @@ def translated(folder: Path) -> Iterator[None]:
     """Say SQLite's errors in the words of the tree."""
     try:
         yield
-    except (msgspec.DecodeError, OverflowError) as error:
+    except (msgspec.DecodeError, OverflowError, UnicodeDecodeError) as error:
         raise damaged(folder, str(error)) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -132,6 +132,7 @@ _CHINESE: dict[str, str] = {
     "--keys: the list has whole keys; name the bucket without a prefix": "--keys：列表中是完整的键；请写不带前缀的空间",
     "--limit {}: at least 1": "--limit {}：至少为 1",
     "list {}: its head has no column url but {}; the columns are {}": "列表 {}：首行没有 url 列，只有 {}；可用的列为 {}",
+    "list {}: its head is no table's: {}": "列表 {}：首行不是表头：{}",
     "list {}: no Parquet: {}": "列表 {}：不是 Parquet：{}",
     "list {}: {}": "列表 {}：{}",
     "{}: would allow nothing; write more, or leave it out": "{}：什么也不允许；请写大些，或不写",

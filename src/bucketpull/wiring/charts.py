@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.progress import Snapshot
 from bucketpull.web.history import History, Kept
 
@@ -16,12 +17,13 @@ NAME: Final = "charts.json"
 SAMPLE_SECONDS: Final = 2.0
 SAVE_SAMPLES: Final = 30
 MOST_BYTES: Final = 4 << 20
+_decode = json_decoder(Kept)
 
 
 def load(folder: Path) -> History:
     """Return the history of a job; where none can be read, a new one: charts are not worth a job."""
     with contextlib.suppress(OSError, msgspec.DecodeError), open(folder / NAME, "rb") as file:
-        return History(msgspec.json.decode(file.read(MOST_BYTES), type=Kept))
+        return History(_decode(file.read(MOST_BYTES)))
     return History()
 
 

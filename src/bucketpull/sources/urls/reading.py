@@ -10,6 +10,7 @@ from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.sources.lists import BOM, LONGEST_LINE, PAGE_LINES, Place, read_lines
 from bucketpull.sources.urls.rows import OddRow, Row, row_of
 
+_LONGEST_ROW: Final = 1 << 20  # as many cells as the columns that we read have, and more
 COLUMNS: Final = ("url", "key", "size", "md5", "mtime")
 _DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
 
@@ -79,7 +80,10 @@ class _TextTable:
         with Path(path).open("rb") as file:
             head = file.readline(LONGEST_LINE)
         self._start = len(head)
-        names = next(csv.reader([_text(head.removeprefix(BOM))], delimiter=delimiter), [])
+        try:
+            names = next(csv.reader([_text(head.removeprefix(BOM))], delimiter=delimiter), [])
+        except csv.Error as error:
+            raise ConfigError(f"list {path}: its head is no table's: {error}") from error
         self._columns = _columns_of(path, names)
 
     def page(self, cursor: str) -> Rows:
@@ -126,9 +130,11 @@ class _Counted:
         return self
 
     def __next__(self) -> str:
-        line = self._file.readline()
+        line = self._file.readline(_LONGEST_ROW)
         if not line:
             raise StopIteration
+        if len(line) == _LONGEST_ROW and not line.endswith(b"\n"):
+            raise csv.Error(f"a line of more than {_LONGEST_ROW} bytes")
         self.bytes += len(line)
         self.lines += 1
         return _text(line)
@@ -143,6 +149,8 @@ class _ParquetTable:
         except ImportError:
             remedy = "reading Parquet needs pip install 'bucketpull[parquet]'"
             raise ConfigError(f"list {path}: {remedy}") from None
+        self._path = path
+        self._broken: type[Exception] = arrow.ArrowException
         try:
             self._file = parquet.ParquetFile(path)
         except arrow.ArrowException as error:
@@ -156,7 +164,7 @@ class _ParquetTable:
         group, row = Place.of(cursor) if cursor else Place(0, 0)
         if group >= self._file.num_row_groups:
             return Rows([], [], None)
-        cells = self._cells(group, row)
+        cells = self._read(group, row)
         before = sum(self._file.metadata.row_group(each).num_rows for each in range(group))
         rows, odd = _understood(
             (before + row + number, {name: _bytes(value) for name, value in each.items()})
@@ -165,6 +173,13 @@ class _ParquetTable:
         if row + len(cells) < self._file.metadata.row_group(group).num_rows:
             return Rows(rows, odd, f"{group}:{row + len(cells)}")
         return Rows(rows, odd, f"{group + 1}:0" if group + 1 < self._file.num_row_groups else None)
+
+    def _read(self, group: int, row: int) -> list[dict[str, Any]]:
+        try:
+            return self._cells(group, row)
+        except (OSError, ValueError, MemoryError, self._broken) as error:
+            detail = f"list {self._path}: row group {group} is damaged: {str(error)[:200]}"
+            raise AnswerError(Reason.GARBAGE, detail) from error
 
     def _cells(self, group: int, row: int) -> list[dict[str, Any]]:
         """Read the page that begins at a row of a row group."""
