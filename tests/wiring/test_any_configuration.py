@@ -59,9 +59,7 @@ def test_a_damaged_file_is_settings_or_an_error_of_the_file(file, data):
     read(file)
 
 
-@pytest.mark.parametrize(
-    "bomb", [b"a=" + b"[" * 100_000, b"a." * 50_000 + b"b=1", b"rate=" + b"9" * 5000, b"\0" * 9]
-)
+@pytest.mark.parametrize("bomb", [b"a=" + b"[" * 100_000, b"rate=" + b"9" * 5000, b"\0" * 9])
 def test_a_bomb_is_an_error_of_the_file(file, bomb):
     file.write_bytes(bomb)
 

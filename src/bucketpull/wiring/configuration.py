@@ -87,7 +87,7 @@ def _from_file(path: str) -> dict[str, _Given]:
         raise ConfigError(f"{label}: {error.strerror or error}; name a TOML file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{label}: is no UTF-8 text; name a TOML file") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits too
         raise ConfigError(f"{label}: is no TOML: {error}") from error
     _warn_of_readers(path, values)
     given: dict[str, _Given] = {}
