@@ -10,7 +10,7 @@ import pytest
 from bucketpull.domain.errors import ConfigError
 from bucketpull.report.list_output import FileOutput, Mark, read_state, write_state
 from bucketpull.report.manifests import FORMS
-from bucketpull.report.own_file import create, create_gzip, reopen, replacing
+from bucketpull.report.own_file import append, create, create_gzip, reopen, replacing
 
 
 @pytest.fixture
@@ -103,3 +103,18 @@ def test_standard_output_by_its_name_is_written_to_though_it_is_a_file(tmp_path)
 
     assert (tmp_path / "out").read_text() == "here"
     assert os.path.islink("/dev/stdout")
+
+
+def test_a_log_follows_links_of_its_user_and_of_nobody_else(tmp_path, victim, monkeypatch):
+    (tmp_path / "own").symlink_to(victim)
+    os.close(append(tmp_path / "own"))
+    os.close(append(tmp_path / "new", 0o600))
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+
+    (tmp_path / "theirs").symlink_to(victim)
+    if os.geteuid() == 0:
+        os.lchown(tmp_path / "theirs", 65534, 65534)
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: 65534)
+    with pytest.raises(OSError, match="link of somebody else"):
+        append(tmp_path / "theirs")

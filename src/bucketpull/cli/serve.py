@@ -13,6 +13,7 @@ from bucketpull.cli import options
 from bucketpull.cli.cat import volumes_here
 from bucketpull.cli.watching import address_of
 from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.report.own_file import append
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
@@ -145,6 +146,7 @@ def _opened_log(path: str | None, stack: ExitStack) -> TextIO | None:
     if path == "-":
         return sys.stdout
     try:
-        return stack.enter_context(open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace"))
+        fd = append(Path(path))
+        return stack.enter_context(open(fd, "a", buffering=1, encoding="utf-8", errors="backslashreplace"))
     except OSError as error:
         raise ConfigError(f"--access-log {path}: not opened: {error.strerror}") from error

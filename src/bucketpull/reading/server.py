@@ -8,6 +8,7 @@ import asyncio
 import errno
 import os
 import secrets
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ _PIECE_BYTES: Final = 256 << 10
 _THREADS: Final = 32
 _RETRY_SECONDS: Final = "5"
 _REFUSAL_SECONDS: Final = 5.0
+_IDLE_SECONDS: Final = 75.0  # between two requests
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -37,12 +39,17 @@ _REFUSAL: Final = (
 
 
 class Options(NamedTuple):
-    """How to serve: the Cache-Control header ("" for none), kinds of content, the most connections, where to log requests."""
+    """How to serve: the Cache-Control header ("" for none), kinds of content, the most connections, where to log requests.
+
+    A connection without a whole request after `request_seconds`, or that takes nothing of its answer for `stall_seconds`, is cut off.
+    """
 
     cache_control: str = ""
     types: http.Types = http.Types()
     connections: int = 1000
     log: TextIO | None = None
+    request_seconds: float = 10.0
+    stall_seconds: float = 60.0
 
 
 class ObjectServer:
@@ -52,13 +59,14 @@ class ObjectServer:
         self._volumes = volumes
         self._options = options
         self._threads = ThreadPoolExecutor(_THREADS, "read")
-        self._server = web.Server(self._answer, access_log=None)
+        self._server = web.Server(self._answer, access_log=None, keepalive_timeout=_IDLE_SECONDS)
         self._listener: asyncio.Server | None = None
         self._looking: asyncio.Task[None] | None = None
         self.counts: Counter[int] = Counter()
         self.sent = 0
         self.seconds = 0.0
         self.connections = 0
+        self.unasked: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
 
     async def start(self, host: str, port: int) -> int:
         """Listen, and return the port.
@@ -92,7 +100,13 @@ class ObjectServer:
     def _connect(self) -> asyncio.Protocol:
         if self.connections >= self._options.connections:
             return _Refusal()
-        return _Counted(self, self._server())
+        return _Counted(self, self._server(), self._options)
+
+    def _asked(self, transport: asyncio.BaseTransport | None) -> None:
+        """Wait no more for the first request of a connection."""
+        waiting = self.unasked.pop(transport, None) if transport is not None else None
+        if waiting is not None:
+            waiting.cancel()
 
     async def _look(self) -> None:
         while True:
@@ -103,6 +117,7 @@ class ObjectServer:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
+        self._asked(request.transport)
         response = await self._response(request)
         seconds = time.perf_counter() - began
         self.counts[response.status] += 1
@@ -237,22 +252,33 @@ class ObjectServer:
 class _Counted(asyncio.Protocol):
     """Stands before a connection's protocol to count it."""
 
-    def __init__(self, server: ObjectServer, inner: asyncio.Protocol) -> None:
+    def __init__(self, server: ObjectServer, inner: asyncio.Protocol, options: Options) -> None:
         self._server = server
         self._inner = inner
+        self._options = options
+        self._transport: asyncio.BaseTransport | None = None
         self.data_received = inner.data_received  # type: ignore[method-assign]
         self.eof_received = inner.eof_received  # type: ignore[method-assign]
         self.pause_writing = inner.pause_writing  # type: ignore[method-assign]
         self.resume_writing = inner.resume_writing  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count it."""
+        """Count it, and see that nobody holds its place who asks nothing, or reads nothing of what was asked for."""
         self._server.connections += 1
+        self._transport = transport
+        connection = transport.get_extra_info("socket")
+        with suppress(OSError):
+            patience = int(self._options.stall_seconds * 1000)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
+        loop = asyncio.get_running_loop()
+        abort = cast("asyncio.Transport", transport).abort  # uvloop's is no subclass
+        self._server.unasked[transport] = loop.call_later(self._options.request_seconds, abort)
         self._inner.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Count it no more."""
         self._server.connections -= 1
+        self._server._asked(self._transport)
         self._inner.connection_lost(error)
 
 

@@ -4,17 +4,18 @@ A log is not worth a job: a thread writes, and lines that a full, slow or broken
 """
 
 import logging
-import os
 import queue
 import threading
 import time
 from contextlib import suppress
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import Final
 
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.lines import missed_text, progress_line
+from bucketpull.report.own_file import append
 from bucketpull.report.printable import printable
 from bucketpull.report.summary import summary_lines
 from bucketpull.report.words import Words
@@ -106,7 +107,7 @@ class _Rotating(RotatingFileHandler):
     missed = 0
 
     def _open(self) -> TextIOWrapper:
-        fd = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = append(Path(self.baseFilename), 0o600)
         return open(fd, "a", encoding=self.encoding, errors="backslashreplace")
 
     def emit(self, record: logging.LogRecord) -> None:

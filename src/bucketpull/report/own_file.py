@@ -53,6 +53,24 @@ def reopen(path: Path, mode: str) -> BinaryIO:
     return os.fdopen(fd, mode)  # type: ignore[return-value]
 
 
+def append(path: Path, mode: int = 0o666) -> int:
+    """Open a file to write at its end, or make it; a link of somebody else is not followed. Return its descriptor.
+
+    Raises:
+        OSError: It cannot be opened, or leads where somebody else says.
+
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, mode)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    if path.lstat().st_uid not in {os.geteuid(), 0}:
+        raise OSError(errno.EPERM, "it is a link of somebody else", str(path))
+    return os.open(path, flags, mode)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Give a file that takes the place of `path` when it is whole, or not at all.

@@ -59,7 +59,9 @@ def run_checks(settings: Settings, config: str | None) -> ExitCode:
 
 def _checks(settings: Settings, config: str | None) -> Iterator[Check]:
     yield check_files()
-    yield from check_secrets(config, settings.job_key_file)
+    yield from check_secrets(
+        config, settings.job_key_file, settings.dashboard_token_file, settings.dashboard_key
+    )
     try:
         yield from check_state(job_folder(settings))
     except ConfigError:

@@ -51,9 +51,9 @@ def _is_ours(found: os.stat_result) -> bool:
     return found.st_uid in {os.geteuid(), 0}
 
 
-def check_secrets(config: str | None, job_key: str | None) -> Iterator[Check]:
-    """Look at the files that may hold a password or a key."""
-    for path in filter(None, (config, job_key)):
+def check_secrets(*paths: str | None) -> Iterator[Check]:
+    """Look at the files that may hold a password or a key; None is none."""
+    for path in filter(None, paths):
         try:
             mode = stat.S_IMODE(os.stat(path).st_mode)
         except OSError:
