@@ -66,3 +66,22 @@ def test_whoever_reads_nothing_of_an_answer_is_cut_off(tmp_path):
             await until(lambda: server.connections == 0)
 
     served(tmp_path, scenario, stall_seconds=1.0)
+
+
+def test_requests_that_are_none_are_refused_and_fill_no_log(tmp_path, capsys):
+    async def scenario(server, port):
+        bad = [
+            b"nonsense",
+            b"GET /" + b"a" * 20_000 + b" HTTP/1.1",
+            b"GET / HTTP/1.1\r\nRange: " + b"0-1," * 5_000,
+        ]
+        for request in bad:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request + b"\r\n\r\n")
+            async with asyncio.timeout(SECONDS):
+                assert (await reader.readline()).split()[1] == b"400"
+            writer.close()
+            await until(lambda: server.connections == 0)
+
+    served(tmp_path, scenario)
+    assert capsys.readouterr().err == ""

@@ -6,6 +6,7 @@ threads. Behind it is nothing but the index: a key is never taken for a path.
 
 import asyncio
 import errno
+import logging
 import os
 import secrets
 import socket
@@ -18,6 +19,7 @@ from typing import Final, NamedTuple, TextIO, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bucketpull.reading import http
 from bucketpull.reading.volume import Found, read_now
@@ -31,6 +33,7 @@ _PIECE_BYTES: Final = 256 << 10
 _THREADS: Final = 32
 _RETRY_SECONDS: Final = "5"
 _REFUSAL_SECONDS: Final = 5.0
+_TOLD_SECONDS: Final = 60.0
 _IDLE_SECONDS: Final = 75.0  # between two requests
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _REFUSAL: Final = (
@@ -59,7 +62,9 @@ class ObjectServer:
         self._volumes = volumes
         self._options = options
         self._threads = ThreadPoolExecutor(_THREADS, "read")
-        self._server = web.Server(self._answer, access_log=None, keepalive_timeout=_IDLE_SECONDS)
+        self._server = web.Server(
+            self._answer, access_log=None, keepalive_timeout=_IDLE_SECONDS, logger=_logger()
+        )
         self._listener: asyncio.Server | None = None
         self._looking: asyncio.Task[None] | None = None
         self.counts: Counter[int] = Counter()
@@ -247,6 +252,32 @@ class ObjectServer:
         assert self._options.log is not None
         with suppress(OSError, ValueError):  # a full disk under the log stops no answer
             self._options.log.write(text)
+
+
+def _logger() -> logging.Logger:
+    """Return where errors of ours are written: the first of a minute, so that whoever provokes them fills no log."""
+    logger = logging.Logger("bucketpull.serve")
+    logger.addHandler(logging.StreamHandler())
+    logger.addFilter(_Sampled())
+    return logger
+
+
+class _Sampled(logging.Filter):
+    """Lets the first error of a minute through, and nothing of requests that are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_at: float | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide about one."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            return False
+        if self._told_at is not None and record.created - self._told_at < _TOLD_SECONDS:
+            return False
+        self._told_at = record.created
+        return True
 
 
 class _Counted(asyncio.Protocol):

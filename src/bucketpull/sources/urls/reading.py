@@ -176,10 +176,13 @@ class _ParquetTable:
 
     def _read(self, group: int, row: int) -> list[dict[str, Any]]:
         try:
-            return self._cells(group, row)
+            cells = self._cells(group, row)
+            if not cells and row < self._file.metadata.row_group(group).num_rows:
+                raise ValueError(f"it ends before row {row}")
         except (OSError, ValueError, MemoryError, self._broken) as error:
             detail = f"list {self._path}: row group {group} is damaged: {str(error)[:200]}"
             raise AnswerError(Reason.GARBAGE, detail) from error
+        return cells
 
     def _cells(self, group: int, row: int) -> list[dict[str, Any]]:
         """Read the page that begins at a row of a row group."""
