@@ -256,7 +256,7 @@ class ObjectServer:
 
 def _logger() -> logging.Logger:
     """Return where errors of ours are written: the first of a minute, so that whoever provokes them fills no log."""
-    logger = logging.Logger("bucketpull.serve")
+    logger = logging.Logger("bucketpull.serve")  # noqa: LOG001 - one a server, and none of the process
     logger.addHandler(logging.StreamHandler())
     logger.addFilter(_Sampled())
     return logger
