@@ -82,6 +82,21 @@ def test_it_rests_while_everything_is_refused_and_returns_within_seconds():
     assert tally.rate(50) > 500
 
 
+@pytest.mark.parametrize("idle_seconds", [0.0, 9.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_came_while_little_was_asked_for_is_not_taken_for_the_source_s_limit(idle_seconds, seed):
+    """As where objects come by another endpoint at first, and then all by this one."""
+    limiter, now = Limiter(), 1000.0
+    for _ in range(20):
+        limiter.started(now)
+        now += 0.05
+        limiter.finished(now, None, 0.05)
+
+    tally = run([limiter], World(latency=0.05, limit=lambda _now: 300, seed=seed), 20, now + idle_seconds)
+
+    assert tally.rate(3, 10) > 240
+
+
 def test_a_ban_stops_everything_for_a_minute():
     limiter = Limiter()
     limiter.started(1000.0)

@@ -32,6 +32,7 @@ _TROUBLES = frozenset(
 )
 _BURST_SECONDS = 0.02
 _ROUND_SECONDS = 0.25
+_IDLE_SECONDS = 5.0  # a round that was interrupted for so long tells nothing of rates
 _ROUND_TRIPS = 2.0  # a round must outlast the answers to what was sent at the former level
 _SMOOTHING = 0.01  # a single answer's weight in the share of troubled ones
 # A few per cent of 5xx and stalls are no sign of load. One hundred answers smoothed: 4 % stay below this.
@@ -135,7 +136,7 @@ class Limiter:
 
     def started(self, now: float) -> None:
         """Count a request that starts."""
-        if self._round.ends < 0.0:
+        if not self.in_flight and now - self._round.ends > _IDLE_SECONDS:
             self._next_round(now, 0.0)
         self.in_flight += 1
         self.requests += 1
@@ -240,12 +241,14 @@ class Limiter:
     def _end_round(self, now: float) -> None:
         measured = self._round
         rate = measured.rate(now)
+        # What came while not all of the level was used says nothing of what the source bears.
+        telling = rate if measured.peak >= self.level * 0.9 else 0.0
         if not measured.throttles:
             self._ban = _BAN_SECONDS
         self._ceiling.lift(now, measured, rate)
         if self.fixed is None:
             self._move_level(measured, rate)
-        self._next_round(now, rate)
+        self._next_round(now, telling)
 
     def _move_level(self, measured: Round, rate: float) -> None:
         if measured.troubles >= _TROUBLES_IN_A_ROUND and self._trouble > _TROUBLE_SHARE:
