@@ -208,3 +208,21 @@ def test_a_process_that_begins_is_told_what_the_others_know():
     judge.look(0, {"cdn": ill()}, 2.0)
 
     assert judge.welcome(0, 3.0).states == {"cdn": State.DOWN}
+
+
+def test_processes_that_a_source_s_refusals_hit_unevenly_share_what_all_bear():
+    def paced(ceiling):
+        return {"rest": Symptoms(9, in_flight=1, ceiling=ceiling)}
+
+    judge = Judge((LIST, ORIGIN), 2)
+    assert judge.look(0, paced(280.0), 1.0) == []
+    told = judge.look(1, paced(20.0), 1.1)
+    assert [(process, judged.paces) for process, judged in told] == [
+        (0, {"rest": 150.0}),
+        (1, {"rest": 150.0}),
+    ]
+
+    assert judge.look(0, paced(150.0), 1.6) == []
+    assert judge.look(1, paced(150.0), 1.6) == []
+    assert judge.look(1, paced(90.0), 9.0) == []  # not much
+    assert judge.look(1, paced(0.0), 20.0) == []  # never refused

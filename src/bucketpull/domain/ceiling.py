@@ -109,6 +109,11 @@ class Ceiling:
         self._set(now, self._suspicion.advise(self.rate) or self._lower(now, measured, share))
         return 0.0
 
+    def adopt(self, now: float, rate: float) -> None:
+        """Take a rate for what the source bears."""
+        self._wall, self._exploring = rate, False
+        self._set(now, rate)
+
     def _begin(self, now: float, offered: float, former: float) -> None:
         """Set the first rate: below what was borne with all of the level in use, else by what was asked for."""
         self._wall = former or max(offered, LOWEST_CEILING)

@@ -112,7 +112,7 @@ class Symptoms(msgspec.Struct, array_like=True):
     for how long, `reason` and `detail` say how the latest did. `silent_seconds` is for how long nothing at all has come, though
     `unanswered` requests wait. `rest_seconds` is for how long the source asked to be left alone. `has_work` says that there is
     something to ask for, `is_missed` that something waits which can be had nowhere else. `away` names those of its addresses that are
-    left alone, and says why.
+    left alone, and says why. `ceiling` is the requests a second that the source is believed to bear of this process, 0 if it never refused one.
     """
 
     good: int = 0
@@ -127,6 +127,7 @@ class Symptoms(msgspec.Struct, array_like=True):
     is_missed: bool = False
     in_flight: int = 0
     away: dict[str, str] = {}
+    ceiling: float = 0.0
 
 
 class Standing(msgspec.Struct, array_like=True, frozen=True):

@@ -41,6 +41,9 @@ SOON = 30
 UNPROVEN_SECONDS = 600.0
 UNLISTED_SECONDS = 6 * 3600.0
 DEAF_SECONDS = 5.0
+# Refusals hit processes by chance: one that came to bear less than half of what others do gets its share of what all bear.
+UNEVEN = 0.5
+SHARE_SECONDS = 2.0
 
 
 class Board:
@@ -79,6 +82,11 @@ class Board:
         """Return which process is to ask for the listing, to learn whether the service answers at all."""
         is_needed = any(each.is_unproven and each.is_missed for each in self._fetching())
         return listing.asks(now) if is_needed and listing.spec.sites and listing.is_up else []
+
+    def paces(self, now: float) -> dict[str, float]:
+        """Return, by endpoint, what each process is to ask for a second, where their paces have come to differ much."""
+        found = {name: health.pace(now) for name, health in self.endpoints.items()}
+        return {name: round(pace, 2) for name, pace in found.items() if pace is not None}
 
     def innocent(self, now: float) -> list[str]:
         """Return the endpoints without a success so far that are not at fault all the same: the listing answers, and has for long."""
@@ -135,6 +143,7 @@ class Health:
         self._looked_at = -math.inf
         self._turn = 0
         self._has_waited = False
+        self._shared_at = -math.inf
         self._deaf_until = -math.inf
 
     @property
@@ -277,6 +286,19 @@ class Health:
         if not others:
             return ALONE_SECONDS if self._looks < SOON else LONG_ALONE_SECONDS
         return FIRST_LOOKS[self._looks] if self._looks < len(FIRST_LOOKS) else LOOK_SECONDS
+
+    def pace(self, now: float) -> float | None:
+        """Return the requests a second that each process is to make, where they have come to differ much; None leaves them alone."""
+        ceilings = [seen.ceiling for seen in self.seen if seen.ceiling]
+        mean = sum(ceilings) / max(1, len(ceilings))
+        if (
+            not self.is_up
+            or min(ceilings, default=0.0) >= mean * UNEVEN
+            or now - self._shared_at < SHARE_SECONDS
+        ):
+            return None
+        self._shared_at = now
+        return mean
 
     def away(self) -> dict[str, str]:
         """Return which of its addresses processes leave alone, and why."""

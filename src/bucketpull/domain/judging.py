@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from bucketpull.domain.endpoints import EndpointSpec, Standing, State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.health import Board
@@ -26,13 +28,14 @@ class Judge:
         innocent = board.innocent(now)
         for name in innocent:
             board.endpoints[name].clear(now)
-        is_news = board.judge(now) | self._note_rests(now) | bool(innocent)
+        paces = board.paces(now)
+        is_news = board.judge(now) | self._note_rests(now) | bool(innocent or paces)
         self.refusal = self.refusal or board.refusal(now)
         tries: dict[int, list[str]] = {}
         for trier, name in board.looks(now):
             tries.setdefault(trier, []).append(name)
         return [
-            (each, self._words(now, tries.get(each, []), innocent))
+            (each, msgspec.structs.replace(self._words(now, tries.get(each, []), innocent), paces=paces))
             for each in range(self._processes)
             if is_news or each in tries
         ]

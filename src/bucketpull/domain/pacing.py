@@ -196,6 +196,11 @@ class Limiter:
         self._climb, self._ceiling, self._round = Climb(), Ceiling(), Round()
         self._paused_until = self._opens = self._paced = self._may_cut = -math.inf
 
+    def adopt(self, now: float, per_second: float) -> None:
+        """Go on at the pace of the other processes; nothing happens where the source never refused one of ours."""
+        if self._ceiling.rate is not None:
+            self._ceiling.adopt(now, per_second)
+
     def limit(self, concurrency: int | None, highest: int = HIGHEST_LEVEL) -> None:
         """Change what the user allows, from now on."""
         self.highest = highest

@@ -205,13 +205,15 @@ class Judged(Value, tag="judged"):
     """What a machine makes of its endpoints, by name: those that are not up, those that asked to be left alone for so many seconds.
 
     `tries` are for this process to try, to see whether they are back. What fails at those that are `innocent` is at fault itself:
-    the service answers, though nothing ever came from them.
+    the service answers, though nothing ever came from them. `paces` are requests a second to go on with, where the source refuses
+    more than a number and the processes' shares have come to differ much.
     """
 
     states: dict[str, State] = {}
     rests: dict[str, float] = {}
     tries: list[str] = []
     innocent: list[str] = []
+    paces: dict[str, float] = {}
 
 
 class Died(Value, tag="died"):

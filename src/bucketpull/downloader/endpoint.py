@@ -234,6 +234,7 @@ class Endpoint(Generic[T]):
             bool(self.waiting) and not self.is_up,
             ways.in_flight,
             ways.away(now) if ways.is_plural else {},
+            0.0 if ways.is_plural else round(self.way.limiter.ceiling or 0.0, 2),
         )
 
     def status(self) -> LaneStatus:

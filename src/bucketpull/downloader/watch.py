@@ -82,6 +82,8 @@ class Watch:
             others = endpoint.name in self._fetching and bool(well - {endpoint.name})
             endpoint.turn(state, state is State.UP or (state is State.SLOW and not others))
             endpoint.ways.rest(now, judged.rests.get(endpoint.name, 0.0))
+            if endpoint.name in judged.paces and not endpoint.ways.is_plural:
+                endpoint.way.limiter.adopt(now, judged.paces[endpoint.name])
             if endpoint.name in judged.innocent:
                 endpoint.presume_innocent(now)
         if self._drain is not None:
