@@ -13,7 +13,8 @@ from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, VolumeState
 from bucketpull.domain.record import Block, Record
 from bucketpull.volumes.identity import HOME, initialise
-from bucketpull.volumes.volume import Reserve, open_volume
+from bucketpull.volumes.space import Reserve
+from bucketpull.volumes.volume import open_volume
 from bucketpull.volumes.writer import open_writer
 
 JOURNAL = "0123456789ab"

@@ -1,7 +1,6 @@
 """A disk and its books: identity, lock, ledger, reserve, and which batches were meant to be written here."""
 
 import contextlib
-import fcntl
 import os
 import stat
 import threading
@@ -15,7 +14,7 @@ import msgspec
 from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.decoding import msgpack_decoder
-from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
+from bucketpull.domain.errors import LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Inspection, Record, Sealed
 from bucketpull.volumes import os_errors, system
@@ -25,33 +24,21 @@ from bucketpull.volumes.foreign import ForeignFiles
 from bucketpull.volumes.identity import LEDGER, Entered, Owner, enter, mark_owner, mark_packs
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remove_intent, tidy, write_intent
+from bucketpull.volumes.lock import take_lock
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.partial_blocks import Thinning
 from bucketpull.volumes.pruning import PRUNING, Gone, Trash, empty, expired
+from bucketpull.volumes.space import Reserve, measured
 from bucketpull.volumes.trial import try_writing
 
 _PROBE_BYTES: Final = 1 << 20
-_LOCK: Final = "lock"
 _IN_PACK: Final = b""
-_MARGIN_BYTES: Final = 1 << 18
-_MARGIN_INODES: Final = 16
 
 _decode_records = msgpack_decoder(list[Record])
 _encoder = msgspec.msgpack.Encoder()
 _reach = kill_points.reach
 
 _Work = tuple[str, int]
-
-
-class Reserve(msgspec.Struct, frozen=True):
-    """What is kept free: so many bytes, or this share (0..1) of the file system, whichever is more."""
-
-    bytes: int = 0
-    share: float = 0.0
-
-    def of(self, total_bytes: int) -> int:
-        """Return the bytes to keep free on a file system of this size."""
-        return max(self.bytes, int(self.share * total_bytes))
 
 
 def open_volume(
@@ -68,7 +55,7 @@ def open_volume(
     entered = enter(path, expected, writing=True)
     lock = -1
     try:
-        lock = _take_lock(entered, path)
+        lock = take_lock(entered, path)
         tidy(entered.home)
         return DiskVolume(path, entered, lock, reserve or Reserve(), durable)
     except BaseException as error:
@@ -386,23 +373,14 @@ class DiskVolume:
         return whole.only(indexes) if indexes else None
 
     def _status(self, free: os.statvfs_result) -> VolumeStatus:
-        total = free.f_blocks * free.f_frsize
-        spare = max(0, free.f_bavail * free.f_frsize - self._reserve.of(total))
-        no_inodes = free.f_files > 0 and free.f_favail <= _MARGIN_INODES
-        detail = (
-            "no inodes left"
-            if no_inodes
-            else "no bytes left above the reserve"
-            if spare <= _MARGIN_BYTES
-            else ""
-        )
+        space = measured(free, self._reserve)
         return VolumeStatus(
             id=self.id,
             machine="",
             path=self.path,
-            state=VolumeState.FULL if detail else VolumeState.OPEN,
-            free_bytes=spare,
-            total_bytes=total,
+            state=VolumeState.FULL if space.lack else VolumeState.OPEN,
+            free_bytes=space.spare_bytes,
+            total_bytes=space.total_bytes,
             free_inodes=free.f_favail,
             total_inodes=free.f_files,
             reserved_bytes=0,
@@ -410,7 +388,7 @@ class DiskVolume:
             stored_objects=self._ledger.objects,
             stored_bytes=self._ledger.size,
             written_per_second=0.0,
-            detail=detail,
+            detail=space.lack,
         )
 
     def _sync(self, records: Sequence[Record]) -> None:
@@ -540,24 +518,6 @@ class DiskVolume:
             for record in frame.records()
             for name in record.names
         }
-
-
-def _take_lock(entered: Entered, path: str) -> int:
-    # Nobody else may read it: whoever can open it can lock it, and so keep us out.
-    fd = entered.home.open_file(_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    with contextlib.suppress(OSError):  # some file systems keep no modes
-        os.fchmod(fd, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
-        raise ConfigError(
-            f"volume {path} ({entered.identity.id}) is in use by process {holder}; end it, or give another volume"
-        ) from error
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, b"%d\n" % os.getpid(), 0)
-    return fd
 
 
 def _lengths(records: Iterable[Record]) -> dict[tuple[bytes, bytes], int]:

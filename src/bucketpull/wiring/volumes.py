@@ -11,7 +11,8 @@ from bucketpull.domain.sizes import parse_reserve
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.volumes.identity import HOME, Owner, identify, initialise
 from bucketpull.volumes.reader import VolumeReader, open_reader
-from bucketpull.volumes.volume import DiskVolume, Reserve, open_volume
+from bucketpull.volumes.space import Reserve
+from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.owning import take_possession
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.writable import check_folder, is_inside
