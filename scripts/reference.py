@@ -160,7 +160,7 @@ def _meaning(name: str) -> str:
     """Return a setting's meaning: the help of its flag, or the words here."""
     if name in MEANINGS_WITHOUT_FLAG:
         return MEANINGS_WITHOUT_FLAG[name]
-    options = (option for each in ("sync", "coordinate", "work") for option in command(each).params)
+    options = (option for each in ("sync", "coordinate", "work", "plan") for option in command(each).params)
     found = next(
         (option for option in options if option.name == name and isinstance(option, click.Option)), None
     )

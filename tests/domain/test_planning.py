@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from bucketpull.domain.planning import (
     Room,
     SampledPage,
+    cost,
     demand,
     fit,
     fit_packed,
@@ -139,3 +140,13 @@ def test_files_are_recommended_where_they_are_few_or_large():
     scarce = [Room("/mnt/d", 10**15, 3_000_000)]
     assert large is not None
     assert is_better_packed(large, fit(large, scarce)), "inodes are scarce"
+
+
+def test_a_job_costs_its_traffic_and_its_requests():
+    needed = demand([SampledPage(10_000, 10_000 * 100_000, 0)], whole=True, total_bytes=None)
+
+    assert cost(needed, None, None) is None
+    assert cost(needed, 0.3, None).value == pytest.approx(0.3)
+    assert cost(needed, None, 2.0).value == pytest.approx(2.0, rel=0.01)
+    assert cost(needed, 0.3, 2.0).value == pytest.approx(2.3, rel=0.01)
+    assert cost(needed, 0.0, None).value == 0

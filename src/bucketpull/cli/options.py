@@ -114,6 +114,13 @@ budget = _group(
     ),
 )
 
+prices = _group(
+    click.option(
+        "--price-per-gb", metavar="SUM", help="What 1,000,000,000 bytes of traffic cost, to reckon with."
+    ),
+    click.option("--price-per-10k", metavar="SUM", help="What 10,000 requests cost, to reckon with."),
+)
+
 limits = _group(
     click.option("--processes", metavar="N", help="Worker processes (default: one a core)."),
     click.option(

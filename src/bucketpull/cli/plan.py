@@ -23,6 +23,7 @@ from bucketpull.domain.planning import (
     Fit,
     Room,
     SampledPage,
+    cost,
     demand,
     fit,
     fit_packed,
@@ -61,6 +62,7 @@ from bucketpull.wiring.volumes import check_paths
 @click.option("--concurrency", metavar="auto|N", help="Transfers in flight while it measures (default: 32).")
 @click.option("--rate", metavar="N", help="The job's limit of requests a second.")
 @click.option("--bandwidth", metavar="SIZE", help="The job's limit of bytes a second, also by time of day.")
+@options.prices
 @options.packing
 @click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
 @options.common
@@ -72,6 +74,7 @@ def plan(places: tuple[str, ...], sample: int, **flags: Any) -> int:  # noqa: AN
 
     \b
     bucketpull plan upyun://photos /mnt/d1 --cdn-url https://img.example.com
+    bucketpull plan upyun://photos /mnt/d1 --cdn-url https://img.example.com --price-per-gb 0.29
     """  # noqa: D301
     return _run(options.settings_of_job(places, flags), sample)
 
@@ -150,6 +153,7 @@ def _plan(
         fit=found,
         packed=packed(needed, (packing or Packing()).size),
         packs=packing is not None,
+        cost=cost(needed, settings.price_per_gb, settings.price_per_10k),
     )
 
 

@@ -16,8 +16,6 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import show
 from bucketpull.domain.moments import parse_age
 from bucketpull.domain.values import shown_value
-from bucketpull.downloader.walk import Walk
-from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line
 from bucketpull.report.printable import printable
@@ -25,18 +23,14 @@ from bucketpull.sources.settings import SourceSettings
 from bucketpull.volumes.live_objects import Latest
 from bucketpull.volumes.pruning import Comparison, Gone, trash_until
 from bucketpull.volumes.volume import DiskVolume, open_volume
-from bucketpull.wiring.adapters import fetch_options, source_config
-from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.adapters import source_config
+from bucketpull.wiring.listing import list_all
 from bucketpull.wiring.locate import existing, reading
 from bucketpull.wiring.output import say, tell
-from bucketpull.wiring.preflight import probe
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.source_client import SourceClient
 from bucketpull.wiring.volumes import check_paths, opened_to_read
 
 _GROUP: Final = 1000
-_NEWS_SECONDS: Final = 10.0
-_SHOWN: Final = 5
 
 
 @click.command()
@@ -200,18 +194,7 @@ class _Pruning:
 
 def _list(settings: Settings, config: SourceSettings, comparison: Comparison) -> bool:
     """List the source; tell whether everything could be listed."""
-    with closing(FetchLoop(fetch_options(settings))) as fetcher:
-        source = config.open()
-        probe(SourceClient(source, fetcher), settings.source)
-        walk = Walk(source, fetcher, SystemClock(), comparison.take, rate=settings.rate)
-        due = time.monotonic() + _NEWS_SECONDS
-        while not walk.is_over:
-            walk.turn()
-            if time.monotonic() >= due and not settings.quiet:
-                due = time.monotonic() + _NEWS_SECONDS
-                tell(f"{count(comparison.listed)} objects, {count(walk.pages)} pages listed so far")
-    for failure in walk.failures[:_SHOWN]:
-        tell(f"not listed: {show(failure.directory) or '/'}: {failure.reason}: {failure.detail}")
+    walk = list_all(settings, config.open(), comparison.take)
     if walk.vanished:
         tell(f"{count(walk.vanished)} folders went while they were listed")
     if walk.failures or walk.vanished:

@@ -19,9 +19,12 @@ from bucketpull.cli import options
     type=click.Choice(["pause", "exit"]),
     help="When no volume has room: wait for it, or exit 5.",
 )
+@click.option(
+    "--dry-run", is_flag=True, help="List, and say what would be stored, skipped and excluded; write nothing."
+)
 @options.reporting
 @options.common
-def sync(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Pull SOURCE (upyun://BUCKET[/PREFIX], s3://BUCKET[/PREFIX], urls:FILE) onto one or more VOLUMEs (folders, best one a disk).
 
     Run it again to go on after an interruption, or to fetch what is new or changed.
@@ -31,6 +34,7 @@ def sync(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checke
     bucketpull sync upyun://photos/2024 /mnt/d1 --cdn-url https://img.example.com --style '!s400'
     bucketpull sync s3://photos /mnt/d1 --api-url https://minio.example.com:9000
     bucketpull sync urls:list.csv /mnt/d1
+    bucketpull sync upyun://photos /mnt/d1 --include '/2024/**' --dry-run
     bucketpull sync upyun://photos /mnt/d1 --ping https://hc-ping.com/UUID --on-end /usr/local/bin/tell-us
     bucketpull sync upyun://photos /mnt/d1 --cdn-url https://img.example.com --adopt
     """  # noqa: D301
@@ -39,4 +43,8 @@ def sync(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checke
     from bucketpull.wiring.sync import run_sync
 
     settings = options.settings_of_job(places, flags)
+    if dry_run:
+        from bucketpull.cli.dry_run import dry_run as forecast
+
+        return forecast(settings)
     return notified(settings, lambda notifier: run_sync(settings, watchers(settings), notifier))

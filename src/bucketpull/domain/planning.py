@@ -217,6 +217,16 @@ def _share(needed: Guess, room: int) -> Guess:
     return needed.times(1 / room)
 
 
+def cost(needed: Demand, per_gb: float | None, per_10k: float | None) -> Guess | None:
+    """Return what a job costs at prices for 1,000,000,000 bytes and 10,000 requests; None where neither is given."""
+    if per_gb is None and per_10k is None:
+        return None
+    parts = [needed.bytes.times(per_gb / 1e9)] if per_gb else []
+    if per_10k:
+        parts.append(_sum(needed.objects, needed.listing_requests).times(per_10k / 10_000))
+    return _sum(*parts)
+
+
 def seconds(needed: Demand, objects_per_second: float | None, bytes_per_second: float | None) -> float | None:
     """Return how long the job takes at these speeds (None: no limit); None where neither is known."""
     times = []

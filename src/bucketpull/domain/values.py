@@ -11,6 +11,7 @@ from bucketpull.domain.errors import ConfigError
 Rate = Annotated[
     float, msgspec.Meta(ge=0.001, le=1e9, description="requests a second, from 0.001 on, such as 50")
 ]
+Price = Annotated[float, msgspec.Meta(ge=0, le=1e6, description="a sum of money, such as 0.29")]
 Speed = Annotated[float, msgspec.Meta(ge=1, le=1e15, description="bytes a second, from 1 on")]
 Concurrency = Annotated[int, msgspec.Meta(ge=1, le=100_000, description="a number from 1 to 100000")]
 

@@ -40,6 +40,7 @@ class Plan(msgspec.Struct):
     fit: Fit
     packed: Packed
     packs: bool
+    cost: Guess | None = None
 
 
 def plan_dict(plan: Plan) -> dict[str, Any]:
@@ -69,6 +70,8 @@ def plan_lines(plan: Plan) -> list[str]:
         ("traffic", f"{size(needed.bytes.value)} by {plan.by}"),
         ("time", _time(plan)),
     ]
+    if plan.cost is not None:
+        rows.append(("cost", f"{banded(plan.cost, money)}, as priced; what is retried is not in it"))
     lines = [f"plan for {plan.source}", *(f"  {label(name)}{text}" for name, text in rows)]
     return [*lines, "", *_rooms(plan.rooms), "", *_verdict(plan), *_advice(plan)]
 
@@ -80,6 +83,11 @@ def banded(guess: Guess, form: Any) -> str:  # noqa: ANN401 - a function of a nu
     if guess.high - guess.low <= 0.01 * guess.value:
         return str(form(guess.value))
     return f"{form(guess.value)}  ({form(guess.low)} to {form(guess.high)})"
+
+
+def money(amount: float) -> str:
+    """Write a sum, whatever its currency."""
+    return f"{amount:,.2f}"
 
 
 def _time(plan: Plan) -> str:

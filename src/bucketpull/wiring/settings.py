@@ -11,7 +11,7 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.packing import Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
-from bucketpull.domain.values import Rate, shown_value
+from bucketpull.domain.values import Price, Rate, shown_value
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.sources.settings import SourceSettings
 
@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     limit: int | None = None
     max_bytes: str | None = None
     max_requests: str | None = None
+    price_per_gb: Price | None = None
+    price_per_10k: Price | None = None
     state: str | None = None
     job: str | None = None
     processes: Processes | None = None

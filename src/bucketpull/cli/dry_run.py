@@ -1,0 +1,115 @@
+"""`bucketpull sync --dry-run`: what a sync would do, by a listing and the ledgers alone. Nothing is written but in TMPDIR."""
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
+
+from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.model import Part, key_of
+from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.store import exists
+from bucketpull.report.figures import count, size
+from bucketpull.report.json_line import json_line
+from bucketpull.volumes.identity import identify
+from bucketpull.volumes.live_objects import DIGEST_BYTES, Deal, Latest, digest_of
+from bucketpull.wiring.adapters import machine_name, source_config
+from bucketpull.wiring.job import check_job
+from bucketpull.wiring.listing import list_all
+from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.owning import check_owners
+from bucketpull.wiring.selection import selected, selection_of
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import check_paths, opened_to_read, with_known
+
+
+def dry_run(settings: Settings) -> ExitCode:
+    """Say what would be stored, skipped and excluded; exit 3 if something could not be listed."""
+    paths = check_paths(settings.volumes)
+    check_job(settings, paths)
+    check_owners(settings, paths)
+    with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(prefix="bucketpull-dry-run-"))
+        there = [path for path in _all_volumes(settings, paths) if os.path.isdir(path) and identify(path)]
+        readers = [stack.enter_context(opened_to_read(path)) for path in there]
+        forecast = _Forecast([Latest(reader, folder) for reader in readers], folder)
+        source = selected(source_config(settings).open(), selection_of(settings))
+        walk = list_all(settings, source, forecast.take)
+        forecast.finish()
+        _show(settings, forecast, walk.excluded, len(walk.failures))
+    return ExitCode.INCOMPLETE if walk.failures else ExitCode.COMPLETE
+
+
+def _all_volumes(settings: Settings, paths: list[str]) -> list[str]:
+    """Return the volumes named and those that the job knows."""
+    folder = settings.state_folder()
+    if not exists(folder):
+        return paths
+    reader = JournalReader.open_to_read(folder)
+    try:
+        return with_known(paths, reader.volumes(), machine_name(settings))[0]
+    finally:
+        reader.close()
+
+
+class _Forecast:
+    """A listing against what volumes have, in the versions that they have; `folder` takes 32 bytes an object."""
+
+    def __init__(self, latest: Sequence[Latest], folder: str) -> None:
+        self.objects = self.bytes = self.skipped = self.skipped_bytes = 0
+        expected = sum(each.count for each in latest)
+        self._held = Deal(folder, "held", expected, tail_bytes=0)
+        self._listed = Deal(folder, "listed", expected, tail_bytes=8)
+        for each in latest:
+            for _, record, index in each.entries():
+                name, length, mtime = record.names[index], record.sizes[index], record.mtimes[index]
+                self._held.add(_digest(record.directory, name, length, mtime))
+        self._held.finish()
+
+    def take(self, part: Part) -> None:
+        """Take in what would be wanted."""
+        for name, length, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
+            known = max(0, length)
+            self._listed.add(_digest(part.directory, name, length, mtime), known.to_bytes(8, "big"))
+
+    def finish(self) -> None:
+        """Count what is there already, and what is not."""
+        self._listed.finish()
+        for number in range(self._listed.count):
+            held = set(self._held.take(number))
+            for entry in self._listed.take(number):
+                length = int.from_bytes(entry[DIGEST_BYTES:], "big")
+                if entry[:DIGEST_BYTES] in held:
+                    self.skipped += 1
+                    self.skipped_bytes += length
+                else:
+                    self.objects += 1
+                    self.bytes += length
+
+
+def _digest(directory: bytes, name: bytes, length: int, mtime: int) -> bytes:
+    return digest_of(b"%d %d %s" % (length, mtime, key_of(directory, name)))
+
+
+def _show(settings: Settings, forecast: _Forecast, excluded: int, failed: int) -> None:
+    listed = forecast.objects + forecast.skipped + excluded
+    if settings.json:
+        counts = {
+            "listed": listed,
+            "stored": forecast.objects,
+            "bytes": forecast.bytes,
+            "skipped": forecast.skipped,
+            "skipped_bytes": forecast.skipped_bytes,
+            "excluded": excluded,
+            "failed_pages": failed,
+        }
+        say(json_line(counts))
+    elif not settings.quiet:
+        say(f"would store {count(forecast.objects)} objects, {size(forecast.bytes)}")
+        say(f"  skipped   {count(forecast.skipped)}, {size(forecast.skipped_bytes)}: in place already")
+        say(f"  excluded  {count(excluded)}")
+        say(f"  listed    {count(listed)}")
+    if settings.adopt and not settings.quiet:
+        tell(
+            "--adopt: files of others are not looked at in a dry run; those that are objects would be skipped too"
+        )

@@ -1,0 +1,49 @@
+"""A source listed to its end by a command, which tells now and then how far it is."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Final
+
+from bucketpull.domain.model import Part, show
+from bucketpull.downloader.walk import Walk
+from bucketpull.fetch.loop import FetchLoop
+from bucketpull.ports import Source
+from bucketpull.report.figures import count
+from bucketpull.wiring.adapters import fetch_options
+from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.output import tell
+from bucketpull.wiring.preflight import probe
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.source_client import SourceClient
+
+_NEWS_SECONDS: Final = 10.0
+_SHOWN: Final = 5
+
+
+def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -> Walk:
+    """List a source; `take` is called with the objects of each page. What could not be listed is told.
+
+    Raises:
+        SourceRefused: The source refuses us as a whole.
+
+    """
+    objects = 0
+
+    def taken(part: Part) -> None:
+        nonlocal objects
+        objects += len(part.names)
+        take(part)
+
+    with closing(FetchLoop(fetch_options(settings))) as fetcher:
+        probe(SourceClient(source, fetcher), settings.source)
+        walk = Walk(source, fetcher, SystemClock(), taken, rate=settings.rate)
+        due = time.monotonic() + _NEWS_SECONDS
+        while not walk.is_over:
+            walk.turn()
+            if time.monotonic() >= due and not settings.quiet:
+                due = time.monotonic() + _NEWS_SECONDS
+                tell(f"{count(objects)} objects, {count(walk.pages)} pages listed so far")
+    for failure in walk.failures[:_SHOWN]:
+        tell(f"not listed: {show(failure.directory) or '/'}: {failure.reason}: {failure.detail}")
+    return walk
