@@ -26,6 +26,20 @@ def test_all_is_well_with_a_good_service_and_folder(user, service):
     assert user.everything() == before
 
 
+def test_each_of_several_urls_is_asked(user, service):
+    user.knows(service)
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        dead = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    for name in ("BUCKETPULL_API_URL", "BUCKETPULL_CDN_URL"):
+        user.environment[name] = f"{dead} {user.environment[name]}"
+
+    checks = user.json("doctor", "upyun://photos", expect=3)
+
+    assert verdicts(checks, "credentials") == [PASS]
+    assert verdicts(checks, "LIST") == [WARN, PASS]
+    assert verdicts(checks, "CDN") == [FAIL, PASS]
+
+
 def test_this_machine_is_checked_without_a_source(user):
     checks = user.json("doctor")
 
