@@ -193,3 +193,17 @@ def test_before_anything_was_seen_nothing_is_said():
 
     assert (estimate.seconds, estimate.low, estimate.high) == (None, None, None)
     assert estimate.total_bytes == 10_000
+
+
+def test_where_no_size_is_listed_objects_are_counted():
+    forecast = Forecast()
+    counters, outstanding = Counters(listed=10_000), Outstanding(objects=10_000)
+    for second in range(1, 41):
+        counters.stored, outstanding.objects = 100 * second, 10_000 - 100 * second
+        forecast.sample(second, counters, outstanding)
+    known = forecast.estimate(counters, outstanding, listing_done=True)
+    assert known.seconds == pytest.approx(60, rel=0.1)
+    assert known.low <= known.seconds <= known.high
+    assert (known.share, known.total_objects) == (pytest.approx(0.4), 10_000)
+    unknown = forecast.estimate(counters, outstanding, listing_done=False)
+    assert (unknown.seconds, unknown.high) == (pytest.approx(60, rel=0.1), None)

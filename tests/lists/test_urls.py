@@ -68,6 +68,18 @@ def test_what_is_not_there_and_what_is_no_url_fail_by_name_and_by_line(tmp_path,
     assert "line 2: 'ftp://nowhere/2' is no http:// or https:// URL" in failures
 
 
+def test_doctor_reads_a_list_and_fetches_its_first_objects(tmp_path, make_web, pull):
+    web = make_web({"/1": b"one", "/2": b"two"})
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_text(f"{web.url}/1\nno url\n{web.url}/2\n")
+    bad.write_text(f"{web.url}/gone\n")
+    puller = pull(good)
+    told = puller.command("doctor", f"urls:{good}", str(puller.volume))
+    assert "1 of its first lines name nothing: line 2: 'no url'" in told
+    assert "its first 2 objects come" in told
+    assert "/gone: " in puller.command("doctor", f"urls:{bad}", str(puller.volume), expect=3)
+
+
 def test_a_failure_is_tried_again_at_its_own_url(tmp_path, make_web, pull):
     web = make_web({})
     path = tmp_path / "list.tsv"

@@ -31,7 +31,8 @@ class Forecast:
 
     `usage_bytes` is what the source says that the bucket holds; None where it says nothing, or where only a part of
     the bucket is pulled. Progress is measured in listed bytes, so that image versions, whose size nobody knows before
-    they are fetched, do not disturb it. What was skipped, failed or vanished is done too.
+    they are fetched, do not disturb it. What was skipped, failed or vanished is done too. Where no size is listed at all, as in
+    a list of URLs, objects are counted in place of bytes.
     """
 
     def __init__(self, usage_bytes: int | None = None) -> None:
@@ -55,6 +56,8 @@ class Forecast:
 
         Without a known total, `seconds` and `low` are the time for what is listed already and `high` is None.
         """
+        if counters.listed_bytes <= 0 and outstanding.objects:
+            return self._by_count(counters, outstanding, listing_done)
         if listing_done:
             return self._of_rest(counters, outstanding, counters.listed_bytes, 0)
         total = self._total(counters)
@@ -62,6 +65,20 @@ class Forecast:
             seconds = self._seconds(outstanding.bytes)
             return Estimate(seconds=seconds, low=seconds)
         return self._of_rest(counters, outstanding, total, total - counters.listed_bytes)
+
+    def _by_count(self, counters: Counters, outstanding: Outstanding, listing_done: bool) -> Estimate:
+        """Say when the job ends by its objects alone."""
+        rest, wanted = outstanding.objects, counters.listed - counters.excluded
+        seconds = self._seconds(rest, self._objects)
+        if not listing_done:
+            return Estimate(seconds=seconds, low=seconds)
+        result = Estimate(
+            total_objects=wanted, share=min(max(0.0, 1 - rest / wanted), 0.9999) if wanted else 0.0
+        )
+        if seconds is not None:
+            views = [seconds, *(rest / speed for speed in self._looks(self._objects) if speed > 0)]
+            result.seconds, result.low, result.high = seconds, min(views) * 0.97, max(views) * 1.03
+        return result
 
     def _total(self, counters: Counters) -> int | None:
         usage = self.usage_bytes
@@ -121,17 +138,18 @@ class Forecast:
         warm = min(WARM_UP_SECONDS, now / 2)
         return warm if series.speed(0.0, warm) < 0.85 * series.speed(warm, now) else 0.0
 
-    def _seconds(self, rest: float) -> float | None:
-        """Return how long so many bytes take; None while no speed is known."""
+    def _seconds(self, rest: float, series: Series | None = None) -> float | None:
+        """Return how long so many bytes take (or what `series` counts); None while no speed is known."""
+        series = series or self._fetched
         now = self._time.seconds
         if now < FIRST_SECONDS:
             return None
-        start = self._start(self._fetched)
-        mean = self._fetched.speed(start, now)
+        start = self._start(series)
+        mean = series.speed(start, now)
         if mean <= 0:
             return None
-        change = _last_change(self._fetched, start, now)
-        level = self._fetched.speed(change, now)
+        change = _last_change(series, start, now)
+        level = series.speed(change, now)
         if change == start or level <= 0:
             return rest / mean
         at_level = min(rest, BELIEF * (now - change) * level)

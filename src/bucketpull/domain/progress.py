@@ -15,7 +15,7 @@ class Estimate(Value):
     high: float | None = None
     total_bytes: int = 0
     total_objects: int = 0
-    share: float = 0.0  # of the bytes, 0..1
+    share: float = 0.0  # of the bytes, 0..1; of the objects where no size is known
 
 
 class Rates(Value):

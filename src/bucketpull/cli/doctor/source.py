@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -55,6 +56,14 @@ class SourceChecks:
             fetcher.close()
 
     def _ask(self, client: SourceClient) -> Iterator[Check]:
+        try:
+            listed = client.source.page_here(client.source.root())
+        except AnswerError as error:
+            yield failed("list", error.detail, explain(error.reason).remedy)
+            return
+        if listed is not None:
+            yield from _check_list(client, listed)
+            return
         response = client.ask_for_page(client.source.root())
         clock = _check_clock(response)
         if clock is not None:
@@ -199,6 +208,23 @@ def _page(client: SourceClient, response: Response) -> Page:
         if error.reason is not Reason.CLOCK:
             raise
     return client.page(client.source.root())
+
+
+def _check_list(client: SourceClient, page: Page) -> Iterator[Check]:
+    """Look at the first lines of a list that lies on this machine, and fetch their objects."""
+    if page.odd:
+        yield warned(
+            "list", f"{count(len(page.odd))} of its first lines name nothing: {page.odd[0]}", "correct it"
+        )
+    found = list(islice(wanted_of(page.part), _COMPARED))
+    for wanted in found:
+        _, verdict = client.fetch(wanted, client.routes(wanted)[0])
+        if verdict.reason is not None:
+            key = printable(show(key_of(wanted.directory, wanted.name)))
+            meaning, remedy = explain(verdict.reason)
+            yield failed("list", f"{key}: {meaning} ({verdict.detail})", remedy)
+            return
+    yield passed("list", f"its first {count(len(found))} objects come")
 
 
 def _check_order(client: SourceClient, first: Page) -> Iterator[Check]:
