@@ -17,6 +17,11 @@ class Estimate(Value):
     total_objects: int = 0
     share: float = 0.0  # of the bytes, 0..1; of the objects where no size is known
 
+    @property
+    def knows_share(self) -> bool:
+        """Whether all is known of which `share` is a part: the bytes, or where those are not, the objects."""
+        return self.total_bytes > 0 or (self.share > 0 and self.high is not None)
+
 
 class Rates(Value):
     """Speeds: of the last seconds, and of the whole session; objects and bytes per second."""

@@ -53,7 +53,7 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
     """Say where the job stands in one line below 140 columns; the least important parts give way."""
     books, rates, estimate = snapshot.counters, snapshot.rates, snapshot.estimate
     parts = [words("state." + snapshot.state)]
-    if estimate.total_bytes or estimate.share:
+    if estimate.knows_share:
         parts[0] += f" {figures.percent(estimate.share)}"
     parts.append(
         f"{words('stored')} {figures.count(books.stored)}"

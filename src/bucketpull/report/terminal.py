@@ -185,7 +185,7 @@ def _overall(snapshot: Snapshot) -> RenderableType:
     row = Table.grid(expand=True, padding=(0, 1))
     row.add_column(ratio=1)
     row.add_column(no_wrap=True, justify="right")
-    if estimate.total_bytes or estimate.share:
+    if estimate.knows_share:
         done = Text(figures.percent(estimate.share), "bold")
         row.add_row(Bar(estimate.share, _bar_style(snapshot)), done)
     else:
