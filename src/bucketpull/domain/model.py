@@ -343,7 +343,7 @@ class Pulse(Value, tag="pulse"):
 
     `holds` lists the work ids in hand. `window` says how many batches it wants to hold in all, `scan_window` how many
     scans; 0 where its volumes are full, or where it does not list.
-    `limited_by` names what holds it back: "source", "cdn", "disk", "cpu", "rate", "bandwidth", "work" or "".
+    `limited_by` names what holds it back: "source", an endpoint that holds copies, by name, "disk", "cpu", "rate", "bandwidth", "work" or "".
     `begun` are the batches that it asks about, having heard neither `booked` nor `discard` for too long.
     `waiting_for` names an object in hand where one of its processes has ended none for `still_seconds`, at least ten.
     `clears` is true while there are files to remove that do not count.

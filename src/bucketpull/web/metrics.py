@@ -11,13 +11,13 @@ Names, labels and units are a promise; labels have closed sets of values, except
 | `bucketpull_directories_total`, `bucketpull_pages_total` | | directories and pages listed |
 | `bucketpull_failures_total` | `reason` | final failures |
 | `bucketpull_retries_total` | `reason` | repeated requests |
-| `bucketpull_requests_total`, `bucketpull_throttled_total`, `bucketpull_request_seconds_total` | `lane`: list, rest, cdn | \
+| `bucketpull_requests_total`, `bucketpull_throttled_total`, `bucketpull_request_seconds_total` | `lane`: an endpoint that the source declares (upyun: list, rest, cdn; s3: list, s3, cdn; urls: list, files) | \
 requests ended, refused for their number, and their durations added up, of the live workers |
 | `bucketpull_in_flight`, `bucketpull_in_flight_limit` | `lane` | transfers under way, and how many the limiters allow |
 | `bucketpull_outstanding_work` | `kind`: scan, batch | work not done |
 | `bucketpull_outstanding_objects`, `bucketpull_outstanding_bytes` | | listed and not done |
 | `bucketpull_state` | `state` | 1 for the job's state, 0 for the others |
-| `bucketpull_limited` | `by`: source, cdn, disk, cpu, rate, bandwidth, work | 1 for what holds the job back |
+| `bucketpull_limited` | `by`: source, the name of an endpoint that holds copies, disk, cpu, rate, bandwidth, work | 1 for what holds the job back |
 | `bucketpull_machines` | | live workers |
 | `bucketpull_done_ratio` | | share of the bytes that is done, 0 to 1; absent while the total is unknown |
 | `bucketpull_eta_seconds` | `bound`: expected, low, high | time left; absent while unknown |
