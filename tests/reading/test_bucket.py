@@ -203,3 +203,16 @@ def test_a_volume_that_cannot_be_written_is_read(disks, tmp_path, monkeypatch):
     disk.remount("ro")
     with bucketpull.open(disk.path) as bucket:
         assert len(list(bucket.items())) == 20
+
+
+def test_packs_behind_a_link_are_not_read(tmp_path):
+    """Whoever may write beside a volume can put a link in the place of its folder of packs."""
+    volume, objects = tmp_path / "volume", by_key(bodies(3))
+    volume.mkdir()
+    with Filler(volume, Packing()) as filler:
+        filler.store(bodies(3))
+    (volume / "packs").rename(tmp_path / "elsewhere")
+    (volume / "packs").symlink_to(tmp_path / "elsewhere")
+
+    with bucketpull.open(volume) as bucket, pytest.raises((OSError, VolumeError)):
+        bucket.read(next(iter(objects)))

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record
+from bucketpull.volumes.beneath import open_path
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.key_index import NOWHERE, ODD, KeyIndex, Place, Read
 from bucketpull.volumes.ledger import Damage, Kind
@@ -21,7 +22,6 @@ _INDEX: Final = f"{HOME}/keys"
 _SIZE_FIELD, _TIME_FIELD = slice(124, 135), slice(136, 147)
 _MAGIC_FIELD: Final = slice(257, 263)
 _MAGIC: Final = b"ustar\0"
-_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Found(NamedTuple):
@@ -180,7 +180,7 @@ class ReadableVolume:
         if file is None:
             if len(self._packs) >= _MOST_PACKS:
                 self._packs = {}  # what is being read stays open until it was read
-            file = OpenFile(os.open(pack_folder.path_of(name), _FLAGS, dir_fd=self._reader.root))
+            file = OpenFile(open_path(self._reader.root, pack_folder.path_of(name)))
             self._packs[name] = file
         return file
 

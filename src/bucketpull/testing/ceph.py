@@ -161,6 +161,20 @@ class Ceph:
         finally:
             connection.close()
 
+    def delete(self, bucket: str, key: bytes) -> None:
+        """Remove an object."""
+        path = f"/{bucket}/{quoted(key)}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
+        try:
+            signed = signed_headers(self.port, ACCESS_KEY, SECRET_KEY, path, {}, "DELETE")
+            connection.request("DELETE", path, headers=signed)
+            answer = connection.getresponse()
+            words = answer.read()
+        finally:
+            connection.close()
+        if answer.status != 204:
+            raise RuntimeError(f"DELETE {path}: HTTP {answer.status} {words[:300]!r}")
+
     def fill(self, bucket: str, objects: Iterable[tuple[bytes, bytes]]) -> None:
         """Store many objects side by side; about 1,000 a second."""
         todo = list(objects)

@@ -23,12 +23,12 @@ SECRET_KEY = "testsecret"  # noqa: S105 - of a server that lives for a test
 
 
 def signed_headers(
-    port: int, access_key: str, secret_key: str, path: str, headers: Mapping[str, str]
+    port: int, access_key: str, secret_key: str, path: str, headers: Mapping[str, str], method: str = "PUT"
 ) -> dict[str, str]:
-    """Return the headers of a PUT with those that sign it."""
+    """Return the headers of a PUT, or another request without a query, with those that sign it."""
     amazon = tuple((name, value) for name, value in headers.items() if name.startswith("x-amz-"))
     credentials = Credentials(access_key, secret_key)
-    signer = Signer(credentials, "us-east-1", f"127.0.0.1:{port}", amazon, method="PUT")
+    signer = Signer(credentials, "us-east-1", f"127.0.0.1:{port}", amazon, method=method)
     lines = signer.lines(path, "", time.time())
     return {**headers, **dict(line.split(": ", 1) for line in lines)}
 
