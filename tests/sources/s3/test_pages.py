@@ -230,3 +230,7 @@ def _names(draw):
 def test_every_key_is_listed_exactly_once(names, page, heeds, is_old, seed):
     world = World(names, page, heeds=heeds or is_old, is_old=is_old, seed=seed)
     assert sorted(world.list()) == sorted(names)
+
+
+def test_the_key_that_is_the_folder_itself_has_an_empty_name_and_is_listed():
+    assert World([b"", b"1", b"/2"]).list() == [b"", b"/2", b"1"]

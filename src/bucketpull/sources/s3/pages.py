@@ -346,14 +346,15 @@ def _is_ordered(names: list[bytes]) -> bool:
 
 
 def _once_each(names: list[bytes], listing: Listing, given: bytes) -> tuple[list[bytes], Listing]:
-    """Leave out the entries that a page gives again, or that the page before gave last (`given`, b"" for none)."""
+    """Leave out the entries that a page gives again, or that the page before gave last (`given`; b"" is none: it is also the name of the key `PREFIX/`)."""
     seen = dict.fromkeys(names)
-    seen.pop(given, None)
+    if given:
+        seen.pop(given, None)
     if len(seen) == len(names):
         return names, listing
     places: dict[bytes, int] = {}
     for index, name in enumerate(names):
-        if name != given:
+        if not given or name != given:
             places.setdefault(name, index)
     kept = list(places.values())
     only = listing._replace(
