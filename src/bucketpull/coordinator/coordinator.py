@@ -1,4 +1,4 @@
-"""The bookkeeper of a job: gives out the frontier as work, books receipts, decides when the job has ended. Pure.
+"""The bookkeeper of a job: has the frontier given out as work, books receipts, decides when the job has ended. Pure.
 
 One loop: hear what workers say, book it in one transaction, settle it with the transport, give out new work.
 Nothing is decided from empty queues: the job has ended when the journal has no outstanding work.
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import msgspec
 
 from bucketpull import kill_points
-from bucketpull.coordinator.effects import Books, Forget, Hear, Heard, Moment, Routine, Send, Settle, Tell
-from bucketpull.coordinator.final_check import is_loss, missing
+from bucketpull.coordinator.dispatch import Dispatch
+from bucketpull.coordinator.effects import Books, Forget, Hear, Heard, Moment, Routine, Settle, Tell
+from bucketpull.coordinator.final_check import final_state, missing
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.coordinator.former_copies import FormerCopies
 from bucketpull.coordinator.grouping import Entry, once_each
@@ -41,8 +42,6 @@ from bucketpull.domain.model import (
     Pulse,
     Removed,
     ScanReceipt,
-    Work,
-    WorkKind,
 )
 from bucketpull.domain.policy import CoordinatorPolicy
 
@@ -70,24 +69,23 @@ class Coordinator:
         self.limits = Limits()
         self.asked = VolumeWishes()
         self._policy = policy
-        self._listing = True
         self._stop_at: float | None = None
         self._shares = Shares(policy.remind_seconds)
         self._since = at.monotonic
         self._room_at = -math.inf
         self._elsewhere = RefusalsElsewhere(policy.refusal_seconds)
-        self._gave = False
         self._roomy_at = at.monotonic
         self._hears = True
         self.trouble: JournalError | None = None
         self.missing = 0
         self.budget = BudgetWatch(policy.budget, lambda: self.at.today)
         self._former = FormerCopies()
+        self._dispatch = Dispatch(policy, self.fleet, self.budget, lambda: self.at)
 
     def run(self, root: Position) -> Routine[None]:
         """Work until nothing is outstanding, the source refuses, no volume has room (if told so), or `stop`."""
         yield Books(lambda journal: journal.begin(root, self.at.unix))
-        yield from self._reclaim()
+        yield from self._dispatch.reclaim()
         self.budget.spent = yield Books(lambda journal: journal.spending())
         yield from self.count()
         self.began = self.at.monotonic, self.counters, self.outstanding
@@ -119,17 +117,6 @@ class Coordinator:
         """Have a machine use one volume more, or one again that was drained."""
         yield Tell(Control(self._share(machine), add_volumes=[path]), machine)
 
-    def _reclaim(self) -> Routine[None]:
-        """Make work ready again of workers which ended with the coordinator that sent it; other workers may hold theirs still."""
-        local = self._policy.local_machines
-        sent: list[tuple[int, WorkKind, str]] = yield Books(lambda journal: journal.sent())
-        ended = [work for work, kind, machine in sent if kind is WorkKind.SCAN or machine in local]
-        yield Books(lambda journal: journal.release(ended))
-        gone = set(ended)
-        held = [entry for entry in sent if entry[0] not in gone]
-        self._gave = bool(held)
-        self.fleet.inherit(held)
-
     def _turn(self) -> Routine[None]:
         yield from self._watch_room()
         messages = yield from self._receive()
@@ -142,7 +129,7 @@ class Coordinator:
             yield from self._watch_budget()
         if self._stop_at is None and self.refusal is None:
             yield from self._share_limits()
-            yield from self._dispatch()
+            yield from self._give_out()
         self._name_state()
 
     def _watch_room(self) -> Routine[None]:
@@ -258,8 +245,7 @@ class Coordinator:
                 told = Control(self._share(pulse.machine), verdict.booked, verdict.discard, verdict.abandon)
                 yield Tell(told, pulse.machine)
             if verdict.again and self._stop_at is None:
-                works = yield Books(lambda journal: journal.reclaim(verdict.again, pulse.machine))
-                yield from self._hand_out(WorkKind.BATCH, works, pulse.machine)
+                yield from self._dispatch.give_again(verdict.again, pulse.machine)
         copies = yield from self._former.due(pulse, now)
         if copies:
             yield Tell(Control(self._share(pulse.machine), remove=copies), pulse.machine)
@@ -322,39 +308,11 @@ class Coordinator:
         waits = self.budget.verdict is budget.Verdict.WAIT_FOR_TOMORROW
         return msgspec.structs.replace(self.limits, paused=True) if waits else self.limits
 
-    def _dispatch(self) -> Routine[None]:
+    def _give_out(self) -> Routine[None]:
         if self.limits.paused or self.budget.verdict is not budget.Verdict.GO_ON:
             return
-        self._listing = self.outstanding.objects < self._policy.high_water // (1 if self._listing else 2)
-        sent = False
-        for machine, member in list(self.fleet.members.items()):
-            if (
-                self.budget.objects_left != 0
-                and self._listing
-                and self.outstanding.scans > self.outstanding.scans_sent
-            ):
-                sent |= yield from self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
-            if self.outstanding.batches > self.outstanding.batches_sent:
-                sent |= yield from self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
-        if sent:
+        if (yield from self._dispatch.give_out(self.outstanding)):
             yield from self.count()
-
-    def _give(self, kind: WorkKind, machine: str, limit: int) -> Routine[bool]:
-        objects = self.budget.objects_left if kind is WorkKind.BATCH else None
-        if limit == 0 or objects == 0:
-            return False
-        late = self.fleet.members[machine].late_allowance(limit) if kind is WorkKind.BATCH else limit
-        works = yield Books(lambda journal: journal.claim(kind, limit, machine, self.at.unix, late, objects))
-        yield from self._hand_out(kind, works, machine)
-        return bool(works)
-
-    def _hand_out(self, kind: WorkKind, works: Sequence[Work], machine: str) -> Routine[None]:
-        if works:
-            _at("claimed")
-            self._gave = self._gave or kind is WorkKind.BATCH
-            self.budget.gave(works)
-            self.fleet.sent(machine, kind, works, self.at.monotonic)
-            yield Send(works, machine)
 
     def count(self) -> Routine[None]:
         """Read the books: they were changed."""
@@ -406,7 +364,7 @@ class Coordinator:
         if not policy.local_machines:
             return
         away = yield Books(lambda journal: journal.machines())
-        patience = policy.linger_seconds if self._gave else policy.meet_seconds
+        patience = policy.linger_seconds if self._dispatch.gave_batches else policy.meet_seconds
         began = self.at.monotonic
         while waited := away - self.fleet.left - self.fleet.present(self.at.monotonic):
             is_here = bool(waited & self.fleet.heard(self.at.monotonic))
@@ -446,13 +404,8 @@ class Coordinator:
 
     def conclude(self) -> None:
         """Name the final state from the books."""
-        if self.state in CUT_SHORT:
-            return
-        books = self.counters
-        left = self.outstanding.scans or self.outstanding.batches
-        accounted = books.stored + books.skipped + books.excluded + books.vanished
-        balanced = not left and books.listed == accounted and not is_loss(self.missing, books)
-        self.state = JobState.COMPLETE if balanced and not books.failures else JobState.INCOMPLETE
+        if self.state not in CUT_SHORT:
+            self.state = final_state(self.counters, self.outstanding, self.missing)
 
     def raise_refusal(self) -> None:
         """Raise what ended the job before its end: the source refused us, or the journal has no room."""

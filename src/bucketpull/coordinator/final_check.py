@@ -5,7 +5,8 @@ A volume may hold more than the job counts: objects of other jobs, of an earlier
 
 from collections.abc import Collection, Mapping
 
-from bucketpull.domain.model import Counters, VolumeState, VolumeStatus
+from bucketpull.domain.job_state import JobState
+from bucketpull.domain.model import Counters, Outstanding, VolumeState, VolumeStatus
 
 # A bucket that changes while it is listed names some objects twice, and they are counted twice: fewer than one in so many.
 TOLERATED_ONE_IN = 1_000
@@ -34,6 +35,14 @@ def missing(
     return max(0, books.stored + books.skipped - held)
 
 
-def is_loss(objects: int, books: Counters) -> bool:
+def final_state(books: Counters, outstanding: Outstanding, missing_objects: int) -> JobState:
+    """Name the end of a job that was not cut short: complete is one of which the books balance, with nothing left or lost."""
+    left = outstanding.scans or outstanding.batches
+    accounted = books.stored + books.skipped + books.excluded + books.vanished
+    balanced = not left and books.listed == accounted and not _is_loss(missing_objects, books)
+    return JobState.COMPLETE if balanced and not books.failures else JobState.INCOMPLETE
+
+
+def _is_loss(objects: int, books: Counters) -> bool:
     """Whether so many missing objects are more than those that were counted twice."""
     return objects > books.duplicates + (books.stored + books.skipped) // TOLERATED_ONE_IN

@@ -1,0 +1,81 @@
+"""Who gets which work: how much of what is ready goes to which machine, and when listing waits for transferring. Pure."""
+
+from collections.abc import Callable, Sequence
+
+from bucketpull import kill_points
+from bucketpull.coordinator.effects import Books, Moment, Routine, Send
+from bucketpull.coordinator.fleet import Fleet
+from bucketpull.coordinator.spending import BudgetWatch
+from bucketpull.domain.model import Outstanding, Work, WorkKind
+from bucketpull.domain.policy import CoordinatorPolicy
+
+_reach = kill_points.reach
+
+
+class Dispatch:
+    """Sends machines work that is ready in the journal. `gave_batches` is whether some machine may have begun a batch.
+
+    Args:
+        policy: What holds for the whole job.
+        fleet: The machines; it is told what they are sent.
+        budget: What may still be given out; it is told what was.
+        now: Returns the time.
+
+    """
+
+    def __init__(
+        self, policy: CoordinatorPolicy, fleet: Fleet, budget: BudgetWatch, now: Callable[[], Moment]
+    ) -> None:
+        self.gave_batches = False
+        self._policy = policy
+        self._fleet = fleet
+        self._budget = budget
+        self._now = now
+        self._lists = True
+
+    def reclaim(self) -> Routine[None]:
+        """Make work ready again of workers which ended with the coordinator that sent it; other workers may hold theirs still."""
+        local = self._policy.local_machines
+        sent: list[tuple[int, WorkKind, str]] = yield Books(lambda journal: journal.sent())
+        ended = [work for work, kind, machine in sent if kind is WorkKind.SCAN or machine in local]
+        yield Books(lambda journal: journal.release(ended))
+        gone = set(ended)
+        held = [entry for entry in sent if entry[0] not in gone]
+        self.gave_batches = bool(held)
+        self._fleet.inherit(held)
+
+    def give_out(self, outstanding: Outstanding) -> Routine[bool]:
+        """Send each machine as much as it wants to hold; return whether any was sent something."""
+        self._lists = outstanding.objects < self._policy.high_water // (1 if self._lists else 2)
+        sent = False
+        for machine, member in list(self._fleet.members.items()):
+            if self._budget.objects_left != 0 and self._lists and outstanding.scans > outstanding.scans_sent:
+                sent |= yield from self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
+            if outstanding.batches > outstanding.batches_sent:
+                sent |= yield from self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
+        return sent
+
+    def give_again(self, batches: list[int], machine: str) -> Routine[None]:
+        """Send a machine batches that it began and that are nobody else's."""
+        works = yield Books(lambda journal: journal.reclaim(batches, machine))
+        yield from self._send(WorkKind.BATCH, works, machine)
+
+    def _give(self, kind: WorkKind, machine: str, limit: int) -> Routine[bool]:
+        objects = self._budget.objects_left if kind is WorkKind.BATCH else None
+        if limit == 0 or objects == 0:
+            return False
+        late = self._fleet.members[machine].late_allowance(limit) if kind is WorkKind.BATCH else limit
+        unix = self._now().unix
+        works = yield Books(lambda journal: journal.claim(kind, limit, machine, unix, late, objects))
+        yield from self._send(kind, works, machine)
+        return bool(works)
+
+    def _send(self, kind: WorkKind, works: Sequence[Work], machine: str) -> Routine[None]:
+        if not works:
+            return
+        if _reach is not None:
+            _reach("claimed")
+        self.gave_batches = self.gave_batches or kind is WorkKind.BATCH
+        self._budget.gave(works)
+        self._fleet.sent(machine, kind, works, self._now().monotonic)
+        yield Send(works, machine)
