@@ -1,0 +1,260 @@
+"""The tasks of the batches in hand: placed on volumes, given to processes, moved when a disk fails, settled when they end. Pure."""
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from itertools import count
+
+import msgspec
+
+from bucketpull.agent.active_batch import (
+    Held,
+    Settling,
+    Task,
+    as_listed,
+    halves,
+    parts_of,
+    poisoned,
+    stored_in,
+)
+from bucketpull.agent.adoption import outcome_of
+from bucketpull.agent.disk_calls import Ask, Calls, Routine, Verb
+from bucketpull.agent.scheduler import Desk
+from bucketpull.agent.volume import STATE_OF_TROUBLE, Settler, Slot
+from bucketpull.domain.errors import MachineShort, VolumeError
+from bucketpull.domain.model import Extent, Part
+from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.record import Assignment, Block, Claim, Outcome, Record, ToProcess
+
+
+class Tasks:
+    """All tasks of one worker. `is_closed` is true when no more are begun: what cannot stay where it is goes back.
+
+    Args:
+        policy: What holds for the whole machine.
+        desk: Its volumes and processes, and their counters.
+        calls: Runs what is asked of disks.
+        now: Returns the time, in monotonic seconds.
+        tell: Sends a message to a process.
+        went_on: Is told each batch of which something has ended.
+
+    """
+
+    def __init__(
+        self,
+        policy: WorkerPolicy,
+        desk: Desk,
+        calls: Calls,
+        now: Callable[[], float],
+        tell: Callable[[int, ToProcess], None],
+        went_on: Callable[[Held], None],
+    ) -> None:
+        self.is_closed = False
+        self._policy = policy
+        self._desk = desk
+        self._calls = calls
+        self._now = now
+        self._tell = tell
+        self._went_on = went_on
+        self._ids = count(1)
+        self._tasks: dict[int, Task] = {}
+        self._settlers: dict[str, Settler] = {}
+
+    @property
+    def in_hand(self) -> Collection[Task]:
+        """The tasks that are not settled."""
+        return self._tasks.values()
+
+    # --- settling: when it is due
+
+    def use(self, slot: Slot) -> None:
+        """Settle what is stored on a volume, from now on."""
+        self._settlers[slot.id] = Settler(
+            slot, self._calls, self._now, self._policy.settle_seconds, self._settled
+        )
+
+    def due_at(self) -> float:
+        """Return when a volume is to be settled next (monotonic seconds); infinity where nothing waits."""
+        return min((settler.due_at() for settler in self._settlers.values()), default=math.inf)
+
+    def settle_if_due(self) -> None:
+        """Begin to settle each volume that is due."""
+        for settler in self._settlers.values():
+            settler.settle_if_due()
+
+    def sickened(self, slot: Slot) -> None:
+        """Place elsewhere what waits to be settled on a volume that is sick."""
+        if slot.id in self._settlers:
+            self._settlers[slot.id].settle_if_due()
+
+    # --- from a batch to its processes
+
+    def place(self, held: Held, parts: list[Part], preferred: str = "", former: Collection[str] = ()) -> None:
+        """Have objects of a batch stored: on the preferred volume if it can take all, else where there is room.
+
+        `former` are the volumes where they may lie in another version. What fits nowhere goes back.
+        """
+        for slot, piece in self._desk.share_out(parts, preferred, self._now()):
+            if slot is None:
+                held.give_back(piece)
+                self._desk.hold_off(self._now() + self._policy.full_seconds)
+            else:
+                task = Task(next(self._ids), held, piece, former)
+                self._take_up(task, slot)
+                held.unsettled += 1
+                self._calls.run(self._intend(task, slot))
+
+    def take_over(
+        self, held: Held, parts: list[Part], records: list[Record], slot: Slot, *, is_ours: bool
+    ) -> None:
+        """Settle objects whose files lie on a volume, as if a process had just written them.
+
+        They were written before a crash (`is_ours`), or are files of others.
+        """
+        self.told(outcome_of(self._found(held, parts, slot), records, is_ours=is_ours))
+
+    def check(self, held: Held, parts: list[Part], claims: list[Claim], slot: Slot) -> None:
+        """Have a process find out whether files of others on a volume are these objects."""
+        task = self._found(held, parts, slot)
+        task.claims = claims
+        self._displace(task) if slot.is_sick or self.is_closed else self._assign(task)
+
+    def note(self, held: Held, slot: Slot) -> Ask:
+        """Ask a volume to note that a batch is begun there."""
+        work = held.work
+        # Its candidates may be here already: what is there of such a batch is never removed by name.
+        body = b"" if work.candidates else work.body
+        return slot.ask(Verb.INTEND, self._policy.journal, work.id, body)
+
+    def _found(self, held: Held, parts: list[Part], slot: Slot) -> Task:
+        """Make a task of objects whose files lie on a volume."""
+        former = {extent.volume for extent in held.work.candidates}
+        task = Task(next(self._ids), held, parts, former)
+        slot.room.promise(task.objects, task.size)
+        self._take_up(task, slot)
+        return task
+
+    def _intend(self, task: Task, slot: Slot) -> Routine:
+        """Note on its volume that a task is about to be written, then have that done; it goes elsewhere if that fails."""
+        is_noted = is_refused = False
+        while not is_noted and not is_refused and not self.is_closed:
+            try:
+                yield self.note(task.held, slot)
+                slot.known.setdefault(task.held.work.id, [])
+                if self._policy.keeps_foreign and not task.former:
+                    yield slot.ask(Verb.CLEAR, task.parts)
+                is_noted = True
+            except MachineShort:
+                yield from _rest(slot)
+            except VolumeError as error:
+                slot.trouble(error, self._now())
+                is_refused = True
+        task.held.unsettled -= 1
+        self._assign(task) if is_noted and not self.is_closed else self._displace(task)
+
+    def _take_up(self, task: Task, slot: Slot) -> None:
+        task.volume = slot.id
+        slot.running += 1
+        task.held.tasks[task.id] = task
+        self._tasks[task.id] = task
+
+    def _assign(self, task: Task) -> None:
+        desk = self._desk
+        task.process = desk.least_busy()
+        desk.unstarted[task.process] += task.objects
+        desk.placed += task.objects
+        attempt = task.held.work.attempt
+        self._tell(task.process, Assignment(task.id, task.volume, attempt, task.body(), task.claims))
+
+    # --- what becomes of them
+
+    def told(self, outcome: Outcome) -> None:
+        """Take what became of some or all objects of a task."""
+        task = self._tasks.get(outcome.id)
+        if task is None or task.ended:
+            return
+        slot = self._desk.slots[task.volume]
+        settling = task.told(outcome)
+        slot.running -= task.ended
+        if outcome.trouble in STATE_OF_TROUBLE:
+            slot.stop(STATE_OF_TROUBLE[outcome.trouble], outcome.detail, self._now())
+        if outcome.unplaced:
+            self._move(task, outcome.unplaced)
+        self._desk.written += outcome.stored
+        if outcome.stored:
+            former = task.held.blocks_on(slot.id) if slot.id in task.former else []
+            block = Block(self._policy.journal, task.held.work.id, outcome.records, former)
+            slot.waiting.append((settling, block))
+        else:
+            self._settled([(settling, None)])
+        self._settlers[slot.id].settle_if_due()
+
+    def _displace(self, task: Task) -> None:
+        """Place a task's objects anew."""
+        self.told(Outcome(task.id, 0, 0, b"", [], [], task.parts))
+
+    def _move(self, task: Task, parts: list[Part]) -> None:
+        if self.is_closed:
+            task.held.give_back(parts)
+        else:
+            self.place(task.held, parts, former=task.former)
+
+    def _settled(self, group: Sequence[tuple[Settling, Extent | None]]) -> None:
+        for settling, extent in group:
+            task, outcome = settling.task, settling.outcome
+            task.unsettled -= 1
+            task.held.unsettled -= 1
+            self._desk.slots[task.volume].release(settling)
+            if task.ended and not task.unsettled:
+                del self._tasks[task.id], task.held.tasks[task.id]
+            if outcome.stored and extent is None:
+                self._move(task, as_listed(task.held.parts, stored_in(outcome)))
+                outcome = msgspec.structs.replace(
+                    outcome, stored=0, stored_bytes=0, claimed=0, claimed_bytes=0
+                )
+            self._desk.settled += outcome.stored
+            task.held.add(outcome, extent)
+            if extent is not None and (task.former or task.held.unread):
+                task.held.replace(task.volume, parts_of(stored_in(outcome)), task.former or task.held.unread)
+            self._went_on(task.held)
+
+    # --- processes that die, or wait for a disk in vain
+
+    def bury(self, process: int) -> None:
+        """Give a dead process's tasks again; one that kills again and again is taken apart."""
+        for task in [task for task in self._tasks.values() if task.process == process and not task.ended]:
+            task.deaths += 1
+            if self._desk.slots[task.volume].is_sick:
+                self._displace(task)
+            elif task.deaths < self._policy.deaths:
+                self._assign(task)
+            else:
+                self._take_apart(task)
+
+    def processes_on(self, slot: Slot) -> set[int]:
+        """Return the processes that have tasks on a volume."""
+        return {
+            task.process
+            for task in self._tasks.values()
+            if task.volume == slot.id and not task.ended and task.process >= 0
+        }
+
+    def _take_apart(self, task: Task) -> None:
+        if task.objects == 1:
+            failures = poisoned(task.parts, task.deaths)
+            self.told(Outcome(task.id, 0, 0, b"", failures, [], []))
+            return
+        slot = self._desk.slots[task.volume]
+        for parts in halves(task.parts):
+            half = Task(next(self._ids), task.held, parts, task.former)
+            # A process takes everything that it holds along: an object alone must be there each of several times.
+            half.deaths = 0 if half.objects > 1 else -self._policy.deaths_alone
+            slot.room.promise(half.objects, half.size)
+            self._take_up(half, slot)
+            self._assign(half)
+        self.told(Outcome(task.id, 0, 0, b"", [], [], []))
+
+
+def _rest(slot: Slot) -> Routine:
+    with suppress(VolumeError):
+        yield slot.ask(Verb.WAIT)
