@@ -1,40 +1,33 @@
 """Objects inside one process: from an assignment's columns to files, with no barrier between assignments.
 
 Each ended transfer frees a slot that the next object takes, whichever assignment it belongs to. This is the hot path: an
-ordinary object costs one `Transfer` and a handful of calls; all that is not ordinary is decided in `course`.
+ordinary object costs one `Transfer` and a handful of calls; what could not be had goes to `failures`.
 """
 
 from collections.abc import Callable, Iterator
 
 import msgspec
 
-from bucketpull.domain.errors import AnswerError, Reason, Remedy, VolumeError
+from bucketpull.domain.errors import AnswerError, Reason, VolumeError
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount, Written
-from bucketpull.domain.retry import Random, backoff_seconds
-from bucketpull.domain.trouble import REMEDIES
+from bucketpull.domain.retry import Random
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.downloader.claims import NOT_MODIFIED, has_body, is_stated, unless_claimed
 from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.failures import Failures
 from bucketpull.downloader.integrity import is_object, is_publishable, note_found
-from bucketpull.downloader.large_object import LargeObject
+from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.retry_decision import Course, course
-from bucketpull.downloader.routing import Blame, Routing
 from bucketpull.downloader.transfer import Lines, Transfer
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
-# A streamed object keeps a receive buffer and one piece on its way to the disk.
-STREAM_BYTES = 512 << 10
-PAUSED_BYTES = 64 << 10
 CATCH_UP_SECONDS = 0.2
 CAPPED_SECONDS = 2.0
 # For so long a writer may keep objects back, to write several at once.
 FLUSH_SECONDS = 0.1
-# An object of unknown size is no longer than that.
-MOST_UNKNOWN_BYTES = 1 << 46
 # Volumes take turns by so many objects: to look for the next one costs as much as to begin it.
 RUN = 16
 
@@ -68,12 +61,12 @@ class Drain:
         self._endpoints = endpoints
         self._order = tuple(endpoints.values())
         self._clock = clock
-        self._random = random
         self._meter = meter
         self._bounds = bounds
         self._most_held = bounds.held
-        self._routing = Routing(source, fetcher, endpoints, clock, self._blamed)
         self._lines = Lines(self._order, fetcher, bounds.queued, bounds.parked)
+        self._failures = Failures(source, fetcher, endpoints, clock, random, meter, self.volumes, self._lines)
+        self._routing = self._failures.routing
         self.held = 0
         """Bytes in memory: bodies in transfer, and those that writers have still to write."""
         self._now = clock.monotonic()
@@ -103,9 +96,7 @@ class Drain:
 
     def turned(self) -> None:
         """Act on endpoints whose state is another one."""
-        for transfer in self._routing.turned():
-            reason = transfer.doubt or Reason.FORBIDDEN
-            self._fail(transfer, reason, f"{reason}; and {transfer.endpoint.name} refuses everything")
+        self._failures.turned()
 
     def assign(self, assignment: Assignment) -> None:
         """Take an assignment; its outcome comes when each object has ended in some way."""
@@ -203,7 +194,7 @@ class Drain:
     def _start(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
         """Send an object's request; return how many transfers that made."""
         if transfer.queue.trouble is not None:
-            self._displace(transfer)
+            self._failures.displace(transfer)
             return 0
         if transfer.large is not None or transfer.size > self._bounds.streamed:
             return self._start_large(transfer, endpoint)
@@ -225,7 +216,7 @@ class Drain:
         large = transfer.large
         assert large is not None
         if large.is_behind:
-            self._line_up(transfer, CATCH_UP_SECONDS)
+            self._failures.line_up(transfer, CATCH_UP_SECONDS)
             return 0
         transfer.tries += 1
         transfer.asked += 1
@@ -252,12 +243,14 @@ class Drain:
             stream = queue.writer.stream(transfer.directory, transfer.name, size, transfer.mtime, hashed)
         except VolumeError as error:
             transfer.tries += 1
-            self._unwritten(transfer, error.reason, error.detail)
+            self._failures.unwritten(transfer, error.reason, error.detail, self._now)
             return False
-        # What changed since it was listed may be larger, a body without an end may not fill the disk.
-        most = max(2 * size, size + (1 << 30)) if size >= 0 else MOST_UNKNOWN_BYTES
         transfer.large = LargeObject(
-            stream, queue.writer, self._bounds.queued, most, lambda paused: self._paused(transfer, paused)
+            stream,
+            queue.writer,
+            self._bounds.queued,
+            most_bytes(size),
+            lambda paused: self._paused(transfer, paused),
         )
         return True
 
@@ -282,9 +275,9 @@ class Drain:
         self._release(transfer)
         is_last = transfer.size < 0 or transfer.at + 1 == len(transfer.routes)
         if response.failure is not Reason.SIZE or not is_last:
-            self._refused(transfer, response, verdict)
+            self._failures.refused(transfer, response, verdict, self._now)
         elif self._open_large(transfer):
-            self._line_up(transfer)  # more came than memory should hold
+            self._failures.line_up(transfer)  # more came than memory should hold
 
     def _finished(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
         if self._stale:
@@ -300,7 +293,7 @@ class Drain:
         queue, size = transfer.queue, response.received
         if queue.trouble is not None or queue.writer is None:
             self._release(transfer)
-            self._displace(transfer)
+            self._failures.displace(transfer)
             return
         if transfer.claim and not self._make_way(transfer, has_body(transfer, response)):
             return
@@ -329,7 +322,7 @@ class Drain:
         if verdict.reason is None:
             self._take_over(transfer)
         else:
-            self._refused(transfer, response, verdict)
+            self._failures.refused(transfer, response, verdict, self._now)
 
     def _make_way(self, transfer: Transfer, is_same: bool) -> bool:
         """Take over the file that lies there if it is the same as what came; else put it aside, and tell whether that was done."""
@@ -342,11 +335,13 @@ class Drain:
             transfer.claim = b""
             return True
         self._release(transfer)
-        self._fail(transfer, Reason.UNSTORABLE, "a file of others lies in its place and cannot be renamed")
+        self._failures.fail(
+            transfer, Reason.UNSTORABLE, "a file of others lies in its place and cannot be renamed"
+        )
         return False
 
     def _take_over(self, transfer: Transfer) -> None:
-        self._let_go(transfer, keep=False)
+        self._failures.let_go(transfer, keep=False)
         self._meter.objects += 1
         transfer.batch.claim(transfer.leaf, transfer.index, transfer.size, transfer.claim)
         self.volumes.settle(transfer.batch)
@@ -372,7 +367,7 @@ class Drain:
         self._finished(transfer, response, verdict)
         self._release(transfer)
         if large.trouble is not None and large.trouble.reason is not None:
-            self._unwritten(transfer, large.trouble.reason, large.trouble.detail)
+            self._failures.unwritten(transfer, large.trouble.reason, large.trouble.detail, self._now)
         elif is_whole and transfer.claim and not self._make_way(transfer, is_stated(transfer, verdict)):
             return
         elif is_whole:
@@ -380,20 +375,7 @@ class Drain:
             transfer.queue.states_md5 |= bool(verdict.md5)
             large.publish(transfer.accepts, transfer)
         else:
-            self._broke_off(transfer, large, response, verdict)
-
-    def _broke_off(
-        self, transfer: Transfer, large: LargeObject, response: Response, verdict: Verdict
-    ) -> None:
-        large.heed(response, verdict)
-        if large.has_got_on:
-            transfer.tries = 1
-        if large.overlong:
-            verdict.reason, verdict.detail = (
-                Reason.SIZE,
-                f"more than {large.most} bytes, {transfer.size} are listed",
-            )
-        self._refused(transfer, response, verdict)
+            self._failures.broke_off(transfer, large, response, verdict, self._now)
 
     def _collect(self, queue: VolumeQueue) -> None:
         """Take what a writer did."""
@@ -410,7 +392,7 @@ class Drain:
             transfer.held, transfer.large = 0, None  # it was published, or thrown away
         if written.reason is not None:
             transfer.held = 0
-            self._unwritten(transfer, written.reason, written.detail)
+            self._failures.unwritten(transfer, written.reason, written.detail, self._now)
             return
         size, batch, meter = transfer.stored, transfer.batch, self._meter
         transfer.queue.written += size
@@ -424,107 +406,9 @@ class Drain:
         if not batch.left:
             self.volumes.settle(batch)
 
-    def _unwritten(self, transfer: Transfer, reason: Reason, detail: str) -> None:
-        remedy = REMEDIES[reason]
-        if remedy is Remedy.HOLD:
-            self.volumes.troubled(transfer.queue, reason, detail, self._now)
-            self._displace(transfer)
-        elif remedy is Remedy.FAIL:
-            self._fail(transfer, reason, detail)
-        else:
-            self._let_go(transfer, keep=True)
-            self._doubted(transfer, Verdict(reason, detail))
-
-    def _refused(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
-        reason = verdict.reason
-        assert reason is not None
-        transfer.status = response.status
-        may_be_it = verdict.doubtful and response.received == transfer.size
-        blame = Blame.OBJECT if may_be_it else self._routing.blame(transfer, verdict, self._now)
-        if blame is not Blame.OPEN:
-            self._blamed(transfer, verdict, blame)
-
-    def _blamed(self, transfer: Transfer, verdict: Verdict, blame: Blame) -> None:
-        """Go on with an object; what is an endpoint's fault does not count against it."""
-        if blame is Blame.OBJECT:
-            self._doubted(transfer, verdict)
-            return
-        assert verdict.reason is not None
-        transfer.tries = max(0, transfer.tries - 1)
-        self._retried(transfer, verdict.reason)
-        self._routing.choose(transfer)
-        self._line_up(transfer)
-
-    def _doubted(self, transfer: Transfer, verdict: Verdict) -> None:
-        reason = verdict.reason
-        assert reason is not None
-        way = course(
-            reason,
-            transfer.endpoint.is_origin,
-            transfer.tries,
-            transfer.at + 1 < len(transfer.routes),
-            transfer.batch.attempt,
-        )
-        if way in {Course.FAIL, Course.GONE}:
-            self._fail(transfer, Reason.GONE if way is Course.GONE else reason, verdict.detail)
-        else:
-            self._retried(transfer, reason)
-            self._ask_again(transfer, way, reason, verdict.retry_after_seconds)
-
-    def _ask_again(
-        self, transfer: Transfer, way: Course, reason: Reason, asked_seconds: float | None
-    ) -> None:
-        transfer.doubt = reason
-        if way is Course.NEXT_ROUTE:
-            self._routing.go_on(transfer)
-            if self._routing.is_hopeless(transfer):
-                self._fail(transfer, reason, f"{reason}; and {transfer.endpoint.name} refuses everything")
-                return
-        if way is Course.DEFER:
-            self._let_go(transfer, keep=True)
-            transfer.batch.defer(transfer.leaf, transfer.index)
-            self.volumes.settle(transfer.batch)
-        else:
-            ways = transfer.endpoint.ways
-            at_once = way is not Course.AGAIN or (ways.is_plural and ways.has_easy(transfer.way, self._now))
-            wait = 0.0 if at_once else backoff_seconds(reason, transfer.tries, self._random, asked_seconds)
-            self._line_up(transfer, wait)
-
-    def _line_up(self, transfer: Transfer, rest_seconds: float = 0.0) -> None:
-        if self._stopping:
-            self._displace(transfer)
-        elif rest_seconds:
-            self._lines.rest(transfer, rest_seconds)
-        else:
-            transfer.endpoint.waiting.append(transfer)
-
     def rested(self, transfer: Transfer) -> None:
         """Put an object back in line after its rest."""
-        if not transfer.endpoint.is_up:
-            self._routing.choose(transfer)
-        self._lines.rested(transfer)
-
-    def _retried(self, transfer: Transfer, reason: Reason) -> None:
-        self._meter.retries[reason] += 1
-        transfer.batch.retries[reason] += 1
-
-    def _fail(self, transfer: Transfer, reason: Reason, detail: str) -> None:
-        if reason is not Reason.GONE:
-            self._meter.failures[reason] += 1
-        self._let_go(transfer, keep=False)
-        transfer.batch.fail(transfer.leaf, transfer.index, reason, transfer.asked, transfer.status, detail)
-        self.volumes.settle(transfer.batch)
-
-    def _displace(self, transfer: Transfer) -> None:
-        self._let_go(transfer, keep=True)
-        trouble = transfer.queue.trouble or Reason.INTERRUPTED
-        transfer.batch.displace(transfer.leaf, transfer.index, trouble, transfer.queue.detail)
-        self.volumes.settle(transfer.batch)
-
-    def _let_go(self, transfer: Transfer, keep: bool) -> None:
-        if transfer.large is not None:
-            transfer.large.close(keep)
-            transfer.large = None
+        self._failures.rested(transfer)
 
     def _release(self, transfer: Transfer) -> None:
         self.held -= transfer.held
@@ -552,8 +436,7 @@ class Drain:
         """Begin nothing more: what is not in transfer is handed back."""
         self._stopping = True
         self.volumes.stop()
-        for transfer in (*self._lines.clear(), *self._routing.clear()):
-            self._displace(transfer)
+        self._failures.stop()
 
     def abandon(self) -> None:
         """Hand back what has not ended, after all transfers are given up; only writers finish what they have."""

@@ -13,6 +13,19 @@ from bucketpull.ports import Stream, Writer
 
 # A transfer that brought as much as this share of what is there has got on, however often that happens.
 MOST_RESUMED = 32
+# A streamed object keeps a receive buffer and one piece on its way to the disk; less while it waits for the disk.
+STREAM_BYTES = 512 << 10
+PAUSED_BYTES = 64 << 10
+# An object of unknown size is no longer than that.
+MOST_UNKNOWN_BYTES = 1 << 46
+
+
+def most_bytes(size: int) -> int:
+    """Return how long an object of a listed size (-1: unknown) may be.
+
+    What changed since it was listed may be larger, a body without an end may not fill the disk.
+    """
+    return max(2 * size, size + (1 << 30)) if size >= 0 else MOST_UNKNOWN_BYTES
 
 
 class Halted(Exception):

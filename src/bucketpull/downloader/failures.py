@@ -1,0 +1,183 @@
+"""What is done about objects that could not be had or written: another try, another endpoint, a later pass, or giving up.
+
+Nothing here runs for an object that is had at the first try. Times (`now`) are those of the clock, in seconds.
+"""
+
+from bucketpull.domain.errors import Reason, Remedy
+from bucketpull.domain.exchange import Response, Verdict
+from bucketpull.domain.retry import Random, backoff_seconds
+from bucketpull.domain.trouble import REMEDIES
+from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.large_object import LargeObject
+from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.retry_decision import Course, course
+from bucketpull.downloader.routing import Blame, Routing
+from bucketpull.downloader.transfer import Lines, Transfer
+from bucketpull.downloader.volume_queue import VolumeQueues
+from bucketpull.ports import Clock, Fetcher, Source
+
+
+class Failures:
+    """The way on for the objects of one process that are in trouble. `routing` says where they are asked for."""
+
+    def __init__(
+        self,
+        source: Source,
+        fetcher: Fetcher,
+        endpoints: dict[str, Endpoint[Transfer]],
+        clock: Clock,
+        random: Random,
+        meter: Meter,
+        volumes: VolumeQueues,
+        lines: Lines,
+    ) -> None:
+        self.routing = Routing(source, fetcher, endpoints, clock, self._testified)
+        self._clock = clock
+        self._random = random
+        self._meter = meter
+        self._volumes = volumes
+        self._lines = lines
+        self._stopping = False
+
+    def turned(self) -> None:
+        """Act on endpoints whose state is another one."""
+        for transfer in self.routing.turned():
+            self._fail_everywhere(transfer, transfer.doubt or Reason.FORBIDDEN)
+
+    def stop(self) -> None:
+        """Hand back what waits; from now on nothing is asked for again."""
+        self._stopping = True
+        for transfer in (*self._lines.clear(), *self.routing.clear()):
+            self.displace(transfer)
+
+    def refused(self, transfer: Transfer, response: Response, verdict: Verdict, now: float) -> None:
+        """Find out whether the endpoint or the object is at fault for an answer that was not the wanted one, and go on."""
+        reason = verdict.reason
+        assert reason is not None
+        transfer.status = response.status
+        may_be_it = verdict.doubtful and response.received == transfer.size
+        blame = Blame.OBJECT if may_be_it else self.routing.blame(transfer, verdict, now)
+        if blame is not Blame.OPEN:
+            self._blamed(transfer, verdict, blame, now)
+
+    def broke_off(
+        self, transfer: Transfer, large: LargeObject, response: Response, verdict: Verdict, now: float
+    ) -> None:
+        """Keep what came of a large object, and decide how it goes on."""
+        large.heed(response, verdict)
+        if large.has_got_on:
+            transfer.tries = 1
+        if large.overlong:
+            verdict.reason, verdict.detail = (
+                Reason.SIZE,
+                f"more than {large.most} bytes, {transfer.size} are listed",
+            )
+        self.refused(transfer, response, verdict, now)
+
+    def unwritten(self, transfer: Transfer, reason: Reason, detail: str, now: float) -> None:
+        """Decide about an object that its volume did not take."""
+        remedy = REMEDIES[reason]
+        if remedy is Remedy.HOLD:
+            self._volumes.troubled(transfer.queue, reason, detail, now)
+            self.displace(transfer)
+        elif remedy is Remedy.FAIL:
+            self.fail(transfer, reason, detail)
+        else:
+            self.let_go(transfer, keep=True)
+            self._doubted(transfer, Verdict(reason, detail), now)
+
+    def _testified(self, transfer: Transfer, verdict: Verdict, blame: Blame) -> None:
+        """Go on with an object about which a witness has said something."""
+        self._blamed(transfer, verdict, blame, self._clock.monotonic())
+
+    def _blamed(self, transfer: Transfer, verdict: Verdict, blame: Blame, now: float) -> None:
+        """Go on with an object; what is an endpoint's fault does not count against it."""
+        if blame is Blame.OBJECT:
+            self._doubted(transfer, verdict, now)
+            return
+        assert verdict.reason is not None
+        transfer.tries = max(0, transfer.tries - 1)
+        self._retried(transfer, verdict.reason)
+        self.routing.choose(transfer)
+        self.line_up(transfer)
+
+    def _doubted(self, transfer: Transfer, verdict: Verdict, now: float) -> None:
+        reason = verdict.reason
+        assert reason is not None
+        way = course(
+            reason,
+            transfer.endpoint.is_origin,
+            transfer.tries,
+            transfer.at + 1 < len(transfer.routes),
+            transfer.batch.attempt,
+        )
+        if way in {Course.FAIL, Course.GONE}:
+            self.fail(transfer, Reason.GONE if way is Course.GONE else reason, verdict.detail)
+        else:
+            self._retried(transfer, reason)
+            self._ask_again(transfer, way, verdict, now)
+
+    def _ask_again(self, transfer: Transfer, way: Course, verdict: Verdict, now: float) -> None:
+        transfer.doubt = reason = verdict.reason
+        assert reason is not None
+        if way is Course.NEXT_ROUTE:
+            self.routing.go_on(transfer)
+            if self.routing.is_hopeless(transfer):
+                self._fail_everywhere(transfer, reason)
+                return
+        if way is Course.DEFER:
+            self.let_go(transfer, keep=True)
+            transfer.batch.defer(transfer.leaf, transfer.index)
+            self._volumes.settle(transfer.batch)
+        else:
+            ways = transfer.endpoint.ways
+            at_once = way is not Course.AGAIN or (ways.is_plural and ways.has_easy(transfer.way, now))
+            wait = (
+                0.0
+                if at_once
+                else backoff_seconds(reason, transfer.tries, self._random, verdict.retry_after_seconds)
+            )
+            self.line_up(transfer, wait)
+
+    def line_up(self, transfer: Transfer, rest_seconds: float = 0.0) -> None:
+        """Have an object asked for again, after a rest."""
+        if self._stopping:
+            self.displace(transfer)
+        elif rest_seconds:
+            self._lines.rest(transfer, rest_seconds)
+        else:
+            transfer.endpoint.waiting.append(transfer)
+
+    def rested(self, transfer: Transfer) -> None:
+        """Put an object back in line after its rest."""
+        if not transfer.endpoint.is_up:
+            self.routing.choose(transfer)
+        self._lines.rested(transfer)
+
+    def _retried(self, transfer: Transfer, reason: Reason) -> None:
+        self._meter.retries[reason] += 1
+        transfer.batch.retries[reason] += 1
+
+    def _fail_everywhere(self, transfer: Transfer, reason: Reason) -> None:
+        self.fail(transfer, reason, f"{reason}; and {transfer.endpoint.name} refuses everything")
+
+    def fail(self, transfer: Transfer, reason: Reason, detail: str) -> None:
+        """Give an object up."""
+        if reason is not Reason.GONE:
+            self._meter.failures[reason] += 1
+        self.let_go(transfer, keep=False)
+        transfer.batch.fail(transfer.leaf, transfer.index, reason, transfer.asked, transfer.status, detail)
+        self._volumes.settle(transfer.batch)
+
+    def displace(self, transfer: Transfer) -> None:
+        """Hand an object back that cannot be stored here now."""
+        self.let_go(transfer, keep=True)
+        trouble = transfer.queue.trouble or Reason.INTERRUPTED
+        transfer.batch.displace(transfer.leaf, transfer.index, trouble, transfer.queue.detail)
+        self._volumes.settle(transfer.batch)
+
+    def let_go(self, transfer: Transfer, keep: bool) -> None:
+        """Close the stream of a large object; `keep` leaves what came for a later try."""
+        if transfer.large is not None:
+            transfer.large.close(keep)
+            transfer.large = None
