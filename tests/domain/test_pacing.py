@@ -146,6 +146,16 @@ def test_the_level_stays_where_not_all_of_it_is_used():
     assert limiter.level == 32
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_quarter_refused_whatever_the_pace_is_soon_no_reason_to_be_slow(seed):
+    def refuse(now, random):
+        return Reason.THROTTLED if random.random() < 0.25 else None
+
+    tally = run([Limiter()], World(latency=0.02, capacity=400, seed=seed, refuse=refuse), 60)
+
+    assert tally.rate(20) > 300
+
+
 @given(
     st.lists(st.tuples(st.floats(0, 5), st.sampled_from([None, *Reason]), st.floats(0, 60)), max_size=300),
     st.integers(1, 64),

@@ -72,6 +72,8 @@ class Ceiling:
     CUBIC_SECONDS = 8.0  # from a cut of 10 % back to the wall; 20 s later it is twice the wall
     PROBES_PER_SECOND = 4.0
     ALONE = 0.3
+    MANY = 3  # refusals
+    SURELY_MANY = 10
     FIRST_PAUSE_SECONDS = 0.5
     LONGEST_PAUSE_SECONDS = 60.0
     CALM_SECONDS = 30.0
@@ -101,10 +103,8 @@ class Ceiling:
             return 0.0
         if now - self._episode > self.EPISODE_SECONDS:
             self._episode, self._wall = now, self.rate
-        # A few requests, far fewer than the ceiling, all refused: it is not their number.
-        alone = offered < self.rate * self.ALONE
-        if share >= self.NEARLY_ALL and (self._blocked or alone or measured.throttles >= 3):
-            return self._block(now, measured.throttles >= 3)
+        if share >= self.NEARLY_ALL and self._is_block(measured, offered):
+            return self._block(now, measured.throttles >= self.MANY)
         self._exploring = self._exploring and self._explored < 3
         self._set(now, self._suspicion.advise(self.rate) or self._lower(now, measured, share))
         return 0.0
@@ -113,6 +113,15 @@ class Ceiling:
         """Take a rate for what the source bears."""
         self._wall, self._exploring = rate, False
         self._set(now, rate)
+
+    def _is_block(self, measured: Round, offered: float) -> bool:
+        """Tell whether a round in which nearly all was refused means that all is; where some always is, a few say nothing."""
+        assert self.rate is not None
+        if self._suspicion.is_held:
+            return measured.throttles >= self.SURELY_MANY
+        # A few requests, far fewer than the ceiling, all refused: it is not their number.
+        alone = offered < self.rate * self.ALONE
+        return self._blocked or alone or measured.throttles >= self.MANY
 
     def _begin(self, now: float, offered: float, former: float) -> None:
         """Set the first rate: below what was borne with all of the level in use, else by what was asked for."""
@@ -188,6 +197,11 @@ class Suspicion:
         self._answers = 0
         self._refusals = 0
 
+    @property
+    def is_held(self) -> bool:
+        """Whether refusals were found to have another cause."""
+        return self._held > 0.0
+
     def note(self, measured: Round) -> None:
         """Count the answers of a round."""
         self._answers += measured.answers()
@@ -214,7 +228,7 @@ class Suspicion:
         before, share = self._before, self._share()
         self._begin(rate)
         if before * 0.5 <= share < self.LARGEST_SHARE:
-            self._held = share
+            self._held = max(before, share)
 
     def _begin(self, rate: float) -> None:
         self.__init__()  # type: ignore[misc]
