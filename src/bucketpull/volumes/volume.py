@@ -5,14 +5,12 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
 from bucketpull import kill_points
-from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
@@ -27,12 +25,12 @@ from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remo
 from bucketpull.volumes.lock import take_lock
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.partial_blocks import Thinning
-from bucketpull.volumes.pruning import PRUNING, Gone, Trash, empty, expired
+from bucketpull.volumes.pruning import PRUNING, Gone, empty, expired
+from bucketpull.volumes.removal import Removal, keys_of
 from bucketpull.volumes.space import Reserve, measured
 from bucketpull.volumes.trial import try_writing
 
 _PROBE_BYTES: Final = 1 << 20
-_IN_PACK: Final = b""
 
 _decode_records = msgpack_decoder(list[Record])
 _encoder = msgspec.msgpack.Encoder()
@@ -92,8 +90,9 @@ class DiskVolume:
         self._blocks = self._catch_up()
         self._packs = PackBooks(root, identity.id, self._ledger, self._note_sealed)
         self._packs.recover()
+        self._removal = Removal(self._home, identity, self._tree, self._ledger, self._packs, self._append)
         self._finish_removals()
-        self._finish_replacements()
+        self._removal.finish_replacements(each for offsets in self._blocks.values() for each in offsets)
         self._ledger.reserve()
 
     @property
@@ -216,7 +215,7 @@ class DiskVolume:
             if _reach is not None:
                 _reach("settled")
             self._packs.note(records)
-            self._replace_files(records)
+            self._removal.replace_files(records)
         for block, at in zip(blocks, offsets, strict=True):
             self._blocks.setdefault((block.journal, block.work), []).append(at)
         return [Extent(self.id, offset) for offset in offsets]
@@ -241,11 +240,11 @@ class DiskVolume:
         always on disk.
         """
         with self._writing:
-            spared = {key for offset in kept for key in _keys(self._ledger.read(offset))}
+            spared = {key for offset in kept for key in keys_of(self._ledger.read(offset))}
             for offset in sorted(gone, reverse=True):
                 frame = self._ledger.read(offset)
                 if (frame.journal, frame.work, frame.kind) == (journal, work, Kind.BLOCK):
-                    self._discard(frame, spared)
+                    self._removal.discard(frame, spared)
             known = self._blocks.get((journal, work), [])
             known[:] = [offset for offset in known if offset not in gone]
 
@@ -259,7 +258,7 @@ class DiskVolume:
             gone = self._thinning.replaced(copies, self._ledger)
             if gone:
                 self._thinning.note({offset for offset, _, _ in gone})
-                self._take_away(journal, 0, [(record, i) for _, record, i in gone])
+                self._removal.take_away(journal, 0, [(record, i) for _, record, i in gone])
 
     def prune(self, gone: Sequence[Gone], trash: str = "") -> None:
         """Remove objects that the source no longer has; with `trash` their files go into that folder of the trash.
@@ -271,7 +270,7 @@ class DiskVolume:
         self.intend(PRUNING, work, trash.encode())
         with self._writing:
             self._thinning.note({each.block for each in gone})
-            self._take_away(PRUNING, work, [(each.record, each.place) for each in gone], trash)
+            self._removal.take_away(PRUNING, work, [(each.record, each.place) for each in gone], trash)
         self.forget(PRUNING, work)
 
     def expired_trash(self) -> list[str]:
@@ -288,7 +287,7 @@ class DiskVolume:
         if intended is None:
             return
         with self._writing, contextlib.suppress(OSError, msgspec.DecodeError):
-            self._abandon(intent(journal, work, intended), intended)
+            self._removal.abandon(intent(journal, work, intended), intended)
         self.forget(journal, work)
 
     def close(self) -> None:
@@ -305,56 +304,6 @@ class DiskVolume:
             for fd in (self._lock, self._root):
                 os.close(fd)
             self._lock = self._root = -1
-
-    def _discard(self, frame: Frame, spared: AbstractSet[tuple[bytes, bytes]]) -> None:
-        later = self._described_from(frame.end) | spared
-        gone = [
-            (record, index)
-            for record in frame.records()
-            for index, name in enumerate(record.names)
-            if (record.directory, name) not in later
-        ]
-        if gone:
-            self._take_away(frame.journal, frame.work, gone)
-
-    def _take_away(
-        self, journal: str, work: int, gone: Sequence[tuple[Record, int]], trash: str = ""
-    ) -> None:
-        """Remove objects, each a record and its index; the ledger knows first."""
-        size = sum((record.stored or record.sizes)[i] for record, i in gone)
-        removed = [
-            Record(record.directory, "", [record.names[i]], [], [], paths=_odd_path(record, i))
-            for record, i in gone
-        ]
-        self._append([Entry(Kind.REMOVAL, journal, work, _encoder.encode(removed), -len(gone), -size)])
-        if _reach is not None:
-            _reach("removal_noted")
-        self._take_files(removed, trash)
-        if journal == PRUNING:
-            for folder in {record.directory for record in removed}:
-                self._tree.remove_empty(folder)
-
-    def _take_files(self, removed: Iterable[Record], trash: str) -> None:
-        """Remove the files of what the ledger says is removed, or put them into the trash."""
-        with contextlib.closing(Trash(self._tree, self._home, trash)) as bin_:
-            for record in removed:
-                path = record.paths.get(0)
-                if path != _IN_PACK:
-                    bin_.take(path or self._path(record, 0))
-
-    def _path(self, record: Record, index: int) -> bytes:
-        return self.identity.path_of(record.directory, record.names[index])
-
-    def _abandon(self, name: str, since: int) -> None:
-        note = read_intent(self._home, name)
-        parts = decode_parts(note.body) if note.body else []
-        later = self._described_from(since)
-        for part in parts:
-            for key in part.names:
-                path = self.identity.path_of(part.directory, key)
-                found = self._tree.stat(path) if (part.directory, key) not in later else None
-                if found is not None and stat.S_ISREG(found.st_mode) and found.st_ctime_ns >= note.made_at:
-                    self._tree.remove(path)
 
     def _whole(self, part: Part, made_at: int) -> Record | None:
         """Return the objects of which a file lies here that is newer than the note, and as long and as old as listed."""
@@ -404,21 +353,6 @@ class DiskVolume:
             raise self._fall_sick("files not synced", error) from error
         if _reach is not None:
             _reach("synced")
-
-    def _replace_files(
-        self, records: Iterable[Record], later: Collection[tuple[bytes, bytes]] = frozenset()
-    ) -> None:
-        """Remove the files of objects that are in packs now, but for those of which the ledger tells later.
-
-        A volume may have been filled without packs before, and large objects always are files.
-        """
-        if not self._packs.has_files:
-            return
-        for record in records:
-            for name in record.names if record.pack else ():
-                if (record.directory, name) not in later:
-                    with contextlib.suppress(OSError):  # what stays is found by `verify`
-                        self._tree.remove(self.identity.path_of(record.directory, name))
 
     def _note_sealed(self, sealed: Sealed) -> None:
         """Have the ledger say that a pack is sealed; called by the thread that sealed it."""
@@ -485,39 +419,14 @@ class DiskVolume:
             frames = [self._ledger.read(offset) for offset in offsets]
             removed: set[tuple[bytes, bytes]] = set()
             for frame in (frame for frame in frames if frame.kind is Kind.REMOVAL):
-                removed |= _keys(frame)
-                self._finish_removal(frame, self._intents[journal, work])
-            left = [f.offset for f in frames if f.kind is Kind.BLOCK and not _keys(f) & removed]
+                removed |= keys_of(frame)
+                self._removal.finish(frame, self._intents[journal, work])
+            left = [f.offset for f in frames if f.kind is Kind.BLOCK and not keys_of(f) & removed]
             self._blocks[journal, work] = left
             if removed and not left:
                 self.forget(journal, work)
         for journal, work in [each for each in self._intents if each[0] == PRUNING]:
             self.forget(journal, work)
-
-    def _finish_removal(self, frame: Frame, intended: int) -> None:
-        trash = ""
-        if frame.journal == PRUNING:
-            trash = read_intent(self._home, intent(PRUNING, frame.work, intended)).body.decode()
-        later = self._described_from(frame.end)
-        self._take_files(
-            (record for record in frame.records() if (record.directory, record.names[0]) not in later), trash
-        )
-
-    def _finish_replacements(self) -> None:
-        """Remove the files that a kill kept `settle` from removing."""
-        for offset in (each for offsets in self._blocks.values() for each in offsets):
-            frame = self._ledger.read(offset)
-            if frame.kind is Kind.BLOCK and self._packs.has_files:
-                self._replace_files(frame.records(), self._described_from(frame.end))
-
-    def _described_from(self, offset: int) -> set[tuple[bytes, bytes]]:
-        """Return the directory and name of all objects of which the ledger tells from an offset on."""
-        return {
-            (record.directory, name)
-            for frame in self._ledger.frames(offset)
-            for record in frame.records()
-            for name in record.names
-        }
 
 
 def _lengths(records: Iterable[Record]) -> dict[tuple[bytes, bytes], int]:
@@ -527,14 +436,3 @@ def _lengths(records: Iterable[Record]) -> dict[tuple[bytes, bytes], int]:
         for record in records
         for name, length in zip(record.names, record.stored or record.sizes, strict=True)
     }
-
-
-def _odd_path(record: Record, index: int) -> dict[int, bytes]:
-    """Say of a removed object where its file lay, if not at the usual path; `_IN_PACK` where it had none."""
-    path = _IN_PACK if record.pack else record.paths.get(index)
-    return {} if path is None else {0: path}
-
-
-def _keys(frame: Frame) -> set[tuple[bytes, bytes]]:
-    """Return the directory and name of all objects that a frame names."""
-    return {(record.directory, name) for record in frame.records() for name in record.names}
