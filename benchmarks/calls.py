@@ -18,7 +18,8 @@ import msgspec
 
 import bucketpull
 from bucketpull.domain.framing import Frames, frame
-from bucketpull.domain.model import Position, ScanReceipt
+from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.model import Position
 from bucketpull.domain.policy import ProcessPolicy
 from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey, ToProcess
 from bucketpull.downloader.process import Process

@@ -16,7 +16,8 @@ from bucketpull.domain.batching import cut, draft
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.exchange import NUMBERS, Request, Response
 from bucketpull.domain.framing import Frames, frame
-from bucketpull.domain.model import BatchReceipt, Extent, Part, Position, ScanReceipt, WorkKind
+from bucketpull.domain.messages import BatchReceipt, ScanReceipt
+from bucketpull.domain.model import Extent, Part, Position, WorkKind
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import (

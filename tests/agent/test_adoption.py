@@ -3,7 +3,7 @@
 from tests.agent.test_agent import NAMES, Desk, batch, part
 
 from bucketpull.domain.batching import decode_parts
-from bucketpull.domain.model import BatchReceipt
+from bucketpull.domain.messages import BatchReceipt
 from bucketpull.testing.volumes import MemoryVolume
 
 

@@ -8,23 +8,18 @@ from bucketpull.agent.agent import Agent
 from bucketpull.agent.disk_calls import Call, Verb
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull
-from bucketpull.domain.model import (
+from bucketpull.domain.messages import (
     BatchReceipt,
     Control,
     Discard,
-    Extent,
     Fatal,
-    Former,
     Handback,
     Limits,
-    Part,
     Pulse,
     Removed,
     ScanReceipt,
-    VolumeState,
-    Work,
-    WorkKind,
 )
+from bucketpull.domain.model import Extent, Former, Part, VolumeState, Work, WorkKind
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import (
     Assignment,

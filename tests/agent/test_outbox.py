@@ -3,7 +3,7 @@
 import asyncio
 
 from bucketpull.agent.outbox import REPLIES_AT_ONCE, Replies
-from bucketpull.domain.model import BatchReceipt, Pulse
+from bucketpull.domain.messages import BatchReceipt, Pulse
 from bucketpull.transport.local import DirectTransport
 
 

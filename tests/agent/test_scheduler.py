@@ -2,7 +2,8 @@ import pytest
 
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.scheduler import BATCHES_MOST, Desk
-from bucketpull.domain.model import LaneStatus, Limits, VolumeState, VolumeStatus
+from bucketpull.domain.messages import Limits
+from bucketpull.domain.model import LaneStatus, VolumeState, VolumeStatus
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Tick
 

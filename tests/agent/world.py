@@ -12,17 +12,8 @@ from bucketpull.agent.agent import Agent
 from bucketpull.agent.disk_calls import Call
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import Reason, VolumeError
-from bucketpull.domain.model import (
-    BatchReceipt,
-    Control,
-    Discard,
-    Handback,
-    Limits,
-    Part,
-    Pulse,
-    Work,
-    WorkKind,
-)
+from bucketpull.domain.messages import BatchReceipt, Control, Discard, Handback, Limits, Pulse
+from bucketpull.domain.model import Part, Work, WorkKind
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Assignment, Died, Mount, Record, Stop
 from bucketpull.downloader.batch_progress import BatchProgress

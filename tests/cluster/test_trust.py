@@ -9,7 +9,8 @@ from tests.transport.conftest import Job
 from tests.transport.test_rabbitmq import put, run
 from tests.transport.test_trust import STRANGERS, forged
 
-from bucketpull.domain.model import Control, Limits, Part, Welcome, Work, WorkKind
+from bucketpull.domain.messages import Control, Limits, Welcome
+from bucketpull.domain.model import Part, Work, WorkKind
 from bucketpull.transport.envelope import Way
 from bucketpull.transport.job_key import JobKey
 from bucketpull.transport.wire import Names, Sealed, encode

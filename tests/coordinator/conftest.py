@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bucketpull.domain.batching import cut
-from bucketpull.domain.model import PageRecord, Part, Position, ScanReceipt, WorkKind
+from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.model import PageRecord, Part, Position, WorkKind
 from bucketpull.journal.sqlite import SqliteJournal
 
 _MEMORY = Path("/dev/shm")

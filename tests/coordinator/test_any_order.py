@@ -11,7 +11,7 @@ from tests.agent.world import World as AgentWorld
 from tests.coordinator.conftest import list_page
 from tests.coordinator.desk import Desk
 
-from bucketpull.domain.model import BatchReceipt, Handback
+from bucketpull.domain.messages import BatchReceipt, Handback
 from bucketpull.testing.volumes import MemoryVolume
 
 OFTEN = ("turn", "go", "go", "go", "go", "call", "work", "say", "wait")

@@ -6,22 +6,24 @@ from tests.coordinator.desk import Desk
 from bucketpull.domain.batching import decode_parts, draft, encode_parts
 from bucketpull.domain.budget import Budget
 from bucketpull.domain.errors import JournalError, Reason, SourceRefused
-from bucketpull.domain.model import (
+from bucketpull.domain.messages import (
     BatchReceipt,
     Begun,
-    Extent,
     Fatal,
-    Former,
     Goodbye,
     Handback,
-    LaneStatus,
     Limits,
-    Part,
     Poison,
-    Position,
     Pulse,
     Removed,
     ScanReceipt,
+)
+from bucketpull.domain.model import (
+    Extent,
+    Former,
+    LaneStatus,
+    Part,
+    Position,
     VolumeState,
     VolumeStatus,
     WorkKind,

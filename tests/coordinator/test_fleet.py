@@ -1,7 +1,8 @@
 """Who is alive, what each was sent, and what got lost."""
 
 from bucketpull.coordinator.fleet import Fleet
-from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
 
 SILENCE, GRACE = 30.0, 10.0
 

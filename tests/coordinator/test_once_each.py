@@ -1,7 +1,7 @@
 """Receipts that name the same work are booked one after the other."""
 
 from bucketpull.coordinator.grouping import once_each
-from bucketpull.domain.model import BatchReceipt, Handback
+from bucketpull.domain.messages import BatchReceipt, Handback
 
 
 def test_of_two_receipts_for_one_batch_one_may_count_and_the_other_not():

@@ -7,7 +7,8 @@ from tests.coordinator.test_coordinator import NAMES, pulse, stored
 
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import JournalError
-from bucketpull.domain.model import Control, Goodbye, Limits, Position, Work
+from bucketpull.domain.messages import Control, Goodbye, Limits
+from bucketpull.domain.model import Position, Work
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.testing.virtual import VirtualClock
 from bucketpull.transport.local import DirectTransport

@@ -4,19 +4,8 @@ import pytest
 
 from bucketpull.coordinator.stale_copies import judge_begun, judge_dropped
 from bucketpull.domain.batching import cut
-from bucketpull.domain.model import (
-    BatchReceipt,
-    Begun,
-    Discard,
-    Extent,
-    PageRecord,
-    Part,
-    Position,
-    ScanReceipt,
-    VolumeState,
-    VolumeStatus,
-    WorkKind,
-)
+from bucketpull.domain.messages import BatchReceipt, Begun, Discard, ScanReceipt
+from bucketpull.domain.model import Extent, PageRecord, Part, Position, VolumeState, VolumeStatus, WorkKind
 from bucketpull.journal.sqlite import SqliteJournal
 
 NAMES = [b"n%04d" % number for number in range(2000)]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.batching import decode_parts, decode_positions
 from bucketpull.domain.decoding import inflate, json_decoder, msgpack_decoder
-from bucketpull.domain.model import Part, Pulse
+from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import Part
 from bucketpull.domain.record import Record
 
 DEEP = 200_000

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from bucketpull.domain.batching import cut, decode_parts, decode_positions
-from bucketpull.domain.model import BatchReceipt, Extent, PageRecord, Part, Position, ScanReceipt, WorkKind
+from bucketpull.domain.messages import BatchReceipt, ScanReceipt
+from bucketpull.domain.model import Extent, PageRecord, Part, Position, WorkKind
 from bucketpull.domain.retry import next_try
 from bucketpull.journal.sqlite import SqliteJournal
 

@@ -4,7 +4,8 @@ import pytest
 
 from bucketpull.domain.batching import decode_positions
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import Extent, Failure, Part, Position, ScanReceipt, VolumeState, WorkKind
+from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.model import Extent, Failure, Part, Position, VolumeState, WorkKind
 from bucketpull.domain.record import Record
 from bucketpull.journal.volumes import KnownVolume
 

@@ -20,19 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bucketpull.domain.batching import cut, decode_parts, decode_positions, draft
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import (
-    BatchReceipt,
-    Extent,
-    Failure,
-    Handback,
-    PageRecord,
-    Part,
-    Position,
-    ScanReceipt,
-    Work,
-    WorkKind,
-    key_of,
-)
+from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
+from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position, Work, WorkKind, key_of
 from bucketpull.journal.sqlite import SqliteJournal
 
 PAGE = 3

@@ -8,17 +8,8 @@ import time
 from pathlib import Path
 
 from bucketpull.domain.batching import cut, decode_parts, draft, spans_of
-from bucketpull.domain.model import (
-    BatchReceipt,
-    Extent,
-    PageRecord,
-    Part,
-    Position,
-    ScanReceipt,
-    Span,
-    VolumeState,
-    WorkKind,
-)
+from bucketpull.domain.messages import BatchReceipt, ScanReceipt
+from bucketpull.domain.model import Extent, PageRecord, Part, Position, Span, VolumeState, WorkKind
 from bucketpull.domain.retry import next_try
 from bucketpull.journal.extents import pack_entries
 from bucketpull.journal.sqlite import SqliteJournal

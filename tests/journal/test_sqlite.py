@@ -5,16 +5,8 @@ import pytest
 
 from bucketpull.domain.batching import chosen, decode_parts, decode_positions, draft, encode_parts
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import (
-    BatchReceipt,
-    Extent,
-    Former,
-    Handback,
-    Position,
-    ScanReceipt,
-    VolumeState,
-    WorkKind,
-)
+from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
+from bucketpull.domain.model import Extent, Former, Position, VolumeState, WorkKind
 from bucketpull.domain.ordering import Order
 from bucketpull.domain.retry import PAGE_PASSES, PASSES
 from bucketpull.journal.sqlite import ABSENT_SECONDS

@@ -2,15 +2,8 @@ import copy
 
 import pytest
 
-from bucketpull.domain.model import (
-    Counters,
-    LaneStatus,
-    Limits,
-    Outstanding,
-    Pulse,
-    VolumeState,
-    VolumeStatus,
-)
+from bucketpull.domain.messages import Limits, Pulse
+from bucketpull.domain.model import Counters, LaneStatus, Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Estimate, Note, Rates, Snapshot
 
 TB = 10**12

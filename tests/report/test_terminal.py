@@ -164,7 +164,8 @@ def test_notes_stay_above_and_the_summary_replaces_the_display(terminal, running
 def test_the_cursor_comes_back_though_nobody_closed_the_reporter(terminal):
     code = """
 import sys
-from bucketpull.domain.model import Counters, Limits, Outstanding
+from bucketpull.domain.messages import Limits
+from bucketpull.domain.model import Counters, Outstanding
 from bucketpull.domain.progress import Estimate, Rates, Snapshot
 from bucketpull.report.choice import open_reporter
 reporter = open_reporter(errors=sys.stderr, environ={"TERM": "xterm"})

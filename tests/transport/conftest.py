@@ -10,7 +10,8 @@ from typing import Self
 
 import pytest
 
-from bucketpull.domain.model import BatchReceipt, Pulse, Welcome, Work, WorkKind
+from bucketpull.domain.messages import BatchReceipt, Pulse, Welcome
+from bucketpull.domain.model import Work, WorkKind
 from bucketpull.testing.broker import Broker
 from bucketpull.transport.envelope import Correspondence
 from bucketpull.transport.inbox import RabbitInbox

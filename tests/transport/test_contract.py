@@ -6,19 +6,17 @@ import pytest
 from tests.transport.conftest import pulse, receipt, taken, work
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import (
+from bucketpull.domain.messages import (
     BatchReceipt,
     Control,
     Discard,
-    Extent,
     Fatal,
     Handback,
     Limits,
     Pulse,
     ScanReceipt,
-    Work,
-    WorkKind,
 )
+from bucketpull.domain.model import Extent, Work, WorkKind
 
 
 def test_work_arrives_whole_and_in_order(ends):

@@ -9,7 +9,7 @@ import pytest
 from tests.transport.conftest import Job, pulse, receipt, taken, work
 from tests.transport.test_rabbitmq import asker, run
 
-from bucketpull.domain.model import Pulse
+from bucketpull.domain.messages import Pulse
 from bucketpull.transport.remote_query import check_alone
 from bucketpull.transport.wire import Answer, Names
 

@@ -8,7 +8,7 @@ import pytest
 from tests.transport.conftest import KEY, VERSION, Job, pulse, receipt, taken, until, work
 
 from bucketpull.domain.errors import ConfigError, TransportError
-from bucketpull.domain.model import BatchReceipt, Control, Discard, Goodbye, Limits, Poison, Pulse
+from bucketpull.domain.messages import BatchReceipt, Control, Discard, Goodbye, Limits, Poison, Pulse
 from bucketpull.testing.proxy import Proxy
 from bucketpull.transport import inbox as inbox_module
 from bucketpull.transport import rabbitmq

@@ -11,20 +11,8 @@ from tests.transport.conftest import KEY, VERSION, Job, pulse, receipt, taken, u
 from tests.transport.test_rabbitmq import asker, nothing, put, run
 
 from bucketpull.domain.errors import ConfigError, Reason, TransportError
-from bucketpull.domain.model import (
-    BatchDraft,
-    BatchReceipt,
-    Control,
-    Fatal,
-    Handback,
-    Limits,
-    Part,
-    Poison,
-    Pulse,
-    Welcome,
-    Work,
-    WorkKind,
-)
+from bucketpull.domain.messages import BatchReceipt, Control, Fatal, Handback, Limits, Poison, Pulse, Welcome
+from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport import amqp_stream
 from bucketpull.transport.envelope import Sealer, Way
 from bucketpull.transport.job_key import JobKey, machine_key, read_key

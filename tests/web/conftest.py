@@ -19,16 +19,8 @@ import pytest
 
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.eta import Forecast
-from bucketpull.domain.model import (
-    Counters,
-    Failure,
-    LaneStatus,
-    Limits,
-    Outstanding,
-    Pulse,
-    VolumeState,
-    VolumeStatus,
-)
+from bucketpull.domain.messages import Limits, Pulse
+from bucketpull.domain.model import Counters, Failure, LaneStatus, Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import DirectoryState, Note, Rates, Snapshot, Stage
 from bucketpull.web.api import Api
 from bucketpull.web.dashboard import Dashboard

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from bucketpull.agent.disk_calls import Call
-from bucketpull.domain.model import FromWorker
+from bucketpull.domain.messages import FromWorker
 from bucketpull.domain.record import ToProcess
 
 

@@ -17,7 +17,8 @@ from bucketpull.domain.batching import (
 )
 from bucketpull.domain.counts import merge
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import BatchDraft, BatchReceipt, Extent, Failure, Former, Part, Work
+from bucketpull.domain.messages import BatchReceipt
+from bucketpull.domain.model import BatchDraft, Extent, Failure, Former, Part, Work
 from bucketpull.domain.record import Claim, Outcome, Record
 
 PART_SECONDS = 5.0

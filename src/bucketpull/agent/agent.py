@@ -22,22 +22,18 @@ from bucketpull.agent.unconfirmed import Unbooked
 from bucketpull.agent.volume import Slot
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.judging import Judge
-from bucketpull.domain.model import (
+from bucketpull.domain.messages import (
     BatchReceipt,
     Begun,
     Control,
     Fatal,
-    Former,
     FromWorker,
     Handback,
     Pulse,
     Removed,
     ScanReceipt,
-    VolumeState,
-    VolumeStatus,
-    Work,
-    WorkKind,
 )
+from bucketpull.domain.model import Former, VolumeState, VolumeStatus, Work, WorkKind
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import (
     Died,

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from bucketpull.agent.disk_calls import Routine, Verb
 from bucketpull.agent.volume import Slot
 from bucketpull.domain.errors import VolumeError
-from bucketpull.domain.model import Control, Discard, Extent
+from bucketpull.domain.messages import Control, Discard
+from bucketpull.domain.model import Extent
 
 
 class Clearing:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from operator import sub
 
-from bucketpull.domain.model import LaneStatus, Limits
+from bucketpull.domain.messages import Limits
+from bucketpull.domain.model import LaneStatus
 
 NEAR = 0.9  # of a cap: transfers end in lumps, so that the cap itself is not reached in each half second
 BUSY = 0.85  # of a core, for one process: above it, more transfers would only wait for it

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from bucketpull.domain.model import BatchReceipt, FromWorker, Pulse
+from bucketpull.domain.messages import BatchReceipt, FromWorker, Pulse
 from bucketpull.ports import Clock, Inbox
 
 REPLIES_AT_ONCE = 32

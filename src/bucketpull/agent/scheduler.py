@@ -10,7 +10,8 @@ from bucketpull.agent.volume import Slot
 from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, sliced
 from bucketpull.domain.counts import summed
 from bucketpull.domain.endpoints import Standing, State
-from bucketpull.domain.model import LaneStatus, Limits, Part, Pulse
+from bucketpull.domain.messages import Limits, Pulse
+from bucketpull.domain.model import LaneStatus, Part
 from bucketpull.domain.placing import split
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Tick, Tune

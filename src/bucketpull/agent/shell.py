@@ -11,7 +11,8 @@ from bucketpull.agent.disk_calls import Ask, Call, Verb
 from bucketpull.agent.outbox import Replies
 from bucketpull.agent.threads import in_thread
 from bucketpull.domain.errors import ConfigError, VolumeError, VolumeFull, VolumeSick
-from bucketpull.domain.model import Begun, Fatal, Goodbye, Pulse, VolumeStatus
+from bucketpull.domain.messages import Begun, Fatal, Goodbye, Pulse
+from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.ports import Clock, Crew, Inbox, Volume
 

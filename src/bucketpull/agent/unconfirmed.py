@@ -6,7 +6,8 @@ What a worker began and did not settle is cleared before it writes anything new:
 from collections.abc import Iterable
 
 from bucketpull.agent.volume import Slot
-from bucketpull.domain.model import Begun, Extent, Work
+from bucketpull.domain.messages import Begun
+from bucketpull.domain.model import Extent, Work
 
 ASK_AFTER_SECONDS = 15.0
 ASKED_AT_ONCE = 50

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from bucketpull.agent.active_batch import Settling
 from bucketpull.agent.disk_calls import Ask, Calls, Routine, Verb
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull, VolumeSick
-from bucketpull.domain.model import Begun, Extent, VolumeState, VolumeStatus
+from bucketpull.domain.messages import Begun
+from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
 from bucketpull.domain.placing import Room
 from bucketpull.domain.record import Block
 

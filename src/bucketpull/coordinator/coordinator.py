@@ -27,22 +27,20 @@ from bucketpull.coordinator.volume_wishes import VolumeWishes
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
 from bucketpull.domain.job_state import CUT_SHORT, JobState
-from bucketpull.domain.model import (
+from bucketpull.domain.messages import (
     BatchReceipt,
     Control,
-    Counters,
     Fatal,
     FromWorker,
     Goodbye,
     Handback,
     Limits,
-    Outstanding,
     Poison,
-    Position,
     Pulse,
     Removed,
     ScanReceipt,
 )
+from bucketpull.domain.model import Counters, Outstanding, Position
 from bucketpull.domain.policy import CoordinatorPolicy
 
 _reach = kill_points.reach

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from bucketpull.domain.model import Control, FromWorker, Work
+from bucketpull.domain.messages import Control, FromWorker
+from bucketpull.domain.model import Work
 from bucketpull.ports import Journal
 
 T = TypeVar("T")

@@ -6,7 +6,8 @@ is counted here, so that pulses may be late without anybody being flooded.
 
 from collections.abc import Sequence
 
-from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
 
 PRESENT_SECONDS = 3.0
 # Of batches that were deferred before, a worker is sent few while there are others: objects that are refused again and again,

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 
 from bucketpull.coordinator.effects import Books, Routine
-from bucketpull.domain.model import Former, Pulse, Removed, VolumeState
+from bucketpull.domain.messages import Pulse, Removed
+from bucketpull.domain.model import Former, VolumeState
 
 AT_ONCE = 50  # a volume: batches of about a thousand objects
 AGAIN_SECONDS = 30.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from bucketpull.domain.model import BatchReceipt, Handback, ScanReceipt
+from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
 
 Entry = ScanReceipt | BatchReceipt | Handback
 

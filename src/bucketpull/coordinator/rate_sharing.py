@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.endpoints import Purpose
-from bucketpull.domain.model import LaneStatus, Limits, Pulse
+from bucketpull.domain.messages import Limits, Pulse
+from bucketpull.domain.model import LaneStatus
 
 STEP_SECONDS = 2.0
 HOLD_SECONDS = 6.0  # a cap stays so long before it is tried whether the source takes more

@@ -1,7 +1,7 @@
 """Refusals of the source: whether one of another machine's is the end of the job. Its credentials are its own."""
 
 from bucketpull.coordinator.fleet import Fleet
-from bucketpull.domain.model import Fatal
+from bucketpull.domain.messages import Fatal
 
 
 class RefusalsElsewhere:

@@ -19,7 +19,8 @@ from bucketpull.coordinator.effects import (
     Tell,
 )
 from bucketpull.domain.errors import JournalError
-from bucketpull.domain.model import Limits, Position
+from bucketpull.domain.messages import Limits
+from bucketpull.domain.model import Position
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.ports import Clock, Journal, Transport
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.budget import Budget, Spending, Usage, Verdict, judged
-from bucketpull.domain.model import BatchDraft, BatchReceipt, FromWorker, Pulse, Work, WorkKind
+from bucketpull.domain.messages import BatchReceipt, FromWorker, Pulse
+from bucketpull.domain.model import BatchDraft, Work, WorkKind
 
 # A crash forgets at most so much of what was used.
 WRITE_SECONDS = 2.0

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from bucketpull.domain.model import BatchReceipt, Begun, Discard, Extent
+from bucketpull.domain.messages import BatchReceipt, Begun, Discard
+from bucketpull.domain.model import Extent
 from bucketpull.ports import Journal
 
 

@@ -2,7 +2,8 @@
 
 from msgspec.structs import replace
 
-from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
+from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import VolumeState, VolumeStatus
 
 
 class VolumeWishes(dict[str, VolumeState]):

@@ -1,6 +1,7 @@
 """The vocabulary as values: what is listed, sent, stored and recorded.
 
-Everything that crosses a process or a machine is one of these, encoded by msgspec as MessagePack arrays.
+Everything that crosses a process or a machine is made of these, encoded by msgspec as MessagePack arrays; `messages` has what
+is sent as a whole.
 Objects travel by column (`Part`), because a Python value an object costs more than the transfer of its name.
 Names and keys are bytes: the service says UTF-8, but a listing may hold anything, and what was listed must be
 stored and found again exactly.
@@ -14,7 +15,6 @@ import msgspec
 from bucketpull.domain.bounds import Count, Float, Int, Text
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.packing import Packing
 
 
 class Value(msgspec.Struct, array_like=True, gc=False):
@@ -161,24 +161,6 @@ class BatchDraft(Value):
     spans: list[Span]
 
 
-class ScanReceipt(Value, tag="scan"):
-    """What came of a scan. `complete` positions are in `pages`; `positions` is the new work, `batches` too.
-
-    `failures` holds the positions that could not be listed and will not be tried again.
-    `vanished` counts directories that the source no longer has, `duplicates` entries that it gave again.
-    """
-
-    work: Count
-    machine: Text
-    pages: list[PageRecord] = []
-    positions: list[Position] = []
-    batches: list[BatchDraft] = []
-    failures: list[Failure] = []
-    vanished: Count = 0
-    retries: dict[Text, Int] = {}
-    duplicates: Count = 0
-
-
 class Former(Value):
     """Objects that may lie on a volume in a copy that counts no more, for a batch stored them on volume `by` since.
 
@@ -190,47 +172,6 @@ class Former(Value):
     by: Text
     parts: bytes
     id: Count = 0
-
-
-class BatchReceipt(Value, tag="batch"):
-    """What came of a batch: stored + skipped + failed + vanished + deferred + returned + sent on + remainder are all of it.
-
-    `remainder` is still in hand at the machine, as part `next_part` of the same work; None ends the work.
-
-    `failures` includes the vanished (reason `gone`). `deferred` met passing trouble and is tried again later as new work,
-    one attempt older; `returned` was not tried, for lack of room or time, and is new work at once, no attempt older.
-    `sent_on` is what none of the volumes `compared` holds, where other machines may have it.
-    `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects; `spans` the pages
-    concerned. `bytes` counts what was stored in this run. `former` tells of copies that are to be removed. `doubts` counts, by
-    reason, what is stored although something about the answer was doubted.
-    """
-
-    work: Count
-    machine: Text
-    stored: Count = 0
-    skipped: Count = 0
-    bytes: Int = 0
-    extents: list[Extent] = []
-    spans: list[Span] = []
-    skipped_bytes: Count = 0
-    failures: list[Failure] = []
-    deferred: BatchDraft | None = None
-    returned: BatchDraft | None = None
-    retries: dict[Text, Int] = {}
-    former: list[Former] = []
-    sent_on: BatchDraft | None = None
-    compared: list[Text] = []
-    part: Count = 0
-    remainder: BatchDraft | None = None
-    next_part: Int = 0
-    doubts: dict[Text, Count] = {}
-
-
-class Handback(Value, tag="handback"):
-    """Work that was not done and must be given to somebody, now or later; nothing of it counts."""
-
-    works: list[Int]
-    machine: Text
 
 
 class Counters(Value):
@@ -324,158 +265,8 @@ class LaneStatus(Value):
     rest_seconds: Float = 0.0
 
 
-class Begun(Value):
-    """A batch that was begun on a volume, and of which its worker does not know whether it is booked.
-
-    `offset` is that of its ledger block, -1 where it was only begun; then `directory` and `name` are empty. Else they are the
-    key of an object of the block.
-    """
-
-    work: Count
-    volume: Text
-    offset: Int
-    directory: bytes = b""
-    name: bytes = b""
-
-
-class Pulse(Value, tag="pulse"):
-    """A worker's sign of life, twice a second: counters since its start, volumes, lanes, what it holds.
-
-    `holds` lists the work ids in hand. `window` says how many batches it wants to hold in all, `scan_window` how many
-    scans; 0 where its volumes are full, or where it does not list.
-    `limited_by` names what holds it back: "source", an endpoint that holds copies, by name, "disk", "cpu", "rate", "bandwidth", "work" or "".
-    `begun` are the batches that it asks about, having heard neither `booked` nor `discard` for too long.
-    `waiting_for` names an object in hand where one of its processes has ended none for `still_seconds`, at least ten.
-    `clears` is true while there are files to remove that do not count.
-    `placed`, `written` and `settled` count objects since its start, as they pass: given to a process with a volume to go to, written
-    there, and durable there with their record. What was tried twice is counted twice.
-    """
-
-    machine: Text
-    incarnation: Text
-    version: Text
-    processes: Count
-    objects: Count
-    bytes: Int
-    window: Count
-    scan_window: Count
-    holds: list[Int]
-    retries: dict[Text, Int]
-    failures: dict[Text, Int]
-    lanes: dict[Text, LaneStatus]
-    volumes: list[VolumeStatus]
-    limited_by: Text = ""
-    job_digest: Text = ""
-    begun: list[Begun] = []
-    waiting_for: Text = ""
-    still_seconds: Float = 0.0
-    clears: bool = False
-    placed: Count = 0
-    written: Count = 0
-    settled: Count = 0
-
-
-class Goodbye(Value, tag="goodbye"):
-    """A worker leaves in order; it holds nothing any more."""
-
-    machine: Text
-    incarnation: Text
-
-
-class Fatal(Value, tag="fatal"):
-    """The source refuses us as a whole; the job must stop."""
-
-    machine: Text
-    reason: Reason
-    detail: Text
-
-
-class Poison(Value, tag="poison"):
-    """A message that cannot be understood, by its first bytes in hex; it lies with the dead letters."""
-
-    machine: Text
-    detail: Text
-
-
-class Removed(Value, tag="removed"):
-    """Former copies, by id, that are on their volume no more."""
-
-    machine: Text
-    ids: list[Int]
-
-
-FromWorker = Removed | ScanReceipt | BatchReceipt | Handback | Pulse | Goodbye | Fatal | Poison
-
-
 # The cursor of a failure that is no object's and no page's, but that of a message nobody understands.
 MESSAGE_CURSOR = "(message)"
-
-
-class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """What one worker may use. None is no cap; `concurrency` None is automatic.
-
-    Rates are per second, bandwidth in bytes per second, for all processes of the worker together.
-    """
-
-    concurrency: Int | None = None
-    requests_per_second: Float | None = None
-    bytes_per_second: Float | None = None
-    paused: bool = False
-
-
-class Discard(Value):
-    """Ledger blocks of a batch that do not count, because another worker's receipt came first: their files go.
-
-    `kept` are blocks of the same volumes that count, and may hold some of the same objects: those files stay.
-    `part` is that of the receipt that did not count; -1 where no receipt can make the blocks count any more.
-    """
-
-    work: Int
-    gone: list[Extent]
-    kept: list[Extent]
-    part: Int = -1
-
-
-class Control(Value, tag="control"):
-    """The coordinator's word to a worker: its limits, work to discard, volumes to add or drain, whether to stop.
-
-    `booked` names batches whose last receipts are in the journal: they will not come again. `discard` says which copies
-    do not count and are removed. `abandon` names work that was begun before a restart and
-    has gone elsewhere since: what is left of it is removed. `remove` are former copies that the worker's volumes may hold.
-    """
-
-    limits: Limits
-    booked: list[Int] = []
-    discard: list[Discard] = []
-    abandon: list[Int] = []
-    add_volumes: list[Text] = []
-    drain_volumes: list[Text] = []
-    stop: bool = False
-    remove: list[Former] = []
-
-
-class Welcome(Value, tag="welcome"):
-    """What a worker on another machine must know of the job. `source` is its configuration as JSON, without secrets.
-
-    `job_digest` names this configuration: a worker that was welcomed to another one is refused. `known` are the ids of the job's
-    volumes on this machine, by the path at which each was seen last.
-    """
-
-    job: Text
-    journal: Text
-    job_digest: Text
-    source: bytes
-    layout: Text
-    durability: Text
-    verify: Text
-    known: dict[Text, Text] = {}
-    packing: Packing | None = None
-
-
-class Refusal(Value, tag="refusal"):
-    """Why a worker cannot take part."""
-
-    reason: Text
 
 
 def key_of(directory: bytes, name: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """Where a job stands, as one value that every reporter, the dashboard and `status` show."""
 
 from bucketpull.domain.job_state import JobState
-from bucketpull.domain.model import Counters, Limits, Outstanding, Pulse, Value, VolumeStatus
+from bucketpull.domain.messages import Limits, Pulse
+from bucketpull.domain.model import Counters, Outstanding, Value, VolumeStatus
 
 
 class Estimate(Value):
@@ -58,7 +59,7 @@ class Snapshot(Value):
     complete, incomplete, interrupted, refused.
 
     `machines` are the last pulses of the live workers; `volumes` are those of all known volumes, also when away.
-    `failures` counts final failures by reason, `retries` repeated requests by reason; `limited_by` as in `Pulse`.
+    `failures` counts final failures by reason, `retries` repeated requests by reason; `limited_by` as in `messages.Pulse`.
     `stages` are those of an object's way, in their order: listed, placed, fetched, written, settled, booked. Where one is slower than
     the one before it, objects wait.
     """

@@ -8,7 +8,8 @@ import msgspec
 from bucketpull.domain.bounds import Int, Text
 from bucketpull.domain.endpoints import State, Symptoms
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Failure, Fatal, LaneStatus, Limits, Part, ScanReceipt, Value
+from bucketpull.domain.messages import Fatal, Limits, ScanReceipt
+from bucketpull.domain.model import Failure, LaneStatus, Part, Value
 
 
 class Record(Value):

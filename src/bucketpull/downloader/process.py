@@ -11,7 +11,7 @@ from typing import Any
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Fatal
+from bucketpull.domain.messages import Fatal
 from bucketpull.domain.pacing import Limiter, TokenBucket
 from bucketpull.domain.policy import ProcessPolicy
 from bucketpull.domain.record import Assignment, Judged, Mount, Stop, Survey, Tick, ToProcess, Tune, Unmount

@@ -13,7 +13,8 @@ from bucketpull.domain.batching import cut, decode_positions, known_bytes
 from bucketpull.domain.counts import merge
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
-from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, ScanReceipt, key_of, show
+from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, key_of, show
 from bucketpull.domain.policy import BatchSize
 from bucketpull.domain.record import Survey
 from bucketpull.domain.retry import Random, attempts, backoff_seconds, next_page_try

@@ -12,7 +12,8 @@ from bucketpull.domain.batching import decode_parts, encode_positions
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.errors import Reason, SourceRefused
 from bucketpull.domain.judging import Judge
-from bucketpull.domain.model import Failure, Part, Position, ScanReceipt
+from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.model import Failure, Part, Position
 from bucketpull.domain.pacing import Limiter, TokenBucket
 from bucketpull.domain.policy import BatchSize
 from bucketpull.domain.record import Survey

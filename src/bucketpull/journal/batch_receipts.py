@@ -7,7 +7,8 @@ import msgspec
 from bucketpull.domain.batching import cut, decode_parts, rows, spans_of
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import BatchDraft, BatchReceipt, Failure, Part, Span, WorkKind
+from bucketpull.domain.messages import BatchReceipt
+from bucketpull.domain.model import BatchDraft, Failure, Part, Span, WorkKind
 from bucketpull.domain.retry import LAST_PASS
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, covers

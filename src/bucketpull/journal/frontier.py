@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from bucketpull.domain.batching import bundle, decode_parts, draft, encode_positions, split
-from bucketpull.domain.model import BatchDraft, BatchReceipt, Part, Position, Work, WorkKind
+from bucketpull.domain.messages import BatchReceipt
+from bucketpull.domain.model import BatchDraft, Part, Position, Work, WorkKind
 from bucketpull.domain.ordering import Order
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries

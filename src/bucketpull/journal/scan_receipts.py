@@ -9,7 +9,8 @@ from itertools import groupby
 import msgspec
 
 from bucketpull.domain.batching import cut, decode_parts, decode_positions
-from bucketpull.domain.model import Failure, PageRecord, Part, Position, ScanReceipt
+from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.model import Failure, PageRecord, Part, Position
 from bucketpull.journal.batch_receipts import Batches, NextPageTry, PageKey, Run, spans_in, usual_reason, when
 from bucketpull.journal.books import Books
 from bucketpull.journal.failures import Failures, Recorded

@@ -9,17 +9,14 @@ import msgspec
 
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
+from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import (
     MESSAGE_CURSOR,
-    BatchReceipt,
     Counters,
     Failure,
     Former,
-    FromWorker,
-    Handback,
     Part,
     Position,
-    ScanReceipt,
     VolumeState,
     VolumeStatus,
     Work,

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bucketpull.domain.budget import Spending
+from bucketpull.domain.messages import FromWorker
 from bucketpull.domain.model import (
     Counters,
     Extent,
     Former,
-    FromWorker,
     Outstanding,
     Position,
     Span,

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from bucketpull.domain.model import Control, FromWorker, Work
+from bucketpull.domain.messages import Control, FromWorker
+from bucketpull.domain.model import Work
 from bucketpull.domain.record import FromProcess, ToProcess
 
 

@@ -1,6 +1,6 @@
 """A snapshot as plain dictionaries: the shape of `--json`, `--summary`, `status --json` and the dashboard.
 
-Names are those of `domain.progress` and `domain.model`. Sizes in bytes, times in Unix seconds, durations in seconds.
+Names are those of `domain.progress`, `domain.model` and `domain.messages`. Sizes in bytes, times in Unix seconds, durations in seconds.
 """
 
 from typing import Any
@@ -10,7 +10,8 @@ import msgspec
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.job_state import RUNNING, JobState
-from bucketpull.domain.model import LaneStatus, Pulse, VolumeStatus
+from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import LaneStatus, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 
 _EXITS = {

@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
-from bucketpull.domain.model import LaneStatus, Pulse
+from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import LaneStatus
 from bucketpull.report.figures import duration
 from bucketpull.report.words import Words
 

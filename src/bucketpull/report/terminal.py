@@ -27,7 +27,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bucketpull.domain.job_state import JobState
-from bucketpull.domain.model import Pulse, VolumeState, VolumeStatus
+from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import lanes_of, lists_only, waited_for

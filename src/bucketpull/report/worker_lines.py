@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from bucketpull.domain.model import Pulse, VolumeState
+from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import VolumeState
 from bucketpull.report import figures
 
 EVERY_SECONDS = 30.0

@@ -8,7 +8,8 @@ import msgspec
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
 from bucketpull.domain.judging import Judge
-from bucketpull.domain.model import Page, Part, Position, ScanReceipt
+from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.policy import BatchSize, Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey

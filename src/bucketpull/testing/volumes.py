@@ -6,7 +6,8 @@ import msgspec
 
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeFull, VolumeSick
-from bucketpull.domain.model import Begun, Extent, Former, Part, VolumeState, VolumeStatus
+from bucketpull.domain.messages import Begun
+from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.placing import BLOCK_BYTES
 from bucketpull.domain.record import Block, Claim, Inspection, Record
 

@@ -9,19 +9,8 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.batching import decode_parts
-from bucketpull.domain.model import (
-    BatchDraft,
-    BatchReceipt,
-    FromWorker,
-    Goodbye,
-    Handback,
-    Part,
-    Poison,
-    Pulse,
-    ScanReceipt,
-    Work,
-    WorkKind,
-)
+from bucketpull.domain.messages import BatchReceipt, FromWorker, Goodbye, Handback, Poison, Pulse, ScanReceipt
+from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport.amqp import Delivery
 from bucketpull.transport.envelope import Correspondence, Distrusted, Header, Way, read_header
 from bucketpull.transport.wire import Echo, Names, ToCoordinator, up

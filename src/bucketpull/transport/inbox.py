@@ -8,15 +8,8 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.model import (
-    Control,
-    FromWorker,
-    Goodbye,
-    Pulse,
-    Refusal,
-    Welcome,
-    Work,
-)
+from bucketpull.domain.messages import Control, FromWorker, Goodbye, Pulse, Refusal, Welcome
+from bucketpull.domain.model import Work
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
 from bucketpull.transport.belief import claims_of, ends_work, works_of
 from bucketpull.transport.distrust import Distrust

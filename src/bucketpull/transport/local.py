@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import TypeVar
 
-from bucketpull.domain.model import Control, FromWorker, Work
+from bucketpull.domain.messages import Control, FromWorker
+from bucketpull.domain.model import Work
 
 T = TypeVar("T")
 

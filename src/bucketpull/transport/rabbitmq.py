@@ -14,17 +14,8 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError, TransportError
-from bucketpull.domain.model import (
-    Control,
-    Fatal,
-    FromWorker,
-    Goodbye,
-    Pulse,
-    Refusal,
-    Value,
-    Welcome,
-    Work,
-)
+from bucketpull.domain.messages import Control, Fatal, FromWorker, Goodbye, Pulse, Refusal, Welcome
+from bucketpull.domain.model import Value, Work
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
 from bucketpull.transport.belief import MOST_LIES, Belief, claims_of, poison_of
 from bucketpull.transport.distrust import Distrust

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from bucketpull.domain.model import Control, FromWorker, Work
+from bucketpull.domain.messages import Control, FromWorker
+from bucketpull.domain.model import Work
 from bucketpull.ports import Transport
 
 

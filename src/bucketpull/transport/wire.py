@@ -14,7 +14,8 @@ import msgspec
 from bucketpull.domain.bounds import Count, Text
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.model import Control, FromWorker, Refusal, Value, Welcome, Work
+from bucketpull.domain.messages import Control, FromWorker, Refusal, Welcome
+from bucketpull.domain.model import Value, Work
 from bucketpull.transport.envelope import Distrusted
 
 T = TypeVar("T")

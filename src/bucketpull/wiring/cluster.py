@@ -12,7 +12,7 @@ import msgspec
 from bucketpull import __version__
 from bucketpull.agent.shell import AgentShell
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
-from bucketpull.domain.model import Pulse, Welcome
+from bucketpull.domain.messages import Pulse, Welcome
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal

@@ -11,7 +11,8 @@ import msgspec
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.job_state import CUT_SHORT, JobState
-from bucketpull.domain.model import Limits, Outstanding, VolumeState, VolumeStatus
+from bucketpull.domain.messages import Limits
+from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Rates, Snapshot
 from bucketpull.journal.reader import JournalReader, RunNote
 from bucketpull.journal.volumes import KnownVolume

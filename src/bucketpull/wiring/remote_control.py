@@ -9,7 +9,8 @@ import msgspec
 
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
-from bucketpull.domain.model import Failure, Limits, VolumeState, VolumeStatus
+from bucketpull.domain.messages import Limits
+from bucketpull.domain.model import Failure, VolumeState, VolumeStatus
 from bucketpull.domain.progress import DirectoryState, Snapshot
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report import figures
