@@ -1,5 +1,8 @@
 """What several folders of tests share: one private broker a session, with TLS beside."""
 
+import gc
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +17,10 @@ settings.register_profile(
     "project", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("project")
+
+# Whoever starts the tests in the background, or with nohup, ignores these; programs that the tests start must not inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 TLS = """
 listeners.ssl.local = 127.0.0.1:{{tls}}
@@ -64,3 +71,11 @@ def broker(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iter
     tls = TLS.format(folder=certificates, demand="true")
     with Broker(tmp_path_factory.mktemp("shared") / "broker", tls) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _descriptors() -> Iterator[None]:
+    """Have what is left in cycles give its descriptors back, before they are too many for `select`."""
+    yield
+    if len(os.listdir("/proc/self/fd")) > 200:
+        gc.collect()

@@ -57,10 +57,10 @@ def test_parquet_wants_a_file(user, service):
     assert "FILE" in user.run("export", "--parquet", expect=2).stderr
 
 
-def test_jobs_that_share_a_disk_have_manifests_of_their_own(user, service):
+def test_jobs_of_parts_have_manifests_of_their_own(user, service):
     user.knows(service)
-    for folder in ("2023", "2024"):
-        user.run("sync", f"upyun://photos/{folder}", "disk1", "--quiet")
+    for folder, disk in (("2023", "disk1"), ("2024", "disk2")):
+        user.run("sync", f"upyun://photos/{folder}", disk, "--quiet")
 
     assert len(user.says("export", "--jsonl", "--job", "photos-2023").splitlines()) == 30
     assert len(user.says("export", "--jsonl", "--job", "photos-2024").splitlines()) == 70

@@ -20,7 +20,7 @@ def test_the_only_job_needs_no_name_and_several_are_listed(user, service):
     user.knows(service).run(*SYNC)
     assert user.says("status").startswith("photos")
 
-    user.run("sync", "upyun://photos/2024", "disk1", "--quiet")
+    user.run("sync", "upyun://photos/2024", "disk2", "--quiet")
 
     assert "photos, photos-2024" in user.run("status", expect=2).stderr
     assert user.says("status", "upyun://photos/2024").startswith("photos-2024")

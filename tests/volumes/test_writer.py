@@ -24,6 +24,12 @@ def writer(tmp_path):
     opened.close()
 
 
+def readable(fd, seconds):
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
 class Clerk:
     """Puts objects, by their numbers, and keeps what became of them; `wakes` counts how often there were outcomes to fetch."""
 
@@ -40,9 +46,7 @@ class Clerk:
     def collect(self, count):
         """Wait by the file descriptor until there are so many outcomes; return them all."""
         while len(self.found) < count:
-            assert select.select([self.writer.wake_fd], [], [], 10)[0], (
-                f"{len(self.found)} of {count} outcomes"
-            )
+            assert readable(self.writer.wake_fd, 10), f"{len(self.found)} of {count} outcomes"
             self.found += self.writer.outcomes()
             self.wakes += 1
         return sorted(self.found, key=lambda written: str(written.token))
@@ -60,7 +64,7 @@ def test_each_object_has_one_outcome_at_once_or_told_in_groups(writer, clerk, tm
     assert clerk.wakes < 1500
     assert writer.queued_bytes == 0
     assert len(list((tmp_path / "d").iterdir())) == 3000
-    assert not select.select([writer.wake_fd], [], [], 0)[0]
+    assert not readable(writer.wake_fd, 0)
     assert writer.outcomes() == []
 
 

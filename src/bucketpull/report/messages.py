@@ -293,6 +293,7 @@ _CHINESE: dict[str, str] = {
     "{} folders went while they were listed": "{} 个文件夹在列举期间消失",
     "{} of {} objects are gone at the source, more than --max-delete {} lets go: nothing is removed; look at them, then raise it": "源站已没有 {1} 个对象中的 {0} 个，超过 --max-delete {2} 所允许的：不删除任何内容；请先查看，再调大它",
     "{} of them lie in packs: `bucketpull compact` frees their room": "其中 {} 个在包中：`bucketpull compact` 可释放空间",
+    "--adopt: files of others are not looked at in a dry run; those that are objects would be skipped too": "--adopt：试运行不查看他人的文件；其中属于对象的也会被跳过",
     # notes while a job runs
     "stopping; once more to leave at once": "正在停止；再按一次立即退出",
     "nothing has come for {}: {} ({}, {} times); {}": "已有 {} 没有任何进展：{}（{}，{} 次）；{}",

@@ -144,7 +144,10 @@ class VirtualFetcher:
 
     def run_once(self, timeout_seconds: float) -> None:
         """Serve the descriptors that are readable; if there are none, go on to the next thing that is due."""
-        ready = select.select(list(self._watched), [], [], 0)[0]
+        poll = select.poll()
+        for fd in self._watched:
+            poll.register(fd, select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(0)]
         for fd in ready:
             self._watched[fd]()
         if ready:

@@ -142,7 +142,7 @@ class ProcessCrew:
     def __init__(self, nursery: Nursery, size: int) -> None:
         self._nursery = nursery
         self._size = size
-        self._lines: list[_Line] = []
+        self._lines: dict[int, _Line] = {}
         self._heard: asyncio.Queue[tuple[int, FromProcess]] = asyncio.Queue()
         self._closing = False
         self._gone = asyncio.Event()
@@ -156,11 +156,13 @@ class ProcessCrew:
 
     def start(self) -> None:
         """Start the processes."""
-        self._lines = [self._open(number) for number in range(self._size)]
+        self._lines = {number: self._open(number) for number in range(self._size)}
 
     def send(self, process: int, message: ToProcess) -> None:
-        """See `ports.Crew`."""
-        line = self._lines[process]
+        """See `ports.Crew`; a process that has left hears nothing more."""
+        line = self._lines.get(process)
+        if line is None:
+            return
         idle = not line.unsent
         line.unsent += frame(self._encode(message))
         if idle:
@@ -182,14 +184,14 @@ class ProcessCrew:
         """See `ports.Crew`: a process that does not leave in time sees its socket close, and ends."""
         self._closing = True
         if self._lines:
-            for line in self._lines:
+            for line in self._lines.values():
                 line.end.shutdown(socket.SHUT_WR)
             try:
                 async with asyncio.timeout(seconds):
                     await self._gone.wait()
             except TimeoutError:
                 pass
-        for line in list(self._lines):
+        for line in list(self._lines.values()):
             self._drop(line)
         self._nursery.close()
 
@@ -203,7 +205,8 @@ class ProcessCrew:
         loop.remove_reader(line.end)
         loop.remove_writer(line.end)
         line.end.close()
-        self._lines = [other for other in self._lines if other is not line] if self._closing else self._lines
+        if self._closing:
+            self._lines.pop(line.number, None)
 
     def _read(self, line: _Line) -> None:
         try:
