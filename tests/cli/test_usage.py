@@ -196,3 +196,12 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def test_a_volume_inside_of_another_is_refused_before_anything_is_made(user, bucket):
+    user.knows(bucket("flat:3,size=10")).run(*SYNC, "--quiet")
+
+    said = user.run("sync", "upyun://photos", "disk1/deeper", "--job", "other", expect=2).stderr
+
+    assert "lies inside of the volume" in said
+    assert not (user.folder / "disk1/deeper").exists()

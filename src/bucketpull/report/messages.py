@@ -123,6 +123,7 @@ _CHINESE: dict[str, str] = {
     "volume '': name a folder to store in": "磁盘 ''：请给出存放文件的文件夹",
     "volume '': name a folder with a volume": "磁盘 ''：请给出磁盘所在的文件夹",
     "volume {}: is not a directory; name a folder to store in": "磁盘 {}：不是目录；请给出存放文件的文件夹",
+    "volume {}: lies inside of the volume {}; name a folder outside of it": "磁盘 {}：位于磁盘 {} 之内；请给出其外的文件夹",
     "volume {}: one of it and {} lies inside the other; name folders side by side": "磁盘 {}：与 {} 一个在另一个之内；请给出并列的文件夹",
     "no source: name one, such as upyun://BUCKET; or `source` in --config": "没有来源：请给出，例如 upyun://BUCKET；或在 --config 中写 `source`",
     "--pack {}: a pack has at least 64K": "--pack {}：一个包至少 64K",

@@ -51,7 +51,17 @@ def _checked(path: str) -> str:
         raise ConfigError(f"volume {path}: there is no {os.path.dirname(full)}; is the disk mounted?")
     if not os.path.lexists(f"{full}/{HOME}"):  # a disk of ours that fails is left out of the job, not refused
         check_folder(f"volume {path}", full)
+        _check_outside(path, full)
     return full
+
+
+def _check_outside(path: str, full: str) -> None:
+    """Keep a new volume out of one that is there: its files would be extra there, and keys of both might meet."""
+    for parent in Path(full).parents:
+        if os.path.lexists(parent / HOME / "volume.json"):
+            raise ConfigError(
+                f"volume {path}: lies inside of the volume {parent}; name a folder outside of it"
+            )
 
 
 def with_known(

@@ -206,6 +206,14 @@ def test_an_odd_line_costs_only_itself():
     assert page.odd == ("an entry without a name: no entry at all",)
 
 
+def test_a_file_with_an_empty_name_has_none():
+    lines = _read(b"a\tN\t5\t9\n\tN\t5\t9", **_ITER)
+    page = _read({"files": [_FILE, _FILE | {"name": ""}], "iter": "abc="})
+
+    assert (len(lines.part.names), len(lines.odd)) == (1, 1)
+    assert (len(page.part.names), len(page.odd)) == (1, 1)
+
+
 @pytest.mark.parametrize("where", ["body", "header"])
 def test_the_cursor_is_in_the_body_or_in_the_header(where):
     body = {"files": [_FILE]} | ({"iter": "abc="} if where == "body" else {})
@@ -260,7 +268,7 @@ def test_entries_given_twice_are_taken_once():
 
 
 def test_hostile_names_stay_what_they_are():
-    names = ["../../x", "..", ".", "", "/etc/passwd", "a/b", "nul\0"]
+    names = ["../../x", "..", ".", "/etc/passwd", "a/b", "nul\0"]
     page = _read({"files": [_FILE | {"name": name} for name in names], "iter": END})
 
     assert page.part.names == [name.encode() for name in names]

@@ -97,8 +97,11 @@ def _json(body: bytes, stated: str) -> Listing:
         answer = _decode(body)
         entries = answer.files
         files = [entry for entry in entries if entry.type != _FOLDER]
+        names = [entry.name.encode() for entry in files]
+        if b"" in names:
+            return _odd_json(body, stated)
         return Listing(
-            [entry.name.encode() for entry in files],
+            names,
             [entry.length for entry in files],
             [entry.last_modified for entry in files],
             [entry.name.encode() for entry in entries if entry.type == _FOLDER],
@@ -143,6 +146,8 @@ def _odd_entry(entry: object) -> _Row | None:
     if not isinstance(entry, dict) or not isinstance(name, str):
         return None
     kind = entry.get("type")
+    if not name and kind != _FOLDER:  # a folder may: of the key `a//b.jpg`
+        return None
     is_file, is_folder = kind != _FOLDER, kind == _FOLDER or not isinstance(kind, str)
     size, mtime = _number(entry.get("length"), _MAX_SIZE), _number(entry.get("last_modified"), _MAX_MTIME)
     return _Row(_bytes(name), is_file, is_folder, size, mtime)
@@ -184,7 +189,7 @@ def _nameless(entry: str) -> str:
 def _line(line: bytes) -> _Row | None:
     """Read a line; None if it is no entry."""
     fields = line.rstrip(b"\r").rsplit(b"\t", 3)
-    if len(fields) != _FIELDS or fields[1] not in {b"N", b"F"}:
+    if len(fields) != _FIELDS or fields[1] not in {b"N", b"F"} or (not fields[0] and fields[1] != b"F"):
         return None
     is_folder = fields[1] == b"F"
     size, mtime = fields[2].decode("latin-1"), fields[3].decode("latin-1")
