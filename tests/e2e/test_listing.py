@@ -194,9 +194,8 @@ def test_hostile_names_write_nothing_outside_the_volume(make_job):
     lines = [
         json.loads(line) for line in job.command("failures", "--json", "--state", str(job.state)).splitlines()
     ]
-    assert {line["reason"] for line in lines} == {
-        "rejected"
-    }  # names that are no UTF-8, which no request can ask for
+    # Names that are no UTF-8, which no request can ask for, and a file that has none.
+    assert {line["reason"] for line in lines} == {"rejected", "garbage"}
     assert summary["listed"] == summary["stored"] + summary["vanished"] + summary["failed"]
     assert summary["stored"] == 40 + len(there) == job.count()
     assert {path.name for path in job.folder.iterdir()} == {"volume0", "state", "summary.json"}
