@@ -69,8 +69,12 @@ class Origin:
         while True:
             try:
                 sock, _ = self.sock.accept()
-            except OSError:
-                return
+            except (
+                OSError
+            ):  # at the end; or no descriptor was left: Linux takes one before it waits for a connection
+                if self.over.wait(0.01):
+                    return
+                continue
             if self.over.is_set():
                 sock.close()
                 return
