@@ -1,19 +1,17 @@
 """A job as the dashboard shows it from outside: whether its coordinator runs or not."""
 
 import asyncio
-from collections.abc import Sequence
-from itertools import islice
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlencode
 
-from bucketpull.domain.errors import BucketpullError, ConfigError, Reason
-from bucketpull.domain.model import Failure
-from bucketpull.domain.progress import DirectoryState, Snapshot
+from bucketpull.domain.errors import BucketpullError, ConfigError
+from bucketpull.domain.progress import Snapshot
 from bucketpull.web.api import Api
 from bucketpull.web.server import Request, Response
 from bucketpull.wiring import charts
 from bucketpull.wiring.calling import local_client
 from bucketpull.wiring.job_status import standing
+from bucketpull.wiring.journal_reading import JournalReading
 from bucketpull.wiring.locate import existing, reading
 from bucketpull.wiring.settings import Settings
 
@@ -21,11 +19,11 @@ _ANSWER_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 
 
-class JobAtRest:
+class JobAtRest(JournalReading):
     """See `web.panel.Panel`: what the journal says of a job that does not run. Nothing can be changed."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._folder = existing(settings)
         self._latest = self._read()
 
@@ -38,14 +36,6 @@ class JobAtRest:
     def snapshot(self) -> Snapshot:
         """See `Panel`."""
         return self._latest
-
-    async def failures(self, limit: int, reason: str | None, pattern: str | None) -> Sequence[Failure]:
-        """See `Panel`."""
-        return await asyncio.to_thread(self._read_failures, limit, reason, pattern)
-
-    async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
-        """See `Panel`."""
-        return await asyncio.to_thread(self._read_directories, prefix, limit)
 
     async def pause(self, client: str) -> str:
         """See `Panel`; refused, as every change."""
@@ -81,15 +71,6 @@ class JobAtRest:
     def _read(self) -> Snapshot:
         with reading(self._settings) as reader:
             return standing(reader, self._folder).snapshot
-
-    def _read_failures(self, limit: int, reason: str | None, pattern: str | None) -> list[Failure]:
-        chosen = None if reason is None else Reason(reason)
-        with reading(self._settings) as reader:
-            return list(islice(reader.each_failure(chosen, pattern), limit))
-
-    def _read_directories(self, prefix: bytes, limit: int) -> list[DirectoryState]:
-        with reading(self._settings) as reader:
-            return reader.directories(prefix, limit)
 
 
 class FromOutside:

@@ -1,8 +1,6 @@
 """A running job as the API sees and steers it. Reads and changes of the journal go through the coordinator's thread for it."""
 
 import asyncio
-from collections.abc import Sequence
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -10,13 +8,13 @@ import msgspec
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.messages import Limits
-from bucketpull.domain.model import Failure, VolumeState, VolumeStatus
-from bucketpull.domain.progress import DirectoryState, Snapshot
+from bucketpull.domain.model import VolumeState, VolumeStatus
+from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report import figures
 from bucketpull.web.panel import NewLimits
+from bucketpull.wiring.journal_reading import JournalReading
 from bucketpull.wiring.limits import Bandwidth
-from bucketpull.wiring.locate import reading
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.owning import owner_by
 from bucketpull.wiring.settings import Settings
@@ -27,7 +25,7 @@ _LOOK_SECONDS: Final = 0.1
 _KEPT: Final = frozenset({VolumeState.DRAINING, VolumeState.LOST})
 
 
-class JobControl:
+class JobControl(JournalReading):
     """See `web.panel.Panel`. `machine` is the one of this process, "" if it has no volumes."""
 
     def __init__(
@@ -39,7 +37,7 @@ class JobControl:
         bandwidth: Bandwidth,
         machine: str,
     ) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._owner = owner_by(journal)
         self._journal = journal
         self._shell = shell
@@ -54,14 +52,6 @@ class JobControl:
     def snapshot(self) -> Snapshot:
         """See `Panel`."""
         return self._monitor.shown()
-
-    async def failures(self, limit: int, reason: str | None, pattern: str | None) -> Sequence[Failure]:
-        """See `Panel`. Reads beside the coordinator: to go through millions takes seconds."""
-        return await asyncio.to_thread(self._read_failures, limit, reason, pattern)
-
-    async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
-        """See `Panel`. Reads beside the coordinator: to sum up what is below a directory takes a while."""
-        return await asyncio.to_thread(self._read_directories, prefix, limit)
 
     async def pause(self, client: str) -> str:
         """See `Panel`."""
@@ -144,15 +134,6 @@ class JobControl:
             await self._until(volume, VolumeState.LOST, wanted=True)
         self._monitor.note("warning", "volume.given-up", f"volume {volume} was given up by {client}")
         return f"volume {volume} is given up; {pages:,} pages are listed again for what it held"
-
-    def _read_failures(self, limit: int, reason: str | None, pattern: str | None) -> list[Failure]:
-        chosen = None if reason is None else Reason(reason)
-        with reading(self._settings) as reader:
-            return list(islice(reader.each_failure(chosen, pattern), limit))
-
-    def _read_directories(self, prefix: bytes, limit: int) -> list[DirectoryState]:
-        with reading(self._settings) as reader:
-            return reader.directories(prefix, limit)
 
     async def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of `Limits`
         await self._shell.set_limits(msgspec.structs.replace(self._coordinator.limits, **changes))

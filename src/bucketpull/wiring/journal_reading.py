@@ -1,0 +1,35 @@
+"""What a panel shows of the journal: read by another connection than the coordinator's, which it does not hold up."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import islice
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Failure
+from bucketpull.domain.progress import DirectoryState
+from bucketpull.wiring.locate import reading
+from bucketpull.wiring.settings import Settings
+
+
+class JournalReading:
+    """A part of `web.panel.Panel`, of a job that runs or not."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def failures(self, limit: int, reason: str | None, pattern: str | None) -> Sequence[Failure]:
+        """See `Panel`. To go through millions takes seconds."""
+        return await asyncio.to_thread(self._read_failures, limit, reason, pattern)
+
+    async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
+        """See `Panel`. To sum up what is below a directory takes a while."""
+        return await asyncio.to_thread(self._read_directories, prefix, limit)
+
+    def _read_failures(self, limit: int, reason: str | None, pattern: str | None) -> list[Failure]:
+        chosen = None if reason is None else Reason(reason)
+        with reading(self._settings) as reader:
+            return list(islice(reader.each_failure(chosen, pattern), limit))
+
+    def _read_directories(self, prefix: bytes, limit: int) -> list[DirectoryState]:
+        with reading(self._settings) as reader:
+            return reader.directories(prefix, limit)
