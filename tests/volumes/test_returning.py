@@ -1,5 +1,6 @@
 """A volume whose worker was killed, and whose batches others have done meanwhile: what they left is removed, and nothing else."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -144,6 +145,21 @@ def test_what_a_killed_worker_had_written_whole_is_found_again_in_the_same_boot(
 
     assert [(record.directory, record.names) for record in found] == [(b"a", [b"x"]), (b"", [b"z"])]
     assert again.recover(JOURNAL, 2, parts) == []
+    again.close()
+
+
+def test_what_is_found_again_has_its_md5_and_is_not_another_that_the_listing_states(root):
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1)
+    dated(root, "a/right", "a/wrong", "a/unstated")
+    md5 = hashlib.md5(b"0123456789")
+    listed = part(b"a", b"right", b"wrong", b"unstated")
+    listed.versions = [f'"{md5.hexdigest().upper()}"', "0" * 32, "multipart-3"]
+
+    again = killed_and_opened_again(volume)
+    (found,) = again.recover(JOURNAL, 1, [listed])
+
+    assert (found.names, found.md5s) == ([b"right", b"unstated"], [md5.digest()] * 2)
     again.close()
 
 

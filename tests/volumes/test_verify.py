@@ -98,6 +98,7 @@ def test_where_no_md5_was_recorded_reading_still_finds_what_cannot_be_read(tmp_p
     fill(tmp_path, OBJECTS, md5=False)
     found, verification = verify(tmp_path, hashed=True)
     assert (found, verification.hashed_objects, verification.objects) == ([], 0, 30)
+    assert verification.unhashed_objects == 30
 
 
 def test_a_replaced_object_is_measured_by_its_last_record(tmp_path):

@@ -108,8 +108,12 @@ def _print_end(settings: Settings, reader: VolumeReader, verification: Verificat
         return
     faults = ", ".join(f"{fault} {count(number)}" for fault, number in sorted(verification.faults.items()))
     sums = f", {count(verification.hashed_objects)} compared with their MD5" if hashed else ""
+    right = "all as recorded"
+    if verification.unhashed_objects:
+        unknown = count(verification.unhashed_objects)
+        right = f"nothing wrong was found; {unknown} have no MD5 in the ledger, only their size was compared"
     looked = f"{count(verification.objects)} objects, {size(verification.bytes)}{sums}"
-    tell(f"volume {reader.path} ({reader.id}): {looked}: {faults or 'all as recorded'}")
+    tell(f"volume {reader.path} ({reader.id}): {looked}: {faults or right}")
 
 
 # --- repair

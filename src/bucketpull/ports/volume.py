@@ -57,7 +57,7 @@ class Volume(Protocol):
         ...
 
     def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
-        """Return the objects of a batch intended here whose files lie under their final names with the listed size and date.
+        """Return the objects of a batch intended here whose files lie under their final names with the listed size and date, with their MD5s.
 
         None after a restart of the machine or when the disk was away: then a file that looks whole may not be. They are not
         settled: a power cut may still lose them.

@@ -263,6 +263,7 @@ _CHINESE: dict[str, str] = {
     "{} objects, {}, {} compared with their MD5": "{} 个对象，{}，其中 {} 个比对了 MD5",
     "{} objects, {}": "{} 个对象，{}",
     "all as recorded": "与记录完全一致",
+    "nothing wrong was found; {} have no MD5 in the ledger, only their size was compared": "未发现问题；{} 个在账本中没有 MD5，只比对了大小",
     "volume {}: process {} writes to it now, so extra files are not looked for": "磁盘 {}：进程 {} 正在写入，因此不查找多余的文件",
     "extra files and damage of a ledger cannot be repaired; look at them, and remove what is not wanted": "多余的文件和账本的损坏无法修复；请查看，并删除不需要的",
     "volume {}: {} objects are not at the source any more, and stay missing": "磁盘 {}：{} 个对象在源站已不存在，仍然缺失",

@@ -5,9 +5,7 @@ date. A folder that was not there when it was first asked for holds nothing but 
 is looked at twice, and a folder of millions costs one call.
 """
 
-import hashlib
 import os
-import re
 import stat
 import threading
 from collections.abc import Sequence
@@ -17,16 +15,16 @@ from typing import Final
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Claim, Inspection, Record
 from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.content import md5_of
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LEDGER, Identity
 from bucketpull.volumes.kept import Kept, put_aside
 from bucketpull.volumes.key_index import KeyIndex
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import oldest_intent
+from bucketpull.volumes.recovery import stated_md5
 
 _INDEX: Final = "keys"
-_MD5: Final = re.compile(r'"?([0-9a-fA-F]{32})"?')
-_PIECE_BYTES: Final = 1 << 20
 _MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 _SECOND_NS: Final = 1_000_000_000
 _MOST_NEW_FOLDERS: Final = 20_000
@@ -120,11 +118,11 @@ class ForeignFiles:
                     md5s[index] = b""
                 return
             fd = self._tree.open_file(path)
-        md5 = _md5_of(fd)
-        stated = _MD5.fullmatch(part.versions[index]) if part.versions else None
-        if stated is None:
+        md5 = md5_of(fd)
+        stated = stated_md5(part, index)
+        if not stated:
             claims.append(Claim(part.directory, name, md5))
-        elif bytes.fromhex(stated[1]) == md5:
+        elif stated == md5.hex():
             md5s[index] = md5
         else:
             with self._lock:
@@ -164,14 +162,3 @@ class ForeignFiles:
             self._index = KeyIndex(self._ledger, f"/proc/self/fd/{self._home.fd}/{_INDEX}")
         self._index.refresh()
         return self._index.find(key) is not None
-
-
-def _md5_of(fd: int) -> bytes:
-    """Read a file once; close it."""
-    digest = hashlib.md5(usedforsecurity=False)
-    try:
-        while data := os.read(fd, _PIECE_BYTES):
-            digest.update(data)
-    finally:
-        os.close(fd)
-    return digest.digest()

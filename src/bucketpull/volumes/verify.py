@@ -49,8 +49,8 @@ class Finding(msgspec.Struct, frozen=True):
 class Verification:
     """Looks through a volume; counts while it does. `folder` takes 20 to 44 bytes an object for the while (default: TMPDIR).
 
-    With `hashed` every file is read and compared with its MD5 where one is recorded (`hashed_objects` counts those); with
-    `extra` files are found that the ledger does not know.
+    With `hashed` every file is read and compared with its MD5 where one is recorded (`hashed_objects` counts those,
+    `unhashed_objects` those without one, which are only read); with `extra` files are found that the ledger does not know.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Verification:
         self._folder = folder
         self.objects = 0
         self.bytes = 0
-        self.hashed_objects = 0
+        self.hashed_objects = self.unhashed_objects = 0
         self.damaged_bytes = 0
         """The length that those objects should have in which something is wrong."""
         self.faults: Counter[Fault] = Counter()
@@ -91,8 +91,10 @@ class Verification:
             finding = self._check(stored)
             if finding:
                 yield finding
-            elif self._hashed and stored.location.pack:
-                packs.add(number, stored.location, stored.md5)
+            elif self._hashed:
+                self.unhashed_objects += not stored.md5
+                if stored.location.pack:
+                    packs.add(number, stored.location, stored.md5)
         yield from self._read_packs(packs, latest)
         if known:
             known.finish()

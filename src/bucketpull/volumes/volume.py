@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from bucketpull.volumes.lock import take_lock
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.partial_blocks import Thinning
 from bucketpull.volumes.pruning import PRUNING, Gone, empty, expired
+from bucketpull.volumes.recovery import whole_files
 from bucketpull.volumes.removal import Removal, keys_of
 from bucketpull.volumes.space import Reserve, measured
 from bucketpull.volumes.trial import try_writing
@@ -174,7 +174,8 @@ class DiskVolume:
             if not note.attachment or note.attachment != self._attachment:
                 return []
             with self._writing:
-                return [record for part in parts if (record := self._whole(part, note.made_at)) is not None]
+                found = [whole_files(self._tree, self.identity, part, note.made_at) for part in parts]
+            return [record for record in found if record is not None]
         except OSError as error:
             raise os_errors.volume_error(self.path, "batch not recovered", error) from error
 
@@ -304,22 +305,6 @@ class DiskVolume:
             for fd in (self._lock, self._root):
                 os.close(fd)
             self._lock = self._root = -1
-
-    def _whole(self, part: Part, made_at: int) -> Record | None:
-        """Return the objects of which a file lies here that is newer than the note, and as long and as old as listed."""
-        indexes = []
-        for index, name in enumerate(part.names):
-            found = self._tree.stat(self.identity.path_of(part.directory, name))
-            if (
-                found is not None
-                and stat.S_ISREG(found.st_mode)
-                and found.st_size == part.sizes[index]
-                and found.st_mtime_ns == part.mtimes[index] * 1_000_000_000
-                and found.st_ctime_ns >= made_at
-            ):
-                indexes.append(index)
-        whole = Record(part.directory, part.cursor, part.names, part.sizes, part.mtimes)
-        return whole.only(indexes) if indexes else None
 
     def _status(self, free: os.statvfs_result) -> VolumeStatus:
         space = measured(free, self._reserve)

@@ -1,0 +1,62 @@
+"""Which files of a batch a killed worker had written whole, and what is in them.
+
+They are read once: a ledger without their MD5 could not tell later whether they changed, and where the listing states
+an MD5, they are held against it. What was in flight at a kill is little; only a file larger than a batch is left unread.
+"""
+
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+from bucketpull.domain.batching import MAX_BYTES
+from bucketpull.domain.model import Part
+from bucketpull.domain.record import Record
+from bucketpull.volumes.content import md5_of
+from bucketpull.volumes.files.tree import Tree
+from bucketpull.volumes.identity import Identity
+
+_MD5: Final = re.compile(r'"?([0-9a-fA-F]{32})"?')
+
+
+def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Record | None:
+    """Return the objects of which a file lies there that is newer than the batch's note (ns since 1970), and as long and as old as listed.
+
+    Raises:
+        OSError: The disk refused.
+
+    """
+    found: dict[int, bytes] = {}
+    for index in _candidates(tree, identity, part, made_at):
+        if part.sizes[index] > MAX_BYTES:
+            found[index] = b""
+            continue
+        with suppress(OSError):  # what cannot be read is fetched again
+            md5 = md5_of(tree.open_file(identity.path_of(part.directory, part.names[index])))
+            if md5.hex() == (stated_md5(part, index) or md5.hex()):
+                found[index] = md5
+    if not found:
+        return None
+    record = Record(part.directory, part.cursor, part.names, part.sizes, part.mtimes).only(list(found))
+    record.md5s = list(found.values())
+    return record
+
+
+def stated_md5(part: Part, index: int) -> str:
+    """Return the MD5 that the listing states of an object, in hex; "" where it states none."""
+    stated = _MD5.fullmatch(part.versions[index]) if part.versions else None
+    return stated[1].lower() if stated else ""
+
+
+def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Iterator[int]:
+    for index, name in enumerate(part.names):
+        found = tree.stat(identity.path_of(part.directory, name))
+        if (
+            found is not None
+            and stat.S_ISREG(found.st_mode)
+            and found.st_size == part.sizes[index]
+            and found.st_mtime_ns == part.mtimes[index] * 1_000_000_000
+            and found.st_ctime_ns >= made_at
+        ):
+            yield index
