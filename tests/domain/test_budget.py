@@ -1,11 +1,15 @@
 """What a job may use up, in all and a day."""
 
-from bucketpull.domain.budget import Budget, Spending, Usage, Verdict, judged
+import pytest
+
+from bucketpull.domain.budget import Budget, Prices, Spending, Usage, Verdict, judged
+from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import LaneStatus
 
 
-def lanes(size: int, requests: int) -> dict[str, LaneStatus]:
-    return {"cdn": LaneStatus(0, 1.0, requests, 0, 0.0, received=size)}
+def pulse(machine: str, incarnation: str, size: int, requests: int, **wasted: int) -> Pulse:
+    lanes = {"cdn": LaneStatus(0, 1.0, requests, 0, 0.0, received=size)}
+    return Pulse(machine, incarnation, "v", 1, 0, 0, 0, 0, [], {}, {}, lanes, [], wasted=wasted)
 
 
 def test_without_bounds_a_job_goes_on():
@@ -31,13 +35,24 @@ def test_what_a_day_may_take_is_there_again_the_next_day():
 def test_usage_is_what_is_new_of_each_machine():
     usage = Usage()
 
-    assert usage.since_last("a", "first", lanes(100, 10)) == (100, 10)
-    assert usage.since_last("a", "first", lanes(150, 12)) == (50, 2)
-    assert usage.since_last("b", "first", lanes(7, 1)) == (7, 1)
+    assert usage.since_last(pulse("a", "first", 100, 10)) == (100, 10, {})
+    assert usage.since_last(pulse("a", "first", 150, 12, stalled=30)) == (50, 2, {"stalled": 30})
+    assert usage.since_last(pulse("a", "first", 150, 12, stalled=45)) == (0, 0, {"stalled": 15})
+    assert usage.since_last(pulse("b", "first", 7, 1)) == (7, 1, {})
 
 
 def test_a_machine_that_started_again_counts_from_nothing():
     usage = Usage()
-    usage.since_last("a", "first", lanes(100, 10))
+    usage.since_last(pulse("a", "first", 100, 10, stalled=50))
 
-    assert usage.since_last("a", "second", lanes(30, 3)) == (30, 3)
+    assert usage.since_last(pulse("a", "second", 30, 3, stalled=20)) == (30, 3, {"stalled": 20})
+
+
+def test_what_was_spent_is_money_where_something_has_a_price():
+    spent = Spending(bytes=2_000_000_000, requests=30_000)
+
+    assert Prices().of(spent) is None
+    assert Prices(per_gb=0.29).of(spent) == pytest.approx(0.58)
+    assert Prices(per_10k=0.01).of(spent) == pytest.approx(0.03)
+    assert Prices(0.29, 0.01).of(spent) == pytest.approx(0.61)
+    assert Prices(per_gb=0.0).of(spent) == 0.0

@@ -17,6 +17,7 @@ from fnmatch import fnmatch
 import msgspec
 import pytest
 
+from bucketpull.domain.budget import Prices, Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Limits, Pulse
@@ -143,6 +144,10 @@ class ScriptedPanel:
                 name: Stage(counters.stored, self.speed)
                 for name in ("listed", "placed", "fetched", "written", "settled", "booked")
             },
+            spent=Spending(
+                bytes=6 * TB, requests=181_000_000, wasted={"truncated": 3 * 10**9, "stalled": 4 * 10**10}
+            ),
+            prices=Prices(0.29, 0.01),
         )
 
     def _machine(self, name, part):

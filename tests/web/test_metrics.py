@@ -23,6 +23,9 @@ def test_the_metrics_say_what_the_snapshot_says(serve):
     assert values["bucketpull_objects_total", ("outcome", "stored")] == snapshot.counters.stored
     assert values["bucketpull_failures_total", ("reason", "missing")] == 9
     assert values["bucketpull_failures_total", ("reason", "size")] == 0
+    assert values["bucketpull_received_bytes_total",] == snapshot.spent.bytes
+    assert values["bucketpull_wasted_bytes_total", ("reason", "stalled")] == snapshot.spent.wasted["stalled"]
+    assert values["bucketpull_wasted_bytes_total", ("reason", "size")] == 0
     assert values["bucketpull_outstanding_work", ("kind", "batch")] == snapshot.outstanding.batches
     assert values["bucketpull_state", ("state", "transferring")] == 1
     assert values["bucketpull_state", ("state", "paused")] == 0

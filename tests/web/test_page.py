@@ -43,6 +43,9 @@ def test_the_page_shows_a_running_job_and_its_figures_change(page):
         "alpha:/mnt/disk2",
         "input/output error",
         "disks",
+        "6.00 TB received, 181,000,000 requests in all runs",
+        "wasted: stalled 40.0 GB, truncated 3.00 GB",
+        "cost 1,921.00",
     ):
         assert fact in body
     assert re.search(r"written \d[\d,.]*/s", body)  # of the stages of an object's way

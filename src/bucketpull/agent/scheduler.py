@@ -187,6 +187,7 @@ class Desk:
             holds=holds,
             retries=summed(tick.retries for tick in ticks),
             failures=summed(tick.failures for tick in ticks),
+            wasted=summed(tick.wasted for tick in ticks),
             lanes=self._judged(load.lanes, now),
             volumes=[slot.status for slot in self.slots.values()],
             job_digest=policy.job_digest,

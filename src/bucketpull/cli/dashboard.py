@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     help="Where to serve it.",
 )
 @options.dashboard_access
+@options.prices
 @options.common
 def dashboard(address: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Serve the page of a job, until Ctrl-C: from its coordinator while one runs, else from its journal.

@@ -275,6 +275,7 @@ notices = _group(
 )
 
 reporting = _group(
+    prices,
     dashboard,
     dashboard_access,
     click.option("--summary", metavar="FILE", help="Write the final reconciliation as JSON."),

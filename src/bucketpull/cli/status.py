@@ -27,6 +27,7 @@ from bucketpull.wiring.settings import Settings
 @click.argument("source", required=False)
 @click.option("--directories", is_flag=True, help="Show the books of every directory.")
 @options.by_broker
+@options.prices
 @options.common
 def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Show where a job stands: its books, speeds and volumes, while it runs and after.
@@ -37,6 +38,7 @@ def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by
     bucketpull status --job photos
     bucketpull status --job photos --directories
     bucketpull status --job photos --json
+    bucketpull status --job photos --price-per-gb 0.29
     """  # noqa: D301
     settings, by_broker = options.asking(flags)
     if by_broker:
@@ -56,6 +58,7 @@ def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
             _print_directories(reader, as_json=settings.json)
             return ExitCode.COMPLETE
         found = standing(reader, folder)
+        found.snapshot = _priced(found.snapshot, settings)
         if settings.json:
             say(json_line(_document(found, str(folder))))
             return ExitCode.COMPLETE
@@ -67,13 +70,18 @@ def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
 
 def _ask_for_status(settings: Settings) -> ExitCode:
     """Print where the job stands as its coordinator answers through the broker."""
-    snapshot = broker_client(settings).get("/api/job", Snapshot)
+    snapshot = _priced(broker_client(settings).get("/api/job", Snapshot), settings)
     if settings.json:
         say(json_line(snapshot_dict(snapshot) | {"running": True}))
         return ExitCode.COMPLETE
     for line in standing_lines(snapshot, words(), running=True):
         say(line)
     return ExitCode.COMPLETE
+
+
+def _priced(snapshot: Snapshot, settings: Settings) -> Snapshot:
+    """Reckon with the prices that are given here, or else with those of the job."""
+    return msgspec.structs.replace(snapshot, prices=settings.prices() or snapshot.prices)
 
 
 def _document(found: Standing, folder: str) -> dict[str, object]:

@@ -96,6 +96,9 @@ class Coordinator:
             yield from self._clear()
             yield from self._linger()
             yield from self._let_go()
+            yield Books(
+                lambda journal: journal.note_spending(self.budget.spent)
+            )  # the last pulses came meanwhile
             counted_on = yield Books(lambda journal: journal.counted_on())
             self.missing = missing(self.counters, counted_on, self.fleet.volumes, self.fleet.left)
 

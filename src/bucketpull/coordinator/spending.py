@@ -32,9 +32,9 @@ class BudgetWatch:
 
     def see(self, pulse: Pulse) -> None:
         """Count what a machine used."""
-        size, requests = self._usage.since_last(pulse.machine, pulse.incarnation, pulse.lanes)
-        if size or requests:
-            self.spent.add(size, requests, self._day())
+        used = self._usage.since_last(pulse)
+        if any(used):
+            self.spent.add(used.bytes, used.requests, self._day(), used.wasted)
             self._changed = True
 
     def gave(self, works: Iterable[Work]) -> None:

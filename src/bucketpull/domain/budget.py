@@ -1,11 +1,17 @@
-"""What a job may use up: objects in a session, bytes and requests in all or a day. What was used is counted over all machines."""
+"""What a job may use up: objects in a session, bytes and requests in all or a day; and what that costs.
+
+What was used is counted over all machines.
+"""
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Final, NamedTuple
 
 import msgspec
 
-from bucketpull.domain.model import LaneStatus
+from bucketpull.domain.counts import merge
+from bucketpull.domain.messages import Pulse
+from bucketpull.domain.values import Price
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -19,15 +25,19 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 class Spending(msgspec.Struct):
-    """What a job has used, in all and on `day` (a calendar day where the coordinator runs, as 2026-05-01)."""
+    """What a job has used, in all and on `day` (a calendar day where the coordinator runs, as 2026-05-01).
+
+    `bytes` are all that were received, `wasted` those of them that were thrown away, by reason.
+    """
 
     bytes: int = 0
     requests: int = 0
     day: str = ""
     bytes_of_day: int = 0
     requests_of_day: int = 0
+    wasted: dict[str, int] = {}
 
-    def add(self, size: int, requests: int, day: str) -> None:
+    def add(self, size: int, requests: int, day: str, wasted: Mapping[str, int] | None = None) -> None:
         """Count bytes and requests of a day."""
         if day != self.day:
             self.day, self.bytes_of_day, self.requests_of_day = day, 0, 0
@@ -35,6 +45,28 @@ class Spending(msgspec.Struct):
         self.requests += requests
         self.bytes_of_day += size
         self.requests_of_day += requests
+        merge(self.wasted, wasted or {})
+
+    def copy(self) -> "Spending":
+        """Return one that no longer changes."""
+        return msgspec.structs.replace(self, wasted=dict(self.wasted))
+
+
+class Prices(msgspec.Struct, frozen=True):
+    """What 1,000,000,000 bytes and 10,000 requests cost, in any currency; None where nobody said it."""
+
+    per_gb: Price | None = None
+    per_10k: Price | None = None
+
+    def __bool__(self) -> bool:
+        """Tell whether anything has a price."""
+        return self.per_gb is not None or self.per_10k is not None
+
+    def of(self, spent: Spending) -> float | None:
+        """Return what was spent in money; None where nothing has a price."""
+        if not self:
+            return None
+        return spent.bytes / 1e9 * (self.per_gb or 0.0) + spent.requests / 10_000 * (self.per_10k or 0.0)
 
 
 class Verdict(Enum):
@@ -62,18 +94,36 @@ def _is_used_up(bound: int | None, used: int) -> bool:
     return bound is not None and used >= bound
 
 
+NO_PRICES: Final = Prices()
+
+
+class Used(NamedTuple):
+    """Bytes received, requests made, and of the bytes those that were thrown away, by reason."""
+
+    bytes: int
+    requests: int
+    wasted: dict[str, int]
+
+
 class Usage:
     """What each machine used since it was heard last, from counters that begin at 0 whenever it starts."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[str, int, int]] = {}
+        self._seen: dict[str, tuple[str, Used]] = {}
 
-    def since_last(self, machine: str, incarnation: str, lanes: Mapping[str, LaneStatus]) -> tuple[int, int]:
-        """Return the bytes and requests that are new."""
-        size = sum(lane.received for lane in lanes.values())
-        requests = sum(lane.requests for lane in lanes.values())
-        known, size_before, requests_before = self._seen.get(machine, ("", 0, 0))
-        self._seen[machine] = incarnation, size, requests
-        if known != incarnation:
-            size_before = requests_before = 0
-        return max(0, size - size_before), max(0, requests - requests_before)
+    def since_last(self, pulse: Pulse) -> Used:
+        """Return what is new."""
+        lanes = pulse.lanes.values()
+        now = Used(sum(lane.received for lane in lanes), sum(lane.requests for lane in lanes), pulse.wasted)
+        incarnation, before = self._seen.get(pulse.machine, ("", _NOTHING))
+        self._seen[pulse.machine] = pulse.incarnation, now
+        if incarnation != pulse.incarnation:
+            before = _NOTHING
+        return Used(
+            max(0, now.bytes - before.bytes),
+            max(0, now.requests - before.requests),
+            {reason: max(0, size - before.wasted.get(reason, 0)) for reason, size in now.wasted.items()},
+        )
+
+
+_NOTHING: Final = Used(0, 0, {})

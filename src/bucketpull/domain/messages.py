@@ -105,7 +105,8 @@ class Pulse(Value, tag="pulse"):
     `waiting_for` names an object in hand where one of its processes has ended none for `still_seconds`, at least ten.
     `clears` is true while there are files to remove that do not count.
     `placed`, `written` and `settled` count objects since its start, as they pass: given to a process with a volume to go to, written
-    there, and durable there with their record. What was tried twice is counted twice.
+    there, and durable there with their record. What was tried twice is counted twice. `wasted` are bytes that were received and thrown
+    away, by reason.
     """
 
     machine: Text
@@ -130,6 +131,7 @@ class Pulse(Value, tag="pulse"):
     placed: Count = 0
     written: Count = 0
     settled: Count = 0
+    wasted: dict[Text, Int] = {}
 
 
 class Goodbye(Value, tag="goodbye"):

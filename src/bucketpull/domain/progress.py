@@ -1,5 +1,8 @@
 """Where a job stands, as one value that every reporter, the dashboard and `status` show."""
 
+import msgspec
+
+from bucketpull.domain.budget import NO_PRICES, Prices, Spending
 from bucketpull.domain.job_state import JobState
 from bucketpull.domain.messages import Limits, Pulse
 from bucketpull.domain.model import Counters, Outstanding, Value, VolumeStatus
@@ -61,7 +64,7 @@ class Snapshot(Value):
     `machines` are the last pulses of the live workers; `volumes` are those of all known volumes, also when away.
     `failures` counts final failures by reason, `retries` repeated requests by reason; `limited_by` as in `messages.Pulse`.
     `stages` are those of an object's way, in their order: listed, placed, fetched, written, settled, booked. Where one is slower than
-    the one before it, objects wait.
+    the one before it, objects wait. `spent` is what all runs of the job received and asked for, on all machines.
     """
 
     job: str
@@ -83,6 +86,13 @@ class Snapshot(Value):
     limited_by: str
     notes: list[Note]
     stages: dict[str, Stage] = {}
+    spent: Spending = msgspec.field(default_factory=Spending)
+    prices: Prices = NO_PRICES
+
+    @property
+    def cost(self) -> float | None:
+        """What was spent in money; None where nothing has a price."""
+        return self.prices.of(self.spent)
 
 
 class DirectoryState(Value):

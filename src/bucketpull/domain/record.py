@@ -172,7 +172,7 @@ class Tick(Value, tag="tick"):
 
     `queued` are bytes waiting for each volume's writer, `written` bytes written to it since the start. `waiting_for` names an
     object in hand when no object has ended for `still_seconds`, at least ten. `cpu_seconds` is what the process has computed. `is_capped` tells that the cap on
-    bandwidth keeps it from beginning more.
+    bandwidth keeps it from beginning more. `wasted` are bytes that were received and thrown away, by reason.
     """
 
     objects: int
@@ -188,6 +188,7 @@ class Tick(Value, tag="tick"):
     cpu_seconds: float = 0.0
     is_capped: bool = False
     symptoms: dict[str, Symptoms] = {}
+    wasted: dict[str, int] = {}
 
 
 class Stop(Value, tag="stop"):

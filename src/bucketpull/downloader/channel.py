@@ -17,7 +17,7 @@ CLOGGED_BYTES = 8 << 20
 
 
 class Channel:
-    """Takes over a stream socket and makes it non-blocking. `ended` once the agent is gone."""
+    """Takes over a stream socket and makes it non-blocking. `ended` once the agent says nothing more; it may still listen."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -68,7 +68,6 @@ class Channel:
     def close(self, seconds: float) -> None:
         """Send the rest, waiting at most so long, and close."""
         with self._sock as sock:
-            if not self.ended:
-                sock.settimeout(seconds)
-                with suppress(OSError):
-                    sock.sendall(self._waiting)
+            sock.settimeout(seconds)
+            with suppress(OSError):
+                sock.sendall(self._waiting)

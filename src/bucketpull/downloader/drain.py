@@ -273,6 +273,7 @@ class Drain:
             self._store(transfer, response)
             return
         self._release(transfer)
+        self._meter.waste(verdict.reason, response.received)
         is_last = transfer.size < 0 or transfer.at + 1 == len(transfer.routes)
         if response.failure is not Reason.SIZE or not is_last:
             self._failures.refused(transfer, response, verdict, self._now)
@@ -292,6 +293,7 @@ class Drain:
     def _store(self, transfer: Transfer, response: Response) -> None:
         queue, size = transfer.queue, response.received
         if queue.trouble is not None or queue.writer is None:
+            self._meter.waste(queue.trouble, size)
             self._release(transfer)
             self._failures.displace(transfer)
             return
@@ -392,6 +394,7 @@ class Drain:
             transfer.held, transfer.large = 0, None  # it was published, or thrown away
         if written.reason is not None:
             transfer.held = 0
+            self._meter.waste(written.reason, transfer.stored)
             self._failures.unwritten(transfer, written.reason, written.detail, self._now)
             return
         size, batch, meter = transfer.stored, transfer.batch, self._meter

@@ -64,7 +64,9 @@ class Failures:
         self, transfer: Transfer, large: LargeObject, response: Response, verdict: Verdict, now: float
     ) -> None:
         """Keep what came of a large object, and decide how it goes on."""
+        length, has_come = large.length, large.length > large.began
         large.heed(response, verdict)
+        self._meter.waste(verdict.reason, length - large.length if has_come else response.received)
         if large.has_got_on:
             transfer.tries = 1
         if large.overlong:

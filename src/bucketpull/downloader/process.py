@@ -133,7 +133,7 @@ class Process:
         self._fetcher.close()
         if not self._channel.ended:
             self.drain.abandon()
-            self._send_tick()
+        self._send_tick()  # an agent that leaves still counts what was used
         self._channel.close(LEAVE_SECONDS)
 
     # --- the agent's words
@@ -203,6 +203,7 @@ class Process:
                 written={volume: queue.written for volume, queue in volumes.queues.items()},
                 retries=self._meter.retries,
                 failures=self._meter.failures,
+                wasted=self._meter.wasted,
                 waiting_for=volumes.waited_for() if still > STILL_SECONDS else "",
                 still_seconds=still if still > STILL_SECONDS else 0.0,
                 cpu_seconds=time.process_time(),

@@ -191,7 +191,8 @@ class Scan:
             page = self._source.read_page(look.position, response, self._clock.now())
         except AnswerError as error:
             verdict = Verdict(error.reason, error.detail, error.retry_after_seconds)
-            gate.finished(way, now, verdict, response.seconds, 0)
+            gate.finished(way, now, verdict, response.seconds, response.received)
+            self._meter.waste(error.reason, response.received)
             self._troubled(look, error, response.status)
             return
         gate.finished(way, now, Verdict(), response.seconds, response.received)

@@ -6,8 +6,9 @@ from pathlib import Path
 from bucketpull.domain.errors import JobMismatch
 from bucketpull.journal.store import Store
 
-# Names with this prefix are remembered for commands that go on with the job; they may change from one session to the next.
+# Names with these prefixes are remembered for commands that go on with the job; they may change from one session to the next.
 OPTION = "option."
+PRICE = "price."
 
 
 def read_configuration(store: Store) -> dict[str, str]:
@@ -37,7 +38,7 @@ def refuse_another(folder: Path, job: str, known: Mapping[str, str], asked: Mapp
     differences = [
         f"{key} was {known.get(key, '')!r} and is {asked.get(key, '')!r}"
         for key in sorted({*known, *asked})
-        if not key.startswith(OPTION) and known.get(key, "") != asked.get(key, "")
+        if not key.startswith((OPTION, PRICE)) and known.get(key, "") != asked.get(key, "")
     ]
     if differences:
         raise JobMismatch(

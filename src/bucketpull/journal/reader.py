@@ -11,6 +11,7 @@ from typing import Self
 
 import msgspec
 
+from bucketpull.domain.budget import Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, key_of
 from bucketpull.domain.ordering import Order
@@ -78,6 +79,10 @@ class JournalReader:
     def outstanding(self) -> Outstanding:
         """Return what is left to do."""
         return copy(self._refreshed().books.outstanding)
+
+    def spending(self) -> Spending:
+        """Return what all runs have used."""
+        return self._refreshed().books.spent.copy()
 
     def volumes(self) -> list[KnownVolume]:
         """Return the volumes that the journal knows, in the order in which they became known."""

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, final
 
-import msgspec
-
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
@@ -133,12 +131,12 @@ class SqliteJournal(JournalReader):
 
     def spending(self) -> Spending:
         """Return what the job has used."""
-        return msgspec.structs.replace(self._tables.books.spent)
+        return self._tables.books.spent.copy()
 
     def note_spending(self, spent: Spending) -> None:
         """Note what the job has used."""
         with self._transaction() as tables:
-            tables.books.spent = msgspec.structs.replace(spent)
+            tables.books.spent = spent.copy()
 
     def reclaim(self, works: Sequence[int], machine: str) -> list[Work]:
         """Take those of some batches that are with nobody, and mark them sent to the machine that had begun them."""

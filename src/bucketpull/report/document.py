@@ -44,6 +44,7 @@ def summary_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
         "bytes": books.bytes,
         "seconds": round(snapshot.seconds, 3),
         "objects_per_second": round(mean, 2),
+        **({"spent": spent_dict(snapshot)} if snapshot.spent.requests else {}),
         **({"duplicates": books.duplicates} if books.duplicates else {}),
         "retries": dict(snapshot.retries),
         **({"doubts": dict(books.doubts)} if books.doubts else {}),
@@ -57,11 +58,19 @@ def snapshot_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
     shown = msgspec.structs.asdict(snapshot)
     for name in ("counters", "outstanding", "rates", "estimate", "limits"):
         shown[name] = msgspec.structs.asdict(shown[name])
+    shown["spent"], shown["prices"] = spent_dict(snapshot), msgspec.structs.asdict(snapshot.prices)
     shown["machines"] = [machine_dict(machine) for machine in snapshot.machines]
     shown["volumes"] = [volume_dict(volume) for volume in snapshot.volumes]
     shown["stages"] = {name: msgspec.structs.asdict(stage) for name, stage in snapshot.stages.items()}
     shown["notes"] = [msgspec.structs.asdict(note) for note in snapshot.notes]
     return shown
+
+
+def spent_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
+    """Return what all runs of the job used, and in money where it has a price."""
+    cost = snapshot.cost
+    priced = {} if cost is None else {"cost": round(cost, 4)}
+    return msgspec.structs.asdict(snapshot.spent) | priced
 
 
 def lists_only(pulse: Pulse) -> bool:

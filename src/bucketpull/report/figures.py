@@ -22,6 +22,11 @@ def count(number: float) -> str:
     return f"{round(number):,}"
 
 
+def money(amount: float) -> str:
+    """Write a sum, whatever its currency: `1,234.50`; a small one with more digits, so that it is not nothing."""
+    return f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.4f}"
+
+
 def speed(per_second: float) -> str:
     """Write objects a second: two digits below ten, else whole."""
     return f"{per_second:.1f}/s" if 0 < per_second < 9.95 else f"{per_second:,.0f}/s"

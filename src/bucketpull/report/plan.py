@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from bucketpull.domain.planning import WARN_SHARE, Demand, Fit, Guess, Packed, Room, is_better_packed
-from bucketpull.report.figures import count, duration, percent, size, speed
+from bucketpull.report.figures import count, duration, money, percent, size, speed
 from bucketpull.report.summary import label
 from bucketpull.report.tables import short, table
 
@@ -83,11 +83,6 @@ def banded(guess: Guess, form: Any) -> str:  # noqa: ANN401 - a function of a nu
     if guess.high - guess.low <= 0.01 * guess.value:
         return str(form(guess.value))
     return f"{form(guess.value)}  ({form(guess.low)} to {form(guess.high)})"
-
-
-def money(amount: float) -> str:
-    """Write a sum, whatever its currency."""
-    return f"{amount:,.2f}"
 
 
 def _time(plan: Plan) -> str:

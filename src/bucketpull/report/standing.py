@@ -9,7 +9,7 @@ from bucketpull.report import figures
 from bucketpull.report.document import exit_code_of, lanes_of
 from bucketpull.report.endpoints import state_of
 from bucketpull.report.lines import time_left
-from bucketpull.report.summary import books_lines, by_reason, label, time_line
+from bucketpull.report.summary import books_lines, by_reason, label, spent_lines, time_line
 from bucketpull.report.tables import short, table
 from bucketpull.report.words import Words
 
@@ -19,6 +19,7 @@ def standing_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[s
     state = words("state." + snapshot.state)
     lines = [f"{snapshot.job}  {snapshot.source}  {state}", *books_lines(snapshot, words)]
     lines += _speeds(snapshot, words) if running else [time_line(snapshot, words)]
+    lines += spent_lines(snapshot, words)
     for name, counts in (("retries", snapshot.retries), ("failures", snapshot.failures)):
         if any(counts.values()):
             lines.append(f"  {label(words(name))}{by_reason(counts)}")

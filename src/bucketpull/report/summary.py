@@ -1,5 +1,7 @@
 """The end of a job in words: the books, reconciled, and what the exit code means."""
 
+from collections.abc import Callable
+
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import exit_code_of
@@ -10,7 +12,7 @@ def summary_lines(snapshot: Snapshot, words: Words) -> list[str]:
     """Return the summary as plain lines of at most 110 columns, unless a path is longer."""
     code = exit_code_of(snapshot)
     lines = [f"{words('state.' + snapshot.state)}: {snapshot.source}", *books_lines(snapshot, words)]
-    lines += [time_line(snapshot, words), *_volumes(snapshot, words)]
+    lines += [time_line(snapshot, words), *spent_lines(snapshot, words), *_volumes(snapshot, words)]
     if snapshot.counters.duplicates:
         lines.append(f"  {label(words('duplicates'))}{figures.count(snapshot.counters.duplicates)}")
     counted = (
@@ -25,10 +27,10 @@ def summary_lines(snapshot: Snapshot, words: Words) -> list[str]:
     return lines
 
 
-def by_reason(counts: dict[str, int]) -> str:
-    """Write counts by reason, the most frequent first."""
+def by_reason(counts: dict[str, int], form: Callable[[float], str] = figures.count) -> str:
+    """Write counts by reason, the largest first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{reason} {figures.count(number)}" for reason, number in ordered if number)
+    return ", ".join(f"{reason} {form(number)}" for reason, number in ordered if number)
 
 
 def books_lines(snapshot: Snapshot, words: Words) -> list[str]:
@@ -66,6 +68,20 @@ def time_line(snapshot: Snapshot, words: Words) -> str:
         f"{figures.count(books.pages)} {words('pages')}",
     ]
     return f"  {label(words('time'))}{', '.join(parts)}"
+
+
+def spent_lines(snapshot: Snapshot, words: Words) -> list[str]:
+    """Return what all runs of the job used: traffic, what of it was for nothing, and money where it has a price."""
+    spent, cost = snapshot.spent, snapshot.cost
+    if not spent.requests:
+        return []
+    traffic = words("spent", figures.size(spent.bytes), figures.count(spent.requests))
+    lines = [f"  {label(words('traffic'))}{traffic}"]
+    if any(spent.wasted.values()):
+        lines.append(f"  {label(words('wasted'))}{by_reason(spent.wasted, figures.size)}")
+    if cost is not None:
+        lines.append(f"  {label(words('cost'))}{figures.money(cost)}")
+    return lines
 
 
 def _volumes(snapshot: Snapshot, words: Words) -> list[str]:

@@ -240,6 +240,11 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
     if key:
         waiting = words("waiting_for", key, figures.duration(still, words.language))
         facts.add_row("", _text(waiting, "yellow", no_wrap=True, overflow="ellipsis"))
+    if snapshot.cost is not None:
+        spent = words("spent", figures.size(snapshot.spent.bytes), figures.count(snapshot.spent.requests))
+        facts.add_row(
+            words("cost"), Text.assemble((figures.money(snapshot.cost), "bold"), (f"  {spent}", "dim"))
+        )
     if any(snapshot.retries.values()):
         facts.add_row(words("retries"), _text(by_reason(snapshot.retries), "yellow"))
     if any(snapshot.failures.values()):

@@ -3,7 +3,8 @@
 | address | what |
 | --- | --- |
 | `GET /api/job` | the `Snapshot`, whole |
-| `GET /api/snapshot?language=zh` | `report.document.snapshot_dict` and whether the job is `running`, for programs |
+| `GET /api/snapshot?language=zh&price_per_gb=P&price_per_10k=P` | `report.document.snapshot_dict` and whether the job is `running`, for programs; other prices than \
+the job was given, if any |
 | `GET /api/points?since=UNIX` | fine points of the charts; `coarse=1`: those of the whole session |
 | `GET /api/failures?limit=N&reason=R&match=PATTERN&language=zh` | failures with the last answer, what it means, what to do |
 | `GET /api/failed?limit=N&reason=R&match=PATTERN` | the `Failure`s, whole |
@@ -21,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from bucketpull.domain.budget import Prices
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Reason
 from bucketpull.domain.model import Failure, key_of, show
@@ -32,6 +34,7 @@ from bucketpull.web.history import History
 from bucketpull.web.panel import NewLimits, Panel
 from bucketpull.web.server import Request, Response
 
+PRICES = ("price_per_gb", "price_per_10k")
 MOST_FAILURES = 1_000
 MOST_FAILED = 10_000  # whole ones: in one message of the broker
 MOST_DIRECTORIES = 500
@@ -99,7 +102,8 @@ class Api:
         return json_response(self._panel.snapshot())
 
     async def _snapshot(self, request: Request) -> Response:
-        shown, words = snapshot_dict(self._panel.snapshot()), Words(_language(request))
+        snapshot, words = self._panel.snapshot(), Words(_language(request))
+        shown = snapshot_dict(msgspec.structs.replace(snapshot, prices=_prices(request) or snapshot.prices))
         for note in shown["notes"]:
             note["text"] = words.message(note["text"])
         for volume in shown["volumes"]:
@@ -186,6 +190,14 @@ def volume_body(path: str) -> bytes:
 
 def _language(request: Request) -> str:
     return "zh" if request.query.get("language") == "zh" else "en"
+
+
+def _prices(request: Request) -> Prices:
+    return msgspec.convert(
+        {name.removeprefix("price_"): price for name, price in request.query.items() if name in PRICES},
+        Prices,
+        strict=False,
+    )
 
 
 def _failure(failure: Failure, language: str) -> dict[str, Any]:  # JSON

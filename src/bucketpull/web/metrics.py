@@ -11,6 +11,8 @@ Names, labels and units are a promise; labels have closed sets of values, except
 | `bucketpull_directories_total`, `bucketpull_pages_total` | | directories and pages listed |
 | `bucketpull_failures_total` | `reason` | final failures |
 | `bucketpull_retries_total` | `reason` | repeated requests |
+| `bucketpull_received_bytes_total` | | bytes received, in all runs of the job, those of failed transfers too |
+| `bucketpull_wasted_bytes_total` | `reason` | those of them that were thrown away, by what was wrong with them |
 | `bucketpull_requests_total`, `bucketpull_throttled_total`, `bucketpull_request_seconds_total` | `lane`: an endpoint that the source declares (upyun: list, rest, cdn; s3: list, s3, cdn; urls: list, files) | \
 requests ended, refused for their number, and their durations added up, of the live workers |
 | `bucketpull_in_flight`, `bucketpull_in_flight_limit` | `lane` | transfers under way, and how many the limiters allow |
@@ -95,6 +97,8 @@ def _books(snapshot: Snapshot) -> Iterator[Metric]:
         yield CounterMetricFamily(f"bucketpull_{name}", text, value=number)
     yield _counters("failures", "Final failures.", "reason", _known(snapshot.failures))
     yield _counters("retries", "Repeated requests.", "reason", _known(snapshot.retries))
+    yield CounterMetricFamily("bucketpull_received_bytes", "Bytes received.", value=snapshot.spent.bytes)
+    yield _counters("wasted_bytes", "Bytes thrown away.", "reason", _known(snapshot.spent.wasted))
 
 
 def _known(counts: dict[str, int]) -> dict[str, int]:

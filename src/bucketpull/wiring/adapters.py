@@ -5,13 +5,15 @@ import socket
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from bucketpull import __version__
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.fetch.options import FetchOptions
-from bucketpull.journal.identity import OPTION
+from bucketpull.journal.identity import OPTION, PRICE
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.wiring.selection import order_of
@@ -44,7 +46,8 @@ def open_journal(settings: Settings, now: float) -> SqliteJournal:
     """Open the job's journal, and make it if there is none; see `SqliteJournal.open` for what it raises."""
     source = settings.source_settings()
     options = {OPTION + name: value for name, value in source.remembered().items()}
-    configuration = source.identity() | {"layout": settings.layout} | options
+    prices = {PRICE + name: str(price) for name, price in msgspec.structs.asdict(settings.prices()).items()}
+    configuration = source.identity() | {"layout": settings.layout} | options | prices
     first = settings.retry_seconds
     return SqliteJournal.open(
         settings.state_folder(),

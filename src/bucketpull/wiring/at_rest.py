@@ -79,9 +79,12 @@ class FromOutside:
     def __init__(self, settings: Settings, panel: JobAtRest) -> None:
         self._folder = existing(settings)
         self._panel = panel
+        prices = {"price_per_gb": settings.price_per_gb, "price_per_10k": settings.price_per_10k}
+        self._prices = {name: str(price) for name, price in prices.items() if price is not None}
 
     async def answer(self, request: Request) -> Response:
         """Answer a request, whatever it is."""
+        request = request._replace(query={**self._prices, **request.query})
         answer = await asyncio.to_thread(self._forward, request)
         if answer is not None:
             return answer

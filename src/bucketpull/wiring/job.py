@@ -157,6 +157,7 @@ class Job:
             None if opening.source.identity()["prefix"] else opening.findings.usage_bytes,
             [open_reporter(json=settings.json, quiet=settings.quiet), *([notifier] if notifier else [])],
             opening.source.open().endpoints,
+            settings.prices(),
         )
         if notifier is not None:
             notifier.note_to = self.monitor.note

@@ -3,17 +3,20 @@
 import os
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from bucketpull.domain.budget import Prices
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.job_state import CUT_SHORT, JobState
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Rates, Snapshot
+from bucketpull.journal.identity import PRICE
 from bucketpull.journal.reader import JournalReader, RunNote
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.volumes.reader import open_reader
@@ -105,7 +108,15 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
         limits=Limits(),
         limited_by="",
         notes=[],
+        spent=reader.spending(),
+        prices=_prices(configuration),
     )
+
+
+def _prices(configuration: Mapping[str, str]) -> Prices:
+    """Return the prices that the last session was given."""
+    given = {name: configuration.get(PRICE + name, "None") for name in Prices.__struct_fields__}
+    return Prices(**{name: float(price) for name, price in given.items() if price != "None"})
 
 
 def _state(last: RunNote | None, outstanding: Outstanding) -> JobState:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.domain.budget import NO_PRICES, Prices
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.job_state import ENDED, RUNNING, JobState
@@ -42,10 +43,11 @@ class Monitor:
         usage_bytes: int | None,
         reporters: list[Reporter],
         endpoints: Sequence[EndpointSpec] = (),
+        prices: Prices = NO_PRICES,
     ) -> None:
         self._coordinator = coordinator
         self._clock = clock
-        self._job, self._source = job, source
+        self._job, self._source, self._prices = job, source, prices
         self._started = clock.now()
         self._meter = Meter()
         self._stage_meter = StageMeter()
@@ -133,6 +135,8 @@ class Monitor:
             limited_by=_limit(pulses, listing_done=listing_done),
             notes=self._notes,
             stages=self._stages(now, pulses),
+            spent=coordinator.budget.spent.copy(),
+            prices=self._prices,
         )
 
     def _stages(self, now: float, pulses: Sequence[Pulse]) -> dict[str, Stage]:

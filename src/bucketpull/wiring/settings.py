@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bucketpull.domain.budget import Prices
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.packing import Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
@@ -144,6 +145,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
 
         """
         return None if self.pack is None else parse_packing(self.pack, self.pack_limit, self.pack_names)
+
+    def prices(self) -> Prices:
+        """Return what traffic and requests cost."""
+        return Prices(self.price_per_gb, self.price_per_10k)
 
     def fixed_concurrency(self) -> int | None:
         """Return the transfers in flight for the whole machine; None is automatic."""

@@ -12,6 +12,7 @@ export function size(bytes) {
 }
 
 export const count = (number) => Math.round(number).toLocaleString("en-US");
+export const money = (amount) => amount >= 1 || !amount ? amount.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : amount.toFixed(4);
 export const compact = (number) => number < 10000 ? count(number) : number < 1e6 ? `${+(number / 1e3).toPrecision(3)}k` : `${+(number / 1e6).toPrecision(3)}M`;
 export const speed = (value) => value > 0 && value < 9.95 ? value.toFixed(1) : count(value);
 export const percent = (share) => `${(Math.floor(Math.min(Math.max(share, 0), 1) * 1000) / 10).toFixed(1)} %`;

@@ -1,7 +1,7 @@
 // The parts of the page that are made anew from each snapshot: head, books, figures, volumes, machines, events.
 
 import { $, h, text, track } from "./dom.js";
-import { clock, count, duration, moment, percent, size, speed } from "./figures.js";
+import { clock, count, duration, moment, money, percent, size, speed } from "./figures.js";
 import { t } from "./words.js";
 
 const TONES = { complete: "good", incomplete: "warn", paused: "warn", "budget-spent": "warn", waiting: "warn", interrupted: "warn", "no-room": "bad", refused: "bad", starting: "idle" };
@@ -84,6 +84,15 @@ export function lanesOf(job) {
   return lanes;
 }
 
+function spentText(spent) {
+  if (!spent?.requests) return "";
+  const wasted = Object.entries(spent.wasted).filter(([, bytes]) => bytes).sort((a, b) => b[1] - a[1]);
+  const parts = [t("spent", size(spent.bytes), count(spent.requests))];
+  if (wasted.length) parts.push(t("wasted", wasted.map(([reason, bytes]) => `${reason} ${size(bytes)}`).join(", ")));
+  if (spent.cost !== undefined) parts.push(t("cost", money(spent.cost)));
+  return parts.join(" · ");
+}
+
 export function showFigures(job) {
   const { rates } = job;
   text("f-objects", speed(rates.objects_now));
@@ -96,6 +105,7 @@ export function showFigures(job) {
   text("f-limit", t(`limit.${job.limited_by}`));
   text("f-limit-why", t(`why.${job.limited_by}`));
   text("stages", Object.entries(job.stages ?? {}).map(([name, stage]) => `${t(`stage.${name}`)} ${speed(stage.per_second)}/s`).join("  \u2192  "));
+  text("spent", spentText(job.spent));
   text("f-failed", count(job.counters.failed));
   $("f-failed").classList.toggle("bad", job.counters.failed > 0);
   text("failures-count", job.counters.failed ? count(job.counters.failed) : "");
