@@ -105,10 +105,12 @@ def test_status_shows_the_fleet_from_anywhere_and_a_second_coordinator_is_refuse
     cluster.work("m2")
     cluster.coordinate()
     cluster.until(lambda: cluster.stored("m1") and cluster.stored("m2"))
-    time.sleep(1.0)  # until the next snapshot
-    shown = json.loads(cluster.command("status", "--broker", cluster.url, "--job", cluster.name, "--json"))
-    assert shown["running"]
-    assert {machine["machine"] for machine in shown["machines"]} >= {"m1", "m2"}
+
+    def shown():
+        return json.loads(cluster.command("status", "--broker", cluster.url, "--job", cluster.name, "--json"))
+
+    cluster.until(lambda: {machine["machine"] for machine in shown()["machines"]} >= {"m1", "m2"})
+    assert shown()["running"]
     words = cluster.command("status", "--broker", cluster.url, "--job", cluster.name)
     assert "m1" in words
     assert "m2" in words
@@ -117,7 +119,7 @@ def test_status_shows_the_fleet_from_anywhere_and_a_second_coordinator_is_refuse
     begun = time.monotonic()
     cluster.coordinate("--state", str(elsewhere), name="second")
     assert cluster.ends("second") == 2
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60
     assert f"another coordinator has job {cluster.name}" in cluster.log("second")
     assert not elsewhere.exists()
     assert cluster.processes["coordinator"].poll() is None  # the first goes on

@@ -5,7 +5,7 @@ import time
 
 import aiormq
 import pytest
-from tests.transport.conftest import KEY, VERSION, Job, pulse, receipt, taken, until, work
+from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt, taken, until, work
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.messages import BatchReceipt, Control, Discard, Goodbye, Limits, Poison, Pulse
@@ -40,7 +40,7 @@ async def purge(url, *queues, delete=False):
     await connection.close()
 
 
-def asker(url, job, key=KEY, seconds=10.0):
+def asker(url, job, key=KEY, seconds=SECONDS):
     return Asker(url, job, "m9", Correspondence(key, VERSION, job, "asker"), seconds)
 
 
@@ -57,7 +57,7 @@ async def nothing(receive, seconds=0.3):
 
 
 def test_a_second_coordinator_is_refused_within_seconds_and_the_first_goes_on(broker, monkeypatch):
-    monkeypatch.setattr(rabbitmq, "START_SECONDS", 3.0)
+    monkeypatch.setattr(rabbitmq, "START_SECONDS", 6.0)
 
     async def scenario():
         async with Job(broker.url) as job:
@@ -65,10 +65,10 @@ def test_a_second_coordinator_is_refused_within_seconds_and_the_first_goes_on(br
             begun = time.monotonic()
             with pytest.raises(ConfigError, match=f"another coordinator has job {job.name}"):
                 await check_alone(broker.url, job.name)
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 30
             with pytest.raises(ConfigError, match=f"another coordinator has job {job.name}"):
                 await job.coordinator()
-            assert time.monotonic() - begun < 15
+            assert time.monotonic() - begun < 60
             await inbox.reply(receipt(1))
             assert await taken(first.receive, 1) == [receipt(1)]
 
@@ -98,7 +98,7 @@ def test_a_worker_waits_for_its_coordinator_and_is_welcomed(broker):
 
             transport = await job.coordinator()
             transport.known = known
-            welcome = await asyncio.wait_for(joining, 20)
+            welcome = await asyncio.wait_for(joining, SECONDS)
             assert (welcome.journal, welcome.job_digest) == (job.journal, "digest")
             assert welcome.known in ({}, {"/disk/of/m1": "v1"})
 
@@ -111,7 +111,7 @@ def test_a_worker_of_another_version_is_refused_with_the_reason(broker):
             await job.coordinator(version="1.2.3")
             inbox = await job.inbox(version="1.2.4", journal="")
             with pytest.raises(ConfigError, match=r"its version is 1\.2\.4, the coordinator's 1\.2\.3"):
-                await asyncio.wait_for(inbox.join(pulse(digest="")), 20)
+                await asyncio.wait_for(inbox.join(pulse(digest="")), SECONDS)
 
     run(scenario)
 
@@ -124,7 +124,7 @@ def test_a_version_whose_messages_cannot_be_read_is_refused_too(broker):
             queue = Names(job.name).coordinator
             await put(broker.url, queue, inbox._sealed(queue, b"\xc1 of long ago"))
             with pytest.raises(ConfigError, match="install the same"):
-                await asyncio.wait_for(inbox._answer(), 20)
+                await asyncio.wait_for(inbox._answer(), SECONDS)
             assert await nothing(transport.receive)
 
     run(scenario)
@@ -137,7 +137,7 @@ def test_a_worker_of_another_configuration_is_refused_while_it_works(broker):
             inbox = await job.inbox()
             await inbox.reply(pulse(digest="old"))
             with pytest.raises(ConfigError, match="another configuration"):
-                await asyncio.wait_for(inbox.receive(), 20)
+                await asyncio.wait_for(inbox.receive(), SECONDS)
 
     run(scenario)
 
@@ -149,14 +149,13 @@ def test_a_refusal_that_was_meant_for_an_earlier_worker_is_ignored(broker):
             queue = Names(job.name).coordinator
             first = await job.inbox("m3", version="1.0.0", incarnation="old", journal="")
             with pytest.raises(ConfigError):
-                await asyncio.wait_for(first.join(pulse("m3", digest="", incarnation="old")), 20)
+                await asyncio.wait_for(first.join(pulse("m3", digest="", incarnation="old")), SECONDS)
             transport._refusals.clear()
-            await first.link.tell(queue, first._sealed(queue, b""))
-            await until(lambda: transport._refusals)
-            await asyncio.sleep(0.2)
             await first.close()
+            await put(broker.url, queue, first._sealed(queue, b""))
+            await until(lambda: transport._refusals)
             again = await job.inbox("m3", incarnation="new", journal="")
-            welcome = await asyncio.wait_for(again.join(pulse("m3", digest="", incarnation="new")), 20)
+            welcome = await asyncio.wait_for(again.join(pulse("m3", digest="", incarnation="new")), SECONDS)
             assert welcome.job == job.name
 
     run(scenario)
@@ -174,7 +173,7 @@ def test_one_machine_name_is_one_worker(broker, monkeypatch):
             with pytest.raises(
                 ConfigError, match="another worker of this job is machine m1: give another --machine"
             ):
-                await asyncio.wait_for(second.join(pulse(digest="", incarnation="two")), 20)
+                await asyncio.wait_for(second.join(pulse(digest="", incarnation="two")), SECONDS)
             await second.close()
 
     run(scenario)
@@ -233,7 +232,7 @@ def test_no_broker_at_all_is_told_within_seconds(monkeypatch):
         async with Job("amqp://guest:guest@127.0.0.1:1/") as job:
             with pytest.raises(TransportError, match="cannot be reached"):
                 await job.coordinator()
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 30
 
     run(scenario)
 
@@ -368,14 +367,14 @@ def test_a_queue_that_is_purged_or_deleted_loses_messages_and_nothing_else(broke
             await transport.send(
                 [work(9)], "nobody"
             )  # its queue was never made: not in the way of the others
-            await asyncio.wait_for(transport._outbox.join(), 20)
+            await asyncio.wait_for(transport._outbox.join(), SECONDS)
             await purge(broker.url, queue)
             inbox = await job.inbox(incarnation="two")
             await transport.send([work(2)], "m1")
             assert await taken(inbox.receive, 1) == [work(2)]
             await purge(broker.url, queue, delete=True)
             await until(lambda: not inbox.link._ready.is_set())
-            await asyncio.wait_for(inbox.link.connected(), 20)
+            await asyncio.wait_for(inbox.link.connected(), SECONDS)
             await transport.send([work(3)], "m1")
             assert await taken(inbox.receive, 1) == [work(3)]
 
@@ -425,7 +424,7 @@ def test_everything_arrives_through_a_connection_that_is_cut_again_and_again(bro
                     if trouble == "cut" and number % 30 == 0:
                         await until(lambda number=number: len(got) > number // 2)
                         proxy.cut()
-                await asyncio.wait_for(booking, 60)
+                await asyncio.wait_for(booking, 2 * SECONDS)
                 labouring.cancel()
                 assert got == booked == set(range(1, 121))
                 assert trouble == "delay" or proxy.accepted > 4
@@ -442,7 +441,7 @@ def test_a_peer_that_is_silent_is_given_up_after_three_heartbeats(broker):
                 lost = []
                 inbox.link.lost = lost.append
                 proxy.stall()
-                await until(lambda: lost and not transport.hears, 20)
+                await until(lambda: lost and not transport.hears)
                 await transport.send([work(1)], "m1")
                 proxy.flow()
                 assert await taken(inbox.receive, 1) == [work(1)]
@@ -466,7 +465,7 @@ def test_a_broker_killed_in_the_middle_loses_no_work_and_no_receipt(broker, kind
             await until(lambda: not transport.hears)
             await asyncio.to_thread(broker.start)
             heard = []
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(2 * SECONDS):
                 while {message.work for message in heard} < set(range(1, 12)):
                     heard += await transport.receive()
                 await transport.settle(heard)
@@ -492,12 +491,12 @@ def test_an_alarm_of_the_broker_makes_everyone_wait_and_loses_nothing(broker):
             try:
                 await transport.send([work(2)], "m1")
                 replying = asyncio.create_task(inbox.reply(receipt(1)))
-                await until(lambda: not transport.hears, 20)
+                await until(lambda: not transport.hears)
                 assert not replying.done()
                 await inbox.reply(pulse())  # says nothing, and blocks nothing
             finally:
                 await asyncio.to_thread(broker.control, "set_disk_free_limit", "50MB")
-            await asyncio.wait_for(replying, 20)
+            await asyncio.wait_for(replying, SECONDS)
             assert await taken(inbox.receive, 1) == [work(2)]
             assert await taken(transport.receive, 1, BatchReceipt) == [receipt(1)]
             await until(lambda: transport.hears)
@@ -589,7 +588,7 @@ def test_a_user_who_may_do_only_what_the_docs_say_can_do_all(broker):
             await inbox.reply(receipt(1))
             assert len(await taken(transport.receive, 2)) == 2
             await transport.forget("m1")
-            with pytest.raises(TransportError, match="does not answer"):
+            with pytest.raises(TransportError, match="does not answer in 1 s; check that --job-key-file"):
                 await asker(url, job.name, seconds=1.0).ask("GET", "/api/snapshot", b"")
 
     rights = ("^bucketpull[.].*", "^(bucketpull[.].*|amq[.]default)$", "^bucketpull[.].*")

@@ -276,7 +276,7 @@ class Served:
 
     def ask(self, method, path, body=None, **headers):
         """Send one request; return its status, its headers, and its body, decoded if it is JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             connection.request(method, path, body, names)
@@ -352,7 +352,7 @@ class Browser:
 
     def wait(self, script, *arguments):
         """Poll until a script returns something true, and return it."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (value := self.run(script, *arguments)):
             assert time.monotonic() < deadline, f"never true: {script}\n{self.text('body')}"
             threading.Event().wait(0.05)

@@ -80,7 +80,7 @@ def test_with_a_certificate_the_page_and_the_api_come_by_https(serve, certificat
 
     assert served.address.startswith("https://127.0.0.1:")
     with (
-        socket.create_connection(("127.0.0.1", served.port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", served.port), timeout=60) as plain,
         trust.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
     ):
         secure.sendall(b"GET /api/snapshot HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
@@ -94,13 +94,13 @@ def test_whoever_speaks_no_tls_gets_nothing_and_is_in_nobody_s_way(serve, certif
     )
     served = serve(tls=dashboard_access(settings).tls)
 
-    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as plain:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):
             assert not plain.recv(65536).startswith(b"HTTP")
     trust = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
     with (
-        socket.create_connection(("127.0.0.1", served.port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", served.port), timeout=60) as plain,
         trust.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
     ):
         assert secure.version() in {"TLSv1.2", "TLSv1.3"}

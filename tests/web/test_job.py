@@ -69,7 +69,7 @@ class RunningJob:
 
     def post(self, path, **headers):
         parts = urlsplit(self.address)
-        connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=DEADLINE_SECONDS)
         try:
             bearer = {"Authorization": f"Bearer {parts.fragment}", "Content-Type": "application/json"}
             connection.request("POST", path, json.dumps({}), bearer | headers)

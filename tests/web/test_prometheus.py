@@ -46,7 +46,7 @@ scrape_configs:
 
     def _is_ready(self) -> str:
         try:
-            with urllib.request.urlopen(f"http://{self.address}/-/ready", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{self.address}/-/ready", timeout=DEADLINE_SECONDS) as answer:
                 return answer.read().decode()
         except OSError:
             return ""
@@ -73,7 +73,7 @@ scrape_configs:
 
     def get(self, path: str, **query: str) -> dict:
         url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=DEADLINE_SECONDS) as answer:
             return json.load(answer)["data"]
 
     def value(self, expression: str) -> float | None:

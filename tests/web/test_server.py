@@ -134,7 +134,7 @@ def test_whoever_does_not_end_a_request_is_dropped(run):
         began = time.monotonic()
         assert read_all(connection) == b""
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_many_who_say_nothing_keep_nobody_out(run):
