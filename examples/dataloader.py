@@ -36,9 +36,7 @@ def main(volumes: list[str]) -> None:
         with ProcessPoolExecutor(2) as pool:
             samples = list(pool.map(objects.__getitem__, range(len(objects)), chunksize=100))
     else:
-        samples = [
-            sample for batch in DataLoader(objects, batch_size=None, num_workers=2) for sample in [batch]
-        ]
+        samples = list(DataLoader(objects, batch_size=None, num_workers=2))
     print(f"{len(samples)} objects, {sum(len(data) for _, data in samples)} bytes")
 
 

@@ -17,18 +17,20 @@ http {{
     access_log {folder}/access.log; default_type application/octet-stream;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    {outside}
     server {{ listen 127.0.0.1:{port}; root {root}; location / {{ {location} }} }}
 }}
 """
 
 
 class WebServer:
-    """Serves a folder. `location` are nginx's directives for all of it, such as `autoindex on;`."""
+    """Serves a folder. `location` are nginx's directives for all of it, such as `autoindex on;`, `outside` those around the server."""
 
-    def __init__(self, root: Path, folder: Path, location: str = "") -> None:
+    def __init__(self, root: Path, folder: Path, location: str = "", outside: str = "") -> None:
         self._root = root
         self._folder = folder
         self._location = location
+        self._outside = outside
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -45,7 +47,12 @@ class WebServer:
         self._folder.mkdir(parents=True, exist_ok=True)
         user = "user root;" if self._folder.owner() == "root" else ""
         text = _CONFIG.format(
-            folder=self._folder, root=self._root, port=self.port, user=user, location=self._location
+            folder=self._folder,
+            root=self._root,
+            port=self.port,
+            user=user,
+            location=self._location,
+            outside=self._outside,
         )
         (self._folder / "nginx.conf").write_text(text)
         self._process = subprocess.Popen([command, "-c", self._folder / "nginx.conf"], stderr=subprocess.PIPE)  # noqa: S603 - a fixed command
