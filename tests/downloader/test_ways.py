@@ -63,6 +63,26 @@ def test_all_addresses_of_a_name_are_used_alike():
     assert min(world.asked[address] for address in ADDRESSES) > 800
 
 
+def test_one_request_at_a_time_goes_to_all_addresses_that_are_about_as_quick():
+    world = World(**{ADDRESSES[2]: Answer(body=BODY, seconds=0.07)})
+    seconds_of(rig_of(world, level=1), 1000)
+
+    assert min(world.asked[address] for address in ADDRESSES) > 100
+
+
+def test_one_slow_answer_does_not_keep_an_address_from_being_used():
+    """It was the first answer of that address: nothing else was known of it."""
+    world = World()
+
+    def slow_at_first(_):
+        return Answer(body=BODY, seconds=3.0) if world.asked[ADDRESSES[0]] == 1 else FAST
+
+    world.odd[ADDRESSES[0]] = slow_at_first
+    seconds_of(rig_of(world, level=3), 3000)
+
+    assert world.asked[ADDRESSES[0]] > 600
+
+
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_dead_address_costs_no_object_anything_and_gets_few_requests(trouble):
     world = World(**{ADDRESSES[0]: TROUBLES[trouble]})

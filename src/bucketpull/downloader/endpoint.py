@@ -9,7 +9,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Verdict, Wanted
 from bucketpull.domain.model import LaneStatus
 from bucketpull.domain.pacing import Limiter
-from bucketpull.downloader.ways import AT_A_TIME, Way, Ways
+from bucketpull.downloader.ways import Way, Ways
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class Endpoint(Generic[T]):
             return 1
         if limiter.ceiling is None and (bucket is None or bucket.per_second is None):
             room = math.ceil(limiter.level - limiter.in_flight)
-            return min(room, AT_A_TIME) if is_plural else room
+            return min(room, self.ways.at_a_time) if is_plural else room
         return 1
 
     def start(self, now: float) -> None:
@@ -135,7 +135,7 @@ class Endpoint(Generic[T]):
         reason = verdict.reason
         way.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds)
         if self.ways.is_plural:
-            way.finished(now, reason, verdict.detail)
+            way.finished(now, reason, seconds, verdict.detail)
 
     def is_of_way(self, way: Way) -> bool:
         """Tell whether a way is to blame for what just failed over it: it is left alone, and others are well."""

@@ -1,7 +1,8 @@
 """The ways to one endpoint: its URLs, and the addresses of their names. Each has a limiter, and a health of its own.
 
-Requests go where answers come fastest. A way that fails for several requests in a row, or keeps silent while another answers, is left
-alone, but for one request now and then that finds out whether it is back.
+Requests go where answers come fastest; ways that are about as fast as each other share them. A way that answered slowly is asked again
+every second, and believed if it is quick now. One that fails for several requests in a row, or keeps silent while another answers, is
+left alone, but for one request now and then that finds out whether it is back.
 """
 
 import math
@@ -18,6 +19,10 @@ from bucketpull.domain.pacing import Limiter
 MOST_ADDRESSES = 16  # of a name; each request looks at all
 UNPROVEN = 4  # requests at once over a way from which nothing has come yet
 AT_A_TIME = 4
+SPREAD = 4.0  # a way that had all of the latest requests is taken for one that has so many more in flight
+MEMORY = 0.02  # the weight of a single choice in what a way had lately
+FRESH_SECONDS = 1.0  # for so long what a way's last answer took says how quick it is
+ALIKE = 2.0  # ways whose answers take at most so many times those of the quickest are given several requests at a time
 MISS_SECONDS = 0.05
 EASY_SECONDS = 1.0  # after it throttled, a way is no better than another
 SILENT_SECONDS = 3.0
@@ -31,6 +36,7 @@ class Way:
     """
 
     __slots__ = (
+        "_answered_at",
         "_held_until",
         "_looks",
         "_misses",
@@ -39,6 +45,7 @@ class Way:
         "is_away",
         "is_listed",
         "limiter",
+        "share",
         "since",
         "site",
         "throttled_at",
@@ -53,7 +60,9 @@ class Way:
         self.is_listed = True
         """Whether the name still has this address."""
         self.is_away = self.was_good = False
-        self.since = self.throttled_at = self._held_until = -math.inf
+        self.since = self.throttled_at = self._held_until = self._answered_at = -math.inf
+        self.share = 0.0
+        """Which part of the latest requests went this way."""
         self.why = ""
         self._misses = self._refusals = self._looks = 0
 
@@ -80,10 +89,17 @@ class Way:
 
     def cost(self) -> float:
         """Return what a request costs here that starts now, in seconds of waiting; 0 where that is not known."""
-        return (self.limiter.in_flight + 1) * self.limiter.trip
+        return (self.limiter.in_flight + 1 + SPREAD * self.share) * self.limiter.trip
 
-    def finished(self, now: float, reason: Reason | None, detail: str) -> None:
-        """Note an answer, or that none came."""
+    def is_stale(self, now: float) -> bool:
+        """Tell whether nothing is known of how quick it is now: it is asked nothing, and has not been for a while."""
+        return self.limiter.in_flight == 0 and now - self._answered_at >= FRESH_SECONDS
+
+    def finished(self, now: float, reason: Reason | None, seconds: float, detail: str) -> None:
+        """Note an answer that took so long, or that none came."""
+        if reason is None and now - seconds - self._answered_at >= FRESH_SECONDS:
+            self.limiter.quickened(seconds)
+        self._answered_at = now
         if reason in OUTAGE:
             self._misses += 1
             self._held_until = now + MISS_SECONDS
@@ -123,6 +139,7 @@ class Ways:
             Way(site, "", self._limiter(len(sites)) if several else limiter) for site in sites or ("",)
         ]
         self.is_plural = several
+        self.at_a_time = 1
 
     def _limiter(self, parts: int) -> Limiter:
         return self._model.share(parts)
@@ -150,18 +167,31 @@ class Ways:
         return [way for way in self.all if way.is_listed]
 
     def choose(self, now: float) -> Way | None:
-        """Return where the next request may go; where all are away, each is as good as another."""
+        """Return where the next requests may go, `at_a_time` of them; where all are away, each is as good as another."""
         most = self._model.fixed or self._model.highest
         if self.in_flight >= most:
             return None
         listed = self.listed()
         open_ones = [way for way in listed if way.may_start(now)]
-        due = next((way for way in open_ones if way.is_away), None)
+        due = next((way for way in open_ones if way.is_away or way.is_stale(now)), None)
         if due is not None:
+            self.at_a_time = 1
             return due
         if all(way.is_away for way in listed):
             open_ones = [way for way in listed if way.limiter.may_start(now)]
-        return min(open_ones, key=Way.cost, default=None)
+        best = min(open_ones, key=Way.cost, default=None)
+        if best is not None:
+            self._note(best, listed)
+        return best
+
+    def _note(self, chosen: Way, listed: Sequence[Way]) -> None:
+        quickest = chosen.limiter.trip
+        for way in listed:
+            way.share -= way.share * MEMORY
+            if way.limiter.trip < quickest and not way.is_away:
+                quickest = way.limiter.trip
+        chosen.share += MEMORY
+        self.at_a_time = AT_A_TIME if chosen.limiter.trip <= ALIKE * quickest else 1
 
     def in_turn(self) -> Way:
         """Return another one each time, of those that are well if there are any."""
