@@ -1,7 +1,5 @@
 """What several folders of tests share: one private broker a session, with TLS beside."""
 
-import gc
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -71,11 +69,3 @@ def broker(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iter
     tls = TLS.format(folder=certificates, demand="true")
     with Broker(tmp_path_factory.mktemp("shared") / "broker", tls) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _descriptors() -> Iterator[None]:
-    """Have what is left in cycles give its descriptors back, before they are too many for `select`."""
-    yield
-    if len(os.listdir("/proc/self/fd")) > 200:
-        gc.collect()

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import os
-import select
+from multiprocessing.connection import wait
 
 import msgspec
 
@@ -61,7 +61,7 @@ class Filler:
                 leaf.note_md5(0, hashlib.md5(body).digest())
         self.writer.flush()
         while len(written) < len(objects):
-            select.select([self.writer.wake_fd], [], [], 10)
+            wait([self.writer.wake_fd], 10)
             written += self.writer.outcomes()
         for each in written:
             assert each.reason is None, each

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -127,33 +127,28 @@ class Swap:
 
 
 def store(path):
-    volume = open_volume(str(path))
-    files = FileWriter.open(str(path), volume.id, sync=False)
-    try:
+    with (
+        closing(open_volume(str(path))) as volume,
+        closing(FileWriter.open(str(path), volume.id, sync=False)) as files,
+    ):
         volume.intend("0123456789ab", 1, b"")
         for directory, name in ((b"d", b"x"), (b"d", b"y"), (b"d/e", b"x"), (b"", b"x"), (b"d", b"z")):
             files.store(directory, name, 5, [b"ours"], 0)
-    finally:
-        files.close()
-        volume.close()
 
 
 def stream(path):
-    volume = open_volume(str(path))
-    writer = open_writer(str(path), volume.id, "none")
-    try:
+    with (
+        closing(open_volume(str(path))) as volume,
+        closing(open_writer(str(path), volume.id, "none")) as writer,
+    ):
         large = writer.stream(b"d/e", b"x", 8, 5)
         large.append(b"ours")
         large.append(b"ours")
         large.publish(8, None, 0)
-    finally:
-        writer.close()
-        volume.close()
 
 
 def keep_books(path):
-    volume = open_volume(str(path))
-    try:
+    with closing(open_volume(str(path))) as volume:
         volume.probe()
         record = msgspec.msgpack.encode(
             [Record(b"d", "", [b"x", b"y"], [4, 4], [5, 5]), Record(b"d/e", "", [b"x"], [4], [5])]
@@ -162,17 +157,12 @@ def keep_books(path):
         [extent] = volume.settle([Block("0123456789ab", 2, record)])
         volume.read(extent.offset)
         volume.discard("0123456789ab", 2, [extent.offset], [])
-    finally:
-        volume.close()
 
 
 def read(path):
-    reader = open_reader(str(path))
-    try:
+    with closing(open_reader(str(path))) as reader:
         reader.user()
         list(Verification(reader, hashed=True, folder=str(path.parent)).run())
-    finally:
-        reader.close()
 
 
 @pytest.mark.parametrize("place", PARTS)

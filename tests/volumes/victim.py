@@ -4,8 +4,8 @@ Usage: victim.py PATH DURABILITY FIRST LAST: works of 20 objects each, 5 works a
 """
 
 import hashlib
-import select
 import sys
+from multiprocessing.connection import wait
 
 import msgspec
 
@@ -41,7 +41,7 @@ def store(writer, work):
         written = writer.put(directory, name, 1_600_000_000, [body], name)
         outcomes += [] if written is None else [written]
     while len(outcomes) < OBJECTS:
-        select.select([writer.wake_fd], [], [])
+        wait([writer.wake_fd])
         outcomes += writer.outcomes()
     if any(written.reason for written in outcomes):
         sys.exit("refused")

@@ -12,7 +12,7 @@ from bucketpull.domain.exchange import Chunk, Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.domain.record import Written
 
-FEW_DESCRIPTORS = 300  # `select`, by which tests wait, knows 1,024
+FEW_DESCRIPTORS = 300  # a process may have 1,024 by default
 STATUS: dict[str, dict[int, Reason]] = {
     "list": {
         401: Reason.CREDENTIALS,
