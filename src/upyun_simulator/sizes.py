@@ -43,12 +43,26 @@ def _uniform(bounds: list[str]) -> Sizes:
         msg = f"uniform needs two sizes, not {':'.join(bounds)!r}: uniform:LOW:HIGH"
         raise ValueError(msg)
     low, high = (parse_bytes(bound) for bound in bounds)
+    if low > high:
+        msg = f"uniform:{':'.join(bounds)}: the first size must not be above the second"
+        raise ValueError(msg)
     return Sizes([low + (high - low) * step // (_QUANTILES - 1) for step in range(_QUANTILES)])
+
+
+def _sigma(text: str) -> float:
+    try:
+        sigma = float(text)
+    except ValueError:
+        sigma = -1.0
+    if not 0 < sigma <= 10:
+        msg = f"sigma is {text!r}: it must be a number above 0, up to 10"
+        raise ValueError(msg)
+    return sigma
 
 
 def _lognormal(arguments: list[str]) -> Sizes:
     mean = parse_bytes(arguments[0])
-    sigma = float(arguments[1]) if len(arguments) > 1 else 0.8
+    sigma = _sigma(arguments[1]) if len(arguments) > 1 else 0.8
     normal = NormalDist(0, sigma)
     raw = [2.718281828459045 ** normal.inv_cdf((step + 0.5) / _QUANTILES) for step in range(_QUANTILES)]
     factor = mean * _QUANTILES / sum(raw)  # so that the mean is the one asked for, cut tails or not

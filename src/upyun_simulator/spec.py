@@ -19,6 +19,8 @@ from upyun_simulator.samples import demo_bucket, odd_bucket
 from upyun_simulator.sizes import parse_sizes
 
 _DEFAULT_SIZES = "lognormal:33KiB:0.8"
+_MOST = 10**12
+_DEEPEST = 64
 
 
 def parse_spec(text: str) -> Contents:
@@ -49,7 +51,8 @@ def _flat(text: str) -> Contents:
     count, _, rest = text.partition(",")
     options = _options(rest, {"size", "dir", "seed", "suffix"})
     sizes = parse_sizes(options.get("size", _DEFAULT_SIZES))
-    flat = Flat(_number("flat", count), sizes, int(options.get("seed", "0")), options.get("suffix", ".jpg"))
+    seed = _number("seed", options.get("seed", "0"))
+    flat = Flat(_number("flat", count), sizes, seed, options.get("suffix", ".jpg"))
     path = options.get("dir", "").strip("/")
     return Explicit([], mounts={path + "/": flat}) if path else flat
 
@@ -59,9 +62,9 @@ def _tree(text: str) -> Tree:
     return Tree(
         _number("dirs", options.get("dirs", "1000")),
         _number("files", options.get("files", "5")),
-        max(1, _number("depth", options.get("depth", "3"))),
+        _number("depth", options.get("depth", "3"), 1, _DEEPEST),
         parse_sizes(options.get("size", _DEFAULT_SIZES)),
-        int(options.get("seed", "0")),
+        _number("seed", options.get("seed", "0")),
     )
 
 
@@ -74,9 +77,9 @@ def _options(text: str, known: set[str]) -> dict[str, str]:
     return options
 
 
-def _number(name: str, text: str) -> int:
-    try:
-        return int(text.replace("_", ""))
-    except ValueError:
-        msg = f"{name} is {text!r}: it must be a whole number"
-        raise ValueError(msg) from None
+def _number(name: str, text: str, least: int = 0, most: int = _MOST) -> int:
+    digits = text.replace("_", "")
+    if not digits.isdecimal() or not least <= int(digits) <= most:
+        msg = f"{name} is {text!r}: it must be a whole number from {least} to {most:,}"
+        raise ValueError(msg)
+    return int(digits)

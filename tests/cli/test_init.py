@@ -83,6 +83,15 @@ def test_a_file_that_is_there_is_not_replaced_unasked(customer):
     assert told(customer)["source"] == "upyun://photos"
 
 
+def test_a_unit_that_is_there_is_refused_before_anything_is_written(customer):
+    (customer.folder / "photos.service").write_text("mine")
+
+    done = customer.run(*INIT, "--unit", "photos.service", expect=2)
+
+    assert "--unit photos.service: is there already" in done.stderr
+    assert not (customer.folder / "photos.toml").exists()
+
+
 def test_what_doctor_finds_wrong_is_told_and_nothing_is_written(customer):
     customer.environment["UPYUN_PASSWORD"] = "not-the-password"
 
@@ -133,17 +142,24 @@ def test_at_a_terminal_it_asks_for_what_was_not_given(customer, bucket):
     operator = customer.environment.pop("UPYUN_OPERATOR")
     cdn = customer.environment.pop("BUCKETPULL_CDN_URL")
 
+    for taken in ("photos.toml", "bucketpull-photos.service"):
+        (customer.folder / taken).write_text("mine")
+
     code, text = at_a_terminal(
         customer,
         [
             ("urls:FILE:", "photos"),  # is told what is wrong, and asked again
             ("urls:FILE:", "upyun://photos"),
+            ("(empty: none):", "img.example.com"),  # is asked again, and what was answered before is kept
             ("(empty: none):", cdn),
             ("the operator's name:", operator),
             ("the operator's password:", secret),
             ("/mnt/disk1 /mnt/disk2:", "no/such/disk"),
             ("/mnt/disk1 /mnt/disk2:", "disk1"),
+            ("another file to write:", "photos.toml"),
+            ("another file to write:", "mine.toml"),
             ("[y/N]:", "y"),
+            ("another file to write:", "mine.service"),
         ],
         "init",
     )
@@ -151,5 +167,7 @@ def test_at_a_terminal_it_asks_for_what_was_not_given(customer, bucket):
     assert code == 0, text
     assert "source 'photos': write" in text
     assert secret not in text
-    assert (told(customer)["password"], told(customer)["cdn_url"]) == (secret, cdn)
-    assert "sync --config" in (customer.folder / "bucketpull-photos.service").read_text()
+    found = told(customer, "mine.toml")
+    assert (found["password"], found["cdn_url"]) == (secret, cdn)
+    assert "sync --config" in (customer.folder / "mine.service").read_text()
+    assert (customer.folder / "photos.toml").read_text() == "mine"

@@ -92,9 +92,11 @@ def test_a_service_that_knows_nothing_of_us_changes_nothing_and_its_address_is_t
 ):
     watch.answers = [404, 404]
 
-    done = user.knows(service).run(*SYNC, "--ping", watch.url)
+    done = user.knows(service).run(*SYNC, "--ping", watch.url, "--log-file", "log")
 
     assert len(watch.came) == 2
+    assert "info: --ping" not in (user.folder / "log").read_text()
+    assert "warning: --ping 127.0.0.1: end did not arrive" in (user.folder / "log").read_text()
     assert "--ping 127.0.0.1: end did not arrive: answers 404" in done.stderr
     assert "5e7a" not in done.stdout + done.stderr
 

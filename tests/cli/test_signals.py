@@ -53,6 +53,21 @@ def test_a_second_signal_ends_it_at_once_with_the_books(user, running):
     assert "exit 130: interrupted; run the same command again to go on" in output
 
 
+def test_a_job_that_is_left_at_once_is_told_as_failed_too(user, bucket):
+    user.knows(bucket("flat:400,size=500"))
+    running = user.start(*SYNC, "--rate", "30", "--on-end", "echo $BUCKETPULL_EXIT_CODE > told")
+    until(lambda: user.files("disk1"), "a first file")
+    running.send_signal(signal.SIGSTOP)  # so that both are there when it looks
+    running.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGTERM)
+    running.send_signal(signal.SIGCONT)
+
+    said(running)
+
+    assert running.returncode == 130
+    assert (user.folder / "told").read_text() == "130\n"
+
+
 def test_the_speed_of_a_job_at_rest_is_that_of_its_last_session(user, bucket):
     user.knows(bucket("flat:200,size=500"))
     user.run(*SYNC, "--limit", "190", expect=6)

@@ -1,4 +1,5 @@
 import json
+import re
 import time
 
 import pytest
@@ -222,3 +223,20 @@ class TestOverlay:
         contents.put("img-1.jpg", 9)
 
         assert walk_by_listing(contents).count("img-1.jpg") == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("flat:-5", "flat is '-5': it must be a whole number from 0 to 1,000,000,000,000"),
+        ("flat:9999999999999", "from 0 to"),
+        ("flat:3,seed=x", "seed is 'x'"),
+        ("tree:dirs=-1", "dirs is '-1'"),
+        ("tree:dirs=9,depth=0", "depth is '0': it must be a whole number from 1 to 64"),
+        ("flat:3,size=uniform:9:3", "must not be above"),
+        ("flat:3,size=lognormal:9:x", "sigma is 'x'"),
+    ],
+)
+def test_a_number_that_makes_no_bucket_is_refused_by_its_name(spec, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        parse_spec(spec)

@@ -64,15 +64,14 @@ def init(
             check_new(name, path, force=force)
     interview = Interview(flags | options.split(places))
     settings = interview.settings()
-    path = output or f"{settings.job_name()}.toml"
-    check_new("--output", path, force=force)
+    path = output or interview.new_file("--output", f"{settings.job_name()}.toml", force=force)
     if not no_doctor and run_checks(settings, flags.get("config")) and not interview.insists():
         tell("nothing was written; mend it, or write the file all the same with --no-doctor")
         return ExitCode.INCOMPLETE
+    if unit_file is None and interview.wants_unit():
+        unit_file = interview.new_file("--unit", f"bucketpull-{settings.job_name()}.service", force=force)
     elsewhere = secrets_elsewhere(settings)
     write_private(path, configuration(settings, elsewhere), force=force)
-    if unit_file is None and not settings.json:
-        unit_file = interview.unit_file(settings)
     if unit_file is not None:
         write_private(unit_file, unit(settings, path, elsewhere), force=force)
     _conclude(settings, path, unit_file)
@@ -106,17 +105,29 @@ class Interview:
         """Ask whether to write the file though a check failed."""
         return self._asks and click.confirm(said("write the file all the same?"), err=True)
 
-    def unit_file(self, settings: Settings) -> str | None:
-        """Ask whether to write a unit of systemd too; return its path."""
-        if not self._asks or not click.confirm(said("write a unit of systemd that runs it too?"), err=True):
-            return None
-        path = f"bucketpull-{settings.job_name()}.service"
-        check_new("--unit", path, force=False)
+    def wants_unit(self) -> bool:
+        """Ask whether to write a unit of systemd too."""
+        return self._asks and click.confirm(said("write a unit of systemd that runs it too?"), err=True)
+
+    def new_file(self, name: str, path: str, *, force: bool) -> str:
+        """Return where to write: at a path, or where the answer says if that is taken; `name` is the option's.
+
+        Raises:
+            ConfigError: It is taken, and nobody can be asked.
+
+        """
+        try:
+            check_new(name, path, force=force)
+        except ConfigError as error:
+            if not self._asks:
+                raise
+            tell_error(error)
+            return _answer("another file to write", lambda text: check_new(name, text, force=force))
         return path
 
     def _ask_for_source(self) -> None:
         def check(text: str) -> None:
-            options.settings(self._known | {"source": text}).source_settings()
+            options.settings(self._known | {"source": text}).source_settings().check_values()
 
         if not options.settings(self._known).source:
             self._known["source"] = _answer(
@@ -136,7 +147,7 @@ class Interview:
 
     def _checks(self, name: str) -> Callable[[str], None]:
         def check(text: str) -> None:
-            options.settings(self._known | {name: text}).source_settings()
+            options.settings(self._known | {name: text}).source_settings().check_values()
 
         return check
 

@@ -29,12 +29,20 @@ def check_new(name: str, path: str, *, force: bool) -> None:
 
 
 def write_private(path: str, text: str, *, force: bool) -> None:
-    """Write a file that only its owner reads."""
+    """Write a file that only its owner reads.
+
+    Raises:
+        ConfigError: It cannot be written.
+
+    """
     how = os.O_TRUNC if force else os.O_EXCL
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | how, 0o600)
-    with open(fd, "w", encoding="utf-8") as file:
-        os.fchmod(fd, 0o600)
-        file.write(text)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | how, 0o600)
+        with open(fd, "w", encoding="utf-8") as file:
+            os.fchmod(fd, 0o600)
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: not written: {error.strerror}; name a file that can be") from error
 
 
 def configuration(settings: Settings, elsewhere: Collection[str]) -> str:

@@ -5,6 +5,7 @@ A log is not worth a job: a thread writes, and lines that a full, slow or broken
 
 import logging
 import queue
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -59,6 +60,16 @@ class LogFile:
         except queue.Full:
             self._handler.missed += 1
 
+    @property
+    def lost(self) -> int:
+        """How many lines are not in the file, as it stands now, and nothing in it says so."""
+        return self._handler.missed + sum(each is not None for each in self._waiting.queue)
+
+    @property
+    def reason(self) -> str:
+        """Why the last line that could not be written was not."""
+        return self._handler.reason
+
     def close(self) -> None:
         """Write what waits, unless nothing is taken for some seconds."""
         self.start()
@@ -105,6 +116,7 @@ class _Rotating(RotatingFileHandler):
     """A file that only its owner reads; what cannot be written is counted, and told once something can."""
 
     missed = 0
+    reason = "the disk takes nothing"
 
     def _open(self) -> TextIOWrapper:
         fd = append(Path(self.baseFilename), 0o600)
@@ -118,10 +130,14 @@ class _Rotating(RotatingFileHandler):
             self.missed = 0
             text = missed_text(before)
             super().emit(logging.LogRecord(record.name, logging.WARNING, "", 0, text, None, None))
+            self.missed += before if self.missed else 0
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's
         """Count a line that could not be written."""
         self.missed += 1
+        error = sys.exception()
+        if isinstance(error, OSError) and error.strerror:
+            self.reason = error.strerror
 
 
 class _Formatter(logging.Formatter):

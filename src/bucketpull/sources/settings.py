@@ -87,6 +87,14 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
                 fields[option.name] = converted(label, value, types[option.name], secret=option.secret)
         return cls(**fields)
 
+    def check_values(self) -> None:
+        """Make sure of each value by itself: what lacks may still come.
+
+        Raises:
+            ConfigError: One cannot be used, whatever the others are; the message names the setting and the remedy.
+
+        """
+
     def checked(self) -> Self:
         """Return the configuration itself.
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -142,7 +142,8 @@ def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
         volumes = open_all(paths, welcome.known, settings, owner=owner)
         if notifier is not None:
             notifier.begin()
-        return asyncio.run(_work(settings, broker, hello, me, welcome, source, nursery, volumes))
+        leave = partial(notifier.end, ExitCode.INTERRUPTED) if notifier is not None else lambda: None
+        return asyncio.run(_work(settings, broker, hello, me, welcome, source, nursery, volumes, leave))
 
 
 async def _work(
@@ -154,6 +155,7 @@ async def _work(
     source: SourceSettings,
     nursery: Nursery,
     volumes: Sequence[DiskVolume],
+    leave: Callable[[], object],
 ) -> ExitCode:
     policy = msgspec.structs.replace(
         worker_policy(settings, welcome.journal, hello.machine, source.open().endpoints),
@@ -177,7 +179,7 @@ async def _work(
     crew.start()
     await inbox.start()
     loop = asyncio.get_running_loop()
-    on_signals(loop, lambda: loop.create_task(worker.stop(), name="stop"))
+    on_signals(loop, lambda: loop.create_task(worker.stop(), name="stop"), leave)
     telling = asyncio.create_task(_tell_of(worker, settings, SystemClock()), name="tell")
     try:
         await worker.run()

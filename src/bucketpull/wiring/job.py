@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -53,6 +54,9 @@ _LEAVE_SECONDS: Final = (
 
 
 _LAST_WORDS_SECONDS: Final = 1.0  # for a terminal or a pipe that does not read, at a second Ctrl-C
+LEAVE_AT_ONCE_SECONDS: Final = (
+    10.0  # all that a second Ctrl-C may take: the last words, the ping, the command of --on-end
+)
 
 
 class Watching(Protocol):
@@ -147,6 +151,7 @@ class Job:
     ) -> None:
         self._settings = settings
         self._opening = opening
+        self._notifier = notifier
         self.shell = CoordinatorShell(opening.journal, transport, SystemClock(), policy)
         self.coordinator = self.shell.coordinator
         self.monitor = Monitor(
@@ -227,6 +232,9 @@ class Job:
 
         def leave() -> None:
             self.monitor.close(msgspec.structs.replace(self.monitor.snapshot(), state=JobState.INTERRUPTED))
+            drain_all(_LAST_WORDS_SECONDS)
+            if self._notifier is not None:
+                self._notifier.end(ExitCode.INTERRUPTED)
 
         on_signals(loop, interrupt, leave)
         self.coordinator.limits = limits_now(self._settings)
@@ -267,12 +275,15 @@ def _short(objects: int) -> str:
 def on_signals(
     loop: asyncio.AbstractEventLoop, stop: Callable[[], object], leave: Callable[[], object] = lambda: None
 ) -> None:
-    """Stop in order at the first signal; at the second say by `leave` where things stand, and go at once.
+    """Stop in order at the first signal; at the second say by `leave` where things stand, and go; at the third go without a word.
 
-    Everything is resumable at any time. A terminal that is closed may send SIGHUP more than once: that is no second wish. Where it is
-    ignored, as under nohup, it stays so.
+    Everything is resumable at any time. `leave` may take `LEAVE_AT_ONCE_SECONDS`. A terminal that is closed may send SIGHUP more than
+    once: that is no second wish. Where it is ignored, as under nohup, it stays so.
     """
     heard = 0
+
+    def go(*_: object) -> None:
+        os._exit(ExitCode.INTERRUPTED)
 
     def hear(number: signal.Signals) -> None:
         nonlocal heard
@@ -280,11 +291,15 @@ def on_signals(
         if heard == 1:
             stop()
         elif number is not signal.SIGHUP:
+            for each in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(each, go)
+            late = threading.Timer(LEAVE_AT_ONCE_SECONDS, go)
+            late.daemon = True
+            late.start()
             try:
                 leave()
-                drain_all(_LAST_WORDS_SECONDS)
             finally:
-                os._exit(ExitCode.INTERRUPTED)
+                go()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:

@@ -93,17 +93,21 @@ class Notifier:
             self.log.write("info", f"exit {int(code)}")
         said = {"error": self._without_secrets(error)} if error else {}
         document = {"exit": int(code)} | said | self._summary()
+        self._send("" if code == ExitCode.COMPLETE else "fail", document)
         command = self._settings.on_end
         if command is not None:
             body = msgspec.json.encode(document)
             run_on_end(command, self._variables(), int(code), body, self._failed.put, BOUND_SECONDS)
-        self._send("" if code == ExitCode.COMPLETE else "fail", document)
         if self._ping is not None:
             self._ping.drain()
         self.note_to = None  # nobody shows notes any more
         self._tell_failed()
         if self.log is not None:
             self.log.close()
+            if self.log.lost:
+                tell(
+                    f"--log-file {self._settings.log_file}: {self.log.lost} lines could not be written: {self.log.reason}; make room there"
+                )
 
     def _variables(self) -> dict[str, str]:
         """Return the environment in which bucketpull's other commands find the job."""
@@ -140,7 +144,7 @@ class Notifier:
                 if self.note_to is not None:
                     self.note_to("warning", "notice.failed", text)
                 else:
-                    tell(text)
+                    tell(text, level="warning")
 
 
 def notified(settings: Settings, run: Callable[[Notifier], ExitCode]) -> ExitCode:
@@ -151,7 +155,7 @@ def notified(settings: Settings, run: Callable[[Notifier], ExitCode]) -> ExitCod
 
     """
     notifier = Notifier(settings)
-    with heard_by(partial(notifier.log.write, "info") if notifier.log else None):
+    with heard_by(notifier.log.write if notifier.log else None):
         return _notified(notifier, run)
 
 

@@ -16,7 +16,7 @@ from bucketpull.report.reasons import explain
 from bucketpull.report.words import Words, language_of
 from bucketpull.wiring.streams import OutputFailed, ReaderGone
 
-_listener: Callable[[str], None] | None = None
+_listener: Callable[[str, str], None] | None = None
 
 
 def say(text: str) -> None:
@@ -41,8 +41,8 @@ def say_on(text: str) -> None:
 
 
 @contextmanager
-def heard_by(listener: Callable[[str], None] | None) -> Iterator[None]:
-    """Have a log hear what is told meanwhile."""
+def heard_by(listener: Callable[[str, str], None] | None) -> Iterator[None]:
+    """Have a log hear the level and the text of what is told meanwhile."""
     global _listener  # noqa: PLW0603 - as there is one standard error, there is one who hears it
     _listener = listener
     try:
@@ -51,13 +51,13 @@ def heard_by(listener: Callable[[str], None] | None) -> Iterator[None]:
         _listener = None
 
 
-def tell(text: str, *, private: bool = False) -> None:
+def tell(text: str, *, level: str = "info", private: bool = False) -> None:
     """Write a line to standard error, for people, in the language of the locale, beside what goes to a program.
 
-    What is `private`, as the dashboard's token, does not go into a log.
+    A log has its `level`, "info", "warning" or "error", beside it. What is `private`, as the dashboard's token, does not go into a log.
     """
     if _listener is not None and not private:
-        _listener(words_for_file().message(text))
+        _listener(level, words_for_file().message(text))
     with suppress(OSError, ReaderGone, OutputFailed):
         sys.stdout.flush()  # so that both come in order where they are read together
     with suppress(OSError):

@@ -104,6 +104,17 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
 
         return self.by_keys(S3Source(self))
 
+    def check_values(self) -> None:
+        """See `SourceSettings.check_values`."""
+        if "/" in self.bucket or not self.bucket.isprintable() or " " in self.bucket:
+            raise ConfigError(f"source: bucket {self.bucket!r} is no bucket name; write {self.USAGE}")
+        if " " in self.api_url:
+            raise ConfigError(f"--api-url {shown_value(self.api_url)}: s3:// has one endpoint; give one")
+        if self.api_url:
+            check_url("--api-url", self.api_url)
+        if self.cdn_url is not None:
+            check_urls("--cdn-url", self.cdn_url)
+
     def checked(self) -> "S3Config":
         """Return the configuration with what AWS's environment and files say about the rest.
 
@@ -111,15 +122,10 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
             ConfigError: It cannot work.
 
         """
-        if "/" in self.bucket or not self.bucket.isprintable() or " " in self.bucket:
-            raise ConfigError(f"source: bucket {self.bucket!r} is no bucket name; write {self.USAGE}")
+        self.check_values()
         complete = self._completed(os.environ)
-        if " " in complete.api_url:
-            raise ConfigError(f"--api-url {shown_value(complete.api_url)}: s3:// has one endpoint; give one")
-        check_url("--api-url", complete.api_url)
+        complete.check_values()
         _check_address(complete)
-        if complete.cdn_url is not None:
-            check_urls("--cdn-url", complete.cdn_url)
         if not complete.anonymous and not complete.access_key:
             raise ConfigError(
                 "source: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give --anonymous"

@@ -127,6 +127,14 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
         token = self.for_workers(expires).token
         return {"UPYUN_OPERATOR": self.operator, "UPYUN_TOKEN": token, "UPYUN_TOKEN_EXPIRES": str(expires)}
 
+    def check_values(self) -> None:
+        """See `SourceSettings.check_values`."""
+        _check_names(self)
+        check_urls("--api-url", self.api_urls)
+        if self.cdn_url is not None:
+            check_urls("--cdn-url", self.cdn_url)
+        _check_headers(self)
+
     def checked(self) -> "UpyunConfig":
         """Return the configuration itself.
 
@@ -134,12 +142,10 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
             ConfigError: It cannot work; the message names the field and the remedy.
 
         """
-        _check_names(self)
-        check_urls("--api-url", self.api_urls)
-        if self.cdn_url is not None:
-            check_urls("--cdn-url", self.cdn_url)
+        self.check_values()
+        if self.style and self.cdn_url is None:
+            raise ConfigError(f"source: style {self.style!r} needs the bucket's CDN domain; give --cdn-url")
         _check_access(self)
-        _check_headers(self)
         return self
 
     def for_workers(self, token_expires: int) -> "UpyunConfig":
@@ -166,8 +172,6 @@ def _check_names(config: UpyunConfig) -> None:
         )
     if not 1 <= config.list_limit <= MAX_LIST_LIMIT:
         raise ConfigError(f"source: list_limit {config.list_limit} is not within 1 and {MAX_LIST_LIMIT}")
-    if config.style and config.cdn_url is None:
-        raise ConfigError(f"source: style {config.style!r} needs the bucket's CDN domain; give --cdn-url")
 
 
 def _check_access(config: UpyunConfig) -> None:
