@@ -35,7 +35,7 @@ coverage: .venv/dev             ## branch coverage of coordinator and agent, eac
 		$(BIN)/python -m coverage report --show-missing --fail-under 95 || exit 1; done
 
 translations: .venv/dev         ## the catalogue of what --help says in Chinese, compiled
-	$(BIN)/python scripts/translations.py
+	$(BIN)/python -m scripts.translations
 
 docs: .venv/dev                 ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -73,4 +73,4 @@ packages:
 	$(PIP) install -q -c constraints.txt --group release && touch $@
 
 reference man: .venv/dev        ## the pages that are made from the code: manual, commands, settings, reasons, metrics
-	$(BIN)/python scripts/reference.py
+	$(BIN)/python -m scripts.reference

@@ -3,6 +3,8 @@
 They are committed, so that links to them work in the repository too; `make reference` writes them, and a test compares them.
 """
 
+# ruff: noqa: RUF001 - Chinese has its own punctuation
+
 import inspect
 import re
 from importlib import resources
@@ -12,13 +14,17 @@ from pathlib import Path
 import click
 import msgspec
 from click.formatting import HelpFormatter
+from scripts import translations
 
 from bucketpull import __version__
 from bucketpull.cli.help import MEANINGS
 from bucketpull.cli.main import COMMANDS, bucketpull
+from bucketpull.domain import errors
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.record import Record
 from bucketpull.domain.trouble import BOUNDS, Bound
+from bucketpull.report.reasons import explain
+from bucketpull.report.words import Words
 from bucketpull.sources.registry import SOURCES, settings_type
 from bucketpull.volumes import ledger
 from bucketpull.web import metrics
@@ -46,6 +52,8 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands_page(),
         "reference/configuration.md": configuration_page(),
         "reference/exit-codes.md": exit_codes_page(),
+        "reference/messages.md": messages_page("en"),
+        "reference/messages.zh.md": messages_page("zh"),
         "reference/reasons.md": reasons_page(),
         "reference/metrics.md": metrics_page(),
         "reference/journal.md": journal_page(),
@@ -188,6 +196,61 @@ def exit_codes_page() -> str:
         "|---:|---|",
     ]
     return "\n".join([*head, *rows, ""])
+
+
+def messages_page(language: str) -> str:
+    """Write each error with its remedy, by the exit code that it ends with."""
+    say = Words(language)
+    by_code: dict[int, list[str]] = {}
+    for text, name in sorted(translations.messages().items()):
+        code = getattr(getattr(errors, name, None), "exit_code", None)
+        if code is not None:
+            by_code.setdefault(int(code), []).append(_told(say.message(text.replace("{}", "…"))))
+    stop = [reason for reason, bound in BOUNDS.items() if bound.remedy is Remedy.STOP]
+    by_code[4] = [_told("; ".join(explain(reason, language))) for reason in stop]
+    title, exit_word, intro, *head = MESSAGES[language]
+    parts = [f"# {title}", intro]
+    for code in (2, 3, 4, 5, 6):
+        rows = by_code.get(code, [])
+        parts += [f"## {exit_word} {code}", f"{say.message(MEANINGS[errors.ExitCode(code)])}."]
+        parts += ["\n".join([*head, *rows])] if rows else []
+        parts += [_code(say(f"exit.{code}"))] if code > 2 else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _told(text: str) -> str:
+    """Write an error as a row: what is wrong, and what to do, which follows a semicolon."""
+    wrong, _, remedy = re.sub(r"[;；]\s*", "; ", text.replace("|", "\\|")).partition("; ")
+    return f"| {_code(wrong)} | {_code(remedy)} |"
+
+
+def _code(text: str) -> str:
+    text = text.strip()
+    return f"`` {text} ``" if "`" in text else f"`{text}`" if text else ""
+
+
+MESSAGES = {
+    "en": (
+        "Error messages",
+        "Exit",
+        """\
+Every error is one line on standard error, `bucketpull: …`, and an [exit code](exit-codes.md).
+Here `…` stands for names and values.
+Why single objects failed is told by their [reasons](reasons.md).""",
+        "| message | what to do |",
+        "|---|---|",
+    ),
+    "zh": (
+        "错误信息",
+        "退出码",
+        """\
+每个错误都是标准错误上的一行 `bucketpull: …`，并有一个[退出码](exit-codes.md)。
+这里的 `…` 代表名称和值。
+单个对象为什么失败，见[失败原因](reasons.md)。""",
+        "| 信息 | 怎么办 |",
+        "|---|---|",
+    ),
+}
 
 
 def reasons_page() -> str:

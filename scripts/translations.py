@@ -1,9 +1,12 @@
-"""Bring the translations up to date with what `--help` and click say, and compile them (`make translations`).
+"""Bring the translations up to date with what the program says, and compile them (`make translations`).
 
-A text that is new, or was changed, stands in the catalogue without a translation, which a test finds.
+A text that is new, or was changed, stands in the catalogue without a translation, which a test finds. Of errors and notes, those that
+the code says as one literal text are found by reading it; what is put together elsewhere is entered by hand, with context "message".
 """
 
+import ast
 import inspect
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import BytesIO
@@ -15,21 +18,46 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from bucketpull.cli.main import COMMANDS, bucketpull
+import bucketpull
+from bucketpull.cli import main as program
 from bucketpull.cli.translation import texts
+from bucketpull.report.catalogue import pattern
+from bucketpull.report.reasons import EXPLANATIONS
+from bucketpull.report.words import TEXTS
 
-FOLDER = Path(__file__).parent.parent / "src/bucketpull/locale"
+SOURCE = Path(bucketpull.__file__).parent
+FOLDER = SOURCE / "locale"
+DOCTOR = SOURCE / "cli/doctor"
+_WORD = re.compile(r"[a-z]{2}")
 _NO_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # one commit gives one file
 OF_CLICK = {"core.py", "decorators.py", "exceptions.py", "formatting.py", "parser.py", "types.py"}
+RAISED = {"ConfigError", "JobMismatch", "JournalError", "JournalLocked", "JournalDamaged", "TransportError"}
+OF_A_VOLUME = {"VolumeError", "VolumeFull", "VolumeSick", "LedgerError"}
+TOLD = {"tell", "said"}
+CHECKS = {"passed", "warned", "failed"}
+AS_IT_IS = {
+    # of the operating system or a library
+    "--config {}: {}",
+    "--dashboard {}: {}",
+    "{}: {}",
+    # commands
+    "  {}  {}",
+    "  bucketpull sync {} {} \\",
+    "    --api-url {} --cdn-url {}{}",
+    "  {} status --state {}",
+    "  {} verify {} --hash",
+    # a bug's
+    "receipt for batch {} from {} does not add up: {} stored, {} skipped, {} failed or vanished, {} deferred, {} returned, {} sent on, {} left, of {} objects",
+}
 
 
 def said() -> dict[str | tuple[str, ...], str]:
-    """Return what is translated, and where it is said."""
-    found: dict[str | tuple[str, ...], str] = dict.fromkeys(COMMANDS.values(), "bucketpull")
-    for text in texts(bucketpull):
+    """Return what help and click say, and where."""
+    found: dict[str | tuple[str, ...], str] = dict.fromkeys(program.COMMANDS.values(), "bucketpull")
+    for text in texts(program.bucketpull):
         found.setdefault(text, "bucketpull")
-    for name in COMMANDS:
-        command = bucketpull.get_command(click.Context(bucketpull), name)
+    for name in program.COMMANDS:
+        command = program.bucketpull.get_command(click.Context(program.bucketpull), name)
         assert command is not None
         for text in texts(command):
             found.setdefault(text, f"bucketpull {name}")
@@ -43,6 +71,64 @@ def _of_click() -> Iterator[str | tuple[str, ...]]:
             yield message
 
 
+def template(node: ast.expr) -> str | None:
+    """Return a literal text with `{}` for what is filled in; None for what is no literal."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return None
+
+
+def templates(node: ast.expr) -> list[str]:
+    """Return the texts that an expression may give."""
+    if isinstance(node, ast.IfExp):
+        return templates(node.body) + templates(node.orelse)
+    text = template(node)
+    return [text] if text else []
+
+
+def messages() -> dict[str, str]:
+    """Return the texts of all errors, and of what commands tell, that the code makes of a literal, each with who says it."""
+    found: dict[str, str] = {}
+    for name, call in _calls(SOURCE):
+        if name in RAISED | OF_A_VOLUME | TOLD and call.args:
+            text = template(call.args[0] if name in TOLD else call.args[-1])
+            if text and text not in AS_IT_IS:
+                found.setdefault(f"volume {{}}: {text}" if name in OF_A_VOLUME else text, name)
+    return found
+
+
+def checks() -> list[str]:
+    """Return what the checks of `doctor` find, and what they recommend."""
+    found = {text for call in _checks() for argument in call.args[1:] for text in templates(argument)}
+    for node in _nodes(DOCTOR):
+        if isinstance(node, ast.Assign):
+            found |= {text for text in templates(node.value) if " " in text}
+    return sorted(text for text in found if any(map(str.isalpha, text)))
+
+
+def check_names() -> list[str]:
+    """Return what the checks of `doctor` are called."""
+    return sorted({text for call in _checks() for text in templates(call.args[0])} - {"{}"})
+
+
+def _checks() -> list[ast.Call]:
+    return [call for name, call in _calls(DOCTOR) if name in CHECKS and len(call.args) > 1]
+
+
+def _calls(folder: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in _nodes(folder):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.func.id, node
+
+
+def _nodes(folder: Path) -> Iterator[ast.AST]:
+    for path in sorted(folder.rglob("*.py")):
+        if not path.is_relative_to(SOURCE / "testing"):
+            yield from ast.walk(ast.parse(path.read_text()))
+
+
 def updated(path: Path) -> Catalog:
     """Return a catalogue with exactly what is said, and the translations that it has."""
     old = read_po(BytesIO(path.read_bytes()), locale=path.parent.parent.name)
@@ -51,10 +137,33 @@ def updated(path: Path) -> Catalog:
     )
     for message, where in said().items():
         new.add(message, user_comments=[where])
+    for key, text in TEXTS.items():
+        new.add(text, context=key)
+    for reason in EXPLANATIONS.values():
+        for text in reason:
+            new.add(text, context="reason")
+    for text in check_names():
+        new.add(text, context="check name")
+    for context, texts_now in (("check", checks()), ("message", sorted(messages()))):
+        for text in _kept_and_new([str(each.id) for each in old if each.context == context], texts_now):
+            new.add(text, context=context)
     for message in new:
-        if message.id and message.id in old:
-            message.string = old[message.id].string
+        before = old.get(message.id, message.context) if message.id else None
+        if before is not None:
+            message.string = before.string
     return new
+
+
+def _kept_and_new(known: list[str], now: list[str]) -> list[str]:
+    """Return the texts that the catalogue has, and those that the code says and none of these says wholly."""
+    fits = [pattern(text) for text in known]
+    return known + [text for text in now if not any(_says(each, text) for each in fits)]
+
+
+def _says(known: re.Pattern[str], text: str) -> bool:
+    """Say whether a text of the catalogue fits another one, with no words left to what stands for values."""
+    found = known.fullmatch(text.replace("{}", "X"))
+    return found is not None and not any(_WORD.search(value) for value in found.groups())
 
 
 def compiled(catalog: Catalog) -> bytes:

@@ -1,5 +1,7 @@
 """`--help` and click's own words in the language of the locale; what is said and what is translated are held together."""
 
+import re
+
 import pytest
 from rich.cells import cell_len
 from scripts import translations
@@ -20,7 +22,7 @@ def test_every_text_has_a_translation_and_the_compiled_file_is_of_this_one(path)
 @pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parts[-3])
 def test_values_and_options_stay_as_they_are(path):
     for message in translations.updated(path):
-        for option in [word.strip(" ,.;:()'") for word in str(message.id).split() if word.startswith("--")]:
+        for option in re.findall(r"--[a-z][a-z-]*", str(message.id)):
             assert option in str(message.string), message.id
 
 
@@ -64,3 +66,14 @@ def test_lines_break_at_spaces_and_after_chinese_characters_and_marks_stay_with_
     assert wrapped("\u4e00\u4e8c\u4e09\uff0c\u56db", 6) == ["\u4e00\u4e8c", "\u4e09\uff0c\u56db"]
     assert wrapped("a" * 25, 10) == ["a" * 10, "a" * 10, "a" * 5]
     assert all(cell_len(line) <= 20 for line in wrapped("\u4e00\uff08" * 40, 20))
+
+
+def test_plan_doctor_and_topics_of_help_are_chinese(chinese, bucket):
+    chinese.knows(bucket("flat:100,size=500"))
+
+    said = chinese.run("doctor", "upyun://photos", "disk1").stdout
+    said += chinese.run("plan", "upyun://photos", "disk1").stdout
+    said += chinese.run("help", "exit-codes").stdout
+
+    assert [word for word in ("通过", "凭证", "放得下", "保留空间之外", "已中断") if word not in said] == []
+    assert [word for word in ("pass", "fits", "listed", "interrupted") if word in said] == []

@@ -1,6 +1,7 @@
 """Every command in the documentation runs, against a simulated bucket in the place of the reader's."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,7 +20,12 @@ ROOT = Path(__file__).parents[2]
 PORTS = ("8080", "8081", "8378")
 LIMIT_SECONDS = 90
 BROKER = "amqp://bucketpull:SECRET@broker/"
-PAGES = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if any(commands(page))]
+CHINESE = [ROOT / "README.zh.md", *sorted((ROOT / "docs").rglob("*.zh.md"))]
+PAGES = [
+    page
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if page not in CHINESE and any(commands(page))
+]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +62,28 @@ def test_the_commands_of_a_page_run_as_written(
     code, said = run(written, tmp_path, environment(tmp_path, simulator))
 
     assert code == 0, said[-4000:]
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_chinese_page_has_the_commands_of_the_english_one(page: Path):
+    english = page.with_name(page.name.replace(".zh.md", ".md"))
+
+    assert lines(page) == lines(english)
+
+
+def test_what_leads_a_customer_is_there_in_chinese():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/howto").glob("*.md")]
+
+    assert [
+        page.name for page in pages if not page.with_suffix(".zh.md").exists() and page not in CHINESE
+    ] == []
+
+
+def lines(page: Path) -> list[str]:
+    """Return the commands of a page's blocks for the shell, without comments and what stands for a name."""
+    blocks = re.findall(r"^```(?:console|sh)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    found = [re.sub(r"(^|\s+)#.*", "", line).removeprefix("$ ") for line in "".join(blocks).splitlines()]
+    return [re.sub(r"<[^<> ][^<>]*>", "<>", line) for line in found if line.strip()]
 
 
 def run(written: str, folder: Path, env: dict[str, str]) -> tuple[int | None, str]:

@@ -10,7 +10,7 @@ import pytest
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
 from bucketpull.domain.model import LaneStatus
 from bucketpull.report.endpoints import EndpointNews
-from bucketpull.report.messages import in_chinese
+from bucketpull.report.messages import translated
 
 LIST = EndpointSpec(name="list", purpose=Purpose.LIST, title="the API v0.api.example")
 EDGE = EndpointSpec(name="cdn", purpose=Purpose.FETCH, title="the CDN img.example.com", is_origin=False)
@@ -51,7 +51,7 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
     )
     assert re.fullmatch(
         r"CDN img\.example\.com 自 \d\d:\d\d 起没有应答：对象改由 API v0\.api\.example 获取（connect: no）",
-        in_chinese(text),
+        translated(text, "zh"),
     )
     assert list(news.look(down, 1002.0)) == []
     ((level, event, _, text),) = news.look(up, 1301.0)
@@ -100,7 +100,7 @@ def test_an_address_that_is_left_alone_is_told_once_whoever_sees_it(running):
     ((level, event, about, text),) = news.look(seen(["v0.api.example"], []), 1000.0)
     assert (level, event, about) == ("warning", "address.away", "v0.api.example")
     assert text == "v0.api.example is left alone: connect: no; other addresses are used"
-    assert in_chinese(text).startswith("v0.api.example 暂停使用")
+    assert translated(text, "zh").startswith("v0.api.example 暂停使用")
     assert list(news.look(seen(["v0.api.example"], ["v0.api.example"]), 1001.0)) == []
     ((level, event, about, text),) = news.look(seen([], []), 1060.0)
     assert (level, event, about, text) == (

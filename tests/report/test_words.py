@@ -4,8 +4,9 @@ import pytest
 
 from bucketpull.domain.errors import ExitCode, Reason
 from bucketpull.domain.model import VolumeState
+from bucketpull.report.catalogue import catalogue
 from bucketpull.report.reasons import explain
-from bucketpull.report.words import _TEXTS, Words, language_of
+from bucketpull.report.words import TEXTS, Words, language_of
 
 STATES = (
     "starting listing transferring finishing paused no-room waiting complete incomplete interrupted refused"
@@ -24,14 +25,16 @@ def test_every_state_volume_state_and_exit_code_has_a_text():
     wanted = [f"state.{state}" for state in STATES.split()]
     wanted += [f"volume.{state}" for state in VolumeState] + [f"exit.{int(code)}" for code in ended]
 
-    assert [key for key in wanted if key not in _TEXTS] == []
+    assert [key for key in wanted if key not in TEXTS] == []
 
 
 def test_both_languages_of_a_text_take_the_same_values():
     def places(text):
         return sum(field is not None for _, field, _, _ in string.Formatter().parse(text))
 
-    assert {key for key, (english, chinese) in _TEXTS.items() if places(english) != places(chinese)} == set()
+    chinese = {key: catalogue("zh").pgettext(key, text) for key, text in TEXTS.items()}
+
+    assert {key for key, text in TEXTS.items() if places(text) != places(chinese[key])} == set()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from tests.report.conftest import pulse, volume
 
-from bucketpull.report.messages import in_chinese
+from bucketpull.report.messages import translated
 from bucketpull.report.worker_lines import WorkerLines, joined
 
 
@@ -33,4 +33,4 @@ def test_a_silent_coordinator_is_told_once_and_when_it_is_heard_again():
 
 
 def test_it_is_said_in_chinese_as_well():
-    assert in_chinese(joined("photos", 2, 4)) == "已加入任务 photos：磁盘 2，进程 4"  # noqa: RUF001 - Chinese has its own punctuation
+    assert translated(joined("photos", 2, 4), "zh") == "已加入任务 photos：磁盘 2，进程 4"  # noqa: RUF001 - Chinese has its own punctuation

@@ -3,6 +3,7 @@
 import click
 
 from bucketpull.domain.errors import ExitCode
+from bucketpull.wiring.output import words
 
 MEANINGS = {
     ExitCode.COMPLETE: "complete: every listed object is stored, skipped (in place already) or vanished at the source",
@@ -18,7 +19,8 @@ MEANINGS = {
 
 def exit_codes() -> str:
     """Return the table of exit codes."""
-    return "\n".join(f"{code:>4}  {meaning}" for code, meaning in MEANINGS.items())
+    say = words()
+    return "\n".join(f"{code:>4}  {say.message(meaning)}" for code, meaning in MEANINGS.items())
 
 
 TOPICS = {"exit-codes": exit_codes}

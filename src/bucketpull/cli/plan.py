@@ -39,7 +39,7 @@ from bucketpull.report.plan import Plan, Speed, plan_dict, plan_lines
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.adapters import fetch_options, source_config
-from bucketpull.wiring.output import say_on, tell
+from bucketpull.wiring.output import say_on, tell, words
 from bucketpull.wiring.preflight import probe
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
@@ -118,7 +118,7 @@ def _run(settings: Settings, pages: int) -> ExitCode:
     if settings.json:
         say_on(json_line(plan_dict(plan)))
     else:
-        for line in plan_lines(plan):
+        for line in plan_lines(plan, words()):
             say_on(line)
     return ExitCode.NO_ROOM if plan.fit.share > 1 else ExitCode.COMPLETE
 
@@ -148,7 +148,8 @@ def _plan(
         measured=measured,
         rate=rate,
         bandwidth=settings.bandwidth,
-        by=by.title if by.is_origin else f"{by.title}, which is billed",
+        by=by.title,
+        by_origin=by.is_origin,
         rooms=list(rooms),
         fit=found,
         packed=packed(needed, (packing or Packing()).size),

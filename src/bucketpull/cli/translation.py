@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.cells import cell_len, chop_cells
 
+from bucketpull.report.catalogue import DOMAIN
+
 if TYPE_CHECKING:
     from bucketpull.cli.main import Commands
 
-DOMAIN: Final = "bucketpull"
 _NOT_FIRST: Final = (
     " \uff0c\u3002\uff1b\uff1a\u3001\uff01\uff1f\uff09\u300d\u201d"  # marks that no line begins with
 )

@@ -9,6 +9,7 @@ from bucketpull.domain.planning import WARN_SHARE, Demand, Fit, Guess, Packed, R
 from bucketpull.report.figures import count, duration, money, percent, size, speed
 from bucketpull.report.summary import label
 from bucketpull.report.tables import short, table
+from bucketpull.report.words import Words
 
 
 class Speed(msgspec.Struct):
@@ -36,6 +37,7 @@ class Plan(msgspec.Struct):
     rate: float | None
     bandwidth: str | None
     by: str
+    by_origin: bool
     rooms: list[Room]
     fit: Fit
     packed: Packed
@@ -50,74 +52,84 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
     return shown
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def plan_lines(plan: Plan, words: Words) -> list[str]:
     """Return the plan for people."""
-    needed = plan.demand
-    how = "all of it" if plan.whole else f"a sample of {count(plan.pages)} pages"
+    needed, say = plan.demand, words
+    how = say("plan.all") if plan.whole else say("plan.sample", count(plan.pages))
+    usage = size(plan.usage_bytes) if plan.usage_bytes is not None else say("plan.untold")
     rows = [
-        ("bucket", size(plan.usage_bytes) if plan.usage_bytes is not None else "does not say its size"),
-        ("listed", f"{how}: {count(plan.sampled_objects)} objects"),
-        ("objects", banded(needed.objects, count)),
-        ("directories", banded(needed.directories, count)),
-        ("bytes", banded(needed.bytes, size)),
-        ("on disk", f"{banded(needed.disk_bytes, size)}, whole blocks and directories"),
-        ("inodes", banded(needed.inodes, count)),
-        ("in packs", _in_packs(plan.packed)),
+        ("bucket", usage),
+        ("listed", say("plan.counted", how, count(plan.sampled_objects))),
+        ("objects", banded(needed.objects, count, say)),
+        ("directories", banded(needed.directories, count, say)),
+        ("bytes", banded(needed.bytes, size, say)),
+        ("on_disk", say("plan.blocks", banded(needed.disk_bytes, size, say))),
+        ("inodes", banded(needed.inodes, count, say)),
+        ("in_packs", _in_packs(plan.packed, say)),
         (
             "requests",
-            f"{count(needed.objects.value)} + {count(needed.listing_requests.value)} for the listing",
+            say("plan.both", count(needed.objects.value), count(needed.listing_requests.value)),
         ),
-        ("traffic", f"{size(needed.bytes.value)} by {plan.by}"),
-        ("time", _time(plan)),
+        ("traffic", _traffic(plan, say)),
+        ("time", _time(plan, say)),
     ]
     if plan.cost is not None:
-        rows.append(("cost", f"{banded(plan.cost, money)}, as priced; what is retried is not in it"))
-    lines = [f"plan for {plan.source}", *(f"  {label(name)}{text}" for name, text in rows)]
-    return [*lines, "", *_rooms(plan.rooms), "", *_verdict(plan), *_advice(plan)]
+        rows.append(("cost", say("plan.priced", banded(plan.cost, money, say))))
+    lines = [say("plan", plan.source), *(f"  {label(say(f'plan.{name}'))}{text}" for name, text in rows)]
+    return [*lines, "", *_rooms(plan.rooms, say), "", *_verdict(plan, say), *_advice(plan, say)]
 
 
-def banded(guess: Guess, form: Any) -> str:  # noqa: ANN401 - a function of a number
+def banded(guess: Guess, form: Any, say: Words) -> str:  # noqa: ANN401 - a function of a number
     """Write a number with its band, where that is wider than a hundredth."""
     if math.isinf(guess.high):
-        return f"at least {form(guess.low)}"
+        return say("plan.least", form(guess.low))
     if guess.high - guess.low <= 0.01 * guess.value:
         return str(form(guess.value))
-    return f"{form(guess.value)}  ({form(guess.low)} to {form(guess.high)})"
+    return say("plan.band", form(guess.value), form(guess.low), form(guess.high))
 
 
-def _time(plan: Plan) -> str:
+def _traffic(plan: Plan, say: Words) -> str:
+    title = say.message(plan.by)
+    by = title if plan.by_origin else say("plan.billed", title)
+    return say("plan.by", size(plan.demand.bytes.value), by)
+
+
+def _time(plan: Plan, say: Words) -> str:
     if plan.seconds is None:
-        return "not known: nothing could be measured; say --rate or --bandwidth"
-    least = "at least " if math.isinf(plan.demand.objects.high) else ""
+        return say("plan.unmeasured")
+    text = duration(plan.seconds, say.language)
+    if math.isinf(plan.demand.objects.high):
+        text = say("plan.least", text)
     caps = [f"--rate {plan.rate:g}"] if plan.rate else []
     caps += [f"--bandwidth '{plan.bandwidth}'"] if plan.bandwidth else []
-    how = f" with {' and '.join(caps)}" if caps else ""
+    if caps:
+        text = say("plan.capped", text, " ".join(caps))
     measured = plan.measured
     if measured:
-        how += f"; measured {speed(measured.objects_per_second)}, {size(measured.bytes_per_second)}/s"
-        how += f" with {measured.in_flight} in flight"
-    return f"{least}{duration(plan.seconds)}{how}"
+        rates = speed(measured.objects_per_second), f"{size(measured.bytes_per_second)}/s"
+        text = say("plan.measured", text, *rates, measured.in_flight)
+    return text
 
 
-def _in_packs(needed: Packed) -> str:
+def _in_packs(needed: Packed, say: Words) -> str:
     """Say what `--pack` would make of it."""
-    return f"{banded(needed.disk_bytes, size)}, {count(needed.inodes.value)} inodes (--pack)"
+    return say("plan.packed", banded(needed.disk_bytes, size, say), count(needed.inodes.value))
 
 
-def _advice(plan: Plan) -> list[str]:
+def _advice(plan: Plan, say: Words) -> list[str]:
     """Recommend packs where they are the better choice, with the reckoning."""
     if plan.packs or not is_better_packed(plan.demand, plan.fit):
         return []
     saved = size(max(0.0, plan.demand.disk_bytes.value - plan.packed.disk_bytes.value))
-    packs, files = duration(plan.packed.read_seconds), duration(plan.packed.read_seconds_as_files)
+    packs, files = plan.packed.read_seconds, plan.packed.read_seconds_as_files
     return [
-        f"better in packs: --pack saves {saved} and {count(plan.demand.inodes.value)} inodes",
-        f"read back from one hard disk: packs in {packs}, files in {files} (6 ms a seek)",
+        say("plan.better", saved, count(plan.demand.inodes.value)),
+        say("plan.read", duration(packs, say.language), duration(files, say.language)),
     ]
 
 
-def _rooms(rooms: list[Room]) -> list[str]:
-    rows = [("free", "inodes", "held", "volume (above its reserve)")]
+def _rooms(rooms: list[Room], say: Words) -> list[str]:
+    rows = [(say("free"), say("inodes"), say("plan.held"), say("plan.volume"))]
     rows += [
         (
             size(room.bytes),
@@ -130,21 +142,18 @@ def _rooms(rooms: list[Room]) -> list[str]:
     return table(rows, numbers={0, 1, 2})
 
 
-def _verdict(plan: Plan) -> list[str]:
+def _verdict(plan: Plan, say: Words) -> list[str]:
     share, highest = plan.fit.share, plan.fit.highest
-    scarce = "inodes" if plan.fit.inodes.value > plan.fit.bytes.value else "room"
+    scarce = say("inodes" if plan.fit.inodes.value > plan.fit.bytes.value else "plan.room")
     if share > 1:
-        much = (
-            f"there is no {scarce}" if math.isinf(share) else f"it needs {share * 100:.0f} % of the {scarce}"
-        )
-        return [f"does not fit: {much} above the reserve; add volumes, or lower --reserve"]
-    used = f"{percent(share)} of the {scarce} will be used"
+        if math.isinf(share):
+            return [say("plan.none", scarce)]
+        return [say("plan.short", f"{share * 100:.0f}", scarce)]
+    used = percent(share), scarce
     if math.isinf(highest):
-        return [f"fits so far: at least {used}; list more with --sample to know"]
+        return [say("plan.fits.so_far", *used)]
     if highest > 1:
-        return [
-            f"probably fits: {used}, but it may need {highest * 100:.0f} %; list more with --sample to know"
-        ]
+        return [say("plan.fits.probably", *used, f"{highest * 100:.0f}")]
     if share > WARN_SHARE or highest > WARN_SHARE:
-        return [f"fits, but tightly: {used}; have a volume ready to add"]
-    return [f"fits: {used}"]
+        return [say("plan.fits.tightly", *used)]
+    return [say("plan.fits", *used)]

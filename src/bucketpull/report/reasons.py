@@ -1,10 +1,9 @@
-"""What a failure's reason means and what to do about it, in English and Chinese: one table for CLI and dashboard."""
-
-# ruff: noqa: RUF001 - Chinese has its own punctuation
+"""What a failure's reason means and what to do about it: one table for CLI and dashboard."""
 
 from typing import NamedTuple
 
 from bucketpull.domain.errors import Reason
+from bucketpull.report.catalogue import catalogue
 
 
 class Explanation(NamedTuple):
@@ -14,7 +13,7 @@ class Explanation(NamedTuple):
     remedy: str
 
 
-_ENGLISH: dict[Reason, Explanation] = {
+EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.GONE: Explanation("deleted at the source after it was listed", "nothing to do"),
     Reason.THROTTLED: Explanation("the source asks for fewer requests", "nothing to do; or set --rate"),
     Reason.BANNED: Explanation(
@@ -88,52 +87,6 @@ _ENGLISH: dict[Reason, Explanation] = {
     Reason.INTERRUPTED: Explanation("stopped by you", "run the same command again"),
 }
 
-_CHINESE: dict[Reason, Explanation] = {
-    Reason.GONE: Explanation("列举之后在源站被删除", "无需处理"),
-    Reason.THROTTLED: Explanation("源站要求降低请求频率", "无需处理，或设置 --rate"),
-    Reason.BANNED: Explanation("源站暂时封禁了本机地址", "稍候，并调低 --rate 或 --concurrency"),
-    Reason.CONNECT: Explanation("无法建立连接", "检查网络和防火墙后重试"),
-    Reason.DNS: Explanation("域名解析失败", "检查 DNS 后重试"),
-    Reason.TLS: Explanation("无法建立安全连接", "检查域名证书和本机时间"),
-    Reason.TIMEOUT: Explanation("等待响应超时", "重试；若数量较多请调低 --concurrency"),
-    Reason.STALLED: Explanation("传输停滞", "重试"),
-    Reason.RESET: Explanation("连接被中断", "重试"),
-    Reason.TRUNCATED: Explanation("收到的字节少于声明的长度", "重试"),
-    Reason.SERVER_ERROR: Explanation("源站返回 5xx 状态", "稍后重试"),
-    Reason.GARBAGE: Explanation("无法理解的响应", "重试；检查中间是否有代理"),
-    Reason.CURSOR: Explanation("列举无法从原位置继续", "重试；该目录将重新列举"),
-    Reason.CLOCK: Explanation("请求时间被拒绝", "校准本机时间"),
-    Reason.MISSING: Explanation("已列举，但 CDN 和源站均无此对象", "在控制台确认后重试"),
-    Reason.SIZE: Explanation("大小与列举不符", "对象可能已被替换；重新 sync，或刷新 CDN 缓存"),
-    Reason.STALE: Explanation("CDN 上的版本比列举的旧", "刷新 CDN 缓存后重试"),
-    Reason.CHECKSUM: Explanation("校验和与列举不符", "刷新 CDN 缓存后重试"),
-    Reason.TRANSFORMED: Explanation("CDN 改动了内容（WebP、gzip）", "关闭 CDN 的图片优化后重试"),
-    Reason.WRONG_CONTENT: Explanation("返回的是文本页面而不是对象", "检查 CDN 域名的访问规则"),
-    Reason.REDIRECTED: Explanation("源站重定向到别处", "检查域名设置"),
-    Reason.RANGE: Explanation("大对象的续传部分与开头不符", "重试"),
-    Reason.FORBIDDEN: Explanation("CDN 拒绝访问（防盗链、Token）", "放行本机，或设置 UPYUN_TOKEN_SECRET"),
-    Reason.REJECTED: Explanation("源站拒绝该对象", "查看最后一次响应"),
-    Reason.NOT_A_FILE: Explanation("列举为文件，实际是目录", "在控制台检查"),
-    Reason.NOT_FOUND: Explanation("列表中有此对象，但源站不存在", "检查列表"),
-    Reason.ARCHIVED: Explanation("处于归档存储类型（如 GLACIER）", "在源站解冻后重试"),
-    Reason.CREDENTIALS: Explanation(
-        "源站拒绝了凭证",
-        "检查 UPYUN_OPERATOR 和 UPYUN_PASSWORD，或 AWS_ACCESS_KEY_ID 和 AWS_SECRET_ACCESS_KEY",
-    ),
-    Reason.PERMISSION: Explanation("该凭证没有读取权限", "在控制台授予读取权限"),
-    Reason.NO_BUCKET: Explanation("服务（bucket）或目录不存在", "检查服务名和目录名"),
-    Reason.REGION: Explanation("bucket 位于另一个地域", "把 --region 设为所提示的地域"),
-    Reason.UNSTORABLE: Explanation(
-        "磁盘无法存放：文件名、大小，或该位置已有他物", "查看最后一次响应；移开占位的文件，或手动下载"
-    ),
-    Reason.UNWRITTEN: Explanation("磁盘多次写入该对象失败，但能写入其他文件", "检查磁盘（dmesg）后重试"),
-    Reason.MACHINE: Explanation("本机打开文件数或内存不足", "调大 `ulimit -n` 或调低 --concurrency 后重试"),
-    Reason.VOLUME_FULL: Explanation("磁盘已满", "添加磁盘或腾出空间后重试"),
-    Reason.VOLUME_SICK: Explanation("磁盘返回错误", "检查磁盘后重试"),
-    Reason.POISON: Explanation("所在批次屡次导致进程退出", "请把日志发给我们"),
-    Reason.INTERRUPTED: Explanation("由您中止", "重新运行同一命令"),
-}
-
 
 def explain(reason: str, language: str = "en") -> Explanation:
     """Say what a reason means and what to do, in "en" or "zh".
@@ -142,10 +95,5 @@ def explain(reason: str, language: str = "en") -> Explanation:
         ValueError: There is no such reason.
 
     """
-    return (_CHINESE if language == "zh" else _ENGLISH)[Reason(reason)]
-
-
-def translations() -> dict[str, str]:
-    """Return the Chinese of each meaning and remedy, by the English."""
-    pairs = ((_ENGLISH[reason], _CHINESE[reason]) for reason in Reason)
-    return {english: chinese for pair in pairs for english, chinese in zip(*pair, strict=True)}
+    english, say = EXPLANATIONS[Reason(reason)], catalogue(language).pgettext
+    return Explanation(say("reason", english.meaning), say("reason", english.remedy))

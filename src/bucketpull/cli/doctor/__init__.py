@@ -12,8 +12,9 @@ from bucketpull.cli.doctor.machine import Check, Verdict, check_files, check_sta
 from bucketpull.cli.doctor.source import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.json_line import json_line
+from bucketpull.report.summary import label
 from bucketpull.wiring.locate import job_folder
-from bucketpull.wiring.output import say_on
+from bucketpull.wiring.output import say_on, words
 from bucketpull.wiring.settings import Settings, jobs_folder
 
 
@@ -79,5 +80,7 @@ def _checks(settings: Settings, config: str | None) -> Iterator[Check]:
 
 
 def _lines(check: Check) -> list[str]:
-    first = f"{check.verdict}  {check.name:<{_NAME_COLUMNS}}  {check.found}"
-    return [first, f"      -> {check.remedy}"] if check.remedy else [first]
+    say = words()
+    name = label(say.message(check.name, "check name"), _NAME_COLUMNS)
+    first = f"{say(f'check.{check.verdict}')}  {name}  {say.message(check.found, 'check')}"
+    return [first, f"      -> {say.message(check.remedy, 'check')}"] if check.remedy else [first]

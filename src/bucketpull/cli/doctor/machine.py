@@ -186,13 +186,15 @@ def _check_room(
     if not status.f_files or free <= 0:
         return
     each = free / status.f_favail if status.f_favail else float("inf")
-    found = f"{count(status.f_favail)} inodes free, one for {size(each) if status.f_favail else 'nothing'}"
-    if status.f_favail == 0 or (mean_bytes is not None and each > mean_bytes):
-        needed = f", objects have {size(mean_bytes)}" if mean_bytes is not None else ""
-        remedy = "inodes run out before room: make the file system with more (mkfs.ext4 -i 8192), or use XFS, or packs (--pack)"
-        yield (failed if not status.f_favail else warned)(path, found + needed, remedy)
+    remedy = "inodes run out before room: make the file system with more (mkfs.ext4 -i 8192), or use XFS, or packs (--pack)"
+    number = count(status.f_favail)
+    if status.f_favail == 0:
+        yield failed(path, "no inodes free", remedy)
+    elif mean_bytes is not None and each > mean_bytes:
+        found = f"{number} inodes free, one for {size(each)}; objects have {size(mean_bytes)}"
+        yield warned(path, found, remedy)
     else:
-        yield passed(path, found)
+        yield passed(path, f"{number} inodes free, one for {size(each)}")
 
 
 def mount_of(path: str) -> Mount:

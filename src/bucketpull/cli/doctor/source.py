@@ -145,8 +145,13 @@ class SourceChecks:
                     )
                     yield failed(shown(spec), f"{key}: its bytes are not those of the origin", remedy)
                     return
-        what = "are byte for byte those of the origin" if compared else "come"
-        yield passed(shown(spec), f"{count(len(objects))} objects of {title} {what}")
+        number = count(len(objects))
+        found = (
+            f"{number} objects of {title} are byte for byte those of the origin"
+            if compared
+            else f"{number} objects of {title} come"
+        )
+        yield passed(shown(spec), found)
 
 
 def shown(spec: EndpointSpec) -> str:
@@ -179,7 +184,7 @@ def check_name(name: str, url: str) -> Check:
     except OSError as error:
         return failed(name, f"{host}: {error.strerror}", "check the spelling, and /etc/resolv.conf")
     took = time.monotonic() - began
-    text = f"{host} has {count(len(found))} {'address' if len(found) == 1 else 'addresses'}"
+    text = f"{host} has {count(len(found))} addresses" if len(found) > 1 else f"{host} has 1 address"
     if took > _SLOW_NAME_SECONDS:
         return warned(
             name, f"{text}, after {took:.1f} s", "use a nearer name server, or a cache such as dnsmasq"
@@ -195,9 +200,10 @@ def _check_clock(response: Response) -> Check | None:
     offset = time.time() - parsedate_to_datetime(stated).timestamp()
     if abs(offset) <= _CLOCK_SECONDS:
         return passed("clock", f"within {max(1, round(abs(offset)))} s of the server's")
-    where = "ahead of" if offset > 0 else "behind"
+    distance = duration(abs(offset))
+    found = f"{distance} ahead of the server's" if offset > 0 else f"{distance} behind the server's"
     remedy = "it is corrected for the requests, but set it: timedatectl set-ntp true"
-    return warned("clock", f"{duration(abs(offset))} {where} the server's", remedy)
+    return warned("clock", found, remedy)
 
 
 def _page(client: SourceClient, response: Response) -> Page:

@@ -46,7 +46,9 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
         """Return the configuration itself."""
         for line in (*self.headers, self.referer, self.user_agent):
             if "\r" in line or "\n" in line:
-                raise ConfigError("source: a header, Referer or User-Agent has a line break in it")
+                raise ConfigError(
+                    "source: a header, Referer or User-Agent has a line break in it; leave it out"
+                )
         return self
 
     def prepared(self) -> "UrlsConfig":
