@@ -49,6 +49,7 @@ def test_a_page_that_is_made_from_the_code_is_committed_as_it_would_be_made_now(
     assert path.read_text() == reference.written()[path], "run `make reference`"
 
 
+FILES = {path.name for folder in ("src", "examples") for path in (ROOT / folder).rglob("*.py")}
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -57,3 +58,14 @@ def test_what_a_page_links_to_is_there(page: Path):
     links = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)", page.read_text())
 
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_of_the_code_is_there(page: Path):
+    named = re.findall(r"`([\w./-]+\.py)(?::\w+)?`", page.read_text())
+    folders = [ROOT, ROOT / "src", ROOT / "src/bucketpull", ROOT / "tests"]
+
+    assert [name for name in named if "/" not in name and name not in FILES] == []
+    assert [
+        name for name in named if "/" in name and not any((folder / name).exists() for folder in folders)
+    ] == []
