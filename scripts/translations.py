@@ -33,7 +33,7 @@ _NO_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # one commit gives one file
 OF_CLICK = {"core.py", "decorators.py", "exceptions.py", "formatting.py", "parser.py", "types.py"}
 RAISED = {"ConfigError", "JobMismatch", "JournalError", "JournalLocked", "JournalDamaged", "TransportError"}
 OF_A_VOLUME = {"VolumeError", "VolumeFull", "VolumeSick", "LedgerError"}
-TOLD = {"tell", "said"}
+TOLD = {"tell", "said", "inform"}
 CHECKS = {"passed", "warned", "failed"}
 AS_IT_IS = {
     # of the operating system or a library
@@ -93,9 +93,9 @@ def messages() -> dict[str, str]:
     found: dict[str, str] = {}
     for name, call in _calls(SOURCE):
         if name in RAISED | OF_A_VOLUME | TOLD and call.args:
-            text = template(call.args[0] if name in TOLD else call.args[-1])
-            if text and text not in AS_IT_IS:
-                found.setdefault(f"volume {{}}: {text}" if name in OF_A_VOLUME else text, name)
+            for text in templates(call.args[0] if name in TOLD else call.args[-1]):
+                if text not in AS_IT_IS:
+                    found.setdefault(f"volume {{}}: {text}" if name in OF_A_VOLUME else text, name)
     return found
 
 
@@ -114,7 +114,8 @@ def check_names() -> list[str]:
 
 
 def _checks() -> list[ast.Call]:
-    return [call for name, call in _calls(DOCTOR) if name in CHECKS and len(call.args) > 1]
+    named = CHECKS | {"check_name"}
+    return [call for name, call in _calls(DOCTOR) if name in named and len(call.args) > 1]
 
 
 def _calls(folder: Path) -> Iterator[tuple[str, ast.Call]]:

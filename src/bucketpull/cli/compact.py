@@ -15,7 +15,7 @@ from bucketpull.volumes.live_objects import Latest
 from bucketpull.volumes.packs.compacting import DEAD_SHARE, Waste, find_waste
 from bucketpull.volumes.packs.compacting import compact as compact_packs
 from bucketpull.volumes.volume import open_volume
-from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.output import inform, say, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, opened_to_read
 
@@ -64,7 +64,7 @@ def _show(settings: Settings, path: str, packs: list[Waste], wasted: list[Waste]
     elif not settings.quiet:
         for waste in wasted:
             share = waste.dead / waste.size
-            say(
+            inform(
                 f"{path}/packs/{waste.pack}.tar: {share:.0%} of {size(waste.size)} is dead, {count(waste.objects)} objects"
             )
         if not wasted:

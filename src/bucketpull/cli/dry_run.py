@@ -16,7 +16,7 @@ from bucketpull.volumes.live_objects import DIGEST_BYTES, Deal, Latest, digest_o
 from bucketpull.wiring.adapters import machine_name, source_config
 from bucketpull.wiring.job import check_job
 from bucketpull.wiring.listing import list_all
-from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.output import inform, say, tell
 from bucketpull.wiring.owning import check_owners
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
@@ -105,10 +105,10 @@ def _show(settings: Settings, forecast: _Forecast, excluded: int, failed: int) -
         }
         say(json_line(counts))
     elif not settings.quiet:
-        say(f"would store {count(forecast.objects)} objects, {size(forecast.bytes)}")
-        say(f"  skipped   {count(forecast.skipped)}, {size(forecast.skipped_bytes)}: in place already")
-        say(f"  excluded  {count(excluded)}")
-        say(f"  listed    {count(listed)}")
+        inform(f"would store {count(forecast.objects)} objects, {size(forecast.bytes)}")
+        inform(f"  skipped   {count(forecast.skipped)}, {size(forecast.skipped_bytes)}: in place already")
+        inform(f"  excluded  {count(excluded)}")
+        inform(f"  listed    {count(listed)}")
     if settings.adopt and not settings.quiet:
         tell(
             "--adopt: files of others are not looked at in a dry run; those that are objects would be skipped too"

@@ -16,7 +16,8 @@ from bucketpull.report.figures import count
 from bucketpull.report.json_line import json_line
 from bucketpull.report.printable import printable
 from bucketpull.report.reasons import explain
-from bucketpull.report.tables import fitted
+from bucketpull.report.summary import label
+from bucketpull.report.tables import columns, fitted
 from bucketpull.web.api import MOST_FAILED
 from bucketpull.wiring.calling import broker_client
 from bucketpull.wiring.locate import reading
@@ -110,7 +111,9 @@ def _print_table(failures: Iterator[Failure]) -> int:
     shown = 0
     for failure in failures:
         if not shown:
-            say(f"{'reason':<{_REASON_COLUMNS}}{'tried':>{_TRIED_COLUMNS}}  key, last answer")
+            tried = words()("failures.tried")
+            head = label(words()("failures.reason"), _REASON_COLUMNS)
+            say(f"{head}{' ' * (_TRIED_COLUMNS - columns(tried))}{tried}  {words()('failures.key')}")
         for line in _lines(failure, width):
             say(line)
         seen[failure.reason] = None
@@ -123,7 +126,7 @@ def _print_table(failures: Iterator[Failure]) -> int:
 
 def _lines(failure: Failure, width: int) -> list[str]:
     key = printable(show(key_of(failure.directory, failure.name)))
-    what = key if failure.name else f"{key}/ (a page of its listing)"
+    what = key if failure.name else words()("failures.page", key)
     indent = _REASON_COLUMNS + _TRIED_COLUMNS + 2
     first = f"{failure.reason:<{_REASON_COLUMNS}}{failure.attempts:>{_TRIED_COLUMNS}}  "
     lines = [first + fitted(what, width - indent)]

@@ -95,11 +95,14 @@ class Commands(click.Group):
 def bucketpull() -> None:
     """Pull a whole object-storage bucket onto your own disks, without ever losing its place.
 
+    To see how it goes, try the demo. For a bucket of yours, set the credentials in the environment, check with doctor, then sync.
+
     \b
-    Try it:      bucketpull demo
-    For real:    export UPYUN_OPERATOR=... UPYUN_PASSWORD=...
-                 bucketpull sync upyun://BUCKET /mnt/disk1 --cdn-url https://...
-    Exit codes:  bucketpull help exit-codes
+    bucketpull demo
+    export UPYUN_OPERATOR=... UPYUN_PASSWORD=...
+    bucketpull doctor upyun://BUCKET /mnt/disk1 --cdn-url https://...
+    bucketpull sync upyun://BUCKET /mnt/disk1 --cdn-url https://...
+    bucketpull help exit-codes
     """  # noqa: D301 - \b is click's, it keeps the lines
 
 
@@ -121,6 +124,9 @@ def main() -> NoReturn:
 def _run() -> int:
     try:
         code = bucketpull.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = ExitCode.USAGE
     except click.exceptions.Abort:
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:

@@ -26,7 +26,7 @@ from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.locate import job_folder
-from bucketpull.wiring.output import say_on, tell
+from bucketpull.wiring.output import inform, say_on, tell
 from bucketpull.wiring.owning import name_of, owner_by
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, opened_to_read
@@ -69,8 +69,8 @@ def _rebuild(settings: Settings) -> ExitCode:
     if settings.json:
         say_on(json_line({"journal": str(folder), "objects": objects, "damaged": len(damaged)}))
     elif not settings.quiet:
-        say_on(f"journal {folder}: knows {count(objects)} ledger entries on {len(readers)} volumes now")
-        say_on("run `bucketpull sync` to list the bucket and fetch what is missing")
+        inform(f"journal {folder}: knows {count(objects)} ledger entries on {len(readers)} volumes now")
+        inform("run `bucketpull sync` to list the bucket and fetch what is missing")
     return ExitCode.INCOMPLETE if damaged else ExitCode.COMPLETE
 
 

@@ -10,7 +10,7 @@ from bucketpull.report.figures import count
 from bucketpull.report.json_line import json_line
 from bucketpull.wiring.calling import broker_client, local_client
 from bucketpull.wiring.locate import existing, writing
-from bucketpull.wiring.output import say_on
+from bucketpull.wiring.output import inform, say_on
 from bucketpull.wiring.settings import Settings
 
 
@@ -35,8 +35,8 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: 
     if settings.json:
         say_on(json_line({"retried": number}))
     elif not settings.quiet:
-        again = "; run `bucketpull sync` again to do it" if number and client is None else ""
-        say_on(f"{count(number)} {'failure is' if number == 1 else 'failures are'} work again{again}")
+        text = "1 failure is work again" if number == 1 else f"{count(number)} failures are work again"
+        inform(f"{text}; run `bucketpull sync` again to do it" if number and client is None else text)
     return ExitCode.COMPLETE
 
 

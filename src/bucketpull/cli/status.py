@@ -15,6 +15,7 @@ from bucketpull.report.document import snapshot_dict
 from bucketpull.report.json_line import json_line
 from bucketpull.report.printable import printable
 from bucketpull.report.standing import standing_lines
+from bucketpull.report.summary import label
 from bucketpull.report.tables import columns, fitted
 from bucketpull.wiring.calling import broker_client
 from bucketpull.wiring.job_status import Standing, standing
@@ -64,7 +65,7 @@ def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
             return ExitCode.COMPLETE
         for line in standing_lines(found.snapshot, words(), running=found.running):
             say(line)
-        say(f"journal       {folder}")
+        say(f"{label(words()('journal'))}{folder}")
     return ExitCode.COMPLETE
 
 
@@ -100,8 +101,9 @@ def _document(found: Standing, folder: str) -> dict[str, object]:
 
 def _print_directories(reader: JournalReader, *, as_json: bool) -> None:
     if not as_json:
-        head = "directory" + " " * (_DIRECTORY_COLUMNS - len("directory"))
-        say(head + "".join(f"{name:>9}" for name in _NUMBERS))
+        names = [words()(f"balance.{name}") for name in _NUMBERS]
+        head = label(words()("balance.directory"), _DIRECTORY_COLUMNS)
+        say(head + "".join(" " * max(1, 9 - columns(name)) + name for name in names))
     for balance in reader.balances():
         if as_json:
             say(json_line(_balance_dict(balance)))

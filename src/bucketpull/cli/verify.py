@@ -17,15 +17,19 @@ from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line
+from bucketpull.report.summary import label
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.verify import Fault, Finding, Verification, repairs
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.locate import existing, reading, writing
-from bucketpull.wiring.output import say_on, tell
+from bucketpull.wiring.output import say_on, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
 from bucketpull.wiring.volumes import opened_to_read
+
+
+_FAULT_COLUMNS = 11
 
 
 @click.command()
@@ -80,12 +84,13 @@ def _verification(reader: VolumeReader, *, hashed: bool) -> Verification:
 
 
 def _printed(settings: Settings, reader: VolumeReader, verification: Verification) -> Iterator[Finding]:
-    news = time.monotonic() + _NEWS_SECONDS
+    news, say = time.monotonic() + _NEWS_SECONDS, words()
     for finding in verification.run():
         if settings.json:
             say_on(json_line(_finding_dict(reader, finding)))
         elif not settings.quiet:
-            say_on(f"{finding.fault:<11}{reader.path}/{finding.path}: {finding.detail}")
+            fault = label(say(f"fault.{finding.fault}"), _FAULT_COLUMNS)
+            say_on(f"{fault}{reader.path}/{finding.path}: {say.message(finding.detail)}")
         if time.monotonic() > news and not settings.quiet:
             news = time.monotonic() + _NEWS_SECONDS
             tell(
@@ -106,7 +111,8 @@ def _finding_dict(reader: VolumeReader, finding: Finding) -> dict[str, object]:
 def _print_end(settings: Settings, reader: VolumeReader, verification: Verification, *, hashed: bool) -> None:
     if settings.quiet:
         return
-    faults = ", ".join(f"{fault} {count(number)}" for fault, number in sorted(verification.faults.items()))
+    say, found = words(), sorted(verification.faults.items())
+    faults = ", ".join(f"{say(f'fault.{fault}')} {count(number)}" for fault, number in found)
     sums = f", {count(verification.hashed_objects)} compared with their MD5" if hashed else ""
     right = "all as recorded"
     if verification.unhashed_objects:

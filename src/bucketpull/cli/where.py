@@ -21,7 +21,7 @@ from bucketpull.volumes.location import Location
 from bucketpull.volumes.packs.folder import path_of
 from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.wiring.locate import reading
-from bucketpull.wiring.output import say, tell
+from bucketpull.wiring.output import say, tell, words
 from bucketpull.wiring.settings import Settings
 
 
@@ -74,8 +74,10 @@ def _show(settings: Settings, key: str) -> ExitCode:
         for each in found or away:
             say(json_line(each))
     for place in [] if settings.json else found:
-        at = f" at byte {place.offset:,}" if place.offset else ""
-        say(f"{place.machine}:{place.path}{at}  (volume {place.volume}, {place.size:,} bytes)")
+        text = f"  (volume {place.volume}, {place.size:,} bytes)"
+        if place.offset:
+            text = f" at byte {place.offset:,}{text}"
+        say(f"{place.machine}:{place.path}{words().message(text)}")
     for place in found:
         if not place.present:
             tell(
@@ -89,7 +91,8 @@ def _show(settings: Settings, key: str) -> ExitCode:
 def _nowhere(settings: Settings, key: str, away: list[Elsewhere]) -> ExitCode:
     for place in away:
         if not settings.json:
-            say(f"{place.machine}:{place.path}  (volume {place.volume}, if anywhere: {place.detail})")
+            text = f"  (volume {place.volume}, if anywhere: {place.detail})"
+            say(f"{place.machine}:{place.path}{words().message(text)}")
     if away:
         tell(f"{key}: ask on that machine, or mount the volume, to be sure")
         return ExitCode.COMPLETE

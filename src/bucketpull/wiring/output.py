@@ -40,6 +40,11 @@ def say_on(text: str) -> None:
         tell_error(error)
 
 
+def inform(text: str) -> None:
+    """Write a line for people to standard output, in the language of the locale; without a reader the command goes on."""
+    say_on(words().message(text))
+
+
 @contextmanager
 def heard_by(listener: Callable[[str, str], None] | None) -> Iterator[None]:
     """Have a log hear the level and the text of what is told meanwhile."""
