@@ -118,6 +118,13 @@ def test_a_refusal_ends_with_4_within_seconds_and_a_remedy_and_nothing_is_writte
     assert user.everything() == before
 
 
+def test_without_a_command_its_help_is_shown(user):
+    done = user.run(expect=2)
+
+    assert done.stderr.startswith("Usage: bucketpull [OPTIONS] COMMAND")
+    assert "\n  bucketpull demo\n" in done.stderr
+
+
 def test_errors_are_told_in_chinese_where_the_locale_is(user, service):
     user.knows(service).environment |= {"LC_ALL": "zh_CN.UTF-8", "PYTHONUTF8": "1"}
 

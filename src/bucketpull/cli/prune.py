@@ -186,8 +186,11 @@ class _Pruning:
                 f"{self._most.text} lets go: nothing is removed; look at them, then raise it"
             )
         elif not self._settings.quiet:
-            what = f"{count(gone)} of {count(comparison.held)} objects, {size(freed)}"
-            tell(f"{what}: removed" if self._delete else f"{what}: would be removed; give --delete")
+            held, room = count(comparison.held), size(freed)
+            if self._delete:
+                tell(f"{count(gone)} of {held} objects, {room}: removed")
+            else:
+                tell(f"{count(gone)} of {held} objects, {room}: would be removed; give --delete")
             if packed:
                 tell(f"{count(packed)} of them lie in packs: `bucketpull compact` frees their room")
 

@@ -28,7 +28,6 @@ from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
 from bucketpull.wiring.volumes import opened_to_read
 
-
 _FAULT_COLUMNS = 11
 
 
