@@ -20,6 +20,7 @@ from benchmarks.tools import CURL, Command, Task, Tool, beside_python, s5cmd_bin
 
 NAME: Final = "20 KiB from S3"
 MANY: Final = "20 KiB from S3 (many)"
+UNHASHED: Final = "bucketpull --verify none"
 LISTED_KEYS: Final = "S3 listed"
 _SITE = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -99,7 +100,7 @@ PEERS = [
 ]
 TOOLS = [
     BUCKETPULL,
-    Tool("bucketpull --verify none", bucketpull_unhashed, BUCKETPULL.version, tls=False),
+    Tool(UNHASHED, bucketpull_unhashed, BUCKETPULL.version, tls=False),
     CURL,
     *PEERS,
 ]

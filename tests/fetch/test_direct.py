@@ -169,6 +169,23 @@ def test_a_header_that_needs_care_is_libcurls(line):
     assert Site("http://127.0.0.1").message("/", (line,)) is None
 
 
+def test_what_was_written_for_an_earlier_request_changes_no_later_one():
+    """Signed requests differ in their first header, and every second in others too."""
+    tuples = [
+        (first, *others)
+        for first in ("A: 1", "A: 2", "Accept: x")
+        for others in ((), ("B: 1",), ("B: 2", "Accept: y"))
+    ]
+    site = Site("http://127.0.0.1")
+
+    for headers in [*itertools.chain.from_iterable(itertools.permutations(tuples, 2)), ()]:
+        assert site.message("/", headers) == Site("http://127.0.0.1").message("/", headers)
+    assert (
+        site.message("/", ("A: 1", "B: 1"))
+        == b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\nA: 1\r\nB: 1\r\n\r\n"
+    )
+
+
 @pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy"])
 def test_where_a_proxy_is_set_all_is_libcurls(name):
     direct = Direct(OPTIONS, None, None, {}, None, lambda *_: None, {name: "http://127.0.0.1:1"})

@@ -77,7 +77,9 @@ def list_(places: tuple[str, ...], output: str | None, form: str, base_url: str 
 
 
 def _run(settings: Settings, output: str | None, form: str, base_url: str | None) -> ExitCode:
-    config = source_config(settings).with_versions()
+    config = source_config(settings)
+    if form not in FORMS or FORMS[form].has_md5s:
+        config = config.with_versions()
     base = _base(form, base_url, config)
     identity = [config.identity(), form, base, msgspec.to_builtins(selection_of(settings))]
     opened = _Opened(output, form)

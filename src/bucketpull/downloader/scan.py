@@ -54,25 +54,45 @@ def record_of(position: Position, part: Part, excluded: int = 0) -> PageRecord:
     )
 
 
+def _mention_of(position: Position, part: Part, excluded: int) -> PageRecord:
+    """Return the same without what only a journal needs: 1 µs an object less."""
+    return PageRecord(
+        position.directory,
+        position.cursor,
+        b"",
+        b"",
+        b"",
+        len(part.names),
+        0,
+        unchanged=False,
+        excluded=excluded,
+    )
+
+
 class Sweep:
     """A survey in hand: what is listed of it, and how many of its positions are still open."""
 
-    __slots__ = ("left", "parts", "receipt")
+    __slots__ = ("_whole", "left", "parts", "receipt")
 
-    def __init__(self, survey: Survey, positions: int) -> None:
+    def __init__(self, survey: Survey, positions: int, whole: Callable[[Part], None] | None) -> None:
         self.left = positions
         self.parts: list[Part] = []
         self.receipt = ScanReceipt(survey.work, "")
+        self._whole = whole
 
     def listed(self, position: Position, page: Page) -> None:
         """Take in a page."""
-        record = record_of(position, page.part, page.excluded)
+        describe = record_of if self._whole is None else _mention_of
+        record = describe(position, page.part, page.excluded)
         self.receipt.pages.append(record)
         self.receipt.duplicates += page.duplicates
         self.receipt.positions += page.following
         directory = page.part.directory
         self.receipt.positions += [Position(key_of(directory, name)) for name in page.directories]
-        if record.objects and not record.unchanged:
+        if self._whole is not None:
+            if record.objects:
+                self._whole(page.part)
+        elif record.objects and not record.unchanged:
             self.parts.append(page.part)
 
     def retried(self, reason: Reason) -> None:
@@ -104,6 +124,7 @@ class Scan:
     Args:
         receipt: Called with each receipt, `machine` empty.
         fatal: Called with the reason and the words when the source refuses us as a whole.
+        whole: Called with the objects of each page; receipts have neither batches nor digests then.
 
     """
 
@@ -118,6 +139,7 @@ class Scan:
         size: BatchSize,
         receipt: Callable[[ScanReceipt], None],
         fatal: Callable[[Reason, str], None],
+        whole: Callable[[Part], None] | None = None,
     ) -> None:
         self._source = source
         self._fetcher = fetcher
@@ -128,6 +150,7 @@ class Scan:
         self._size = size
         self._receipt = receipt
         self._fatal = fatal
+        self._whole = whole
         self._root = source.root().directory
         self._closed = False
         self.paused = False
@@ -135,7 +158,7 @@ class Scan:
     def add(self, survey: Survey) -> None:
         """Take a survey; its receipt comes when each position has ended in some way."""
         positions = decode_positions(survey.positions)
-        sweep = Sweep(survey, len(positions))
+        sweep = Sweep(survey, len(positions), self._whole)
         for position in positions:
             look = Look(self, sweep, position)
             if position.attempt:

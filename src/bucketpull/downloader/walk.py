@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
-from bucketpull.domain.batching import decode_parts, encode_positions
+from bucketpull.domain.batching import encode_positions
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.errors import Reason, SourceRefused
 from bucketpull.domain.judging import Judge
@@ -24,7 +24,6 @@ from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Clock, Fetcher, Source
 
 AT_ONCE: Final = 128
-_WHOLE_PAGES: Final = BatchSize(1 << 30, 1 << 62)
 _TURN_SECONDS: Final = 0.2
 _JUDGED_SECONDS: Final = 0.5
 _LONGEST_REST_SECONDS: Final = 60.0
@@ -57,9 +56,17 @@ class Walk:
         self._endpoint: Endpoint[Look] = Endpoint(spec, Limiter(spec.first, spec.highest, bucket=bucket))
         self._fetcher = fetcher
         self._clock = clock
-        self._listed = listed
         self._scan = Scan(
-            source, fetcher, self._endpoint, clock, Random(), Meter(), _WHOLE_PAGES, self._ended, self._refuse
+            source,
+            fetcher,
+            self._endpoint,
+            clock,
+            Random(),
+            Meter(),
+            BatchSize(),
+            self._ended,
+            self._refuse,
+            listed,
         )
         self._watch = Watch(self._endpoint, {}, fetcher, self._scan, None, clock)
         self._watch.resolve()
@@ -119,9 +126,6 @@ class Walk:
         self.vanished += receipt.vanished
         self.excluded += sum(page.excluded for page in receipt.pages)
         self.failures += receipt.failures
-        for draft in receipt.batches:
-            for part in decode_parts(draft.body):
-                self._listed(part)
         for position in reversed(receipt.positions):
             if position.attempt:
                 self._rest(position)

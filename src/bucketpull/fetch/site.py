@@ -22,8 +22,11 @@ class Site:
     """
 
     __slots__ = (
+        "_accepts",
+        "_end",
         "_headers",
         "_learnt_at",
+        "_others",
         "_tail",
         "address",
         "free",
@@ -44,6 +47,9 @@ class Site:
         self.repeats = 0
         self.rests_until = self._learnt_at = float("-inf")
         self._headers: tuple[str, ...] | None = None
+        self._others: tuple[str, ...] = ()
+        self._accepts = False
+        self._end = b"\r\n"
         self._tail = b""
 
     def learn(self, ip: str, now: float) -> None:
@@ -74,16 +80,31 @@ class Site:
     def message(self, target: str, headers: tuple[str, ...]) -> bytes | None:
         """Write a request; None if libcurl has a meaning of its own for these headers, or refuses them.
 
-        The headers are written once, as long as it is the same tuple again.
+        The headers are written once, as long as it is the same tuple again; where only the first is another, as signatures are,
+        the others are.
         """
-        if headers is not self._headers:
-            if not all(map(_is_plain, headers)):
-                return None
-            accept = () if any(line[:7].lower() == "accept:" for line in headers) else ("Accept: */*",)
-            lines = (" HTTP/1.1", f"Host: {self.netloc}", *accept, *headers, "", "")
-            self._tail = "\r\n".join(lines).encode("ascii")
-            self._headers = headers
+        if headers is not self._headers and not self._take(headers):
+            return None
         return b"GET " + target.encode("ascii") + self._tail
+
+    def _take(self, headers: tuple[str, ...]) -> bool:
+        first, others = headers[:1], headers[1:]
+        if others != self._others:
+            if not all(map(_is_plain, others)):
+                return False
+            self._others, self._end = others, "\r\n".join((*others, "", "")).encode("ascii")
+            self._accepts = any(map(_is_accept, others))
+        if not all(map(_is_plain, first)):
+            return False
+        accept = () if self._accepts or any(map(_is_accept, first)) else ("Accept: */*",)
+        lines = (" HTTP/1.1", f"Host: {self.netloc}", *accept, *first, "")
+        self._tail = "\r\n".join(lines).encode("ascii") + self._end
+        self._headers = headers
+        return True
+
+
+def _is_accept(line: str) -> bool:
+    return line[:7].lower() == "accept:"
 
 
 def _is_plain(line: str) -> bool:

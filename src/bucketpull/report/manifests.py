@@ -8,17 +8,19 @@
 * `oms`: Huawei Cloud OMS, URL lists for HTTP/HTTPS sources: URL, one tab, name at the destination, both percent-encoded (the URL
   only behind its host's slash), UTF-8 without a mark, no blanks, lines of at most 65,535 bytes, `.txt` files of at most
   1,024 MB. "Creating a migration task for a URL list", support.huaweicloud.com/usermanual-oms
-* `volcengine`: Volcengine, "URL list migration": `url;dstKey;size;etag` in `.txt` files of at most 500 MB; a key has 1 to 1,024
-  characters, does not begin with a backslash and has no control characters.
+* `volcengine`: Volcengine, "URL list migration": a line `url;dstKey;size;etag` an object (two more fields, for transcoding and
+  callbacks, may be left away) in `.txt` files of at most 500 MB; a key is UTF-8 of 1 to 1,024 characters, does not begin with a
+  backslash and has no control characters. volcengine.com/docs/508/1263268, edition of 2024-06-13
 * `csv-safe`: CSV whose keys no spreadsheet takes for formulas.
 """
 
 import csv
 import io
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote_from_bytes
 
 import msgspec
 
@@ -27,6 +29,8 @@ from bucketpull.domain.model import show
 _MEGABYTE: Final = 1_000_000
 _LONGEST_OMS_LINE: Final = 65_535
 _LONGEST_KEY: Final = 1024
+_UNRESERVED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~"
+_NO_VOLCENGINE_KEY: Final = re.compile(r"\\|.*[\x00-\x1f;]", re.DOTALL)
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 
 
@@ -50,7 +54,8 @@ class Encoded(NamedTuple):
 class Form(NamedTuple):
     """One form. `head` begins each file; `most_bytes` bounds one (None: there is one file); with `needs_urls` each object needs a URL.
 
-    `is_sorted`: lines must be in the order of their bytes. `is_gzipped`: files are compressed; the bound is before that.
+    `is_sorted`: lines must be in the order of their bytes. `is_gzipped`: files are compressed; the bound is before that. `has_md5s`: they are
+    written where they are known.
     """
 
     encode: Callable[[Columns], Encoded]
@@ -60,6 +65,7 @@ class Form(NamedTuple):
     needs_urls: bool = False
     is_sorted: bool = False
     is_gzipped: bool = False
+    has_md5s: bool = False
 
 
 class _Entry(msgspec.Struct, omit_defaults=True):
@@ -138,67 +144,75 @@ def _known(numbers: list[int]) -> list[int | str]:
     return [*numbers] if -1 not in numbers else ["" if number < 0 else number for number in numbers]
 
 
-def _lines(columns: Columns, line: Callable[[bytes, str, int, str], str | None]) -> Encoded:
-    """Make a line of each object by key, URL, size and MD5; None leaves it out."""
-    written: list[str] = []
-    left_out: list[bytes] = []
-    for key, size, md5, url in zip(columns.keys, columns.sizes, columns.md5s, columns.urls, strict=True):
-        text = line(key, url, size, md5)
-        if text is None:
-            left_out.append(key)
-        else:
-            written.append(text + "\n")
-    return Encoded("".join(written).encode(), left_out)
+def _lines(columns: Columns, line: Callable[[str, str, int, str], str | None], names: list[str]) -> Encoded:
+    """Make a line of each object by name, URL, size and MD5; None leaves it out."""
+    made = list(map(line, names, columns.urls, columns.sizes, columns.md5s))
+    written = [text for text in made if text is not None]
+    left_out = [key for key, text in zip(columns.keys, made, strict=True) if text is None]
+    return Encoded("".join(text + "\n" for text in written).encode(), left_out)
+
+
+def _percent_encoded(texts: list[bytes], safe: bytes = b"") -> list[bytes]:
+    """Write `%XX` for all bytes that are neither unreserved nor safe.
+
+    All texts go together, once for each such byte: 0.3 µs a text in place of 4.
+    """
+    together, plain = b"\n".join(texts), _UNRESERVED + safe
+    if together.count(b"\n") != len(texts) - 1:
+        return [quote_from_bytes(text, safe=safe.decode() + "~").encode() for text in texts]
+    together = together.replace(b"%", b"%25")
+    for byte in set(together.translate(None, plain + b"%\n")):
+        together = together.replace(bytes([byte]), b"%%%02X" % byte)
+    return together.split(b"\n")
 
 
 def _oss(columns: Columns) -> Encoded:
-    def line(key: bytes, url: str, _size: int, _md5: str) -> str | None:
-        return f"{quote(url, safe='')},{quote(key, safe='')}" if key else None
-
-    return _lines(columns, line)
+    urls = _percent_encoded([url.encode() for url in columns.urls])
+    keys = _percent_encoded(columns.keys)
+    rows = [b"%s,%s\n" % row for row in zip(urls, keys, strict=True) if row[1]]
+    return Encoded(b"".join(rows), [key for key in columns.keys if not key])
 
 
 def _gcs(columns: Columns) -> Encoded:
-    def line(_key: bytes, url: str, size: int, md5: str) -> str:
+    def line(_name: str, url: str, size: int, md5: str) -> str:
         known = [str(size)] if size >= 0 else []
         if known and md5:
             known.append(b64encode(bytes.fromhex(md5)).decode())
         return "\t".join([url, *known])
 
-    return _lines(columns, line)
+    return _lines(columns, line, columns.urls)
 
 
 def _oms(columns: Columns) -> Encoded:
-    def line(key: bytes, url: str, _size: int, _md5: str) -> str | None:
-        text = f"{url}\t{quote(key, safe='/')}"
-        return text if key and len(text) <= _LONGEST_OMS_LINE else None
+    def line(name: str, url: str, _size: int, _md5: str) -> str | None:
+        text = f"{url}\t{name}"
+        return text if name and len(text) <= _LONGEST_OMS_LINE else None
 
-    return _lines(columns, line)
+    names = [name.decode("ascii") for name in _percent_encoded(columns.keys, b"/")]
+    return _lines(columns, line, names)
 
 
 def _volcengine(columns: Columns) -> Encoded:
-    def line(key: bytes, url: str, size: int, md5: str) -> str | None:
-        name = _text(key)
-        is_good = 0 < len(name) <= _LONGEST_KEY and not name.startswith("\\")
-        if not is_good or ";" in name or any(ord(each) < 0x20 for each in name):
+    def line(name: str, url: str, size: int, md5: str) -> str | None:
+        if not 0 < len(name) <= _LONGEST_KEY or _NO_VOLCENGINE_KEY.match(name):
             return None
         return f"{url.replace(';', '%3B')};{name};{size if size >= 0 else ''};{md5}"
 
-    return _lines(columns, line)
+    return _lines(columns, line, [_text(key) for key in columns.keys])
 
 
 _CSV_HEAD: Final = b"key,size,mtime,md5,url\n"
 FORMS: Final[dict[str, Form]] = {
     "keys": Form(_keys, ".txt"),
     "keys0": Form(_keys0, ".txt"),
-    "jsonl": Form(_jsonl, ".jsonl"),
-    "csv": Form(_csv, ".csv", _CSV_HEAD),
-    "csv-safe": Form(_csv_safe, ".csv", _CSV_HEAD),
+    "jsonl": Form(_jsonl, ".jsonl", has_md5s=True),
+    "csv": Form(_csv, ".csv", _CSV_HEAD, has_md5s=True),
+    "csv-safe": Form(_csv_safe, ".csv", _CSV_HEAD, has_md5s=True),
     "urls": Form(_urls, ".txt", needs_urls=True),
     "oss": Form(_oss, ".csv.gz", most_bytes=100 * _MEGABYTE, needs_urls=True, is_gzipped=True),
-    "gcs": Form(_gcs, ".tsv", b"TsvHttpData-1.0\n", needs_urls=True, is_sorted=True),
+    "gcs": Form(_gcs, ".tsv", b"TsvHttpData-1.0\n", needs_urls=True, is_sorted=True, has_md5s=True),
     "oms": Form(_oms, ".txt", most_bytes=1_000 * _MEGABYTE, needs_urls=True),
-    "volcengine": Form(_volcengine, ".txt", most_bytes=500 * _MEGABYTE, needs_urls=True),
+    "volcengine": Form(_volcengine, ".txt", most_bytes=500 * _MEGABYTE, needs_urls=True, has_md5s=True),
 }
 
 

@@ -59,8 +59,8 @@ class _Rows(NamedTuple):
     is_escaped: bool
 
 
-def read_listing(body: bytes) -> Listing:
-    """Read the body of a 200 answer.
+def read_listing(body: bytes, *, etags: bool = True) -> Listing:
+    """Read the body of a 200 answer; its ETags only if they are wanted.
 
     Raises:
         AnswerError: `garbage`, if it is no listing.
@@ -77,7 +77,7 @@ def read_listing(body: bytes) -> Listing:
         _keys(rows),
         [_size(size) for size in rows.sizes] if _has_long(rows.sizes) else list(map(int, rows.sizes)),
         _times(rows.dates),
-        _etags(rows),
+        _etags(rows) if etags else [],
         state == b"true",
         (_unescape(token) if rows.is_escaped else token).decode("utf-8", "surrogateescape"),
     )

@@ -50,6 +50,8 @@ class S3Source:
         self._credentials = config.credentials()
         self._listing, self._reading = self._authorize(self._credentials)
         self._directory, self._folder = b"", ""  # of the last request
+        self._signed: tuple[str, ...] = ()
+        self._whole: tuple[str, ...] = self._headers
 
     def root(self) -> Position:
         """Begin at the configured folder, or at the first key."""
@@ -94,7 +96,9 @@ class S3Source:
             return Request(site + path, self._headers + extra if extra else self._headers, most)
         path = self._path + self._folder + quoted(wanted.name)
         signed = self._reading.lines(path, "", now + self._clock_offset)
-        return Request(site + path, signed + self._headers + extra, most)
+        if signed is not self._signed:
+            self._signed, self._whole = signed, signed + self._headers
+        return Request(site + path, self._whole + extra if extra else self._whole, most)
 
     def judge(
         self,
@@ -153,11 +157,11 @@ class S3Source:
         if response.status != 200:
             raise self._refusal(response, now)
         body = response.body
-        listing = read_listing(body)
         # An MD5 an object makes a batch twice as large: only where somebody compares it, or writes it down.
         wanted = self._cdn is not None or self._config.lists_versions
-        md5s = judging.md5s(listing.etags) if wanted else []
-        listing = listing._replace(etags=md5s)
+        listing = read_listing(body, etags=wanted)
+        if wanted:
+            listing = listing._replace(etags=judging.md5s(listing.etags))
         names, below = listing.keys, self._below
         if below and not names and not listing.is_truncated and not position.cursor:
             # No folder exists by itself: a wrong name would look like a bucket that is pulled completely.
