@@ -7,6 +7,8 @@ import time
 import pytest
 from tests.s3.conftest import ODD_KEYS
 
+from bucketpull.testing.ceph import Ceph
+
 
 def _objects(count: int) -> dict[bytes, bytes]:
     return {b"img/%03d/%05d.jpg" % (number % 40, number): b"%d;" % number * 40 for number in range(count)}
@@ -70,28 +72,52 @@ def test_a_prefix_is_a_folder_and_keys_stay_whole(ceph, bucket, puller):
     assert puller.objects() == {b"a/1": b"1", b"a//2": b"2", b"a/": b"5"}
 
 
+def _kill_at(puller, seen: int, *options: str) -> None:
+    """Run until so many files are there, and kill the job."""
+    with subprocess.Popen(
+        puller.arguments(*options),
+        env=puller.all_environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            deadline = time.monotonic() + 600
+            while puller.count() < seen:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        finally:
+            process.kill()
+
+
 def test_a_kill_costs_no_object(ceph, bucket, puller):
     objects = _objects(2_000)
     ceph.fill(bucket, objects.items())
     for seen in (1, 500):
-        with subprocess.Popen(
-            puller.arguments("--rate", "800"),
-            env=puller.all_environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as process:
-            try:
-                deadline = time.monotonic() + 60
-                while puller.count() < seen:
-                    assert process.poll() is None
-                    assert time.monotonic() < deadline
-                    time.sleep(0.02)
-            finally:
-                process.kill()
+        _kill_at(puller, seen, "--rate", "800")
     summary = puller.sync()
     assert puller.objects() == objects
     assert summary["listed"] == len(objects)
     assert puller.sync()["stored"] == 0
+
+
+@pytest.mark.soak
+def test_a_hundred_thousand_odd_and_ordinary_keys_come_down_through_kills(tmp_path, make_puller):
+    objects = {key: b"<" + key for key in ODD_KEYS} | _objects(99_000)
+    odd = [b"%s-%d/%s" % (key[:900], number, key[:100]) for number in range(20) for key in ODD_KEYS]
+    objects |= {key: b"(" + key for key in odd}
+    with Ceph(tmp_path / "gateway") as ceph:
+        ceph.make_bucket("many")
+        ceph.fill("many", objects.items())
+        puller = make_puller(ceph.url, "many", ceph.environment)
+        for seen in (1, len(objects) // 4, len(objects) // 2):
+            _kill_at(puller, seen)
+        summary = puller.sync()
+        again = puller.sync()
+
+    assert (summary["listed"], summary["failed"]) == (len(objects), 0)
+    assert puller.objects() == objects
+    assert (again["stored"], again["skipped"]) == (0, len(objects))
 
 
 def test_a_public_bucket_needs_no_keys(ceph, make_puller):
