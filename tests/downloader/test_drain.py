@@ -531,6 +531,7 @@ def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level
         assert bool(outcome.unplaced) == (outcome.trouble is not None)
     assert rig.drain.held == 0
     assert rig.fetcher.in_flight == 0 or stop_after is not None
+    rig.close()
 
 
 def test_an_object_that_no_endpoint_can_have_fails_by_name_and_the_others_are_stored():

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import re
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
@@ -330,11 +331,11 @@ def test_whatever_is_published_is_one_version_from_end_to_end(
             server.body, server.etag = NEW, '"v2"' if etags else ""
         return server(request)
 
-    rig = rig_of(answer)
-    if left is not None:
-        leave_a_part(rig, (OLD if left[0] else NEW)[: left[1]])
-    rig.assign([part_of(b"d", {b"big": SIZE})])
-    rig.settle()
+    with closing(rig_of(answer)) as rig:
+        if left is not None:
+            leave_a_part(rig, (OLD if left[0] else NEW)[: left[1]])
+        rig.assign([part_of(b"d", {b"big": SIZE})])
+        rig.settle()
 
     published = rig.writers["v1"].files.get(KEY)
     assert published in {None, OLD, NEW}

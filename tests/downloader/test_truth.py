@@ -1,5 +1,6 @@
 """Two endpoints that may lie, and a model that knows the truth: nothing false counts as proven, nothing true is refused."""
 
+from contextlib import closing
 from hashlib import md5
 
 import pytest
@@ -85,14 +86,14 @@ def pull(truth, listed, cdn, rest, verify, streamed):
         return answer_of(kinds[endpoint][turn % len(kinds[endpoint])], truth, turn)
 
     config = UpyunConfig(bucket="b", operator="o", password="p", cdn_url="https://cdn.example")
-    rig = Rig(answer, source=UpyunSource(config), bounds=Bounds(streamed=streamed))
-    writer = rig.mount(verify=verify)
-    for attempt in range(9):
-        rig.assign([part_of(b"d", {b"a.jpg": listed}, mtime=LISTED)], id=attempt, attempt=attempt)
-        outcome = rig.settle(attempt + 1)[attempt]
-        if not outcome.deferred:
-            break
-    assert rig.drain.held == 0
+    with closing(Rig(answer, source=UpyunSource(config), bounds=Bounds(streamed=streamed))) as rig:
+        writer = rig.mount(verify=verify)
+        for attempt in range(9):
+            rig.assign([part_of(b"d", {b"a.jpg": listed}, mtime=LISTED)], id=attempt, attempt=attempt)
+            outcome = rig.settle(attempt + 1)[attempt]
+            if not outcome.deferred:
+                break
+        assert rig.drain.held == 0
     assert sum(turns.values()) < 100
     return outcome, writer.files.get(KEY)
 

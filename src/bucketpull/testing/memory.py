@@ -1,6 +1,5 @@
 """A source without a service, and volumes without a disk."""
 
-import gc
 import hashlib
 import os
 from collections.abc import Collection, Sequence
@@ -12,7 +11,6 @@ from bucketpull.domain.exchange import Chunk, Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.domain.record import Written
 
-FEW_DESCRIPTORS = 300  # a process may have 1,024 by default
 STATUS: dict[str, dict[int, Reason]] = {
     "list": {
         401: Reason.CREDENTIALS,
@@ -178,8 +176,6 @@ class MemoryWriter:
         self._queue: list[tuple[bytes, int, bytes, object]] = []
         self._done: list[Written] = []
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        if self._wake > FEW_DESCRIPTORS:  # writers that nobody closed lie in cycles
-            gc.collect()
 
     @property
     def queued_bytes(self) -> int:
@@ -251,9 +247,13 @@ class MemoryWriter:
         done, self._done = self._done, []
         return done
 
-    def __del__(self) -> None:
+    def discard(self) -> None:
         """Give the descriptor back."""
-        os.close(self._wake)
+        if self._wake >= 0:
+            os.close(self._wake)
+        self._wake = -1
+
+    __del__ = discard
 
     def leave(self) -> None:
         """Let go."""
