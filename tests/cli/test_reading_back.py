@@ -34,6 +34,7 @@ def test_cat_writes_the_bytes_of_an_object(pulled):
     expected = content(KEY, 1100, 0)
     assert bytes_of(pulled, "cat", KEY, "disk1") == expected
     assert bytes_of(pulled, "cat", KEY, "--job", "photos") == expected, "the job knows its volumes"
+    assert bytes_of(pulled, "cat", f"/{KEY}", "disk1") == expected, "as a path, as `where` takes it"
 
 
 def test_cat_of_what_is_not_there_writes_nothing_and_ends_with_3(pulled):

@@ -22,7 +22,7 @@ def test_words_and_prefixes_are_read():
     assert parse_order("2024/,largest") == Order("largest", (b"2024/",))
 
 
-@pytest.mark.parametrize("text", ["", "newest,oldest", "a,,b"])
+@pytest.mark.parametrize("text", ["", "newest,oldest", "a/,,b/", "biggest", "newest,2024", "Newest"])
 def test_what_is_no_order_is_refused(text: str):
     with pytest.raises(ConfigError, match="--first"):
         parse_order(text)

@@ -51,7 +51,9 @@ def test_the_last_rule_that_matches_decides():
         ("[a-c]x", ["ax", "cx"], ["dx", "/x"]),
         ("[!a-c]x", ["dx"], ["ax"]),
         (r"a\*b", ["a*b"], ["axb"]),
-        ("a[b", ["a[b"], ["ab"]),
+        (r"a\[b", ["a[b"], ["ab"]),
+        (r"a\{b", ["a{b"], ["ab"]),
+        ("a]b", ["a]b"], ["ab"]),
         ("a..b", ["a..b"], ["axxb"]),
         ("x/../*", ["x/../y"], ["x/y"]),
         ("x//*", ["x//y"], ["x/y"]),
@@ -75,7 +77,9 @@ def test_sizes_and_dates_bound_what_is_known():
     assert [date for date in (99, 100, 200, 201, -1) if selection.wants(b"a", 15, date)] == [100, 200, -1]
 
 
-@pytest.mark.parametrize("pattern", ["", "/", "[z-a]", "{1..5000}"])
+@pytest.mark.parametrize(
+    "pattern", ["", "/", "[z-a]", "{1..5000}", "[abc", "{a,b", "x/{a,b}}", "*.{jpg}", "{a,[b}"]
+)
 def test_what_is_no_pattern_is_refused_before_anything_is_done(pattern: str):
     with pytest.raises(ConfigError, match="pattern"):
         choose("+" + pattern)

@@ -221,6 +221,7 @@ def test_it_waits_for_nobody_and_touches_no_volume_in_use(make_job):
     ("options", "said"),
     [
         (["--max-delete", "many"], "--max-delete 'many': write a number of objects, or a share such as 1%"),
+        (["--max-delete", "200%"], "a share such as 1%, at most 100%"),
         (["--keep-for", "soon"], "--keep-for 'soon': write an age such as 30d or 12h"),
     ],
 )

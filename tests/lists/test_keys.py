@@ -23,7 +23,9 @@ def test_of_a_upyun_bucket_only_listed_keys_come(make_puller, tmp_path):  # noqa
     with Simulator("tree:dirs=5,files=5") as simulator:
         items = list(simulator.contents.walk())[:3]
         keys = tmp_path / "keys"
-        keys.write_text("".join(f"{item.key}\n" for item in items))
+        keys.write_text(
+            "".join(f"{item.key}\n" for item in items[:2]) + f"/{items[2].key}\n/{items[0].key}\n"
+        )
         access = {"UPYUN_OPERATOR": simulator.operator, "UPYUN_PASSWORD": simulator.password}
         puller = make_puller("", "b", access, "--cdn-url", simulator.cdn_url, "--keys", str(keys))
         line = puller.arguments()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from io import BufferedReader
 from typing import Any, Final
 
 import click
@@ -42,7 +43,7 @@ def _write(settings: Settings, key: str) -> ExitCode:
             pass
     with Bucket(paths) as bucket:
         try:
-            file = bucket.open(os.fsencode(key))
+            file = _open(bucket, os.fsencode(key))
         except KeyError:
             tell(
                 f"{key}: is on none of {', '.join(paths)}; `bucketpull where` says whether the job has it elsewhere"
@@ -55,6 +56,14 @@ def _write(settings: Settings, key: str) -> ExitCode:
         sys.stdout.buffer.write(piece)
     sys.stdout.buffer.flush()
     return ExitCode.COMPLETE
+
+
+def _open(bucket: Bucket, key: bytes) -> BufferedReader:
+    """Open an object; where there is none of a key with a leading slash, the one without is meant."""
+    try:
+        return bucket.open(key)
+    except KeyError:
+        return bucket.open(key.lstrip(b"/"))
 
 
 def volumes_here(settings: Settings) -> list[str]:

@@ -80,7 +80,7 @@ choosing = _group(
     click.option(
         "--first",
         metavar="ORDER",
-        help="Of what is listed, fetch first: newest, oldest, smallest, largest, or PREFIX,PREFIX.",
+        help="Of what is listed, fetch first: newest, oldest, smallest, largest, or PREFIX/,PREFIX/.",
     ),
 )
 

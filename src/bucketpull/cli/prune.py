@@ -31,6 +31,7 @@ from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, opened_to_read
 
 _GROUP: Final = 1000
+_ALL: Final = 100.0  # percent
 
 
 @click.command()
@@ -75,9 +76,13 @@ class _Most:
 
     def __init__(self, text: str) -> None:
         found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?)(%?)", text)
-        if found is None or (not found[2] and not found[1].isdigit()):
+        if (
+            found is None
+            or (found[2] and float(found[1]) > _ALL)
+            or (not found[2] and not found[1].isdigit())
+        ):
             raise ConfigError(
-                f"--max-delete {shown_value(text)}: write a number of objects, or a share such as 1%"
+                f"--max-delete {shown_value(text)}: write a number of objects, or a share such as 1%, at most 100%"
             )
         self._number, self._is_share, self.text = float(found[1]), bool(found[2]), text
 

@@ -65,10 +65,10 @@ ANY: Final = Order()
 
 
 def parse_order(text: str) -> Order:
-    """Read `newest`, `2024/,2023/` or `2024/,newest`.
+    """Read `newest`, `2024/,2023/` or `2024/,newest`. A prefix has a slash, so that a misspelt word is not taken for one.
 
     Raises:
-        ConfigError: Two words, or nothing between two commas.
+        ConfigError: Two words, an unknown one, or nothing between two commas.
 
     """
     items = [item.strip() for item in text.split(",")]
@@ -76,6 +76,12 @@ def parse_order(text: str) -> Order:
     if len(words) > 1 or "" in items:
         raise ConfigError(
             f"--first {text!r}: write one of {', '.join(WORDS)}, or prefixes such as 2024/,2023/"
+        )
+    unknown = next((item for item in items if item not in WORDS and "/" not in item), None)
+    if unknown is not None:
+        raise ConfigError(
+            f"--first {unknown!r}: is none of {', '.join(WORDS)}, and has no slash as a prefix has; "
+            f"write {unknown}/, or /{unknown} for all keys that begin so"
         )
     prefixes = tuple(
         item.lstrip("/").encode("utf-8", "surrogateescape") for item in items if item not in WORDS

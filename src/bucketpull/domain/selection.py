@@ -118,7 +118,10 @@ def _check_order(low_name: str, low: int | None, high_name: str, high: int | Non
 @lru_cache(maxsize=4096)
 def _expression(pattern: str) -> re.Pattern[str]:
     """Return what a key must be, as a regular expression over all of it."""
-    return re.compile("|".join(_translated(plain) for plain in _alternatives(pattern)), re.DOTALL)
+    try:
+        return re.compile("|".join(_translated(plain) for plain in _alternatives(pattern)), re.DOTALL)
+    except ValueError as error:
+        raise ConfigError(f"pattern {pattern!r}: {error}") from error
 
 
 @lru_cache(maxsize=4096)
@@ -145,9 +148,16 @@ _TOKENS: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\\.|.", re.DOTALL
 _PIECES: Final = {"**/": _ANYWHERE, "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
 
 
+# What is left of a set or a choice that is not whole: nobody means these characters by themselves.
+_TORN: Final = {"[": ("set", "[a-z]"), "{": ("choice", "{a,b}"), "}": ("choice", "{a,b}")}
+
+
 def _piece(token: str) -> str:
     if token in _PIECES:
         return _PIECES[token]
+    if token in _TORN:
+        kind, example = _TORN[token]
+        raise ValueError(f"{token} belongs to no {kind} such as {example}; complete it, or write \\{token}")
     if token[0] == "[" and len(token) > 1:
         return _set(token)
     return re.escape(token[1:] if token[0] == "\\" and len(token) > 1 else token)
@@ -160,9 +170,7 @@ def _set(token: str) -> str:
     try:
         re.compile(expression)
     except re.error as error:
-        raise ConfigError(
-            f"pattern: {token} is no set of characters ({error.msg}); write '\\[' for a bracket"
-        ) from error
+        raise ValueError(f"{token} is no set of characters ({error.msg}); write \\[ for a bracket") from error
     return expression
 
 

@@ -1,6 +1,6 @@
 """A bucket of which only the keys of a list are wanted: nothing is listed, and sizes and dates are not known."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -25,6 +25,8 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
     """
 
     bucket: str
+    begins_keys_with_slash: ClassVar[bool] = False
+    """Whether people write keys of such a bucket as paths, with a slash before them that is not theirs."""
     prefix: str = ""
     keys: str = ""
     keys0: str = ""
@@ -72,7 +74,10 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
     def by_keys(self, source: Source) -> Source:
         """Return a bucket, or the part of it that the list names."""
         path = self.keys or self.keys0
-        return KeyedSource(source, path, b"\0" if self.keys0 else b"\n", self.key_list) if path else source
+        if not path:
+            return source
+        before = b"/" if self.begins_keys_with_slash and self.keys else b""
+        return KeyedSource(source, path, b"\0" if self.keys0 else b"\n", self.key_list, before)
 
 
 class KeyedSource(DerivedSource):
@@ -83,14 +88,16 @@ class KeyedSource(DerivedSource):
         path: The list.
         separator: What ends a key in it.
         state: Its `fingerprint`; "" for any.
+        before: What may stand before a key and is not part of it.
 
     """
 
-    def __init__(self, source: Source, path: str, separator: bytes, state: str) -> None:
+    def __init__(self, source: Source, path: str, separator: bytes, state: str, before: bytes = b"") -> None:
         super().__init__(source)
         self._path = path
         self._separator = separator
         self._state = state
+        self._before = before
 
     def root(self) -> Position:
         """Begin at the list's first line."""
@@ -100,7 +107,7 @@ class KeyedSource(DerivedSource):
         """Read some keys; a key that stands there again is wanted once."""
         check_unchanged(self._path, self._state)
         found = read_lines(self._path, Place.of(position.cursor), self._separator)
-        keys = list(dict.fromkeys(found.lines))
+        keys = list(dict.fromkeys(line.removeprefix(self._before) for line in found.lines))
         unknown = [-1] * len(keys)
         following = [Position(b"", found.following.text())] if found.following else []
         return Page(Part(b"", position.cursor, keys, unknown, unknown), [], following, found.odd)

@@ -61,7 +61,7 @@ def _from_file(path: str) -> Iterator[Rule]:
 
 
 def _rule(where: str, line: str) -> Rule:
-    sign, _, pattern = line.partition(" ")
-    if sign not in {"+", "-"} or not pattern:
+    sign, space, pattern = line.partition(" ")
+    if sign not in {"+", "-"} or not space:
         raise ConfigError(f"{where}: {line!r} is no rule; write '+ PATTERN' or '- PATTERN'")
     return Rule(includes=sign == "+", pattern=pattern)

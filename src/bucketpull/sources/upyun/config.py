@@ -42,6 +42,7 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
     `headers` are complete lines added to every request of an object.
     """
 
+    begins_keys_with_slash: ClassVar = True
     USAGE: ClassVar = "upyun://BUCKET or upyun://BUCKET/PREFIX"
     OPTIONS: ClassVar = (
         Option(
