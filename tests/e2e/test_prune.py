@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import COMMAND
 
+from upyun_simulator import content
+
 SPEC = "a=flat:60,size=1KiB;b=flat:60,size=1KiB"
 
 
@@ -116,6 +118,21 @@ def test_after_an_incomplete_listing_nothing_goes(make_job, status):
     assert len(job.files()) == 120
 
 
+def test_an_entry_without_a_name_keeps_only_what_lies_in_its_folder_and_below(make_job):
+    job = make_job("a=flat:9,size=100;b=flat:9,size=100")
+    job.simulator.mutate(put={"a/inner/x.jpg": 100})
+    job.sync()
+    gone = below(job, "b/")[:2]
+    job.simulator.mutate(delete=["a/inner/x.jpg", below(job, "a/img")[0], *gone])
+    job.simulator.inject("odd-entry:field=name,path=a/")
+
+    said, told = prune(job, "--delete", "--max-delete", "20%")
+
+    assert [line.partition(": ")[2] for line in said.splitlines()] == gone
+    assert "a: is listed with entries that name nothing: all in it and below is kept" in told
+    assert len(job.files()) == 17
+
+
 def test_what_rules_exclude_and_files_of_others_are_not_gone(make_job):
     job = make_job(SPEC)
     job.sync()
@@ -175,6 +192,27 @@ def test_in_packs_they_are_dead_and_compact_frees_their_room(make_job):
     assert job.command("verify", str(job.volumes[0]), "--hash", "--json") == ""
     job.command("where", gone[0], "--state", str(job.state), expect=3)
     job.command("cat", gone[0], str(job.volumes[0]), expect=3)
+    job.command("where", left[0], "--state", str(job.state))
+
+
+def test_what_is_kept_of_packs_outlives_the_packs(make_job):
+    job = make_job("a=flat:60,size=20KiB;b=flat:3,size=3KiB")
+    job.sync("--pack", "64K")
+    gone, left = below(job, "a/"), below(job, "b/")
+    bodies = {item.key: content(item.key, item.size, item.version) for item in job.simulator.contents.walk()}
+    job.simulator.mutate(delete=["a/"])
+
+    prune(job, "--delete", "--max-delete", "100%", "--keep-for", "30d")
+    before = sum(pack.stat().st_size for pack in Path(job.volumes[0], "packs").rglob("*.tar"))
+    job.command("compact", str(job.volumes[0]))
+
+    assert sum(pack.stat().st_size for pack in Path(job.volumes[0], "packs").rglob("*.tar")) < before
+    (kept,) = Path(job.volumes[0], ".bucketpull/trash").glob("until-*")
+    assert {key: (kept / key).read_bytes() for key in gone} == {key: bodies[key] for key in gone}
+    assert job.command("verify", str(job.volumes[0]), "--hash", "--json") == ""
+    kept.rename(kept.with_name("until-20200101T000000Z"))
+    prune(job, "--delete")
+    assert os.listdir(Path(job.volumes[0], ".bucketpull/trash")) == []
     job.command("where", left[0], "--state", str(job.state))
 
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import islice
 from tempfile import TemporaryDirectory
@@ -16,10 +16,10 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import show
 from bucketpull.domain.moments import parse_age
 from bucketpull.domain.values import shown_value
+from bucketpull.downloader.walk import Walk
 from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line
 from bucketpull.report.printable import printable
-from bucketpull.sources.settings import SourceSettings
 from bucketpull.volumes.live_objects import Latest
 from bucketpull.volumes.pruning import Comparison, Gone, trash_until
 from bucketpull.volumes.volume import DiskVolume, open_volume
@@ -31,6 +31,7 @@ from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, opened_to_read
 
 _GROUP: Final = 1000
+_SHOWN: Final = 5
 _ALL: Final = 100.0  # percent
 
 
@@ -47,7 +48,7 @@ _ALL: Final = 100.0  # percent
 @click.option(
     "--keep-for",
     metavar="AGE",
-    help="Move the files to .bucketpull/trash, to be removed by a later prune after so long, such as 30d.",
+    help="Keep what goes in .bucketpull/trash, to be removed by a later prune after so long, such as 30d.",
 )
 @options.source
 @options.common
@@ -128,8 +129,10 @@ class _Pruning:
             readers = [stack.enter_context(opened_to_read(path)) for path in self._paths]
             latest = [Latest(reader, folder) for reader in readers]
             comparison = Comparison(latest, folder, self._config.identity()["prefix"].encode())
-            if not _list(self._settings, self._config, comparison):
+            walk = list_all(self._settings, self._config.open(), comparison.take)
+            if not _is_complete(walk):
                 return ExitCode.INCOMPLETE
+            self._spare(walk.odd, comparison)
             gone = comparison.finish()
             return self._conclude(comparison, gone, volumes)
 
@@ -140,6 +143,16 @@ class _Pruning:
             raise ConfigError(
                 f"volume {path}: is not one of this job's; name the job that it belongs to with --job"
             )
+
+    def _spare(self, odd: Collection[bytes], comparison: Comparison) -> None:
+        """Keep what an entry without a name may be, and prune the rest."""
+        comparison.spare(odd)
+        for folder in sorted(odd)[:_SHOWN]:
+            tell(
+                f"{show(folder) or '/'}: is listed with entries that name nothing: all in it and below is kept"
+            )
+        if len(odd) > _SHOWN:
+            tell(f"and so is what lies in {count(len(odd) - _SHOWN)} more folders")
 
     def _conclude(self, comparison: Comparison, gone: int, volumes: Sequence[DiskVolume]) -> ExitCode:
         brakes = gone > self._most.of(comparison.held)
@@ -200,14 +213,13 @@ class _Pruning:
                 tell(f"{count(packed)} of them lie in packs: `bucketpull compact` frees their room")
 
 
-def _list(settings: Settings, config: SourceSettings, comparison: Comparison) -> bool:
-    """List the source; tell whether everything could be listed."""
-    walk = list_all(settings, config.open(), comparison.take)
+def _is_complete(walk: Walk) -> bool:
+    """Tell whether everything could be listed; what could not be was told."""
     if walk.vanished:
         tell(f"{count(walk.vanished)} folders went while they were listed")
-    if walk.failures or walk.vanished:
+    if walk.unlisted or walk.vanished:
         tell("the listing is not complete, so nothing is removed; run it again")
-    return not (walk.failures or walk.vanished)
+    return not (walk.unlisted or walk.vanished)
 
 
 def _groups(gone: Iterator[Gone]) -> Iterator[list[Gone]]:

@@ -80,6 +80,10 @@ class Walk:
         self._refusal: SourceRefused | None = None
         self.pages = self.vanished = self.excluded = 0
         self.failures: list[Failure] = []
+        self.odd: set[bytes] = set()
+        """Folders that were listed, but for entries that name nothing: what these are is not known."""
+        self.unlisted = 0
+        """Failures of pages that could not be listed; the others are of odd entries."""
 
     @property
     def is_over(self) -> bool:
@@ -126,11 +130,21 @@ class Walk:
         self.vanished += receipt.vanished
         self.excluded += sum(page.excluded for page in receipt.pages)
         self.failures += receipt.failures
+        self._sort_out(receipt)
         for position in reversed(receipt.positions):
             if position.attempt:
                 self._rest(position)
             else:
                 self._pending.append(position)
+
+    def _sort_out(self, receipt: ScanReceipt) -> None:
+        """Tell pages that could not be listed from those that were, with an entry that could not be taken."""
+        listed = {(page.directory, page.cursor) for page in receipt.pages}
+        for failure in receipt.failures:
+            if failure.reason is Reason.GARBAGE and (failure.directory, failure.cursor) in listed:
+                self.odd.add(failure.directory)
+            else:
+                self.unlisted += 1
 
     def _rest(self, position: Position) -> None:
         """Try a page again after a while that was refused."""

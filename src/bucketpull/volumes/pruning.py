@@ -7,21 +7,24 @@ Two keys of the same digest, which chance does not make, would keep an object, n
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Record
-from bucketpull.volumes import beneath
+from bucketpull.volumes import beneath, system
 from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.files.file import write_all
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.live_objects import DIGEST_BYTES, Deal, Latest, digest_of
+from bucketpull.volumes.location import Location
 
 PRUNING: Final = "prune"
 """What stands in the ledger as the journal of what was removed because the source no longer has it."""
 TRASH: Final = "trash"
 _UNTIL: Final = re.compile(r"until-(\d{8}T\d{6}Z)")
+_PIECE_BYTES: Final = 1 << 20
 _FORMAT: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -57,6 +60,11 @@ class Comparison:
         self._held = Deal(folder, "held", expected, tail_bytes=8)
         self.listed = self.held = 0
         self._gone: list[bytearray] = []
+        self._spared: frozenset[bytes] = frozenset()
+
+    def spare(self, directories: Collection[bytes]) -> None:
+        """Keep whatever lies in these directories and below them: their listings name things that nobody can tell."""
+        self._spared = frozenset(directories)
 
     def take(self, part: Part) -> None:
         """Take in what the source has."""
@@ -87,6 +95,12 @@ class Comparison:
             if marks[number >> 3] >> (number & 7) & 1:
                 yield Gone(block, record, index)
 
+    def _is_spared(self, directory: bytes) -> bool:
+        steps = directory.split(b"/")
+        return b"" in self._spared or any(
+            b"/".join(steps[: count + 1]) in self._spared for count in range(len(steps))
+        )
+
     def _deal_held(self) -> list[int]:
         starts, start = [], 0
         for latest in self._latest:
@@ -94,8 +108,9 @@ class Comparison:
             for _, record, index in latest.entries():
                 key = key_of(record.directory, record.names[index])
                 if key.startswith(self._below):
-                    self._held.add(digest_of(key), start.to_bytes(8, "big"))
                     self.held += 1
+                    if not (self._spared and self._is_spared(record.directory)):
+                        self._held.add(digest_of(key), start.to_bytes(8, "big"))
                 start += 1
             self._gone.append(bytearray((start - starts[-1]) // 8 + 1))
         self._held.finish()
@@ -131,6 +146,19 @@ class Trash:
             beneath.make(home.below(TRASH).fd, name, 0o755)
             self._fd = beneath.enter(home.below(TRASH).fd, name)
             self._kept = Tree(self._fd)
+
+    def keep(self, path: bytes, pack: int, location: Location, mtime: int) -> None:
+        """Keep a copy of an object that lies in a pack, under the path of a file; `pack` is its descriptor."""
+        assert self._kept is not None
+        folder, _, name = path.rpartition(b"/")
+        fd = beneath.create(self._kept.place(folder).fd, name)
+        try:
+            at, end = location.offset, location.offset + location.length
+            while piece := os.pread(pack, min(_PIECE_BYTES, end - at), at):
+                at += write_all(fd, [piece])
+            system.set_date(fd, mtime)
+        finally:
+            os.close(fd)
 
     def take(self, path: bytes) -> None:
         """Take a file away; one that is not there is none to take."""

@@ -15,11 +15,13 @@ import msgspec
 from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.record import Record
+from bucketpull.volumes import system
 from bucketpull.volumes.beneath import Own
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent
+from bucketpull.volumes.location import location_of
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.pruning import PRUNING, Trash
 
@@ -79,6 +81,24 @@ class Removal:
         if journal == PRUNING:
             for folder in {record.directory for record in removed}:
                 self._tree.remove_empty(folder)
+
+    def keep_packed(self, gone: Sequence[tuple[Record, int]], trash: str) -> None:
+        """Copy what lies in packs into a folder of the trash, durably: once it is dead, `compact` may take the packs any time.
+
+        Raises:
+            OSError: The disk does not take it.
+
+        """
+        packed = [(record, index) for record, index in gone if record.pack]
+        if not packed:
+            return
+        with contextlib.closing(Trash(self._tree, self._home, trash)) as bin_:
+            for record, index in packed:
+                with contextlib.suppress(FileNotFoundError):  # a pack that is lost has nothing to keep
+                    pack = self._packs.open(record.pack)
+                    location = location_of(record, index, self._identity)
+                    bin_.keep(self._path(record, index), pack, location, record.mtimes[index])
+        system.sync_file_system(self._home.fd)
 
     def _take_files(self, removed: Iterable[Record], trash: str) -> None:
         """Remove the files of what the ledger says is removed, or put them into the trash."""

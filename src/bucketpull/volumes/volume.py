@@ -265,13 +265,23 @@ class DiskVolume:
         """Remove objects that the source no longer has; with `trash` their files go into that folder of the trash.
 
         The ledger says so before the files go. A kill leaves a note by which the rest is done when the volume is opened next.
+
+        Raises:
+            VolumeError: What lies in packs cannot be copied into the trash; then nothing is removed.
+
         """
         self._check_health()
+        objects = [(each.record, each.place) for each in gone]
+        if trash:
+            try:
+                self._removal.keep_packed(objects, trash)
+            except OSError as error:
+                raise os_errors.volume_error(self.path, "not kept in the trash", error) from error
         work = gone[0].block
         self.intend(PRUNING, work, trash.encode())
         with self._writing:
             self._thinning.note({each.block for each in gone})
-            self._removal.take_away(PRUNING, work, [(each.record, each.place) for each in gone], trash)
+            self._removal.take_away(PRUNING, work, objects, trash)
         self.forget(PRUNING, work)
 
     def expired_trash(self) -> list[str]:

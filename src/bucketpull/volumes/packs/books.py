@@ -89,7 +89,7 @@ class PackBooks:
 
         """
         for pack in packs:
-            os.fdatasync(self._open(pack))
+            os.fdatasync(self.open(pack))
         if _reach is not None:
             _reach("packs_synced")
 
@@ -164,7 +164,8 @@ class PackBooks:
             return os.stat(folder.path_of(pack), dir_fd=self._root, follow_symlinks=False).st_size
         return -1
 
-    def _open(self, pack: str) -> int:
+    def open(self, pack: str) -> int:
+        """Return a descriptor of a pack, which stays ours, and may be closed by the next call."""
         fd = self._fds.get(pack)
         if fd is None:
             fd = self._fds[pack] = os.open(
