@@ -67,12 +67,13 @@ def test_compact_frees_what_is_dead_and_every_object_stays(user, service):
     grown = sum(path.stat().st_size for path in folder.glob("*.tar"))
     assert grown > 1.8 * before
 
+    assert "`bucketpull compact" in user.run("verify", "disk1").stderr
     assert "is dead" in user.says("compact", "disk1", "--dry-run")
     assert sum(path.stat().st_size for path in folder.glob("*.tar")) == grown
     user.run("compact", "disk1")
 
     assert sum(path.stat().st_size for path in folder.glob("*.tar")) < 0.75 * grown
-    user.run("verify", "disk1", "--hash")
+    assert "compact" not in user.run("verify", "disk1", "--hash").stderr
     for key in keys[::10]:
         assert bytes_of(user, "cat", key, "disk1")
         (place,) = user.json("where", key)

@@ -16,6 +16,19 @@ def test_a_finished_job_shows_its_books_its_volumes_and_its_journal(user, servic
     assert max(map(len, told.splitlines()[:-1])) <= 80 + len(str(user.folder))
 
 
+def test_packs_are_counted_with_what_they_take(user, service):
+    user.knows(service).run(*SYNC, "--pack", "64K")
+    packs = [path.stat().st_size for path in (user.folder / "disk1/packs").glob("*.tar")]
+
+    told = user.says("status")
+
+    assert f"{len(packs)} packs" in told
+    assert "of them open" in told
+    (shown,) = user.json("volumes")
+    assert (shown["packs"], shown["pack_bytes"]) == (len(packs), sum(packs))
+    assert 1 <= shown["open_packs"] < len(packs)
+
+
 def test_the_only_job_needs_no_name_and_several_are_listed(user, service):
     user.knows(service).run(*SYNC)
     assert user.says("status").startswith("photos")

@@ -12,8 +12,8 @@ from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line
 from bucketpull.volumes import os_errors
 from bucketpull.volumes.live_objects import Latest
-from bucketpull.volumes.packs.compacting import DEAD_SHARE, Waste, find_waste
 from bucketpull.volumes.packs.compacting import compact as compact_packs
+from bucketpull.volumes.packs.waste import Waste, find_waste
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.output import inform, say, tell
 from bucketpull.wiring.settings import Settings
@@ -46,7 +46,7 @@ def _compact(settings: Settings, path: str, *, dry_run: bool) -> None:
     ):
         latest = Latest(reader, folder)
         packs = find_waste(reader, latest)
-        wasted = [waste for waste in packs if waste.dead > DEAD_SHARE * waste.size]
+        wasted = [waste for waste in packs if waste.is_much]
         _show(settings, path, packs, wasted)
         if wasted and not dry_run:
             try:

@@ -224,7 +224,8 @@ class VolumeState(StrEnum):
 class VolumeStatus(Value):
     """A volume as its worker sees it. Sizes in bytes; speeds in bytes a second.
 
-    `detail` says why it takes nothing, `warning` what is odd with it although it does.
+    `detail` says why it takes nothing, `warning` what is odd with it although it does. `packs` counts its packs, `open_packs`
+    those of them that are appended to, and `pack_bytes` is what all of them take.
     """
 
     id: Text
@@ -242,6 +243,9 @@ class VolumeStatus(Value):
     written_per_second: Float
     detail: Text = ""
     warning: Text = ""
+    packs: Int = 0
+    open_packs: Int = 0
+    pack_bytes: Int = 0
 
 
 class LaneStatus(Value):

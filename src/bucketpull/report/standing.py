@@ -75,4 +75,9 @@ def volume_lines(volumes: Sequence[VolumeStatus], words: Words) -> list[str]:
         )
     lines = table(rows, numbers={2, 3, 4, 5})
     details = [f"  {volume.id}: {volume.detail}" for volume in volumes if volume.detail]
-    return [*lines, *details]
+    return [*lines, *(_packs(volume, words) for volume in volumes if volume.packs), *details]
+
+
+def _packs(volume: VolumeStatus, words: Words) -> str:
+    packs, still_open = figures.count(volume.packs), figures.count(volume.open_packs)
+    return f"  {volume.id}: {words('packs', packs, figures.size(volume.pack_bytes), still_open)}"

@@ -65,6 +65,7 @@ TEXTS: dict[str, str] = {
     "bytes": "bytes",
     "volume": "volume",
     "volumes": "volumes",
+    "packs": "{} packs, {}; {} of them open",
     "fetched": "fetched",
     "stages": "stages",
     "stage.listed": "listed",

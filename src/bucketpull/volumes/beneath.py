@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, Self
 
@@ -139,11 +139,6 @@ def scanned(directory: int, path: bytes = b"") -> Iterator[Iterator[os.DirEntry[
             yield entries
     finally:
         os.close(fd)
-
-
-def opener(directory: int) -> Callable[[str, int], int]:
-    """Return an opener for `open` that takes names below an open directory and follows no symbolic link at the end."""
-    return lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=directory)
 
 
 class Own:

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from enum import StrEnum
 from typing import Final
 
@@ -17,6 +18,7 @@ from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import Deal, Latest, Stored, digest_of
 from bucketpull.volumes.packs.checking import PackChecks
 from bucketpull.volumes.packs.folder import path_of
+from bucketpull.volumes.packs.waste import Living, Waste
 from bucketpull.volumes.reader import VolumeReader
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -66,6 +68,8 @@ class Verification:
         self.damaged_bytes = 0
         """The length that those objects should have in which something is wrong."""
         self.faults: Counter[Fault] = Counter()
+        self.waste: list[Waste] = []
+        """What is dead in each finished pack; known at the end, if all packs can be read."""
 
     def run(self) -> Iterator[Finding]:
         """Give what is wrong, in the order in which the disk was written; extra files last."""
@@ -85,16 +89,22 @@ class Verification:
             yield Finding(Fault.LEDGER, f"{HOME}/ledger", detail)
         known = Deal(folder, "known", latest.count, tail_bytes=0) if self._extra else None
         packs = PackChecks(self._reader.bodies, folder, latest.sealed)
+        living = Living(self._reader)
         for number, stored in enumerate(latest.objects()):
             if known and not stored.location.pack:
                 known.add(digest_of(stored.location.path))
             finding = self._check(stored)
             if finding:
                 yield finding
-            elif self._hashed:
+                continue
+            with suppress(OSError):  # a disk that gives nothing is told of where its objects are looked at
+                living.add(stored)
+            if self._hashed:
                 self.unhashed_objects += not stored.md5
                 if stored.location.pack:
                     packs.add(number, stored.location, stored.md5)
+        with suppress(OSError):
+            self.waste = living.waste()
         yield from self._read_packs(packs, latest)
         if known:
             known.finish()

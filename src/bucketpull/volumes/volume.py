@@ -23,6 +23,7 @@ from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remove_intent, tidy, write_intent
 from bucketpull.volumes.lock import take_lock
 from bucketpull.volumes.packs.books import PackBooks
+from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import Thinning
 from bucketpull.volumes.pruning import PRUNING, Gone, empty, expired
 from bucketpull.volumes.recovery import whole_files
@@ -88,7 +89,7 @@ class DiskVolume:
         self._ledger = Ledger.open(self._home, LEDGER, path, writable=True)
         self._intents = read_intents(self._home)
         self._blocks = self._catch_up()
-        self._packs = PackBooks(root, identity.id, self._ledger, self._note_sealed)
+        self._packs = PackBooks(root, self._home, identity.id, path, self._ledger, self._note_sealed)
         self._packs.recover()
         self._removal = Removal(self._home, identity, self._tree, self._ledger, self._packs, self._append)
         self._finish_removals()
@@ -301,6 +302,10 @@ class DiskVolume:
             self._removal.abandon(intent(journal, work, intended), intended)
         self.forget(journal, work)
 
+    def pack_folders(self) -> Folders:
+        """Open the folders of the packs, for who rewrites them; what comes back is the caller's to close."""
+        return Folders(self._root, self._home, self.id, self.path)
+
     def close(self) -> None:
         """Let go of the volume, when what was begun is done."""
         self._packs.stop_sealing()
@@ -318,6 +323,7 @@ class DiskVolume:
 
     def _status(self, free: os.statvfs_result) -> VolumeStatus:
         space = measured(free, self._reserve)
+        packs = self._packs.usage(time.monotonic())
         return VolumeStatus(
             id=self.id,
             machine="",
@@ -333,6 +339,9 @@ class DiskVolume:
             stored_bytes=self._ledger.size,
             written_per_second=0.0,
             detail=space.lack,
+            packs=packs.packs,
+            open_packs=packs.open,
+            pack_bytes=packs.size,
         )
 
     def _sync(self, records: Sequence[Record]) -> None:

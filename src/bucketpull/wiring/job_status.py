@@ -19,6 +19,7 @@ from bucketpull.domain.progress import Rates, Snapshot
 from bucketpull.journal.identity import PRICE
 from bucketpull.journal.reader import JournalReader, RunNote
 from bucketpull.journal.volumes import KnownVolume
+from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.calling import local_client
 
@@ -67,6 +68,7 @@ def measure(volume: KnownVolume) -> VolumeStatus:
         status.free_bytes, status.total_bytes = free.f_bavail * free.f_frsize, free.f_blocks * free.f_frsize
         status.free_inodes, status.total_inodes = free.f_favail, free.f_files
         status.stored_objects, status.stored_bytes = reader.ledger.objects, reader.ledger.size
+        status.packs, status.open_packs, status.pack_bytes = usage(reader.root, reader.id)
     finally:
         reader.close()
     return status

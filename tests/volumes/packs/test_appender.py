@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from bucketpull.domain.packing import Packing, PackNames
+from bucketpull.volumes.beneath import Own, open_root
 from bucketpull.volumes.packs import appender as appending
-from bucketpull.volumes.packs import folder
 from bucketpull.volumes.packs.appender import Appender, Member
+from bucketpull.volumes.packs.folder import Folders
 
 VOLUME = "0123456789ab"
 STEPS = ("pack_begun", "bodies_written", "packed")
@@ -32,12 +33,36 @@ def members(*sizes, start=0):
     ]
 
 
+class Place:
+    """A folder that packs are written to, without the books of a volume."""
+
+    def __init__(self, path):
+        self._path = str(path)
+        os.mkdir(f"{path}/.bucketpull")
+        self._root = open_root(self._path)
+        self._home = Own.open(self._root, ".bucketpull", self._path, writing=True)
+
+    def folders(self):
+        return Folders(self._root, self._home, VOLUME, self._path)
+
+    def appender(self, packing=None):
+        return Appender(self.folders(), packing or Packing(), sync=False)
+
+    def leave_open(self, writer, number, end):
+        folders = self.folders()
+        folders.leave_open(writer, number, end)
+        folders.close()
+
+    def close(self):
+        self._home.close()
+        os.close(self._root)
+
+
 @pytest.fixture
-def root(tmp_path):
-    (tmp_path / ".bucketpull").mkdir()
-    fd = os.open(tmp_path, os.O_RDONLY)
-    yield fd
-    os.close(fd)
+def place(tmp_path):
+    found = Place(tmp_path)
+    yield found
+    found.close()
 
 
 def listed(path):
@@ -50,8 +75,8 @@ def listed(path):
     return names
 
 
-def test_objects_lie_where_the_appender_says(tmp_path, root):
-    appender = Appender(root, VOLUME, Packing(), sync=False)
+def test_objects_lie_where_the_appender_says(tmp_path, place):
+    appender = place.appender()
     pack, offsets = appender.append(members(0, 1, 512, 20_000))
     more, others = appender.append(members(5, start=10))
     appender.close()
@@ -68,8 +93,8 @@ def test_objects_lie_where_the_appender_says(tmp_path, root):
     ]
 
 
-def test_a_pack_that_is_full_is_ended_and_the_next_one_begun(tmp_path, root):
-    appender = Appender(root, VOLUME, Packing(size=100_000), sync=False)
+def test_a_pack_that_is_full_is_ended_and_the_next_one_begun(tmp_path, place):
+    appender = place.appender(Packing(size=100_000))
     packs = [appender.append(members(30_000, start=number))[0] for number in range(7)]
     appender.close()
     assert sorted(set(packs)) == [f"012345-0-00000{number}" for number in range(3)]
@@ -79,46 +104,46 @@ def test_a_pack_that_is_full_is_ended_and_the_next_one_begun(tmp_path, root):
     assert max(file.stat().st_size for file in files) <= 102_000
 
 
-def test_writers_at_the_same_time_have_packs_of_their_own(root):
-    first, second = (Appender(root, VOLUME, Packing(), sync=False) for _ in range(2))
+def test_writers_at_the_same_time_have_packs_of_their_own(place):
+    first, second = (place.appender() for _ in range(2))
     assert [first.append(members(1))[0], second.append(members(1))[0]] == [
         "012345-0-000000",
         "012345-1-000000",
     ]
     first.close()
-    again = Appender(root, VOLUME, Packing(), sync=False)
+    again = place.appender()
     assert again.append(members(1))[0] == "012345-0-000001", "what another process wrote may be settled yet"
     again.close()
     second.close()
 
 
-def test_a_pack_is_gone_on_with_where_it_was_left_open(tmp_path, root):
-    appender = Appender(root, VOLUME, Packing(), sync=False)
+def test_a_pack_is_gone_on_with_where_it_was_left_open(tmp_path, place):
+    appender = place.appender()
     pack, _ = appender.append(members(700))
     appender.close()
-    folder.leave_open(root, 0, 0, os.stat(tmp_path / "packs" / f"{pack}.tar").st_size)
-    again = Appender(root, VOLUME, Packing(), sync=False)
+    place.leave_open(0, 0, os.stat(tmp_path / "packs" / f"{pack}.tar").st_size)
+    again = place.appender()
     assert again.append(members(700, start=1))[0] == pack
     again.close()
     assert listed(tmp_path / "packs" / f"{pack}.tar") == ["d/0.jpg", "d/1.jpg"]
 
 
-def test_a_pack_that_is_not_as_it_was_left_is_not_touched(tmp_path, root):
-    appender = Appender(root, VOLUME, Packing(), sync=False)
+def test_a_pack_that_is_not_as_it_was_left_is_not_touched(tmp_path, place):
+    appender = place.appender()
     appender.append(members(700))
     appender.close()
     before = (tmp_path / "packs" / "012345-0-000000.tar").read_bytes()
-    folder.leave_open(root, 0, 0, 512)
-    again = Appender(root, VOLUME, Packing(), sync=False)
+    place.leave_open(0, 0, 512)
+    again = place.appender()
     assert again.append(members(700, start=1))[0] == "012345-0-000001"
     again.close()
     assert (tmp_path / "packs" / "012345-0-000000.tar").read_bytes() == before
 
 
-def test_a_large_object_is_packed_from_the_file_it_came_to(tmp_path, root):
+def test_a_large_object_is_packed_from_the_file_it_came_to(tmp_path, place):
     body = os.urandom(3_000_001)
     (tmp_path / "part").write_bytes(body)
-    appender = Appender(root, VOLUME, Packing(), sync=False)
+    appender = place.appender()
     appender.append(members(1))
     fd = os.open(tmp_path / "part", os.O_RDONLY)
     pack, offset = appender.append_file(b"d", b"large.mp4", 1_600_000_000, fd, len(body))
@@ -130,8 +155,8 @@ def test_a_large_object_is_packed_from_the_file_it_came_to(tmp_path, root):
     assert listed(path) == ["d/0.jpg", "d/large.mp4", "d/2.jpg"]
 
 
-def test_samples_for_webdataset_have_a_description_beside_them(tmp_path, root):
-    appender = Appender(root, VOLUME, Packing(names=PackNames.WDS), sync=False)
+def test_samples_for_webdataset_have_a_description_beside_them(tmp_path, place):
+    appender = place.appender(Packing(names=PackNames.WDS))
     pack, offsets = appender.append(members(5, 700))
     appender.close()
     with tarfile.open(tmp_path / "packs" / f"{pack}.tar") as archive:
@@ -148,9 +173,8 @@ def test_samples_for_webdataset_have_a_description_beside_them(tmp_path, root):
 def test_what_the_disk_refuses_is_cut_off_again(disks, refused):
     """Both in the bodies and in a member of its own; the room is back afterwards."""
     disk = disks.tmpfs("1m")
-    os.mkdir(f"{disk.path}/.bucketpull")
-    root = os.open(disk.path, os.O_RDONLY)
-    appender = Appender(root, VOLUME, Packing(), sync=False)
+    place = Place(disk.path)
+    appender = place.appender()
     pack, _ = appender.append(members(1000))
     path = f"{disk.path}/packs/{pack}.tar"
     size = os.stat(path).st_size
@@ -161,14 +185,13 @@ def test_what_the_disk_refuses_is_cut_off_again(disks, refused):
     assert appender.append(members(1000, start=50))[0] == pack
     assert listed(path) == ["d/0.jpg", "d/50.jpg"]
     appender.close()
-    os.close(root)
+    place.close()
 
 
 def test_a_pack_that_the_disk_cannot_write_is_left_and_the_next_one_begun(disks):
     disk = disks.odd()
-    os.mkdir(f"{disk.path}/.bucketpull")
-    root = os.open(disk.path, os.O_RDONLY)
-    appender = Appender(root, VOLUME, Packing(), sync=False)
+    place = Place(disk.path)
+    appender = place.appender()
     assert appender.append(members(1000))[0] == "012345-0-000000"
     disk.fail("write", errno.EIO)
     with pytest.raises(OSError, match="Input/output error"):
@@ -176,16 +199,19 @@ def test_a_pack_that_the_disk_cannot_write_is_left_and_the_next_one_begun(disks)
     disk.fail()
     assert appender.append(members(1000, start=2))[0] == "012345-0-000001"
     appender.close()
-    os.close(root)
+    place.close()
     assert listed(f"{disk.path}/packs/012345-0-000000.tar") == ["d/0.jpg"]
 
 
 VICTIM = """
 import os, sys
 from bucketpull.domain.packing import Packing
+from bucketpull.volumes.beneath import Own, open_root
 from bucketpull.volumes.packs.appender import Appender, Member
-root = os.open(sys.argv[1], os.O_RDONLY)
-appender = Appender(root, "0123456789ab", Packing(size=60_000), sync=False)
+from bucketpull.volumes.packs.folder import Folders
+root = open_root(sys.argv[1])
+home = Own.open(root, ".bucketpull", sys.argv[1], writing=True)
+appender = Appender(Folders(root, home, "0123456789ab", sys.argv[1]), Packing(size=60_000), sync=False)
 for chunk in range(8):
     appender.append([Member(b"d", b"%d-%d.jpg" % (chunk, n), 1, [b"x" * 3000], 3000, None) for n in range(5)])
 """

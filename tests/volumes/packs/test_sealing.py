@@ -11,6 +11,7 @@ from ratarmountcore.mountsource.factory import open_mount_source
 
 from bucketpull.domain import keys
 from bucketpull.domain.record import Sealed
+from bucketpull.volumes.beneath import Own, open_root
 from bucketpull.volumes.packs import sealing, tar
 from bucketpull.volumes.packs.sealing import seal
 
@@ -34,11 +35,13 @@ def archive(bodies):
 
 
 @pytest.fixture
-def root(tmp_path):
+def packs(tmp_path):
     (tmp_path / "packs").mkdir()
-    fd = os.open(tmp_path, os.O_RDONLY)
-    yield fd
-    os.close(fd)
+    root = open_root(str(tmp_path))
+    found = Own.open(root, "packs", str(tmp_path), writing=True)
+    yield found
+    found.close()
+    os.close(root)
 
 
 def write(tmp_path, data):
@@ -47,10 +50,10 @@ def write(tmp_path, data):
     return path
 
 
-def test_ratarmount_reads_every_object_by_our_index(tmp_path, root, capfd):
+def test_ratarmount_reads_every_object_by_our_index(tmp_path, packs, capfd):
     bodies = [(key, b"body of " + key) for key in KEYS]
     path = write(tmp_path, archive([(KEYS[0], b"old version"), *bodies]))
-    seal(root, PACK)
+    seal(packs.fd, PACK)
     before = os.stat(f"{path}.index.sqlite")
     source = open_mount_source(str(path), writeIndex=False)
     for key, body in bodies:
@@ -68,26 +71,26 @@ def test_ratarmount_reads_every_object_by_our_index(tmp_path, root, capfd):
 @pytest.mark.parametrize(
     "left", [b"", bytes(1024), bytes(512) + b"body without its header" * 100, bytes(20_000)]
 )
-def test_the_end_is_put_in_order_whatever_a_kill_left_there(tmp_path, root, left):
+def test_the_end_is_put_in_order_whatever_a_kill_left_there(tmp_path, packs, left):
     data = archive([(b"%d" % number, os.urandom(30_000)) for number in range(300)])
     path = write(tmp_path, data + left)
-    sealed = seal(root, PACK)
+    sealed = seal(packs.fd, PACK)
     assert path.read_bytes() == data + bytes(1024)
     assert sealed == Sealed(PACK, len(data) + 1024, hashlib.sha256(data + bytes(1024)).digest(), 300)
-    assert seal(root, PACK) == sealed, "it may be done again"
+    assert seal(packs.fd, PACK) == sealed, "it may be done again"
 
 
-def test_a_member_larger_than_what_is_read_at_once(tmp_path, root):
+def test_a_member_larger_than_what_is_read_at_once(tmp_path, packs):
     data = archive([(b"large", os.urandom(9_000_000)), (b"small", b"x")])
     write(tmp_path, data)
-    assert seal(root, PACK).sha256 == hashlib.sha256(data + bytes(1024)).digest()
+    assert seal(packs.fd, PACK).sha256 == hashlib.sha256(data + bytes(1024)).digest()
 
 
-def test_the_sums_are_those_of_sha256sum(tmp_path, root):
+def test_the_sums_are_those_of_sha256sum(tmp_path, packs):
     write(tmp_path, archive([(b"a", b"x")]))
-    sealed = seal(root, PACK)
+    sealed = seal(packs.fd, PACK)
     for _ in range(2):
-        sealing.write_sums(root, sealed)
+        sealing.write_sums(packs, sealed)
     run = subprocess.run(
         ["sha256sum", "--check", "SHA256SUMS"],
         cwd=tmp_path / "packs",
@@ -96,11 +99,11 @@ def test_the_sums_are_those_of_sha256sum(tmp_path, root):
         check=True,
     )
     assert run.stdout == f"{PACK}.tar: OK\n"
-    assert sealing.in_sums(root) == {PACK}
+    assert sealing.in_sums(packs) == {PACK}
 
 
-def test_sealing_is_a_program(tmp_path, root):
+def test_sealing_is_a_program(tmp_path, packs):
     write(tmp_path, archive([(b"a", b"x")]))
-    command = [sys.executable, "-m", "bucketpull.volumes.packs.sealing", str(root), PACK]
-    run = subprocess.run(command, pass_fds=(root,), capture_output=True, check=True, timeout=60)
-    assert msgspec.json.decode(run.stdout, type=Sealed) == seal(root, PACK)
+    command = [sys.executable, "-m", "bucketpull.volumes.packs.sealing", str(packs.fd), PACK]
+    run = subprocess.run(command, pass_fds=(packs.fd,), capture_output=True, check=True, timeout=60)
+    assert msgspec.json.decode(run.stdout, type=Sealed) == seal(packs.fd, PACK)

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-import msgspec
-
 from bucketpull import kill_points
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing, PackNames
-from bucketpull.volumes.packs import folder, tar
+from bucketpull.volumes.packs import tar
+from bucketpull.volumes.packs.folder import NEXT, Folders
 
 _MOST_PIECES: Final = 1024  # IOV_MAX of Linux
 _COPIED_BYTES: Final = 1 << 20
@@ -107,17 +106,15 @@ class Pack:
 
 
 class Appender:
-    """One of a volume's writers of packs; `root` is the volume's root, which stays the caller's. `sync` makes each chunk durable."""
+    """One of a volume's writers of packs; its `folders` are closed with it. `sync` makes each chunk durable."""
 
-    def __init__(self, root: int, volume: str, packing: Packing, sync: bool) -> None:
-        self._root = root
-        self._volume = volume
+    def __init__(self, folders: Folders, packing: Packing, sync: bool) -> None:
+        self._folders = folders
         self._packing = packing
         self._sync = sync
         self._pack: Pack | None = None
         self._last = -1
-        folder.make(root)
-        self.writer, self._lock = folder.lease(root)
+        self.writer, self._lock = folders.lease()
 
     def append(self, members: Sequence[Member]) -> tuple[str, list[int]]:
         """Add objects in one go; return their pack, and where each body begins there, in blocks of 512 bytes.
@@ -165,6 +162,7 @@ class Appender:
             self._pack.close()
             self._pack = None
         os.close(self._lock)
+        self._folders.close()
 
     @contextmanager
     def _guarding(self, pack: Pack) -> Iterator[None]:
@@ -189,16 +187,16 @@ class Appender:
 
     def _resume(self) -> Pack | None:
         """Go on with the pack that was left open, if it is as it was left."""
-        left = folder.take_open(self._root, self.writer)
+        left = self._folders.take_open(self.writer)
         if left is None:
             return None
         self._last, end = left
-        if end == folder.NEXT:
+        if end == NEXT:
             return None
         number = self._last
-        name = folder.pack_name(self._volume, self.writer, number)
+        name = self._folders.name(self.writer, number)
         try:
-            fd = os.open(folder.path_of(name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
+            fd = self._folders.open(name)
         except FileNotFoundError:
             return None
         if os.fstat(fd).st_size != end:
@@ -208,11 +206,10 @@ class Appender:
 
     def _begin(self) -> Pack:
         """Make the next pack. What its number is the disk knows: a writer that died may have made some meanwhile."""
-        numbers = folder.packs_of(self._root, self._volume).get(self.writer, [])
+        numbers = self._folders.numbers().get(self.writer, [])
         number = max(self._last, *numbers, -1) + 1
-        name = folder.pack_name(self._volume, self.writer, number)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(folder.path_of(name), flags, 0o644, dir_fd=self._root)
+        name = self._folders.name(self.writer, number)
+        fd = self._folders.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         if _reach is not None:
             _reach("pack_begun")
         return Pack(fd, name, number, 0, self._sync)
@@ -220,19 +217,7 @@ class Appender:
     def _header(self, pack: Pack, at: int, key: bytes, size: int, mtime: int) -> bytes:
         if self._packing.names is PackNames.KEY:
             return tar.header(key, size, mtime)
-        return _sample(pack.number, at // tar.BLOCK, key, size, mtime)
-
-
-def _sample(pack: int, block: int, key: bytes, size: int, mtime: int) -> bytes:
-    """Return what comes before a body that is part of a WebDataset sample: its description as JSON, and its own header."""
-    text = {"key": key.decode("utf-8", "backslashreplace"), "size": size, "mtime": mtime}
-    description = msgspec.json.encode(text)
-    return b"%b%b%b%b" % (
-        tar.named(tar.sample_description(pack, block), len(description), mtime),
-        description,
-        bytes(tar.padding(len(description))),
-        tar.named(tar.sample_name(pack, block, key), size, mtime),
-    )
+        return tar.sample(pack.number, at // tar.BLOCK, key, size, mtime)
 
 
 def _write_all(fd: int, pieces: Sequence[Chunk], at: int) -> None:

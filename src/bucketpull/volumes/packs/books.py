@@ -19,13 +19,15 @@ from bucketpull import kill_points
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.record import Record, Sealed
-from bucketpull.volumes.beneath import opener
+from bucketpull.volumes.beneath import Own
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
 from bucketpull.volumes.packs import folder, sealing, tar
+from bucketpull.volumes.packs.folder import NEXT, Folders
 
-_STATE: Final = f"{folder.STATE}/state"
+_STATE: Final = "state"
 _OPEN_PACKS: Final = 64
 _LEAVE_SECONDS: Final = 20.0
+_USAGE_SECONDS: Final = 10.0
 _reach = kill_points.reach
 
 
@@ -45,37 +47,62 @@ class PackBooks:
     """See above. `has_files` tells whether objects may lie as files on this volume too.
 
     Args:
-        root: The volume's root, which stays the caller's.
+        root, home: The volume's root and our directory there, which stay the caller's.
+        path: Where the volume is, for messages.
         sealed: Called in a thread with each pack that was sealed, before that shows in `SHA256SUMS`.
 
     What the agent does with the ledger and here belongs together: the caller holds one lock for `note` and `save`.
 
     """
 
-    def __init__(self, root: int, volume: str, ledger: Ledger, sealed: Callable[[Sealed], None]) -> None:
+    def __init__(
+        self,
+        root: int,
+        home: Own,
+        volume: str,
+        path: str,
+        ledger: Ledger,
+        sealed: Callable[[Sealed], None],
+    ) -> None:
         self._root = root
+        self._home = home
         self._volume = volume
+        self._path = path
         self._ledger = ledger
         self._sealed = sealed
+        self._found = self._make() if folder.is_made(home) else None
         self._fds: OrderedDict[str, int] = OrderedDict()
         self._waiting: queue.Queue[str | None] = queue.Queue()
         self._sealer: threading.Thread | None = None
         self._state = self._catch_up()
         self.has_files = self._state.files
+        self._usage, self._used_at = folder.Usage(), -_USAGE_SECONDS
+
+    def _make(self) -> Folders:
+        return Folders(self._root, self._home, self._volume, self._path)
+
+    @property
+    def folders(self) -> Folders:
+        """The folders of the packs, which are made when they are first asked for."""
+        if self._found is None:
+            self._found = self._make()
+        return self._found
 
     def recover(self) -> None:
         """Cut every pack that was being written back to its settled end, and say where to go on.
 
         A writer that another process still is is left alone: it will take no more work, and somebody else is the next writer.
         """
-        numbers = folder.packs_of(self._root, self._volume)
-        sealed = sealing.in_sums(self._root) if numbers else set()
+        if self._found is None:
+            return
+        numbers = self._found.numbers()
+        sealed = sealing.in_sums(self._found.packs) if numbers else set()
         writers = sorted({*numbers, *self._state.writers})
         for writer in writers:
-            lock = folder.lock(self._root, writer)
+            lock = self._found.lock(writer)
             if lock is not None:
                 try:
-                    self._recover(writer, numbers.get(writer, []), sealed)
+                    self._recover(self._found, writer, numbers.get(writer, []), sealed)
                 finally:
                     os.close(lock)
         if writers:
@@ -99,6 +126,12 @@ class PackBooks:
             for writer, number in self._note(self._state, record):
                 self._seal_later(folder.pack_name(self._volume, writer, number))
 
+    def usage(self, now: float) -> folder.Usage:
+        """Say how many packs there are and what they take; looked at afresh every ten seconds (`now` is monotonic)."""
+        if self._found is not None and now - self._used_at >= _USAGE_SECONDS:
+            self._usage, self._used_at = folder.usage(self._root, self._volume), now
+        return self._usage
+
     def stop_sealing(self) -> None:
         """Seal what is known to be finished, and no more."""
         if self._sealer is not None:
@@ -109,12 +142,14 @@ class PackBooks:
         """Let go."""
         while self._fds:
             os.close(self._fds.popitem()[1])
+        if self._found is not None:
+            self._found.close()
 
     def _catch_up(self) -> _State:
         """Learn from the ledger what the state does not say."""
-        if not folder.is_made(self._root):
+        if self._found is None:
             return _State(self._ledger.end, files=self._ledger.objects > 0)
-        state = self._read()
+        state = self._read(self._found)
         for frame in self._ledger.salvage(state.ledger):
             if not isinstance(frame, Damage) and frame.kind is Kind.BLOCK:
                 for record in frame.records():
@@ -134,56 +169,37 @@ class PackBooks:
             state.writers[writer] = (number, max(end if number == last else 0, _end_of(record)))
         return [(writer, older) for older in range(last, number)]
 
-    def _recover(self, writer: int, numbers: list[int], sealed: set[str]) -> None:
+    def _recover(self, folders: Folders, writer: int, numbers: list[int], sealed: set[str]) -> None:
         number, end = self._state.writers.get(writer, (-1, 0))
         for newer in (each for each in numbers if each > number):
-            os.unlink(folder.path_of(self._name(writer, newer)), dir_fd=self._root)
+            folders.remove(folder.file_of(folders.name(writer, newer)))
         for older in numbers:
-            if older < number and self._name(writer, older) not in sealed:
-                self._seal_later(self._name(writer, older))
+            if older < number and folders.name(writer, older) not in sealed:
+                self._seal_later(folders.name(writer, older))
         if number < 0:
             return
-        pack = self._name(writer, number)
-        size = self._size_of(pack)
+        pack = folders.name(writer, number)
+        size = folders.size(pack)
         if pack in sealed or size < end:  # short: something was lost, `verify` says what
-            folder.leave_open(self._root, writer, number, folder.NEXT)
+            folders.leave_open(writer, number, NEXT)
             return
         if size > end:
-            fd = os.open(folder.path_of(pack), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
+            fd = folders.open(pack, os.O_WRONLY)
             try:
                 os.ftruncate(fd, end)
             finally:
                 os.close(fd)
-        folder.leave_open(self._root, writer, number, end)
-
-    def _name(self, writer: int, number: int) -> str:
-        return folder.pack_name(self._volume, writer, number)
-
-    def _size_of(self, pack: str) -> int:
-        with suppress(FileNotFoundError):
-            return os.stat(folder.path_of(pack), dir_fd=self._root, follow_symlinks=False).st_size
-        return -1
+        folders.leave_open(writer, number, end)
 
     def open(self, pack: str) -> int:
         """Return a descriptor of a pack, which stays ours, and may be closed by the next call."""
         fd = self._fds.get(pack)
         if fd is None:
-            fd = self._fds[pack] = os.open(
-                folder.path_of(pack), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root
-            )
-            self._sync_names()
+            fd = self._fds[pack] = self.folders.open(pack, os.O_RDONLY)
+            self.folders.sync_names()
             if len(self._fds) > _OPEN_PACKS:
                 os.close(self._fds.popitem(last=False)[1])
         return fd
-
-    def _sync_names(self) -> None:
-        """Make the names of new packs, and of their folder, durable."""
-        for name in (folder.FOLDER, "."):
-            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
 
     # --- sealing
 
@@ -211,22 +227,20 @@ class PackBooks:
     def _seal(self, packs: list[str]) -> None:
         import subprocess  # some milliseconds of every start, for what few need
 
-        command = [sys.executable, "-m", sealing.__name__, str(self._root), *packs]
-        with subprocess.Popen(command, pass_fds=(self._root,), stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
+        directory = self.folders.packs.fd
+        command = [sys.executable, "-m", sealing.__name__, str(directory), *packs]
+        with subprocess.Popen(command, pass_fds=(directory,), stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
             assert process.stdout is not None
             for line in process.stdout:
                 sealed = _decode_sealed(line)
                 self._sealed(sealed)
-                sealing.write_sums(self._root, sealed)
+                sealing.write_sums(self.folders.packs, sealed)
 
     # --- the state
 
-    def _read(self) -> _State:
-        with (
-            suppress(OSError, msgspec.DecodeError),
-            open(_STATE, "rb", opener=opener(self._root)) as file,
-        ):
-            state = _decode_state(file.read())
+    def _read(self, folders: Folders) -> _State:
+        with suppress(OSError, msgspec.DecodeError):
+            state = _decode_state(folders.state.read(_STATE))
             if state.ledger <= self._ledger.end:
                 return state
         return _State()
@@ -234,11 +248,7 @@ class PackBooks:
     def save(self) -> None:
         """Write down what the ledger says so far. The state may be older than the ledger, never newer."""
         self._state.ledger = self._ledger.end
-        with open(f"{_STATE}.new", "wb", opener=opener(self._root)) as file:
-            file.write(msgspec.json.encode(self._state))
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(f"{_STATE}.new", _STATE, src_dir_fd=self._root, dst_dir_fd=self._root)
+        folder.replace(self.folders.state, _STATE, msgspec.json.encode(self._state), durable=True)
 
 
 def _end_of(record: Record) -> int:

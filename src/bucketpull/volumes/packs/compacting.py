@@ -3,48 +3,26 @@
 A kill at any instant loses nothing: an old pack goes only when the ledger knows the new places of all its objects.
 """
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from typing import Final, NamedTuple
+from contextlib import closing
+from typing import Final
 
 import msgspec
 
-from bucketpull.domain.packing import LARGEST_PACKED, Packing, PackNames
+from bucketpull.domain.packing import LARGEST_PACKED, Packing
 from bucketpull.domain.record import Block, Record
 from bucketpull.volumes.live_objects import Latest, Stored
-from bucketpull.volumes.location import Bodies
-from bucketpull.volumes.packs import folder, sealing, tar
+from bucketpull.volumes.packs import folder, sealing
 from bucketpull.volumes.packs.appender import Appender, Member
+from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.packs.index import SUFFIX
+from bucketpull.volumes.packs.waste import Waste, names_of
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.volume import DiskVolume
 
-DEAD_SHARE: Final = 0.2
 _JOURNAL: Final = "compact"
 _GROUP_BYTES: Final = 8 << 20
 _GROUP_OBJECTS: Final = 1000
-
-
-class Waste(NamedTuple):
-    """A pack and how much of it is dead, in bytes; `objects` are still alive."""
-
-    pack: str
-    size: int
-    dead: int
-    objects: int
-
-
-def find_waste(reader: VolumeReader, latest: Latest) -> list[Waste]:
-    """Return the finished packs of a volume, those with the largest dead share first."""
-    live: dict[str, tuple[int, int]] = {}
-    for stored in latest.objects():
-        pack, length = stored.location.pack, stored.location.length
-        if pack:
-            objects, size = live.get(pack, (0, 0))
-            live[pack] = (objects + 1, size + tar.BLOCK + length + tar.padding(length))
-    packs = [_waste(reader.root, pack, *live.get(pack, (0, 0))) for pack in _finished(reader.root, reader.id)]
-    return sorted(packs, key=lambda waste: waste.dead / waste.size, reverse=True)
 
 
 def compact(volume: DiskVolume, reader: VolumeReader, latest: Latest, wasted: Sequence[Waste]) -> int:
@@ -63,7 +41,8 @@ def compact(volume: DiskVolume, reader: VolumeReader, latest: Latest, wasted: Se
     freed = 0
     for waste in wasted:
         _rewrite(volume, reader, by_pack.pop(waste.pack))
-        _remove(reader.root, waste.pack)
+        with closing(volume.pack_folders()) as folders:
+            _remove(folders, waste.pack)
         freed += waste.dead
     return freed
 
@@ -72,8 +51,8 @@ def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored]) ->
     if not objects:
         return
     objects.sort(key=lambda stored: stored.location.offset)
-    packing = Packing(limit=LARGEST_PACKED, names=_names_of(reader.bodies, objects[0]))
-    appender = Appender(reader.root, reader.id, packing, sync=False)
+    packing = Packing(limit=LARGEST_PACKED, names=names_of(reader, objects[0]))
+    appender = Appender(volume.pack_folders(), packing, sync=False)
     try:
         for work, group in enumerate(_groups(objects)):
             members = [
@@ -114,31 +93,8 @@ def _record(stored: Stored, pack: str, offset: int) -> Record:
     )
 
 
-def _names_of(bodies: Bodies, stored: Stored) -> PackNames:
-    """Return how the members of a pack are named, by one of them."""
-    location = stored.location
-    header = os.pread(bodies.pack(location.pack), tar.BLOCK, location.offset - tar.BLOCK)
-    found = tar.read_header(header)
-    return PackNames.WDS if found is not None and tar.is_sample(found.path) else PackNames.KEY
-
-
-def _finished(root: int, volume: str) -> list[str]:
-    """Return all packs but those that their writers may go on with."""
-    return [
-        folder.pack_name(volume, writer, number)
-        for writer, numbers in folder.packs_of(root, volume).items()
-        for number in numbers[:-1]
-    ]
-
-
-def _waste(root: int, pack: str, objects: int, live: int) -> Waste:
-    size = os.stat(folder.path_of(pack), dir_fd=root, follow_symlinks=False).st_size
-    return Waste(pack, max(1, size), max(0, size - len(tar.END) - live), objects)
-
-
-def _remove(root: int, pack: str) -> None:
-    name = folder.path_of(pack)
+def _remove(folders: Folders, pack: str) -> None:
+    name = folder.file_of(pack)
     for each in (name + SUFFIX, name):
-        with suppress(FileNotFoundError):
-            os.unlink(each, dir_fd=root)
-    sealing.forget_sum(root, pack)
+        folders.remove(each)
+    sealing.forget_sum(folders.packs, pack)

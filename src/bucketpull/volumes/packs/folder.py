@@ -5,20 +5,24 @@
     .bucketpull/packs/WRITER.open       the pack that the writer is to go on with, and where its settled part ends
     packs/VOLUME-WRITER-NUMBER.tar.index.sqlite, packs/SHA256SUMS     what is made for sealed packs
 
-Names differ between volumes, so that packs of several disks can lie in one folder. A writer numbers its packs without gaps.
+Who writes goes by the descriptors of the two folders (`Folders`), which are ours alone: whatever others put in their way leads
+nowhere. Names differ between volumes, so that packs of several disks can lie in one folder. A writer numbers its packs without gaps.
 """
 
 import fcntl
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
-from bucketpull.volumes.identity import HOME, PACKS, PREFIX_DIGITS
+from bucketpull.volumes import beneath
+from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.identity import PACKS, PREFIX_DIGITS
 
 FOLDER: Final = PACKS
-STATE: Final = f"{HOME}/packs"
+STATE: Final = "packs"
 NEXT: Final = -1
 """In place of an end: the writer is to begin its next pack."""
 _NAME: Final = re.compile(r"([0-9a-f]{6})-(\d+)-(\d{6,})\Z")
@@ -35,36 +39,45 @@ def parse_name(name: str) -> tuple[int, int] | None:
     return (int(found[2]), int(found[3])) if found else None
 
 
+def file_of(pack: str) -> str:
+    """Return the name of a pack's file."""
+    return f"{pack}.tar"
+
+
 def path_of(pack: str) -> str:
     """Return where a pack lies below its volume."""
-    return f"{FOLDER}/{pack}.tar"
+    return f"{FOLDER}/{file_of(pack)}"
 
 
-def make(root: int) -> None:
-    """Make the folders for packs."""
-    for folder in (FOLDER, STATE):
-        with suppress(FileExistsError):
-            os.mkdir(folder, 0o755, dir_fd=root)
+class Usage(NamedTuple):
+    """How many packs a volume has, how many of them their writers may go on with, and the bytes that all of them take."""
+
+    packs: int = 0
+    open: int = 0
+    size: int = 0
 
 
-def is_made(root: int) -> bool:
-    """Tell whether the volume has, or had, packs."""
-    with suppress(FileNotFoundError):
-        os.stat(STATE, dir_fd=root, follow_symlinks=False)
-        return True
-    return False
+def usage(root: int, volume: str) -> Usage:
+    """Measure the packs of a volume; for who only reads."""
+    sizes: dict[str, int] = {}
+    with suppress(FileNotFoundError), beneath.scanned(root, FOLDER.encode()) as entries:
+        for entry in entries:
+            sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+    numbers = _numbered(sizes, volume)
+    names = [file_of(pack_name(volume, writer, each)) for writer in numbers for each in numbers[writer]]
+    return Usage(len(names), len(numbers), sum(sizes[name] for name in names))
 
 
 def packs_of(root: int, volume: str) -> dict[int, list[int]]:
-    """Return the numbers of all packs that this volume made, in order, by writer."""
+    """Return the numbers of all packs that a volume made, in order, by writer; for who only reads."""
     try:
-        fd = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+        with beneath.scanned(root, FOLDER.encode()) as entries:
+            return _numbered((entry.name for entry in entries), volume)
     except FileNotFoundError:
         return {}
-    try:
-        names = os.listdir(fd)
-    finally:
-        os.close(fd)
+
+
+def _numbered(names: Iterable[str], volume: str) -> dict[int, list[int]]:
     prefix = volume[:PREFIX_DIGITS] + "-"
     found: dict[int, list[int]] = {}
     for name in names:
@@ -74,58 +87,104 @@ def packs_of(root: int, volume: str) -> dict[int, list[int]]:
     return {writer: sorted(numbers) for writer, numbers in sorted(found.items())}
 
 
-def lock(root: int, writer: int) -> int | None:
-    """Lock a writer's packs and return the lock's descriptor; None where another process has it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(f"{STATE}/{writer}.lock", flags, 0o644, dir_fd=root)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return fd
+def is_made(home: Own) -> bool:
+    """Tell whether the volume has, or had, packs."""
+    return beneath.look(home.fd, STATE) is not None
 
 
-def lease(root: int) -> tuple[int, int]:
-    """Become the first writer that nobody is; return its number and the lock's descriptor."""
-    return next((writer, fd) for writer in count() if (fd := lock(root, writer)) is not None)
-
-
-def leave_open(root: int, writer: int, number: int, end: int) -> None:
-    """Say which pack a writer is to go on with, and where."""
-    _write(root, f"{STATE}/{writer}.open", b"%d %d\n" % (number, end))
-
-
-def take_open(root: int, writer: int) -> tuple[int, int] | None:
-    """Return number and end of the pack that a writer is to go on with, once; `NEXT` as often as it is asked."""
-    name = f"{STATE}/{writer}.open"
-    text = _read(root, name)
-    if text is None:
-        return None
-    number, end = map(int, text.split())
-    if end != NEXT:
-        os.unlink(name, dir_fd=root)
-    return number, end
-
-
-def _write(root: int, name: str, data: bytes) -> None:
+def replace(folder: Own, name: str, data: bytes, *, durable: bool) -> None:
+    """Give a file this content, all of it or none. One process at a time may do so: a kill leaves one file, which is overwritten."""
     temporary = f"{name}.new"
-    fd = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=root
-    )
-    try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)
-    os.rename(temporary, name, src_dir_fd=root, dst_dir_fd=root)
+    with open(beneath.create(folder.fd, temporary), "wb") as file:
+        file.write(data)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    beneath.rename(temporary, name, src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
 
 
-def _read(root: int, name: str) -> bytes | None:
-    try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
-    except FileNotFoundError:
-        return None
-    try:
-        return os.read(fd, 1 << 16)
-    finally:
-        os.close(fd)
+class Folders:
+    """The folders of one volume's packs, for who writes there: made if they lack, and opened once.
+
+    Args:
+        root, home: The volume's root and our directory there, which stay the caller's.
+        volume: The volume's id.
+        path: Where the volume is, for messages.
+
+    Raises:
+        OSError: They cannot be made or opened.
+        VolumeForeign: One is a link, or belongs to somebody else.
+
+    """
+
+    def __init__(self, root: int, home: Own, volume: str, path: str) -> None:
+        beneath.make(root, FOLDER, 0o755)
+        self.packs = Own.open(root, FOLDER, path, writing=True)
+        self.state = home.below(STATE)
+        self.volume = volume
+        self._root = root
+
+    def name(self, writer: int, number: int) -> str:
+        """Return the name of one of the volume's packs."""
+        return pack_name(self.volume, writer, number)
+
+    def numbers(self) -> dict[int, list[int]]:
+        """Return the numbers of all packs that this volume made, in order, by writer."""
+        return _numbered(self.packs.names(), self.volume)
+
+    def open(self, pack: str, flags: int = os.O_RDWR) -> int:
+        """Open a pack.
+
+        Raises:
+            OSError: It is not there, or not a file of ours.
+
+        """
+        return self.packs.open_file(file_of(pack), flags)
+
+    def size(self, pack: str) -> int:
+        """Return the bytes of a pack, -1 where there is none."""
+        found = beneath.look(self.packs.fd, file_of(pack))
+        return -1 if found is None else found.st_size
+
+    def remove(self, name: str) -> None:
+        """Remove a file beside the packs, or one of them, if it is there."""
+        with suppress(FileNotFoundError):
+            beneath.remove(self.packs.fd, name)
+
+    def sync_names(self) -> None:
+        """Make the names of new packs, and of their folder, durable."""
+        os.fsync(self.packs.fd)
+        os.fsync(self._root)
+
+    def lock(self, writer: int) -> int | None:
+        """Lock a writer's packs and return the lock's descriptor; None where another process has it."""
+        fd = self.state.open_file(f"{writer}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        return fd
+
+    def lease(self) -> tuple[int, int]:
+        """Become the first writer that nobody is; return its number and the lock's descriptor."""
+        return next((writer, fd) for writer in count() if (fd := self.lock(writer)) is not None)
+
+    def leave_open(self, writer: int, number: int, end: int) -> None:
+        """Say which pack a writer is to go on with, and where."""
+        replace(self.state, f"{writer}.open", b"%d %d\n" % (number, end), durable=False)
+
+    def take_open(self, writer: int) -> tuple[int, int] | None:
+        """Return number and end of the pack that a writer is to go on with, once; `NEXT` as often as it is asked."""
+        name = f"{writer}.open"
+        try:
+            number, end = map(int, self.state.read(name).split())
+        except FileNotFoundError:
+            return None
+        if end != NEXT:
+            beneath.remove(self.state.fd, name)
+        return number, end
+
+    def close(self) -> None:
+        """Let go of the packs' folder; the other one is the caller's."""
+        self.packs.close()

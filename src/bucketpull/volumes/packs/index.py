@@ -6,11 +6,13 @@ Format: ratarmountcore 0.11, index version 0.7.0 (`create-index-tables.sql` ther
 
 import json
 import os
+import shutil
 import sqlite3
 import stat
-from contextlib import suppress
+import tempfile
 from typing import Final, Self
 
+from bucketpull.volumes import beneath
 from bucketpull.volumes.packs import tar
 
 SUFFIX: Final = ".index.sqlite"
@@ -27,6 +29,7 @@ _INSERT: Final = 'INSERT OR REPLACE INTO "files" VALUES (?,?,?,?,?,?,?,?,?,?,?,?
 _FILE_MODE: Final = stat.S_IFREG | 0o644
 _FOLDER_MODE: Final = stat.S_IFDIR | 0o555
 _GROUP: Final = 5_000
+_COPIED_BYTES: Final = 1 << 20
 _STATS: Final = (
     "st_mode",
     "st_ino",
@@ -43,14 +46,18 @@ _Row = tuple[str, str, int, int, int, int, int, int, str, int, int, int, int, in
 
 
 class Index:
-    """The index of the pack at `path`, while it is made; it appears beside the pack when it is finished, or not at all."""
+    """The index of a pack while it is made; it appears beside the pack when it is finished, or not at all.
 
-    def __init__(self, path: str) -> None:
-        self._path = f"{path}{SUFFIX}"
-        self._temporary = f"{self._path}.new"
-        with suppress(FileNotFoundError):
-            os.unlink(self._temporary)
-        self._connection = sqlite3.connect(self._temporary, isolation_level=None)
+    SQLite opens files by path alone, and others may be able to change where a path leads. So the index is made in TMPDIR (some 107
+    bytes a member), then copied to the pack's `directory`, an open descriptor; `pack` is the name of its file there.
+    """
+
+    def __init__(self, directory: int, pack: str) -> None:
+        self._directory = directory
+        self._name = f"{pack}{SUFFIX}"
+        self._home = tempfile.mkdtemp(prefix="bucketpull-index-")
+        self._made = f"{self._home}/index.sqlite"
+        self._connection = sqlite3.connect(self._made, isolation_level=None)
         self._connection.executescript(
             "PRAGMA synchronous=OFF; PRAGMA journal_mode=OFF;" + _TABLES + "BEGIN;"
         )
@@ -63,8 +70,7 @@ class Index:
 
     def __exit__(self, *error: object) -> None:
         self._connection.close()
-        with suppress(FileNotFoundError):
-            os.unlink(self._temporary)
+        shutil.rmtree(self._home, ignore_errors=True)
 
     def add(self, at: int, member: tar.Header) -> None:
         """Add a member whose header is at this byte of the pack."""
@@ -108,12 +114,12 @@ class Index:
         self._connection.execute("INSERT INTO \"versions\" VALUES ('index', '0.7.0', 0, 7, 0)")
         self._connection.execute("COMMIT")
         self._connection.close()
-        fd = os.open(self._temporary, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(self._temporary, self._path)
+        temporary = f"{self._name}.new"
+        with open(self._made, "rb") as made, open(beneath.create(self._directory, temporary), "wb") as file:
+            shutil.copyfileobj(made, file, _COPIED_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
+        beneath.rename(temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
     def _insert(self) -> None:
         self._connection.executemany(_INSERT, self._rows)

@@ -2,9 +2,9 @@
 
 It takes one pass over the pack, soon after it was written, in a process of its own with the lowest priority:
 
-    python -m bucketpull.volumes.packs.sealing ROOT PACK...
+    python -m bucketpull.volumes.packs.sealing FOLDER PACK...
 
-with ROOT an open descriptor of the volume's root prints a `Sealed` as JSON for each. It may be done again at any time, and always comes to the same.
+with FOLDER an open descriptor of the packs' folder prints a `Sealed` as JSON for each. It may be done again at any time, and always comes to the same.
 """
 
 import hashlib
@@ -18,10 +18,12 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.record import Sealed
+from bucketpull.volumes import beneath
+from bucketpull.volumes.beneath import Own
 from bucketpull.volumes.packs import folder, tar
 from bucketpull.volumes.packs.index import Index
 
-SUMS: Final = f"{folder.FOLDER}/SHA256SUMS"
+SUMS: Final = "SHA256SUMS"
 _WINDOW_BYTES: Final = 4 << 20
 _LARGEST_HEADER: Final = 64 << 10
 _NICE: Final = 19
@@ -70,18 +72,17 @@ class Walk:
             self._hashed += len(piece)
 
 
-def seal(root: int, pack: str) -> Sealed:
-    """Seal a pack of the volume whose root is open.
+def seal(directory: int, pack: str) -> Sealed:
+    """Seal a pack that lies in an open directory.
 
     Raises:
         OSError: It cannot be read or written.
 
     """
-    name = folder.path_of(pack)
-    fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+    fd = beneath.open_file(directory, folder.file_of(pack), os.O_RDWR)
     try:
         walk, members = Walk(fd), 0
-        with Index(f"/proc/self/fd/{root}/{name}") as index:
+        with Index(directory, folder.file_of(pack)) as index:
             for at, found in walk.members():
                 index.add(at, found)
                 members += 1
@@ -98,54 +99,46 @@ def seal(root: int, pack: str) -> Sealed:
     return Sealed(pack, length, walk.digest.digest(), members)
 
 
-def write_sums(root: int, sealed: Sealed) -> None:
+def write_sums(packs: Own, sealed: Sealed) -> None:
     """Add a sealed pack to the file that `sha256sum --check` reads."""
     line = b"%s  %s.tar\n" % (sealed.sha256.hex().encode(), sealed.pack.encode())
-    _write_sums(root, [*_other_sums(root, sealed.pack), line])
+    _write_sums(packs, [*_other_sums(packs, sealed.pack), line])
 
 
-def forget_sum(root: int, pack: str) -> None:
+def forget_sum(packs: Own, pack: str) -> None:
     """Take a pack that was removed out of that file."""
-    _write_sums(root, _other_sums(root, pack))
+    _write_sums(packs, _other_sums(packs, pack))
 
 
-def _other_sums(root: int, pack: str) -> list[bytes]:
-    return [line for line in _read_sums(root) if not line.endswith(b"  %s.tar\n" % pack.encode())]
+def _other_sums(packs: Own, pack: str) -> list[bytes]:
+    return [line for line in _read_sums(packs) if not line.endswith(b"  %s.tar\n" % pack.encode())]
 
 
-def _write_sums(root: int, lines: list[bytes]) -> None:
-    if not lines:
+def _write_sums(packs: Own, lines: list[bytes]) -> None:
+    if lines:
+        folder.replace(packs, SUMS, b"".join(sorted(lines)), durable=True)
+    else:
         with suppress(FileNotFoundError):
-            os.unlink(SUMS, dir_fd=root)
-        return
-    temporary = f"{SUMS}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(temporary, flags, 0o644, dir_fd=root), "wb") as file:
-        file.writelines(sorted(lines))
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, SUMS, src_dir_fd=root, dst_dir_fd=root)
+            beneath.remove(packs.fd, SUMS)
 
 
-def in_sums(root: int) -> set[str]:
+def in_sums(packs: Own) -> set[str]:
     """Return the packs that are sealed."""
-    lines = (each.partition(b"  ")[2].strip().decode(errors="replace") for each in _read_sums(root))
+    lines = (each.partition(b"  ")[2].strip().decode(errors="replace") for each in _read_sums(packs))
     return {name.removesuffix(".tar") for name in lines}
 
 
-def _read_sums(root: int) -> list[bytes]:
+def _read_sums(packs: Own) -> list[bytes]:
     with suppress(FileNotFoundError):
-        fd = os.open(SUMS, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
-        with open(fd, "rb") as file:
-            return [line for line in file if line.endswith(b"\n")]
+        return [line for line in packs.read(SUMS).splitlines(keepends=True) if line.endswith(b"\n")]
     return []
 
 
-def _main(root: str, *packs: str) -> None:
+def _main(directory: str, *packs: str) -> None:
     os.nice(_NICE)
     for pack in packs:
         with suppress(OSError, sqlite3.Error):  # whoever asked finds it missing, and asks again some day
-            sys.stdout.buffer.write(msgspec.json.encode(seal(int(root), pack)) + b"\n")
+            sys.stdout.buffer.write(msgspec.json.encode(seal(int(directory), pack)) + b"\n")
             sys.stdout.buffer.flush()
 
 

@@ -11,6 +11,8 @@ import zlib
 from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+import msgspec
+
 from bucketpull.domain import keys
 
 BLOCK: Final = 512
@@ -105,6 +107,18 @@ def sample_name(pack: int, block: int, key: bytes) -> bytes:
     member's number is that of the 512-byte block at which the sample begins: unique in its pack, whatever happens.
     """
     return b"%08d-%06d.%s" % (pack, block, _kind(key))
+
+
+def sample(pack: int, block: int, key: bytes, size: int, mtime: int) -> bytes:
+    """Return what comes before a body that is part of a WebDataset sample: its description as JSON, and its own header."""
+    text = {"key": key.decode("utf-8", "backslashreplace"), "size": size, "mtime": mtime}
+    description = msgspec.json.encode(text)
+    return b"%b%b%b%b" % (
+        named(sample_description(pack, block), len(description), mtime),
+        description,
+        bytes(padding(len(description))),
+        named(sample_name(pack, block, key), size, mtime),
+    )
 
 
 def is_sample(path: bytes) -> bool:

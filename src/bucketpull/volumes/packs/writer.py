@@ -11,9 +11,10 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Written
-from bucketpull.volumes import os_errors
+from bucketpull.volumes import beneath, os_errors
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.packs.appender import Appender, Member
+from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.writer import DiskWriter
 
 _CHUNK_BYTES: Final = 768 << 10
@@ -94,7 +95,7 @@ class _Packed:
 
     def publish(self, source: str, source_fd: int, directory: bytes, name: bytes, token: object) -> Written:
         """Pack a finished file, which the caller then removes; one above the limit is given its name."""
-        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source_fd)
+        fd = beneath.open_file(source_fd, source)
         try:
             found = os.fstat(fd)
             if found.st_size > self._limit:
@@ -117,8 +118,10 @@ def open_pack_writer(path: str, volume: str, durability: str, packing: Packing) 
     sync = durability == "file"
     files = FileWriter.open(path, volume, sync)
     try:
-        appender = Appender(files.root, volume, packing, sync)
-    except OSError as error:
+        appender = Appender(Folders(files.root, files.home, volume, path), packing, sync)
+    except BaseException as error:
         files.close()
-        raise os_errors.volume_error(path, "packs not opened for writing", error) from error
+        if isinstance(error, OSError):
+            raise os_errors.volume_error(path, "packs not opened for writing", error) from error
+        raise
     return PackWriter(files, appender, packing.limit, direct=not sync)
