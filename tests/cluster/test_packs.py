@@ -26,9 +26,8 @@ def assert_holds_the_bucket(cluster):
         assert (
             subprocess.run(["tar", "tf", path], capture_output=True, check=False, timeout=60).returncode == 0
         )
-        if path.stat().st_size:
-            with tarfile.open(path) as archive:
-                names |= set(archive.getnames())
+        with tarfile.open(path) as archive:
+            names |= set(archive.getnames())
     assert names >= expected.keys()
 
 

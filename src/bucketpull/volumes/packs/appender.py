@@ -8,7 +8,7 @@ thread calls, one at a time.
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 from bucketpull import kill_points
@@ -16,7 +16,7 @@ from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing, PackNames
 from bucketpull.volumes.packs import tar
-from bucketpull.volumes.packs.folder import NEXT, Folders
+from bucketpull.volumes.packs.folder import EMPTY_BYTES, NEXT, Folders
 
 _MOST_PIECES: Final = 1024  # IOV_MAX of Linux
 _COPIED_BYTES: Final = 1 << 20
@@ -58,7 +58,7 @@ class Pack:
             _write_all(self.fd, pieces, self.end + tar.BLOCK)
             self._complete(first[: tar.BLOCK])
         except OSError:
-            os.ftruncate(self.fd, self.end)
+            self._cut()
             raise
         self.end += size
 
@@ -81,7 +81,7 @@ class Pack:
             _write_all(self.fd, [header[tar.BLOCK :]], self.end + tar.BLOCK)
             self._complete(header[: tar.BLOCK])
         except OSError:
-            os.ftruncate(self.fd, self.end)
+            self._cut()
             raise
         self.end = at + size + tar.padding(size)
 
@@ -93,6 +93,13 @@ class Pack:
     def close(self) -> None:
         """Let go, to go on later."""
         os.close(self.fd)
+
+    def _cut(self) -> None:
+        """Take back what is written of a chunk; a pack without members keeps its zeros."""
+        os.ftruncate(self.fd, max(self.end, EMPTY_BYTES))
+        if not self.end:
+            with suppress(OSError):  # where there is no room for them, there are no other bytes either
+                os.pwrite(self.fd, bytes(EMPTY_BYTES), 0)
 
     def _complete(self, header: Chunk) -> None:
         """Write the header that makes all that follows it part of the archive."""
@@ -209,7 +216,7 @@ class Appender:
         numbers = self._folders.numbers().get(self.writer, [])
         number = max(self._last, *numbers, -1) + 1
         name = self._folders.name(self.writer, number)
-        fd = self._folders.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        fd = self._folders.begin(name)
         if _reach is not None:
             _reach("pack_begun")
         return Pack(fd, name, number, 0, self._sync)

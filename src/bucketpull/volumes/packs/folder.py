@@ -25,6 +25,8 @@ FOLDER: Final = PACKS
 STATE: Final = "packs"
 NEXT: Final = -1
 """In place of an end: the writer is to begin its next pack."""
+EMPTY_BYTES: Final = 512
+"""Zeros of which readers say that they are an archive without members; of a file of no bytes they say that it is none."""
 _NAME: Final = re.compile(r"([0-9a-f]{6})-(\d+)-(\d{6,})\Z")
 
 
@@ -140,6 +142,24 @@ class Folders:
 
         """
         return self.packs.open_file(file_of(pack), flags)
+
+    def begin(self, pack: str) -> int:
+        """Make a pack and open it for writing; from the moment at which it has its name, it is an archive without members.
+
+        Raises:
+            OSError: The disk refuses.
+
+        """
+        name = file_of(pack)
+        temporary = f"{name}.new"
+        fd = beneath.create(self.packs.fd, temporary)
+        try:
+            os.ftruncate(fd, EMPTY_BYTES)
+            beneath.rename(temporary, name, src_dir_fd=self.packs.fd, dst_dir_fd=self.packs.fd)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
 
     def size(self, pack: str) -> int:
         """Return the bytes of a pack, -1 where there is none."""
