@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 from bucketpull import kill_points
+from bucketpull.domain import keys
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing, PackNames
@@ -121,6 +122,8 @@ class Appender:
         self._sync = sync
         self._pack: Pack | None = None
         self._last = -1
+        self._plain = b""
+        """A directory whose keys are paths as they are: the objects that come next mostly are of the same one."""
         self.writer, self._lock = folders.lease()
 
     def append(self, members: Sequence[Member]) -> tuple[str, list[int]]:
@@ -134,7 +137,7 @@ class Appender:
         pieces: list[Chunk] = []
         offsets, at, gap = [], pack.end, b""
         for member in members:
-            head = self._header(pack, at, key_of(member.directory, member.name), member.size, member.mtime)
+            head = self._header(pack, at, member.directory, member.name, member.size, member.mtime)
             at += len(head)
             offsets.append(at // tar.BLOCK)
             pieces.append(gap + head)
@@ -157,7 +160,7 @@ class Appender:
 
         """
         pack = self._pack_for(size + 2 * tar.BLOCK)
-        head = self._header(pack, pack.end, key_of(directory, name), size, mtime)
+        head = self._header(pack, pack.end, directory, name, size, mtime)
         offset = (pack.end + len(head)) // tar.BLOCK
         with self._guarding(pack):
             pack.append_file(head, source, size)
@@ -221,10 +224,18 @@ class Appender:
             _reach("pack_begun")
         return Pack(fd, name, number, 0, self._sync)
 
-    def _header(self, pack: Pack, at: int, key: bytes, size: int, mtime: int) -> bytes:
-        if self._packing.names is PackNames.KEY:
-            return tar.header(key, size, mtime)
-        return tar.sample(pack.number, at // tar.BLOCK, key, size, mtime)
+    def _header(self, pack: Pack, at: int, directory: bytes, name: bytes, size: int, mtime: int) -> bytes:
+        if self._packing.names is not PackNames.KEY:
+            return tar.sample(pack.number, at // tar.BLOCK, key_of(directory, name), size, mtime)
+        if (
+            directory == self._plain
+            and keys.is_ordinary_name(name)
+            and len(directory) + len(name) < tar.NAME_BYTES
+        ):
+            return tar.plain_header(directory + b"/" + name, size, mtime)
+        if directory and keys.path_of(directory) == directory:
+            self._plain = directory
+        return tar.header(key_of(directory, name), size, mtime)
 
 
 def _write_all(fd: int, pieces: Sequence[Chunk], at: int) -> None:

@@ -19,7 +19,8 @@ BLOCK: Final = 512
 END: Final = bytes(2 * BLOCK)
 """What ends an archive; readers do without it."""
 
-_NAME_BYTES: Final = 100
+NAME_BYTES: Final = 100
+"""The longest path that needs neither a prefix nor a PAX header."""
 _PREFIX_BYTES: Final = 155
 _LATEST: Final = (8 << 30) - 1
 _KEY_COMMENT: Final = b"key:"
@@ -27,7 +28,7 @@ _KEY_COMMENT: Final = b"key:"
 _OWNER: Final = b"0000644\x000000000\x000000000\x00"
 _REST: Final = bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\x00"
 _END_OF_HEADER: Final = bytes(12)
-_FORMAT: Final = b"%b%b%011o\x00%011o\x00%06o\x00 %b"
+_NAME_REST: Final = bytes(NAME_BYTES)
 _FIXED_SUM: Final = sum(_OWNER) + sum(_REST) + sum(b" " * 8)
 _FILE, _PAX = b"0", b"x"
 _TAILS: Final = {kind: kind + _REST + bytes(_PREFIX_BYTES) + _END_OF_HEADER for kind in (_FILE, _PAX)}
@@ -54,9 +55,14 @@ def padding(size: int) -> int:
 def header(key: bytes, size: int, mtime: int) -> bytes:
     """Return what comes before the body of the object `key`, a multiple of 512 bytes."""
     path = keys.path_of(key)
-    if len(path) <= _NAME_BYTES and path == key:
+    if len(path) <= NAME_BYTES and path == key:
         return _ustar(path, b"", size, mtime, _FILE)
     return named(path, size, mtime, b"" if path == key else key)
+
+
+def plain_header(path: bytes, size: int, mtime: int) -> bytes:
+    """Return the same for a key that is known to be a path, and to have at most 100 bytes: 0.6 µs in place of 2."""
+    return _ustar(path, b"", size, mtime, _FILE)
 
 
 def named(path: bytes, size: int, mtime: int, key: bytes = b"") -> bytes:
@@ -66,7 +72,7 @@ def named(path: bytes, size: int, mtime: int, key: bytes = b"") -> bytes:
         return _ustar(name, prefix, size, mtime, _FILE)
     records = b""
     if name is None:
-        prefix, name = b"", path[-_NAME_BYTES:].lstrip(b"/")
+        prefix, name = b"", path[-NAME_BYTES:].lstrip(b"/")
         # No `hdrcharset` where it is not UTF-8: readers take the bytes as they are, and GNU tar would warn of the keyword.
         records = _record(b"path", path)
     if key:
@@ -141,10 +147,11 @@ def _kind(key: bytes) -> bytes:
 
 
 def _ustar(name: bytes, prefix: bytes, size: int, mtime: int, kind: bytes) -> bytes:
-    time = min(max(mtime, 0), _LATEST)
-    checksum = _FIXED_SUM + _sum(b"%b%b%011o%011o%b" % (name, prefix, size, time, kind))
+    time = mtime if 0 <= mtime <= _LATEST else min(max(mtime, 0), _LATEST)
+    numbers = b"%011o\0%011o\0" % (size, time)
+    checksum = b"%06o\0 " % (_FIXED_SUM + _sum(name + prefix + kind + numbers))
     tail = kind + _REST + prefix.ljust(_PREFIX_BYTES, b"\0") + _END_OF_HEADER if prefix else _TAILS[kind]
-    return _FORMAT % (name.ljust(_NAME_BYTES, b"\0"), _OWNER, size, time, checksum, tail)
+    return b"".join((name, _NAME_REST[len(name) :], _OWNER, numbers, checksum, tail))
 
 
 def _sum(data: bytes) -> int:
@@ -154,9 +161,9 @@ def _sum(data: bytes) -> int:
 
 def _split(path: bytes) -> tuple[bytes, bytes | None]:
     """Split a path in prefix and name as ustar has them; the name is None where it does not fit."""
-    if len(path) <= _NAME_BYTES:
+    if len(path) <= NAME_BYTES:
         return b"", path
-    at = path.find(b"/", max(0, len(path) - _NAME_BYTES - 1))
+    at = path.find(b"/", max(0, len(path) - NAME_BYTES - 1))
     if at <= 0 or at > _PREFIX_BYTES or at == len(path) - 1:
         return b"", None
     return path[:at], path[at + 1 :]
