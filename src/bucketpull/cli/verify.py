@@ -119,6 +119,12 @@ def _print_end(settings: Settings, reader: VolumeReader, verification: Verificat
         right = f"nothing wrong was found; {unknown} have no MD5 in the ledger, only their size was compared"
     looked = f"{count(verification.objects)} objects, {size(verification.bytes)}{sums}"
     tell(f"volume {reader.path} ({reader.id}): {looked}: {faults or right}")
+    much = [waste for waste in verification.waste if waste.is_much]
+    if much:
+        dead = size(sum(waste.dead for waste in much))
+        tell(
+            f"volume {reader.path}: {dead} of {count(len(much))} packs is dead; `bucketpull compact {reader.path}` frees it"
+        )
 
 
 # --- repair

@@ -128,6 +128,16 @@ def test_a_pack_is_gone_on_with_where_it_was_left_open(tmp_path, place):
     assert listed(tmp_path / "packs" / f"{pack}.tar") == ["d/0.jpg", "d/1.jpg"]
 
 
+def test_a_note_that_a_power_cut_left_empty_costs_no_more_than_a_new_pack(tmp_path, place):
+    appender = place.appender()
+    appender.append(members(700))
+    appender.close()
+    (tmp_path / ".bucketpull/packs/0.open").touch()
+    again = place.appender()
+    assert again.append(members(700, start=1))[0] == "012345-0-000001"
+    again.close()
+
+
 def test_a_pack_that_is_not_as_it_was_left_is_not_touched(tmp_path, place):
     appender = place.appender()
     appender.append(members(700))

@@ -199,7 +199,7 @@ class Folders:
         name = f"{writer}.open"
         try:
             number, end = map(int, self.state.read(name).split())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # a power cut may leave it empty: the next pack is begun then
             return None
         if end != NEXT:
             beneath.remove(self.state.fd, name)
