@@ -11,15 +11,15 @@ from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFu
 from bucketpull.domain.messages import (
     BatchReceipt,
     Control,
-    Discard,
     Fatal,
     Handback,
     Limits,
     Pulse,
     Removed,
     ScanReceipt,
+    Verdict,
 )
-from bucketpull.domain.model import Extent, Former, Part, VolumeState, Work, WorkKind
+from bucketpull.domain.model import Extent, Former, Part, Span, VolumeState, Work, WorkKind
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import (
     Assignment,
@@ -129,7 +129,6 @@ class Desk:
             [],
             [],
             rest=left,
-            example=(b"d", wanted[0]),
         )
         self.hear(outcome, tell.process)
 
@@ -258,20 +257,20 @@ def test_volumes_are_drained_taken_again_and_added():
     assert desk.opened == ["/v9"]
 
 
-def test_former_copies_are_removed_but_for_those_on_their_way():
+def test_former_copies_are_removed_when_nothing_is_in_hand():
     desk = Desk()
     desk.volumes["v1"].write(b"d", b"old", 10, 5)
     desk.give(batch(7))
-    copies = [
-        Former(volume, [0], "v2", encode_parts([part(name)]), number)
-        for number, (volume, name) in enumerate([("v1", b"old"), ("v1", NAMES[0]), ("v9", b"old")])
-    ]
+    copies = [Former(volume, [0], "v2", encode_parts([part(b"old")]), 3) for volume in ("v1", "v9")]
     desk.control(remove=copies)
-    assert desk.said[-1] == Removed("m1", [0])
+    assert (b"d", b"old") in desk.volumes["v1"].files
+    desk.store(desk.assignments()[-1])
     assert (b"d", b"old") not in desk.volumes["v1"].files
+    assert Removed("m1", [3]) in desk.said
+    desk.said.clear()
     desk.volumes["v1"].sicken()
     desk.control(remove=copies[:1])
-    assert desk.said[-1] == Removed("m1", [])
+    assert not any(isinstance(message, Removed) for message in desk.said)
 
 
 def test_an_object_that_kills_its_processes_is_cornered_and_fails_alone():
@@ -429,16 +428,43 @@ def test_nothing_is_noted_on_a_disk_that_fails_and_the_batch_goes_to_another():
     assert desk.receipts()[-1].returned.objects == 8
 
 
-def test_a_late_receipt_is_discarded_and_what_was_only_begun_is_cleared():
+def gone(work, *extents, kept=()):
+    """Return the verdict that none of some blocks counts."""
+    return Verdict(work, list(extents), list(extents), list(kept))
+
+
+def begin_again(desk):
+    """Start the machine anew; what its volumes note it knows."""
+    desk.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, desk.now)
+    for volume in desk.volumes.values():
+        desk.agent.opened(volume.status(), volume.known(), desk.now)
+    desk.act()
+
+
+def test_a_batch_without_an_answer_is_asked_about_and_goes_if_it_does_not_count():
     desk = Desk()
     desk.give(batch(7))
     desk.store(desk.assignments()[-1])
-    desk.wait(16.0)
+    desk.wait(2.0)
     (question,) = desk.pulse().begun
-    assert (question.work, question.volume, question.offset, question.name) == (7, "v1", 0, NAMES[0])
-    desk.control(discard=[Discard(7, [Extent("v1", 0)], [])], booked=[7], abandon=[99])
+    assert (question.work, question.volume, question.offset) == (7, "v1", 0)
+    assert question.spans == [Span(b"d", "", NAMES[0], NAMES[-1])]
+    assert desk.pulse().clears
+    desk.control(verdicts=[gone(7, Extent("v1", 0))])
     assert desk.volumes["v1"].files == {}
     assert desk.agent.is_quiet
+    assert not desk.pulse().clears
+
+
+def test_while_something_is_in_hand_an_answer_is_waited_for_longer():
+    desk = Desk()
+    desk.give(batch(7))
+    desk.store(desk.assignments()[-1])
+    desk.give(batch(8, part(b"other")))
+    desk.wait(2.0)
+    assert desk.pulse().begun == []
+    desk.wait(15.0)
+    assert [question.work for question in desk.pulse().begun] == [7]
 
 
 def test_what_is_found_whole_on_a_disk_that_then_fails_is_reported_with_the_rest_of_its_batch():
@@ -469,7 +495,7 @@ def test_nothing_is_removed_while_a_batch_is_in_hand():
     desk.give(batch(7))
     desk.store(desk.assignments()[-1])
     desk.give(batch(8, part(NAMES[0])))
-    desk.control(discard=[Discard(7, [Extent("v1", 0)], [], 0)])
+    desk.control(verdicts=[gone(7, Extent("v1", 0))])
     desk.wait(1.0)
     assert desk.pulse().clears
     assert desk.volumes["v1"].files.keys() == {(b"d", name) for name in NAMES}
@@ -478,7 +504,7 @@ def test_nothing_is_removed_while_a_batch_is_in_hand():
 
     assert desk.receipts()[-1].extents == [Extent("v1", 1)]
     assert desk.volumes["v1"].files.keys() == {(b"d", NAMES[0])}
-    desk.control(booked=[7, 8])
+    desk.control(booked=[8])
     assert desk.agent.is_quiet
 
 
@@ -487,9 +513,9 @@ def test_nothing_is_begun_while_something_is_removed():
     desk.give(batch(7))
     desk.store(desk.assignments()[-1])
     desk.hanging.add("v1")
-    desk.agent.given([Control(Limits(), discard=[Discard(7, [Extent("v1", 0)], [], 0)])], desk.now)
+    desk.agent.given([Control(Limits(), verdicts=[gone(7, Extent("v1", 0))])], desk.now)
     (removal,) = desk.agent.actions()
-    desk.give(batch(7, part=5))
+    desk.give(batch(8))
     assert len(desk.assignments()) == 1
     desk.hanging.clear()
     desk.call(removal)
@@ -498,17 +524,44 @@ def test_nothing_is_begun_while_something_is_removed():
     assert len(decode_parts(desk.assignments()[1].message.parts)[0].names) == 8
 
 
-def test_an_answer_to_an_earlier_receipt_does_not_void_what_a_later_one_names():
+def test_what_a_batch_had_stored_is_settled_anew_when_it_comes_again():
+    """Its old block may hold objects that count elsewhere by now: a block counts as a whole, or not at all."""
     desk = Desk()
     desk.give(batch(7))
     desk.store(desk.assignments()[-1])
-    desk.give(batch(7, part=5))  # what is left of it, for all that the coordinator knew
+    desk.give(batch(7, part(*NAMES[:3]), part=5))  # what is left of it, for all that the coordinator knew
     first, second = desk.receipts()
-    assert (first.part, second.part, first.extents) == (0, 5, second.extents)
-    desk.control(discard=[Discard(7, first.extents, [], first.part)])
+    assert (first.part, first.stored, first.extents) == (0, 8, [Extent("v1", 0)])
+    assert (second.part, second.stored, second.extents) == (5, 3, [Extent("v1", 1)])
+    desk.control(booked=[7])
+    desk.wait(1.0)
+    assert [question.offset for question in desk.pulse().begun] == [0, 1]
+    both = [Extent("v1", 0), Extent("v1", 1)]
+    desk.control(verdicts=[Verdict(7, both, both[:1], both[1:])])
+    assert desk.volumes["v1"].files.keys() == {(b"d", name) for name in NAMES[:3]}
+    assert desk.agent.is_quiet
+
+
+def test_a_verdict_that_does_not_know_all_blocks_of_a_batch_is_asked_for_again():
+    desk = Desk()
+    desk.give(batch(7))
+    desk.store(desk.assignments()[-1])
+    desk.control(verdicts=[Verdict(7)])
     assert len(desk.volumes["v1"].files) == 8
-    desk.control(discard=[Discard(7, first.extents, [], second.part)])
+    desk.wait(2.0)
+    assert [question.work for question in desk.pulse().begun] == [7]
+
+
+def test_an_object_that_several_blocks_describe_goes_with_the_last_of_them():
+    desk = Desk()
+    for work in (7, 8):
+        desk.give(batch(work))
+        desk.store(desk.assignments()[-1])
+    desk.control(verdicts=[gone(8, Extent("v1", 1))])
+    assert len(desk.volumes["v1"].files) == 8
+    desk.control(verdicts=[gone(7, Extent("v1", 0))])
     assert desk.volumes["v1"].files == {}
+    assert desk.agent.is_quiet
 
 
 def test_what_a_batch_left_beside_its_blocks_goes_when_it_is_booked():
@@ -519,11 +572,12 @@ def test_what_a_batch_left_beside_its_blocks_goes_when_it_is_booked():
     for name in NAMES[:5]:
         volume.write(b"d", name, 10, 5)
     volume.settle([Block("j", 7, encode([Record(b"d", "", NAMES[:4], [10] * 4, [5] * 4)]))])
-    desk.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, desk.now)
-    desk.agent.opened(volume.status(), volume.known(), desk.now)
+    begin_again(desk)
     desk.wait(1.0)
     assert [(each.work, each.offset) for each in desk.pulse().begun] == [(7, 0)]
     desk.control(booked=[7])
+    assert len(volume.files) == 5
+    desk.control(verdicts=[Verdict(7, [Extent("v1", 0)])])
     assert volume.files.keys() == {(b"d", name) for name in NAMES[:4]}
     assert volume.pending("j") == []
     assert desk.agent.is_quiet
@@ -533,14 +587,30 @@ def test_what_was_only_begun_is_cleared_when_nothing_is_in_hand_any_more():
     desk = Desk()
     desk.volumes["v1"].intend("j", 99, encode_parts([part(b"left over")]))
     desk.volumes["v1"].write(b"d", b"left over", 10, 5)
-    desk.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, desk.now)
-    desk.agent.opened(desk.volumes["v1"].status(), desk.volumes["v1"].known(), desk.now)
-    desk.wait(11.0)  # it was patient: the answer does not come
+    begin_again(desk)
     desk.give(batch(7))
-    desk.control(abandon=[99])
+    desk.control(verdicts=[Verdict(99)])
     assert (b"d", b"left over") in desk.volumes["v1"].files
     desk.store(desk.assignments()[-1])
     assert (b"d", b"left over") not in desk.volumes["v1"].files
+
+
+def test_files_of_a_process_that_died_are_looked_for_when_their_batch_is_booked():
+    desk = Desk()
+    desk.give(batch(7))
+    (tell,) = desk.assignments()
+    desk.volumes["v1"].write(b"d", NAMES[0], 10, 5)
+    desk.agent.told(tell.process, Died(-9), desk.now)
+    desk.act()
+    again = desk.assignments()[-1]
+    desk.agent.told(again.process, Outcome(again.message.id, 0, 0, b"", [], [part(*NAMES)], []), desk.now)
+    desk.act()
+    assert desk.receipts()[-1].deferred.objects == 8
+    desk.control(booked=[7])
+    desk.wait(1.0)
+    assert [(question.work, question.offset) for question in desk.pulse().begun] == [(7, -1)]
+    desk.control(verdicts=[Verdict(7)])
+    assert desk.volumes["v1"].files == {}
 
 
 def _raise(error):

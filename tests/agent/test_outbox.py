@@ -24,7 +24,7 @@ def pulse():
 
 
 def receipts(count):
-    return [BatchReceipt(work, "m1", spans=[]) for work in range(count)]
+    return [BatchReceipt(work, "m1") for work in range(count)]
 
 
 def test_what_waits_is_said_together_and_each_receipt_is_told():

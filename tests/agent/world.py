@@ -12,8 +12,8 @@ from bucketpull.agent.agent import Agent
 from bucketpull.agent.disk_calls import Call
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import Reason, VolumeError
-from bucketpull.domain.messages import BatchReceipt, Control, Discard, Handback, Limits, Pulse
-from bucketpull.domain.model import Part, Work, WorkKind
+from bucketpull.domain.messages import BatchReceipt, Control, Handback, Limits, Pulse, Verdict
+from bucketpull.domain.model import Extent, Part, Work, WorkKind
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Assignment, Died, Mount, Record, Stop
 from bucketpull.downloader.batch_progress import BatchProgress
@@ -252,26 +252,26 @@ class World:
             self.answer(machine, message)
 
     def book(self, machine, receipt):
-        counts = self.books.book(receipt)
         self.late.append(receipt)
-        control = Control(Limits())
-        if receipt.work not in self.books.rows:
-            control.booked = [receipt.work]
-        counted = {extent for extents in self.books.extents.values() for extent in extents}
-        gone = [extent for extent in receipt.extents if extent not in counted]
-        if not counts and gone:
-            control.discard = [Discard(receipt.work, gone, sorted(counted, key=str), receipt.part)]
-        machine.given.append(control)
+        if self.books.book(receipt) and receipt.remainder is None:
+            machine.given.append(Control(Limits(), booked=[receipt.work]))
 
     def answer(self, machine, pulse):
         for question in pulse.begun:
             row = self.books.rows.get(question.work)
             if row is not None and row.machine == "":
                 machine.given.append(self.books.give(question.work, machine.name))
-            elif row is None and question.offset >= 0:
-                machine.given.append(Control(Limits(), booked=[question.work]))
-            elif question.offset < 0 and (row is None or row.machine != machine.name):
-                machine.given.append(Control(Limits(), abandon=[question.work]))
+        works = {question.work for question in pulse.begun} - self.books.rows.keys()
+        counted = {extent for extents in self.books.extents.values() for extent in extents}
+        for work in works:
+            blocks = [
+                Extent(question.volume, question.offset)
+                for question in pulse.begun
+                if question.work == work and question.offset >= 0
+            ]
+            gone = [block for block in blocks if block not in counted]
+            verdict = Verdict(work, blocks, gone, sorted(counted, key=str))
+            machine.given.append(Control(Limits(), verdicts=[verdict]))
 
     def step(self, verb, number):
         machine = self.machines[number % len(self.machines)]
@@ -363,7 +363,7 @@ class World:
                 for number in range(4):
                     machine.work(number)
             self.do_wait(self.machines[0], 0)
-            if not self.books.rows:
+            if not self.books.rows and all(machine.agent.is_quiet for machine in self.machines):
                 return
         raise AssertionError(f"never ends: {self.books.rows}")
 
@@ -381,6 +381,12 @@ class World:
                 ]
                 assert there, f"{key} counts as stored, and no counted block has it"
                 assert any(key in volumes[extent.volume].files for extent in there), f"{key} is on no disk"
+        assert self.second_copies() == set()
+
+    def second_copies(self):
+        """Return the objects that lie on more than one volume."""
+        volumes = [volume for machine in self.machines for volume in machine.volumes.values()]
+        return {key for key in self.keys if sum(key in volume.files for volume in volumes) > 1}
 
 
 def names_in(records: list[Record]):

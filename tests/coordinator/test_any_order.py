@@ -2,6 +2,7 @@
 
 import random
 from collections import deque
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +12,7 @@ from tests.agent.world import World as AgentWorld
 from tests.coordinator.conftest import list_page
 from tests.coordinator.desk import Desk
 
-from bucketpull.domain.messages import BatchReceipt, Handback
+from bucketpull.domain.messages import BatchReceipt, Goodbye, Handback
 from bucketpull.testing.volumes import MemoryVolume
 
 OFTEN = ("turn", "go", "go", "go", "go", "call", "work", "say", "wait")
@@ -28,7 +29,8 @@ class World(AgentWorld):
         self.journal = journal
         names = [b"n%03d" % number for number in range(batches * objects)]
         self.keys = {(b"", name) for name in names}
-        list_page(journal, names, objects, SIZE, MTIME)
+        self.list = partial(list_page, journal, names, objects, SIZE, MTIME)
+        self.list()
         self.late = deque()
         self.coming = []
         self.muted = set()
@@ -36,7 +38,11 @@ class World(AgentWorld):
             Machine(self, f"m{m}", {v: MemoryVolume(v) for v in (f"m{m}a", f"m{m}b")})
             for m in range(machines)
         ]
-        self.desk = Desk(journal, self.now)
+        self.gone = set()
+        self.desk = self.coordinate()
+
+    def coordinate(self):
+        return Desk(self.journal, self.now, local_machines=frozenset({"lister"}))
 
     def hear(self, machine, message):
         """Bring a message to the coordinator; what is not settled with it comes again when it is started anew."""
@@ -64,7 +70,7 @@ class World(AgentWorld):
     def do_restart(self, machine, number):
         """Kill the coordinator; the next one goes on from the journal. After the end it would begin a new run."""
         if self.journal.outstanding().batches:
-            self.desk = Desk(self.journal, self.now)
+            self.desk = self.coordinate()
 
     def do_redeliver(self, machine, number):
         if self.late:
@@ -75,12 +81,23 @@ class World(AgentWorld):
         self.muted ^= {machine.name}
 
     def finish(self):
-        """Heal everything, start every machine anew, and go on to the end."""
+        """Heal everything, and go on to the end of the job; then list again, for those that were away at its end."""
         self.muted.clear()
+        self.run_to_the_end()
+        self.journal.end("complete", 2.0)
+        self.list()
+        self.desk = self.coordinate()
+        self.run_to_the_end()
+
+    def run_to_the_end(self):
+        """Start every machine anew, and go on until the coordinator says that the job has ended."""
+        self.gone.clear()
         for machine in self.machines:
             self.do_heal(machine, 0)
             self.do_kill(machine, 1)
         for turn in range(4000):
+            if self.desk.has_ended:
+                return
             for machine in self.machines:
                 for _ in range(4):
                     machine.hear()
@@ -88,12 +105,17 @@ class World(AgentWorld):
                     machine.say()
                 for number in range(4):
                     machine.work(number)
+                self.leave(machine)
             self.do_turn(None, 0)
             self.do_wait(self.machines[0], 0 if turn % 50 else 2)
-            outstanding = self.journal.outstanding()
-            if not outstanding.batches and (self.desk.has_ended or not self.coming):
-                return
-        raise AssertionError(f"never ends: {outstanding}")
+        raise AssertionError(f"never ends: {self.journal.outstanding()}")
+
+    def leave(self, machine):
+        """Let a machine go that was told to, when it has nothing left to do or to hear."""
+        agent = machine.agent
+        if agent.is_empty and agent.is_quiet and not machine.queue and machine.name not in self.gone:
+            self.gone.add(machine.name)
+            self.coming += [agent.pulse(), Goodbye(machine.name, str(self.incarnation))]
 
     def check(self):
         counters = self.journal.counters()
@@ -112,6 +134,7 @@ class World(AgentWorld):
             assert any((directory, name) in volumes[extent.volume].files for extent in there), (
                 f"{name} is on no disk"
             )
+        assert self.second_copies() == set()
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])

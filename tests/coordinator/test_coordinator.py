@@ -3,7 +3,7 @@
 import pytest
 from tests.coordinator.desk import Desk
 
-from bucketpull.domain.batching import decode_parts, draft, encode_parts
+from bucketpull.domain.batching import decode_parts, draft, encode_parts, spans_of
 from bucketpull.domain.budget import Budget
 from bucketpull.domain.errors import JournalError, Reason, SourceRefused
 from bucketpull.domain.messages import (
@@ -17,6 +17,7 @@ from bucketpull.domain.messages import (
     Pulse,
     Removed,
     ScanReceipt,
+    Verdict,
 )
 from bucketpull.domain.model import (
     Extent,
@@ -154,21 +155,23 @@ def test_what_is_handed_back_is_given_again(start):
     assert [again.id for again in desk.works("m1")] == [work.id]
 
 
-def test_a_receipt_that_comes_second_is_answered_and_does_not_count(start):
+def test_a_receipt_that_comes_second_does_not_count_and_its_machine_is_told_so_when_it_asks(start):
     desk = start()
     desk.hear(pulse(window=1))
     (work,) = desk.works("m1")
     desk.hear(pulse("m2", window=0), stored(work))
     desk.controls("m1")
     late = BatchReceipt(
-        work.id, "m2", stored=5, bytes=50, extents=[Extent("m2a", 7)],
-        spans=[],
+        work.id, "m2", stored=5, bytes=50, extents=[Extent("m2a", 7)]
     )  # fmt: skip
     desk.hear(late)
-
     assert desk.coordinator.counters.stored == 5
-    told = [control for control in desk.controls("m2") if control.booked or control.discard]
-    assert [discard.work for control in told for discard in control.discard] == [work.id]
+    assert not any(control.booked or control.verdicts for control in desk.controls("m2"))
+
+    spans = spans_of(decode_parts(work.body))
+    desk.hear(pulse("m2", window=0, clears=True, begun=[Begun(work.id, "m2a", 7, spans)]))
+    verdicts = [verdict for control in desk.controls("m2") for verdict in control.verdicts]
+    assert verdicts == [Verdict(work.id, [Extent("m2a", 7)], [Extent("m2a", 7)], [])]
 
 
 def test_what_is_left_of_a_batch_stays_with_its_machine_and_with_nobody_if_that_has_gone(start):
@@ -437,7 +440,8 @@ def test_a_machine_that_asks_is_told_what_became_of_its_batches_and_given_those_
     desk.controls("m2")
     unknown = next(id_ for id_ in range(1, 99) if desk.journal.holders([id_]) == {id_: ""})
     desk.hear(pulse("m2", window=0, begun=[Begun(work.id, "m2a", -1), Begun(unknown, "m2a", -1)]))
-    assert [control.abandon for control in desk.controls("m2") if control.abandon] == [[work.id]]
+    verdicts = [verdict for control in desk.controls("m2") for verdict in control.verdicts]
+    assert verdicts == [Verdict(work.id)]
     assert [again.id for again in desk.works("m2")] == [unknown]
 
 

@@ -7,7 +7,7 @@ import statistics
 import time
 from pathlib import Path
 
-from bucketpull.domain.batching import cut, decode_parts, draft, spans_of
+from bucketpull.domain.batching import cut, decode_parts, draft
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, PageRecord, Part, Position, Span, VolumeState, WorkKind
 from bucketpull.domain.retry import next_try
@@ -47,7 +47,6 @@ def settled(work, offset):
         stored=objects,
         bytes=objects * 33_000,
         extents=[Extent("v1", offset)],
-        spans=spans_of(parts),
     )
 
 

@@ -9,12 +9,12 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import (
     BatchReceipt,
     Control,
-    Discard,
     Fatal,
     Handback,
     Limits,
     Pulse,
     ScanReceipt,
+    Verdict,
 )
 from bucketpull.domain.model import Extent, Work, WorkKind
 
@@ -38,9 +38,7 @@ def test_a_control_message_comes_after_the_work_that_was_sent_before_it(ends):
         async with ends() as (transport, inbox):
             await inbox.reply(pulse())
             await taken(transport.receive, 1, Pulse)
-            control = Control(
-                Limits(requests_per_second=5.0), booked=[7], discard=[Discard(8, [], [])], abandon=[9]
-            )
+            control = Control(Limits(requests_per_second=5.0), booked=[7], verdicts=[Verdict(8)])
             await transport.send([work(1), work(2)], "m1")
             await transport.control(control, "m1")
             await transport.send([work(3)], "m1")

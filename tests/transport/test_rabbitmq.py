@@ -8,7 +8,7 @@ import pytest
 from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt, taken, until, work
 
 from bucketpull.domain.errors import ConfigError, TransportError
-from bucketpull.domain.messages import BatchReceipt, Control, Discard, Goodbye, Limits, Poison, Pulse
+from bucketpull.domain.messages import BatchReceipt, Control, Goodbye, Limits, Poison, Pulse, Verdict
 from bucketpull.testing.proxy import Proxy
 from bucketpull.transport import inbox as inbox_module
 from bucketpull.transport import rabbitmq
@@ -326,14 +326,10 @@ def test_a_worker_started_again_gets_neither_a_stop_nor_volumes_meant_for_the_on
             await first.reply(pulse())
             await taken(transport.receive, 1, Pulse)
             await first.close()
-            told = Control(
-                Limits(), booked=[3], discard=[Discard(4, [], [])], abandon=[5], add_volumes=["/d"], stop=True
-            )
+            told = Control(Limits(), booked=[3], verdicts=[Verdict(4)], add_volumes=["/d"], stop=True)
             await transport.control(told, "m1")
             second = await job.inbox(incarnation="two")
-            assert await taken(second.receive, 1) == [
-                Control(Limits(), booked=[3], discard=[Discard(4, [], [])])
-            ]
+            assert await taken(second.receive, 1) == [Control(Limits(), booked=[3])]
 
     run(scenario)
 

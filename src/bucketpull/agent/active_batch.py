@@ -29,18 +29,21 @@ class Held:
     """A batch in hand, or what is left of it. `tasks` are those that are not settled; without any the last receipt is ready.
 
     `unsettled` counts what must be through before a receipt may say what is left: intentions and outcomes on their way to disk.
+    `spans` are the pages that it covers. `begun` are, by volume, the ledger blocks that it has from before it came.
     `since` is when it came or was last reported (monotonic seconds). `unread` are the volumes of candidates that cannot be looked at here and now: its new objects may lie there as well.
     """
 
     def __init__(self, work: Work, machine: str, now: float) -> None:
         self.work = work
+        self.begun: dict[str, list[int]] = {}
         self.parts = decode_parts(work.body)
         self.tasks: dict[int, Task] = {}
         self.unsettled = 0
         self.since = now
         self._deferred: list[Part] = []
         self._returned: list[Part] = []
-        self._receipt = BatchReceipt(work.id, machine, spans=spans_of(self.parts), part=work.part)
+        self.spans = spans_of(self.parts)
+        self._receipt = BatchReceipt(work.id, machine, part=work.part)
         self._blocks: dict[str, list[int]] = {}
         for extent in work.candidates:
             self._blocks.setdefault(extent.volume, []).append(extent.offset)
@@ -50,12 +53,6 @@ class Held:
         """Count objects that lie on a volume already; `size` is in bytes."""
         self._receipt.skipped += objects
         self._receipt.skipped_bytes += size
-        self._receipt.extents += extents
-
-    def store(self, objects: int, size: int, extents: Iterable[Extent]) -> None:
-        """Count objects of this very batch that were stored here before a crash; `size` is in bytes."""
-        self._receipt.stored += objects
-        self._receipt.bytes += size
         self._receipt.extents += extents
 
     def add(self, outcome: Outcome, extent: Extent | None) -> None:
@@ -78,9 +75,10 @@ class Held:
             if other != volume and self._blocks.get(other) and parts:
                 self._receipt.former.append(Former(other, self._blocks[other], volume, encode_parts(parts)))
 
-    def blocks_on(self, volume: str) -> list[int]:
-        """Return the offsets of the blocks on a volume that may tell of its objects."""
-        return self._blocks.get(volume, [])
+    def older_blocks(self, volume: str, former: Collection[str]) -> list[int]:
+        """Return the offsets of the blocks on a volume that may tell of objects which may lie on `former` volumes in another version."""
+        candidates = self._blocks.get(volume, []) if volume in former else []
+        return candidates + self.begun.get(volume, [])
 
     def send_on(self, parts: list[Part]) -> None:
         """Note objects that are not here, and may be with another machine."""
@@ -121,12 +119,7 @@ class Held:
         receipt.next_part = next_part if receipt.remainder else 0
         self.since = now
         self._deferred, self._returned = [], []
-        self._receipt = BatchReceipt(
-            self.work.id,
-            receipt.machine,
-            spans=receipt.remainder.spans if receipt.remainder else [],
-            part=next_part,
-        )
+        self._receipt = BatchReceipt(self.work.id, receipt.machine, part=next_part)
         return receipt
 
 

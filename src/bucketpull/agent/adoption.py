@@ -53,7 +53,6 @@ def outcome_of(task: Task, records: Sequence[Record], *, is_ours: bool) -> Outco
         failures=[],
         deferred=[],
         unplaced=[],
-        example=(records[0].directory, records[0].names[0]),
     )
     if not is_ours:
         outcome.claimed, outcome.claimed_bytes = task.objects, task.size

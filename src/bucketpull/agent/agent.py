@@ -5,7 +5,7 @@ its time (monotonic seconds), and `wake_at` says when it wants to be woken. What
 everything costs per batch.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from itertools import count
 
@@ -13,8 +13,7 @@ from bucketpull.agent.actions import Action, Open, Replace, Say, Tell
 from bucketpull.agent.active_batch import Held
 from bucketpull.agent.clearing import Clearing, forget
 from bucketpull.agent.deaths import Deaths
-from bucketpull.agent.disk_calls import Calls, Routine, Verb
-from bucketpull.agent.former_copies import removable
+from bucketpull.agent.disk_calls import Calls, Routine
 from bucketpull.agent.intake import Intake
 from bucketpull.agent.scheduler import Desk
 from bucketpull.agent.tasks import Tasks
@@ -33,7 +32,7 @@ from bucketpull.domain.messages import (
     Removed,
     ScanReceipt,
 )
-from bucketpull.domain.model import Former, VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import (
     Died,
@@ -72,12 +71,21 @@ class Agent:
         self._scans: dict[int, tuple[int, Work]] = {}
         self._parts = count(1)
         self._deaths = Deaths(policy.mourned * processes, policy.mourning_seconds)
-        self._unbooked = Unbooked(now)
+        self._unbooked = Unbooked()
+        self._told_clears = False
         self._clearing = Clearing(policy.journal)
         self._actions: list[Action] = []
         self._calls = Calls(self._actions.append)
-        self._tasks = Tasks(policy, self.desk, self._calls, self._clock, self._tell, self._close_if_done)
-        self._intake = Intake(policy, self.desk, self._clearing, self._tasks, self._close_if_done)
+        self._tasks = Tasks(
+            policy,
+            self.desk,
+            self._calls,
+            self._clock,
+            self._tell,
+            self._close_if_done,
+            self._unbooked.doubt,
+        )
+        self._intake = Intake(policy, self.desk, self._tasks, self._close_if_done)
 
     def actions(self) -> list[Action]:
         """Take what follows from the events so far, in order."""
@@ -97,7 +105,7 @@ class Agent:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether every receipt is answered, and what does not count is removed."""
+        """Whether it knows of all that lies on its volumes that it counts."""
         return self._unbooked.is_quiet and self._clearing.is_empty
 
     # --- events
@@ -191,8 +199,9 @@ class Agent:
             pulse.scan_window = 0
         if self.stopping:
             pulse.window = 0
-        pulse.begun = self._unbooked.questions(self.desk.working(), self._now)
-        pulse.clears = not self._clearing.is_empty
+        is_idle = not self._held and not self._unbooked.waiting
+        pulse.begun = self._unbooked.questions(self.desk.working(), self._now, is_idle=is_idle)
+        pulse.clears = self._told_clears = not self.is_quiet
         return pulse
 
     def _take(self, work: Work) -> None:
@@ -201,13 +210,12 @@ class Agent:
         elif work.kind is WorkKind.SCAN:
             self._survey(work)
         else:
-            self._unbooked.take(work)
-            self._clearing.came_back(work.id)
+            self._unbooked.take(work, self.desk.slots.values())
 
     def _begin(self) -> None:
         if self._clearing.is_busy:
             return
-        for work in self._unbooked.begin(self._now):
+        for work in self._unbooked.begin():
             held = self._held[work.id] = Held(work, self._policy.machine, self._now)
             self.desk.accept(sum(len(part.names) for part in held.parts))
             self._calls.run(self._intake.accept(held))
@@ -241,7 +249,6 @@ class Agent:
             return
         self._unbooked.done(work)
         receipt = held.receipt(self._now, self._next_part())
-        self._clearing.claim(work, receipt.extents, receipt.part)
         self._say(receipt)
         self._clear_if_idle()
 
@@ -268,7 +275,6 @@ class Agent:
     def returned(self, slot: Slot) -> None:
         """Make a volume known to all who deal with it: a new one, or one opened anew."""
         self._unbooked.find(slot)
-        self._clearing.left(slot.id)
         self._tell_all(self._mount(slot))
 
     def left(self, slot: Slot) -> None:
@@ -299,21 +305,16 @@ class Agent:
                 if path in {slot.path, slot.id} and slot.is_open:
                     slot.stop(VolumeState.DRAINING, "takes no new objects, as asked", self._now)
         self._clearing.told(control, self.desk.slots)
-        self._unbooked.answered((*control.abandon, *control.booked))
-        booked = {work for work in control.booked if work not in self._held}
-        left_over = self._unbooked.left_over(booked)
-        self._clearing.abandon(left_over)
-        self._calls.run(self._forget(booked - left_over))
+        self._calls.run(self._forget(control.booked))
         self._clear_if_idle()
-        if control.remove:
-            self._calls.run(self._remove(control.remove))
+        self._tell_if_quiet()
         if control.stop:
             self.dismissed = True
             self.stop(self._now)
 
-    def _forget(self, booked: Collection[int]) -> Routine:
+    def _forget(self, booked: Sequence[int]) -> Routine:
         """Forget batches that are booked; one that is in hand is not among them: its last receipt will be answered too."""
-        works = self._clearing.forgettable(booked)
+        works = self._unbooked.booked(set(booked) - self.holds())
         for slot in self.desk.working():
             try:
                 yield from forget(slot, self._policy.journal, works)
@@ -321,25 +322,24 @@ class Agent:
                 slot.trouble(error, self._now)
 
     def _clear_if_idle(self) -> None:
-        if not self._held and not self._clearing.is_busy and not self._clearing.is_empty:
+        if not self._held and not self._clearing.is_busy and self._clearing.is_due:
             self._calls.run(self._clear())
 
     def _clear(self) -> Routine:
-        yield from self._clearing.run(self.desk.working(), lambda slot, error: slot.trouble(error, self._now))
+        cleared = yield from self._clearing.run(
+            self.desk.working(), lambda slot, error: slot.trouble(error, self._now)
+        )
+        self._unbooked.ended(cleared.works)
+        if cleared.removed:
+            self._say(Removed(self._policy.machine, cleared.removed))
         self._clear_if_idle()
         self._begin()
+        self._tell_if_quiet()
 
-    def _remove(self, copies: Sequence[Former]) -> Routine:
-        removed: list[int] = []
-        for volume, group in removable(self.desk.slots, self._tasks.in_hand, copies).items():
-            slot = self.desk.slots[volume]
-            try:
-                yield slot.ask(Verb.REMOVE, self._policy.journal, group)
-            except VolumeError as error:
-                slot.trouble(error, self._now)
-            else:
-                removed += [copy.id for copy in group]
-        self._say(Removed(self._policy.machine, removed))
+    def _tell_if_quiet(self) -> None:
+        """Say at once that nothing is left to ask: the end of the job may wait for that."""
+        if self._told_clears and self.is_quiet and not self.holds():
+            self._say(self.pulse())
 
     def _add_volume(self, path: str) -> None:
         """Use a volume more, or one again that was drained."""

@@ -1,6 +1,6 @@
 """What of a batch lies on this worker's volumes already."""
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ Slots = Mapping[str, Slot]
 class Found(NamedTuple):
     """What a batch finds: `changed` by volume lie there in another version, `fresh` are to be stored anywhere.
 
-    `whole` by volume are files that were written there before a crash, and have to be settled.
+    `whole` by volume are those that this very batch left there before; they have to be settled.
     """
 
     changed: dict[str, list[Part]]
@@ -29,22 +29,25 @@ class Found(NamedTuple):
 def recognise(
     held: Held, begun: Mapping[str, list[Extent]], slots: Slots, journal: str
 ) -> Generator[Ask, Any, Found]:
-    """Find what is there: of this very batch, stored or written before a crash (`begun` by volume), and of earlier runs."""
-    stored = yield from _read((extent for extents in begun.values() for extent in extents), slots)
-    mine = compare(held.parts, stored)
-    held.store(mine.skipped, mine.skipped_bytes, mine.extents)
-    rest = mine.fresh + [part for parts in mine.changed.values() for part in parts]
-    if mine.extents:
-        # What it replaced before the crash was not told: all that its candidates' volumes may hold of it.
-        volumes = {extent.volume for extent in held.work.candidates}
-        held.replace(mine.extents[0].volume, without(held.parts, rest), volumes)
+    """Find what is there: of this very batch, stored or written before a crash (`begun` by volume), and of earlier runs.
+
+    What it had stored is settled anew, in blocks that hold nothing else: an old one may have objects that count elsewhere by now.
+    """
+    held.begun = {volume: [extent.offset for extent in extents] for volume, extents in begun.items()}
     whole: dict[str, list[Record]] = {}
-    for volume in begun:
+    rest = held.parts
+    for volume, extents in begun.items():
+        stored = yield from _read(extents, slots)
+        mine = compare(rest, stored)
+        left = mine.fresh + [part for parts in mine.changed.values() for part in parts]
+        records = _last(without(rest, left), stored)
+        rest = left
         with suppress(VolumeError):
-            records = yield slots[volume].ask(Verb.RECOVER, journal, held.work.id, rest)
-            if records:
-                whole[volume] = records
-                rest = without(rest, records)
+            written: list[Record] = yield slots[volume].ask(Verb.RECOVER, journal, held.work.id, rest)
+            records += written
+            rest = without(rest, written)
+        if records:
+            whole[volume] = records
     candidates = yield from _read(held.work.candidates, slots)
     held.looked_at({extent.volume for extent, _ in candidates})
     old = compare(rest, candidates)
@@ -64,3 +67,16 @@ def _read(extents: Iterable[Extent], slots: Slots) -> Generator[Ask, Any, list[t
             with suppress(VolumeError):
                 known.append((extent, (yield slot.ask(Verb.READ, extent.offset))))
     return known
+
+
+def _last(parts: Iterable[Part], stored: Iterable[tuple[Extent, Sequence[Record]]]) -> list[Record]:
+    """Return the records of objects, each as the latest block has it; blocks are given oldest first."""
+    wanted = {(part.directory, name) for part in parts for name in part.names}
+    found: list[Record] = []
+    for _, records in reversed(list(stored)):
+        for record in records:
+            indexes = [i for i, name in enumerate(record.names) if (record.directory, name) in wanted]
+            if indexes:
+                found.append(record.only(indexes))
+                wanted.difference_update((record.directory, record.names[i]) for i in indexes)
+    return found

@@ -5,17 +5,29 @@ came back in another one. Its name does not tell the two apart. So nothing is re
 is begun while anything is removed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from typing import Any, NamedTuple
 
-from bucketpull.agent.disk_calls import Routine, Verb
+from bucketpull.agent.disk_calls import Ask, Routine, Verb
 from bucketpull.agent.volume import Slot
 from bucketpull.domain.errors import VolumeError
-from bucketpull.domain.messages import Control, Discard
-from bucketpull.domain.model import Extent
+from bucketpull.domain.messages import Begun, Control, Verdict
+from bucketpull.domain.model import Extent, Former, VolumeState
+
+_USABLE = frozenset({VolumeState.OPEN, VolumeState.FULL, VolumeState.DRAINING})
+
+
+class Cleared(NamedTuple):
+    """The batches whose files here all count, and the former copies, by id, that are on their volume no more."""
+
+    works: Collection[int]
+    removed: list[int]
 
 
 class Clearing:
     """Collects what the coordinator says is to go, until `run` may remove it. `is_busy` is true while it does.
+
+    `is_due` is true when there is something new.
 
     Args:
         journal: The id of the job's journal.
@@ -23,94 +35,75 @@ class Clearing:
     """
 
     def __init__(self, journal: str) -> None:
-        self.is_busy = False
+        self.is_busy = self.is_due = False
         self._journal = journal
-        self._abandoned: set[int] = set()
-        self._discards: list[Discard] = []
-        self._booked: set[int] = set()
-        self._claims: dict[int, dict[Extent, int]] = {}
+        self._verdicts: dict[int, Verdict] = {}
+        self._copies: dict[int, Former] = {}
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is to be removed, nor being removed."""
-        return not (self.is_busy or self._abandoned or self._discards)
-
-    def claim(self, work: int, extents: Iterable[Extent], part: int) -> None:
-        """Note that blocks of a batch are named, or will be, in the receipt of a part of it."""
-        self._claims.setdefault(work, {}).update(dict.fromkeys(extents, part))
-
-    def came_back(self, work: int) -> None:
-        """Note that a batch is in hand again: what is there of it is not left over."""
-        self._abandoned.discard(work)
-
-    def abandon(self, works: Iterable[int]) -> None:
-        """Have removed what was written of batches and never settled."""
-        self._abandoned.update(works)
+        return not (self.is_busy or self._verdicts or self._copies)
 
     def told(self, control: Control, slots: Mapping[str, Slot]) -> None:
-        """Take over what does not count. A block is hidden at once: it must not be taken for stored if its batch comes again."""
-        self.abandon(control.abandon)
-        for discard in control.discard:
-            gone = [extent for extent in discard.gone if self._is_void(extent, discard)]
-            for slot in slots.values():
-                if discard.work in slot.known:
-                    left = [b for b in slot.known[discard.work] if Extent(slot.id, b.offset) not in gone]
-                    slot.known[discard.work] = left
-            if gone:
-                kept = {*discard.kept, *(extent for slot in slots.values() for extent in _unanswered(slot))}
-                self._discards.append(Discard(discard.work, gone, list(kept.difference(gone)), discard.part))
+        """Take over what does not count."""
+        self.is_due = self.is_due or bool(control.verdicts or control.remove)
+        self._verdicts.update((verdict.work, verdict) for verdict in control.verdicts)
+        for copy in control.remove:
+            slot = slots.get(copy.volume)
+            if slot is not None and slot.status.state in _USABLE:
+                self._copies[copy.id] = copy
 
-    def forgettable(self, booked: Iterable[int]) -> list[int]:
-        """Return those booked batches that need not be remembered until their blocks are removed; the others are forgotten then."""
-        waiting = {discard.work for discard in self._discards}
-        works = set(booked)
-        for work in works:
-            self._claims.pop(work, None)
-        self._booked |= works & waiting
-        return sorted(works - waiting)
-
-    def left(self, volume: str) -> None:
-        """Forget what was to go from a volume that was opened anew: what lies there is asked about again."""
-        for discard in self._discards:
-            discard.gone = [extent for extent in discard.gone if extent.volume != volume]
-
-    def run(self, slots: Iterable[Slot], trouble: Callable[[Slot, VolumeError], None]) -> Routine:
-        """Remove all of it, while nothing is in hand. A volume that fails keeps it, and is asked about it when it is back."""
-        abandoned, self._abandoned = self._abandoned, set()
-        discards, self._discards = self._discards, []
-        booked, self._booked = self._booked, set()
-        self.is_busy = True
+    def run(
+        self, slots: Collection[Slot], trouble: Callable[[Slot, VolumeError], None]
+    ) -> Generator[Ask, Any, Cleared]:
+        """Remove all of it, while nothing is in hand. What fails is asked about again."""
+        verdicts = self._verdicts.copy()
+        copies, self._copies = self._copies, {}
+        removed: list[int] = []
+        self.is_busy, self.is_due = True, False
         for slot in slots:
             try:
-                yield from self._discard(slot, discards)
-                yield from self._abandon(slot, abandoned)
-                yield from forget(slot, self._journal, booked)
+                yield from self._settle(slot, verdicts)
+                former = [copy for copy in copies.values() if copy.volume == slot.id]
+                if former:
+                    yield slot.ask(Verb.REMOVE, self._journal, former)
+                    removed += [copy.id for copy in former]
             except VolumeError as error:
                 trouble(slot, error)
         self.is_busy = False
+        works = verdicts.keys() - {work for slot in slots for work in slot.known}
+        for work in works:
+            self._verdicts.pop(work, None)
+        return Cleared(works, removed)
 
-    def _is_void(self, extent: Extent, discard: Discard) -> bool:
-        """Whether a block is not named for another part since, of which the answer is still to come."""
-        claimed = self._claims.get(discard.work, {}).get(extent, discard.part)
-        return discard.part < 0 or claimed == discard.part
+    def _settle(self, slot: Slot, verdicts: Mapping[int, Verdict]) -> Routine:
+        """Remove what does not count of batches whose end is known, then forget them.
 
-    def _abandon(self, slot: Slot, works: Iterable[int]) -> Routine:
-        for work in [work for work in works if work in slot.known]:
+        An object that several blocks describe is removed with the last of them, so blocks wait for what becomes of earlier ones.
+        """
+        judged = {work for work, blocks in slot.known.items() if _is_judged(slot, blocks, verdicts.get(work))}
+        unknown = [
+            block.offset for work, blocks in slot.known.items() if work not in judged for block in blocks
+        ]
+        for work in judged:
+            gone = _offsets(slot, verdicts[work].gone)
+            if gone and max(gone) > min(unknown, default=max(gone)):
+                continue
+            if gone:
+                kept = _offsets(slot, verdicts[work].kept)
+                yield slot.ask(Verb.DISCARD, self._journal, work, gone, kept)
             yield slot.ask(Verb.ABANDON, self._journal, work)
             slot.known.pop(work, None)
 
-    def _discard(self, slot: Slot, discards: Iterable[Discard]) -> Routine:
-        for each in discards:
-            gone = [extent.offset for extent in each.gone if extent.volume == slot.id]
-            if gone:
-                # Later blocks are looked at anyway.
-                kept = [e.offset for e in each.kept if e.volume == slot.id and e.offset < max(gone)]
-                yield slot.ask(Verb.DISCARD, self._journal, each.work, gone, sorted(kept))
+
+def _is_judged(slot: Slot, blocks: Iterable[Begun], verdict: Verdict | None) -> bool:
+    """Whether a verdict is about all blocks of a batch on a volume."""
+    return verdict is not None and all(Extent(slot.id, block.offset) in verdict.judged for block in blocks)
 
 
-def _unanswered(slot: Slot) -> list[Extent]:
-    """Return the blocks of which the coordinator may not have known when it said which count."""
-    return [Extent(slot.id, block.offset) for blocks in slot.known.values() for block in blocks]
+def _offsets(slot: Slot, extents: Iterable[Extent]) -> list[int]:
+    return sorted(extent.offset for extent in extents if extent.volume == slot.id)
 
 
 def forget(slot: Slot, journal: str, works: Iterable[int]) -> Routine:

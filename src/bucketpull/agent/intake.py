@@ -6,7 +6,6 @@ from typing import Any
 from bucketpull.agent.active_batch import Held, as_listed
 from bucketpull.agent.adoption import look_among_foreign
 from bucketpull.agent.already_stored import recognise
-from bucketpull.agent.clearing import Clearing
 from bucketpull.agent.disk_calls import Ask, Routine
 from bucketpull.agent.scheduler import Desk
 from bucketpull.agent.tasks import Tasks
@@ -21,7 +20,6 @@ class Intake:
     Args:
         policy: What holds for the whole machine.
         desk: Its volumes.
-        clearing: Is told which blocks of a batch are here, so that none of them is removed meanwhile.
         tasks: Takes over what is here, and places the rest.
         went_on: Is told a batch when all of it is somewhere.
 
@@ -31,13 +29,11 @@ class Intake:
         self,
         policy: WorkerPolicy,
         desk: Desk,
-        clearing: Clearing,
         tasks: Tasks,
         went_on: Callable[[Held], None],
     ) -> None:
         self._policy = policy
         self._desk = desk
-        self._clearing = clearing
         self._tasks = tasks
         self._went_on = went_on
 
@@ -45,8 +41,6 @@ class Intake:
         """Begin a batch."""
         work, rest = held.work, held.parts
         begun = begun_on(self._desk.working(), work.id)
-        for extents in begun.values():
-            self._clearing.claim(work.id, extents, work.part)
         # Until all of it is somewhere: what is given up at once must not be reported without the rest.
         held.unsettled += 1
         if work.candidates or work.elsewhere or begun:

@@ -10,6 +10,7 @@ from bucketpull.agent.agent import Agent
 from bucketpull.agent.disk_calls import Ask, Call, Verb
 from bucketpull.agent.outbox import Replies
 from bucketpull.agent.threads import in_thread
+from bucketpull.domain.batching import spans_of
 from bucketpull.domain.errors import ConfigError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun, Fatal, Goodbye, Pulse
 from bucketpull.domain.model import VolumeStatus
@@ -233,7 +234,7 @@ class AgentShell:
 
 
 def _look_at(volume: Volume, journal: str) -> tuple[VolumeStatus, Known]:
-    """Measure a volume, and find out which batches are noted there, with an object of each of their blocks."""
+    """Measure a volume, and find out which batches are noted there, with the pages of each of their blocks."""
     known: Known = {}
     for work, offsets in volume.pending(journal):
         known[work] = [_block(volume, work, offset) for offset in offsets]
@@ -241,8 +242,7 @@ def _look_at(volume: Volume, journal: str) -> tuple[VolumeStatus, Known]:
 
 
 def _block(volume: Volume, work: int, offset: int) -> Begun:
-    record = volume.read(offset)[0]
-    return Begun(work, volume.id, offset, record.directory, record.names[0])
+    return Begun(work, volume.id, offset, spans_of(volume.read(offset)))
 
 
 def opened_anew(volume: Volume, opener: Opener, journal: str) -> Volume:

@@ -37,6 +37,7 @@ class Tasks:
         now: Returns the time, in monotonic seconds.
         tell: Sends a message to a process.
         went_on: Is told each batch of which something has ended.
+        doubt: Is told batches of which files may lie somewhere without being settled.
 
     """
 
@@ -48,6 +49,7 @@ class Tasks:
         now: Callable[[], float],
         tell: Callable[[int, ToProcess], None],
         went_on: Callable[[Held], None],
+        doubt: Callable[[int], None],
     ) -> None:
         self.is_closed = False
         self._policy = policy
@@ -56,14 +58,10 @@ class Tasks:
         self._now = now
         self._tell = tell
         self._went_on = went_on
+        self._doubt = doubt
         self._ids = count(1)
         self._tasks: dict[int, Task] = {}
         self._settlers: dict[str, Settler] = {}
-
-    @property
-    def in_hand(self) -> Collection[Task]:
-        """The tasks that are not settled."""
-        return self._tasks.values()
 
     # --- settling: when it is due
 
@@ -182,8 +180,8 @@ class Tasks:
             self._move(task, outcome.unplaced)
         self._desk.written += outcome.stored
         if outcome.stored:
-            former = task.held.blocks_on(slot.id) if slot.id in task.former else []
-            block = Block(self._policy.journal, task.held.work.id, outcome.records, former)
+            older = task.held.older_blocks(slot.id, task.former)
+            block = Block(self._policy.journal, task.held.work.id, outcome.records, older)
             slot.waiting.append((settling, block))
         else:
             self._settled([(settling, None)])
@@ -208,6 +206,7 @@ class Tasks:
             if task.ended and not task.unsettled:
                 del self._tasks[task.id], task.held.tasks[task.id]
             if outcome.stored and extent is None:
+                self._doubt(task.held.work.id)
                 self._move(task, as_listed(task.held.parts, stored_in(outcome)))
                 outcome = msgspec.structs.replace(
                     outcome, stored=0, stored_bytes=0, claimed=0, claimed_bytes=0
@@ -224,6 +223,7 @@ class Tasks:
         """Give a dead process's tasks again; one that kills again and again is taken apart."""
         for task in [task for task in self._tasks.values() if task.process == process and not task.ended]:
             task.deaths += 1
+            self._doubt(task.held.work.id)
             if self._desk.slots[task.volume].is_sick:
                 self._displace(task)
             elif task.deaths < self._policy.deaths:

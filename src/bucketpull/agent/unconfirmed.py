@@ -1,8 +1,10 @@
-"""The batches of which a worker has not heard what became of them: from before a restart, or because the answer was lost. Pure.
+"""The batches of which a worker does not know that all it has of them counts: from before a restart, or not answered. Pure.
 
-What a worker began and did not settle is cleared before it writes anything new: until then work waits.
+A batch that it had in hand once, without trouble, and whose last receipt is booked, counts: each of its receipts says which part
+comes next. About all others it asks.
 """
 
+import math
 from collections.abc import Iterable
 
 from bucketpull.agent.volume import Slot
@@ -10,55 +12,49 @@ from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, Work
 
 ASK_AFTER_SECONDS = 15.0
+IDLE_SECONDS = 1.0
 ASKED_AT_ONCE = 50
-PATIENCE_SECONDS = 10.0
+SPANS_AT_ONCE = 2_000
 
 
 class Unbooked:
-    """Remembers batches with the time at which to ask about them. Times are monotonic seconds.
+    """Remembers batches with the time from which an answer is waited for (monotonic seconds).
 
     `reporting` are those whose receipts are not with the coordinator's transport yet: still held, as far as anybody else knows.
+    `waiting` came and are not begun.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self) -> None:
         self.reporting: set[int] = set()
         self.waiting: dict[int, Work] = {}
-        self._unclear: set[int] = set()
-        self._found: set[int] = set()
-        self._patient_until = now + PATIENCE_SECONDS
-        self._due: dict[int, float] = {}
+        self._since: dict[int, float] = {}
+        self._doubted: set[int] = set()
 
     @property
     def is_quiet(self) -> bool:
-        """Whether every receipt is answered."""
-        return not self._due
+        """Whether it knows of all that it counts."""
+        return not self._since
 
     def find(self, slot: Slot) -> None:
         """Take over what a volume knows of before this start."""
-        for work, blocks in slot.known.items():
-            self._due[work] = 0.0
-            self._found.add(work)
-            if not blocks:
-                self._unclear.add(work)
+        self._doubted.update(slot.known)
+        self._since.update(dict.fromkeys(slot.known, -math.inf))
 
-    def left_over(self, works: Iterable[int]) -> set[int]:
-        """Return those batches that were begun before a disk came in: files of theirs may be there that were never settled."""
-        found = self._found.intersection(works)
-        self._found -= found
-        return found
-
-    def take(self, work: Work) -> None:
+    def take(self, work: Work, slots: Iterable[Slot]) -> None:
         """Note that a batch came, perhaps again; it waits until `begin` returns it."""
-        self.answered([work.id])
+        self._since.pop(work.id, None)
+        if any(work.id in slot.known for slot in slots):
+            self._doubted.add(work.id)
         self.waiting[work.id] = work
 
-    def begin(self, now: float) -> list[Work]:
-        """Return the batches that may begin now."""
-        if self._unclear and now < self._patient_until:
-            return []
+    def begin(self) -> list[Work]:
+        """Return the batches that are to begin."""
         works, self.waiting = list(self.waiting.values()), {}
-        self._unclear.clear()
         return works
+
+    def doubt(self, work: int) -> None:
+        """Note that files of a batch may lie somewhere of which no block tells."""
+        self._doubted.add(work)
 
     def done(self, work: int) -> None:
         """Note that a batch's receipt is to be sent."""
@@ -68,22 +64,43 @@ class Unbooked:
         """Note that a receipt is sent; to the last of a batch an answer should come."""
         self.reporting.discard(work)
         if is_last:
-            self._due[work] = now + ASK_AFTER_SECONDS
+            self._since[work] = now
 
-    def answered(self, works: Iterable[int]) -> None:
-        """Note what need not be asked about any more."""
+    def booked(self, works: Iterable[int]) -> set[int]:
+        """Note that the last receipts of batches count; return those of which all that is here does."""
+        found = set(works)
+        self._since.update(dict.fromkeys(found & self._doubted, -math.inf))
+        found -= self._doubted
+        self.ended(found)
+        return found
+
+    def ended(self, works: Iterable[int]) -> None:
+        """Note that nothing is left to ask."""
         for work in works:
-            self._due.pop(work, None)
-            self._unclear.discard(work)
+            self._since.pop(work, None)
+            self._doubted.discard(work)
 
-    def questions(self, slots: Iterable[Slot], now: float) -> list[Begun]:
-        """Return what to ask about."""
-        due = [work for work, at in self._due.items() if at <= now][:ASKED_AT_ONCE]
-        known = [(slot, work) for work in due for slot in slots if work in slot.known]
-        self.answered(set(due) - {work for _, work in known})
-        return [
-            question for slot, work in known for question in slot.known[work] or [Begun(work, slot.id, -1)]
-        ]
+    def questions(self, slots: Iterable[Slot], now: float, *, is_idle: bool) -> list[Begun]:
+        """Return what to ask about; sooner if nothing is in hand, and those first that were not asked about for longest."""
+        until = now - (IDLE_SECONDS if is_idle else ASK_AFTER_SECONDS)
+        due = [work for work, since in self._since.items() if since <= until]
+        questions = {work: _questions(slots, work) for work in due[:ASKED_AT_ONCE]}
+        self.ended(work for work, asked in questions.items() if not asked)
+        found: list[Begun] = []
+        for work, asked in questions.items():
+            if asked and sum(len(block.spans) for block in found) < SPANS_AT_ONCE:
+                found += asked
+                self._since[work] = self._since.pop(work)
+        return found
+
+
+def _questions(slots: Iterable[Slot], work: int) -> list[Begun]:
+    return [
+        block
+        for slot in slots
+        if work in slot.known
+        for block in slot.known[work] or [Begun(work, slot.id, -1)]
+    ]
 
 
 def begun_on(slots: Iterable[Slot], work: int) -> dict[str, list[Extent]]:

@@ -288,7 +288,7 @@ class Settler:
         slot.settled_at = self._now()
         slot.answered(self._now())
         for (settling, block), extent in zip(group, extents, strict=True):
-            begun = Begun(block.work, slot.id, extent.offset, *settling.outcome.example)
+            begun = Begun(block.work, slot.id, extent.offset, settling.task.held.spans)
             slot.known.setdefault(block.work, []).append(begun)
         self._done([(settling, extent) for (settling, _), extent in zip(group, extents, strict=True)])
         self.settle_if_due()

@@ -17,12 +17,11 @@ from bucketpull.coordinator.dispatch import Dispatch
 from bucketpull.coordinator.effects import Books, Forget, Hear, Heard, Moment, Routine, Settle, Tell
 from bucketpull.coordinator.final_check import final_state, missing
 from bucketpull.coordinator.fleet import Fleet
-from bucketpull.coordinator.former_copies import FormerCopies
 from bucketpull.coordinator.grouping import Entry, once_each
 from bucketpull.coordinator.rate_sharing import Shares
+from bucketpull.coordinator.reconcile import Booked, FormerCopies, booked, judge
 from bucketpull.coordinator.refusals import RefusalsElsewhere
 from bucketpull.coordinator.spending import BudgetWatch
-from bucketpull.coordinator.stale_copies import Answers, judge_begun, judge_receipts
 from bucketpull.coordinator.volume_wishes import VolumeWishes
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
@@ -207,15 +206,14 @@ class Coordinator:
         yield from self._release(homeless)
 
     def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:
-        """Tell workers which batches are booked, and which of their copies came second and must go."""
+        """Tell workers which of their batches are booked; about the others they ask."""
         receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
         if not receipts:
             return
-        answers: Answers = yield Books(lambda journal: judge_receipts(journal, receipts, dropped))
-        yield from self._release(answers.free)
-        for machine in answers.booked.keys() | answers.discard.keys():
-            booked, discard = answers.booked.get(machine, []), answers.discard.get(machine, [])
-            yield Tell(Control(self._share(machine), booked=booked, discard=discard), machine)
+        found: Booked = yield Books(lambda journal: booked(journal, receipts, dropped))
+        yield from self._release(found.free)
+        for machine, works in found.machines.items():
+            yield Tell(Control(self._share(machine), booked=works), machine)
 
     def _hear(self, message: FromWorker) -> Routine[None]:
         if isinstance(message, Pulse):
@@ -241,12 +239,11 @@ class Coordinator:
         if news:
             yield Books(lambda journal: journal.see_volumes(news))
         if pulse.begun:
-            verdict = yield Books(lambda journal: judge_begun(journal, pulse.machine, pulse.begun))
-            if verdict.booked or verdict.discard or verdict.abandon:
-                told = Control(self._share(pulse.machine), verdict.booked, verdict.discard, verdict.abandon)
-                yield Tell(told, pulse.machine)
-            if verdict.again and self._stop_at is None:
-                yield from self._dispatch.give_again(verdict.again, pulse.machine)
+            answer = yield Books(lambda journal: judge(journal, pulse.begun))
+            if answer.verdicts:
+                yield Tell(Control(self._share(pulse.machine), verdicts=answer.verdicts), pulse.machine)
+            if answer.again and self._stop_at is None:
+                yield from self._dispatch.give_again(answer.again, pulse.machine)
         copies = yield from self._former.due(pulse, now)
         if copies:
             yield Tell(Control(self._share(pulse.machine), remove=copies), pulse.machine)
@@ -357,19 +354,23 @@ class Coordinator:
             pulses = [member.pulse for member in self.fleet.members.values()]
 
     def _linger(self) -> Routine[None]:
-        """Wait a little for machines of the job that are away: what they began, and others have done since, is removed by them.
+        """Wait until machines know of all files on their volumes that they count; a little for those that are away.
 
-        Those that are there, and have not finished that, are waited for longer.
+        Those that are there are waited for as long as they get on with it.
         """
         policy = self._policy
         if not policy.local_machines:
             return
-        away = yield Books(lambda journal: journal.machines())
+        of_the_job = yield Books(lambda journal: journal.machines())
         patience = policy.linger_seconds if self._dispatch.gave_batches else policy.meet_seconds
-        began = self.at.monotonic
-        while waited := away - self.fleet.left - self.fleet.present(self.at.monotonic):
-            is_here = bool(waited & self.fleet.heard(self.at.monotonic))
-            if self.at.monotonic - began > (policy.linger_seconds if is_here else patience):
+        moved, before = self.at.monotonic, None
+        while waited := of_the_job - self.fleet.left - self.fleet.present(self.at.monotonic):
+            here = self.fleet.unsettled(waited, self.at.monotonic)
+            if here != before:
+                moved, before = self.at.monotonic, here
+            if self._stop_at is not None or self.at.monotonic - moved > (
+                policy.linger_seconds if here else patience
+            ):
                 break
             self.state = JobState.FINISHING
             yield from self._listen()

@@ -4,9 +4,11 @@ A worker says in its pulses how much it wants to hold in all (its window); what 
 is counted here, so that pulses may be late without anybody being flooded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from bucketpull.domain.messages import Pulse
+from msgspec.structs import replace
+
+from bucketpull.domain.messages import Begun, Pulse
 from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
 
 PRESENT_SECONDS = 3.0
@@ -134,9 +136,12 @@ class Fleet:
 
     def bury(self, machine: str) -> list[int]:
         """Forget a machine that is taken for dead, as `leave`; its volumes are away."""
-        for volume in self.volumes.values():
-            if volume.machine == machine:
-                volume.state = VolumeState.AWAY
+        # Copies: an agent of this process goes on with its own.
+        self.volumes |= {
+            id_: replace(volume, state=VolumeState.AWAY)
+            for id_, volume in self.volumes.items()
+            if volume.machine == machine
+        }
         return self.leave(machine)
 
     def silent(self, now: float) -> list[str]:
@@ -176,11 +181,13 @@ class Fleet:
         return {machine for machine, member in self.members.items() if now - member.seen < PRESENT_SECONDS}
 
     def present(self, now: float) -> set[str]:
-        """Return the machines that are there now, hold nothing, have no open question and nothing to remove."""
-        pulses = {machine: self.members[machine].pulse for machine in self.heard(now)}
-        return {
-            machine for machine, pulse in pulses.items() if not (pulse.begun or pulse.holds or pulse.clears)
-        }
+        """Return the machines that are there now, hold nothing, and know of all their files that they count."""
+        return self.heard(now) - self.unsettled(self.members, now).keys()
+
+    def unsettled(self, machines: Collection[str], now: float) -> dict[str, tuple[list[int], list[Begun]]]:
+        """Return which of some machines are there now and have something in hand, or files of which they do not know that they count."""
+        pulses = [self.members[machine].pulse for machine in self.heard(now).intersection(machines)]
+        return {pulse.machine: (pulse.holds, pulse.begun) for pulse in pulses if pulse.holds or pulse.clears}
 
     @property
     def drains(self) -> int:

@@ -12,6 +12,7 @@ import msgspec
 
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.model import BatchDraft, Part, Position, Span
+from bucketpull.domain.record import Record
 
 MAX_OBJECTS = 1000
 MAX_BYTES = 256 * 1024 * 1024
@@ -76,12 +77,12 @@ def expected_bytes(sizes: Sequence[int]) -> int:
     return sum(sizes) + sizes.count(-1) * (UNKNOWN_BYTES + 1)
 
 
-def span_of(part: Part) -> Span:
+def span_of(part: Part | Record) -> Span:
     """Say which piece of its directory a part with at least one object covers."""
     return Span(part.directory, part.cursor, min(part.names), max(part.names))
 
 
-def spans_of(parts: Iterable[Part]) -> list[Span]:
+def spans_of(parts: Iterable[Part | Record]) -> list[Span]:
     """Say what parts cover, one span a page."""
     spans: dict[tuple[bytes, str], Span] = {}
     for part in parts:

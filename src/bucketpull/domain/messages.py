@@ -48,8 +48,7 @@ class BatchReceipt(Value, tag="batch"):
     `failures` includes the vanished (reason `gone`). `deferred` met passing trouble and is tried again later as new work,
     one attempt older; `returned` was not tried, for lack of room or time, and is new work at once, no attempt older.
     `sent_on` is what none of the volumes `compared` holds, where other machines may have it.
-    `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects; `spans` the pages
-    concerned. `bytes` counts what was stored in this run. `former` tells of copies that are to be removed. `doubts` counts, by
+    `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects. `bytes` counts what was stored in this run. `former` tells of copies that are to be removed. `doubts` counts, by
     reason, what is stored although something about the answer was doubted.
     """
 
@@ -59,7 +58,6 @@ class BatchReceipt(Value, tag="batch"):
     skipped: Count = 0
     bytes: Int = 0
     extents: list[Extent] = []
-    spans: list[Span] = []
     skipped_bytes: Count = 0
     failures: list[Failure] = []
     deferred: BatchDraft | None = None
@@ -82,17 +80,15 @@ class Handback(Value, tag="handback"):
 
 
 class Begun(Value):
-    """A batch that was begun on a volume, and of which its worker does not know whether it is booked.
+    """A batch that is noted on a volume, because its worker does not know whether all that it left there counts.
 
-    `offset` is that of its ledger block, -1 where it was only begun; then `directory` and `name` are empty. Else they are the
-    key of an object of the block.
+    `offset` is that of one of its ledger blocks, which holds no objects but of `spans`; -1, without spans, where it has none.
     """
 
     work: Count
     volume: Text
     offset: Int
-    directory: bytes = b""
-    name: bytes = b""
+    spans: list[Span] = []
 
 
 class Pulse(Value, tag="pulse"):
@@ -101,9 +97,9 @@ class Pulse(Value, tag="pulse"):
     `holds` lists the work ids in hand. `window` says how many batches it wants to hold in all, `scan_window` how many
     scans; 0 where its volumes are full, or where it does not list.
     `limited_by` names what holds it back: "source", an endpoint that holds copies, by name, "disk", "cpu", "rate", "bandwidth", "work" or "".
-    `begun` are the batches that it asks about, having heard neither `booked` nor `discard` for too long.
+    `begun` are batches whose end it asks for: see `Verdict`.
     `waiting_for` names an object in hand where one of its processes has ended none for `still_seconds`, at least ten.
-    `clears` is true while there are files to remove that do not count.
+    `clears` is true while it does not know of all files on its volumes that they count.
     `placed`, `written` and `settled` count objects since its start, as they pass: given to a process with a volume to go to, written
     there, and durable there with their record. What was tried twice is counted twice. `wasted` are bytes that were received and thrown
     away, by reason.
@@ -178,31 +174,29 @@ class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
     paused: bool = False
 
 
-class Discard(Value):
-    """Ledger blocks of a batch that do not count, because another worker's receipt came first: their files go.
+class Verdict(Value):
+    """What counts of a batch that is outstanding no more, so that no receipt of it can count any more.
 
-    `kept` are blocks of the same volumes that count, and may hold some of the same objects: those files stay.
-    `part` is that of the receipt that did not count; -1 where no receipt can make the blocks count any more.
+    Of the blocks `judged` those `gone` do not count: their files go, and what was never settled of the batch. `kept` are blocks of
+    the same volumes that count, and may hold some of the same objects: those files stay.
     """
 
     work: Int
-    gone: list[Extent]
-    kept: list[Extent]
-    part: Int = -1
+    judged: list[Extent] = []
+    gone: list[Extent] = []
+    kept: list[Extent] = []
 
 
 class Control(Value, tag="control"):
-    """The coordinator's word to a worker: its limits, work to discard, volumes to add or drain, whether to stop.
+    """The coordinator's word to a worker: its limits, what counts of its batches, volumes to add or drain, whether to stop.
 
-    `booked` names batches whose last receipts are in the journal: they will not come again. `discard` says which copies
-    do not count and are removed. `abandon` names work that was begun before a restart and
-    has gone elsewhere since: what is left of it is removed. `remove` are former copies that the worker's volumes may hold.
+    `booked` names batches whose last receipts, of this worker, count. `verdicts` answer its questions. `remove` are former copies
+    that its volumes may hold.
     """
 
     limits: Limits
     booked: list[Int] = []
-    discard: list[Discard] = []
-    abandon: list[Int] = []
+    verdicts: list[Verdict] = []
     add_volumes: list[Text] = []
     drain_volumes: list[Text] = []
     stop: bool = False

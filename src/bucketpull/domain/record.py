@@ -142,8 +142,7 @@ class Survey(Value, tag="survey"):
 class Outcome(Value, tag="outcome"):
     """What a process made of an assignment since it last told; every object of it is in exactly one of the fields of one outcome.
 
-    `rest` are the objects that have not ended: the assignment goes on until an outcome has none. `example` is the directory and
-    name of one that is stored.
+    `rest` are the objects that have not ended: the assignment goes on until an outcome has none.
     `records` is the encoded `list[Record]` of the stored objects (b"" for none). `deferred` have met passing trouble and
     are to be tried again later; `unplaced` could not be written to this volume, because of `trouble`. `doubts` counts, by
     reason, what is stored although something about the answer was doubted. `claimed` of the stored, `claimed_bytes` long and not
@@ -161,7 +160,6 @@ class Outcome(Value, tag="outcome"):
     detail: str = ""
     retries: dict[str, int] = {}
     rest: list[Part] = []
-    example: tuple[bytes, bytes] = (b"", b"")
     doubts: dict[str, int] = {}
     claimed: int = 0
     claimed_bytes: int = 0

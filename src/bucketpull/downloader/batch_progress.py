@@ -291,7 +291,6 @@ class BatchProgress:
             trouble=self.trouble,
             detail=self.detail,
             retries=self.retries,
-            example=(records[0].directory, records[0].names[0]) if records else (b"", b""),
             doubts=self.doubts,
             claimed=self.claimed,
             claimed_bytes=self.claimed_bytes,

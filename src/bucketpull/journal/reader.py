@@ -104,10 +104,12 @@ class JournalReader:
         ]
         return list(dict.fromkeys(extents))
 
-    def holding(self, spans: Sequence[Span]) -> set[Extent]:
-        """Return all ledger blocks that may hold objects of some pieces of directories."""
+    def holding(self, spans: Sequence[Span]) -> set[Extent] | None:
+        """Return all ledger blocks that may hold objects of some pieces of pages; None where it does not know one of the pages."""
         tables = self._refreshed()
         with tables.store.reading():
+            if any(tables.pages.known(span.directory, span.cursor) is None for span in spans):
+                return None
             found = tables.pages.candidates(spans)
         return {
             tables.shelf.extent(entry)

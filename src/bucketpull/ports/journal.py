@@ -119,8 +119,8 @@ class Journal(Protocol):
         """
         ...
 
-    def holding(self, spans: Sequence[Span]) -> set[Extent]:
-        """Return all ledger blocks that may hold objects of some pieces of directories."""
+    def holding(self, spans: Sequence[Span]) -> set[Extent] | None:
+        """Return all ledger blocks that may hold objects of some pieces of pages; None where it does not know one of the pages."""
         ...
 
     def where(self, directory: bytes, name: bytes) -> list[Extent]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import decode_parts
+from bucketpull.domain.batching import decode_parts, spans_of
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
@@ -173,7 +173,7 @@ class MemoryVolume:
     def known(self) -> dict[int, list[Begun]]:
         """Return the batches that are noted, with an object of each of their blocks."""
         return {
-            work: [Begun(work, self.id, at, *self._keys(at)[0]) for at in self._offsets(journal, work)]
+            work: [Begun(work, self.id, at, spans_of(self.read(at))) for at in self._offsets(journal, work)]
             for journal, work in self._notes
         }
 

@@ -178,7 +178,7 @@ class RabbitInbox:
         if header.journal != self._journal:
             return Control(control.limits)
         if header.meant != self._me.session:
-            return Control(control.limits, booked=control.booked, discard=control.discard)
+            return Control(control.limits, booked=control.booked)
         return control
 
     def _allowed(self, control: Control, header: Header) -> Control:

@@ -1,0 +1,122 @@
+"""Which of several copies count: an object may be stored twice, by two machines or on two volumes, and one copy stays.
+
+Machines keep a note of each batch until all that they stored of it is known to count. They ask about the others when they come
+back and when they have nothing in hand, at the end of a job about all that is left. What is answered is final: it is about work
+that is outstanding no more.
+"""
+
+import math
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from bucketpull.coordinator.effects import Books, Routine
+from bucketpull.domain.messages import BatchReceipt, Begun, Pulse, Removed, Verdict
+from bucketpull.domain.model import Extent, Former, VolumeState
+from bucketpull.ports import Journal
+
+AT_ONCE = 50  # a volume: batches of about a thousand objects
+AGAIN_SECONDS = 30.0
+PATIENCE_SECONDS = 15.0
+_USABLE = frozenset({VolumeState.OPEN, VolumeState.FULL, VolumeState.DRAINING})
+
+
+class Answer(NamedTuple):
+    """What a machine is told of the batches that it asks about, and which it is given `again`, as nobody has them."""
+
+    verdicts: list[Verdict]
+    again: list[int]
+
+
+class Booked(NamedTuple):
+    """What of some receipts is booked for good, by machine; batches that are `free` are with nobody any more."""
+
+    machines: dict[str, list[int]]
+    free: list[int]
+
+
+def booked(journal: Journal, receipts: Collection[BatchReceipt], dropped: Collection[int]) -> Booked:
+    """Say which batches are through: a receipt that was dropped leaves the work that its machine has no more with nobody."""
+    found = Booked({}, [])
+    last = [receipt for receipt in receipts if receipt.remainder is None]
+    late = [receipt.work for receipt in last if receipt.work in dropped]
+    holders = journal.holders(late) if late else {}
+    for receipt in last:
+        if receipt.work not in dropped:
+            found.machines.setdefault(receipt.machine, []).append(receipt.work)
+        elif holders.get(receipt.work) == receipt.machine:
+            found.free.append(receipt.work)
+    return found
+
+
+def judge(journal: Journal, begun: Iterable[Begun]) -> Answer:
+    """Answer what a machine asks; nothing is said yet of work that somebody has."""
+    asked = list(begun)
+    holders = journal.holders(list({each.work for each in asked}))
+    verdicts: dict[int, Verdict] = {}
+    for each in asked:
+        if each.work not in holders:
+            _judge_block(journal, each, verdicts.setdefault(each.work, Verdict(each.work)))
+    again = {each.work: None for each in asked if holders.get(each.work) == ""}
+    return Answer(list(verdicts.values()), list(again))
+
+
+def _judge_block(journal: Journal, begun: Begun, verdict: Verdict) -> None:
+    """Say of a block whether it counts: all of it or nothing, as all of it is in one receipt."""
+    if begun.offset < 0:
+        return
+    block = Extent(begun.volume, begun.offset)
+    counted = journal.holding(begun.spans)
+    verdict.judged.append(block)
+    # Of a page that the source no longer has the journal knows nothing: what is there of it stays.
+    if counted is not None and block not in counted:
+        verdict.gone.append(block)
+        verdict.kept += [extent for extent in counted if extent.volume == begun.volume]
+
+
+class FormerCopies:
+    """Copies that count no more, because their objects were stored on another volume: who has none, when others were told.
+
+    Times are monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self._clear: dict[str, list[str]] = {}
+        self._told: dict[str, float] = {}
+        self._moved = -math.inf
+
+    def changed(self, now: float) -> None:
+        """Note that there may be more."""
+        self._clear.clear()
+        self._moved = now
+
+    def due(self, pulse: Pulse, now: float) -> Routine[list[Former]]:
+        """Return the copies that a machine is to be told of now."""
+        volumes = _usable(pulse)
+        if self._clear.get(pulse.machine, []) == volumes or self._is_told(pulse.machine, now):
+            return []
+        copies: list[Former] = yield Books(lambda journal: journal.former(volumes, AT_ONCE))
+        if copies:
+            self._told[pulse.machine] = self._moved = now
+        else:
+            self._clear[pulse.machine] = volumes
+        return copies
+
+    def removed(self, answer: Removed, now: float) -> None:
+        """Note an answer."""
+        if answer.ids:
+            self._told.pop(answer.machine, None)
+            self._moved = now
+
+    def is_busy(self, pulses: Iterable[Pulse], now: float) -> bool:
+        """Whether the machines of these pulses are still removing copies, and get on with it."""
+        if self._moved == -math.inf:
+            self._moved = now
+        is_left = any(self._clear.get(pulse.machine, []) != _usable(pulse) for pulse in pulses)
+        return is_left and now - self._moved < PATIENCE_SECONDS
+
+    def _is_told(self, machine: str, now: float) -> bool:
+        return now - self._told.get(machine, -AGAIN_SECONDS) < AGAIN_SECONDS
+
+
+def _usable(pulse: Pulse) -> list[str]:
+    return sorted(volume.id for volume in pulse.volumes if volume.state in _USABLE)

@@ -1,0 +1,100 @@
+"""Whose copies count, with a real journal."""
+
+import pytest
+
+from bucketpull.coordinator.reconcile import Answer, booked, judge
+from bucketpull.domain.batching import cut, spans_of
+from bucketpull.domain.messages import BatchReceipt, Begun, ScanReceipt, Verdict
+from bucketpull.domain.model import Extent, PageRecord, Part, Position, VolumeState, VolumeStatus, WorkKind
+from bucketpull.journal.sqlite import SqliteJournal
+
+NAMES = [b"n%04d" % number for number in range(2000)]
+
+
+@pytest.fixture
+def journal(tmp_path):
+    """A journal with two batches of a page of 2,000 objects, both sent to m1."""
+    identity = {"source": "upyun://b", "prefix": "", "style": "", "layout": "key"}
+    opened = SqliteJournal.open(tmp_path, "job", identity)
+    opened.begin(Position(b""), 1.0)
+    [scan] = opened.claim(WorkKind.SCAN, 1, "m0", 1.0)
+    page = PageRecord(b"", "", NAMES[0], NAMES[-1], b"digest", 2000, 20_000, unchanged=False)
+    drafts = cut([Part(b"", "", NAMES, [10] * 2000, [1] * 2000)])
+    opened.commit([ScanReceipt(scan.id, "m0", pages=[page], batches=drafts)], 1.0)
+    opened.see_volumes(
+        [
+            VolumeStatus(
+                f"v{number}", f"m{number}", f"/{number}", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0
+            )
+            for number in (1, 2)
+        ]
+    )
+    opened.claim(WorkKind.BATCH, 2, "m1", 1.0)
+    yield opened
+    opened.close()
+
+
+def sent(journal):
+    return [work for work, _, _ in journal.sent()]
+
+
+def receipt(work, machine, offset):
+    return BatchReceipt(work, machine, stored=1000, bytes=10_000, extents=[Extent(f"v{machine[1:]}", offset)])
+
+
+def block(work, volume, offset, start=0):
+    return Begun(work, volume, offset, spans_of([Part(b"", "", NAMES[start : start + 1000], [], [])]))
+
+
+def test_a_last_receipt_that_counts_is_booked_and_one_that_came_second_is_not(journal):
+    first, second = sent(journal)
+    told = [receipt(first, "m1", 40), receipt(second, "m1", 80), receipt(second, "m2", 40)]
+    dropped = journal.commit(told, 2.0)
+    assert dropped == [second]
+    assert booked(journal, told[:2], []) == ({"m1": [first, second]}, [])
+    assert booked(journal, told[2:], dropped) == ({}, [])
+
+
+def test_what_a_machine_ends_with_a_receipt_that_does_not_count_is_with_nobody(journal):
+    first, _ = sent(journal)
+    late = receipt(first, "m1", 40)
+    late.part = 77
+    assert journal.commit([late], 2.0) == [first]
+    assert booked(journal, [late], [first]) == ({}, [first])
+
+
+def test_of_work_that_somebody_has_nothing_is_said(journal):
+    first, second = sent(journal)
+    for machine in ("v1", "v2"):
+        assert judge(journal, [block(first, machine, 40), Begun(second, machine, -1)]) == ([], [])
+
+
+def test_what_nobody_has_goes_back_to_the_machine_that_had_begun_it(journal):
+    first, second = sent(journal)
+    journal.release([first, second])
+    asked = [block(first, "v1", 40), block(first, "v1", 80), Begun(second, "v1", -1)]
+    assert judge(journal, asked) == ([], [first, second])
+    assert [work.id for work in journal.reclaim([first, second, first, 77], "m1")] == [first, second]
+    assert journal.outstanding().batches_sent == 2
+    assert journal.holders([first, second]) == {first: "m1", second: "m1"}
+    assert journal.reclaim([first], "m2") == []
+
+
+def test_blocks_that_no_receipt_named_do_not_count_and_those_that_one_did_are_kept(journal):
+    first, second = sent(journal)
+    journal.commit([receipt(first, "m1", 40), receipt(second, "m2", 40)], 2.0)
+    asked = [block(first, "v1", 40), block(first, "v1", 900), block(second, "v1", 80, 1000)]
+    counted, twice, elsewhere = (Extent("v1", offset) for offset in (40, 900, 80))
+    assert judge(journal, asked) == Answer(
+        [Verdict(first, [counted, twice], [twice], [counted]), Verdict(second, [elsewhere], [elsewhere])], []
+    )
+
+
+def test_of_a_batch_that_was_only_begun_nothing_counts(journal):
+    assert judge(journal, [Begun(77, "v2", -1)]) == ([Verdict(77)], [])
+
+
+def test_what_the_journal_knows_nothing_of_stays(journal):
+    """The source has the page no more: whoever wants such files gone prunes."""
+    gone = Begun(77, "v1", 40, spans_of([Part(b"gone", "", [b"n"], [], [])]))
+    assert judge(journal, [gone]) == ([Verdict(77, [Extent("v1", 40)])], [])
