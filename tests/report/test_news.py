@@ -30,6 +30,15 @@ def test_a_machine_that_fell_silent_is_told_again_when_it_is_heard():
     assert "after 1 min" in text
 
 
+def test_a_machine_that_came_back_and_left_between_two_looks_is_told_once():
+    news = MachineNews()
+    list(news.look({"alpha": 1}, set(), 0.0))
+    list(news.look({}, set(), 10.0))
+
+    assert events(news.look({}, {"alpha"}, 20.0)) == [("machine.back", "machine alpha")]
+    assert events(news.look({}, {"alpha"}, 21.0)) == []
+
+
 def test_a_lack_of_room_is_told_with_its_end():
     news = RoomNews()
 

@@ -17,9 +17,10 @@ class MachineNews:
 
     def look(self, machines: Mapping[str, int], left: set[str], now: float) -> Iterator[Told]:
         """Return what is new. `machines` are those there with the number of their volumes, `left` those that left in order."""
-        for machine in sorted(machines.keys() - self._there):
+        passed_by = left & self._silent.keys()  # came back and left between two looks
+        for machine in sorted((machines.keys() | passed_by) - self._there):
             since = self._silent.pop(machine, None)
-            text = f"machine {machine} joined; volumes: {machines[machine]}"
+            text = f"machine {machine} joined; volumes: {machines.get(machine, 0)}"
             if since is not None:
                 text = f"machine {machine} is heard again, after {duration(now - since)}"
             yield "info", "machine.joined" if since is None else "machine.back", f"machine {machine}", text
