@@ -391,6 +391,19 @@ def test_a_budget_of_bytes_ends_the_job_when_it_is_used_up_and_is_kept_in_the_jo
     assert desk.journal.spending().bytes == 120
 
 
+@pytest.mark.parametrize("bounds", [{"bytes": 100}, {"bytes_a_day": 100}])
+def test_a_budget_that_was_just_enough_leaves_the_job_complete(start, bounds):
+    desk = start(budget=Budget(**bounds), local_machines=frozenset({"m1"}))
+    desk.hear(pulse())
+    works = desk.works("m1")
+    desk.hear(pulse(lanes=lanes(120, 4)))
+    desk.hear(*[stored(work) for work in works])
+    desk.hear(pulse("m1", disk(objects=100)), Goodbye("m1", "of m1"))
+    desk.wait(60)
+    desk.coordinator.conclude()
+    assert (desk.has_ended, desk.coordinator.state) == (True, "complete")
+
+
 def test_a_budget_of_a_day_pauses_until_tomorrow(start):
     desk = start(budget=Budget(requests_a_day=3))
     desk.hear(pulse(window=1, lanes=lanes(60, 4)))

@@ -6,6 +6,7 @@ import pytest
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Page, Position
+from bucketpull.domain.ordering import Order
 from bucketpull.domain.policy import BatchSize
 from bucketpull.downloader.scan import digest_of
 from bucketpull.testing.memory import part_of
@@ -54,6 +55,18 @@ def test_a_page_yields_its_record_the_next_page_the_folders_and_a_batch():
     (batch,) = receipt.batches
     assert decode_parts(batch.body) == [PAGES[b"", ""].part]
     assert receipt.failures == []
+
+
+@pytest.mark.parametrize(
+    ("order", "directories"), [(Order("", (b"b/", b"a/")), [b"b", b"a", b""]), (Order(), [b"", b"a", b"b"])]
+)
+def test_in_a_batch_that_directories_share_what_is_wanted_first_comes_first(order, directories):
+    pages = {(name, ""): page(name) for name in (b"", b"a", b"b")}
+
+    receipt = scan(rig_of(pages=pages, order=order), Position(b""), Position(b"a"), Position(b"b"))
+
+    (batch,) = receipt.batches
+    assert [part.directory for part in decode_parts(batch.body)] == directories
 
 
 def test_small_directories_share_a_batch():

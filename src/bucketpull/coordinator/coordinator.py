@@ -91,6 +91,8 @@ class Coordinator:
         while not self._ended():
             yield from self._turn()
         yield Books(lambda journal: journal.note_spending(self.budget.spent))
+        if self.state is JobState.BUDGET_SPENT and not (self.outstanding.scans or self.outstanding.batches):
+            self._stop_at, self.state = None, JobState.FINISHING  # what was in hand was all that was left
         if self.refusal is None and self._stop_at is None:
             yield from self._clear()
             yield from self._linger()

@@ -6,6 +6,7 @@ import msgspec
 
 from bucketpull.domain.budget import Budget
 from bucketpull.domain.endpoints import EndpointSpec
+from bucketpull.domain.ordering import ANY, Order
 
 
 class Bounds(NamedTuple):
@@ -32,10 +33,11 @@ class BatchSize(NamedTuple):
 
 
 class ProcessPolicy(msgspec.Struct, frozen=True):
-    """All of it."""
+    """All of it; `order` is what of the listed objects comes first."""
 
     bounds: Bounds = Bounds()
     batch: BatchSize = BatchSize()
+    order: Order = ANY
 
 
 class WorkerPolicy(msgspec.Struct, frozen=True):

@@ -72,6 +72,7 @@ class Process:
             policy.batch,
             self._channel.send,
             self._refused,
+            order=policy.order,
         )
         self.drain = Drain(
             source,

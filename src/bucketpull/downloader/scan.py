@@ -15,6 +15,7 @@ from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, key_of, show
+from bucketpull.domain.ordering import ANY, Order
 from bucketpull.domain.policy import BatchSize
 from bucketpull.domain.record import Survey
 from bucketpull.domain.retry import Random, attempts, backoff_seconds, next_page_try
@@ -124,6 +125,7 @@ class Scan:
     Args:
         receipt: Called with each receipt, `machine` empty.
         fatal: Called with the reason and the words when the source refuses us as a whole.
+        order: What of a survey's objects comes first in its batches.
         whole: Called with the objects of each page; receipts have neither batches nor digests then.
 
     """
@@ -140,7 +142,9 @@ class Scan:
         receipt: Callable[[ScanReceipt], None],
         fatal: Callable[[Reason, str], None],
         whole: Callable[[Part], None] | None = None,
+        order: Order = ANY,
     ) -> None:
+        self._order = order
         self._source = source
         self._fetcher = fetcher
         self._gate = endpoint
@@ -344,5 +348,7 @@ class Scan:
     def _settle(self, sweep: Sweep) -> None:
         sweep.left -= 1
         if not sweep.left:
+            if not self._order.is_any:
+                sweep.parts.sort(key=lambda part: self._order.of_batch([part]))
             sweep.receipt.batches = cut(sweep.parts, self._size.objects, self._size.bytes)
             self._receipt(sweep.receipt)

@@ -10,6 +10,7 @@ from bucketpull.domain.exchange import Request
 from bucketpull.domain.judging import Judge
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Page, Part, Position
+from bucketpull.domain.ordering import ANY, Order
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.policy import BatchSize, Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
@@ -44,6 +45,7 @@ class Rig:
         seed: int = 1,
         source: Source | None = None,
         names: dict[str, list[str]] | None = None,
+        order: Order = ANY,
     ) -> None:
         self.clock = VirtualClock()
         self.fetcher = VirtualFetcher(self.clock, answer)
@@ -80,6 +82,7 @@ class Rig:
             batch or BatchSize(),
             self.receipts.append,
             lambda reason, detail: self.fatals.append((reason, detail)),
+            order=order,
         )
 
         self.judge = Judge(tuple(self.source.endpoints), 1)

@@ -53,7 +53,7 @@ def process_main(
         partial(_open_writer, packing),
         SystemClock(),
         generator,
-        ProcessPolicy(Bounds(in_flight=most)),
+        ProcessPolicy(Bounds(in_flight=most), order=selection.order),
     ).run()
     sys.stderr.flush()
 
