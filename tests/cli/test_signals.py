@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -78,3 +79,23 @@ def test_the_speed_of_a_job_at_rest_is_that_of_its_last_session(user, bucket):
     assert status["counters"]["stored"] == 200
     assert 0 < status["rates"]["objects_mean"] <= 50  # 200 objects over its seconds would be more
     assert "200/s" not in user.says("status")
+
+
+def test_a_source_that_cannot_be_reached_is_named_and_waited_for_until_ctrl_c(user):
+    user.environment |= {"UPYUN_OPERATOR": "operator", "UPYUN_PASSWORD": "password"}
+    with socket.socket() as nobody:  # a port on which nothing listens
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        commands = [("list",), ("plan", "disk1"), ("sync", "disk1", "--dry-run")]
+        running = [
+            user.start(name, "upyun://photos", *more, "--api-url", f"http://{address}")
+            for name, *more in commands
+        ]
+        for process in running:
+            said = process.stdout.readline()
+            assert "nothing has come for" in said
+            assert address in said
+            process.send_signal(signal.SIGINT)
+        for process in running:
+            process.communicate(timeout=60)
+            assert process.returncode == 130

@@ -38,6 +38,16 @@ def test_a_volume_that_is_not_there_is_away(user, service):
     assert user.json("volumes")[0]["state"] == "away"
 
 
+def test_a_new_disk_for_a_job_whose_objects_lie_elsewhere_is_told_to_get_only_what_is_not_stored(
+    user, service
+):
+    user.knows(service).run("sync", "upyun://photos", "disk1", "--quiet")
+
+    said = user.run("sync", "upyun://photos", "disk2").stderr
+
+    assert "disk2 is new to this job: 100 objects are on" in said
+
+
 def test_a_volume_added_at_rest_is_used_by_the_same_command(user, bucket):
     simulator = bucket("flat:50,size=300")
     user.knows(simulator).run("sync", "upyun://photos", "disk1", "--quiet")

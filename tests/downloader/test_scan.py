@@ -225,6 +225,17 @@ def test_a_root_that_is_gone_ends_the_job():
     assert "not found" in rig.fatals[0][1]
 
 
+def test_a_root_that_is_redirected_is_asked_again_later_and_then_ends_the_job():
+    """A network's login page passes, a wrong address does not."""
+    rig = rig_of({"?": Answer(failure=Reason.REDIRECTED)})
+
+    assert [position.attempt for position in scan(rig, Position(b"")).positions] == [1]
+    assert rig.fatals == []
+    later = rig_of({"?": Answer(failure=Reason.REDIRECTED)})
+    assert scan(later, Position(b"", attempt=1)) is None
+    assert [reason for reason, _ in later.fatals] == [Reason.REDIRECTED]
+
+
 def test_a_root_of_which_pages_were_listed_may_vanish():
     assert scan(rig_of({"?2": Answer(404)}), Position(b"", "2")).vanished == 1
 

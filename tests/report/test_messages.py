@@ -40,9 +40,14 @@ def test_names_and_values_stay_as_they_are_in_both_languages():
 def test_what_is_said_inside_of_a_message_is_said_in_chinese_too():
     meaning, remedy = explain("connect")
 
-    said = translated(f"nothing has come for 20 s: {meaning} (connect, 7 times); {remedy}", "zh")
+    said = translated(
+        f"nothing has come for 20 s: {meaning} (connect, 7 times; asked: http://h:1); {remedy}", "zh"
+    )
 
-    assert said == "已有 20 s 没有任何进展：无法建立连接（connect，7 次）；检查网络和防火墙后重试"
+    assert (
+        said
+        == "已有 20 s 没有任何进展：无法建立连接（connect，7 次；请求的是 http://h:1）；检查网络和防火墙后重试"
+    )
 
 
 def test_a_text_without_a_translation_stays_as_it_is():

@@ -32,8 +32,10 @@ from bucketpull.sources.quoting import quoted
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.listing import turn
 from bucketpull.wiring.output import tell
-from bucketpull.wiring.preflight import probe
+from bucketpull.wiring.patience import Patience
+from bucketpull.wiring.preflight import reach
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient
@@ -86,13 +88,14 @@ def _run(settings: Settings, output: str | None, form: str, base_url: str | None
     mark = opened.mark(identity)
     with closing(FetchLoop(fetch_options(settings))) as fetcher:
         source = selected(config.open(), selection_of(settings))
-        probe(SourceClient(source, fetcher), settings.source)
+        patience = Patience(settings.source)
+        reach(SourceClient(source, fetcher, patience), settings.source)
         inventory = _Inventory(opened.open(mark), base, identity, mark)
         with closing(inventory):
             walk = Walk(
                 source, fetcher, SystemClock(), inventory.take, inventory.state.frontier, settings.rate
             )
-            inventory.run(walk, _shower(settings))
+            inventory.run(walk, patience, _shower(settings))
     return _told(inventory, walk, settings)
 
 
@@ -191,10 +194,10 @@ class _Inventory:
         self.state.left_out += len(left_out)
         self.shown += left_out[: _SHOWN_KEYS - len(self.shown)]
 
-    def run(self, walk: Walk, show_progress: Callable[[Walk, int], None]) -> None:
+    def run(self, walk: Walk, patience: Patience, show_progress: Callable[[Walk, int], None]) -> None:
         """Walk to the end, with a mark now and then."""
         while not walk.is_over:
-            walk.turn()
+            turn(walk, patience)
             show_progress(walk, self.state.objects)
             began = time.monotonic()
             if began >= self._due and self._output.can_mark:

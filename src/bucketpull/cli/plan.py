@@ -14,7 +14,7 @@ from bucketpull.cli import options
 from bucketpull.domain.bandwidth_schedule import parse_timetable
 from bucketpull.domain.batching import chosen
 from bucketpull.domain.endpoints import EndpointSpec
-from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, VolumeError
+from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceSilent, VolumeError
 from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.packing import Packing
@@ -40,7 +40,8 @@ from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.output import say_on, tell, words
-from bucketpull.wiring.preflight import probe
+from bucketpull.wiring.patience import Patience
+from bucketpull.wiring.preflight import reach
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient, wanted_of
@@ -85,11 +86,12 @@ _AS_LISTED = 0.01  # of the listed sizes: so little is no image version, but an 
 
 
 class Sample(msgspec.Struct):
-    """What was listed: its pages, whether they are everything, and some of the objects."""
+    """What was listed: its pages, whether they are everything, some of the objects, and how many pages could not be had."""
 
     pages: list[SampledPage]
     whole: bool
     parts: list[Part]
+    lost: int = 0
 
 
 def _run(settings: Settings, pages: int) -> ExitCode:
@@ -97,16 +99,21 @@ def _run(settings: Settings, pages: int) -> ExitCode:
     rooms = [_room(path, settings) for path in _distinct(check_paths(settings.volumes))]
     config = source_config(settings)
     fetcher = FetchLoop(fetch_options(settings))
-    client = SourceClient(selected(config.open(), selection_of(settings)), fetcher)
+    patience = Patience(settings.source)
+    client = SourceClient(selected(config.open(), selection_of(settings)), fetcher, patience)
     try:
-        findings = probe(client, settings.source)
-        sample = take_sample(client, pages, findings.first_page)
+        findings, first_page = reach(client, settings.source)
+        sample = take_sample(client, pages, first_page)
         needed = demand(
             sample.pages, sample.whole, None if config.identity()["prefix"] else findings.usage_bytes
         )
         measured = measure(client, fetcher, sample.parts, settings.fixed_concurrency()) if needed else None
     finally:
         fetcher.close()
+    if needed is None and sample.lost:
+        raise SourceSilent(
+            f"plan: {sample.lost} folders could not be listed: {patience.trouble}; run it again"
+        )
     if needed is None:
         raise ConfigError(
             f"plan: no object in {len(sample.pages)} pages of the listing; say --sample with more"
@@ -206,27 +213,27 @@ def _room(path: str, settings: Settings) -> Room:
 # --- the sample
 
 
-def take_sample(client: SourceClient, limit: int, first: Page | None) -> Sample:
+def take_sample(client: SourceClient, limit: int, first: Page) -> Sample:
     """List at most so many pages, chosen at random among those that are known of."""
     generator = random.Random(0)  # the same bucket gives the same plan
     waiting = [client.source.root()]
     pages: list[SampledPage] = []
     parts: list[Part] = []
-    lost = False
+    lost = 0
     while waiting and len(pages) < limit:
         at = generator.randrange(len(waiting))
         waiting[at], waiting[-1] = waiting[-1], waiting[at]
         position = waiting.pop()
-        page = first if first is not None and not pages else _list(client, position)
+        page = first if not pages and not lost else _list(client, position)
         if page is None:
-            lost = True
+            lost += 1
             continue
         pages.append(_sampled(position, page))
         parts.append(_thinned(page.part, generator))
         directory = position.directory
         waiting += [Position(directory + b"/" + name if directory else name) for name in page.directories]
         waiting += page.following
-    return Sample(pages, not waiting and not lost, parts)
+    return Sample(pages, not waiting and not lost, parts, lost)
 
 
 def _list(client: SourceClient, position: Position) -> Page | None:
@@ -234,6 +241,8 @@ def _list(client: SourceClient, position: Position) -> Page | None:
         try:
             return client.page(position)
         except AnswerError as error:
+            if client.patience is not None:
+                client.patience.blame(error.reason, error.detail)
             time.sleep(error.retry_after_seconds or 0.2 * attempt)
     return None
 

@@ -4,6 +4,7 @@
     * `ConfigError` - bad usage or configuration; found before any side effect (exit 2)
     * `JobMismatch` - the journal belongs to another configuration (exit 2)
     * `SourceRefused` - credentials, permission or bucket (exit 4)
+    * `SourceSilent` - it cannot be reached, for long
     * `AnswerError` - one answer of the source that cannot be used; carries a `Reason`
     * `VolumeError` - a volume cannot be used
         * `VolumeFull` - no bytes or inodes left
@@ -118,6 +119,10 @@ class SourceRefused(BucketpullError):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+class SourceSilent(BucketpullError):
+    """The source gives nothing, and a command that only looks does not wait for it for ever (exit 3)."""
 
 
 class AnswerError(BucketpullError):

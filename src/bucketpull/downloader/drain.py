@@ -185,7 +185,8 @@ class Drain:
                 routes,
                 endpoints[routes[0]],
             )
-            if not transfer.endpoint.is_up and not transfer.endpoint.trials:
+            first = transfer.endpoint
+            if first.parts.known or (not first.is_up and not first.trials):
                 self._routing.choose(transfer)
             if claims:
                 transfer.claim = claims.get((directory, name), b"")
@@ -285,9 +286,7 @@ class Drain:
             self._now, self._stale = self._clock.monotonic(), False
         endpoint = transfer.endpoint
         endpoint.finished(transfer.way, self._now, verdict, response.seconds, response.received)
-        if verdict.reason is not None:
-            return
-        if endpoint.is_attentive:
+        if verdict.reason is None and endpoint.is_attentive:
             endpoint.good(transfer)
 
     def _store(self, transfer: Transfer, response: Response) -> None:

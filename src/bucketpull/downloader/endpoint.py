@@ -9,6 +9,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Verdict, Wanted
 from bucketpull.domain.model import LaneStatus
 from bucketpull.domain.pacing import Limiter
+from bucketpull.downloader.refused_parts import RefusedParts
 from bucketpull.downloader.ways import Way, Ways
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ class Endpoint(Generic[T]):
     """One endpoint. `waiting` are those that could not start yet, or are to start again.
 
     `is_up` says whether objects are sent there as usual; else only `trials` are, one for each time that the machine wants to know.
-    `witness` is a small object that it gave: asked for again, it tells trouble with objects from trouble with the endpoint.
+    `parts` are what it refuses although it gives others. `witness` is a small object that it gave: asked for again, it tells trouble with objects from trouble with the endpoint.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class Endpoint(Generic[T]):
         "is_tried",
         "is_up",
         "name",
+        "parts",
         "spec",
         "state",
         "trials",
@@ -67,6 +69,7 @@ class Endpoint(Generic[T]):
         self.trials = 0
         self.is_fresh_trial = False
         """Whether the next trial is to be made with an object that was not tried before."""
+        self.parts = RefusedParts()
         self.witness: Wanted | None = None
         self.is_attentive = True
         """Whether `good` wants to hear of the next success: there is no witness, or something failed."""
@@ -149,6 +152,11 @@ class Endpoint(Generic[T]):
         return self._proofs + self.ways.good > 0
 
     @property
+    def trouble(self) -> tuple[Reason, str] | None:
+        """Why it is not up, by the last answer; None if it is up."""
+        return None if self.is_up else self._last
+
+    @property
     def can_be_had(self) -> bool:
         """Whether an object had better go here: it is up, and under no suspicion."""
         return self.is_up and not self._is_suspect
@@ -166,7 +174,22 @@ class Endpoint(Generic[T]):
         self._held_until = -math.inf
         if wanted is not None and 0 <= wanted.size <= WITNESS_BYTES:
             self.witness = wanted
-        self.is_attentive = self.witness is None
+        if wanted is not None and self.parts.known:
+            self.parts.gave(wanted.directory, wanted.name)
+        self.is_attentive = self.witness is None or bool(self.parts.known)
+
+    def refused_part(self, wanted: Wanted, reason: Reason, now: float) -> bool:
+        """Note that an object was refused which may be had elsewhere; tell whether that is its part's fault: others come."""
+        if reason not in REFUSALS or not self.was_good:
+            return False
+        self.is_attentive = True
+        return self.parts.refused(wanted.directory, wanted.name, now)
+
+    def gives(self, wanted: Wanted, now: float) -> bool:
+        """Tell whether an object had better be asked for here."""
+        if not self.can_be_had:
+            return False
+        return not self.parts.known or not self.parts.refuses(wanted.directory, wanted.name, now)
 
     def failed(
         self, key: object, reason: Reason, detail: str, now: float, asked_seconds: float | None = None

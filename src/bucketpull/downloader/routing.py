@@ -51,7 +51,8 @@ class Routing:
     def choose(self, transfer: Transfer) -> None:
         """Choose where to ask for an object next; where no endpoint is well it stays in the line that it is in."""
         endpoints, routes, at = self._endpoints, transfer.routes, transfer.least
-        while at < len(routes) and not endpoints[routes[at]].can_be_had:
+        now = self._clock.monotonic()
+        while at < len(routes) and not endpoints[routes[at]].gives(transfer, now):
             at += 1
         if at < len(routes) and at != transfer.at:
             self._move(transfer, at)
@@ -77,6 +78,8 @@ class Routing:
         assert reason is not None
         if endpoint.is_of_way(transfer.way):
             return Blame.ENDPOINT
+        if transfer.at + 1 < len(transfer.routes) and endpoint.refused_part(transfer, reason, now):
+            return Blame.OBJECT
         key = (transfer.directory, transfer.name)
         if not endpoint.failed(key, reason, verdict.detail, now, verdict.retry_after_seconds):
             return Blame.OBJECT

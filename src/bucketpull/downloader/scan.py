@@ -251,13 +251,26 @@ class Scan:
 
     def _be_patient(self, look: Look, error: AnswerError, status: int) -> None:
         """Try again within this pass, then in later ones, if that may help."""
-        if look.tries < attempts(error.reason):
+        if self._is_sent_away(look, error):
+            self._fatal(error.reason, f"{show(look.position.directory) or '/'}: {error.detail}")
+        elif look.tries < attempts(error.reason):
             wait = backoff_seconds(error.reason, look.tries, self._random, error.retry_after_seconds)
             self._retry(look, error, wait)
         elif next_page_try(error.reason, look.position.attempt) is not None:
             self._put_back(look, error)
         else:
             self._fail(look, error, status)
+
+    def _is_sent_away(self, look: Look, error: AnswerError) -> bool:
+        """Tell whether the very first page is redirected, also half a minute later: a network's login page passes, a wrong address does not."""
+        position = look.position
+        is_first = position.directory == self._root and not position.cursor
+        return (
+            error.reason is Reason.REDIRECTED
+            and is_first
+            and position.attempt > 0
+            and not self._gate.was_good
+        )
 
     def _retry(self, look: Look, error: AnswerError, seconds: float) -> None:
         look.sweep.retried(error.reason)

@@ -90,6 +90,11 @@ class Walk:
         """Whether everything is listed."""
         return not (self._pending or self._in_hand or self._resting)
 
+    @property
+    def trouble(self) -> tuple[Reason, str] | None:
+        """Why nothing comes, while the listing is down."""
+        return self._endpoint.trouble
+
     def frontier(self) -> list[Position]:
         """Return what is not listed yet."""
         return [*self._pending, *self._resting.values(), *self._in_hand.values()]

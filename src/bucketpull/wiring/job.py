@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -40,6 +41,7 @@ from bucketpull.wiring.limits import Bandwidth, budget_of, limits_now
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell
+from bucketpull.wiring.patience import Patience
 from bucketpull.wiring.preflight import Findings, probe
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.remote_control import JobControl
@@ -123,8 +125,9 @@ def opened(settings: Settings) -> Iterator[Opening]:
 
     """
     source, fetch, selection = source_config(settings), fetch_options(settings), selection_of(settings)
+    patience = Patience(settings.source, longest=math.inf)
     with closing(FetchLoop(fetch)) as loop:
-        findings = probe(SourceClient(selected(source.open(), selection), loop), settings.source)
+        findings = probe(SourceClient(selected(source.open(), selection), loop, patience), settings.source)
     if findings.first_page is not None and findings.first_page.serial and not settings.quiet:
         tell(
             "the source does not list in the order of the keys' bytes: it is listed page by page, which takes longer"

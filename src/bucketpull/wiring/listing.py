@@ -13,7 +13,8 @@ from bucketpull.report.figures import count
 from bucketpull.wiring.adapters import fetch_options
 from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.output import tell
-from bucketpull.wiring.preflight import probe
+from bucketpull.wiring.patience import Patience
+from bucketpull.wiring.preflight import reach
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient
 
@@ -21,11 +22,28 @@ _NEWS_SECONDS: Final = 10.0
 _SHOWN: Final = 5
 
 
+def turn(walk: Walk, patience: Patience) -> None:
+    """Go on with a walk; what keeps it is told.
+
+    Raises:
+        SourceRefused: The source refuses us as a whole.
+        SourceSilent: The source cannot be reached, for long.
+
+    """
+    walk.turn()
+    if walk.trouble is None:
+        patience.came()
+    else:
+        patience.blame(*walk.trouble)
+        patience.wait()
+
+
 def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -> Walk:
     """List a source; `take` is called with the objects of each page. What could not be listed is told.
 
     Raises:
         SourceRefused: The source refuses us as a whole.
+        SourceSilent: The source cannot be reached, for long.
 
     """
     objects = 0
@@ -35,12 +53,13 @@ def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -
         objects += len(part.names)
         take(part)
 
+    patience = Patience(settings.source)
     with closing(FetchLoop(fetch_options(settings))) as fetcher:
-        probe(SourceClient(source, fetcher), settings.source)
+        reach(SourceClient(source, fetcher, patience), settings.source)
         walk = Walk(source, fetcher, SystemClock(), taken, rate=settings.rate)
         due = time.monotonic() + _NEWS_SECONDS
         while not walk.is_over:
-            walk.turn()
+            turn(walk, patience)
             if time.monotonic() >= due and not settings.quiet:
                 due = time.monotonic() + _NEWS_SECONDS
                 tell(f"{count(objects)} objects, {count(walk.pages)} pages listed so far")

@@ -59,6 +59,8 @@ class Monitor:
         self._warned: dict[str, str] = {}
         self._listener = Listener()
         self._endpoints = EndpointNews(endpoints)
+        sites = dict.fromkeys(site for spec in endpoints for site in spec.sites)
+        self._asked = ", ".join(sites) or "the listed URLs"
         self._machine_news, self._room_news = MachineNews(), RoomNews()
         self._begun = False
         self.invitation = ""
@@ -220,7 +222,7 @@ class Monitor:
                 "warning",
                 "source.silent",
                 f"nothing has come for {duration(silence.seconds)}: {meaning} "
-                f"({silence.reason}, {silence.times} times); {remedy}",
+                f"({silence.reason}, {silence.times} times; asked: {self._asked}); {remedy}",
             )
 
 

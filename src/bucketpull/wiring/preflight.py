@@ -14,6 +14,7 @@ from bucketpull.wiring.source_client import SourceClient
 T = TypeVar("T")
 TRIES = 4
 PAUSE_SECONDS = 0.5
+LONGEST_SECONDS = 10.0  # of a question, after which it is not asked again
 
 
 class Findings(msgspec.Struct):
@@ -32,19 +33,41 @@ def probe(client: SourceClient, name: str) -> Findings:
         SourceRefused: Credentials, permission or bucket are wrong, or the folder is not there.
 
     """
-    usage = _asked(client.usage, name)
-    page = _asked(lambda: client.page(client.source.root()), name)
+    usage = _asked(client.usage, client, name)
+    page = _asked(lambda: client.page(client.source.root()), client, name)
     return Findings(usage, page)
 
 
-def _asked(question: Callable[[], T], name: str) -> T | None:
+def reach(client: SourceClient, name: str) -> tuple[Findings, Page]:
+    """Probe until the first page comes; the client's patience says why it does not.
+
+    Raises:
+        SourceRefused: As `probe`.
+        SourceSilent: It does not come.
+
+    """
+    while True:
+        findings = probe(client, name)
+        if findings.first_page is not None:
+            return findings, findings.first_page
+        time.sleep(PAUSE_SECONDS)
+        if client.patience is not None:
+            client.patience.wait()
+
+
+def _asked(question: Callable[[], T], client: SourceClient, name: str) -> T | None:
+    deadline = time.monotonic() + LONGEST_SECONDS
     for attempt in range(TRIES):
         try:
             return question()
         except AnswerError as error:
+            if client.patience is not None:
+                client.patience.blame(error.reason, error.detail)
             remedy = REMEDIES[error.reason]
             if remedy in {Remedy.STOP, Remedy.VANISH}:
                 reason = error.reason if remedy is Remedy.STOP else Reason.NO_BUCKET
                 raise SourceRefused(reason, f"{name}: {error.detail}") from error
+            if time.monotonic() >= deadline:
+                break
             time.sleep(PAUSE_SECONDS * attempt)
     return None

@@ -10,17 +10,21 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.ports import Fetcher, Source
+from bucketpull.wiring.patience import Patience
 
 SILENT_SECONDS: Final = 5.0  # of an address, before another is asked
 
 
 class SourceClient:
-    """One source, by one fetcher. Errors are those of the source's own verbs."""
+    """One source, by one fetcher. Errors are those of the source's own verbs, and `patience`'s."""
 
-    def __init__(self, source: Source, fetcher: Fetcher) -> None:
+    def __init__(self, source: Source, fetcher: Fetcher, patience: Patience | None = None) -> None:
         self.source = source
+        self.patience = patience
         self._fetcher = fetcher
         self.listing = next(spec for spec in source.endpoints if spec.purpose is Purpose.LIST)
+        if patience is not None:
+            patience.expect(self.listing.sites)
         self._silent: set[str] = set()
         self.fetching = {spec.name: spec for spec in source.endpoints if spec.purpose is Purpose.FETCH}
 
@@ -31,6 +35,8 @@ class SourceClient:
         self._fetcher.submit(request, answers.append)
         while not answers:
             self._fetcher.run_once(1.0)
+            if self.patience is not None:
+                self.patience.wait()
             if time.monotonic() >= deadline:
                 self._fetcher.abandon(site, Reason.TIMEOUT, f"no answer within {SILENT_SECONDS:.0f} s")
         return answers[0]
@@ -56,9 +62,11 @@ class SourceClient:
     def page(self, position: Position) -> Page:
         """Return a page, wherever it lies."""
         page = self.source.page_here(position)
-        if page is not None:
-            return page
-        return self.source.read_page(position, self.ask_for_page(position), time.time())
+        if page is None:
+            page = self.source.read_page(position, self.ask_for_page(position), time.time())
+        if self.patience is not None:
+            self.patience.came()
+        return page
 
     def usage(self) -> int | None:
         """Return the bytes of all that is listed; None where the source cannot tell."""

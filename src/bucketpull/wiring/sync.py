@@ -8,6 +8,7 @@ from bucketpull.agent.shell import AgentShell
 from bucketpull.domain.errors import ExitCode, VolumeSick
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.journal.volumes import KnownVolume
+from bucketpull.report.figures import count
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import ProcessCrew
 from bucketpull.volumes.volume import DiskVolume
@@ -51,7 +52,12 @@ def run_sync(
             sick.append,
             owner_of(opening.journal.id, opening.source),
         )
-        warnings = [*map(_of_sick, sick), *map(_of_missing, away), *_of_adopting(settings)]
+        warnings = [
+            *map(_of_sick, sick),
+            *map(_of_missing, away),
+            *_of_new(volumes, known, opening.journal.counters().stored),
+            *_of_adopting(settings),
+        ]
         return asyncio.run(_sync(settings, opening, volumes, warnings, watchers, notifier, linger))
 
 
@@ -93,6 +99,20 @@ async def _sync(
 def _of_adopting(settings: Settings) -> list[tuple[str, str]]:
     text = "files that are there already are taken over by size and date alone: nobody has compared their content"
     return [("adopt.date", text)] if settings.adopt == "date" else []
+
+
+def _of_new(
+    volumes: Sequence[DiskVolume], known: Sequence[KnownVolume], stored: int
+) -> list[tuple[str, str]]:
+    """Say of new disks that nothing moves there: a full disk does not get emptier by another one."""
+    ids = {each.id for each in known}
+    others = ", ".join(each.path or each.id for each in known)
+    there = f"is new to this job: {count(stored)} objects are on {others} already and stay there"
+    return [
+        ("volume.new", f"volume {volume.path} {there}, so only what is not stored yet comes here")
+        for volume in volumes
+        if stored and ids and volume.id not in ids
+    ]
 
 
 def _of_sick(error: VolumeSick) -> tuple[str, str]:

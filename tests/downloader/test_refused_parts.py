@@ -1,0 +1,74 @@
+"""An endpoint that refuses a folder or a suffix is asked for little of it; others still come from there."""
+
+import pytest
+from tests.downloader.test_endpoints import World, asked
+
+from bucketpull.downloader.refused_parts import MOST_PARTS, REFUSED, RefusedParts
+from bucketpull.testing.memory import part_of
+from bucketpull.testing.rig import Rig
+from bucketpull.testing.virtual import Answer
+
+
+def after(*keys):
+    """Parts of which so many objects were refused, given as folder and name."""
+    parts = RefusedParts()
+    for directory, name in keys:
+        parts.refused(directory, name, 0.0)
+    return parts
+
+
+def test_a_folder_is_believed_to_be_refused_when_many_in_it_were_and_its_neighbours_are_not():
+    parts = after(*((b"a/video", b"%d.jpg" % number) for number in range(REFUSED)))
+    assert parts.refuses(b"a/video", b"new.jpg", 1.0)
+    assert not parts.refuses(b"a", b"new.jpg", 1.0)
+    assert not after(*((b"v", b"%d.jpg" % number) for number in range(REFUSED - 1))).refuses(b"v", b"x", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "same", "other"),
+    [
+        ([(b"v/%d" % number, b"x.jpg") for number in range(REFUSED)], (b"v/new", b"y.png"), (b"w", b"y.png")),
+        ([(b"%d" % number, b"x.MP4") for number in range(REFUSED)], (b"new", b"y.mp4"), (b"new", b"y.jpg")),
+    ],
+    ids=["top", "suffix"],
+)
+def test_a_top_folder_or_a_suffix_needs_refusals_in_several_folders(keys, same, other):
+    parts = after(*keys)
+    assert parts.refuses(*same, 1.0)
+    assert not parts.refuses(*other, 1.0)
+
+
+def test_one_object_is_tried_now_and_then_and_if_it_comes_the_part_is_forgotten():
+    parts = after(*((b"v", b"%d" % number) for number in range(REFUSED)))
+    assert [parts.refuses(b"v", b"x", 5.0), parts.refuses(b"v", b"x", 6.0)] == [False, True]
+    parts.gave(b"v", b"x")
+    assert not parts.refuses(b"v", b"x", 6.0)
+    assert not parts.known
+
+
+def test_memory_does_not_grow_with_the_folders():
+    parts = after(*((b"%d" % number, b"x.%d" % number) for number in range(MOST_PARTS)))
+    assert len(parts.known) <= MOST_PARTS
+
+
+def test_a_folder_that_the_edge_refuses_costs_it_few_requests_and_does_not_keep_others_from_it():
+    def answer(request):
+        if request.url.startswith("edge:") and "video" in request.url:
+            return Answer(403, seconds=0.05)
+        return world(request)
+
+    world = World()
+    rig = Rig(answer, level=4)
+    rig.mount()
+    rig.assign([part_of(b"d", {b"n%04d" % number: 4 for number in range(200)})], id=1)
+    rig.settle(1)
+    before = asked(rig, "edge:")
+    rig.assign([part_of(b"video", {b"n%04d" % number: 4 for number in range(1000)})], id=2)
+    rig.settle(2)
+    refused = asked(rig, "edge:") - before
+    rig.assign([part_of(b"e", {b"n%04d" % number: 4 for number in range(1000)})], id=3)
+    rig.settle(3)
+
+    assert [outcome.stored for outcome in rig.outcomes] == [200, 1000, 1000]
+    assert refused < 200, refused
+    assert asked(rig, "edge:") - before - refused == 1000
