@@ -5,6 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 TEST_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light chromium:chromium chromedriver:chromium-driver \
 	ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ip:iproute2 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount fusermount3:fuse3 openssl:openssl curl:curl prometheus:prometheus locale-gen:locales systemd-analyze:systemd
+SOAK_PACKAGES := faketime:faketime
 BENCH_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light curl:curl aria2c:aria2 rclone:rclone openssl:openssl taskset:util-linux
 
 .PHONY: demo test setup lint types bench budget coverage docs man reference translations release soak wheel packages clean
@@ -41,7 +42,7 @@ docs: .venv/dev                 ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 soak: packages .venv/dev        ## the long tests: hundreds of kills, long histories, disks of 200,000 objects
-	$(BIN)/python -m pytest -m soak
+	scripts/system-packages $(SOAK_PACKAGES) && $(BIN)/python -m pytest -m soak
 
 wheel: .venv/dev                ## dist/*.whl, as it would be published
 	rm -rf dist && $(BIN)/python -m hatchling build

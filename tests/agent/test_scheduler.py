@@ -49,6 +49,34 @@ def test_smaller_batches_are_asked_for_in_greater_number(desk):
     assert pulse_of(desk, 500).window == 500 + 4
 
 
+def frozen(desk, begin, end, *, step=1.0, ticking=()):
+    """Look every second; return who is found to stand still, and when first."""
+    now = begin
+    while now < end:
+        now += step
+        for process in ticking:
+            desk.tick(process, tick(), now)
+        found = desk.frozen(now)
+        if found:
+            return found, now - begin
+    return [], None
+
+
+def test_a_process_that_says_nothing_for_two_minutes_stands_still(desk):
+    for process in (0, 1):
+        desk.tick(process, tick(), 0.0)
+    assert frozen(desk, 0.0, 300.0, ticking=[0]) == ([1], 121.0)
+    desk.forget(1)
+    assert frozen(desk, 300.0, 600.0, ticking=[0]) == ([], None)
+
+
+def test_nobody_stands_still_who_waits_for_a_disk_or_slept_with_the_machine(desk):
+    desk.tick(0, tick(), 0.0)
+    assert frozen(desk, 0.0, 1000.0, step=200.0) == ([], None)
+    desk.slots["v"].silent_seconds = lambda now: 9.0
+    assert frozen(desk, 1000.0, 1300.0) == ([], None)
+
+
 def test_a_pulse_names_what_has_been_waited_for_longest(desk):
     desk.tick(0, tick(still=12.0, key="a/short"), 1.0)
     desk.tick(1, tick(still=42.0, key="a/long"), 1.0)

@@ -4,9 +4,10 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
-from tests.cli.conftest import DEADLINE_SECONDS, until
+from tests.cli.conftest import COMMAND, DEADLINE_SECONDS, until
 
 SYNC = ("sync", "upyun://photos", "disk1")
 
@@ -99,3 +100,35 @@ def test_a_source_that_cannot_be_reached_is_named_and_waited_for_until_ctrl_c(us
         for process in running:
             process.communicate(timeout=60)
             assert process.returncode == 130
+
+
+def test_a_supervisor_that_ignores_its_children_does_not_keep_a_job_from_hearing_of_its_own(user, service):
+    user.knows(service).environment["BUCKETPULL_PROCESSES"] = "2"
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", ignoring, COMMAND, *SYNC, "--quiet"],
+        cwd=user.folder,
+        env=user.environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(user.files("disk1")) == 100
+
+
+def test_too_few_open_files_are_refused_with_the_remedy(user, service):
+    few = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20)); os.execv(sys.argv[1], sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", few, COMMAND, *SYNC],
+        cwd=user.folder,
+        env=user.knows(service).environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "open files: this process may open 20 at once" in done.stderr
+    assert not (user.folder / "disk1").exists()

@@ -170,6 +170,7 @@ class Agent:
         self._tasks.settle_if_due()
         if self._pulse_by is None and now >= self._beat_at:
             self._pulse_by = now + ANSWER_SECONDS
+            self._actions += map(Replace, self.desk.frozen(now))
             for slot in self.desk.slots.values():
                 if not slot.is_measuring:
                     self._calls.run(self._look(slot))

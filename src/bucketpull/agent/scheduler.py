@@ -25,6 +25,8 @@ BATCHES_MOST = 400  # in hand, however small they are: a queue at the broker del
 COMPARE_SECONDS = 0.5
 SILENT_SECONDS = 5.0  # a disk that has not answered for so long gets nothing new where another can take it
 TOLD_SECONDS = 10.0
+FROZEN_SECONDS = 120.0
+ASLEEP_SECONDS = 30.0
 LEFT_SECONDS = 4.0
 
 
@@ -50,6 +52,7 @@ class Desk:
         self._buried: list[Tick] = []
         self._speed = [0.0] * processes
         self._tick_at = [0.0] * processes
+        self._awake_at = 0.0
         self._batch = float(OBJECTS_PER_BATCH)
 
     def tick(self, process: int, tick: Tick, now: float) -> None:
@@ -73,6 +76,21 @@ class Desk:
             slot for slot in self.slots.values() if slot.is_open and slot.silent_seconds(now) < SILENT_SECONDS
         ]
         return [slot for slot in self.working() if slot.silent_seconds(now) > seconds] if well else []
+
+    def frozen(self, now: float) -> list[int]:
+        """Return the processes that have said nothing for two minutes, though no disk keeps them; call it every few seconds.
+
+        Where we were not there ourselves, as on a machine that slept, nobody is blamed.
+        """
+        slept, self._awake_at = now - self._awake_at > ASLEEP_SECONDS, now
+        kept = any(slot.silent_seconds(now) > SILENT_SECONDS for slot in self.working())
+        if slept or kept:
+            self._tick_at = [now] * len(self._tick_at)
+        return [
+            process
+            for process, tick in enumerate(self._ticks)
+            if tick is not None and now - self._tick_at[process] > FROZEN_SECONDS
+        ]
 
     def working(self) -> list[Slot]:
         """Return the slots that are not sick."""

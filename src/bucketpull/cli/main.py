@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from gettext import gettext
@@ -110,6 +111,8 @@ def main() -> NoReturn:
     """Run the command line, and leave with its exit code."""
     open_streams()
     raise_limit()
+    # A supervisor that does not want to hear of its children hands that on: we want to hear of ours.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Collections during a start cost a tenth of it, those of the interpreter's end a quarter, both for nothing.
     gc.set_threshold(50_000)
     if language_of(os.environ) == "zh":

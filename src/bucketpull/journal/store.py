@@ -66,8 +66,18 @@ class Store:
         return self.connection.execute(statements()[name], values).fetchall()
 
     def free_bytes(self) -> int:
-        """Return how much the journal's own disk can take."""
-        space = os.statvfs(self.folder)
+        """Return how much the journal's own disk can take.
+
+        Raises:
+            JournalError: Its folder is gone, or the disk does not answer.
+
+        """
+        try:
+            space = os.statvfs(self.folder)
+        except OSError as error:
+            raise JournalError(
+                f"journal {self.folder}: {error.strerror}; put its folder back, or make a journal from the volumes: `bucketpull rebuild`"
+            ) from error
         return space.f_bavail * space.f_frsize
 
     def check_room(self, floor_bytes: int = FLOOR_BYTES) -> None:

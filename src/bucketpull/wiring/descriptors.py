@@ -3,6 +3,11 @@
 import resource
 from typing import Final
 
+from bucketpull.domain.errors import ConfigError
+
+_FEWEST: Final = 40
+"""A job with one process and one volume needs so many."""
+
 _PLENTY: Final = 16_384
 """From here on nothing that a process does comes near the limit."""
 
@@ -12,6 +17,20 @@ def raise_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def check_limit() -> None:
+    """Make sure that a job can open what it needs.
+
+    Raises:
+        ConfigError: The limit is lower.
+
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit < _FEWEST:
+        raise ConfigError(
+            f"open files: this process may open {limit} at once; allow it more, such as `ulimit -n 1024`"
+        )
 
 
 def most_transfers() -> int | None:

@@ -37,6 +37,7 @@ from bucketpull.web.server import Answer, Server
 from bucketpull.wiring import charts
 from bucketpull.wiring.adapters import fetch_options, open_journal, source_config
 from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.descriptors import check_limit
 from bucketpull.wiring.limits import Bandwidth, budget_of, limits_now
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
@@ -88,6 +89,7 @@ def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
         ConfigError: They cannot.
 
     """
+    check_limit()
     check_adopting(source_config(settings), settings)
     selection_of(settings)
     budget_of(settings)

@@ -13,7 +13,7 @@ from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position, show
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.headers import conditions, retry_after, seconds_of
+from bucketpull.sources.headers import conditions, retry_after
 from bucketpull.sources.quoting import is_plain, quoted
 from bucketpull.sources.s3 import judging
 from bucketpull.sources.s3.answers import EXPIRED, Complaint, complaint
@@ -23,14 +23,13 @@ from bucketpull.sources.s3.credentials import find_keys
 from bucketpull.sources.s3.listing import read_listing
 from bucketpull.sources.s3.pages import Ask, ask_for, followed, refused
 from bucketpull.sources.s3.signing import Anonymous, Authorization, Credentials, Signer
+from bucketpull.sources.server_clock import ServerClock
 
 LIST: Final = "list"
 ORIGIN: Final = "s3"
 CDN: Final = "cdn"
 _IN_MEMORY_BYTES: Final = 16 << 20
 _LISTING_BYTES: Final = 8 << 20  # a key of 1,024 bytes with every one escaped takes 3 KiB
-# An offset that is corrected twice and still refused is not the clock's fault.
-_CLOCK_TOLERANCE_SECONDS: Final = 60.0
 
 
 class S3Source:
@@ -46,7 +45,7 @@ class S3Source:
         self._routes = (ORIGIN,) if self._cdn is None else (CDN, ORIGIN)
         self.endpoints = _endpoints(config, self._address.site)
         self._headers = ("Accept: */*", "Accept-Encoding: identity", f"User-Agent: {config.user_agent}")
-        self._clock_offset = 0.0
+        self._clock = ServerClock()
         self._credentials = config.credentials()
         self._listing, self._reading = self._authorize(self._credentials)
         self._directory, self._folder = b"", ""  # of the last request
@@ -65,7 +64,7 @@ class S3Source:
         """Ask for a page by name or by token (ListObjectsV2, or ListObjects where the service knows no other)."""
         path = self._address.path or "/"
         query = self._query(ask_for(position))
-        signed = self._listing.lines(path, query, now + self._clock_offset)
+        signed = self._listing.lines(path, query, now + self._clock.offset)
         return Request(f"{site}{path}?{query}", signed + self._headers, _LISTING_BYTES)
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
@@ -95,7 +94,7 @@ class S3Source:
             path = self._cdn + self._folder + quoted(wanted.name)
             return Request(site + path, self._headers + extra if extra else self._headers, most)
         path = self._path + self._folder + quoted(wanted.name)
-        signed = self._reading.lines(path, "", now + self._clock_offset)
+        signed = self._reading.lines(path, "", now + self._clock.offset)
         if signed is not self._signed:
             self._signed, self._whole = signed, signed + self._headers
         return Request(site + path, self._whole + extra if extra else self._whole, most)
@@ -118,7 +117,7 @@ class S3Source:
                 return verdict
         verdict = judging.of_origin(response, now, start, version)
         if verdict.reason is Reason.CLOCK:
-            verdict.reason = self._learn_clock(response, now)
+            verdict.reason = self._clock.learn(response, now)
         elif verdict.reason is Reason.CREDENTIALS:
             said = complaint(response, response.headers())
             if said.code == "SignatureDoesNotMatch" and not is_plain(wanted.name):
@@ -155,7 +154,7 @@ class S3Source:
                 raise AnswerError(Reason.GARBAGE, f"more than {_LISTING_BYTES} bytes in place of a listing")
             raise AnswerError(response.failure, response.detail)
         if response.status != 200:
-            raise self._refusal(response, now)
+            raise self._refusal(position, response, now)
         body = response.body
         # An MD5 an object makes a batch twice as large: only where somebody compares it, or writes it down.
         wanted = self._cdn is not None or self._config.lists_versions
@@ -175,13 +174,13 @@ class S3Source:
         is_old = listing.is_truncated and b"<KeyCount>" not in body
         return followed(position, names, listing, is_old, self._config.split_listing)
 
-    def _refusal(self, response: Response, now: float) -> AnswerError:
+    def _refusal(self, position: Position, response: Response, now: float) -> AnswerError:
         """Class the refusal of a page: what concerns the listing concerns the job."""
         headers = response.headers()
         said = complaint(response, headers)
         reason, detail = said.reason, said.detail
         if reason is Reason.CLOCK:
-            reason = self._learn_clock(response, now)
+            reason = self._clock.learn(response, now, alone=not position.cursor)
         elif reason is Reason.CREDENTIALS:
             reason = self._renewed(said)
         elif reason is Reason.REGION:
@@ -189,14 +188,6 @@ class S3Source:
         elif reason is Reason.GONE:
             reason = Reason.GARBAGE if "html" in headers.get("content-type", "") else Reason.NO_BUCKET
         return AnswerError(reason, detail, retry_after(headers.get("retry-after", ""), now))
-
-    def _learn_clock(self, response: Response, now: float) -> Reason:
-        """Take the server's time. If ours (as corrected) is right already, the clock is not what is wrong."""
-        stated = seconds_of(response.headers().get("date", ""))
-        if stated is None or abs(now + self._clock_offset - stated) < _CLOCK_TOLERANCE_SECONDS:
-            return Reason.CREDENTIALS
-        self._clock_offset = stated - now
-        return Reason.CLOCK
 
     def _renewed(self, said: Complaint) -> Reason:
         """Look for newer temporary credentials where AWS's tools keep them; with some, the request may be tried again."""

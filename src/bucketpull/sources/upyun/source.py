@@ -9,8 +9,9 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.headers import conditions, seconds_of
+from bucketpull.sources.headers import conditions
 from bucketpull.sources.quoting import is_plain, quoted
+from bucketpull.sources.server_clock import ServerClock
 from bucketpull.sources.upyun import judging
 from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
@@ -33,8 +34,6 @@ _LISTING_BYTES_PER_ENTRY = 2048  # a name of 255 bytes with every one escaped ta
 _FEW = 2  # entries where only the next one matters
 _IN_MEMORY_BYTES = 16 << 20
 _MONTH_SECONDS = 30 * 86_400
-# An offset that is corrected twice and still refused is not the clock's fault.
-_CLOCK_TOLERANCE_SECONDS = 60.0
 
 
 class UpyunSource:
@@ -50,7 +49,7 @@ class UpyunSource:
         self._separator = config.separator.encode()
         self._asks_both = self._cdn is not None and not self._style
         self._authorization = _authorization(config)
-        self._clock_offset = 0.0
+        self._clock = ServerClock()
         self._directory, self._folder = b"", ""  # of the last request: objects come directory by directory
         self._routed, self._is_plain_folder = b"", True
         agent = (f"User-Agent: {config.user_agent}",)
@@ -80,7 +79,7 @@ class UpyunSource:
         headers = self._few_headers if ask.few else self._list_headers
         descending = ("x-list-order: desc",) if ask.descending else ()
         cursor = (f"x-list-iter: {ask.cursor}",) if ask.cursor else ()
-        signed = self._authorization.lines(uri, now + self._clock_offset)
+        signed = self._authorization.lines(uri, now + self._clock.offset)
         return Request(site + uri, (*signed, *headers, *descending, *cursor), self._listing_bytes)
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
@@ -131,7 +130,7 @@ class UpyunSource:
             token = self._protection(directory, name, now) if self._config.token_secret else ""
             return Request(site + self._cdn + path + self._style + token, headers, most)
         uri = self._uri + path
-        signed = self._authorization.lines(uri, now + self._clock_offset)
+        signed = self._authorization.lines(uri, now + self._clock.offset)
         return Request(site + uri, signed + self._rest_headers + extra, most)
 
     def judge(
@@ -156,7 +155,7 @@ class UpyunSource:
             self._doubt_age(verdict, response, mtime)
             return verdict
         if verdict.reason is Reason.CLOCK:
-            verdict.reason = self._learn_clock(response, now)
+            verdict.reason = self._clock.learn(response, now)
         elif verdict.reason is Reason.CREDENTIALS and not is_plain(name):
             verdict.reason = Reason.FORBIDDEN  # perhaps only this name's encoding is at odds
         return verdict
@@ -171,7 +170,7 @@ class UpyunSource:
     def usage_request(self, site: str, now: float) -> Request | None:
         """Ask for the size of the whole bucket (contract 5)."""
         uri = self._uri + "?usage"
-        headers = (*self._authorization.lines(uri, now + self._clock_offset), *self._rest_headers[:3])
+        headers = (*self._authorization.lines(uri, now + self._clock.offset), *self._rest_headers[:3])
         return Request(site + uri, headers, 65_536)
 
     def read_usage(self, response: Response) -> int:
@@ -213,7 +212,7 @@ class UpyunSource:
         reason = rest_reason(said.status, said.code)
         at_root = position.directory == self._root
         if reason is Reason.CLOCK:
-            reason = self._learn_clock(response, now)
+            reason = self._clock.learn(response, now, alone=at_root and not position.cursor)
         elif reason is Reason.GONE and at_root and not position.cursor:
             reason = Reason.NO_BUCKET
         elif reason is Reason.GONE and "html" in headers.get("content-type", ""):
@@ -223,14 +222,6 @@ class UpyunSource:
         elif reason is Reason.CREDENTIALS and not at_root and not is_plain(position.directory):
             reason = Reason.FORBIDDEN
         return refusal(reason, said, headers, now)
-
-    def _learn_clock(self, response: Response, now: float) -> Reason:
-        """Take the server's time. If ours (as corrected) is right already, the clock is not what is wrong."""
-        stated = seconds_of(response.headers().get("date", ""))
-        if stated is None or abs(now + self._clock_offset - stated) < _CLOCK_TOLERANCE_SECONDS:
-            return Reason.CREDENTIALS
-        self._clock_offset = stated - now
-        return Reason.CLOCK
 
     def _protection(self, directory: bytes, name: bytes, now: float) -> str:
         """Return the query that a protected domain asks for (contract 8); the path is signed decoded."""
