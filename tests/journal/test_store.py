@@ -318,6 +318,32 @@ def test_a_reader_sees_each_transaction_while_the_writer_works(play, folder):
     reader.close()
 
 
+def test_a_look_from_another_process_takes_nothing_from_a_coordinator_that_has_been_looked_at_itself(
+    play, folder
+):
+    """Its own dashboard reads the journal too; to close a file by hand would have dropped the writer's locks on it."""
+    look = (
+        "import sys; from pathlib import Path; from bucketpull.journal.reader import JournalReader\n"
+        "reader = JournalReader.open_to_read(Path(sys.argv[1])); print(reader.counters().stored); reader.close()"
+    )
+
+    def looked():
+        done = subprocess.run(
+            [sys.executable, "-c", look, folder], capture_output=True, text=True, check=True
+        )
+        return int(done.stdout)
+
+    play.put(b"", b"a", b"b")
+    play.begin()
+    JournalReader.open_to_read(folder).close()  # as the dashboard does
+    assert looked() == 0
+    play.scan()
+    play.drain()
+    assert looked() == 2
+    play.crash()
+    assert looked() == 2
+
+
 def test_a_reader_changes_nothing(play, folder):
     play.put(b"", b"a")
     play.run()

@@ -8,10 +8,11 @@ import os
 import secrets
 import sqlite3
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -94,7 +95,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of the file."""
-        self.connection.close()
+        _open.close(self.connection)
 
 
 @contextmanager
@@ -186,9 +187,8 @@ def connect(folder: Path) -> Store:
         JournalError: It is of a newer version, or cannot be opened.
 
     """
-    check_header(folder)
     with translated(folder):
-        connection = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
+        connection = _open.connect(folder)
         store = Store(folder, connection)
         try:
             for setting in _SETTINGS:
@@ -196,20 +196,65 @@ def connect(folder: Path) -> Store:
             migrate(store)
             check_pages(store)
         except BaseException:
-            connection.close()
+            store.close()
             raise
     return store
 
 
 def connect_to_read(folder: Path) -> Store:
     """Open an existing journal to read, also while a coordinator writes."""
-    check_header(folder)
     with translated(folder):
-        connection = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
-        connection.execute("pragma busy_timeout = 10000")
-        connection.execute("pragma query_only = on")
-        _refuse_other_versions(folder, _version(connection), oldest=_newest())
-    return Store(folder, connection)
+        store = Store(folder, _open.connect(folder))
+        try:
+            store.connection.execute("pragma busy_timeout = 10000")
+            store.connection.execute("pragma query_only = on")
+            _refuse_other_versions(folder, _version(store.connection), oldest=_newest())
+        except BaseException:
+            store.close()
+            raise
+    return store
+
+
+class _Connections:
+    """The connections of this process, by file.
+
+    Whoever closes any descriptor of a file drops all locks that this process has on it (POSIX). SQLite heeds that among its own
+    connections; we read a header by hand, and do so only where no connection is open. Otherwise another process that looks at the
+    journal takes itself for the last one, and removes the write-ahead log under a coordinator that goes on writing to it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: dict[sqlite3.Connection, tuple[int, int]] = {}
+
+    def connect(self, folder: Path) -> sqlite3.Connection:
+        """Open a journal that looks like one; raises as `check_header`."""
+        file = folder / FILE
+        with self._lock:
+            found = file.stat()
+            identity = found.st_dev, found.st_ino
+            self._files = {each: known for each, known in self._files.items() if _is_open(each)}
+            if identity not in self._files.values():
+                check_header(folder)
+            connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+            self._files[connection] = identity
+        return connection
+
+    def close(self, connection: sqlite3.Connection) -> None:
+        """Close a connection."""
+        with self._lock:
+            connection.close()
+            self._files.pop(connection, None)
+
+
+_open: Final = _Connections()
+
+
+def _is_open(connection: sqlite3.Connection) -> bool:
+    try:
+        return connection.total_changes >= 0
+    except sqlite3.ProgrammingError:
+        return False
 
 
 def check_header(folder: Path) -> None:
