@@ -73,8 +73,11 @@ def test_a_coordinator_that_finds_everything_done_when_it_returns_tells_its_work
     cluster.until(lambda: cluster.stored() == 3000)
     cluster.coordinate()
     assert finished(cluster, "m1", "m2")["stored"] == 3000
-    cluster.work("m1")
-    cluster.work("m2")
+    waiting = "waiting for the coordinator"
+    for machine in ("m1", "m2"):
+        waited = cluster.log(machine).count(waiting)
+        cluster.work(machine)
+        cluster.until(lambda machine=machine, waited=waited: cluster.log(machine).count(waiting) > waited)
     cluster.coordinate()
     assert finished(cluster, "m1", "m2")["stored"] == 0
 

@@ -310,7 +310,12 @@ def test_a_directory_whose_pages_suffer_is_listed_whole_and_each_object_once(mak
         "stalled",
         "timeout",
     } <= set(summary["retries"])
-    assert job.simulator.counters()["requests"]["cdn.get"] == {"200": job.count()}
+    (good,) = job.simulator.counters()["requests"]["cdn.get"].items()
+    assert good[0] == "200"
+    # An answer that a busy machine is late to read is asked for again, and told as that.
+    assert (
+        job.count() <= good[1] <= job.count() + summary["retries"]["stalled"] + summary["retries"]["timeout"]
+    )
 
 
 def test_what_lasts_is_a_failure_with_its_reason_and_harms_nothing_else(make_job):

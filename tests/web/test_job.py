@@ -33,7 +33,7 @@ class RunningJob:
         self.simulator = simulator
         arguments = [
             "sync", f"upyun://{simulator.bucket}", folder / "volume", "--state", folder / "state", "--reserve", "0",
-            "--api-url", simulator.api_url, "--cdn-url", simulator.cdn_url, "--processes", "1", "--rate", "200",
+            "--api-url", simulator.api_url, "--cdn-url", simulator.cdn_url, "--processes", "1", "--rate", "100",
             "--dashboard", "127.0.0.1:0",
         ]  # fmt: skip
         self.process = subprocess.Popen(
@@ -113,6 +113,8 @@ def test_a_running_job_is_watched_paused_slowed_diagnosed_and_seen_to_its_end(jo
 
     browser.click("#f-failed-open")
     browser.wait("return document.querySelectorAll('.failure').length === 10")
+    browser.press("p")  # it is not to end while somebody looks, however slowly
+    browser.wait("return document.querySelector('#state').textContent === 'paused'")
     browser.click("[data-chip=rejected]")
     failure = browser.text(".failure")
     assert "img-0000.jpg" in failure
@@ -121,6 +123,7 @@ def test_a_running_job_is_watched_paused_slowed_diagnosed_and_seen_to_its_end(jo
     job.simulator.clear_faults()
     browser.click("#retry")
     browser.wait("return document.querySelectorAll('.failure').length === 0")
+    browser.press("p")
 
     browser.press("l")
     browser.wait("return document.querySelector('#limits').open")
