@@ -1,7 +1,8 @@
 """What a volume's ledger says of its files, and the words between a worker's main process and its processes."""
 
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -10,6 +11,15 @@ from bucketpull.domain.endpoints import State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Fatal, Limits, ScanReceipt
 from bucketpull.domain.model import Failure, LaneStatus, Part, Value
+
+_MD5_BYTES: Final = 16
+_PACK: Final = re.compile(r"[0-9a-f]{6}-[0-9]{1,9}-[0-9]{6,9}")
+_PACKED_LIMIT: Final = 1 << 32
+
+
+def _is_inside(path: bytes) -> bool:
+    """Tell whether a path leads to what lies below a volume; b"" stands for none."""
+    return not path or not {b"", b".", b".."} & set(path.split(b"/"))
 
 
 class Record(Value):
@@ -34,6 +44,29 @@ class Record(Value):
     pack: Text = ""
     offsets: list[Int] = []
     doubts: dict[Int, Reason] = {}
+
+    def fault(self) -> str:
+        """Say what cannot be of a record that somebody else may have written; "" for one that we could have."""
+        count = len(self.names)
+        columns = (self.sizes, self.mtimes, self.stored, self.md5s, self.offsets)
+        faults = {
+            "has columns of several lengths": any(len(column) not in {0, count} for column in columns),
+            "lacks a column": len(self.sizes) != len(self.mtimes)
+            or bool(self.pack) != bool(self.offsets)
+            or not (self.sizes or not self.stored),
+            "has an MD5 that is none": any(len(md5) not in {0, _MD5_BYTES} for md5 in self.md5s),
+            "has a path that leads out of the volume": not all(map(_is_inside, self.paths.values())),
+        }
+        return next((fault for fault, found in faults.items() if found), "") or self._fault_in_pack()
+
+    def _fault_in_pack(self) -> str:
+        if not self.pack:
+            return ""
+        if not _PACK.fullmatch(self.pack):
+            return f"names {self.pack[:40]!r} as a pack"
+        if any(not 0 <= number < _PACKED_LIMIT for number in (*self.offsets, *(self.stored or self.sizes))):
+            return "has an object that no pack can hold"
+        return ""
 
     def only(self, indexes: Sequence[int]) -> "Record":
         """Return some of the objects, by index."""

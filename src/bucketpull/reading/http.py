@@ -15,7 +15,7 @@ MOST_RANGES: Final = 16
 """A request for more ranges gets the whole object: so many small pieces are an attack, or cost more than it."""
 
 OTHER_TYPE: Final = "application/octet-stream"
-_RANGE: Final = re.compile(r"(\d*)-(\d*)")
+_RANGE: Final = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
 _ETAG: Final = re.compile(r'(?:W/)?"[^"]*"')
 
 

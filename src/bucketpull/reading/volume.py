@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+from bucketpull.domain.errors import VolumeForeign
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record
-from bucketpull.volumes.beneath import open_path
+from bucketpull.volumes.beneath import Own, is_writable, open_path
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.key_index import NOWHERE, ODD, KeyIndex, Place, Read
 from bucketpull.volumes.ledger import Damage, Kind
@@ -18,10 +19,7 @@ from bucketpull.volumes.packs import folder as pack_folder
 from bucketpull.volumes.packs import tar
 from bucketpull.volumes.reader import open_reader
 
-_INDEX: Final = f"{HOME}/keys"
-_SIZE_FIELD, _TIME_FIELD = slice(124, 135), slice(136, 147)
-_MAGIC_FIELD: Final = slice(257, 263)
-_MAGIC: Final = b"ustar\0"
+_INDEX: Final = "keys"
 
 
 class Found(NamedTuple):
@@ -66,6 +64,7 @@ class ReadableVolume:
         self.id = self._reader.id
         self._lock = threading.Lock()
         self._packs: dict[str, OpenFile] = {}
+        self._home: Own | None = None
         self._index = KeyIndex(self._reader.ledger, self._index_folder())
         _volumes.add(self)
 
@@ -133,6 +132,8 @@ class ReadableVolume:
     def close(self) -> None:
         """Let go of the volume."""
         self._packs.clear()
+        if self._home is not None:
+            self._home.close()
         self._reader.close()
 
     def _newest(self, record: Record, block: int, prefix: bytes) -> Iterator[tuple[bytes, Place]]:
@@ -147,7 +148,7 @@ class ReadableVolume:
     def _in_pack(self, place: Place, read: Read) -> Found:
         file = self._pack(place.pack)
         header = _checked(read(file.fd, tar.BLOCK, place.offset - tar.BLOCK), place)
-        mtime = int(header[_TIME_FIELD], 8)
+        mtime = tar.stated_mtime(header)
         path = pack_folder.path_of(place.pack).encode()
         return Found(file, place.offset, place.length, mtime, f"{place.pack}-{place.offset:x}", path)
 
@@ -185,12 +186,12 @@ class ReadableVolume:
         return file
 
     def _index_folder(self) -> str | None:
-        """Return where the index is kept: on the volume, or in the user's cache where that cannot be written."""
-        here = os.path.join(self.path, _INDEX)
-        with suppress(OSError):
-            os.makedirs(here, exist_ok=True)
-            if os.access(here, os.W_OK):
-                return here
+        """Return where the index is kept: on the volume, or in the user's cache where that cannot be written, or is somebody else's."""
+        with suppress(OSError, VolumeForeign):
+            self._home = Own.open(self._reader.root, HOME, self.path, writing=True)
+            here = self._home.below(_INDEX).fd
+            if is_writable(here):
+                return f"/proc/self/fd/{here}"
         from platformdirs import user_cache_path
 
         there = user_cache_path("bucketpull") / self.id
@@ -240,7 +241,7 @@ def _may_have(record: Record, prefix: bytes) -> bool:
 
 def _checked(member: bytes, place: Place) -> bytes:
     """Make sure that what was read is a member of this size: the index is only as good as the disk it lies on."""
-    if member[_MAGIC_FIELD] != _MAGIC or int(member[_SIZE_FIELD], 8) != place.length:
+    if tar.stated_size(member) != place.length:
         raise OSError(
             5,
             f"no object of {place.length} bytes at byte {place.offset}; see `bucketpull verify`",

@@ -12,6 +12,7 @@ number in the list of names, its body's offset in blocks of 512 bytes, and its l
 (`_FILE`, `_ODD_FILE`) offset and length are the halves of its ledger block's offset; of a removed object (`_GONE`) they are 0.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -92,9 +93,12 @@ class Segment:
     def find(self, digest: bytes, read: Read = os.pread) -> Place | None:
         """Return what this stretch of the ledger says of an object last: `NOWHERE` if it was removed, None if nothing."""
         fence = self._fences + 4 * (int.from_bytes(digest[:4], "big") >> self._shift)
-        first, last = _FENCES.unpack(read(self._fd, _FENCES.size, fence))
+        fences = read(self._fd, _FENCES.size, fence)
+        first, last = _FENCES.unpack(fences) if len(fences) == _FENCES.size else (1, 0)
         if first == last:
             return None
+        if not first < last <= self.count:
+            raise self._damaged()
         entries = read(self._fd, _ENTRY.size * (last - first), self._entries + _ENTRY.size * first)
         at = entries.find(digest)
         while at >= 0 and at % _ENTRY.size:
@@ -118,17 +122,29 @@ class Segment:
             os.close(self._fd)
 
     def _read_head(self) -> None:
-        magic, bits, self.count, names = _HEADER.unpack(os.pread(self._fd, _HEADER.size, 0))
+        head = os.pread(self._fd, _HEADER.size, 0)
+        msg = f"{self.path}: is no whole index"
+        if len(head) < _HEADER.size:
+            raise ValueError(msg)
+        magic, bits, self.count, names = _HEADER.unpack(head)
+        if magic != _MAGIC or bits > _MOST_BITS:
+            raise ValueError(msg)
         self._fences = _HEADER.size + names
         self._entries = self._fences + 4 * ((1 << bits) + 1)
-        if magic != _MAGIC or os.fstat(self._fd).st_size != self._entries + _ENTRY.size * self.count:
-            msg = f"{self.path}: is no whole index"
+        if os.fstat(self._fd).st_size != self._entries + _ENTRY.size * self.count:
             raise ValueError(msg)
         self.packs = os.pread(self._fd, names, _HEADER.size).decode().split("\n")
         self._shift = 32 - bits
 
     def _decoded(self, pack: int) -> tuple[int, str]:
-        return (pack, "") if pack >= _GONE else (_PACK, self.packs[pack])
+        if pack >= _GONE:
+            return pack, ""
+        if pack >= len(self.packs):
+            raise self._damaged()
+        return _PACK, self.packs[pack]
+
+    def _damaged(self) -> OSError:
+        return OSError(errno.EIO, "the index is damaged; remove this file, and it is made again", self.path)
 
 
 class KeyIndex:
@@ -308,7 +324,7 @@ def _open_segments(folder: str, end: int) -> list[Segment]:
         last, path = max(found[at])
         try:
             segments.append(Segment(path, at, last))
-        except (OSError, ValueError, struct.error):
+        except (OSError, ValueError):
             break  # it is made again
         at = last
     return segments
@@ -316,7 +332,10 @@ def _open_segments(folder: str, end: int) -> list[Segment]:
 
 @contextmanager
 def _locked(folder: str) -> Iterator[None]:
-    fd = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    # Whoever can open a lock can hold it.
+    fd = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with suppress(OSError):
+        os.fchmod(fd, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

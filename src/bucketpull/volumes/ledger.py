@@ -83,7 +83,14 @@ class Frame(NamedTuple):
             LedgerError: They cannot be: the frame was not written by us.
 
         """
-        return [] if self.kind is Kind.PACK else self._decoded(_decode_records)
+        records = [] if self.kind is Kind.PACK else self._decoded(_decode_records)
+        for record in records:
+            if fault := record.fault():
+                raise LedgerError(
+                    self.volume,
+                    f"ledger's entry at byte {self.offset} {fault}; it was not written by bucketpull",
+                )
+        return records
 
     def sealed(self) -> Sealed:
         """Decode what a frame of kind `PACK` says; raises as `records`."""

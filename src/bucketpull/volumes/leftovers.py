@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import time
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -12,6 +13,7 @@ from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.stream import PARTIAL
 
 INTENTS: Final = "intents"
+_NOTE: Final = re.compile(r"(.+)\.([0-9]{1,19})\.([0-9]{1,19})")
 _PARTIAL_SECONDS: Final = 7 * 86400.0  # an unfinished large object is worth resuming for a week
 
 
@@ -35,8 +37,9 @@ def read_intents(home: Own) -> dict[tuple[str, int], int]:
     """Return the batches that are noted, by journal and work, with the ledger's end at that time."""
     intents: dict[tuple[str, int], int] = {}
     for name in home.below(INTENTS).names():
-        journal, work, offset = name.rsplit(".", 2)
-        intents[unquote(journal), int(work)] = int(offset)
+        note = _NOTE.fullmatch(name)
+        if note is not None:  # NFS keeps what was removed while it was open, under a name of its own
+            intents[unquote(note[1]), int(note[2])] = int(note[3])
     return intents
 
 

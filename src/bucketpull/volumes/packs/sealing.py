@@ -68,6 +68,8 @@ class Walk:
             piece: bytes | memoryview = memoryview(self._data)[at : end - self._start] if at >= 0 else b""
             if not piece:
                 piece = os.pread(self._fd, min(_WINDOW_BYTES, end - self._hashed), self._hashed)
+            if not piece:  # the file ends within the padding of its last body, which will be zeros
+                piece = bytes(end - self._hashed)
             self.digest.update(piece)
             self._hashed += len(piece)
 

@@ -34,7 +34,8 @@ _FILE, _PAX = b"0", b"x"
 _TAILS: Final = {kind: kind + _REST + bytes(_PREFIX_BYTES) + _END_OF_HEADER for kind in (_FILE, _PAX)}
 _PAX_NAME: Final = b"PaxHeader"
 _SAMPLE: Final = re.compile(rb"\d{8,}-\d{6,}\.")
-_PAX_RECORD: Final = re.compile(rb"(\d+) ([^=]+)=")
+_PAX_RECORD: Final = re.compile(rb"(\d{1,9}) ([^=]+)=")
+_OCTAL: Final = re.compile(rb" *([0-7]{1,11})[ \0]?")
 
 
 class Header(NamedTuple):
@@ -45,6 +46,17 @@ class Header(NamedTuple):
     size: int
     mtime: int
     body: int
+
+
+def stated_size(block: bytes) -> int | None:
+    """Return the size of the body that a header states; None for what is no header. Much cheaper than `read_header`."""
+    return _octal(block[124:136]) if block[257:263] == b"ustar\0" else None
+
+
+def stated_mtime(block: bytes) -> int:
+    """Return the mtime that a header states, in Unix seconds; -1 where it states none."""
+    found = _octal(block[136:148])
+    return -1 if found is None else found
 
 
 def padding(size: int) -> int:
@@ -91,7 +103,9 @@ def read_header(data: bytes, at: int = 0) -> Header | None:
         block = data[at : at + BLOCK]
         if len(block) < BLOCK or not _is_header(block):
             return None
-        size, mtime = int(block[124:135], 8), int(block[136:147], 8)
+        size, mtime = _octal(block[124:136]), _octal(block[136:148])
+        if size is None or mtime is None:
+            return None
         at += BLOCK
         if block[156:157] == _FILE:
             path = path or _joined(block)
@@ -177,11 +191,13 @@ def _joined(block: bytes) -> bytes:
 def _is_header(block: bytes) -> bool:
     if block[257:263] != b"ustar\0":
         return False
-    try:
-        stated = int(block[148:154], 8)
-    except ValueError:
-        return False
-    return sum(block) - sum(block[148:156]) + 8 * 0x20 == stated
+    return sum(block) - sum(block[148:156]) + 8 * 0x20 == _octal(block[148:154])
+
+
+def _octal(field: bytes) -> int | None:
+    """Return a number of a header; None where there is none, or one that only other archives have."""
+    found = _OCTAL.fullmatch(field)
+    return int(found[1], 8) if found else None
 
 
 def _record(name: bytes, value: bytes) -> bytes:
@@ -197,6 +213,8 @@ def _records(data: bytes) -> list[tuple[bytes, bytes]]:
     found, at = [], 0
     while match := _PAX_RECORD.match(data, at):
         end = at + int(match[1])
+        if end <= match.end() or end > len(data):
+            break
         found.append((match[2], data[match.end() : end - 1]))
         at = end
     return found

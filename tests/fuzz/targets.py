@@ -1,0 +1,339 @@
+"""What reads bytes that others may have damaged or made up: each target takes any bytes, and ends in nothing or in its documented error.
+
+A target is called by Hypothesis in the suite (`test_targets.py`) and by atheris in `make fuzz` (`__main__.py`). What once made one
+fail lies in `corpus/TARGET/`, and is tried first by both.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from tests.volumes.filling import SMALL_PACKS, Filler, bodies
+
+from bucketpull.domain.errors import AnswerError, BucketpullError
+from bucketpull.domain.exchange import Response
+from bucketpull.domain.record import Record, Sealed
+from bucketpull.fetch.head import END, Heads
+from bucketpull.reading.http import parse_ranges
+from bucketpull.reading.volume import ReadableVolume
+from bucketpull.sources.registry import settings_of
+from bucketpull.transport.envelope import Distrusted, Opener, Sealer, Way
+from bucketpull.transport.job_key import JobKey
+from bucketpull.transport.wire import answer, down, up
+from bucketpull.volumes.identity import Identity
+from bucketpull.volumes.key_index import KeyIndex, Segment
+from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, _framed
+from bucketpull.volumes.location import location_of
+from bucketpull.volumes.packs.sealing import Walk
+from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.verify import Verification
+from bucketpull.volumes.volume import open_volume
+
+CORPUS = Path(__file__).parent / "corpus"
+LARGEST = (
+    1 << 20
+)  # what a target returns in one answer may be no longer than a small multiple of what it was given
+_PACK = "012345-0-000000"
+
+
+class Target(NamedTuple):
+    """`seeds` gives sound inputs, made once; `run` takes any."""
+
+    seeds: Callable[[], list[bytes]]
+    run: Callable[[bytes], None]
+
+
+# --- volumes
+
+
+@cache
+def _folder() -> Path:
+    """Return a folder in memory for what a target writes: it goes with the process."""
+    shm = "/dev/shm"
+    made = tempfile.TemporaryDirectory(
+        prefix="bucketpull-fuzz-", dir=shm if os.access(shm, os.W_OK) else None
+    )
+    _kept.append(made)
+    return Path(made.name)
+
+
+_kept: list[tempfile.TemporaryDirectory[str]] = []
+
+
+@cache
+def _volume() -> Path:
+    """Return a volume with files, packs, an odd name, a removed object and a batch that was begun."""
+    path = _folder() / "sound"
+    path.mkdir()
+    with Filler(path) as filler:
+        filler.store(bodies(6, size=300) | {(b"..", b".."): b"odd"})
+    with Filler(path, SMALL_PACKS) as filler:
+        filler.store(bodies(80, start=10))
+        filler.store(bodies(3, start=20))
+        filler.volume.intend("0123456789ab", 9, b"")
+        offsets = [extent.offset for extent in filler.volume.recall("0123456789ab", 2) or []]
+        filler.volume.discard("0123456789ab", 2, offsets, [])
+    with contextlib.closing(ReadableVolume(str(path))) as volume:
+        volume.find(b"d1/10.jpg")
+    return path
+
+
+@cache
+def _small_files() -> list[Path]:
+    """Return the files of a volume that are ours, below it."""
+    root = _volume()
+    return sorted(
+        path.relative_to(root)
+        for path in root.rglob("*")
+        if path.is_file() and (".bucketpull" in path.parts or "packs" in path.parts)
+    )
+
+
+def _volume_seeds() -> list[bytes]:
+    files = _small_files()
+    return [bytes([number]) + (_volume() / path).read_bytes() for number, path in enumerate(files)]
+
+
+def _read_volume(data: bytes) -> None:
+    """Put the bytes, but the first, into the place of the file that the first one chooses, and use the volume for everything."""
+    files = _small_files()
+    inside = _folder() / "inside"
+    shutil.rmtree(inside, ignore_errors=True)
+    shutil.copytree(_volume(), inside)
+    (inside / files[(data[0] if data else 0) % len(files)]).write_bytes(data[1:])
+    for use in (_look, _write, _look):
+        with contextlib.suppress(BucketpullError, OSError):
+            use(str(inside))
+
+
+def _look(path: str) -> None:
+    with contextlib.closing(open_reader(path)) as reader:
+        reader.user()
+        for finding in Verification(reader, hashed=True, folder=str(_folder())).run():
+            assert len(finding.detail) < LARGEST
+    with contextlib.closing(ReadableVolume(path)) as volume:
+        for key, _ in volume.objects():
+            with contextlib.suppress(OSError, BucketpullError):
+                volume.read(key)
+                volume.find(key)
+
+
+def _write(path: str) -> None:
+    with contextlib.closing(open_volume(path, durable=False)) as volume:
+        volume.status()
+        for work, offsets in volume.pending("0123456789ab"):
+            for offset in offsets:
+                volume.read(offset)
+            volume.abandon("0123456789ab", work)
+
+
+def _in_memory(data: bytes) -> int:
+    fd = os.memfd_create("fuzz", os.MFD_CLOEXEC)
+    os.write(fd, data)
+    return fd
+
+
+def _ledger_seeds() -> list[bytes]:
+    return [(_volume() / ".bucketpull/ledger").read_bytes()]
+
+
+def _read_ledger(data: bytes) -> None:
+    with contextlib.suppress(BucketpullError):
+        ledger = Ledger(_in_memory(data), "volume")
+        with contextlib.closing(ledger):
+            for entry in ledger.salvage():
+                if not isinstance(entry, Damage):
+                    with contextlib.suppress(BucketpullError):
+                        _take_records(entry.records())
+            KeyIndex(ledger, None).find(b"d1/1.jpg")
+
+
+def _record_seeds() -> list[bytes]:
+    record = Record(b"d", "", [b"a", b"b"], [1, 2], [3, 4], [], [b"m" * 16, b""], {1: b"d/%~b"})
+    packed = Record(b"d", "c", [b"a"], [1], [3], [9], pack=_PACK, offsets=[1])
+    return [msgspec.msgpack.encode([record, packed]), msgspec.msgpack.encode(Sealed(_PACK, 1, b"s" * 32, 1))]
+
+
+def _read_records(data: bytes) -> None:
+    """A ledger whose sums are right and whose records are not: somebody made it."""
+    for kind in Kind:
+        frame = _framed(Entry(kind, "journal", 1, data, 1, 1), 1, 1)
+        _read_ledger(frame)
+        with (
+            contextlib.suppress(BucketpullError),
+            contextlib.closing(Ledger(_in_memory(frame), "volume")) as ledger,
+        ):
+            for entry in ledger.frames():
+                if entry.kind is Kind.PACK:
+                    entry.sealed()
+
+
+def _take_records(records: list[Record]) -> None:
+    identity = Identity("0123456789ab")
+    for record in records:
+        for index in range(len(record.names)) if record.sizes else ():
+            record.only([index])
+            location = location_of(record, index, identity)
+            assert b".." not in location.path.split(b"/"), location
+            assert not location.path.startswith(b"/"), location
+
+
+def _pack_seeds() -> list[bytes]:
+    return [path.read_bytes() for path in sorted((_volume() / "packs").glob("*.tar"))] + [_odd_pack()]
+
+
+def _odd_pack() -> bytes:
+    from bucketpull.volumes.packs import tar
+
+    keys = (b"1.jpg", b"n" * 300, b"../../up", "图片/中文.jpg".encode())
+    return (
+        b"".join(tar.header(key, 5, 1_600_000_000) + b"12345" + bytes(tar.padding(5)) for key in keys)
+        + tar.END
+    )
+
+
+def _read_pack(data: bytes) -> None:
+    fd = _in_memory(data)
+    try:
+        walk, count = Walk(fd), 0
+        for at, member in walk.members():
+            assert 0 <= at < member.body <= len(data)
+            count += 1
+        assert count * 512 <= len(data)
+    finally:
+        os.close(fd)
+
+
+def _index_seeds() -> list[bytes]:
+    from bucketpull.volumes.key_index import _Builder
+
+    folder = str(_folder())
+    with _Builder(folder) as builder:
+        builder.add(
+            (bytes([n]) * 12, -1 if n % 2 else 0xFFFFFFFF, _PACK if n % 2 else "", n, 9) for n in range(200)
+        )
+        segment = builder.write(0, 7)
+    return [Path(segment.path).read_bytes()]
+
+
+def _read_index(data: bytes) -> None:
+    path = _folder() / "0-7.keys"
+    path.write_bytes(data)
+    try:
+        segment = Segment(str(path), 0, 7)
+    except (OSError, ValueError):
+        return
+    for number in range(0, 256, 5):
+        with contextlib.suppress(OSError):
+            segment.find(bytes([number]) * 12)
+
+
+# --- what comes over a network
+
+_CREDENTIALS = {"operator": "o", "password": "p", "access_key": "a", "secret_key": "s"}
+
+
+@cache
+def _sources() -> list[object]:
+    return [
+        settings_of("upyun://b", {"cdn_url": "https://img.example.com", **_CREDENTIALS}).checked().open(),
+        settings_of("s3://b", {"api_url": "https://s3.example.com", "region": "eu-west-1", **_CREDENTIALS})
+        .checked()
+        .open(),
+    ]
+
+
+def _page_seeds() -> list[bytes]:
+    return [
+        b'{"files": [{"name": "a.jpg", "type": "image/jpeg", "length": 5, "last_modified": 1600000000}], "iter": "g2gCZAAEbmV4dA"}',
+        b"a.jpg\tN\t5\t1600000000\nd\tF\t0\t1600000000",
+        _XML,
+        b"<Error><Code>NoSuchBucket</Code><Message>none</Message></Error>",
+    ]
+
+
+_XML = (
+    b'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name>'
+    b"<KeyCount>1</KeyCount><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken><Contents><Key>a&amp;b</Key>"
+    b"<LastModified>2020-01-01T00:00:00.000Z</LastModified><ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag><Size>5</Size>"
+    b"</Contents><CommonPrefixes><Prefix>d/</Prefix></CommonPrefixes></ListBucketResult>"
+)
+
+
+def _read_page(data: bytes) -> None:
+    for lines in ((), (b"x-upyun-list-iter: x\r\n",), (b"Content-Type: application/json\r\n",)):
+        head = [b"HTTP/1.1 200 OK\r\n", *lines]
+        for source in _sources():
+            response = Response(200, head, [data] if data else [], len(data), 0.1)
+            with contextlib.suppress(AnswerError):
+                source.read_page(source.root(), response, 1.7e9)  # type: ignore[attr-defined]
+
+
+def _head_seeds() -> list[bytes]:
+    return [
+        b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: "x"\r\nConnection: close\r\n\r\n',
+        b"HTTP/1.1 304 Not Modified\r\n\r\n",
+        b"HTTP/1.1 206 P\r\ncontent-length:\t7\r\nContent-Range: bytes 0-6/7\r\n\r\n",
+    ]
+
+
+def _read_head(data: bytes) -> None:
+    heads, head = Heads(), data.partition(END)[0] + END
+    for _ in range(2):
+        found = heads.read(head)
+        assert found is None or (100 <= found[0] <= 999 and found[1] >= 0)
+
+
+_KEY = JobKey(b"the secret of a job, of which the broker knows nothing")
+
+
+def _message_seeds() -> list[bytes]:
+    return [
+        Sealer(_KEY, "1.0", "photos", "journal", "s").seal(
+            Way.DOWN, "m1", "q", b"\x81\xa4type\xa8greeting", meant="w"
+        )
+    ]
+
+
+def _read_message(data: bytes) -> None:
+    opener = Opener(_KEY, "photos")
+    with contextlib.suppress(Distrusted):
+        opener.open(data, "q", Way.DOWN)
+    for reader in (up, down, answer):
+        with contextlib.suppress(Distrusted):
+            reader.read(data)
+
+
+def _range_seeds() -> list[bytes]:
+    return [b"bytes=0-5", b"bytes=-5,1-2", b"bytes=5-"]
+
+
+def _read_range(data: bytes) -> None:
+    for start, end in parse_ranges(data.decode("utf-8", "surrogateescape"), 1000) or ():
+        assert 0 <= start < end <= 1000
+
+
+TARGETS = {
+    "volume": Target(_volume_seeds, _read_volume),
+    "ledger": Target(_ledger_seeds, _read_ledger),
+    "records": Target(_record_seeds, _read_records),
+    "pack": Target(_pack_seeds, _read_pack),
+    "index": Target(_index_seeds, _read_index),
+    "page": Target(_page_seeds, _read_page),
+    "head": Target(_head_seeds, _read_head),
+    "message": Target(_message_seeds, _read_message),
+    "range": Target(_range_seeds, _read_range),
+}
+
+
+def corpus(name: str) -> Iterator[bytes]:
+    """Give what once made a target fail."""
+    folder = CORPUS / name
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        yield path.read_bytes()

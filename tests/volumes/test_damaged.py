@@ -1,0 +1,90 @@
+"""What a power cut, NFS or somebody's hand leaves among a volume's own files does not keep it from being used."""
+
+import os
+from contextlib import closing
+
+import msgspec
+import pytest
+from tests.volumes.filling import Filler
+
+from bucketpull.domain.errors import LedgerError
+from bucketpull.domain.record import Record
+from bucketpull.reading.volume import ReadableVolume
+from bucketpull.volumes.ledger import Entry, Kind, Ledger
+from bucketpull.volumes.packs import tar
+from bucketpull.volumes.volume import open_volume
+
+
+@pytest.mark.parametrize(
+    "name", [".nfs0000000000000001", "note", "a.b.c", "j.1.-5", "j.\u0661.\u0662", "j." + "9" * 190 + ".1"]
+)
+def test_a_stray_file_among_the_notes_of_batches_is_stepped_over(tmp_path, name):
+    with Filler(tmp_path) as filler:
+        filler.volume.intend("journal", 7)
+    (tmp_path / ".bucketpull/intents" / name).touch()
+    with closing(open_volume(str(tmp_path))) as volume:
+        assert volume.pending("journal") == [(7, [])]
+
+
+RECORDS = {
+    "a path to elsewhere": Record(b"", "", [b"a"], [1], [0], paths={0: b"../../etc/shadow"}),
+    "an absolute path": Record(b"", "", [b"a"], [1], [0], paths={0: b"/etc/shadow"}),
+    "a pack elsewhere": Record(b"", "", [b"a"], [1], [0], pack="../../a", offsets=[1]),
+    "no offset": Record(b"", "", [b"a"], [1], [0], pack="012345-0-000000"),
+    "an offset beyond all": Record(b"", "", [b"a"], [1], [0], pack="012345-0-000000", offsets=[2**62]),
+    "fewer sizes than names": Record(b"", "", [b"a", b"b"], [1], [0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+def test_a_ledger_that_somebody_made_up_is_refused_by_whoever_reads_it(tmp_path, record):
+    with Filler(tmp_path):
+        pass
+    with closing(Ledger(os.open(tmp_path / ".bucketpull/ledger", os.O_RDWR), str(tmp_path))) as ledger:
+        ledger.append([Entry(Kind.BLOCK, "j", 1, msgspec.msgpack.encode([record]), 1, 1)])
+        with pytest.raises(LedgerError, match="it was not written by bucketpull"):
+            next(ledger.frames()).records()
+    with pytest.raises(LedgerError):
+        ReadableVolume(str(tmp_path)).read(b"a")
+
+
+def test_the_index_is_not_written_where_the_volume_is_somebody_elses(tmp_path, monkeypatch):
+    """Who may write there can put a link in its place: root's `serve` and `cat` would write through it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    volume, elsewhere = tmp_path / "volume", tmp_path / "elsewhere"
+    for made in (volume, elsewhere):
+        made.mkdir()
+    with Filler(volume) as filler:
+        filler.store({(b"", b"a"): b"body"})
+    os.chown(volume / ".bucketpull", 54_321, 54_321)
+    (volume / ".bucketpull/keys").symlink_to(elsewhere)
+    with closing(ReadableVolume(str(volume))) as reading:
+        assert reading.read(b"a") == b"body"
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("length", [b"0", b"1", b"5", b"9" * 300, b"999999999"])
+def test_a_pax_record_whose_length_cannot_be_ends_the_records(length):
+    record = length + b" path=elsewhere\n"
+    extended = tar.named(b"PaxHeader", len(record), 0)
+    block = bytearray(extended)
+    block[156:157] = b"x"
+    block[148:154] = b"%06o" % (sum(block) - sum(block[148:156]) + 8 * 0x20)
+    found = tar.read_header(
+        bytes(block) + record + bytes(tar.padding(len(record))) + tar.header(b"here", 0, 0)
+    )
+    assert found is not None
+    assert found.path == b"here"
+
+
+@pytest.mark.parametrize(
+    "field", [b"-0000000001", b"0000000009x", b"0b1", b"\xff" * 11, b" " * 11, b"0_0_0_0_0_0"]
+)
+def test_a_size_that_is_none_makes_no_header(field):
+    sound = tar.header(b"a", 5, 0)
+    block = bytearray(sound)
+    block[124:135] = field.ljust(11, b"\0")
+    block[148:154] = b"%06o" % (sum(block) - sum(block[148:156]) + 8 * 0x20)
+    assert tar.read_header(sound) is not None
+    assert tar.read_header(bytes(block)) is None
+    assert tar.stated_size(bytes(block)) is None
