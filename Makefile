@@ -8,7 +8,7 @@ TEST_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light chromium:chro
 SOAK_PACKAGES := faketime:faketime
 BENCH_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light curl:curl aria2c:aria2 rclone:rclone openssl:openssl taskset:util-linux
 
-.PHONY: demo test setup lint types bench budget coverage docs man reference translations release soak wheel packages clean
+.PHONY: demo test setup lint types bench budget coverage docs man reference translations release soak fuzz wheel packages clean
 
 demo: .venv/installed           ## a bucket on localhost, pulled before your eyes
 	$(BIN)/bucketpull demo
@@ -43,6 +43,9 @@ docs: .venv/dev                 ## the documentation, into site/
 
 soak: packages .venv/dev        ## the long tests: hundreds of kills, long histories, disks of 200,000 objects
 	scripts/system-packages $(SOAK_PACKAGES) && $(BIN)/python -m pytest -m soak
+
+fuzz: .venv/dev                 ## bytes that nobody sane would write, for SECONDS (60) a target; what fails is kept in tests/fuzz/corpus
+	$(PIP) install -q -c constraints.txt --group fuzz && $(BIN)/python -m tests.fuzz $(SECONDS)
 
 wheel: .venv/dev                ## dist/*.whl, as it would be published
 	rm -rf dist && $(BIN)/python -m hatchling build
