@@ -228,6 +228,8 @@ class PackBooks:
         import subprocess  # some milliseconds of every start, for what few need
 
         directory = self.folders.packs.fd
+        if directory < 0:  # the volume was let go of before this one's turn came
+            return
         command = [sys.executable, "-m", sealing.__name__, str(directory), *packs]
         with subprocess.Popen(command, pass_fds=(directory,), stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
             assert process.stdout is not None

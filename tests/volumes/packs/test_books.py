@@ -1,0 +1,27 @@
+"""What an agent does with packs beside settling, where it ends before that is done."""
+
+import os
+from contextlib import closing
+
+from bucketpull.domain.record import Record
+from bucketpull.volumes.beneath import Own, open_root
+from bucketpull.volumes.ledger import Ledger
+from bucketpull.volumes.packs.books import PackBooks
+from bucketpull.volumes.packs.folder import Folders
+
+
+def test_a_pack_whose_turn_comes_after_the_volume_was_let_go_of_stays_unsealed(tmp_path):
+    """On a busy machine sealing takes longer than an agent waits for it; an error in its thread would fail this test."""
+    (tmp_path / ".bucketpull").mkdir()
+    root = open_root(str(tmp_path))
+    with closing(Own.open(root, ".bucketpull", str(tmp_path), writing=True)) as home:
+        os.close(home.open_file("ledger", os.O_WRONLY | os.O_CREAT))
+        Folders(root, home, "0123456789ab", str(tmp_path)).close()
+        sealed = []
+        with closing(Ledger.open(home, "ledger", str(tmp_path), writable=True)) as ledger:
+            books = PackBooks(root, home, "0123456789ab", str(tmp_path), ledger, sealed.append)
+            books.close()
+            books.note([Record(b"d", "", [b"x"], [1], [1], pack="012345-0-000001", offsets=[1])])
+            books.stop_sealing()
+    os.close(root)
+    assert sealed == []
