@@ -148,9 +148,11 @@ class MemoryVolume:
         del journal
         self._check()
         for copy in copies:
-            for part in decode_parts(copy.parts):
-                for name in part.names:
-                    self.files.pop((part.directory, name), None)
+            gone = {(part.directory, name) for part in decode_parts(copy.parts) for name in part.names}
+            for offset in copy.offsets:
+                self._thin(offset, gone)
+            for key in gone - set(self._described(0)):
+                self.files.pop(key, None)
 
     def read(self, offset: int) -> list[Record]:
         """See `ports.Volume`."""
@@ -198,6 +200,16 @@ class MemoryVolume:
             for offset, block in enumerate(self.blocks)
             if block is not None and (block.journal, block.work) == (journal, work)
         ]
+
+    def _thin(self, offset: int, gone: set[Key]) -> None:
+        """Take objects out of a block."""
+        block = self.blocks[offset]
+        assert block is not None
+        left = []
+        for record in _records(block.records):
+            indexes = [i for i, name in enumerate(record.names) if (record.directory, name) not in gone]
+            left.append(record.only(indexes))
+        self.blocks[offset] = msgspec.structs.replace(block, records=msgspec.msgpack.encode(left))
 
     def _keys(self, offset: int) -> list[Key]:
         block = self.blocks[offset]

@@ -1,0 +1,136 @@
+"""What every volume promises (`ports.Volume`), over all of them; `tests/volumes` has what is of disks alone."""
+
+import pytest
+from tests.contracts.conftest import JOURNAL, MTIME, block, part
+
+from bucketpull.domain.batching import encode_parts
+from bucketpull.domain.errors import LedgerError
+from bucketpull.domain.model import Former
+
+X, Y, Z = (b"a", b"x"), (b"a", b"y"), (b"", b"z")
+
+
+def names(records):
+    return {(record.directory, name) for record in records for name in record.names}
+
+
+def stored(bench, work, *parts, former=()):
+    """Write objects and settle them; return the offset of their block."""
+    bench.write(*parts)
+    [extent] = bench.volume.settle([block(work, *parts, former=former)])
+    assert extent.volume == bench.volume.id
+    return extent.offset
+
+
+def test_what_is_settled_is_read_again_and_counted(bench):
+    first, second = (stored(bench, work, part(b"a", name)) for work, name in ((1, b"x"), (2, b"y")))
+    [record] = bench.volume.read(first)
+    assert (record.directory, record.names, record.sizes, record.mtimes) == (b"a", [b"x"], [10], [MTIME])
+    assert first < second
+    assert bench.volume.status().stored_objects == 2
+
+
+def test_where_no_block_is_nothing_is_read(bench):
+    with pytest.raises(LedgerError):
+        bench.volume.read(7)
+
+
+def test_an_object_that_is_settled_again_counts_once(bench):
+    first = stored(bench, 1, part(b"a", b"x", b"y"))
+    stored(bench, 2, part(b"a", b"y"), former=[first])
+    assert bench.volume.status().stored_objects == 2
+
+
+def test_noted_batches_are_known_with_their_blocks_until_they_are_forgotten(bench):
+    for work in (1, 2):
+        bench.volume.intend(JOURNAL, work, encode_parts([part(b"a", b"x")]))
+    bench.volume.intend("other", 3)
+    offset = stored(bench, 2, part(b"a", b"x"))
+    bench.kill()
+    assert sorted(bench.volume.pending(JOURNAL)) == [(1, []), (2, [offset])]
+    bench.volume.forget(JOURNAL, 2)
+    assert bench.volume.pending(JOURNAL) == [(1, [])]
+
+
+def test_of_an_abandoned_batch_goes_what_was_written_since_and_never_settled(bench):
+    bench.write(part(b"a", b"before"))
+    bench.volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"before", b"x", b"y"), part(b"", b"z")]))
+    stored(bench, 1, part(b"a", b"x"))
+    bench.write(part(b"a", b"y", b"of another"), part(b"", b"z"))
+    bench.kill()
+    bench.volume.abandon(JOURNAL, 1)
+    bench.volume.abandon(JOURNAL, 99)
+    assert bench.files() == {X, (b"a", b"before"), (b"a", b"of another")}
+    assert bench.volume.pending(JOURNAL) == []
+
+
+def test_a_batch_that_was_noted_without_its_objects_is_abandoned_without_a_removal(bench):
+    bench.volume.intend(JOURNAL, 1)
+    bench.write(part(b"a", b"x"))
+    bench.volume.abandon(JOURNAL, 1)
+    assert bench.files() == {X}
+    assert bench.volume.pending(JOURNAL) == []
+
+
+def test_discarded_blocks_go_but_for_objects_that_later_blocks_describe(bench):
+    bench.volume.intend(JOURNAL, 1)
+    first = stored(bench, 1, part(b"a", b"x", b"y"))
+    second = stored(bench, 2, part(b"a", b"y"), part(b"", b"z"), former=[first])
+    for _ in range(2):
+        bench.volume.discard(JOURNAL, 1, [first], [])
+        bench.volume.discard(JOURNAL, 77, [second], [])
+    assert bench.files() == {Y, Z}
+    assert bench.volume.status().stored_objects == 2
+    assert bench.volume.pending(JOURNAL) == [(1, [])]
+
+
+def test_discarded_blocks_go_but_for_objects_that_kept_ones_describe(bench):
+    bench.volume.intend(JOURNAL, 1)
+    first = stored(bench, 1, part(b"a", b"x", b"y"))
+    second = stored(bench, 1, part(b"a", b"y"), part(b"", b"z"), former=[first])
+    bench.volume.discard(JOURNAL, 1, [second], [first])
+    assert bench.files() == {X, Y}
+    bench.kill()
+    assert names(bench.volume.read(first)) == {X, Y}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_object_of_two_discarded_blocks_goes_whichever_is_discarded_first(bench, order):
+    offsets = [stored(bench, 1, part(b"a", b"x")), stored(bench, 2, part(b"a", b"x"))]
+    for index in order:
+        bench.volume.discard(JOURNAL, index + 1, [offsets[index]], [])
+    assert bench.files() == set()
+
+
+def test_files_of_a_noted_batch_are_found_whole_after_a_kill_but_not_after_a_restart_of_the_machine(bench):
+    bench.write(part(b"a", b"before"))
+    bench.volume.intend(JOURNAL, 1)
+    bench.write(part(b"a", b"x"))
+    wanted = [part(b"a", b"before", b"x", b"missing")]
+    bench.kill()
+    assert names(bench.volume.recover(JOURNAL, 1, wanted)) == {X}
+    assert bench.volume.recover(JOURNAL, 2, wanted) == []
+    bench.restart()
+    assert bench.volume.recover(JOURNAL, 1, wanted) == []
+
+
+def test_former_copies_go_and_their_block_does_not_have_them_any_more(bench):
+    offset = stored(bench, 1, part(b"a", b"x", b"y"))
+    moved = Former(bench.volume.id, [offset], "other", encode_parts([part(b"a", b"y")]))
+    for _ in range(2):
+        bench.volume.remove(JOURNAL, [moved])
+    assert bench.files() == {X}
+    bench.kill()
+    assert names(bench.volume.read(offset)) == {X}
+    assert bench.volume.status().stored_objects == 1
+
+
+def test_files_of_others_are_taken_for_objects_of_their_date_or_put_aside(bench):
+    bench.put_foreign(b"a", b"x")
+    seen = bench.volume.inspect([part(b"a", b"x", b"y")], "date")
+    assert (names(seen.records), seen.claims) == ({X}, [])
+    bench.put_foreign(b"a", b"y", b"of another length")
+    seen = bench.volume.inspect([part(b"a", b"y")], "date")
+    assert (seen.records, seen.claims) == ([], [])
+    bench.volume.clear([part(b"a", b"y")])
+    assert not bench.is_taken(*Y)
