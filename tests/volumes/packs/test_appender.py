@@ -9,6 +9,8 @@ import tarfile
 import msgspec
 import pytest
 
+from bucketpull.domain import keys
+from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing, PackNames
 from bucketpull.volumes.beneath import Own, open_root
 from bucketpull.volumes.packs import appender as appending
@@ -90,6 +92,25 @@ def test_objects_lie_where_the_appender_says(tmp_path, place):
         "d/2.jpg",
         "d/3.jpg",
         "d/10.jpg",
+    ]
+
+
+def test_members_have_the_paths_that_files_would_have_whatever_directory_came_before(tmp_path, place):
+    appender = place.appender()
+    found = [
+        (b"", b"a"),
+        (b"", b"b"),
+        (b"d", b"a"),
+        (b"d", b"b"),
+        (b"", b"c"),
+        (b"d", b"%~x"),
+        (b"../d", b"a"),
+        (b"../d", b"b"),
+    ]
+    pack, _ = appender.append([Member(directory, name, 1, [], 0, None) for directory, name in found])
+    appender.close()
+    assert listed(tmp_path / "packs" / f"{pack}.tar") == [
+        os.fsdecode(keys.path_of(key_of(directory, name))) for directory, name in found
     ]
 
 

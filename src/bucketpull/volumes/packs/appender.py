@@ -122,7 +122,7 @@ class Appender:
         self._sync = sync
         self._pack: Pack | None = None
         self._last = -1
-        self._plain = b""
+        self._plain: bytes | None = None
         """A directory whose keys are paths as they are: the objects that come next mostly are of the same one."""
         self.writer, self._lock = folders.lease()
 
