@@ -43,6 +43,14 @@ def test_objects_of_a_page_are_arranged_and_what_is_not_known_comes_last(by: str
     assert Order(by).arranged(page) == expected
 
 
+def test_objects_of_a_page_of_many_folders_are_arranged_by_prefix_and_then_by_size():
+    page = part((b"a/1", 9, 1), (b"b/1", 1, 1), (b"c/1", 5, 1), (b"b/2", 2, 1), (b"a/2", 1, 1))
+
+    arranged = Order("largest", (b"b/", b"a/")).arranged(page)
+
+    assert [page.names[index] for index in arranged] == [b"b/2", b"b/1", b"a/1", b"a/2", b"c/1"]
+
+
 @given(
     st.sampled_from(["newest", "oldest", "largest", "smallest"]),
     st.integers(0, 1 << 33),

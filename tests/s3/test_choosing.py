@@ -36,3 +36,31 @@ def test_what_the_bucket_has_lost_is_pruned(ceph, bucket, puller):
 
     assert len(told.splitlines()) == 2
     assert puller.objects() == {key: body for key, body in OBJECTS.items() if key not in gone}
+
+
+def test_order_a_trial_a_budget_and_prices_are_of_s3_too(ceph, bucket, puller):
+    ceph.fill(bucket, OBJECTS.items())
+
+    puller.sync("--first", "b/,a/", "--limit", "5", expect=6)
+    assert len(puller.objects()) == 5
+    assert all(key.startswith(b"b/") for key in puller.objects())
+    puller.sync("--max-requests", "2", expect=6)
+    assert len(puller.objects()) == 5, "what an earlier run used counts"
+
+    spent = puller.sync("--price-per-gb", "1000", "--price-per-10k", "10")["spent"]
+
+    assert puller.objects() == OBJECTS
+    assert spent["bytes"] >= sum(map(len, OBJECTS.values()))
+    assert spent["requests"] >= len(OBJECTS)
+    assert abs(spent["cost"] - spent["bytes"] / 1e6 - spent["requests"] / 1000) < 1e-3
+
+
+def test_a_volume_is_of_one_job_and_may_hold_its_journal(ceph, bucket, puller):
+    ceph.fill(bucket, OBJECTS.items())
+    state = str(puller.volume / "journal")
+    puller.sync("--state", state)
+
+    refused = puller.run(*puller.arguments("--state", str(puller.folder / "another")), expect=2).stderr
+
+    assert f"has {len(OBJECTS)} objects of the job of s3://{bucket}" in refused
+    assert puller.run(*puller.arguments()[:3], "verify", str(puller.volume), "--json").stdout == ""

@@ -42,10 +42,17 @@ class Order(msgspec.Struct, array_like=True, frozen=True):
 
     def arranged(self, part: Part) -> list[int]:
         """Return the indexes of a part's objects, the foremost first, so that they share batches."""
-        if not self.by:
-            return list(range(len(part.names)))
-        column, sign = _column(self.by)(part), _sign(self.by)
-        return sorted(range(len(part.names)), key=lambda index: _place(column[index], sign))
+        indexes = list(range(len(part.names)))
+        if self.by:
+            column, sign = _column(self.by)(part), _sign(self.by)
+            indexes.sort(key=lambda index: _place(column[index], sign))
+        inside = key_of(part.directory, b"")
+        if any(len(prefix) > len(inside) and prefix.startswith(inside) for prefix in self.prefixes):
+            indexes.sort(key=lambda index: self._of_key(inside + part.names[index]))
+        return indexes
+
+    def _of_key(self, key: bytes) -> int:
+        return self._of_prefix(key.startswith)
 
     def _of_prefix(self, fits: Callable[[bytes], bool]) -> int:
         return next((rank for rank, prefix in enumerate(self.prefixes) if fits(prefix)), len(self.prefixes))

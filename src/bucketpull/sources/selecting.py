@@ -40,6 +40,6 @@ class SelectingSource(DerivedSource):
         ]
         folders = [name for name in page.directories if selection.may_want_below(key_of(directory, name))]
         excluded = len(part.names) - len(wanted)
-        if excluded or selection.order.by:
+        if excluded or not selection.order.is_any:
             part = chosen(part, wanted)
         return msgspec.structs.replace(page, part=part, directories=folders, excluded=excluded)
