@@ -51,7 +51,8 @@ def pages() -> dict[str, str]:
     return {
         "reference/commands.md": commands_page(),
         "reference/configuration.md": configuration_page(),
-        "reference/exit-codes.md": exit_codes_page(),
+        "reference/exit-codes.md": exit_codes_page("en"),
+        "reference/exit-codes.zh.md": exit_codes_page("zh"),
         "reference/messages.md": messages_page("en"),
         "reference/messages.zh.md": messages_page("zh"),
         "reference/reasons.md": reasons_page(),
@@ -184,18 +185,29 @@ def _toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def exit_codes_page() -> str:
+def exit_codes_page(language: str) -> str:
     """Write what the exit codes mean."""
-    rows = [f"| {code:d} | {meaning} |" for code, meaning in MEANINGS.items()]
-    head = [
-        "# Exit codes",
-        "",
-        "`bucketpull help exit-codes` prints them.",
-        "",
-        "| code | meaning |",
-        "|---:|---|",
-    ]
-    return "\n".join([*head, *rows, ""])
+    say = Words(language)
+    rows = [f"| {code:d} | {say.message(meaning)} |" for code, meaning in MEANINGS.items()]
+    return "\n".join([*EXIT_CODES[language].splitlines(), *rows, ""])
+
+
+EXIT_CODES = {
+    "en": """\
+# Exit codes
+
+`bucketpull help exit-codes` prints them. Each [error message](messages.md) is listed with its remedy.
+
+| code | meaning |
+|---:|---|""",
+    "zh": """\
+# 退出码
+
+`bucketpull help exit-codes` 会打印它们。每条[错误信息](messages.md)都列有处理办法。
+
+| 退出码 | 含义 |
+|---:|---|""",
+}
 
 
 def messages_page(language: str) -> str:
@@ -218,10 +230,13 @@ def messages_page(language: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_REMEDY = re.compile(r"[;；]\s*|[:：]\s*(?=(?:write|give|name|say|set|use|pip|请))")
+
+
 def _told(text: str) -> str:
-    """Write an error as a row: what is wrong, and what to do, which follows a semicolon."""
-    wrong, _, remedy = re.sub(r"[;；]\s*", "; ", text.replace("|", "\\|")).partition("; ")
-    return f"| {_code(wrong)} | {_code(remedy)} |"
+    """Write an error as a row: what is wrong, and what to do, which follows a semicolon, or a colon and a verb."""
+    wrong, remedy, *more = [*_REMEDY.split(text.replace("|", "\\|")), ""]
+    return f"| {_code(wrong)} | {_code('; '.join([remedy, *more[:-1]]))} |"
 
 
 def _code(text: str) -> str:

@@ -153,9 +153,15 @@ def test_at_a_terminal_it_asks_for_what_was_not_given(customer, bucket):
             ("(empty: none):", "img.example.com"),  # is asked again, and what was answered before is kept
             ("(empty: none):", cdn),
             ("the operator's name:", operator),
-            ("the operator's password:", secret),
+            ("the operator's password:", "mistyped"),
             ("/mnt/disk1 /mnt/disk2:", "no/such/disk"),
             ("/mnt/disk1 /mnt/disk2:", "disk1"),
+            ("[Y/n]:", ""),  # doctor was refused; what was right is not typed again
+            ("[upyun://photos]:", ""),
+            (f"[{cdn}]:", ""),
+            (f"[{operator}]:", ""),
+            ("the operator's password:", secret),
+            ("[disk1]:", ""),
             ("another file to write:", "photos.toml"),
             ("another file to write:", "mine.toml"),
             ("[y/N]:", "y"),

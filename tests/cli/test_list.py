@@ -112,7 +112,7 @@ def _wait_for(is_so) -> None:
     [
         (
             ["--format", "oss", "--output", "x"],
-            b"where are the objects to be had? Give --cdn-url or --base-url",
+            b"where can the objects be fetched? Give --cdn-url or --base-url",
         ),
         (["--format", "parquet"], b"give --output DIR"),
         (["--format", "gcs", "--base-url", "https://h"], b"give --output FILE"),

@@ -94,7 +94,7 @@ def test_a_prefix_is_what_was_typed(user, odd, encoding):
     user.knows(odd)
     if encoding == "ascii":
         _, told = run(user, "sync", "upyun://photos/图片", "disk1", expect=2)
-        assert b"has bytes that are no text in this locale" in told
+        assert b"has bytes that are not text in this locale" in told
         return
     run(user, "sync", os.fsdecode("upyun://photos/图片".encode(encoding)), "disk1")
 

@@ -92,10 +92,10 @@ def test_what_a_day_may_take_pauses_the_job(make_job: Callable[..., Job]):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--limit", "0"], "--limit 0: at least 1"),
+        (["--limit", "0"], "--limit 0: write a number of at least 1"),
         (["--max-bytes", "10M/week"], "write a number, or a number and '/day'"),
         (["--max-bytes", "0"], "would allow nothing"),
-        (["--max-requests", "many"], "'many' is no number"),
+        (["--max-requests", "many"], "'many' is not a number"),
     ],
 )
 def test_what_is_no_budget_is_refused_before_anything_is_done(

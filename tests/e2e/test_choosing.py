@@ -101,7 +101,7 @@ def test_rules_come_from_a_file_and_flags_come_after(make_job: Callable[..., Job
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--include", "[z-a]"], "[z-a] is no set of characters"),
+        (["--include", "[z-a]"], "[z-a] is not a set of characters"),
         (["--min-size", "2K", "--max-size", "1K"], "leave nothing"),
         (["--newer", "yesterday"], "write 2024-05-01"),
         (["--first", "newest,oldest"], "--first 'newest,oldest': write one of"),

@@ -65,7 +65,7 @@ def test_what_is_not_there_and_what_is_no_url_fail_by_name_and_by_line(tmp_path,
     assert summary["stored"] == 1
     failures = puller.command("failures")
     assert "/gone" in failures
-    assert "line 2: 'ftp://nowhere/2' is no http:// or https:// URL" in failures
+    assert "line 2: 'ftp://nowhere/2' is not an http:// or https:// URL" in failures
 
 
 def test_doctor_reads_a_list_and_fetches_its_first_objects(tmp_path, make_web, pull):
@@ -107,7 +107,7 @@ def test_a_list_that_changed_is_refused(tmp_path, make_web, pull):
     [
         ("absent", None, "No such file or directory"),
         ("list.csv", "http://h/1,1\n", "no column url"),
-        ("list.parquet", "PAR1", "no Parquet"),
+        ("list.parquet", "PAR1", "is not Parquet"),
     ],
 )
 def test_a_list_that_cannot_be_used_is_said_before_anything_is_made(tmp_path, pull, name, content, words):

@@ -144,7 +144,7 @@ def test_threads_read_at_the_same_time(tmp_path, packing, monkeypatch):
 
 
 def test_a_folder_that_is_no_volume_is_refused_and_so_is_none(tmp_path):
-    with pytest.raises(VolumeError, match="is no volume"):
+    with pytest.raises(VolumeError, match="is not a volume"):
         bucketpull.open(tmp_path)
     with pytest.raises(ValueError, match="at least one volume"):
         bucketpull.open()

@@ -148,7 +148,7 @@ def test_a_machines_key_speaks_for_that_machine_alone():
     "text", ["", "short", "two words that are thirty-two letters long", "machine:x:y:z", "a" * 31]
 )
 def test_what_is_no_key_is_refused_without_being_repeated(text):
-    with pytest.raises(ConfigError, match="is no job key") as refused:
+    with pytest.raises(ConfigError, match="is not a job key") as refused:
         read_key(text, "FILE")
     assert not text or text not in str(refused.value)
 

@@ -39,7 +39,7 @@ def test_what_is_no_token_is_refused_without_being_repeated(tmp_path, text):
     path = tmp_path / "token"
     path.write_text(text)
 
-    with pytest.raises(ConfigError, match="is no token") as refusal:
+    with pytest.raises(ConfigError, match="is not a token") as refusal:
         dashboard_access(Settings(dashboard_token_file=str(path)))
     assert not text or text not in str(refusal.value)
 
@@ -107,7 +107,7 @@ def test_whoever_speaks_no_tls_gets_nothing_and_is_in_nobody_s_way(serve, certif
 
 
 def test_a_certificate_without_its_key_and_a_key_without_its_certificate_are_refused(certificates):
-    with pytest.raises(ConfigError, match="no PEM certificate with the key"):
+    with pytest.raises(ConfigError, match="not a PEM certificate with the key"):
         dashboard_access(Settings(dashboard_cert=str(certificates / "server.pem")))
     with pytest.raises(ConfigError, match="with --dashboard-cert"):
         dashboard_access(Settings(dashboard_key=str(certificates / "server.key")))

@@ -30,7 +30,7 @@ def check_form(name: str, file: str, base: str) -> None:
     """
     form = FORMS.get(name)
     if form is not None and form.needs_urls and not base:
-        raise ConfigError(f"--format {name}: where are the objects to be had? Give --base-url")
+        raise ConfigError(f"--format {name}: where can the objects be fetched? Give --base-url")
     if form is not None and file == "-" and (form.most_bytes is not None or form.is_sorted):
         raise ConfigError(f"--format {name}: name a {'folder' if form.most_bytes else 'file'} to write")
 

@@ -64,10 +64,17 @@ def init(
             check_new(name, path, force=force)
     interview = Interview(flags | options.split(places))
     settings = interview.settings()
+    if not interview.asks:
+        check_new("--output", output or f"{settings.job_name()}.toml", force=force)
+    while not no_doctor and run_checks(settings, flags.get("config")):
+        if interview.corrects():
+            settings = interview.settings()
+        elif interview.insists():
+            break
+        else:
+            tell("nothing was written; correct it, or write the file all the same with --no-doctor")
+            return ExitCode.INCOMPLETE
     path = output or interview.new_file("--output", f"{settings.job_name()}.toml", force=force)
-    if not no_doctor and run_checks(settings, flags.get("config")) and not interview.insists():
-        tell("nothing was written; mend it, or write the file all the same with --no-doctor")
-        return ExitCode.INCOMPLETE
     if unit_file is None and interview.wants_unit():
         unit_file = interview.new_file("--unit", f"bucketpull-{settings.job_name()}.service", force=force)
     elsewhere = secrets_elsewhere(settings)
@@ -79,11 +86,13 @@ def init(
 
 
 class Interview:
-    """Finds out what a job needs: from flags, environment and file, and at a terminal by questions."""
+    """Finds out what a job needs: from flags, environment and file, and at a terminal by questions, which `asks` says."""
 
     def __init__(self, known: dict[str, Any]) -> None:
-        self._known = known
-        self._asks = sys.stdin.isatty() and not known.get("json") and not known.get("quiet")
+        self._given = known
+        self._known = dict(known)
+        self._answers: dict[str, str] = {}
+        self.asks = sys.stdin.isatty() and not known.get("json") and not known.get("quiet")
 
     def settings(self) -> Settings:
         """Return the job's settings, complete.
@@ -92,7 +101,7 @@ class Interview:
             ConfigError: Something lacks or is wrong, and nobody can be asked.
 
         """
-        if self._asks:
+        if self.asks:
             self._ask_for_source()
             self._ask_for_access()
             self._ask_for_volumes()
@@ -101,13 +110,21 @@ class Interview:
         check_paths(settings.volumes)
         return settings
 
+    def corrects(self) -> bool:
+        """Ask whether something that was asked shall be asked again; each answer stands as it was unless another is given."""
+        again = self.asks and bool(self._answers)
+        if again and click.confirm(said("change your answers?"), default=True, err=True):
+            self._known = dict(self._given)
+            return True
+        return False
+
     def insists(self) -> bool:
         """Ask whether to write the file though a check failed."""
-        return self._asks and click.confirm(said("write the file all the same?"), err=True)
+        return self.asks and click.confirm(said("write the file all the same?"), err=True)
 
     def wants_unit(self) -> bool:
         """Ask whether to write a unit of systemd too."""
-        return self._asks and click.confirm(said("write a unit of systemd that runs it too?"), err=True)
+        return self.asks and click.confirm(said("write a unit of systemd that runs it too?"), err=True)
 
     def new_file(self, name: str, path: str, *, force: bool) -> str:
         """Return where to write: at a path, or where the answer says if that is taken; `name` is the option's.
@@ -119,7 +136,7 @@ class Interview:
         try:
             check_new(name, path, force=force)
         except ConfigError as error:
-            if not self._asks:
+            if not self.asks:
                 raise
             tell_error(error)
             return _answer("another file to write", lambda text: check_new(name, text, force=force))
@@ -130,9 +147,8 @@ class Interview:
             options.settings(self._known | {"source": text}).source_settings().check_values()
 
         if not options.settings(self._known).source:
-            self._known["source"] = _answer(
-                "source, such as upyun://BUCKET, s3://BUCKET or urls:FILE", check, hidden=False
-            )
+            question = "source, such as upyun://BUCKET, s3://BUCKET or urls:FILE"
+            self._known["source"] = self._answer("source", question, check)
 
     def _ask_for_access(self) -> None:
         """Ask for credentials if there are none, and for what else the source would like to know."""
@@ -141,7 +157,7 @@ class Interview:
         for option in settings.source_settings().OPTIONS:
             if not option.asked or option.name in settings.options or (option.secret and complete):
                 continue
-            text = _answer(option.asked, self._checks(option.name), hidden=option.name in _HIDDEN)
+            text = self._answer(option.name, option.asked, self._checks(option.name))
             if text:
                 self._known[option.name] = text
 
@@ -159,20 +175,33 @@ class Interview:
             return
         for place, free in _disks():
             tell(f"  {place}  {size(free)}")
-        answer = _answer("folders to store in, best one a disk, such as /mnt/disk1 /mnt/disk2", check)
-        self._known["volumes"] = tuple(shlex.split(answer))
+        question = "folders to store in, best one a disk, such as /mnt/disk1 /mnt/disk2"
+        self._known["volumes"] = tuple(shlex.split(self._answer("volumes", question, check)))
+
+    def _answer(self, name: str, question: str, check: Callable[[str], None]) -> str:
+        """Ask for one thing, and remember what was answered; what is secret is not shown."""
+        text = _answer(question, check, hidden=name in _HIDDEN, before=self._answers.get(name))
+        if text:
+            self._answers[name] = text
+        return text
 
 
 _NO_DISKS = ("/boot", "/dev", "/etc", "/proc", "/run", "/snap", "/sys", "/var/lib")
 _HIDDEN = frozenset({"password", "secret_key"})
 
 
-def _answer(question: str, check: Callable[[str], None], *, hidden: bool = False) -> str:
-    """Ask until the answer can be used."""
-    optional = question.endswith(")")
+def _answer(
+    question: str, check: Callable[[str], None], *, hidden: bool = False, before: str | None = None
+) -> str:
+    """Ask until the answer can be used; `before` is what was answered the last time."""
+    default = "" if before is None and question.endswith(")") else before
     while True:
         text: str = click.prompt(
-            said(question), default="" if optional else None, hide_input=hidden, show_default=False, err=True
+            said(question),
+            default=default,
+            hide_input=hidden,
+            show_default=bool(before) and not hidden,
+            err=True,
         ).strip()
         try:
             if text:

@@ -104,7 +104,7 @@ def _base(form: str, base_url: str | None, config: SourceSettings) -> str:
     base = base_url or (getattr(config, "cdn_url", None) or "").partition(" ")[0]
     has_own = config.scheme() == "urls"
     if form in FORMS and FORMS[form].needs_urls and not base and not has_own:
-        raise ConfigError(f"--format {form}: where are the objects to be had? Give --cdn-url or --base-url")
+        raise ConfigError(f"--format {form}: where can the objects be fetched? Give --cdn-url or --base-url")
     return base.rstrip("/") + "/" if base else ""
 
 

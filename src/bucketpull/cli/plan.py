@@ -115,9 +115,7 @@ def _run(settings: Settings, pages: int) -> ExitCode:
             f"plan: {sample.lost} folders could not be listed: {patience.trouble}; run it again"
         )
     if needed is None:
-        raise ConfigError(
-            f"plan: no object in {len(sample.pages)} pages of the listing; say --sample with more"
-        )
+        raise ConfigError(f"plan: no object in {len(sample.pages)} pages of the listing; increase --sample")
     if measured is not None and abs(measured.share - 1.0) > _AS_LISTED:
         needed = _styled(needed, measured.share)
     by = next(iter(client.fetching.values()))

@@ -116,7 +116,7 @@ class _Pruning:
         self._config = source_config(self._settings)
         if not self._config.tells_all:
             raise ConfigError(
-                f"source {self._settings.source}: a list says what to pull, not what is there: nothing can be pruned by it"
+                f"source {self._settings.source}: a list says what to pull, not what is there: nothing can be pruned by it; name a bucket"
             )
 
     def run(self) -> ExitCode:

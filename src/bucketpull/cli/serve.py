@@ -137,7 +137,7 @@ def _text_of(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--types {path}: not read: {error}") from error
+        raise ConfigError(f"--types {path}: not read: {error}; name a file that can be read") from error
 
 
 def _opened_log(path: str | None, stack: ExitStack) -> TextIO | None:
@@ -149,4 +149,4 @@ def _opened_log(path: str | None, stack: ExitStack) -> TextIO | None:
         fd = append(Path(path))
         return stack.enter_context(open(fd, "a", buffering=1, encoding="utf-8", errors="backslashreplace"))
     except OSError as error:
-        raise ConfigError(f"--access-log {path}: not opened: {error.strerror}") from error
+        raise ConfigError(f"--access-log {path}: not opened: {error.strerror}; name another file") from error

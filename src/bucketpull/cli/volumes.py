@@ -151,7 +151,7 @@ def _add(settings: Settings, journal: SqliteJournal, path: str) -> str:
 def _drain(journal: SqliteJournal, name: str) -> str:
     volume = _known(journal, name)
     if volume.state is VolumeState.LOST:
-        raise ConfigError(f"volume {name}: was given up as lost")
+        raise ConfigError(f"volume {name}: was given up as lost; add another one")
     journal.record_volumes([msgspec.structs.replace(volume, state=VolumeState.DRAINING)])
     return f"volume {volume.path} ({volume.id}) takes no new objects; what it holds stays"
 

@@ -48,14 +48,14 @@ def parse_timetable(text: str, name: str = "--bandwidth") -> Timetable:
     if not entries:
         raise ConfigError(f"{name}: empty; write a limit such as 100M, or 'off'")
     if len({begins for begins, _ in entries}) < len(entries):
-        raise ConfigError(f"{name}: {shown_value(text)} gives one time twice")
+        raise ConfigError(f"{name}: {shown_value(text)} gives one time twice; leave one out")
     return Timetable(entries)
 
 
 def _entry(name: str, word: str) -> tuple[int, float | None]:
     found = _ENTRY.fullmatch(word)
     if found is None:
-        raise ConfigError(f"{name}: {shown_value(word)} is no time and limit; write them as 08:00,10M")
+        raise ConfigError(f"{name}: {shown_value(word)} is not a time and a limit; write them as 08:00,10M")
     return int(found[1]) * 3600 + int(found[2]) * 60, _limit(name, found[3])
 
 

@@ -30,5 +30,5 @@ def parse_moment(name: str, text: str, now: datetime) -> int:
         return int((date if date.tzinfo else date.replace(tzinfo=now.tzinfo)).timestamp())
     except (ValueError, OverflowError) as error:
         raise ConfigError(
-            f"{name}: {text!r} is no date and no age; write 2024-05-01, 2024-05-01T12:30 or 30d"
+            f"{name}: {text!r} is neither a date nor an age; write 2024-05-01, 2024-05-01T12:30 or 30d"
         ) from error

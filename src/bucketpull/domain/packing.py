@@ -43,7 +43,7 @@ def parse_packing(size: str, limit: str, names: str) -> Packing:
         raise ConfigError(f"{error}; without a size write --pack last, or before another option") from error
     limit_bytes = parse_size("--pack-limit", limit)
     if pack_bytes < 1 << 16:
-        raise ConfigError(f"--pack {size}: a pack has at least 64K")
+        raise ConfigError(f"--pack {size}: a pack has at least 64K; write more")
     if limit_bytes >= _LARGEST_LIMIT:
-        raise ConfigError(f"--pack-limit {limit}: only objects of less than 4G are packed")
+        raise ConfigError(f"--pack-limit {limit}: only objects of less than 4G are packed; write less")
     return Packing(pack_bytes, limit_bytes, PackNames(names))

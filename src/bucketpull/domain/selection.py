@@ -112,7 +112,9 @@ def _is_within(value: int, least: int | None, most: int | None) -> bool:
 
 def _check_order(low_name: str, low: int | None, high_name: str, high: int | None) -> None:
     if low is not None and high is not None and low > high:
-        raise ConfigError(f"{low_name} and {high_name} leave nothing: {low} is more than {high}")
+        raise ConfigError(
+            f"{low_name} and {high_name} leave nothing: {low} is more than {high}; correct one of them"
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -170,7 +172,9 @@ def _set(token: str) -> str:
     try:
         re.compile(expression)
     except re.error as error:
-        raise ValueError(f"{token} is no set of characters ({error.msg}); write \\[ for a bracket") from error
+        raise ValueError(
+            f"{token} is not a set of characters ({error.msg}); write \\[ for a bracket"
+        ) from error
     return expression
 
 

@@ -20,7 +20,7 @@ def parse_size(name: str, text: str) -> int:
     size = None if match is None else int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
     if size is None or size >= 1 << 63:
         raise ConfigError(
-            f"{name}: {shown_value(text)} is no size; write a number with K, M, G or T, such as 100M"
+            f"{name}: {shown_value(text)} is not a size; write a number with K, M, G or T, such as 100M"
         )
     return size
 
@@ -34,7 +34,9 @@ def parse_count(name: str, text: str) -> int:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)", text.strip(), re.IGNORECASE)
     if match is None:
-        raise ConfigError(f"{name}: {text!r} is no number; write one, with K, M or G if you like, such as 5M")
+        raise ConfigError(
+            f"{name}: {text!r} is not a number; write one, with K, M or G if you like, such as 5M"
+        )
     return int(float(match[1]) * 1000 ** _POWERS[match[2].upper()])
 
 
@@ -49,5 +51,5 @@ def parse_reserve(text: str, total_bytes: int) -> int:
     if share is None:
         return parse_size("--reserve", text)
     if float(share[1]) > 100:
-        raise ConfigError(f"--reserve: {text!r} is more than the whole volume")
+        raise ConfigError(f"--reserve: {text!r} is more than the whole volume; write less")
     return int(total_bytes * float(share[1]) / 100)

@@ -54,7 +54,7 @@ def check_text(label: str, text: object, *, secret: bool = False) -> None:
     shown = "" if secret else " " + shown_value(text)
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ConfigError(
-            f"{label}{shown}: has bytes that are no text in this locale; rename it, or set LC_ALL"
+            f"{label}{shown}: has bytes that are not text in this locale; rename it, or set LC_ALL"
         )
     if any(unicodedata.category(letter) == "Cc" for letter in text):
         raise ConfigError(f"{label}{shown}: has a control character; leave it out")

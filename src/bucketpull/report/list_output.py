@@ -251,7 +251,7 @@ class ParquetOutput:
             self._arrow = importlib.import_module("pyarrow")
             self._parquet = importlib.import_module("pyarrow.parquet")
         except ImportError:
-            raise ConfigError("--format parquet: pip install 'bucketpull[parquet]', or take jsonl") from None
+            raise ConfigError("--format parquet: pip install 'bucketpull[parquet]', or use jsonl") from None
         self._folder = folder
         self._files = list(mark.files) if mark is not None else []
         self._file: Any = None

@@ -3,9 +3,12 @@
 What the operating system, a library or the source said stays as it is.
 """
 
+from functools import lru_cache
+
 from bucketpull.report.catalogue import patterns
 
 
+@lru_cache(maxsize=1024)  # what is wrong with many files is said in the same words
 def translated(text: str, language: str, *contexts: str) -> str:
     """Return a message in a language, as far as its catalogue has it; names and values stay as they are.
 

@@ -20,7 +20,7 @@ def check_url(label: str, url: str) -> None:
         host, port = "", None
     if not host or parts.scheme not in {"http", "https"} or port == 0 or not _is_host(host):
         raise ConfigError(
-            f"{label} {shown_value(url)} is no http:// or https:// URL; write one such as https://img.example.com"
+            f"{label} {shown_value(url)} is not an http:// or https:// URL; write one such as https://img.example.com"
         )
     if parts.query or parts.fragment or parts.username is not None:
         raise ConfigError(f"{label} {host} may have neither query, fragment nor user name; leave it out")

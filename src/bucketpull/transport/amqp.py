@@ -60,7 +60,7 @@ class Link:
     """Publishes and consumes durable messages through whatever breaks. `run` keeps it alive, in a task of its own.
 
     `lost` is told why there is no connection, `reached` that there is one; `taken` becomes true when another connection has a queue that must be ours alone,
-    `refused` when the broker does not let us in.
+    `refused` when the broker refuses the login.
 
     Args:
         durable: Queues that must be there, with the arguments with which they are made if they are not.

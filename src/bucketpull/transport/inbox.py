@@ -138,7 +138,9 @@ class RabbitInbox:
 
     def _check_refused(self, taken: bool) -> None:
         if self.link.refused:
-            raise ConfigError(f"--broker: it does not let us in: {self.link.refused}")
+            raise ConfigError(
+                f"--broker: the login was refused: {self.link.refused}; check user, password and virtual host"
+            )
         if taken:
             raise ConfigError(
                 f"another worker of this job is machine {self._machine}: give another --machine"

@@ -82,7 +82,7 @@ def read_key(text: str, where: str) -> Key:
         return MachineKey(found[1], bytes.fromhex(found[2]), found[3])
     if len(text) < LEAST_LENGTH or text.startswith("machine:") or any(mark.isspace() for mark in text):
         raise ConfigError(
-            f"{where}: is no job key, which is one line of at least {LEAST_LENGTH} characters; "
+            f"{where}: is not a job key, which is one line of at least {LEAST_LENGTH} characters; "
             "copy the file that `bucketpull coordinate` wrote"
         )
     return JobKey(text.encode())

@@ -105,7 +105,7 @@ class RabbitTransport:
         """Connect, and make sure that no other coordinator has the job.
 
         Raises:
-            ConfigError: Another coordinator has it, or the broker does not let us in.
+            ConfigError: Another coordinator has it, or the broker refuses the login.
             TransportError: The broker cannot be reached in ten seconds.
 
         """
@@ -116,7 +116,9 @@ class RabbitTransport:
             async with asyncio.timeout(START_SECONDS):
                 while not await self._connected():
                     if self.link.refused:
-                        raise ConfigError(f"--broker: it does not let us in: {self.link.refused}")
+                        raise ConfigError(
+                            f"--broker: the login was refused: {self.link.refused}; check user, password and virtual host"
+                        )
         except TimeoutError:
             await self.close()
             if self.link.taken:

@@ -100,7 +100,7 @@ async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> No
     """Make sure, before anything is written, that the broker lets us in and that no coordinator has the job.
 
     Raises:
-        ConfigError: One has it, or the broker does not let us in.
+        ConfigError: One has it, or the broker refuses the login.
         TransportError: The broker cannot be reached.
 
     """
@@ -112,7 +112,9 @@ async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> No
     except aiormq.exceptions.ChannelLockedResource:
         raise ConfigError(taken(job)) from None
     except REFUSED as error:
-        raise ConfigError(f"--broker: it does not let us in: {error}") from None
+        raise ConfigError(
+            f"--broker: the login was refused: {error}; check user, password and virtual host"
+        ) from None
     except TimeoutError:
         raise TransportError("the broker does not answer; check --broker, and whether it runs") from None
     except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:

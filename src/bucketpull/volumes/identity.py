@@ -155,7 +155,12 @@ def enter(path: str, expected: str | None, *, writing: bool = False) -> Entered:
     try:
         found = _entered(root, path, writing=writing)
         if found is None:
-            raise VolumeSick(path, "is no volume; is the disk mounted?" if expected else "is no volume yet")
+            raise VolumeSick(
+                path,
+                "is not a volume; is the disk mounted?"
+                if expected
+                else "is not a volume yet; `bucketpull sync` makes it one",
+            )
     except BaseException:
         os.close(root)
         raise

@@ -220,7 +220,10 @@ class Ledger:
         """
         size = os.fstat(self._fd).st_size
         if size - offset > _LARGEST_TEAR:
-            raise LedgerError(self._volume, f"ledger is damaged from byte {offset} to its end at {size}")
+            raise LedgerError(
+                self._volume,
+                f"ledger is damaged from byte {offset} to its end at {size}; see `bucketpull verify`",
+            )
         os.ftruncate(self._fd, offset)
         self._find_end()
 
@@ -284,7 +287,10 @@ class Ledger:
         last = self._last_whole(size)
         self.end, self.objects, self.size = (last.end, last.objects, last.size) if last else (0, 0, 0)
         if size - self.end > _LARGEST_TEAR:
-            raise LedgerError(self._volume, f"ledger is damaged from byte {self.end} to its end at {size}")
+            raise LedgerError(
+                self._volume,
+                f"ledger is damaged from byte {self.end} to its end at {size}; see `bucketpull verify`",
+            )
 
     def _last_whole(self, size: int) -> Frame | None:
         stop = size

@@ -117,7 +117,7 @@ class Verification:
         try:
             size = self._reader.bodies.size(location)
             if size is None:
-                return _finding(Fault.MISSING, stored, "is not there, or is no file")
+                return _finding(Fault.MISSING, stored, "is not there, or is not a file")
             if size != location.length:
                 return _finding(Fault.SIZE, stored, f"has {size} bytes instead of {location.length}")
             return self._compare(stored) if self._hashed and not location.pack else None

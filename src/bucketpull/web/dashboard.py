@@ -132,7 +132,7 @@ class Dashboard:
         return failed(
             403,
             f"volume {path}: the dashboard adds volumes only below a folder that --volumes-below names; "
-            "take `bucketpull volumes add` on that machine",
+            "use `bucketpull volumes add` on that machine",
         )
 
     def _metrics(self) -> Response:

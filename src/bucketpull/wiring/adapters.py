@@ -68,7 +68,7 @@ def broker_url(settings: Settings) -> str:
 
     """
     if settings.broker is None:
-        raise ConfigError("--broker: say where RabbitMQ is, such as amqp://USER:PASSWORD@HOST/VHOST")
+        raise ConfigError("--broker: give RabbitMQ's address, such as amqp://USER:PASSWORD@HOST/VHOST")
     return settings.broker
 
 

@@ -122,7 +122,7 @@ def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
     """Download for a coordinator until the job has ended, or until told to stop."""
     broker = broker_url(settings)
     if settings.job is None:
-        raise ConfigError("--job: say whose work to do, with the name that the coordinator has")
+        raise ConfigError("--job: give the job's name, as the coordinator has it")
     paths = check_paths(settings.volumes)
     fetch = fetch_options(settings)
     key = worker_key(settings)

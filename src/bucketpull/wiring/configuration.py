@@ -86,9 +86,9 @@ def _from_file(path: str) -> dict[str, _Given]:
     except OSError as error:
         raise ConfigError(f"{label}: {error.strerror or error}; name a TOML file") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{label}: is no UTF-8 text; name a TOML file") from error
+        raise ConfigError(f"{label}: is not UTF-8 text; name a TOML file") from error
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits too
-        raise ConfigError(f"{label}: is no TOML: {error}") from error
+        raise ConfigError(f"{label}: is not TOML: {error}; correct it") from error
     _warn_of_readers(path, values)
     given: dict[str, _Given] = {}
     for written, value in values.items():

@@ -41,7 +41,7 @@ def _token(settings: Settings) -> str | None:
         return None
     if not _TOKEN.fullmatch(text.strip()):
         raise ConfigError(
-            f"{where}: is no token, which is one line of at least 16 characters of ASCII; "
+            f"{where}: is not a token, which is one line of at least 16 characters of ASCII; "
             "make one with `openssl rand -hex 32`"
         )
     return text.strip()
@@ -60,7 +60,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         context.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, ValueError) as error:
         raise ConfigError(
-            f"{where}: is no PEM certificate with the key that belongs to it, without a password"
+            f"{where}: is not a PEM certificate with the key that belongs to it, without a password; name such a file"
         ) from error
     except OSError as error:
         raise ConfigError(f"{where}: {error.strerror or error}; name a PEM file") from error

@@ -107,7 +107,7 @@ def _given(settings: Settings) -> str | None:
         return None
     except UnicodeDecodeError:
         raise ConfigError(
-            f"--job-key-file {path}: is no job key; it is one line of letters and digits"
+            f"--job-key-file {path}: is not a job key; that is one line of letters and digits"
         ) from None
     except OSError as error:
         raise ConfigError(f"--job-key-file {path}: {error.strerror}") from error
@@ -125,5 +125,7 @@ def _made(path: Path) -> str:
             os.fsync(file.fileno())
         part.rename(path)
     except OSError as error:
-        raise ConfigError(f"--job-key-file {path}: cannot be made: {error.strerror}") from error
+        raise ConfigError(
+            f"--job-key-file {path}: cannot be made: {error.strerror}; name a file that can be"
+        ) from error
     return text

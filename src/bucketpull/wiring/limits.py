@@ -41,7 +41,7 @@ def budget_of(settings: Settings) -> Budget:
     size, size_a_day = _bound("--max-bytes", settings.max_bytes, parse_size)
     requests, requests_a_day = _bound("--max-requests", settings.max_requests, parse_count)
     if settings.limit is not None and settings.limit < 1:
-        raise ConfigError(f"--limit {settings.limit}: at least 1")
+        raise ConfigError(f"--limit {settings.limit}: write a number of at least 1")
     return Budget(settings.limit, size, size_a_day, requests, requests_a_day)
 
 

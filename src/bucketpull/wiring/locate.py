@@ -79,7 +79,7 @@ def _only_job() -> Path:
     if len(jobs) == 1:
         return jobs_folder() / jobs[0]
     if not jobs:
-        raise ConfigError(f"no job in {jobs_folder()}; start one with `bucketpull sync`, or say --state")
+        raise ConfigError(f"no job in {jobs_folder()}; start one with `bucketpull sync`, or give --state")
     raise ConfigError(f"which job? Name it with --job{_hint()}")
 
 

@@ -115,7 +115,7 @@ class JobControl(JournalReading):
                 f"volume {volume}: the running job does not use it; `bucketpull volumes` lists them"
             )
         if self._coordinator.asked.get(found.id) is VolumeState.LOST:
-            raise ConfigError(f"volume {volume}: was given up as lost")
+            raise ConfigError(f"volume {volume}: was given up as lost; add another one")
         self._coordinator.asked[found.id] = VolumeState.DRAINING
         await self._until(found.id, VolumeState.OPEN, wanted=False)
         self._monitor.note(
@@ -156,7 +156,9 @@ class JobControl(JournalReading):
             if volume is not None and (volume.state is state) is wanted:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
-        raise JournalError(f"volume {identity}: its machine did not respond within {_ANSWER_SECONDS:.0f} s")
+        raise JournalError(
+            f"volume {identity}: its machine did not respond within {_ANSWER_SECONDS:.0f} s; try again when it is there"
+        )
 
 
 def _limits_text(limits: Limits) -> str:

@@ -63,5 +63,5 @@ def _from_file(path: str) -> Iterator[Rule]:
 def _rule(where: str, line: str) -> Rule:
     sign, space, pattern = line.partition(" ")
     if sign not in {"+", "-"} or not space:
-        raise ConfigError(f"{where}: {line!r} is no rule; write '+ PATTERN' or '- PATTERN'")
+        raise ConfigError(f"{where}: {line!r} is not a rule; write '+ PATTERN' or '- PATTERN'")
     return Rule(includes=sign == "+", pattern=pattern)

@@ -173,7 +173,7 @@ def open_one(path: str, expected: str | None, settings: Settings, owner: Owner |
         if expected is not None:
             raise ConfigError(
                 f"volume {path}: held volume {expected} of this job and is empty now. Mount the disk; if it is lost, "
-                f"say `bucketpull volumes lost {expected}`"
+                f"run `bucketpull volumes lost {expected}`"
             )
         Path(path).mkdir(exist_ok=True)
         try:

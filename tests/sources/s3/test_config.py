@@ -58,9 +58,9 @@ def test_a_source_is_a_bucket_and_a_folder():
         ("//photos", {"access_key": "A"}, "no keys"),
         ("photos", KEYS, "write s3://BUCKET"),
         ("//", KEYS, "write s3://BUCKET"),
-        ("//a b", KEYS, "is no bucket name"),
-        ("//photos", KEYS | {"api_url": "ftp://h"}, "is no http:// or https:// URL"),
-        ("//photos", KEYS | {"api_url": "http://h:x"}, "is no http:// or https:// URL"),
+        ("//a b", KEYS, "is not a bucket name"),
+        ("//photos", KEYS | {"api_url": "ftp://h"}, "is not an http:// or https:// URL"),
+        ("//photos", KEYS | {"api_url": "http://h:x"}, "is not an http:// or https:// URL"),
         ("//photos", KEYS | {"cdn_url": "https://u:p@h"}, "may have neither query"),
         ("//photos", KEYS | {"region": "auto"}, "AWS has no such region; name the bucket's"),
         (

@@ -118,7 +118,7 @@ def test_odd_rows_are_told_by_their_line(tmp_path, monkeypatch):
     path.write_text('url,key\nhttp://h/1,"two\nlines"\nnothing,x\n,\nhttp://h/2\n')
     rows, odd = _all(path, monkeypatch, 10)
     assert [row.key for row in rows] == [b"two\nlines", b"h/2"]
-    assert odd == ["line 4: 'nothing' is no http:// or https:// URL"]
+    assert odd == ["line 4: 'nothing' is not an http:// or https:// URL"]
 
 
 def test_a_key_that_stands_there_twice_is_wanted_once(tmp_path, monkeypatch):

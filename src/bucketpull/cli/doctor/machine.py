@@ -108,7 +108,9 @@ def check_volumes(paths: Sequence[str], reserve: str, mean_bytes: float | None) 
     for path in paths:
         there = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
         if not os.path.isdir(there) or (os.path.exists(path) and not os.path.isdir(path)):
-            yield failed(path, "is no folder, nor could it be made", "mount the disk, or name a folder on it")
+            yield failed(
+                path, "is not a folder, and none can be made there", "mount the disk, or name a folder on it"
+            )
             continue
         if not os.access(there, os.W_OK | os.X_OK):
             yield failed(path, "cannot be written", "give yourself the right to, or mount it read-write")

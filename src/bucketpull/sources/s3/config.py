@@ -107,7 +107,7 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
     def check_values(self) -> None:
         """See `SourceSettings.check_values`."""
         if "/" in self.bucket or not self.bucket.isprintable() or " " in self.bucket:
-            raise ConfigError(f"source: bucket {self.bucket!r} is no bucket name; write {self.USAGE}")
+            raise ConfigError(f"source: bucket {self.bucket!r} is not a bucket name; write {self.USAGE}")
         if " " in self.api_url:
             raise ConfigError(f"--api-url {shown_value(self.api_url)}: s3:// has one endpoint; give one")
         if self.api_url:

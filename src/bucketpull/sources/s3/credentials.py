@@ -79,7 +79,9 @@ class _Profile:
     def credentials(self) -> Credentials | None:
         """Return the profile's keys; None if it has none."""
         if not self._sections and self._name != "default":
-            raise ConfigError(f"source: profile {self._name!r} is neither in {self._places}")
+            raise ConfigError(
+                f"source: profile {self._name!r} is neither in {self._places}; correct AWS_PROFILE"
+            )
         access, secret = self.get("aws_access_key_id"), self.get("aws_secret_access_key")
         if access and secret:
             return Credentials(access, secret, self.get("aws_session_token"))
@@ -99,7 +101,7 @@ def _section(path: Path, name: str) -> Mapping[str, str] | None:
     except OSError:
         return None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"source: {path} is not UTF-8") from error
+        raise ConfigError(f"source: {path} is not UTF-8; correct it") from error
     parser = configparser.ConfigParser(interpolation=None, default_section="", strict=False)
     try:
         parser.read_string(text)

@@ -169,10 +169,12 @@ def uri_prefix(config: UpyunConfig) -> str:
 def _check_names(config: UpyunConfig) -> None:
     if not _BUCKET.fullmatch(config.bucket):
         raise ConfigError(
-            f"source: bucket {shown_value(config.bucket)} is no bucket name; write upyun://BUCKET[/FOLDER]"
+            f"source: bucket {shown_value(config.bucket)} is not a bucket name; write upyun://BUCKET[/FOLDER]"
         )
     if not 1 <= config.list_limit <= MAX_LIST_LIMIT:
-        raise ConfigError(f"source: list_limit {config.list_limit} is not within 1 and {MAX_LIST_LIMIT}")
+        raise ConfigError(
+            f"source: list_limit {config.list_limit} is not within 1 and {MAX_LIST_LIMIT}; write a number that is"
+        )
 
 
 def _check_access(config: UpyunConfig) -> None:
@@ -182,7 +184,9 @@ def _check_access(config: UpyunConfig) -> None:
         raise ConfigError("source: no password; set UPYUN_PASSWORD")
     open_ones = [url for url in config.api_urls.split() if urlsplit(url).scheme != "https"]
     if config.auth == "basic" and not config.token and open_ones:
-        raise ConfigError(f"source: basic authorization sends the password, and {open_ones[0]} is not https")
+        raise ConfigError(
+            f"source: basic authorization sends the password, and {open_ones[0]} is not https; write https, or leave `auth` out"
+        )
 
 
 def _check_headers(config: UpyunConfig) -> None:

@@ -83,7 +83,9 @@ class _TextTable:
         try:
             names = next(csv.reader([_text(head.removeprefix(BOM))], delimiter=delimiter), [])
         except csv.Error as error:
-            raise ConfigError(f"list {path}: its head is no table's: {error}") from error
+            raise ConfigError(
+                f"list {path}: its first line does not name columns: {error}; give it a line of column names"
+            ) from error
         self._columns = _columns_of(path, names)
 
     def page(self, cursor: str) -> Rows:
@@ -154,7 +156,9 @@ class _ParquetTable:
         try:
             self._file = parquet.ParquetFile(path)
         except arrow.ArrowException as error:
-            raise ConfigError(f"list {path}: no Parquet: {str(error)[:200]}") from error
+            raise ConfigError(
+                f"list {path}: is not Parquet: {str(error)[:200]}; name a Parquet file"
+            ) from error
         self._columns = list(_columns_of(path, self._file.schema_arrow.names))
         self._batches: Iterator[Any] = iter(())
         self._at: tuple[int, int] | None = None  # what the next batch begins with: row group and row

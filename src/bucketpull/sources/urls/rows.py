@@ -43,7 +43,7 @@ def row_of(url: bytes, key: bytes = b"", size: str = "", md5: str = "", mtime: s
     """
     found = _URL.fullmatch(url)
     if found is None or found[1]:
-        raise OddRow(f"{_shown(url)} is no http:// or https:// URL")
+        raise OddRow(f"{_shown(url)} is not an http:// or https:// URL")
     if not key:
         key = found[2].lower() + b"/" + unquote_to_bytes(found[3] or b"") + found[4]
     sent = _MUST_ENCODE.sub(lambda odd: b"%%%02X" % odd[0][0], url)
