@@ -226,3 +226,24 @@ def test_processes_that_a_source_s_refusals_hit_unevenly_share_what_all_bear():
     assert judge.look(1, paced(150.0), 1.6) == []
     assert judge.look(1, paced(90.0), 9.0) == []  # not much
     assert judge.look(1, paced(0.0), 20.0) == []  # never refused
+
+
+def test_what_fails_for_one_process_while_another_succeeds_again_and_again_is_the_objects_fault():
+    """The process that has only such objects has none to prove them by: they were waited for, for ever."""
+    judge = Judge(BOTH, 2)
+    judge.look(0, {"rest": well()}, 0.0)
+    told = []
+    for second in range(1, 120):
+        judge.look(1, {"rest": ill(3, seconds=5.0)}, float(second))
+        if judge.standings()["rest"].state is State.DOWN:
+            told += judge.look(0, {"rest": well(second + 1)}, float(second) + 0.5)
+    assert any("rest" in judged.innocent for process, judged in told if process == 1)
+
+
+def test_one_return_after_an_outage_says_nothing_against_the_objects():
+    judge = Judge(BOTH, 2)
+    judge.look(0, {"rest": well()}, 0.0)
+    for second in range(1, 100):
+        judge.look(1, {"rest": ill(30, seconds=float(second))}, float(second))
+    told = judge.look(0, {"rest": well(2)}, 100.0)
+    assert [judged.innocent for _, judged in told] == [[], []]

@@ -43,6 +43,10 @@ UNLISTED_SECONDS = 6 * 3600.0
 DEAF_SECONDS = 5.0
 # Refusals hit processes by chance: one that came to bear less than half of what others do gets its share of what all bear.
 UNEVEN = 0.5
+# What fails for one process while others succeed again and again is the objects' fault, though that process has nothing to prove it by.
+CONTRADICTIONS = 3
+APART_SECONDS = 2.0
+REMEMBERED_SECONDS = 180.0
 SHARE_SECONDS = 2.0
 
 
@@ -89,11 +93,14 @@ class Board:
         return {name: round(pace, 2) for name, pace in found.items() if pace is not None}
 
     def innocent(self, now: float) -> list[str]:
-        """Return the endpoints without a success so far that are not at fault all the same: the listing answers, and has for long."""
+        """Return the endpoints that are not at fault for what fails there.
+
+        Either others succeed there again and again, or nothing ever came, but the listing answers, and has for long.
+        """
         return [
             each.spec.name
             for each in self._fetching()
-            if all(each.is_cleared(now, listing) for listing in self._listing())
+            if each.is_contradicted or all(each.is_cleared(now, listing) for listing in self._listing())
         ]
 
     def _listing(self) -> list["Health"]:
@@ -145,6 +152,7 @@ class Health:
         self._has_waited = False
         self._shared_at = -math.inf
         self._deaf_until = -math.inf
+        self._contradicted_at: list[float] = []
 
     @property
     def is_up(self) -> bool:
@@ -156,7 +164,24 @@ class Health:
         gain = symptoms.good - self.seen[process].good
         if gain > 0 or (gain < 0 and symptoms.good):
             self._good_at, self.was_good = now, True
+            self._note_contradiction(process, now)
         self.seen[process] = symptoms
+
+    def _note_contradiction(self, process: int, now: float) -> None:
+        """Note that one process succeeds while another one sees nothing but failures of different objects."""
+        accused = any(
+            seen.reason is not None and seen.reason not in THROTTLES and seen.failing >= needed(seen.reason)
+            for number, seen in enumerate(self.seen)
+            if number != process
+        )
+        times = self._contradicted_at
+        if accused and (not times or now - times[-1] >= APART_SECONDS):
+            self._contradicted_at = [at for at in times if now - at < REMEMBERED_SECONDS] + [now]
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether others succeed again and again where one process succeeds with nothing."""
+        return len(self._contradicted_at) >= CONTRADICTIONS
 
     def forget(self, process: int) -> None:
         """Forget a process that ended."""
@@ -276,6 +301,7 @@ class Health:
     def clear(self, now: float) -> None:
         """Take it for well: the objects are at fault. The processes' next reports may still be of before."""
         self.standing, self._deaf_until = Standing(), now + DEAF_SECONDS
+        self._contradicted_at = []
 
     @property
     def is_missed(self) -> bool:
