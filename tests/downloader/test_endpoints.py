@@ -299,3 +299,15 @@ def test_connections_that_are_reset_above_a_number_lower_the_level():
     assert rig.outcomes[0].stored == 3000
     assert rig.clock.seconds < 5 * 3000 / (10 / 0.05)
     assert len(rig.fetcher.requests) < 2 * 3000
+
+
+def test_objects_of_unknown_size_prove_a_service_well_too():
+    """A list of URLs without sizes, a few of them of a dead host, never ended."""
+    world = World()
+    world.odd = {f"n{number:04}": Answer(failure=Reason.CONNECT) for number in range(5)}
+    rig = Rig(world, routes=("origin",), level=4)
+    rig.mount()
+    rig.assign([part_of(b"d", {b"n%04d" % number: -1 for number in range(40)})], attempt=9)
+    (outcome,) = rig.settle()
+    assert (outcome.stored, {failure.reason for failure in outcome.failures}) == (35, {Reason.CONNECT})
+    assert rig.clock.seconds < 120

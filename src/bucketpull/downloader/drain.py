@@ -287,7 +287,7 @@ class Drain:
         endpoint = transfer.endpoint
         endpoint.finished(transfer.way, self._now, verdict, response.seconds, response.received)
         if verdict.reason is None and endpoint.is_attentive:
-            endpoint.good(transfer)
+            endpoint.good(transfer, response.received)
 
     def _store(self, transfer: Transfer, response: Response) -> None:
         queue, size = transfer.queue, response.received

@@ -166,13 +166,13 @@ class Endpoint(Generic[T]):
         """Whether it was judged to answer everything with refusals."""
         return self.state is State.REFUSING and self._last is not None and self._last[0] in REFUSALS
 
-    def good(self, wanted: Wanted | None) -> None:
-        """Note a success, or another answer that proves the endpoint well (None)."""
+    def good(self, wanted: Wanted | None, received: int = 0) -> None:
+        """Note a success, of so many bytes, or another answer that proves the endpoint well (None)."""
         self._proofs += wanted is None
         self._failing.clear()
         self._is_suspect = False
         self._held_until = -math.inf
-        if wanted is not None and 0 <= wanted.size <= WITNESS_BYTES:
+        if wanted is not None and max(wanted.size, received) <= WITNESS_BYTES:
             self.witness = wanted
         if wanted is not None and self.parts.known:
             self.parts.gave(wanted.directory, wanted.name)
