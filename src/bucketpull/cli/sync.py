@@ -35,6 +35,8 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: 
     bucketpull sync s3://photos /mnt/d1 --api-url https://minio.example.com:9000
     bucketpull sync urls:list.csv /mnt/d1
     bucketpull sync upyun://photos /mnt/d1 --include '/2024/**' --dry-run
+    bucketpull sync upyun://photos /mnt/d1 --first newest --limit 100
+    bucketpull sync upyun://photos /mnt/d1 --max-bytes 50G/day --price-per-gb 0.29
     bucketpull sync upyun://photos /mnt/d1 --ping https://hc-ping.com/UUID --on-end /usr/local/bin/tell-us
     bucketpull sync upyun://photos /mnt/d1 --cdn-url https://img.example.com --adopt
     """  # noqa: D301
