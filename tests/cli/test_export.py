@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -36,7 +37,9 @@ def test_csv_goes_to_a_file_whole_or_not_at_all(user, service):
 
     rows = list(csv.DictReader(io.StringIO((user.folder / "manifest.csv").read_text())))
     assert len(rows) == 100
-    assert set(rows[0]) == {"key", "size", "mtime", "md5", "volume", "path", "offset", "length"}
+    assert {"key", "size", "mtime", "md5", "volume", "path", "offset", "length", "machine"} < set(rows[0])
+    assert all(Path(row["file"]) == Path(row["mount"]) / row["path"] for row in rows)
+    assert all(Path(row["file"]).stat().st_size == int(row["size"]) for row in rows)
     assert [path for path in user.files() if "manifest" in path] == ["manifest.csv"]
 
 

@@ -16,7 +16,8 @@ from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport import amqp_stream
 from bucketpull.transport.envelope import Sealer, Way
 from bucketpull.transport.job_key import JobKey, machine_key, read_key
-from bucketpull.transport.wire import Names, Sealed, encode
+from bucketpull.transport.remote_query import MachineSilent
+from bucketpull.transport.wire import Answer, Names, Sealed, encode
 
 STRANGERS = JobKey(b"a key that somebody made up, long enough for one")
 
@@ -388,6 +389,36 @@ def test_a_question_is_answered_to_those_with_the_key_only(broker):
             assert not asking.done()
             asking.cancel()
             await asyncio.wait({asking})
+
+    run(scenario)
+
+
+def test_a_machine_answers_those_with_its_key_or_the_jobs_and_takes_no_orders_from_who_asks(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            told, queue = listened(inbox), Names(job.name).machine("m1")
+
+            async def answer(ask, machine):
+                return Answer(200, f"{ask.target} of {machine}".encode())
+
+            inbox.answering.answer = answer
+            hearing = asyncio.create_task(taken(inbox.receive, 1))
+            for key in (job.key, read_key(machine_key(job.key, "m1"), "")):
+                one = asker(broker.url, job.name, key)
+                assert await one.ask_machine("m1", "/ledger") == (200, b"/ledger of m1")
+                await one.close()
+            stranger = asker(broker.url, job.name, STRANGERS, seconds=1.0)
+            with pytest.raises(MachineSilent, match="machine m1: does not answer"):
+                await stranger.ask_machine("m1", "/ledger")
+            with pytest.raises(MachineSilent, match="machine m7: is not at this broker"):
+                await stranger.ask_machine("m7", "/ledger")
+            await stranger.close()
+            order = forged(job, queue, Control(Limits(), stop=True), Way.QUESTION, key=job.key)
+            await put(broker.url, queue, order)
+            await until(lambda: "gives no orders" in str(told))
+            await transport.send([work(1)], "m1")
+            assert await hearing == [work(1)]
 
     run(scenario)
 

@@ -5,9 +5,8 @@ import importlib
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,13 +19,12 @@ from bucketpull.cli.export_forms import NAMES, NGINX, check_form, write_form
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import VolumeState, key_of, show
 from bucketpull.journal.identity import OPTION
-from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.report.manifests import spreadsheet_safe
 from bucketpull.report.own_file import replacing
-from bucketpull.volumes.live_objects import Latest, Stored
-from bucketpull.volumes.reader import open_reader
-from bucketpull.wiring.locate import reading
+from bucketpull.volumes.live_objects import Stored
+from bucketpull.wiring.ledgers import Ledgers, ledgers
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.writable import check_file
@@ -55,30 +53,33 @@ from bucketpull.wiring.writable import check_file
 )
 @click.option("--base-url", metavar="URL", help="What URLs begin with (default: the job's --cdn-url).")
 @click.argument("file", default="-", type=click.Path(allow_dash=True))
+@options.by_broker
 @options.common
 def export(form: str | None, listed: str | None, file: str, base_url: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
-    """Write what the job's volumes hold: key, size, mtime, md5, volume, path; to FILE or standard output.
+    """Write what the job's volumes hold: key, size, mtime, md5, volume, path, machine, file; to FILE or standard output.
 
-    The ledgers of the volumes are read, so the disks must be here; exit 3 if one is not. TMPDIR takes 20 bytes an object for
-    the while.
+    The ledgers of the volumes are read: of those that are here, or with --broker of all machines of a running job. Exit 3 if
+    one cannot be had. TMPDIR takes 20 bytes an object for the while, where the volume is.
 
     \b
     bucketpull export --csv manifest.csv --job photos
     bucketpull export --jsonl --job photos | jq .key
     bucketpull export --parquet manifest.parquet --job photos
     bucketpull export --nginx-map /etc/nginx/photos.map --job photos
+    bucketpull export --parquet manifest.parquet --job photos --broker
     """  # noqa: D301
     form = listed or form
     if form is None:
         raise click.UsageError(
             "say in which form: --csv, --csv-safe, --jsonl, --parquet, --format or --nginx-map"
         )
+    settings, by_broker = options.asking(flags)
     if form in NAMES:
-        return _write_as(options.settings(flags), form, file, base_url)
-    return _write(options.settings(flags), form, file)
+        return _write_as(settings, form, file, base_url, by_broker=by_broker)
+    return _write(settings, form, file, by_broker=by_broker)
 
 
-COLUMNS = ("key", "size", "mtime", "md5", "volume", "path", "offset", "length")
+COLUMNS = ("key", "size", "mtime", "md5", "volume", "path", "offset", "length", "machine", "mount", "file")
 _GROUP = 10_000  # rows handed to the writer at a time
 
 
@@ -87,7 +88,9 @@ class Row(msgspec.Struct):
 
     It is `length` bytes from byte `offset` of `path` on, which is below the volume: a file of its own, or a pack.
 
-    `key` and `path` are UTF-8; bytes that are none are escaped as \xNN, and `key_hex` has the key's bytes then.
+    `file` is the same path in full, as it is on `machine`, where the volume is mounted at `mount`.
+
+    `key`, `path` and `file` are UTF-8; bytes that are none are escaped as \xNN, and `key_hex` has the key's bytes then.
     """
 
     key: str
@@ -98,13 +101,17 @@ class Row(msgspec.Struct):
     path: str
     offset: int
     length: int
+    machine: str
+    mount: str
+    file: str
     key_hex: str = ""
 
 
-Write = Callable[[list[tuple[str, Stored]]], None]
+Held = tuple[KnownVolume, Stored]
+Write = Callable[[list[Held]], None]
 
 
-def _write(settings: Settings, form: str, file: str) -> ExitCode:
+def _write(settings: Settings, form: str, file: str, *, by_broker: bool) -> ExitCode:
     """Write the manifest; exit 3 if a volume is not here."""
     open_writer = _WRITERS[form]
     if form == "parquet" and (file == "-" or _parquet() is None):
@@ -114,10 +121,10 @@ def _write(settings: Settings, form: str, file: str) -> ExitCode:
         check_file(f"export --{form}", file)
     elif os.path.isdir(file):
         raise ConfigError(f"export --{form} {file}: is a directory; name a file")
-    with reading(settings) as reader:
+    with ledgers(settings, by_broker=by_broker) as found:
         missing: list[str] = []
         with _target(file) as stream, open_writer(stream) as write:
-            rows = _write_all(_stored(reader, missing), write)
+            rows = _write_all(_stored(found, missing), write)
     for text in missing:
         tell(f"volume {text}; its objects are missing here")
     if not settings.quiet and file != "-":
@@ -125,15 +132,14 @@ def _write(settings: Settings, form: str, file: str) -> ExitCode:
     return ExitCode.INCOMPLETE if missing else ExitCode.COMPLETE
 
 
-def _write_as(settings: Settings, form: str, file: str, base_url: str | None) -> ExitCode:
+def _write_as(settings: Settings, form: str, file: str, base_url: str | None, *, by_broker: bool) -> ExitCode:
     """Write a form of `list`; exit 3 if a volume is not here, or a key has no place in the form."""
-    with reading(settings) as reader:
-        base = base_url or reader.configuration().get(f"{OPTION}cdn_url", "").partition(" ")[0]
+    with ledgers(settings, by_broker=by_broker) as found:
+        base = base_url or found.configuration().get(f"{OPTION}cdn_url", "").partition(" ")[0]
         check_form(form, file, base)
         missing: list[str] = []
-        paths = {volume.id: volume.path for volume in reader.volumes()}
         base = base.rstrip("/") + "/"
-        rows, left_out = write_form(form, file, base, _stored(reader, missing), paths)
+        rows, left_out = write_form(form, file, base, _stored(found, missing))
     for text in missing:
         tell(f"volume {text}; its objects are missing here")
     if not settings.quiet and file != "-":
@@ -141,9 +147,9 @@ def _write_as(settings: Settings, form: str, file: str, base_url: str | None) ->
     return ExitCode.INCOMPLETE if missing or left_out else ExitCode.COMPLETE
 
 
-def _write_all(stored: Iterator[tuple[str, Stored]], write: Write) -> int:
+def _write_all(stored: Iterator[Held], write: Write) -> int:
     rows = 0
-    group: list[tuple[str, Stored]] = []
+    group: list[Held] = []
     for each in stored:
         group.append(each)
         if len(group) == _GROUP:
@@ -153,28 +159,19 @@ def _write_all(stored: Iterator[tuple[str, Stored]], write: Write) -> int:
     return rows + len(group)
 
 
-def _stored(reader: JournalReader, missing: list[str]) -> Iterator[tuple[str, Stored]]:
+def _stored(ledgers: Ledgers, missing: list[str]) -> Iterator[Held]:
     """Give volume and object, of those below the job's prefix: jobs may share a disk."""
-    prefix = reader.configuration().get("prefix", "").encode("utf-8", "surrogateescape")
-    below = prefix + b"/"
-    for volume in reader.volumes():
+    prefix = ledgers.configuration().get("prefix", "").encode("utf-8", "surrogateescape")
+    for volume in ledgers.volumes():
         if volume.state is VolumeState.LOST:
             continue
         try:
-            opened = open_reader(volume.path or ".", volume.id)
+            for page in ledgers.objects(volume, prefix):
+                missing += [f"{volume.id}: {damage}" for damage in page.damages]
+                for stored in page.rows:
+                    yield volume, stored
         except VolumeError as error:
             missing.append(f"{volume.id} ({volume.machine}:{volume.path}): {error.detail}")
-            continue
-        with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bucketpull-export-") as folder:
-            stack.callback(opened.close)
-            latest = Latest(opened, folder)
-            missing += [
-                f"{volume.id}: its ledger is damaged from byte {damage.offset} to {damage.end}"
-                for damage in latest.damages
-            ]
-            for stored in latest.objects():
-                if not prefix or stored.directory == prefix or stored.directory.startswith(below):
-                    yield volume.id, stored
 
 
 @contextmanager
@@ -192,10 +189,12 @@ def _target(file: str) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _row(volume: str, stored: Stored) -> Row:
+def _row(volume: KnownVolume, stored: Stored) -> Row:
     key = key_of(stored.directory, stored.name)
     path, offset, length, _ = stored.location
-    row = Row(show(key), stored.size, stored.mtime, stored.md5.hex(), volume, show(path), offset, length)
+    sums = (stored.size, stored.mtime, stored.md5.hex(), volume.id)
+    full = f"{volume.path}/{show(path)}"
+    row = Row(show(key), *sums, show(path), offset, length, volume.machine, volume.path, full)
     try:
         key.decode()
     except UnicodeDecodeError:
@@ -206,14 +205,15 @@ def _row(volume: str, stored: Stored) -> Row:
 def _csv(stream: BinaryIO, shown: Callable[[str], str] = str) -> AbstractContextManager[Write]:
     """Write keys and paths byte by byte as they are, or as `shown` makes them."""
 
-    def write(group: list[tuple[str, Stored]]) -> None:
+    def write(group: list[Held]) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         for volume, stored in group:
             key = key_of(stored.directory, stored.name)
             path, offset, length, _ = stored.location
-            sums = (stored.size, stored.mtime, stored.md5.hex(), volume)
-            writer.writerow((shown(_raw(key)), *sums, shown(_raw(path)), offset, length))
+            sums = (stored.size, stored.mtime, stored.md5.hex(), volume.id)
+            where = (volume.machine, volume.path, shown(f"{volume.path}/{_raw(path)}"))
+            writer.writerow((shown(_raw(key)), *sums, shown(_raw(path)), offset, length, *where))
         stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
     stream.write((",".join(COLUMNS) + "\n").encode())
@@ -225,7 +225,7 @@ def _raw(text: bytes) -> str:
 
 
 def _jsonl(stream: BinaryIO) -> AbstractContextManager[Write]:
-    def write(group: list[tuple[str, Stored]]) -> None:
+    def write(group: list[Held]) -> None:
         for volume, stored in group:
             row = msgspec.structs.asdict(_row(volume, stored))
             if not row["key_hex"]:
@@ -255,11 +255,14 @@ def _parquet_writer(stream: BinaryIO) -> Iterator[Write]:
         "path": text,
         "offset": number,
         "length": number,
+        "machine": text,
+        "mount": text,
+        "file": text,
         "key_hex": text,
     }
     schema = arrow.schema(list(types.items()))
 
-    def write(group: list[tuple[str, Stored]]) -> None:
+    def write(group: list[Held]) -> None:
         rows = [msgspec.structs.asdict(_row(volume, stored)) for volume, stored in group]
         if rows:
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))

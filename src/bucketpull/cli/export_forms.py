@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.model import key_of, show
+from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.report.list_output import FileOutput, FolderOutput, Output, StreamOutput
 from bucketpull.report.manifests import FORMS, Columns, Encoded, Form, nginx_map
@@ -39,8 +40,7 @@ def write_form(
     name: str,
     file: str,
     base: str,
-    stored: Iterable[tuple[str, Stored]],
-    paths: Mapping[str, str],
+    stored: Iterable[tuple[KnownVolume, Stored]],
 ) -> tuple[int, int]:
     """Write objects in a form.
 
@@ -49,7 +49,6 @@ def write_form(
         file: Where to; "-" is standard output.
         base: What the objects' URLs begin with.
         stored: Volume and object.
-        paths: Where the volumes are, by their id.
 
     Returns:
         How many objects were written, and how many have no place in the form.
@@ -58,7 +57,7 @@ def write_form(
     written = 0
     left_out: list[bytes] = []
     with closing(_open(name, file)) as output:
-        encode = _nginx(output, paths) if name == NGINX else None
+        encode = _nginx(output) if name == NGINX else None
         for group in _groups(stored):
             columns = _columns(group, base)
             odd = output.write(columns) if encode is None else encode(group, columns)
@@ -79,8 +78,8 @@ def _open(name: str, file: str) -> Output:
     return StreamOutput(form, sys.stdout.buffer) if file == "-" else FileOutput(form, Path(file), None)
 
 
-def _groups(stored: Iterable[tuple[str, Stored]]) -> Iterable[list[tuple[str, Stored]]]:
-    group: list[tuple[str, Stored]] = []
+def _groups(stored: Iterable[tuple[KnownVolume, Stored]]) -> Iterable[list[tuple[KnownVolume, Stored]]]:
+    group: list[tuple[KnownVolume, Stored]] = []
     for each in stored:
         group.append(each)
         if len(group) == _GROUP:
@@ -90,7 +89,7 @@ def _groups(stored: Iterable[tuple[str, Stored]]) -> Iterable[list[tuple[str, St
         yield group
 
 
-def _columns(group: list[tuple[str, Stored]], base: str) -> Columns:
+def _columns(group: list[tuple[KnownVolume, Stored]], base: str) -> Columns:
     keys = [key_of(stored.directory, stored.name) for _, stored in group]
     return Columns(
         keys,
@@ -102,13 +101,13 @@ def _columns(group: list[tuple[str, Stored]], base: str) -> Columns:
 
 
 def _nginx(
-    output: Output, paths: Mapping[str, str]
-) -> Callable[[list[tuple[str, Stored]], Columns], list[bytes]]:
+    output: Output,
+) -> Callable[[list[tuple[KnownVolume, Stored]], Columns], list[bytes]]:
     """Return what writes lines for nginx; objects in packs are no files that it could serve."""
 
-    def write(group: list[tuple[str, Stored]], columns: Columns) -> list[bytes]:
+    def write(group: list[tuple[KnownVolume, Stored]], columns: Columns) -> list[bytes]:
         files = [
-            b"" if stored.location.pack else os.path.join(os.fsencode(paths[volume]), stored.location.path)
+            b"" if stored.location.pack else os.path.join(os.fsencode(volume.path), stored.location.path)
             for volume, stored in group
         ]
         good = [place for place, path in enumerate(files) if path]

@@ -2,19 +2,20 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from bucketpull.cli import options
-from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.domain.model import Part
+from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
+from bucketpull.domain.model import Part, VolumeState
 from bucketpull.journal.identity import OPTION
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line
 from bucketpull.report.summary import label
@@ -28,28 +29,44 @@ from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
 from bucketpull.wiring.volumes import opened_to_read
 
+if TYPE_CHECKING:
+    from bucketpull.reading.ledger_pages import FaultsPage
+    from bucketpull.wiring.machines import Machines
+
 _FAULT_COLUMNS = 11
 
 
 @click.command()
-@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True, type=click.Path())
+@click.argument("volumes", metavar="VOLUME...", nargs=-1, type=click.Path())
 @click.option(
     "--hash", "hashed", is_flag=True, help="Read every file, and compare its MD5 where one is recorded."
 )
 @click.option("--repair", is_flag=True, help="Fetch again what is missing or damaged, and nothing else.")
 @options.source
+@options.by_broker
 @options.common
-def verify(hashed: bool, repair: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+@click.pass_context
+def verify(context: click.Context, /, hashed: bool, repair: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Compare VOLUMEs with their ledgers: missing, short, changed, unreadable and extra files.
 
     It needs neither the job nor the network, but for --repair: that takes the job's journal (--job or --state), and the
     credentials from the environment. Extra files are named and left alone.
 
+    With --broker the machines of a running job look at their own volumes: those named by id, path or machine, or all.
+
     \b
     bucketpull verify /mnt/d1 --hash
     bucketpull verify /mnt/d1 /mnt/d2 --repair --job photos
+    bucketpull verify --job photos --broker
     """  # noqa: D301
-    return _verify_all(options.settings(flags), hashed=hashed, repair=repair)
+    settings, by_broker = options.asking(flags)
+    if by_broker:
+        if repair:
+            raise click.UsageError("--repair: run it on the volume's own machine, without --broker")
+        return _verify_far(settings, flags["volumes"], hashed=hashed)
+    if not flags["volumes"]:
+        raise click.MissingParameter(ctx=context, param=context.command.params[0])
+    return _verify_all(settings, hashed=hashed, repair=repair)
 
 
 _GROUP = 10_000  # findings a transaction
@@ -71,7 +88,8 @@ def _verify(settings: Settings, reader: VolumeReader, *, hashed: bool) -> bool:
     verification = _verification(reader, hashed=hashed)
     for finding in _printed(settings, reader, verification):
         del finding
-    _print_end(settings, reader, verification, hashed=hashed)
+    _print_end(settings, f"{reader.path} ({reader.id})", verification, verification.faults, hashed=hashed)
+    _print_waste(settings, reader, verification)
     return not verification.faults
 
 
@@ -83,48 +101,122 @@ def _verification(reader: VolumeReader, *, hashed: bool) -> Verification:
 
 
 def _printed(settings: Settings, reader: VolumeReader, verification: Verification) -> Iterator[Finding]:
-    news, say = time.monotonic() + _NEWS_SECONDS, words()
+    news = _News(settings, reader.path)
     for finding in verification.run():
-        if settings.json:
-            say_on(json_line(_finding_dict(reader, finding)))
-        elif not settings.quiet:
-            fault = label(say(f"fault.{finding.fault}"), _FAULT_COLUMNS)
-            say_on(f"{fault}{reader.path}/{finding.path}: {say.message(finding.detail)}")
-        if time.monotonic() > news and not settings.quiet:
-            news = time.monotonic() + _NEWS_SECONDS
-            tell(
-                f"volume {reader.path}: {count(verification.objects)} objects, {size(verification.bytes)} so far"
-            )
+        found = _finding_dict(reader.id, reader.path, finding)
+        _print_finding(settings, found, f"{reader.path}/{finding.path}")
+        news.look(verification.objects, verification.bytes)
         yield finding
 
 
-def _finding_dict(reader: VolumeReader, finding: Finding) -> dict[str, object]:
+class _News:
+    """Says now and then how far a verification is."""
+
+    def __init__(self, settings: Settings, where: str) -> None:
+        self._is_quiet = settings.quiet
+        self._where = where
+        self._next = time.monotonic() + _NEWS_SECONDS
+
+    def look(self, objects: int, looked_at: int) -> None:
+        if time.monotonic() > self._next and not self._is_quiet:
+            self._next = time.monotonic() + _NEWS_SECONDS
+            tell(f"volume {self._where}: {count(objects)} objects, {size(looked_at)} so far")
+
+
+def _print_finding(settings: Settings, found: dict[str, object], where: str) -> None:
+    if settings.json:
+        say_on(json_line(found))
+    elif not settings.quiet:
+        say = words()
+        fault = label(say(f"fault.{found['fault']}"), _FAULT_COLUMNS)
+        say_on(f"{fault}{where}: {say.message(str(found['detail']))}")
+
+
+def _finding_dict(volume: str, path: str, finding: Finding) -> dict[str, object]:
     return {
         "fault": str(finding.fault),
-        "volume": reader.id,
-        "path": f"{reader.path}/{finding.path}",
+        "volume": volume,
+        "path": f"{path}/{finding.path}",
         "detail": finding.detail,
     }
 
 
-def _print_end(settings: Settings, reader: VolumeReader, verification: Verification, *, hashed: bool) -> None:
+def _print_end(
+    settings: Settings,
+    volume: str,
+    looked: "Verification | FaultsPage",
+    faults: Mapping[Fault, int],
+    *,
+    hashed: bool,
+) -> None:
     if settings.quiet:
         return
-    say, found = words(), sorted(verification.faults.items())
-    faults = ", ".join(f"{say(f'fault.{fault}')} {count(number)}" for fault, number in found)
-    sums = f", {count(verification.hashed_objects)} compared with their MD5" if hashed else ""
+    say, found = words(), sorted(faults.items())
+    wrong = ", ".join(f"{say(f'fault.{fault}')} {count(number)}" for fault, number in found)
+    sums = f", {count(looked.hashed_objects)} compared with their MD5" if hashed else ""
     right = "all as recorded"
-    if verification.unhashed_objects:
-        unknown = count(verification.unhashed_objects)
+    if looked.unhashed_objects:
+        unknown = count(looked.unhashed_objects)
         right = f"nothing wrong was found; {unknown} have no MD5 in the ledger, only their size was compared"
-    looked = f"{count(verification.objects)} objects, {size(verification.bytes)}{sums}"
-    tell(f"volume {reader.path} ({reader.id}): {looked}: {faults or right}")
+    tell(f"volume {volume}: {count(looked.objects)} objects, {size(looked.bytes)}{sums}: {wrong or right}")
+
+
+def _print_waste(settings: Settings, reader: VolumeReader, verification: Verification) -> None:
+    """Say how much of the packs is dead, where that is much."""
+    if settings.quiet:
+        return
     much = [waste for waste in verification.waste if waste.is_much]
     if much:
         dead = size(sum(waste.dead for waste in much))
         tell(
             f"volume {reader.path}: {dead} of {count(len(much))} packs is dead; `bucketpull compact {reader.path}` frees it"
         )
+
+
+# --- through the broker
+
+
+def _verify_far(settings: Settings, names: Sequence[str], *, hashed: bool) -> ExitCode:
+    """Have each machine verify its own volumes, one after the other; exit 3 if something is wrong, or one is away."""
+    from bucketpull.wiring.machines import Machines
+
+    machines = Machines(settings)
+    try:
+        known = [volume for volume in machines.volumes() if volume.state is not VolumeState.LOST]
+        chosen = [
+            volume for volume in known if not names or {volume.id, volume.path, volume.machine} & set(names)
+        ]
+        strange = set(names) - {name for volume in known for name in (volume.id, volume.path, volume.machine)}
+        if strange:
+            raise ConfigError(
+                f"volume {min(strange)}: no machine of the job has it; `bucketpull volumes --broker` lists them"
+            )
+        clean = [_verify_one_far(settings, machines, volume, hashed=hashed) for volume in chosen]
+    finally:
+        machines.close()
+    return ExitCode.COMPLETE if all(clean) else ExitCode.INCOMPLETE
+
+
+def _verify_one_far(settings: Settings, machines: "Machines", volume: KnownVolume, *, hashed: bool) -> bool:
+    where, faults = f"{volume.machine}:{volume.path}", Counter[Fault]()
+    news = _News(settings, where)
+    try:
+        for page in machines.faults(volume, hashed=hashed, told=news.look):
+            for finding in page.findings:
+                faults[finding.fault] += 1
+                _print_finding(settings, _far_dict(volume, finding), f"{where}/{finding.path}")
+    except VolumeError as error:
+        tell(f"volume {where}: {error.detail}; it was not verified")
+        return False
+    if page.user:
+        tell(f"volume {where}: its worker writes to it now, so extra files are not looked for")
+    _print_end(settings, f"{where} ({volume.id})", page, faults, hashed=hashed)
+    return not faults
+
+
+def _far_dict(volume: KnownVolume, finding: Finding) -> dict[str, object]:
+    found = _finding_dict(volume.id, volume.path, finding)
+    return found | {"machine": volume.machine, "mount": volume.path}
 
 
 # --- repair
@@ -183,7 +275,8 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
     with writing(settings) as journal:
         vanished = journal.counters().vanished
         wanted = _make_work(journal, _printed(settings, reader, verification))
-    _print_end(settings, reader, verification, hashed=hashed)
+    _print_end(settings, f"{reader.path} ({reader.id})", verification, verification.faults, hashed=hashed)
+    _print_waste(settings, reader, verification)
     left.update(
         {
             fault: verification.faults[fault]

@@ -16,9 +16,10 @@ from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.document import volume_dict
 from bucketpull.report.json_line import json_line
 from bucketpull.report.standing import volume_lines
+from bucketpull.web.panel import Books
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.calling import broker_client, local_client
-from bucketpull.wiring.job_status import standing
+from bucketpull.wiring.job_status import standing, with_absent
 from bucketpull.wiring.locate import existing, job_folder, reading, writing
 from bucketpull.wiring.output import say, say_on, tell, words
 from bucketpull.wiring.owning import owner_by
@@ -101,7 +102,10 @@ def _asking(before: dict[str, Any], flags: dict[str, Any]) -> tuple[Settings, bo
 def _print_volumes(settings: Settings, by_broker: bool) -> ExitCode:
     """Print the job's volumes, also those that are away."""
     if by_broker:
-        volumes = broker_client(settings).get("/api/job", Snapshot).volumes
+        client = broker_client(settings)
+        volumes = with_absent(
+            client.get("/api/job", Snapshot), client.get("/api/books", Books).volumes
+        ).volumes
     else:
         with reading(settings) as reader:
             volumes = standing(reader, job_folder(settings)).snapshot.volumes

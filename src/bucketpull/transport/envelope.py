@@ -41,7 +41,7 @@ class Way(IntEnum):
     UP = 1  # a worker to the coordinator
     DOWN = 2  # the coordinator to a worker
     ECHO = 3  # the coordinator to itself
-    QUESTION = 4  # somebody who wants to know, to the coordinator
+    QUESTION = 4  # somebody who wants to know, to the coordinator or a worker
     ANSWER = 5
 
 

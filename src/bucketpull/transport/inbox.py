@@ -11,10 +11,11 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.messages import Control, FromWorker, Goodbye, Pulse, Refusal, Welcome
 from bucketpull.domain.model import Work
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
+from bucketpull.transport.answering import Answering
 from bucketpull.transport.belief import claims_of, ends_work, works_of
 from bucketpull.transport.distrust import Distrust
 from bucketpull.transport.envelope import Correspondence, Distrusted, Header, Way
-from bucketpull.transport.wire import Names, QueueType, Sealed, ToWorker, down, encode
+from bucketpull.transport.wire import Ask, Names, QueueType, Sealed, ToWorker, down, encode
 
 # Above any window: what a worker may hold is the coordinator's decision, and what waits in the queue would look lost.
 PREFETCH: Final = 512
@@ -32,6 +33,8 @@ class RabbitInbox:
         journal: The journal of the job; work of another one is left alone. "" before `join`.
         settle_seconds: How long new queues rest before they are used.
         volumes: The paths on this worker's command line: it is told to use no others.
+
+    `answering` is for whoever asks this machine through the broker.
 
     """
 
@@ -65,6 +68,7 @@ class RabbitInbox:
             {self._queue: PREFETCH},
             settle_seconds=settle_seconds,
         )
+        self.answering = Answering(names, me.sealer, self.link)
 
     async def start(self) -> None:
         """Connect, and stay connected, in the background."""
@@ -112,7 +116,9 @@ class RabbitInbox:
             await self.link.acknowledge(delivery)
             if not self._is_first(header, delivery):
                 continue
-            if isinstance(message, Control):
+            if isinstance(message, Ask):
+                self.answering.take(message, header)
+            elif isinstance(message, Control):
                 found.append(self._allowed(self._ours(message, header), header))
             elif isinstance(message, Refusal) and header.meant == self._me.session:
                 raise ConfigError(f"refused by the coordinator: {message.reason}")
@@ -134,6 +140,7 @@ class RabbitInbox:
 
     async def close(self) -> None:
         """See `ports.Inbox`."""
+        await self.answering.close()
         await self.link.close()
 
     def _check_refused(self, taken: bool) -> None:
@@ -212,16 +219,19 @@ class RabbitInbox:
                 return message
 
     def _open(self, delivery: Delivery) -> tuple[Header, ToWorker]:
-        """Return what the coordinator says.
+        """Return what the coordinator says, or somebody with the key of this machine asks.
 
         Raises:
-            Distrusted: It is not the coordinator that speaks, not to this machine, or nobody understands it.
+            Distrusted: It is neither of them that speaks, not to this machine, or nobody understands it.
 
         """
-        header, body = self._me.opener.open(delivery.body, self._queue, Way.DOWN)
+        header, body = self._me.opener.open(delivery.body, self._queue, Way.DOWN, Way.QUESTION)
         if header.machine != self._machine:
             raise Distrusted("it is meant for another machine", header)
-        return header, down.read(body)
+        message = down.read(body)
+        if isinstance(message, Ask) is not (header.way is Way.QUESTION):
+            raise Distrusted("whoever asks gives no orders", header)
+        return header, message
 
     def _sealed(self, queue: str, body: bytes) -> bytes:
         return self._me.sealer.seal(Way.UP, self._machine, queue, body)

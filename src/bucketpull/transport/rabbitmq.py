@@ -17,6 +17,7 @@ from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.messages import Control, Fatal, FromWorker, Goodbye, Pulse, Refusal, Welcome
 from bucketpull.domain.model import Value, Work
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
+from bucketpull.transport.answering import Answering
 from bucketpull.transport.belief import MOST_LIES, Belief, claims_of, poison_of
 from bucketpull.transport.distrust import Distrust
 from bucketpull.transport.envelope import Correspondence, Distrusted, Header, Way
@@ -24,7 +25,6 @@ from bucketpull.transport.job_key import COORDINATOR, JobKey
 from bucketpull.transport.mailbox import Mailbox
 from bucketpull.transport.remote_query import taken
 from bucketpull.transport.wire import (
-    Answer,
     Ask,
     Echo,
     Greeting,
@@ -43,7 +43,6 @@ DEAF_SECONDS: Final = (
 REFUSE_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 3.0
 MOST_KEPT: Final = 1_000
-MOST_QUESTIONS: Final = 8
 SENT_AT_ONCE: Final = 32
 GATHER_SECONDS: Final = (
     0.02  # what comes in so short a time is booked together: a transaction for each costs more
@@ -53,7 +52,7 @@ GATHER_SECONDS: Final = (
 class RabbitTransport:
     """See `ports.Transport`. Call `start` first. Sending never waits for the broker: what is said is said in order, when it can be.
 
-    `answer` is the API of the job, for whoever asks through the broker under a name; `known` for the
+    `answering` is for whoever asks through the broker under a name; `known` for the
     ids of the volumes that a machine has, by path; `outstanding` whether any of this work is: receipts for it are not believed
     of machines that were not given it.
 
@@ -89,8 +88,6 @@ class RabbitTransport:
         self._heard: Mailbox[FromWorker] = Mailbox()
         self._tasks: list[asyncio.Task[None]] = []
         self._echoed_at = 0.0
-        self.answer: Callable[[Ask, str], Awaitable[Answer]] | None = None
-        self._telling: set[asyncio.Task[None]] = set()
         self.known: Callable[[str], Awaitable[dict[str, str]]] | None = None
         self.outstanding: Callable[[Sequence[int]], Awaitable[bool]] | None = None
         self.link = Link(
@@ -100,6 +97,7 @@ class RabbitTransport:
             dict.fromkeys((names.coordinator, names.receipts, names.dead), PREFETCH),
             settle_seconds=settle_seconds,
         )
+        self.answering = Answering(names, self._me.sealer, self.link)
 
     async def start(self) -> None:
         """Connect, and make sure that no other coordinator has the job.
@@ -183,10 +181,10 @@ class RabbitTransport:
         """See `ports.Transport`: what was said last is still sent, if it can be in a few seconds."""
         if self._tasks:
             await asyncio.wait({asyncio.ensure_future(self._outbox.join())}, timeout=CLOSE_SECONDS)
-        tasks = (*self._tasks, *self._telling)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.answering.close()
         await self.link.close()
 
     async def _connected(self) -> bool:
@@ -314,7 +312,7 @@ class RabbitTransport:
                 self._echoed_at = time.monotonic()
             return None
         if isinstance(message, Ask):
-            self._answer(message, header)
+            self.answering.take(message, header)
             return None
         return await self._admitted(message, header)
 
@@ -373,25 +371,3 @@ class RabbitTransport:
             self._sealing(header.machine, Refusal(reason), header.session),
         )
         await self.link.publish(queue, make, insist=False)
-
-    # --- questions
-
-    def _answer(self, question: Ask, header: Header) -> None:
-        """Answer beside the receipts: to go through millions of failures takes seconds."""
-        if self._names.is_answers(header.reply_to) and len(self._telling) < MOST_QUESTIONS:
-            telling = asyncio.create_task(self._tell(question, header), name="answer")
-            self._telling.add(telling)
-            telling.add_done_callback(self._told)
-
-    def _told(self, telling: asyncio.Task[None]) -> None:
-        self._telling.discard(telling)
-        if not telling.cancelled() and (error := telling.exception()) is not None:
-            self.link.lost(f"a question that came through the broker could not be answered: {error}")
-
-    async def _tell(self, question: Ask, header: Header) -> None:
-        if self.answer is None:
-            return
-        answer = await self.answer(question, header.machine)
-        queue = header.reply_to
-        sealed = self._me.sealer.seal(Way.ANSWER, header.machine, queue, encode(answer), meant=header.session)
-        await self.link.tell(queue, sealed)

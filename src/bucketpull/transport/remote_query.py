@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from typing import TypeVar
+from typing import NamedTuple
 
 import aiormq
-from aiormq.abc import DeliveredMessage
+from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
@@ -15,47 +15,41 @@ from bucketpull.transport.wire import Ask, Names, encode
 
 ANSWER_SECONDS = 10.0
 
-T = TypeVar("T")
+
+class MachineSilent(TransportError):
+    """A machine of a job does not answer, or has no queue at the broker."""
 
 
 class Asker:
-    """One who asks the coordinator of a job, at a broker.
+    """One who asks the coordinator of a job, or one of its machines, at a broker. It stays connected until `close`.
 
     Args:
         me: A session of its own.
-        machine: Under whose name it asks.
+        name: Under which name it asks the coordinator.
         seconds: How long it waits for an answer.
 
     """
 
     def __init__(
-        self, url: str, job: str, machine: str, me: Correspondence, seconds: float = ANSWER_SECONDS
+        self, url: str, job: str, name: str, me: Correspondence, seconds: float = ANSWER_SECONDS
     ) -> None:
         self._url = with_heartbeat(url)
         self._job = job
-        self._machine = machine
+        self._name = name
         self._me = me
         self._seconds = seconds
+        self._line: _Line | None = None
 
     async def ask(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
-        """Send a request to the API of the job; return status and body of the answer.
+        """Send a request to the API of the job, and disconnect; return status and body of the answer.
 
         Raises:
             TransportError: The broker cannot be reached, no coordinator of the job is there, or it does not answer.
 
         """
-        answer = await self._answer(Ask(method, target, body), wire.answer)
-        return answer.status, answer.body
-
-    async def _answer(self, question: Ask, reader: wire.Reader[T]) -> T:
         job = self._job
         try:
-            async with asyncio.timeout(self._seconds):
-                return reader.read(await self._ask(question))
-        except Distrusted as error:
-            raise TransportError(
-                f"job {job}: its coordinator is of another version ({error}); install the same here"
-            ) from error
+            return await self._ask(Ask(method, target, body), self._name, Names(job).coordinator)
         except aiormq.exceptions.PublishError:
             raise TransportError(
                 f"job {job}: no coordinator of it is at this broker; check --job, or start `bucketpull coordinate`"
@@ -65,35 +59,87 @@ class Asker:
                 f"job {job}: its coordinator does not answer in {self._seconds:.0f} s; "
                 "check that --job-key-file and the version are the coordinator's"
             ) from None
+        finally:
+            await self.close()
+
+    async def ask_machine(self, machine: str, target: str) -> tuple[int, bytes]:
+        """Send a request to a machine of the job; return status and body of the answer.
+
+        Raises:
+            MachineSilent: It does not answer, or is not there.
+            TransportError: The broker cannot be reached.
+
+        """
+        try:
+            return await self._ask(Ask("GET", target, b""), machine, Names(self._job).machine(machine))
+        except aiormq.exceptions.PublishError:
+            raise MachineSilent(f"machine {machine}: is not at this broker") from None
+        except TimeoutError:
+            raise MachineSilent(f"machine {machine}: does not answer in {self._seconds:.0f} s") from None
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._line is not None:
+            line, self._line = self._line, None
+            await line.connection.close()
+
+    async def _ask(self, question: Ask, name: str, queue: str) -> tuple[int, bytes]:
+        try:
+            async with asyncio.timeout(self._seconds):
+                answer = wire.answer.read(await self._exchange(question, name, queue))
+        except Distrusted as error:
+            raise TransportError(
+                f"job {self._job}: its coordinator is of another version ({error}); install the same here"
+            ) from error
+        except aiormq.exceptions.PublishError:
+            raise
+        except TimeoutError:
+            await self.close()  # a connection that is gone silently is one of the causes
+            raise
         except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
+            self._line = None
             raise TransportError(
                 f"the broker cannot be reached: {error}; check --broker, and whether it runs"
             ) from error
+        return answer.status, answer.body
 
-    async def _ask(self, question: Ask) -> bytes:
-        names, me = Names(self._job), self._me
-        connection = await connected(self._url)
-        try:
-            channel = await connection.channel(publisher_confirms=True)
-            answers: asyncio.Queue[bytes] = asyncio.Queue()
+    async def _exchange(self, question: Ask, name: str, queue: str) -> bytes:
+        line = self._line = self._line or await _line_to(self._url, Names(self._job).answers())
+        sealed = self._me.sealer.seal(Way.QUESTION, name, queue, encode(question), reply_to=line.reply)
+        # Who is away must not find it years later.
+        properties = aiormq.spec.Basic.Properties(expiration=str(round(self._seconds * 1000)))
+        await line.channel.basic_publish(sealed, routing_key=queue, mandatory=True, properties=properties)
+        while True:
+            with contextlib.suppress(Distrusted):
+                header, body = self._me.opener.open(await line.answers.get(), line.reply, Way.ANSWER)
+                if header.meant == self._me.session and header.machine == name:
+                    return body
 
-            async def take(message: DeliveredMessage) -> None:
-                answers.put_nowait(message.body)
 
-            reply = names.answers()
-            await channel.queue_declare(reply, exclusive=True)
-            await channel.basic_consume(reply, take, no_ack=True)
-            sealed = me.sealer.seal(
-                Way.QUESTION, self._machine, names.coordinator, encode(question), reply_to=reply
-            )
-            await channel.basic_publish(sealed, routing_key=names.coordinator, mandatory=True)
-            while True:
-                with contextlib.suppress(Distrusted):
-                    header, body = me.opener.open(await answers.get(), reply, Way.ANSWER)
-                    if header.meant == me.session:
-                        return body
-        finally:
-            await connection.close()
+class _Line(NamedTuple):
+    """A connection to the broker, and the queue of its own in which answers come."""
+
+    connection: AbstractConnection
+    channel: AbstractChannel
+    reply: str
+    answers: asyncio.Queue[bytes]
+
+
+async def _line_to(url: str, reply: str) -> _Line:
+    connection = await connected(url)
+    try:
+        channel = await connection.channel(publisher_confirms=True)
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def take(message: DeliveredMessage) -> None:
+            answers.put_nowait(message.body)
+
+        await channel.queue_declare(reply, exclusive=True)
+        await channel.basic_consume(reply, take, no_ack=True)
+    except BaseException:
+        await connection.close()
+        raise
+    return _Line(connection, channel, reply, answers)
 
 
 async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> None:

@@ -41,7 +41,7 @@ class Echo(Value, tag="echo"):
 
 
 class Ask(Value, tag="ask"):
-    """A request to the API of the running job; an encoded `Answer` goes to the reply queue."""
+    """A request to the API of the running job, or to one of its machines; an encoded `Answer` goes to the reply queue."""
 
     method: Text
     target: Text
@@ -56,7 +56,7 @@ class Answer(Value, tag="answer"):
 
 
 ToCoordinator = FromWorker | Echo | Ask
-ToWorker = Sealed | Control | Welcome | Refusal | Greeting
+ToWorker = Sealed | Control | Welcome | Refusal | Greeting | Ask
 
 encode = msgspec.msgpack.Encoder().encode
 

@@ -53,15 +53,23 @@ class Verification:
 
     With `hashed` every file is read and compared with its MD5 where one is recorded (`hashed_objects` counts those,
     `unhashed_objects` those without one, which are only read); with `extra` files are found that the ledger does not know.
+    `watch` is called for each object, and may end it by an exception.
     """
 
     def __init__(
-        self, reader: VolumeReader, *, hashed: bool = False, extra: bool = True, folder: str | None = None
+        self,
+        reader: VolumeReader,
+        *,
+        hashed: bool = False,
+        extra: bool = True,
+        folder: str | None = None,
+        watch: Callable[["Verification"], None] = lambda _: None,
     ) -> None:
         self._reader = reader
         self._hashed = hashed
         self._extra = extra
         self._folder = folder
+        self._watch = watch
         self.objects = 0
         self.bytes = 0
         self.hashed_objects = self.unhashed_objects = 0
@@ -111,6 +119,7 @@ class Verification:
             yield from self._find_extra(folder, known, latest.count)
 
     def _check(self, stored: Stored) -> Finding | None:
+        self._watch(self)
         self.objects += 1
         location = stored.location
         self.bytes += location.length

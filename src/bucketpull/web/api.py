@@ -8,6 +8,8 @@ the job was given, if any |
 | `GET /api/points?since=UNIX` | fine points of the charts; `coarse=1`: those of the whole session |
 | `GET /api/failures?limit=N&reason=R&match=PATTERN&language=zh` | failures with the last answer, what it means, what to do |
 | `GET /api/failed?limit=N&reason=R&match=PATTERN` | the `Failure`s, whole |
+| `GET /api/books` | the `Books`: version, configuration, all volumes that are known |
+| `GET /api/where?directory=HEX&name=HEX` | the `Extent`s that may hold an object |
 | `GET /api/directories?prefix=HEX` | directories below one; keys are bytes, hence hexadecimal |
 | `POST /api/pause`, `/api/resume` | start nothing more; go on |
 | `POST /api/limits` | a `NewLimits` |
@@ -72,6 +74,8 @@ class Api:
             ("GET", "/api/points"): self._points,
             ("GET", "/api/failures"): self._failures,
             ("GET", "/api/failed"): self._failed,
+            ("GET", "/api/books"): self._books,
+            ("GET", "/api/where"): self._where,
             ("GET", "/api/directories"): self._directories,
             ("POST", "/api/pause"): self._pause,
             ("POST", "/api/resume"): self._resume,
@@ -127,6 +131,13 @@ class Api:
         reason = request.query.get("reason")
         chosen = Reason(reason) if reason else None
         return list(await self._panel.failures(limit, chosen, request.query.get("match") or None))
+
+    async def _books(self, _: Request) -> Response:
+        return json_response(await self._panel.books())
+
+    async def _where(self, request: Request) -> Response:
+        directory, name = (bytes.fromhex(request.query.get(part, "")) for part in ("directory", "name"))
+        return json_response(await self._panel.where(directory, name))
 
     async def _directories(self, request: Request) -> Response:
         prefix = bytes.fromhex(request.query.get("prefix", ""))

@@ -5,9 +5,10 @@ from typing import Protocol
 
 import msgspec
 
-from bucketpull.domain.model import Failure
+from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState, Snapshot
 from bucketpull.domain.values import Concurrency, Rate, Speed
+from bucketpull.journal.volumes import KnownVolume
 
 
 class NewLimits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -20,6 +21,14 @@ class NewLimits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     requests_per_second: Rate | msgspec.UnsetType | None = msgspec.UNSET
     bytes_per_second: Speed | msgspec.UnsetType | None = msgspec.UNSET
     bandwidth: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Books(msgspec.Struct):
+    """What the journal says of the job itself: with what it was begun, without secrets, and all volumes that it has ever had."""
+
+    version: str
+    configuration: dict[str, str]
+    volumes: list[KnownVolume]
 
 
 class Panel(Protocol):
@@ -39,6 +48,14 @@ class Panel(Protocol):
 
     async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
         """Return at most so many directories directly below a directory (b"" is the root), by name."""
+        ...
+
+    async def books(self) -> Books:
+        """Return what the journal says of the job itself."""
+        ...
+
+    async def where(self, directory: bytes, name: bytes) -> Sequence[Extent]:
+        """Return the ledger blocks that may hold an object, the newest first."""
         ...
 
     async def pause(self, client: str) -> str:

@@ -36,6 +36,7 @@ from bucketpull.wiring.adapters import broker_url, fetch_options, machine_name, 
 from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.job import Job, Opening, Watcher, check_adopting, check_job, on_signals, opened
 from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, worker_key
+from bucketpull.wiring.ledger_answers import LedgerAnswers
 from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell
@@ -93,7 +94,7 @@ async def _coordinate(
     far.known = lambda machine: job.shell.call(lambda: known_paths(journal.volumes(), machine))
     far.outstanding = lambda works: job.shell.call(lambda: bool(journal.holders(works)))
     far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text)
-    far.answer = partial(_answer, job.api)
+    far.answering.answer = partial(_answer, job.api)
     news = BrokerNews(
         lambda level, event, about, text: job.monitor.note(level, event, text, about), time.time
     )
@@ -176,6 +177,10 @@ async def _work(
         SystemClock(),
         partial(open_again, settings=settings, owner=owner_of(welcome.journal, source)),
     )
+    ledgers = LedgerAnswers(
+        hello.machine, lambda: worker.latest.volumes if worker.latest else [], SystemClock()
+    )
+    inbox.answering.answer = ledgers.answer
     crew.start()
     await inbox.start()
     loop = asyncio.get_running_loop()
@@ -187,6 +192,7 @@ async def _work(
         raise _first(group) from group
     finally:
         telling.cancel()
+        await ledgers.close()
     if worker.refusal is not None:
         raise SourceRefused(worker.refusal.reason, worker.refusal.detail)
     return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED

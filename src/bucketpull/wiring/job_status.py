@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,7 +41,8 @@ def standing(reader: JournalReader, folder: Path) -> Standing:
     with suppress(BucketpullError):
         client = local_client(folder, _ANSWER_SECONDS)
         if client is not None:
-            return Standing(_with_absent(client.get("/api/job", Snapshot), reader), True, last)
+            snapshot = client.get("/api/job", Snapshot)
+            return Standing(with_absent(snapshot, reader.volumes()), True, last)
     return Standing(_snapshot(reader, last), False, last)
 
 
@@ -74,10 +75,10 @@ def measure(volume: KnownVolume) -> VolumeStatus:
     return status
 
 
-def _with_absent(snapshot: Snapshot, reader: JournalReader) -> Snapshot:
+def with_absent(snapshot: Snapshot, known: Sequence[KnownVolume]) -> Snapshot:
     """Add the volumes that no worker has at present."""
     present = {volume.id for volume in snapshot.volumes}
-    absent = [measure(volume) for volume in reader.volumes() if volume.id not in present]
+    absent = [measure(volume) for volume in known if volume.id not in present]
     return msgspec.structs.replace(snapshot, volumes=[*snapshot.volumes, *absent])
 
 

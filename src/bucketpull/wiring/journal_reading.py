@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from itertools import islice
 
+from bucketpull import __version__
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Failure
+from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState
+from bucketpull.web.panel import Books
 from bucketpull.wiring.locate import reading
 from bucketpull.wiring.settings import Settings
 
@@ -24,6 +26,22 @@ class JournalReading:
     async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
         """See `Panel`. To sum up what is below a directory takes a while."""
         return await asyncio.to_thread(self._read_directories, prefix, limit)
+
+    async def books(self) -> Books:
+        """See `Panel`."""
+        return await asyncio.to_thread(self._read_books)
+
+    async def where(self, directory: bytes, name: bytes) -> Sequence[Extent]:
+        """See `Panel`."""
+        return await asyncio.to_thread(self._read_where, directory, name)
+
+    def _read_books(self) -> Books:
+        with reading(self._settings) as reader:
+            return Books(__version__, reader.configuration(), reader.volumes())
+
+    def _read_where(self, directory: bytes, name: bytes) -> list[Extent]:
+        with reading(self._settings) as reader:
+            return reader.where(directory, name)
 
     def _read_failures(self, limit: int, reason: str | None, pattern: str | None) -> list[Failure]:
         chosen = None if reason is None else Reason(reason)

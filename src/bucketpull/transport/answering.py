@@ -1,0 +1,52 @@
+"""Answers questions that come through the broker, beside all else: to go through millions of failures takes seconds."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from bucketpull.transport.amqp import Link
+from bucketpull.transport.envelope import Header, Sealer, Way
+from bucketpull.transport.wire import Answer, Ask, Names, encode
+
+MOST_QUESTIONS: Final = 8
+
+
+class Answering:
+    """Answers at most eight questions at a time; who asks more waits in vain, and asks again.
+
+    `answer` is what answers a question of somebody who asks under a name; None answers nothing.
+    """
+
+    def __init__(self, names: Names, sealer: Sealer, link: Link) -> None:
+        self._names = names
+        self._sealer = sealer
+        self._link = link
+        self._telling: set[asyncio.Task[None]] = set()
+        self.answer: Callable[[Ask, str], Awaitable[Answer]] | None = None
+
+    def take(self, question: Ask, header: Header) -> None:
+        """Begin to answer a question."""
+        if self._names.is_answers(header.reply_to) and len(self._telling) < MOST_QUESTIONS:
+            telling = asyncio.create_task(self._tell(question, header), name="answer")
+            self._telling.add(telling)
+            telling.add_done_callback(self._told)
+
+    async def close(self) -> None:
+        """Answer nothing any more."""
+        telling = list(self._telling)
+        for task in telling:
+            task.cancel()
+        await asyncio.gather(*telling, return_exceptions=True)
+
+    def _told(self, telling: asyncio.Task[None]) -> None:
+        self._telling.discard(telling)
+        if not telling.cancelled() and (error := telling.exception()) is not None:
+            self._link.lost(f"a question that came through the broker could not be answered: {error}")
+
+    async def _tell(self, question: Ask, header: Header) -> None:
+        if self.answer is None:
+            return
+        answer = await self.answer(question, header.machine)
+        queue = header.reply_to
+        sealed = self._sealer.seal(Way.ANSWER, header.machine, queue, encode(answer), meant=header.session)
+        await self._link.tell(queue, sealed)

@@ -1,0 +1,164 @@
+"""Answers whoever asks this machine through the broker what the ledgers of its volumes hold, page by page.
+
+| address | what |
+| --- | --- |
+| `GET /ledger/objects?volume=ID&below=HEX&reading=NAME&page=N` | an `ObjectsPage` |
+| `GET /ledger/faults?volume=ID&hash=1&reading=NAME&page=N` | a `FaultsPage` |
+| `GET /ledger/place?volume=ID&offset=N&directory=HEX&name=HEX` | a `Place`, or null |
+
+Pages of one reading are asked for in order, each as often as it takes: 200 is one, 202 says that it is being made, 204 that there
+are no more. What nobody asks for is not made: who reads slowly holds up nothing but themselves.
+"""
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from bucketpull.agent.threads import in_thread
+from bucketpull.domain.errors import BucketpullError, ConfigError
+from bucketpull.domain.model import VolumeStatus
+from bucketpull.journal.volumes import KnownVolume
+from bucketpull.ports import Clock
+from bucketpull.reading import ledger_pages
+from bucketpull.reading.places import look
+from bucketpull.transport.wire import Answer, Ask
+from bucketpull.volumes.verify import Verification
+from bucketpull.web.api import failed
+from bucketpull.web.server import request_of
+
+WAIT_SECONDS: Final = 4.0  # for a page; less than anybody waits for an answer
+IDLE_SECONDS: Final = 120.0
+MOST_READINGS: Final = 4
+
+Pages = Generator[msgspec.Struct, None, None]
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class _Abandoned(Exception):
+    """Nobody asks for the next page any more."""
+
+
+class _Reading:
+    """The pages that somebody goes through; the last one is kept for whoever did not get it."""
+
+    def __init__(self, make: Callable[["_Reading"], Pages], clock: Clock) -> None:
+        self._clock = clock
+        self._asked_at = clock.monotonic()
+        self._number = 0
+        self._answer = Answer(204, b"")
+        self._making: asyncio.Task[msgspec.Struct | None] | None = None
+        self.looked_at = 0, 0
+        self._pages = make(self)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there are no more pages."""
+        return self._number > 0 and self._answer.status == 204
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has asked for long."""
+        return self._clock.monotonic() - self._asked_at > IDLE_SECONDS
+
+    def watch(self, verification: Verification) -> None:
+        """Note how far a verification is, and end it if nobody asks any more."""
+        self.looked_at = verification.objects, verification.bytes
+        if not verification.objects % 1000 and self.is_idle:
+            raise _Abandoned
+
+    async def page(self, number: int) -> Answer:
+        """Return a page: the last one again, or the next."""
+        self._asked_at = self._clock.monotonic()
+        if number == self._number + 1:
+            if self._making is None:
+                self._making = asyncio.ensure_future(in_thread(next, self._pages, None))
+            await asyncio.wait({self._making}, timeout=WAIT_SECONDS)
+            if self._making is not None and self._making.done():
+                page, self._making = self._making.result(), None
+                self._number += 1
+                self._answer = Answer(204, b"") if page is None else Answer(200, _encode(page))
+            elif self._number != number:
+                return Answer(202, _encode(self.looked_at))
+        if number != self._number:
+            raise ConfigError("this machine has begun again since; ask again from the start")
+        return self._answer
+
+    def close(self) -> "asyncio.Future[Any]":
+        """Let go of the volume; one that is being read at this moment is let go of when it notices."""
+        closing: asyncio.Future[Any] = self._making or asyncio.ensure_future(in_thread(self._pages.close))
+        closing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return closing
+
+
+class LedgerAnswers:
+    """Answers for the volumes that `volumes` returns."""
+
+    def __init__(self, machine: str, volumes: Callable[[], list[VolumeStatus]], clock: Clock) -> None:
+        self._machine = machine
+        self._volumes = volumes
+        self._clock = clock
+        self._readings: dict[str, _Reading] = {}
+
+    async def answer(self, ask: Ask, _: str) -> Answer:
+        """Answer a request, whatever it is."""
+        request = request_of(ask.method, ask.target, ask.body, "")
+        try:
+            return await self._answer(request.path, request.query)
+        except BucketpullError as error:
+            return Answer(409, _text(error))
+        except (KeyError, ValueError) as error:
+            return Answer(400, _text(error))
+
+    async def _answer(self, path: str, query: Mapping[str, str]) -> Answer:
+        volume = self._volume(query["volume"])
+        if path == "/ledger/place":
+            where = int(query["offset"]), bytes.fromhex(query["directory"]), bytes.fromhex(query["name"])
+            return Answer(200, _encode(await in_thread(look, volume, *where)))
+        if path == "/ledger/objects":
+            below = bytes.fromhex(query.get("below", ""))
+            return await self._page(query, lambda _: ledger_pages.objects(volume.path, volume.id, below))
+        if path == "/ledger/faults":
+            faults = partial(ledger_pages.faults, volume.path, volume.id, hashed=bool(query.get("hash")))
+            return await self._page(query, lambda reading: faults(watch=reading.watch))
+        return Answer(404, _text(f"{path}: there is no such thing"))
+
+    async def _page(self, query: Mapping[str, str], make: Callable[[_Reading], Pages]) -> Answer:
+        name, number = query["reading"], int(query["page"])
+        self._drop_idle()
+        asyncio.get_running_loop().call_later(IDLE_SECONDS + 1.0, self._drop_idle)
+        reading = self._readings.get(name)
+        if reading is None:
+            if sum(not other.is_over for other in self._readings.values()) >= MOST_READINGS:
+                raise ConfigError(f"{MOST_READINGS} others read there; ask again later")
+            reading = self._readings[name] = _Reading(make, self._clock)
+        try:
+            answer = await reading.page(number)
+        except BaseException:
+            if self._readings.pop(name, None) is not None:
+                reading.close()
+            raise
+        return answer
+
+    async def close(self) -> None:
+        """Let go of all that is read, but of a disk that does not answer in a second."""
+        closing = [reading.close() for reading in self._readings.values()]
+        self._readings.clear()
+        if closing:
+            await asyncio.wait(closing, timeout=1.0)
+
+    def _drop_idle(self) -> None:
+        for name in [name for name, reading in self._readings.items() if reading.is_idle]:
+            self._readings.pop(name).close()
+
+    def _volume(self, identity: str) -> KnownVolume:
+        for volume in self._volumes():
+            if volume.id == identity:
+                return KnownVolume(volume.id, self._machine, volume.path, volume.state)
+        raise ConfigError(f"volume {identity}: this machine has it no more")
+
+
+def _text(error: object) -> bytes:
+    return failed(409, str(error)).body

@@ -1,0 +1,76 @@
+"""What the ledgers of a job's volumes say: those of this machine, or through the broker those of all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from bucketpull.domain.model import Extent
+from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.volumes import KnownVolume
+from bucketpull.reading import ledger_pages
+from bucketpull.reading.ledger_pages import ObjectsPage
+from bucketpull.reading.places import Place, look
+from bucketpull.wiring.locate import reading
+from bucketpull.wiring.settings import Settings
+
+
+class Ledgers(Protocol):
+    """The volumes of a job, and what their ledgers say. What reads a ledger raises VolumeError where it cannot be had."""
+
+    def configuration(self) -> dict[str, str]:
+        """Return what the job was begun with."""
+        ...
+
+    def volumes(self) -> list[KnownVolume]:
+        """Return all volumes that the job has ever had."""
+        ...
+
+    def where(self, directory: bytes, name: bytes) -> list[Extent]:
+        """Return the ledger blocks that may hold an object, the newest first."""
+        ...
+
+    def place(self, volume: KnownVolume, offset: int, directory: bytes, name: bytes) -> Place | None:
+        """Read one block of a ledger."""
+        ...
+
+    def objects(self, volume: KnownVolume, below: bytes) -> Iterator[ObjectsPage]:
+        """Give the objects of a volume in or below a directory (b"": all)."""
+        ...
+
+
+class LedgersHere:
+    """See `Ledgers`: the volumes that are mounted here."""
+
+    def __init__(self, reader: JournalReader) -> None:
+        self.configuration = reader.configuration
+        self.volumes = reader.volumes
+        self.where = reader.where
+
+    def place(self, volume: KnownVolume, offset: int, directory: bytes, name: bytes) -> Place | None:
+        """See `Ledgers`."""
+        return look(volume, offset, directory, name)
+
+    def objects(self, volume: KnownVolume, below: bytes) -> Iterator[ObjectsPage]:
+        """See `Ledgers`."""
+        return ledger_pages.objects(volume.path, volume.id, below)
+
+
+@contextmanager
+def ledgers(settings: Settings, *, by_broker: bool) -> Iterator[Ledgers]:
+    """Open the ledgers of a job.
+
+    Raises:
+        BucketpullError: The job is not known here, or its coordinator does not answer.
+
+    """
+    if not by_broker:
+        with reading(settings) as reader:
+            yield LedgersHere(reader)
+        return
+    from bucketpull.wiring.machines import Machines
+
+    machines = Machines(settings)
+    try:
+        yield machines
+    finally:
+        machines.close()
