@@ -64,7 +64,8 @@ class Page(Value):
     """One page of a directory as the source gave it: files by column, names of sub-directories, what is next.
 
     `following` lists where the same directory goes on: none at its end, one for a serial listing, several where the
-    source splits it into ranges. `excluded` counts the objects that the job does not want: they are not in `part`. `odd` tells of entries that cannot be taken: they fail, the others do not. `broken`
+    source splits it into ranges. `excluded` counts the objects that the job does not want: they are not in `part`. `odd` tells of entries that cannot be taken: they fail together, the others do not; each of `unreadable`
+    is an object that fails, under these words in place of a key. `broken`
     says why the directory cannot be listed behind this page, "" where it can. `duplicates` counts entries that were given before.
     `serial` says that the source does not list as it should, and so cannot be listed in ranges side by side.
     """
@@ -73,6 +74,7 @@ class Page(Value):
     directories: list[bytes]
     following: list[Position]
     odd: Sequence[Text] = ()
+    unreadable: Sequence[Text] = ()
     broken: Text = ""
     excluded: Int = 0
     duplicates: Int = 0

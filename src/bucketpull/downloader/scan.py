@@ -4,7 +4,7 @@ A page is never lost: what passes is tried again with back-off, and a position t
 is done goes back as new work, so that one stubborn directory holds nobody up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -28,6 +28,7 @@ from bucketpull.ports import Clock, Fetcher, Source
 DIGEST_BYTES = 16
 LONGEST_SPREAD_SECONDS = 2.0
 BLAMED_SECONDS = 0.25
+UNREADABLE = "names no object"
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -85,6 +86,7 @@ class Sweep:
         """Take in a page."""
         describe = record_of if self._whole is None else _mention_of
         record = describe(position, page.part, page.excluded)
+        record.objects += len(page.unreadable) if self._whole is None else 0
         self.receipt.pages.append(record)
         self.receipt.duplicates += page.duplicates
         self.receipt.positions += page.following
@@ -93,7 +95,7 @@ class Sweep:
         if self._whole is not None:
             if record.objects:
                 self._whole(page.part)
-        elif record.objects and not record.unchanged:
+        elif page.part.names and not record.unchanged:
             self.parts.append(page.part)
 
     def retried(self, reason: Reason) -> None:
@@ -230,10 +232,12 @@ class Scan:
     def _listed(self, look: Look, page: Page, status: int) -> None:
         """Take in a page; entries that cannot be taken are one failure of it, the others do not suffer."""
         look.sweep.listed(look.position, page)
+        if page.unreadable and self._whole is None:
+            self._failed_unread(look, page.unreadable)
         if page.broken:
             self._failed(look, AnswerError(Reason.CURSOR, page.broken), status)
-        elif page.odd:
-            detail = f"entries that cannot be taken: {len(page.odd)}: {'; '.join(page.odd)}"
+        elif odd := (*page.odd, *(() if self._whole is None else page.unreadable)):
+            detail = f"entries that cannot be taken: {len(odd)}: {'; '.join(odd)}"
             self._failed(look, AnswerError(Reason.GARBAGE, detail), status)
         self._settle(look.sweep)
 
@@ -357,6 +361,25 @@ class Scan:
                 detail=error.detail[:300],
             )
         )
+
+    def _failed_unread(self, look: Look, unreadable: Sequence[str]) -> None:
+        """Say of each entry that names no object that it failed, as an object does."""
+        position = look.position
+        self._meter.failures[Reason.REJECTED] += len(unreadable)
+        look.sweep.receipt.failures += [
+            Failure(
+                directory=position.directory,
+                name=words.encode("utf-8", "surrogateescape"),
+                size=0,
+                mtime=-1,
+                cursor=position.cursor,
+                reason=Reason.REJECTED,
+                attempts=1,
+                status=0,
+                detail=UNREADABLE,
+            )
+            for words in unreadable
+        ]
 
     def _settle(self, sweep: Sweep) -> None:
         sweep.left -= 1

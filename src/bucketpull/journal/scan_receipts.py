@@ -3,7 +3,7 @@
 On a first run nothing is looked up that only an earlier run can have left.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 
 import msgspec
@@ -57,20 +57,24 @@ class Scans:
         looks_back = self._run.past or self._books.tiers[AGAIN] > 0 or taken.tier == AGAIN
         new = self._without_unsettled(taken, positions, receipt) if looks_back else receipt
         candidates = self._pages.candidates(spans_in(new.batches)) if looks_back else {}
+        booked = {_key(page) for page in new.pages}
+        failures = [failure for failure in receipt.failures if not failure.name or _key(failure) in booked]
+        said = {(failure.directory, failure.name) for failure in failures if failure.name}
         for page in new.pages:
-            self._book_page(page, positions.get(_key(page)) or _afresh(page))
+            self._book_page(page, positions.get(_key(page)) or _afresh(page), said)
         if taken.tier == AGAIN:
             self._drop_vanished(positions, receipt)
         self._add_positions(receipt, taken.tier, looks_back, now)
         for draft in new.batches:
             self._batches.add(draft, candidates)
         untils = {key: position.until for key, position in positions.items() if position.until}
-        self._failures.add(receipt.failures, self._run.number, untils)
+        self._failures.add(failures, self._run.number, untils)
+        self._books.counters.failed += len(said)
         self._books.counters.duplicates += receipt.duplicates
         self._books.retry(receipt.retries)
         return True
 
-    def _book_page(self, page: PageRecord, position: Position) -> None:
+    def _book_page(self, page: PageRecord, position: Position, said: Collection[tuple[bytes, bytes]]) -> None:
         known = self._pages.known(page.directory, page.cursor)
         failed = self._failures.remove_of_page(page.directory, page.cursor)
         if page.unchanged and (known is None or known.digest != page.digest):
@@ -85,17 +89,25 @@ class Scans:
                 self._pages.remove(page.directory, page.cursor, known.run)
         self._count(page)
         if page.unchanged and known is not None:
-            self._book_unchanged(page, known, position.until, failed)
+            self._book_unchanged(page, known, position.until, failed, said)
         else:
             self._pages.add(page, self._run.number, position.until, extents)
 
-    def _book_unchanged(self, page: PageRecord, known: Known, until: str, failed: Sequence[Recorded]) -> None:
+    def _book_unchanged(
+        self,
+        page: PageRecord,
+        known: Known,
+        until: str,
+        failed: Sequence[Recorded],
+        said: Collection[tuple[bytes, bytes]],
+    ) -> None:
+        """Book what is as it was; what failed then is tried again, but for what the listing itself says failed."""
         objects = [entry.failure for entry in failed if entry.failure.name]
         skipped = page.objects - len(objects)
         self._pages.see(page, known, self._run.number, until, skipped)
         self._books.counters.skipped += skipped
         self._books.counters.skipped_bytes += page.bytes - sum(failure.size for failure in objects)
-        self._batches.try_again(objects)
+        self._batches.try_again([entry for entry in objects if (entry.directory, entry.name) not in said])
 
     def _count(self, page: PageRecord) -> None:
         counters = self._books.counters

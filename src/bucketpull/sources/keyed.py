@@ -1,16 +1,20 @@
 """A bucket of which only the keys of a list are wanted: nothing is listed, and sizes and dates are not known."""
 
-from typing import ClassVar, Self
+import re
+from typing import ClassVar, Final, Self
 
 import msgspec
 
-from bucketpull.domain.errors import ConfigError, Reason
+from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.ports import Source
 from bucketpull.sources.derived import DerivedSource
-from bucketpull.sources.lists import Place, check_unchanged, fingerprint, read_lines
+from bucketpull.sources.lists import CORRECT_IT, Place, check_unchanged, fingerprint, read_lines
 from bucketpull.sources.settings import Option, SourceSettings
+
+# The words in place of a key for a line that is none: they come back when what failed is tried again.
+_TOO_LONG: Final = re.compile(rb"line [0-9]+: longer than [0-9]+ bytes")
 
 KEY_OPTIONS = (
     Option("keys", "Only the keys in this file, one a line; nothing is listed.", "FILE"),
@@ -98,6 +102,7 @@ class KeyedSource(DerivedSource):
         self._separator = separator
         self._state = state
         self._before = before
+        self.routes = self._route
 
     def root(self) -> Position:
         """Begin at the list's first line."""
@@ -110,7 +115,13 @@ class KeyedSource(DerivedSource):
         keys = list(dict.fromkeys(line.removeprefix(self._before) for line in found.lines))
         unknown = [-1] * len(keys)
         following = [Position(b"", found.following.text())] if found.following else []
-        return Page(Part(b"", position.cursor, keys, unknown, unknown), [], following, found.odd)
+        part = Part(b"", position.cursor, keys, unknown, unknown)
+        return Page(part, [], following, unreadable=found.odd)
+
+    def _route(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:
+        if _TOO_LONG.fullmatch(name):
+            raise AnswerError(Reason.REJECTED, CORRECT_IT)
+        return self._source.routes(directory, name, size)
 
     def judge(
         self,

@@ -15,6 +15,7 @@ from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 PAGE_LINES: Final = 10_000
 LONGEST_LINE: Final = 64 << 10
 BOM: Final = b"\xef\xbb\xbf"
+CORRECT_IT: Final = "correct the line, and name the new list as another --job"
 _SAMPLE_BYTES: Final = 64 << 10
 _CHUNK_BYTES: Final = 1 << 20
 

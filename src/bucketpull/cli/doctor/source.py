@@ -218,10 +218,9 @@ def _page(client: SourceClient, response: Response) -> Page:
 
 def _check_list(client: SourceClient, page: Page) -> Iterator[Check]:
     """Look at the first lines of a list that lies on this machine, and fetch their objects."""
-    if page.odd:
-        yield warned(
-            "list", f"{count(len(page.odd))} of its first lines name nothing: {page.odd[0]}", "correct it"
-        )
+    if page.unreadable:
+        told = f"{count(len(page.unreadable))} of its first lines name nothing: {page.unreadable[0]}"
+        yield warned("list", told, "correct it")
     found = list(islice(wanted_of(page.part), _COMPARED))
     for wanted in found:
         _, verdict = client.fetch(wanted, client.routes(wanted)[0])

@@ -155,11 +155,12 @@ class _ParquetTable:
         self._broken: type[Exception] = arrow.ArrowException
         try:
             self._file = parquet.ParquetFile(path)
-        except arrow.ArrowException as error:
+            names = self._file.schema_arrow.names
+        except (ValueError, arrow.ArrowException) as error:  # the first: a name of a column that is no text
             raise ConfigError(
                 f"list {path}: is not Parquet: {str(error)[:200]}; name a Parquet file"
             ) from error
-        self._columns = list(_columns_of(path, self._file.schema_arrow.names))
+        self._columns = list(_columns_of(path, names))
         self._batches: Iterator[Any] = iter(())
         self._at: tuple[int, int] | None = None  # what the next batch begins with: row group and row
 

@@ -20,6 +20,14 @@ _MOST_SIZE: Final = 2**62
 _MOST_TIME: Final = 2**40
 
 
+_UNREADABLE: Final = re.compile(rb"line [0-9]+: .*", re.DOTALL)
+
+
+def is_unreadable(key: bytes) -> bool:
+    """Tell whether these are the words in place of a key for a row that names no object."""
+    return key[:5] == b"line " and _UNREADABLE.fullmatch(key) is not None
+
+
 class Row(msgspec.Struct):
     """An object of a list. `size` in bytes and `mtime` in Unix seconds are -1, `md5` (hex) is "", where not said."""
 
@@ -46,6 +54,8 @@ def row_of(url: bytes, key: bytes = b"", size: str = "", md5: str = "", mtime: s
         raise OddRow(f"{_shown(url)} is not an http:// or https:// URL")
     if not key:
         key = found[2].lower() + b"/" + unquote_to_bytes(found[3] or b"") + found[4]
+    elif is_unreadable(key):
+        raise OddRow(f"{_shown(key)} is no key: rows without an object are told by such words")
     sent = _MUST_ENCODE.sub(lambda odd: b"%%%02X" % odd[0][0], url)
     return Row(key, sent.decode("ascii"), _size(size.strip()), _time(mtime.strip()), _md5(md5.strip()))
 

@@ -4,14 +4,15 @@ from hashlib import md5
 
 import msgspec
 
-from bucketpull.domain.errors import Reason
+from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
-from bucketpull.sources.lists import check_unchanged
+from bucketpull.sources.lists import CORRECT_IT, check_unchanged
 from bucketpull.sources.plain import HEADERS, PlainSource
 from bucketpull.sources.quoting import quoted
 from bucketpull.sources.urls.config import UrlsConfig
 from bucketpull.sources.urls.reading import Table, table_of
+from bucketpull.sources.urls.rows import is_unreadable
 
 
 class UrlsSource(PlainSource):
@@ -41,7 +42,13 @@ class UrlsSource(PlainSource):
             [row.url for row in rows],
         )
         following = [] if found.following is None else [Position(position.directory, found.following)]
-        return Page(part, [], following, found.odd)
+        return Page(part, [], following, unreadable=found.odd)
+
+    def routes(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:
+        """Refuse what names no object; it is tried again with others that failed."""
+        if is_unreadable(name):
+            raise AnswerError(Reason.REJECTED, CORRECT_IT)
+        return super().routes(directory, name, size)
 
     def list_request(self, position: Position, site: str, now: float) -> Request:
         """Refuse: all pages are here."""
