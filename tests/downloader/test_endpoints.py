@@ -6,6 +6,7 @@ import pytest
 
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Page, Position
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.rig import Rig, names_of
 from bucketpull.testing.virtual import Answer
@@ -94,6 +95,36 @@ def test_an_edge_that_dies_under_way_is_replaced_and_used_again_when_it_is_back(
     rig.settle(3)
     assert [outcome.stored for outcome in rig.outcomes] == [1000, 3000, 8000]
     assert rig.fatals == []
+
+
+@pytest.mark.parametrize("death", ["silent", "refused", "reset", "certificate", "error"])
+def test_where_the_origin_and_its_listing_are_dead_the_edge_goes_on_and_listing_waits(death):
+    world = World(origin=DEATHS[death])
+    rig = Rig(world, level=4)
+    rig.mount()
+    folders = [Position(b"%d" % number) for number in range(5)]
+    rig.memory.pages |= {
+        (folder.directory, ""): Page(part_of(folder.directory, {b"a": 1}), [], []) for folder in folders
+    }
+    world.origin = None
+    rig.survey([Position(b"")])
+    rig.run(lambda: rig.receipts)
+    rig.receipts.clear()
+    world.origin = DEATHS[death]
+    rig.survey(folders, 2)
+
+    took = seconds_of(rig, 3000)
+    rig.run(lambda: rig.clock.seconds > 3600)
+
+    assert (rig.outcomes[0].stored, rig.outcomes[0].failures) == (3000, [])
+    assert took <= 1.3 * alone(3000)
+    assert asked(rig, "origin:") < 150
+    assert (rig.receipts, rig.fatals) == ([], [])
+    world.origin = None
+    back = rig.clock.seconds
+    rig.run(lambda: rig.receipts)
+    assert rig.clock.seconds - back < 65
+    assert (len(rig.receipts[0].pages), rig.receipts[0].failures) == (5, [])
 
 
 @pytest.mark.parametrize("death", ["refused", "reset", "certificate", "error"])
