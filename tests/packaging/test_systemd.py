@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import COMMAND, User
 
+from bucketpull.report.words import Words
+from bucketpull.wiring.systemd import WorkerNotices
 from upyun_simulator import Simulator
 
 UNITS = Path(__file__).parents[2] / "examples/systemd"
@@ -55,6 +57,30 @@ def test_the_units_run_what_the_page_installs():
 
     assert f"PIPX_BIN_DIR={Path(INSTALLED).parent}" in page
     assert all(f"ExecStart={INSTALLED} " in unit.read_text() for unit in UNITS.glob("*.service"))
+
+
+def test_every_unit_hears_from_its_service_that_it_has_begun_and_lives():
+    for unit in UNITS.glob("*.service"):
+        assert {"Type=notify", "WatchdogSec=5min"} <= set(unit.read_text().splitlines()), unit.name
+
+
+def test_a_worker_tells_systemd_that_it_has_begun_lives_does_something_and_stops(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(60)
+        notices = WorkerNotices(Words(), str(tmp_path / "notify"))
+        notices.alive("waiting for the coordinator of job photos")
+        notices.alive()
+        notices.alive("joined job photos: volumes 2, processes 4")
+        notices.stopping()
+        said = [sock.recv(4096).decode() for _ in range(4)]
+
+    assert said == [
+        "READY=1\nSTATUS=waiting for the coordinator of job photos",
+        "WATCHDOG=1",
+        "WATCHDOG=1\nSTATUS=joined job photos: volumes 2, processes 4",
+        "STOPPING=1",
+    ]
 
 
 def test_a_job_tells_systemd_that_it_has_begun_where_it_stands_and_that_it_ends(tmp_path):

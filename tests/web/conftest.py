@@ -21,11 +21,20 @@ from bucketpull.domain.budget import Prices, Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Limits, Pulse
-from bucketpull.domain.model import Counters, Failure, LaneStatus, Outstanding, VolumeState, VolumeStatus
+from bucketpull.domain.model import (
+    Counters,
+    Extent,
+    Failure,
+    LaneStatus,
+    Outstanding,
+    VolumeState,
+    VolumeStatus,
+)
 from bucketpull.domain.progress import DirectoryState, Note, Rates, Snapshot, Stage
 from bucketpull.web.api import Api
 from bucketpull.web.dashboard import Dashboard
 from bucketpull.web.history import History
+from bucketpull.web.panel import Books
 
 TB = 10**12
 OBJECT = 33_000
@@ -65,6 +74,7 @@ class ScriptedPanel:
             )
         ]
         self.calls = []
+        self.sought = []
         self.speed = 0.0
         self.forecast = Forecast(TOTAL * OBJECT)
 
@@ -210,6 +220,21 @@ class ScriptedPanel:
         self.limits = msgspec.structs.replace(self.limits, paused=False)
         return "the job goes on"
 
+    async def stop(self, client):
+        self.calls.append(("stop", client))
+        return "the job stops; the same command goes on with it"
+
+    async def books(self):
+        configuration = {
+            "source": "upyun://photos",
+            "option.cdn_url": "https://img.example.com",
+            "layout": "key",
+        }
+        return Books("0.1.0", configuration, [])
+
+    async def where(self, directory, name):
+        return [Extent("/mnt/disk2", 4096)]
+
     async def set_limits(self, limits, client):
         self.calls.append("limits")
         changes = msgspec.to_builtins(limits)
@@ -217,6 +242,7 @@ class ScriptedPanel:
         return "the limits are set"
 
     async def retry(self, reason, pattern, client):
+        self.sought.append(pattern)
         self.calls.append(("retry", reason))
         kept = [failure for failure in self.failed if reason not in {None, failure.reason}]
         retried, self.failed = len(self.failed) - len(kept), kept
@@ -231,6 +257,9 @@ class ScriptedPanel:
         return f"volume {volume} takes no new objects"
 
     async def lose_volume(self, volume, client):
+        if volume in {known.id for known in self._volumes()}:
+            self.calls.append(("lost", volume, client))
+            return f"volume {volume} is given up"
         raise JournalError(f"volume {volume}: the job has no such id; `bucketpull volumes` lists them")
 
 

@@ -117,7 +117,7 @@ def test_bad_questions_get_400_and_a_sentence(serve, path):
     assert answer["error"]
 
 
-@pytest.mark.parametrize("path", ["pause", "resume", "limits", "retry"])
+@pytest.mark.parametrize("path", ["pause", "resume", "stop", "limits", "retry"])
 def test_no_change_without_the_token_nor_from_another_site(serve, path):
     served = serve()
     body = "{}"

@@ -127,6 +127,52 @@ def test_volumes_are_drained_and_added(page):
     assert served.panel.calls == [("drain", "/mnt/disk1", who), ("add", "/mnt/disk9", who)]
 
 
+def test_a_volume_is_given_up_after_a_question(page):
+    served, browser = page
+
+    browser.click("#volumes [data-action=lost]")
+    browser.wait("return document.querySelector('#confirm').open")
+    assert "/mnt/disk4" in browser.text("#confirm")
+    browser.click("#confirm-yes")
+    browser.wait("return document.querySelector('#toast').textContent.includes('is given up')")
+    assert served.panel.calls == [("lost", "/mnt/disk4", "the dashboard at 127.0.0.1")]
+
+
+def test_the_job_is_stopped_after_a_question(page):
+    served, browser = page
+
+    browser.click("#stop")
+    browser.wait("return document.querySelector('#confirm').open")
+    browser.click("#confirm [data-close]")
+    browser.click("#stop")
+    browser.click("#confirm-yes")
+    browser.wait("return document.querySelector('#toast').textContent.includes('the job stops')")
+    assert served.panel.calls == [("stop", "the dashboard at 127.0.0.1")]
+
+
+def test_the_settings_show_version_source_and_cdn(page):
+    _, browser = page
+
+    browser.click("#tab-settings")
+    browser.wait("return document.querySelector('.settings')")
+    assert browser.text("#settings").split("\n") == [
+        "version", "0.1.0", "source", "upyun://photos", "--cdn-url", "https://img.example.com", "layout", "key"
+    ]  # fmt: skip
+
+
+def test_failures_are_searched_and_those_that_are_found_tried_again(page):
+    served, browser = page
+
+    browser.click("#tab-failures")
+    browser.wait("return document.querySelectorAll('.failure').length === 14")
+    browser.type("#failures input", "a-0002")
+    browser.wait("return document.querySelectorAll('.failure').length === 1")
+    assert "a-0002.jpg" in browser.text(".failure")
+    browser.click("#retry")
+    browser.wait("return document.querySelector('#toast').textContent !== ''")
+    assert served.panel.sought == ["*a-0002*"]
+
+
 def test_why_an_object_failed_is_found_in_two_clicks_and_it_is_tried_again_with_a_third(page):
     served, browser = page
 
@@ -187,14 +233,22 @@ def test_the_theme_follows_the_system_until_it_is_chosen(page):
     assert browser.run(theme) == "light"
 
 
-def test_without_the_token_the_page_shows_the_job_and_asks_for_the_token_at_a_change(serve, browser):
+def test_without_the_token_the_page_shows_the_job_changes_nothing_and_says_how_to_get_the_rest(
+    serve, browser
+):
     served = serve()
     browser.emulate(1360, 900)
     browser.open(served.address.partition("#")[0])
     browser.wait(READY)
 
-    browser.click("#pause")
+    assert browser.run("return document.querySelector('#pause').disabled")
+    assert "You look without the token" in browser.text("#locked")
+    browser.click("#unlock")
     browser.wait("return document.querySelector('#token').open")
+    browser.type("#token-input", "not the token\ue007")
+    browser.wait("return document.querySelector('#locked').hidden")
+    browser.click("#pause")
+    browser.wait("return document.querySelector('#token').open")  # it was refused
     browser.type("#token-input", served.token + "\ue007")
     browser.wait("return document.querySelector('#state').textContent === 'paused'")
 
@@ -251,7 +305,7 @@ def test_no_width_needs_sideways_scrolling(page, width):
     _, browser = page
     browser.emulate(width, 900, phone=width < 700)
 
-    for tab in ("directories", "failures", "events"):
+    for tab in ("directories", "failures", "events", "settings"):
         browser.run(f"document.querySelector('#tab-{tab}').click()")
         browser.wait("return document.querySelector('[role=tabpanel]:not([hidden])').children.length > 0")
         assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")

@@ -60,7 +60,7 @@ def books_lines(snapshot: Snapshot, words: Words) -> list[str]:
 def time_line(snapshot: Snapshot, words: Words) -> str:
     """Return the time that the session took, and its mean speeds."""
     books, rates = snapshot.counters, snapshot.rates
-    parts = [figures.elapsed(snapshot.seconds, words.language)]
+    parts = [figures.elapsed(snapshot.seconds, words.language)] if snapshot.seconds else []
     if rates.objects_mean:
         parts += [figures.speed(rates.objects_mean), f"{figures.size(rates.bytes_mean)}/s"]
     parts += [

@@ -12,6 +12,7 @@ the job was given, if any |
 | `GET /api/where?directory=HEX&name=HEX` | the `Extent`s that may hold an object |
 | `GET /api/directories?prefix=HEX` | directories below one; keys are bytes, hence hexadecimal |
 | `POST /api/pause`, `/api/resume` | start nothing more; go on |
+| `POST /api/stop` | stop in order, as Ctrl-C does |
 | `POST /api/limits` | a `NewLimits` |
 | `POST /api/retry` | `{"reason": R, "match": PATTERN}`, null for all: failures become work again |
 | `POST /api/volumes/add`, `/drain`, `/lost` | `{"volume": PATH or ID}` |
@@ -79,6 +80,7 @@ class Api:
             ("GET", "/api/directories"): self._directories,
             ("POST", "/api/pause"): self._pause,
             ("POST", "/api/resume"): self._resume,
+            ("POST", "/api/stop"): self._stop,
             ("POST", "/api/limits"): self._set_limits,
             ("POST", "/api/retry"): self._retry,
             ("POST", "/api/volumes/add"): self._add_volume,
@@ -150,6 +152,9 @@ class Api:
 
     async def _resume(self, request: Request) -> Response:
         return told(await self._panel.resume(request.client))
+
+    async def _stop(self, request: Request) -> Response:
+        return told(await self._panel.stop(request.client))
 
     async def _set_limits(self, request: Request) -> Response:
         limits = _decode_limits(request.body)

@@ -66,6 +66,10 @@ class Panel(Protocol):
         """Go on after a pause."""
         ...
 
+    async def stop(self, client: str) -> str:
+        """End the job's programs on this machine in order; the same command goes on later."""
+        ...
+
     async def set_limits(self, limits: NewLimits, client: str) -> str:
         """Change the limits of the whole job."""
         ...

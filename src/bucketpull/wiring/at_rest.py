@@ -45,6 +45,10 @@ class JobAtRest(JournalReading):
         """See `pause`."""
         self._refuse(client)
 
+    async def stop(self, client: str) -> str:
+        """See `pause`."""
+        self._refuse(client)
+
     async def set_limits(self, limits: object, client: str) -> str:
         """See `pause`."""
         self._refuse(limits, client)

@@ -39,12 +39,14 @@ from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, wo
 from bucketpull.wiring.ledger_answers import LedgerAnswers
 from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
-from bucketpull.wiring.output import tell
+from bucketpull.wiring.output import tell, words_for_file
 from bucketpull.wiring.owning import owner_of
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.systemd import WorkerNotices
 from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all
 
+_ALIVE_SECONDS = 10.0  # between two signs of life for systemd
 _STOP_SECONDS = (
     6.0  # of ten for a worker's whole way out: what follows is a sync, the receipts and the goodbye
 )
@@ -130,7 +132,8 @@ def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
     hello = _hello(settings)
     key.of(hello.machine)
     me = Correspondence(key, __version__, settings.job_name(), hello.incarnation)
-    welcome = asyncio.run(_join(settings, broker, hello, me))
+    notices = WorkerNotices(words_for_file())
+    welcome = asyncio.run(_join(settings, broker, hello, me, notices))
     source = _own_source(welcome, settings)
     check_adopting(source, settings)
     # What is wanted, the coordinator has chosen when it listed.
@@ -144,7 +147,9 @@ def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
         if notifier is not None:
             notifier.begin()
         leave = partial(notifier.end, ExitCode.INTERRUPTED) if notifier is not None else lambda: None
-        return asyncio.run(_work(settings, broker, hello, me, welcome, source, nursery, volumes, leave))
+        return asyncio.run(
+            _work(settings, broker, hello, me, welcome, source, nursery, volumes, leave, notices)
+        )
 
 
 async def _work(
@@ -157,6 +162,7 @@ async def _work(
     nursery: Nursery,
     volumes: Sequence[DiskVolume],
     leave: Callable[[], object],
+    notices: WorkerNotices,
 ) -> ExitCode:
     policy = msgspec.structs.replace(
         worker_policy(settings, welcome.journal, hello.machine, source.open().endpoints),
@@ -185,30 +191,38 @@ async def _work(
     await inbox.start()
     loop = asyncio.get_running_loop()
     on_signals(loop, lambda: loop.create_task(worker.stop(), name="stop"), leave)
-    telling = asyncio.create_task(_tell_of(worker, settings, SystemClock()), name="tell")
+    telling = asyncio.create_task(_tell_of(worker, settings, SystemClock(), notices), name="tell")
     try:
         await worker.run()
     except BaseExceptionGroup as group:
         raise _first(group) from group
     finally:
         telling.cancel()
+        notices.stopping()
         await ledgers.close()
     if worker.refusal is not None:
         raise SourceRefused(worker.refusal.reason, worker.refusal.detail)
     return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
 
 
-async def _tell_of(worker: AgentShell, settings: Settings, clock: SystemClock) -> None:
-    """Say what a worker does, for whoever sits before it."""
-    if settings.quiet:
-        return
-    tell(joined(settings.job_name(), len(settings.volumes), settings.process_count()))
+async def _tell_of(
+    worker: AgentShell, settings: Settings, clock: SystemClock, notices: WorkerNotices
+) -> None:
+    """Say what a worker does, for whoever sits before it and for systemd."""
+
+    def say_of(line: str) -> None:
+        notices.alive(line)
+        if not settings.quiet:
+            tell(line)
+
+    say_of(joined(settings.job_name(), len(settings.volumes), settings.process_count()))
     lines = WorkerLines(clock.monotonic())
     while True:
         await asyncio.sleep(1.0)
+        notices.alive()
         if worker.latest is not None:
             for line in lines.look(worker.latest, worker.heard_at, clock.monotonic()):
-                tell(line)
+                say_of(line)
 
 
 async def _answer(api: Api, ask: Ask, machine: str) -> Answer:
@@ -224,7 +238,9 @@ async def _answer(api: Api, ask: Ask, machine: str) -> Answer:
     return Answer(response.status, response.body)
 
 
-async def _join(settings: Settings, broker: str, hello: Pulse, me: Correspondence) -> Welcome:
+async def _join(
+    settings: Settings, broker: str, hello: Pulse, me: Correspondence, notices: WorkerNotices
+) -> Welcome:
     say_reason = (lambda _: None) if settings.quiet else tell
     inbox = _inbox(settings, broker, hello, me)
     await inbox.start()
@@ -232,8 +248,13 @@ async def _join(settings: Settings, broker: str, hello: Pulse, me: Correspondenc
     on_signals(asyncio.get_running_loop(), joining.cancel)
     try:
         done, _ = await asyncio.wait({joining}, timeout=3.0)
+        waiting = f"waiting for the coordinator of job {settings.job_name()}"
+        notices.alive("" if done else waiting)
         if not done:
-            say_reason(f"waiting for the coordinator of job {settings.job_name()}")
+            say_reason(waiting)
+        while not done:
+            done, _ = await asyncio.wait({joining}, timeout=_ALIVE_SECONDS)
+            notices.alive()
         return await joining
     except asyncio.CancelledError:
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None

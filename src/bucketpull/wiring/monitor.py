@@ -179,18 +179,25 @@ class Monitor:
             if volume.warning != self._warned.get(volume.id, ""):
                 self._warned[volume.id] = volume.warning
                 if volume.warning:
-                    self.note("warning", "volume.odd", f"volume {volume.path} {volume.warning}")
+                    self.note("warning", "volume.odd", f"volume {self._name(volume)} {volume.warning}")
 
     def _note_state(self, volume: VolumeStatus, seconds: float) -> None:
+        name = self._name(volume)
         if volume.state is VolumeState.OPEN:
-            text = f"volume {volume.path} takes objects again, after {duration(seconds)}"
-            self.note("info", "volume.open", text, volume.path)
+            self.note(
+                "info", "volume.open", f"volume {name} takes objects again, after {duration(seconds)}", name
+            )
             return
-        text = f"volume {volume.path} is {volume.state}: {volume.detail}".removesuffix(": ")
+        text = f"volume {name} is {volume.state}: {volume.detail}".removesuffix(": ")
         remedy = (
             "; free some space, add a volume, or lower --reserve" if volume.state is VolumeState.FULL else ""
         )
-        self.note("warning", f"volume.{volume.state}", text + remedy, volume.path)
+        self.note("warning", f"volume.{volume.state}", text + remedy, name)
+
+    def _name(self, volume: VolumeStatus) -> str:
+        """Name a volume; with its machine where there are several, for they often mount their disks alike."""
+        machines = {each.machine for each in self._coordinator.fleet.volumes.values()}
+        return f"{volume.machine}:{volume.path}" if len(machines) > 1 else volume.path
 
     def _watch_machines(self) -> None:
         """Tell who joined, left or fell silent, and whether there is room; at the end all leave, which says nothing."""

@@ -65,6 +65,12 @@ class JobControl(JournalReading):
         self._monitor.note("info", "job.resumed", f"resumed by {client}")
         return "the job goes on"
 
+    async def stop(self, client: str) -> str:
+        """See `Panel`."""
+        self._monitor.note("info", "job.interrupted", f"stopped by {client}")
+        await self._shell.stop()
+        return "the job stops; the same command goes on with it"
+
     async def set_limits(self, limits: NewLimits, client: str) -> str:
         """See `Panel`."""
         changes = {

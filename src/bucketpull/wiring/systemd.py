@@ -20,7 +20,7 @@ class SystemdReporter:
 
     def __init__(self, words: Words, address: str | None = None) -> None:
         self._words = words
-        self._address = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
+        self._notify = Notify(address)
         self._due = 0.0
         self._state = ""
 
@@ -32,20 +32,46 @@ class SystemdReporter:
                 lines.append("STOPPING=1")
             self._due, self._state = snapshot.at + STATUS_SECONDS, snapshot.state
             lines.append(f"STATUS={progress_line(snapshot, self._words)}")
-        self._send("\n".join(lines))
+        self._notify.send(*lines)
 
     def note(self, level: str, event: str, text: str) -> None:
         """Say nothing: events go to the journal of systemd by standard error."""
 
     def close(self, snapshot: Snapshot) -> None:
         """Say that the job has ended; what follows, such as `--on-end`, may take a while."""
-        self._send(f"STOPPING=1\nSTATUS={progress_line(snapshot, self._words)}")
+        self._notify.send("STOPPING=1", f"STATUS={progress_line(snapshot, self._words)}")
 
-    def _send(self, message: str) -> None:
+
+class WorkerNotices:
+    """Tells systemd of a worker. It has begun when it asks for work: its coordinator may start any time later."""
+
+    def __init__(self, words: Words, address: str | None = None) -> None:
+        self._words = words
+        self._notify = Notify(address)
+        self._begun = False
+
+    def alive(self, status: str = "") -> None:
+        """Say that the worker lives, and what it does where that is new."""
+        lines = ["WATCHDOG=1"] if self._begun else ["READY=1"]
+        self._begun = True
+        self._notify.send(*lines, *([f"STATUS={self._words.message(status)}"] if status else []))
+
+    def stopping(self) -> None:
+        """Say that the worker hands back what it holds, and leaves."""
+        self._notify.send("STOPPING=1")
+
+
+class Notify:
+    """The socket on which systemd hears its service, if there is one."""
+
+    def __init__(self, address: str | None = None) -> None:
+        self._address = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
+
+    def send(self, *lines: str) -> None:
         """Send a message, unless that would block; systemd's end may be gone."""
         if not self._address:
             return
         path = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
-            sock.sendto(message.encode(), path)
+            sock.sendto("\n".join(lines).encode(), path)

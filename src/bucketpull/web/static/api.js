@@ -11,6 +11,7 @@ export class Refused extends Error {
   constructor(status, message) { super(message); this.status = status; }
 }
 
+export const hasToken = () => Boolean(sessionStorage.getItem(KEPT));
 export const setToken = (token) => sessionStorage.setItem(KEPT, token.trim());
 
 async function ask(path, options) {

@@ -1,15 +1,16 @@
 // The page's one loop: a snapshot a second while it is seen, points every other second, the open tab every five.
 
-import { get, post, Refused, setToken } from "./api.js";
+import { get, hasToken, post, Refused, setToken } from "./api.js";
 import { LineChart, StackChart } from "./chart.js";
 import { $, h, text } from "./dom.js";
 import { Failures } from "./failures.js";
 import { compact, count, milliseconds, size, speed } from "./figures.js";
 import { ENDED, showEvents, showFigures, showHead, showMachines, showProgress, showUpdated, showVolumes } from "./panels.js";
+import { Settings } from "./settings.js";
 import { Tree } from "./tree.js";
 import { language, setLanguage, t } from "./words.js";
 
-const FINE_SECONDS = 1200, FINE_POINTS = 600;
+const FINE_SECONDS = 1200, FINE_POINTS = 600, TABS = ["directories", "failures", "events", "settings"];
 let job = null, fine = [], coarse = [], range = "fine", tab = "directories", ticks = 0;
 
 const charts = [
@@ -26,6 +27,7 @@ const reasonsTitle = h("h3"), reasonsNote = h("small"), reasonsList = h("div", {
 $("charts").append(...charts.map((chart) => chart.element), h("article", { class: "chart" }, h("header", {}, reasonsTitle, reasonsNote), reasonsList));
 const tree = new Tree($("directories"));
 const failures = new Failures($("failures"), retry);
+const settings = new Settings($("settings"));
 
 function troublesOf(point) {
   const sum = { ...point.retries };
@@ -86,6 +88,7 @@ async function refresh() {
 async function refreshTab() {
   if (tab === "directories") await tree.refresh();
   if (tab === "failures") await failures.refresh();
+  if (tab === "settings") await settings.refresh();
 }
 
 async function loop() {
@@ -110,7 +113,10 @@ function showWhetherItRuns() {
   if (ended || !job.running) text("banner", t(job.running ? "ended_page" : "at_rest", t(`state.${job.state}`)));
   $("banner").classList.toggle("calm", ended || !job.running);
   $("banner").hidden = !ended && job.running;
-  for (const id of ["pause", "limits-open", "volume-open"]) $(id).disabled = ended || !job.running;
+  const locked = !hasToken();
+  $("locked").hidden = !locked || ended || !job.running;
+  for (const id of ["pause", "stop", "limits-open", "volume-open"]) $(id).disabled = ended || !job.running || locked;
+  document.body.toggleAttribute("data-locked", locked || ended || !job.running);
 }
 
 function toast(message) {
@@ -122,7 +128,7 @@ function toast(message) {
 function askToken(then) {
   $("token-input").value = "";
   $("token").showModal();
-  $("token").firstElementChild.onsubmit = () => { setToken($("token-input").value); then(); };
+  $("token").firstElementChild.onsubmit = () => { setToken($("token-input").value); if (job) show(); then(); };
 }
 
 async function change(path, body, message) {
@@ -143,13 +149,25 @@ function pause() {
   change(paused ? "api/resume" : "api/pause", {}, () => t(paused ? "resumed_toast" : "paused_toast"));
 }
 
-async function retry(reason) {
-  await change("api/retry", { reason }, (answer) => t("retried", count(answer.objects)));
+function confirm(title, why, yes, then) {
+  text("confirm-title", title);
+  text("confirm-text", why);
+  text("confirm-yes", yes);
+  $("confirm").firstElementChild.onsubmit = then;
+  $("confirm").showModal();
+}
+
+function stop() {
+  confirm(t("stop_title"), t("stop_text"), t("stop"), () => change("api/stop", {}, (answer) => answer.text));
+}
+
+async function retry(reason, match) {
+  await change("api/retry", { reason, match }, (answer) => t("retried", count(answer.objects)));
   await failures.refresh();
 }
 
 function openLimits() {
-  if (!job) return;
+  if (!job || $("limits-open").disabled) return;
   const { concurrency, requests_per_second, bytes_per_second } = job.limits;
   $("l-concurrency").value = concurrency ?? "";
   $("l-rate").value = requests_per_second ?? "";
@@ -169,6 +187,7 @@ function applyLimits(event) {
 }
 
 function changeVolume(action, volume) {
+  if (action === "lost") return confirm(t("lost_title", volume), t("lost_text"), t("give_up"), () => change("api/volumes/lost", { volume }, (answer) => answer.text));
   change(`api/volumes/${action}`, { volume }, (answer) => answer.text);
 }
 
@@ -179,7 +198,7 @@ function openAdding() {
 
 function chooseTab(name) {
   tab = name;
-  for (const other of ["directories", "failures", "events"]) {
+  for (const other of TABS) {
     $(other).hidden = other !== name;
     $(`tab-${other}`).setAttribute("aria-selected", String(other === name));
     $(`tab-${other}`).tabIndex = other === name ? 0 : -1;
@@ -226,6 +245,8 @@ function applyLanguage(choice) {
 }
 
 $("pause").addEventListener("click", pause);
+$("stop").addEventListener("click", stop);
+$("unlock").addEventListener("click", () => askToken(() => {}));
 $("limits-open").addEventListener("click", openLimits);
 $("limits").firstElementChild.addEventListener("submit", applyLimits);
 $("volumes").addEventListener("click", ({ target }) => {
@@ -244,12 +265,11 @@ $("theme").addEventListener("click", () => {
 $("language").addEventListener("click", () => applyLanguage(language() === "en" ? "zh" : "en"));
 dark.addEventListener("change", () => applyTheme(document.documentElement.dataset.choice));
 for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
-for (const name of ["directories", "failures", "events"]) $(`tab-${name}`).addEventListener("click", () => chooseTab(name));
+for (const name of TABS) $(`tab-${name}`).addEventListener("click", () => chooseTab(name));
 document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
-  const names = ["directories", "failures", "events"];
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (!step) return;
-  const next = names[(names.indexOf(tab) + step + 3) % 3];
+  const next = TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length];
   chooseTab(next);
   $(`tab-${next}`).focus();
 });

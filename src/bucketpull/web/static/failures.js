@@ -12,6 +12,22 @@ export class Failures {
     this.reason = null;
     this.counts = {};
     this.items = [];
+    this.sought = "";
+    this.list = h("div");
+    this.head = h("div", { class: "chips" });
+    this.field = h("input", { type: "search", autocomplete: "off", spellcheck: "false", oninput: () => this.search() });
+    this.place.append(this.head, this.field, this.list);
+  }
+
+  // As `failures --match`: * is anything; a word without one is sought anywhere in the key.
+  get match() {
+    if (!this.sought) return null;
+    return /[*?[]/.test(this.sought) ? this.sought : `*${this.sought}*`;
+  }
+
+  search() {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => { this.sought = this.field.value.trim(); this.refresh().catch(() => {}); }, 300);
   }
 
   choose(reason) {
@@ -20,7 +36,8 @@ export class Failures {
   }
 
   async refresh() {
-    const filter = this.reason ? `&reason=${encodeURIComponent(this.reason)}` : "";
+    const reason = this.reason ? `&reason=${encodeURIComponent(this.reason)}` : "";
+    const filter = reason + (this.match ? `&match=${encodeURIComponent(this.match)}` : "");
     this.items = await get(`api/failures?limit=200&language=${language()}${filter}`);
     this.render();
   }
@@ -31,11 +48,18 @@ export class Failures {
     const held = document.activeElement?.dataset?.chip;
     const reasons = Object.entries(this.counts).filter(([, number]) => number).sort((a, b) => b[1] - a[1]);
     const total = reasons.reduce((sum, [, number]) => sum + number, 0);
-    if (!total) return this.place.replaceChildren(h("p", { class: "empty" }, t("none_yet")));
+    this.field.hidden = !total;
+    this.field.placeholder = t("search");
+    this.field.setAttribute("aria-label", t("search"));
+    if (!total) {
+      this.head.replaceChildren();
+      return this.list.replaceChildren(h("p", { class: "empty" }, t("none_yet")));
+    }
     const chip = (name, number, reason) => h("button", { type: "button", "data-chip": name, "aria-pressed": String(this.reason === reason), onclick: () => this.choose(reason) }, `${name} ${count(number)}`);
-    const chips = h("div", { class: "chips" }, chip(t("all"), total, null), ...reasons.map(([reason, number]) => chip(reason, number, reason)),
-      h("button", { type: "button", class: "primary", id: "retry", onclick: () => this.retry(this.reason) }, this.reason ? t("retry_one", this.reason) : t("retry_all")));
-    this.place.replaceChildren(chips, h("div", {}, ...this.items.map((item) => this.item(item))));
+    const what = [this.reason, this.sought].filter(Boolean).join(" ");
+    this.head.replaceChildren(chip(t("all"), total, null), ...reasons.map(([reason, number]) => chip(reason, number, reason)),
+      h("button", { type: "button", class: "primary", id: "retry", onclick: () => this.retry(this.reason, this.match) }, what ? t("retry_one", what) : t("retry_all")));
+    this.list.replaceChildren(...(this.items.length ? this.items.map((item) => this.item(item)) : [h("p", { class: "empty" }, t("none_found"))]));
     if (held) this.place.querySelector(`[data-chip="${CSS.escape(held)}"]`)?.focus();
   }
 

@@ -54,6 +54,9 @@ function showEnd(job, estimate) {
   if (ENDED.has(job.state)) {
     text("eta", t("ended"));
     text("band", duration(job.seconds));
+  } else if (job.state === "paused") {
+    text("eta", t("state.paused"));
+    text("band", "");
   } else if (estimate.seconds === null) {
     text("eta", t("left_unknown"));
     text("band", "");
@@ -122,16 +125,18 @@ export function showVolumes(job) {
       h("div", { class: "facts" }, h("span", {}, h("b", {}, size(volume.free_bytes)), ` ${t("free")}`), h("span", {}, `${t("of")} ${size(volume.total_bytes)}`)),
       h("div", { class: "facts" }, h("span", {}, h("b", {}, count(volume.stored_objects)), ` ${t("objects").toLowerCase()}`), h("span", {}, `${t("writing")} `, h("b", {}, `${size(volume.written_per_second)}/s`))),
       volume.detail || volume.warning ? h("p", {}, volume.detail || volume.warning) : null,
-      volumeAction(job, volume));
+      volumeActions(job, volume));
   }));
   if (!job.volumes.length) $("volumes").replaceChildren(h("p", { class: "empty" }, t("none_yet")));
 }
 
-function volumeAction(job, volume) {
-  const action = { open: "drain", full: "drain", draining: "add" }[volume.state];
-  if (!action || ENDED.has(job.state)) return null;
-  const name = action === "add" ? volume.path : volume.id;
-  return h("button", { type: "button", class: "quiet", "data-action": action, "data-volume": name, title: t(`${action}_why`) }, t(action));
+function volumeActions(job, volume) {
+  const actions = { open: ["drain"], full: ["drain"], draining: ["add", "lost"], sick: ["lost"], away: ["lost"] }[volume.state] ?? [];
+  if (!actions.length || ENDED.has(job.state) || !job.running) return null;
+  return h("div", { class: "volume-actions" }, ...actions.map((action) => {
+    const name = action === "add" ? volume.path : volume.id;
+    return h("button", { type: "button", class: "quiet", "data-action": action, "data-volume": name, title: t(`${action}_why`) }, t(action === "lost" ? "give_up" : action));
+  }));
 }
 
 export function showMachines(job) {
