@@ -19,6 +19,8 @@ from bucketpull.ports import Clock, Crew, Inbox, Volume
 
 # A volume of packs seals those that are full; what it does not come to now is done when it is opened next.
 CLOSE_SECONDS = 30.0
+LAST_WORDS_SECONDS = 5.0
+"""Processes that leave say what they used within that; they need a moment."""
 LAST_LOOK_SECONDS = 0.25
 SICK_CLOSE_SECONDS = 1.0
 
@@ -204,7 +206,7 @@ class AgentShell:
     # --- the end
 
     async def _leave(self) -> None:
-        await self._crew.close(1.0)
+        await self._crew.close(LAST_WORDS_SECONDS)
         # A transport that is cut off must not hold us: what is not said now, the volumes say at the next start.
         await asyncio.wait(
             {asyncio.ensure_future(self._until_answered())}, timeout=self._policy.leave_seconds
