@@ -1,6 +1,5 @@
 """`bucketpull compact`: packs without what is dead in them."""
 
-import tempfile
 from contextlib import closing
 from typing import Any
 
@@ -14,6 +13,7 @@ from bucketpull.volumes import os_errors
 from bucketpull.volumes.live_objects import Latest
 from bucketpull.volumes.packs.compacting import compact as compact_packs
 from bucketpull.volumes.packs.waste import Waste, find_waste
+from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.output import inform, say, tell
 from bucketpull.wiring.settings import Settings
@@ -42,7 +42,7 @@ def _compact(settings: Settings, path: str, *, dry_run: bool) -> None:
     with (
         closing(open_volume(path)) as volume,
         opened_to_read(path) as reader,
-        tempfile.TemporaryDirectory(prefix="bucketpull-compact-") as folder,
+        scratch_folder("compact") as folder,
     ):
         latest = Latest(reader, folder)
         packs = find_waste(reader, latest)

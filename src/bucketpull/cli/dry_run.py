@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from tempfile import TemporaryDirectory
 
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.model import Part, key_of
@@ -13,6 +12,7 @@ from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.live_objects import DIGEST_BYTES, Deal, Latest, digest_of
+from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.wiring.adapters import machine_name, source_config
 from bucketpull.wiring.job import check_job
 from bucketpull.wiring.listing import list_all
@@ -29,7 +29,7 @@ def dry_run(settings: Settings) -> ExitCode:
     check_job(settings, paths)
     check_owners(settings, paths)
     with ExitStack() as stack:
-        folder = stack.enter_context(TemporaryDirectory(prefix="bucketpull-dry-run-"))
+        folder = stack.enter_context(scratch_folder("dry-run"))
         there = [path for path in _all_volumes(settings, paths) if os.path.isdir(path) and identify(path)]
         readers = [stack.enter_context(opened_to_read(path)) for path in there]
         forecast = _Forecast([Latest(reader, folder) for reader in readers], folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Collection
@@ -35,12 +36,14 @@ def write_private(path: str, text: str, *, force: bool) -> None:
         ConfigError: It cannot be written.
 
     """
-    how = os.O_TRUNC if force else os.O_EXCL
+    # What is there may be somebody else's, who would read what is written into it: it is replaced.
+    fresh = f"{path}.{secrets.token_hex(4)}.part" if force else path
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | how, 0o600)
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_EXCL, 0o600)
         with open(fd, "w", encoding="utf-8") as file:
-            os.fchmod(fd, 0o600)
             file.write(text)
+        if force:
+            os.rename(fresh, path)
     except OSError as error:
         raise ConfigError(f"{path}: not written: {error.strerror}; name a file that can be") from error
 

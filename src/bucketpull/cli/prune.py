@@ -5,7 +5,6 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import islice
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import click
@@ -22,6 +21,7 @@ from bucketpull.report.json_line import json_line
 from bucketpull.report.printable import printable
 from bucketpull.volumes.live_objects import Latest
 from bucketpull.volumes.pruning import Comparison, Gone, trash_until
+from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.listing import list_all
@@ -122,7 +122,7 @@ class _Pruning:
     def run(self) -> ExitCode:
         """List, compare, and remove; locked from before the listing on, so that nothing is stored meanwhile that it does not tell."""
         with ExitStack() as stack:
-            folder = stack.enter_context(TemporaryDirectory(prefix="bucketpull-prune-"))
+            folder = stack.enter_context(scratch_folder("prune"))
             for path in self._paths:
                 self._check(path)
             volumes = [stack.enter_context(closing(open_volume(path))) for path in self._paths]

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, Final
@@ -21,6 +20,7 @@ from bucketpull.volumes.files.stream import StreamFile
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.live_objects import Latest, Stored
 from bucketpull.volumes.reader import VolumeReader
+from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
@@ -48,7 +48,7 @@ def unpack(volume: str, dest: str, **flags: Any) -> int:  # noqa: ANN401 - check
 
 
 def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
-    with opened_to_read(source) as reader, tempfile.TemporaryDirectory(prefix="bucketpull-unpack-") as folder:
+    with opened_to_read(source) as reader, scratch_folder("unpack") as folder:
         os.makedirs(dest, exist_ok=True)
         identity = initialise(dest)
         latest = Latest(reader, folder)

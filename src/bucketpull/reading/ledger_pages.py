@@ -1,6 +1,5 @@
 """What a volume's ledger says, in pages that a message can carry; the next one is made when it is asked for."""
 
-import tempfile
 from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Final
@@ -9,6 +8,7 @@ import msgspec
 
 from bucketpull.volumes.live_objects import Latest, Stored
 from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.verify import Finding, Verification
 
 _MOST_ROWS: Final = 4_000
@@ -43,7 +43,7 @@ def objects(path: str, identity: str, below: bytes = b"") -> Generator[ObjectsPa
     """
     with (
         closing(open_reader(path or ".", identity)) as opened,
-        tempfile.TemporaryDirectory(prefix="bucketpull-export-") as folder,
+        scratch_folder("export") as folder,
     ):
         latest = Latest(opened, folder)
         damages = [

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -20,6 +19,7 @@ from bucketpull.volumes.packs.checking import PackChecks
 from bucketpull.volumes.packs.folder import path_of
 from bucketpull.volumes.packs.waste import Living, Waste
 from bucketpull.volumes.reader import VolumeReader
+from bucketpull.volumes.scratch import scratch_folder
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _LOST_AND_FOUND: Final = b"lost+found"  # root's own, on ext4
@@ -81,7 +81,7 @@ class Verification:
 
     def run(self) -> Iterator[Finding]:
         """Give what is wrong, in the order in which the disk was written; extra files last."""
-        with tempfile.TemporaryDirectory(prefix="bucketpull-verify-", dir=self._folder) as folder:
+        with scratch_folder("verify", self._folder) as folder:
             for finding in self._findings(folder):
                 self.faults[finding.fault] += 1
                 if finding.stored is not None:
