@@ -177,3 +177,16 @@ def test_at_a_terminal_it_asks_for_what_was_not_given(customer, bucket):
     assert (found["password"], found["cdn_url"]) == (secret, cdn)
     assert "sync --config" in (customer.folder / "mine.service").read_text()
     assert (customer.folder / "photos.toml").read_text() == "mine"
+
+
+def test_force_replaces_a_file_that_somebody_else_could_read(customer):
+    there = customer.folder / "photos.toml"
+    there.write_text("of somebody else")
+    there.chmod(0o666)
+    os.chown(there, 54_321, 54_321)
+    with there.open() as theirs:
+        customer.run(*INIT, "--force")
+        assert theirs.read() == "of somebody else"
+    found = there.stat()
+    assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (os.geteuid(), 0o600)
+    assert not list(customer.folder.glob("*.part"))
