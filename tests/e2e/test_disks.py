@@ -63,9 +63,11 @@ def pull_while_disks_come_and_go(job, disks, objects, megabytes):
         until(lambda: job.count() > objects // 10, "a tenth", process)
         fill_up(full)
         until(lambda: volumes(job)[failing.path]["stored_objects"] > 0, "something to be settled", process)
+        job.command("pause", "--state", str(job.state))  # something must be left for the disk that is added
         failing.remount("abort")
         until(lambda: volumes(job)[failing.path]["state"] == "sick", "the sick disk to be known", process)
         job.command("volumes", "add", added.path, "--reserve", "0", "--state", str(job.state))
+        job.command("resume", "--state", str(job.state))
         said = ended(process)
     failing.unmount(lazily=True)
     failing.mount()
