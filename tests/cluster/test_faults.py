@@ -68,11 +68,11 @@ def test_a_coordinator_killed_or_stopped_goes_on_where_it_was_and_its_workers_ne
 
 
 def test_a_coordinator_that_finds_everything_done_when_it_returns_tells_its_workers_of_the_end(make_cluster):
-    cluster = started(make_cluster)
+    cluster = started(make_cluster, 3000)
     cluster.kill("coordinator")
-    cluster.until(lambda: cluster.stored() == 6000)
+    cluster.until(lambda: cluster.stored() == 3000)
     cluster.coordinate()
-    assert finished(cluster, "m1", "m2")["stored"] == 6000
+    assert finished(cluster, "m1", "m2")["stored"] == 3000
     waiting = "waiting for the coordinator"
     for machine in ("m1", "m2"):
         waited = cluster.log(machine).count(waiting)
