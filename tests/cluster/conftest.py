@@ -98,6 +98,11 @@ class Cluster:
     def log(self, name: str = "coordinator") -> str:
         return (self.folder / f"{name}.log").read_text()
 
+    def said_waiting(self, machine: str) -> int:
+        """Count how often a machine has said that it waits for a coordinator."""
+        path = self.folder / f"{machine}.log"
+        return path.read_text().count("waiting for the coordinator") if path.exists() else 0
+
     def kill(self, name: str) -> None:
         """End a process and its children, as a power cut of their machine would."""
         process = self.processes[name]

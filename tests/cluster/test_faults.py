@@ -27,6 +27,14 @@ def started(
     return cluster
 
 
+def wait_for_a_coordinator(cluster, machines=("m1", "m2")):
+    """Start machines before their coordinator, and wait until each says that it waits for one."""
+    said = {machine: cluster.said_waiting(machine) for machine in machines}
+    for machine in machines:
+        cluster.work(machine)
+    cluster.until(lambda: all(cluster.said_waiting(machine) > said[machine] for machine in machines))
+
+
 def finished(cluster, *machines):
     assert cluster.ends() == 0, cluster.log()
     for machine in machines:
@@ -68,16 +76,15 @@ def test_a_coordinator_killed_or_stopped_goes_on_where_it_was_and_its_workers_ne
 
 
 def test_a_coordinator_that_finds_everything_done_when_it_returns_tells_its_workers_of_the_end(make_cluster):
-    cluster = started(make_cluster, 3000)
+    cluster = make_cluster("flat:3000,size=2KiB", bandwidth=SLOW)
+    wait_for_a_coordinator(cluster)  # else one machine may have all before the other comes
+    cluster.coordinate()
+    cluster.until_all_store(("m1", "m2"), BANDWIDTH)
     cluster.kill("coordinator")
     cluster.until(lambda: cluster.stored() == 3000)
     cluster.coordinate()
     assert finished(cluster, "m1", "m2")["stored"] == 3000
-    waiting = "waiting for the coordinator"
-    for machine in ("m1", "m2"):
-        waited = cluster.log(machine).count(waiting)
-        cluster.work(machine)
-        cluster.until(lambda machine=machine, waited=waited: cluster.log(machine).count(waiting) > waited)
+    wait_for_a_coordinator(cluster)
     cluster.coordinate()
     assert finished(cluster, "m1", "m2")["stored"] == 0
 
