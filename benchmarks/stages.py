@@ -12,7 +12,7 @@ from typing import cast
 import msgspec
 
 from bucketpull.domain import keys
-from bucketpull.domain.batching import cut, draft
+from bucketpull.domain.batching import cut
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.exchange import NUMBERS, Request, Response
 from bucketpull.domain.framing import Frames, frame
@@ -122,8 +122,8 @@ def journal(folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
 
 
 def _stored(work: int) -> BatchReceipt:
-    spans = draft([part(2)]).spans
-    return BatchReceipt(work, "here", BATCH, 0, BATCH * 20_480, [Extent("0123456789ab", work)], spans)
+    extents = [Extent("0123456789ab", work)]
+    return BatchReceipt(work, "here", stored=BATCH, bytes=BATCH * 20_480, extents=extents)
 
 
 @contextmanager
