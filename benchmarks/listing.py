@@ -20,6 +20,7 @@ from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
 from bucketpull.domain.retry import next_try
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.ports.volume import Volume
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.transport.local import DirectTransport
@@ -29,6 +30,10 @@ from bucketpull.wiring.process import process_main
 from upyun_simulator import Simulator
 
 MACHINE = "bench"
+
+
+def _no_volume(path: str, _: str | None) -> Volume:
+    raise AssertionError(f"{path}: a listing has no volumes")
 
 
 async def list_all(
@@ -41,7 +46,7 @@ async def list_all(
     coordinator = shell.coordinator
     crew.start()
     worker = AgentShell(
-        WorkerPolicy(MACHINE, journal.id, "bench", "bench"), transport.inbox, crew, [], clock, lambda _: None
+        WorkerPolicy(MACHINE, journal.id, "bench", "bench"), transport.inbox, crew, [], clock, _no_volume
     )
     working = asyncio.create_task(worker.run())
     booking = asyncio.create_task(shell.run(UpyunSource(config).root()))

@@ -84,12 +84,13 @@ def serving(bucket: Bucket, folder: Path, core: int) -> Iterator[Origin]:
     write_s3(bucket, folder)
     _certify(folder)
     ports = _free_ports(4)
+    listing, objects, tls, s3 = (f"127.0.0.1:{port}" for port in ports)
     origin = Origin(
         bucket,
-        *(
-            f"{scheme}://127.0.0.1:{port}"
-            for scheme, port in zip(("http", "http", "https", "http"), ports, strict=True)
-        ),
+        f"http://{listing}",
+        f"http://{objects}",
+        f"https://{tls}",
+        f"http://{s3}",
         folder / "certificate.pem",
     )
     (folder / "nginx.conf").write_text(_config(bucket, folder, ports))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -25,7 +26,7 @@ ROUNDS = 3
 
 
 @contextmanager
-def made_disks():
+def made_disks() -> Iterator[Disks]:
     """Give a maker of disks in a folder that goes away."""
     with tempfile.TemporaryDirectory() as folder:
         disks = Disks(Path(folder))
@@ -35,7 +36,7 @@ def made_disks():
             disks.close()
 
 
-def started(simulator, folder, volumes):
+def started(simulator: Simulator, folder: str, volumes: Sequence[str]) -> subprocess.Popen[bytes]:
     """Start a sync of a bucket onto volumes."""
     source = ["upyun://" + simulator.bucket, *volumes]
     access = ["--api-url", simulator.api_url, "--cdn-url", simulator.cdn_url, "--reserve", "0"]
@@ -46,15 +47,15 @@ def started(simulator, folder, volumes):
     )
 
 
-def seconds_of(objects, volumes):
+def seconds_of(objects: int, volumes: Sequence[str]) -> float:
     """Pull so many objects of 4 KiB onto volumes; return the seconds it took."""
     with Simulator(f"flat:{objects},size=4KiB") as simulator, tempfile.TemporaryDirectory() as folder:
         process = started(simulator, folder, volumes)
         assert process.wait(600) == 0
-        return json.loads(Path(folder, "summary.json").read_text())["seconds"]
+        return float(json.loads(Path(folder, "summary.json").read_text())["seconds"])
 
 
-def speed_of_fast(fast, volumes):
+def speed_of_fast(fast: str, volumes: Sequence[str]) -> float:
     """Return the objects a second that one of several volumes takes, between a tenth and half of all objects."""
     with Simulator(f"flat:{OBJECTS_FAST},size=4KiB") as simulator, tempfile.TemporaryDirectory() as folder:
         process = started(simulator, folder, volumes)
@@ -70,12 +71,12 @@ def speed_of_fast(fast, volumes):
         return (last - first) / (ended - began)
 
 
-def count(volume):
+def count(volume: str) -> int:
     """Count the files of a flat volume."""
     return len(os.listdir(volume))
 
 
-def two_against_one():
+def two_against_one() -> list[float]:
     """Return how many times as fast two equally slow disks are as one, by round."""
     ratios = []
     for _ in range(ROUNDS):
@@ -87,7 +88,7 @@ def two_against_one():
     return ratios
 
 
-def slow_among_fast():
+def slow_among_fast() -> list[float]:
     """Return what share of its own speed a fast disk keeps beside a slow one, by round."""
     shares = []
     for _ in range(ROUNDS):
@@ -105,7 +106,7 @@ def slow_among_fast():
     return shares
 
 
-def main():
+def main() -> None:
     """Print the medians."""
     print(f"two against one: {median(two_against_one()):.2f} times (median of {ROUNDS})")
     print(f"fast beside slow: {median(slow_among_fast()):.2f} of its speed (median of {ROUNDS})")

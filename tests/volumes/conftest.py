@@ -117,7 +117,7 @@ class Disks:
         disk.image = f"{disk.path}.odd"
         command = [
             sys.executable,
-            ODD_DISK,
+            str(ODD_DISK),
             backing,
             disk.path,
             "fold" if fold else "exact",
