@@ -1,6 +1,7 @@
 """Coordinator and workers over a real broker: who may take part, and what survives which trouble."""
 
 import asyncio
+import secrets
 import time
 
 import aiormq
@@ -41,7 +42,8 @@ async def purge(url, *queues, delete=False):
 
 
 def asker(url, job, key=KEY, seconds=SECONDS):
-    return Asker(url, job, "m9", Correspondence(key, VERSION, job, "asker"), seconds)
+    """Return one who asks, in a session of its own: what two said in one session would look as if it came again."""
+    return Asker(url, job, "m9", Correspondence(key, VERSION, job, secrets.token_hex(8)), seconds)
 
 
 async def nothing(receive, seconds=0.3):
