@@ -70,7 +70,7 @@ def test_a_password_that_is_withdrawn_in_the_middle_ends_the_job_with_one_messag
 def test_a_domain_that_refuses_everything_is_told_once_and_rest_has_all(make_job, rule):
     joint = "," if ":" in rule else ":"
     job = make_job("flat:5000,size=100", faults=[f"{rule}{joint}on=cdn"])
-    process = job.start("--json")
+    process = job.start("--json", "--rate", "1000")  # else all is had before the domain is judged
     output, errors = process.communicate(timeout=100)
 
     assert process.returncode == 0, errors
