@@ -33,7 +33,7 @@ from bucketpull.domain.record import (
 from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.scan import record_of
+from bucketpull.downloader.pages import record_of
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Fetcher, Writer

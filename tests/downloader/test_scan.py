@@ -8,7 +8,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.ordering import Order
 from bucketpull.domain.policy import BatchSize
-from bucketpull.downloader.scan import digest_of
+from bucketpull.downloader.pages import digest_of
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.rig import Rig, names_of
 from bucketpull.testing.virtual import Answer

@@ -20,6 +20,7 @@ from bucketpull.downloader.channel import Channel
 from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.pages import JobPages
 from bucketpull.downloader.scan import Look, Scan
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.watch import Watch
@@ -69,10 +70,9 @@ class Process:
             clock,
             random,
             self._meter,
-            policy.batch,
+            JobPages(policy.batch, policy.order),
             self._channel.send,
             self._refused,
-            order=policy.order,
         )
         self.drain = Drain(
             source,

@@ -5,98 +5,47 @@ is done goes back as new work, so that one stubborn directory holds nobody up.
 """
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 
 import msgspec
 
-from bucketpull.domain.batching import cut, decode_positions, known_bytes
+from bucketpull.domain.batching import decode_positions
 from bucketpull.domain.counts import merge
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, key_of, show
-from bucketpull.domain.ordering import ANY, Order
-from bucketpull.domain.policy import BatchSize
 from bucketpull.domain.record import Survey
 from bucketpull.domain.retry import Random, attempts, backoff_seconds, next_page_try
 from bucketpull.domain.trouble import REMEDIES
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.pages import Pages
 from bucketpull.downloader.ways import Way
 from bucketpull.ports import Clock, Fetcher, Source
 
-DIGEST_BYTES = 16
 LONGEST_SPREAD_SECONDS = 2.0
 BLAMED_SECONDS = 0.25
 UNREADABLE = "names no object"
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-def digest_of(part: Part) -> bytes:
-    """Return the digest of a page's objects; an equal one means an unchanged page."""
-    columns = _encode([part.names, part.sizes, part.mtimes, *filter(None, (part.versions, part.urls))])
-    return blake2b(columns, digest_size=DIGEST_BYTES).digest()
-
-
-def record_of(position: Position, part: Part, excluded: int = 0) -> PageRecord:
-    """Return what is kept of a listed page; `excluded` objects were on it and are not in the part."""
-    digest = digest_of(part)
-    names = part.names
-    return PageRecord(
-        directory=position.directory,
-        cursor=position.cursor,
-        first=min(names, default=b""),
-        last=max(names, default=b""),
-        digest=digest,
-        objects=len(names),
-        bytes=known_bytes(part.sizes),
-        unchanged=digest == position.digest,
-        excluded=excluded,
-    )
-
-
-def _mention_of(position: Position, part: Part, excluded: int) -> PageRecord:
-    """Return the same without what only a journal needs: 1 µs an object less."""
-    return PageRecord(
-        position.directory,
-        position.cursor,
-        b"",
-        b"",
-        b"",
-        len(part.names),
-        0,
-        unchanged=False,
-        excluded=excluded,
-    )
 
 
 class Sweep:
     """A survey in hand: what is listed of it, and how many of its positions are still open."""
 
-    __slots__ = ("_whole", "left", "parts", "receipt")
+    __slots__ = ("left", "parts", "receipt")
 
-    def __init__(self, survey: Survey, positions: int, whole: Callable[[Part], None] | None) -> None:
+    def __init__(self, survey: Survey, positions: int) -> None:
         self.left = positions
         self.parts: list[Part] = []
+        """Objects that are to be in its batches."""
         self.receipt = ScanReceipt(survey.work, "")
-        self._whole = whole
 
-    def listed(self, position: Position, page: Page) -> None:
-        """Take in a page."""
-        describe = record_of if self._whole is None else _mention_of
-        record = describe(position, page.part, page.excluded)
-        record.objects += len(page.unreadable) if self._whole is None else 0
+    def listed(self, record: PageRecord, page: Page) -> None:
+        """Note a page, and where the listing goes on."""
         self.receipt.pages.append(record)
         self.receipt.duplicates += page.duplicates
         self.receipt.positions += page.following
         directory = page.part.directory
         self.receipt.positions += [Position(key_of(directory, name)) for name in page.directories]
-        if self._whole is not None:
-            if record.objects:
-                self._whole(page.part)
-        elif page.part.names and not record.unchanged:
-            self.parts.append(page.part)
 
     def retried(self, reason: Reason) -> None:
         """Count a repeated request."""
@@ -125,10 +74,9 @@ class Scan:
     """All surveys of one process.
 
     Args:
+        pages: What becomes of each page.
         receipt: Called with each receipt, `machine` empty.
         fatal: Called with the reason and the words when the source refuses us as a whole.
-        order: What of a survey's objects comes first in its batches.
-        whole: Called with the objects of each page; receipts have neither batches nor digests then.
 
     """
 
@@ -140,23 +88,19 @@ class Scan:
         clock: Clock,
         random: Random,
         meter: Meter,
-        size: BatchSize,
+        pages: Pages,
         receipt: Callable[[ScanReceipt], None],
         fatal: Callable[[Reason, str], None],
-        whole: Callable[[Part], None] | None = None,
-        order: Order = ANY,
     ) -> None:
-        self._order = order
         self._source = source
         self._fetcher = fetcher
         self._gate = endpoint
         self._clock = clock
         self._random = random
         self._meter = meter
-        self._size = size
+        self._pages = pages
         self._receipt = receipt
         self._fatal = fatal
-        self._whole = whole
         self._root = source.root().directory
         self._closed = False
         self.paused = False
@@ -164,7 +108,7 @@ class Scan:
     def add(self, survey: Survey) -> None:
         """Take a survey; its receipt comes when each position has ended in some way."""
         positions = decode_positions(survey.positions)
-        sweep = Sweep(survey, len(positions), self._whole)
+        sweep = Sweep(survey, len(positions))
         for position in positions:
             look = Look(self, sweep, position)
             if position.attempt:
@@ -230,16 +174,18 @@ class Scan:
         self._listed(look, page, response.status)
 
     def _listed(self, look: Look, page: Page, status: int) -> None:
-        """Take in a page; entries that cannot be taken are one failure of it, the others do not suffer."""
-        look.sweep.listed(look.position, page)
-        if page.unreadable and self._whole is None:
-            self._failed_unread(look, page.unreadable)
+        """Take in a page; entries that cannot be taken fail, the others do not suffer."""
+        sweep = look.sweep
+        sweep.listed(self._pages.take(look.position, page, sweep.parts), page)
+        alone, together = self._pages.failing(page)
+        if alone:
+            self._failed_alone(look, alone)
         if page.broken:
             self._failed(look, AnswerError(Reason.CURSOR, page.broken), status)
-        elif odd := (*page.odd, *(() if self._whole is None else page.unreadable)):
-            detail = f"entries that cannot be taken: {len(odd)}: {'; '.join(odd)}"
+        elif together:
+            detail = f"entries that cannot be taken: {len(together)}: {'; '.join(together)}"
             self._failed(look, AnswerError(Reason.GARBAGE, detail), status)
-        self._settle(look.sweep)
+        self._settle(sweep)
 
     def _troubled(self, look: Look, error: AnswerError, status: int) -> None:
         remedy = REMEDIES[error.reason]
@@ -362,10 +308,10 @@ class Scan:
             )
         )
 
-    def _failed_unread(self, look: Look, unreadable: Sequence[str]) -> None:
+    def _failed_alone(self, look: Look, entries: Sequence[str]) -> None:
         """Say of each entry that names no object that it failed, as an object does."""
         position = look.position
-        self._meter.failures[Reason.REJECTED] += len(unreadable)
+        self._meter.failures[Reason.REJECTED] += len(entries)
         look.sweep.receipt.failures += [
             Failure(
                 directory=position.directory,
@@ -378,13 +324,11 @@ class Scan:
                 status=0,
                 detail=UNREADABLE,
             )
-            for words in unreadable
+            for words in entries
         ]
 
     def _settle(self, sweep: Sweep) -> None:
         sweep.left -= 1
         if not sweep.left:
-            if not self._order.is_any:
-                sweep.parts.sort(key=lambda part: self._order.of_batch([part]))
-            sweep.receipt.batches = cut(sweep.parts, self._size.objects, self._size.bytes)
+            sweep.receipt.batches = self._pages.batches(sweep.parts)
             self._receipt(sweep.receipt)

@@ -15,10 +15,10 @@ from bucketpull.domain.judging import Judge
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, Part, Position
 from bucketpull.domain.pacing import Limiter, TokenBucket
-from bucketpull.domain.policy import BatchSize
 from bucketpull.domain.record import Survey
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.pages import PassedPages
 from bucketpull.downloader.scan import Look, Scan
 from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Clock, Fetcher, Source
@@ -63,10 +63,9 @@ class Walk:
             clock,
             Random(),
             Meter(),
-            BatchSize(),
+            PassedPages(listed),
             self._ended,
             self._refuse,
-            listed,
         )
         self._watch = Watch(self._endpoint, {}, fetcher, self._scan, None, clock)
         self._watch.resolve()

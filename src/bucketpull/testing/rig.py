@@ -17,6 +17,7 @@ from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
 from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.pages import JobPages
 from bucketpull.downloader.scan import Look, Scan
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.watch import Watch
@@ -79,10 +80,9 @@ class Rig:
             self.clock,
             chance,
             self.meter,
-            batch or BatchSize(),
+            JobPages(batch or BatchSize(), order),
             self.receipts.append,
             lambda reason, detail: self.fatals.append((reason, detail)),
-            order=order,
         )
 
         self.judge = Judge(tuple(self.source.endpoints), 1)

@@ -1,0 +1,126 @@
+"""What becomes of listed pages: the batches of a job, or objects for who only goes through a bucket."""
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Final, Protocol
+
+import msgspec
+
+from bucketpull.domain.batching import cut, known_bytes
+from bucketpull.domain.model import BatchDraft, Page, PageRecord, Part, Position
+from bucketpull.domain.ordering import ANY, Order
+from bucketpull.domain.policy import BatchSize
+
+DIGEST_BYTES: Final = 16
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Pages(Protocol):
+    """Takes in the pages of surveys."""
+
+    def take(self, position: Position, page: Page, parts: list[Part]) -> PageRecord:
+        """Take a page's objects, or add them to the `parts` of its survey; return what is said of the page."""
+        ...
+
+    def failing(self, page: Page) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the entries of a page that fail each by itself, as an object does, and those that fail together."""
+        ...
+
+    def batches(self, parts: list[Part]) -> list[BatchDraft]:
+        """Return the work that is in the parts of a survey."""
+        ...
+
+
+class JobPages:
+    """Pages with a digest each, so that the next run knows those that are as they were; what is new goes into batches.
+
+    Args:
+        size: How large a batch is.
+        order: What of a survey's objects comes first in its batches.
+
+    """
+
+    def __init__(self, size: BatchSize, order: Order = ANY) -> None:
+        self._size = size
+        self._order = order
+
+    def take(self, position: Position, page: Page, parts: list[Part]) -> PageRecord:
+        """See `Pages`."""
+        record = record_of(position, page.part, page.excluded)
+        record.objects += len(page.unreadable)
+        if page.part.names and not record.unchanged:
+            parts.append(page.part)
+        return record
+
+    def failing(self, page: Page) -> tuple[Sequence[str], Sequence[str]]:
+        """See `Pages`."""
+        return page.unreadable, page.odd
+
+    def batches(self, parts: list[Part]) -> list[BatchDraft]:
+        """See `Pages`."""
+        if not self._order.is_any:
+            parts.sort(key=lambda part: self._order.of_batch([part]))
+        return cut(parts, self._size.objects, self._size.bytes)
+
+
+class PassedPages:
+    """Pages whose objects are handed on at once: without digests and batches, which take 1 µs an object and more.
+
+    Args:
+        listed: Called with the objects of each page.
+
+    """
+
+    def __init__(self, listed: Callable[[Part], None]) -> None:
+        self._listed = listed
+
+    def take(self, position: Position, page: Page, parts: list[Part]) -> PageRecord:
+        """See `Pages`."""
+        del parts
+        count = len(page.part.names)
+        if count:
+            self._listed(page.part)
+        return PageRecord(
+            position.directory,
+            position.cursor,
+            b"",
+            b"",
+            b"",
+            count,
+            0,
+            unchanged=False,
+            excluded=page.excluded,
+        )
+
+    def failing(self, page: Page) -> tuple[Sequence[str], Sequence[str]]:
+        """See `Pages`."""
+        return (), (*page.odd, *page.unreadable)
+
+    def batches(self, parts: list[Part]) -> list[BatchDraft]:
+        """See `Pages`: there is none."""
+        del parts
+        return []
+
+
+def digest_of(part: Part) -> bytes:
+    """Return the digest of a page's objects; an equal one means an unchanged page."""
+    columns = _encode([part.names, part.sizes, part.mtimes, *filter(None, (part.versions, part.urls))])
+    return blake2b(columns, digest_size=DIGEST_BYTES).digest()
+
+
+def record_of(position: Position, part: Part, excluded: int = 0) -> PageRecord:
+    """Return what is kept of a listed page; `excluded` objects were on it and are not in the part."""
+    digest = digest_of(part)
+    names = part.names
+    return PageRecord(
+        directory=position.directory,
+        cursor=position.cursor,
+        first=min(names, default=b""),
+        last=max(names, default=b""),
+        digest=digest,
+        objects=len(names),
+        bytes=known_bytes(part.sizes),
+        unchanged=digest == position.digest,
+        excluded=excluded,
+    )
