@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bucketpull.domain.budget import Prices
 from bucketpull.domain.planning import (
     Room,
     SampledPage,
@@ -145,8 +146,8 @@ def test_files_are_recommended_where_they_are_few_or_large():
 def test_a_job_costs_its_traffic_and_its_requests():
     needed = demand([SampledPage(10_000, 10_000 * 100_000, 0)], whole=True, total_bytes=None)
 
-    assert cost(needed, None, None) is None
-    assert cost(needed, 0.3, None).value == pytest.approx(0.3)
-    assert cost(needed, None, 2.0).value == pytest.approx(2.0, rel=0.01)
-    assert cost(needed, 0.3, 2.0).value == pytest.approx(2.3, rel=0.01)
-    assert cost(needed, 0.0, None).value == 0
+    assert cost(needed, Prices(None, None)) is None
+    assert cost(needed, Prices(0.3, None)).value == pytest.approx(0.3)
+    assert cost(needed, Prices(None, 2.0)).value == pytest.approx(2.0, rel=0.01)
+    assert cost(needed, Prices(0.3, 2.0)).value == pytest.approx(2.3, rel=0.01)
+    assert cost(needed, Prices(0.0, None)).value == 0

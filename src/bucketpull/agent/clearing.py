@@ -12,9 +12,7 @@ from bucketpull.agent.disk_calls import Ask, Routine, Verb
 from bucketpull.agent.volume import Slot
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import Begun, Control, Verdict
-from bucketpull.domain.model import Extent, Former, VolumeState
-
-_USABLE = frozenset({VolumeState.OPEN, VolumeState.FULL, VolumeState.DRAINING})
+from bucketpull.domain.model import IN_PLACE, Extent, Former
 
 
 class Cleared(NamedTuple):
@@ -51,7 +49,7 @@ class Clearing:
         self._verdicts.update((verdict.work, verdict) for verdict in control.verdicts)
         for copy in control.remove:
             slot = slots.get(copy.volume)
-            if slot is not None and slot.status.state in _USABLE:
+            if slot is not None and slot.status.state in IN_PLACE:
                 self._copies[copy.id] = copy
 
     def run(

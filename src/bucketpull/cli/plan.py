@@ -159,7 +159,7 @@ def _plan(
         fit=found,
         packed=packed(needed, (packing or Packing()).size),
         packs=packing is not None,
-        cost=cost(needed, settings.price_per_gb, settings.price_per_10k),
+        cost=cost(needed, settings.prices()),
     )
 
 

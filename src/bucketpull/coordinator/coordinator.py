@@ -90,18 +90,19 @@ class Coordinator:
             self.state = JobState.LISTING
         while not self._ended():
             yield from self._turn()
-        yield Books(lambda journal: journal.note_spending(self.budget.spent))
+        yield self._note_spending()
         if self.state is JobState.BUDGET_SPENT and not (self.outstanding.scans or self.outstanding.batches):
             self._stop_at, self.state = None, JobState.FINISHING  # what was in hand was all that was left
         if self.refusal is None and self._stop_at is None:
             yield from self._clear()
             yield from self._linger()
             yield from self._let_go()
-            yield Books(
-                lambda journal: journal.note_spending(self.budget.spent)
-            )  # the last pulses came meanwhile
+            yield self._note_spending()  # the last pulses came meanwhile
             counted_on = yield Books(lambda journal: journal.counted_on())
             self.missing = missing(self.counters, counted_on, self.fleet.volumes, self.fleet.left)
+
+    def _note_spending(self) -> Books:
+        return Books(lambda journal: journal.note_spending(self.budget.spent))
 
     def stop(self) -> Routine[None]:
         """Ask the local workers to hand back what they hold; `run` returns when they have, or after ten seconds."""
@@ -150,7 +151,7 @@ class Coordinator:
         """Begin nothing more when the budget is spent: until tomorrow, or for good."""
         now = self.at.monotonic
         if self.budget.is_to_be_written(now):
-            yield Books(lambda journal: journal.note_spending(self.budget.spent))
+            yield self._note_spending()
         left = self.outstanding.scans or self.outstanding.batches
         has_fetched_all = self.budget.objects_left == 0 and not self.outstanding.batches_sent
         if self.budget.verdict is budget.Verdict.END or (left and has_fetched_all):

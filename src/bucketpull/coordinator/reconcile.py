@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 from bucketpull.coordinator.effects import Books, Routine
 from bucketpull.domain.messages import BatchReceipt, Begun, Pulse, Removed, Verdict
-from bucketpull.domain.model import Extent, Former, VolumeState
+from bucketpull.domain.model import IN_PLACE, Extent, Former
 from bucketpull.ports import Journal
 
 AT_ONCE = 50  # a volume: batches of about a thousand objects
 AGAIN_SECONDS = 30.0
 PATIENCE_SECONDS = 15.0
-_USABLE = frozenset({VolumeState.OPEN, VolumeState.FULL, VolumeState.DRAINING})
 
 
 class Answer(NamedTuple):
@@ -119,4 +118,4 @@ class FormerCopies:
 
 
 def _usable(pulse: Pulse) -> list[str]:
-    return sorted(volume.id for volume in pulse.volumes if volume.state in _USABLE)
+    return sorted(volume.id for volume in pulse.volumes if volume.state in IN_PLACE)

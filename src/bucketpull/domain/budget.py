@@ -69,6 +69,9 @@ class Prices(msgspec.Struct, frozen=True):
         return spent.bytes / 1e9 * (self.per_gb or 0.0) + spent.requests / 10_000 * (self.per_10k or 0.0)
 
 
+NO_PRICES: Final = Prices()
+
+
 class Verdict(Enum):
     """Whether a job may use more."""
 
@@ -94,15 +97,15 @@ def _is_used_up(bound: int | None, used: int) -> bool:
     return bound is not None and used >= bound
 
 
-NO_PRICES: Final = Prices()
-
-
 class Used(NamedTuple):
     """Bytes received, requests made, and of the bytes those that were thrown away, by reason."""
 
     bytes: int
     requests: int
     wasted: dict[str, int]
+
+
+_NOTHING: Final = Used(0, 0, {})
 
 
 class Usage:
@@ -124,6 +127,3 @@ class Usage:
             max(0, now.requests - before.requests),
             {reason: max(0, size - before.wasted.get(reason, 0)) for reason, size in now.wasted.items()},
         )
-
-
-_NOTHING: Final = Used(0, 0, {})

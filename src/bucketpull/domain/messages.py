@@ -48,8 +48,9 @@ class BatchReceipt(Value, tag="batch"):
     `failures` includes the vanished (reason `gone`). `deferred` met passing trouble and is tried again later as new work,
     one attempt older; `returned` was not tried, for lack of room or time, and is new work at once, no attempt older.
     `sent_on` is what none of the volumes `compared` holds, where other machines may have it.
-    `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects. `bytes` counts what was stored in this run. `former` tells of copies that are to be removed. `doubts` counts, by
-    reason, what is stored although something about the answer was doubted.
+    `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects. `bytes` counts what was stored in
+    this run. `former` tells of copies that are to be removed. `doubts` counts, by reason, what is stored although something about the
+    answer was doubted.
     """
 
     work: Count

@@ -9,6 +9,7 @@ stored and found again exactly.
 
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum
+from typing import Final
 
 import msgspec
 
@@ -221,6 +222,10 @@ class VolumeState(StrEnum):
     SICK = "sick"
     LOST = "lost"
     AWAY = "away"
+
+
+IN_PLACE: Final = frozenset({VolumeState.OPEN, VolumeState.FULL, VolumeState.DRAINING})
+"""Of volumes that are there, whether they take new objects or not."""
 
 
 class VolumeStatus(Value):

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from bucketpull.domain.budget import Prices
+
 CERTAINTY = 2.0  # standard errors: 95 %
 WARN_SHARE = 0.9
 FEW_PAGES = 5  # fewer tell nothing of how unlike they are: then half to double is said
@@ -217,13 +219,13 @@ def _share(needed: Guess, room: int) -> Guess:
     return needed.times(1 / room)
 
 
-def cost(needed: Demand, per_gb: float | None, per_10k: float | None) -> Guess | None:
-    """Return what a job costs at prices for 1,000,000,000 bytes and 10,000 requests; None where neither is given."""
-    if per_gb is None and per_10k is None:
+def cost(needed: Demand, prices: Prices) -> Guess | None:
+    """Return what a job costs; None where nothing has a price."""
+    if not prices:
         return None
-    parts = [needed.bytes.times(per_gb / 1e9)] if per_gb else []
-    if per_10k:
-        parts.append(_sum(needed.objects, needed.listing_requests).times(per_10k / 10_000))
+    parts = [needed.bytes.times(prices.per_gb / 1e9)] if prices.per_gb else []
+    if prices.per_10k:
+        parts.append(_sum(needed.objects, needed.listing_requests).times(prices.per_10k / 10_000))
     return _sum(*parts)
 
 

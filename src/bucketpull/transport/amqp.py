@@ -46,6 +46,11 @@ REFUSED: Final = (
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it has to say, `Link.lost` says in our words
 
 
+def login_refused(why: object) -> ConfigError:
+    """Return the error that says so, with the broker's words."""
+    return ConfigError(f"--broker: the login was refused: {why}; check user, password and virtual host")
+
+
 class Delivery(msgspec.Struct):
     """One message, and what is needed to acknowledge it; `generation` tells deliveries of before a reconnect."""
 

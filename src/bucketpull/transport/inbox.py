@@ -10,7 +10,7 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.messages import Control, FromWorker, Goodbye, Pulse, Refusal, Welcome
 from bucketpull.domain.model import Work
-from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
+from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused
 from bucketpull.transport.answering import Answering
 from bucketpull.transport.belief import claims_of, ends_work, works_of
 from bucketpull.transport.distrust import Distrust
@@ -145,9 +145,7 @@ class RabbitInbox:
 
     def _check_refused(self, taken: bool) -> None:
         if self.link.refused:
-            raise ConfigError(
-                f"--broker: the login was refused: {self.link.refused}; check user, password and virtual host"
-            )
+            raise login_refused(self.link.refused)
         if taken:
             raise ConfigError(
                 f"another worker of this job is machine {self._machine}: give another --machine"

@@ -16,7 +16,7 @@ import msgspec
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.messages import Control, Fatal, FromWorker, Goodbye, Pulse, Refusal, Welcome
 from bucketpull.domain.model import Value, Work
-from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
+from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused
 from bucketpull.transport.answering import Answering
 from bucketpull.transport.belief import MOST_LIES, Belief, claims_of, poison_of
 from bucketpull.transport.distrust import Distrust
@@ -114,9 +114,7 @@ class RabbitTransport:
             async with asyncio.timeout(START_SECONDS):
                 while not await self._connected():
                     if self.link.refused:
-                        raise ConfigError(
-                            f"--broker: the login was refused: {self.link.refused}; check user, password and virtual host"
-                        )
+                        raise login_refused(self.link.refused)
         except TimeoutError:
             await self.close()
             if self.link.taken:

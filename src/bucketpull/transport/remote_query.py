@@ -9,7 +9,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
-from bucketpull.transport.amqp import REFUSED, connected, with_heartbeat
+from bucketpull.transport.amqp import REFUSED, connected, login_refused, with_heartbeat
 from bucketpull.transport.envelope import Correspondence, Distrusted, Way
 from bucketpull.transport.wire import Ask, Names, encode
 
@@ -158,9 +158,7 @@ async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> No
     except aiormq.exceptions.ChannelLockedResource:
         raise ConfigError(taken(job)) from None
     except REFUSED as error:
-        raise ConfigError(
-            f"--broker: the login was refused: {error}; check user, password and virtual host"
-        ) from None
+        raise login_refused(error) from None
     except TimeoutError:
         raise TransportError("the broker does not answer; check --broker, and whether it runs") from None
     except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
