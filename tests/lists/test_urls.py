@@ -2,8 +2,6 @@
 
 import csv
 import hashlib
-import subprocess
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -133,7 +131,7 @@ def test_a_hundred_thousand_urls_of_three_hosts_come_down_through_kills(tmp_path
         )
         puller = pull(path)
         for seen in (_EACH // 3, _EACH, 2 * _EACH):
-            _kill_at(puller, seen)
+            puller.kill_at(seen)
         summary = puller.sync()
         assert (summary["listed"], summary["failed"]) == (3 * _EACH, 0)
         for server in servers:
@@ -142,18 +140,3 @@ def test_a_hundred_thousand_urls_of_three_hosts_come_down_through_kills(tmp_path
         assert puller.count() == 3 * _EACH
         again = puller.sync()
     assert (again["stored"], again["skipped"]) == (0, 3 * _EACH)
-
-
-def _kill_at(puller, seen: int) -> None:
-    """Run until so many files are there, and kill the job."""
-    with subprocess.Popen(
-        puller.arguments(), env=puller.all_environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            deadline = time.monotonic() + 600
-            while puller.count() < seen:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-        finally:
-            process.kill()

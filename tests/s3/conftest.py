@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -115,6 +116,23 @@ class Puller:
         """Pull, and return the summary."""
         self.run(*self.arguments(*options), expect=expect)
         return self.summary()
+
+    def kill_at(self, seen: int, *options: str) -> None:
+        """Pull until so many files are there, and kill the job."""
+        with subprocess.Popen(
+            self.arguments(*options),
+            env=self.all_environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                deadline = time.monotonic() + 600
+                while self.count() < seen:
+                    assert process.poll() is None
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+            finally:
+                process.kill()
 
     def refused(self, *options: str, expect: int = 4) -> str:
         """Pull what cannot be had; return what was said. Nothing may have been written."""

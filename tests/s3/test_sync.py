@@ -1,8 +1,6 @@
 """A whole bucket of a real gateway comes down, each key as it is; a second time nothing; through kills; and what is wrong is said."""
 
 import os
-import subprocess
-import time
 
 import pytest
 from tests.s3.conftest import ODD_KEYS
@@ -72,29 +70,11 @@ def test_a_prefix_is_a_folder_and_keys_stay_whole(ceph, bucket, puller):
     assert puller.objects() == {b"a/1": b"1", b"a//2": b"2", b"a/": b"5"}
 
 
-def _kill_at(puller, seen: int, *options: str) -> None:
-    """Run until so many files are there, and kill the job."""
-    with subprocess.Popen(
-        puller.arguments(*options),
-        env=puller.all_environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            deadline = time.monotonic() + 600
-            while puller.count() < seen:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        finally:
-            process.kill()
-
-
 def test_a_kill_costs_no_object(ceph, bucket, puller):
     objects = _objects(2_000)
     ceph.fill(bucket, objects.items())
     for seen in (1, 500):
-        _kill_at(puller, seen, "--rate", "800")
+        puller.kill_at(seen, "--rate", "800")
     summary = puller.sync()
     assert puller.objects() == objects
     assert summary["listed"] == len(objects)
@@ -111,7 +91,7 @@ def test_a_hundred_thousand_odd_and_ordinary_keys_come_down_through_kills(tmp_pa
         ceph.fill("many", objects.items())
         puller = make_puller(ceph.url, "many", ceph.environment)
         for seen in (1, len(objects) // 4, len(objects) // 2):
-            _kill_at(puller, seen)
+            puller.kill_at(seen)
         summary = puller.sync()
         again = puller.sync()
 

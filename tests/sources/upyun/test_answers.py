@@ -152,33 +152,27 @@ def test_a_signature_that_fails_only_for_an_odd_name_does_not_stop_the_job():
     assert judge_of(source(), "中.jpg".encode(), 1, "rest", refused, 1e9).reason is Reason.FORBIDDEN
 
 
+def misdated(at):
+    """Return the refusal of a request's date, by a server with this time of the day."""
+    refusal = b'{"msg":"date offset error","code":40100002,"id":"1"}'
+    return answer(401, refusal, {"Date": f"Wed, 09 Nov 2016 {at} GMT"})
+
+
 def test_the_clock_is_corrected_once_and_then_it_is_not_the_clock():
     bucket = source()
-    late = answer(
-        401,
-        b'{"msg":"date offset error","code":40100002,"id":"1"}',
-        {"Date": "Wed, 09 Nov 2016 14:26:58 GMT"},
-    )
+    late = misdated("14:26:58")
 
     assert judge_of(bucket, b"a.jpg", 1, "rest", late, 1478701618.0 + 3600).reason is Reason.CLOCK
     request = ask_for(bucket, b"", b"a.jpg", 1, "rest", 1478701618.0 + 3601)
     assert "Date: Wed, 09 Nov 2016 14:26:59 GMT" in request.headers
-    later = answer(
-        401,
-        b'{"msg":"date offset error","code":40100002,"id":"1"}',
-        {"Date": "Wed, 09 Nov 2016 14:36:58 GMT"},
-    )
+    later = misdated("14:36:58")
     assert judge_of(bucket, b"a.jpg", 1, "rest", later, 1478701618.0 + 4200).reason is Reason.CREDENTIALS
 
 
 def test_requests_that_were_on_their_way_when_the_clock_was_corrected_are_sent_again_too():
     """Two folders are listed at once with a wrong clock: the second one must not be refused for good."""
     bucket = source()
-    late = answer(
-        401,
-        b'{"msg":"date offset error","code":40100002,"id":"1"}',
-        {"Date": "Wed, 09 Nov 2016 14:26:58 GMT"},
-    )
+    late = misdated("14:26:58")
     reasons = []
     for folder in (b"a", b"b"):
         with pytest.raises(AnswerError) as caught:
