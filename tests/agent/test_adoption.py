@@ -1,6 +1,6 @@
 """Files of others that are the job's objects: what the agent makes of them. In virtual time."""
 
-from tests.agent.test_agent import NAMES, Desk, batch, part
+from tests.agent.test_agent import NAMES, Harness, batch, part
 
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.messages import BatchReceipt
@@ -15,49 +15,51 @@ def with_files_of_others(*names, id="v1"):  # noqa: A002
     return volume
 
 
-def receipts(desk):
-    return [message for message in desk.said if isinstance(message, BatchReceipt)]
+def receipts(harness):
+    return [message for message in harness.said if isinstance(message, BatchReceipt)]
 
 
 def test_files_with_the_listed_length_and_date_are_settled_and_the_rest_is_fetched():
-    desk = Desk(with_files_of_others(*NAMES[:3]), adopts="date")
-    desk.give(batch(1))
-    (tell,) = desk.assignments()
+    harness = Harness(with_files_of_others(*NAMES[:3]), adopts="date")
+    harness.give(batch(1))
+    (tell,) = harness.assignments()
     assert decode_parts(tell.message.parts)[0].names == NAMES[3:]
 
-    desk.store(tell)
-    desk.wait(3)
-    (receipt,) = receipts(desk)
+    harness.store(tell)
+    harness.wait(3)
+    (receipt,) = receipts(harness)
     assert (receipt.stored + receipt.skipped, len(receipt.extents)) == (len(NAMES), 2)
 
 
 def test_a_batch_of_which_all_lies_there_is_not_fetched():
-    desk = Desk(with_files_of_others(*NAMES), adopts="date")
-    desk.give(batch(1))
-    desk.wait(3)
+    harness = Harness(with_files_of_others(*NAMES), adopts="date")
+    harness.give(batch(1))
+    harness.wait(3)
 
-    assert desk.assignments() == []
-    assert len(receipts(desk)) == 1
+    assert harness.assignments() == []
+    assert len(receipts(harness)) == 1
 
 
 def test_what_only_the_source_can_tell_is_asked_of_it_where_it_lies():
-    desk = Desk(with_files_of_others(NAMES[0]), MemoryVolume("v2"), adopts="md5")
-    desk.give(batch(1))
+    harness = Harness(with_files_of_others(NAMES[0]), MemoryVolume("v2"), adopts="md5")
+    harness.give(batch(1))
 
-    claimed = [tell.message for tell in desk.assignments() if tell.message.claims]
+    claimed = [tell.message for tell in harness.assignments() if tell.message.claims]
     assert [(each.volume, [claim.name for claim in each.claims]) for each in claimed] == [("v1", [NAMES[0]])]
-    fetched = [decode_parts(tell.message.parts)[0] for tell in desk.assignments() if not tell.message.claims]
+    fetched = [
+        decode_parts(tell.message.parts)[0] for tell in harness.assignments() if not tell.message.claims
+    ]
     assert sorted(name for each in fetched for name in each.names) == NAMES[1:]
 
 
 def test_a_disk_that_cannot_be_looked_at_keeps_nothing_from_being_fetched():
-    desk = Desk(with_files_of_others(*NAMES), MemoryVolume("v2"), adopts="date")
-    desk.volumes["v1"].sicken()
-    desk.give(batch(1))
+    harness = Harness(with_files_of_others(*NAMES), MemoryVolume("v2"), adopts="date")
+    harness.volumes["v1"].sicken()
+    harness.give(batch(1))
 
     names = [
         name
-        for tell in desk.assignments()
+        for tell in harness.assignments()
         for each in decode_parts(tell.message.parts)
         for name in each.names
     ]
@@ -65,7 +67,7 @@ def test_a_disk_that_cannot_be_looked_at_keeps_nothing_from_being_fetched():
 
 
 def test_files_of_another_length_are_not_taken():
-    desk = Desk(with_files_of_others(*NAMES), adopts="date")
-    desk.give(batch(1, part(*NAMES, size=11)))
-    (tell,) = desk.assignments()
+    harness = Harness(with_files_of_others(*NAMES), adopts="date")
+    harness.give(batch(1, part(*NAMES, size=11)))
+    (tell,) = harness.assignments()
     assert decode_parts(tell.message.parts)[0].names == NAMES

@@ -48,7 +48,7 @@ def batch(id_, *parts, **fields):
     return Work(id_, WorkKind.BATCH, encode_parts(parts or [part(*NAMES)]), **fields)
 
 
-class Desk:
+class Harness:
     """An agent, its volumes, and what it wanted: `told` by process, `said`, `replaced` and `opened`.
 
     Calls of volumes are carried out at once, but for those to a volume in `hanging`.
@@ -140,292 +140,294 @@ class Desk:
 
 
 def test_a_batch_is_noted_assigned_settled_and_reported():
-    desk = Desk()
-    desk.give(batch(7))
-    (tell,) = desk.assignments()
-    assert desk.volumes["v1"].pending("j") == [(7, [])]
+    harness = Harness()
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
+    assert harness.volumes["v1"].pending("j") == [(7, [])]
 
-    desk.store(tell)
+    harness.store(tell)
 
-    (receipt,) = desk.receipts()
+    (receipt,) = harness.receipts()
     assert (receipt.work, receipt.stored, receipt.bytes, receipt.extents) == (7, 8, 80, [Extent("v1", 0)])
-    assert not desk.agent.is_quiet
-    desk.control(booked=[7])
-    assert desk.agent.is_quiet
-    assert desk.volumes["v1"].pending("j") == []
+    assert not harness.agent.is_quiet
+    harness.control(booked=[7])
+    assert harness.agent.is_quiet
+    assert harness.volumes["v1"].pending("j") == []
 
 
 def test_stragglers_are_the_next_part_of_their_batch():
-    desk = Desk()
-    desk.give(batch(7))
-    (tell,) = desk.assignments()
-    desk.wait(6.0)
-    desk.store(tell, *NAMES[:6], rest=NAMES[6:])
-    desk.wait(1.0)
-    desk.store(tell, *NAMES[6:])
+    harness = Harness()
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
+    harness.wait(6.0)
+    harness.store(tell, *NAMES[:6], rest=NAMES[6:])
+    harness.wait(1.0)
+    harness.store(tell, *NAMES[6:])
 
-    first, second = desk.receipts()
+    first, second = harness.receipts()
     assert (first.part, first.stored, decode_parts(first.remainder.body)[0].names) == (0, 6, NAMES[6:])
     assert (second.part, second.stored, second.remainder) == (first.next_part, 2, None)
     assert first.next_part > 0
 
 
 def test_a_part_is_not_reported_while_another_of_its_outcomes_is_being_settled():
-    desk = Desk(MemoryVolume("v1", free_bytes=4 * 4200), MemoryVolume("v2", free_bytes=4 * 4200))
-    desk.give(batch(7))
-    one, other = desk.assignments()
-    desk.wait(6.0)
-    desk.hanging.add(one.message.volume)
-    desk.store(one, *decode_parts(one.message.parts)[0].names)
-    desk.store(other)
-    desk.wait(2.0)
-    assert desk.receipts() == []
+    harness = Harness(MemoryVolume("v1", free_bytes=4 * 4200), MemoryVolume("v2", free_bytes=4 * 4200))
+    harness.give(batch(7))
+    one, other = harness.assignments()
+    harness.wait(6.0)
+    harness.hanging.add(one.message.volume)
+    harness.store(one, *decode_parts(one.message.parts)[0].names)
+    harness.store(other)
+    harness.wait(2.0)
+    assert harness.receipts() == []
 
 
 def test_smaller_disks_share_a_batch_and_what_fits_nowhere_is_returned():
-    desk = Desk(MemoryVolume("v1", free_bytes=3 * 4200), MemoryVolume("v2", free_bytes=3 * 4200))
-    desk.give(batch(7))
-    for tell in desk.assignments():
-        desk.store(tell)
-    desk.wait(0.5)
+    harness = Harness(MemoryVolume("v1", free_bytes=3 * 4200), MemoryVolume("v2", free_bytes=3 * 4200))
+    harness.give(batch(7))
+    for tell in harness.assignments():
+        harness.store(tell)
+    harness.wait(0.5)
 
-    (receipt,) = desk.receipts()
+    (receipt,) = harness.receipts()
     assert (receipt.stored, receipt.returned.objects) == (6, 2)
-    assert desk.pulse().window == 0
+    assert harness.pulse().window == 0
 
 
 def test_scans_go_to_the_process_with_the_fewest_and_again_when_it_dies():
-    desk = Desk()
-    desk.give(*(Work(number, WorkKind.SCAN, b"\x90") for number in (1, 2, 3)))
-    assert [tell.process for tell in desk.told if isinstance(tell.message, Survey)] == [0, 1, 0]
-    desk.hear(ScanReceipt(1, ""), 0)
-    assert desk.said[-1] == ScanReceipt(1, "m1")
-    desk.hear(ScanReceipt(77, ""), 0)
-    assert len(desk.said) == 1
+    harness = Harness()
+    harness.give(*(Work(number, WorkKind.SCAN, b"\x90") for number in (1, 2, 3)))
+    assert [tell.process for tell in harness.told if isinstance(tell.message, Survey)] == [0, 1, 0]
+    harness.hear(ScanReceipt(1, ""), 0)
+    assert harness.said[-1] == ScanReceipt(1, "m1")
+    harness.hear(ScanReceipt(77, ""), 0)
+    assert len(harness.said) == 1
 
-    desk.told.clear()
-    desk.hear(Died(-9), 0)
-    assert [type(tell.message) for tell in desk.told] == [Mount, Survey]
-    assert desk.agent.holds() == {2, 3}
+    harness.told.clear()
+    harness.hear(Died(-9), 0)
+    assert [type(tell.message) for tell in harness.told] == [Mount, Survey]
+    assert harness.agent.holds() == {2, 3}
 
 
 def test_what_is_not_begun_is_handed_back_at_the_end_and_what_is_stored_is_kept():
-    desk = Desk()
-    desk.give(Work(1, WorkKind.SCAN, b"\x90"), batch(7))
-    (tell,) = desk.assignments()
-    desk.control(stop=True)
-    assert desk.agent.dismissed
-    assert [tell.message for tell in desk.told if isinstance(tell.message, Stop)] == [Stop(8.0)] * 2
-    assert desk.said[-1] == Handback([1], "m1")
-    assert not desk.agent.is_empty
+    harness = Harness()
+    harness.give(Work(1, WorkKind.SCAN, b"\x90"), batch(7))
+    (tell,) = harness.assignments()
+    harness.control(stop=True)
+    assert harness.agent.dismissed
+    assert [tell.message for tell in harness.told if isinstance(tell.message, Stop)] == [Stop(8.0)] * 2
+    assert harness.said[-1] == Handback([1], "m1")
+    assert not harness.agent.is_empty
 
     outcome = Outcome(tell.message.id, 0, 0, b"", [], [], [part(*NAMES)], trouble=Reason.INTERRUPTED)
-    desk.hear(outcome, tell.process)
-    desk.give(batch(8), batch(9))
+    harness.hear(outcome, tell.process)
+    harness.give(batch(8), batch(9))
 
-    (receipt,) = desk.receipts()
+    (receipt,) = harness.receipts()
     assert (receipt.work, receipt.returned.objects) == (7, 8)
-    assert desk.agent.is_empty
-    desk.agent.stop(desk.now)
-    assert [m.works for m in desk.said if isinstance(m, Handback)] == [[1], [8], [9]]
-    pulse = desk.agent.pulse()
+    assert harness.agent.is_empty
+    harness.agent.stop(harness.now)
+    assert [m.works for m in harness.said if isinstance(m, Handback)] == [[1], [8], [9]]
+    pulse = harness.agent.pulse()
     assert (pulse.window, pulse.scan_window) == (0, 0)
 
 
 def test_limits_are_shared_out_and_a_refusal_is_passed_on():
-    desk = Desk()
-    desk.control(limits=Limits(concurrency=9, requests_per_second=10.0, bytes_per_second=100.0))
-    tunes = [tell.message for tell in desk.told if isinstance(tell.message, Tune)]
+    harness = Harness()
+    harness.control(limits=Limits(concurrency=9, requests_per_second=10.0, bytes_per_second=100.0))
+    tunes = [tell.message for tell in harness.told if isinstance(tell.message, Tune)]
     assert tunes == [Tune(Limits(4, 5.0, 50.0))] * 2
 
-    desk.hear(Fatal("", Reason.CREDENTIALS, "no"))
-    assert desk.agent.refusal == Fatal("m1", Reason.CREDENTIALS, "no")
-    assert desk.said == [desk.agent.refusal]
+    harness.hear(Fatal("", Reason.CREDENTIALS, "no"))
+    assert harness.agent.refusal == Fatal("m1", Reason.CREDENTIALS, "no")
+    assert harness.said == [harness.agent.refusal]
 
 
 def test_volumes_are_drained_taken_again_and_added():
-    desk = Desk()
-    desk.control(drain_volumes=["/v1"])
-    assert desk.agent.desk.slots["v1"].status.state is VolumeState.DRAINING
-    desk.wait(0.5)
-    assert desk.agent.desk.slots["v1"].status.state is VolumeState.DRAINING
-    desk.give(batch(7))
-    assert desk.receipts()[0].returned.objects == 8
+    harness = Harness()
+    harness.control(drain_volumes=["/v1"])
+    assert harness.agent.scheduler.volumes["v1"].status.state is VolumeState.DRAINING
+    harness.wait(0.5)
+    assert harness.agent.scheduler.volumes["v1"].status.state is VolumeState.DRAINING
+    harness.give(batch(7))
+    assert harness.receipts()[0].returned.objects == 8
 
-    desk.control(add_volumes=["/v1", "/v9"])
-    assert desk.agent.desk.slots["v1"].is_open
-    assert desk.opened == ["/v9"]
+    harness.control(add_volumes=["/v1", "/v9"])
+    assert harness.agent.scheduler.volumes["v1"].is_open
+    assert harness.opened == ["/v9"]
 
 
 def test_former_copies_are_removed_when_nothing_is_in_hand():
-    desk = Desk()
-    desk.volumes["v1"].write(b"d", b"old", 10, 5)
-    desk.give(batch(7))
+    harness = Harness()
+    harness.volumes["v1"].write(b"d", b"old", 10, 5)
+    harness.give(batch(7))
     copies = [Former(volume, [0], "v2", encode_parts([part(b"old")]), 3) for volume in ("v1", "v9")]
-    desk.control(remove=copies)
-    assert (b"d", b"old") in desk.volumes["v1"].files
-    desk.store(desk.assignments()[-1])
-    assert (b"d", b"old") not in desk.volumes["v1"].files
-    assert Removed("m1", [3]) in desk.said
-    desk.said.clear()
-    desk.volumes["v1"].sicken()
-    desk.control(remove=copies[:1])
-    assert not any(isinstance(message, Removed) for message in desk.said)
+    harness.control(remove=copies)
+    assert (b"d", b"old") in harness.volumes["v1"].files
+    harness.store(harness.assignments()[-1])
+    assert (b"d", b"old") not in harness.volumes["v1"].files
+    assert Removed("m1", [3]) in harness.said
+    harness.said.clear()
+    harness.volumes["v1"].sicken()
+    harness.control(remove=copies[:1])
+    assert not any(isinstance(message, Removed) for message in harness.said)
 
 
 def test_an_object_that_kills_its_processes_is_cornered_and_fails_alone():
-    desk = Desk(mourned=1000)
-    desk.give(batch(7))
+    harness = Harness(deaths_per_process=1000)
+    harness.give(batch(7))
     killer, seen = NAMES[3], 0
     for _ in range(100):
-        new, seen = desk.assignments()[seen:], len(desk.assignments())
+        new, seen = harness.assignments()[seen:], len(harness.assignments())
         deadly = [tell for tell in new if killer in decode_parts(tell.message.parts)[0].names]
         for tell in new:
             if tell not in deadly:
-                desk.store(tell)
+                harness.store(tell)
         for tell in deadly:
-            desk.hear(Died(-11), tell.process)
-        desk.wait(1.0)
+            harness.hear(Died(-11), tell.process)
+        harness.wait(1.0)
 
-    failures = [failure for receipt in desk.receipts() for failure in receipt.failures]
+    failures = [failure for receipt in harness.receipts() for failure in receipt.failures]
     assert [(failure.name, failure.reason) for failure in failures] == [(killer, Reason.POISON)]
-    assert sum(receipt.stored for receipt in desk.receipts()) == 7
-    assert desk.agent.holds() == set()
+    assert sum(receipt.stored for receipt in harness.receipts()) == 7
+    assert harness.agent.holds() == set()
 
 
 def test_processes_that_only_die_are_a_bug():
-    desk = Desk(processes=1, mourned=3)
+    harness = Harness(processes=1, deaths_per_process=3)
     for _ in range(3):
-        desk.hear(Died(1))
+        harness.hear(Died(1))
     with pytest.raises(RuntimeError, match="as soon as they are made, with status 1"):
-        desk.hear(Died(1))
+        harness.hear(Died(1))
 
 
 def test_a_disk_that_does_not_answer_is_given_up_and_its_batches_go_elsewhere():
-    desk = Desk(MemoryVolume("v1"), MemoryVolume("v2"), hang_seconds=5.0)
-    desk.give(batch(7))
-    (tell,) = desk.assignments()
-    desk.hanging.add(tell.message.volume)
-    desk.wait(7.0)
-    assert desk.agent.desk.slots[tell.message.volume].is_sick
-    assert desk.replaced == [tell.process]
+    harness = Harness(MemoryVolume("v1"), MemoryVolume("v2"), hang_seconds=5.0)
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
+    harness.hanging.add(tell.message.volume)
+    harness.wait(7.0)
+    assert harness.agent.scheduler.volumes[tell.message.volume].is_sick
+    assert harness.replaced == [tell.process]
 
-    desk.hear(Died(-9), tell.process)
-    second = desk.assignments()[-1]
+    harness.hear(Died(-9), tell.process)
+    second = harness.assignments()[-1]
     assert second.message.volume != tell.message.volume
-    desk.store(second)
-    assert desk.receipts()[-1].stored == 8
+    harness.store(second)
+    assert harness.receipts()[-1].stored == 8
 
 
 def test_a_disk_that_is_slow_is_named_before_it_is_given_up():
-    desk = Desk(hang_seconds=60.0)
-    desk.give(batch(7))
-    desk.hanging.add("v1")
-    desk.wait(15.0)
-    assert desk.pulse().waiting_for == "volume /v1"
-    assert desk.agent.desk.slots["v1"].is_open
-    desk.hear(Tick(0, 0, 0, {}, {"v1": 5}, {"v1": 50}, {}, {}))
-    assert desk.agent.desk.slots["v1"].silent_seconds(desk.now) == 0.0
+    harness = Harness(hang_seconds=60.0)
+    harness.give(batch(7))
+    harness.hanging.add("v1")
+    harness.wait(15.0)
+    assert harness.pulse().waiting_for == "volume /v1"
+    assert harness.agent.scheduler.volumes["v1"].is_open
+    harness.hear(Tick(0, 0, 0, {}, {"v1": 5}, {"v1": 50}, {}, {}))
+    assert harness.agent.scheduler.volumes["v1"].silent_seconds(harness.now) == 0.0
 
 
 @pytest.mark.parametrize("patience", [2.0, 10.0])
 def test_a_ledger_that_cannot_grow_is_tried_again_for_some_seconds(patience):
-    desk = Desk(MemoryVolume("v1"), MemoryVolume("v2"))
-    desk.give(batch(7))
-    (tell,) = desk.assignments()
-    volume = desk.volumes[tell.message.volume]
+    harness = Harness(MemoryVolume("v1"), MemoryVolume("v2"))
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
+    volume = harness.volumes[tell.message.volume]
     volume.settle = _refuse(VolumeFull(volume.path, "no room"))
-    desk.store(tell)
-    desk.wait(patience)
+    harness.store(tell)
+    harness.wait(patience)
     del volume.settle
-    desk.wait(2.0)
+    harness.wait(2.0)
     if patience < 5.0:
-        assert [receipt.stored for receipt in desk.receipts()] == [8]
+        assert [receipt.stored for receipt in harness.receipts()] == [8]
     else:
-        desk.store(desk.assignments()[-1])
-        assert desk.assignments()[-1].message.volume != volume.id
-        assert [receipt.stored for receipt in desk.receipts()] == [8]
+        harness.store(harness.assignments()[-1])
+        assert harness.assignments()[-1].message.volume != volume.id
+        assert [receipt.stored for receipt in harness.receipts()] == [8]
 
 
 def test_a_full_disk_is_probed_and_used_again():
-    desk = Desk()
-    desk.give(batch(7))
-    (tell,) = desk.assignments()
+    harness = Harness()
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
     outcome = Outcome(tell.message.id, 0, 0, b"", [], [], [part(*NAMES)], Reason.VOLUME_FULL, "quota")
-    desk.hear(outcome, tell.process)
-    slot = desk.agent.desk.slots["v1"]
-    assert slot.status.state is VolumeState.FULL
-    desk.volumes["v1"].probe = _refuse(VolumeFull("/v1", "quota"))
-    desk.wait(4.0)
-    assert slot.status.state is VolumeState.FULL
-    del desk.volumes["v1"].probe
-    desk.wait(4.0)
-    assert slot.is_open
+    harness.hear(outcome, tell.process)
+    volume = harness.agent.scheduler.volumes["v1"]
+    assert volume.status.state is VolumeState.FULL
+    harness.volumes["v1"].probe = _refuse(VolumeFull("/v1", "quota"))
+    harness.wait(4.0)
+    assert volume.status.state is VolumeState.FULL
+    del harness.volumes["v1"].probe
+    harness.wait(4.0)
+    assert volume.is_open
 
 
 def test_what_lies_on_volumes_is_skipped_replaced_where_it_lies_or_sent_on():
-    desk = Desk(MemoryVolume("v1"), MemoryVolume("v2"))
-    desk.give(batch(1, part(NAMES[0], NAMES[1])))
-    desk.store(desk.assignments()[-1])
-    held = desk.receipts()[-1].extents
+    harness = Harness(MemoryVolume("v1"), MemoryVolume("v2"))
+    harness.give(batch(1, part(NAMES[0], NAMES[1])))
+    harness.store(harness.assignments()[-1])
+    held = harness.receipts()[-1].extents
     changed = Part(b"d", "", NAMES[:3], [10, 11, 10], [5, 5, 5])
 
-    desk.give(batch(2, changed, candidates=[*held, Extent("v9", 3)], elsewhere=True))
-    second = desk.assignments()[-1]
+    harness.give(batch(2, changed, candidates=[*held, Extent("v9", 3)], elsewhere=True))
+    second = harness.assignments()[-1]
     assert (second.message.volume, decode_parts(second.message.parts)[0].names) == (
         held[0].volume,
         [NAMES[1]],
     )
-    desk.store(second)
-    receipt = desk.receipts()[-1]
+    harness.store(second)
+    receipt = harness.receipts()[-1]
     assert (receipt.skipped, receipt.stored, receipt.sent_on.objects) == (1, 1, 1)
     assert receipt.compared == [held[0].volume]
 
 
 def test_a_sick_disk_is_let_go_opened_anew_at_growing_intervals_and_used_again():
-    desk = Desk()
-    desk.give(batch(7))
-    (tell,) = desk.assignments()
-    desk.volumes["v1"].sicken()
+    harness = Harness()
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
+    harness.volumes["v1"].sicken()
     outcome = Outcome(tell.message.id, 0, 0, b"", [], [], [part(*NAMES)], Reason.VOLUME_SICK, "I/O error")
-    desk.hear(outcome, tell.process)
-    desk.wait(20.0)
-    slot = desk.agent.desk.slots["v1"]
-    assert slot.is_sick
-    assert [tell.message for tell in desk.told if isinstance(tell.message, Unmount)] == [Unmount("v1")] * 2
+    harness.hear(outcome, tell.process)
+    harness.wait(20.0)
+    volume = harness.agent.scheduler.volumes["v1"]
+    assert volume.is_sick
+    assert [tell.message for tell in harness.told if isinstance(tell.message, Unmount)] == [Unmount("v1")] * 2
 
-    desk.volumes["v1"].trouble = None
-    desk.told.clear()
-    desk.wait(25.0)
-    assert slot.is_open
-    assert [tell.process for tell in desk.told if isinstance(tell.message, Mount)] == [0, 1]
-    desk.give(batch(8))
-    desk.store(desk.assignments()[-1])
-    assert desk.receipts()[-1].stored == 8
+    harness.volumes["v1"].trouble = None
+    harness.told.clear()
+    harness.wait(25.0)
+    assert volume.is_open
+    assert [tell.process for tell in harness.told if isinstance(tell.message, Mount)] == [0, 1]
+    harness.give(batch(8))
+    harness.store(harness.assignments()[-1])
+    assert harness.receipts()[-1].stored == 8
 
 
 def test_a_machine_that_lacks_open_files_waits_and_blames_no_disk():
-    desk = Desk()
+    harness = Harness()
     refusals = [MachineShort("/v1", "too many open files")] * 2
-    intend = desk.volumes["v1"].intend
-    desk.volumes["v1"].intend = lambda *arguments: _raise(refusals.pop()) if refusals else intend(*arguments)
-    desk.give(batch(7))
-    assert len(desk.assignments()) == 1
-    assert desk.agent.desk.slots["v1"].is_open
+    intend = harness.volumes["v1"].intend
+    harness.volumes["v1"].intend = lambda *arguments: (
+        _raise(refusals.pop()) if refusals else intend(*arguments)
+    )
+    harness.give(batch(7))
+    assert len(harness.assignments()) == 1
+    assert harness.agent.scheduler.volumes["v1"].is_open
 
 
 def test_nothing_is_noted_on_a_disk_that_fails_and_the_batch_goes_to_another():
-    desk = Desk(MemoryVolume("v1"), MemoryVolume("v2"))
-    desk.volumes["v1"].sicken()
-    desk.give(batch(7))
-    (tell,) = desk.assignments()
+    harness = Harness(MemoryVolume("v1"), MemoryVolume("v2"))
+    harness.volumes["v1"].sicken()
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
     assert tell.message.volume == "v2"
-    assert desk.agent.desk.slots["v1"].is_sick
-    desk.wait(1.0)
-    desk.control(booked=[7])
-    desk.volumes["v2"].sicken()
-    desk.store(tell)
-    assert desk.receipts()[-1].returned.objects == 8
+    assert harness.agent.scheduler.volumes["v1"].is_sick
+    harness.wait(1.0)
+    harness.control(booked=[7])
+    harness.volumes["v2"].sicken()
+    harness.store(tell)
+    assert harness.receipts()[-1].returned.objects == 8
 
 
 def gone(work, *extents, kept=()):
@@ -433,184 +435,186 @@ def gone(work, *extents, kept=()):
     return Verdict(work, list(extents), list(extents), list(kept))
 
 
-def begin_again(desk):
+def begin_again(harness):
     """Start the machine anew; what its volumes note it knows."""
-    desk.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, desk.now)
-    for volume in desk.volumes.values():
-        desk.agent.opened(volume.status(), volume.known(), desk.now)
-    desk.act()
+    harness.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, harness.now)
+    for volume in harness.volumes.values():
+        harness.agent.opened(volume.status(), volume.known(), harness.now)
+    harness.act()
 
 
 def test_a_batch_without_an_answer_is_asked_about_and_goes_if_it_does_not_count():
-    desk = Desk()
-    desk.give(batch(7))
-    desk.store(desk.assignments()[-1])
-    desk.wait(2.0)
-    (question,) = desk.pulse().begun
+    harness = Harness()
+    harness.give(batch(7))
+    harness.store(harness.assignments()[-1])
+    harness.wait(2.0)
+    (question,) = harness.pulse().begun
     assert (question.work, question.volume, question.offset) == (7, "v1", 0)
     assert question.spans == [Span(b"d", "", NAMES[0], NAMES[-1])]
-    assert desk.pulse().clears
-    desk.control(verdicts=[gone(7, Extent("v1", 0))])
-    assert desk.volumes["v1"].files == {}
-    assert desk.agent.is_quiet
-    assert not desk.pulse().clears
+    assert harness.pulse().clears
+    harness.control(verdicts=[gone(7, Extent("v1", 0))])
+    assert harness.volumes["v1"].files == {}
+    assert harness.agent.is_quiet
+    assert not harness.pulse().clears
 
 
 def test_while_something_is_in_hand_an_answer_is_waited_for_longer():
-    desk = Desk()
-    desk.give(batch(7))
-    desk.store(desk.assignments()[-1])
-    desk.give(batch(8, part(b"other")))
-    desk.wait(2.0)
-    assert desk.pulse().begun == []
-    desk.wait(15.0)
-    assert [question.work for question in desk.pulse().begun] == [7]
+    harness = Harness()
+    harness.give(batch(7))
+    harness.store(harness.assignments()[-1])
+    harness.give(batch(8, part(b"other")))
+    harness.wait(2.0)
+    assert harness.pulse().begun == []
+    harness.wait(15.0)
+    assert [question.work for question in harness.pulse().begun] == [7]
 
 
 def test_what_is_found_whole_on_a_disk_that_then_fails_is_reported_with_the_rest_of_its_batch():
-    desk = Desk()
-    volume = desk.volumes["v1"]
+    harness = Harness()
+    volume = harness.volumes["v1"]
     volume.intend("j", 7)
     for name in NAMES[:5]:
         volume.write(b"d", name, 10, 5)
-    desk.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, desk.now)
-    desk.agent.opened(volume.status(), volume.known(), desk.now)
-    desk.act()
+    harness.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, harness.now)
+    harness.agent.opened(volume.status(), volume.known(), harness.now)
+    harness.act()
     found = volume.recover("j", 7, [part(*NAMES)])
-    desk.hanging.add("v1")
-    desk.agent.given([batch(7)], desk.now)
-    desk.agent.stop(desk.now)
-    (call,) = [action for action in desk.agent.actions() if isinstance(action, Call)]
+    harness.hanging.add("v1")
+    harness.agent.given([batch(7)], harness.now)
+    harness.agent.stop(harness.now)
+    (call,) = [action for action in harness.agent.actions() if isinstance(action, Call)]
     assert call.ask.verb is Verb.RECOVER
-    desk.agent.desk.slots["v1"].status.state = VolumeState.SICK
-    desk.agent.answered(call.id, found, desk.now)
-    desk.act()
-    (receipt,) = desk.receipts()
+    harness.agent.scheduler.volumes["v1"].status.state = VolumeState.SICK
+    harness.agent.answered(call.id, found, harness.now)
+    harness.act()
+    (receipt,) = harness.receipts()
     assert (receipt.stored, receipt.returned.objects) == (0, 8)
 
 
 def test_nothing_is_removed_while_a_batch_is_in_hand():
     """An object that was deferred may come back in another batch, and be written under the name that is to go."""
-    desk = Desk()
-    desk.give(batch(7))
-    desk.store(desk.assignments()[-1])
-    desk.give(batch(8, part(NAMES[0])))
-    desk.control(verdicts=[gone(7, Extent("v1", 0))])
-    desk.wait(1.0)
-    assert desk.pulse().clears
-    assert desk.volumes["v1"].files.keys() == {(b"d", name) for name in NAMES}
+    harness = Harness()
+    harness.give(batch(7))
+    harness.store(harness.assignments()[-1])
+    harness.give(batch(8, part(NAMES[0])))
+    harness.control(verdicts=[gone(7, Extent("v1", 0))])
+    harness.wait(1.0)
+    assert harness.pulse().clears
+    assert harness.volumes["v1"].files.keys() == {(b"d", name) for name in NAMES}
 
-    desk.store(desk.assignments()[-1])
+    harness.store(harness.assignments()[-1])
 
-    assert desk.receipts()[-1].extents == [Extent("v1", 1)]
-    assert desk.volumes["v1"].files.keys() == {(b"d", NAMES[0])}
-    desk.control(booked=[8])
-    assert desk.agent.is_quiet
+    assert harness.receipts()[-1].extents == [Extent("v1", 1)]
+    assert harness.volumes["v1"].files.keys() == {(b"d", NAMES[0])}
+    harness.control(booked=[8])
+    assert harness.agent.is_quiet
 
 
 def test_nothing_is_begun_while_something_is_removed():
-    desk = Desk()
-    desk.give(batch(7))
-    desk.store(desk.assignments()[-1])
-    desk.hanging.add("v1")
-    desk.agent.given([Control(Limits(), verdicts=[gone(7, Extent("v1", 0))])], desk.now)
-    (removal,) = desk.agent.actions()
-    desk.give(batch(8))
-    assert len(desk.assignments()) == 1
-    desk.hanging.clear()
-    desk.call(removal)
-    desk.act()
-    assert desk.volumes["v1"].files == {}
-    assert len(decode_parts(desk.assignments()[1].message.parts)[0].names) == 8
+    harness = Harness()
+    harness.give(batch(7))
+    harness.store(harness.assignments()[-1])
+    harness.hanging.add("v1")
+    harness.agent.given([Control(Limits(), verdicts=[gone(7, Extent("v1", 0))])], harness.now)
+    (removal,) = harness.agent.actions()
+    harness.give(batch(8))
+    assert len(harness.assignments()) == 1
+    harness.hanging.clear()
+    harness.call(removal)
+    harness.act()
+    assert harness.volumes["v1"].files == {}
+    assert len(decode_parts(harness.assignments()[1].message.parts)[0].names) == 8
 
 
 def test_what_a_batch_had_stored_is_settled_anew_when_it_comes_again():
     """Its old block may hold objects that count elsewhere by now: a block counts as a whole, or not at all."""
-    desk = Desk()
-    desk.give(batch(7))
-    desk.store(desk.assignments()[-1])
-    desk.give(batch(7, part(*NAMES[:3]), part=5))  # what is left of it, for all that the coordinator knew
-    first, second = desk.receipts()
+    harness = Harness()
+    harness.give(batch(7))
+    harness.store(harness.assignments()[-1])
+    harness.give(batch(7, part(*NAMES[:3]), part=5))  # what is left of it, for all that the coordinator knew
+    first, second = harness.receipts()
     assert (first.part, first.stored, first.extents) == (0, 8, [Extent("v1", 0)])
     assert (second.part, second.stored, second.extents) == (5, 3, [Extent("v1", 1)])
-    desk.control(booked=[7])
-    desk.wait(1.0)
-    assert [question.offset for question in desk.pulse().begun] == [0, 1]
+    harness.control(booked=[7])
+    harness.wait(1.0)
+    assert [question.offset for question in harness.pulse().begun] == [0, 1]
     both = [Extent("v1", 0), Extent("v1", 1)]
-    desk.control(verdicts=[Verdict(7, both, both[:1], both[1:])])
-    assert desk.volumes["v1"].files.keys() == {(b"d", name) for name in NAMES[:3]}
-    assert desk.agent.is_quiet
+    harness.control(verdicts=[Verdict(7, both, both[:1], both[1:])])
+    assert harness.volumes["v1"].files.keys() == {(b"d", name) for name in NAMES[:3]}
+    assert harness.agent.is_quiet
 
 
 def test_a_verdict_that_does_not_know_all_blocks_of_a_batch_is_asked_for_again():
-    desk = Desk()
-    desk.give(batch(7))
-    desk.store(desk.assignments()[-1])
-    desk.control(verdicts=[Verdict(7)])
-    assert len(desk.volumes["v1"].files) == 8
-    desk.wait(2.0)
-    assert [question.work for question in desk.pulse().begun] == [7]
+    harness = Harness()
+    harness.give(batch(7))
+    harness.store(harness.assignments()[-1])
+    harness.control(verdicts=[Verdict(7)])
+    assert len(harness.volumes["v1"].files) == 8
+    harness.wait(2.0)
+    assert [question.work for question in harness.pulse().begun] == [7]
 
 
 def test_an_object_that_several_blocks_describe_goes_with_the_last_of_them():
-    desk = Desk()
+    harness = Harness()
     for work in (7, 8):
-        desk.give(batch(work))
-        desk.store(desk.assignments()[-1])
-    desk.control(verdicts=[gone(8, Extent("v1", 1))])
-    assert len(desk.volumes["v1"].files) == 8
-    desk.control(verdicts=[gone(7, Extent("v1", 0))])
-    assert desk.volumes["v1"].files == {}
-    assert desk.agent.is_quiet
+        harness.give(batch(work))
+        harness.store(harness.assignments()[-1])
+    harness.control(verdicts=[gone(8, Extent("v1", 1))])
+    assert len(harness.volumes["v1"].files) == 8
+    harness.control(verdicts=[gone(7, Extent("v1", 0))])
+    assert harness.volumes["v1"].files == {}
+    assert harness.agent.is_quiet
 
 
 def test_what_a_batch_left_beside_its_blocks_goes_when_it_is_booked():
     """A disk failed between two settlings: the batch was done elsewhere, and what is not settled here is nobody's."""
-    desk = Desk()
-    volume = desk.volumes["v1"]
+    harness = Harness()
+    volume = harness.volumes["v1"]
     volume.intend("j", 7, encode_parts([part(*NAMES)]))
     for name in NAMES[:5]:
         volume.write(b"d", name, 10, 5)
     volume.settle([Block("j", 7, encode([Record(b"d", "", NAMES[:4], [10] * 4, [5] * 4)]))])
-    begin_again(desk)
-    desk.wait(1.0)
-    assert [(each.work, each.offset) for each in desk.pulse().begun] == [(7, 0)]
-    desk.control(booked=[7])
+    begin_again(harness)
+    harness.wait(1.0)
+    assert [(each.work, each.offset) for each in harness.pulse().begun] == [(7, 0)]
+    harness.control(booked=[7])
     assert len(volume.files) == 5
-    desk.control(verdicts=[Verdict(7, [Extent("v1", 0)])])
+    harness.control(verdicts=[Verdict(7, [Extent("v1", 0)])])
     assert volume.files.keys() == {(b"d", name) for name in NAMES[:4]}
     assert volume.pending("j") == []
-    assert desk.agent.is_quiet
+    assert harness.agent.is_quiet
 
 
 def test_what_was_only_begun_is_cleared_when_nothing_is_in_hand_any_more():
-    desk = Desk()
-    desk.volumes["v1"].intend("j", 99, encode_parts([part(b"left over")]))
-    desk.volumes["v1"].write(b"d", b"left over", 10, 5)
-    begin_again(desk)
-    desk.give(batch(7))
-    desk.control(verdicts=[Verdict(99)])
-    assert (b"d", b"left over") in desk.volumes["v1"].files
-    desk.store(desk.assignments()[-1])
-    assert (b"d", b"left over") not in desk.volumes["v1"].files
+    harness = Harness()
+    harness.volumes["v1"].intend("j", 99, encode_parts([part(b"left over")]))
+    harness.volumes["v1"].write(b"d", b"left over", 10, 5)
+    begin_again(harness)
+    harness.give(batch(7))
+    harness.control(verdicts=[Verdict(99)])
+    assert (b"d", b"left over") in harness.volumes["v1"].files
+    harness.store(harness.assignments()[-1])
+    assert (b"d", b"left over") not in harness.volumes["v1"].files
 
 
 def test_files_of_a_process_that_died_are_looked_for_when_their_batch_is_booked():
-    desk = Desk()
-    desk.give(batch(7))
-    (tell,) = desk.assignments()
-    desk.volumes["v1"].write(b"d", NAMES[0], 10, 5)
-    desk.agent.told(tell.process, Died(-9), desk.now)
-    desk.act()
-    again = desk.assignments()[-1]
-    desk.agent.told(again.process, Outcome(again.message.id, 0, 0, b"", [], [part(*NAMES)], []), desk.now)
-    desk.act()
-    assert desk.receipts()[-1].deferred.objects == 8
-    desk.control(booked=[7])
-    desk.wait(1.0)
-    assert [(question.work, question.offset) for question in desk.pulse().begun] == [(7, -1)]
-    desk.control(verdicts=[Verdict(7)])
-    assert desk.volumes["v1"].files == {}
+    harness = Harness()
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
+    harness.volumes["v1"].write(b"d", NAMES[0], 10, 5)
+    harness.agent.told(tell.process, Died(-9), harness.now)
+    harness.act()
+    again = harness.assignments()[-1]
+    harness.agent.told(
+        again.process, Outcome(again.message.id, 0, 0, b"", [], [part(*NAMES)], []), harness.now
+    )
+    harness.act()
+    assert harness.receipts()[-1].deferred.objects == 8
+    harness.control(booked=[7])
+    harness.wait(1.0)
+    assert [(question.work, question.offset) for question in harness.pulse().begun] == [(7, -1)]
+    harness.control(verdicts=[Verdict(7)])
+    assert harness.volumes["v1"].files == {}
 
 
 def _raise(error):

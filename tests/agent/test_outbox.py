@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bucketpull.agent.outbox import REPLIES_AT_ONCE, Replies
+from bucketpull.agent.outbox import REPLIES_AT_ONCE, Outbox
 from bucketpull.domain.messages import BatchReceipt, Pulse
 from bucketpull.transport.local import DirectTransport
 
@@ -30,14 +30,14 @@ def receipts(count):
 def test_what_waits_is_said_together_and_each_receipt_is_told():
     async def main():
         transport, told = DirectTransport(), []
-        replies = Replies(transport.inbox, Watch(), 0.25, told.append)
+        outbox = Outbox(transport.inbox, Watch(), 0.25, told.append)
         for receipt in receipts(REPLIES_AT_ONCE + 3):
-            replies.put(receipt)
-        assert not await replies.say_group()  # more is to be said: no pulse yet
+            outbox.put(receipt)
+        assert not await outbox.say_group()  # more is to be said: no pulse yet
         assert len(await transport.receive()) == REPLIES_AT_ONCE
-        assert await replies.say_group()
+        assert await outbox.say_group()
         assert len(await transport.receive()) == 3
-        await replies.said()
+        await outbox.said()
         assert told == receipts(REPLIES_AT_ONCE + 3)
 
     asyncio.run(main())
@@ -46,12 +46,12 @@ def test_what_waits_is_said_together_and_each_receipt_is_told():
 def test_a_pulse_follows_only_when_the_last_is_old():
     async def main():
         transport, watch = DirectTransport(), Watch()
-        replies = Replies(transport.inbox, watch, 0.25, lambda _: None)
-        await replies.say_pulse(pulse())
+        outbox = Outbox(transport.inbox, watch, 0.25, lambda _: None)
+        await outbox.say_pulse(pulse())
         assert await transport.receive() == [pulse()]
         for later, follows in ((0.1, False), (0.1, False), (0.1, True)):
             watch.at += later
-            replies.put(receipts(1)[0])
-            assert await replies.say_group() is follows
+            outbox.put(receipts(1)[0])
+            assert await outbox.say_group() is follows
 
     asyncio.run(main())

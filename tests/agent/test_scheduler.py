@@ -1,7 +1,7 @@
 import pytest
 
 from bucketpull.agent.demand import Load, limited_by
-from bucketpull.agent.scheduler import BATCHES_MOST, Desk
+from bucketpull.agent.scheduler import BATCHES_MOST, Scheduler
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import LaneStatus, VolumeState, VolumeStatus
 from bucketpull.domain.policy import WorkerPolicy
@@ -25,72 +25,72 @@ def tick(*, still=0.0, key="", unstarted=0):
 
 
 @pytest.fixture
-def desk():
-    desk = Desk("alpha", 2)
-    desk.slots["v"] = Open()
-    return desk
+def scheduler():
+    scheduler = Scheduler("alpha", 2)
+    scheduler.volumes["v"] = Open()
+    return scheduler
 
 
-def pulse_of(desk, held=0):
-    return desk.pulse(WorkerPolicy("alpha", "journal", "0.1.0", "1"), [], held, 1.0)
+def pulse_of(scheduler, held=0):
+    return scheduler.pulse(WorkerPolicy("alpha", "journal", "0.1.0", "1"), [], held, 1.0)
 
 
-def test_smaller_batches_are_asked_for_in_greater_number(desk):
-    assert pulse_of(desk, 3).window == 3 + 4
-
-    for _ in range(50):
-        desk.accept(80)
-
-    assert 45 <= pulse_of(desk).window <= 55
+def test_smaller_batches_are_asked_for_in_greater_number(scheduler):
+    assert pulse_of(scheduler, 3).window == 3 + 4
 
     for _ in range(50):
-        desk.accept(1)
-    assert pulse_of(desk, 300).window == BATCHES_MOST
-    assert pulse_of(desk, 500).window == 500 + 4
+        scheduler.accept(80)
+
+    assert 45 <= pulse_of(scheduler).window <= 55
+
+    for _ in range(50):
+        scheduler.accept(1)
+    assert pulse_of(scheduler, 300).window == BATCHES_MOST
+    assert pulse_of(scheduler, 500).window == 500 + 4
 
 
-def frozen(desk, begin, end, *, step=1.0, ticking=()):
+def frozen(scheduler, begin, end, *, step=1.0, ticking=()):
     """Look every second; return who is found to stand still, and when first."""
     now = begin
     while now < end:
         now += step
         for process in ticking:
-            desk.tick(process, tick(), now)
-        found = desk.frozen(now)
+            scheduler.tick(process, tick(), now)
+        found = scheduler.frozen(now)
         if found:
             return found, now - begin
     return [], None
 
 
-def test_a_process_that_says_nothing_for_two_minutes_stands_still(desk):
+def test_a_process_that_says_nothing_for_two_minutes_stands_still(scheduler):
     for process in (0, 1):
-        desk.tick(process, tick(), 0.0)
-    assert frozen(desk, 0.0, 300.0, ticking=[0]) == ([1], 121.0)
-    desk.forget(1)
-    assert frozen(desk, 300.0, 600.0, ticking=[0]) == ([], None)
+        scheduler.tick(process, tick(), 0.0)
+    assert frozen(scheduler, 0.0, 300.0, ticking=[0]) == ([1], 121.0)
+    scheduler.forget(1)
+    assert frozen(scheduler, 300.0, 600.0, ticking=[0]) == ([], None)
 
 
-def test_nobody_stands_still_who_waits_for_a_disk_or_slept_with_the_machine(desk):
-    desk.tick(0, tick(), 0.0)
-    assert frozen(desk, 0.0, 1000.0, step=200.0) == ([], None)
-    desk.slots["v"].silent_seconds = lambda now: 9.0
-    assert frozen(desk, 1000.0, 1300.0) == ([], None)
+def test_nobody_stands_still_who_waits_for_a_disk_or_slept_with_the_machine(scheduler):
+    scheduler.tick(0, tick(), 0.0)
+    assert frozen(scheduler, 0.0, 1000.0, step=200.0) == ([], None)
+    scheduler.volumes["v"].silent_seconds = lambda now: 9.0
+    assert frozen(scheduler, 1000.0, 1300.0) == ([], None)
 
 
-def test_a_pulse_names_what_has_been_waited_for_longest(desk):
-    desk.tick(0, tick(still=12.0, key="a/short"), 1.0)
-    desk.tick(1, tick(still=42.0, key="a/long"), 1.0)
+def test_a_pulse_names_what_has_been_waited_for_longest(scheduler):
+    scheduler.tick(0, tick(still=12.0, key="a/short"), 1.0)
+    scheduler.tick(1, tick(still=42.0, key="a/long"), 1.0)
 
-    pulse = pulse_of(desk)
+    pulse = pulse_of(scheduler)
 
     assert (pulse.waiting_for, pulse.still_seconds) == ("a/long", 42.0)
 
 
-def test_a_process_that_is_gone_waits_for_nothing(desk):
-    desk.tick(1, tick(still=42.0, key="a/long"), 1.0)
-    desk.forget(1)
+def test_a_process_that_is_gone_waits_for_nothing(scheduler):
+    scheduler.tick(1, tick(still=42.0, key="a/long"), 1.0)
+    scheduler.forget(1)
 
-    assert pulse_of(desk).waiting_for == ""
+    assert pulse_of(scheduler).waiting_for == ""
 
 
 @pytest.mark.parametrize(("cpu", "limit"), [([0.5, 1.0], ""), ([0.2, 1.8], "cpu")])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.agent.world import MTIME, SIZE, Machine, names_in
 from tests.agent.world import World as AgentWorld
 from tests.coordinator.conftest import list_page
-from tests.coordinator.desk import Desk
+from tests.coordinator.harness import Harness
 
 from bucketpull.domain.messages import BatchReceipt, Goodbye, Handback
 from bucketpull.testing.volumes import MemoryVolume
@@ -39,10 +39,10 @@ class World(AgentWorld):
             for m in range(machines)
         ]
         self.gone = set()
-        self.desk = self.coordinate()
+        self.harness = self.coordinate()
 
     def coordinate(self):
-        return Desk(self.journal, self.now, local_machines=frozenset({"lister"}))
+        return Harness(self.journal, self.now, local_machines=frozenset({"lister"}))
 
     def hear(self, machine, message):
         """Bring a message to the coordinator; what is not settled with it comes again when it is started anew."""
@@ -52,14 +52,14 @@ class World(AgentWorld):
                 self.late.append(message)
 
     def do_turn(self, machine, number):
-        if self.desk.has_ended:
+        if self.harness.has_ended:
             return
-        self.desk.now = self.now
-        self.desk.hear(*self.coming, after=0.0)
+        self.harness.now = self.now
+        self.harness.hear(*self.coming, after=0.0)
         self.coming.clear()
         for each in self.machines:
-            each.given.extend(self.desk.controls(each.name))
-            each.given.extend(self.desk.works(each.name))
+            each.given.extend(self.harness.controls(each.name))
+            each.given.extend(self.harness.works(each.name))
 
     def do_kill(self, machine, number):
         if number % 3 == 0:
@@ -70,7 +70,7 @@ class World(AgentWorld):
     def do_restart(self, machine, number):
         """Kill the coordinator; the next one goes on from the journal. After the end it would begin a new run."""
         if self.journal.outstanding().batches:
-            self.desk = self.coordinate()
+            self.harness = self.coordinate()
 
     def do_redeliver(self, machine, number):
         if self.late:
@@ -86,7 +86,7 @@ class World(AgentWorld):
         self.run_to_the_end()
         self.journal.end("complete", 2.0)
         self.list()
-        self.desk = self.coordinate()
+        self.harness = self.coordinate()
         self.run_to_the_end()
 
     def run_to_the_end(self):
@@ -96,7 +96,7 @@ class World(AgentWorld):
             self.do_heal(machine, 0)
             self.do_kill(machine, 1)
         for turn in range(4000):
-            if self.desk.has_ended:
+            if self.harness.has_ended:
                 return
             for machine in self.machines:
                 for _ in range(4):

@@ -25,7 +25,7 @@ PART_SECONDS = 5.0
 """A batch that is not through so long after it came is reported as far as it is settled, then again and again."""
 
 
-class Held:
+class ActiveBatch:
     """A batch in hand, or what is left of it. `tasks` are those that are not settled; without any the last receipt is ready.
 
     `unsettled` counts what must be through before a receipt may say what is left: intentions and outcomes on their way to disk.
@@ -133,9 +133,9 @@ class Task:
     volume that may be some of the objects.
     """
 
-    def __init__(self, id: int, held: Held, parts: list[Part], former: Collection[str] = ()) -> None:  # noqa: A002 - the field's name everywhere
+    def __init__(self, id: int, batch: ActiveBatch, parts: list[Part], former: Collection[str] = ()) -> None:  # noqa: A002 - the field's name everywhere
         self.id = id
-        self.held = held
+        self.batch = batch
         self.volume = ""
         self.former = former
         self.claims: list[Claim] = []
@@ -156,12 +156,12 @@ class Task:
         self._put(outcome.rest)
         self.ended = not outcome.rest
         self.unsettled += 1
-        self.held.unsettled += 1
+        self.batch.unsettled += 1
         return Settling(self, outcome, objects - self.objects, size - self.size)
 
     def body(self) -> bytes:
         """Return the encoded parts; those of a whole batch are never encoded again."""
-        return self.held.work.body if self.parts is self.held.parts else encode_parts(self.parts)
+        return self.batch.work.body if self.parts is self.batch.parts else encode_parts(self.parts)
 
 
 class Settling(NamedTuple):

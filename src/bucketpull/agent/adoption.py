@@ -8,7 +8,7 @@ import msgspec
 
 from bucketpull.agent.active_batch import Task, as_listed, without
 from bucketpull.agent.disk_calls import Ask, Verb
-from bucketpull.agent.volume import Slot
+from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.batching import chosen
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Part
@@ -18,7 +18,7 @@ from bucketpull.domain.record import Claim, Inspection, Outcome, Record
 class Found(NamedTuple):
     """What was found on one volume: `records` are `parts`, the others `claimed`."""
 
-    slot: Slot
+    volume: ManagedVolume
     parts: list[Part]
     records: list[Record]
     claimed: list[Part]
@@ -26,20 +26,20 @@ class Found(NamedTuple):
 
 
 def look_among_foreign(
-    parts: list[Part], slots: Sequence[Slot], adopts: str, note: Callable[[Slot], Ask]
+    parts: list[Part], volumes: Sequence[ManagedVolume], adopts: str, note: Callable[[ManagedVolume], Ask]
 ) -> Generator[Ask, Any, tuple[list[Found], list[Part]]]:
     """Find objects in files of others, volume by volume, and note the batch where some are; return what is found, and the rest."""
     found: list[Found] = []
-    for slot in slots:
+    for volume in volumes:
         with suppress(VolumeError):
-            seen: Inspection = yield slot.ask(Verb.INSPECT, parts, adopts)
+            seen: Inspection = yield volume.ask(Verb.INSPECT, parts, adopts)
             if seen.records or seen.claims:
-                yield note(slot)
+                yield note(volume)
                 there = as_listed(parts, seen.records)
                 parts = without(parts, seen.records)
                 claimed = _claimed(parts, seen.claims)
                 parts = without(parts, claimed)
-                found.append(Found(slot, there, seen.records, claimed, seen.claims))
+                found.append(Found(volume, there, seen.records, claimed, seen.claims))
     return found, parts
 
 

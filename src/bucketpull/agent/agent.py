@@ -10,15 +10,15 @@ from hashlib import blake2b
 from itertools import count
 
 from bucketpull.agent.actions import Action, Open, Replace, Say, Tell
-from bucketpull.agent.active_batch import Held
+from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.clearing import Clearing, forget
 from bucketpull.agent.deaths import Deaths
 from bucketpull.agent.disk_calls import Calls, Routine
 from bucketpull.agent.intake import Intake
-from bucketpull.agent.scheduler import Desk
+from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
-from bucketpull.agent.unconfirmed import Unbooked
-from bucketpull.agent.volume import Slot
+from bucketpull.agent.unconfirmed import Unconfirmed
+from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.judging import Judge
 from bucketpull.domain.messages import (
@@ -61,31 +61,31 @@ class Agent:
         self.dismissed = False
         self.refusal: Fatal | None = None
         self.stopping = False
-        self.desk = Desk(policy.machine, processes)
+        self.scheduler = Scheduler(policy.machine, processes)
         self._policy = policy
         self._now = self._beat_at = now
         self._judge = Judge(policy.endpoints, processes)
         self._pulse_by: float | None = None
         self._processes = range(processes)
-        self._held: dict[int, Held] = {}
+        self._batches: dict[int, ActiveBatch] = {}
         self._scans: dict[int, tuple[int, Work]] = {}
         self._parts = count(1)
-        self._deaths = Deaths(policy.mourned * processes, policy.mourning_seconds)
-        self._unbooked = Unbooked()
+        self._deaths = Deaths(policy.deaths_per_process * processes, policy.deaths_seconds)
+        self._unconfirmed = Unconfirmed()
         self._told_clears = False
         self._clearing = Clearing(policy.journal)
         self._actions: list[Action] = []
         self._calls = Calls(self._actions.append)
         self._tasks = Tasks(
             policy,
-            self.desk,
+            self.scheduler,
             self._calls,
             self._clock,
             self._tell,
             self._close_if_done,
-            self._unbooked.doubt,
+            self._unconfirmed.doubt,
         )
-        self._intake = Intake(policy, self.desk, self._tasks, self._close_if_done)
+        self._intake = Intake(policy, self.scheduler, self._tasks, self._close_if_done)
 
     def actions(self) -> list[Action]:
         """Take what follows from the events so far, in order."""
@@ -101,29 +101,31 @@ class Agent:
     @property
     def is_empty(self) -> bool:
         """Whether it is stopping and holds nothing."""
-        return self.stopping and not self._held and not self._scans
+        return self.stopping and not self._batches and not self._scans
 
     @property
     def is_quiet(self) -> bool:
         """Whether it knows of all that lies on its volumes that it counts."""
-        return self._unbooked.is_quiet and self._clearing.is_empty
+        return self._unconfirmed.is_quiet and self._clearing.is_empty
 
     # --- events
 
     def opened(self, status: VolumeStatus, known: Mapping[int, Sequence[Begun]], now: float) -> None:
         """Use a volume; `known` are the batches that it has noted, with their ledger blocks."""
         self._now = now
-        slot = self.desk.slots[status.id] = Slot(status, known, self._policy.machine, now, self)
-        slot.room.packs = self._policy.packs
-        self._tasks.use(slot)
-        self.returned(slot)
+        volume = self.scheduler.volumes[status.id] = ManagedVolume(
+            status, known, self._policy.machine, now, self
+        )
+        volume.room.packs = self._policy.packs
+        self._tasks.use(volume)
+        self.returned(volume)
 
     def given(self, messages: Sequence[Work | Control], now: float) -> None:
         """Take work, or a word from the coordinator."""
         self._now = now
         for message in messages:
             if isinstance(message, Control):
-                self._obey(message)
+                self._apply(message)
             elif message.id not in self.holds():
                 self._take(message)
         self._begin()
@@ -134,7 +136,7 @@ class Agent:
         if isinstance(message, Outcome):
             self._tasks.told(message)
         elif isinstance(message, Tick):
-            self.desk.tick(process, message, now)
+            self.scheduler.tick(process, message, now)
             self._judge_endpoints(process, message)
         elif isinstance(message, ScanReceipt):
             if self._scans.pop(message.work, None) is not None:
@@ -145,7 +147,7 @@ class Agent:
             self.refusal = message
             self._say(message)
         else:
-            self._bury(process, message)
+            self._process_ended(process, message)
 
     def answered(self, call: int, answer: object, now: float) -> None:
         """Take what a call of a volume returned, or the `VolumeError` that it raised."""
@@ -159,10 +161,10 @@ class Agent:
         """Note that the transport has a message for good."""
         self._now = now
         if isinstance(message, BatchReceipt):
-            self._unbooked.reported(message.work, now, is_last=message.remainder is None)
-            held = self._held.get(message.work)
-            if held is not None:
-                self._close_if_done(held)
+            self._unconfirmed.reported(message.work, now, is_last=message.remainder is None)
+            batch = self._batches.get(message.work)
+            if batch is not None:
+                self._close_if_done(batch)
 
     def wake(self, now: float) -> None:
         """Do what is due by time."""
@@ -170,10 +172,10 @@ class Agent:
         self._tasks.settle_if_due()
         if self._pulse_by is None and now >= self._beat_at:
             self._pulse_by = now + ANSWER_SECONDS
-            self._actions += map(Replace, self.desk.frozen(now))
-            for slot in self.desk.slots.values():
-                if not slot.is_measuring:
-                    self._calls.run(self._look(slot))
+            self._actions += map(Replace, self.scheduler.frozen(now))
+            for volume in self.scheduler.volumes.values():
+                if not volume.is_measuring:
+                    self._calls.run(self._look(volume))
         self._beat_if_measured()
 
     def stop(self, now: float) -> None:
@@ -184,24 +186,24 @@ class Agent:
         self.stopping = self._tasks.is_closed = True
         for process in self._processes:
             self._tell(process, Stop(self._policy.stop_seconds))
-        self._hand_back([*self._scans, *self._unbooked.waiting])
-        self._scans, self._unbooked.waiting = {}, {}
+        self._hand_back([*self._scans, *self._unconfirmed.waiting])
+        self._scans, self._unconfirmed.waiting = {}, {}
 
     # --- work
 
     def holds(self) -> set[int]:
         """Return the work in hand, by id."""
-        return {*self._held, *self._scans, *self._unbooked.waiting, *self._unbooked.reporting}
+        return {*self._batches, *self._scans, *self._unconfirmed.waiting, *self._unconfirmed.reporting}
 
     def pulse(self) -> Pulse:
         """Return the sign of life."""
-        pulse = self.desk.pulse(self._policy, list(self.holds()), len(self._held), self._now)
+        pulse = self.scheduler.pulse(self._policy, list(self.holds()), len(self._batches), self._now)
         if not self._policy.scans or self.stopping:
             pulse.scan_window = 0
         if self.stopping:
             pulse.window = 0
-        is_idle = not self._held and not self._unbooked.waiting
-        pulse.begun = self._unbooked.questions(self.desk.working(), self._now, is_idle=is_idle)
+        is_idle = not self._batches and not self._unconfirmed.waiting
+        pulse.begun = self._unconfirmed.questions(self.scheduler.working(), self._now, is_idle=is_idle)
         pulse.clears = self._told_clears = not self.is_quiet
         return pulse
 
@@ -211,18 +213,18 @@ class Agent:
         elif work.kind is WorkKind.SCAN:
             self._survey(work)
         else:
-            self._unbooked.take(work, self.desk.slots.values())
+            self._unconfirmed.take(work, self.scheduler.volumes.values())
 
     def _begin(self) -> None:
         if self._clearing.is_busy:
             return
-        for work in self._unbooked.begin():
-            held = self._held[work.id] = Held(work, self._policy.machine, self._now)
-            self.desk.accept(sum(len(part.names) for part in held.parts))
-            self._calls.run(self._intake.accept(held))
+        for work in self._unconfirmed.begin():
+            batch = self._batches[work.id] = ActiveBatch(work, self._policy.machine, self._now)
+            self.scheduler.accept(sum(len(part.names) for part in batch.parts))
+            self._calls.run(self._intake.accept(batch))
 
     def _survey(self, work: Work) -> None:
-        process = self.desk.least_busy_lister([process for process, _ in self._scans.values()])
+        process = self.scheduler.least_busy_lister([process for process, _ in self._scans.values()])
         self._scans[work.id] = (process, work)
         self._tell(process, Survey(work.id, work.body))
 
@@ -233,23 +235,27 @@ class Agent:
         judge = self._judge
         for each, judged in judge.look(process, tick.symptoms, self._now):
             self._tell(each, judged)
-        desk = self.desk
-        desk.standings, desk.away, desk.rests = judge.standings(), judge.away(), judge.rests(self._now)
+        scheduler = self.scheduler
+        scheduler.standings, scheduler.away, scheduler.rests = (
+            judge.standings(),
+            judge.away(),
+            judge.rests(self._now),
+        )
         if judge.refusal is not None and self.refusal is None:
             self.refusal = Fatal(self._policy.machine, *judge.refusal)
             self._say(self.refusal)
 
-    def _close_if_done(self, held: Held) -> None:
+    def _close_if_done(self, batch: ActiveBatch) -> None:
         """Send the receipt of a batch that is through, or of what is settled of one that takes long; one at a time, so in order."""
-        work = held.work.id
-        if held.unsettled or work not in self._held or work in self._unbooked.reporting:
+        work = batch.work.id
+        if batch.unsettled or work not in self._batches or work in self._unconfirmed.reporting:
             return
-        if not held.tasks:
-            del self._held[work]
-        elif not held.is_due(self._now):
+        if not batch.tasks:
+            del self._batches[work]
+        elif not batch.is_due(self._now):
             return
-        self._unbooked.done(work)
-        receipt = held.receipt(self._now, self._next_part())
+        self._unconfirmed.done(work)
+        receipt = batch.receipt(self._now, self._next_part())
         self._say(receipt)
         self._clear_if_idle()
 
@@ -260,52 +266,54 @@ class Agent:
 
     # --- processes and disks that fail
 
-    def _bury(self, process: int, died: Died) -> None:
+    def _process_ended(self, process: int, died: Died) -> None:
         """A process ended unasked: its work is given again; a batch that kills again and again is taken apart."""
         self._deaths.add(self._now, died.status)
-        self.desk.forget(process)
+        self.scheduler.forget(process)
         judged = self._judge.welcome(process, self._now)
         if judged.states or judged.rests:
             self._tell(process, judged)
-        for slot in self.desk.working():
-            self._tell(process, self._mount(slot))
+        for volume in self.scheduler.working():
+            self._tell(process, self._mount(volume))
         for work in [work for owner, work in self._scans.values() if owner == process]:
             self._survey(work)
-        self._tasks.bury(process)
+        self._tasks.reassign_tasks_of(process)
 
-    def returned(self, slot: Slot) -> None:
+    def returned(self, volume: ManagedVolume) -> None:
         """Make a volume known to all who deal with it: a new one, or one opened anew."""
-        self._unbooked.find(slot)
-        self._tell_all(self._mount(slot))
+        self._unconfirmed.find(volume)
+        self._tell_all(self._mount(volume))
 
-    def left(self, slot: Slot) -> None:
+    def left(self, volume: ManagedVolume) -> None:
         """Have all processes let go of a sick volume."""
-        self._tell_all(Unmount(slot.id))
+        self._tell_all(Unmount(volume.id))
 
-    def sickened(self, slot: Slot) -> None:
+    def sickened(self, volume: ManagedVolume) -> None:
         """Go on without a disk: nothing that was asked of it, or waits to be settled there, is waited for."""
-        self._calls.give_up(slot.id, slot.error)
-        self._tasks.sickened(slot)
+        self._calls.give_up(volume.id, volume.error)
+        self._tasks.sickened(volume)
 
-    def _give_up(self, slot: Slot) -> None:
+    def _give_up(self, volume: ManagedVolume) -> None:
         """Go on without a disk that does not answer: whoever waits for it is replaced."""
-        slot.stop(VolumeState.SICK, f"has not answered for {slot.silent_seconds(self._now):.0f} s", self._now)
-        self._actions += map(Replace, sorted(self._tasks.processes_on(slot)))
+        volume.stop(
+            VolumeState.SICK, f"has not answered for {volume.silent_seconds(self._now):.0f} s", self._now
+        )
+        self._actions += map(Replace, sorted(self._tasks.processes_on(volume)))
 
     # --- the coordinator's word, and ours to it
 
-    def _obey(self, control: Control) -> None:
-        if control.limits != self.desk.limits:
-            self.desk.limits = control.limits
+    def _apply(self, control: Control) -> None:
+        if control.limits != self.scheduler.limits:
+            self.scheduler.limits = control.limits
             for process in self._processes:
-                self._tell(process, self.desk.tune())
+                self._tell(process, self.scheduler.tune())
         for path in control.add_volumes:
             self._add_volume(path)
         for path in control.drain_volumes:
-            for slot in self.desk.slots.values():
-                if path in {slot.path, slot.id} and slot.is_open:
-                    slot.stop(VolumeState.DRAINING, "takes no new objects, as asked", self._now)
-        self._clearing.told(control, self.desk.slots)
+            for volume in self.scheduler.volumes.values():
+                if path in {volume.path, volume.id} and volume.is_open:
+                    volume.stop(VolumeState.DRAINING, "takes no new objects, as asked", self._now)
+        self._clearing.told(control, self.scheduler.volumes)
         self._calls.run(self._forget(control.booked))
         self._clear_if_idle()
         self._tell_if_quiet()
@@ -315,22 +323,22 @@ class Agent:
 
     def _forget(self, booked: Sequence[int]) -> Routine:
         """Forget batches that are booked; one that is in hand is not among them: its last receipt will be answered too."""
-        works = self._unbooked.booked(set(booked) - self.holds())
-        for slot in self.desk.working():
+        works = self._unconfirmed.booked(set(booked) - self.holds())
+        for volume in self.scheduler.working():
             try:
-                yield from forget(slot, self._policy.journal, works)
+                yield from forget(volume, self._policy.journal, works)
             except VolumeError as error:
-                slot.trouble(error, self._now)
+                volume.trouble(error, self._now)
 
     def _clear_if_idle(self) -> None:
-        if not self._held and not self._clearing.is_busy and self._clearing.is_due:
+        if not self._batches and not self._clearing.is_busy and self._clearing.is_due:
             self._calls.run(self._clear())
 
     def _clear(self) -> Routine:
         cleared = yield from self._clearing.run(
-            self.desk.working(), lambda slot, error: slot.trouble(error, self._now)
+            self.scheduler.working(), lambda volume, error: volume.trouble(error, self._now)
         )
-        self._unbooked.ended(cleared.works)
+        self._unconfirmed.ended(cleared.works)
         if cleared.removed:
             self._say(Removed(self._policy.machine, cleared.removed))
         self._clear_if_idle()
@@ -344,28 +352,28 @@ class Agent:
 
     def _add_volume(self, path: str) -> None:
         """Use a volume more, or one again that was drained."""
-        known = [slot for slot in self.desk.slots.values() if slot.path == path]
+        known = [volume for volume in self.scheduler.volumes.values() if volume.path == path]
         if known:
             known[0].reopen()
         else:
             self._actions.append(Open(path))
 
-    def _look(self, slot: Slot) -> Routine:
-        yield from slot.look(self._clock)
+    def _look(self, volume: ManagedVolume) -> Routine:
+        yield from volume.look(self._clock)
         self._beat_if_measured()
 
     def _beat_if_measured(self) -> None:
         """Say a pulse when the disks have been measured, or have not answered for a moment."""
         if self._pulse_by is None:
             return
-        if self._now < self._pulse_by and any(slot.is_measuring for slot in self.desk.working()):
+        if self._now < self._pulse_by and any(volume.is_measuring for volume in self.scheduler.working()):
             return
         self._pulse_by, self._beat_at = None, self._now + self._policy.pulse_seconds
-        self.desk.look_again()
-        for slot in self.desk.hung(self._policy.hang_seconds, self._now, stopping=self.stopping):
-            self._give_up(slot)
-        for held in list(self._held.values()):
-            self._close_if_done(held)
+        self.scheduler.look_again()
+        for volume in self.scheduler.hung(self._policy.hang_seconds, self._now, stopping=self.stopping):
+            self._give_up(volume)
+        for batch in list(self._batches.values()):
+            self._close_if_done(batch)
         self._say(self.pulse())
         self._begin()
 
@@ -373,9 +381,9 @@ class Agent:
         if works:
             self._say(Handback(works, self._policy.machine))
 
-    def _mount(self, slot: Slot) -> Mount:
+    def _mount(self, volume: ManagedVolume) -> Mount:
         policy = self._policy
-        return Mount(slot.id, slot.path, policy.durability, policy.verify)
+        return Mount(volume.id, volume.path, policy.durability, policy.verify)
 
     def _tell(self, process: int, message: ToProcess) -> None:
         self._actions.append(Tell(process, message))

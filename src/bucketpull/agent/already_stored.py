@@ -4,15 +4,15 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from bucketpull.agent.active_batch import Held, without
+from bucketpull.agent.active_batch import ActiveBatch, without
 from bucketpull.agent.disk_calls import Ask, Verb
-from bucketpull.agent.volume import Slot
+from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.comparing import compare
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.record import Record
 
-Slots = Mapping[str, Slot]
+Volumes = Mapping[str, ManagedVolume]
 
 
 class Found(NamedTuple):
@@ -27,45 +27,47 @@ class Found(NamedTuple):
 
 
 def recognise(
-    held: Held, begun: Mapping[str, list[Extent]], slots: Slots, journal: str
+    batch: ActiveBatch, begun: Mapping[str, list[Extent]], volumes: Volumes, journal: str
 ) -> Generator[Ask, Any, Found]:
     """Find what is there: of this very batch, stored or written before a crash (`begun` by volume), and of earlier runs.
 
     What it had stored is settled anew, in blocks that hold nothing else: an old one may have objects that count elsewhere by now.
     """
-    held.begun = {volume: [extent.offset for extent in extents] for volume, extents in begun.items()}
+    batch.begun = {volume: [extent.offset for extent in extents] for volume, extents in begun.items()}
     whole: dict[str, list[Record]] = {}
-    rest = held.parts
+    rest = batch.parts
     for volume, extents in begun.items():
-        stored = yield from _read(extents, slots)
+        stored = yield from _read(extents, volumes)
         mine = compare(rest, stored)
         left = mine.fresh + [part for parts in mine.changed.values() for part in parts]
         records = _last(without(rest, left), stored)
         rest = left
         with suppress(VolumeError):
-            written: list[Record] = yield slots[volume].ask(Verb.RECOVER, journal, held.work.id, rest)
+            written: list[Record] = yield volumes[volume].ask(Verb.RECOVER, journal, batch.work.id, rest)
             records += written
             rest = without(rest, written)
         if records:
             whole[volume] = records
-    candidates = yield from _read(held.work.candidates, slots)
-    held.looked_at({extent.volume for extent, _ in candidates})
+    candidates = yield from _read(batch.work.candidates, volumes)
+    batch.looked_at({extent.volume for extent, _ in candidates})
     old = compare(rest, candidates)
-    held.skip(old.skipped, old.skipped_bytes, old.extents)
-    if not held.work.elsewhere:
+    batch.skip(old.skipped, old.skipped_bytes, old.extents)
+    if not batch.work.elsewhere:
         return Found(old.changed, old.fresh, whole)
-    held.send_on(old.fresh)
+    batch.send_on(old.fresh)
     return Found(old.changed, [], whole)
 
 
-def _read(extents: Iterable[Extent], slots: Slots) -> Generator[Ask, Any, list[tuple[Extent, list[Record]]]]:
+def _read(
+    extents: Iterable[Extent], volumes: Volumes
+) -> Generator[Ask, Any, list[tuple[Extent, list[Record]]]]:
     """Read ledger blocks that are here. One that cannot be read says nothing: its objects are fetched again."""
     known = []
     for extent in extents:
-        slot = slots.get(extent.volume)
-        if slot is not None and not slot.is_sick:
+        volume = volumes.get(extent.volume)
+        if volume is not None and not volume.is_sick:
             with suppress(VolumeError):
-                known.append((extent, (yield slot.ask(Verb.READ, extent.offset))))
+                known.append((extent, (yield volume.ask(Verb.READ, extent.offset))))
     return known
 
 

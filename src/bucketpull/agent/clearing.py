@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from bucketpull.agent.disk_calls import Ask, Routine, Verb
-from bucketpull.agent.volume import Slot
+from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import Begun, Control, Verdict
 from bucketpull.domain.model import IN_PLACE, Extent, Former
@@ -43,69 +43,71 @@ class Clearing:
         """Whether nothing is to be removed, nor being removed."""
         return not (self.is_busy or self._verdicts or self._copies)
 
-    def told(self, control: Control, slots: Mapping[str, Slot]) -> None:
+    def told(self, control: Control, volumes: Mapping[str, ManagedVolume]) -> None:
         """Take over what does not count."""
         self.is_due = self.is_due or bool(control.verdicts or control.remove)
         self._verdicts.update((verdict.work, verdict) for verdict in control.verdicts)
         for copy in control.remove:
-            slot = slots.get(copy.volume)
-            if slot is not None and slot.status.state in IN_PLACE:
+            volume = volumes.get(copy.volume)
+            if volume is not None and volume.status.state in IN_PLACE:
                 self._copies[copy.id] = copy
 
     def run(
-        self, slots: Collection[Slot], trouble: Callable[[Slot, VolumeError], None]
+        self, volumes: Collection[ManagedVolume], trouble: Callable[[ManagedVolume, VolumeError], None]
     ) -> Generator[Ask, Any, Cleared]:
         """Remove all of it, while nothing is in hand. What fails is asked about again."""
         verdicts = self._verdicts.copy()
         copies, self._copies = self._copies, {}
         removed: list[int] = []
         self.is_busy, self.is_due = True, False
-        for slot in slots:
+        for volume in volumes:
             try:
-                yield from self._settle(slot, verdicts)
-                former = [copy for copy in copies.values() if copy.volume == slot.id]
+                yield from self._settle(volume, verdicts)
+                former = [copy for copy in copies.values() if copy.volume == volume.id]
                 if former:
-                    yield slot.ask(Verb.REMOVE, self._journal, former)
+                    yield volume.ask(Verb.REMOVE, self._journal, former)
                     removed += [copy.id for copy in former]
             except VolumeError as error:
-                trouble(slot, error)
+                trouble(volume, error)
         self.is_busy = False
-        works = verdicts.keys() - {work for slot in slots for work in slot.known}
+        works = verdicts.keys() - {work for volume in volumes for work in volume.known}
         for work in works:
             self._verdicts.pop(work, None)
         return Cleared(works, removed)
 
-    def _settle(self, slot: Slot, verdicts: Mapping[int, Verdict]) -> Routine:
+    def _settle(self, volume: ManagedVolume, verdicts: Mapping[int, Verdict]) -> Routine:
         """Remove what does not count of batches whose end is known, then forget them.
 
         An object that several blocks describe is removed with the last of them, so blocks wait for what becomes of earlier ones.
         """
-        judged = {work for work, blocks in slot.known.items() if _is_judged(slot, blocks, verdicts.get(work))}
+        judged = {
+            work for work, blocks in volume.known.items() if _is_judged(volume, blocks, verdicts.get(work))
+        }
         unknown = [
-            block.offset for work, blocks in slot.known.items() if work not in judged for block in blocks
+            block.offset for work, blocks in volume.known.items() if work not in judged for block in blocks
         ]
         for work in judged:
-            gone = _offsets(slot, verdicts[work].gone)
+            gone = _offsets(volume, verdicts[work].gone)
             if gone and max(gone) > min(unknown, default=max(gone)):
                 continue
             if gone:
-                kept = _offsets(slot, verdicts[work].kept)
-                yield slot.ask(Verb.DISCARD, self._journal, work, gone, kept)
-            yield slot.ask(Verb.ABANDON, self._journal, work)
-            slot.known.pop(work, None)
+                kept = _offsets(volume, verdicts[work].kept)
+                yield volume.ask(Verb.DISCARD, self._journal, work, gone, kept)
+            yield volume.ask(Verb.ABANDON, self._journal, work)
+            volume.known.pop(work, None)
 
 
-def _is_judged(slot: Slot, blocks: Iterable[Begun], verdict: Verdict | None) -> bool:
+def _is_judged(volume: ManagedVolume, blocks: Iterable[Begun], verdict: Verdict | None) -> bool:
     """Whether a verdict is about all blocks of a batch on a volume."""
-    return verdict is not None and all(Extent(slot.id, block.offset) in verdict.judged for block in blocks)
+    return verdict is not None and all(Extent(volume.id, block.offset) in verdict.judged for block in blocks)
 
 
-def _offsets(slot: Slot, extents: Iterable[Extent]) -> list[int]:
-    return sorted(extent.offset for extent in extents if extent.volume == slot.id)
+def _offsets(volume: ManagedVolume, extents: Iterable[Extent]) -> list[int]:
+    return sorted(extent.offset for extent in extents if extent.volume == volume.id)
 
 
-def forget(slot: Slot, journal: str, works: Iterable[int]) -> Routine:
+def forget(volume: ManagedVolume, journal: str, works: Iterable[int]) -> Routine:
     """Let go of batches of which nothing more will be heard."""
-    for work in [work for work in works if work in slot.known]:
-        yield slot.ask(Verb.FORGET, journal, work)
-        slot.known.pop(work, None)
+    for work in [work for work in works if work in volume.known]:
+        yield volume.ask(Verb.FORGET, journal, work)
+        volume.known.pop(work, None)

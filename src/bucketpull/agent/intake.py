@@ -3,11 +3,11 @@
 from collections.abc import Callable, Generator
 from typing import Any
 
-from bucketpull.agent.active_batch import Held, as_listed
+from bucketpull.agent.active_batch import ActiveBatch, as_listed
 from bucketpull.agent.adoption import look_among_foreign
 from bucketpull.agent.already_stored import recognise
 from bucketpull.agent.disk_calls import Ask, Routine
-from bucketpull.agent.scheduler import Desk
+from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.unconfirmed import begun_on
 from bucketpull.domain.model import Part
@@ -19,7 +19,7 @@ class Intake:
 
     Args:
         policy: What holds for the whole machine.
-        desk: Its volumes.
+        scheduler: Its volumes.
         tasks: Takes over what is here, and places the rest.
         went_on: Is told a batch when all of it is somewhere.
 
@@ -28,51 +28,51 @@ class Intake:
     def __init__(
         self,
         policy: WorkerPolicy,
-        desk: Desk,
+        scheduler: Scheduler,
         tasks: Tasks,
-        went_on: Callable[[Held], None],
+        went_on: Callable[[ActiveBatch], None],
     ) -> None:
         self._policy = policy
-        self._desk = desk
+        self._scheduler = scheduler
         self._tasks = tasks
         self._went_on = went_on
 
-    def accept(self, held: Held) -> Routine:
+    def accept(self, batch: ActiveBatch) -> Routine:
         """Begin a batch."""
-        work, rest = held.work, held.parts
-        begun = begun_on(self._desk.working(), work.id)
+        work, rest = batch.work, batch.parts
+        begun = begun_on(self._scheduler.working(), work.id)
         # Until all of it is somewhere: what is given up at once must not be reported without the rest.
-        held.unsettled += 1
+        batch.unsettled += 1
         if work.candidates or work.elsewhere or begun:
-            found = yield from recognise(held, begun, self._desk.slots, self._policy.journal)
+            found = yield from recognise(batch, begun, self._scheduler.volumes, self._policy.journal)
             rest = found.fresh
-            for volume, records in found.whole.items():
-                there, slot = as_listed(held.parts, records), self._desk.slots[volume]
-                self._tasks.take_over(held, there, records, slot, is_ours=True)
-            for volume, parts in found.changed.items():
-                self._tasks.place(held, parts, volume, {volume})
+            for name, records in found.whole.items():
+                there, volume = as_listed(batch.parts, records), self._scheduler.volumes[name]
+                self._tasks.take_over(batch, there, records, volume, is_ours=True)
+            for name, parts in found.changed.items():
+                self._tasks.place(batch, parts, name, {name})
         if rest and self._policy.adopts:
-            held.unsettled += 1
-            rest = yield from self._adopt(held, rest)
-            held.unsettled -= 1
+            batch.unsettled += 1
+            rest = yield from self._adopt(batch, rest)
+            batch.unsettled -= 1
         if rest:
-            self._tasks.place(held, rest, next(iter(begun), ""))
-        held.unsettled -= 1
-        self._went_on(held)
+            self._tasks.place(batch, rest, next(iter(begun), ""))
+        batch.unsettled -= 1
+        self._went_on(batch)
 
-    def _adopt(self, held: Held, parts: list[Part]) -> Generator[Ask, Any, list[Part]]:
+    def _adopt(self, batch: ActiveBatch, parts: list[Part]) -> Generator[Ask, Any, list[Part]]:
         """Take over what lies on our volumes in files of others; return the rest."""
         objects = sum(len(part.names) for part in parts)
-        self._desk.inspected += objects
-        slots, tasks = self._desk.working(), self._tasks
+        self._scheduler.inspected += objects
+        volumes, tasks = self._scheduler.working(), self._tasks
         found, rest = yield from look_among_foreign(
-            parts, slots, self._policy.adopts, lambda slot: tasks.note(held, slot)
+            parts, volumes, self._policy.adopts, lambda volume: tasks.note(batch, volume)
         )
-        self._desk.inspected -= objects
-        for slot, there, records, claimed, claims in found:
-            slot.known.setdefault(held.work.id, [])
+        self._scheduler.inspected -= objects
+        for volume, there, records, claimed, claims in found:
+            volume.known.setdefault(batch.work.id, [])
             if records:
-                tasks.take_over(held, there, records, slot, is_ours=False)
+                tasks.take_over(batch, there, records, volume, is_ours=False)
             if claimed:
-                tasks.check(held, claimed, claims, slot)
+                tasks.check(batch, claimed, claims, volume)
         return rest

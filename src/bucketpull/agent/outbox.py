@@ -10,7 +10,7 @@ from bucketpull.ports import Clock, Inbox
 REPLIES_AT_ONCE = 32
 
 
-class Replies:
+class Outbox:
     """Sends what was `put`, and pulses between.
 
     Through a broker a pulse costs half of what a batch does, and the coordinator gives new work by the receipts: so receipts bring

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from bucketpull.agent.demand import Load, limited_by
-from bucketpull.agent.volume import Slot
+from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, sliced
 from bucketpull.domain.counts import summed
 from bucketpull.domain.endpoints import Standing, State
@@ -30,11 +30,11 @@ ASLEEP_SECONDS = 30.0
 LEFT_SECONDS = 4.0
 
 
-class Desk:
+class Scheduler:
     """Counters and choices of one worker. Its processes' counters outlive them."""
 
     def __init__(self, machine: str, processes: int) -> None:
-        self.slots: dict[str, Slot] = {}
+        self.volumes: dict[str, ManagedVolume] = {}
         self.limits = Limits()
         self.unstarted = [0] * processes
         self.inspected = 0
@@ -49,7 +49,7 @@ class Desk:
         self._limit = ""
         self._machine = machine
         self._ticks: list[Tick | None] = [None] * processes
-        self._buried: list[Tick] = []
+        self._dead_ticks: list[Tick] = []
         self._speed = [0.0] * processes
         self._tick_at = [0.0] * processes
         self._awake_at = 0.0
@@ -63,19 +63,23 @@ class Desk:
         self._ticks[process] = tick
         self._tick_at[process] = now
         self.unstarted[process] = tick.unstarted
-        for volume, queued in tick.queued.items():
-            self.slots[volume].queued[process] = queued
-        for volume, written in tick.written.items():
-            self.slots[volume].wrote(process, written, now)
+        for name, queued in tick.queued.items():
+            self.volumes[name].queued[process] = queued
+        for name, written in tick.written.items():
+            self.volumes[name].wrote(process, written, now)
 
-    def hung(self, seconds: float, now: float, *, stopping: bool) -> list[Slot]:
+    def hung(self, seconds: float, now: float, *, stopping: bool) -> list[ManagedVolume]:
         """Return the volumes that have not answered for so long, if others that take objects do; sooner if we are to leave."""
         if stopping:
-            return [slot for slot in self.working() if slot.silent_seconds(now) > min(seconds, LEFT_SECONDS)]
+            return [
+                volume for volume in self.working() if volume.silent_seconds(now) > min(seconds, LEFT_SECONDS)
+            ]
         well = [
-            slot for slot in self.slots.values() if slot.is_open and slot.silent_seconds(now) < SILENT_SECONDS
+            volume
+            for volume in self.volumes.values()
+            if volume.is_open and volume.silent_seconds(now) < SILENT_SECONDS
         ]
-        return [slot for slot in self.working() if slot.silent_seconds(now) > seconds] if well else []
+        return [volume for volume in self.working() if volume.silent_seconds(now) > seconds] if well else []
 
     def frozen(self, now: float) -> list[int]:
         """Return the processes that have said nothing for two minutes, though no disk keeps them; call it every few seconds.
@@ -83,7 +87,7 @@ class Desk:
         Where we were not there ourselves, as on a machine that slept, nobody is blamed.
         """
         slept, self._awake_at = now - self._awake_at > ASLEEP_SECONDS, now
-        kept = any(slot.silent_seconds(now) > SILENT_SECONDS for slot in self.working())
+        kept = any(volume.silent_seconds(now) > SILENT_SECONDS for volume in self.working())
         if slept or kept:
             self._tick_at = [now] * len(self._tick_at)
         return [
@@ -92,9 +96,9 @@ class Desk:
             if tick is not None and now - self._tick_at[process] > FROZEN_SECONDS
         ]
 
-    def working(self) -> list[Slot]:
+    def working(self) -> list[ManagedVolume]:
         """Return the slots that are not sick."""
-        return [slot for slot in self.slots.values() if not slot.is_sick]
+        return [volume for volume in self.volumes.values() if not volume.is_sick]
 
     def hold_off(self, until: float) -> None:
         """Ask for nothing until then (monotonic seconds), or until there is more room: what came last had none anywhere."""
@@ -109,10 +113,10 @@ class Desk:
 
     def _spare_now(self) -> dict[tuple[str, str], int]:
         spare: dict[tuple[str, str], int] = {}
-        for volume, slot in self.slots.items():
-            if slot.is_open:
-                spare[volume, "bytes"] = slot.room.spare_bytes
-                spare[volume, "inodes"] = slot.room.spare_objects or 0
+        for name, volume in self.volumes.items():
+            if volume.is_open:
+                spare[name, "bytes"] = volume.room.spare_bytes
+                spare[name, "inodes"] = volume.room.spare_objects or 0
         return spare
 
     def accept(self, objects: int) -> None:
@@ -128,11 +132,11 @@ class Desk:
                 lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds, s.is_origin, s.received)
                 for lane, s in last.lanes.items()
             }
-            self._buried.append(last)
+            self._dead_ticks.append(last)
         self._ticks[process] = None
         self.unstarted[process] = 0
-        for slot in self.slots.values():
-            slot.queued.pop(process, None)
+        for volume in self.volumes.values():
+            volume.queued.pop(process, None)
 
     def least_busy(self) -> int:
         """Return the process with the fewest objects waiting."""
@@ -144,25 +148,25 @@ class Desk:
 
     def share_out(
         self, parts: list[Part], preferred: str, now: float
-    ) -> list[tuple[Slot | None, list[Part]]]:
+    ) -> list[tuple[ManagedVolume | None, list[Part]]]:
         """Choose volumes for objects and promise them the room: the preferred one if it can take all, else the best.
 
         None stands for objects that fit nowhere now.
         """
-        slot = self.slots.get(preferred)
+        volume = self.volumes.get(preferred)
         objects = sum(len(part.names) for part in parts)
         size = sum(expected_bytes(part.sizes) for part in parts)
-        answers = slot is not None and slot.silent_seconds(now) < SILENT_SECONDS
-        if slot is not None and slot.is_open and answers and slot.room.fits(objects, size):
-            slot.room.promise(objects, size)
-            return [(slot, parts)]
-        open_ones = [slot for slot in self.slots.values() if slot.is_open]
-        answering = [slot for slot in open_ones if slot.silent_seconds(now) < SILENT_SECONDS]
-        rooms = [slot.room for slot in answering or open_ones]
+        answers = volume is not None and volume.silent_seconds(now) < SILENT_SECONDS
+        if volume is not None and volume.is_open and answers and volume.room.fits(objects, size):
+            volume.room.promise(objects, size)
+            return [(volume, parts)]
+        open_ones = [volume for volume in self.volumes.values() if volume.is_open]
+        answering = [volume for volume in open_ones if volume.silent_seconds(now) < SILENT_SECONDS]
+        rooms = [volume.room for volume in answering or open_ones]
         shares = split(rooms, [UNKNOWN_BYTES if size < 0 else size for part in parts for size in part.sizes])
         if len(shares) == 1:
-            return [(self.slots.get(shares[0][0] or ""), parts)]
-        return [(self.slots.get(volume or ""), piece) for volume, piece in _pieces(shares, parts)]
+            return [(self.volumes.get(shares[0][0] or ""), parts)]
+        return [(self.volumes.get(name or ""), piece) for name, piece in _pieces(shares, parts)]
 
     def tune(self) -> Tune:
         """Return one process's share of the limits."""
@@ -177,9 +181,9 @@ class Desk:
             )
         )
 
-    def pulse(self, policy: WorkerPolicy, holds: list[int], held: int, now: float) -> Pulse:
-        """Return the sign of life; `held` batches are in hand."""
-        ticks = [tick for tick in self._ticks if tick is not None] + self._buried
+    def pulse(self, policy: WorkerPolicy, holds: list[int], batch: int, now: float) -> Pulse:
+        """Return the sign of life; `batch` batches are in hand."""
+        ticks = [tick for tick in self._ticks if tick is not None] + self._dead_ticks
         load = Load(
             now,
             sum(tick.objects for tick in ticks),
@@ -187,12 +191,12 @@ class Desk:
             _lanes(ticks),
             [tick.cpu_seconds if tick else 0.0 for tick in self._ticks],
         )
-        stillest = max(ticks, key=lambda tick: tick.still_seconds, default=None)
-        waiting_for = stillest.waiting_for if stillest else ""
-        still = stillest.still_seconds if stillest else 0.0
-        mutest = max(self.working(), key=lambda slot: slot.silent_seconds(now), default=None)
-        if mutest is not None and mutest.silent_seconds(now) > TOLD_SECONDS:
-            waiting_for, still = f"volume {mutest.path}", mutest.silent_seconds(now)
+        slowest = max(ticks, key=lambda tick: tick.still_seconds, default=None)
+        waiting_for = slowest.waiting_for if slowest else ""
+        still = slowest.still_seconds if slowest else 0.0
+        most_silent = max(self.working(), key=lambda volume: volume.silent_seconds(now), default=None)
+        if most_silent is not None and most_silent.silent_seconds(now) > TOLD_SECONDS:
+            waiting_for, still = f"volume {most_silent.path}", most_silent.silent_seconds(now)
         return Pulse(
             machine=self._machine,
             incarnation=policy.incarnation,
@@ -200,16 +204,16 @@ class Desk:
             processes=len(self.unstarted),
             objects=load.objects,
             bytes=load.size,
-            window=self._window(held, now),
+            window=self._window(batch, now),
             scan_window=SCANS_PER_PROCESS * len(self.unstarted),
             holds=holds,
             retries=summed(tick.retries for tick in ticks),
             failures=summed(tick.failures for tick in ticks),
             wasted=summed(tick.wasted for tick in ticks),
             lanes=self._judged(load.lanes, now),
-            volumes=[slot.status for slot in self.slots.values()],
+            volumes=[volume.status for volume in self.volumes.values()],
             job_digest=policy.job_digest,
-            limited_by=self._limited_by(load) if held else "",
+            limited_by=self._limited_by(load) if batch else "",
             waiting_for=waiting_for,
             still_seconds=still,
             placed=self.placed,
@@ -236,7 +240,7 @@ class Desk:
     def _limited_by(self, load: Load) -> str:
         """Compare with a moment at least half a second ago, so that single answers do not decide."""
         if load.at - self._load.at >= COMPARE_SECONDS:
-            queued = [waiting for slot in self.slots.values() for waiting in slot.queued.values()]
+            queued = [waiting for volume in self.volumes.values() for waiting in volume.queued.values()]
             self._limit = limited_by(
                 self._load,
                 load,
@@ -248,13 +252,13 @@ class Desk:
             self._load = load
         return self._limit
 
-    def _window(self, held: int, now: float) -> int:
-        if now < self.held_off_until or not any(slot.is_open for slot in self.slots.values()):
+    def _window(self, batch: int, now: float) -> int:
+        if now < self.held_off_until or not any(volume.is_open for volume in self.volumes.values()):
             return 0
         wanted = sum(min(STOCK_MAX, max(STOCK_MIN, int(speed * STOCK_SECONDS))) for speed in self._speed)
         missing = max(0, wanted - sum(self.unstarted) - self.inspected)
         usual, more = -(-missing // OBJECTS_PER_BATCH), math.ceil(missing / max(1.0, self._batch))
-        return held + max(usual, min(more, BATCHES_MOST - held))
+        return batch + max(usual, min(more, BATCHES_MOST - batch))
 
 
 def _pieces(

@@ -8,7 +8,7 @@ from typing import Any
 from bucketpull.agent.actions import Action, Open, Replace, Say, Tell
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.disk_calls import Ask, Call, Verb
-from bucketpull.agent.outbox import Replies
+from bucketpull.agent.outbox import Outbox
 from bucketpull.agent.threads import in_thread
 from bucketpull.domain.batching import spans_of
 from bucketpull.domain.errors import ConfigError, VolumeError, VolumeFull, VolumeSick
@@ -55,7 +55,7 @@ class AgentShell:
         self._open = open_volume
         self._volumes: dict[str, Volume] = {}
         self._agent = Agent(policy, crew.size, clock.monotonic())
-        self._replies = Replies(inbox, clock, policy.pulse_seconds / 2, self._said)
+        self._outbox = Outbox(inbox, clock, policy.pulse_seconds / 2, self._said)
         self._pulses: asyncio.Queue[Pulse] = asyncio.Queue()
         self._something = asyncio.Event()
         self._empty = asyncio.Event()
@@ -161,7 +161,7 @@ class AgentShell:
             self.latest = say.message
             self._pulses.put_nowait(say.message)
         else:
-            self._replies.put(say.message)
+            self._outbox.put(say.message)
 
     async def _call(self, call: Call) -> None:
         answer: object
@@ -196,12 +196,12 @@ class AgentShell:
 
     async def _send_replies(self) -> None:
         while True:
-            if await self._replies.say_group() or not self._agent.holds():
-                await self._replies.say_pulse(self._agent.pulse())
+            if await self._outbox.say_group() or not self._agent.holds():
+                await self._outbox.say_pulse(self._agent.pulse())
 
     async def _send_pulses(self) -> None:
         while True:
-            await self._replies.say_pulse(await self._pulses.get())
+            await self._outbox.say_pulse(await self._pulses.get())
 
     # --- the end
 
@@ -212,25 +212,25 @@ class AgentShell:
             {asyncio.ensure_future(self._until_answered())}, timeout=self._policy.leave_seconds
         )
         await self._measure_all()
-        await self._replies.say_pulse(self._agent.pulse())
+        await self._outbox.say_pulse(self._agent.pulse())
         await self._inbox.reply(Goodbye(self._policy.machine, self._policy.incarnation))
         await self._inbox.close()
-        for slot in self._agent.desk.slots.values():
-            patience = SICK_CLOSE_SECONDS if slot.is_sick or slot.is_measuring else CLOSE_SECONDS
-            closing = asyncio.ensure_future(in_thread(self._volumes[slot.id].close))
+        for volume in self._agent.scheduler.volumes.values():
+            patience = SICK_CLOSE_SECONDS if volume.is_sick or volume.is_measuring else CLOSE_SECONDS
+            closing = asyncio.ensure_future(in_thread(self._volumes[volume.id].close))
             await asyncio.wait({closing}, timeout=patience)
 
     async def _measure_all(self) -> None:
         """Measure the volumes once more, so that the last pulse says what they hold."""
-        for slot in self._agent.desk.working():
-            asked = asyncio.ensure_future(in_thread(self._volumes[slot.id].status))
+        for volume in self._agent.scheduler.working():
+            asked = asyncio.ensure_future(in_thread(self._volumes[volume.id].status))
             await asyncio.wait({asked}, timeout=LAST_LOOK_SECONDS)
             if asked.done():
                 with suppress(VolumeError):
-                    slot.measured(asked.result(), self._clock.monotonic())
+                    volume.measured(asked.result(), self._clock.monotonic())
 
     async def _until_answered(self) -> None:
-        await self._replies.said()
+        await self._outbox.said()
         while not self._agent.is_quiet:  # noqa: ASYNC110 - at the end only, and said by several parts
             await asyncio.sleep(0.02)
 

@@ -8,7 +8,7 @@ from itertools import count
 import msgspec
 
 from bucketpull.agent.active_batch import (
-    Held,
+    ActiveBatch,
     Settling,
     Task,
     as_listed,
@@ -19,8 +19,8 @@ from bucketpull.agent.active_batch import (
 )
 from bucketpull.agent.adoption import outcome_of
 from bucketpull.agent.disk_calls import Ask, Calls, Routine, Verb
-from bucketpull.agent.scheduler import Desk
-from bucketpull.agent.volume import STATE_OF_TROUBLE, Settler, Slot
+from bucketpull.agent.scheduler import Scheduler
+from bucketpull.agent.volume import STATE_OF_TROUBLE, ManagedVolume, Settler
 from bucketpull.domain.errors import MachineShort, VolumeError
 from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.policy import WorkerPolicy
@@ -32,7 +32,7 @@ class Tasks:
 
     Args:
         policy: What holds for the whole machine.
-        desk: Its volumes and processes, and their counters.
+        scheduler: Its volumes and processes, and their counters.
         calls: Runs what is asked of disks.
         now: Returns the time, in monotonic seconds.
         tell: Sends a message to a process.
@@ -44,16 +44,16 @@ class Tasks:
     def __init__(
         self,
         policy: WorkerPolicy,
-        desk: Desk,
+        scheduler: Scheduler,
         calls: Calls,
         now: Callable[[], float],
         tell: Callable[[int, ToProcess], None],
-        went_on: Callable[[Held], None],
+        went_on: Callable[[ActiveBatch], None],
         doubt: Callable[[int], None],
     ) -> None:
         self.is_closed = False
         self._policy = policy
-        self._desk = desk
+        self._scheduler = scheduler
         self._calls = calls
         self._now = now
         self._tell = tell
@@ -65,10 +65,10 @@ class Tasks:
 
     # --- settling: when it is due
 
-    def use(self, slot: Slot) -> None:
+    def use(self, volume: ManagedVolume) -> None:
         """Settle what is stored on a volume, from now on."""
-        self._settlers[slot.id] = Settler(
-            slot, self._calls, self._now, self._policy.settle_seconds, self._settled
+        self._settlers[volume.id] = Settler(
+            volume, self._calls, self._now, self._policy.settle_seconds, self._settled
         )
 
     def due_at(self) -> float:
@@ -80,88 +80,98 @@ class Tasks:
         for settler in self._settlers.values():
             settler.settle_if_due()
 
-    def sickened(self, slot: Slot) -> None:
+    def sickened(self, volume: ManagedVolume) -> None:
         """Place elsewhere what waits to be settled on a volume that is sick."""
-        if slot.id in self._settlers:
-            self._settlers[slot.id].settle_if_due()
+        if volume.id in self._settlers:
+            self._settlers[volume.id].settle_if_due()
 
     # --- from a batch to its processes
 
-    def place(self, held: Held, parts: list[Part], preferred: str = "", former: Collection[str] = ()) -> None:
+    def place(
+        self, batch: ActiveBatch, parts: list[Part], preferred: str = "", former: Collection[str] = ()
+    ) -> None:
         """Have objects of a batch stored: on the preferred volume if it can take all, else where there is room.
 
         `former` are the volumes where they may lie in another version. What fits nowhere goes back.
         """
-        for slot, piece in self._desk.share_out(parts, preferred, self._now()):
-            if slot is None:
-                held.give_back(piece)
-                self._desk.hold_off(self._now() + self._policy.full_seconds)
+        for volume, piece in self._scheduler.share_out(parts, preferred, self._now()):
+            if volume is None:
+                batch.give_back(piece)
+                self._scheduler.hold_off(self._now() + self._policy.full_seconds)
             else:
-                task = Task(next(self._ids), held, piece, former)
-                self._take_up(task, slot)
-                held.unsettled += 1
-                self._calls.run(self._intend(task, slot))
+                task = Task(next(self._ids), batch, piece, former)
+                self._take_up(task, volume)
+                batch.unsettled += 1
+                self._calls.run(self._intend(task, volume))
 
     def take_over(
-        self, held: Held, parts: list[Part], records: list[Record], slot: Slot, *, is_ours: bool
+        self,
+        batch: ActiveBatch,
+        parts: list[Part],
+        records: list[Record],
+        volume: ManagedVolume,
+        *,
+        is_ours: bool,
     ) -> None:
         """Settle objects whose files lie on a volume, as if a process had just written them.
 
         They were written before a crash (`is_ours`), or are files of others.
         """
-        self.told(outcome_of(self._found(held, parts, slot), records, is_ours=is_ours))
+        self.told(outcome_of(self._found(batch, parts, volume), records, is_ours=is_ours))
 
-    def check(self, held: Held, parts: list[Part], claims: list[Claim], slot: Slot) -> None:
+    def check(
+        self, batch: ActiveBatch, parts: list[Part], claims: list[Claim], volume: ManagedVolume
+    ) -> None:
         """Have a process find out whether files of others on a volume are these objects."""
-        task = self._found(held, parts, slot)
+        task = self._found(batch, parts, volume)
         task.claims = claims
-        self._displace(task) if slot.is_sick or self.is_closed else self._assign(task)
+        self._displace(task) if volume.is_sick or self.is_closed else self._assign(task)
 
-    def note(self, held: Held, slot: Slot) -> Ask:
+    def note(self, batch: ActiveBatch, volume: ManagedVolume) -> Ask:
         """Ask a volume to note that a batch is begun there."""
-        work = held.work
+        work = batch.work
         # Its candidates may be here already: what is there of such a batch is never removed by name.
         body = b"" if work.candidates else work.body
-        return slot.ask(Verb.INTEND, self._policy.journal, work.id, body)
+        return volume.ask(Verb.INTEND, self._policy.journal, work.id, body)
 
-    def _found(self, held: Held, parts: list[Part], slot: Slot) -> Task:
+    def _found(self, batch: ActiveBatch, parts: list[Part], volume: ManagedVolume) -> Task:
         """Make a task of objects whose files lie on a volume."""
-        former = {extent.volume for extent in held.work.candidates}
-        task = Task(next(self._ids), held, parts, former)
-        slot.room.promise(task.objects, task.size)
-        self._take_up(task, slot)
+        former = {extent.volume for extent in batch.work.candidates}
+        task = Task(next(self._ids), batch, parts, former)
+        volume.room.promise(task.objects, task.size)
+        self._take_up(task, volume)
         return task
 
-    def _intend(self, task: Task, slot: Slot) -> Routine:
+    def _intend(self, task: Task, volume: ManagedVolume) -> Routine:
         """Note on its volume that a task is about to be written, then have that done; it goes elsewhere if that fails."""
         is_noted = is_refused = False
         while not is_noted and not is_refused and not self.is_closed:
             try:
-                yield self.note(task.held, slot)
-                slot.known.setdefault(task.held.work.id, [])
+                yield self.note(task.batch, volume)
+                volume.known.setdefault(task.batch.work.id, [])
                 if self._policy.keeps_foreign and not task.former:
-                    yield slot.ask(Verb.CLEAR, task.parts)
+                    yield volume.ask(Verb.CLEAR, task.parts)
                 is_noted = True
             except MachineShort:
-                yield from _rest(slot)
+                yield from _rest(volume)
             except VolumeError as error:
-                slot.trouble(error, self._now())
+                volume.trouble(error, self._now())
                 is_refused = True
-        task.held.unsettled -= 1
+        task.batch.unsettled -= 1
         self._assign(task) if is_noted and not self.is_closed else self._displace(task)
 
-    def _take_up(self, task: Task, slot: Slot) -> None:
-        task.volume = slot.id
-        slot.running += 1
-        task.held.tasks[task.id] = task
+    def _take_up(self, task: Task, volume: ManagedVolume) -> None:
+        task.volume = volume.id
+        volume.running += 1
+        task.batch.tasks[task.id] = task
         self._tasks[task.id] = task
 
     def _assign(self, task: Task) -> None:
-        desk = self._desk
-        task.process = desk.least_busy()
-        desk.unstarted[task.process] += task.objects
-        desk.placed += task.objects
-        attempt = task.held.work.attempt
+        scheduler = self._scheduler
+        task.process = scheduler.least_busy()
+        scheduler.unstarted[task.process] += task.objects
+        scheduler.placed += task.objects
+        attempt = task.batch.work.attempt
         self._tell(task.process, Assignment(task.id, task.volume, attempt, task.body(), task.claims))
 
     # --- what becomes of them
@@ -171,21 +181,21 @@ class Tasks:
         task = self._tasks.get(outcome.id)
         if task is None or task.ended:
             return
-        slot = self._desk.slots[task.volume]
+        volume = self._scheduler.volumes[task.volume]
         settling = task.told(outcome)
-        slot.running -= task.ended
+        volume.running -= task.ended
         if outcome.trouble in STATE_OF_TROUBLE:
-            slot.stop(STATE_OF_TROUBLE[outcome.trouble], outcome.detail, self._now())
+            volume.stop(STATE_OF_TROUBLE[outcome.trouble], outcome.detail, self._now())
         if outcome.unplaced:
             self._move(task, outcome.unplaced)
-        self._desk.written += outcome.stored
+        self._scheduler.written += outcome.stored
         if outcome.stored:
-            older = task.held.older_blocks(slot.id, task.former)
-            block = Block(self._policy.journal, task.held.work.id, outcome.records, older)
-            slot.waiting.append((settling, block))
+            older = task.batch.older_blocks(volume.id, task.former)
+            block = Block(self._policy.journal, task.batch.work.id, outcome.records, older)
+            volume.waiting.append((settling, block))
         else:
             self._settled([(settling, None)])
-        self._settlers[slot.id].settle_if_due()
+        self._settlers[volume.id].settle_if_due()
 
     def _displace(self, task: Task) -> None:
         """Place a task's objects anew."""
@@ -193,50 +203,52 @@ class Tasks:
 
     def _move(self, task: Task, parts: list[Part]) -> None:
         if self.is_closed:
-            task.held.give_back(parts)
+            task.batch.give_back(parts)
         else:
-            self.place(task.held, parts, former=task.former)
+            self.place(task.batch, parts, former=task.former)
 
     def _settled(self, group: Sequence[tuple[Settling, Extent | None]]) -> None:
         for settling, extent in group:
             task, outcome = settling.task, settling.outcome
             task.unsettled -= 1
-            task.held.unsettled -= 1
-            self._desk.slots[task.volume].release(settling)
+            task.batch.unsettled -= 1
+            self._scheduler.volumes[task.volume].release(settling)
             if task.ended and not task.unsettled:
-                del self._tasks[task.id], task.held.tasks[task.id]
+                del self._tasks[task.id], task.batch.tasks[task.id]
             if outcome.stored and extent is None:
-                self._doubt(task.held.work.id)
-                self._move(task, as_listed(task.held.parts, stored_in(outcome)))
+                self._doubt(task.batch.work.id)
+                self._move(task, as_listed(task.batch.parts, stored_in(outcome)))
                 outcome = msgspec.structs.replace(
                     outcome, stored=0, stored_bytes=0, claimed=0, claimed_bytes=0
                 )
-            self._desk.settled += outcome.stored
-            task.held.add(outcome, extent)
-            if extent is not None and (task.former or task.held.unread):
-                task.held.replace(task.volume, parts_of(stored_in(outcome)), task.former or task.held.unread)
-            self._went_on(task.held)
+            self._scheduler.settled += outcome.stored
+            task.batch.add(outcome, extent)
+            if extent is not None and (task.former or task.batch.unread):
+                task.batch.replace(
+                    task.volume, parts_of(stored_in(outcome)), task.former or task.batch.unread
+                )
+            self._went_on(task.batch)
 
     # --- processes that die, or wait for a disk in vain
 
-    def bury(self, process: int) -> None:
+    def reassign_tasks_of(self, process: int) -> None:
         """Give a dead process's tasks again; one that kills again and again is taken apart."""
         for task in [task for task in self._tasks.values() if task.process == process and not task.ended]:
             task.deaths += 1
-            self._doubt(task.held.work.id)
-            if self._desk.slots[task.volume].is_sick:
+            self._doubt(task.batch.work.id)
+            if self._scheduler.volumes[task.volume].is_sick:
                 self._displace(task)
             elif task.deaths < self._policy.deaths:
                 self._assign(task)
             else:
                 self._take_apart(task)
 
-    def processes_on(self, slot: Slot) -> set[int]:
+    def processes_on(self, volume: ManagedVolume) -> set[int]:
         """Return the processes that have tasks on a volume."""
         return {
             task.process
             for task in self._tasks.values()
-            if task.volume == slot.id and not task.ended and task.process >= 0
+            if task.volume == volume.id and not task.ended and task.process >= 0
         }
 
     def _take_apart(self, task: Task) -> None:
@@ -244,17 +256,17 @@ class Tasks:
             failures = poisoned(task.parts, task.deaths)
             self.told(Outcome(task.id, 0, 0, b"", failures, [], []))
             return
-        slot = self._desk.slots[task.volume]
+        volume = self._scheduler.volumes[task.volume]
         for parts in halves(task.parts):
-            half = Task(next(self._ids), task.held, parts, task.former)
+            half = Task(next(self._ids), task.batch, parts, task.former)
             # A process takes everything that it holds along: an object alone must be there each of several times.
             half.deaths = 0 if half.objects > 1 else -self._policy.deaths_alone
-            slot.room.promise(half.objects, half.size)
-            self._take_up(half, slot)
+            volume.room.promise(half.objects, half.size)
+            self._take_up(half, volume)
             self._assign(half)
         self.told(Outcome(task.id, 0, 0, b"", [], [], []))
 
 
-def _rest(slot: Slot) -> Routine:
+def _rest(volume: ManagedVolume) -> Routine:
     with suppress(VolumeError):
-        yield slot.ask(Verb.WAIT)
+        yield volume.ask(Verb.WAIT)

@@ -7,7 +7,7 @@ comes next. About all others it asks.
 import math
 from collections.abc import Iterable
 
-from bucketpull.agent.volume import Slot
+from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, Work
 
@@ -17,7 +17,7 @@ ASKED_AT_ONCE = 50
 SPANS_AT_ONCE = 2_000
 
 
-class Unbooked:
+class Unconfirmed:
     """Remembers batches with the time from which an answer is waited for (monotonic seconds).
 
     `reporting` are those whose receipts are not with the coordinator's transport yet: still held, as far as anybody else knows.
@@ -35,15 +35,15 @@ class Unbooked:
         """Whether it knows of all that it counts."""
         return not self._since
 
-    def find(self, slot: Slot) -> None:
+    def find(self, volume: ManagedVolume) -> None:
         """Take over what a volume knows of before this start."""
-        self._doubted.update(slot.known)
-        self._since.update(dict.fromkeys(slot.known, -math.inf))
+        self._doubted.update(volume.known)
+        self._since.update(dict.fromkeys(volume.known, -math.inf))
 
-    def take(self, work: Work, slots: Iterable[Slot]) -> None:
+    def take(self, work: Work, volumes: Iterable[ManagedVolume]) -> None:
         """Note that a batch came, perhaps again; it waits until `begin` returns it."""
         self._since.pop(work.id, None)
-        if any(work.id in slot.known for slot in slots):
+        if any(work.id in volume.known for volume in volumes):
             self._doubted.add(work.id)
         self.waiting[work.id] = work
 
@@ -80,11 +80,11 @@ class Unbooked:
             self._since.pop(work, None)
             self._doubted.discard(work)
 
-    def questions(self, slots: Iterable[Slot], now: float, *, is_idle: bool) -> list[Begun]:
+    def questions(self, volumes: Iterable[ManagedVolume], now: float, *, is_idle: bool) -> list[Begun]:
         """Return what to ask about; sooner if nothing is in hand, and those first that were not asked about for longest."""
         until = now - (IDLE_SECONDS if is_idle else ASK_AFTER_SECONDS)
         due = [work for work, since in self._since.items() if since <= until]
-        questions = {work: _questions(slots, work) for work in due[:ASKED_AT_ONCE]}
+        questions = {work: _questions(volumes, work) for work in due[:ASKED_AT_ONCE]}
         self.ended(work for work, asked in questions.items() if not asked)
         found: list[Begun] = []
         for work, asked in questions.items():
@@ -94,19 +94,19 @@ class Unbooked:
         return found
 
 
-def _questions(slots: Iterable[Slot], work: int) -> list[Begun]:
+def _questions(volumes: Iterable[ManagedVolume], work: int) -> list[Begun]:
     return [
         block
-        for slot in slots
-        if work in slot.known
-        for block in slot.known[work] or [Begun(work, slot.id, -1)]
+        for volume in volumes
+        if work in volume.known
+        for block in volume.known[work] or [Begun(work, volume.id, -1)]
     ]
 
 
-def begun_on(slots: Iterable[Slot], work: int) -> dict[str, list[Extent]]:
+def begun_on(volumes: Iterable[ManagedVolume], work: int) -> dict[str, list[Extent]]:
     """Return where a batch was begun before a crash: by volume, the blocks that it has there."""
     return {
-        slot.id: [Extent(slot.id, block.offset) for block in slot.known[work]]
-        for slot in slots
-        if work in slot.known
+        volume.id: [Extent(volume.id, block.offset) for block in volume.known[work]]
+        for volume in volumes
+        if work in volume.known
     }

@@ -34,20 +34,20 @@ Settled = Callable[[list[tuple[Settling, Extent | None]]], None]
 class Following(Protocol):
     """Who follows what becomes of a volume."""
 
-    def sickened(self, slot: "Slot") -> None:
+    def sickened(self, volume: "ManagedVolume") -> None:
         """Whoever waits for it waits in vain."""
         ...
 
-    def left(self, slot: "Slot") -> None:
+    def left(self, volume: "ManagedVolume") -> None:
         """All let go of a sick one, so that it can be unmounted and mended."""
         ...
 
-    def returned(self, slot: "Slot") -> None:
+    def returned(self, volume: "ManagedVolume") -> None:
         """It was opened anew, and is used again."""
         ...
 
 
-class Slot:
+class ManagedVolume:
     """One volume of a worker, and the outcomes that wait for its next settling. `running` counts tasks in processes.
 
     `known` are the batches noted on it, each with the blocks that it has in the ledger. `follow` hears of what changes.
@@ -243,9 +243,14 @@ class Settler:
     """
 
     def __init__(
-        self, slot: Slot, calls: Calls, now: Callable[[], float], interval_seconds: float, done: Settled
+        self,
+        volume: ManagedVolume,
+        calls: Calls,
+        now: Callable[[], float],
+        interval_seconds: float,
+        done: Settled,
     ) -> None:
-        self._slot = slot
+        self._slot = volume
         self._calls = calls
         self._now = now
         self._interval = interval_seconds
@@ -256,10 +261,10 @@ class Settler:
 
     def due_at(self) -> float:
         """Return when the next settling is due; infinity where nothing waits, or one is under way."""
-        slot = self._slot
-        if self._is_busy or not slot.waiting:
+        volume = self._slot
+        if self._is_busy or not volume.waiting:
             return math.inf
-        return max(self._retry_at, slot.settled_at + self._interval if slot.running else -math.inf)
+        return max(self._retry_at, volume.settled_at + self._interval if volume.running else -math.inf)
 
     def settle_if_due(self) -> None:
         """Begin to settle what waits, or give it up if the volume is sick."""
@@ -272,24 +277,24 @@ class Settler:
             self._calls.run(self._settle())
 
     def _settle(self) -> Routine:
-        slot = self._slot
-        group, slot.waiting = slot.waiting, []
+        volume = self._slot
+        group, volume.waiting = volume.waiting, []
         try:
-            extents = yield slot.ask(Verb.SETTLE, [block for _, block in group])
+            extents = yield volume.ask(Verb.SETTLE, [block for _, block in group])
         except VolumeError as error:
             self._is_busy = False
-            slot.waiting = group + slot.waiting
-            slot.trouble(error, self._now())
+            volume.waiting = group + volume.waiting
+            volume.trouble(error, self._now())
             is_passing = isinstance(error, VolumeFull | MachineShort)
             self._wait_for_room() if is_passing else self.settle_if_due()
             return
         self._is_busy = False
         self._full_since = None
-        slot.settled_at = self._now()
-        slot.answered(self._now())
+        volume.settled_at = self._now()
+        volume.answered(self._now())
         for (settling, block), extent in zip(group, extents, strict=True):
-            begun = Begun(block.work, slot.id, extent.offset, settling.task.held.spans)
-            slot.known.setdefault(block.work, []).append(begun)
+            begun = Begun(block.work, volume.id, extent.offset, settling.task.batch.spans)
+            volume.known.setdefault(block.work, []).append(begun)
         self._done([(settling, extent) for (settling, _), extent in zip(group, extents, strict=True)])
         self.settle_if_due()
 

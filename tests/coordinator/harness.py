@@ -1,4 +1,4 @@
-"""A coordinator at a desk: whoever plays hears what it tells, says what machines say, and moves the time."""
+"""A coordinator without machines: the test hears what it tells, says what machines say, and moves the time."""
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.effects import Books, Forget, Hear, Heard, Moment, Send, Settle, Tell
@@ -9,7 +9,7 @@ from bucketpull.domain.policy import CoordinatorPolicy
 UNIX = 1_700_000_000.0
 
 
-class Desk:
+class Harness:
     """`told` and `sent` are what machines were told and sent, `settled` the messages that need not come again.
 
     `has_ended` is true when `run` has returned. The journal answers at once, or raises what `trouble` is.
