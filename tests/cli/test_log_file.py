@@ -1,5 +1,6 @@
 """`--log-file`: what is told of a job stays in a file, with its time; a log is not worth a job."""
 
+import os
 import re
 import stat
 
@@ -45,10 +46,12 @@ def test_why_a_job_could_not_begin_is_in_the_log(user, service):
         ("disk1", "--log-file disk1: is a directory; name a file"),
         ("", "--log-file '': name a file"),
         ("/proc/log", "--log-file /proc/log: "),
+        ("pipe", "--log-file pipe: it is a pipe that nobody reads; name another file"),
     ],
 )
 def test_a_log_that_cannot_be_written_is_refused_before_anything_is_made(user, service, path, said):
     (user.folder / "disk1").mkdir()
+    os.mkfifo(user.folder / "pipe")
     before = user.everything()
 
     done = user.knows(service).run(*SYNC, "--log-file", path, expect=2)

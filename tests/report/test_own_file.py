@@ -21,6 +21,19 @@ def victim(tmp_path):
     return path
 
 
+@pytest.fixture
+def foreign(monkeypatch):
+    """Makes a file somebody else's; who may not give files away becomes somebody else, of whom there is one."""
+
+    def give(path):
+        if os.geteuid() == 0:
+            os.lchown(path, 65534, 65534)
+        else:
+            monkeypatch.setattr("os.geteuid", lambda: 65534)
+
+    return give
+
+
 def test_a_link_in_the_place_of_a_new_file_is_removed_and_not_followed(tmp_path, victim):
     (tmp_path / "list.part").symlink_to(victim)
 
@@ -78,13 +91,10 @@ def test_what_is_replaced_is_whole_or_as_it_was_and_leaves_nothing_behind(tmp_pa
     assert os.listdir(tmp_path) == ["summary.json"]
 
 
-def test_a_link_of_another_user_at_the_name_that_was_asked_for_is_replaced(tmp_path, victim, monkeypatch):
+def test_a_link_of_another_user_at_the_name_that_was_asked_for_is_replaced(tmp_path, victim, foreign):
     path = tmp_path / "summary.json"
     path.symlink_to(victim)
-    if os.geteuid() == 0:
-        os.lchown(path, 65534, 65534)
-    else:
-        monkeypatch.setattr("os.geteuid", lambda: 65534)
+    foreign(path)
 
     with replacing(path) as file:
         file.write(b"new")
@@ -105,16 +115,53 @@ def test_standard_output_by_its_name_is_written_to_though_it_is_a_file(tmp_path)
     assert os.path.islink("/dev/stdout")
 
 
-def test_a_log_follows_links_of_its_user_and_of_nobody_else(tmp_path, victim, monkeypatch):
+def test_a_log_follows_links_of_its_user_and_of_nobody_else(tmp_path, victim, foreign):
     (tmp_path / "own").symlink_to(victim)
     os.close(append(tmp_path / "own"))
     os.close(append(tmp_path / "new", 0o600))
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
 
     (tmp_path / "theirs").symlink_to(victim)
-    if os.geteuid() == 0:
-        os.lchown(tmp_path / "theirs", 65534, 65534)
-    else:
-        monkeypatch.setattr("os.geteuid", lambda: 65534)
+    foreign(tmp_path / "theirs")
     with pytest.raises(OSError, match="link of somebody else"):
         append(tmp_path / "theirs")
+
+
+def test_a_log_is_not_written_to_a_file_or_pipe_of_somebody_else(tmp_path, foreign):
+    (tmp_path / "theirs").touch()
+    foreign(tmp_path / "theirs")
+    os.mkfifo(tmp_path / "pipe")
+    foreign(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+
+    for name in ("theirs", "pipe"):
+        with pytest.raises(OSError, match="it belongs to user"):
+            append(tmp_path / name)
+
+    os.close(reader)
+    assert (tmp_path / "theirs").read_bytes() == b""
+
+
+def test_a_log_into_a_pipe_needs_somebody_who_reads_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(OSError, match="a pipe that nobody reads"):
+        append(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    writer = append(tmp_path / "pipe")
+    os.write(writer, b"a line")
+
+    assert os.read(reader, 100) == b"a line"
+    assert os.get_blocking(writer)
+    os.close(reader), os.close(writer)
+
+
+def test_a_pipe_of_somebody_else_is_replaced_and_not_waited_for(tmp_path, foreign):
+    path = tmp_path / "summary.json"
+    os.mkfifo(path)
+    foreign(path)
+
+    with replacing(path) as file:
+        file.write(b"new")
+
+    assert path.read_text() == "new"

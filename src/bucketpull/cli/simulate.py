@@ -160,9 +160,10 @@ def _announce(ready: "Ready", ports_file: str | None) -> None:
 
         import msgspec
 
-        path = Path(ports_file)
-        path.with_name(path.name + ".part").write_bytes(msgspec.json.encode(ready) + b"\n")
-        path.with_name(path.name + ".part").rename(path)
+        from bucketpull.report.own_file import replacing
+
+        with replacing(Path(ports_file)) as file:
+            file.write(msgspec.json.encode(ready) + b"\n")
 
 
 def _print_faults(described: dict[str, str]) -> None:

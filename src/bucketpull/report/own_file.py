@@ -47,28 +47,48 @@ def reopen(path: Path, mode: str) -> BinaryIO:
     """
     fd = os.open(path, _OLD | (os.O_RDWR if "+" in mode else os.O_RDONLY))
     found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid not in {os.geteuid(), 0}:
+    if not stat.S_ISREG(found.st_mode) or found.st_uid not in _trusted():
         os.close(fd)
         raise OSError(errno.EPERM, "it is somebody else's", str(path))
     return os.fdopen(fd, mode)  # type: ignore[return-value]
 
 
 def append(path: Path, mode: int = 0o666) -> int:
-    """Open a file to write at its end, or make it; a link of somebody else is not followed. Return its descriptor.
+    """Open a file to write at its end, or make it; a file, pipe or link of somebody else is refused. Return its descriptor.
 
     Raises:
-        OSError: It cannot be opened, or leads where somebody else says.
+        OSError: It cannot be opened, nobody reads the pipe, or it is somebody else's.
 
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        return os.open(path, flags | os.O_NOFOLLOW, mode)
+        fd = os.open(path, flags | os.O_NOFOLLOW, mode)
     except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "it is a pipe that nobody reads", str(path)) from None
         if error.errno != errno.ELOOP:
             raise
-    if path.lstat().st_uid not in {os.geteuid(), 0}:
+        fd = _behind_link(path, flags, mode)
+    else:
+        _refuse_others(fd, path)
+    os.set_blocking(fd, True)
+    return fd
+
+
+def _behind_link(path: Path, flags: int, mode: int) -> int:
+    """Open what a link of this user or of root leads to: what is there is theirs to say."""
+    if path.lstat().st_uid not in _trusted():
         raise OSError(errno.EPERM, "it is a link of somebody else", str(path))
     return os.open(path, flags, mode)
+
+
+def _refuse_others(fd: int, path: Path) -> None:
+    """Close a file of somebody else, who would read what is written there, or has linked it to one of ours."""
+    found = os.fstat(fd)
+    if stat.S_ISCHR(found.st_mode) or found.st_uid in _trusted():  # a terminal is whoever's logged in
+        return
+    os.close(fd)
+    raise OSError(errno.EPERM, f"it belongs to user {found.st_uid}", str(path))
 
 
 @contextmanager
@@ -81,8 +101,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         OSError: It cannot be written.
 
     """
-    if _is_written_to(path):
-        with path.open("wb") as stream:
+    stream = _written_to(path)
+    if stream is not None:
+        with stream:
             yield stream
         return
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
@@ -95,14 +116,27 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             fresh.unlink(missing_ok=True)
 
 
-def _is_written_to(path: Path) -> bool:
+def _written_to(path: Path) -> BinaryIO | None:
+    """Open a pipe, a device or a link of this user or of root; None for what is to be replaced."""
     try:
-        found = path.lstat()
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
-    if stat.S_ISLNK(found.st_mode):
-        return found.st_uid in {os.geteuid(), 0}
-    return not stat.S_ISREG(found.st_mode)
+        return None
+    try:
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode) or (
+            not stat.S_ISCHR(found.st_mode) and found.st_uid not in _trusted()
+        ):
+            return None
+        # By its descriptor: at its name there may be another by now.
+        return path.open("wb") if stat.S_ISLNK(found.st_mode) else open(f"/proc/self/fd/{fd}", "wb")
+    finally:
+        os.close(fd)
+
+
+def _trusted() -> set[int]:
+    """Return the users whose files are written to: this one and root."""
+    return {os.geteuid(), 0}
 
 
 class _Gzip(gzip.GzipFile):
