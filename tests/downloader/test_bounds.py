@@ -113,7 +113,9 @@ def test_an_object_that_its_disk_refuses_for_ever_ends_alone(reason, streamed):
 @pytest.mark.parametrize("reason", [reason for reason in OF_THE_SOURCE if reason is not Reason.GONE])
 def test_a_directory_that_gets_a_reason_for_ever_is_a_failure_and_all_others_are_listed(reason):
     directories = [b"d%03d" % number for number in range(OTHERS)]
-    pages = {(directory, ""): Page(part_of(directory, {b"a": 1}), [], []) for directory in directories}
+    pages = {
+        (directory, ""): Page(part_of(directory, {b"a": 1}), [], []) for directory in [b"", *directories]
+    }
 
     def answer(request):
         return Answer(failure=reason) if "d007" in request.url else Answer()

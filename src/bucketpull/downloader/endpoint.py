@@ -4,7 +4,16 @@ import math
 from collections import deque
 from typing import Generic, TypeVar
 
-from bucketpull.domain.endpoints import REFUSALS, SYMPTOMS, EndpointSpec, State, Symptoms, needed
+from bucketpull.domain.endpoints import (
+    OUTAGE,
+    REFUSALS,
+    SUSPECT,
+    SYMPTOMS,
+    EndpointSpec,
+    State,
+    Symptoms,
+    needed,
+)
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Verdict, Wanted
 from bucketpull.domain.model import LaneStatus
@@ -33,7 +42,9 @@ class Endpoint(Generic[T]):
         "_ailing_since",
         "_alibi_until",
         "_failing",
+        "_failures",
         "_held_until",
+        "_is_accused",
         "_is_suspect",
         "_last",
         "_proofs",
@@ -77,7 +88,9 @@ class Endpoint(Generic[T]):
         """Whether its witness is being asked for."""
         self._proofs = 0
         self._is_suspect = False
+        self._is_accused = False
         self._failing: set[object] = set()
+        self._failures = 0
         self._last: tuple[Reason, str] | None = None
         self._ailing_since = self._held_until = self._alibi_until = -math.inf
 
@@ -169,14 +182,18 @@ class Endpoint(Generic[T]):
     def good(self, wanted: Wanted | None, received: int = 0) -> None:
         """Note a success, of so many bytes, or another answer that proves the endpoint well (None)."""
         self._proofs += wanted is None
-        self._failing.clear()
-        self._is_suspect = False
+        self._forget_failures()
         self._held_until = -math.inf
         if wanted is not None and max(wanted.size, received) <= WITNESS_BYTES:
             self.witness = wanted
         if wanted is not None and self.parts.known:
             self.parts.gave(wanted.directory, wanted.name)
         self.is_attentive = self.witness is None or bool(self.parts.known)
+
+    def _forget_failures(self) -> None:
+        self._failing.clear()
+        self._failures = 0
+        self._is_suspect = self._is_accused = False
 
     def refused_part(self, wanted: Wanted, reason: Reason, now: float) -> bool:
         """Note that an object was refused which may be had elsewhere; tell whether that is its part's fault: others come."""
@@ -211,11 +228,26 @@ class Endpoint(Generic[T]):
             self.is_attentive = True
         if len(self._failing) < MOST_KEPT:
             self._failing.add(key)
+        self._failures += 1
         self._last = reason, detail
-        self._is_suspect = len(self._failing) >= needed(reason)
+        self._is_suspect = self._weight() >= needed(reason)
         if self._is_suspect and asked_seconds:
             self.ways.rest(now, asked_seconds)
         return self._is_suspect
+
+    def is_doubtful(self, reason: Reason) -> bool:
+        """Tell whether so few failed that nothing is known of others, and again: a witness had better be asked."""
+        return self.is_up and reason in OUTAGE and self._failures > len(self._failing) > 0
+
+    def accuse(self, reason: Reason) -> None:
+        """Note that the witness failed too: whatever fails like that, be it one object alone, is the endpoint's fault."""
+        if reason in OUTAGE and self._failing:
+            self._is_accused = self._is_suspect = True
+
+    def _weight(self) -> int:
+        """Return how many different objects failed; with a witness against the endpoint, as many as it takes."""
+        is_outage = self._last is not None and self._last[0] in OUTAGE
+        return max(len(self._failing), SUSPECT if self._is_accused and is_outage else 0)
 
     def acquit(self, now: float) -> None:
         """Note that the witness came: whatever fails next is at fault itself."""
@@ -224,8 +256,7 @@ class Endpoint(Generic[T]):
 
     def presume_innocent(self, now: float) -> None:
         """Blame the objects for a while, though nothing ever came from here."""
-        self._failing.clear()
-        self._is_suspect = False
+        self._forget_failures()
         self._alibi_until = now + INNOCENT_SECONDS
 
     # --- what the machine makes of it
@@ -233,8 +264,7 @@ class Endpoint(Generic[T]):
     def turn(self, state: State, is_up: bool) -> None:
         """Take over the machine's judgement."""
         if is_up and not self.is_up:
-            self._failing.clear()
-            self._is_suspect = False
+            self._forget_failures()
             self._held_until = -math.inf
             self.ways.forgive()
         self.state, self.is_up, self.trials = state, is_up, 0
@@ -243,7 +273,7 @@ class Endpoint(Generic[T]):
         """Return what there is to report."""
         ways = self.ways
         reason, detail = self._last or (None, "")
-        failing = len(self._failing)
+        failing = self._weight()
         return Symptoms(
             self._proofs + ways.good,
             failing,

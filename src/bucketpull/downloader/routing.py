@@ -81,10 +81,11 @@ class Routing:
         if transfer.at + 1 < len(transfer.routes) and endpoint.refused_part(transfer, reason, now):
             return Blame.OBJECT
         key = (transfer.directory, transfer.name)
-        if not endpoint.failed(key, reason, verdict.detail, now, verdict.retry_after_seconds):
+        is_suspect = endpoint.failed(key, reason, verdict.detail, now, verdict.retry_after_seconds)
+        if not is_suspect and not endpoint.is_doubtful(reason):
             return Blame.OBJECT
         if not endpoint.is_up or not self._prove(endpoint):
-            return Blame.ENDPOINT
+            return Blame.ENDPOINT if is_suspect else Blame.OBJECT
         self._accused.setdefault(endpoint.name, []).append((transfer, verdict))
         return Blame.OPEN
 
@@ -119,6 +120,8 @@ class Routing:
         is_well = verdict.reason is None or verdict.reason is Reason.GONE
         if is_well:
             endpoint.acquit(self._clock.monotonic())
+        elif verdict.reason is not None:
+            endpoint.accuse(verdict.reason)
         self._settle(endpoint, Blame.OBJECT if is_well else Blame.ENDPOINT)
         if verdict.reason in {Reason.GONE, Reason.MISSING}:
             endpoint.witness = None  # it may have been deleted: what is said of it is worth nothing more

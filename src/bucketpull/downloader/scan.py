@@ -10,6 +10,7 @@ import msgspec
 
 from bucketpull.domain.batching import decode_positions
 from bucketpull.domain.counts import merge
+from bucketpull.domain.endpoints import OUTAGE
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.messages import ScanReceipt
@@ -25,6 +26,8 @@ from bucketpull.ports import Clock, Fetcher, Source
 
 LONGEST_SPREAD_SECONDS = 2.0
 BLAMED_SECONDS = 0.25
+# Of the root: who is answered by something else may have another service's address, and is not to wait for ever.
+UNANSWERED = OUTAGE - {Reason.GARBAGE, Reason.TRUNCATED}
 UNREADABLE = "names no object"
 
 
@@ -255,8 +258,17 @@ class Scan:
         blamed = gate.failed(key, error.reason, error.detail, self._clock.monotonic(), wait)
         if blamed and gate.is_up and gate.was_good:
             self._prove()
+        elif gate.is_doubtful(error.reason) and look.way is not None:
+            self._doubt(position, error.reason)
         # Credentials that never listed anything are nobody's fault here: the machine ends the job for them.
         return blamed or (REMEDIES[error.reason] is Remedy.STOP and not gate.was_good)
+
+    def _doubt(self, position: Position, reason: Reason) -> None:
+        """Find out whether a page that fails alone does so for itself: by the root, which is its own witness where no answer came."""
+        if position.directory != self._root or position.cursor:
+            self._prove()
+        elif reason in UNANSWERED:
+            self._gate.accuse(reason)
 
     def _prove(self) -> None:
         """Ask for the root again."""
@@ -272,7 +284,8 @@ class Scan:
         gate.is_tried = False
         try:
             self._source.read_page(self._source.root(), response, self._clock.now())
-        except AnswerError:
+        except AnswerError as error:
+            gate.accuse(error.reason)
             return
         gate.acquit(self._clock.monotonic())
 

@@ -1,0 +1,118 @@
+"""Where one page or one object is all that is left, nothing that differs speaks for it: a witness is asked, and decides."""
+
+import pytest
+
+from bucketpull.domain.endpoints import State
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Page, Position
+from bucketpull.testing.memory import part_of
+from bucketpull.testing.rig import Rig
+from bucketpull.testing.virtual import Answer
+
+BODY = b"jpeg"
+OUTAGE_SECONDS = 3600.0
+DEATHS = {
+    "silent": Answer(status=0, failure=Reason.TIMEOUT, seconds=15.0),
+    "refused": Answer(status=0, failure=Reason.CONNECT, seconds=0.001),
+    "reset": Answer(status=0, failure=Reason.RESET, seconds=0.001),
+    "certificate": Answer(status=0, failure=Reason.TLS, seconds=0.01),
+    "error": Answer(503),
+}
+PAGES = {
+    (b"", ""): Page(part_of(b"", {b"x": 1}), [b"a"], []),
+    (b"a", ""): Page(part_of(b"a", {b"y": 1}), [], []),
+}
+
+
+class Service:
+    """All of it is as `dead` says, or else only what has a word of `odd` in its URL."""
+
+    def __init__(self, dead=None):
+        self.dead = dead
+        self.odd = {}
+
+    def __call__(self, request):
+        given = next((answer for word, answer in self.odd.items() if word in request.url), None)
+        return self.dead or given or Answer(body=b"" if request.url.startswith("list:") else BODY)
+
+
+def outage_ends(rig, service, ended):
+    """Let an hour pass in which nothing may end, then end the outage; return how long it took from there to the end."""
+    rig.run(lambda: ended() or rig.clock.seconds >= OUTAGE_SECONDS)
+    assert not ended()
+    service.dead = None
+    rig.run(ended)
+    return rig.clock.seconds - OUTAGE_SECONDS
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_listing_that_dies_under_a_single_page_is_waited_for(death):
+    service = Service()
+    rig = Rig(service, pages=PAGES)
+    rig.survey([Position(b"")])
+    rig.run(lambda: rig.receipts)
+    service.dead = DEATHS[death]
+    rig.survey([Position(b"a")], work=2)
+
+    back = outage_ends(rig, service, lambda: len(rig.receipts) > 1)
+
+    assert back < 30
+    assert [page.directory for page in rig.receipts[1].pages] == [b"a"]
+
+
+@pytest.mark.parametrize("position", [Position(b""), Position(b"a")])
+@pytest.mark.parametrize("death", DEATHS)
+def test_so_is_one_that_is_dead_when_a_run_begins_or_begins_again_with_one_page(death, position):
+    service = Service(DEATHS[death])
+    rig = Rig(service, pages=PAGES)
+    rig.survey([position])
+
+    back = outage_ends(rig, service, lambda: rig.receipts)
+
+    assert back < 30
+    assert [page.directory for page in rig.receipts[0].pages] == [position.directory]
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_single_page_that_fails_while_the_root_is_listed_is_at_fault_itself(death):
+    service = Service()
+    service.odd["list:a"] = DEATHS[death]
+    rig = Rig(service, pages=PAGES)
+    rig.survey([Position(b"a", attempt=50)])
+    rig.run(lambda: rig.receipts)
+
+    assert [failure.directory for failure in rig.receipts[0].failures] == [b"a"]
+    assert rig.judge.standings()["list"].state is State.UP
+    assert rig.clock.seconds < 120
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_service_that_dies_under_a_single_object_is_waited_for(death):
+    service = Service()
+    rig = Rig(service, routes=("origin",))
+    rig.mount()
+    rig.assign([part_of(b"d", {b"a": len(BODY)})])
+    rig.settle(1)
+    service.dead = DEATHS[death]
+    rig.assign([part_of(b"d", {b"b": len(BODY)})], id=2, attempt=3)
+
+    back = outage_ends(rig, service, lambda: len(rig.outcomes) > 1)
+
+    assert back < 30
+    assert (rig.outcomes[1].stored, rig.outcomes[1].failures) == (1, [])
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_single_object_that_fails_while_another_is_given_is_at_fault_itself(death):
+    service = Service()
+    service.odd["d/b"] = DEATHS[death]
+    rig = Rig(service, routes=("origin",))
+    rig.mount()
+    rig.assign([part_of(b"d", {b"a": len(BODY)})])
+    rig.settle(1)
+    rig.assign([part_of(b"d", {b"b": len(BODY)})], id=2, attempt=3)
+    rig.settle(2)
+
+    assert [failure.name for failure in rig.outcomes[1].failures] == [b"b"]
+    assert rig.judge.standings()["origin"].state is State.UP
+    assert rig.clock.seconds < 120
