@@ -62,6 +62,9 @@ mon data = {folder}/mon
 paxos propose interval = 0.05
 paxos min wait = 0.01
 mon cluster log file = {folder}/log/cluster.log
+# By itself it does not start, and its clients wait, where less than 5 % of the disk is free.
+mon data avail crit = 0
+mon data avail warn = 0
 [osd]
 osd data = {folder}/osd
 osd objectstore = memstore
