@@ -343,7 +343,8 @@ class Books(RuleBasedStateMachine):
         receipt = BatchReceipt(work.id, machine)
         volumes = [v for v, m in MACHINE_OF.items() if m == machine and v not in self.lost]
         put_off: dict[str, list[Part]] = {"deferred": [], "returned": [], "sent_on": []}
-        block: dict[tuple[bytes, bytes], tuple[int, int]] = {}
+        # An object may be on two pages of a batch: it moved, and changed, while they were listed. Each version has a block.
+        blocks: list[dict[tuple[bytes, bytes], tuple[int, int]]] = [{}]
         for part in decode_parts(work.body):
             for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
                 place = self.found(work.candidates, part.directory, name, (size, mtime), machine)
@@ -355,7 +356,9 @@ class Books(RuleBasedStateMachine):
                     continue
                 outcome = "sent_on" if work.elsewhere else luck.choice(OUTCOMES) if volumes else "returned"
                 if outcome == "stored":
-                    block[part.directory, name] = (size, mtime)
+                    if (part.directory, name) in blocks[-1]:
+                        blocks.append({})
+                    blocks[-1][part.directory, name] = (size, mtime)
                 elif outcome in put_off:
                     put_off[outcome].append(Part(part.directory, part.cursor, [name], [size], [mtime]))
                 else:
@@ -369,12 +372,13 @@ class Books(RuleBasedStateMachine):
         receipt.compared = sorted(
             {extent.volume for extent in work.candidates if MACHINE_OF[extent.volume] == machine}
         )
-        if block:
+        if blocks[0]:
             volume = luck.choice(volumes)
-            self.blocks[volume].append(block)
-            receipt.stored = len(block)
-            receipt.bytes = sum(size for size, _ in block.values())
-            receipt.extents.append(Extent(volume, len(self.blocks[volume]) - 1))
+            for block in blocks:
+                self.blocks[volume].append(block)
+                receipt.stored += len(block)
+                receipt.bytes += sum(size for size, _ in block.values())
+                receipt.extents.append(Extent(volume, len(self.blocks[volume]) - 1))
         return receipt
 
     def found(
