@@ -44,7 +44,7 @@ async def list_all(
     policy = CoordinatorPolicy(high_water=1 << 60, local_machines=frozenset({MACHINE}))
     shell = CoordinatorShell(journal, transport, clock, policy)
     coordinator = shell.coordinator
-    crew.start()
+    crew.start_all()
     worker = AgentShell(
         WorkerPolicy(MACHINE, journal.id, "bench", "bench"), transport.inbox, crew, [], clock, _no_volume
     )

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from bucketpull.agent.actions import Open, Replace, Say, Tell
+from bucketpull.agent.actions import Kill, Open, Say, Start, Tell
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.disk_calls import Call, Verb
 from bucketpull.domain.batching import decode_parts, encode_parts
@@ -58,7 +58,7 @@ class Harness:
         self.now = 100.0
         self.volumes = {volume.id: volume for volume in volumes or (MemoryVolume("v1"),)}
         self.hanging = set()
-        self.told, self.said, self.replaced, self.opened = [], [], [], []
+        self.told, self.said, self.killed, self.started, self.opened = [], [], [], [], []
         self.agent = Agent(WorkerPolicy("m1", "j", "1", "i1", **policy), processes, self.now)
         for volume in self.volumes.values():
             self.agent.opened(volume.status(), {}, self.now)
@@ -75,8 +75,10 @@ class Harness:
         elif isinstance(action, Say):
             self.said.append(action.message)
             self.agent.said(action.message, self.now)
-        elif isinstance(action, Replace):
-            self.replaced.append(action.process)
+        elif isinstance(action, Kill):
+            self.killed.append(action.process)
+        elif isinstance(action, Start):
+            self.started.append(action.process)
         elif isinstance(action, Open):
             self.opened.append(action.path)
         elif action.ask.volume not in self.hanging:
@@ -205,8 +207,34 @@ def test_scans_go_to_the_process_with_the_fewest_and_again_when_it_dies():
 
     harness.told.clear()
     harness.hear(Died(-9), 0)
-    assert [type(tell.message) for tell in harness.told] == [Mount, Survey]
+    assert [type(tell.message) for tell in harness.told] == [Tune, Mount, Survey]
     assert harness.agent.holds() == {2, 3}
+
+
+def test_the_successor_of_a_dead_process_learns_limits_and_volumes_before_it_is_given_anything():
+    harness = Harness(processes=1)
+    harness.control(limits=Limits(bytes_per_second=1000.0))
+    harness.give(batch(7))
+
+    harness.agent.told(0, Died(-9), harness.now)
+
+    started, *told = harness.agent.actions()
+    assert started == Start(0)
+    assert [type(tell.message) for tell in told] == [Tune, Mount, Assignment]
+    assert told[0].message.limits.bytes_per_second == 1000.0
+
+
+def test_what_a_process_held_that_dies_while_the_agent_leaves_is_handed_back():
+    harness = Harness(processes=1)
+    harness.give(batch(7))
+    harness.agent.stop(harness.now)
+    harness.act()
+
+    harness.hear(Died(-9))
+
+    assert len(harness.assignments()) == 1
+    assert sum(len(part.names) for part in decode_parts(harness.receipts()[-1].returned.body)) == len(NAMES)
+    assert harness.agent.is_empty
 
 
 def test_what_is_not_begun_is_handed_back_at_the_end_and_what_is_stored_is_kept():
@@ -308,7 +336,7 @@ def test_a_disk_that_does_not_answer_is_given_up_and_its_batches_go_elsewhere():
     harness.hanging.add(tell.message.volume)
     harness.wait(7.0)
     assert harness.agent.scheduler.volumes[tell.message.volume].is_sick
-    assert harness.replaced == [tell.process]
+    assert harness.killed == [tell.process]
 
     harness.hear(Died(-9), tell.process)
     second = harness.assignments()[-1]

@@ -7,7 +7,7 @@ from collections import deque
 
 import msgspec
 
-from bucketpull.agent.actions import Open, Replace, Say, Tell
+from bucketpull.agent.actions import Kill, Open, Say, Start, Tell
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.disk_calls import Call
 from bucketpull.domain.batching import decode_parts, encode_parts
@@ -15,7 +15,7 @@ from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.messages import BatchReceipt, Control, Handback, Limits, Pulse, Verdict
 from bucketpull.domain.model import Extent, Part, Work, WorkKind
 from bucketpull.domain.policy import WorkerPolicy
-from bucketpull.domain.record import Assignment, Died, Mount, Record, Stop
+from bucketpull.domain.record import Assignment, Died, Mount, Record, Stop, Unmount
 from bucketpull.downloader.batch_progress import BatchProgress
 from bucketpull.testing.volumes import MemoryVolume
 
@@ -101,16 +101,21 @@ class Process:
 
     def __init__(self):
         self.batches = {}
+        self.volumes = set()
         self.stopping = False
 
     def hear(self, message):
         if isinstance(message, Assignment):
+            assert message.volume in self.volumes, "an assignment for a volume that it does not know"
+            assert message.id not in self.batches, "an assignment that it has"
             batch = BatchProgress(message)
             self.batches[message.id] = batch, deque(batch.take(1 << 20))
         elif isinstance(message, Stop):
             self.stopping = True
-        else:
-            assert not isinstance(message, Mount) or message.id
+        elif isinstance(message, Mount):
+            self.volumes.add(message.id)
+        elif isinstance(message, Unmount):
+            self.volumes.discard(message.id)
 
 
 class Machine:
@@ -130,6 +135,7 @@ class Machine:
         self.queue.clear()
         self.given.clear()
         self.processes = [Process() for _ in range(self.count)]
+        self.dead = deque()
         self.world.incarnation += 1
         policy = WorkerPolicy(self.name, JOURNAL, "1", str(self.world.incarnation))
         self.agent = Agent(policy, self.count, self.world.now)
@@ -141,13 +147,16 @@ class Machine:
     def act(self):
         for action in self.agent.actions():
             if isinstance(action, Tell):
-                self.processes[action.process].hear(action.message)
+                if action.process not in self.dead:
+                    self.processes[action.process].hear(action.message)
             elif isinstance(action, Say):
                 self.queue.append(action.message)
             elif isinstance(action, Call):
                 self.calls.append(action)
-            elif isinstance(action, Replace):
+            elif isinstance(action, Kill):
                 self.die(action.process)
+            elif isinstance(action, Start):
+                self.dead.remove(action.process)
             else:
                 assert isinstance(action, Open)
 
@@ -165,9 +174,15 @@ class Machine:
             self.act()
 
     def die(self, process):
-        self.processes[process] = Process()
-        self.agent.told(process, Died(-9), self.world.now)
-        self.act()
+        """Of a death is heard a little later."""
+        if process not in self.dead:
+            self.processes[process] = Process()
+            self.dead.append(process)
+
+    def hear_of_deaths(self):
+        for process in list(self.dead):
+            self.agent.told(process, Died(-9), self.world.now)
+            self.act()
 
     def work(self, number):
         """End some object of some batch in some way."""
@@ -208,6 +223,7 @@ class Machine:
         self.act()
 
     def hear(self):
+        self.hear_of_deaths()
         if self.given:
             self.agent.given([self.given.popleft()], self.world.now)
             self.act()

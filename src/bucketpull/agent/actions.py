@@ -20,8 +20,14 @@ class Say(NamedTuple):
     message: FromWorker
 
 
-class Replace(NamedTuple):
-    """Make a new process in place of one that hangs."""
+class Kill(NamedTuple):
+    """End a process that hangs; of its death is heard like of any other."""
+
+    process: int
+
+
+class Start(NamedTuple):
+    """Make a new process in place of one that died. What was to be sent to the dead one before this is sent to nobody."""
 
     process: int
 
@@ -32,4 +38,4 @@ class Open(NamedTuple):
     path: str
 
 
-Action = Tell | Say | Replace | Open | Call
+Action = Tell | Say | Kill | Start | Open | Call

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from itertools import count
 
-from bucketpull.agent.actions import Action, Open, Replace, Say, Tell
+from bucketpull.agent.actions import Action, Kill, Open, Say, Start, Tell
 from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.clearing import Clearing, forget
 from bucketpull.agent.deaths import Deaths
@@ -172,7 +172,7 @@ class Agent:
         self._tasks.settle_if_due()
         if self._pulse_by is None and now >= self._beat_at:
             self._pulse_by = now + ANSWER_SECONDS
-            self._actions += map(Replace, self.scheduler.frozen(now))
+            self._actions += map(Kill, self.scheduler.frozen(now))
             for volume in self.scheduler.volumes.values():
                 if not volume.is_measuring:
                     self._calls.run(self._look(volume))
@@ -270,6 +270,8 @@ class Agent:
         """A process ended unasked: its work is given again; a batch that kills again and again is taken apart."""
         self._deaths.add(self._now, died.status)
         self.scheduler.forget(process)
+        self._actions.append(Start(process))
+        self._tell(process, self.scheduler.tune())
         judged = self._judge.welcome(process, self._now)
         if judged.states or judged.rests:
             self._tell(process, judged)
@@ -298,7 +300,7 @@ class Agent:
         volume.stop(
             VolumeState.SICK, f"has not answered for {volume.silent_seconds(self._now):.0f} s", self._now
         )
-        self._actions += map(Replace, sorted(self._tasks.processes_on(volume)))
+        self._actions += map(Kill, sorted(self._tasks.processes_on(volume)))
 
     # --- the coordinator's word, and ours to it
 

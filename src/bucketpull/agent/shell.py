@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
-from bucketpull.agent.actions import Action, Open, Replace, Say, Tell
+from bucketpull.agent.actions import Action, Kill, Open, Say, Start, Tell
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.disk_calls import Ask, Call, Verb
 from bucketpull.agent.outbox import Outbox
@@ -149,8 +149,10 @@ class AgentShell:
             self._crew.send(action.process, action.message)
         elif isinstance(action, Call):
             self._spawn(self._call(action))
-        elif isinstance(action, Replace):
-            self._crew.replace(action.process)
+        elif isinstance(action, Kill):
+            self._crew.kill(action.process)
+        elif isinstance(action, Start):
+            self._crew.start(action.process)
         elif isinstance(action, Open):
             self._spawn(self._add_volume(action.path))
         else:

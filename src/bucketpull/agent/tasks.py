@@ -236,7 +236,7 @@ class Tasks:
         for task in [task for task in self._tasks.values() if task.process == process and not task.ended]:
             task.deaths += 1
             self._doubt(task.batch.work.id)
-            if self._scheduler.volumes[task.volume].is_sick:
+            if self._scheduler.volumes[task.volume].is_sick or self.is_closed:
                 self._displace(task)
             elif task.deaths < self._policy.deaths:
                 self._assign(task)

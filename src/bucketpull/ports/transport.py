@@ -58,9 +58,10 @@ class Inbox(Protocol):
 
 
 class Crew(Protocol):
-    """A worker's processes. All calls from one event loop; a process that dies is replaced by a new one.
+    """A worker's processes. All calls from one event loop.
 
-    A new process knows no volumes: after `Died` the worker introduces them again.
+    One that dies is heard of (`Died`), and hears nothing until `start` has put a new one in its place: what was meant for
+    the old one never reaches the new one, which knows neither volumes nor limits.
     """
 
     @property
@@ -69,15 +70,19 @@ class Crew(Protocol):
         ...
 
     def send(self, process: int, message: ToProcess) -> None:
-        """Hand a message to a process, at once."""
+        """Hand a message to a process, at once; one that has died hears nothing."""
         ...
 
     async def receive(self) -> list[tuple[int, FromProcess]]:
         """Wait for messages of the processes."""
         ...
 
-    def replace(self, process: int) -> None:
-        """Make a new process in place of one that hangs; `Died` is heard of the old one."""
+    def kill(self, process: int) -> None:
+        """End a process that hangs; `Died` is heard of it, if it was not already."""
+        ...
+
+    def start(self, process: int) -> None:
+        """Make a new process in place of one of which `Died` was heard."""
         ...
 
     async def close(self, seconds: float) -> None:

@@ -137,7 +137,7 @@ class _Line:
 
 
 class ProcessCrew:
-    """See `ports.Crew`. Call `start` in the event loop."""
+    """See `ports.Crew`. Call `start_all` in the event loop."""
 
     def __init__(self, nursery: Nursery, size: int) -> None:
         self._nursery = nursery
@@ -154,12 +154,13 @@ class ProcessCrew:
         """See `ports.Crew`."""
         return self._size
 
-    def start(self) -> None:
+    def start_all(self) -> None:
         """Start the processes."""
-        self._lines = {number: self._open(number) for number in range(self._size)}
+        for number in range(self._size):
+            self.start(number)
 
     def send(self, process: int, message: ToProcess) -> None:
-        """See `ports.Crew`; a process that has left hears nothing more."""
+        """See `ports.Crew`."""
         line = self._lines.get(process)
         if line is None:
             return
@@ -175,10 +176,18 @@ class ProcessCrew:
             messages.append(self._heard.get_nowait())
         return messages
 
-    def replace(self, process: int) -> None:
-        """See `ports.Crew`: the nursery kills the old one when it makes the new one."""
-        if not self._closing:
-            self._lost(self._lines[process])
+    def kill(self, process: int) -> None:
+        """See `ports.Crew`: its socket is closed; if it does not end, the nursery kills it when it makes the new one."""
+        line = self._lines.get(process)
+        if line is not None and not self._closing:
+            self._lost(line)
+
+    def start(self, process: int) -> None:
+        """See `ports.Crew`."""
+        if self._closing:
+            return
+        line = self._lines[process] = _Line(process, self._nursery.start(process))
+        asyncio.get_running_loop().add_reader(line.end, self._read, line)
 
     async def close(self, seconds: float) -> None:
         """See `ports.Crew`: a process that does not leave in time sees its socket close, and ends."""
@@ -195,18 +204,12 @@ class ProcessCrew:
             self._drop(line)
         self._nursery.close()
 
-    def _open(self, number: int) -> _Line:
-        line = _Line(number, self._nursery.start(number))
-        asyncio.get_running_loop().add_reader(line.end, self._read, line)
-        return line
-
     def _drop(self, line: _Line) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(line.end)
         loop.remove_writer(line.end)
         line.end.close()
-        if self._closing:
-            self._lines.pop(line.number, None)
+        self._lines.pop(line.number, None)
 
     def _read(self, line: _Line) -> None:
         try:
@@ -223,12 +226,10 @@ class ProcessCrew:
 
     def _lost(self, line: _Line) -> None:
         self._drop(line)
-        if self._closing:
-            if not self._lines:
-                self._gone.set()
-            return
-        self._lines[line.number] = self._open(line.number)
-        self._heard.put_nowait((line.number, Died(-1)))
+        if not self._closing:
+            self._heard.put_nowait((line.number, Died(-1)))
+        elif not self._lines:
+            self._gone.set()
 
     def _flush(self, line: _Line) -> None:
         loop = asyncio.get_running_loop()

@@ -187,7 +187,7 @@ async def _work(
         hello.machine, lambda: worker.latest.volumes if worker.latest else [], SystemClock()
     )
     inbox.answering.answer = ledgers.answer
-    crew.start()
+    crew.start_all()
     await inbox.start()
     loop = asyncio.get_running_loop()
     on_signals(loop, lambda: loop.create_task(worker.stop(), name="stop"), leave)

@@ -180,7 +180,7 @@ class Job:
 
     async def run(self, worker: AgentShell, crew: ProcessCrew, watchers: Sequence[Watcher]) -> None:
         """Run with the worker of this process until the job ends or a signal stops it."""
-        crew.start()
+        crew.start_all()
         async with self._steered(), _watched(watchers, self.api, self.control):
             await self._run_together(worker)
 
