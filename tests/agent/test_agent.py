@@ -563,6 +563,7 @@ def test_what_a_batch_had_stored_is_settled_anew_when_it_comes_again():
     first, second = harness.receipts()
     assert (first.part, first.stored, first.extents) == (0, 8, [Extent("v1", 0)])
     assert (second.part, second.stored, second.extents) == (5, 3, [Extent("v1", 1)])
+    assert (first.recovered, second.recovered, second.recovered_bytes) == (0, 3, second.bytes)
     harness.control(booked=[7])
     harness.wait(1.0)
     assert [question.offset for question in harness.pulse().begun] == [0, 1]

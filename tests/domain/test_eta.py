@@ -207,3 +207,20 @@ def test_where_no_size_is_listed_objects_are_counted():
     assert (known.share, known.total_objects) == (pytest.approx(0.4), 10_000)
     unknown = forecast.estimate(counters, outstanding, listing_done=False)
     assert (unknown.seconds, unknown.high) == (pytest.approx(60, rel=0.1), None)
+
+
+def test_what_a_killed_process_had_written_is_done_but_says_nothing_of_the_speed():
+    forecast, outstanding = Forecast(), Outstanding()
+    counters = Counters(listed=1000, listed_bytes=1000 * OBJECT)
+    for second in range(31):
+        recovered = min(second, 1) * 500
+        counters.recovered, counters.recovered_bytes = recovered, recovered * OBJECT
+        counters.stored = recovered + second * 10
+        outstanding.objects = 1000 - counters.stored
+        outstanding.bytes = outstanding.objects * OBJECT
+        forecast.sample(second, counters, outstanding)
+
+    estimate = forecast.estimate(counters, outstanding, listing_done=True)
+
+    assert estimate.share == pytest.approx(0.8)
+    assert estimate.seconds == pytest.approx(20, rel=0.1)

@@ -104,7 +104,10 @@ def test_a_batch_is_booked_in_parts_and_what_is_left_stays_with_its_machine(play
     assert (rest.id, rest.part, decode_parts(rest.body)[0].names) == (work.id, 7, [b"n3", b"n4"])
     last = play.drained(rest)
     last.part = 7
+    last.recovered, last.recovered_bytes = 1, last.bytes - 1
+    before = play.journal.counters().bytes
     assert play.journal.commit([last], play.now) == []
+    assert play.journal.counters().fetched == (4, before + 1)
     assert play.journal.outstanding().batches == 0
     assert play.balanced()
 

@@ -61,6 +61,9 @@ class ActiveBatch:
         self._receipt.skipped += outcome.claimed
         self._receipt.skipped_bytes += outcome.claimed_bytes
         self._receipt.bytes += outcome.stored_bytes
+        if outcome.is_recovered:
+            self._receipt.recovered += outcome.stored
+            self._receipt.recovered_bytes += outcome.stored_bytes
         self._receipt.failures += outcome.failures
         self._deferred += outcome.deferred
         self.retried(outcome.retries)

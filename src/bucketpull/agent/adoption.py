@@ -53,6 +53,7 @@ def outcome_of(task: Task, records: Sequence[Record], *, is_ours: bool) -> Outco
         failures=[],
         deferred=[],
         unplaced=[],
+        is_recovered=is_ours,
     )
     if not is_ours:
         outcome.claimed, outcome.claimed_bytes = task.objects, task.size

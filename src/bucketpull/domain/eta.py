@@ -46,10 +46,12 @@ class Forecast:
         """Note where the books stand at a time in seconds."""
         seconds = self._time.advance(at, running)
         settled = counters.listed_bytes - outstanding.bytes
-        self._fetched.append(seconds, settled - counters.skipped_bytes)
+        in_place = counters.skipped_bytes + counters.recovered_bytes
+        self._fetched.append(seconds, settled - in_place)
         self._listed.append(seconds, counters.listed_bytes)
         wanted = counters.listed - counters.excluded
-        self._objects.append(seconds, wanted - outstanding.objects - counters.skipped)
+        in_place = counters.skipped + counters.recovered
+        self._objects.append(seconds, wanted - outstanding.objects - in_place)
 
     def estimate(self, counters: Counters, outstanding: Outstanding, listing_done: bool) -> Estimate:
         """Say when the job ends, as far as anything can be said.

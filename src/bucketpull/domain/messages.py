@@ -50,7 +50,7 @@ class BatchReceipt(Value, tag="batch"):
     `sent_on` is what none of the volumes `compared` holds, where other machines may have it.
     `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects. `bytes` counts what was stored in
     this run. `former` tells of copies that are to be removed. `doubts` counts, by reason, what is stored although something about the
-    answer was doubted.
+    answer was doubted. `recovered` of the stored, `recovered_bytes` of `bytes`, lay there whole when the batch came again.
     """
 
     work: Count
@@ -71,6 +71,8 @@ class BatchReceipt(Value, tag="batch"):
     remainder: BatchDraft | None = None
     next_part: Int = 0
     doubts: dict[Text, Count] = {}
+    recovered: Count = 0
+    recovered_bytes: Count = 0
 
 
 class Handback(Value, tag="handback"):

@@ -182,7 +182,8 @@ class Counters(Value):
 
     `bytes` are the bytes stored in this run; `listed_bytes` those listed and wanted, `skipped_bytes` those found in place.
     `retries` counts repeated requests by reason, `failures` what failed for good, now, by reason. `doubts` counts, by reason, what
-    is stored although something about the answer was doubted; `duplicates` entries that a listing gave again.
+    is stored although something about the answer was doubted; `duplicates` entries that a listing gave again. `recovered` of the
+    stored, `recovered_bytes` long, were on their disks when a killed process was replaced: nothing was fetched for them since.
     """
 
     listed: Count = 0
@@ -200,6 +201,13 @@ class Counters(Value):
     excluded: Int = 0
     doubts: dict[Text, Count] = {}
     duplicates: Count = 0
+    recovered: Count = 0
+    recovered_bytes: Count = 0
+
+    @property
+    def fetched(self) -> tuple[int, int]:
+        """Return how many objects, and bytes, were stored by fetching them: what speeds are reckoned by."""
+        return max(0, self.stored - self.recovered), max(0, self.bytes - self.recovered_bytes)
 
 
 class Outstanding(Value):

@@ -179,7 +179,8 @@ class Outcome(Value, tag="outcome"):
     `records` is the encoded `list[Record]` of the stored objects (b"" for none). `deferred` have met passing trouble and
     are to be tried again later; `unplaced` could not be written to this volume, because of `trouble`. `doubts` counts, by
     reason, what is stored although something about the answer was doubted. `claimed` of the stored, `claimed_bytes` long and not
-    in `stored_bytes`, are files that lay there before and are taken over.
+    in `stored_bytes`, are files that lay there before and are taken over. `is_recovered` says that all of it was written by a
+    process that ended before it could tell.
     """
 
     id: int
@@ -196,6 +197,7 @@ class Outcome(Value, tag="outcome"):
     doubts: dict[str, int] = {}
     claimed: int = 0
     claimed_bytes: int = 0
+    is_recovered: bool = False
 
 
 class Tick(Value, tag="tick"):

@@ -111,6 +111,8 @@ class Batches:
         counters.stored += receipt.stored
         counters.skipped += receipt.skipped
         counters.bytes += receipt.bytes
+        counters.recovered += receipt.recovered
+        counters.recovered_bytes += receipt.recovered_bytes
         counters.skipped_bytes += receipt.skipped_bytes
         counters.vanished += vanished
         self._fail(failed)

@@ -110,8 +110,9 @@ class Monitor:
         running = coordinator.state in RUNNING
         listing_done = outstanding.scans == 0 and coordinator.state != JobState.STARTING
         pulses = [member.pulse for member in coordinator.fleet.members.values()]
-        objects = max(counters.stored, sum(pulse.objects for pulse in pulses))
-        size = max(counters.bytes, sum(pulse.bytes for pulse in pulses))
+        fetched, fetched_bytes = counters.fetched
+        objects = max(fetched, sum(pulse.objects for pulse in pulses))
+        size = max(fetched_bytes, sum(pulse.bytes for pulse in pulses))
         self._begin()
         # The last sample comes after the end: what passed until then was work.
         active = running or coordinator.state in ENDED
@@ -164,7 +165,7 @@ class Monitor:
         if self._coordinator.began is not None and not self._begun:
             self._begun = True
             at, books, left = self._coordinator.began
-            self._meter.sample(at, books.stored, books.bytes, books.listed)
+            self._meter.sample(at, *books.fetched, books.listed)
             self._forecast.sample(at, books, left)
 
     def _watch_volumes(self) -> None:
