@@ -224,3 +224,52 @@ def test_what_a_killed_process_had_written_is_done_but_says_nothing_of_the_speed
 
     assert estimate.share == pytest.approx(0.8)
     assert estimate.seconds == pytest.approx(20, rel=0.1)
+
+
+def straggling(left, a_second=600, seconds=40, listed=24_000):
+    """Return a forecast of a job of which all but a few objects were fetched at one speed, and its books."""
+    forecast, counters, outstanding = Forecast(), Counters(listed=listed), Outstanding()
+    counters.listed_bytes = listed * OBJECT
+    for second in range(seconds + 1):
+        outstanding.objects = max(left, listed - second * a_second)
+        outstanding.bytes = outstanding.objects * OBJECT
+        counters.stored = listed - outstanding.objects
+        forecast.sample(second, counters, outstanding)
+    return forecast, counters, outstanding
+
+
+@pytest.mark.parametrize("waited", [60, 300, 3000])
+@pytest.mark.parametrize("left", [1, 10, 240])
+def test_what_is_left_and_does_not_move_takes_about_as_long_again_as_it_has_stood(left, waited):
+    forecast, counters, outstanding = straggling(left)
+    for second in range(41, 41 + waited):
+        forecast.sample(second, counters, outstanding)
+
+    estimate = forecast.estimate(counters, outstanding, listing_done=True)
+
+    assert waited / 4 <= estimate.seconds <= waited * 1.5
+    assert estimate.low < estimate.seconds / 2
+    assert estimate.high >= waited
+
+
+def test_a_tail_that_trickles_is_reckoned_by_its_own_pace_and_not_by_the_mean_of_a_long_job():
+    forecast, counters, outstanding = straggling(200, a_second=100, seconds=20_000, listed=2_000_200)
+    for second in range(20_001, 20_501):  # one in five seconds: 100 of 200 are left
+        outstanding.objects = 200 - (second - 20_000) // 5
+        outstanding.bytes = outstanding.objects * OBJECT
+        counters.stored = counters.listed - outstanding.objects
+        forecast.sample(second, counters, outstanding)
+
+    estimate = forecast.estimate(counters, outstanding, listing_done=True)
+
+    assert estimate.low <= 500 <= estimate.high
+    assert 150 <= estimate.seconds <= 1000
+
+
+def test_without_sizes_a_tail_that_does_not_move_is_told_from_the_rest_too():
+    forecast, counters, outstanding = straggling(5)
+    counters.listed_bytes = outstanding.bytes = 0
+    for second in range(41, 341):
+        forecast.sample(second, counters, outstanding)
+
+    assert forecast.estimate(counters, outstanding, listing_done=True).seconds >= 75

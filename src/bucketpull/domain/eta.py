@@ -6,6 +6,9 @@ Two exceptions. A slow beginning (connections, the search for the right concurre
 of level that stands out of the noise, the new level is believed to last three times as long as it has lasted already,
 after which the mean comes back; so an outage of two minutes moves the estimate of a week by minutes, while a new limit on the
 link is believed fully after a while.
+
+Neither helps at the very end, where a few objects are left that are not like the others: what is retried, or trickles, has no
+speed. They are believed to take as long as they have taken already (`Tail`).
 """
 
 import math
@@ -24,6 +27,9 @@ SIGNIFICANT = (
 NOTABLE = 0.1
 BELIEF = 3.0
 USAGE_SLACK = 1.02  # objects may be added while the job runs
+TAIL_SECONDS = 10.0  # receipts come in lumps
+TAIL_FACTOR = 2.0
+TAIL_BAND = 4.0
 
 
 class Forecast:
@@ -41,6 +47,7 @@ class Forecast:
         self._fetched = Series()
         self._listed = Series()
         self._objects = Series()
+        self._tail = Tail()
 
     def sample(self, at: float, counters: Counters, outstanding: Outstanding, running: bool = True) -> None:
         """Note where the books stand at a time in seconds."""
@@ -50,6 +57,7 @@ class Forecast:
         self._fetched.append(seconds, settled - in_place)
         self._listed.append(seconds, counters.listed_bytes)
         wanted = counters.listed - counters.excluded
+        self._tail.sample(seconds, outstanding.objects)
         in_place = counters.skipped + counters.recovered
         self._objects.append(seconds, wanted - outstanding.objects - in_place)
 
@@ -58,6 +66,14 @@ class Forecast:
 
         Without a known total, `seconds` and `low` are the time for what is listed already and `high` is None.
         """
+        result = self._by_speed(counters, outstanding, listing_done)
+        if listing_done and result.seconds is not None and result.high is not None:
+            tail = self._tail.left(self._time.seconds, outstanding.objects)
+            if tail > TAIL_FACTOR * result.seconds + TAIL_SECONDS:
+                result.seconds, result.high = tail, max(result.high, TAIL_BAND * tail)
+        return result
+
+    def _by_speed(self, counters: Counters, outstanding: Outstanding, listing_done: bool) -> Estimate:
         if counters.listed_bytes <= 0 and outstanding.objects:
             return self._by_count(counters, outstanding, listing_done)
         if listing_done:
@@ -156,6 +172,25 @@ class Forecast:
             return rest / mean
         at_level = min(rest, BELIEF * (now - change) * level)
         return at_level / level + (rest - at_level) / mean
+
+
+class Tail:
+    """How long the last objects have been the last ones: for each power of two, when at least so many were left."""
+
+    def __init__(self) -> None:
+        self._marks: list[float] = []
+
+    def sample(self, seconds: float, objects: int) -> None:
+        """Note how many objects are left at a time in active seconds."""
+        reached = objects.bit_length()
+        self._marks[:reached] = [seconds] * reached
+
+    def left(self, seconds: float, objects: int) -> float:
+        """Return how long so many objects take, if they are as slow as those that went before them; 0 if none did."""
+        power = (2 * objects - 1).bit_length() if objects else 0
+        if not 0 < power < len(self._marks):
+            return 0.0
+        return (seconds - self._marks[power]) * objects / ((1 << power) - objects)
 
 
 def _last_change(series: Series, start: float, now: float) -> float:
