@@ -137,6 +137,17 @@ def test_a_line_that_would_be_two_is_left_out(form, end):
     assert len(lines) == len(KEYS) - len(left_out)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_on_the_same_page_changes_no_line(form):
+    """Pages of ordinary keys are written by shorter ways than those with odd ones."""
+    count = 20
+    ordinary = columns_of([b"2024/img-%02d.jpg" % number for number in range(count)])
+    odd = columns_of(KEYS)
+    both = Columns(*(one + other for one, other in zip(ordinary, odd, strict=True)))
+    first, second = (written(form, columns)[0] for columns in (ordinary, odd))
+    assert written(form, both)[0] == first + second.removeprefix(FORMS[form].head)
+
+
 def test_nginx_reads_a_key_and_a_path_in_quotes():
     keys = [b'a "b"\\c', b"a$b", b"a\nb"]
     encoded = nginx_map(keys, [b"/mnt/" + key for key in keys])

@@ -13,7 +13,7 @@ from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.report.list_output import FileOutput, FolderOutput, Output, StreamOutput
 from bucketpull.report.manifests import FORMS, Columns, Encoded, Form, nginx_map
-from bucketpull.sources.quoting import quoted
+from bucketpull.sources.quoting import urls_of
 from bucketpull.volumes.live_objects import Stored
 from bucketpull.wiring.output import tell
 
@@ -96,7 +96,7 @@ def _columns(group: list[tuple[KnownVolume, Stored]], base: str) -> Columns:
         [stored.location.length for _, stored in group],
         [stored.mtime for _, stored in group],
         [stored.md5.hex() for _, stored in group],
-        [base + quoted(key) for key in keys],
+        urls_of(base, keys),
     )
 
 

@@ -28,7 +28,7 @@ from bucketpull.report.list_output import (
     state_of,
 )
 from bucketpull.report.manifests import FORMS, Columns
-from bucketpull.sources.quoting import quoted
+from bucketpull.sources.quoting import urls_of
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.clock import SystemClock
@@ -105,6 +105,8 @@ def _base(form: str, base_url: str | None, config: SourceSettings) -> str:
     has_own = config.scheme() == "urls"
     if form in FORMS and FORMS[form].needs_urls and not base and not has_own:
         raise ConfigError(f"--format {form}: where can the objects be fetched? Give --cdn-url or --base-url")
+    if form in FORMS and not FORMS[form].has_urls:
+        return ""
     return base.rstrip("/") + "/" if base else ""
 
 
@@ -223,7 +225,7 @@ def _columns(part: Part, base: str) -> Columns:
     if part.directory:
         above = part.directory + b"/"
         names = [above + name for name in names]
-    urls = part.urls or ([base + quoted(key) for key in names] if base else nothing)
+    urls = part.urls or (urls_of(base, names) if base else nothing)
     return Columns(names, part.sizes, part.mtimes, part.versions or nothing, urls)
 
 

@@ -5,7 +5,8 @@ two of them have in common, each column with the characters that it seems to be 
 A page then has a density, and what lies ahead a length. Wrong guesses cost time, never a name: cuts are only places.
 """
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import islice
 
 _COLUMNS = 12
@@ -20,6 +21,7 @@ _CLASSES = (
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
 )
+_SETS = tuple(frozenset(each) for each in _CLASSES)
 _SAMPLES = 50
 
 
@@ -32,7 +34,7 @@ class Scale:
         step = max(1, len(samples) // _SAMPLES)
         shown = [low, high, *islice(samples, 0, None, step)]
         self._alphabets = [
-            _alphabet(name[column] for name in shown if len(name) > column)
+            _alphabet({name[column] for name in shown if len(name) > column})
             for column in range(self._shared, self._shared + _COLUMNS)
         ]
 
@@ -43,7 +45,7 @@ class Scale:
         place, width = 0.0, 1.0
         for alphabet, byte in zip(self._alphabets, name[self._shared :], strict=False):
             width /= len(alphabet)
-            place += width * sum(letter < byte for letter in alphabet)
+            place += width * bisect_left(alphabet, byte)
         return min(place, 1.0)
 
     def name_at(self, place: float, step: float) -> bytes:
@@ -79,15 +81,14 @@ def cuts(low: bytes, high: bytes, parts: int, samples: Sequence[bytes] = ()) -> 
     return sorted(name for name in names if low < name < high)
 
 
-def _alphabet(seen: Iterable[int]) -> bytes:
-    """Return the smallest known set of characters that holds all those seen, else themselves; b"" for none."""
-    letters = set(seen)
-    if len(letters) < 2 and not letters <= set(_CLASSES[-1]):
+def _alphabet(letters: set[int]) -> bytes:
+    """Return the smallest known set of characters that holds all those seen, else themselves; b"" for none. In order."""
+    if len(letters) < 2 and not letters <= _SETS[-1]:
         return bytes(letters)
-    for known in _CLASSES:
-        if letters <= set(known):
+    for known, members in zip(_CLASSES, _SETS, strict=True):
+        if letters <= members:
             return known
-    return bytes(sorted(letters | set(_CLASSES[-1]))) if letters else b""
+    return bytes(sorted(letters | _SETS[-1])) if letters else b""
 
 
 def _shared_length(low: bytes, high: bytes) -> int:

@@ -20,6 +20,7 @@ from bucketpull.report.own_file import create, create_gzip, reopen
 
 STATE: Final = ".bucketpull-list.json"
 _PARQUET_ROWS: Final = 1_000_000
+_GROUP_ROWS: Final = 64_000  # a row group of each page would cost readers and us twice as much
 _GZIP_LEVEL: Final = 6
 
 
@@ -256,7 +257,8 @@ class ParquetOutput:
         self._files = list(mark.files) if mark is not None else []
         self._file: Any = None
         self._writer: Any = None
-        self._rows = 0
+        self._batches: list[Any] = []
+        self._rows = self._written = 0
         self._count_since_mark()
         text, number = self._arrow.string(), self._arrow.int64()
         self._schema = self._arrow.schema(
@@ -275,18 +277,34 @@ class ParquetOutput:
         if self._writer is None:
             self._file = create(self._path())
             self._writer = self._parquet.ParquetWriter(self._file, self._schema, compression="zstd")
-        keys = [key.decode("utf-8", "backslashreplace") for key in columns.keys]
-        odd = [
-            key.hex() if text.encode() != key else None for key, text in zip(columns.keys, keys, strict=True)
-        ]
-        numbers = [[None if each < 0 else each for each in column] for column in columns[1:3]]
-        texts = [[each or None for each in column] for column in columns[3:5]]
-        self._writer.write_table(self._arrow.table([keys, *numbers, *texts, odd], schema=self._schema))
-        self._rows += len(keys)
+        self._batches.append(self._batch(columns))
+        self._rows += len(columns.keys)
+        if self._rows - self._written >= _GROUP_ROWS:
+            self._write_group()
         if self._rows >= _PARQUET_ROWS:
             self._end_file()
         self._count_since_mark()
         return []
+
+    def _batch(self, columns: Columns) -> Any:  # noqa: ANN401 - a batch of pyarrow
+        arrow, text = self._arrow, self._schema.field("key").type
+        try:
+            keys, odd = arrow.array(columns.keys, text), arrow.nulls(len(columns.keys), text)
+        except arrow.ArrowInvalid:  # some are not UTF-8
+            keys = [key.decode("utf-8", "backslashreplace") for key in columns.keys]
+            pairs = zip(columns.keys, keys, strict=True)
+            odd = [None if shown.encode() == key else key.hex() for key, shown in pairs]
+        numbers = [
+            column if -1 not in column else [None if each < 0 else each for each in column]
+            for column in columns[1:3]
+        ]
+        texts = [column if "" not in column else [each or None for each in column] for column in columns[3:5]]
+        return arrow.record_batch([keys, *numbers, *texts, odd], schema=self._schema)
+
+    def _write_group(self) -> None:
+        if self._batches:
+            self._writer.write_table(self._arrow.Table.from_batches(self._batches))
+        self._batches, self._written = [], self._rows
 
     def put(self, data: bytes) -> None:
         """Refuse: a table takes columns."""
@@ -313,12 +331,13 @@ class ParquetOutput:
     def _end_file(self) -> None:
         if self._writer is None:
             return
+        self._write_group()
         self._writer.close()
         self._file.close()
         path = self._path()
         _sync(path)
         self._files.append((path.name, path.stat().st_size))
-        self._writer, self._rows = None, 0
+        self._writer, self._rows, self._written = None, 0, 0
 
     def _count_since_mark(self) -> None:
         self.can_mark = self._writer is None

@@ -17,20 +17,18 @@
 import csv
 import io
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Callable
 from typing import Final, NamedTuple
-from urllib.parse import quote_from_bytes
 
 import msgspec
 
 from bucketpull.domain.model import show
+from bucketpull.domain.percent_encoding import percent_encoded
 
 _MEGABYTE: Final = 1_000_000
 _LONGEST_OMS_LINE: Final = 65_535
-_LONGEST_KEY: Final = 1024
-_UNRESERVED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~"
-_NO_VOLCENGINE_KEY: Final = re.compile(r"\\|.*[\x00-\x1f;]", re.DOTALL)
+_VOLCENGINE_KEY: Final = re.compile(r"[^\\\x00-\x1f;][^\x00-\x1f;]{0,1023}")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 
 
@@ -54,8 +52,8 @@ class Encoded(NamedTuple):
 class Form(NamedTuple):
     """One form. `head` begins each file; `most_bytes` bounds one (None: there is one file); with `needs_urls` each object needs a URL.
 
-    `is_sorted`: lines must be in the order of their bytes. `is_gzipped`: files are compressed; the bound is before that. `has_md5s`: they are
-    written where they are known.
+    `is_sorted`: lines must be in the order of their bytes. `is_gzipped`: files are compressed; the bound is before that. `has_md5s` and
+    `has_urls`: they are written where they are known.
     """
 
     encode: Callable[[Columns], Encoded]
@@ -66,6 +64,7 @@ class Form(NamedTuple):
     is_sorted: bool = False
     is_gzipped: bool = False
     has_md5s: bool = False
+    has_urls: bool = True
 
 
 class _Entry(msgspec.Struct, omit_defaults=True):
@@ -105,12 +104,22 @@ def _joined(lines: list[bytes], keys: list[bytes], end: bytes) -> Encoded:
 
 
 def _jsonl(columns: Columns) -> Encoded:
-    sizes, mtimes, md5s, urls = columns[1:]
-    rows = list(map(_Entry, map(_text, columns.keys), sizes, mtimes, md5s, urls))
-    for row, key in zip(rows, columns.keys, strict=True):
-        if not row.key:
-            row.key, row.key_hex = show(key), key.hex()
+    texts = _texts(columns.keys)
+    rows = list(map(_Entry, texts, *columns[1:]))
+    if "" in texts:
+        for row, key in zip(rows, columns.keys, strict=True):
+            if not row.key:
+                row.key, row.key_hex = show(key), key.hex()
     return Encoded(_json.encode_lines(rows), [])
+
+
+def _texts(keys: list[bytes]) -> list[str]:
+    """Return keys as text, decoded together; "" for those that are none."""
+    try:
+        texts = b"\0".join(keys).decode().split("\0")
+    except UnicodeDecodeError:
+        return list(map(_text, keys))
+    return texts if len(texts) == len(keys) else list(map(_text, keys))
 
 
 def _text(key: bytes) -> str:
@@ -132,79 +141,70 @@ def _csv_safe(columns: Columns) -> Encoded:
 
 def _csv(columns: Columns) -> Encoded:
     """Write keys byte by byte as they are."""
-    text = io.StringIO()
     keys = [key.decode("utf-8", "surrogateescape") for key in columns.keys]
     sizes, mtimes = _known(columns.sizes), _known(columns.mtimes)
-    rows = zip(keys, sizes, mtimes, columns.md5s, columns.urls, strict=True)
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return Encoded(text.getvalue().encode("utf-8", "surrogateescape"), [])
+    rows = list(zip(keys, sizes, mtimes, columns.md5s, columns.urls, strict=True))
+    # Most pages have nothing to quote: a third of what the writer of `csv` takes.
+    text = "".join([f"{key},{size},{mtime},{md5},{url}\n" for key, size, mtime, md5, url in rows])
+    if '"' in text or "\r" in text or text.count(",") > 4 * len(rows) or text.count("\n") > len(rows):
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+        text = stream.getvalue()
+    return Encoded(text.encode("utf-8", "surrogateescape"), [])
 
 
-def _known(numbers: list[int]) -> list[int | str]:
-    return [*numbers] if -1 not in numbers else ["" if number < 0 else number for number in numbers]
+def _known(numbers: list[int]) -> list[int] | list[int | str]:
+    return numbers if -1 not in numbers else ["" if number < 0 else number for number in numbers]
 
 
-def _lines(columns: Columns, line: Callable[[str, str, int, str], str | None], names: list[str]) -> Encoded:
-    """Make a line of each object by name, URL, size and MD5; None leaves it out."""
-    made = list(map(line, names, columns.urls, columns.sizes, columns.md5s))
-    written = [text for text in made if text is not None]
-    left_out = [key for key, text in zip(columns.keys, made, strict=True) if text is None]
-    return Encoded("".join(text + "\n" for text in written).encode(), left_out)
-
-
-def _percent_encoded(texts: list[bytes], safe: bytes = b"") -> list[bytes]:
-    """Write `%XX` for all bytes that are neither unreserved nor safe.
-
-    All texts go together, once for each such byte: 0.3 µs a text in place of 4.
-    """
-    together, plain = b"\n".join(texts), _UNRESERVED + safe
-    if together.count(b"\n") != len(texts) - 1:
-        return [quote_from_bytes(text, safe=safe.decode() + "~").encode() for text in texts]
-    together = together.replace(b"%", b"%25")
-    for byte in set(together.translate(None, plain + b"%\n")):
-        together = together.replace(bytes([byte]), b"%%%02X" % byte)
-    return together.split(b"\n")
+def _taken(lines: list[str], keys: list[bytes]) -> Encoded:
+    """Put lines together; "" leaves its key out."""
+    left_out = [key for key, line in zip(keys, lines, strict=True) if not line] if "" in lines else []
+    return Encoded("".join(lines).encode(), left_out)
 
 
 def _oss(columns: Columns) -> Encoded:
-    urls = _percent_encoded([url.encode() for url in columns.urls])
-    keys = _percent_encoded(columns.keys)
+    urls = percent_encoded([url.encode() for url in columns.urls])
+    keys = percent_encoded(columns.keys)
     rows = [b"%s,%s\n" % row for row in zip(urls, keys, strict=True) if row[1]]
     return Encoded(b"".join(rows), [key for key in columns.keys if not key])
 
 
 def _gcs(columns: Columns) -> Encoded:
-    def line(_name: str, url: str, size: int, md5: str) -> str:
-        known = [str(size)] if size >= 0 else []
-        if known and md5:
-            known.append(b64encode(bytes.fromhex(md5)).decode())
-        return "\t".join([url, *known])
-
-    return _lines(columns, line, columns.urls)
+    sums = [b2a_base64(bytes.fromhex(md5)).decode("ascii") if md5 else "\n" for md5 in columns.md5s]
+    lines = [
+        f"{url}\n" if size < 0 else f"{url}\t{size}{end}" if end == "\n" else f"{url}\t{size}\t{end}"
+        for url, size, end in zip(columns.urls, columns.sizes, sums, strict=True)
+    ]
+    return Encoded("".join(lines).encode(), [])
 
 
 def _oms(columns: Columns) -> Encoded:
-    def line(name: str, url: str, _size: int, _md5: str) -> str | None:
-        text = f"{url}\t{name}"
-        return text if name and len(text) <= _LONGEST_OMS_LINE else None
-
-    names = [name.decode("ascii") for name in _percent_encoded(columns.keys, b"/")]
-    return _lines(columns, line, names)
+    names = [name.decode("ascii") for name in percent_encoded(columns.keys, b"/")]
+    lines = [
+        f"{url}\t{name}\n" if name and len(url) + len(name) < _LONGEST_OMS_LINE else ""
+        for url, name in zip(columns.urls, names, strict=True)
+    ]
+    return _taken(lines, columns.keys)
 
 
 def _volcengine(columns: Columns) -> Encoded:
-    def line(name: str, url: str, size: int, md5: str) -> str | None:
-        if not 0 < len(name) <= _LONGEST_KEY or _NO_VOLCENGINE_KEY.match(name):
-            return None
-        return f"{url.replace(';', '%3B')};{name};{size if size >= 0 else ''};{md5}"
-
-    return _lines(columns, line, [_text(key) for key in columns.keys])
+    urls, fits = columns.urls, _VOLCENGINE_KEY.fullmatch
+    if ";" in "".join(urls):
+        urls = [url.replace(";", "%3B") for url in urls]
+    lines = [
+        f"{url};{name};{size};{md5}\n" if fits(name) else ""
+        for name, url, size, md5 in zip(
+            _texts(columns.keys), urls, _known(columns.sizes), columns.md5s, strict=True
+        )
+    ]
+    return _taken(lines, columns.keys)
 
 
 _CSV_HEAD: Final = b"key,size,mtime,md5,url\n"
 FORMS: Final[dict[str, Form]] = {
-    "keys": Form(_keys, ".txt"),
-    "keys0": Form(_keys0, ".txt"),
+    "keys": Form(_keys, ".txt", has_urls=False),
+    "keys0": Form(_keys0, ".txt", has_urls=False),
     "jsonl": Form(_jsonl, ".jsonl", has_md5s=True),
     "csv": Form(_csv, ".csv", _CSV_HEAD, has_md5s=True),
     "csv-safe": Form(_csv_safe, ".csv", _CSV_HEAD, has_md5s=True),

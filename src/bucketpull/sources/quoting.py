@@ -1,8 +1,11 @@
 """Keys in URLs: every byte that is not unreserved is written `%XX`, and nothing is ever normalised (contract 1.3)."""
 
+from typing import Final
 from urllib.parse import quote_from_bytes
 
-_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"
+from bucketpull.domain.percent_encoding import UNRESERVED, percent_encoded
+
+_PLAIN: Final = UNRESERVED + b"/"
 
 
 def quoted(key: bytes) -> str:
@@ -11,6 +14,12 @@ def quoted(key: bytes) -> str:
     if not key.translate(None, _PLAIN):
         return key.decode("ascii")
     return quote_from_bytes(key, safe="/~")
+
+
+def urls_of(base: str, keys: list[bytes]) -> list[str]:
+    """Write the URLs of many keys; `base` ends with a slash."""
+    paths = b"\n".join(percent_encoded(keys, b"/")).decode("ascii")
+    return [base + path for path in paths.split("\n")] if keys else []
 
 
 def is_plain(key: bytes) -> bool:

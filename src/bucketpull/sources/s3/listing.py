@@ -5,6 +5,7 @@ goes to expat, without document types and entities, bounded in depth. An answer 
 """
 
 import re
+import struct
 from datetime import UTC, datetime
 from functools import cache
 from typing import Final, NamedTuple
@@ -216,10 +217,13 @@ def _times(dates: list[bytes]) -> list[int]:
     for known in (_HOURS, _FRACTIONS):
         if len(known) > _MOST_KNOWN:
             known.clear()
+    if len(set(map(len, dates))) != 1:
+        return [_time(date) for date in dates]
     hours, within, fractions = _HOURS, _within_an_hour(), _FRACTIONS
     try:
-        return [hours[date[:14]] + within[date[14:19]] + fractions[date[19:]] for date in dates]
-    except (KeyError, ValueError, OverflowError, UnicodeError):
+        pieces = struct.iter_unpack(f"14s5s{len(dates[0]) - 19}s", b"".join(dates))
+        return [hours[hour] + within[rest] + fractions[end] for hour, rest, end in pieces]
+    except (struct.error, KeyError, ValueError, OverflowError, UnicodeError):
         return [_time(date) for date in dates]
 
 
