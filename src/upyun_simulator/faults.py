@@ -4,7 +4,7 @@
 
 Keys that every rule knows:
 
-    path=PATTERN   only keys (for listings: folders, `""` or ending in a slash) that match, with * and ?
+    path=PATTERN   only keys (for listings: folders, ending in a slash; `/` is the root) that match, with * and ?
     on=KINDS       of rest, cdn, list, get, head, usage, rest.get, cdn.get ...; several joined by +
     p=0.1          by chance, the same for the same seed, key and attempt
     first=N        only the first N attempts of each request, so that retrying helps
@@ -82,7 +82,7 @@ class Rule:
             return False
         if self.name in RANGED and b"range" not in call.request.headers:
             return False
-        return not self.path or fnmatchcase(call.key, self.path)
+        return not self.path or fnmatchcase(call.key or "/", self.path)
 
     def number(self, name: str, default: float) -> float:
         """Return an option of the effect as a number."""

@@ -118,19 +118,29 @@ def test_after_an_incomplete_listing_nothing_goes(make_job, status):
     assert len(job.files()) == 120
 
 
-def test_an_entry_without_a_name_keeps_only_what_lies_in_its_folder_and_below(make_job):
-    job = make_job("a=flat:9,size=100;b=flat:9,size=100")
-    job.simulator.mutate(put={"a/inner/x.jpg": 100})
+@pytest.mark.parametrize("top", ["", "top/"])
+def test_an_entry_without_a_name_keeps_only_what_it_may_be(make_job, top):
+    job = make_job("other=flat:9,size=100")
+    there = [
+        "listed/a.jpg",
+        "listed/b.jpg",
+        "listed/in/c.jpg",
+        "gone/d.jpg",
+        "gone/in/e.jpg",
+        "f.jpg",
+        "g.jpg",
+    ]
+    job.simulator.mutate(put={top + key: 100 for key in there})
     job.sync()
-    gone = below(job, "b/")[:2]
-    job.simulator.mutate(delete=["a/inner/x.jpg", below(job, "a/img")[0], *gone])
-    job.simulator.inject("odd-entry:field=name,path=a/")
+    gone = sorted([*below(job, "other/")[:2], f"{top}listed/b.jpg", f"{top}listed/in/c.jpg"])
+    job.simulator.mutate(delete=[*gone, f"{top}gone/", f"{top}f.jpg"])
+    job.simulator.inject(f"odd-entry:field=name,path={top or '/'}")
 
-    said, told = prune(job, "--delete", "--max-delete", "20%")
+    said, told = prune(job, "--delete", "--max-delete", "30%")
 
-    assert [line.partition(": ")[2] for line in said.splitlines()] == gone
-    assert "a: is listed with entries that name nothing: all in it and below is kept" in told
-    assert len(job.files()) == 17
+    assert sorted(line.partition(": ")[2] for line in said.splitlines()) == gone
+    assert f"{top.rstrip('/') or '/'}: an entry of its listing has no name" in told
+    assert len(job.files()) == 12
 
 
 def test_what_rules_exclude_and_files_of_others_are_not_gone(make_job):

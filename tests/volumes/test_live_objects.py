@@ -1,5 +1,7 @@
 """The last word on each object, by an external sort."""
 
+import os
+
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from bucketpull.domain.record import Block, Record
 from bucketpull.volumes import live_objects
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.ledger import Damage
-from bucketpull.volumes.live_objects import Latest
+from bucketpull.volumes.live_objects import Deal, Latest, digest_of
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.volume import open_volume
 
@@ -54,6 +56,23 @@ def test_the_last_entry_of_each_object_counts_and_discarded_ones_do_not(
     assert [(stored.name, stored.size) for stored in sorted(found.objects())] == sorted(expected.items())
     assert found.count == len(expected)
     reader.close()
+
+
+def test_a_deal_of_any_number_of_files_keeps_none_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(live_objects, "_ENTRIES_A_FILE", 1)
+    before = len(os.listdir("/proc/self/fd"))
+    deal = Deal(str(tmp_path), "keys", expected=700, tail_bytes=2)
+    entries = [(digest_of(b"%d" % number), number.to_bytes(2, "big")) for number in range(2000)]
+    for digest, tail in entries:
+        deal.add(digest, tail)
+    assert len(os.listdir("/proc/self/fd")) == before
+    deal.finish()
+
+    found = [entry for number in range(deal.count) for entry in deal.stream(number)]
+
+    assert deal.count == 701
+    assert sorted(found) == sorted(digest + tail for digest, tail in entries)
+    assert not os.listdir(tmp_path)
 
 
 def test_a_damaged_block_is_named_and_the_others_are_read(tmp_path):

@@ -77,7 +77,7 @@ class _Forecast:
         self._listed.finish()
         for number in range(self._listed.count):
             held = set(self._held.take(number))
-            for entry in self._listed.take(number):
+            for entry in self._listed.stream(number):
                 length = int.from_bytes(entry[DIGEST_BYTES:], "big")
                 if entry[:DIGEST_BYTES] in held:
                     self.skipped += 1

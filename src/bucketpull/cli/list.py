@@ -190,6 +190,8 @@ class _Inventory:
 
     def take(self, part: Part) -> None:
         """Write a page's objects."""
+        if not part.names:
+            return
         columns = _columns(part, self._base)
         left_out = self._output.write(columns)
         self.state.objects += len(columns.keys) - len(left_out)

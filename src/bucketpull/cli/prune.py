@@ -149,10 +149,11 @@ class _Pruning:
         comparison.spare(odd)
         for folder in sorted(odd)[:_SHOWN]:
             tell(
-                f"{show(folder) or '/'}: is listed with entries that name nothing: all in it and below is kept"
+                f"{show(folder) or '/'}: an entry of its listing has no name: what may be that entry is kept, "
+                "the files in it and the folders that are not listed"
             )
         if len(odd) > _SHOWN:
-            tell(f"and so is what lies in {count(len(odd) - _SHOWN)} more folders")
+            tell(f"and so it is in {count(len(odd) - _SHOWN)} more folders")
 
     def _conclude(self, comparison: Comparison, gone: int, volumes: Sequence[DiskVolume]) -> ExitCode:
         brakes = gone > self._most.of(comparison.held)

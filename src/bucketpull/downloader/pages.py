@@ -68,7 +68,7 @@ class PassedPages:
     """Pages whose objects are handed on at once: without digests and batches, which take 1 µs an object and more.
 
     Args:
-        listed: Called with the objects of each page.
+        listed: Called with the objects of each page, also if it has none.
 
     """
 
@@ -79,8 +79,7 @@ class PassedPages:
         """See `Pages`."""
         del parts
         count = len(page.part.names)
-        if count:
-            self._listed(page.part)
+        self._listed(page.part)
         return PageRecord(
             position.directory,
             position.cursor,

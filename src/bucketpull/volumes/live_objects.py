@@ -1,7 +1,7 @@
 """Which entries of a ledger are the last word on their object, for ledgers of any length.
 
 A disk of 4 TB holds 120 million objects: a table of their keys needs some 10 GB of memory, or of SQLite accessed at random.
-Instead the entries are dealt out by a digest of their key over up to 256 files (20 bytes each, written in sequence),
+Instead the entries are dealt out by a digest of their key over files of some 200,000 (20 bytes each, written in sequence),
 each of which is then sorted in memory; what remains is one bit an entry, 15 MB. Then the ledger is read again in its own order,
 which is the order in which the disk was written.
 """
@@ -13,14 +13,17 @@ from typing import Final, NamedTuple
 
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record, Sealed
+from bucketpull.volumes.files.file import write_all
 from bucketpull.volumes.ledger import Damage, Frame, Kind
 from bucketpull.volumes.location import Location
 from bucketpull.volumes.reader import VolumeReader
 
 DIGEST_BYTES: Final = 12
 _ENTRIES_A_FILE: Final = 200_000  # about 15 MB while they are sorted
-_MOST_FILES: Final = 256
-_BUFFER_BYTES: Final = 1 << 15
+_MOST_FILES: Final = 8192
+_BUFFERS_BYTES: Final = 8 << 20  # all of a deal's together
+_LARGEST_BUFFER: Final = 1 << 15
+_READ_ENTRIES: Final = 1 << 14
 
 
 class Stored(NamedTuple):
@@ -36,22 +39,30 @@ class Stored(NamedTuple):
 
 
 class Deal:
-    """Entries of equal width, dealt out over files by their digest, to be looked at file by file."""
+    """Entries of equal width, dealt out over files by their digest, to be looked at file by file.
+
+    Its memory does not grow with their number, and it keeps no file open: there may be more files than descriptors.
+    """
 
     def __init__(self, folder: str, name: str, expected: int, tail_bytes: int) -> None:
         self.count = min(_MOST_FILES, expected // _ENTRIES_A_FILE + 1)
         self._width = DIGEST_BYTES + tail_bytes
         self._paths = [os.path.join(folder, f"{name}-{number}") for number in range(self.count)]
-        self._files = [open(path, "wb", buffering=_BUFFER_BYTES) for path in self._paths]  # noqa: SIM115 - see `finish`
+        self._buffers = [bytearray() for _ in range(self.count)]
+        self._full = min(_LARGEST_BUFFER, _BUFFERS_BYTES // self.count)
 
     def add(self, digest: bytes, tail: bytes = b"") -> None:
         """Add an entry."""
-        self._files[digest[0] % self.count].write(digest + tail)
+        number = (digest[0] << 8 | digest[1]) % self.count
+        buffer = self._buffers[number]
+        buffer += digest + tail
+        if len(buffer) >= self._full:
+            self._write(number)
 
     def finish(self) -> None:
         """End adding."""
-        for file in self._files:
-            file.close()
+        for number in range(self.count):
+            self._write(number)
 
     def take(self, number: int) -> list[bytes]:
         """Return the entries of one file in ascending order, and remove it."""
@@ -59,6 +70,18 @@ class Deal:
             data = file.read()
         os.unlink(self._paths[number])
         return sorted(data[start : start + self._width] for start in range(0, len(data), self._width))
+
+    def stream(self, number: int) -> Iterator[bytes]:
+        """Give the entries of one file as they were added, and remove it: for one that may have far more than `expected`."""
+        with open(self._paths[number], "rb") as file:
+            while data := file.read(self._width * _READ_ENTRIES):
+                yield from (data[start : start + self._width] for start in range(0, len(data), self._width))
+        os.unlink(self._paths[number])
+
+    def _write(self, number: int) -> None:
+        with open(self._paths[number], "ab", buffering=0) as file:
+            write_all(file.fileno(), [bytes(self._buffers[number])])
+        self._buffers[number].clear()
 
 
 class Latest:
@@ -85,6 +108,11 @@ class Latest:
                 if self._live[number >> 3] >> (number & 7) & 1:
                     yield frame.offset, record, index
                 number += 1
+
+    def directories(self) -> Iterator[bytes]:
+        """Give the directory of each record, also of what is no longer there; many times over."""
+        for _, record in self._records():
+            yield record.directory
 
     def _find(self, folder: str) -> bytearray:
         deal = Deal(folder, "keys", self._reader.ledger.end // 24, tail_bytes=8)

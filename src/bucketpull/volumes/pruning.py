@@ -7,8 +7,10 @@ Two keys of the same digest, which chance does not make, would keep an object, n
 import os
 import re
 import time
+from bisect import bisect
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 from bucketpull.domain.model import Part, key_of
@@ -25,6 +27,7 @@ PRUNING: Final = "prune"
 TRASH: Final = "trash"
 _UNTIL: Final = re.compile(r"until-(\d{8}T\d{6}Z)")
 _PIECE_BYTES: Final = 1 << 20
+_MOST_RECENT: Final = 1 << 16
 _FORMAT: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -50,6 +53,8 @@ class Comparison:
     """A listing against the volumes that were filled from it. `folder` takes 12 bytes a listed and 20 bytes a held object.
 
     `prefix` is that of the listing: what does not lie below it was never asked for. `held` counts what does.
+    An entry without a name (see `spare`) is one file or folder right in the directory that lists it. It may be any that is held and
+    not listed; it is none that is listed by its name.
     """
 
     def __init__(self, latest: Sequence[Latest], folder: str, prefix: bytes) -> None:
@@ -58,35 +63,37 @@ class Comparison:
         expected = sum(each.count for each in latest)
         self._listed = Deal(folder, "listed", expected, tail_bytes=0)
         self._held = Deal(folder, "held", expected, tail_bytes=8)
+        self._folders = Deal(folder, "folders", expected, tail_bytes=0)
+        self._doubtful = Deal(folder, "doubtful", expected, tail_bytes=0)
         self.listed = self.held = 0
+        self._folder: bytes | None = None
         self._gone: list[bytearray] = []
-        self._spared: frozenset[bytes] = frozenset()
+        self._odd: frozenset[bytes] = frozenset()
 
     def spare(self, directories: Collection[bytes]) -> None:
-        """Keep whatever lies in these directories and below them: their listings name things that nobody can tell."""
-        self._spared = frozenset(directories)
+        """Keep what an entry without a name may be, in each of these directories: files and folders that are not listed by name."""
+        self._odd = frozenset(directories)
 
     def take(self, part: Part) -> None:
-        """Take in what the source has."""
+        """Take in what the source has of a directory, be it nothing."""
+        if part.directory != self._folder:
+            self._folder = part.directory
+            self._folders.add(digest_of(part.directory))
         for name in part.names:
             self._listed.add(digest_of(key_of(part.directory, name)))
         self.listed += len(part.names)
 
     def finish(self) -> int:
         """Compare; return how many objects are gone."""
-        self._listed.finish()
-        starts = self._deal_held()
-        gone = 0
-        for number in range(self._held.count):
-            listed = set(self._listed.take(number))
-            for entry in self._held.take(number):
-                if entry[:DIGEST_BYTES] not in listed:
-                    at = int.from_bytes(entry[DIGEST_BYTES:], "big")
-                    volume = max(each for each, start in enumerate(starts) if start <= at)
-                    at -= starts[volume]
-                    self._gone[volume][at >> 3] |= 1 << (at & 7)
-                    gone += 1
-        return gone
+        unlisted = self._unlisted() if self._odd else set()
+        starts = self._deal_held(unlisted)
+        self._gone = [bytearray((end - start) // 8 + 1) for start, end in pairwise(starts)]
+        for _, tail in _missing(self._held, self._listed):
+            number = int.from_bytes(tail, "big")
+            volume = bisect(starts, number) - 1
+            at = number - starts[volume]
+            self._gone[volume][at >> 3] |= 1 << (at & 7)
+        return sum(marks.bit_count() for each in self._gone for marks in each)
 
     def gone(self, volume: int) -> Iterator[Gone]:
         """Give what is gone of a volume, in the order in which it was written."""
@@ -95,26 +102,64 @@ class Comparison:
             if marks[number >> 3] >> (number & 7) & 1:
                 yield Gone(block, record, index)
 
-    def _is_spared(self, directory: bytes) -> bool:
-        steps = directory.split(b"/")
-        return b"" in self._spared or any(
-            b"/".join(steps[: count + 1]) in self._spared for count in range(len(steps))
+    def _unlisted(self) -> set[bytes]:
+        """Return the digests of folders with held objects, right in directories with odd entries, that are not listed by name."""
+        recent: set[bytes] = set()
+        for latest in self._latest:
+            for directory in latest.directories():
+                for folder in self._doubted(directory) - recent:
+                    recent.add(folder)
+                    self._doubtful.add(digest_of(folder))
+                if len(recent) > _MOST_RECENT:
+                    recent.clear()
+        return {digest for digest, _ in _missing(self._doubtful, self._folders)}
+
+    def _doubted(self, directory: bytes) -> set[bytes]:
+        """Return those of a directory and its parents that lie right in one with odd entries."""
+        return {child for parent, child in pairwise(_chain(directory)) if parent in self._odd}
+
+    def _deal_held(self, unlisted: Collection[bytes]) -> list[int]:
+        """Deal out what is held and not spared; return at which number each volume begins, and where the last one ends."""
+        starts = [0]
+        number = 0
+        for latest in self._latest:
+            for directory, entries in groupby(latest.entries(), lambda entry: entry[1].directory):
+                is_spared = bool(self._odd) and self._is_spared(directory, unlisted)
+                for _, record, index in entries:
+                    key = key_of(directory, record.names[index])
+                    if key.startswith(self._below):
+                        self.held += 1
+                        if not is_spared:
+                            self._held.add(digest_of(key), number.to_bytes(8, "big"))
+                    number += 1
+            starts.append(number)
+        return starts
+
+    def _is_spared(self, directory: bytes, unlisted: Collection[bytes]) -> bool:
+        return directory in self._odd or any(
+            digest_of(folder) in unlisted for folder in self._doubted(directory)
         )
 
-    def _deal_held(self) -> list[int]:
-        starts, start = [], 0
-        for latest in self._latest:
-            starts.append(start)
-            for _, record, index in latest.entries():
-                key = key_of(record.directory, record.names[index])
-                if key.startswith(self._below):
-                    self.held += 1
-                    if not (self._spared and self._is_spared(record.directory)):
-                        self._held.add(digest_of(key), start.to_bytes(8, "big"))
-                start += 1
-            self._gone.append(bytearray((start - starts[-1]) // 8 + 1))
-        self._held.finish()
-        return starts
+
+def _chain(directory: bytes) -> list[bytes]:
+    """Return the root and all directories down to this one."""
+    steps = directory.split(b"/") if directory else []
+    return [b"", *(b"/".join(steps[: count + 1]) for count in range(len(steps)))]
+
+
+def _missing(asked: Deal, known: Deal) -> Iterator[tuple[bytes, bytes]]:
+    """Give the digests and tails of those asked about that are not known."""
+    asked.finish()
+    known.finish()
+    for file in range(asked.count):
+        entries = asked.take(file)
+        missing = {entry[:DIGEST_BYTES] for entry in entries}
+        missing.difference_update(known.stream(file))
+        yield from (
+            (entry[:DIGEST_BYTES], entry[DIGEST_BYTES:])
+            for entry in entries
+            if entry[:DIGEST_BYTES] in missing
+        )
 
 
 def trash_until(now: float, seconds: float) -> str:
