@@ -27,6 +27,8 @@ SHORT = {"SYNC": "sync upyun://photos d1", "BROKER": "BUCKETPULL_BROKER=amqp://u
 FILES = {
     "file": b"x",
     "broken.toml": b"rate = [\n",
+    "bad.rules": b"# a comment\n+ /2024/**\n- [z-a]\n",
+    "no.rules": b"photos/**\n",
     "types.toml": b'# a comment\nrate = "fast"\n',
     "unknown.toml": b"cdn-ulr = 1\n",
     "binary.toml": b"\xff\xfe\x00",

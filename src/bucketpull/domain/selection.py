@@ -33,6 +33,15 @@ class Rule(msgspec.Struct, array_like=True, frozen=True):
     includes: bool
     pattern: str
 
+    def check(self) -> None:
+        """Raise if the pattern is not a glob.
+
+        Raises:
+            ConfigError: So it is.
+
+        """
+        _expression(self.pattern)
+
 
 class Selection(msgspec.Struct, array_like=True, frozen=True):
     """What is wanted, and what of it first. Sizes are in bytes, dates in Unix seconds; None is no bound.
@@ -56,11 +65,11 @@ class Selection(msgspec.Struct, array_like=True, frozen=True):
         """Return itself.
 
         Raises:
-            ConfigError: A pattern is no glob, or bounds exclude everything.
+            ConfigError: A pattern is not a glob, or bounds exclude everything.
 
         """
         for rule in self.rules:
-            _expression(rule.pattern)
+            rule.check()
         _check_order("--min-size", self.smallest, "--max-size", self.largest)
         _check_order("--newer", self.changed_after, "--older", self.changed_before)
         return self

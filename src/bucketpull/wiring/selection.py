@@ -57,7 +57,13 @@ def _from_file(path: str) -> Iterator[Rule]:
         raise ConfigError(f"--rules-file {path}: {error.strerror}; name a file of rules") from error
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.startswith("#"):
-            yield _rule(f"--rules-file {path}, line {number}", line)
+            where = f"--rules-file {path}, line {number}"
+            rule = _rule(where, line)
+            try:
+                rule.check()
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from error
+            yield rule
 
 
 def _rule(where: str, line: str) -> Rule:
