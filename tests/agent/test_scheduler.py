@@ -3,7 +3,7 @@ import pytest
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.scheduler import BATCHES_MOST, Scheduler
 from bucketpull.domain.messages import Limits
-from bucketpull.domain.model import LaneStatus, VolumeState, VolumeStatus
+from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Tick
 
@@ -95,8 +95,8 @@ def test_a_process_that_is_gone_waits_for_nothing(scheduler):
 
 @pytest.mark.parametrize(("cpu", "limit"), [([0.5, 1.0], ""), ([0.2, 1.8], "cpu")])
 def test_a_process_that_computes_all_the_time_is_what_limits(cpu, limit):
-    lanes = {"cdn": LaneStatus(10, 64.0, 100, 0, 1.0)}
+    endpoints = {"cdn": EndpointStatus(10, 64.0, 100, 0, 1.0)}
 
-    before, now = Load(0.0, 0, 0, lanes, [0.0, 0.0]), Load(2.0, 9, 9, lanes, cpu)
+    before, now = Load(0.0, 0, 0, endpoints, [0.0, 0.0]), Load(2.0, 9, 9, endpoints, cpu)
 
     assert limited_by(before, now, Limits(), [], 100) == limit

@@ -20,9 +20,9 @@ from bucketpull.domain.messages import (
     Verdict,
 )
 from bucketpull.domain.model import (
+    EndpointStatus,
     Extent,
     Former,
-    LaneStatus,
     Part,
     Position,
     VolumeState,
@@ -42,7 +42,7 @@ def disk(machine="m1", state=VolumeState.OPEN, objects=20):
 
 def pulse(machine="m1", *volumes, window=9, scan_window=0, holds=(), **changes):
     usual = {"incarnation": f"of {machine}", "version": "1", "processes": 1, "objects": 0, "bytes": 0}
-    counts = {"retries": {}, "failures": {}, "lanes": {}}
+    counts = {"retries": {}, "failures": {}, "endpoints": {}}
     return Pulse(
         machine=machine, window=window, scan_window=scan_window, holds=list(holds),
         volumes=list(volumes or [disk(machine)]), **(usual | counts | changes),
@@ -355,8 +355,8 @@ def test_any_other_error_of_the_journal_is_raised(start):
         harness.hear(stored(harness.journal.claim(WorkKind.BATCH, 1, "m1", 1.0)[0]))
 
 
-def lanes(size, requests):
-    return {"files": LaneStatus(0, 1.0, requests, 0, 1.0, True, size)}
+def counted(size, requests):
+    return {"files": EndpointStatus(0, 1.0, requests, 0, 1.0, True, size)}
 
 
 def test_a_trial_gives_out_so_many_objects_and_ends_when_they_are_booked(start):
@@ -380,10 +380,10 @@ def test_what_comes_back_of_a_trial_is_given_out_again(start):
 def test_a_budget_of_bytes_ends_the_job_when_it_is_used_up_and_is_kept_in_the_journal(start):
     harness = start(budget=Budget(bytes=100))
     harness.hear(pulse(window=1))
-    harness.hear(pulse(window=1, lanes=lanes(60, 2)))
-    harness.hear(pulse(window=1, lanes=lanes(60, 2)), after=3.0)
+    harness.hear(pulse(window=1, endpoints=counted(60, 2)))
+    harness.hear(pulse(window=1, endpoints=counted(60, 2)), after=3.0)
     assert harness.journal.spending().bytes == 60
-    harness.hear(pulse(window=1, lanes=lanes(120, 4)))
+    harness.hear(pulse(window=1, endpoints=counted(120, 4)))
     assert harness.coordinator.state == "budget-spent"
     harness.wait(60, pulse(window=0))
     harness.coordinator.conclude()
@@ -396,7 +396,7 @@ def test_a_budget_that_was_just_enough_leaves_the_job_complete(start, bounds):
     harness = start(budget=Budget(**bounds), local_machines=frozenset({"m1"}))
     harness.hear(pulse())
     works = harness.works("m1")
-    harness.hear(pulse(lanes=lanes(120, 4)))
+    harness.hear(pulse(endpoints=counted(120, 4)))
     harness.hear(*[stored(work) for work in works])
     harness.hear(pulse("m1", disk(objects=100)), Goodbye("m1", "of m1"))
     harness.wait(60)
@@ -406,8 +406,8 @@ def test_a_budget_that_was_just_enough_leaves_the_job_complete(start, bounds):
 
 def test_a_budget_of_a_day_pauses_until_tomorrow(start):
     harness = start(budget=Budget(requests_a_day=3))
-    harness.hear(pulse(window=1, lanes=lanes(60, 4)))
-    harness.hear(pulse(window=9, lanes=lanes(60, 4)))
+    harness.hear(pulse(window=1, endpoints=counted(60, 4)))
+    harness.hear(pulse(window=9, endpoints=counted(60, 4)))
     assert harness.coordinator.state == "budget-spent"
     assert harness.controls("m1")[-1].limits.paused
     assert not harness.has_ended

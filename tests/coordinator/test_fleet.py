@@ -10,7 +10,7 @@ SILENCE, GRACE = 30.0, 10.0
 def pulse(machine="m1", holds=(), window=3, incarnation="one", volumes=(), clears=False):
     return Pulse(
         machine=machine, incarnation=incarnation, version="1", processes=1, objects=0, bytes=0, window=window,
-        scan_window=0, holds=list(holds), retries={}, failures={}, lanes={}, volumes=list(volumes), clears=clears,
+        scan_window=0, holds=list(holds), retries={}, failures={}, endpoints={}, volumes=list(volumes), clears=clears,
     )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def test_a_silent_worker_is_dead_unless_nobody_could_be_heard():
     fleet = fleet_of("m1", "m2")
     fleet.see(pulse("m2"), 20.0)
     assert fleet.silent(31.0) == ["m1"]
-    fleet.excuse(31.0)
+    fleet.restart_timers(31.0)
     assert fleet.silent(60.0) == []
     assert sorted(fleet.silent(62.0)) == ["m1", "m2"]
 
@@ -49,7 +49,7 @@ def test_the_dead_leave_their_work_and_their_volumes_are_away():
         pulse(volumes=[VolumeStatus("v", "m1", "/v", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0)]), 0.0
     )
     fleet.sent("m1", WorkKind.BATCH, works(1, 2), 1.0)
-    assert fleet.bury("m1") == [1, 2]
+    assert fleet.declare_dead("m1") == [1, 2]
     assert fleet.volumes["v"].state is VolumeState.AWAY
     assert fleet.leave("m1") == []
 

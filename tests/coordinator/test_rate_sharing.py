@@ -6,16 +6,16 @@ from hypothesis import strategies as st
 
 from bucketpull.coordinator.rate_sharing import HOLD_SECONDS, Sharing
 from bucketpull.domain.messages import Limits, Pulse
-from bucketpull.domain.model import LaneStatus, VolumeState, VolumeStatus
+from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
 
 LIMITS = Limits(requests_per_second=1000.0, bytes_per_second=8e6)
 
 
-def pulse(machine, requests, throttled=0, lane="cdn", incarnation="one", volumes=True):
+def pulse(machine, requests, throttled=0, endpoint="cdn", incarnation="one", volumes=True):
     disk = VolumeStatus("v", machine, "/v", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0)
     return Pulse(
         machine=machine, incarnation=incarnation, version="1", processes=1, objects=0, bytes=0, window=1,
-        scan_window=0, holds=[], retries={}, failures={}, lanes={lane: LaneStatus(0, 1.0, requests, throttled, 0.0)},
+        scan_window=0, holds=[], retries={}, failures={}, endpoints={endpoint: EndpointStatus(0, 1.0, requests, throttled, 0.0)},
         volumes=[disk] if volumes else [],
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_what_the_lister_uses_is_taken_from_the_others():
     sharing = Sharing()
     for second in range(8):
         sharing.see(pulse("m1", 800 * second), 1, float(second))
-        sharing.see(pulse("lister", 100 * second, lane="list", volumes=False), 1, float(second) + 0.1)
+        sharing.see(pulse("lister", 100 * second, endpoint="list", volumes=False), 1, float(second) + 0.1)
     assert sharing.share(LIMITS, 1, is_lister=False).requests_per_second == pytest.approx(900, rel=0.03)
     assert sharing.share(LIMITS, 1, is_lister=True).requests_per_second == 500
 

@@ -4,12 +4,12 @@ import pytest
 
 from bucketpull.domain.budget import Budget, Prices, Spending, Usage, Verdict, judged
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import LaneStatus
+from bucketpull.domain.model import EndpointStatus
 
 
 def pulse(machine: str, incarnation: str, size: int, requests: int, **wasted: int) -> Pulse:
-    lanes = {"cdn": LaneStatus(0, 1.0, requests, 0, 0.0, received=size)}
-    return Pulse(machine, incarnation, "v", 1, 0, 0, 0, 0, [], {}, {}, lanes, [], wasted=wasted)
+    endpoints = {"cdn": EndpointStatus(0, 1.0, requests, 0, 0.0, received=size)}
+    return Pulse(machine, incarnation, "v", 1, 0, 0, 0, 0, [], {}, {}, endpoints, [], wasted=wasted)
 
 
 def test_without_bounds_a_job_goes_on():

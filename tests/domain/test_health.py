@@ -207,7 +207,7 @@ def test_a_process_that_begins_is_told_what_the_others_know():
     judge = Judge(BOTH, 2)
     judge.look(0, {"cdn": ill()}, 2.0)
 
-    assert judge.welcome(0, 3.0).states == {"cdn": State.DOWN}
+    assert judge.process_started(0, 3.0).states == {"cdn": State.DOWN}
 
 
 def test_processes_that_a_source_s_refusals_hit_unevenly_share_what_all_bear():

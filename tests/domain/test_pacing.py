@@ -182,9 +182,9 @@ def test_whatever_happens_the_level_stays_within_its_bounds_and_something_may_st
 
 def test_a_rate_is_a_hard_cap_for_all_lanes_that_share_it():
     bucket = TokenBucket(200.0)
-    lanes = [Limiter(bucket=bucket), Limiter(bucket=bucket)]
+    endpoints = [Limiter(bucket=bucket), Limiter(bucket=bucket)]
 
-    tally = run(lanes, World(latency=0.01), 20)
+    tally = run(endpoints, World(latency=0.01), 20)
 
     assert tally.rate(1) == pytest.approx(200, rel=0.02)
     assert max(tally.good[1:]) <= 206

@@ -150,7 +150,7 @@ def test_counters_are_told_twice_a_second(agents):
     assert 9 <= len(ticks) <= 12
     last = ticks[-1]
     assert (last.objects, last.bytes, last.unstarted, last.written) == (3, 3, 0, {"v1": 3})
-    assert (last.lanes["edge"].requests, last.lanes["edge"].in_flight) == (3, 0)
+    assert (last.endpoints["edge"].requests, last.endpoints["edge"].in_flight) == (3, 0)
 
 
 def test_a_volume_that_cannot_be_opened_gives_its_assignments_back(agents):

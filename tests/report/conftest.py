@@ -3,7 +3,7 @@ import copy
 import pytest
 
 from bucketpull.domain.messages import Limits, Pulse
-from bucketpull.domain.model import Counters, LaneStatus, Outstanding, VolumeState, VolumeStatus
+from bucketpull.domain.model import Counters, EndpointStatus, Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Estimate, Note, Rates, Snapshot
 
 TB = 10**12
@@ -41,9 +41,9 @@ def pulse(machine, volumes=()):
         holds=[1, 2, 3],
         retries={"throttled": 900},
         failures={"missing": 7},
-        lanes={
-            "list": LaneStatus(4, 8.0, 12_000, 3, 1800.0),
-            "cdn": LaneStatus(212, 256.0, 56_000_000, 903, 2_500_000.0),
+        endpoints={
+            "list": EndpointStatus(4, 8.0, 12_000, 3, 1800.0),
+            "cdn": EndpointStatus(212, 256.0, 56_000_000, 903, 2_500_000.0),
         },
         volumes=list(volumes),
         limited_by="disk",

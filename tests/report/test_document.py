@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from bucketpull.domain.endpoints import State
-from bucketpull.report.document import exit_code_of, lanes_of, snapshot_dict, summary_dict
+from bucketpull.report.document import endpoints_of, exit_code_of, snapshot_dict, summary_dict
 from bucketpull.report.endpoints import state_of
 from bucketpull.report.standing import standing_lines
 from bucketpull.report.words import Words
@@ -66,16 +66,16 @@ def test_a_snapshot_as_a_document_keeps_names_and_is_json(running):
 
 
 def test_an_endpoint_is_shown_as_the_machine_sees_it_for_which_it_does_worst(running):
-    running.machines[1].lanes["cdn"] = msgspec.structs.replace(
-        running.machines[1].lanes["cdn"], state=State.DOWN, state_seconds=90.0
+    running.machines[1].endpoints["cdn"] = msgspec.structs.replace(
+        running.machines[1].endpoints["cdn"], state=State.DOWN, state_seconds=90.0
     )
 
-    lane = lanes_of(running)["cdn"]
-    assert state_of(lane, Words("en")) == " (down 1 min 30 s)"
-    assert state_of(lane, Words("zh")) == " (无应答 1 分 30 秒)"
+    endpoint = endpoints_of(running)["cdn"]
+    assert state_of(endpoint, Words("en")) == " (down 1 min 30 s)"
+    assert state_of(endpoint, Words("zh")) == " (无应答 1 分 30 秒)"
     assert any("cdn 424 (down" in line for line in standing_lines(running, Words("en"), running=True))
 
 
 def test_lanes_are_added_up_over_machines(running):
-    assert lanes_of(running)["cdn"].in_flight == 424
-    assert running.machines[0].lanes["cdn"].in_flight == 212
+    assert endpoints_of(running)["cdn"].in_flight == 424
+    assert running.machines[0].endpoints["cdn"].in_flight == 212

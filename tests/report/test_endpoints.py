@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
-from bucketpull.domain.model import LaneStatus
+from bucketpull.domain.model import EndpointStatus
 from bucketpull.report.endpoints import EndpointNews
 from bucketpull.report.messages import translated
 
@@ -25,8 +25,8 @@ def machines(running):
         return [
             msgspec.structs.replace(
                 running.machines[0],
-                lanes={
-                    name: LaneStatus(
+                endpoints={
+                    name: EndpointStatus(
                         0, 1.0, 1, 0, 0.0, state=state, state_seconds=seconds, detail="connect: no"
                     )
                     for name, (state, seconds) in each.items()
@@ -87,14 +87,14 @@ def test_where_nothing_else_has_them_objects_wait_and_so_does_a_listing(machines
 
 def test_an_address_that_is_left_alone_is_told_once_whoever_sees_it(running):
     def seen(*away):
-        lanes = [
+        endpoints = [
             {
-                name: LaneStatus(0, 1.0, 1, 0, 0.0, away=dict.fromkeys(labels, "connect: no"))
+                name: EndpointStatus(0, 1.0, 1, 0, 0.0, away=dict.fromkeys(labels, "connect: no"))
                 for name in ("list", "rest")
             }
             for labels in away
         ]
-        return [msgspec.structs.replace(running.machines[0], lanes=each) for each in lanes]
+        return [msgspec.structs.replace(running.machines[0], endpoints=each) for each in endpoints]
 
     news = EndpointNews((LIST, EDGE, ORIGIN))
     ((level, event, about, text),) = news.look(seen(["v0.api.example"], []), 1000.0)
@@ -113,8 +113,8 @@ def test_an_address_that_is_left_alone_is_told_once_whoever_sees_it(running):
 
 def test_a_long_rest_that_an_endpoint_asks_for_is_told_once(running):
     def seen(seconds):
-        lanes = {"rest": LaneStatus(0, 1.0, 1, 0, 0.0, rest_seconds=seconds)}
-        return [msgspec.structs.replace(running.machines[0], lanes=lanes)]
+        endpoints = {"rest": EndpointStatus(0, 1.0, 1, 0, 0.0, rest_seconds=seconds)}
+        return [msgspec.structs.replace(running.machines[0], endpoints=endpoints)]
 
     news = EndpointNews((LIST, EDGE, ORIGIN))
     assert list(news.look(seen(2.0), 1000.0)) == []

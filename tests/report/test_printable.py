@@ -69,7 +69,7 @@ def test_the_live_display_lets_nothing_of_others_through(running, columns, monke
         volume.path = volume.machine = EVIL
     for machine in running.machines:
         machine.machine = machine.waiting_for = machine.limited_by = EVIL
-        machine.lanes = dict.fromkeys([EVIL], next(iter(machine.lanes.values())))
+        machine.endpoints = dict.fromkeys([EVIL], next(iter(machine.endpoints.values())))
     monkeypatch.setenv("COLUMNS", columns)
     stream = io.StringIO()  # no terminal: rich writes no codes of its own there
     reporter = TerminalReporter(stream, Words())

@@ -37,7 +37,7 @@ def pulse(machine: str = "m1", digest: str = "digest", **changes: object) -> Pul
         "holds": [],
         "retries": {},
         "failures": {},
-        "lanes": {},
+        "endpoints": {},
         "volumes": [],
     }
     return Pulse(machine=machine, job_digest=digest, **(usual | changes))

@@ -10,7 +10,7 @@ from bucketpull.domain.record import Block, Record
 from bucketpull.volumes import live_objects
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.ledger import Damage
-from bucketpull.volumes.live_objects import Deal, Latest, digest_of
+from bucketpull.volumes.live_objects import LiveObjects, Partitions, digest_of
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.volume import open_volume
 
@@ -52,7 +52,7 @@ def test_the_last_entry_of_each_object_counts_and_discarded_ones_do_not(
             expected.update(dict.fromkeys(names, work))
     volume.close()
     reader = open_reader(path)
-    found = Latest(reader, str(tmp_path_factory.mktemp("sorting")))
+    found = LiveObjects(reader, str(tmp_path_factory.mktemp("sorting")))
     assert [(stored.name, stored.size) for stored in sorted(found.objects())] == sorted(expected.items())
     assert found.count == len(expected)
     reader.close()
@@ -61,16 +61,16 @@ def test_the_last_entry_of_each_object_counts_and_discarded_ones_do_not(
 def test_a_deal_of_any_number_of_files_keeps_none_open(tmp_path, monkeypatch):
     monkeypatch.setattr(live_objects, "_ENTRIES_A_FILE", 1)
     before = len(os.listdir("/proc/self/fd"))
-    deal = Deal(str(tmp_path), "keys", expected=700, tail_bytes=2)
+    partitions = Partitions(str(tmp_path), "keys", expected=700, tail_bytes=2)
     entries = [(digest_of(b"%d" % number), number.to_bytes(2, "big")) for number in range(2000)]
     for digest, tail in entries:
-        deal.add(digest, tail)
+        partitions.add(digest, tail)
     assert len(os.listdir("/proc/self/fd")) == before
-    deal.finish()
+    partitions.finish()
 
-    found = [entry for number in range(deal.count) for entry in deal.stream(number)]
+    found = [entry for number in range(partitions.count) for entry in partitions.stream(number)]
 
-    assert deal.count == 701
+    assert partitions.count == 701
     assert sorted(found) == sorted(digest + tail for digest, tail in entries)
     assert not os.listdir(tmp_path)
 
@@ -84,7 +84,7 @@ def test_a_damaged_block_is_named_and_the_others_are_read(tmp_path):
         file.seek(extents[1].offset)
         file.write(b"????")
     reader = open_reader(str(tmp_path))
-    found = Latest(reader, str(tmp_path))
+    found = LiveObjects(reader, str(tmp_path))
     assert [stored.name for stored in found.objects()] == [b"0", b"2"]
     assert found.damages == [Damage(extents[1].offset, extents[2].offset)]
     reader.close()

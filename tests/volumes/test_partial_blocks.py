@@ -9,7 +9,7 @@ from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.model import Extent, Former, Part
 from bucketpull.volumes.identity import HOME, initialise
-from bucketpull.volumes.live_objects import Latest
+from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.volume import open_volume
 
@@ -47,7 +47,7 @@ def known(root):
     try:
         folder = root / HOME / "sorting"
         folder.mkdir(exist_ok=True)
-        return sorted(each.name.decode() for each in Latest(reader, str(folder)).objects())
+        return sorted(each.name.decode() for each in LiveObjects(reader, str(folder)).objects())
     finally:
         reader.close()
 

@@ -14,7 +14,7 @@ from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.model import Former, Part, key_of
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Block
-from bucketpull.volumes.live_objects import Latest
+from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.verify import Fault, Verification, repairs
 
@@ -31,7 +31,7 @@ def read_all(path, tmp_path):
     folder.mkdir(exist_ok=True)
     found = {
         (stored.directory, stored.name): reader.bodies.read(stored.location)
-        for stored in Latest(reader, str(folder)).objects()
+        for stored in LiveObjects(reader, str(folder)).objects()
     }
     reader.close()
     return found
@@ -133,7 +133,7 @@ def test_an_object_stored_again_since_is_not_taken_for_its_former_copy(tmp_path,
         filler.volume.remove(JOURNAL, [Former(filler.id, [0], "other", gone)])
         assert filler.volume.status().stored_objects == 2
     reader = open_reader(str(tmp_path))
-    [stored] = Latest(reader, str(tmp_path)).objects()
+    [stored] = LiveObjects(reader, str(tmp_path)).objects()
     assert reader.bodies.read(stored.location) == b"newer"
     reader.close()
 
@@ -143,8 +143,8 @@ def test_damage_is_found_and_blamed_on_the_objects_that_have_it(tmp_path, packin
     with Filler(tmp_path, packing) as filler:
         filler.store(objects)
     reader = open_reader(str(tmp_path))
-    latest = Latest(reader, str(tmp_path))
-    stored = {(each.directory, each.name): each for each in latest.objects()}
+    live = LiveObjects(reader, str(tmp_path))
+    stored = {(each.directory, each.name): each for each in live.objects()}
     victims = [(b"d0", b"3.jpg"), (b"d1", b"40.jpg")]
     for victim in victims:
         location = stored[victim].location

@@ -23,9 +23,9 @@ from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Limits, Pulse
 from bucketpull.domain.model import (
     Counters,
+    EndpointStatus,
     Extent,
     Failure,
-    LaneStatus,
     Outstanding,
     VolumeState,
     VolumeStatus,
@@ -167,9 +167,9 @@ class ScriptedPanel:
             machine=name, incarnation="1", version="0.1.0", processes=8, objects=int(self.done * part),
             bytes=int(self.done * part) * OBJECT, window=24, scan_window=8, holds=list(range(24)), retries={},
             failures={}, volumes=[], limited_by="disk" if name == "alpha" else "",
-            lanes={
-                "list": LaneStatus(4, 8.0, 60_000, 3, 9000.0),
-                "cdn": LaneStatus(flying, 256.0, requests, 903, self.request_seconds * part, False),
+            endpoints={
+                "list": EndpointStatus(4, 8.0, 60_000, 3, 9000.0),
+                "cdn": EndpointStatus(flying, 256.0, requests, 903, self.request_seconds * part, False),
             },
         )  # fmt: skip
 

@@ -10,9 +10,9 @@ def test_latency_is_that_of_the_requests_since_the_last_point(serve):
     history.add(snapshot)
     later = copy.deepcopy(snapshot)
     for machine in later.machines:
-        machine.lanes["cdn"].requests += 100
-        machine.lanes["cdn"].seconds += 5.0
-        machine.lanes["list"].seconds += 900.0
+        machine.endpoints["cdn"].requests += 100
+        machine.endpoints["cdn"].seconds += 5.0
+        machine.endpoints["list"].seconds += 900.0
 
     history.add(later)
 

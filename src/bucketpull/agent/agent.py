@@ -272,7 +272,7 @@ class Agent:
         self.scheduler.forget(process)
         self._actions.append(Start(process))
         self._tell(process, self.scheduler.tune())
-        judged = self._judge.welcome(process, self._now)
+        judged = self._judge.process_started(process, self._now)
         if judged.states or judged.rests:
             self._tell(process, judged)
         for volume in self.scheduler.working():

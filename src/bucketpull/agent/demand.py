@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from operator import sub
 
 from bucketpull.domain.messages import Limits
-from bucketpull.domain.model import LaneStatus
+from bucketpull.domain.model import EndpointStatus
 
 NEAR = 0.9  # of a cap: transfers end in lumps, so that the cap itself is not reached in each half second
 BUSY = 0.85  # of a core, for one process: above it, more transfers would only wait for it
@@ -12,15 +12,20 @@ QUEUED_BYTES = 8 << 20  # waiting for one volume, per process: half of what a pr
 
 
 class Load:
-    """The counters of one moment: Unix or monotonic seconds, bytes and objects so far, the lanes, CPU seconds by process."""
+    """The counters of one moment: Unix or monotonic seconds, bytes and objects so far, the endpoints, CPU seconds by process."""
 
     def __init__(
-        self, at: float, objects: int, size: int, lanes: Mapping[str, LaneStatus], cpu: Sequence[float] = ()
+        self,
+        at: float,
+        objects: int,
+        size: int,
+        endpoints: Mapping[str, EndpointStatus],
+        cpu: Sequence[float] = (),
     ) -> None:
         self.at = at
         self.objects = objects
         self.size = size
-        self.lanes = lanes
+        self.endpoints = endpoints
         self.cpu = cpu
 
 
@@ -32,9 +37,9 @@ def limited_by(
     `is_capped`: a process begins no more because of the cap on bandwidth.
     """
     seconds = max(now.at - before.at, 0.001)
-    for name, lane in now.lanes.items():
-        if lane.throttled > _throttled(before.lanes.get(name)):
-            return _word(name, lane)
+    for name, endpoint in now.endpoints.items():
+        if endpoint.throttled > _throttled(before.endpoints.get(name)):
+            return _word(name, endpoint)
     if any(waiting > QUEUED_BYTES for waiting in queued):
         return "disk"
     for limit, reached in (
@@ -47,21 +52,21 @@ def limited_by(
             return limit
     return next(
         (
-            _word(name, lane)
-            for name, lane in now.lanes.items()
-            if lane.level and lane.in_flight >= NEAR * lane.level
+            _word(name, endpoint)
+            for name, endpoint in now.endpoints.items()
+            if endpoint.level and endpoint.in_flight >= NEAR * endpoint.level
         ),
         "",
     )
 
 
-def _throttled(lane: LaneStatus | None) -> int:
-    return 0 if lane is None else lane.throttled
+def _throttled(endpoint: EndpointStatus | None) -> int:
+    return 0 if endpoint is None else endpoint.throttled
 
 
 def _near(cap: float | None, speed: float) -> bool:
     return cap is not None and speed >= NEAR * cap
 
 
-def _word(name: str, lane: LaneStatus) -> str:
-    return "source" if lane.is_origin else name
+def _word(name: str, endpoint: EndpointStatus) -> str:
+    return "source" if endpoint.is_origin else name

@@ -11,7 +11,7 @@ from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, sliced
 from bucketpull.domain.counts import summed
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.messages import Limits, Pulse
-from bucketpull.domain.model import LaneStatus, Part
+from bucketpull.domain.model import EndpointStatus, Part
 from bucketpull.domain.placing import split
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Tick, Tune
@@ -128,9 +128,9 @@ class Scheduler:
         last = self._ticks[process]
         if last is not None:
             last.waiting_for, last.still_seconds = "", 0.0
-            last.lanes = {
-                lane: LaneStatus(0, 0, s.requests, s.throttled, s.seconds, s.is_origin, s.received)
-                for lane, s in last.lanes.items()
+            last.endpoints = {
+                endpoint: EndpointStatus(0, 0, s.requests, s.throttled, s.seconds, s.is_origin, s.received)
+                for endpoint, s in last.endpoints.items()
             }
             self._dead_ticks.append(last)
         self._ticks[process] = None
@@ -188,7 +188,7 @@ class Scheduler:
             now,
             sum(tick.objects for tick in ticks),
             sum(tick.bytes for tick in ticks),
-            _lanes(ticks),
+            _endpoints_of_all(ticks),
             [tick.cpu_seconds if tick else 0.0 for tick in self._ticks],
         )
         slowest = max(ticks, key=lambda tick: tick.still_seconds, default=None)
@@ -210,7 +210,7 @@ class Scheduler:
             retries=summed(tick.retries for tick in ticks),
             failures=summed(tick.failures for tick in ticks),
             wasted=summed(tick.wasted for tick in ticks),
-            lanes=self._judged(load.lanes, now),
+            endpoints=self._judged(load.endpoints, now),
             volumes=[volume.status for volume in self.volumes.values()],
             job_digest=policy.job_digest,
             limited_by=self._limited_by(load) if batch else "",
@@ -221,18 +221,18 @@ class Scheduler:
             settled=self.settled,
         )
 
-    def _judged(self, lanes: Mapping[str, LaneStatus], now: float) -> dict[str, LaneStatus]:
+    def _judged(self, endpoints: Mapping[str, EndpointStatus], now: float) -> dict[str, EndpointStatus]:
         """Add to the counters of endpoints what the machine makes of each."""
-        found = dict(lanes)
+        found = dict(endpoints)
         for name, standing in self.standings.items():
             if standing.state is not State.UP:
-                status = found.get(name, LaneStatus(0, 0.0, 0, 0, 0.0))
+                status = found.get(name, EndpointStatus(0, 0.0, 0, 0, 0.0))
                 why = f"{standing.reason}: {standing.detail}"
                 found[name] = msgspec.structs.replace(
                     status, state=standing.state, state_seconds=now - standing.since, detail=why
                 )
         for name in self.away.keys() | self.rests.keys():
-            status = found.get(name, LaneStatus(0, 0.0, 0, 0, 0.0))
+            status = found.get(name, EndpointStatus(0, 0.0, 0, 0, 0.0))
             away, rest = self.away.get(name, {}), self.rests.get(name, 0.0)
             found[name] = msgspec.structs.replace(status, away=away, rest_seconds=rest)
         return found
@@ -277,15 +277,15 @@ def _pieces(
         start += count
 
 
-def _lanes(ticks: Sequence[Tick]) -> dict[str, LaneStatus]:
-    total: dict[str, LaneStatus] = {}
+def _endpoints_of_all(ticks: Sequence[Tick]) -> dict[str, EndpointStatus]:
+    total: dict[str, EndpointStatus] = {}
     for tick in ticks:
-        for name, lane in tick.lanes.items():
-            sum_ = total.setdefault(name, LaneStatus(0, 0.0, 0, 0, 0.0, lane.is_origin))
-            sum_.in_flight += lane.in_flight
-            sum_.level += lane.level
-            sum_.requests += lane.requests
-            sum_.throttled += lane.throttled
-            sum_.seconds += lane.seconds
-            sum_.received += lane.received
+        for name, endpoint in tick.endpoints.items():
+            sum_ = total.setdefault(name, EndpointStatus(0, 0.0, 0, 0, 0.0, endpoint.is_origin))
+            sum_.in_flight += endpoint.in_flight
+            sum_.level += endpoint.level
+            sum_.requests += endpoint.requests
+            sum_.throttled += endpoint.throttled
+            sum_.seconds += endpoint.seconds
+            sum_.received += endpoint.received
     return total

@@ -10,7 +10,7 @@ from bucketpull.domain.errors import ExitCode
 from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line
 from bucketpull.volumes import os_errors
-from bucketpull.volumes.live_objects import Latest
+from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.packs.compacting import compact as compact_packs
 from bucketpull.volumes.packs.waste import Waste, find_waste
 from bucketpull.volumes.scratch import scratch_folder
@@ -44,13 +44,13 @@ def _compact(settings: Settings, path: str, *, dry_run: bool) -> None:
         opened_to_read(path) as reader,
         scratch_folder("compact") as folder,
     ):
-        latest = Latest(reader, folder)
-        packs = find_waste(reader, latest)
+        live = LiveObjects(reader, folder)
+        packs = find_waste(reader, live)
         wasted = [waste for waste in packs if waste.is_much]
         _show(settings, path, packs, wasted)
         if wasted and not dry_run:
             try:
-                freed = compact_packs(volume, reader, latest, wasted)
+                freed = compact_packs(volume, reader, live, wasted)
             except OSError as error:
                 raise os_errors.volume_error(path, "packs not rewritten", error) from error
             if not settings.quiet:

@@ -11,7 +11,7 @@ from bucketpull.journal.store import exists
 from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line
 from bucketpull.volumes.identity import identify
-from bucketpull.volumes.live_objects import DIGEST_BYTES, Deal, Latest, digest_of
+from bucketpull.volumes.live_objects import DIGEST_BYTES, LiveObjects, Partitions, digest_of
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.wiring.adapters import machine_name, source_config
 from bucketpull.wiring.job import check_job
@@ -32,7 +32,7 @@ def dry_run(settings: Settings) -> ExitCode:
         folder = stack.enter_context(scratch_folder("dry-run"))
         there = [path for path in _all_volumes(settings, paths) if os.path.isdir(path) and identify(path)]
         readers = [stack.enter_context(opened_to_read(path)) for path in there]
-        forecast = _Forecast([Latest(reader, folder) for reader in readers], folder)
+        forecast = _Forecast([LiveObjects(reader, folder) for reader in readers], folder)
         source = selected(source_config(settings).open(), selection_of(settings))
         walk = list_all(settings, source, forecast.take)
         forecast.finish()
@@ -55,12 +55,12 @@ def _all_volumes(settings: Settings, paths: list[str]) -> list[str]:
 class _Forecast:
     """A listing against what volumes have, in the versions that they have; `folder` takes 32 bytes an object."""
 
-    def __init__(self, latest: Sequence[Latest], folder: str) -> None:
+    def __init__(self, live: Sequence[LiveObjects], folder: str) -> None:
         self.objects = self.bytes = self.skipped = self.skipped_bytes = 0
-        expected = sum(each.count for each in latest)
-        self._held = Deal(folder, "held", expected, tail_bytes=0)
-        self._listed = Deal(folder, "listed", expected, tail_bytes=8)
-        for each in latest:
+        expected = sum(each.count for each in live)
+        self._held = Partitions(folder, "held", expected, tail_bytes=0)
+        self._listed = Partitions(folder, "listed", expected, tail_bytes=8)
+        for each in live:
             for _, record, index in each.entries():
                 name, length, mtime = record.names[index], record.sizes[index], record.mtimes[index]
                 self._held.add(_digest(record.directory, name, length, mtime))

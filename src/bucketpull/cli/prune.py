@@ -19,7 +19,7 @@ from bucketpull.downloader.walk import Walk
 from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line
 from bucketpull.report.printable import printable
-from bucketpull.volumes.live_objects import Latest
+from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.pruning import Comparison, Gone, trash_until
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import DiskVolume, open_volume
@@ -127,8 +127,8 @@ class _Pruning:
                 self._check(path)
             volumes = [stack.enter_context(closing(open_volume(path))) for path in self._paths]
             readers = [stack.enter_context(opened_to_read(path)) for path in self._paths]
-            latest = [Latest(reader, folder) for reader in readers]
-            comparison = Comparison(latest, folder, self._config.identity()["prefix"].encode())
+            live = [LiveObjects(reader, folder) for reader in readers]
+            comparison = Comparison(live, folder, self._config.identity()["prefix"].encode())
             walk = list_all(self._settings, self._config.open(), comparison.take)
             if not _is_complete(walk):
                 return ExitCode.INCOMPLETE

@@ -18,7 +18,7 @@ from bucketpull.report.figures import count, size
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.files.stream import StreamFile
 from bucketpull.volumes.identity import initialise
-from bucketpull.volumes.live_objects import Latest, Stored
+from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import DiskVolume, open_volume
@@ -51,12 +51,12 @@ def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
     with opened_to_read(source) as reader, scratch_folder("unpack") as folder:
         os.makedirs(dest, exist_ok=True)
         identity = initialise(dest)
-        latest = Latest(reader, folder)
+        live = LiveObjects(reader, folder)
         with closing(open_volume(dest)) as volume, closing(ReadableVolume(dest)) as known:
             files = FileWriter.open(dest, identity, sync=False)
             try:
                 unpacking = _Unpacking(reader, volume, files)
-                unpacking.run(_missing(latest, known))
+                unpacking.run(_missing(live, known))
             finally:
                 files.close()
     if not settings.quiet:
@@ -127,9 +127,9 @@ class _Unpacking:
         tell(f"{show(key_of(stored.directory, stored.name))}: {detail}")
 
 
-def _missing(latest: Latest, known: ReadableVolume) -> Iterator[Stored]:
+def _missing(live: LiveObjects, known: ReadableVolume) -> Iterator[Stored]:
     """Give the objects that are not below the destination in this version."""
-    for stored in latest.objects():
+    for stored in live.objects():
         try:
             found = known.find(key_of(stored.directory, stored.name))
         except (OSError, VolumeError):

@@ -21,8 +21,8 @@ from bucketpull.coordinator.grouping import Entry, once_each
 from bucketpull.coordinator.rate_sharing import Shares
 from bucketpull.coordinator.reconcile import Booked, FormerCopies, booked, judge
 from bucketpull.coordinator.refusals import RefusalsElsewhere
+from bucketpull.coordinator.requested_states import RequestedStates
 from bucketpull.coordinator.spending import BudgetWatch
-from bucketpull.coordinator.volume_wishes import VolumeWishes
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
 from bucketpull.domain.job_state import CUT_SHORT, JobState
@@ -64,7 +64,7 @@ class Coordinator:
         self.began: tuple[float, Counters, Outstanding] | None = None
         self.fleet = Fleet(policy.silence_seconds, policy.grace_seconds)
         self.limits = Limits()
-        self.asked = VolumeWishes()
+        self.asked = RequestedStates()
         self._policy = policy
         self._stop_at: float | None = None
         self._shares = Shares(policy.remind_seconds)
@@ -95,7 +95,7 @@ class Coordinator:
             self._stop_at, self.state = None, JobState.FINISHING  # what was in hand was all that was left
         if self.refusal is None and self._stop_at is None:
             yield from self._clear()
-            yield from self._linger()
+            yield from self._await_cleanup()
             yield from self._let_go()
             yield self._note_spending()  # the last pulses came meanwhile
             counted_on = yield Books(lambda journal: journal.counted_on())
@@ -196,17 +196,17 @@ class Coordinator:
     def _answered(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:
         """Note which work machines are done with. What is left of a batch is theirs still, whoever had it in the meantime."""
         now = self.at.monotonic
-        homeless: list[int] = []
+        unowned: list[int] = []
         for entry in entries:
             if isinstance(entry, BatchReceipt) and entry.remainder is not None:
                 if entry.work not in dropped and not self.fleet.keeps(entry.machine, entry.work, now):
-                    homeless.append(entry.work)
+                    unowned.append(entry.work)
             elif isinstance(entry, ScanReceipt | BatchReceipt):
                 self.fleet.settled(entry.machine, entry.work)
             elif isinstance(entry, Handback):
                 for work in entry.works:
                     self.fleet.settled(entry.machine, work)
-        yield from self._release(homeless)
+        yield from self._release(unowned)
 
     def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:
         """Tell workers which of their batches are booked; about the others they ask."""
@@ -232,7 +232,7 @@ class Coordinator:
             yield from self._hear_fatal(message)
 
     def _hear_pulse(self, pulse: Pulse) -> Routine[None]:
-        yield from self._insist(pulse)
+        yield from self._repeat_requests(pulse)
         if self.fleet.is_new(pulse):
             self._shares.forget(pulse.machine)
         now = self.at.monotonic
@@ -274,20 +274,20 @@ class Coordinator:
         yield Forget(machine)
         self._shares.forget(machine)
 
-    def _insist(self, pulse: Pulse) -> Routine[None]:
-        unheeded = self.asked.applied(pulse)
-        if unheeded:
-            yield Tell(Control(self._share(pulse.machine), drain_volumes=unheeded), pulse.machine)
+    def _repeat_requests(self, pulse: Pulse) -> Routine[None]:
+        pending = self.asked.applied(pulse)
+        if pending:
+            yield Tell(Control(self._share(pulse.machine), drain_volumes=pending), pulse.machine)
 
     def _recover(self) -> Routine[None]:
         """Give work again that was with the dead, or got lost on its way."""
         now = self.at.monotonic
         if not self._hears:
-            self.fleet.excuse(now)
+            self.fleet.restart_timers(now)
             self._since = now
             return
         for machine in self.fleet.silent(now):
-            yield from self._release(self.fleet.bury(machine))
+            yield from self._release(self.fleet.declare_dead(machine))
             yield from self._forget(machine)
         yield from self._release(self.fleet.lost())
         if now - self._since > self._policy.silence_seconds:
@@ -356,7 +356,7 @@ class Coordinator:
             yield from self._listen()
             pulses = [member.pulse for member in self.fleet.members.values()]
 
-    def _linger(self) -> Routine[None]:
+    def _await_cleanup(self) -> Routine[None]:
         """Wait until machines know of all files on their volumes that they count; a little for those that are away.
 
         Those that are there are waited for as long as they get on with it.

@@ -88,8 +88,8 @@ class Fleet:
         member = self.members.get(pulse.machine)
         return member is None or member.pulse.incarnation != pulse.incarnation
 
-    def excuse(self, now: float) -> None:
-        """Count nobody's silence up to now: nobody could be heard."""
+    def restart_timers(self, now: float) -> None:
+        """Restart all silence timers: nobody could be heard up to now."""
         for member in self.members.values():
             member.excused = now
 
@@ -134,7 +134,7 @@ class Fleet:
         member = self.members.pop(machine, None)
         return [] if member is None else [work for sent in member.sent.values() for work in sent]
 
-    def bury(self, machine: str) -> list[int]:
+    def declare_dead(self, machine: str) -> list[int]:
         """Forget a machine that is taken for dead, as `leave`; its volumes are away."""
         # Copies: an agent of this process goes on with its own.
         self.volumes |= {

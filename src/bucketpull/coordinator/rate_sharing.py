@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.messages import Limits, Pulse
-from bucketpull.domain.model import LaneStatus
+from bucketpull.domain.model import EndpointStatus
 
 STEP_SECONDS = 2.0
 HOLD_SECONDS = 6.0  # a cap stays so long before it is tried whether the source takes more
@@ -27,7 +27,7 @@ class Tally:
     """Requests of machines by what they count in their pulses, since the last look."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[str, Mapping[str, LaneStatus]]] = {}
+        self._seen: dict[str, tuple[str, Mapping[str, EndpointStatus]]] = {}
         self.requests = 0
         self.throttled = 0
         self.listings = 0
@@ -35,14 +35,14 @@ class Tally:
     def see(self, pulse: Pulse) -> None:
         """Count what is new in a pulse; what a worker counted before its first is not."""
         incarnation, before = self._seen.get(pulse.machine, ("", {}))
-        self._seen[pulse.machine] = (pulse.incarnation, pulse.lanes)
+        self._seen[pulse.machine] = (pulse.incarnation, pulse.endpoints)
         if incarnation != pulse.incarnation:
             return
-        for name, lane in pulse.lanes.items():
+        for name, endpoint in pulse.endpoints.items():
             last = before.get(name)
-            requests = lane.requests - (last.requests if last else 0)
+            requests = endpoint.requests - (last.requests if last else 0)
             self.requests += max(0, requests)
-            self.throttled += max(0, lane.throttled - (last.throttled if last else 0))
+            self.throttled += max(0, endpoint.throttled - (last.throttled if last else 0))
             if name == Purpose.LIST and not pulse.volumes:
                 self.listings += max(0, requests)
 

@@ -116,8 +116,12 @@ class Usage:
 
     def since_last(self, pulse: Pulse) -> Used:
         """Return what is new."""
-        lanes = pulse.lanes.values()
-        now = Used(sum(lane.received for lane in lanes), sum(lane.requests for lane in lanes), pulse.wasted)
+        endpoints = pulse.endpoints.values()
+        now = Used(
+            sum(endpoint.received for endpoint in endpoints),
+            sum(endpoint.requests for endpoint in endpoints),
+            pulse.wasted,
+        )
         incarnation, before = self._seen.get(pulse.machine, ("", _NOTHING))
         self._seen[pulse.machine] = pulse.incarnation, now
         if incarnation != pulse.incarnation:

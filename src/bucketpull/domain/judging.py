@@ -40,7 +40,7 @@ class Judge:
             if is_news or each in tries
         ]
 
-    def welcome(self, process: int, now: float) -> Judged:
+    def process_started(self, process: int, now: float) -> Judged:
         """Return what a process that begins has to know."""
         self._board.forget(process)
         return self._words(now, [])

@@ -9,10 +9,10 @@ from bucketpull.domain.bounds import Count, Float, Int, Text
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import (
     BatchDraft,
+    EndpointStatus,
     Extent,
     Failure,
     Former,
-    LaneStatus,
     PageRecord,
     Position,
     Span,
@@ -95,7 +95,7 @@ class Begun(Value):
 
 
 class Pulse(Value, tag="pulse"):
-    """A worker's sign of life, twice a second: counters since its start, volumes, lanes, what it holds.
+    """A worker's sign of life, twice a second: counters since its start, volumes, endpoints, what it holds.
 
     `holds` lists the work ids in hand. `window` says how many batches it wants to hold in all, `scan_window` how many
     scans; 0 where its volumes are full, or where it does not list.
@@ -119,7 +119,7 @@ class Pulse(Value, tag="pulse"):
     holds: list[Int]
     retries: dict[Text, Int]
     failures: dict[Text, Int]
-    lanes: dict[Text, LaneStatus]
+    endpoints: dict[Text, EndpointStatus]
     volumes: list[VolumeStatus]
     limited_by: Text = ""
     job_digest: Text = ""

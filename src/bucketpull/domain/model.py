@@ -263,7 +263,7 @@ class VolumeStatus(Value):
     pack_bytes: Int = 0
 
 
-class LaneStatus(Value):
+class EndpointStatus(Value):
     """One endpoint of one worker: transfers in flight, the level its limiter allows, and what it counted so far.
 
     `state` is the machine's judgement, for how many seconds, and why. `away` names those of its addresses that are left alone, and says

@@ -1,4 +1,4 @@
-"""How fast to ask: one limiter a lane, which finds by itself what the source and the line bear. Sans-I/O.
+"""How fast to ask: one limiter an address of an endpoint, which finds by itself what the source and the line bear. Sans-I/O.
 
 Two things are limited. The *level*, transfers in flight: doubled each round while that brings more, then moved up a little
 at a time while it brings more, and down when many answers are timeouts or 5xx. And, once the source has said "too many"
@@ -69,12 +69,12 @@ class TokenBucket:
 
 
 class Limiter:
-    """One lane of one process.
+    """One address of an endpoint, of one process.
 
     Args:
         highest: The most transfers in flight, whatever they bring.
-        fixed: Transfers in flight as the user wants them; the source's throttling is heeded all the same.
-        bucket: A hard cap of requests a second (`--rate`), perhaps shared with other lanes.
+        fixed: Transfers in flight as the user wants them; the source's throttling is respected all the same.
+        bucket: A hard cap of requests a second (`--rate`), perhaps shared with others.
 
     """
 

@@ -10,7 +10,7 @@ from bucketpull.domain.bounds import Int, Text
 from bucketpull.domain.endpoints import State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Fatal, Limits, ScanReceipt
-from bucketpull.domain.model import Failure, LaneStatus, Part, Value
+from bucketpull.domain.model import EndpointStatus, Failure, Part, Value
 
 _MD5_BYTES: Final = 16
 _PACK: Final = re.compile(r"[0-9a-f]{6}-[0-9]{1,9}-[0-9]{6,9}")
@@ -211,7 +211,7 @@ class Tick(Value, tag="tick"):
     objects: int
     bytes: int
     unstarted: int
-    lanes: dict[str, LaneStatus]
+    endpoints: dict[str, EndpointStatus]
     queued: dict[str, int]
     written: dict[str, int]
     retries: dict[str, int]

@@ -16,7 +16,7 @@ from bucketpull.domain.endpoints import (
 )
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Verdict, Wanted
-from bucketpull.domain.model import LaneStatus
+from bucketpull.domain.model import EndpointStatus
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.refused_parts import RefusedParts
 from bucketpull.downloader.ways import Way, Ways
@@ -290,10 +290,10 @@ class Endpoint(Generic[T]):
             0.0 if ways.is_plural else round(self.way.limiter.ceiling or 0.0, 2),
         )
 
-    def status(self) -> LaneStatus:
+    def status(self) -> EndpointStatus:
         """Return the counters."""
         limiters = [way.limiter for way in self.ways]
-        return LaneStatus(
+        return EndpointStatus(
             self.ways.in_flight,
             sum(way.limiter.level for way in self.ways.listed() if not way.is_away),
             sum(limiter.requests for limiter in limiters),

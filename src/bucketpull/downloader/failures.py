@@ -65,7 +65,7 @@ class Failures:
     ) -> None:
         """Keep what came of a large object, and decide how it goes on."""
         length, has_come = large.length, large.length > large.began
-        large.heed(response, verdict)
+        large.note_failure(response, verdict)
         self._meter.waste(verdict.reason, length - large.length if has_come else response.received)
         if large.has_got_on:
             transfer.tries = 1

@@ -122,7 +122,7 @@ class LargeObject:
         self.version = ""
         self.blind = False
 
-    def heed(self, response: Response, verdict: Verdict) -> None:
+    def note_failure(self, response: Response, verdict: Verdict) -> None:
         """Keep of a transfer that did not bring the rest what is surely of the version; else begin from byte 0.
 
         Behind one name there may be several edges that call the same bytes by different versions. So a part that is refused is

@@ -141,9 +141,9 @@ class Process:
 
     def _hear(self) -> None:
         for message in self._channel.receive():
-            self._obey(message)
+            self._apply(message)
 
-    def _obey(self, message: ToProcess) -> None:
+    def _apply(self, message: ToProcess) -> None:
         if isinstance(message, Assignment):
             self.drain.assign(message)
         elif isinstance(message, Survey):
@@ -155,7 +155,7 @@ class Process:
         elif isinstance(message, Tune):
             self._tune(message)
         elif isinstance(message, Judged):
-            self._watch.heed(message)
+            self._watch.follow(message)
         else:
             self._stop(message)
 
@@ -193,13 +193,13 @@ class Process:
         volumes, still = self.drain.volumes, self._still_seconds()
         endpoints: list[Endpoint[Any]] = [self._list, *self._objects.values()]
         statuses = {endpoint.name: endpoint.status() for endpoint in endpoints}
-        lanes = {name: status for name, status in statuses.items() if status.requests}
+        used = {name: status for name, status in statuses.items() if status.requests}
         self._channel.send(
             Tick(
                 objects=self._meter.objects,
                 bytes=self._meter.bytes,
                 unstarted=self.drain.unstarted(),
-                lanes=lanes,
+                endpoints=used,
                 queued={volume: queue.queued for volume, queue in volumes.queues.items()},
                 written={volume: queue.written for volume, queue in volumes.queues.items()},
                 retries=self._meter.retries,

@@ -124,7 +124,7 @@ class Walk:
         """Decide whether the service refuses us or is down, as a job's machine does."""
         self._judged_at = now
         for _, judged in self._judge.look(0, self._watch.symptoms(), now):
-            self._watch.heed(judged)
+            self._watch.follow(judged)
         if self._judge.refusal is not None:
             self._refuse(*self._judge.refusal)
 

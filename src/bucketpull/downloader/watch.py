@@ -73,7 +73,7 @@ class Watch:
         for way in endpoint.ways.leave_silent(self._clock.monotonic(), silent):
             self._fetcher.abandon(way.site, Reason.TIMEOUT, way.why, way.address)
 
-    def heed(self, judged: Judged) -> None:
+    def follow(self, judged: Judged) -> None:
         """Act on the machine's judgement."""
         now = self._clock.monotonic()
         well = {name for name in self._fetching if judged.states.get(name, State.UP) is State.UP}

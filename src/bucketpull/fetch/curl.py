@@ -10,7 +10,7 @@ import pycurl
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
-from bucketpull.fetch.easy_handle import Slot
+from bucketpull.fetch.easy_handle import EasyHandle
 from bucketpull.fetch.failures import reason_of
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.fetch.transfer import Count, Done, Sink, Transfer
@@ -54,8 +54,8 @@ class Curl:
         self._is_unknown = is_unknown
         self._learn = learn
         self._call_later = call_later
-        self._free: list[Slot] = []
-        self._slots: list[Slot] = []
+        self._free: list[EasyHandle] = []
+        self._handles: list[EasyHandle] = []
         self._good: deque[pycurl.Curl] = deque()
         self._bad: deque[tuple[pycurl.Curl, int, str]] = deque()
         self._sockets: set[int] = set()
@@ -78,13 +78,13 @@ class Curl:
         marked_at: float,
     ) -> None:
         """Make a request."""
-        slot = self._free.pop() if self._free else self._new_slot()
-        slot.prepare(request, done, sink, counted)
-        slot.started, slot.marked_at = now, marked_at
-        self._busy[slot] = None
-        self._multi.add_handle(slot.easy)
+        handle = self._free.pop() if self._free else self._new_handle()
+        handle.prepare(request, done, sink, counted)
+        handle.started, handle.marked_at = now, marked_at
+        self._busy[handle] = None
+        self._multi.add_handle(handle.easy)
 
-    def heed(self) -> None:
+    def serve(self) -> None:
         """Call libcurl if it wants to be: to send what was submitted, and for timeouts of its own."""
         self._hear()
         if self.due is not None and self.now >= self.due:
@@ -99,31 +99,31 @@ class Curl:
 
     def count(self, counted: Count | None) -> None:
         """Have the sizes of what comes told to somebody from now on, or no more."""
-        for slot in self._slots:
-            if slot in self._busy:
-                slot.count(counted)
+        for handle in self._handles:
+            if handle in self._busy:
+                handle.count(counted)
 
     def close(self) -> None:
         """Abandon all transfers."""
-        for slot in self._slots:
-            if slot in self._busy:
-                self._multi.remove_handle(slot.easy)
-            slot.easy.close()
-        self._slots.clear()
+        for handle in self._handles:
+            if handle in self._busy:
+                self._multi.remove_handle(handle.easy)
+            handle.easy.close()
+        self._handles.clear()
         self._multi.close()
 
-    def _new_slot(self) -> Slot:
-        slot = Slot(self._options, self._authorities, self._on_open, self._finish, self._pause)
-        self._slots.append(slot)
-        return slot
+    def _new_handle(self) -> EasyHandle:
+        handle = EasyHandle(self._options, self._authorities, self._on_open, self._finish, self._pause)
+        self._handles.append(handle)
+        return handle
 
-    def _pause(self, slot: Slot) -> None:
+    def _pause(self, handle: EasyHandle) -> None:
         """Offer again, in a while, what a transfer's sink did not take."""
-        started = slot.started
+        started = handle.started
 
         def resume() -> None:
-            if slot in self._busy and slot.started == started and slot.is_paused:
-                slot.resume()
+            if handle in self._busy and handle.started == started and handle.is_paused:
+                handle.resume()
 
         self._call_later(PAUSE_SECONDS, resume)
 
@@ -198,35 +198,35 @@ class Curl:
         self._bad += bad
         ended = len(self._good) + len(self._bad)
         while self._good:
-            self._finish(self._good.popleft().slot, None, "")
+            self._finish(self._good.popleft().handle, None, "")
         while self._bad:
             easy, code, text = self._bad.popleft()
-            self._finish(easy.slot, reason_of(code, easy.getinfo(pycurl.CONNECT_TIME) > 0), text)
+            self._finish(easy.handle, reason_of(code, easy.getinfo(pycurl.CONNECT_TIME) > 0), text)
         return ended
 
-    def _finish(self, slot: Slot, failure: Reason | None, detail: str) -> None:
-        easy = slot.easy
+    def _finish(self, handle: EasyHandle, failure: Reason | None, detail: str) -> None:
+        easy = handle.easy
         self._multi.remove_handle(easy)
-        del self._busy[slot]
-        chunks, header_lines = slot.chunks[:], slot.header_lines[:]
+        del self._busy[handle]
+        chunks, header_lines = handle.chunks[:], handle.header_lines[:]
         if failure is None:
             if header_lines[-1:] != _END_OF_HEADERS and not _is_head_whole(header_lines):
                 failure, detail = Reason.RESET, "the connection ended within the answer's headers"
-            elif self._is_unknown(slot.request, self.now):
-                self._learn(slot.request, easy.getinfo(pycurl.PRIMARY_IP))
+            elif self._is_unknown(handle.request, self.now):
+                self._learn(handle.request, easy.getinfo(pycurl.PRIMARY_IP))
         response = Response(
             easy.getinfo(pycurl.RESPONSE_CODE),
             header_lines,
             chunks,
             # One piece is the rule; asking libcurl would cost 0.5 µs.
-            (len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))) + slot.poured,
-            time.monotonic() - slot.started,
+            (len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))) + handle.poured,
+            time.monotonic() - handle.started,
             failure,
             detail,
         )
-        done = slot.done
-        slot.release()
-        self._free.append(slot)
+        done = handle.done
+        handle.release()
+        self._free.append(handle)
         done(response)
 
 

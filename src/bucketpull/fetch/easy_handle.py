@@ -15,14 +15,14 @@ from bucketpull.domain.exchange import Request
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.fetch.transfer import Count, Done, Sink, Transfer, nobody
 
-Finish = Callable[["Slot", Reason | None, str], None]
+Finish = Callable[["EasyHandle", Reason | None, str], None]
 
 COUNTED_BUFFER_BYTES: Final = 16 << 10
 _HTTP: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _SUPPRESS_CONNECT_HEADERS: Final = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, for which pycurl has no name
 
 
-class Slot(Transfer):
+class EasyHandle(Transfer):
     """An easy handle and its present transfer. `poured` counts what a sink took."""
 
     __slots__ = (
@@ -47,11 +47,11 @@ class Slot(Transfer):
         authorities: str | None,
         opened: Callable[[int, int], int],
         finish: Finish,
-        pause: Callable[["Slot"], None],
+        pause: Callable[["EasyHandle"], None],
     ) -> None:
         super().__init__()
         self.easy = pycurl.Curl()
-        self.easy.slot = self
+        self.easy.handle = self
         self.chunks: list[bytes] = []
         self.header_lines: list[bytes] = []
         self.poured = 0

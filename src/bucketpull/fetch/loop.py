@@ -144,7 +144,7 @@ class FetchLoop:
         left = _MOST_EVENTS if self._allowance is None else self._allowance.refill(self._now)
         if left > 0:
             self.direct.send()
-            self._curl.heed()
+            self._curl.serve()
             if self._curl.collect():
                 timeout_seconds = 0.0
             self._wait(timeout_seconds, left)

@@ -16,7 +16,7 @@ from bucketpull.journal.failures import Failures
 from bucketpull.journal.frontier import AGAIN, LAST, USUAL, Frontier, Taken, candidates_blob
 from bucketpull.journal.pages import Pages, Share
 from bucketpull.journal.stale_copies import Copies
-from bucketpull.journal.volumes import Shelf
+from bucketpull.journal.volumes import Volumes
 
 NextTry = Callable[[int], float | None]
 NextPageTry = Callable[[Reason, int], float | None]
@@ -52,7 +52,7 @@ class Batches:
         self,
         run: Run,
         books: Books,
-        shelf: Shelf,
+        volumes: Volumes,
         frontier: Frontier,
         pages: Pages,
         failures: Failures,
@@ -61,7 +61,7 @@ class Batches:
     ) -> None:
         self._run = run
         self._books = books
-        self._shelf = shelf
+        self._volumes = volumes
         self._frontier = frontier
         self._pages = pages
         self._failures = failures
@@ -74,7 +74,7 @@ class Batches:
             entry
             for span in draft.spans
             for entry in known.get(span.directory, ())
-            if self._shelf.is_there(entry[0]) and covers(entry, span.first, span.last)
+            if self._volumes.is_there(entry[0]) and covers(entry, span.first, span.last)
         ]
         self._frontier.add_batch(
             draft.body,
@@ -151,9 +151,10 @@ class Batches:
         shares = _shares(receipt, taken)
         spans = {(span.directory, span.cursor): span for span in spans_of(decode_parts(taken.body))}
         volumes = [
-            (self._shelf.number(extent.volume, receipt.machine), extent.offset) for extent in receipt.extents
+            (self._volumes.number(extent.volume, receipt.machine), extent.offset)
+            for extent in receipt.extents
         ]
-        there = [block for block in volumes if self._shelf.is_there(block[0])]
+        there = [block for block in volumes if self._volumes.is_there(block[0])]
         for page, share in shares.items():
             self._pages.settle(spans[page], share, there, self._run.number)
         if len(there) < len(volumes):

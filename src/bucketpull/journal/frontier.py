@@ -13,7 +13,7 @@ from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
 from bucketpull.journal.statements import statements
 from bucketpull.journal.store import Store
-from bucketpull.journal.volumes import Shelf
+from bucketpull.journal.volumes import Volumes
 
 USUAL = 0
 LAST = 1  # the last pass: when nothing usual is outstanding
@@ -40,10 +40,10 @@ class Taken(msgspec.Struct):
 class Frontier:
     """Rows of work. Every method runs in the caller's transaction and keeps the books in step."""
 
-    def __init__(self, store: Store, books: Books, shelf: Shelf, order: Order) -> None:
+    def __init__(self, store: Store, books: Books, volumes: Volumes, order: Order) -> None:
         self._connection = store.connection
         self._books = books
-        self._shelf = shelf
+        self._volumes = volumes
         self._order = order
         self._sql = statements()
 
@@ -179,7 +179,7 @@ class Frontier:
     def home_of(self, candidates: Iterable[Entry]) -> int:
         """Return the volume, of one that is with a machine, that holds most candidates not yet asked; 0 if there is none."""
         counts = Counter(
-            entry[0] for entry in candidates if entry[2:] != _ASKED and self._shelf.machine_of(entry[0])
+            entry[0] for entry in candidates if entry[2:] != _ASKED and self._volumes.machine_of(entry[0])
         )
         return counts.most_common(1)[0][0] if counts else 0
 
@@ -205,8 +205,8 @@ class Frontier:
 
         Objects that are `sent_on` are in none of the blocks that it read: those are left out.
         """
-        read = {self._shelf.known_number(volume) for volume in receipt.compared}
-        own = set(self._shelf.at([receipt.machine]))
+        read = {self._volumes.known_number(volume) for volume in receipt.compared}
+        own = set(self._volumes.at([receipt.machine]))
         return [
             (*entry[:2], *_ASKED) if entry[0] in own | read else entry
             for entry in unpack_entries(taken.candidates)
@@ -227,13 +227,13 @@ class Frontier:
         work, attempt, part, blob, body = row
         if not blob:
             return Work(work, kind, body, attempt, part=part)
-        entries = [entry for entry in unpack_entries(blob) if self._shelf.is_there(entry[0])]
+        entries = [entry for entry in unpack_entries(blob) if self._volumes.is_there(entry[0])]
         here = [
             entry
             for entry in entries
-            if entry[0] in homes or len(entry) > 2 or not self._shelf.machine_of(entry[0])
+            if entry[0] in homes or len(entry) > 2 or not self._volumes.machine_of(entry[0])
         ]
-        extents = [self._shelf.extent(entry) for entry in here]
+        extents = [self._volumes.extent(entry) for entry in here]
         return Work(work, kind, body, attempt, extents, len(here) < len(entries), part)
 
 

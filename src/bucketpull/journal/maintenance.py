@@ -81,7 +81,7 @@ def drop_extents(tables: Tables, rows: Iterable[Row], volume: int) -> int:
 
 def write_off(tables: Tables, volume: KnownVolume, number: int) -> None:
     """Count on nothing of a volume any more."""
-    tables.shelf.record(msgspec.structs.replace(volume, state=VolumeState.LOST))
+    tables.volumes.record(msgspec.structs.replace(volume, state=VolumeState.LOST))
     tables.frontier.rehome([number])
     tables.copies.lose(number)
 
@@ -93,11 +93,11 @@ def volume_named(tables: Tables, name: str) -> tuple[int, KnownVolume]:
         JournalError: There is no such volume.
 
     """
-    number = tables.shelf.known_number(name)
+    number = tables.volumes.known_number(name)
     if number is None:
-        known = ", ".join(volume.id for volume in tables.shelf.volumes()) or "none"
+        known = ", ".join(volume.id for volume in tables.volumes.all()) or "none"
         raise JournalError(f"volume {name} is not in journal {tables.store.folder}; known are: {known}")
-    return number, tables.shelf.volume(number)
+    return number, tables.volumes.volume(number)
 
 
 def refetch(tables: Tables, parts: Sequence[Part]) -> int:
@@ -134,7 +134,7 @@ def learn(tables: Tables, blocks: Iterable[LedgerBlock]) -> int:
     """
     objects = 0
     for volume, offset, records in blocks:
-        number = tables.shelf.number(volume, "")
+        number = tables.volumes.number(volume, "")
         for record in records:
             if record.names:
                 _learn_page(tables, record, (number, offset))

@@ -86,7 +86,7 @@ class JournalReader:
 
     def volumes(self) -> list[KnownVolume]:
         """Return the volumes that the journal knows, in the order in which they became known."""
-        return self._refreshed().shelf.volumes()
+        return self._refreshed().volumes.all()
 
     def runs(self, limit: int = 10) -> list[RunNote]:
         """Return the last runs, newest first."""
@@ -100,7 +100,7 @@ class JournalReader:
             found = tables.pages.over(directory, name)
         entries = [entry for entries in found for entry in entries if covers(entry, name, name)]
         extents = [
-            tables.shelf.extent(entry) for entry in reversed(entries) if tables.shelf.is_there(entry[0])
+            tables.volumes.extent(entry) for entry in reversed(entries) if tables.volumes.is_there(entry[0])
         ]
         return list(dict.fromkeys(extents))
 
@@ -112,10 +112,10 @@ class JournalReader:
                 return None
             found = tables.pages.candidates(spans)
         return {
-            tables.shelf.extent(entry)
+            tables.volumes.extent(entry)
             for span in spans
             for entry in found[span.directory]
-            if covers(entry, span.first, span.last) and tables.shelf.is_there(entry[0])
+            if covers(entry, span.first, span.last) and tables.volumes.is_there(entry[0])
         }
 
     def failures(
@@ -137,9 +137,9 @@ class JournalReader:
             for rows in tables.pages.walk():
                 for row in rows:
                     entries = [
-                        entry for entry in unpack_entries(row.extents) if tables.shelf.is_there(entry[0])
+                        entry for entry in unpack_entries(row.extents) if tables.volumes.is_there(entry[0])
                     ]
-                    yield row.directory, row.cursor, [tables.shelf.extent(entry) for entry in entries]
+                    yield row.directory, row.cursor, [tables.volumes.extent(entry) for entry in entries]
 
     def balances(self) -> Iterator[Balance]:
         """Go through the directories of the present run, in order, with their books."""

@@ -119,7 +119,7 @@ class SqliteJournal(JournalReader):
         What waits for the volumes of a machine that has not asked for work for five minutes, anybody may do.
         """
         tables = self._tables
-        homes = tables.shelf.at(self._present(machine, now))
+        homes = tables.volumes.at(self._present(machine, now))
         with tables.store.reading():
             works = tables.frontier.claim(kind, limit, homes, now, limit if late is None else late)
         if works:
@@ -142,7 +142,7 @@ class SqliteJournal(JournalReader):
         """Take those of some batches that are with nobody, and mark them sent to the machine that had begun them."""
         tables = self._tables
         with self._transaction():
-            found = tables.frontier.ready(works, tables.shelf.at({machine}))
+            found = tables.frontier.ready(works, tables.volumes.at({machine}))
             tables.frontier.send(WorkKind.BATCH, found, machine)
         return found
 
@@ -258,23 +258,23 @@ class SqliteJournal(JournalReader):
 
     def counted_on(self) -> dict[str, str]:
         """Return the volumes, those given up left out, with the path at which each was seen last ("" if no machine told of it)."""
-        volumes = self._tables.shelf.volumes()
+        volumes = self._tables.volumes.all()
         return {volume.id: volume.path for volume in volumes if volume.state is not VolumeState.LOST}
 
     def machines(self) -> set[str]:
         """Return the machines that have volumes of the job, those given up left out."""
-        volumes = self._tables.shelf.volumes()
+        volumes = self._tables.volumes.all()
         return {
             volume.machine for volume in volumes if volume.machine and volume.state is not VolumeState.LOST
         }
 
     def record_volumes(self, volumes: Sequence[KnownVolume]) -> None:
         """Note where volumes are and how they are; no transaction where nothing is new."""
-        known = {volume.id: volume for volume in self._tables.shelf.volumes()}
+        known = {volume.id: volume for volume in self._tables.volumes.all()}
         if any(known.get(volume.id) != volume for volume in volumes):
             with self._transaction() as tables:
                 for volume in volumes:
-                    tables.shelf.record(volume)
+                    tables.volumes.record(volume)
 
     def retry(self, reason: Reason | None = None, pattern: str | None = None) -> int:
         """Make work of failures, all or those of a reason or with keys matching a shell pattern; return of how many."""
@@ -327,7 +327,7 @@ class SqliteJournal(JournalReader):
         """Return the machine and those that are away."""
         asked = self._asked
         asked[machine] = now
-        for volume in self._tables.shelf.volumes():
+        for volume in self._tables.volumes.all():
             asked.setdefault(volume.machine, now)
         return {machine, *(other for other, at in asked.items() if now - at > ABSENT_SECONDS)}
 

@@ -8,7 +8,7 @@ from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.model import Former
 from bucketpull.journal.statements import statements
 from bucketpull.journal.store import Store
-from bucketpull.journal.volumes import Shelf
+from bucketpull.journal.volumes import Volumes
 
 _encode = msgspec.msgpack.Encoder().encode
 _offsets = msgpack_decoder(list[int])
@@ -17,16 +17,16 @@ _offsets = msgpack_decoder(list[int])
 class Copies:
     """Rows of former copies. Every method runs in the caller's transaction."""
 
-    def __init__(self, store: Store, shelf: Shelf) -> None:
+    def __init__(self, store: Store, volumes: Volumes) -> None:
         self._connection = store.connection
-        self._shelf = shelf
+        self._volumes = volumes
         self._sql = statements()
 
     def add(self, copies: Iterable[Former], machine: str) -> None:
         """Note copies that a receipt of a machine tells of; those on volumes that nobody counts on, or for such, are left."""
         for copy in copies:
-            volume, owner = self._shelf.known_number(copy.volume), self._shelf.number(copy.by, machine)
-            if volume is not None and self._shelf.is_there(volume) and self._shelf.is_there(owner):
+            volume, owner = self._volumes.known_number(copy.volume), self._volumes.number(copy.by, machine)
+            if volume is not None and self._volumes.is_there(volume) and self._volumes.is_there(owner):
                 row = (volume, owner, _encode(copy.offsets), copy.parts)
                 self._connection.execute(self._sql["add-former"], row)
 
@@ -34,11 +34,11 @@ class Copies:
         """Return some of those on volumes, at most so many a volume."""
         found: list[Former] = []
         for name in volumes:
-            number = self._shelf.known_number(name)
+            number = self._volumes.known_number(name)
             if number is not None:
                 rows = self._connection.execute(self._sql["former-of"], (number, limit)).fetchall()
                 found += [
-                    Former(name, _offsets(offsets), self._shelf.volume(owner).id, parts, id_)
+                    Former(name, _offsets(offsets), self._volumes.volume(owner).id, parts, id_)
                     for id_, owner, offsets, parts in rows
                 ]
         return found

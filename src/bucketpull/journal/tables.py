@@ -13,7 +13,7 @@ from bucketpull.journal.pages import Pages
 from bucketpull.journal.scan_receipts import Scans
 from bucketpull.journal.stale_copies import Copies
 from bucketpull.journal.store import Store
-from bucketpull.journal.volumes import Shelf
+from bucketpull.journal.volumes import Volumes
 
 
 class Tables(msgspec.Struct):
@@ -24,7 +24,7 @@ class Tables(msgspec.Struct):
     job: str
     run: Run
     books: Books
-    shelf: Shelf
+    volumes: Volumes
     frontier: Frontier
     pages: Pages
     failures: Failures
@@ -39,12 +39,14 @@ class Tables(msgspec.Struct):
             journal, job, number, past, tidied = store.rows("job")[0]
             run = Run(number, bool(past), tidied)
             books = decode_books(store.rows("books")[0][0])
-            shelf = Shelf(store)
-        frontier = Frontier(store, books, shelf, order)
-        pages, failures, copies = Pages(store), Failures(store, books), Copies(store, shelf)
-        batches = Batches(run, books, shelf, frontier, pages, failures, copies, next_try)
+            volumes = Volumes(store)
+        frontier = Frontier(store, books, volumes, order)
+        pages, failures, copies = Pages(store), Failures(store, books), Copies(store, volumes)
+        batches = Batches(run, books, volumes, frontier, pages, failures, copies, next_try)
         scans = Scans(run, books, frontier, pages, failures, batches, next_page_try)
-        return cls(store, journal, job, run, books, shelf, frontier, pages, failures, batches, scans, copies)
+        return cls(
+            store, journal, job, run, books, volumes, frontier, pages, failures, batches, scans, copies
+        )
 
     def write(self) -> None:
         """Write the sums, at the end of a transaction."""

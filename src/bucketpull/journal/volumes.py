@@ -18,7 +18,7 @@ class KnownVolume(msgspec.Struct, frozen=True):
     state: VolumeState
 
 
-class Shelf:
+class Volumes:
     """All volumes of a job, read once and kept in step."""
 
     def __init__(self, store: Store) -> None:
@@ -33,7 +33,7 @@ class Shelf:
         for number, name, machine, path, state in self._store.rows("volumes"):
             self._keep(number, KnownVolume(name, machine, path, VolumeState(state)))
 
-    def volumes(self) -> list[KnownVolume]:
+    def all(self) -> list[KnownVolume]:
         """Return all volumes, in the order in which they became known."""
         return list(self._volumes.values())
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from bucketpull.volumes.live_objects import Latest, Stored
+from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.verify import Finding, Verification
@@ -45,12 +45,12 @@ def objects(path: str, identity: str, below: bytes = b"") -> Generator[ObjectsPa
         closing(open_reader(path or ".", identity)) as opened,
         scratch_folder("export") as folder,
     ):
-        latest = Latest(opened, folder)
+        live = LiveObjects(opened, folder)
         damages = [
-            f"its ledger is damaged from byte {damage.offset} to {damage.end}" for damage in latest.damages
+            f"its ledger is damaged from byte {damage.offset} to {damage.end}" for damage in live.damages
         ]
         page, size = ObjectsPage([], damages), 0
-        for stored in latest.objects():
+        for stored in live.objects():
             if below and stored.directory != below and not stored.directory.startswith(below + b"/"):
                 continue
             page.rows.append(stored)

@@ -11,7 +11,7 @@ from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.job_state import RUNNING, JobState
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import LaneStatus, VolumeStatus
+from bucketpull.domain.model import EndpointStatus, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 
 _EXITS = {
@@ -94,7 +94,7 @@ def machine_dict(pulse: Pulse) -> dict[str, Any]:  # JSON
         "waiting_for": pulse.waiting_for,
         "still_seconds": round(pulse.still_seconds, 1),
         "lists_only": lists_only(pulse),
-        "lanes": {lane: msgspec.structs.asdict(status) for lane, status in pulse.lanes.items()},
+        "lanes": {endpoint: msgspec.structs.asdict(status) for endpoint, status in pulse.endpoints.items()},
     }
 
 
@@ -113,13 +113,13 @@ def waited_for(snapshot: Snapshot) -> tuple[str, float]:
     return stillest.waiting_for, stillest.still_seconds
 
 
-def lanes_of(snapshot: Snapshot) -> dict[str, LaneStatus]:
-    """Add up the lanes of all machines; the state is that of the machine for which an endpoint does worst."""
+def endpoints_of(snapshot: Snapshot) -> dict[str, EndpointStatus]:
+    """Add up the endpoints of all machines; the state is that of the machine for which an endpoint does worst."""
     order = list(State)
-    lanes: dict[str, LaneStatus] = {}
+    endpoints: dict[str, EndpointStatus] = {}
     for machine in snapshot.machines:
-        for name, status in machine.lanes.items():
-            total = lanes.setdefault(name, LaneStatus(0, 0.0, 0, 0, 0.0, status.is_origin))
+        for name, status in machine.endpoints.items():
+            total = endpoints.setdefault(name, EndpointStatus(0, 0.0, 0, 0, 0.0, status.is_origin))
             total.in_flight += status.in_flight
             total.level += status.level
             total.requests += status.requests
@@ -131,4 +131,4 @@ def lanes_of(snapshot: Snapshot) -> dict[str, LaneStatus]:
                     status.state_seconds,
                     status.detail,
                 )
-    return lanes
+    return endpoints

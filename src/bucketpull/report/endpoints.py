@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import LaneStatus
+from bucketpull.domain.model import EndpointStatus
 from bucketpull.report.figures import duration
 from bucketpull.report.words import Words
 
@@ -56,7 +56,8 @@ class EndpointNews:
         """Tell once that an endpoint asked for a long rest, and until when it lasts."""
         for name in self._specs:
             seconds = max(
-                (each.lanes[name].rest_seconds for each in machines if name in each.lanes), default=0.0
+                (each.endpoints[name].rest_seconds for each in machines if name in each.endpoints),
+                default=0.0,
             )
             until, about = self._rests.get(name, 0.0), f"{name} rest"
             if seconds > REST_TOLD_SECONDS and now + seconds > until + REST_TOLD_SECONDS:
@@ -73,7 +74,7 @@ class EndpointNews:
         away: dict[str, str] = {}
         for name in self._specs:
             for machine in machines:
-                away |= machine.lanes[name].away if name in machine.lanes else {}
+                away |= machine.endpoints[name].away if name in machine.endpoints else {}
         for label in away.keys() - self._away.keys():
             self._away[label] = now
             text = f"{label} is left alone: {away[label]}; other addresses are used"
@@ -86,13 +87,13 @@ class EndpointNews:
         return self._specs[name].title or name
 
     def _trouble(
-        self, name: str, status: LaneStatus, worst: Mapping[str, LaneStatus | None], now: float
+        self, name: str, status: EndpointStatus, worst: Mapping[str, EndpointStatus | None], now: float
     ) -> str:
         since = time.strftime("%H:%M", time.localtime(now - status.state_seconds))
         why = f" ({status.detail})" if status.detail else ""
         return f"{self._title(name)} {_WORDS[status.state]} {since}: {self._meanwhile(name, worst)}{why}"
 
-    def _meanwhile(self, name: str, worst: Mapping[str, LaneStatus | None]) -> str:
+    def _meanwhile(self, name: str, worst: Mapping[str, EndpointStatus | None]) -> str:
         if self._specs[name].purpose is Purpose.LIST:
             return "the listing waits for it, fetching goes on"
         for other, spec in self._specs.items():
@@ -103,15 +104,15 @@ class EndpointNews:
         return "objects wait for it, none fails for it"
 
 
-def _worst(name: str, machines: Sequence[Pulse]) -> LaneStatus | None:
+def _worst(name: str, machines: Sequence[Pulse]) -> EndpointStatus | None:
     """Return what the machine says for which the endpoint does worst."""
-    found = [machine.lanes[name] for machine in machines if name in machine.lanes]
+    found = [machine.endpoints[name] for machine in machines if name in machine.endpoints]
     order = list(State)
     return max(found, key=lambda status: order.index(status.state), default=None)
 
 
-def state_of(lane: LaneStatus, words: Words) -> str:
+def state_of(endpoint: EndpointStatus, words: Words) -> str:
     """Return what is wrong with an endpoint and for how long, in parentheses; nothing if it is up."""
-    if lane.state is State.UP:
+    if endpoint.state is State.UP:
         return ""
-    return f" ({words(f'endpoint.{lane.state}')} {duration(lane.state_seconds, words.language)})"
+    return f" ({words(f'endpoint.{endpoint.state}')} {duration(endpoint.state_seconds, words.language)})"

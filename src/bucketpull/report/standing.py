@@ -6,7 +6,7 @@ from bucketpull.domain.job_state import JobState
 from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
-from bucketpull.report.document import exit_code_of, lanes_of
+from bucketpull.report.document import endpoints_of, exit_code_of
 from bucketpull.report.endpoints import state_of
 from bucketpull.report.lines import time_left
 from bucketpull.report.summary import books_lines, by_reason, label, spent_lines, time_line
@@ -44,12 +44,13 @@ def _speeds(snapshot: Snapshot, words: Words) -> list[str]:
         ]
         head, *rest = table(rows, numbers=range(len(snapshot.stages)))
         lines += [f"  {label(words('stages'))}{head}", *(f"  {label('')}{line}" for line in rest)]
-    lanes = "  ".join(
-        f"{name} {lane.in_flight}{state_of(lane, words)}" for name, lane in sorted(lanes_of(snapshot).items())
+    endpoints = "  ".join(
+        f"{name} {endpoint.in_flight}{state_of(endpoint, words)}"
+        for name, endpoint in sorted(endpoints_of(snapshot).items())
     )
     limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
-    if lanes:
-        lines.append(f"  {label(words('in_flight'))}{lanes}  {limit}".rstrip())
+    if endpoints:
+        lines.append(f"  {label(words('in_flight'))}{endpoints}  {limit}".rstrip())
     share = f"{figures.percent(snapshot.estimate.share)}  " if snapshot.estimate.total_bytes else ""
     return [*lines, f"  {label(words('time'))}{share}{time_left(snapshot, words)}"]
 

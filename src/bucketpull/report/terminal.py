@@ -31,7 +31,7 @@ from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
-from bucketpull.report.document import lanes_of, lists_only, waited_for
+from bucketpull.report.document import endpoints_of, lists_only, waited_for
 from bucketpull.report.endpoints import state_of
 from bucketpull.report.lines import time_left
 from bucketpull.report.printable import printable
@@ -206,7 +206,7 @@ def _when(snapshot: Snapshot, words: Words) -> RenderableType:
 
 
 def _facts(snapshot: Snapshot, words: Words) -> Table:
-    """The books, speeds, lanes, retries and failures, one a line."""
+    """The books, speeds, endpoints, retries and failures, one a line."""
     books, rates = snapshot.counters, snapshot.rates
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
@@ -224,11 +224,11 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
     )
     if snapshot.stages:
         facts.add_row(words("stages"), _stages(snapshot, words))
-    lanes = lanes_of(snapshot)
-    if lanes:
+    endpoints = endpoints_of(snapshot)
+    if endpoints:
         flying = "  ".join(
-            f"{name} {lane.in_flight}/{lane.level:.0f}{state_of(lane, words)}"
-            for name, lane in sorted(lanes.items())
+            f"{name} {endpoint.in_flight}/{endpoint.level:.0f}{state_of(endpoint, words)}"
+            for name, endpoint in sorted(endpoints.items())
         )
         limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
         facts.add_row(
@@ -322,7 +322,7 @@ def _machines(machines: list[Pulse], words: Words, lines: int) -> Table:
     table = _table(words("machine"), words("limit"), words("in_flight"), words("fetched"), words("bytes"))
     shown = _shortened(len(machines), lines)
     for machine in machines[:shown]:
-        flying = sum(lane.in_flight for lane in machine.lanes.values())
+        flying = sum(endpoint.in_flight for endpoint in machine.endpoints.values())
         limit = words("limit." + machine.limited_by) if machine.limited_by else ""
         table.add_row(
             _text(machine.machine, "bold"),

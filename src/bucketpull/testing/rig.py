@@ -125,7 +125,7 @@ class Rig:
         self._looked = now = self.clock.seconds
         board = self.judge
         for judged in board.look(0, self._watch.symptoms(), now):
-            self._watch.heed(judged[1])
+            self._watch.follow(judged[1])
         if board.refusal is not None and not self.fatals:
             self.fatals.append(board.refusal)
 

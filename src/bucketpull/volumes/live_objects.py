@@ -21,7 +21,7 @@ from bucketpull.volumes.reader import VolumeReader
 DIGEST_BYTES: Final = 12
 _ENTRIES_A_FILE: Final = 200_000  # about 15 MB while they are sorted
 _MOST_FILES: Final = 8192
-_BUFFERS_BYTES: Final = 8 << 20  # all of a deal's together
+_BUFFERS_BYTES: Final = 8 << 20  # all partitions' together
 _LARGEST_BUFFER: Final = 1 << 15
 _READ_ENTRIES: Final = 1 << 14
 
@@ -38,7 +38,7 @@ class Stored(NamedTuple):
     location: Location
 
 
-class Deal:
+class Partitions:
     """Entries of equal width, dealt out over files by their digest, to be looked at file by file.
 
     Its memory does not grow with their number, and it keeps no file open: there may be more files than descriptors.
@@ -84,7 +84,7 @@ class Deal:
         self._buffers[number].clear()
 
 
-class Latest:
+class LiveObjects:
     """The objects on a volume, and its sealed packs by name. `damages` are the stretches of the ledger that say nothing any more."""
 
     def __init__(self, reader: VolumeReader, folder: str) -> None:
@@ -115,17 +115,19 @@ class Latest:
             yield record.directory
 
     def _find(self, folder: str) -> bytearray:
-        deal = Deal(folder, "keys", self._reader.ledger.end // 24, tail_bytes=8)
+        partitions = Partitions(folder, "keys", self._reader.ledger.end // 24, tail_bytes=8)
         number = 0
         for frame, record in self._records(self.damages):
             removal = frame.kind is Kind.REMOVAL
             for name in record.names:
-                deal.add(digest_of(key_of(record.directory, name)), (number * 2 + removal).to_bytes(8, "big"))
+                partitions.add(
+                    digest_of(key_of(record.directory, name)), (number * 2 + removal).to_bytes(8, "big")
+                )
                 number += 1
-        deal.finish()
+        partitions.finish()
         live = bytearray(number // 8 + 1)
-        for file in range(deal.count):
-            for last in _last_of_each(deal.take(file)):
+        for file in range(partitions.count):
+            for last in _last_of_each(partitions.take(file)):
                 number, removed = divmod(int.from_bytes(last[DIGEST_BYTES:], "big"), 2)
                 live[number >> 3] |= (1 - removed) << (number & 7)
         return live

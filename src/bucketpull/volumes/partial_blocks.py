@@ -26,7 +26,7 @@ _offset: Final = Struct(">Q")
 _MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 
 
-class Thinning:
+class PartialBlocks:
     """The thinned blocks of one volume. Its file holds their offsets, eight bytes each; one too many does no harm."""
 
     def __init__(self, home: Own, identity: Identity, tree: Tree) -> None:

@@ -19,7 +19,7 @@ from bucketpull.volumes import beneath, system
 from bucketpull.volumes.beneath import Own
 from bucketpull.volumes.files.file import write_all
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.live_objects import DIGEST_BYTES, Deal, Latest, digest_of
+from bucketpull.volumes.live_objects import DIGEST_BYTES, LiveObjects, Partitions, digest_of
 from bucketpull.volumes.location import Location
 
 PRUNING: Final = "prune"
@@ -57,14 +57,14 @@ class Comparison:
     not listed; it is none that is listed by its name.
     """
 
-    def __init__(self, latest: Sequence[Latest], folder: str, prefix: bytes) -> None:
-        self._latest = latest
+    def __init__(self, live: Sequence[LiveObjects], folder: str, prefix: bytes) -> None:
+        self._live = live
         self._below = prefix + b"/" if prefix else b""
-        expected = sum(each.count for each in latest)
-        self._listed = Deal(folder, "listed", expected, tail_bytes=0)
-        self._held = Deal(folder, "held", expected, tail_bytes=8)
-        self._folders = Deal(folder, "folders", expected, tail_bytes=0)
-        self._doubtful = Deal(folder, "doubtful", expected, tail_bytes=0)
+        expected = sum(each.count for each in live)
+        self._listed = Partitions(folder, "listed", expected, tail_bytes=0)
+        self._held = Partitions(folder, "held", expected, tail_bytes=8)
+        self._folders = Partitions(folder, "folders", expected, tail_bytes=0)
+        self._doubtful = Partitions(folder, "doubtful", expected, tail_bytes=0)
         self.listed = self.held = 0
         self._folder: bytes | None = None
         self._gone: list[bytearray] = []
@@ -98,15 +98,15 @@ class Comparison:
     def gone(self, volume: int) -> Iterator[Gone]:
         """Give what is gone of a volume, in the order in which it was written."""
         marks = self._gone[volume]
-        for number, (block, record, index) in enumerate(self._latest[volume].entries()):
+        for number, (block, record, index) in enumerate(self._live[volume].entries()):
             if marks[number >> 3] >> (number & 7) & 1:
                 yield Gone(block, record, index)
 
     def _unlisted(self) -> set[bytes]:
         """Return the digests of folders with held objects, right in directories with odd entries, that are not listed by name."""
         recent: set[bytes] = set()
-        for latest in self._latest:
-            for directory in latest.directories():
+        for live in self._live:
+            for directory in live.directories():
                 for folder in self._doubted(directory) - recent:
                     recent.add(folder)
                     self._doubtful.add(digest_of(folder))
@@ -122,8 +122,8 @@ class Comparison:
         """Deal out what is held and not spared; return at which number each volume begins, and where the last one ends."""
         starts = [0]
         number = 0
-        for latest in self._latest:
-            for directory, entries in groupby(latest.entries(), lambda entry: entry[1].directory):
+        for live in self._live:
+            for directory, entries in groupby(live.entries(), lambda entry: entry[1].directory):
                 is_spared = bool(self._odd) and self._is_spared(directory, unlisted)
                 for _, record, index in entries:
                     key = key_of(directory, record.names[index])
@@ -147,7 +147,7 @@ def _chain(directory: bytes) -> list[bytes]:
     return [b"", *(b"/".join(steps[: count + 1]) for count in range(len(steps)))]
 
 
-def _missing(asked: Deal, known: Deal) -> Iterator[tuple[bytes, bytes]]:
+def _missing(asked: Partitions, known: Partitions) -> Iterator[tuple[bytes, bytes]]:
     """Give the digests and tails of those asked about that are not known."""
     asked.finish()
     known.finish()

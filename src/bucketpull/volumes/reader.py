@@ -10,7 +10,7 @@ from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LEDGER, Entered, enter
 from bucketpull.volumes.ledger import Damage, Frame, Ledger
 from bucketpull.volumes.location import Bodies, Location, location_of
-from bucketpull.volumes.partial_blocks import Thinning
+from bucketpull.volumes.partial_blocks import PartialBlocks
 
 
 class VolumeReader:
@@ -24,7 +24,7 @@ class VolumeReader:
         self.root = root
         self.tree = Tree(root)
         self.bodies = Bodies(root, self.tree)
-        self._thinning = Thinning(self._home, identity, self.tree)
+        self._partial_blocks = PartialBlocks(self._home, identity, self.tree)
         self.ledger = Ledger.open(self._home, LEDGER, path, writable=False)
 
     def entries(self) -> Iterator[Frame | Damage]:
@@ -33,7 +33,7 @@ class VolumeReader:
 
     def left(self, frame: Frame) -> list[Record]:
         """Return the objects of a block, without those that were removed since."""
-        return self._thinning.left(frame.offset, frame.records(), self.ledger)
+        return self._partial_blocks.left(frame.offset, frame.records(), self.ledger)
 
     def location_of(self, record: Record, index: int) -> Location:
         """Return where an object of a record lies."""

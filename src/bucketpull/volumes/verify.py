@@ -14,7 +14,7 @@ import msgspec
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.volumes.beneath import exists, scanned
 from bucketpull.volumes.identity import HOME
-from bucketpull.volumes.live_objects import Deal, Latest, Stored, digest_of
+from bucketpull.volumes.live_objects import LiveObjects, Partitions, Stored, digest_of
 from bucketpull.volumes.packs.checking import PackChecks
 from bucketpull.volumes.packs.folder import path_of
 from bucketpull.volumes.packs.waste import Living, Waste
@@ -89,16 +89,16 @@ class Verification:
                 yield finding
 
     def _findings(self, folder: str) -> Iterator[Finding]:
-        latest = Latest(self._reader, folder)
-        for damage in latest.damages:
+        live = LiveObjects(self._reader, folder)
+        for damage in live.damages:
             detail = (
                 f"bytes {damage.offset} to {damage.end} are damaged: what they recorded shows as extra files"
             )
             yield Finding(Fault.LEDGER, f"{HOME}/ledger", detail)
-        known = Deal(folder, "known", latest.count, tail_bytes=0) if self._extra else None
-        packs = PackChecks(self._reader.bodies, folder, latest.sealed)
+        known = Partitions(folder, "known", live.count, tail_bytes=0) if self._extra else None
+        packs = PackChecks(self._reader.bodies, folder, live.sealed)
         living = Living(self._reader)
-        for number, stored in enumerate(latest.objects()):
+        for number, stored in enumerate(live.objects()):
             if known and not stored.location.pack:
                 known.add(digest_of(stored.location.path))
             finding = self._check(stored)
@@ -113,10 +113,10 @@ class Verification:
                     packs.add(number, stored.location, stored.md5)
         with suppress(OSError):
             self.waste = living.waste()
-        yield from self._read_packs(packs, latest)
+        yield from self._read_packs(packs, live)
         if known:
             known.finish()
-            yield from self._find_extra(folder, known, latest.count)
+            yield from self._find_extra(folder, known, live.count)
 
     def _check(self, stored: Stored) -> Finding | None:
         self._watch(self)
@@ -154,7 +154,7 @@ class Verification:
             os.close(fd)
         return digest.digest()
 
-    def _read_packs(self, packs: PackChecks, latest: Latest) -> Iterator[Finding]:
+    def _read_packs(self, packs: PackChecks, live: LiveObjects) -> Iterator[Finding]:
         faults = {}
         for fault in packs.run():
             if fault.number < 0:
@@ -162,13 +162,13 @@ class Verification:
             else:
                 faults[fault.number] = fault
         self.hashed_objects += packs.compared
-        for number, stored in enumerate(latest.objects() if faults else ()):
+        for number, stored in enumerate(live.objects() if faults else ()):
             if number in faults:
                 kind = Fault.UNREADABLE if faults[number].is_unreadable else Fault.CONTENT
                 yield _finding(kind, stored, faults[number].detail)
 
-    def _find_extra(self, folder: str, known: Deal, expected: int) -> Iterator[Finding]:
-        found = Deal(folder, "found", expected, tail_bytes=0)
+    def _find_extra(self, folder: str, known: Partitions, expected: int) -> Iterator[Finding]:
+        found = Partitions(folder, "found", expected, tail_bytes=0)
         unread: dict[bytes, str] = {}
         for path in self._strange_paths(lambda path, error: unread.update({path: error.strerror or ""})):
             found.add(digest_of(path))

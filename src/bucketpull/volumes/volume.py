@@ -24,7 +24,7 @@ from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remo
 from bucketpull.volumes.lock import take_lock
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
-from bucketpull.volumes.partial_blocks import Thinning
+from bucketpull.volumes.partial_blocks import PartialBlocks
 from bucketpull.volumes.pruning import PRUNING, Gone, empty, expired
 from bucketpull.volumes.recovery import whole_files
 from bucketpull.volumes.removal import Removal, keys_of
@@ -85,7 +85,7 @@ class DiskVolume:
         self._attachment = system.attachment(root)
         self._tree = Tree(root)
         self._foreign = ForeignFiles(root, self._home, identity, path)
-        self._thinning = Thinning(self._home, identity, self._tree)
+        self._partial_blocks = PartialBlocks(self._home, identity, self._tree)
         self._ledger = Ledger.open(self._home, LEDGER, path, writable=True)
         self._intents = read_intents(self._home)
         self._blocks = self._catch_up()
@@ -224,7 +224,7 @@ class DiskVolume:
 
     def read(self, offset: int) -> list[Record]:
         """Return the objects of one block, without those that were removed since."""
-        return self._thinning.left(offset, self._ledger.read(offset).records(), self._ledger)
+        return self._partial_blocks.left(offset, self._ledger.read(offset).records(), self._ledger)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Go through the ledger from an offset on, oldest first.
@@ -257,9 +257,9 @@ class DiskVolume:
         """
         self._check_health()
         with self._writing:
-            gone = self._thinning.replaced(copies, self._ledger)
+            gone = self._partial_blocks.replaced(copies, self._ledger)
             if gone:
-                self._thinning.note({offset for offset, _, _ in gone})
+                self._partial_blocks.note({offset for offset, _, _ in gone})
                 self._removal.take_away(journal, 0, [(record, i) for _, record, i in gone])
 
     def prune(self, gone: Sequence[Gone], trash: str = "") -> None:
@@ -281,7 +281,7 @@ class DiskVolume:
         work = gone[0].block
         self.intend(PRUNING, work, trash.encode())
         with self._writing:
-            self._thinning.note({each.block for each in gone})
+            self._partial_blocks.note({each.block for each in gone})
             self._removal.take_away(PRUNING, work, objects, trash)
         self.forget(PRUNING, work)
 

@@ -10,7 +10,7 @@ import msgspec
 from bucketpull.domain.counts import summed
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.progress import Snapshot
-from bucketpull.report.document import lanes_of
+from bucketpull.report.document import endpoints_of
 
 FINE_POINTS = 600  # at one every two seconds: 20 minutes
 COARSE_POINTS = 600
@@ -63,7 +63,7 @@ class History:
             bytes=snapshot.rates.bytes_now,
             listed=snapshot.rates.listed_now,
             latency=self._latency(snapshot),
-            in_flight=sum(lane.in_flight for lane in lanes_of(snapshot).values()),
+            in_flight=sum(endpoint.in_flight for endpoint in endpoints_of(snapshot).values()),
             failures=_growth(self._failures, snapshot.failures) if self._begun else {},
             retries=_growth(self._retries, snapshot.retries) if self._begun else {},
         )
@@ -82,8 +82,11 @@ class History:
 
     def _latency(self, snapshot: Snapshot) -> float | None:
         """Return the mean duration of the object requests that ended since the last call."""
-        lanes = [lane for name, lane in lanes_of(snapshot).items() if name != Purpose.LIST]
-        requests, seconds = sum(lane.requests for lane in lanes), sum(lane.seconds for lane in lanes)
+        endpoints = [endpoint for name, endpoint in endpoints_of(snapshot).items() if name != Purpose.LIST]
+        requests, seconds = (
+            sum(endpoint.requests for endpoint in endpoints),
+            sum(endpoint.seconds for endpoint in endpoints),
+        )
         new, spent = requests - self._requests, seconds - self._seconds
         known = self._begun and new > 0 and spent >= 0  # a worker that left takes its counters along
         self._requests, self._seconds = requests, seconds

@@ -38,7 +38,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.job_state import JobState
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
-from bucketpull.report.document import lanes_of, lists_only
+from bucketpull.report.document import endpoints_of, lists_only
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LIMITERS = ("source", "disk", "cpu", "rate", "bandwidth", "work")
@@ -46,7 +46,7 @@ LIMITERS = ("source", "disk", "cpu", "rate", "bandwidth", "work")
 
 def _copies(snapshot: Snapshot) -> list[str]:
     """Name the endpoints that are no origin: each of them is a limiter of its own."""
-    return [name for name, status in lanes_of(snapshot).items() if not status.is_origin]
+    return [name for name, status in endpoints_of(snapshot).items() if not status.is_origin]
 
 
 class SnapshotCollector(Collector):
@@ -107,7 +107,7 @@ def _known(counts: dict[str, int]) -> dict[str, int]:
 
 
 def _requests(snapshot: Snapshot) -> Iterator[Metric]:
-    status = lanes_of(snapshot)
+    status = endpoints_of(snapshot)
     yield _counters("requests", "Requests ended.", "lane", {k: s.requests for k, s in status.items()})
     yield _counters(
         "throttled", "Requests refused for their number.", "lane", {k: s.throttled for k, s in status.items()}

@@ -323,6 +323,6 @@ def _hello(settings: Settings) -> Pulse:
         holds=[],
         retries={},
         failures={},
-        lanes={},
+        endpoints={},
         volumes=[],
     )

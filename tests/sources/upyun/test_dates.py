@@ -13,14 +13,14 @@ LISTED = 1_600_000_000
 HOUR = 3600
 
 
-def judged(bucket, changed, listed=LISTED, lane="cdn", start=0):
+def judged(bucket, changed, listed=LISTED, endpoint="cdn", start=0):
     headers = {"Content-Type": "image/jpeg", "Last-Modified": formatdate(changed, usegmt=True)}
     headers |= {"Content-Range": f"bytes {start}-{start + 3}/{start + 4}"} if start else {}
     return judge_of(
         bucket,
         b"a.jpg",
         start + 4,
-        lane,
+        endpoint,
         answer(206 if start else 200, b"jpeg", headers),
         1e9,
         start,
@@ -52,7 +52,7 @@ def test_a_copy_as_old_as_listed_or_younger_is_none_nor_one_of_unknown_age():
 
 
 def test_the_origin_is_believed_whatever_its_date():
-    assert judged(bucket(), LISTED - HOUR, lane="rest").reason is None
+    assert judged(bucket(), LISTED - HOUR, endpoint="rest").reason is None
 
 
 def test_image_versions_have_dates_of_their_own():

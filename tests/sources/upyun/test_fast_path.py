@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.exchange import NUMBERS, Response
-from bucketpull.sources.upyun.fast_path import Usual
+from bucketpull.sources.upyun.fast_path import FastPath
 from bucketpull.sources.upyun.judging import quick
 
 LINES = [
@@ -42,8 +42,8 @@ def response(lines, numbers, status, body, shaped):
 
 
 @given(st.lists(ANSWERS, max_size=20), st.sampled_from(["cdn", "rest"]), st.sampled_from([b"a.jpg", b"a"]))
-def test_an_answer_like_an_earlier_one_is_judged_as_if_it_were_the_first(answers, lane, name):
-    usual = Usual(lane, None)
+def test_an_answer_like_an_earlier_one_is_judged_as_if_it_were_the_first(answers, endpoint, name):
+    usual = FastPath(endpoint, None)
     for each in answers + answers:
         came = response(*each)
-        assert usual.judge(name, 2, came, -1) == quick(name, 2, lane, came)
+        assert usual.judge(name, 2, came, -1) == quick(name, 2, endpoint, came)

@@ -18,8 +18,8 @@ def _cdn(**options):
     return source(cdn_url="https://cdn.example.com", **options)
 
 
-def _judge(response, lane="cdn", name=b"a.jpg", size=100, start=0, version="", mtime=-1, **options):
-    return judge_of(_cdn(**options), name, size, lane, response, 1e9, start, version, mtime)
+def _judge(response, endpoint="cdn", name=b"a.jpg", size=100, start=0, version="", mtime=-1, **options):
+    return judge_of(_cdn(**options), name, size, endpoint, response, 1e9, start, version, mtime)
 
 
 def _good(body=_JPEG, **headers):
@@ -140,8 +140,8 @@ def test_a_whole_object_is_taken_with_the_md5_that_its_answer_states():
     ],
 )
 @pytest.mark.parametrize("lane", ["cdn", "rest"])
-def test_an_md5_is_32_hexadecimal_digits_or_none(headers, md5, lane):
-    assert _judge(answer(200, _JPEG, headers), lane).md5 == md5
+def test_an_md5_is_32_hexadecimal_digits_or_none(headers, md5, endpoint):
+    assert _judge(answer(200, _JPEG, headers), endpoint).md5 == md5
 
 
 def test_an_empty_object_is_an_object():
@@ -301,10 +301,10 @@ def _part(begin=40, total=100, etag=f'"{_MD5}"', length=60):
     ],
 )
 def test_a_part_is_taken_only_if_it_fits_what_is_there(response, reason):
-    for lane in ("rest", "cdn"):
-        if response.status == 400 and lane == "cdn":
+    for endpoint in ("rest", "cdn"):
+        if response.status == 400 and endpoint == "cdn":
             continue
-        verdict = _judge(response, lane, start=40, version=f'"{_MD5}"')
+        verdict = _judge(response, endpoint, start=40, version=f'"{_MD5}"')
         assert verdict.reason is reason
         assert reason is not None or verdict.size == 100
 
@@ -349,17 +349,17 @@ _BODIES = st.binary(max_size=50) | st.sampled_from(
     st.sampled_from([None, Reason.RESET, Reason.TRUNCATED, Reason.SIZE]),
 )
 def test_any_answer_can_be_judged_and_is_good_only_if_it_is_whole(
-    lines, body, status, lane, size, mtime, failure
+    lines, body, status, endpoint, size, mtime, failure
 ):
     response = Response(status, lines, [body] if body else [], len(body), 0.1, failure)
 
     for start in (0, 7):
-        verdict = _judge(response, lane, size=size, start=start, version='"x"', mtime=mtime)
+        verdict = _judge(response, endpoint, size=size, start=start, version='"x"', mtime=mtime)
         assert verdict.reason is None or isinstance(verdict.reason, Reason)
         assert verdict.reason is not None or (failure is None and status in {200, 206})
         assert verdict.reason is None or not (verdict.doubtful and failure)
         assert (verdict.md5 == "") or len(bytes.fromhex(verdict.md5)) == 16
-        if verdict.reason is None and size >= 0 and not verdict.other_size and lane == "cdn":
+        if verdict.reason is None and size >= 0 and not verdict.other_size and endpoint == "cdn":
             assert verdict.start + len(body) == size
         assert verdict.retry_after_seconds is None or 0 <= verdict.retry_after_seconds <= 3600
 
@@ -369,8 +369,8 @@ def test_the_headers_of_an_early_hint_are_not_the_object_s():
         b"HTTP/1.1 103 Early Hints\r\n", b'ETag: "' + b"0" * 32 + b'"\r\n', b"\r\n", b"HTTP/1.1 200 OK\r\n",
         b"Content-Type: image/jpeg\r\n", b"\r\n",
     ]  # fmt: skip
-    for lane in ("cdn", "rest"):
-        verdict = _judge(Response(200, lines, [_JPEG], 100, 0.1), lane)
+    for endpoint in ("cdn", "rest"):
+        verdict = _judge(Response(200, lines, [_JPEG], 100, 0.1), endpoint)
 
         assert (verdict.reason, verdict.md5) == (None, "")
 

@@ -4,7 +4,7 @@ import pytest
 from tests.volumes.filling import ODD_KEYS, Filler
 
 from bucketpull.domain.packing import Packing, PackNames
-from bucketpull.volumes.live_objects import Latest
+from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.packs.waste import find_waste
 from bucketpull.volumes.reader import open_reader
 
@@ -19,7 +19,7 @@ def test_headers_and_descriptions_of_what_lives_are_not_dead_however_small_the_o
             filler.store({(b"next", b"one"): b"z" * 200_000})
     reader = open_reader(str(tmp_path / "disk"))
     try:
-        found = find_waste(reader, Latest(reader, str(tmp_path)))
+        found = find_waste(reader, LiveObjects(reader, str(tmp_path)))
     finally:
         reader.close()
     dead = [waste for waste in found if waste.dead]

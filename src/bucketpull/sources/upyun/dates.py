@@ -15,7 +15,7 @@ _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep
 
 
 class Dates:
-    """The `Last-Modified` of a lane's answers against the listing's times of change (Unix seconds; -1 is not known).
+    """The `Last-Modified` of an endpoint's answers against the listing's times of change (Unix seconds; -1 is not known).
 
     Stale copies are few, and so are objects that were changed after they were listed. Where many dates differ, this server's
     mean something else (the time of a copy, a clock that is off): then they are believed no more. `useful` tells whether they

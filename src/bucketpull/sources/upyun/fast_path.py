@@ -24,7 +24,7 @@ class _Known(NamedTuple):
     date: bytes
 
 
-class Usual:
+class FastPath:
     """What is known of the answers of one endpoint; `dates` is None where they say nothing about staleness."""
 
     __slots__ = ("_dates", "_endpoint", "_known")

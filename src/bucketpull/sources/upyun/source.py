@@ -17,7 +17,7 @@ from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
 from bucketpull.sources.upyun.dates import Dates
 from bucketpull.sources.upyun.endpoints import CDN, LIST, REST
-from bucketpull.sources.upyun.fast_path import Usual
+from bucketpull.sources.upyun.fast_path import FastPath
 from bucketpull.sources.upyun.listing import Listing, read_listing
 from bucketpull.sources.upyun.pages import Pages, is_slash_folder
 from bucketpull.sources.upyun.signing import (
@@ -61,7 +61,7 @@ class UpyunSource:
         self._few_headers = (*listing, f"x-list-limit: {_FEW}")
         self._listing_bytes = _LISTING_BYTES_PER_ENTRY * config.list_limit + (1 << 20)
         self._dates = Dates()
-        self._usual = {CDN: Usual(CDN, self._dates), REST: Usual(REST, None)}
+        self._usual = {CDN: FastPath(CDN, self._dates), REST: FastPath(REST, None)}
         self._pages = Pages(config.bucket, config.list_limit, config.split_listing)
 
     def root(self) -> Position:

@@ -11,7 +11,7 @@ import msgspec
 
 from bucketpull.domain.packing import LARGEST_PACKED, Packing
 from bucketpull.domain.record import Block, Record
-from bucketpull.volumes.live_objects import Latest, Stored
+from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.packs import folder, sealing
 from bucketpull.volumes.packs.appender import Appender, Member
 from bucketpull.volumes.packs.folder import Folders
@@ -25,7 +25,7 @@ _GROUP_BYTES: Final = 8 << 20
 _GROUP_OBJECTS: Final = 1000
 
 
-def compact(volume: DiskVolume, reader: VolumeReader, latest: Latest, wasted: Sequence[Waste]) -> int:
+def compact(volume: DiskVolume, reader: VolumeReader, live: LiveObjects, wasted: Sequence[Waste]) -> int:
     """Rewrite packs, and return the bytes that are free now. The volume is opened for writing, and nothing is pulled to it.
 
     Raises:
@@ -35,7 +35,7 @@ def compact(volume: DiskVolume, reader: VolumeReader, latest: Latest, wasted: Se
     """
     wanted = {waste.pack for waste in wasted}
     by_pack: dict[str, list[Stored]] = {pack: [] for pack in wanted}
-    for stored in latest.objects():
+    for stored in live.objects():
         if stored.location.pack in wanted:
             by_pack[stored.location.pack].append(stored)
     freed = 0

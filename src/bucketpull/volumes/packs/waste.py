@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import PackNames
-from bucketpull.volumes.live_objects import Latest, Stored
+from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.packs import folder, tar
 from bucketpull.volumes.reader import VolumeReader
 
@@ -72,10 +72,10 @@ class Living:
         return Waste(pack, max(1, size), max(0, size - len(tar.END) - live), objects)
 
 
-def find_waste(reader: VolumeReader, latest: Latest) -> list[Waste]:
+def find_waste(reader: VolumeReader, live: LiveObjects) -> list[Waste]:
     """Return the finished packs of a volume, those with the largest dead share first."""
     living = Living(reader)
-    for stored in latest.objects():
+    for stored in live.objects():
         living.add(stored)
     return living.waste()
 
