@@ -113,6 +113,22 @@ def test_a_range_that_could_not_be_listed_is_listed_again_as_a_range(play):
     assert position_of(again) == ranged
 
 
+def test_a_page_that_is_retried_while_it_is_listed_anew_is_counted_once(play):
+    play.put(b"x", b"a", b"b")
+    play.begin()
+    (root,) = play.claim(WorkKind.SCAN)
+    found = ScanReceipt(root.id, "here", positions=[Position(b"x")], failures=[failure_of(play.part(b"x"))])
+    play.journal.commit([found], play.now)
+    play.journal.retry()
+    works = play.claim(WorkKind.SCAN)
+    assert [position_of(work).directory for work in works] == [b"x", b"x"]
+
+    for work in works:
+        play.journal.commit([play.scanned(work)], play.now)
+
+    assert play.journal.outstanding().objects == play.journal.counters().listed == 2
+
+
 # A lost volume
 
 

@@ -3,7 +3,7 @@
 On a first run nothing is looked up that only an earlier run can have left.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 
 import msgspec
@@ -55,13 +55,14 @@ class Scans:
             return False
         positions = {_key(position): position for position in decode_positions(taken.body)}
         looks_back = self._run.past or self._books.tiers[AGAIN] > 0 or taken.tier == AGAIN
-        new = self._without_unsettled(taken, positions, receipt) if looks_back else receipt
+        known = {_key(page): self._pages.known(page.directory, page.cursor) for page in receipt.pages}
+        new = self._without_unsettled(taken, positions, receipt, known)
         candidates = self._pages.candidates(spans_in(new.batches)) if looks_back else {}
         booked = {_key(page) for page in new.pages}
         failures = [failure for failure in receipt.failures if not failure.name or _key(failure) in booked]
         said = {(failure.directory, failure.name) for failure in failures if failure.name}
         for page in new.pages:
-            self._book_page(page, positions.get(_key(page)) or _afresh(page), said)
+            self._book_page(page, known[_key(page)], positions.get(_key(page)) or _afresh(page), said)
         if taken.tier == AGAIN:
             self._drop_vanished(positions, receipt)
         self._add_positions(receipt, taken.tier, looks_back, now)
@@ -74,8 +75,13 @@ class Scans:
         self._books.retry(receipt.retries)
         return True
 
-    def _book_page(self, page: PageRecord, position: Position, said: Collection[tuple[bytes, bytes]]) -> None:
-        known = self._pages.known(page.directory, page.cursor)
+    def _book_page(
+        self,
+        page: PageRecord,
+        known: Known | None,
+        position: Position,
+        said: Collection[tuple[bytes, bytes]],
+    ) -> None:
         failed = self._failures.remove_of_page(page.directory, page.cursor)
         if page.unchanged and (known is None or known.digest != page.digest):
             # What was known of the page when its position was given out has been lost since.
@@ -131,13 +137,18 @@ class Scans:
         counters.failed -= sum(1 for entry in failed if entry.failure.name and entry.run == known.run)
 
     def _without_unsettled(
-        self, taken: Taken, positions: dict[PageKey, Position], receipt: ScanReceipt
+        self,
+        taken: Taken,
+        positions: dict[PageKey, Position],
+        receipt: ScanReceipt,
+        known: Mapping[PageKey, Known | None],
     ) -> ScanReceipt:
         """Leave out pages that were listed before in this run and whose batches are still outstanding.
 
-        It happens where volumes are lost one after the other. To book such a page twice would count its objects twice.
+        It happens where volumes are lost one after the other, and where a page is tried again by hand that was found anew.
+        To book such a page twice would count its objects twice.
         """
-        unsettled = {_key(page) for page in receipt.pages if self._is_unsettled(page)}
+        unsettled = {key for key, page in known.items() if self._is_unsettled(*key, page)}
         if not unsettled:
             return receipt
         if taken.tier == AGAIN:
@@ -149,11 +160,11 @@ class Scans:
             batches=cut(part for part in parts if _key(part) not in unsettled),
         )
 
-    def _is_unsettled(self, page: PageRecord | Position) -> bool:
-        known = self._listed(page)
-        if known is None:
+    def _is_unsettled(self, directory: bytes, cursor: str, known: Known | None) -> bool:
+        """Whether objects are outstanding of a page of which this is known."""
+        if known is None or known.run != self._run.number:
             return False
-        failed = self._failures.count_of_page(page.directory, page.cursor, known.run)
+        failed = self._failures.count_of_page(directory, cursor, known.run)
         return known.objects > known.stored + known.skipped + known.vanished + failed
 
     def _drop_vanished(self, positions: dict[PageKey, Position], receipt: ScanReceipt) -> None:
@@ -169,7 +180,7 @@ class Scans:
         known = self._listed(position)
         if known is None:
             return
-        if self._is_unsettled(position):
+        if self._is_unsettled(*_key(position), known):
             self._frontier.add_scans([position], tier=AGAIN)
             return
         failed = self._failures.remove_of_page(position.directory, position.cursor)
