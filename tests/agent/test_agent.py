@@ -4,10 +4,11 @@ import msgspec
 import pytest
 
 from bucketpull.agent.actions import Kill, Open, Say, Start, Tell
+from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.disk_calls import Call, Verb
 from bucketpull.domain.batching import decode_parts, encode_parts
-from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull
+from bucketpull.domain.errors import JournalError, MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import (
     BatchReceipt,
     Control,
@@ -155,6 +156,11 @@ def test_a_batch_is_noted_assigned_settled_and_reported():
     harness.control(booked=[7])
     assert harness.agent.is_quiet
     assert harness.volumes["v1"].pending("j") == []
+
+
+def test_a_batch_that_was_damaged_where_it_was_kept_ends_the_job_in_words():
+    with pytest.raises(JournalError, match=r"work 7 was damaged in its journal: .*; move the journal away"):
+        ActiveBatch(Work(7, WorkKind.BATCH, b"\xc1 no parts"), "m1", 0.0)
 
 
 def test_stragglers_are_the_next_part_of_their_batch():

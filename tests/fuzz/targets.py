@@ -7,6 +7,7 @@ fail lies in `corpus/TARGET/`, and is tried first by both.
 import contextlib
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -14,12 +15,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from tests.journal.conftest import Play
 from tests.volumes.filling import SMALL_PACKS, Filler, bodies
 
-from bucketpull.domain.errors import AnswerError, BucketpullError
+from bucketpull.domain.batching import decode_parts, decode_positions
+from bucketpull.domain.errors import AnswerError, BucketpullError, Reason
 from bucketpull.domain.exchange import Response
+from bucketpull.domain.messages import BatchReceipt, ScanReceipt
+from bucketpull.domain.model import Extent, Outstanding, Position, Work, WorkKind
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.fetch.head import END, Heads
+from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.store import FILE
 from bucketpull.reading.http import parse_ranges
 from bucketpull.reading.volume import ReadableVolume
 from bucketpull.sources.registry import settings_of
@@ -234,6 +242,137 @@ def _read_index(data: bytes) -> None:
             segment.find(bytes([number]) * 12)
 
 
+# --- journals
+
+_TABLES = ("job", "configuration", "run", "book", "volume", "work", "body", "page", "failure", "former")
+_MOST_ROUNDS = 200  # of work that a forged journal may give out
+_NOW = 2e9
+_FORGED: list[object] = [0, -1, 3, 2**62, 1e300, "x", "", '{"tiers": []}', '{"tiers": [5, 0, 0]}', "[" * 5000]
+_FORGED += [
+    msgspec.msgpack.encode(each)
+    for each in ([[1]], [[1, 2, 3]], [[99, 0]], [["x", 0]], [[b"x", 0]], [-1], [])
+]
+
+
+@cache
+def _journal() -> bytes:
+    """Return a journal with two runs, failures, a folder that could not be listed, and outstanding work of both kinds."""
+    play = Play(_folder() / "journal")
+    for number in range(40):
+        play.put(b"d%d" % (number % 5), b"img-%03d.jpg" % number)
+    play.outcomes[b"img-007.jpg"] = Reason.FORBIDDEN
+    play.unlisted.add(b"d4")
+    play.run()
+    play.put(b"d0", b"new.jpg")
+    play.begin()
+    play.scan(), play.scan()
+    play.journal.close()
+    return (play.folder / FILE).read_bytes()
+
+
+def _journal_seeds() -> list[bytes]:
+    return [_journal()]
+
+
+def _read_journal(data: bytes) -> None:
+    """Look at a journal, and go on with it."""
+    for use in (_look_at_journal, _go_on_with_journal):
+        folder = _folder() / use.__name__
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        (folder / FILE).write_bytes(data)
+        with contextlib.suppress(BucketpullError):
+            use(folder)
+
+
+def _look_at_journal(folder: Path) -> None:
+    with contextlib.closing(JournalReader.open_to_read(folder)) as reader:
+        for look in (
+            reader.counters,
+            reader.outstanding,
+            reader.spending,
+            reader.volumes,
+            reader.configuration,
+            reader.runs,
+            reader.listing_failed,
+            lambda: list(reader.each_failure(None, "*")),
+            lambda: reader.directories(b"", 100),
+            lambda: reader.where(b"d1", b"img-001.jpg"),
+            lambda: list(reader.balances()),
+            lambda: list(reader.extents()),
+        ):
+            with contextlib.suppress(BucketpullError):
+                look()
+
+
+def _go_on_with_journal(folder: Path) -> None:
+    """Work through all of it, as a job does whose every page has changed and whose every object is stored."""
+    with contextlib.closing(SqliteJournal.open(folder, "job", None)) as journal:
+        journal.begin(Position(b""), _NOW)
+        journal.release([work for work, _, _ in journal.sent()])
+        for turn in range(_MOST_ROUNDS):
+            now = _NOW + 400.0 * turn  # so that what waits for another machine comes to be anybody's
+            works = [work for kind in WorkKind for work in journal.claim(kind, 20, "here", now)]
+            if turn and not works:
+                break
+            journal.commit([_receipt_for(work) for work in works], _NOW)
+        assert not works, "work without end"
+        assert journal.outstanding() == Outstanding(), "a job that never ends"
+        journal.end("complete", _NOW)
+        journal.former(["v1"], 10)
+        journal.retry(None, None)
+        journal.lose("v1")
+
+
+def _receipt_for(work: Work) -> ScanReceipt | BatchReceipt:
+    try:
+        if work.kind is WorkKind.SCAN:
+            return ScanReceipt(work.id, "here", vanished=len(decode_positions(work.body)))
+        objects = sum(len(part.names) for part in decode_parts(work.body))
+    except msgspec.DecodeError as error:
+        raise AnswerError(Reason.POISON, "work that nobody can read ends a job in words") from error
+    return BatchReceipt(work.id, "here", stored=objects, part=work.part, extents=[Extent("v1", work.id)])
+
+
+def _forgery_seeds() -> list[bytes]:
+    return [bytes([table, 3 * table, 0, 5 * table]) for table in range(len(_TABLES))]
+
+
+def _read_forged_journal(data: bytes) -> None:
+    """A journal that is whole, and in which somebody changed values: four bytes say which and how, up to eight times."""
+    path = _folder() / "values.sqlite"
+    path.write_bytes(_journal())
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for start in range(0, min(len(data), 32), 4):
+            _forge(connection, *data[start : start + 4].ljust(4, b"\0"), data[start + 4 :])
+        connection.execute("pragma wal_checkpoint(truncate)")
+    _read_journal(path.read_bytes())
+
+
+def _forge(connection: sqlite3.Connection, table: int, column: int, row: int, kind: int, more: bytes) -> None:
+    name = _TABLES[table % len(_TABLES)]
+    columns = connection.execute(f"pragma table_info({name})").fetchall()
+    count = connection.execute(f"select count(*) from {name}").fetchone()[0]
+    if not count:
+        return
+    target = columns[column % len(columns)][1]
+    keys = [each[1] for each in columns if each[5]]
+    where = connection.execute(
+        f"select {', '.join(keys)} from {name} limit 1 offset ?", (row % count,)
+    ).fetchone()
+    value = (*_FORGED, more[:64], None)[kind % (len(_FORGED) + 2)]
+    with contextlib.suppress(sqlite3.IntegrityError):
+        if value is None:
+            connection.execute(
+                f"delete from {name} where {' and '.join(f'{each} = ?' for each in keys)}", where
+            )
+        else:
+            connection.execute(
+                f"update {name} set {target} = ? where {' and '.join(f'{each} = ?' for each in keys)}",
+                (value, *where),
+            )
+
+
 # --- what comes over a network
 
 _CREDENTIALS = {"operator": "o", "password": "p", "access_key": "a", "secret_key": "s"}
@@ -324,6 +463,8 @@ TARGETS = {
     "ledger": Target(_ledger_seeds, _read_ledger),
     "records": Target(_record_seeds, _read_records),
     "pack": Target(_pack_seeds, _read_pack),
+    "journal": Target(_journal_seeds, _read_journal),
+    "journal-values": Target(_forgery_seeds, _read_forged_journal),
     "index": Target(_index_seeds, _read_index),
     "page": Target(_page_seeds, _read_page),
     "head": Target(_head_seeds, _read_head),

@@ -46,6 +46,19 @@ def go_on(folder):
         journal.retry(None, None)
 
 
+def test_work_that_a_clock_far_ahead_put_off_is_done_today(tmp_path):
+    play = Play(tmp_path / "state")
+    play.put(b"", b"1.jpg")
+    play.begin()
+    play.journal._tables.store.connection.execute("update work set due = 1e12")
+    assert play.scan() == 0
+
+    play.begin()
+
+    assert play.scan() == 1
+    play.journal.close()
+
+
 @given(st.data())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_damaged_journal_is_used_or_refused_in_words(tmp_path, data):

@@ -16,7 +16,7 @@ from bucketpull.domain.batching import (
     spans_of,
 )
 from bucketpull.domain.counts import merge
-from bucketpull.domain.errors import Reason
+from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import BatchDraft, Extent, Failure, Former, Part, Work
 from bucketpull.domain.record import Claim, Outcome, Record
@@ -36,7 +36,7 @@ class ActiveBatch:
     def __init__(self, work: Work, machine: str, now: float) -> None:
         self.work = work
         self.begun: dict[str, list[int]] = {}
-        self.parts = decode_parts(work.body)
+        self.parts = _parts_of(work)
         self.tasks: dict[int, Task] = {}
         self.unsettled = 0
         self.since = now
@@ -237,3 +237,18 @@ def poisoned(parts: Iterable[Part], attempts: int) -> list[Failure]:
 
 def _draft(parts: list[Part]) -> BatchDraft | None:
     return draft(parts) if parts else None
+
+
+def _parts_of(work: Work) -> list[Part]:
+    """Return the objects of a batch.
+
+    Raises:
+        JournalError: Nobody can read it: it was damaged where it was kept.
+
+    """
+    try:
+        return decode_parts(work.body)
+    except msgspec.DecodeError as error:
+        raise JournalError(
+            f"work {work.id} was damaged in its journal: {error}; move the journal away and make a new one with `bucketpull rebuild`"
+        ) from error

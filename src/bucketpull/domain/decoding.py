@@ -45,7 +45,7 @@ def _total(decode: Callable[[Any], T]) -> Callable[[Any], T]:
             return decode(data)
         except msgspec.DecodeError:
             raise
-        except (ValueError, RecursionError, OverflowError, MemoryError) as error:
+        except (ValueError, TypeError, RecursionError, OverflowError, MemoryError) as error:
             raise msgspec.DecodeError(f"not decoded: {type(error).__name__}") from None
 
     return total

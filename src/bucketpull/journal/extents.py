@@ -9,10 +9,13 @@ from collections.abc import Iterable
 import msgspec
 
 from bucketpull.domain.decoding import msgpack_decoder
+from bucketpull.journal.store import ImpossibleRow
 
 Whole = tuple[int, int]
 Piece = tuple[int, int, bytes, bytes]
 Entry = Whole | Piece
+
+_SHAPES = {(int, int), (int, int, bytes, bytes)}
 
 _encode = msgspec.msgpack.Encoder().encode
 _entries = msgpack_decoder(list[list[int | bytes]])
@@ -25,10 +28,19 @@ def pack_entries(entries: Iterable[Entry]) -> bytes:
 
 
 def unpack_entries(blob: bytes | None) -> list[Entry]:
-    """Read the blocks of a page."""
+    """Read the blocks of a page.
+
+    Raises:
+        ImpossibleRow: It has others than these.
+        msgspec.DecodeError: It has none.
+
+    """
     if not blob:
         return []
-    return [tuple(entry) for entry in _entries(blob)]
+    entries: list[Entry] = [tuple(entry) for entry in _entries(blob)]
+    if not all(tuple(map(type, entry)) in _SHAPES for entry in entries):
+        raise ImpossibleRow("a page names blocks of ledgers that cannot be")
+    return entries
 
 
 def merged(entries: list[Entry], new: Iterable[Entry]) -> list[Entry]:

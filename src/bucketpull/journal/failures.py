@@ -7,8 +7,10 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Position
 from bucketpull.journal.books import Books
 from bucketpull.journal.statements import statements
-from bucketpull.journal.store import Store
+from bucketpull.journal.store import ImpossibleRow, Store, check_types
 
+_TYPES = (bytes, bytes, int, int, str, str, int, int, str, int, str, str, str)
+_REASONS = frozenset(reason.value for reason in Reason)
 STEP = 1000  # rows a transaction when all failures are walked
 
 
@@ -28,6 +30,7 @@ class Failures:
     """Rows of failures. Every method runs in the caller's transaction and keeps the books in step."""
 
     def __init__(self, store: Store, books: Books) -> None:
+        self._store = store
         self._connection = store.connection
         self._books = books
         self._sql = statements()
@@ -72,11 +75,17 @@ class Failures:
     def walk(self) -> Iterator[list[Recorded]]:
         """Return all in key order, a thousand at a time; rows may be removed meanwhile."""
         after: tuple[bytes, bytes, str, int] = (b"", b"", "", -1)
-        while rows := self._connection.execute(self._sql["walk-failures"], (*after, STEP)).fetchall():
-            recorded = [_recorded(row) for row in rows]
+        while recorded := self._step(after):
             yield recorded
-            last = recorded[-1].failure
+            last, before = recorded[-1].failure, after
             after = (last.directory, last.name, last.cursor, recorded[-1].run)
+            self._store.check_order(before, after)
+
+    def _step(self, after: tuple[bytes, bytes, str, int]) -> list[Recorded]:
+        with self._store.reading():
+            rows = self._connection.execute(self._sql["walk-failures"], (*after, STEP)).fetchall()
+            check_types(rows, _TYPES)
+            return [_recorded(row) for row in rows]
 
     def listing_failed(self) -> bool:
         """Whether any page could not be listed."""
@@ -93,5 +102,7 @@ def _row(failure: Failure, run: int, untils: Mapping[tuple[bytes, str], str]) ->
 
 def _recorded(row: tuple[bytes, bytes, int, int, str, str, int, int, str, int, str, str, str]) -> Recorded:
     directory, name, size, mtime, cursor, reason, attempts, status, detail, run, until, *own = row
+    if reason not in _REASONS:
+        raise ImpossibleRow(f"a failure for the reason {reason!r}")
     failure = Failure(directory, name, size, mtime, cursor, Reason(reason), attempts, status, detail, *own)
     return Recorded(failure, run, until)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import bundle, decode_parts, draft, encode_positions, split
+from bucketpull.domain.batching import bundle, decode_parts, decode_positions, draft, encode_positions, split
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import BatchDraft, Part, Position, Work, WorkKind
 from bucketpull.domain.ordering import Order
@@ -225,6 +225,8 @@ class Frontier:
         self, row: tuple[int, int, int, bytes | None, bytes], kind: WorkKind, homes: Sequence[int]
     ) -> Work:
         work, attempt, part, blob, body = row
+        if kind is WorkKind.SCAN:
+            decode_positions(body)  # who is given it could not say so
         if not blob:
             return Work(work, kind, body, attempt, part=part)
         entries = [entry for entry in unpack_entries(blob) if self._volumes.is_there(entry[0])]

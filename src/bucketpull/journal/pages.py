@@ -1,15 +1,20 @@
 """The listed pages: what is known of each, which ledger blocks hold its objects, and which may hold others'."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
 from bucketpull.domain.model import PageRecord, Position, Span
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.statements import statements
-from bucketpull.journal.store import Store
+from bucketpull.journal.store import Store, check_types
 
 STEP = 1000  # rows a transaction when all pages are walked
+
+
+_KNOWN_TYPES = (int, str, bytes, bytes, bytes, int, int, int, int, int, int, bytes)
+_ROW_TYPES = (bytes, str, *_KNOWN_TYPES)
 
 
 class Known(msgspec.Struct):
@@ -60,13 +65,17 @@ class Pages:
     """Rows of pages. Every method runs in the caller's transaction."""
 
     def __init__(self, store: Store) -> None:
+        self._store = store
         self._connection = store.connection
         self._sql = statements()
 
     def known(self, directory: bytes, cursor: str) -> Known | None:
         """Return the newest row of a page."""
         row = self._connection.execute(self._sql["known-page"], (directory, cursor)).fetchone()
-        return None if row is None else Known(*row)
+        if row is None:
+            return None
+        check_types([row], _KNOWN_TYPES)
+        return Known(*row)
 
     def add(self, page: PageRecord, run: int, until: str = "", extents: bytes = b"") -> None:
         """Add a listed page; `until` is that of its position."""
@@ -125,9 +134,16 @@ class Pages:
     def walk(self) -> Iterator[list[Row]]:
         """Return all pages in the order of their keys, a thousand at a time; rows may be changed meanwhile."""
         after: tuple[bytes, str, int] = (b"", "", -1)
-        while rows := self._connection.execute(self._sql["walk-pages"], (*after, STEP)).fetchall():
+        while rows := self._step(after):
             yield [Row(*row) for row in rows]
-            after = rows[-1][:3]
+            before, after = after, rows[-1][:3]
+            self._store.check_order(before, after)
+
+    def _step(self, after: tuple[bytes, str, int]) -> list[tuple[Any, ...]]:
+        with self._store.reading():
+            rows = self._connection.execute(self._sql["walk-pages"], (*after, STEP)).fetchall()
+            check_types(rows, _ROW_TYPES)
+            return rows
 
     def change(self, row: Row) -> None:
         """Write a row back, but for its counts."""

@@ -28,10 +28,12 @@ from bucketpull.journal.folder import check_ours
 from bucketpull.journal.identity import adopt
 from bucketpull.journal.lock import Lock
 from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.soundness import check_outstanding
 from bucketpull.journal.store import Store
 from bucketpull.journal.tables import Tables
 from bucketpull.journal.volumes import KnownVolume
 
+LONGEST_WAIT_SECONDS = 86_400.0  # for work: more was reckoned by a clock that was wrong
 ABSENT_SECONDS = 300.0  # a machine that asks for no work so long is taken for gone, or for full
 
 
@@ -56,6 +58,7 @@ class SqliteJournal(JournalReader):
         self, opened: Store, lock: Lock, next_try: NextTry, next_page_try: NextPageTry, order: Order
     ) -> None:
         super().__init__(Tables.load(opened, next_try, next_page_try, order))
+        check_outstanding(opened, self._tables.books)
         self._lock = lock
         self._policies = next_try, next_page_try, order
         self._asked: dict[str, float] = {}
@@ -83,7 +86,12 @@ class SqliteJournal(JournalReader):
         """
         lock = _locked(folder)
         try:
-            return cls(_opened(folder, job, configuration, now), lock, next_try, next_page_try, order)
+            opened = _opened(folder, job, configuration, now)
+            try:
+                return cls(opened, lock, next_try, next_page_try, order)
+            except BaseException:
+                opened.close()
+                raise
         except BaseException:
             lock.release()
             raise
@@ -98,6 +106,7 @@ class SqliteJournal(JournalReader):
         with self._transaction() as tables:
             if goes_on:
                 tables.store.rows("resume-run", tables.run.number)
+                tables.store.rows("hasten-work", now, now + LONGEST_WAIT_SECONDS)
             else:
                 _start(tables, root, now)
         return goes_on
@@ -367,7 +376,7 @@ def _opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now
     try:
         if configuration is not None:
             adopt(opened, folder, job, configuration)
-        store.mark(folder, opened.rows("job")[0][0])
+        store.mark(folder, opened.only_row("job")[0])
         opened.rows("set-closed", 0)
     except BaseException:
         opened.close()

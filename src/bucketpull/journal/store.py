@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,10 @@ _SETTINGS = (
 )
 
 
+class ImpossibleRow(Exception):
+    """A row says what no journal writes; the text says what."""
+
+
 class Store:
     """A connection to a journal's file, for one thread at a time. Errors are those of the tree."""
 
@@ -64,7 +68,30 @@ class Store:
 
     def rows(self, name: str, *values: object) -> list[tuple[Any, ...]]:
         """Return all rows of a named statement. Their types are those of the schema."""
-        return self.connection.execute(statements()[name], values).fetchall()
+        with translated(self.folder):
+            return self.connection.execute(statements()[name], values).fetchall()
+
+    def only_row(self, name: str) -> tuple[Any, ...]:
+        """Return the row of a named statement that has one in each journal.
+
+        Raises:
+            ImpossibleRow: There is none.
+
+        """
+        rows = self.rows(name)
+        if not rows:
+            raise ImpossibleRow(f"its table has no row for {name!r}")
+        return rows[0]
+
+    def check_order(self, before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+        """Make sure that a walk gets on: in a damaged tree it could go round for ever.
+
+        Raises:
+            JournalDamaged: It does not.
+
+        """
+        if after <= before:
+            raise damaged(self.folder, "its rows are not in order")
 
     def free_bytes(self) -> int:
         """Return how much the journal's own disk can take.
@@ -98,12 +125,24 @@ class Store:
         _open.close(self.connection)
 
 
+def check_types(rows: Iterable[tuple[Any, ...]], types: tuple[type, ...]) -> None:
+    """Make sure that rows have the types of their columns: SQLite itself sees it only when it checks the whole file.
+
+    Raises:
+        ImpossibleRow: One has others.
+
+    """
+    for row in rows:
+        if tuple(map(type, row)) != types:
+            raise ImpossibleRow(f"a row has the types {', '.join(type(each).__name__ for each in row)}")
+
+
 @contextmanager
 def translated(folder: Path) -> Iterator[None]:
     """Say SQLite's errors in the words of the tree."""
     try:
         yield
-    except (msgspec.DecodeError, OverflowError, UnicodeDecodeError) as error:
+    except (ImpossibleRow, msgspec.DecodeError, OverflowError, UnicodeDecodeError) as error:
         raise damaged(folder, str(error)) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -295,7 +334,7 @@ def check_pages(store: Store) -> None:
     size = (store.folder / FILE).stat().st_size
     if size < pages * page_bytes:
         raise damaged(store.folder, f"it has {size} bytes and should have {pages * page_bytes}")
-    ((closed,),) = store.rows("was-closed")
+    (closed,) = store.only_row("was-closed")
     if size <= (CHECKED_BYTES if closed else CHECKED_AFTER_CRASH_BYTES):
         (verdict,) = store.connection.execute("pragma quick_check(1)").fetchone()
         if verdict != "ok":

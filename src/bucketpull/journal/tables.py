@@ -36,9 +36,9 @@ class Tables(msgspec.Struct):
     def load(cls, store: Store, next_try: NextTry, next_page_try: NextPageTry, order: Order) -> Self:
         """Read the sums, and hand each table what it needs."""
         with store.reading():
-            journal, job, number, past, tidied = store.rows("job")[0]
+            journal, job, number, past, tidied = store.only_row("job")
             run = Run(number, bool(past), tidied)
-            books = decode_books(store.rows("books")[0][0])
+            books = decode_books(store.only_row("books")[0])
             volumes = Volumes(store)
         frontier = Frontier(store, books, volumes, order)
         pages, failures, copies = Pages(store), Failures(store, books), Copies(store, volumes)

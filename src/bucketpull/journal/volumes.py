@@ -6,7 +6,9 @@ import msgspec
 
 from bucketpull.domain.model import Extent, VolumeState
 from bucketpull.journal.extents import Entry
-from bucketpull.journal.store import Store
+from bucketpull.journal.store import ImpossibleRow, Store, damaged
+
+_STATES = frozenset(state.value for state in VolumeState)
 
 
 class KnownVolume(msgspec.Struct, frozen=True):
@@ -31,6 +33,8 @@ class Volumes:
         """Read all volumes again."""
         self._numbers, self._volumes = {}, {}
         for number, name, machine, path, state in self._store.rows("volumes"):
+            if state not in _STATES:
+                raise ImpossibleRow(f"volume {name} is {state!r}")
             self._keep(number, KnownVolume(name, machine, path, VolumeState(state)))
 
     def all(self) -> list[KnownVolume]:
@@ -55,8 +59,18 @@ class Volumes:
         return number
 
     def volume(self, number: int) -> KnownVolume:
-        """Return what is known of a volume."""
-        return self._volumes[number]
+        """Return what is known of a volume.
+
+        Raises:
+            JournalDamaged: There is none of this number.
+
+        """
+        try:
+            return self._volumes[number]
+        except KeyError:
+            raise damaged(
+                self._store.folder, f"volume {number} is none of its {len(self._volumes)}"
+            ) from None
 
     def known_number(self, name: str) -> int | None:
         """Return the number of a volume, or None."""
@@ -64,11 +78,11 @@ class Volumes:
 
     def extent(self, entry: Entry) -> Extent:
         """Say an entry in the words of the domain."""
-        return Extent(self._volumes[entry[0]].id, entry[1])
+        return Extent(self.volume(entry[0]).id, entry[1])
 
     def is_there(self, number: int) -> bool:
         """Whether what a volume holds may be counted on."""
-        return self._volumes[number].state is not VolumeState.LOST
+        return self.volume(number).state is not VolumeState.LOST
 
     def at(self, machines: Collection[str]) -> list[int]:
         """Return the numbers of the volumes of some machines."""
@@ -76,7 +90,7 @@ class Volumes:
 
     def machine_of(self, number: int) -> str:
         """Return the machine of a volume, "" if unknown or lost."""
-        volume = self._volumes[number]
+        volume = self.volume(number)
         return "" if volume.state is VolumeState.LOST else volume.machine
 
     def _keep(self, number: int, volume: KnownVolume) -> None:
