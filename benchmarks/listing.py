@@ -24,7 +24,7 @@ from bucketpull.ports.volume import Volume
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.transport.local import DirectTransport
-from bucketpull.transport.processes import Nursery, ProcessCrew
+from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.wiring.clock import SystemClock
 from bucketpull.wiring.process import process_main
 from upyun_simulator import Simulator
@@ -37,16 +37,16 @@ def _no_volume(path: str, _: str | None) -> Volume:
 
 
 async def list_all(
-    journal: SqliteJournal, config: UpyunConfig, crew: ProcessCrew, seconds: float
+    journal: SqliteJournal, config: UpyunConfig, pool: ForkedPool, seconds: float
 ) -> Coordinator:
     """List until nothing is left to list, or until the time is over."""
     transport, clock = DirectTransport(), SystemClock()
     policy = CoordinatorPolicy(high_water=1 << 60, local_machines=frozenset({MACHINE}))
     shell = CoordinatorShell(journal, transport, clock, policy)
     coordinator = shell.coordinator
-    crew.start_all()
+    pool.start_all()
     worker = AgentShell(
-        WorkerPolicy(MACHINE, journal.id, "bench", "bench"), transport.inbox, crew, [], clock, _no_volume
+        WorkerPolicy(MACHINE, journal.id, "bench", "bench"), transport.inbox, pool, [], clock, _no_volume
     )
     working = asyncio.create_task(worker.run())
     booking = asyncio.create_task(shell.run(UpyunSource(config).root()))
@@ -84,11 +84,11 @@ def main() -> None:
             operator=simulator.operator,
             password=simulator.password,
         )
-        nursery = Nursery(partial(process_main, source=config, fetch=FetchOptions()))
+        fork_server = ForkServer(partial(process_main, source=config, fetch=FetchOptions()))
         journal = SqliteJournal.open(Path(folder), "bench", {"source": "bench"}, next_try, time.time())
         began, cpu = time.monotonic(), _cpu()
-        crew = ProcessCrew(nursery, options.processes)
-        coordinator = asyncio.run(list_all(journal, config, crew, options.seconds))
+        pool = ForkedPool(fork_server, options.processes)
+        coordinator = asyncio.run(list_all(journal, config, pool, options.seconds))
         seconds = time.monotonic() - began
         books = coordinator.counters
         journal.close()

@@ -11,7 +11,7 @@ from tests.transport.test_trust import STRANGERS, forged
 
 from bucketpull.domain.messages import Control, Limits, Welcome
 from bucketpull.domain.model import Part, Work, WorkKind
-from bucketpull.transport.envelope import Way
+from bucketpull.transport.envelope import Direction
 from bucketpull.transport.job_key import JobKey
 from bucketpull.transport.wire import Names, Sealed, encode
 
@@ -121,7 +121,9 @@ def test_another_account_of_the_broker_makes_nobody_write_fetch_or_end_anything(
     for order in orders:
         run(
             lambda order=order: put(
-                stranger, names.machine("m1"), forged(job, names.machine("m1"), order, Way.DOWN, key=key)
+                stranger,
+                names.machine("m1"),
+                forged(job, names.machine("m1"), order, Direction.DOWN, key=key),
             )
         )
     cluster.until(lambda: cluster.log().count("not believed") + cluster.log("m1").count("not believed") >= 1)

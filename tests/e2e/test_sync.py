@@ -118,7 +118,7 @@ def test_processes_killed_one_after_another_cost_nothing(make_job):
 
 
 def _worker_processes(pid: int) -> list[int]:
-    """Return the processes that the nursery of a sync has made."""
+    """Return the processes that the fork server of a sync has made."""
     children = [int(child) for child in _children(pid)]
     return [int(grandchild) for child in children for grandchild in _children(child)]
 

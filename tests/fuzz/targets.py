@@ -31,7 +31,7 @@ from bucketpull.journal.store import FILE
 from bucketpull.reading.http import parse_ranges
 from bucketpull.reading.volume import ReadableVolume
 from bucketpull.sources.registry import settings_of
-from bucketpull.transport.envelope import Distrusted, Opener, Sealer, Way
+from bucketpull.transport.envelope import Direction, Opener, Rejected, Sealer
 from bucketpull.transport.job_key import JobKey
 from bucketpull.transport.wire import answer, down, up
 from bucketpull.volumes.identity import Identity
@@ -435,17 +435,17 @@ _KEY = JobKey(b"the secret of a job, of which the broker knows nothing")
 def _message_seeds() -> list[bytes]:
     return [
         Sealer(_KEY, "1.0", "photos", "journal", "s").seal(
-            Way.DOWN, "m1", "q", b"\x81\xa4type\xa8greeting", meant="w"
+            Direction.DOWN, "m1", "q", b"\x81\xa4type\xa8greeting", meant="w"
         )
     ]
 
 
 def _read_message(data: bytes) -> None:
     opener = Opener(_KEY, "photos")
-    with contextlib.suppress(Distrusted):
-        opener.open(data, "q", Way.DOWN)
+    with contextlib.suppress(Rejected):
+        opener.open(data, "q", Direction.DOWN)
     for reader in (up, down, answer):
-        with contextlib.suppress(Distrusted):
+        with contextlib.suppress(Rejected):
             reader.read(data)
 
 

@@ -13,7 +13,7 @@ import pytest
 from bucketpull.domain.messages import BatchReceipt, Pulse, Welcome
 from bucketpull.domain.model import Work, WorkKind
 from bucketpull.testing.broker import Broker
-from bucketpull.transport.envelope import Correspondence
+from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.job_key import JobKey, Key
 from bucketpull.transport.local import DirectTransport
@@ -84,11 +84,9 @@ class Job:
         self._stack.push_async_callback(transport.close)
         return transport
 
-    def worker(
-        self, version: str = VERSION, incarnation: str = "one", key: Key | None = None
-    ) -> Correspondence:
+    def worker(self, version: str = VERSION, incarnation: str = "one", key: Key | None = None) -> Session:
         """A worker's session that has heard the coordinator, if there is one."""
-        me = Correspondence(key or self.key, version, self.name, incarnation)
+        me = Session(key or self.key, version, self.name, incarnation)
         me.sealer.heard = self.heard
         return me
 

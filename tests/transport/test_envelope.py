@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.transport.distrust import Distrust
 from bucketpull.transport.envelope import (
     MAGIC,
-    Correspondence,
-    Distrusted,
+    Direction,
     Header,
-    Numbers,
     Opener,
+    Rejected,
     Sealer,
-    Way,
+    SeenMessages,
+    Session,
 )
 from bucketpull.transport.job_key import JobKey, machine_key, read_key
+from bucketpull.transport.rejection_log import RejectionLog
 from bucketpull.transport.wire import answer, down, up
 
 KEY = JobKey(b"the secret of a job, of which the broker knows nothing")
@@ -31,11 +31,11 @@ def sealer(key=KEY, job="photos", session="s"):
     return Sealer(key, "1.0", job, "journal", session)
 
 
-def sealed(body=b"body", way=Way.DOWN, machine="m1", queue=QUEUE, **changes):
+def sealed(body=b"body", way=Direction.DOWN, machine="m1", queue=QUEUE, **changes):
     return sealer(**changes).seal(way, machine, queue, body, meant="worker")
 
 
-def opened(data, key=KEY, job="photos", queue=QUEUE, way=Way.DOWN):
+def opened(data, key=KEY, job="photos", queue=QUEUE, way=Direction.DOWN):
     return Opener(key, job).open(data, queue, way)
 
 
@@ -52,7 +52,7 @@ def test_a_sealed_message_is_opened_with_all_that_it_is_bound_to():
         (sealed(key=JobKey(b"")), "another job key"),
         (sealed(job="films"), "another job"),
         (sealed(queue="bucketpull.photos.machine.m2"), "another queue"),
-        (sealed(way=Way.UP), "another queue"),
+        (sealed(way=Direction.UP), "another queue"),
         (b"", "empty"),
         (b"\xc1garbage", "no message of bucketpull"),
         (MAGIC + b"\xff\xff" + bytes(32), "cut off"),
@@ -61,7 +61,7 @@ def test_a_sealed_message_is_opened_with_all_that_it_is_bound_to():
     ],
 )
 def test_what_was_not_sealed_for_here_is_refused_with_the_reason(data, why):
-    with pytest.raises(Distrusted, match=why):
+    with pytest.raises(Rejected, match=why):
         opened(data)
 
 
@@ -70,7 +70,7 @@ def test_no_byte_of_a_message_can_be_changed(data):
     whole = sealed(b"\x93\xa4work\x01\x02")
     at = data.draw(st.integers(0, len(whole) - 1))
     changed = whole[:at] + bytes([data.draw(st.integers(0, 255).filter(lambda it: it != whole[at]))])
-    with pytest.raises(Distrusted):
+    with pytest.raises(Rejected):
         opened(changed + whole[at + 1 :])
 
 
@@ -78,13 +78,13 @@ def test_no_byte_of_a_message_can_be_changed(data):
 def test_no_message_can_be_cut_off_or_prolonged(cut, more):
     whole = sealed()
     for data in (whole[: min(cut, len(whole) - 1)], whole + more + b"x"):
-        with pytest.raises(Distrusted):
+        with pytest.raises(Rejected):
             opened(data)
 
 
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_end_in_the_one_documented_error(data):
-    with pytest.raises(Distrusted):
+    with pytest.raises(Rejected):
         opened(MAGIC + data)
 
 
@@ -106,7 +106,7 @@ def test_any_values_at_all_are_a_message_or_not_understood(value):
     body = msgspec.msgpack.encode(value)
     for reader in (up, down, answer):
         for bytes_ in (body, body[: len(body) // 2], body + b"\xc1"):
-            with contextlib.suppress(Distrusted):
+            with contextlib.suppress(Rejected):
                 reader.read(bytes_)
 
 
@@ -124,7 +124,7 @@ def test_any_values_at_all_are_a_message_or_not_understood(value):
 )
 def test_bombs_are_not_understood(body):
     for reader in (up, down, answer):
-        with pytest.raises(Distrusted):
+        with pytest.raises(Rejected):
             reader.read(body)
 
 
@@ -137,10 +137,10 @@ def test_a_machines_key_speaks_for_that_machine_alone():
     with pytest.raises(ConfigError, match="machine m1: give --machine m1"):
         sealed(key=key, machine="m2")
     other = read_key(machine_key(KEY, "m2"), "here")
-    with pytest.raises(Distrusted, match="the key of another machine"):
+    with pytest.raises(Rejected, match="the key of another machine"):
         opened(sealed(), key=other)
     forged = sealed(key=read_key(machine_key(KEY, "m1"), "x")._replace(machine="m2"), machine="m2")
-    with pytest.raises(Distrusted, match="seal is wrong"):
+    with pytest.raises(Rejected, match="seal is wrong"):
         opened(forged)
 
 
@@ -157,18 +157,18 @@ def test_what_is_no_key_is_refused_without_being_repeated(text):
 
 
 def header(number, machine="m1", session="s"):
-    return Header("1", "photos", "", Way.UP, machine, session, number, QUEUE)
+    return Header("1", "photos", "", Direction.UP, machine, session, number, QUEUE)
 
 
 @given(st.lists(st.integers(1, 9000), max_size=60))
 def test_each_number_is_new_once_at_most(numbers):
-    seen = Numbers()
+    seen = SeenMessages()
     new = [number for number in numbers if seen.is_new(header(number))]
     assert len(new) == len(set(new))
 
 
 def test_numbers_may_come_in_another_order_but_not_after_long():
-    seen = Numbers()
+    seen = SeenMessages()
     assert all(seen.is_new(header(number)) for number in (5, 3, 4, 1, 4096 + 2))
     assert not seen.is_new(header(2))
     assert seen.is_new(header(7))
@@ -176,7 +176,7 @@ def test_numbers_may_come_in_another_order_but_not_after_long():
 
 
 def test_one_machine_cannot_make_another_ones_numbers_be_forgotten():
-    seen = Numbers()
+    seen = SeenMessages()
     assert seen.is_new(header(1))
     for session in range(100):
         seen.is_new(header(1, "m2", str(session)))
@@ -188,7 +188,7 @@ def test_one_machine_cannot_make_another_ones_numbers_be_forgotten():
 
 def test_a_flood_is_told_at_once_and_then_once_a_minute():
     now, told = [0.0], []
-    distrust = Distrust(lambda: now[0])
+    distrust = RejectionLog(lambda: now[0])
     distrust.told = told.append
     for number in range(1000):
         now[0] = number / 10
@@ -201,7 +201,7 @@ def test_a_flood_is_told_at_once_and_then_once_a_minute():
 
 
 def test_one_session_lasts_over_several_connections():
-    me = Correspondence(KEY, "1", "photos", "s")
-    first = me.sealer.seal(Way.UP, "m1", QUEUE, b"")
-    second = me.sealer.seal(Way.UP, "m1", QUEUE, b"")
+    me = Session(KEY, "1", "photos", "s")
+    first = me.sealer.seal(Direction.UP, "m1", QUEUE, b"")
+    second = me.sealer.seal(Direction.UP, "m1", QUEUE, b"")
     assert first != second

@@ -11,7 +11,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.framing import Frames, frame
 from bucketpull.domain.messages import Fatal
 from bucketpull.domain.record import Died, Stop, ToProcess, Unmount
-from bucketpull.transport.processes import Nursery, ProcessCrew
+from bucketpull.transport.processes import ForkedPool, ForkServer
 
 
 def echo(sock, number):
@@ -25,60 +25,60 @@ def echo(sock, number):
 
 
 @pytest.fixture
-def crew():
-    with contextlib.closing(Nursery(echo)) as nursery:
-        yield ProcessCrew(nursery, 2)
+def pool():
+    with contextlib.closing(ForkServer(echo)) as fork_server:
+        yield ForkedPool(fork_server, 2)
 
 
-async def heard(crew, count):
+async def heard(pool, count):
     found = []
     async with asyncio.timeout(30):
         while len(found) < count:
-            found += await crew.receive()
+            found += await pool.receive()
     return [(process, getattr(message, "detail", message)) for process, message in found]
 
 
-def run(crew, course):
+def run(pool, course):
     async def whole():
-        crew.start_all()
+        pool.start_all()
         try:
             await course()
         finally:
-            await crew.close(10)
+            await pool.close(10)
 
     asyncio.run(whole())
 
 
-def test_what_is_sent_to_a_dead_process_never_reaches_its_successor(crew):
+def test_what_is_sent_to_a_dead_process_never_reaches_its_successor(pool):
     async def course():
-        crew.send(0, Stop(0))
-        assert await heard(crew, 1) == [(0, Died(-1))]
-        crew.send(0, Unmount("meant for the dead one"))
-        crew.start(0)
-        crew.send(0, Unmount("meant for the new one"))
-        crew.send(1, Unmount("for another"))
-        assert sorted(await heard(crew, 2)) == [(0, "meant for the new one"), (1, "for another")]
+        pool.send(0, Stop(0))
+        assert await heard(pool, 1) == [(0, Died(-1))]
+        pool.send(0, Unmount("meant for the dead one"))
+        pool.start(0)
+        pool.send(0, Unmount("meant for the new one"))
+        pool.send(1, Unmount("for another"))
+        assert sorted(await heard(pool, 2)) == [(0, "meant for the new one"), (1, "for another")]
 
-    run(crew, course)
+    run(pool, course)
 
 
-def test_a_process_that_is_killed_is_heard_of_once_and_replaced_when_asked(crew):
+def test_a_process_that_is_killed_is_heard_of_once_and_replaced_when_asked(pool):
     async def course():
-        crew.kill(1)
-        crew.kill(1)
-        crew.send(0, Unmount("for another"))
-        assert sorted(await heard(crew, 2), key=str) == [(0, "for another"), (1, Died(-1))]
-        crew.start(1)
-        crew.send(1, Unmount("for the new one"))
-        assert await heard(crew, 1) == [(1, "for the new one")]
+        pool.kill(1)
+        pool.kill(1)
+        pool.send(0, Unmount("for another"))
+        assert sorted(await heard(pool, 2), key=str) == [(0, "for another"), (1, Died(-1))]
+        pool.start(1)
+        pool.send(1, Unmount("for the new one"))
+        assert await heard(pool, 1) == [(1, "for the new one")]
 
-    run(crew, course)
+    run(pool, course)
 
 
-def test_a_crew_leaves_whose_dead_are_not_replaced(crew):
+def test_a_crew_leaves_whose_dead_are_not_replaced(pool):
     async def course():
-        crew.send(0, Stop(0))
-        crew.send(1, Stop(0))
-        assert sorted(await heard(crew, 2)) == [(0, Died(-1)), (1, Died(-1))]
+        pool.send(0, Stop(0))
+        pool.send(1, Stop(0))
+        assert sorted(await heard(pool, 2)) == [(0, Died(-1)), (1, Died(-1))]
 
-    run(crew, course)
+    run(pool, course)

@@ -13,7 +13,7 @@ from bucketpull.domain.messages import BatchReceipt, Control, Goodbye, Limits, P
 from bucketpull.testing.proxy import Proxy
 from bucketpull.transport import inbox as inbox_module
 from bucketpull.transport import rabbitmq
-from bucketpull.transport.envelope import Correspondence
+from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.remote_query import Asker, check_alone
 from bucketpull.transport.wire import Names, encode
@@ -43,7 +43,7 @@ async def purge(url, *queues, delete=False):
 
 def asker(url, job, key=KEY, seconds=SECONDS):
     """Return one who asks, in a session of its own: what two said in one session would look as if it came again."""
-    return Asker(url, job, "m9", Correspondence(key, VERSION, job, secrets.token_hex(8)), seconds)
+    return Asker(url, job, "m9", Session(key, VERSION, job, secrets.token_hex(8)), seconds)
 
 
 async def nothing(receive, seconds=0.3):

@@ -14,7 +14,7 @@ from bucketpull.domain.errors import ConfigError, Reason
 from bucketpull.domain.messages import BatchReceipt, Control, Fatal, Handback, Limits, Poison, Pulse, Welcome
 from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport import amqp_stream
-from bucketpull.transport.envelope import Sealer, Way
+from bucketpull.transport.envelope import Direction, Sealer
 from bucketpull.transport.job_key import JobKey, machine_key, read_key
 from bucketpull.transport.remote_query import MachineSilent
 from bucketpull.transport.wire import Answer, Names, Sealed, encode
@@ -22,7 +22,7 @@ from bucketpull.transport.wire import Answer, Names, Sealed, encode
 STRANGERS = JobKey(b"a key that somebody made up, long enough for one")
 
 
-def forged(job, queue, message, way=Way.UP, machine="m1", key=STRANGERS, number=1, **changes):
+def forged(job, queue, message, way=Direction.UP, machine="m1", key=STRANGERS, number=1, **changes):
     """Seal a message as somebody who knows all but the key."""
     sealer = Sealer(
         key, VERSION, job.name, changes.pop("journal", job.journal), changes.pop("session", "one")
@@ -83,7 +83,7 @@ def test_work_and_orders_that_nobody_of_the_job_sealed_are_kept_told_and_never_o
             told, queue = listened(inbox), Names(job.name).machine("m1")
             order = Control(Limits(), add_volumes=["/etc"], stop=True)
             for message in (Sealed(work(7)), order, Welcome("j", "x", "d", b"{}", "key", "batch", "size")):
-                await put(broker.url, queue, forged(job, queue, message, Way.DOWN, meant="one"))
+                await put(broker.url, queue, forged(job, queue, message, Direction.DOWN, meant="one"))
             await transport.send([work(1)], "m1")
             assert await taken(inbox.receive, 1) == [work(1)]
             assert len(await taken(transport.receive, 3, Poison)) == 3
@@ -174,10 +174,12 @@ def test_a_message_that_is_sent_again_by_somebody_is_dropped_and_told(broker):
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
             told, queue = listened(inbox), Names(job.name).machine("m1")
-            again = forged(job, queue, Sealed(work(1)), Way.DOWN, key=KEY, session=transport.session)
+            again = forged(job, queue, Sealed(work(1)), Direction.DOWN, key=KEY, session=transport.session)
             for _ in range(3):
                 await put(broker.url, queue, again)
-            order = forged(job, queue, Control(Limits(), stop=True), Way.DOWN, key=KEY, number=2, meant="one")
+            order = forged(
+                job, queue, Control(Limits(), stop=True), Direction.DOWN, key=KEY, number=2, meant="one"
+            )
             for _ in range(3):
                 await put(broker.url, queue, order)
             await transport.send([work(2)], "m1")
@@ -414,7 +416,7 @@ def test_a_machine_answers_those_with_its_key_or_the_jobs_and_takes_no_orders_fr
             with pytest.raises(MachineSilent, match="machine m7: is not at this broker"):
                 await stranger.ask_machine("m7", "/ledger")
             await stranger.close()
-            order = forged(job, queue, Control(Limits(), stop=True), Way.QUESTION, key=job.key)
+            order = forged(job, queue, Control(Limits(), stop=True), Direction.QUESTION, key=job.key)
             await put(broker.url, queue, order)
             await until(lambda: "gives no orders" in str(told))
             await transport.send([work(1)], "m1")

@@ -15,7 +15,7 @@ from bucketpull.domain.errors import ConfigError, VolumeError, VolumeFull, Volum
 from bucketpull.domain.messages import Begun, Fatal, Goodbye, Pulse
 from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.policy import WorkerPolicy
-from bucketpull.ports import Clock, Crew, Inbox, Volume
+from bucketpull.ports import Clock, Inbox, ProcessPool, Volume
 
 # A volume of packs seals those that are full; what it does not come to now is done when it is opened next.
 CLOSE_SECONDS = 30.0
@@ -42,19 +42,19 @@ class AgentShell:
         self,
         policy: WorkerPolicy,
         inbox: Inbox,
-        crew: Crew,
+        pool: ProcessPool,
         volumes: Sequence[Volume],
         clock: Clock,
         open_volume: Opener,
     ) -> None:
         self._policy = policy
         self._inbox = inbox
-        self._crew = crew
+        self._pool = pool
         self._first = volumes
         self._clock = clock
         self._open = open_volume
         self._volumes: dict[str, Volume] = {}
-        self._agent = Agent(policy, crew.size, clock.monotonic())
+        self._agent = Agent(policy, pool.size, clock.monotonic())
         self._outbox = Outbox(inbox, clock, policy.pulse_seconds / 2, self._said)
         self._pulses: asyncio.Queue[Pulse] = asyncio.Queue()
         self._something = asyncio.Event()
@@ -81,7 +81,7 @@ class AgentShell:
                 await self._shelve(volume)
             for part in (
                 self._hear_inbox(),
-                self._hear_crew(),
+                self._hear_pool(),
                 self._keep_time(),
                 self._send_replies(),
                 self._send_pulses(),
@@ -112,9 +112,9 @@ class AgentShell:
             self._agent.given(messages, self._clock.monotonic())
             self._carry_out()
 
-    async def _hear_crew(self) -> None:
+    async def _hear_pool(self) -> None:
         while True:
-            for process, message in await self._crew.receive():
+            for process, message in await self._pool.receive():
                 self._agent.told(process, message, self._clock.monotonic())
             self._carry_out()
 
@@ -146,13 +146,13 @@ class AgentShell:
 
     def _do(self, action: Action) -> None:
         if isinstance(action, Tell):
-            self._crew.send(action.process, action.message)
+            self._pool.send(action.process, action.message)
         elif isinstance(action, Call):
             self._spawn(self._call(action))
         elif isinstance(action, Kill):
-            self._crew.kill(action.process)
+            self._pool.kill(action.process)
         elif isinstance(action, Start):
-            self._crew.start(action.process)
+            self._pool.start(action.process)
         elif isinstance(action, Open):
             self._spawn(self._add_volume(action.path))
         else:
@@ -208,7 +208,7 @@ class AgentShell:
     # --- the end
 
     async def _leave(self) -> None:
-        await self._crew.close(LAST_WORDS_SECONDS)
+        await self._pool.close(LAST_WORDS_SECONDS)
         # A transport that is cut off must not hold us: what is not said now, the volumes say at the next start.
         await asyncio.wait(
             {asyncio.ensure_future(self._until_answered())}, timeout=self._policy.leave_seconds

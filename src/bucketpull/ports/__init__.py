@@ -9,15 +9,15 @@ from bucketpull.ports.fetcher import Fetcher
 from bucketpull.ports.journal import Journal
 from bucketpull.ports.reporter import Reporter
 from bucketpull.ports.source import Source
-from bucketpull.ports.transport import Crew, Inbox, Transport
+from bucketpull.ports.transport import Inbox, ProcessPool, Transport
 from bucketpull.ports.volume import Stream, Volume, Writer
 
 __all__ = [
     "Clock",
-    "Crew",
     "Fetcher",
     "Inbox",
     "Journal",
+    "ProcessPool",
     "Reporter",
     "Source",
     "Stream",

@@ -57,7 +57,7 @@ class Inbox(Protocol):
         ...
 
 
-class Crew(Protocol):
+class ProcessPool(Protocol):
     """A worker's processes. All calls from one event loop.
 
     One that dies is heard of (`Died`), and hears nothing until `start` has put a new one in its place: what was meant for

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from bucketpull.transport.amqp import Link
-from bucketpull.transport.envelope import Header, Sealer, Way
+from bucketpull.transport.envelope import Direction, Header, Sealer
 from bucketpull.transport.wire import Answer, Ask, Names, encode
 
 MOST_QUESTIONS: Final = 8
@@ -48,5 +48,7 @@ class Answering:
             return
         answer = await self.answer(question, header.machine)
         queue = header.reply_to
-        sealed = self._sealer.seal(Way.ANSWER, header.machine, queue, encode(answer), meant=header.session)
+        sealed = self._sealer.seal(
+            Direction.ANSWER, header.machine, queue, encode(answer), meant=header.session
+        )
         await self._link.tell(queue, sealed)

@@ -35,7 +35,7 @@ Name = Annotated[str, msgspec.Meta(max_length=255)]
 Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 
-class Way(IntEnum):
+class Direction(IntEnum):
     """Who speaks to whom: what a worker says is never taken for what it was told."""
 
     UP = 1  # a worker to the coordinator
@@ -57,7 +57,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: Short
     job: Name
     journal: Short
-    way: Way
+    way: Direction
     machine: Name
     session: Short
     number: Number
@@ -68,7 +68,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True, gc=False):
     key_id: Short = ""
 
 
-class Distrusted(Exception):
+class Rejected(Exception):
     """A message that is not believed; says why, in words that repeat nothing of it but what is bounded and printable.
 
     `header` is what it claims, where that can be read.
@@ -98,7 +98,7 @@ class Sealer:
         self._number = 0
 
     def seal(
-        self, way: Way, machine: str, queue: str, body: bytes, *, meant: str = "", reply_to: str = ""
+        self, way: Direction, machine: str, queue: str, body: bytes, *, meant: str = "", reply_to: str = ""
     ) -> bytes:
         """Return a body with its header and seal; each call makes another message of it."""
         self._number += 1
@@ -129,33 +129,33 @@ class Opener:
         self._key = key
         self._job = job
 
-    def open(self, data: bytes, queue: str, *ways: Way) -> Opened:
+    def open(self, data: bytes, queue: str, *directions: Direction) -> Opened:
         """Return what a message says, if it was sealed for this queue and goes one of the ways.
 
         Raises:
-            Distrusted: Anything else, whatever the bytes are.
+            Rejected: Anything else, whatever the bytes are.
 
         """
         header, start = read_header(data)
         if header.job != self._job:
-            raise Distrusted("it is of another job", header)
+            raise Rejected("it is of another job", header)
         if header.key_id != self._key.id:
-            raise Distrusted("it is sealed with another job key than --job-key-file has here", header)
+            raise Rejected("it is sealed with another job key than --job-key-file has here", header)
         body = data[start:]
         if not hmac.compare_digest(self._seal(header, data[_FRONT.size : start], body), _stated(data)):
-            raise Distrusted("its seal is wrong", header)
-        if header.queue != queue or header.way not in ways:
-            raise Distrusted("it was sealed for another queue", header)
+            raise Rejected("its seal is wrong", header)
+        if header.queue != queue or header.way not in directions:
+            raise Rejected("it was sealed for another queue", header)
         return Opened(header, body)
 
     def _seal(self, header: Header, raw: bytes, body: bytes) -> bytes:
         try:
             return _seal(self._key.of(header.machine), raw, body)
         except ConfigError:
-            raise Distrusted("it is sealed with the key of another machine", header) from None
+            raise Rejected("it is sealed with the key of another machine", header) from None
 
 
-class Numbers:
+class SeenMessages:
     """Which messages came already: the latest numbers of each session of each machine, in bounded memory."""
 
     def __init__(self) -> None:
@@ -186,21 +186,21 @@ def read_header(data: bytes) -> tuple[Header, int]:
     """Read what a message claims, and where its body begins; nothing of it is proven.
 
     Raises:
-        Distrusted: It has not our form.
+        Rejected: It has not our form.
 
     """
     if not data:
-        raise Distrusted(f"it is empty, or longer than {MOST_BODY_BYTES >> 20} MiB")
+        raise Rejected(f"it is empty, or longer than {MOST_BODY_BYTES >> 20} MiB")
     if len(data) < _FRONT.size or not data.startswith(MAGIC):
-        raise Distrusted("it is no message of bucketpull")
+        raise Rejected("it is no message of bucketpull")
     length = _FRONT.unpack_from(data)[1]
     start = _FRONT.size + length
     if length > _MOST_HEADER_BYTES or start > len(data):
-        raise Distrusted("its header is cut off")
+        raise Rejected("its header is cut off")
     try:
         return _decode(data[_FRONT.size : start]), start
     except (ValueError, RecursionError):  # DecodeError is a ValueError, and so is what is no UTF-8
-        raise Distrusted("its header cannot be read") from None
+        raise Rejected("its header cannot be read") from None
 
 
 def _stated(data: bytes) -> bytes:
@@ -218,12 +218,12 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Header).decode
 
 
-class Correspondence:
+class Session:
     """What one process needs to speak and to listen: it lasts as long as its session, over any number of connections."""
 
     def __init__(self, key: Key, version: str, job: str, session: str, journal: str = "") -> None:
         self.sealer = Sealer(key, version, job, journal, session)
         self.opener = Opener(key, job)
-        self.numbers = Numbers()
+        self.numbers = SeenMessages()
         self.version = version
         self.session = session

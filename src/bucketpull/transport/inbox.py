@@ -10,11 +10,11 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.messages import Control, FromWorker, Goodbye, Pulse, Refusal, Welcome
 from bucketpull.domain.model import Work
+from bucketpull.transport.admission import claims_of, ends_work, works_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused
 from bucketpull.transport.answering import Answering
-from bucketpull.transport.belief import claims_of, ends_work, works_of
-from bucketpull.transport.distrust import Distrust
-from bucketpull.transport.envelope import Correspondence, Distrusted, Header, Way
+from bucketpull.transport.envelope import Direction, Header, Rejected, Session
+from bucketpull.transport.rejection_log import RejectionLog
 from bucketpull.transport.wire import Ask, Names, QueueType, Sealed, ToWorker, down, encode
 
 # Above any window: what a worker may hold is the coordinator's decision, and what waits in the queue would look lost.
@@ -44,7 +44,7 @@ class RabbitInbox:
         job: str,
         machine: str,
         kind: QueueType,
-        me: Correspondence,
+        me: Session,
         journal: str = "",
         settle_seconds: float = SETTLE_SECONDS,
         volumes: Collection[str] = (),
@@ -57,7 +57,7 @@ class RabbitInbox:
         self._me = me
         self._volumes = volumes
         me.sealer.journal = journal
-        self.distrust = Distrust(time.monotonic)
+        self.distrust = RejectionLog(time.monotonic)
         self._held: dict[int, Delivery] = {}
         self._done: dict[int, None] = {}
         queues = (names.dead, names.receipts, self._queue)
@@ -105,7 +105,7 @@ class RabbitInbox:
         for delivery in await self.link.receive():
             try:
                 header, message = self._open(delivery)
-            except Distrusted as error:
+            except Rejected as error:
                 self.distrust.note(str(error), claims_of(error.header))
                 await self.link.reject(delivery)
                 continue
@@ -203,7 +203,7 @@ class RabbitInbox:
             for delivery in await self.link.receive():
                 try:
                     header, message = self._open(delivery)
-                except Distrusted as error:
+                except Rejected as error:
                     self.distrust.note(str(error), claims_of(error.header))
                     await self.link.acknowledge(delivery)
                     continue
@@ -220,19 +220,19 @@ class RabbitInbox:
         """Return what the coordinator says, or somebody with the key of this machine asks.
 
         Raises:
-            Distrusted: It is neither of them that speaks, not to this machine, or nobody understands it.
+            Rejected: It is neither of them that speaks, not to this machine, or nobody understands it.
 
         """
-        header, body = self._me.opener.open(delivery.body, self._queue, Way.DOWN, Way.QUESTION)
+        header, body = self._me.opener.open(delivery.body, self._queue, Direction.DOWN, Direction.QUESTION)
         if header.machine != self._machine:
-            raise Distrusted("it is meant for another machine", header)
+            raise Rejected("it is meant for another machine", header)
         message = down.read(body)
-        if isinstance(message, Ask) is not (header.way is Way.QUESTION):
-            raise Distrusted("whoever asks gives no orders", header)
+        if isinstance(message, Ask) is not (header.way is Direction.QUESTION):
+            raise Rejected("whoever asks gives no orders", header)
         return header, message
 
     def _sealed(self, queue: str, body: bytes) -> bytes:
-        return self._me.sealer.seal(Way.UP, self._machine, queue, body)
+        return self._me.sealer.seal(Direction.UP, self._machine, queue, body)
 
 
 def _changes(told: Callable[[str], None]) -> Callable[[str], None]:

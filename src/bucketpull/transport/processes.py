@@ -1,6 +1,6 @@
 """A worker's processes on this machine, each joined to it by a socket pair.
 
-They are forked by a small process of its own, the nursery, which is made before the program has threads or an event
+They are forked by a small process of its own, the fork server, which is made before the program has threads or an event
 loop: so a new process costs 2 ms instead of an interpreter's start (150 ms), at any time, also after one died.
 """
 
@@ -25,7 +25,7 @@ LEAVE_SECONDS = 1.0
 Main = Callable[[socket.socket, int], None]
 
 
-class Nursery:
+class ForkServer:
     """Makes processes that run `main(socket, number)`. Create it before any thread; ends when its parent does."""
 
     def __init__(self, main: Main) -> None:
@@ -50,7 +50,7 @@ class Nursery:
         return ours
 
     def close(self) -> None:
-        """End the nursery, if it has not ended; processes live on until their sockets close."""
+        """End the fork server, if it has not ended; processes live on until their sockets close."""
         if self._socket.fileno() >= 0:
             self._socket.close()
             os.waitpid(self._pid, 0)
@@ -81,7 +81,7 @@ def _nurse(requests: socket.socket, main: Main) -> None:
         os.close(fds[0])
 
 
-_children: dict[int, int] = {}  # the nursery's, by number: those that have not been reaped
+_children: dict[int, int] = {}  # the fork server's, by number: those that have not been reaped
 
 
 def _kill(number: int) -> None:
@@ -136,11 +136,11 @@ class _Line:
         self.unsent = bytearray()
 
 
-class ProcessCrew:
-    """See `ports.Crew`. Call `start_all` in the event loop."""
+class ForkedPool:
+    """See `ports.ProcessPool`. Call `start_all` in the event loop."""
 
-    def __init__(self, nursery: Nursery, size: int) -> None:
-        self._nursery = nursery
+    def __init__(self, fork_server: ForkServer, size: int) -> None:
+        self._fork_server = fork_server
         self._size = size
         self._lines: dict[int, _Line] = {}
         self._heard: asyncio.Queue[tuple[int, FromProcess]] = asyncio.Queue()
@@ -151,7 +151,7 @@ class ProcessCrew:
 
     @property
     def size(self) -> int:
-        """See `ports.Crew`."""
+        """See `ports.ProcessPool`."""
         return self._size
 
     def start_all(self) -> None:
@@ -160,7 +160,7 @@ class ProcessCrew:
             self.start(number)
 
     def send(self, process: int, message: ToProcess) -> None:
-        """See `ports.Crew`."""
+        """See `ports.ProcessPool`."""
         line = self._lines.get(process)
         if line is None:
             return
@@ -170,27 +170,27 @@ class ProcessCrew:
             self._flush(line)
 
     async def receive(self) -> list[tuple[int, FromProcess]]:
-        """See `ports.Crew`."""
+        """See `ports.ProcessPool`."""
         messages = [await self._heard.get()]
         while not self._heard.empty():
             messages.append(self._heard.get_nowait())
         return messages
 
     def kill(self, process: int) -> None:
-        """See `ports.Crew`: its socket is closed; if it does not end, the nursery kills it when it makes the new one."""
+        """See `ports.ProcessPool`: its socket is closed; if it does not end, the fork server kills it when it makes the new one."""
         line = self._lines.get(process)
         if line is not None and not self._closing:
             self._lost(line)
 
     def start(self, process: int) -> None:
-        """See `ports.Crew`."""
+        """See `ports.ProcessPool`."""
         if self._closing:
             return
-        line = self._lines[process] = _Line(process, self._nursery.start(process))
+        line = self._lines[process] = _Line(process, self._fork_server.start(process))
         asyncio.get_running_loop().add_reader(line.end, self._read, line)
 
     async def close(self, seconds: float) -> None:
-        """See `ports.Crew`: a process that does not leave in time sees its socket close, and ends."""
+        """See `ports.ProcessPool`: a process that does not leave in time sees its socket close, and ends."""
         self._closing = True
         if self._lines:
             for line in self._lines.values():
@@ -202,7 +202,7 @@ class ProcessCrew:
                 pass
         for line in list(self._lines.values()):
             self._drop(line)
-        self._nursery.close()
+        self._fork_server.close()
 
     def _drop(self, line: _Line) -> None:
         loop = asyncio.get_running_loop()

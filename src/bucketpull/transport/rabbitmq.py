@@ -16,13 +16,13 @@ import msgspec
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.messages import Control, Fatal, FromWorker, Goodbye, Pulse, Refusal, Welcome
 from bucketpull.domain.model import Value, Work
+from bucketpull.transport.admission import MOST_FALSE_CLAIMS, Admission, claims_of, poison_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused
 from bucketpull.transport.answering import Answering
-from bucketpull.transport.belief import MOST_LIES, Belief, claims_of, poison_of
-from bucketpull.transport.distrust import Distrust
-from bucketpull.transport.envelope import Correspondence, Distrusted, Header, Way
+from bucketpull.transport.envelope import Direction, Header, Rejected, Session
 from bucketpull.transport.job_key import COORDINATOR, JobKey
 from bucketpull.transport.mailbox import Mailbox
+from bucketpull.transport.rejection_log import RejectionLog
 from bucketpull.transport.remote_query import taken
 from bucketpull.transport.wire import (
     Ask,
@@ -77,13 +77,13 @@ class RabbitTransport:
         self._names = names = Names(job, kind)
         self._job = job
         self._welcome = welcome
-        self._me = Correspondence(key, version, job, secrets.token_hex(8), welcome.journal)
-        self._belief = Belief(names, self._me)
+        self._me = Session(key, version, job, secrets.token_hex(8), welcome.journal)
+        self._admission = Admission(names, self._me)
         self._known: dict[str, str] = {}
         self._refusals: dict[tuple[str, str], float] = {}
         self._early: dict[str, tuple[FromWorker, Delivery, Header]] = {}
         self._kept = 0
-        self.distrust = Distrust(time.monotonic)
+        self.distrust = RejectionLog(time.monotonic)
         self._outbox: asyncio.Queue[tuple[str, Value | None]] = asyncio.Queue()
         self._heard: Mailbox[FromWorker] = Mailbox()
         self._tasks: list[asyncio.Task[None]] = []
@@ -147,13 +147,13 @@ class RabbitTransport:
     async def send(self, works: Sequence[Work], machine: str) -> None:
         """See `ports.Transport`."""
         for work in works:
-            self._belief.give(work, machine)
+            self._admission.give(work, machine)
             self._outbox.put_nowait((machine, Sealed(work)))
 
     def inherit(self, sent: Iterable[tuple[int, str]]) -> None:
         """Note which work earlier sessions gave to which machines."""
         for work, machine in sent:
-            self._belief.inherit(work, machine)
+            self._admission.inherit(work, machine)
 
     async def receive(self) -> Sequence[FromWorker]:
         """See `ports.Transport`. May be cancelled: nothing is lost. A task of ours that ended is an error here."""
@@ -162,7 +162,7 @@ class RabbitTransport:
     async def settle(self, messages: Sequence[FromWorker]) -> None:
         """See `ports.Transport`."""
         for message in messages:
-            delivery = self._belief.settled(message)
+            delivery = self._admission.settled(message)
             if delivery is not None:
                 await self.link.acknowledge(delivery)
 
@@ -226,13 +226,15 @@ class RabbitTransport:
     async def _echo(self) -> None:
         queue = self._names.coordinator
         while True:
-            await self.link.tell(queue, self._me.sealer.seal(Way.ECHO, COORDINATOR, queue, encode(Echo())))
+            await self.link.tell(
+                queue, self._me.sealer.seal(Direction.ECHO, COORDINATOR, queue, encode(Echo()))
+            )
             await asyncio.sleep(ECHO_SECONDS)
 
     def _sealing(self, machine: str, message: Value, meant: str) -> Callable[[], bytes]:
         """Return what makes the message to a machine, anew for each try."""
         queue, body = self._names.machine(machine), encode(message)
-        return lambda: self._me.sealer.seal(Way.DOWN, machine, queue, body, meant=meant)
+        return lambda: self._me.sealer.seal(Direction.DOWN, machine, queue, body, meant=meant)
 
     # --- what came
 
@@ -242,14 +244,14 @@ class RabbitTransport:
             await self._keep(delivery)
             return
         try:
-            header, body = self._belief.open(delivery)
-            repeated, done = self._belief.is_repeated(header, delivery)
+            header, body = self._admission.open(delivery)
+            repeated, done = self._admission.is_repeated(header, delivery)
             if repeated:
                 if done:
                     await self._drop_repeated(delivery, header)
                 return
             message = await self._understand(delivery.queue, header, body)
-        except Distrusted as error:
+        except Rejected as error:
             await self._disbelieve(delivery, error)
             return
         if message is None:
@@ -262,7 +264,7 @@ class RabbitTransport:
         if isinstance(message, Fatal) and header.heard != self.session and header.machine not in self._known:
             self._early[header.machine] = message, delivery, header
             return
-        self._belief.hold(message, delivery, header)
+        self._admission.hold(message, delivery, header)
         self._heard.put(message)
         if isinstance(message, Pulse) and header.machine in self._early:
             self._hand_on(*self._early.pop(header.machine))
@@ -275,7 +277,7 @@ class RabbitTransport:
             await self.link.acknowledge(delivery)
             return
         poison = poison_of(delivery.body)
-        self._belief.hold(poison, delivery, None)
+        self._admission.hold(poison, delivery, None)
         self._heard.put(poison)
 
     async def _drop_repeated(self, delivery: Delivery, header: Header) -> None:
@@ -283,7 +285,7 @@ class RabbitTransport:
             self.distrust.note("it came before", claims_of(header))
         await self.link.acknowledge(delivery)
 
-    async def _disbelieve(self, delivery: Delivery, error: Distrusted) -> None:
+    async def _disbelieve(self, delivery: Delivery, error: Rejected) -> None:
         """Keep what is not believed with the dead letters; but of pulses and hellos, which come every second, nothing."""
         header = error.header
         self.distrust.note(str(error), claims_of(header))
@@ -291,7 +293,7 @@ class RabbitTransport:
             await self.link.reject(delivery)
             return
         await self.link.acknowledge(delivery)
-        if header.way is Way.UP and header.job == self._job and self._names.fits(header.machine):
+        if header.way is Direction.UP and header.job == self._job and self._names.fits(header.machine):
             await self._refuse(header, f"{error}")
 
     async def _understand(self, queue: str, header: Header, body: bytes) -> FromWorker | None:
@@ -304,7 +306,7 @@ class RabbitTransport:
             return None
         if header.journal not in {"", self._welcome.journal}:
             return None  # of another journal of this job's name: its work ids are not ours
-        message = self._belief.read(header, body)
+        message = self._admission.read(header, body)
         if isinstance(message, Echo):
             if header.session == self._me.session:
                 self._echoed_at = time.monotonic()
@@ -321,7 +323,7 @@ class RabbitTransport:
             return message if self._known.get(header.machine) == header.session else None
         if isinstance(message, Fatal):
             return message if self._known.get(header.machine, header.session) == header.session else None
-        strange = self._belief.not_given(message)
+        strange = self._admission.not_given(message)
         if strange and self.outstanding is not None and await self.outstanding(strange):
             self.distrust.note("it is about work that its machine was not given", claims_of(header))
             return None
@@ -338,9 +340,9 @@ class RabbitTransport:
             )
             await self.link.publish(queue, make, insist=False)
             return False
-        if self._belief.lies[header.machine] >= MOST_LIES:
+        if self._admission.false_claims[header.machine] >= MOST_FALSE_CLAIMS:
             await self._refuse(
-                header, f"{MOST_LIES} of its messages could not be believed: look at that machine"
+                header, f"{MOST_FALSE_CLAIMS} of its messages could not be believed: look at that machine"
             )
             return False
         if pulse.job_digest != self._welcome.job_digest:

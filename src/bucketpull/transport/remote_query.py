@@ -10,7 +10,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
 from bucketpull.transport.amqp import REFUSED, connected, login_refused, with_heartbeat
-from bucketpull.transport.envelope import Correspondence, Distrusted, Way
+from bucketpull.transport.envelope import Direction, Rejected, Session
 from bucketpull.transport.wire import Ask, Names, encode
 
 ANSWER_SECONDS = 10.0
@@ -30,9 +30,7 @@ class Asker:
 
     """
 
-    def __init__(
-        self, url: str, job: str, name: str, me: Correspondence, seconds: float = ANSWER_SECONDS
-    ) -> None:
+    def __init__(self, url: str, job: str, name: str, me: Session, seconds: float = ANSWER_SECONDS) -> None:
         self._url = with_heartbeat(url)
         self._job = job
         self._name = name
@@ -87,7 +85,7 @@ class Asker:
         try:
             async with asyncio.timeout(self._seconds):
                 answer = wire.answer.read(await self._exchange(question, name, queue))
-        except Distrusted as error:
+        except Rejected as error:
             raise TransportError(
                 f"job {self._job}: its coordinator is of another version ({error}); install the same here"
             ) from error
@@ -105,13 +103,13 @@ class Asker:
 
     async def _exchange(self, question: Ask, name: str, queue: str) -> bytes:
         line = self._line = self._line or await _line_to(self._url, Names(self._job).answers())
-        sealed = self._me.sealer.seal(Way.QUESTION, name, queue, encode(question), reply_to=line.reply)
+        sealed = self._me.sealer.seal(Direction.QUESTION, name, queue, encode(question), reply_to=line.reply)
         # Who is away must not find it years later.
         properties = aiormq.spec.Basic.Properties(expiration=str(round(self._seconds * 1000)))
         await line.channel.basic_publish(sealed, routing_key=queue, mandatory=True, properties=properties)
         while True:
-            with contextlib.suppress(Distrusted):
-                header, body = self._me.opener.open(await line.answers.get(), line.reply, Way.ANSWER)
+            with contextlib.suppress(Rejected):
+                header, body = self._me.opener.open(await line.answers.get(), line.reply, Direction.ANSWER)
                 if header.meant == self._me.session and header.machine == name:
                     return body
 

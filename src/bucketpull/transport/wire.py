@@ -16,7 +16,7 @@ from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.messages import Control, FromWorker, Refusal, Welcome
 from bucketpull.domain.model import Value, Work
-from bucketpull.transport.envelope import Distrusted
+from bucketpull.transport.envelope import Rejected
 
 T = TypeVar("T")
 QueueType = Literal["quorum", "classic"]
@@ -71,13 +71,13 @@ class Reader(Generic[T]):
         """Return the message.
 
         Raises:
-            Distrusted: The bytes are none, or a number or text in them is beyond its bounds.
+            Rejected: The bytes are none, or a number or text in them is beyond its bounds.
 
         """
         try:
             return self._decode(body)
         except msgspec.DecodeError:
-            raise Distrusted("nobody understands it") from None
+            raise Rejected("nobody understands it") from None
 
 
 up: Reader[ToCoordinator] = Reader(ToCoordinator)

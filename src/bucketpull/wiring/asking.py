@@ -3,7 +3,7 @@
 import secrets
 
 from bucketpull import __version__
-from bucketpull.transport.envelope import Correspondence
+from bucketpull.transport.envelope import Session
 from bucketpull.transport.job_key import OPERATOR, MachineKey
 from bucketpull.transport.remote_query import Asker
 from bucketpull.wiring.adapters import broker_url
@@ -20,4 +20,4 @@ def asker(settings: Settings) -> Asker:
     """
     url, job, key = broker_url(settings), settings.job_name(), worker_key(settings)
     machine = key.machine if isinstance(key, MachineKey) else OPERATOR
-    return Asker(url, job, machine, Correspondence(key, __version__, job, secrets.token_hex(8)))
+    return Asker(url, job, machine, Session(key, __version__, job, secrets.token_hex(8)))

@@ -20,11 +20,11 @@ from bucketpull.report.news import BrokerNews
 from bucketpull.report.worker_lines import WorkerLines, joined
 from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.settings import SourceSettings
-from bucketpull.transport.envelope import Correspondence
+from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.job_key import OPERATOR, JobKey
 from bucketpull.transport.local import DirectTransport
-from bucketpull.transport.processes import Nursery, ProcessCrew
+from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.transport.rabbitmq import RabbitTransport
 from bucketpull.transport.remote_query import check_alone
 from bucketpull.transport.router import JoinedTransport
@@ -105,17 +105,17 @@ async def _coordinate(
         f"no machine has joined: on each that has disks run `bucketpull work --job {settings.job_name()} VOLUME...`, "
         "with --broker and --job-key-file as here"
     )
-    crew = ProcessCrew(opening.nursery, settings.process_count())
+    pool = ForkedPool(opening.fork_server, settings.process_count())
     worker = AgentShell(
         worker_policy(settings, journal.id, lister, opening.source.open().endpoints),
         near.inbox,
-        crew,
+        pool,
         [],
         SystemClock(),
         partial(open_again, settings=settings, owner=owner_of(journal.id, opening.source)),
     )
     try:
-        await job.run(worker, crew, watchers)
+        await job.run(worker, pool, watchers)
     finally:
         await transport.close()
     return job.conclude()
@@ -131,14 +131,14 @@ def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
     key = worker_key(settings)
     hello = _hello(settings)
     key.of(hello.machine)
-    me = Correspondence(key, __version__, settings.job_name(), hello.incarnation)
+    me = Session(key, __version__, settings.job_name(), hello.incarnation)
     notices = WorkerNotices(words_for_file())
     welcome = asyncio.run(_join(settings, broker, hello, me, notices))
     source = _own_source(welcome, settings)
     check_adopting(source, settings)
     # What is wanted, the coordinator has chosen when it listed.
     main = partial(process_main, source=source, fetch=fetch, selection=Selection(), packing=welcome.packing)
-    with closing(Nursery(main)) as nursery:
+    with closing(ForkServer(main)) as fork_server:
         settings = msgspec.structs.replace(
             settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
         )
@@ -148,7 +148,7 @@ def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
             notifier.begin()
         leave = partial(notifier.end, ExitCode.INTERRUPTED) if notifier is not None else lambda: None
         return asyncio.run(
-            _work(settings, broker, hello, me, welcome, source, nursery, volumes, leave, notices)
+            _work(settings, broker, hello, me, welcome, source, fork_server, volumes, leave, notices)
         )
 
 
@@ -156,10 +156,10 @@ async def _work(
     settings: Settings,
     broker: str,
     hello: Pulse,
-    me: Correspondence,
+    me: Session,
     welcome: Welcome,
     source: SourceSettings,
-    nursery: Nursery,
+    fork_server: ForkServer,
     volumes: Sequence[DiskVolume],
     leave: Callable[[], object],
     notices: WorkerNotices,
@@ -174,11 +174,11 @@ async def _work(
     )
     paths = [volume.path for volume in volumes]
     inbox = _inbox(settings, broker, hello, me, welcome.journal, paths)
-    crew = ProcessCrew(nursery, settings.process_count())
+    pool = ForkedPool(fork_server, settings.process_count())
     worker = AgentShell(
         policy,
         inbox,
-        crew,
+        pool,
         volumes,
         SystemClock(),
         partial(open_again, settings=settings, owner=owner_of(welcome.journal, source)),
@@ -187,7 +187,7 @@ async def _work(
         hello.machine, lambda: worker.latest.volumes if worker.latest else [], SystemClock()
     )
     inbox.answering.answer = ledgers.answer
-    crew.start_all()
+    pool.start_all()
     await inbox.start()
     loop = asyncio.get_running_loop()
     on_signals(loop, lambda: loop.create_task(worker.stop(), name="stop"), leave)
@@ -239,7 +239,7 @@ async def _answer(api: Api, ask: Ask, machine: str) -> Answer:
 
 
 async def _join(
-    settings: Settings, broker: str, hello: Pulse, me: Correspondence, notices: WorkerNotices
+    settings: Settings, broker: str, hello: Pulse, me: Session, notices: WorkerNotices
 ) -> Welcome:
     say_reason = (lambda _: None) if settings.quiet else tell
     inbox = _inbox(settings, broker, hello, me)
@@ -266,7 +266,7 @@ def _inbox(
     settings: Settings,
     broker: str,
     hello: Pulse,
-    me: Correspondence,
+    me: Session,
     journal: str = "",
     volumes: Sequence[str] = (),
 ) -> RabbitInbox:

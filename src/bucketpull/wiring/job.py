@@ -29,7 +29,7 @@ from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.report.outlet import drain_all
 from bucketpull.report.own_file import replacing
 from bucketpull.sources.settings import SourceSettings
-from bucketpull.transport.processes import Nursery, ProcessCrew
+from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.web import control_socket
 from bucketpull.web.api import Api
 from bucketpull.web.panel import Panel
@@ -78,7 +78,7 @@ class Opening(NamedTuple):
 
     source: SourceSettings
     findings: Findings
-    nursery: Nursery
+    fork_server: ForkServer
     journal: SqliteJournal
 
 
@@ -119,7 +119,7 @@ def check_adopting(source: SourceSettings, settings: Settings) -> None:
 
 @contextlib.contextmanager
 def opened(settings: Settings) -> Iterator[Opening]:
-    """Ask the source, fork the nursery before there are threads, and open the journal; at the end close both.
+    """Ask the source, fork the fork server before there are threads, and open the journal; at the end close both.
 
     Raises:
         SourceRefused: Credentials, permission or bucket are wrong; nothing was written.
@@ -136,10 +136,10 @@ def opened(settings: Settings) -> Iterator[Opening]:
         )
     main = partial(process_main, source=source, fetch=fetch, selection=selection, packing=settings.packing())
     with (
-        closing(Nursery(main)) as nursery,
+        closing(ForkServer(main)) as fork_server,
         closing(open_journal(settings, SystemClock().now())) as journal,
     ):
-        yield Opening(source, findings, nursery, journal)
+        yield Opening(source, findings, fork_server, journal)
 
 
 class Job:
@@ -178,9 +178,9 @@ class Job:
         self._history = charts.load(settings.state_folder())
         self.api = Api(self.control, self._history)
 
-    async def run(self, worker: AgentShell, crew: ProcessCrew, watchers: Sequence[Watcher]) -> None:
+    async def run(self, worker: AgentShell, pool: ForkedPool, watchers: Sequence[Watcher]) -> None:
         """Run with the worker of this process until the job ends or a signal stops it."""
-        crew.start_all()
+        pool.start_all()
         async with self._steered(), _watched(watchers, self.api, self.control):
             await self._run_together(worker)
 

@@ -10,7 +10,7 @@ from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.transport.local import DirectTransport
-from bucketpull.transport.processes import ProcessCrew
+from bucketpull.transport.processes import ForkedPool
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.wiring.adapters import machine_name, worker_policy
 from bucketpull.wiring.clock import SystemClock
@@ -80,16 +80,16 @@ async def _sync(
     job = Job(settings, opening, transport, policy, machine, notifier)
     for event, text in warnings:
         job.monitor.note("warning", event, text)
-    crew = ProcessCrew(opening.nursery, settings.process_count())
+    pool = ForkedPool(opening.fork_server, settings.process_count())
     worker = AgentShell(
         worker_policy(settings, opening.journal.id, machine, opening.source.open().endpoints),
         transport.inbox,
-        crew,
+        pool,
         volumes,
         SystemClock(),
         partial(open_again, settings=settings, owner=owner_of(opening.journal.id, opening.source)),
     )
-    await job.run(worker, crew, watchers)
+    await job.run(worker, pool, watchers)
     code = job.conclude()
     if linger is not None:
         await linger(code)

@@ -1,4 +1,4 @@
-"""What the coordinator believes of what workers say: each speaks for itself alone, of work that it was given."""
+"""Which messages of workers the coordinator admits: each speaks for itself alone, of work that it was given."""
 
 import contextlib
 import hashlib
@@ -12,66 +12,70 @@ from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Goodbye, Handback, Poison, Pulse, ScanReceipt
 from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport.amqp import Delivery
-from bucketpull.transport.envelope import Correspondence, Distrusted, Header, Way, read_header
+from bucketpull.transport.envelope import Direction, Header, Rejected, Session, read_header
 from bucketpull.transport.wire import Echo, Names, ToCoordinator, up
 
 _SHOWN_BYTES: Final = 60
-MOST_LIES: Final = 20
+MOST_FALSE_CLAIMS: Final = 20
 _Key = tuple[str, str, int]
 
 
-class Given(msgspec.Struct):
+class Assigned(msgspec.Struct):
     """Work that was given: to which machines, and how many objects each part of it has that is known here."""
 
     machines: set[str]
     objects: dict[int, int]
 
 
-class Belief:
+class Admission:
     """Opens, reads and judges messages; remembers which of them are not settled, and who was given which work.
 
-    `lies` counts, by machine, messages with a right seal that cannot be believed.
+    `false_claims` counts, by machine, messages with a right seal that cannot be believed.
     """
 
-    def __init__(self, names: Names, me: Correspondence) -> None:
+    def __init__(self, names: Names, me: Session) -> None:
         self._names = names
         self._me = me
         self._unsettled: dict[_Key, Delivery] = {}
         self._keys: dict[int, _Key] = {}
-        self._given: dict[int, Given] = {}
-        self.lies: Counter[str] = Counter()
+        self._given: dict[int, Assigned] = {}
+        self.false_claims: Counter[str] = Counter()
 
     def open(self, delivery: Delivery) -> tuple[Header, bytes]:
         """Return a message's header, and its body that is still to be read.
 
         Raises:
-            Distrusted: It was not sealed for this queue by one of this job.
+            Rejected: It was not sealed for this queue by one of this job.
 
         """
-        ways = (Way.UP,) if delivery.queue == self._names.receipts else (Way.UP, Way.ECHO, Way.QUESTION)
-        header, body = self._me.opener.open(delivery.body, delivery.queue, *ways)
+        directions = (
+            (Direction.UP,)
+            if delivery.queue == self._names.receipts
+            else (Direction.UP, Direction.ECHO, Direction.QUESTION)
+        )
+        header, body = self._me.opener.open(delivery.body, delivery.queue, *directions)
         if not self._names.fits(header.machine):
-            raise Distrusted("the machine's name is too long", header)
+            raise Rejected("the machine's name is too long", header)
         return header, body
 
     def read(self, header: Header, body: bytes) -> ToCoordinator:
         """Return what a message says.
 
         Raises:
-            Distrusted: Nobody understands it, it speaks for somebody else, or it does not add up.
+            Rejected: Nobody understands it, it speaks for somebody else, or it does not add up.
 
         """
         try:
             message = up.read(body)
-            if isinstance(message, Poison) or isinstance(message, Echo) is not (header.way is Way.ECHO):
-                raise Distrusted("a worker does not say that")
+            if isinstance(message, Poison) or isinstance(message, Echo) is not (header.way is Direction.ECHO):
+                raise Rejected("a worker does not say that")
             if not _speaks_for_itself(message, header):
-                raise Distrusted("it speaks for another machine")
+                raise Rejected("it speaks for another machine")
             if isinstance(message, BatchReceipt):
                 self._check_sum(message)
-        except Distrusted as error:
-            self.lies[header.machine] += 1
-            raise Distrusted(str(error), header) from None
+        except Rejected as error:
+            self.false_claims[header.machine] += 1
+            raise Rejected(str(error), header) from None
         return message
 
     def _check_sum(self, receipt: BatchReceipt) -> None:
@@ -82,7 +86,7 @@ class Belief:
         if given is None:
             return
         if given.objects.get(receipt.part, told) != told:
-            raise Distrusted("it does not add up to the objects of its batch")
+            raise Rejected("it does not add up to the objects of its batch")
         if receipt.remainder is not None:
             given.objects[receipt.part + 1] = receipt.remainder.objects
 
@@ -127,7 +131,7 @@ class Belief:
 
     def give(self, work: Work, machine: str) -> None:
         """Note that a machine is given work."""
-        given = self._given.setdefault(work.id, Given(set(), {}))
+        given = self._given.setdefault(work.id, Assigned(set(), {}))
         given.machines.add(machine)
         if work.kind is WorkKind.BATCH and work.part not in given.objects:
             with contextlib.suppress(msgspec.DecodeError):  # whoever does the work finds out
@@ -135,11 +139,11 @@ class Belief:
 
     def inherit(self, work: int, machine: str) -> None:
         """Note that a machine was given work by an earlier session."""
-        self._given.setdefault(work, Given(set(), {})).machines.add(machine)
+        self._given.setdefault(work, Assigned(set(), {})).machines.add(machine)
 
     def not_given(self, message: FromWorker) -> list[int]:
         """Return which of a receipt's work its machine was not given, as far as is known."""
-        nobody = Given(set(), {})
+        nobody = Assigned(set(), {})
         return [
             work
             for work in works_of(message)
@@ -151,15 +155,15 @@ def _objects_of(draft: BatchDraft) -> int:
     """Return how many objects a draft has.
 
     Raises:
-        Distrusted: Its body is none, or says another number than the draft.
+        Rejected: Its body is none, or says another number than the draft.
 
     """
     try:
         parts = decode_parts(draft.body)
     except msgspec.DecodeError:
-        raise Distrusted("nobody understands a batch in it") from None
+        raise Rejected("nobody understands a batch in it") from None
     if not all(map(_is_table, parts)) or sum(len(part.names) for part in parts) != draft.objects:
-        raise Distrusted("a batch in it does not add up")
+        raise Rejected("a batch in it does not add up")
     return draft.objects
 
 
@@ -197,14 +201,14 @@ def claims_of(header: Header | None) -> str:
     """Say whose message it claims to be; "" where it says nothing."""
     if header is None:
         return ""
-    by_worker = header.way in {Way.UP, Way.QUESTION}
+    by_worker = header.way in {Direction.UP, Direction.QUESTION}
     return f" (it claims to be of {f'machine {header.machine}' if by_worker else 'the coordinator'})"
 
 
 def _header(body: bytes) -> Header | None:
     try:
         return read_header(body)[0]
-    except Distrusted:
+    except Rejected:
         return None
 
 

@@ -8,7 +8,7 @@ TOLD_SECONDS: Final = 60.0
 MOST_KINDS: Final = 100
 
 
-class Distrust:
+class RejectionLog:
     """Counts messages that are dropped, by reason, and tells of them so seldom that nobody can flood a log by them.
 
     `told` gets a sentence; `clock` gives monotonic seconds.
