@@ -140,13 +140,26 @@ def test_what_a_kill_left_is_ours(tmp_path):
     assert on(with_leftovers) == ["a", "b"]
 
 
-def test_a_folder_that_was_not_there_is_not_looked_through_again(volume, monkeypatch):
+@pytest.mark.parametrize("before", ["absent", "empty"])
+def test_a_folder_in_which_nothing_was_is_not_looked_through_again(volume, before):
+    if before == "empty":
+        os.mkdir(os.path.join(volume.path, "d"))
     volume.clear([part(b"a")])
     put(volume, "d/a", b"ours by now", mtime=5)
 
     volume.clear([part(b"a")])
 
     assert on(volume) == ["a"]
+
+
+def test_a_folder_in_which_something_is_is_looked_through_each_time(volume):
+    put(volume, "d/other", b"abc")
+    volume.clear([part(b"a")])
+    put(volume, "d/a", b"another program's", mtime=5)
+
+    volume.clear([part(b"a")])
+
+    assert on(volume) == ["a.kept", "other"]
 
 
 def test_long_names_are_kept_too(volume):

@@ -73,6 +73,16 @@ def look(directory: int, name: bytes | str) -> os.stat_result | None:
         return None
 
 
+def is_empty(directory: int) -> bool:
+    """Tell whether there is nothing in an open directory."""
+    fd = os.open(".", _LISTED, dir_fd=directory)
+    try:
+        with os.scandir(fd) as entries:
+            return next(entries, None) is None
+    finally:
+        os.close(fd)
+
+
 def remove(directory: int, name: bytes | str) -> None:
     """Remove a file, or a link itself."""
     os.unlink(name, dir_fd=directory)

@@ -1,8 +1,8 @@
 """Files that lie where objects belong and are not ours: they are taken over if they are the objects, else kept, never lost.
 
 What is ours at an object's path is an older version, of which the ledger tells, or what a kill left behind, which has the object's
-date. A folder that was not there when it was first asked for holds nothing but what was stored since: so on a new disk nothing
-is looked at twice, and a folder of millions costs one call.
+date. A folder that was not there or empty when it was first asked for holds nothing but what was stored since: so on a new disk
+nothing is looked at twice, and a folder of millions costs one call.
 """
 
 import os
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Claim, Inspection, Record
 from bucketpull.volumes.beneath import Own
@@ -27,7 +28,7 @@ from bucketpull.volumes.recovery import stated_md5
 _INDEX: Final = "keys"
 _MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 _SECOND_NS: Final = 1_000_000_000
-_MOST_NEW_FOLDERS: Final = 20_000
+_MOST_FOLDERS: Final = 20_000
 
 
 class ForeignFiles:
@@ -40,7 +41,7 @@ class ForeignFiles:
         self._tree = Tree(root)
         self._lock = threading.Lock()
         self._ours_since = oldest_intent(home)
-        self._new_folders: set[bytes] = set()
+        self._was_empty = Memo[bytes, bool](_MOST_FOLDERS)
         self._ledger: Ledger | None = None
         self._index: KeyIndex | None = None
         self._kept = Kept(home)
@@ -129,15 +130,14 @@ class ForeignFiles:
                 self._put_aside(part.directory, name, path)
 
     def _look(self, path: bytes) -> os.stat_result | None:
-        """Return what lies at a path; None at once in a folder that was not there before."""
+        """Return what lies at a path; None at once in a folder in which nothing was before."""
         folder = path.rpartition(b"/")[0]
-        if folder in self._new_folders:
+        was_empty = self._was_empty.get(folder)
+        if was_empty:
             return None
         found = self._tree.stat(path)
-        if found is None and folder and self._tree.stat(folder) is None:
-            if len(self._new_folders) >= _MOST_NEW_FOLDERS:
-                self._new_folders.clear()
-            self._new_folders.add(folder)
+        if found is None and was_empty is None:
+            self._was_empty[folder] = self._tree.holds_nothing(folder)
         return found
 
     def _is_left(self, found: os.stat_result, size: int, mtime: int) -> bool:

@@ -116,6 +116,15 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def holds_nothing(self, folder: bytes) -> bool:
+        """Tell whether a folder is not there, or is empty; False where that cannot be found out."""
+        try:
+            if folder and self.stat(folder) is None:
+                return True
+            return beneath.is_empty(self.place(folder, create=False).fd)
+        except OSError:
+            return False
+
     def open_file(self, path: bytes) -> int:
         """Open a file for reading."""
         directory, _, name = path.rpartition(b"/")
