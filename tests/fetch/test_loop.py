@@ -9,6 +9,7 @@ import pytest
 from tests.fetch.origin import always, first, origin
 
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Request
 
 # --- what comes back
 
@@ -214,6 +215,28 @@ def test_a_drip_above_the_least_speed_takes_what_it_takes(fetching):
             site.url()
         )
     assert (response.failure, response.received) == (None, 5_000)
+
+
+def test_an_answer_whose_whole_is_bounded_ends_though_it_gets_on(fetch):
+    answers = []
+    with origin(drip(b"z" * 100, 0.5)) as site:
+        fetch.loop.submit(Request(site.url(), (), 1 << 20, most_seconds=0.2), answers.append)
+        fetch.until(lambda: answers)
+    assert answers[0].failure is Reason.STALLED
+    assert "and no end" in answers[0].detail
+
+
+@pytest.mark.parametrize("piece", [b"HTTP/1.1 100 Continue\r\n\r\n", b"X-Filler: " + b"x" * 500 + b"\r\n"])
+def test_heads_without_end_are_no_answer(fetch, piece):
+    def script(peer):
+        peer.request()
+        peer.send(b"" if piece.startswith(b"HTTP") else b"HTTP/1.1 200 OK\r\n")
+        with suppress(OSError):
+            for _ in range(100_000):
+                peer.send(piece)
+
+    with origin(script) as site:
+        assert fetch.ask(site.url()).failure is not None
 
 
 def test_one_that_stalls_holds_up_no_other(fetching):

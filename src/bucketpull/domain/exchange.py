@@ -3,6 +3,7 @@
 Sources are pure: they build requests and judge responses, and never see a socket.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -21,7 +22,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
     `headers` are complete lines ("Name: value"); pass the same tuple object again for equal headers, the fetcher then
     keeps what it has prepared. `max_bytes` bounds a body kept in memory. Redirects are never followed: they are answers.
-    `address` is the IP address to connect to, "" any that the host's name has.
+    `address` is the IP address to connect to, "" any that the host's name has. `most_seconds` bounds the whole answer, from its first
+    byte; objects have no such bound, for they take what they take.
     """
 
     url: str
@@ -29,6 +31,11 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     max_bytes: int
     method: str = "GET"
     address: str = ""
+    most_seconds: float = math.inf
+
+
+LISTING_SECONDS = 600.0
+"""For a page of a listing: without a bound, one that drips just fast enough for no stall takes ten hours, again and again."""
 
 
 class Wanted(msgspec.Struct, gc=False, eq=False):

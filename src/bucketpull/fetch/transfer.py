@@ -15,16 +15,17 @@ NO_REQUEST = Request("", (), 0)
 class Transfer:
     """One transfer. `started` is when it was submitted (monotonic seconds).
 
+    `answered` is when something of the answer was first seen, counted like `marked_at`.
     `marked` and `marked_at` are bytes and time at the start of its window for stalls, `marked` -1 before the first byte. That
     time is counted without what the bandwidth's cap forbade to read.
     """
 
-    __slots__ = ("done", "marked", "marked_at", "request", "started")
+    __slots__ = ("answered", "done", "marked", "marked_at", "request", "started")
 
     def __init__(self) -> None:
         self.request = NO_REQUEST
         self.done: Done = nobody
-        self.started = self.marked_at = 0.0
+        self.started = self.marked_at = self.answered = 0.0
         self.marked = -1
 
     def is_answered(self) -> bool:
@@ -49,7 +50,9 @@ class Transfer:
             return self._judge_wait(now - self.marked_at, options)
         got = self.got()
         if self.marked < 0:
-            self.marked, self.marked_at = got, now
+            self.marked, self.marked_at, self.answered = got, now, now
+        elif now - self.answered >= self.request.most_seconds:
+            return Reason.STALLED, f"{got} bytes in {now - self.answered:.0f} s, and no end"
         elif now - self.marked_at >= options.stall_seconds:
             came, seconds = got - self.marked, now - self.marked_at
             if came < options.stall_bytes_per_second * seconds:

@@ -12,13 +12,15 @@ import msgspec
 _CURSORS = 16
 _PAGES = 4
 _BYTES = 6  # of a digest
+MOST_EMPTY = 10_000
+"""Pages in a row that lead on without an entry. Services give some where much was deleted; each costs a request."""
 
 
 class Trail(msgspec.Struct, array_like=True, frozen=True):
     """The pages before. `cursors` and `pages` are digests of the last ones, end to end, `mark` and `page_mark` of an earlier one.
 
     `steps` counts the pages. `asked` is the cursor with which the last page was asked for, `last` the last row of that page, b""
-    if its rows were not in order.
+    if its rows were not in order. `empty` counts the last pages that had no rows.
     """
 
     cursors: bytes = b""
@@ -28,6 +30,7 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
     steps: int = 0
     asked: str = ""
     last: bytes = b""
+    empty: int = 0
 
     def knows_cursor(self, cursor: str) -> bool:
         """Tell whether a cursor was given before."""
@@ -36,6 +39,10 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
     def knows_page(self, rows: Sequence[bytes]) -> bool:
         """Tell whether a page was given before; an empty one brings nothing new, but it may lead on."""
         return bool(rows) and _digest(rows) in {self.page_mark, *_each(self.pages)}
+
+    def has_lost_itself(self, rows: Sequence[bytes]) -> bool:
+        """Tell whether a page is one more without an entry after so many that none can be expected any more."""
+        return not rows and self.empty >= MOST_EMPTY
 
     def after(self, cursor: str, rows: Sequence[bytes], asked: str, last: bytes) -> "Trail":
         """Add a page: the cursor that it gives, its rows, and those of `asked` and `last`."""
@@ -49,6 +56,7 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
             steps,
             asked,
             last,
+            0 if rows else self.empty + 1,
         )
 
 

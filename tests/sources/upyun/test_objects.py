@@ -139,7 +139,7 @@ def test_a_whole_object_is_taken_with_the_md5_that_its_answer_states():
         ({"Content-MD5": "esZsDxSN6VGbi9JkMSxNZA=="}, ""),
     ],
 )
-@pytest.mark.parametrize("lane", ["cdn", "rest"])
+@pytest.mark.parametrize("endpoint", ["cdn", "rest"])
 def test_an_md5_is_32_hexadecimal_digits_or_none(headers, md5, endpoint):
     assert _judge(answer(200, _JPEG, headers), endpoint).md5 == md5
 

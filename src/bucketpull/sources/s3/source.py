@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
-from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position, show
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.headers import conditions, retry_after
@@ -65,7 +65,9 @@ class S3Source:
         path = self._address.path or "/"
         query = self._query(ask_for(position))
         signed = self._listing.lines(path, query, now + self._clock.offset)
-        return Request(f"{site}{path}?{query}", signed + self._headers, _LISTING_BYTES)
+        return Request(
+            f"{site}{path}?{query}", signed + self._headers, _LISTING_BYTES, most_seconds=LISTING_SECONDS
+        )
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
         """Understand a listing answer."""
@@ -150,7 +152,7 @@ class S3Source:
 
     def _page(self, position: Position, response: Response, now: float) -> Page:
         if response.failure is not None:
-            if response.received > _LISTING_BYTES:
+            if response.failure is Reason.SIZE or response.received > _LISTING_BYTES:
                 raise AnswerError(Reason.GARBAGE, f"more than {_LISTING_BYTES} bytes in place of a listing")
             raise AnswerError(response.failure, response.detail)
         if response.status != 200:

@@ -6,7 +6,7 @@ and whether the CDN's dates are the listing's.
 
 from bucketpull.domain.endpoints import Advice, EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.headers import conditions
@@ -80,7 +80,12 @@ class UpyunSource:
         descending = ("x-list-order: desc",) if ask.descending else ()
         cursor = (f"x-list-iter: {ask.cursor}",) if ask.cursor else ()
         signed = self._authorization.lines(uri, now + self._clock.offset)
-        return Request(site + uri, (*signed, *headers, *descending, *cursor), self._listing_bytes)
+        return Request(
+            site + uri,
+            (*signed, *headers, *descending, *cursor),
+            self._listing_bytes,
+            most_seconds=LISTING_SECONDS,
+        )
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
         """Understand a listing answer (contract 3.2-3.5)."""
@@ -191,7 +196,7 @@ class UpyunSource:
     def _listing(self, position: Position, response: Response, now: float) -> Listing:
         headers = response.headers()
         if response.failure is not None:
-            if response.received > self._listing_bytes:
+            if response.failure is Reason.SIZE or response.received > self._listing_bytes:
                 raise AnswerError(
                     Reason.GARBAGE, f"more than {self._listing_bytes} bytes in place of a listing"
                 )
