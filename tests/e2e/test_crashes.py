@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,33 @@ def test_worker_processes_that_die_at_any_step_are_replaced(job, step):
 
     assert done.returncode == 0, done.stderr
     job.check_every_byte()
+
+
+def test_where_no_process_can_be_made_any_more_a_line_says_so_and_the_next_start_goes_on(make_job):
+    job = make_job("flat:3000,size=2KiB", volumes=2)
+    process = subprocess.Popen(
+        job.arguments("--rate", "500"), env=job.environment, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not job.count():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+    (maker,) = children(process.pid)
+    first, *_ = children(maker)
+    os.kill(maker, signal.SIGKILL)
+    os.kill(first, signal.SIGKILL)
+
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 3
+    assert "no worker process can be made" in said
+    assert "Traceback" not in said
+    assert job.sync()["complete"] is True
+    job.check_every_byte()
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def kill_at_random(job, times, seed):

@@ -11,6 +11,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.framing import Frames, frame
 from bucketpull.domain.messages import Fatal
 from bucketpull.domain.record import Died, Stop, ToProcess, Unmount
+from bucketpull.transport import processes
 from bucketpull.transport.processes import ForkedPool, ForkServer
 
 
@@ -82,3 +83,24 @@ def test_a_crew_leaves_whose_dead_are_not_replaced(pool):
         assert sorted(await heard(pool, 2)) == [(0, Died(-1)), (1, Died(-1))]
 
     run(pool, course)
+
+
+def test_where_the_machine_is_short_of_processes_a_new_one_is_waited_for(monkeypatch):
+    answers = [BlockingIOError(), BlockingIOError(), 77]
+    monkeypatch.setattr(processes, "FORK_SECONDS", 0.0)
+    monkeypatch.setattr(os, "fork", lambda: _raised(answers.pop(0)))
+
+    assert processes._fork() == 77
+
+
+def test_where_none_can_be_made_for_long_it_is_given_up(monkeypatch):
+    monkeypatch.setattr(processes, "FORK_SECONDS", 0.0)
+    monkeypatch.setattr(os, "fork", lambda: _raised(BlockingIOError()))
+
+    assert processes._fork() is None
+
+
+def _raised(answer):
+    if isinstance(answer, OSError):
+        raise answer
+    return answer

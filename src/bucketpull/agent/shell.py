@@ -11,7 +11,7 @@ from bucketpull.agent.disk_calls import Ask, Call, Verb
 from bucketpull.agent.outbox import Outbox
 from bucketpull.agent.threads import in_thread
 from bucketpull.domain.batching import spans_of
-from bucketpull.domain.errors import ConfigError, VolumeError, VolumeFull, VolumeSick
+from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun, Fatal, Goodbye, Pulse
 from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.policy import WorkerPolicy
@@ -75,7 +75,18 @@ class AgentShell:
         return self._agent.refusal
 
     async def run(self) -> None:
-        """Work until told to stop; then finish or hand back what is held, and leave."""
+        """Work until told to stop; then finish or hand back what is held, and leave.
+
+        Raises:
+            TransportError: No process can be made any more.
+
+        """
+        try:
+            await self._run()
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as self._group:
             for volume in self._first:
                 await self._shelve(volume)
@@ -235,6 +246,14 @@ class AgentShell:
         await self._outbox.said()
         while not self._agent.is_quiet:  # noqa: ASYNC110 - at the end only, and said by several parts
             await asyncio.sleep(0.02)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what a group of tasks ended of: an error that has words for the user, if there is one."""
+    error: BaseException = group.subgroup(BucketpullError) or group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _look_at(volume: Volume, journal: str) -> tuple[VolumeStatus, Known]:

@@ -21,6 +21,8 @@ from bucketpull.domain.record import Died, FromProcess, ToProcess
 
 READ_BYTES = 1 << 20
 LEAVE_SECONDS = 1.0
+FORK_SECONDS = 30.0
+FORK_TRIES = 60
 
 Main = Callable[[socket.socket, int], None]
 
@@ -44,7 +46,10 @@ class ForkServer:
         try:
             socket.send_fds(self._socket, [number.to_bytes(4, "little")], [theirs.fileno()])
         except OSError as error:
-            raise TransportError(f"no new worker process can be made: {error}") from error
+            raise TransportError(
+                "no worker process can be made: the process that makes them has ended, perhaps because memory was short "
+                f"({error.strerror}); start it again, and it goes on where it was"
+            ) from error
         finally:
             theirs.close()
         return ours
@@ -72,13 +77,24 @@ def _nurse(requests: socket.socket, main: Main) -> None:
         number = int.from_bytes(data, "little")
         _kill(number)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # none is reaped before it is known
-        pid = os.fork()
+        pid = _fork()
         if pid == 0:
             requests.close()
             _run(main, socket.socket(fileno=fds[0]), number)
-        _children[number] = pid
+        if pid is not None:
+            _children[number] = pid
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         os.close(fds[0])
+
+
+def _fork() -> int | None:
+    """Fork; where the machine is short of processes or memory, wait for them. None if there are none for long."""
+    for _ in range(FORK_TRIES):
+        try:
+            return os.fork()
+        except OSError:
+            time.sleep(FORK_SECONDS / FORK_TRIES)
+    return None
 
 
 _children: dict[int, int] = {}  # the fork server's, by number: those that have not been reaped

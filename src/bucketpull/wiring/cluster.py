@@ -11,7 +11,7 @@ import msgspec
 
 from bucketpull import __version__
 from bucketpull.agent.shell import AgentShell
-from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
+from bucketpull.domain.errors import ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.messages import Pulse, Welcome
 from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.domain.selection import Selection
@@ -194,8 +194,6 @@ async def _work(
     telling = asyncio.create_task(_tell_of(worker, settings, SystemClock(), notices), name="tell")
     try:
         await worker.run()
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
     finally:
         telling.cancel()
         notices.stopping()
@@ -274,15 +272,6 @@ def _inbox(
     inbox = RabbitInbox(broker, job, hello.machine, kind, me, journal, volumes=volumes)
     inbox.distrust.told = tell
     return inbox
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what a group of tasks ended of: an error that has words for the user, if there is one."""
-    known = group.subgroup(BucketpullError) or group
-    error: BaseException = known
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _welcome(settings: Settings, config: SourceSettings, journal: SqliteJournal) -> Welcome:
