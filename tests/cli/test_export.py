@@ -140,7 +140,7 @@ def test_nginx_serves_what_was_pulled_by_its_old_urls(user, service, tmp_path):
         wait_for_port(port)
         for row in rows[::25]:
             url = f"http://127.0.0.1:{port}/{quote(row['key'])}"
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 assert answer.read() == (places[row["volume"]] / row["path"]).read_bytes()
     finally:
         nginx.terminate()

@@ -52,14 +52,14 @@ class Terminal:
 
     def close(self):
         self.stream.close()
-        self._reader.join(10)
+        self._reader.join(60)
         os.close(self._master)
 
     def text(self):
         """Return the lines on the screen, once everything written so far is there."""
         self.stream.write("~")
         self.stream.flush()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while "~" not in "".join(self.screen.display) and time.monotonic() < deadline:
             threading.Event().wait(0.005)
         return [line.rstrip().removesuffix("~") for line in self.screen.display]

@@ -36,7 +36,7 @@ class Hosted:
     def __exit__(self, *exc_info):
         self._call(self.server.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     async def _make(self):
@@ -86,7 +86,7 @@ def basic(name="operator", password="password"):
 
 
 def fetch(port, target, method="GET", headers=None, body=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, target, body, {k.replace("_", "-"): v for k, v in (headers or {}).items()})
         reply = connection.getresponse()
@@ -95,7 +95,7 @@ def fetch(port, target, method="GET", headers=None, body=None):
         connection.close()
 
 
-def raw(port, text, timeout=5.0):
+def raw(port, text, timeout=60.0):
     """Send bytes, return all that comes and how it ended: `end`, `reset` or `silence`."""
     received = b""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
