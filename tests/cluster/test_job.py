@@ -15,13 +15,19 @@ def test_two_machines_share_a_job_and_the_books_are_exact(make_cluster):
     for machine in ("m1", "m2"):  # before their coordinator
         cluster.work(machine)
     cluster.until(lambda: all("waiting for the coordinator" in cluster.log(each) for each in ("m1", "m2")))
-    cluster.coordinate()
+    cluster.coordinate("--price-per-gb", "1000", "--price-per-10k", "10")
     cluster.until_all_store(("m1", "m2"), 1e8)
     assert cluster.ends() == 0
     assert (cluster.ends("m1"), cluster.ends("m2")) == (0, 0)
     summary = cluster.check()
     assert summary["stored"] == 6000
     assert {volume["machine"] for volume in summary["volumes"]} == {"m1", "m2"}
+    spent = summary["spent"]
+    assert spent["requests"] >= 6000
+    assert spent["bytes"] >= 6000 * 2048
+    assert abs(spent["cost"] - spent["bytes"] / 1e6 - spent["requests"] / 1000) < 1e-3
+    cluster.coordinate("--max-bytes", "10M", name="over budget")
+    assert cluster.ends("over budget") == 6
 
 
 def test_a_job_begun_on_one_machine_goes_on_on_several(make_cluster):

@@ -391,12 +391,42 @@ def test_a_budget_of_bytes_ends_the_job_when_it_is_used_up_and_is_kept_in_the_jo
     assert harness.journal.spending().bytes == 120
 
 
-@pytest.mark.parametrize("bounds", [{"bytes": 100}, {"bytes_a_day": 100}])
+def objects_of(works):
+    return sum(len(part.names) for work in works for part in decode_parts(work.body))
+
+
+def test_machines_together_are_given_no_more_than_a_budget_has_but_for_the_last_object(start):
+    harness = start(budget=Budget(bytes=75))
+    harness.hear(pulse(window=1), pulse("m2", window=1))
+    first, second = harness.works("m1"), harness.works("m2")
+    assert (objects_of(first), objects_of(second)) == (5, 3)
+
+    harness.hear(*map(stored, first), *[stored(work, "m2") for work in second], pulse(), pulse("m2"))
+    assert objects_of([*harness.works("m1"), *harness.works("m2")]) == 0, "pulses do not tell of it yet"
+    harness.hear(pulse(endpoints=counted(40, 5)), pulse("m2", endpoints=counted(30, 3)), after=1.5)
+    last = harness.works("m1")
+    assert (objects_of(last), objects_of(harness.works("m2"))) == (1, 0), "less was received than listed"
+    harness.hear(*map(stored, last), pulse(endpoints=counted(50, 6)), pulse("m2", endpoints=counted(30, 3)))
+    assert harness.coordinator.state == "budget-spent"
+    assert has_stop(harness.controls("m2"))
+
+
+def test_what_a_machine_has_of_a_budget_is_free_again_when_it_is_lost(start):
+    harness = start(budget=Budget(requests=8), silence_seconds=5.0)
+    harness.hear(pulse(window=1), pulse("m2", window=1))
+    assert (objects_of(harness.works("m1")), objects_of(harness.works("m2"))) == (5, 3)
+
+    harness.wait(7, pulse("m2", window=2, endpoints=counted(0, 1)))
+
+    assert objects_of(harness.works("m2")) == 4
+
+
+@pytest.mark.parametrize("bounds", [{"bytes": 200}, {"bytes_a_day": 200}])
 def test_a_budget_that_was_just_enough_leaves_the_job_complete(start, bounds):
     harness = start(budget=Budget(**bounds), local_machines=frozenset({"m1"}))
     harness.hear(pulse())
     works = harness.works("m1")
-    harness.hear(pulse(endpoints=counted(120, 4)))
+    harness.hear(pulse(endpoints=counted(220, 4)))
     harness.hear(*[stored(work) for work in works])
     harness.hear(pulse("m1", disk(objects=100)), Goodbye("m1", "of m1"))
     harness.wait(60)

@@ -2,7 +2,17 @@
 
 import pytest
 
-from bucketpull.domain.budget import Budget, Prices, Spending, Usage, Verdict, judged
+from bucketpull.domain.budget import (
+    ANY_ROOM,
+    Budget,
+    Prices,
+    Room,
+    Spending,
+    Usage,
+    Verdict,
+    judged,
+    left,
+)
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import EndpointStatus
 
@@ -30,6 +40,27 @@ def test_what_a_day_may_take_is_there_again_the_next_day():
     assert judged(Budget(bytes_a_day=100), spent, "2026-05-02") is Verdict.GO_ON
     spent.add(1, 1, "2026-05-02")
     assert (spent.bytes, spent.bytes_of_day, spent.requests, spent.requests_of_day) == (101, 1, 4, 1)
+
+
+def test_what_is_left_is_the_least_of_what_the_day_and_the_whole_job_have():
+    spent = Spending()
+    spent.add(90, 3, "2026-05-01")
+    both = Budget(bytes=100, bytes_a_day=95, requests_a_day=3)
+
+    assert left(Budget(), spent, "2026-05-01") == ANY_ROOM
+    assert left(both, spent, "2026-05-01") == Room(objects=0, bytes=5)
+    assert left(both, spent, "2026-05-02") == Room(objects=3, bytes=10)
+    assert left(Budget(bytes=50), spent, "2026-05-02") == Room(bytes=0)
+
+
+@pytest.mark.parametrize(
+    ("room", "fitting"),
+    [(ANY_ROOM, 4), (Room(objects=3), 3), (Room(bytes=1), 1), (Room(bytes=11), 3), (Room(2, 11), 2)],
+)
+def test_of_bytes_the_last_object_may_go_beyond_and_one_of_unknown_size_counts_nothing(room, fitting):
+    assert room.fitting([10, -1, 10, 10]) == fitting
+    assert bool(room) is True
+    assert not Room(objects=room.objects, bytes=0)
 
 
 def test_usage_is_what_is_new_of_each_machine():

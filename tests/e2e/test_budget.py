@@ -35,10 +35,10 @@ def test_a_trial_that_reaches_the_end_is_complete(make_job: Callable[..., Job]):
 def test_a_total_of_bytes_ends_the_job_and_more_of_it_goes_on(make_job: Callable[..., Job]):
     job = make_job("flat:3000,size=20KiB", bandwidth=6 << 20)
 
-    job.sync("--max-bytes", "10M", expect=BUDGET_SPENT)
+    spent = job.sync("--max-bytes", "10M", expect=BUDGET_SPENT)["spent"]
 
-    some = job.count()
-    assert 0 < some < 3000
+    assert job.count() < 3000
+    assert 10 << 20 <= spent["bytes"] < 15 << 20
     sent = job.simulator.counters()["requests"]["cdn.get"]["200"]
     job.sync("--max-bytes", "10M", expect=BUDGET_SPENT)
     assert job.simulator.counters()["requests"]["cdn.get"]["200"] == sent  # it is of all runs together
@@ -51,7 +51,7 @@ def test_a_total_of_requests_ends_the_job(make_job: Callable[..., Job]):
 
     job.sync("--max-requests", "0.5K", expect=BUDGET_SPENT)
 
-    assert 400 < sum(job.simulator.counters()["requests"]["cdn.get"].values()) < 2500
+    assert 400 < sum(job.simulator.counters()["requests"]["cdn.get"].values()) < 1000
 
 
 def test_what_was_received_for_nothing_is_counted_and_all_has_its_price(make_job: Callable[..., Job]):

@@ -153,7 +153,7 @@ class Coordinator:
         if self.budget.is_to_be_written(now):
             yield self._note_spending()
         left = self.outstanding.scans or self.outstanding.batches
-        has_fetched_all = self.budget.objects_left == 0 and not self.outstanding.batches_sent
+        has_fetched_all = self.budget.has_given_all and not self.outstanding.batches_sent
         if self.budget.verdict is budget.Verdict.END or (left and has_fetched_all):
             self.state = JobState.BUDGET_SPENT
             self._stop_at = now + self._policy.stop_seconds
@@ -187,7 +187,7 @@ class Coordinator:
         dropped = set((yield Books(lambda journal: journal.commit(entries, unix))))
         _at("committed")
         yield from self.count()
-        self.budget.took_back(entries)
+        self.budget.settled(entries, self.at.monotonic)
         yield from self._answered(entries, dropped)
         if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
             self._former.changed(self.at.monotonic)
@@ -238,7 +238,7 @@ class Coordinator:
         now = self.at.monotonic
         news = self.fleet.see(pulse, now)
         self._shares.see(pulse, self.fleet, now)
-        self.budget.see(pulse)
+        self.budget.see(pulse, now)
         if news:
             yield Books(lambda journal: journal.see_volumes(news))
         if pulse.begun:

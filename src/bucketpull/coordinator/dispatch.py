@@ -6,6 +6,7 @@ from bucketpull import kill_points
 from bucketpull.coordinator.effects import Books, Moment, Routine, Send
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.coordinator.spending import BudgetWatch
+from bucketpull.domain.budget import ANY_ROOM
 from bucketpull.domain.model import Outstanding, Work, WorkKind
 from bucketpull.domain.policy import CoordinatorPolicy
 
@@ -49,7 +50,7 @@ class Dispatch:
         self._lists = outstanding.objects < self._policy.high_water // (1 if self._lists else 2)
         sent = False
         for machine, member in list(self._fleet.members.items()):
-            if self._budget.objects_left != 0 and self._lists and outstanding.scans > outstanding.scans_sent:
+            if not self._budget.has_given_all and self._lists and outstanding.scans > outstanding.scans_sent:
                 sent |= yield from self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
             if outstanding.batches > outstanding.batches_sent:
                 sent |= yield from self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
@@ -61,12 +62,12 @@ class Dispatch:
         yield from self._send(WorkKind.BATCH, works, machine)
 
     def _give(self, kind: WorkKind, machine: str, limit: int) -> Routine[bool]:
-        objects = self._budget.objects_left if kind is WorkKind.BATCH else None
-        if limit == 0 or objects == 0:
+        room = self._budget.room(self._fleet) if kind is WorkKind.BATCH else ANY_ROOM
+        if limit == 0 or not room:
             return False
         late = self._fleet.members[machine].late_allowance(limit) if kind is WorkKind.BATCH else limit
         unix = self._now().unix
-        works = yield Books(lambda journal: journal.claim(kind, limit, machine, unix, late, objects))
+        works = yield Books(lambda journal: journal.claim(kind, limit, machine, unix, late, room))
         yield from self._send(kind, works, machine)
         return bool(works)
 

@@ -2,13 +2,53 @@
 
 from collections.abc import Callable, Iterable
 
-from bucketpull.domain.batching import decode_parts
-from bucketpull.domain.budget import Budget, Spending, Usage, Verdict, judged
+from bucketpull.coordinator.fleet import Fleet
+from bucketpull.domain.batching import decode_parts, draft
+from bucketpull.domain.budget import ANY_ROOM, Budget, Room, Spending, Usage, Verdict, judged, left
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Pulse
 from bucketpull.domain.model import BatchDraft, Work, WorkKind
 
+# What a receipt tells of was received before: the pulses of so long after surely tell of it, for processes tell twice a second.
+TOLD_SECONDS = 1.5
 # A crash forgets at most so much of what was used.
 WRITE_SECONDS = 2.0
+
+
+class _Promises:
+    """What machines may still use up: objects and bytes of batches that they have, and of receipts that their pulses do not tell yet.
+
+    Times are monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[int, tuple[int, int]] = {}
+        self._untold: dict[str, list[tuple[float, int, int]]] = {}
+
+    def give(self, work: int, batch: BatchDraft) -> None:
+        """Note that a machine has a batch, or what is left of one."""
+        self._given[work] = batch.objects, batch.bytes
+
+    def settle(self, receipt: BatchReceipt, now: float) -> None:
+        """Note what came of a batch."""
+        self._given.pop(receipt.work, None)
+        if receipt.remainder is not None:
+            self.give(receipt.work, receipt.remainder)
+        self._untold.setdefault(receipt.machine, []).append((now, receipt.stored, receipt.bytes))
+
+    def see(self, machine: str, now: float) -> None:
+        """Note that a machine's pulse came."""
+        untold = self._untold.pop(machine, [])
+        if later := [entry for entry in untold if now - entry[0] < TOLD_SECONDS]:
+            self._untold[machine] = later
+
+    def of(self, fleet: Fleet) -> tuple[int, int]:
+        """Return the objects and bytes; machines that are gone, and work that went elsewhere, are forgotten."""
+        held = {work for member in fleet.members.values() for work in member.sent[WorkKind.BATCH]}
+        self._given = {work: size for work, size in self._given.items() if work in held}
+        self._untold = {name: untold for name, untold in self._untold.items() if name in fleet.members}
+        untold = [entry[1:] for entries in self._untold.values() for entry in entries]
+        sizes = [*self._given.values(), *untold]
+        return sum(objects for objects, _ in sizes), sum(size for _, size in sizes)
 
 
 class BudgetWatch:
@@ -25,13 +65,16 @@ class BudgetWatch:
         self.spent = Spending()
         self._budget = budget
         self._day = day
+        self._is_bounded = budget != Budget()
         self._usage = Usage()
+        self._promises = _Promises()
         self._given = 0
         self._written_at = 0.0
         self._changed = False
 
-    def see(self, pulse: Pulse) -> None:
+    def see(self, pulse: Pulse, now: float) -> None:
         """Count what a machine used."""
+        self._promises.see(pulse.machine, now)
         used = self._usage.since_last(pulse)
         if any(used):
             self.spent.add(used.bytes, used.requests, self._day(), used.wasted)
@@ -39,22 +82,35 @@ class BudgetWatch:
 
     def gave(self, works: Iterable[Work]) -> None:
         """Count the objects of batches that were given to a machine."""
-        if self._budget.objects is not None:
-            batches = (decode_parts(work.body) for work in works if work.kind is WorkKind.BATCH)
-            self._given += sum(len(part.names) for parts in batches for part in parts)
+        if self._is_bounded:
+            for work in works:
+                if work.kind is WorkKind.BATCH:
+                    body = draft(decode_parts(work.body))
+                    self._given += body.objects
+                    self._promises.give(work.id, body)
 
-    def took_back(self, receipts: Iterable[FromWorker]) -> None:
-        """Count objects that came back untouched or to be tried again: they are given once more."""
+    def settled(self, receipts: Iterable[FromWorker], now: float) -> None:
+        """Count objects that came back untouched or to be tried again, which are given once more, and those that are done with."""
         for receipt in receipts:
             if isinstance(receipt, BatchReceipt):
                 drafts = (receipt.deferred, receipt.returned, receipt.sent_on)
                 self._given -= sum(draft.objects for draft in drafts if isinstance(draft, BatchDraft))
+                self._promises.settle(receipt, now)
 
     @property
-    def objects_left(self) -> int | None:
-        """How many objects may still be given out; None is any number."""
-        bound = self._budget.objects
-        return None if bound is None else max(0, bound - self._given)
+    def has_given_all(self) -> bool:
+        """Whether a trial has all its objects."""
+        return self._budget.objects is not None and self._given >= self._budget.objects
+
+    def room(self, fleet: Fleet) -> Room:
+        """Return how much more may be given out: what is with machines may still use up what it may have."""
+        if not self._is_bounded:
+            return ANY_ROOM
+        room = left(self._budget, self.spent, self._day()).less(*self._promises.of(fleet))
+        if self._budget.objects is None:
+            return room
+        trial = self._budget.objects - self._given
+        return room._replace(objects=trial if room.objects is None else min(trial, room.objects))
 
     @property
     def verdict(self) -> Verdict:

@@ -3,7 +3,7 @@
 What was used is counted over all machines.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -22,6 +22,40 @@ class Budget(msgspec.Struct, frozen=True):
     bytes_a_day: int | None = None
     requests: int | None = None
     requests_a_day: int | None = None
+
+
+class Room(NamedTuple):
+    """How much more may be given out: so many objects, and objects of so many bytes in all, of which the last may go beyond it.
+
+    None is any number.
+    """
+
+    objects: int | None = None
+    bytes: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything may be given out."""
+        return all(bound is None or bound > 0 for bound in self)
+
+    def less(self, objects: int, size: int) -> "Room":
+        """Return what is left after so many objects and bytes."""
+        return Room(
+            None if self.objects is None else self.objects - objects,
+            None if self.bytes is None else self.bytes - size,
+        )
+
+    def fitting(self, sizes: Sequence[int]) -> int:
+        """Return how many of some objects in a row may be given out, by their sizes in bytes (-1 is not known, and counts nothing)."""
+        most = len(sizes) if self.objects is None else min(self.objects, len(sizes))
+        size = 0
+        for count, each in enumerate(sizes[:most]):
+            if self.bytes is not None and size >= self.bytes:
+                return count
+            size += max(0, each)
+        return most
+
+
+ANY_ROOM: Final = Room()
 
 
 class Spending(msgspec.Struct):
@@ -91,6 +125,20 @@ def judged(budget: Budget, spent: Spending, day: str) -> Verdict:
     ):
         return Verdict.WAIT_FOR_TOMORROW
     return Verdict.GO_ON
+
+
+def left(budget: Budget, spent: Spending, day: str) -> Room:
+    """Return how many requests and bytes are left; never less than none."""
+    today = spent if spent.day == day else Spending()
+    return Room(
+        _least(budget.requests, spent.requests, budget.requests_a_day, today.requests_of_day),
+        _least(budget.bytes, spent.bytes, budget.bytes_a_day, today.bytes_of_day),
+    )
+
+
+def _least(total: int | None, used: int, a_day: int | None, used_today: int) -> int | None:
+    rests = [bound - gone for bound, gone in ((total, used), (a_day, used_today)) if bound is not None]
+    return max(0, min(rests)) if rests else None
 
 
 def _is_used_up(bound: int | None, used: int) -> bool:

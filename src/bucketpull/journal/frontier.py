@@ -5,7 +5,16 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import bundle, decode_parts, decode_positions, draft, encode_positions, split
+from bucketpull.domain.batching import (
+    bundle,
+    decode_parts,
+    decode_positions,
+    draft,
+    encode_positions,
+    known_bytes,
+    split,
+)
+from bucketpull.domain.budget import Room
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import BatchDraft, Part, Position, Work, WorkKind
 from bucketpull.domain.ordering import Order
@@ -86,15 +95,16 @@ class Frontier:
                 works += self._found("ready-work", homes, (kind, tier, home), limit - len(works))
         return works + deferred[late:][: limit - len(works)]
 
-    def within(self, works: Iterable[Work], objects: int) -> list[Work]:
-        """Return of some batches that are with nobody those of at most so many objects in all; one that has more is cut in two."""
+    def within(self, works: Iterable[Work], room: Room) -> list[Work]:
+        """Return of some batches that are with nobody those for which there is room; one that has more is cut in two."""
         kept: list[Work] = []
         for work in works:
             parts = decode_parts(work.body)
-            count = sum(len(part.names) for part in parts)
-            if count > objects:
-                return [*kept, self._cut(work, parts, objects)] if objects else kept
-            objects -= count
+            sizes = [size for part in parts for size in part.sizes]
+            count = room.fitting(sizes)
+            if count < len(sizes):
+                return [*kept, self._cut(work, parts, count)] if count else kept
+            room = room.less(count, known_bytes(sizes))
             kept.append(work)
         return kept
 

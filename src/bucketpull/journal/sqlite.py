@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, final
 
-from bucketpull.domain.budget import Spending
+from bucketpull.domain.budget import ANY_ROOM, Room, Spending
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import (
@@ -118,12 +118,12 @@ class SqliteJournal(JournalReader):
         machine: str,
         now: float,
         late: int | None = None,
-        objects: int | None = None,
+        room: Room = ANY_ROOM,
     ) -> list[Work]:
         """Take work that is due and mark it sent to a machine: first what waits for its volumes, then what anybody may do.
 
-        At most `late` of it was deferred before, while there is other work; None is any number. Batches have at most so many
-        `objects` in all; None is any number.
+        At most `late` of it was deferred before, while there is other work; None is any number. Of batches no more
+        objects are taken than there is `room` for.
 
         What waits for the volumes of a machine that has not asked for work for five minutes, anybody may do.
         """
@@ -133,8 +133,8 @@ class SqliteJournal(JournalReader):
             works = tables.frontier.claim(kind, limit, homes, now, limit if late is None else late)
         if works:
             with self._transaction():
-                if objects is not None:
-                    works = tables.frontier.within(works, objects)
+                if room != ANY_ROOM:
+                    works = tables.frontier.within(works, room)
                 tables.frontier.send(kind, works, machine)
         return works
 

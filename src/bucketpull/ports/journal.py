@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from bucketpull.domain.budget import Spending
+from bucketpull.domain.budget import ANY_ROOM, Room, Spending
 from bucketpull.domain.messages import FromWorker
 from bucketpull.domain.model import (
     Counters,
@@ -35,12 +35,12 @@ class Journal(Protocol):
         machine: str,
         now: float,
         late: int | None = None,
-        objects: int | None = None,
+        room: Room = ANY_ROOM,
     ) -> list[Work]:
         """Take work that is due, oldest first, and mark it sent to a machine ("" is any).
 
-        At most `late` of it was deferred before, while there is other work; None is any number. Batches have at most so many
-        `objects` in all, one of them cut if need be; None is any number.
+        At most `late` of it was deferred before, while there is other work; None is any number. Of batches no more
+        objects are taken than there is `room` for, one of them cut if need be.
         Work with candidates goes only to the machine that has their volumes, or to "" when none is known.
         """
         ...
