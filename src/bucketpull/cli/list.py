@@ -71,6 +71,7 @@ def list_(places: tuple[str, ...], output: str | None, form: str, base_url: str 
 
     \b
     bucketpull list upyun://photos --output keys.txt
+    bucketpull list upyun://photos --include '/2024/**' --max-size 1M
     bucketpull list s3://photos --format jsonl | jq .size
     bucketpull list upyun://photos --format oss --cdn-url https://img.example.com --output photos-list
     """  # noqa: D301

@@ -76,6 +76,7 @@ def plan(places: tuple[str, ...], sample: int, **flags: Any) -> int:  # noqa: AN
     \b
     bucketpull plan upyun://photos /mnt/d1 --cdn-url https://img.example.com
     bucketpull plan upyun://photos /mnt/d1 --cdn-url https://img.example.com --price-per-gb 0.29
+    bucketpull plan upyun://photos /mnt/d1 --include '/2024/**' --newer 30d
     """  # noqa: D301
     return _run(options.settings_of_job(places, flags), sample)
 

@@ -39,6 +39,7 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: 
     bucketpull sync upyun://photos /mnt/d1 --max-bytes 50G/day --price-per-gb 0.29
     bucketpull sync upyun://photos /mnt/d1 --ping https://hc-ping.com/UUID --on-end /usr/local/bin/tell-us
     bucketpull sync upyun://photos /mnt/d1 --cdn-url https://img.example.com --adopt
+    bucketpull sync upyun://photos /mnt/d1 --state /mnt/d1/journal
     """  # noqa: D301
     from bucketpull.cli.watching import watchers
     from bucketpull.wiring.notifier import notified
