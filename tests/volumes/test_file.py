@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason, VolumeSick
@@ -91,6 +91,15 @@ def test_no_symbolic_link_leads_out_of_the_volume(writer_on, tmp_path):
     assert (outside / "precious").read_text() == "precious"
 
 
+@example(
+    stored={
+        (b"", b"a"): b"1",
+        (b"", b"/a"): b"2",
+        (b"", b"b/a"): b"3",
+        (b"", b"b/A"): b"4",
+        (b"b", b"/A"): b"5",
+    }
+)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     stored=st.dictionaries(
@@ -106,6 +115,9 @@ def test_no_symbolic_link_leads_out_of_the_volume(writer_on, tmp_path):
                     b"A",
                     b"b",
                     b"a/b",
+                    b"a/A",
+                    b"a//A",
+                    b"/a",
                     b"/",
                     b"../x",
                     b"\xff",

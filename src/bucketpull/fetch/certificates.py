@@ -5,6 +5,7 @@ The libcurl that PyPI's pycurl brings was built on one distribution and looks on
 
 import os
 from collections.abc import Mapping
+from functools import cache
 
 from bucketpull.domain.errors import ConfigError
 
@@ -31,7 +32,9 @@ def authorities(ca_file: str | None, environment: Mapping[str, str] = os.environ
     return next((place for place in _PLACES if os.access(place, os.R_OK)), None)
 
 
+@cache
 def _check(path: str) -> None:
+    """Read a file of authorities once for this process and those that it forks: it takes 30 ms."""
     import ssl
 
     try:

@@ -26,6 +26,7 @@ from bucketpull.volumes.trial import try_writing
 TEMPORARY: Final = "tmp"
 _NAME: Final = "file"
 _PACKS: Final = PACKS.encode()
+_SLASH: Final = ord("/")
 _TRIAL_BYTES: Final = 1 << 12
 _REASONS: Final = {
     Blame.OBJECT: Reason.UNSTORABLE,
@@ -77,7 +78,11 @@ class FileWriter:
         except OSError as error:
             self._clean()
             return self.failed("file not written", error, token)
-        if self._is_plain and self.tree.publish_beside(_NAME, self._temporary, directory, name):
+        folder, last = directory, name
+        if _SLASH in name and name[0] != _SLASH:  # of a source that has no folders, such as S3
+            above, _, last = name.rpartition(b"/")
+            folder = key_of(directory, above)
+        if self._is_plain and self.tree.publish_beside(_NAME, self._temporary, folder, last):
             if _reach is not None:
                 _reach("renamed")
             return Written(token)
@@ -97,8 +102,10 @@ class FileWriter:
             _reach("renamed")
         if lies != path:
             return Written(token, path=lies)
-        if self._is_plain and path == key_of(directory, name) and directory != _PACKS:
-            self.tree.stay_in(directory)
+        if self._is_plain and path == key_of(directory, name):
+            folder = directory if _SLASH not in name else path.rpartition(b"/")[0]
+            if folder != _PACKS:
+                self.tree.stay_in(folder)
         return Written(token)
 
     def set_aside(self, directory: bytes, name: bytes) -> bool:

@@ -68,7 +68,7 @@ class Tree:
         Nearly all objects come directory by directory: this way one costs 1.5 µs less, out of 40 in all.
         """
         if (
-            directory is not self._here
+            directory != self._here
             or len(directory) + len(name) >= keys.LONGEST_NAME
             or not keys.is_ordinary_name(name)
         ):
