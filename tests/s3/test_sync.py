@@ -123,6 +123,28 @@ def test_who_may_not_read_is_told_why(puller, environment, options, expect, word
     assert words in puller.refused(*options, expect=expect)
 
 
+_AT_ANOTHER_TIME = """
+import runpy, sys, time
+ours, hours = time.time, int(sys.argv.pop(1))
+time.time = lambda: ours() + 3600 * hours
+runpy.run_module("bucketpull", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_machine_whose_clock_is_wrong_learns_the_services_time(ceph, bucket, puller):
+    objects = _objects(120)
+    ceph.fill(bucket, objects.items())
+    python, *arguments = puller.arguments()
+    assert arguments[:2] == ["-m", "bucketpull"]
+
+    puller.run(python, "-c", _AT_ANOTHER_TIME, "30", *arguments[2:])
+
+    summary = puller.summary()
+    assert summary["failed"] == 0
+    assert list(summary["retries"]) == ["clock"]
+    assert puller.objects() == objects
+
+
 def test_a_bucket_that_does_not_exist_is_named(puller):
     puller.bucket = "no-such-bucket"
     said = puller.refused()
