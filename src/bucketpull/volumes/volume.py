@@ -131,7 +131,7 @@ class DiskVolume:
             )
         status = self._status(free)
         dateless = "" if keeps_dates else "keeps no dates: its files have the time at which they were stored"
-        status.warning = "; ".join(filter(None, (dateless, self._foreign.warning())))
+        status.warning = "; ".join(filter(None, (dateless, self._foreign.warning(), self._packs.warning)))
         return status
 
     def probe(self) -> None:

@@ -1,7 +1,7 @@
 """What an agent does with packs beside settling, where it ends before that is done."""
 
 import os
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 from bucketpull.domain.record import Record
 from bucketpull.volumes.beneath import Own, open_root
@@ -12,6 +12,25 @@ from bucketpull.volumes.packs.folder import Folders
 
 def test_a_pack_whose_turn_comes_after_the_volume_was_let_go_of_stays_unsealed(tmp_path):
     """On a busy machine sealing takes longer than an agent waits for it; an error in its thread would fail this test."""
+    with a_volume(tmp_path) as (books, sealed):
+        books.close()
+        books.note([Record(b"d", "", [b"x"], [1], [1], pack="012345-0-000001", offsets=[1])])
+        books.stop_sealing()
+    assert sealed == []
+
+
+def test_a_pack_that_cannot_be_sealed_is_told(tmp_path):
+    with a_volume(tmp_path) as (books, sealed):
+        books.note([Record(b"d", "", [b"x"], [1], [1], pack="012345-0-000001", offsets=[1])])
+        books.stop_sealing()
+        books.close()
+    assert sealed == []
+    assert books.warning == "pack 012345-0-000000 is not sealed: No such file or directory"
+
+
+@contextmanager
+def a_volume(tmp_path):
+    """Give the packs' books of a volume without packs, and a list of what is sealed."""
     (tmp_path / ".bucketpull").mkdir()
     root = open_root(str(tmp_path))
     with closing(Own.open(root, ".bucketpull", str(tmp_path), writing=True)) as home:
@@ -19,9 +38,5 @@ def test_a_pack_whose_turn_comes_after_the_volume_was_let_go_of_stays_unsealed(t
         Folders(root, home, "0123456789ab", str(tmp_path)).close()
         sealed = []
         with closing(Ledger.open(home, "ledger", str(tmp_path), writable=True)) as ledger:
-            books = PackBooks(root, home, "0123456789ab", str(tmp_path), ledger, sealed.append)
-            books.close()
-            books.note([Record(b"d", "", [b"x"], [1], [1], pack="012345-0-000001", offsets=[1])])
-            books.stop_sealing()
+            yield PackBooks(root, home, "0123456789ab", str(tmp_path), ledger, sealed.append), sealed
     os.close(root)
-    assert sealed == []

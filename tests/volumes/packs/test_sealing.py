@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 
 import msgspec
 import pytest
@@ -50,10 +51,13 @@ def write(tmp_path, data):
     return path
 
 
-def test_ratarmount_reads_every_object_by_our_index(tmp_path, packs, capfd):
+@pytest.mark.parametrize("place", ["", "/no/such/folder"], ids=["TMPDIR", "no TMPDIR"])
+def test_ratarmount_reads_every_object_by_our_index(tmp_path, packs, capfd, monkeypatch, place):
     bodies = [(key, b"body of " + key) for key in KEYS]
     path = write(tmp_path, archive([(KEYS[0], b"old version"), *bodies]))
-    seal(packs.fd, PACK)
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", place or tempfile.tempdir)
+        seal(packs.fd, PACK)
     before = os.stat(f"{path}.index.sqlite")
     source = open_mount_source(str(path), writeIndex=False)
     for key, body in bodies:

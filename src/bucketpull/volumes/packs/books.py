@@ -74,6 +74,8 @@ class PackBooks:
         self._fds: OrderedDict[str, int] = OrderedDict()
         self._waiting: queue.Queue[str | None] = queue.Queue()
         self._sealer: threading.Thread | None = None
+        self.warning = ""
+        """Why a pack could not be sealed; it is tried again when the volume is opened next."""
         self._state = self._catch_up()
         self.has_files = self._state.files
         self._usage, self._used_at = folder.Usage(), -_USAGE_SECONDS
@@ -234,6 +236,9 @@ class PackBooks:
         with subprocess.Popen(command, pass_fds=(directory,), stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
             assert process.stdout is not None
             for line in process.stdout:
+                if line.startswith(sealing.NOT):
+                    self.warning = line[1:].decode(errors="replace").strip()
+                    continue
                 sealed = _decode_sealed(line)
                 self._sealed(sealed)
                 sealing.write_sums(self.folders.packs, sealed)

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import stat
 import tempfile
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 from bucketpull.volumes import beneath
 from bucketpull.volumes.packs import tar
@@ -49,14 +49,18 @@ class Index:
     """The index of a pack while it is made; it appears beside the pack when it is finished, or not at all.
 
     SQLite opens files by path alone, and others may be able to change where a path leads. So the index is made in TMPDIR (some 107
-    bytes a member), then copied to the pack's `directory`, an open descriptor; `pack` is the name of its file there.
+    bytes a member), or in memory if there is none, then copied to the pack's `directory`, an open descriptor; `pack` is the name of
+    its file there.
     """
 
     def __init__(self, directory: int, pack: str) -> None:
         self._directory = directory
         self._name = f"{pack}{SUFFIX}"
-        self._home = tempfile.mkdtemp(prefix="bucketpull-index-")
-        self._made = f"{self._home}/index.sqlite"
+        try:
+            self._home: str | None = tempfile.mkdtemp(prefix="bucketpull-index-")
+        except OSError:
+            self._home = None
+        self._made = f"{self._home}/index.sqlite" if self._home else ":memory:"
         self._connection = sqlite3.connect(self._made, isolation_level=None)
         self._connection.executescript(
             "PRAGMA synchronous=OFF; PRAGMA journal_mode=OFF;" + _TABLES + "BEGIN;"
@@ -70,7 +74,8 @@ class Index:
 
     def __exit__(self, *error: object) -> None:
         self._connection.close()
-        shutil.rmtree(self._home, ignore_errors=True)
+        if self._home:
+            shutil.rmtree(self._home, ignore_errors=True)
 
     def add(self, at: int, member: tar.Header) -> None:
         """Add a member whose header is at this byte of the pack."""
@@ -113,13 +118,20 @@ class Index:
         self._connection.executemany('INSERT INTO "metadata" VALUES (?,?)', metadata)
         self._connection.execute("INSERT INTO \"versions\" VALUES ('index', '0.7.0', 0, 7, 0)")
         self._connection.execute("COMMIT")
-        self._connection.close()
         temporary = f"{self._name}.new"
-        with open(self._made, "rb") as made, open(beneath.create(self._directory, temporary), "wb") as file:
-            shutil.copyfileobj(made, file, _COPIED_BYTES)
+        with open(beneath.create(self._directory, temporary), "wb") as file:
+            self._copy_to(file)
             file.flush()
             os.fsync(file.fileno())
         beneath.rename(temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+
+    def _copy_to(self, file: BinaryIO) -> None:
+        if self._home is None:
+            file.write(self._connection.serialize())
+            return
+        self._connection.close()
+        with open(self._made, "rb") as made:
+            shutil.copyfileobj(made, file, _COPIED_BYTES)
 
     def _insert(self) -> None:
         self._connection.executemany(_INSERT, self._rows)

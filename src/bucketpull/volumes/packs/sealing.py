@@ -4,7 +4,8 @@ It takes one pass over the pack, soon after it was written, in a process of its 
 
     python -m bucketpull.volumes.packs.sealing FOLDER PACK...
 
-with FOLDER an open descriptor of the packs' folder prints a `Sealed` as JSON for each. It may be done again at any time, and always comes to the same.
+with FOLDER an open descriptor of the packs' folder prints a `Sealed` as JSON for each, or after `NOT` why it could not be. It may be done again at any time,
+and always comes to the same.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from bucketpull.volumes.packs import folder, tar
 from bucketpull.volumes.packs.index import Index
 
 SUMS: Final = "SHA256SUMS"
+NOT: Final = b"!"
 _WINDOW_BYTES: Final = 4 << 20
 _LARGEST_HEADER: Final = 64 << 10
 _NICE: Final = 19
@@ -139,9 +141,12 @@ def _read_sums(packs: Own) -> list[bytes]:
 def _main(directory: str, *packs: str) -> None:
     os.nice(_NICE)
     for pack in packs:
-        with suppress(OSError, sqlite3.Error):  # whoever asked finds it missing, and asks again some day
-            sys.stdout.buffer.write(msgspec.json.encode(seal(int(directory), pack)) + b"\n")
-            sys.stdout.buffer.flush()
+        try:
+            line = msgspec.json.encode(seal(int(directory), pack))
+        except (OSError, sqlite3.Error) as error:
+            line = NOT + f"pack {pack} is not sealed: {getattr(error, 'strerror', None) or error}".encode()
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
