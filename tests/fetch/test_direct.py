@@ -8,9 +8,9 @@ from tests.fetch.origin import always, origin
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
+from bucketpull.fetch.connection import MOST_REPEATS, REST_SECONDS, Site
 from bucketpull.fetch.direct import Direct
 from bucketpull.fetch.options import FetchOptions
-from bucketpull.fetch.site import MOST_REPEATS, REST_SECONDS, Site
 
 OPTIONS = FetchOptions(connect_seconds=5.0, first_byte_seconds=5.0, stall_seconds=5.0)
 

@@ -19,7 +19,8 @@ def is_object(transfer: Transfer, response: Response, verdict: Verdict) -> bool:
     if verdict.reason is None:
         is_right_size = response.received == transfer.size or verdict.other_size
         if queue.hashes or (verdict.md5 and queue.compares):
-            found = _md5_of(response)
+            chunks = response.chunks
+            found = md5(chunks[0], usedforsecurity=False).digest() if len(chunks) == 1 else _md5_of(response)
             if is_right_size and (not verdict.md5 or found.hex() == verdict.md5):
                 queue.states_md5 = bool(verdict.md5)
                 transfer.leaf.note_md5(transfer.index, found)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from bucketpull.domain.exchange import Request, Response
-from bucketpull.fetch.connection import Connection
+from bucketpull.fetch.connection import Connection, Site
 from bucketpull.fetch.head import Heads
 from bucketpull.fetch.options import FetchOptions
-from bucketpull.fetch.site import Site
 from bucketpull.fetch.transfer import Count, Done, Transfer, nobody
 
 # Python allocates so much for a read, and gives back what it did not need. Above 128 KiB malloc may ask the kernel for fresh

@@ -55,10 +55,18 @@ def set_date(fd: int, mtime: int) -> bool:
     """
     try:
         os.utime(fd, (mtime, mtime))
-    except OSError as error:
-        if error.errno not in DATELESS:
-            raise
-        return False
-    except OverflowError:
+    except (OSError, OverflowError) as error:
+        excuse_date(error)
         return False
     return True
+
+
+def excuse_date(error: OSError | OverflowError) -> None:
+    """Pass over that a date could not be set, where the file system keeps none of ours.
+
+    Raises:
+        OSError: The disk fails.
+
+    """
+    if isinstance(error, OSError) and error.errno not in DATELESS:
+        raise error

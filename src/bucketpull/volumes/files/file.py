@@ -153,7 +153,10 @@ class FileWriter:
             if self.sync:
                 os.fsync(fd)
             if mtime >= 0:  # else it is not known
-                system.set_date(fd, mtime)
+                try:
+                    os.utime(fd, (mtime, mtime))
+                except (OSError, OverflowError) as error:
+                    system.excuse_date(error)
         finally:
             os.close(fd)
         if _reach is not None:
