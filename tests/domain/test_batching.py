@@ -16,7 +16,6 @@ from bucketpull.domain.batching import (
     expected_bytes,
     known_bytes,
 )
-from bucketpull.domain.batching import rows as whole_rows
 from bucketpull.domain.model import Part, Position
 
 
@@ -142,8 +141,8 @@ def test_an_object_keeps_its_version_and_its_url_whatever_is_cut(parts: list[Par
         part.versions = [f"v{name!r}" for name in part.names]
         part.urls = [f"http://{part.cursor}/{name!r}" for name in part.names]
     drafts = cut(parts, most, 10_000)
-    found = [row for each in drafts for part in decode_parts(each.body) for row in whole_rows(part)]
-    assert sorted(found) == sorted(row for part in parts for row in whole_rows(part))
+    found = [row for each in drafts for part in decode_parts(each.body) for row in part.rows()]
+    assert sorted(found) == sorted(row for part in parts for row in part.rows())
 
 
 def test_what_is_not_known_counts_as_nothing_in_the_books_and_as_something_on_the_disk() -> None:

@@ -186,7 +186,7 @@ def _take_records(records: list[Record]) -> None:
     identity = Identity("0123456789ab")
     for record in records:
         for index in range(len(record.names)) if record.sizes else ():
-            record.only([index])
+            record.take([index])
             location = location_of(record, index, identity)
             assert b".." not in location.path.split(b"/"), location
             assert not location.path.startswith(b"/"), location

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from bucketpull.domain.batching import chosen, decode_parts, decode_positions, draft, encode_parts
+from bucketpull.domain.batching import decode_parts, decode_positions, draft, encode_parts
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
 from bucketpull.domain.model import Extent, Former, Position, VolumeState, WorkKind
@@ -79,9 +79,9 @@ def test_a_late_receipt_counts_although_the_work_was_given_to_another(play):
 def _part(play, work, *, left):
     """Report a batch as stored, but for some objects at its end."""
     (part,) = decode_parts(work.body)
-    rest = chosen(part, range(len(part.names) - left, len(part.names)))
+    rest = part.take(range(len(part.names) - left, len(part.names)))
     receipt = play.drained(
-        msgspec.structs.replace(work, body=encode_parts([chosen(part, range(len(part.names) - left))]))
+        msgspec.structs.replace(work, body=encode_parts([part.take(range(len(part.names) - left))]))
     )
     receipt.part = work.part
     receipt.remainder, receipt.next_part = draft([rest]), 7

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import msgspec
 
 from bucketpull.domain.batching import (
-    chosen,
+    among,
     decode_parts,
     draft,
     encode_parts,
     expected_bytes,
-    rows,
-    sliced,
+    ids_of,
+    objects_in,
     spans_of,
 )
 from bucketpull.domain.counts import merge
@@ -150,7 +150,7 @@ class Task:
 
     def _put(self, parts: list[Part]) -> None:
         self.parts = parts
-        self.objects = sum(len(part.names) for part in parts)
+        self.objects = objects_in(parts)
         self.size = sum(expected_bytes(part.sizes) for part in parts)
 
     def told(self, outcome: Outcome) -> "Settling":
@@ -188,21 +188,7 @@ def parts_of(records: Iterable[Record]) -> list[Part]:
 
 def as_listed(parts: Iterable[Part], records: Iterable[Record]) -> list[Part]:
     """Return the objects of records as they stand in the listed parts: records know neither versions nor URLs."""
-    wanted = {(record.directory, name) for record in records for name in record.names}
-    kept = (
-        (part, [i for i, name in enumerate(part.names) if (part.directory, name) in wanted]) for part in parts
-    )
-    return [chosen(part, indexes) for part, indexes in kept if indexes]
-
-
-def without(parts: Iterable[Part], others: Iterable[Part | Record]) -> list[Part]:
-    """Return parts without the objects of others."""
-    gone = {(part.directory, name) for part in others for name in part.names}
-    kept = (
-        (part, [i for i, name in enumerate(part.names) if (part.directory, name) not in gone])
-        for part in parts
-    )
-    return [chosen(part, indexes) for part, indexes in kept if indexes]
+    return among(parts, ids_of(records))
 
 
 def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
@@ -212,7 +198,7 @@ def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
         return parts[:middle], parts[middle:]
     part = parts[0]
     middle = len(part.names) // 2
-    return [sliced(part, 0, middle)], [sliced(part, middle, len(part.names))]
+    return [part.slice(0, middle)], [part.slice(middle, len(part.names))]
 
 
 def poisoned(parts: Iterable[Part], attempts: int) -> list[Failure]:
@@ -231,7 +217,7 @@ def poisoned(parts: Iterable[Part], attempts: int) -> list[Failure]:
             *more,
         )
         for part in parts
-        for name, size, mtime, *more in rows(part)
+        for name, size, mtime, *more in part.rows()
     ]
 
 

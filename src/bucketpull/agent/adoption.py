@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bucketpull.agent.active_batch import Task, as_listed, without
+from bucketpull.agent.active_batch import Task, as_listed
 from bucketpull.agent.disk_calls import Ask, Verb
 from bucketpull.agent.volume import ManagedVolume
-from bucketpull.domain.batching import chosen
+from bucketpull.domain.batching import among, without
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Claim, Inspection, Outcome, Record
@@ -37,7 +37,7 @@ def look_among_foreign(
                 yield note(volume)
                 there = as_listed(parts, seen.records)
                 parts = without(parts, seen.records)
-                claimed = _claimed(parts, seen.claims)
+                claimed = among(parts, {(claim.directory, claim.name) for claim in seen.claims})
                 parts = without(parts, claimed)
                 found.append(Found(volume, there, seen.records, claimed, seen.claims))
     return found, parts
@@ -58,11 +58,3 @@ def outcome_of(task: Task, records: Sequence[Record], *, is_ours: bool) -> Outco
     if not is_ours:
         outcome.claimed, outcome.claimed_bytes = task.objects, task.size
     return outcome
-
-
-def _claimed(parts: Sequence[Part], claims: Sequence[Claim]) -> list[Part]:
-    wanted = {(claim.directory, claim.name) for claim in claims}
-    kept = (
-        (part, [i for i, name in enumerate(part.names) if (part.directory, name) in wanted]) for part in parts
-    )
-    return [chosen(part, indexes) for part, indexes in kept if indexes]

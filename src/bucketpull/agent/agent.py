@@ -19,6 +19,7 @@ from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.unconfirmed import Unconfirmed
 from bucketpull.agent.volume import ManagedVolume
+from bucketpull.domain.batching import objects_in
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.judging import Judge
 from bucketpull.domain.messages import (
@@ -220,7 +221,7 @@ class Agent:
             return
         for work in self._unconfirmed.begin():
             batch = self._batches[work.id] = ActiveBatch(work, self._policy.machine, self._now)
-            self.scheduler.accept(sum(len(part.names) for part in batch.parts))
+            self.scheduler.accept(objects_in(batch.parts))
             self._calls.run(self._intake.accept(batch))
 
     def _survey(self, work: Work) -> None:

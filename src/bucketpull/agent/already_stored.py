@@ -4,9 +4,10 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from bucketpull.agent.active_batch import ActiveBatch, without
+from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.disk_calls import Ask, Verb
 from bucketpull.agent.volume import ManagedVolume
+from bucketpull.domain.batching import ids_of, without
 from bucketpull.domain.comparing import compare
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Extent, Part
@@ -73,12 +74,12 @@ def _read(
 
 def _last(parts: Iterable[Part], stored: Iterable[tuple[Extent, Sequence[Record]]]) -> list[Record]:
     """Return the records of objects, each as the latest block has it; blocks are given oldest first."""
-    wanted = {(part.directory, name) for part in parts for name in part.names}
+    wanted = ids_of(parts)
     found: list[Record] = []
     for _, records in reversed(list(stored)):
         for record in records:
-            indexes = [i for i, name in enumerate(record.names) if (record.directory, name) in wanted]
+            indexes = record.matching(wanted)
             if indexes:
-                found.append(record.only(indexes))
-                wanted.difference_update((record.directory, record.names[i]) for i in indexes)
+                found.append(record.take(indexes))
+                wanted.difference_update(found[-1].ids())
     return found

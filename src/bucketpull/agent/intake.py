@@ -10,6 +10,7 @@ from bucketpull.agent.disk_calls import Ask, Routine
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.unconfirmed import begun_on
+from bucketpull.domain.batching import objects_in
 from bucketpull.domain.model import Part
 from bucketpull.domain.policy import WorkerPolicy
 
@@ -62,7 +63,7 @@ class Intake:
 
     def _adopt(self, batch: ActiveBatch, parts: list[Part]) -> Generator[Ask, Any, list[Part]]:
         """Take over what lies on our volumes in files of others; return the rest."""
-        objects = sum(len(part.names) for part in parts)
+        objects = objects_in(parts)
         self._scheduler.inspected += objects
         volumes, tasks = self._scheduler.working(), self._tasks
         found, rest = yield from look_among_foreign(

@@ -7,7 +7,7 @@ import msgspec
 
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.volume import ManagedVolume
-from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, sliced
+from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, objects_in
 from bucketpull.domain.counts import summed
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.messages import Limits, Pulse
@@ -154,7 +154,7 @@ class Scheduler:
         None stands for objects that fit nowhere now.
         """
         volume = self.volumes.get(preferred)
-        objects = sum(len(part.names) for part in parts)
+        objects = objects_in(parts)
         size = sum(expected_bytes(part.sizes) for part in parts)
         answers = volume is not None and volume.silent_seconds(now) < SILENT_SECONDS
         if volume is not None and volume.is_open and answers and volume.room.fits(objects, size):
@@ -271,7 +271,7 @@ def _pieces(
         for part in parts:
             low, high = max(0, start - before), min(len(part.names), start + count - before)
             if low < high:
-                piece.append(sliced(part, low, high))
+                piece.append(part.slice(low, high))
             before += len(part.names)
         yield volume, piece
         start += count

@@ -12,7 +12,6 @@ import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.bandwidth_schedule import parse_timetable
-from bucketpull.domain.batching import chosen
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceSilent, VolumeError
 from bucketpull.domain.exchange import Response, Wanted
@@ -253,7 +252,7 @@ def _sampled(position: Position, page: Page) -> SampledPage:
 
 def _thinned(part: Part, generator: random.Random) -> Part:
     """Keep some objects of a page, for the measurement."""
-    return chosen(part, generator.sample(range(len(part.names)), min(len(part.names), _KEPT)))
+    return part.take(generator.sample(range(len(part.names)), min(len(part.names), _KEPT)))
 
 
 def _styled(needed: Demand, share: float) -> Demand:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.batching import objects_in
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import Part, VolumeState
 from bucketpull.journal.identity import OPTION
@@ -307,7 +308,7 @@ def _make_work(journal: SqliteJournal, findings: Iterable[Finding]) -> int:
     group: list[Part] = []
     for part in repairs(findings):
         group.append(part)
-        if sum(len(each.names) for each in group) >= _GROUP:
+        if objects_in(group) >= _GROUP:
             wanted += journal.refetch(group)
             group = []
     return wanted + (journal.refetch(group) if group else 0)

@@ -5,14 +5,13 @@ A batch is the unit of delivery, receipt, durability and retry: large enough tha
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 import msgspec
 
 from bucketpull.domain.decoding import msgpack_decoder
-from bucketpull.domain.model import BatchDraft, Part, Position, Span
-from bucketpull.domain.record import Record
+from bucketpull.domain.model import BatchDraft, Id, Objects, Part, Position, Span
 
 MAX_OBJECTS = 1000
 MAX_BYTES = 256 * 1024 * 1024
@@ -59,14 +58,6 @@ def decode_positions(body: bytes) -> list[Position]:
     return _positions(body)
 
 
-def rows(part: Part) -> Iterator[tuple[bytes, int, int, str, str]]:
-    """Give name, size, mtime, version and URL of each object."""
-    nothing = [""] * len(part.names)
-    return zip(
-        part.names, part.sizes, part.mtimes, part.versions or nothing, part.urls or nothing, strict=True
-    )
-
-
 def known_bytes(sizes: Sequence[int]) -> int:
     """Add up the sizes that are known."""
     return sum(sizes) + sizes.count(-1)
@@ -77,12 +68,34 @@ def expected_bytes(sizes: Sequence[int]) -> int:
     return sum(sizes) + sizes.count(-1) * (UNKNOWN_BYTES + 1)
 
 
-def span_of(part: Part | Record) -> Span:
+def objects_in(parts: Iterable[Objects]) -> int:
+    """Count the objects of some parts."""
+    return sum(len(part.names) for part in parts)
+
+
+def ids_of(parts: Iterable[Objects]) -> set[Id]:
+    """Return directory and name of all objects of some parts."""
+    return {each for part in parts for each in part.ids()}
+
+
+def among(parts: Iterable[Part], wanted: Container[Id]) -> list[Part]:
+    """Return those objects of some parts that are wanted."""
+    kept = ((part, part.matching(wanted)) for part in parts)
+    return [part.take(indexes) for part, indexes in kept if indexes]
+
+
+def without(parts: Iterable[Part], others: Iterable[Objects]) -> list[Part]:
+    """Return parts without the objects of others."""
+    parts = list(parts)
+    return among(parts, ids_of(parts) - ids_of(others))
+
+
+def span_of(part: Objects) -> Span:
     """Say which piece of its directory a part with at least one object covers."""
     return Span(part.directory, part.cursor, min(part.names), max(part.names))
 
 
-def spans_of(parts: Iterable[Part | Record]) -> list[Span]:
+def spans_of(parts: Iterable[Objects]) -> list[Span]:
     """Say what parts cover, one span a page."""
     spans: dict[tuple[bytes, str], Span] = {}
     for part in parts:
@@ -96,7 +109,7 @@ def draft(parts: Sequence[Part]) -> BatchDraft:
     """Make one batch of all objects of some parts."""
     return BatchDraft(
         body=encode_parts(parts),
-        objects=sum(len(part.names) for part in parts),
+        objects=objects_in(parts),
         bytes=sum(known_bytes(part.sizes) for part in parts),
         spans=spans_of(parts),
     )
@@ -124,9 +137,9 @@ def split(parts: Iterable[Part], objects: int) -> tuple[list[Part], list[Part]]:
         count = min(objects, len(part.names))
         objects -= count
         if count:
-            first.append(sliced(part, 0, count))
+            first.append(part.slice(0, count))
         if count < len(part.names):
-            rest.append(sliced(part, count, len(part.names)))
+            rest.append(part.slice(count, len(part.names)))
     return first, rest
 
 
@@ -156,28 +169,15 @@ def _sorted_out(parts: Iterable[Part]) -> tuple[list[Part], list[Part]]:
             continue
         heavy = [index for index, size in enumerate(part.sizes) if size > LARGE_BYTES]
         light = [index for index, size in enumerate(part.sizes) if size <= LARGE_BYTES]
-        large.append(chosen(part, heavy))
+        large.append(part.take(heavy))
         if light:
-            usual.append(chosen(part, light))
+            usual.append(part.take(light))
     return usual, large
-
-
-def chosen(part: Part, indexes: Sequence[int]) -> Part:
-    """Return some objects of a part, by index."""
-    return Part(
-        part.directory,
-        part.cursor,
-        [part.names[index] for index in indexes],
-        [part.sizes[index] for index in indexes],
-        [part.mtimes[index] for index in indexes],
-        [part.versions[index] for index in indexes] if part.versions else [],
-        [part.urls[index] for index in indexes] if part.urls else [],
-    )
 
 
 def _pack(parts: Sequence[Part], max_objects: int, max_bytes: int) -> Iterator[list[Part]]:
     """Fill batches one after the other, as evenly as the number of objects allows (1,001 make 501 and 500)."""
-    total = sum(len(part.names) for part in parts)
+    total = objects_in(parts)
     even = -(-total // max(1, -(-total // max_objects)))
     packed: list[Part] = []
     objects = size = 0
@@ -186,7 +186,7 @@ def _pack(parts: Sequence[Part], max_objects: int, max_bytes: int) -> Iterator[l
         while start < end:
             count, count_bytes = _fitting(part, start, even - objects, max_bytes - size, alone=not packed)
             if count:
-                packed.append(sliced(part, start, start + count))
+                packed.append(part.slice(start, start + count))
             start, objects, size = start + count, objects + count, size + count_bytes
             if start < end or objects == even:
                 yield packed
@@ -206,18 +206,3 @@ def _fitting(part: Part, start: int, objects: int, room: int, alone: bool) -> tu
     if not count and alone:
         count = 1
     return count, sums[count - 1] if count else 0
-
-
-def sliced(part: Part, start: int, end: int) -> Part:
-    """Return the objects from `start` up to `end` of a part."""
-    if start == 0 and end == len(part.names):
-        return part
-    return Part(
-        part.directory,
-        part.cursor,
-        part.names[start:end],
-        part.sizes[start:end],
-        part.mtimes[start:end],
-        part.versions[start:end],
-        part.urls[start:end],
-    )

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import chosen
 from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.record import Record
 
@@ -44,9 +43,9 @@ def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record
             else:
                 changed.setdefault(old[2].volume, []).append(index)
         if fresh:
-            result.fresh.append(chosen(part, fresh))
+            result.fresh.append(part.take(fresh))
         for volume, indexes in changed.items():
-            result.changed.setdefault(volume, []).append(chosen(part, indexes))
+            result.changed.setdefault(volume, []).append(part.take(indexes))
     result.extents = list(extents)
     return result
 

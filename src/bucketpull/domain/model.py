@@ -2,13 +2,14 @@
 
 Everything that crosses a process or a machine is made of these, encoded by msgspec as MessagePack arrays; `messages` has what
 is sent as a whole.
-Objects travel by column (`Part`), because a Python value an object costs more than the transfer of its name.
+Objects travel by column (`Objects`), because a Python value an object costs more than the transfer of its name.
 Names and keys are bytes: the service says UTF-8, but a listing may hold anything, and what was listed must be
 stored and found again exactly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from enum import IntEnum, StrEnum
+from itertools import repeat
 from typing import Final
 
 import msgspec
@@ -16,6 +17,9 @@ import msgspec
 from bucketpull.domain.bounds import Count, Float, Int, Text
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
+
+Id = tuple[bytes, bytes]
+"""An object's directory and name."""
 
 
 class Value(msgspec.Struct, array_like=True, gc=False):
@@ -29,12 +33,12 @@ class WorkKind(IntEnum):
     BATCH = 1
 
 
-class Part(Value):
+class Objects(Value):
     """Objects of one directory, by column: `names[i]`, `sizes[i]` (bytes), `mtimes[i]` (Unix seconds).
 
     `directory` is the key prefix without a trailing slash, b"" for the root; an object's key is
     `directory + b"/" + name`, or the name alone in the root. `cursor` names the listed page it came from.
-    `versions` and `urls` are as in `exchange.Wanted`, or empty where no object has one.
+    An object is known by its directory and name (`Id`) where its key need not be made.
     """
 
     directory: bytes
@@ -42,8 +46,53 @@ class Part(Value):
     names: list[bytes]
     sizes: list[Int]
     mtimes: list[Int]
+
+    def ids(self) -> Iterator[Id]:
+        """Give directory and name of each object."""
+        return zip(repeat(self.directory), self.names, strict=False)
+
+    def matching(self, wanted: Container[Id]) -> list[int]:
+        """Return the indexes of the objects that are wanted."""
+        return [index for index, each in enumerate(self.ids()) if each in wanted]
+
+
+class Part(Objects):
+    """Objects as they were listed. `versions` and `urls` are as in `exchange.Wanted`, or empty where no object has one."""
+
     versions: list[Text] = []
     urls: list[Text] = []
+
+    def rows(self) -> Iterator[tuple[bytes, int, int, str, str]]:
+        """Give name, size, mtime, version and URL of each object."""
+        nothing = [""] * len(self.names)
+        versions, urls = self.versions or nothing, self.urls or nothing
+        return zip(self.names, self.sizes, self.mtimes, versions, urls, strict=True)
+
+    def slice(self, start: int, end: int) -> "Part":
+        """Return the objects from `start` up to `end`."""
+        if start == 0 and end == len(self.names):
+            return self
+        return Part(
+            self.directory,
+            self.cursor,
+            self.names[start:end],
+            self.sizes[start:end],
+            self.mtimes[start:end],
+            self.versions[start:end],
+            self.urls[start:end],
+        )
+
+    def take(self, indexes: Sequence[int]) -> "Part":
+        """Return some of the objects, by index."""
+        return Part(
+            self.directory,
+            self.cursor,
+            [self.names[index] for index in indexes],
+            [self.sizes[index] for index in indexes],
+            [self.mtimes[index] for index in indexes],
+            [self.versions[index] for index in indexes] if self.versions else [],
+            [self.urls[index] for index in indexes] if self.urls else [],
+        )
 
 
 class Position(Value):

@@ -10,7 +10,7 @@ from bucketpull.domain.bounds import Int, Text
 from bucketpull.domain.endpoints import State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Fatal, Limits, ScanReceipt
-from bucketpull.domain.model import EndpointStatus, Failure, Part, Value
+from bucketpull.domain.model import EndpointStatus, Failure, Objects, Part, Value
 
 _MD5_BYTES: Final = 16
 _PACK: Final = re.compile(r"[0-9a-f]{6}-[0-9]{1,9}-[0-9]{6,9}")
@@ -22,8 +22,8 @@ def _is_inside(path: bytes) -> bool:
     return not path or not {b"", b".", b".."} & set(path.split(b"/"))
 
 
-class Record(Value):
-    """Stored objects of one directory, by column, as in `Part`: `sizes` and `mtimes` are those of the listing.
+class Record(Objects):
+    """Stored objects of one directory: `sizes` and `mtimes` are those of the listing.
 
     `stored` are the sizes of the files in bytes, empty where they all equal `sizes` (they differ for image versions).
     `md5s` are 16 raw bytes each (b"" unknown), or empty. `paths` holds, by index, the path below the volume of those
@@ -33,11 +33,6 @@ class Record(Value):
     blocks of 512 bytes. `doubts` says, by index, what about an answer contradicts what is stored (see `domain.evidence`).
     """
 
-    directory: bytes
-    cursor: Text
-    names: list[bytes]
-    sizes: list[Int]
-    mtimes: list[Int]
     stored: list[Int] = []
     md5s: list[bytes] = []
     paths: dict[Int, bytes] = {}
@@ -68,7 +63,12 @@ class Record(Value):
             return "has an object that no pack can hold"
         return ""
 
-    def only(self, indexes: Sequence[int]) -> "Record":
+    @classmethod
+    def of(cls, objects: Objects) -> "Record":
+        """Say of objects that they are stored, each in a file as long as listed."""
+        return cls(objects.directory, objects.cursor, objects.names, objects.sizes, objects.mtimes)
+
+    def take(self, indexes: Sequence[int]) -> "Record":
         """Return some of the objects, by index."""
         return Record(
             self.directory,

@@ -10,7 +10,7 @@ from itertools import chain, islice, repeat
 
 import msgspec
 
-from bucketpull.domain.batching import chosen, decode_parts
+from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Part, key_of
 from bucketpull.domain.record import Assignment, Outcome, Record
@@ -83,7 +83,7 @@ class PartProgress:
         is_alike = not self.other_packs and (not self.pack or -1 not in self.offsets)
         if stored == len(self.marks) and is_alike:
             return [whole]
-        return [whole.only(self._indexes(STORED))] if is_alike else list(self._by_pack(whole))
+        return [whole.take(self._indexes(STORED))] if is_alike else list(self._by_pack(whole))
 
     def _by_pack(self, whole: Record) -> Iterator[Record]:
         groups: dict[str, list[int]] = {}
@@ -91,7 +91,7 @@ class PartProgress:
             pack = self.other_packs.get(index, self.pack) if self.offsets[index] >= 0 else ""
             groups.setdefault(pack, []).append(index)
         for pack, indexes in groups.items():
-            record = whole.only(indexes)
+            record = whole.take(indexes)
             record.pack = pack
             if not pack:
                 record.offsets = []
@@ -104,7 +104,7 @@ class PartProgress:
             return None
         if count == len(self.marks):
             return self.part
-        return chosen(self.part, self._indexes(mark))
+        return self.part.take(self._indexes(mark))
 
     def tell(self) -> None:
         """Note that all that has ended was told."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import cut, decode_parts, rows, spans_of
+from bucketpull.domain.batching import cut, decode_parts, spans_of
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
@@ -282,7 +282,7 @@ def _given_up(draft: BatchDraft, receipt: BatchReceipt, attempts: int) -> list[F
             *more,
         )
         for part in decode_parts(draft.body)
-        for name, size, mtime, *more in rows(part)
+        for name, size, mtime, *more in part.rows()
     ]
 
 

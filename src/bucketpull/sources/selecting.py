@@ -2,7 +2,6 @@
 
 import msgspec
 
-from bucketpull.domain.batching import chosen
 from bucketpull.domain.exchange import Response
 from bucketpull.domain.model import Page, Position, key_of
 from bucketpull.domain.selection import Selection
@@ -41,5 +40,5 @@ class SelectingSource(DerivedSource):
         folders = [name for name in page.directories if selection.may_want_below(key_of(directory, name))]
         excluded = len(part.names) - len(wanted)
         if excluded or not selection.order.is_any:
-            part = chosen(part, wanted)
+            part = part.take(wanted)
         return msgspec.structs.replace(page, part=part, directories=folders, excluded=excluded)

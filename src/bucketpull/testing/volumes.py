@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import decode_parts, spans_of
+from bucketpull.domain.batching import decode_parts, ids_of, spans_of
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
@@ -93,8 +93,7 @@ class MemoryVolume:
                 if self.foreign.get((part.directory, name), (-1, b""))[0] == part.sizes[index]
             ]
             if adopts == "date" and right:
-                whole = Record(part.directory, part.cursor, part.names, part.sizes, part.mtimes)
-                seen.records.append(whole.only(right))
+                seen.records.append(Record.of(part).take(right))
             elif adopts == "md5":
                 seen.claims.extend(
                     Claim(part.directory, name, self.foreign[part.directory, name][1])
@@ -105,7 +104,7 @@ class MemoryVolume:
     def clear(self, parts: Sequence[Part]) -> None:
         """See `ports.Volume`."""
         self._check()
-        keys = {(part.directory, name) for part in parts for name in part.names}
+        keys = ids_of(parts)
         self.kept |= self.foreign.keys() & keys
         for key in keys:
             self.foreign.pop(key, None)
@@ -148,7 +147,7 @@ class MemoryVolume:
         del journal
         self._check()
         for copy in copies:
-            gone = {(part.directory, name) for part in decode_parts(copy.parts) for name in part.names}
+            gone = ids_of(decode_parts(copy.parts))
             for offset in copy.offsets:
                 self._thin(offset, gone)
             for key in gone - set(self._described(0)):
@@ -205,10 +204,8 @@ class MemoryVolume:
         """Take objects out of a block."""
         block = self.blocks[offset]
         assert block is not None
-        left = []
-        for record in _records(block.records):
-            indexes = [i for i, name in enumerate(record.names) if (record.directory, name) not in gone]
-            left.append(record.only(indexes))
+        records = _records(block.records)
+        left = [record.take(record.matching(set(record.ids()) - gone)) for record in records]
         self.blocks[offset] = msgspec.structs.replace(block, records=msgspec.msgpack.encode(left))
 
     def _keys(self, offset: int) -> list[Key]:
@@ -226,4 +223,4 @@ class MemoryVolume:
             for index, (name, version) in enumerate(zip(part.names, versions, strict=True))
             if self.files.get((part.directory, name)) == version and (part.directory, name) not in before
         ]
-        return Record(part.directory, part.cursor, part.names, part.sizes, part.mtimes).only(found)
+        return Record.of(part).take(found)

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from bucketpull.domain.batching import decode_parts
+from bucketpull.domain.batching import decode_parts, objects_in
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Goodbye, Handback, Poison, Pulse, ScanReceipt
 from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport.amqp import Delivery
@@ -135,7 +135,7 @@ class Admission:
         given.machines.add(machine)
         if work.kind is WorkKind.BATCH and work.part not in given.objects:
             with contextlib.suppress(msgspec.DecodeError):  # whoever does the work finds out
-                given.objects[work.part] = sum(len(part.names) for part in decode_parts(work.body))
+                given.objects[work.part] = objects_in(decode_parts(work.body))
 
     def inherit(self, work: int, machine: str) -> None:
         """Note that a machine was given work by an earlier session."""
@@ -162,7 +162,7 @@ def _objects_of(draft: BatchDraft) -> int:
         parts = decode_parts(draft.body)
     except msgspec.DecodeError:
         raise Rejected("nobody understands a batch in it") from None
-    if not all(map(_is_table, parts)) or sum(len(part.names) for part in parts) != draft.objects:
+    if not all(map(_is_table, parts)) or objects_in(parts) != draft.objects:
         raise Rejected("a batch in it does not add up")
     return draft.objects
 

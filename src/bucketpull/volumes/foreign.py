@@ -59,8 +59,7 @@ class ForeignFiles:
                 with suppress(OSError):  # what cannot be read is no object
                     self._inspect(part, index, name, size, md5s, seen.claims, by_date=by_date)
             if md5s:
-                whole = Record(part.directory, part.cursor, part.names, part.sizes, part.mtimes)
-                record = whole.only(list(md5s))
+                record = Record.of(part).take(list(md5s))
                 record.md5s = [] if by_date else list(md5s.values())
                 seen.records.append(record)
         return seen

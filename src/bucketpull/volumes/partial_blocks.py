@@ -11,7 +11,7 @@ from contextlib import suppress
 from struct import Struct
 from typing import Final
 
-from bucketpull.domain.batching import decode_parts
+from bucketpull.domain.batching import decode_parts, ids_of
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Former, key_of
 from bucketpull.domain.record import Record
@@ -41,13 +41,13 @@ class PartialBlocks:
             return records
         removed = _removed_since(offset, ledger) if any(record.pack for record in records) else set()
         kept = [(record, self._present(record, removed)) for record in records]
-        return [record.only(indexes) for record, indexes in kept if indexes]
+        return [record.take(indexes) for record, indexes in kept if indexes]
 
     def replaced(self, copies: Sequence[Former], ledger: Ledger) -> list[tuple[int, Record, int]]:
         """Find the files of former copies that are still those that their blocks describe: offset, record and index."""
         found: dict[bytes, tuple[int, Record, int]] = {}
         for copy in copies:
-            wanted = {(part.directory, name) for part in decode_parts(copy.parts) for name in part.names}
+            wanted = ids_of(decode_parts(copy.parts))
             for offset in sorted(copy.offsets):
                 for record, index in _matching(ledger, offset, wanted):
                     found[key_of(record.directory, record.names[index])] = (offset, record, index)
@@ -121,9 +121,8 @@ def _not_described_later(
     for frame in ledger.salvage(min((at for at, _, _ in entries), default=ledger.end)):
         if not isinstance(frame, Damage):
             for record in frame.records():
-                for index, name in enumerate(record.names):
-                    if (record.directory, name) in last:
-                        last[record.directory, name] = (frame.offset, record, index)
+                for index in record.matching(last):
+                    last[record.directory, record.names[index]] = (frame.offset, record, index)
     return [entry for key, entry in last.items() if _version(entry[1], entry[2]) == wanted[key]]
 
 
@@ -139,6 +138,5 @@ def _matching(
     with suppress(LedgerError):  # what a damaged block held is not known any more
         records = ledger.read(offset).records()
     for record in records:
-        for index, name in enumerate(record.names):
-            if (record.directory, name) in wanted:
-                yield record, index
+        for index in record.matching(wanted):
+            yield record, index

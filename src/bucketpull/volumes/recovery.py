@@ -38,7 +38,7 @@ def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Rec
                 found[index] = md5
     if not found:
         return None
-    record = Record(part.directory, part.cursor, part.names, part.sizes, part.mtimes).only(list(found))
+    record = Record.of(part).take(list(found))
     record.md5s = list(found.values())
     return record
 

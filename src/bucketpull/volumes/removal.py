@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from bucketpull import kill_points
-from bucketpull.domain.batching import decode_parts
+from bucketpull.domain.batching import decode_parts, ids_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import system
 from bucketpull.volumes.beneath import Own
@@ -173,4 +173,4 @@ def _odd_path(record: Record, index: int) -> dict[int, bytes]:
 
 def keys_of(frame: Frame) -> set[tuple[bytes, bytes]]:
     """Return the directory and name of all objects that a frame names."""
-    return {(record.directory, name) for record in frame.records() for name in record.names}
+    return ids_of(frame.records())
