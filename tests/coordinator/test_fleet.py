@@ -1,8 +1,10 @@
 """Who is alive, what each was sent, and what got lost."""
 
+import msgspec
+
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus, Work, WorkKind
 
 SILENCE, GRACE = 30.0, 10.0
 
@@ -41,6 +43,22 @@ def test_a_silent_worker_is_dead_unless_nobody_could_be_heard():
     fleet.restart_timers(31.0)
     assert fleet.silent(60.0) == []
     assert sorted(fleet.silent(62.0)) == ["m1", "m2"]
+
+
+def test_nothing_is_in_flight_at_a_worker_that_is_not_heard_any_more():
+    fleet = Fleet(SILENCE, GRACE)
+    busy = msgspec.structs.replace(
+        pulse(), endpoints={"cdn": EndpointStatus(7, 64.0, 900, 0, 1.0, received=5)}, limited_by="cdn"
+    )
+    fleet.see(busy, 0.0)
+    assert fleet.told(2.0) == [busy]
+
+    (silent,) = fleet.told(3.0)
+
+    assert silent.endpoints["cdn"] == EndpointStatus(0, 0.0, 900, 0, 1.0, received=5)
+    assert silent.limited_by == ""
+    fleet.restart_timers(4.0)
+    assert fleet.told(5.0) == [busy], "nobody could be heard"
 
 
 def test_the_dead_leave_their_work_and_their_volumes_are_away():

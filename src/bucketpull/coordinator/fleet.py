@@ -33,6 +33,10 @@ class Member:
         if kind is WorkKind.BATCH:
             self._late.update(work.id for work in works if work.attempt)
 
+    def silence(self, now: float) -> float:
+        """Return for how many seconds it could have been heard, and was not."""
+        return now - max(self.seen, self.excused)
+
     def late_allowance(self, limit: int) -> int:
         """Return how many of so many batches may be ones that were deferred before, while there are others."""
         self._late &= self.sent[WorkKind.BATCH].keys()
@@ -146,10 +150,13 @@ class Fleet:
 
     def silent(self, now: float) -> list[str]:
         """Return the machines that are taken for dead."""
+        return [machine for machine, member in self.members.items() if member.silence(now) > self._silence]
+
+    def told(self, now: float) -> list[Pulse]:
+        """Return what each worker told last. Of one that should have been heard since and was not, nobody knows that anything moves."""
         return [
-            machine
-            for machine, member in self.members.items()
-            if now - max(member.seen, member.excused) > self._silence
+            _still(member.pulse) if member.silence(now) >= PRESENT_SECONDS else member.pulse
+            for member in self.members.values()
         ]
 
     def lost(self) -> list[int]:
@@ -198,6 +205,12 @@ class Fleet:
         """Whether a worker only lists, for others that have volumes."""
         member = self.members.get(machine)
         return member is not None and not member.pulse.volumes and self.has_volumes
+
+
+def _still(pulse: Pulse) -> Pulse:
+    """Return a pulse without what moved then."""
+    endpoints = {name: replace(status, in_flight=0, level=0.0) for name, status in pulse.endpoints.items()}
+    return replace(pulse, endpoints=endpoints, limited_by="", waiting_for="", still_seconds=0.0)
 
 
 def _place(volume: VolumeStatus | None) -> tuple[str, str, str] | None:

@@ -109,7 +109,7 @@ class Monitor:
         now = self._clock.monotonic()
         running = coordinator.state in RUNNING
         listing_done = outstanding.scans == 0 and coordinator.state != JobState.STARTING
-        pulses = [member.pulse for member in coordinator.fleet.members.values()]
+        pulses = coordinator.fleet.told(now)
         fetched, fetched_bytes = counters.fetched
         objects = max(fetched, sum(pulse.objects for pulse in pulses))
         size = max(fetched_bytes, sum(pulse.bytes for pulse in pulses))
