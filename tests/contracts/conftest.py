@@ -9,6 +9,8 @@ from tests.transport.conftest import ends
 
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Block, Record
+from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.testing.journal import MemoryJournal
 from bucketpull.testing.volumes import MemoryVolume
 from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.volume import open_volume
@@ -116,5 +118,16 @@ class OnDisk:
 @pytest.fixture(params=[InMemory, OnDisk])
 def bench(request, tmp_path):
     found = request.param(tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture(params=["in memory", "on disk"])
+def journal(request, tmp_path):
+    """The books of a job that has not begun."""
+    if request.param == "in memory":
+        found = MemoryJournal()
+    else:
+        found = SqliteJournal.open(tmp_path, "job", {"source": "upyun://b"})
     yield found
     found.close()

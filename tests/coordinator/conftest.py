@@ -1,37 +1,24 @@
-"""A journal in memory: its folder is, where the system has one."""
-
-import shutil
-import tempfile
-from pathlib import Path
+"""The books of a job in memory."""
 
 import pytest
 
 from bucketpull.domain.batching import cut
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import PageRecord, Part, Position, WorkKind
-from bucketpull.journal.sqlite import SqliteJournal
-
-_MEMORY = Path("/dev/shm")
+from bucketpull.testing.journal import MemoryJournal
 
 
 @pytest.fixture
 def in_memory():
-    """Make journals that outlive no test: `make(names, objects)` has a page of these names, in batches of so many objects."""
-    folders, journals = [], []
+    """Make journals: `make(names, objects)` has a page of these names, in batches of so many objects."""
 
     def make(names=(), objects=1000):
-        folder = tempfile.mkdtemp(prefix="bucketpull-test-", dir=_MEMORY if _MEMORY.is_dir() else None)
-        folders.append(folder)
-        journals.append(SqliteJournal.open(Path(folder), "job", {"source": "upyun://b"}))
+        journal = MemoryJournal()
         if names:
-            list_page(journals[-1], list(names), objects)
-        return journals[-1]
+            list_page(journal, list(names), objects)
+        return journal
 
-    yield make
-    for journal in journals:
-        journal.close()
-    for folder in folders:
-        shutil.rmtree(folder)
+    return make
 
 
 def list_page(journal, names, objects, size=10, mtime=1_600_000_000):

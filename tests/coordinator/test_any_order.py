@@ -13,6 +13,7 @@ from tests.coordinator.conftest import list_page
 from tests.coordinator.harness import Harness
 
 from bucketpull.domain.messages import BatchReceipt, Goodbye, Handback
+from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.testing.volumes import MemoryVolume
 
 OFTEN = ("turn", "go", "go", "go", "go", "call", "work", "say", "wait")
@@ -84,7 +85,6 @@ class World(AgentWorld):
         """Heal everything, and go on to the end of the job; then list again, for those that were away at its end."""
         self.muted.clear()
         self.run_to_the_end()
-        self.journal.end("complete", 2.0)
         self.list()
         self.harness = self.coordinate()
         self.run_to_the_end()
@@ -137,7 +137,7 @@ class World(AgentWorld):
         assert self.second_copies() == set()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(STEPS, min_size=20, max_size=120))
 def test_each_object_is_counted_once_and_lies_where_the_journal_says(in_memory, steps):
     world = World(in_memory())
@@ -150,9 +150,18 @@ def test_each_object_is_counted_once_and_lies_where_the_journal_says(in_memory, 
 @pytest.mark.parametrize("trouble", [*SELDOM, "all"])
 @pytest.mark.parametrize("seed", range(3))
 def test_long_histories_with_one_kind_of_trouble_or_all(in_memory, seed, trouble):
-    chance = random.Random(f"{seed} {trouble}")
-    world = World(in_memory(), batches=8, objects=7)
     troubles = SELDOM if trouble == "all" else (trouble, "heal", "kill", "restart")
+    play(in_memory(), random.Random(f"{seed} {trouble}"), troubles)
+
+
+def test_long_histories_with_the_journal_on_disk(tmp_path):
+    journal = SqliteJournal.open(tmp_path, "job", {"source": "upyun://b"})
+    play(journal, random.Random(1), SELDOM)
+    journal.close()
+
+
+def play(journal, chance, troubles):
+    world = World(journal, batches=8, objects=7)
     for _ in range(500):
         is_trouble = chance.random() < 0.03
         world.step(chance.choice(troubles if is_trouble else OFTEN), chance.randrange(1 << 12))

@@ -1,4 +1,4 @@
-"""Whose copies count, with a real journal."""
+"""Whose copies count."""
 
 import pytest
 
@@ -6,16 +6,15 @@ from bucketpull.coordinator.reconcile import Answer, booked, judge
 from bucketpull.domain.batching import cut, spans_of
 from bucketpull.domain.messages import BatchReceipt, Begun, ScanReceipt, Verdict
 from bucketpull.domain.model import Extent, PageRecord, Part, Position, VolumeState, VolumeStatus, WorkKind
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.testing.journal import MemoryJournal
 
 NAMES = [b"n%04d" % number for number in range(2000)]
 
 
 @pytest.fixture
-def journal(tmp_path):
+def journal():
     """A journal with two batches of a page of 2,000 objects, both sent to m1."""
-    identity = {"source": "upyun://b", "prefix": "", "style": "", "layout": "key"}
-    opened = SqliteJournal.open(tmp_path, "job", identity)
+    opened = MemoryJournal()
     opened.begin(Position(b""), 1.0)
     [scan] = opened.claim(WorkKind.SCAN, 1, "m0", 1.0)
     page = PageRecord(b"", "", NAMES[0], NAMES[-1], b"digest", 2000, 20_000, unchanged=False)
@@ -30,8 +29,7 @@ def journal(tmp_path):
         ]
     )
     opened.claim(WorkKind.BATCH, 2, "m1", 1.0)
-    yield opened
-    opened.close()
+    return opened
 
 
 def sent(journal):

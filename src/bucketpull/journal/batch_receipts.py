@@ -106,7 +106,7 @@ class Batches:
             self._frontier.go_on(taken, rest, receipt.next_part, receipt.machine)
         failed = [failure for failure in receipt.failures if failure.reason is not Reason.GONE]
         vanished = len(receipt.failures) - len(failed)
-        _check(receipt, taken)
+        check_sum(receipt, taken.kind, taken.objects)
         counters = self._books.counters
         counters.stored += receipt.stored
         counters.skipped += receipt.skipped
@@ -171,7 +171,7 @@ class Batches:
         attempt = taken.attempt + 1
         delay = self._next_try(taken.attempt)
         if delay is None:
-            self._fail(_given_up(draft, receipt, attempt))
+            self._fail(given_up(draft, receipt, attempt))
             return
         due, tier = when(delay, now)
         self._give_again(draft, taken, attempt=attempt, home=taken.home, due=due, tier=max(tier, taken.tier))
@@ -219,17 +219,23 @@ def when(delay: float | None, now: float) -> tuple[float, int]:
     return now + delay, USUAL
 
 
-def _check(receipt: BatchReceipt, taken: Taken) -> None:
+def check_sum(receipt: BatchReceipt, kind: WorkKind, objects: int) -> None:
+    """Make sure that a receipt accounts for every object of its work.
+
+    Raises:
+        JournalError: It does not add up.
+
+    """
     deferred = receipt.deferred.objects if receipt.deferred else 0
     returned = receipt.returned.objects if receipt.returned else 0
     sent_on = receipt.sent_on.objects if receipt.sent_on else 0
     left = receipt.remainder.objects if receipt.remainder else 0
     told = receipt.stored + receipt.skipped + len(receipt.failures) + deferred + returned + sent_on + left
-    if taken.kind is not WorkKind.BATCH or told != taken.objects:
+    if kind is not WorkKind.BATCH or told != objects:
         raise JournalError(
             f"receipt for batch {receipt.work} from {receipt.machine} does not add up: {receipt.stored} stored, "
             f"{receipt.skipped} skipped, {len(receipt.failures)} failed or vanished, {deferred} deferred, "
-            f"{returned} returned, {sent_on} sent on, {left} left, of {taken.objects} objects"
+            f"{returned} returned, {sent_on} sent on, {left} left, of {objects} objects"
         )
 
 
@@ -265,7 +271,7 @@ def _tally(counts: dict[PageKey, int], body: bytes, sign: int) -> None:
         counts[key] = counts.get(key, 0) + sign * len(part.names)
 
 
-def _given_up(draft: BatchDraft, receipt: BatchReceipt, attempts: int) -> list[Failure]:
+def given_up(draft: BatchDraft, receipt: BatchReceipt, attempts: int) -> list[Failure]:
     """Return the failures of objects that the retry policy gives up."""
     reason = usual_reason(receipt.retries)
     return [

@@ -1,0 +1,325 @@
+"""What every journal promises the coordinator (`ports.Journal`), over both; `tests/journal` has what is of files alone."""
+
+import msgspec
+import pytest
+
+from bucketpull.domain.batching import cut, decode_parts, decode_positions, draft, encode_parts, spans_of
+from bucketpull.domain.budget import Room, Spending
+from bucketpull.domain.errors import JournalError, Reason
+from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
+from bucketpull.domain.model import (
+    Extent,
+    Failure,
+    Former,
+    PageRecord,
+    Part,
+    Position,
+    VolumeState,
+    VolumeStatus,
+    WorkKind,
+)
+
+SIZE = 10
+NAMES = [b"n%02d" % number for number in range(12)]
+NOW = 1_000.0
+
+
+def part(*names, directory=b"", cursor=""):
+    return Part(directory, cursor, list(names), [SIZE] * len(names), [1] * len(names))
+
+
+def page(*names, directory=b"", cursor="", digest=b"digest", unchanged=False):
+    size = SIZE * len(names)
+    return PageRecord(
+        directory, cursor, min(names), max(names), digest, len(names), size, unchanged=unchanged
+    )
+
+
+def begin(journal, *names, objects=4):
+    """Start a run, and book a listing of the root with these names."""
+    assert not journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    receipt = ScanReceipt(scan.id, "lister", pages=[page(*names)], batches=cut([part(*names)], objects))
+    assert journal.commit([receipt], NOW) == []
+
+
+def see(journal, *volumes, state=VolumeState.OPEN):
+    """Tell of volumes, each on the machine that it is named after: `m1a` is on m1."""
+    journal.see_volumes(
+        [VolumeStatus(v, v[:2], f"/{v}", state, 1, 1, 1, 1, 0, 0, 0, 0, 0.0) for v in volumes]
+    )
+
+
+def names_of(work):
+    return [name for part in decode_parts(work.body) for name in part.names]
+
+
+def stored(work, volume="m1a", **changes):
+    """Say that all of a batch was stored in the block that has the number of its work."""
+    count = len(names_of(work))
+    extents = [Extent(volume, work.id)]
+    return BatchReceipt(work.id, volume[:2], stored=count, bytes=SIZE * count, extents=extents, **changes)
+
+
+def batches(journal, machine="m1", limit=9, now=NOW, **bounds):
+    return journal.claim(WorkKind.BATCH, limit, machine, now, **bounds)
+
+
+def test_a_run_begins_with_its_root_and_goes_on_while_anything_is_outstanding(journal):
+    assert not journal.begin(Position(b"below"), NOW)
+    assert journal.begin(Position(b"below"), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "m1", NOW)
+    assert decode_positions(scan.body) == [Position(b"below")]
+    journal.commit([ScanReceipt(scan.id, "m1")], NOW)
+    assert not journal.begin(Position(b"below"), NOW)
+
+
+def test_a_listing_gives_batches_and_positions_in_order(journal):
+    journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "m1", NOW)
+    receipt = ScanReceipt(
+        scan.id, "m1", pages=[page(*NAMES)], positions=[Position(b"", "next")],
+        batches=cut([part(*NAMES)], 4), duplicates=2, retries={"timeout": 3},
+    )  # fmt: skip
+    assert journal.commit([receipt], NOW) == []
+    left, counters = journal.outstanding(), journal.counters()
+    assert (left.scans, left.batches, left.objects, left.bytes) == (1, 3, 12, 120)
+    assert (counters.listed, counters.listed_bytes, counters.pages, counters.directories) == (12, 120, 1, 1)
+    assert (counters.duplicates, counters.retries) == (2, {"timeout": 3})
+    assert [names_of(work) for work in batches(journal)] == [NAMES[:4], NAMES[4:8], NAMES[8:]]
+
+
+def test_what_is_claimed_is_with_that_machine_until_it_is_booked_released_or_handed_back(journal):
+    begin(journal, *NAMES)
+    first, second = batches(journal, "m1", 2)
+    [third] = batches(journal, "m2")
+    assert batches(journal) == []
+    assert journal.sent() == [
+        (w.id, WorkKind.BATCH, m) for w, m in ((first, "m1"), (second, "m1"), (third, "m2"))
+    ]
+    journal.release([first.id, 99])
+    journal.commit([Handback([second.id], "m1")], NOW)
+    assert journal.holders([first.id, second.id, third.id, 99]) == {
+        first.id: "",
+        second.id: "",
+        third.id: "m2",
+    }
+    assert journal.outstanding().batches_sent == 1
+    assert [work.id for work in batches(journal)] == [first.id, second.id]
+
+
+def test_what_nobody_has_is_given_back_to_the_machine_that_had_begun_it(journal):
+    begin(journal, *NAMES)
+    first, second, third = batches(journal)
+    journal.release([first.id])
+    assert [work.id for work in journal.reclaim([first.id, second.id, 99, first.id], "m2")] == [first.id]
+    assert journal.holders([first.id, third.id]) == {first.id: "m2", third.id: "m1"}
+
+
+def test_at_most_so_many_objects_are_given_out_one_batch_cut_if_need_be(journal):
+    begin(journal, *NAMES)
+    whole, piece = batches(journal, room=Room(6))
+    assert (names_of(whole), names_of(piece)) == (NAMES[:4], NAMES[4:6])
+    assert (journal.outstanding().batches, journal.outstanding().objects) == (4, 12)
+    assert batches(journal, room=Room(0)) == []
+    assert sorted(name for work in batches(journal) for name in names_of(work)) == NAMES[6:]
+
+
+def test_at_most_so_many_bytes_are_given_out_and_the_object_that_passes_them(journal):
+    begin(journal, *NAMES)
+    whole, piece = batches(journal, room=Room(bytes=45))
+    assert (names_of(whole), names_of(piece)) == (NAMES[:4], NAMES[4:5])
+
+
+def test_a_receipt_counts_once(journal):
+    begin(journal, *NAMES[:4])
+    [work] = batches(journal)
+    assert journal.commit([stored(work)], NOW) == []
+    assert journal.commit([stored(work, "m2a")], NOW) == [work.id]
+    assert (journal.counters().stored, journal.counters().bytes) == (4, 40)
+    assert journal.where(b"", NAMES[0]) == [Extent("m1a", work.id)]
+    assert journal.outstanding().batches == 0
+
+
+def test_a_receipt_that_does_not_add_up_is_refused_and_nothing_of_its_group_is_booked(journal):
+    begin(journal, *NAMES[:8])
+    first, second = batches(journal)
+    with pytest.raises(JournalError, match="does not add up"):
+        journal.commit([stored(first), msgspec.structs.replace(stored(second), stored=3)], NOW)
+    assert journal.counters().stored == 0
+    assert journal.outstanding().batches_sent == 2
+
+
+def test_what_is_left_of_a_batch_stays_with_its_machine_as_the_next_part(journal):
+    begin(journal, *NAMES[:4])
+    [work] = batches(journal)
+    rest = draft([part(*NAMES[1:4])])
+    first = BatchReceipt(
+        work.id, "m1", stored=1, bytes=10, extents=[Extent("m1a", 1)], remainder=rest, next_part=7
+    )
+    assert journal.commit([first], NOW) == []
+    assert journal.commit([first], NOW) == [work.id]
+    assert journal.holders([work.id]) == {work.id: "m1"}
+    journal.release([work.id])
+    [again] = batches(journal, "m2")
+    assert (again.id, again.part, names_of(again)) == (work.id, 7, NAMES[1:4])
+    last = msgspec.structs.replace(stored(again, "m2a"), part=7)
+    assert journal.commit([last], NOW) == []
+    assert (journal.counters().stored, journal.outstanding().batches) == (4, 0)
+
+
+def test_each_object_is_counted_where_it_ended(journal):
+    begin(journal, *NAMES[:8], objects=8)
+    [work] = batches(journal)
+    failures = [
+        Failure(b"", name, SIZE, 1, "", reason, 3, 404, "") for name, reason in
+        ((NAMES[0], Reason.GONE), (NAMES[1], Reason.POISON))
+    ]  # fmt: skip
+    receipt = BatchReceipt(
+        work.id, "m1", stored=2, bytes=20, skipped=3, skipped_bytes=30, failures=failures,
+        extents=[Extent("m1a", 1)], returned=draft([part(NAMES[7])]), retries={"timeout": 2}, doubts={"checksum": 1},
+    )  # fmt: skip
+    journal.commit([receipt], NOW)
+    found = journal.counters()
+    assert (found.stored, found.skipped, found.failed, found.vanished) == (2, 3, 1, 1)
+    assert (found.bytes, found.skipped_bytes) == (20, 30)
+    assert (found.failures, found.retries, found.doubts) == ({"poison": 1}, {"timeout": 2}, {"checksum": 1})
+    [again] = batches(journal)
+    assert (names_of(again), again.attempt) == ([NAMES[7]], 0)
+
+
+def test_what_was_deferred_is_due_later_and_in_the_last_pass_when_nothing_else_is_left(journal):
+    begin(journal, *NAMES[:8], objects=8)
+    now, attempts = NOW, []
+    [work] = batches(journal)
+    while True:
+        body = decode_parts(work.body)
+        journal.commit([BatchReceipt(work.id, "m1", deferred=draft(body), retries={"timeout": 1})], now)
+        if not journal.outstanding().batches:
+            break
+        if not attempts:
+            assert batches(journal, now=now) == []
+        now += 3600.0
+        [work] = batches(journal, now=now)
+        attempts.append(work.attempt)
+    assert attempts == list(range(1, len(attempts) + 1))
+    assert journal.counters().failed == 8
+    assert journal.counters().failures == {"timeout": 8}
+
+
+def test_of_deferred_work_only_so_much_is_given_out_while_there_is_other_work(journal):
+    begin(journal, *NAMES, objects=3)
+    first, second = batches(journal, limit=2)
+    again = [BatchReceipt(work.id, "m1", deferred=draft(decode_parts(work.body))) for work in (first, second)]
+    journal.commit(again, NOW)
+    later = NOW + 3600.0
+    found = batches(journal, limit=3, now=later, late=1)
+    assert sorted(work.attempt for work in found) == [0, 0, 1]
+
+
+def test_blocks_are_known_by_page_and_by_object(journal):
+    begin(journal, *NAMES[:8])
+    first, second = batches(journal)
+    journal.commit([stored(first), stored(second, "m2a")], NOW)
+    whole = spans_of([part(*NAMES[:8])])
+    assert journal.holding(whole) == {Extent("m1a", first.id), Extent("m2a", second.id)}
+    assert journal.holding(spans_of([part(*NAMES[:4])])) == {Extent("m1a", first.id)}
+    assert journal.holding(spans_of([part(b"x", directory=b"unknown")])) is None
+    assert journal.where(b"", NAMES[5]) == [Extent("m2a", second.id)]
+    assert journal.where(b"unknown", b"x") == []
+
+
+def run_again(journal, *names, digest=b"other", **fields):
+    """Store all of a first run, and list the page once more in a second one."""
+    begin(journal, *names)
+    see(journal, "m1a", "m2a")
+    first, second = batches(journal)
+    journal.commit([stored(first, "m1a"), stored(second, "m2a")], NOW)
+    assert not journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    assert decode_positions(scan.body) == [Position(b"", digest=b"digest")]
+    drafts = [] if fields.get("unchanged") else cut([part(*names)], 4)
+    journal.commit(
+        [ScanReceipt(scan.id, "lister", pages=[page(*names, digest=digest, **fields)], batches=drafts)], NOW
+    )
+    return first, second
+
+
+def test_in_a_later_run_an_unchanged_page_is_in_place(journal):
+    run_again(journal, *NAMES[:8], digest=b"digest", unchanged=True)
+    found = journal.counters()
+    assert (found.listed, found.skipped, found.skipped_bytes, found.stored) == (8, 8, 80, 0)
+    assert journal.outstanding().batches == 0
+
+
+def test_what_failed_is_tried_again_in_a_later_run_though_its_page_is_as_it_was(journal):
+    begin(journal, *NAMES[:4])
+    [work] = batches(journal)
+    failed = [Failure(b"", name, SIZE, 1, "", Reason.POISON, 3, 0, "") for name in NAMES[:2]]
+    journal.commit(
+        [BatchReceipt(work.id, "m1", stored=2, bytes=20, failures=failed, extents=[Extent("m1a", 1)])], NOW
+    )
+    journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    journal.commit([ScanReceipt(scan.id, "lister", pages=[page(*NAMES[:4], unchanged=True)])], NOW)
+    assert (journal.counters().skipped, journal.counters().failures) == (2, {})
+    [again] = batches(journal)
+    assert names_of(again) == NAMES[:2]
+
+
+def test_in_a_later_run_work_goes_where_its_objects_may_lie_with_the_blocks_to_compare(journal):
+    first, second = run_again(journal, *NAMES[:8])
+    [one] = batches(journal, "m1")
+    assert (names_of(one), one.candidates, one.elsewhere) == (NAMES[:4], [Extent("m1a", first.id)], False)
+    [other] = batches(journal, "m2")
+    assert other.candidates == [Extent("m2a", second.id)]
+
+
+def test_what_is_not_where_it_was_looked_for_is_given_on_without_those_blocks(journal):
+    run_again(journal, *NAMES[:8])
+    [work] = batches(journal, "m1")
+    receipt = BatchReceipt(work.id, "m1", sent_on=draft(decode_parts(work.body)), compared=["m1a"])
+    journal.commit([receipt], NOW)
+    found = {tuple(names_of(each)): each.candidates for each in batches(journal, "m2")}
+    assert found[tuple(NAMES[:4])] == []
+
+
+def test_what_waits_for_a_machine_that_is_away_anybody_may_do_in_the_end(journal):
+    run_again(journal, *NAMES[:8])
+    assert batches(journal, "m3") == []
+    assert len(batches(journal, "m3", now=NOW + 400.0)) == 2
+
+
+def test_volumes_are_counted_on_until_they_are_given_up(journal):
+    see(journal, "m1a", "m2a")
+    assert journal.counted_on() == {"m1a": "/m1a", "m2a": "/m2a"}
+    assert journal.machines() == {"m1", "m2"}
+    see(journal, "m2a", state=VolumeState.LOST)
+    assert journal.counted_on() == {"m1a": "/m1a"}
+    assert journal.machines() == {"m1"}
+
+
+def test_copies_that_count_no_more_are_known_until_they_are_removed(journal):
+    begin(journal, *NAMES)
+    see(journal, "m1a", "m2a")
+    body = encode_parts([part(NAMES[0])])
+    for work in batches(journal):
+        former = [Former("m2a", [work.id], "m1a", body), Former("unknown", [1], "m1a", body)]
+        journal.commit([stored(work, former=former)], NOW)
+    first, second = journal.former(["m2a", "unknown"], 2)
+    assert (first.volume, first.by, first.parts) == ("m2a", "m1a", body)
+    journal.forget_former([first.id, second.id])
+    assert len(journal.former(["m2a"], 9)) == 1
+
+
+def test_what_nobody_understands_is_a_failure_and_counts_once(journal):
+    journal.begin(Position(b""), NOW)
+    journal.note_poison(["00aa", "00bb"])
+    journal.note_poison(["00aa"])
+    assert journal.counters().failures == {"poison": 2}
+
+
+def test_what_is_spent_is_kept_over_runs(journal):
+    journal.note_spending(Spending(bytes=5))
+    journal.begin(Position(b""), NOW)
+    assert journal.spending().bytes == 5
