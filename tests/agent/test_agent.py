@@ -665,3 +665,23 @@ def _refuse(error):
 
 def test_verbs_are_methods_of_a_volume():
     assert all(hasattr(MemoryVolume("v"), verb) for verb in Verb)
+
+
+def test_an_answer_that_may_be_to_what_was_said_of_a_batch_before_proves_nothing():
+    volume = MemoryVolume("v1")
+    harness = Harness(volume)
+    volume.fill()
+    harness.wait(5)
+    harness.give(batch(7))
+    assert harness.receipts()[-1].returned is not None
+    volume.trouble = None
+    harness.wait(5)
+    harness.give(batch(7))
+    harness.store(harness.assignments()[-1])
+
+    harness.control(booked=[7])
+
+    assert [work for work, _ in volume.pending("j")] == [7]
+    harness.wait(20)
+    asked = [begun.work for said in harness.said if isinstance(said, Pulse) for begun in said.begun]
+    assert set(asked) == {7}

@@ -9,7 +9,7 @@ import msgspec
 
 from bucketpull.agent.actions import Kill, Open, Say, Start, Tell
 from bucketpull.agent.agent import Agent
-from bucketpull.agent.disk_calls import Call
+from bucketpull.agent.disk_calls import Call, Verb
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.messages import BatchReceipt, Control, Handback, Limits, Pulse, Verdict
@@ -165,6 +165,8 @@ class Machine:
         if self.calls:
             self.calls.rotate(-(number % len(self.calls)))
             call = self.calls.popleft()
+            if call.ask.verb is Verb.REOPEN:
+                self.drop_calls_before(call)
             volume = self.volumes[call.ask.volume]
             try:
                 answer = getattr(volume, call.ask.verb)(*call.ask.arguments)
@@ -172,6 +174,14 @@ class Machine:
                 answer = error
             self.agent.answered(call.id, answer, self.world.now)
             self.act()
+
+    def drop_calls_before(self, reopening):
+        """What a volume has not done when it is opened anew is not done any more: it was closed before."""
+        late = [
+            call for call in self.calls if call.ask.volume == reopening.ask.volume and call.id < reopening.id
+        ]
+        for call in late:
+            self.calls.remove(call)
 
     def die(self, process):
         """Of a death is heard a little later."""

@@ -29,6 +29,7 @@ class Unconfirmed:
         self.waiting: dict[int, Work] = {}
         self._since: dict[int, float] = {}
         self._doubted: set[int] = set()
+        self._unanswered: set[int] = set()
 
     @property
     def is_quiet(self) -> bool:
@@ -43,7 +44,8 @@ class Unconfirmed:
     def take(self, work: Work, volumes: Iterable[ManagedVolume]) -> None:
         """Note that a batch came, perhaps again; it waits until `begin` returns it."""
         self._since.pop(work.id, None)
-        if any(work.id in volume.known for volume in volumes):
+        # An answer that is on its way may be to what was said of the batch before.
+        if work.id in self._unanswered or any(work.id in volume.known for volume in volumes):
             self._doubted.add(work.id)
         self.waiting[work.id] = work
 
@@ -65,10 +67,12 @@ class Unconfirmed:
         self.reporting.discard(work)
         if is_last:
             self._since[work] = now
+            self._unanswered.add(work)
 
     def booked(self, works: Iterable[int]) -> set[int]:
         """Note that the last receipts of batches count; return those of which all that is here does."""
         found = set(works)
+        self._unanswered -= found
         self._since.update(dict.fromkeys(found & self._doubted, -math.inf))
         found -= self._doubted
         self.ended(found)

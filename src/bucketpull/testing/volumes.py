@@ -126,7 +126,7 @@ class MemoryVolume:
         spared = {key for offset in kept for key in self._keys(offset)}
         for offset in sorted(set(gone) & set(self._offsets(journal, work)), reverse=True):
             for key in set(self._keys(offset)) - set(self._described(offset + 1)) - spared:
-                self.files.pop(key, None)
+                self._delete(key)
             self.blocks[offset] = None
 
     def abandon(self, journal: str, work: int) -> None:
@@ -139,7 +139,7 @@ class MemoryVolume:
         for part in decode_parts(body) if body else []:
             for name in part.names:
                 if (part.directory, name) not in before | described:
-                    self.files.pop((part.directory, name), None)
+                    self._delete((part.directory, name))
         self.forget(journal, work)
 
     def remove(self, journal: str, copies: Sequence[Former]) -> None:
@@ -151,7 +151,7 @@ class MemoryVolume:
             for offset in copy.offsets:
                 self._thin(offset, gone)
             for key in gone - set(self._described(0)):
-                self.files.pop(key, None)
+                self._delete(key)
 
     def read(self, offset: int) -> list[Record]:
         """See `ports.Volume`."""
@@ -212,6 +212,12 @@ class MemoryVolume:
         block = self.blocks[offset]
         records = [] if block is None else _records(block.records)
         return [(record.directory, name) for record in records for name in record.names]
+
+    def _delete(self, key: Key) -> None:
+        """Remove a file; one that is written under its name later is newer than every note."""
+        self.files.pop(key, None)
+        for _, before, _ in self._notes.values():
+            before.discard(key)
 
     def _described(self, start: int) -> list[Key]:
         return [key for offset in range(start, len(self.blocks)) for key in self._keys(offset)]
