@@ -38,6 +38,10 @@ def status(guard, headers, change=False, public=False):
         (LOCAL | TOKEN | {"Sec-Fetch-Site": "cross-site"}, True, 403),
         (LOCAL | TOKEN | {"Sec-Fetch-Site": "same-site"}, True, 403),
         (LOCAL | TOKEN | {"Sec-Fetch-Site": "same-origin"}, True, 200),
+        (LOCAL | {"Sec-Fetch-Site": "cross-site"}, False, 403),
+        (LOCAL | {"Sec-Fetch-Site": "same-site"}, False, 403),
+        (LOCAL | {"Origin": "http://evil.example"}, False, 403),
+        (LOCAL | {"Sec-Fetch-Site": "none"}, False, 200),
     ],
 )
 def test_on_this_machine_all_may_look_and_only_the_token_changes(headers, change, expected):
@@ -60,6 +64,7 @@ def test_elsewhere_looking_needs_the_token_too(headers, change, expected):
 
 def test_the_page_itself_holds_no_figures_and_is_open():
     assert status(Guard("secret", local=False), LAN, public=True) == 200
+    assert status(Guard("secret", local=True), LOCAL | {"Sec-Fetch-Site": "cross-site"}, public=True) == 200
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost", "LOCALHOST"])

@@ -4,7 +4,8 @@
 * Changes always need the token, in a header that no other site's page can set without being asked about it first.
 * On the loopback interface the `Host` must be a name of this machine, so that a foreign name that resolves to
   127.0.0.1 (DNS rebinding) shows nothing. Elsewhere the token keeps such pages out.
-* A request that a browser marks as coming from another site is refused whatever it bears.
+* A request that a browser marks as coming from another site is refused whatever it bears, but for the page itself: an answer that the
+  other site could not read costs time of the job all the same.
 """
 
 import hmac
@@ -57,8 +58,8 @@ class Guard:
         host = headers.get("Host", "")
         if self._local and not is_loopback(_name(host)):
             return 403, f"host {shown_value(host)} is no name of this machine"
-        if change and _is_foreign(headers, host):
-            return 403, "a page of another site may not change this job"
+        if not public and _is_foreign(headers, host):
+            return 403, "a page of another site may not look at this job, nor change it"
         if not public and (change or not self._local) and not self._knows_token(headers):
             return 401, "the token is missing or wrong; it is in the address that was printed at the start"
         return None
