@@ -191,6 +191,24 @@ def test_a_message_that_is_sent_again_by_somebody_is_dropped_and_told(broker):
     run(scenario)
 
 
+def test_limits_that_somebody_held_back_do_not_count_once_there_are_newer_ones(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            queue = Names(job.name).machine("m1")
+            for number, limits in ((2, Limits(paused=True)), (1, Limits(requests_per_second=9.0))):
+                order = Control(limits, booked=[number])
+                changes = {"session": transport.session, "number": number, "meant": "one"}
+                await put(broker.url, queue, forged(job, queue, order, Direction.DOWN, key=KEY, **changes))
+            heard = await taken(inbox.receive, 2)
+            assert heard == [
+                Control(Limits(paused=True), booked=[2]),
+                Control(Limits(paused=True), booked=[1]),
+            ]
+
+    run(scenario)
+
+
 def test_a_receipt_that_is_sent_again_by_somebody_is_booked_once(broker):
     async def scenario():
         async with Job(broker.url) as job:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.messages import Control, FromWorker, Goodbye, Pulse, Refusal, Welcome
+from bucketpull.domain.messages import Control, FromWorker, Goodbye, Limits, Pulse, Refusal, Welcome
 from bucketpull.domain.model import Work
 from bucketpull.transport.admission import claims_of, ends_work, works_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused
@@ -56,6 +56,7 @@ class RabbitInbox:
         self._journal = journal
         self._me = me
         self._volumes = volumes
+        self._limited: tuple[str, int, Limits] | None = None
         me.sealer.journal = journal
         self.distrust = RejectionLog(time.monotonic)
         self._held: dict[int, Delivery] = {}
@@ -119,7 +120,7 @@ class RabbitInbox:
             if isinstance(message, Ask):
                 self.answering.take(message, header)
             elif isinstance(message, Control):
-                found.append(self._allowed(self._ours(message, header), header))
+                found.append(self._allowed(self._ours(self._in_order(message, header), header), header))
             elif isinstance(message, Refusal) and header.meant == self._me.session:
                 raise ConfigError(f"refused by the coordinator: {message.reason}")
         return found
@@ -179,6 +180,15 @@ class RabbitInbox:
         if not delivery.redelivered:
             self.distrust.note("it came before", claims_of(header))
         return False
+
+    def _in_order(self, control: Control, header: Header) -> Control:
+        """Let no limits of before count again: whoever may read the queue can hold a message back, and put it there later."""
+        if self._limited is not None:
+            session, number, limits = self._limited
+            if session == header.session and number > header.number:
+                return msgspec.structs.replace(control, limits=limits)
+        self._limited = header.session, header.number, control.limits
+        return control
 
     def _ours(self, control: Control, header: Header) -> Control:
         """Leave out what was said to a worker that was here before this one."""
