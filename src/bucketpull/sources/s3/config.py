@@ -53,7 +53,7 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
     `anonymous`. `cdn_url` None: objects come from the service itself.
     """
 
-    USAGE: ClassVar = "s3://BUCKET or s3://BUCKET/PREFIX"
+    USAGE: ClassVar = "s3://BUCKET[/PREFIX]"
     OPTIONS: ClassVar = (
         Option(
             "api_url",

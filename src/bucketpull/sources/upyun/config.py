@@ -43,7 +43,7 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
     """
 
     begins_keys_with_slash: ClassVar = True
-    USAGE: ClassVar = "upyun://BUCKET or upyun://BUCKET/PREFIX"
+    USAGE: ClassVar = "upyun://BUCKET[/PREFIX]"
     OPTIONS: ClassVar = (
         Option(
             "api_url",

@@ -4,7 +4,7 @@
 import { h } from "./dom.js";
 import { clock, moment } from "./figures.js";
 
-const LEFT = 60, RIGHT = 6, TOP = 8, BOTTOM = 20;
+const LEFT = 60, RIGHT = 6, SECOND_AXIS = 44, TOP = 8, BOTTOM = 20;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function niceTop(highest) {
@@ -18,6 +18,7 @@ class Chart {
     this.format = format;
     this.points = [];
     this.selected = null;
+    this.right = RIGHT;
     this.title = h("h3");
     this.reading = h("output");
     this.legend = h("div", { class: "legend" });
@@ -41,7 +42,7 @@ class Chart {
 
   nearest(x) {
     if (!this.points.length) return null;
-    const at = this.from + (x - LEFT) / (this.width - LEFT - RIGHT) * (this.to - this.from);
+    const at = this.from + (x - LEFT) / (this.width - LEFT - this.right) * (this.to - this.from);
     let best = 0;
     for (let index = 1; index < this.points.length; index += 1)
       if (Math.abs(this.points[index].at - at) < Math.abs(this.points[best].at - at)) best = index;
@@ -56,8 +57,8 @@ class Chart {
     this.draw();
   }
 
-  x(at) { return LEFT + (at - this.from) / (this.to - this.from) * (this.width - LEFT - RIGHT); }
-  y(value) { return TOP + (1 - value / this.top) * (this.height - TOP - BOTTOM); }
+  x(at) { return LEFT + (at - this.from) / (this.to - this.from) * (this.width - LEFT - this.right); }
+  y(value, top = this.top) { return TOP + (1 - value / top) * (this.height - TOP - BOTTOM); }
 
   draw() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
@@ -97,7 +98,7 @@ class Chart {
     pen.textBaseline = "middle";
     for (const part of [0, 0.5, 1]) {
       const y = Math.round(this.y(this.top * part)) + 0.5;
-      pen.beginPath(); pen.moveTo(LEFT, y); pen.lineTo(this.width - RIGHT, y); pen.stroke();
+      pen.beginPath(); pen.moveTo(LEFT, y); pen.lineTo(this.width - this.right, y); pen.stroke();
       const label = this.format(this.top * part);
       if (part !== 0.5 || label !== this.format(this.top)) pen.fillText(label, LEFT - 8, y);
     }
@@ -113,13 +114,27 @@ class Chart {
 }
 
 export class LineChart extends Chart {
-  // lines: [{ of: point => number|null, colour: "--name", name: () => text }], the first one is filled
+  // lines: [{ of: point => number|null, colour: "--name", name: () => text }], one or two; the first one is filled, and has the
+  // axis on the left; the other has its own on the right: listing is far quicker than transferring
   constructor(title, format, lines) {
     super(title, format);
     this.lines = lines;
+    if (lines.length > 1) this.right = SECOND_AXIS;
   }
 
-  highest() { return Math.max(0, ...this.lines.flatMap((line) => this.points.map((point) => line.of(point) ?? 0))); }
+  highest(line = this.lines[0]) { return Math.max(0, ...this.points.map((point) => line.of(point) ?? 0)); }
+
+  frame(pen) {
+    super.frame(pen);
+    const second = this.lines[1];
+    if (!second) return;
+    const top = niceTop(this.highest(second));
+    pen.fillStyle = colour(second.colour);
+    pen.textAlign = "left";
+    pen.textBaseline = "middle";
+    for (const part of [0.5, 1]) pen.fillText(this.format(top * part), this.width - this.right + 6, this.y(top * part, top));
+    pen.textBaseline = "alphabetic";
+  }
 
   read(point) {
     const value = this.lines[0].of(point);
@@ -133,13 +148,13 @@ export class LineChart extends Chart {
   }
 
   line(pen, line, filled, gap) {
-    const runs = [];
+    const runs = [], top = filled ? this.top : niceTop(this.highest(line));
     let last = null;
     for (const point of this.points) {
       const value = line.of(point);
       if (value === null || point.at < this.from) { last = null; continue; }
       if (last === null || point.at - last > gap) runs.push([]);
-      runs.at(-1).push([this.x(point.at), this.y(value)]);
+      runs.at(-1).push([this.x(point.at), this.y(value, top)]);
       last = point.at;
     }
     const stroke = colour(line.colour);
@@ -199,10 +214,10 @@ export class StackChart extends Chart {
     for (const bar of this.points) for (const [reason, number] of Object.entries(bar.counts)) totals[reason] = (totals[reason] ?? 0) + number;
     const order = Object.keys(totals).sort((a, b) => totals[b] - totals[a]);
     const shown = order.slice(0, 5);
-    const width = Math.max(2, (this.width - LEFT - RIGHT) * this.barWidth / (this.to - this.from) - 1.5);
+    const width = Math.max(2, (this.width - LEFT - this.right) * this.barWidth / (this.to - this.from) - 1.5);
     for (const bar of this.points) {
       const x = this.x(bar.at) - width / 2;
-      const left = Math.max(LEFT, x), right = Math.min(this.width - RIGHT, x + width);
+      const left = Math.max(LEFT, x), right = Math.min(this.width - this.right, x + width);
       let sum = 0;
       for (const reason of order) {
         const number = bar.counts[reason] ?? 0;

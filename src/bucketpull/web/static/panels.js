@@ -10,7 +10,7 @@ export const ENDED = new Set(["complete", "incomplete", "interrupted", "refused"
 
 export function showHead(job) {
   text("source", job.source);
-  text("subtitle", t("subtitle", job.job, duration(job.seconds)));
+  text("subtitle", t(job.running ? "subtitle" : "subtitle_ended", job.job, duration(job.seconds)));
   const state = $("state");
   text(state, t(`state.${job.state}`));
   state.dataset.tone = TONES[job.state] ?? "";
