@@ -110,7 +110,21 @@ def test_without_a_cdn_domain_there_is_a_warning(user, service):
     user.knows(service)
     del user.environment["BUCKETPULL_CDN_URL"]
 
-    assert verdicts(user.json("doctor", "upyun://photos"), "CDN") == [WARN]
+    checks = user.json("doctor", "upyun://photos")
+
+    assert verdicts(checks, "CDN") == [WARN]
+    assert verdicts(checks, "REST") == [PASS]
+
+
+def test_who_may_list_and_not_read_is_told_so(user, bucket):
+    simulator = bucket("flat:5,size=2000")
+    simulator.inject("403:on=rest.get")
+    user.knows(simulator)
+    del user.environment["BUCKETPULL_CDN_URL"]
+
+    checks = user.json("doctor", "upyun://photos", expect=3)
+
+    assert (verdicts(checks, "credentials"), verdicts(checks, "REST")) == ([PASS], [FAIL])
 
 
 @pytest.mark.parametrize(("limit", "verdict", "code"), [(512, FAIL, 3), (2048, WARN, 0)])

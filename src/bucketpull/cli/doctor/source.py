@@ -74,7 +74,7 @@ class SourceChecks:
             meaning, remedy = explain(error.reason)
             yield failed("credentials", f"{meaning}: {error.detail}", remedy)
             return
-        yield passed("credentials", f"the operator may list {self._settings.source}")
+        yield passed("credentials", f"these credentials may list {self._settings.source}")
         if len(client.listing.sites) > 1:
             yield from [_check_site(client, site) for site in client.listing.sites]
         yield from _check_order(client, page)
@@ -89,8 +89,11 @@ class SourceChecks:
         for spec in copies:
             for site in spec.sites:
                 yield from self._compare(client, spec, site, objects)
+        if copies:
+            return
         for spec in client.fetching.values():
-            if spec.advice and not copies:
+            yield _check_fetching(client, spec, objects)
+            if spec.advice:
                 yield warned(*spec.advice)
 
     def _objects(self, client: SourceClient, first: Page) -> list[Wanted]:
@@ -152,6 +155,20 @@ class SourceChecks:
             else f"{number} objects of {title} come"
         )
         yield passed(shown(spec), found)
+
+
+def _check_fetching(client: SourceClient, spec: EndpointSpec, objects: list[Wanted]) -> Check:
+    """Fetch an object: who may list need not be allowed to read. One that cannot be had, as an archived one, is no proof."""
+    found: Check | None = None
+    for wanted in objects:
+        key = printable(show(key_of(wanted.directory, wanted.name)))
+        _, verdict = client.fetch(wanted, spec.name)
+        if verdict.reason is None:
+            return passed(shown(spec), f"{key} comes whole")
+        meaning, remedy = explain(verdict.reason)
+        found = found or failed(shown(spec), f"{key}: {meaning} ({verdict.detail})", remedy)
+    assert found is not None
+    return found
 
 
 def shown(spec: EndpointSpec) -> str:

@@ -167,7 +167,8 @@ class S3Source:
         if below and not names and not listing.is_truncated and not position.cursor:
             # No folder exists by itself: a wrong name would look like a bucket that is pulled completely.
             raise AnswerError(
-                Reason.NO_BUCKET, f"no key begins with {show(below)!r}; a prefix is a whole folder"
+                Reason.NO_BUCKET,
+                f"no key begins with {show(below)!r}; a prefix is a whole folder, --include takes patterns, --keys single keys",
             )
         if below:
             if not all(key.startswith(below) for key in names):
