@@ -12,10 +12,9 @@ from itertools import count
 from bucketpull.agent.actions import Action, Kill, Open, Say, Start, Tell
 from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.clearing import Clearing, forget
-from bucketpull.agent.deaths import Deaths
 from bucketpull.agent.disk_calls import Calls, Routine
 from bucketpull.agent.intake import Intake
-from bucketpull.agent.scheduler import Scheduler
+from bucketpull.agent.scheduler import Deaths, Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.unconfirmed import Unconfirmed
 from bucketpull.agent.volume import ManagedVolume

@@ -16,12 +16,10 @@ from bucketpull import kill_points
 from bucketpull.coordinator.dispatch import Dispatch
 from bucketpull.coordinator.effects import Books, Forget, Hear, Heard, Moment, Routine, Settle, Tell
 from bucketpull.coordinator.final_check import final_state, missing
-from bucketpull.coordinator.fleet import Fleet
+from bucketpull.coordinator.fleet import Fleet, RefusalsElsewhere, RequestedStates
 from bucketpull.coordinator.grouping import Entry, once_each
 from bucketpull.coordinator.rate_sharing import Shares
 from bucketpull.coordinator.reconcile import Booked, FormerCopies, booked, judge
-from bucketpull.coordinator.refusals import RefusalsElsewhere
-from bucketpull.coordinator.requested_states import RequestedStates
 from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
-from bucketpull.domain.messages import Begun, Pulse
+from bucketpull.domain.messages import Begun, Fatal, Pulse
 from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
 
 PRESENT_SECONDS = 3.0
@@ -215,3 +215,47 @@ def _still(pulse: Pulse) -> Pulse:
 
 def _place(volume: VolumeStatus | None) -> tuple[str, str, str] | None:
     return None if volume is None else (volume.machine, volume.path, volume.state)
+
+
+class RefusalsElsewhere:
+    """Refusals of the source on other machines: their credentials are their own. The first is forgotten when other machines go on. Times are monotonic seconds.
+
+    Args:
+        patience_seconds: For so long nobody else may be there before the refusal ends the job.
+
+    """
+
+    def __init__(self, patience_seconds: float) -> None:
+        self._patience = patience_seconds
+        self._first: tuple[Fatal, float] | None = None
+
+    def heard(self, fatal: Fatal, now: float) -> None:
+        """Note a refusal."""
+        self._first = self._first or (fatal, now)
+
+    def final(self, fleet: Fleet, now: float) -> Fatal | None:
+        """Return the refusal that ends the job, if one does by now."""
+        if self._first is None:
+            return None
+        fatal, since = self._first
+        if fleet.drains > 1 or (fleet.drains and fatal.machine not in fleet.members):
+            self._first = None
+        elif now - since > self._patience and not fleet.drains:
+            return fatal
+        return None
+
+
+class RequestedStates(dict[str, VolumeState]):
+    """The states that the operator requested for volumes (draining, or given up as lost), by volume id. Machines are told until they do as asked: one may have started since."""
+
+    def applied(self, pulse: Pulse) -> list[str]:
+        """Show the volumes of a pulse as they are wanted; return those whose machine does not know it yet."""
+        pending = [each.id for each in pulse.volumes if each.id in self and each.state is VolumeState.OPEN]
+        pulse.volumes = [self._as_wanted(volume) for volume in pulse.volumes]
+        return pending
+
+    def _as_wanted(self, volume: VolumeStatus) -> VolumeStatus:
+        wanted = self.get(volume.id)
+        if wanted is VolumeState.LOST or (wanted is not None and volume.state is VolumeState.OPEN):
+            return replace(volume, state=wanted)
+        return volume

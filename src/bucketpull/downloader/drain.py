@@ -14,10 +14,17 @@ from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount, Written
 from bucketpull.domain.retry import Random
 from bucketpull.downloader.batch_progress import BatchProgress, Item
-from bucketpull.downloader.claims import NOT_MODIFIED, has_body, is_stated, unless_claimed
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.failures import Failures
-from bucketpull.downloader.integrity import is_object, is_publishable, note_found
+from bucketpull.downloader.integrity import (
+    NOT_MODIFIED,
+    has_body,
+    is_object,
+    is_publishable,
+    is_stated,
+    note_found,
+    unless_claimed,
+)
 from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.transfer import Lines, Transfer

@@ -4,13 +4,18 @@ What an answer is worth is decided in `domain.evidence`.
 """
 
 from hashlib import md5
+from typing import Final
+
+import msgspec
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.evidence import Body, Weight, weigh
-from bucketpull.domain.exchange import Response, Verdict
+from bucketpull.domain.exchange import Request, Response, Verdict
 from bucketpull.domain.record import Written
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.transfer import Transfer
+
+NOT_MODIFIED: Final = 304
 
 
 def is_object(transfer: Transfer, response: Response, verdict: Verdict) -> bool:
@@ -111,3 +116,22 @@ def _words(doubt: Reason | None, verdict: Verdict, found: bytes, size: int, list
     if doubt is Reason.CHECKSUM:
         return f"md5 {found.hex()} came, {verdict.md5} is stated"
     return f"{size} bytes came, {listed} are listed"
+
+
+# --- files of others that lie in an object's place and may be it: they are asked for only if they are not
+
+
+def unless_claimed(request: Request, transfer: Transfer) -> Request:
+    """Ask for an object unless its MD5 is that of the file: ETags are MD5s where the source states any (RFC 9110, 13.1.2)."""
+    condition = f'If-None-Match: "{transfer.claim.hex()}"'
+    return msgspec.structs.replace(request, headers=(*request.headers, condition))
+
+
+def has_body(transfer: Transfer, response: Response) -> bool:
+    """Tell whether what came is what lies there: not every ETag is an MD5, and not everybody heeds conditions."""
+    return _md5_of(response) == transfer.claim
+
+
+def is_stated(transfer: Transfer, verdict: Verdict) -> bool:
+    """Tell whether an answer states the MD5 of what lies there."""
+    return verdict.md5 == transfer.claim.hex()

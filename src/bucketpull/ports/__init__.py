@@ -1,7 +1,7 @@
-"""The seams: what the engine needs of the outside, and what each implementation promises.
+"""The seams: what the coordinator, the agents and the downloaders need of the outside, and what each implementation promises.
 
-Each is a Protocol of a few verbs. An implementation is chosen in `wiring`. Those of a volume, of the two ends of a transport and of
-a source pass one suite each: `tests/contracts`, `tests/sources/conformance`.
+Each is a Protocol of a few verbs. An implementation is chosen in `wiring`. Those of a journal, of a volume, of the two ends of a
+transport and of a source pass one suite each: `tests/contracts`, `tests/sources/conformance`.
 """
 
 from bucketpull.ports.clock import Clock

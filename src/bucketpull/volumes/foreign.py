@@ -16,14 +16,13 @@ from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Claim, Inspection, Record
 from bucketpull.volumes.beneath import Own
-from bucketpull.volumes.content import md5_of
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LEDGER, Identity
 from bucketpull.volumes.kept import Kept, put_aside
 from bucketpull.volumes.key_index import KeyIndex
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import oldest_intent
-from bucketpull.volumes.recovery import stated_md5
+from bucketpull.volumes.recovery import md5_of, stated_md5
 
 _INDEX: Final = "keys"
 _MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds

@@ -4,6 +4,8 @@ They are read once: a ledger without their MD5 could not tell later whether they
 an MD5, they are held against it. What was in flight at a kill is little; only a file larger than a batch is left unread.
 """
 
+import hashlib
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -13,11 +15,11 @@ from typing import Final
 from bucketpull.domain.batching import MAX_BYTES
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Record
-from bucketpull.volumes.content import md5_of
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 
 _MD5: Final = re.compile(r'"?([0-9a-fA-F]{32})"?')
+_PIECE_BYTES: Final = 1 << 20
 
 
 def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Record | None:
@@ -60,3 +62,19 @@ def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Ite
             and found.st_ctime_ns >= made_at
         ):
             yield index
+
+
+def md5_of(fd: int) -> bytes:
+    """Read an open file once, from where it stands to its end, and close it; return its MD5, 16 raw bytes.
+
+    Raises:
+        OSError: It cannot be read.
+
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        while data := os.read(fd, _PIECE_BYTES):
+            digest.update(data)
+    finally:
+        os.close(fd)
+    return digest.digest()

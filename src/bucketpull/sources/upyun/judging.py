@@ -5,13 +5,17 @@ dictionary of headers would cost more than the rest of the object's bookkeeping.
 """
 
 import re
+from typing import Final
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
 from bucketpull.sources.headers import misplaced, seconds_of, version_of
 from bucketpull.sources.upyun.answers import cdn_reason, complaint, rest_reason, wait_seconds
-from bucketpull.sources.upyun.endpoints import CDN, REST
 
+# The endpoints of the service: listing and objects by REST, objects by the CDN.
+LIST: Final = "list"
+REST: Final = "rest"
+CDN: Final = "cdn"
 _HEX = b"0123456789abcdef"
 MARKUP_STARTS = b"<{"
 _IMAGES = frozenset(

@@ -15,8 +15,8 @@ from bucketpull.sources.server_clock import ServerClock
 from bucketpull.sources.upyun import judging
 from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
-from bucketpull.sources.upyun.endpoints import CDN, LIST, REST
 from bucketpull.sources.upyun.fast_path import Dates, FastPath
+from bucketpull.sources.upyun.judging import CDN, LIST, REST
 from bucketpull.sources.upyun.listing import Listing, read_listing
 from bucketpull.sources.upyun.pages import Pages, is_slash_folder
 from bucketpull.sources.upyun.signing import (
