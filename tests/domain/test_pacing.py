@@ -204,3 +204,22 @@ def test_limits_can_be_changed_while_it_runs():
     assert limiter.fixed is None
     limiter.limit(None, highest=2)
     assert limiter.level == 2
+
+
+@pytest.mark.parametrize("share", [0.05, 0.25, 0.4])
+@pytest.mark.parametrize("began", [1000.9, 1001.8, 1002.7])
+def test_processes_that_are_refused_at_random_find_out_together_that_it_is_not_their_pace(share, began):
+    refuse = _refusing(Reason.THROTTLED, lambda _now, random: random.random() < share)
+
+    tally = run([Limiter(), Limiter()], World(latency=0.02, capacity=500, refuse=refuse), 40, began)
+
+    assert tally.rate(20) > 400
+
+
+@pytest.mark.parametrize("limit", [lambda _now: 200.0, lambda now: 500.0 if now < 20 else 100.0])
+def test_many_processes_under_a_limit_do_not_take_each_other_s_load_for_chance(limit):
+    """What one leaves, the others take: a lower pace of one alone makes no refusal rarer."""
+    tally = run([Limiter() for _ in range(8)], World(limit=limit), 60)
+
+    assert tally.share(30) < 0.15
+    assert tally.rate(30) > 0.8 * limit(60)

@@ -72,7 +72,8 @@ class Ceiling:
     CUBIC_SECONDS = 8.0  # from a cut of 10 % back to the wall; 20 s later it is twice the wall
     PROBES_PER_SECOND = 4.0
     ALONE = 0.3
-    MANY = 3  # refusals
+    FEW = 5  # answers
+    MANY = 6  # refusals
     SURELY_MANY = 10
     FIRST_PAUSE_SECONDS = 0.5
     LONGEST_PAUSE_SECONDS = 60.0
@@ -97,7 +98,7 @@ class Ceiling:
         `used` says whether all of the level was in use, so that the former round's rate was all that it could bring.
         """
         share, offered = measured.share(), measured.offered(now, in_flight)
-        self._suspicion.note(measured)
+        self._suspicion.note(now, measured)
         if self.rate is None:
             self._begin(now, offered, measured.former if used else 0.0)
             return 0.0
@@ -106,7 +107,8 @@ class Ceiling:
         if share >= self.NEARLY_ALL and self._is_block(measured, offered):
             return self._block(now, measured.throttles >= self.MANY)
         self._exploring = self._exploring and self._explored < 3
-        self._set(now, self._suspicion.advise(self.rate) or self._lower(now, measured, share))
+        steered = self._suspicion.steer(now, self.rate)
+        self._set(now, self._lower(now, measured, share) if steered is None else steered)
         return 0.0
 
     def adopt(self, now: float, rate: float) -> None:
@@ -120,7 +122,7 @@ class Ceiling:
         if self._suspicion.is_held:
             return measured.throttles >= self.SURELY_MANY
         # A few requests, far fewer than the ceiling, all refused: it is not their number.
-        alone = offered < self.rate * self.ALONE
+        alone = offered < self.rate * self.ALONE and measured.throttles > 1
         return self._blocked or alone or measured.throttles >= self.MANY
 
     def _begin(self, now: float, offered: float, former: float) -> None:
@@ -132,15 +134,22 @@ class Ceiling:
     def _lower(self, now: float, measured: Round, share: float) -> float:
         assert self.rate is not None
         lower = self.rate * self.KEEP
-        return min(lower, max(measured.rate(now) * 0.95, self.rate * 0.5)) if share > self.MUCH else lower
+        if share <= self.MUCH or measured.answers() < self.FEW:
+            return lower
+        least = max(measured.rate(now) * 0.95, self.rate * 0.5, self._suspicion.usual.given * 0.5)
+        return min(lower, least)
 
     def lift(self, now: float, measured: Round, rate: float) -> None:
         """Follow the cubic after a round, but only while the ceiling is what holds us back."""
         if self.rate is None:
             return
-        self._suspicion.note(measured)
+        self._suspicion.note(now, measured)
         if not measured.throttles:
             self._calm(now)
+        steered = self._suspicion.steer(now, self.rate)
+        if steered is not None:
+            self._set(now, steered)
+            return
         if rate < self.rate * 0.7:
             self._since += now - measured.begins
             return
@@ -161,6 +170,7 @@ class Ceiling:
         assert self.rate is not None
         if not self._blocked:
             self._blocked = True
+            self._suspicion.abandon()
             self._set(now, self.rate * 0.5)
         self.pace = min(self.pace, self.PROBES_PER_SECOND)
         pause = self._pause
@@ -179,62 +189,134 @@ class Ceiling:
             self._suspicion = Suspicion()
 
 
-class Suspicion:
-    """Whether refusals have another cause than our pace: they have, if half the pace did not make them half as rare.
+class Answers:
+    """How many answers came in how many seconds, and how many of them were refusals; what is older than a few seconds fades."""
 
-    Then lowering it further would only cost time. It ends when going up again makes them clearly more.
+    __slots__ = ("fades_seconds", "number", "refused", "seconds")
+
+    def __init__(self, fades_seconds: float = 4.0) -> None:
+        self.fades_seconds = fades_seconds
+        self.number = self.refused = self.seconds = 0.0
+
+    def add(self, now: float, measured: Round) -> None:
+        """Count a round's."""
+        if self.seconds > self.fades_seconds:
+            self.number, self.refused, self.seconds = self.number / 2, self.refused / 2, self.seconds / 2
+        self.number += measured.answers()
+        self.refused += measured.throttles
+        self.seconds += now - measured.begins
+
+    @property
+    def share(self) -> float:
+        """The share of refusals."""
+        return self.refused / (self.number or 1.0)
+
+    @property
+    def given(self) -> float:
+        """The answers a second that were no refusals."""
+        return (self.number - self.refused) / self.seconds if self.seconds else 0.0
+
+
+class Suspicion:
+    """Whether refusals have another cause than our pace: they have, if as many come when less is asked for than was given before.
+
+    Then lowering the pace would only cost time: it rises until clearly more is refused. One process that asks for less proves
+    nothing where others take what it leaves. So this is tried at times on which all processes of a machine agree without a word.
     """
 
-    __slots__ = ("_anchor", "_answers", "_before", "_held", "_refusals")
+    __slots__ = (
+        "_before",
+        "_below",
+        "_former",
+        "_given",
+        "_held",
+        "_is_refuted",
+        "_tried",
+        "_until",
+        "usual",
+    )
 
-    ENOUGH = 40  # answers that a share is taken of
-    LARGEST_SHARE = 0.4
+    PERIOD_SECONDS = 3.0  # of the clock
+    ENTRY_SECONDS = 0.5
+    SETTLED_SECONDS = 0.7  # when those who take part do, and answers to what was asked before are in
+    TRIAL_SECONDS = 1.6
+    PERIODS_HELD = 8  # between trials, once they have shown something
+    LEAST_SHARE = 0.015
+    LEAST_REFUSED = 3
+    ENOUGH = 30  # answers, of which so many are refused if as many are as before
+    ENOUGH_REFUSED = 6
+    BELOW = 0.7
+    GROWTH = 1.5
 
     def __init__(self) -> None:
-        self._anchor = 0.0  # the rate at which refusals began
-        self._before = 0.0  # their share above half of that
+        self.usual = Answers()
+        """Those that came outside of trials."""
+        self._below = Answers(math.inf)
         self._held = 0.0
-        self._answers = 0
-        self._refusals = 0
+        self._is_refuted = False
+        self._before = 0.0
+        self._given = 0.0
+        self._former = 0.0  # the rate before the trial that is on; 0 outside of one
+        self._until = -math.inf
+        self._tried = -math.inf
 
     @property
     def is_held(self) -> bool:
         """Whether refusals were found to have another cause."""
         return self._held > 0.0
 
-    def note(self, measured: Round) -> None:
+    def note(self, now: float, measured: Round) -> None:
         """Count the answers of a round."""
-        self._answers += measured.answers()
-        self._refusals += measured.throttles
+        if not self._former:
+            self.usual.add(now, measured)
+        elif measured.begins >= self._tried + self.SETTLED_SECONDS:
+            self._below.add(measured.begins, measured)
 
-    def advise(self, rate: float) -> float:
-        """Return the rate to go on with though some were refused; 0 is to lower it."""
-        if self._held:
-            if self._answers >= 2 * self.ENOUGH and self._share() > self._held * 1.5 + 0.05:
-                self._begin(rate)
-        elif not self._anchor:
-            self._begin(rate)
-        elif not self._before:
-            if rate <= self._anchor * 0.5:
-                self._before = self._share()
-                return rate
-        elif self._answers < self.ENOUGH:
+    def steer(self, now: float, rate: float) -> float | None:
+        """Return the rate to go on with, whatever was refused or not; None for what is usual."""
+        if self._former:
+            return rate if now < self._until else self._end()
+        begins = now - now % self.PERIOD_SECONDS
+        if now - begins < self.ENTRY_SECONDS and begins > self._tried and self._is_due(begins):
+            return self._begin(begins, rate)
+        return self._go_up(rate) if self._held else None
+
+    def _is_due(self, begins: float) -> bool:
+        if self._held or self._is_refuted:
+            return round(begins / self.PERIOD_SECONDS) % self.PERIODS_HELD == 0
+        usual = self.usual
+        return usual.refused >= self.LEAST_REFUSED and usual.share >= self.LEAST_SHARE
+
+    def _begin(self, begins: float, rate: float) -> float:
+        """Ask for less than was given, for a while."""
+        self._tried, self._until, self._former = begins, begins + self.TRIAL_SECONDS, rate
+        self._before, self._given = self.usual.share, self.usual.given
+        return max(LOWEST_CEILING, min(rate, self.BELOW * self._given))
+
+    def abandon(self) -> None:
+        """End a trial without a result: nothing at all is given."""
+        self._former, self._below = 0.0, Answers(math.inf)
+
+    def _end(self) -> float:
+        """Decide, once enough answers have come in trials; go on as before."""
+        rate, self._former = self._former, 0.0
+        below, before = self._below, self._before
+        if below.number >= self.ENOUGH and below.number * before >= self.ENOUGH_REFUSED:
+            self._is_refuted = below.share < before * 0.5
+            self._held = 0.0 if self._is_refuted else max(before, below.share)
+            self._below = Answers(math.inf)
+            rate = min(rate, self._given) if self._is_refuted else rate
+        self.usual = Answers()
+        return rate
+
+    def _go_up(self, rate: float) -> float | None:
+        """Ask for more, unless that got clearly more refused."""
+        usual = self.usual
+        if usual.number < self.ENOUGH:
             return rate
-        else:
-            self._decide(rate)
-        return rate * 1.1 if self._held else 0.0
-
-    def _decide(self, rate: float) -> None:
-        before, share = self._before, self._share()
-        self._begin(rate)
-        if before * 0.5 <= share < self.LARGEST_SHARE:
-            self._held = max(before, share)
-
-    def _begin(self, rate: float) -> None:
-        self.__init__()  # type: ignore[misc]
-        self._anchor = rate
-
-    def _share(self) -> float:
-        share = self._refusals / max(1, self._answers)
-        self._answers = self._refusals = 0
-        return share
+        share, asked = usual.share, usual.number / max(usual.seconds, 0.1)
+        self.usual = Answers()
+        if share > min(self._held * 1.5 + 0.05, self._held + 0.15):
+            self._held = 0.0
+            return None
+        return max(rate, min(rate, asked) * self.GROWTH)
