@@ -114,6 +114,9 @@ TRUTHS = st.builds(
     verify=st.sampled_from(["size", "md5"]),
     streamed=st.sampled_from([1, 1 << 20]),
 )
+@example(
+    b"\xff\xd8\xff\xe0" + bytes(27), 0, ["forbidden", "cut", "broken", "multipart"], ["hidden"], "size", 1
+)
 def test_nothing_false_is_ever_stored_as_proven(truth, off_by, cdn, rest, verify, streamed):
     listed = -1 if off_by is None else len(truth) + off_by
 

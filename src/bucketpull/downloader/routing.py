@@ -82,7 +82,8 @@ class Routing:
             return Blame.OBJECT
         key = (transfer.directory, transfer.name)
         is_suspect = endpoint.failed(key, reason, verdict.detail, now, verdict.retry_after_seconds)
-        if not is_suspect and not endpoint.is_doubtful(reason):
+        is_doubtful = endpoint.is_doubtful(reason) and not self._is_own_witness(endpoint, transfer)
+        if not is_suspect and not is_doubtful:
             return Blame.OBJECT
         if not endpoint.is_up or not self._prove(endpoint):
             return Blame.ENDPOINT if is_suspect else Blame.OBJECT
@@ -113,6 +114,11 @@ class Routing:
             ):
                 return wanted
         return None
+
+    def _is_own_witness(self, endpoint: Endpoint[Transfer], wanted: Wanted) -> bool:
+        """Tell whether who would speak for an endpoint is the object itself, that only another endpoint gave: it proves nothing."""
+        witness = self._witness(endpoint) if endpoint.witness is None else None
+        return witness is not None and (witness.directory, witness.name) == (wanted.directory, wanted.name)
 
     def _proved(self, endpoint: Endpoint[Transfer], witness: Wanted, response: Response) -> None:
         endpoint.is_tried = False
