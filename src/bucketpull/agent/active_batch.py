@@ -203,22 +203,8 @@ def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
 
 def poisoned(parts: Iterable[Part], attempts: int) -> list[Failure]:
     """Return the failures of objects whose processes die of them."""
-    return [
-        Failure(
-            part.directory,
-            name,
-            size,
-            mtime,
-            part.cursor,
-            Reason.POISON,
-            attempts,
-            0,
-            "its process died each time",
-            *more,
-        )
-        for part in parts
-        for name, size, mtime, *more in part.rows()
-    ]
+    detail = "its process died each time"
+    return [each for part in parts for each in part.failures(Reason.POISON, attempts, detail)]
 
 
 def _draft(parts: list[Part]) -> BatchDraft | None:

@@ -68,6 +68,13 @@ class Part(Objects):
         versions, urls = self.versions or nothing, self.urls or nothing
         return zip(self.names, self.sizes, self.mtimes, versions, urls, strict=True)
 
+    def failures(self, reason: Reason, attempts: int, detail: str) -> "list[Failure]":
+        """Return the failures of all objects, for one reason that is no status of HTTP."""
+        return [
+            Failure(self.directory, name, size, mtime, self.cursor, reason, attempts, 0, detail, *more)
+            for name, size, mtime, *more in self.rows()
+        ]
+
     def slice(self, start: int, end: int) -> "Part":
         """Return the objects from `start` up to `end`."""
         if start == 0 and end == len(self.names):

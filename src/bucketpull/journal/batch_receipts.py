@@ -273,23 +273,9 @@ def _tally(counts: dict[PageKey, int], body: bytes, sign: int) -> None:
 
 def given_up(draft: BatchDraft, receipt: BatchReceipt, attempts: int) -> list[Failure]:
     """Return the failures of objects that the retry policy gives up."""
-    reason = usual_reason(receipt.retries)
-    return [
-        Failure(
-            part.directory,
-            name,
-            size,
-            mtime,
-            part.cursor,
-            reason,
-            attempts,
-            0,
-            f"given up after {attempts} tries",
-            *more,
-        )
-        for part in decode_parts(draft.body)
-        for name, size, mtime, *more in part.rows()
-    ]
+    reason, detail = usual_reason(receipt.retries), f"given up after {attempts} tries"
+    parts = decode_parts(draft.body)
+    return [each for part in parts for each in part.failures(reason, attempts, detail)]
 
 
 def usual_reason(retries: dict[str, int]) -> Reason:

@@ -155,8 +155,6 @@ def _learn_page(tables: Tables, record: Record, block: tuple[int, int]) -> None:
         return
     extents = pack_entries(merged(unpack_entries(known.extents), [entry]))
     row = Row(
-        record.directory,
-        record.cursor,
         known.run,
         known.until,
         min(first, known.first),
@@ -169,6 +167,8 @@ def _learn_page(tables: Tables, record: Record, block: tuple[int, int]) -> None:
         known.skipped,
         known.vanished,
         extents,
+        record.directory,
+        record.cursor,
     )
     tables.pages.change(row)
 

@@ -34,23 +34,11 @@ class Known(msgspec.Struct):
     extents: bytes
 
 
-class Row(msgspec.Struct):
-    """A row of the page table; `size` is in bytes, `extents` the blob as it is kept."""
+class Row(Known):
+    """A row of the page table."""
 
     directory: bytes
     cursor: str
-    run: int
-    until: str
-    first: bytes
-    last: bytes
-    digest: bytes
-    objects: int
-    size: int
-    excluded: int
-    stored: int
-    skipped: int
-    vanished: int
-    extents: bytes
 
 
 class Share(msgspec.Struct):
@@ -135,7 +123,7 @@ class Pages:
         """Return all pages in the order of their keys, a thousand at a time; rows may be changed meanwhile."""
         after: tuple[bytes, str, int] = (b"", "", -1)
         while rows := self._step(after):
-            yield [Row(*row) for row in rows]
+            yield [Row(*row[2:], *row[:2]) for row in rows]
             before, after = after, rows[-1][:3]
             self._store.check_order(before, after)
 
