@@ -84,6 +84,19 @@ class Commands(click.Group):
         command = completed(command)
         return self.translate(command) if self.translate else command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; where there is none of that name, click says which ones are near, once it knows them."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if not args[0].startswith("-"):
+                from difflib import get_close_matches
+
+                vars(error)["possibilities"] = get_close_matches(args[0], COMMANDS)
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         del ctx
