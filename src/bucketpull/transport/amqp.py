@@ -17,6 +17,7 @@ Facts of the broker that shape it, each measured on 3.10, 4.0 and 4.3:
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
@@ -31,6 +32,9 @@ from bucketpull.transport.amqp_stream import FilteredTransport
 from bucketpull.transport.mailbox import Mailbox
 
 HEARTBEAT_SECONDS: Final = 10
+# What a broker's URL may ask for, as the client documents it.
+_FILES: Final = ("cafile", "certfile", "keyfile")
+_OPTIONS: Final = (*_FILES, "capath", "cadata", "no_verify_ssl", "heartbeat", "timeout", "name", "auth")
 PUBLISH_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 30.0
 SETTLE_SECONDS: Final = 2.0
@@ -357,7 +361,7 @@ def with_heartbeat(url: str) -> str:
     """Return a broker's URL with our heartbeat, unless it has one.
 
     Raises:
-        ConfigError: It is no AMQP URL. The message does not repeat it: it may hold a password.
+        ConfigError: It is no AMQP URL, or asks for what there is not. The message does not repeat it: it may hold a password.
 
     """
     try:
@@ -367,6 +371,16 @@ def with_heartbeat(url: str) -> str:
         usable = False
     if not usable:
         raise ConfigError("--broker: write amqp://USER:PASSWORD@HOST:PORT/VHOST (or amqps://)")
-    query = dict(parse_qsl(parts.query))
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    _check_options(query)
     query.setdefault("heartbeat", str(HEARTBEAT_SECONDS))
     return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def _check_options(query: Mapping[str, str]) -> None:
+    """Refuse what the client would ignore, and files that it would look for in vain at each connection."""
+    for name, value in query.items():
+        if name not in _OPTIONS:
+            raise ConfigError(f"--broker: there is no option {name}; there are {', '.join(_OPTIONS)}")
+        if name in _FILES and not os.access(value, os.R_OK):
+            raise ConfigError(f"--broker: {name}: {value} cannot be read; name a file that can")
