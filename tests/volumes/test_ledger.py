@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import LedgerError, VolumeFull
 from bucketpull.domain.record import Record
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.ledger import Damage, Entry, Frame, Kind, Ledger
 
 
@@ -33,7 +33,7 @@ def entry(seed, objects=50):
 
 
 def open_ledger(folder, *, writable=True):
-    return Ledger.open(Own(folder, "here", ".", None), "ledger", "here", writable)
+    return Ledger.open(OwnDirectory(folder, "here", ".", None), "ledger", "here", writable)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from bucketpull.domain.errors import VolumeForeign
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record
-from bucketpull.volumes.beneath import Own, is_writable, open_path
+from bucketpull.volumes.beneath import OwnDirectory, is_writable, open_path
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.key_index import NOWHERE, ODD, KeyIndex, Place, Read
 from bucketpull.volumes.ledger import Damage, Kind
@@ -64,7 +64,7 @@ class ReadableVolume:
         self.id = self._reader.id
         self._lock = threading.Lock()
         self._packs: dict[str, OpenFile] = {}
-        self._home: Own | None = None
+        self._home: OwnDirectory | None = None
         self._index = KeyIndex(self._reader.ledger, self._index_folder())
         _volumes.add(self)
 
@@ -188,7 +188,7 @@ class ReadableVolume:
     def _index_folder(self) -> str | None:
         """Return where the index is kept: on the volume, or in the user's cache where that cannot be written, or is somebody else's."""
         with suppress(OSError, VolumeForeign):
-            self._home = Own.open(self._reader.root, HOME, self.path, writing=True)
+            self._home = OwnDirectory.open(self._reader.root, HOME, self.path, writing=True)
             here = self._home.below(_INDEX).fd
             if is_writable(here):
                 return f"/proc/self/fd/{here}"

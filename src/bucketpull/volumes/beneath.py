@@ -2,7 +2,7 @@
 
 Others may be able to write where a volume lies, and swap what they like between two calls. So everything goes by the descriptor
 of a directory and one name in it, never through a symbolic link: whatever is swapped, nothing leads out of the volume.
-Directories of our own (`Own`) are opened once and must belong to us: what others put there is not used.
+Directories of our own (`OwnDirectory`) are opened once and must belong to us: what others put there is not used.
 """
 
 import errno
@@ -151,7 +151,7 @@ def scanned(directory: int, path: bytes = b"") -> Iterator[Iterator[os.DirEntry[
         os.close(fd)
 
 
-class Own:
+class OwnDirectory:
     """A directory of ours on a volume, opened once: `.bucketpull`, or one in it. `volume` is the volume's path, for messages.
 
     With `writing` it must belong to us, or to root, and its files too; nobody else may write there.
@@ -161,7 +161,7 @@ class Own:
         self.fd = fd
         self._volume, self._name = volume, name
         self._owners = owners
-        self._below: dict[str, Own] = {}
+        self._below: dict[str, OwnDirectory] = {}
         if owners is not None:
             self._claim()
 
@@ -187,7 +187,7 @@ class Own:
             os.close(fd)
             raise
 
-    def below(self, name: str) -> "Own":
+    def below(self, name: str) -> "OwnDirectory":
         """Return a directory in this one, which stays open, making it if it is missing and we write."""
         found = self._below.get(name)
         if found is None:
@@ -195,7 +195,9 @@ class Own:
                 make(self.fd, name, 0o755)
             fd = os.open(name, _LISTED, dir_fd=self.fd)
             try:
-                found = self._below[name] = Own(fd, self._volume, f"{self._name}/{name}", self._owners)
+                found = self._below[name] = OwnDirectory(
+                    fd, self._volume, f"{self._name}/{name}", self._owners
+                )
             except BaseException:
                 os.close(fd)
                 raise

@@ -15,7 +15,7 @@ from typing import Final
 from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Claim, Inspection, Record
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LEDGER, Identity
 from bucketpull.volumes.kept import Kept, put_aside
@@ -33,7 +33,7 @@ _MOST_FOLDERS: Final = 20_000
 class ForeignFiles:
     """Those of one volume. `root` and `home` stay the caller's. May be called by several threads at once."""
 
-    def __init__(self, root: int, home: Own, identity: Identity, path: str) -> None:
+    def __init__(self, root: int, home: OwnDirectory, identity: Identity, path: str) -> None:
         self._home = home
         self._identity = identity
         self._path = path

@@ -14,7 +14,7 @@ from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import VolumeError, VolumeSick
 from bucketpull.domain.model import key_of
 from bucketpull.volumes import beneath, os_errors, system
-from bucketpull.volumes.beneath import Own, open_root
+from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.ledger import Ledger
 
 HOME: Final = ".bucketpull"
@@ -66,7 +66,7 @@ class Entered(NamedTuple):
     """A volume that is open: the descriptor of its root, our own directory on it, and who it is."""
 
     root: int
-    home: Own
+    home: OwnDirectory
     identity: Identity
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ def initialise(path: str, layout: str = "key") -> str:
         raise os_errors.volume_error(path, "not opened", error) from error
     try:
         beneath.make(root, HOME, 0o755)
-        home = Own.open(root, HOME, path, writing=True)
+        home = OwnDirectory.open(root, HOME, path, writing=True)
         try:
             known = _read(home, path)
             return known.id if known else _write(home, layout).id
@@ -174,7 +174,7 @@ def enter(path: str, expected: str | None, *, writing: bool = False) -> Entered:
 
 def _entered(root: int, path: str, *, writing: bool) -> Entered | None:
     try:
-        home = Own.open(root, HOME, path, writing=writing)
+        home = OwnDirectory.open(root, HOME, path, writing=writing)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -193,7 +193,7 @@ def _entered(root: int, path: str, *, writing: bool) -> Entered | None:
 _decode = json_decoder(Identity)
 
 
-def _read(home: Own, path: str) -> Identity | None:
+def _read(home: OwnDirectory, path: str) -> Identity | None:
     """Read the identity.
 
     Raises:
@@ -216,7 +216,7 @@ def _read(home: Own, path: str) -> Identity | None:
     return found
 
 
-def mark_packs(home: Own, identity: Identity) -> Identity:
+def mark_packs(home: OwnDirectory, identity: Identity) -> Identity:
     """Say durably that the volume has packs, and return its new identity."""
     if identity.format == PACKS_FORMAT:
         return identity
@@ -225,7 +225,7 @@ def mark_packs(home: Own, identity: Identity) -> Identity:
     return marked
 
 
-def mark_owner(home: Own, identity: Identity, owner: Owner) -> Identity:
+def mark_owner(home: OwnDirectory, identity: Identity, owner: Owner) -> Identity:
     """Say durably whose a volume is, and return its new identity."""
     if identity.owner == owner:
         return identity
@@ -234,7 +234,7 @@ def mark_owner(home: Own, identity: Identity, owner: Owner) -> Identity:
     return marked
 
 
-def _write(home: Own, layout: str) -> Identity:
+def _write(home: OwnDirectory, layout: str) -> Identity:
     made = Identity(secrets.token_hex(6), layout, _folds_case(home.fd))
     # A volume without a ledger is damaged, so a new one has it from its first moment.
     os.close(home.open_file(LEDGER, os.O_WRONLY | os.O_CREAT))

@@ -7,7 +7,7 @@ from typing import Final
 from bucketpull.domain.keys import LONGEST_NAME
 from bucketpull.domain.model import show
 from bucketpull.volumes import beneath
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 
 LIST: Final = "kept.txt"
@@ -15,7 +15,7 @@ _SUFFIX: Final = b".kept"
 _MOST_READ: Final = 1 << 20
 
 
-def put_aside(tree: Tree, home: Own, path: bytes) -> None:
+def put_aside(tree: Tree, home: OwnDirectory, path: bytes) -> None:
     """Rename what lies at a path, a directory excepted, to the first free of `NAME.kept`, `NAME.kept-2`, …; it is written down before.
 
     Raises:
@@ -36,7 +36,7 @@ def put_aside(tree: Tree, home: Own, path: bytes) -> None:
 class Kept:
     """How many files of others are kept on a volume; `count` costs nothing while none are added."""
 
-    def __init__(self, home: Own) -> None:
+    def __init__(self, home: OwnDirectory) -> None:
         self._home = home
         self._read = 0
         self._lines = 0

@@ -24,7 +24,7 @@ from bucketpull.domain.decoding import inflate, msgpack_decoder
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes import os_errors, system
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 
 MAGIC: Final = b"bpL1"
 _CHECK: Final = struct.Struct("<4sI")
@@ -122,7 +122,7 @@ class Ledger:
         self._find_end()
 
     @classmethod
-    def open(cls, home: Own, name: str, volume: str, writable: bool) -> "Ledger":
+    def open(cls, home: OwnDirectory, name: str, volume: str, writable: bool) -> "Ledger":
         """Open (or, writable, begin) a ledger.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from bucketpull.volumes import beneath
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.stream import PARTIAL
 
@@ -17,7 +17,7 @@ _NOTE: Final = re.compile(r"(.+)\.([0-9]{1,19})\.([0-9]{1,19})")
 _PARTIAL_SECONDS: Final = 7 * 86400.0  # an unfinished large object is worth resuming for a week
 
 
-def tidy(home: Own) -> None:
+def tidy(home: OwnDirectory) -> None:
     """Make our folders; empty the one for temporary files, and drop parts of large objects that nobody came back for."""
     home.below(INTENTS)
     temporary, partial = home.below(TEMPORARY), home.below(PARTIAL)
@@ -33,7 +33,7 @@ def tidy(home: Own) -> None:
             beneath.remove(partial.fd, name)
 
 
-def read_intents(home: Own) -> dict[tuple[str, int], int]:
+def read_intents(home: OwnDirectory) -> dict[tuple[str, int], int]:
     """Return the batches that are noted, by journal and work, with the ledger's end at that time."""
     intents: dict[tuple[str, int], int] = {}
     for name in home.below(INTENTS).names():
@@ -43,7 +43,7 @@ def read_intents(home: Own) -> dict[tuple[str, int], int]:
     return intents
 
 
-def oldest_intent(home: Own) -> int:
+def oldest_intent(home: OwnDirectory) -> int:
     """Return when the oldest batch that is noted was begun (ns since 1970); now where there is none."""
     notes = home.below(INTENTS)
     found = (beneath.look(notes.fd, name) for name in notes.names())
@@ -58,7 +58,7 @@ class Note(NamedTuple):
     body: bytes
 
 
-def write_intent(home: Own, name: str, attachment: str, body: bytes) -> None:
+def write_intent(home: OwnDirectory, name: str, attachment: str, body: bytes) -> None:
     """Note a batch. On a full disk the name alone must do."""
     fd = home.below(INTENTS).open_file(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     try:
@@ -68,7 +68,7 @@ def write_intent(home: Own, name: str, attachment: str, body: bytes) -> None:
         os.close(fd)
 
 
-def read_intent(home: Own, name: str) -> Note:
+def read_intent(home: OwnDirectory, name: str) -> Note:
     """Read a batch's note; what cannot be read of it is empty."""
     with open(home.below(INTENTS).open_file(name), "rb") as file:
         made_at = os.fstat(file.fileno()).st_mtime_ns
@@ -76,7 +76,7 @@ def read_intent(home: Own, name: str) -> Note:
     return Note(made_at, attachment.decode("ascii", "replace"), body)
 
 
-def remove_intent(home: Own, name: str) -> None:
+def remove_intent(home: OwnDirectory, name: str) -> None:
     """Remove a batch's note. A stale one costs nothing: work ids are never used again."""
     with contextlib.suppress(OSError):
         beneath.remove(home.below(INTENTS).fd, name)

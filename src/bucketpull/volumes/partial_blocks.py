@@ -16,7 +16,7 @@ from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Former, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import os_errors
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
@@ -29,7 +29,7 @@ _MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 class PartialBlocks:
     """The thinned blocks of one volume. Its file holds their offsets, eight bytes each; one too many does no harm."""
 
-    def __init__(self, home: Own, identity: Identity, tree: Tree) -> None:
+    def __init__(self, home: OwnDirectory, identity: Identity, tree: Tree) -> None:
         self._home = home
         self._identity = identity
         self._tree = tree

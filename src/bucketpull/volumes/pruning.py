@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import beneath, system
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.file import write_all
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.live_objects import DIGEST_BYTES, LiveObjects, Partitions, digest_of
@@ -167,7 +167,7 @@ def trash_until(now: float, seconds: float) -> str:
     return f"until-{time.strftime(_FORMAT, time.gmtime(now + seconds))}"
 
 
-def expired(home: Own, now: float) -> list[str]:
+def expired(home: OwnDirectory, now: float) -> list[str]:
     """Return the folders of the trash whose time is over."""
     if beneath.look(home.fd, TRASH) is None:
         return []
@@ -175,7 +175,7 @@ def expired(home: Own, now: float) -> list[str]:
     return [name for name in names if name < trash_until(now, 0)]
 
 
-def empty(home: Own, name: str) -> None:
+def empty(home: OwnDirectory, name: str) -> None:
     """Remove a folder of the trash."""
     beneath.remove_all(home.below(TRASH).fd, name)
 
@@ -183,7 +183,7 @@ def empty(home: Own, name: str) -> None:
 class Trash:
     """Where the files of removed objects go: a folder of the trash, or nowhere (`name` "")."""
 
-    def __init__(self, tree: Tree, home: Own, name: str) -> None:
+    def __init__(self, tree: Tree, home: OwnDirectory, name: str) -> None:
         self._tree = tree
         self._fd = -1
         self._kept: Tree | None = None

@@ -16,7 +16,7 @@ from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts, ids_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import system
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
@@ -41,7 +41,7 @@ class Removal:
 
     def __init__(
         self,
-        home: Own,
+        home: OwnDirectory,
         identity: Identity,
         tree: Tree,
         ledger: Ledger,

@@ -12,7 +12,7 @@ import pytest
 from bucketpull.domain import keys
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing, PackNames
-from bucketpull.volumes.beneath import Own, open_root
+from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.packs import appender as appending
 from bucketpull.volumes.packs.appender import Appender, Member
 from bucketpull.volumes.packs.folder import Folders
@@ -42,7 +42,7 @@ class Place:
         self._path = str(path)
         os.mkdir(f"{path}/.bucketpull")
         self._root = open_root(self._path)
-        self._home = Own.open(self._root, ".bucketpull", self._path, writing=True)
+        self._home = OwnDirectory.open(self._root, ".bucketpull", self._path, writing=True)
 
     def folders(self):
         return Folders(self._root, self._home, VOLUME, self._path)

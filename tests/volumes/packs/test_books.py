@@ -4,7 +4,7 @@ import os
 from contextlib import closing, contextmanager
 
 from bucketpull.domain.record import Record
-from bucketpull.volumes.beneath import Own, open_root
+from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
@@ -33,7 +33,7 @@ def a_volume(tmp_path):
     """Give the packs' books of a volume without packs, and a list of what is sealed."""
     (tmp_path / ".bucketpull").mkdir()
     root = open_root(str(tmp_path))
-    with closing(Own.open(root, ".bucketpull", str(tmp_path), writing=True)) as home:
+    with closing(OwnDirectory.open(root, ".bucketpull", str(tmp_path), writing=True)) as home:
         os.close(home.open_file("ledger", os.O_WRONLY | os.O_CREAT))
         Folders(root, home, "0123456789ab", str(tmp_path)).close()
         sealed = []

@@ -12,7 +12,7 @@ from ratarmountcore.mountsource.factory import open_mount_source
 
 from bucketpull.domain import keys
 from bucketpull.domain.record import Sealed
-from bucketpull.volumes.beneath import Own, open_root
+from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.packs import sealing, tar
 from bucketpull.volumes.packs.sealing import seal
 
@@ -39,7 +39,7 @@ def archive(bodies):
 def packs(tmp_path):
     (tmp_path / "packs").mkdir()
     root = open_root(str(tmp_path))
-    found = Own.open(root, "packs", str(tmp_path), writing=True)
+    found = OwnDirectory.open(root, "packs", str(tmp_path), writing=True)
     yield found
     found.close()
     os.close(root)

@@ -18,7 +18,7 @@ from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Written
 from bucketpull.volumes import beneath, system
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.file import write_all
 
 PARTIAL: Final = "partial"
@@ -29,7 +29,7 @@ _reach = kill_points.reach
 class Publisher(Protocol):
     """What a finished stream is handed to: `files.file.FileWriter`, or what packs it."""
 
-    home: Own
+    home: OwnDirectory
     sync: bool
 
     def publish(self, source: str, source_fd: int, directory: bytes, name: bytes, token: object) -> Written:

@@ -19,7 +19,7 @@ from bucketpull import kill_points
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.record import Record, Sealed
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
 from bucketpull.volumes.packs import folder, sealing, tar
 from bucketpull.volumes.packs.folder import NEXT, Folders
@@ -58,7 +58,7 @@ class PackBooks:
     def __init__(
         self,
         root: int,
-        home: Own,
+        home: OwnDirectory,
         volume: str,
         path: str,
         ledger: Ledger,

@@ -18,7 +18,7 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from bucketpull.volumes import beneath
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.identity import PACKS, PREFIX_DIGITS
 
 FOLDER: Final = PACKS
@@ -89,12 +89,12 @@ def _numbered(names: Iterable[str], volume: str) -> dict[int, list[int]]:
     return {writer: sorted(numbers) for writer, numbers in sorted(found.items())}
 
 
-def is_made(home: Own) -> bool:
+def is_made(home: OwnDirectory) -> bool:
     """Tell whether the volume has, or had, packs."""
     return beneath.look(home.fd, STATE) is not None
 
 
-def replace(folder: Own, name: str, data: bytes, *, durable: bool) -> None:
+def replace(folder: OwnDirectory, name: str, data: bytes, *, durable: bool) -> None:
     """Give a file this content, all of it or none. One process at a time may do so: a kill leaves one file, which is overwritten."""
     temporary = f"{name}.new"
     with open(beneath.create(folder.fd, temporary), "wb") as file:
@@ -119,9 +119,9 @@ class Folders:
 
     """
 
-    def __init__(self, root: int, home: Own, volume: str, path: str) -> None:
+    def __init__(self, root: int, home: OwnDirectory, volume: str, path: str) -> None:
         beneath.make(root, FOLDER, 0o755)
-        self.packs = Own.open(root, FOLDER, path, writing=True)
+        self.packs = OwnDirectory.open(root, FOLDER, path, writing=True)
         self.state = home.below(STATE)
         self.volume = volume
         self._root = root

@@ -20,7 +20,7 @@ import msgspec
 
 from bucketpull.domain.record import Sealed
 from bucketpull.volumes import beneath
-from bucketpull.volumes.beneath import Own
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.packs import folder, tar
 from bucketpull.volumes.packs.index import Index
 
@@ -103,22 +103,22 @@ def seal(directory: int, pack: str) -> Sealed:
     return Sealed(pack, length, walk.digest.digest(), members)
 
 
-def write_sums(packs: Own, sealed: Sealed) -> None:
+def write_sums(packs: OwnDirectory, sealed: Sealed) -> None:
     """Add a sealed pack to the file that `sha256sum --check` reads."""
     line = b"%s  %s.tar\n" % (sealed.sha256.hex().encode(), sealed.pack.encode())
     _write_sums(packs, [*_other_sums(packs, sealed.pack), line])
 
 
-def forget_sum(packs: Own, pack: str) -> None:
+def forget_sum(packs: OwnDirectory, pack: str) -> None:
     """Take a pack that was removed out of that file."""
     _write_sums(packs, _other_sums(packs, pack))
 
 
-def _other_sums(packs: Own, pack: str) -> list[bytes]:
+def _other_sums(packs: OwnDirectory, pack: str) -> list[bytes]:
     return [line for line in _read_sums(packs) if not line.endswith(b"  %s.tar\n" % pack.encode())]
 
 
-def _write_sums(packs: Own, lines: list[bytes]) -> None:
+def _write_sums(packs: OwnDirectory, lines: list[bytes]) -> None:
     if lines:
         folder.replace(packs, SUMS, b"".join(sorted(lines)), durable=True)
     else:
@@ -126,13 +126,13 @@ def _write_sums(packs: Own, lines: list[bytes]) -> None:
             beneath.remove(packs.fd, SUMS)
 
 
-def in_sums(packs: Own) -> set[str]:
+def in_sums(packs: OwnDirectory) -> set[str]:
     """Return the packs that are sealed."""
     lines = (each.partition(b"  ")[2].strip().decode(errors="replace") for each in _read_sums(packs))
     return {name.removesuffix(".tar") for name in lines}
 
 
-def _read_sums(packs: Own) -> list[bytes]:
+def _read_sums(packs: OwnDirectory) -> list[bytes]:
     with suppress(FileNotFoundError):
         return [line for line in packs.read(SUMS).splitlines(keepends=True) if line.endswith(b"\n")]
     return []
