@@ -11,6 +11,7 @@ from listing_world import SITE, ListingWorld, answer, header_of, source
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Position, key_of
+from bucketpull.sources import trail
 from bucketpull.sources.upyun.listing import read_listing
 from upyun_simulator.cursor import END, RowKeys, Sealed
 from upyun_simulator.errors import Refusal
@@ -221,6 +222,16 @@ def test_the_cursor_is_in_the_body_or_in_the_header(where):
     page = _read(body, **({"x_upyun_list_iter": "abc="} if where == "header" else {}))
 
     assert [position.cursor for position in page.following] == ["abc="]
+
+
+def test_pages_without_an_entry_that_lead_on_and_on_are_followed_only_so_far(monkeypatch):
+    monkeypatch.setattr(trail, "MOST_EMPTY", 20)
+    position = Position(b"d")
+    for number in range(20):
+        (position,) = _read({"files": [], "iter": f"c{number}="}, position).following
+
+    with pytest.raises(AnswerError, match="cursor: 21 pages in a row have no entry"):
+        _read({"files": [], "iter": "c20="}, position)
 
 
 def test_a_cursor_that_leads_to_itself_or_cannot_be_sent_is_refused():
