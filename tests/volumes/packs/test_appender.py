@@ -255,11 +255,11 @@ def test_a_pack_that_the_disk_cannot_write_is_left_and_the_next_one_begun(disks)
 VICTIM = """
 import os, sys
 from bucketpull.domain.packing import Packing
-from bucketpull.volumes.beneath import Own, open_root
+from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.packs.appender import Appender, Member
 from bucketpull.volumes.packs.folder import Folders
 root = open_root(sys.argv[1])
-home = Own.open(root, ".bucketpull", sys.argv[1], writing=True)
+home = OwnDirectory.open(root, ".bucketpull", sys.argv[1], writing=True)
 appender = Appender(Folders(root, home, "0123456789ab", sys.argv[1]), Packing(size=60_000), sync=False)
 for chunk in range(8):
     appender.append([Member(b"d", b"%d-%d.jpg" % (chunk, n), 1, [b"x" * 3000], 3000, None) for n in range(5)])
