@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, Self
 
 from bucketpull.volumes import beneath
 from bucketpull.volumes.packs import tar
+from bucketpull.volumes.scratch import hold
 
 SUFFIX: Final = ".index.sqlite"
 _TABLES: Final = """
@@ -58,6 +59,7 @@ class Index:
         self._name = f"{pack}{SUFFIX}"
         try:
             self._home: str | None = tempfile.mkdtemp(prefix="bucketpull-index-")
+            self._lock = hold(self._home)
         except OSError:
             self._home = None
         self._made = f"{self._home}/index.sqlite" if self._home else ":memory:"
@@ -75,6 +77,7 @@ class Index:
     def __exit__(self, *error: object) -> None:
         self._connection.close()
         if self._home:
+            os.close(self._lock)
             shutil.rmtree(self._home, ignore_errors=True)
 
     def add(self, at: int, member: tar.Header) -> None:
