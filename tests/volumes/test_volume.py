@@ -1,5 +1,6 @@
 """The books of a disk: state, lock, what comes back after a crash, what is discarded."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -67,6 +68,26 @@ def test_wrong_totals_are_put_right(tmp_path):
     assert (volume.status().stored_objects, volume.status().stored_bytes) == (2, 20)
     assert [frame.records() for frame in volume.frames()][2:] == [[]]
     volume.close()
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 3, 4])
+def test_a_volume_that_is_closed_while_it_is_measured_cannot_be_measured(volume, monkeypatch, left):
+    """It happens at a hasty end; each look of the measurement may be the first that comes too late."""
+    looks = itertools.count()
+    for name in ("stat", "fstat", "fstatvfs"):
+        monkeypatch.setattr(os, name, closing_first(getattr(os, name), volume, looks, left))
+
+    with pytest.raises(VolumeSick):
+        [volume.status() for _ in range(2)]
+
+
+def closing_first(look, volume, looks, left):
+    def closed(*arguments, **options):
+        if next(looks) == left:
+            volume.close()
+        return look(*arguments, **options)
+
+    return closed
 
 
 def test_a_second_process_is_refused_and_told_who_has_the_volume(volume):

@@ -182,6 +182,8 @@ class AgentShell:
             answer = await self._answer(call.ask)
         except VolumeError as error:
             answer = error
+        except OSError as error:  # whatever a disk says, it costs that disk
+            answer = VolumeSick(self._volumes[call.ask.volume].path, f"{call.ask.verb}: {error}")
         self._agent.answered(call.id, answer, self._clock.monotonic())
         self._carry_out()
 

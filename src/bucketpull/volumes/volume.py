@@ -129,9 +129,12 @@ class DiskVolume:
             raise VolumeSick(
                 self.path, "is mounted read-only; see `dmesg`, check the file system, mount it read-write"
             )
-        status = self._status(free)
+        try:
+            status, kept = self._status(free), self._foreign.warning()
+        except OSError as error:
+            raise self._fall_sick("not measured", error) from error
         dateless = "" if keeps_dates else "keeps no dates: its files have the time at which they were stored"
-        status.warning = "; ".join(filter(None, (dateless, self._foreign.warning(), self._packs.warning)))
+        status.warning = "; ".join(filter(None, (dateless, kept, self._packs.warning)))
         return status
 
     def probe(self) -> None:
