@@ -194,6 +194,17 @@ def test_a_volume_of_somebody_else_is_warned_of_and_a_directory_of_ours_that_is_
     assert ".bucketpull is a symbolic link" in user.says("doctor", disk, expect=3)
 
 
+def test_a_link_of_somebody_else_and_their_folder_above_a_volume_are_warned_of(user):
+    disk = user.folder / "theirs" / "disk"
+    disk.mkdir(parents=True)
+    os.chown(disk.parent, 54_321, 54_321)
+    assert f"{disk.parent} belongs to user 54321" in user.says("doctor", disk)
+    link = user.folder / "link"
+    link.symlink_to(disk)
+    os.lchown(link, 54_321, 54_321)
+    assert f"{link} is a link of user 54321" in user.says("doctor", link, expect=3)
+
+
 def test_a_configuration_that_others_can_read_is_warned_of(user):
     config = user.folder / "config.toml"
     config.write_text('job = "photos"\n')

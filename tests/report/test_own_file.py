@@ -10,7 +10,7 @@ import pytest
 from bucketpull.domain.errors import ConfigError
 from bucketpull.report.list_output import FileOutput, Mark, read_state, write_state
 from bucketpull.report.manifests import FORMS
-from bucketpull.report.own_file import append, create, create_gzip, reopen, replacing
+from bucketpull.report.own_file import append, create, create_gzip, foreign_link, reopen, replacing
 
 
 @pytest.fixture
@@ -165,3 +165,32 @@ def test_a_pipe_of_somebody_else_is_replaced_and_not_waited_for(tmp_path, foreig
         file.write(b"new")
 
     assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("plain/file", None),
+        ("ours/file", None),
+        ("not-there/file", None),
+        ("loop", None),
+        ("theirs", "theirs"),
+        ("theirs/file", "theirs"),
+        ("ours/../theirs/file", "theirs"),
+        ("two-hops/file", "theirs"),
+        ("absolute/file", "theirs"),
+    ],
+)
+def test_a_link_of_somebody_else_is_found_at_any_component_and_hop(tmp_path, path, found):
+    (tmp_path / "plain").mkdir()
+    for name, target in {
+        "ours": "plain",
+        "theirs": "plain",
+        "two-hops": "ours/../theirs",
+        "absolute": str(tmp_path / "two-hops"),
+        "loop": "loop",
+    }.items():
+        (tmp_path / name).symlink_to(target)
+    os.lchown(tmp_path / "theirs", 65534, 65534)
+
+    assert foreign_link(tmp_path / path) == (found and str(tmp_path / found))

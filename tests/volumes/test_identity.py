@@ -1,5 +1,6 @@
 """A volume is known by its id, wherever it is mounted; nothing is made unless asked."""
 
+import json
 import os
 
 import pytest
@@ -51,6 +52,16 @@ def test_a_volume_of_a_later_version_is_refused(tmp_path):
         identify(str(tmp_path))
     (tmp_path / ".bucketpull/volume.json").write_text("nonsense")
     with pytest.raises(VolumeError, match="not understood"):
+        identify(str(tmp_path))
+
+
+@pytest.mark.parametrize("id_", ["", "../../", "/abs", "a/b", "a\n", "\x1b[2J", "x" * 65])
+def test_an_id_that_is_no_name_is_not_believed(tmp_path, id_):
+    """It becomes a part of packs' names, and of a name in the cache of whoever reads the volume."""
+    initialise(str(tmp_path))
+    (tmp_path / ".bucketpull" / "volume.json").write_text(json.dumps({"id": id_, "format": 1}))
+
+    with pytest.raises(VolumeError, match="is no id of a volume"):
         identify(str(tmp_path))
 
 

@@ -30,7 +30,7 @@ from bucketpull.wiring.output import inform, say_on, tell
 from bucketpull.wiring.owning import name_of, owner_by
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, opened_to_read
-from bucketpull.wiring.writable import check_folder
+from bucketpull.wiring.writable import check_folder, refuse_foreign_link
 
 
 @click.command()
@@ -57,6 +57,7 @@ def _rebuild(settings: Settings) -> ExitCode:
     """Make the journal; exit 3 if a ledger is damaged, for then something will be fetched again."""
     paths = check_paths(settings.volumes)
     folder = job_folder(settings) if settings.state or settings.job or settings.source else _unnamed()
+    refuse_foreign_link(f"--state {folder}", folder)
     check_folder(f"--state {folder}", os.path.realpath(folder))
     with ExitStack() as stack:
         readers = [stack.enter_context(opened_to_read(path)) for path in paths]

@@ -25,6 +25,7 @@ from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import opened_to_read
+from bucketpull.wiring.writable import refuse_foreign_link
 
 _JOURNAL: Final = "unpack"
 _GROUP: Final = 1000
@@ -48,6 +49,7 @@ def unpack(volume: str, dest: str, **flags: Any) -> int:  # noqa: ANN401 - check
 
 
 def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
+    refuse_foreign_link(f"DEST {dest}", dest)
     with opened_to_read(source) as reader, scratch_folder("unpack") as folder:
         os.makedirs(dest, exist_ok=True)
         identity = initialise(dest)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_HOPS: Final = 40  # as the kernel
 # A pipe in the place of a file must not make us wait.
 _OLD: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -132,6 +133,36 @@ def _written_to(path: Path) -> BinaryIO | None:
         return path.open("wb") if stat.S_ISLNK(found.st_mode) else open(f"/proc/self/fd/{fd}", "wb")
     finally:
         os.close(fd)
+
+
+def foreign_link(path: str | os.PathLike[str]) -> str | None:
+    """Return the first symbolic link on the way to a path, at any component and hop by hop, that belongs to neither this user nor root; None where there is none."""
+    at, ahead, hops = "/", _steps(os.path.join(os.getcwd(), path)), 0
+    while ahead and hops < _MOST_HOPS:
+        step = ahead.pop()
+        if step == "..":
+            at = os.path.dirname(at)
+            continue
+        here = os.path.join(at, step)
+        try:
+            found = os.lstat(here)
+            target = os.readlink(here) if stat.S_ISLNK(found.st_mode) else None
+        except OSError:
+            return None  # there is nothing behind it
+        if target is None:
+            at = here
+        elif found.st_uid not in _trusted():
+            return here
+        else:
+            hops += 1
+            ahead += _steps(target)
+            at = "/" if target.startswith("/") else at
+    return None
+
+
+def _steps(path: str) -> list[str]:
+    """Return the components of a path, the first at the end."""
+    return [step for step in reversed(path.split("/")) if step not in {"", "."}]
 
 
 def _trusted() -> set[int]:

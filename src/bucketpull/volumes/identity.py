@@ -29,6 +29,7 @@ PREFIX_DIGITS: Final = 6
 _OF_PACKS: Final = re.compile(
     rb"packs/(?:([0-9a-f]{6})-\d+-\d{6,}\.tar(?:\.index\.sqlite)?|SHA256SUMS)(?:\.new)?\Z"
 )
+_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _PROBE: Final = "Probe-\u00e9"
 
 
@@ -208,6 +209,9 @@ def _read(home: OwnDirectory, path: str) -> Identity | None:
         raise os_errors.volume_error(path, f"{HOME}/{_NAME} not read", error) from error
     except msgspec.DecodeError as error:
         raise VolumeError(path, f"{HOME}/{_NAME} not understood: {error}") from error
+    if not _ID.fullmatch(found.id):
+        # It is a part of names: of packs, of what is kept in the cache.
+        raise VolumeError(path, f"{HOME}/{_NAME} not understood: {found.id[:80]!a} is no id of a volume")
     if found.format not in {FORMAT, PACKS_FORMAT}:
         raise VolumeError(
             path,

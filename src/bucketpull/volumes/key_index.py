@@ -249,7 +249,10 @@ class _Builder:
         names = "\n".join(self._packs).encode()
         counts = array("I", bytes(4 << bits))
         path = os.path.join(self._folder, f"{start}-{end}.keys")
-        with open(f"{path}.new", "wb") as file:
+        made = os.open(
+            f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+        with open(made, "wb") as file:
             file.seek(_HEADER.size + len(names) + 4 * ((1 << bits) + 1))
             written = 0
             for partition in range(_PARTITIONS):

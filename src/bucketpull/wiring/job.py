@@ -49,7 +49,7 @@ from bucketpull.wiring.remote_control import JobControl
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient
-from bucketpull.wiring.writable import check_apart, check_file, check_folder
+from bucketpull.wiring.writable import check_apart, check_file, check_folder, refuse_foreign_link
 
 _LEAVE_SECONDS: Final = (
     40.0  # an agent that was told to stop lets go of its volumes; more than it allows them
@@ -99,6 +99,7 @@ def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
     if settings.state == "":
         raise ConfigError("--state '': name a folder for the journal")
     state = settings.state_folder()
+    refuse_foreign_link(f"--state {state}", state)
     check_folder(f"--state {state}", os.path.realpath(state))
     if state.is_dir():
         check_ours(state)

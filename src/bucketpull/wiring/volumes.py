@@ -15,7 +15,7 @@ from bucketpull.volumes.space import Reserve
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.owning import take_possession
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.writable import check_folder, is_inside
+from bucketpull.wiring.writable import check_folder, is_inside, refuse_foreign_link
 
 
 def check_paths(paths: Sequence[str]) -> list[str]:
@@ -44,6 +44,7 @@ def check_paths(paths: Sequence[str]) -> list[str]:
 def _checked(path: str) -> str:
     if not path:
         raise ConfigError("volume '': name a folder to store in")
+    refuse_foreign_link(f"volume {path}", path)
     full = os.path.realpath(path)
     if os.path.lexists(full) and not os.path.isdir(full):
         raise ConfigError(f"volume {path}: is not a directory; name a folder to store in")

@@ -9,10 +9,26 @@ from typing import Final
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
+from bucketpull.report.own_file import foreign_link
 from bucketpull.volumes.identity import HOME
 
 # A full disk is the job's to wait for; descriptors are this process's own.
 _NO_MATTER: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+
+
+def refuse_foreign_link(what: str, path: str | os.PathLike[str]) -> None:
+    """Make sure that no link of somebody else leads to where we write: it may lead anywhere, at any time.
+
+    Raises:
+        ConfigError: One does; `what` names the path.
+
+    """
+    link = foreign_link(path)
+    if link is not None:
+        raise ConfigError(
+            f"{what}: {link} is a link of user {os.lstat(link).st_uid}, who may lead it anywhere; "
+            "name the folder itself, or make the link yourself"
+        )
 
 
 def check_folder(what: str, path: str) -> None:

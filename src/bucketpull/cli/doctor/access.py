@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bucketpull.cli.doctor.machine import Check, failed, passed, warned
+from bucketpull.report.own_file import foreign_link
 from bucketpull.volumes.identity import HOME
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -23,8 +24,15 @@ def check_access(path: str) -> Iterator[Check]:
     elif not _is_ours(found):
         remedy = "chown it: that user can remove and replace what is stored"
         checks.append(warned(path, f"belongs to user {found.st_uid}", remedy))
+    link = foreign_link(path)
+    if link is not None:
+        remedy = "name the folder itself: that user may lead it anywhere"
+        checks.append(failed(path, f"{link} is a link of user {os.lstat(link).st_uid}", remedy))
     for above in Path(os.path.realpath(path)).parents:
         state = above.stat()
+        if not _is_ours(state):
+            remedy = "chown it, or keep the volume elsewhere: that user can put another folder in its place"
+            checks.append(warned(path, f"{above} belongs to user {state.st_uid}", remedy))
         if state.st_mode & stat.S_IWOTH and not state.st_mode & stat.S_ISVTX:
             checks.append(
                 warned(
