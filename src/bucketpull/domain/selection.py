@@ -12,7 +12,7 @@ everything below that folder.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -24,7 +24,6 @@ from bucketpull.domain.ordering import Order
 
 # `{1..100000}` is a slip or an attack, not a choice.
 MOST_ALTERNATIVES: Final = 1000
-_ANYWHERE: Final = r"(?:.*/)?"
 
 
 class Rule(msgspec.Struct, array_like=True, frozen=True):
@@ -87,12 +86,12 @@ class Selection(msgspec.Struct, array_like=True, frozen=True):
 
         The answer errs on the side of listing: only a later include that is anchored is known to lie elsewhere.
         """
-        folder = text_of(directory).split("/") if directory else []
+        folder = text_of(directory) + "/" if directory else ""
         for rule in reversed(self.rules):
             if rule.includes:
-                if _may_match_below(rule.pattern, folder):
+                if not folder or _above_some(rule.pattern, folder.count("/")).fullmatch(folder):
                     return True
-            elif _matches_all_below(rule.pattern, "/".join(folder)):
+            elif _above_all(rule.pattern).fullmatch(folder):
                 return False
         return self._wants_the_rest
 
@@ -130,33 +129,62 @@ def _check_order(low_name: str, low: int | None, high_name: str, high: int | Non
 def _expression(pattern: str) -> re.Pattern[str]:
     """Return what a key must be, as a regular expression over all of it."""
     try:
-        return re.compile("|".join(_translated(plain) for plain in _alternatives(pattern)), re.DOTALL)
+        return _either(_translated(tokens) for tokens in _alternatives(pattern))
     except ValueError as error:
         raise ConfigError(f"pattern {pattern!r}: {error}") from error
 
 
 @lru_cache(maxsize=4096)
-def _alternatives(pattern: str) -> tuple[str, ...]:
-    """Write out `{a,b}`, and what a pattern that ends in `/` means."""
+def _above_all(pattern: str) -> re.Pattern[str]:
+    """Return what a folder must be, with its slash, if the pattern matches every key below it."""
+    heads = (_before_everything(tokens) for tokens in _alternatives(pattern))
+    return _either(_translated(head) + _ANYTHING for head in heads if head is not None)
+
+
+@lru_cache(maxsize=4096)
+def _above_some(pattern: str, depth: int) -> re.Pattern[str]:
+    """Return what a folder with so many slashes, its own included, must be if the pattern may match a key below it."""
+    heads = (_head(tokens, depth) for tokens in _alternatives(pattern))
+    return _either(head for head in heads if head is not None)
+
+
+def _either(expressions: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(expressions) or _NOTHING, re.DOTALL)
+
+
+@lru_cache(maxsize=4096)
+def _alternatives(pattern: str) -> tuple[tuple[str, ...], ...]:
+    """Write out `{a,b}`, what a pattern that ends in `/` means, and that one without a `/` in front begins anywhere."""
     if not pattern.strip("/"):
         raise ConfigError(f"pattern {pattern!r} names no key; write '**' for all keys")
     try:
-        plain = bracex.expand(pattern, keep_escapes=True, limit=MOST_ALTERNATIVES)
+        alternatives = bracex.expand(pattern, keep_escapes=True, limit=MOST_ALTERNATIVES)
     except bracex.ExpansionLimitException as error:
         raise ConfigError(
             f"pattern {pattern!r} stands for more than {MOST_ALTERNATIVES} patterns; shorten its braces"
         ) from error
-    return tuple(each + "**" if each.endswith("/") else each for each in plain)
+    except RecursionError as error:
+        raise ConfigError(
+            f"pattern {pattern!r} has too many braces in braces; write several rules"
+        ) from error
+    return tuple(map(_tokens, alternatives))
 
 
-def _translated(pattern: str) -> str:
-    head, rest = ("", pattern[1:]) if pattern.startswith("/") else (_ANYWHERE, pattern)
-    return head + "".join(_piece(token) for token in _TOKENS.findall(rest))
+def _tokens(plain: str) -> tuple[str, ...]:
+    rooted = plain[1:] if plain.startswith("/") else "**/" + plain
+    return tuple(_TOKENS.findall(rooted + "**" if plain.endswith("/") else rooted))
+
+
+def _translated(tokens: Iterable[str]) -> str:
+    return "".join(map(_piece, tokens))
 
 
 # `**/` may stand for nothing: `a/**/b` matches `a/b`.
 _TOKENS: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\\.|.", re.DOTALL)
-_PIECES: Final = {"**/": _ANYWHERE, "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
+_PIECES: Final = {"**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
+_ANYTHING: Final = _PIECES["**"]
+_NOTHING: Final = r"(?!)"
+_SLASHES: Final = {"/", r"\/"}
 
 
 # What is left of a set or a choice that is not whole: nobody means these characters by themselves.
@@ -187,35 +215,26 @@ def _set(token: str) -> str:
     return expression
 
 
-def _matches_all_below(pattern: str, folder: str) -> bool:
-    """Tell whether a pattern matches every key below a folder, whatever its name."""
-    for plain in _alternatives(pattern):
-        if plain in {"**", "/**"}:
-            return True
-        if plain.endswith("/**") and folder and _covers(plain[:-3], folder):
-            return True
-    return False
+def _before_everything(tokens: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return what comes before an end that matches any characters, such as `**` or `**/*`; None if that is not its end."""
+    start = len(tokens)
+    while start and tokens[start - 1] in {"**/", "**", "*"}:
+        start -= 1
+    end = tokens[start:]
+    matches_all = "**" in end or ("**/" in end and "*" in end[end.index("**/") :])
+    return tokens[:start] if matches_all else None
 
 
-def _covers(pattern: str, folder: str) -> bool:
-    steps = folder.split("/")
-    expression = _expression(pattern)
-    return any(expression.fullmatch("/".join(steps[: count + 1])) for count in range(len(steps)))
+def _head(tokens: tuple[str, ...], depth: int) -> str | None:
+    """Return what matches the first folders of a key, down to a depth; None if the pattern does not go so deep.
 
-
-def _may_match_below(pattern: str, folder: Sequence[str]) -> bool:
-    return any(_may_match_plain(plain, folder) for plain in _alternatives(pattern))
-
-
-def _may_match_plain(pattern: str, folder: Sequence[str]) -> bool:
-    if not pattern.startswith("/"):
-        return True
-    steps = pattern[1:].split("/")
-    for index, name in enumerate(folder):
-        if index >= len(steps) - 1:
-            return "**" in steps[-1]
-        if "**" in steps[index] or "[" in steps[index]:  # a set may hold a slash: nothing is known
-            return True
-        if not _expression("/" + steps[index]).fullmatch(name):
-            return False
-    return True
+    Only slashes and `**` match a slash, so the depth says where the folder ends in the pattern.
+    """
+    slashes = 0
+    for index, token in enumerate(tokens):
+        if token in {"**", "**/"}:
+            return _translated(tokens[:index]) + _ANYTHING
+        slashes += token in _SLASHES
+        if slashes == depth:
+            return _translated(tokens[: index + 1])
+    return None
