@@ -4,6 +4,7 @@ import gzip
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -125,6 +126,85 @@ def test_a_log_follows_links_of_its_user_and_of_nobody_else(tmp_path, victim, fo
     foreign(tmp_path / "theirs")
     with pytest.raises(OSError, match="link of somebody else"):
         append(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_of_somebody_else_behind_one_of_ours_is_not_followed(tmp_path, foreign, there):
+    ours, theirs, end = (tmp_path / name for name in ("ours", "theirs", "end"))
+    ours.symlink_to("theirs")
+    theirs.symlink_to(end)
+    foreign(theirs)
+    if there:
+        end.write_text("precious")
+    # Who may not give files away has become somebody else, to whom both are foreign.
+    first = theirs if os.geteuid() == 0 else ours
+
+    found = foreign_link(ours)
+    with pytest.raises(OSError, match=f"{first} is a link of somebody else"):
+        append(ours)
+    with replacing(ours) as file:
+        file.write(b"new")
+
+    assert found == str(first)
+    assert not ours.is_symlink()
+    assert ours.read_text() == "new"
+    assert end.read_text() == "precious" if there else not end.exists()
+
+
+def test_nothing_is_written_through_a_folder_that_is_a_link_of_somebody_else(tmp_path, foreign):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "folder").symlink_to("real")
+    foreign(tmp_path / "folder")
+    path = tmp_path / "folder" / "summary.json"
+
+    with pytest.raises(OSError, match="is a link of somebody else"):
+        append(path)
+    with pytest.raises(OSError, match="is a link of somebody else"), replacing(path):
+        pass
+    assert os.listdir(tmp_path / "real") == []
+    assert foreign_link(path) == str(tmp_path / "folder")
+
+
+def test_links_of_this_user_are_followed_to_their_end(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "folder").symlink_to(f"{tmp_path}/./real/")
+    (tmp_path / "first").symlink_to("folder/second")
+    (tmp_path / "real" / "second").symlink_to("../end")
+    monkeypatch.chdir(tmp_path)
+
+    with replacing(Path("first")) as file:
+        file.write(b"one ")
+    with os.fdopen(append(Path("first")), "wb") as file:
+        file.write(b"two")
+
+    assert foreign_link("first") is None
+    assert (tmp_path / "end").read_text() == "one two"
+    assert (tmp_path / "first").is_symlink()
+
+
+def test_links_that_lead_in_a_circle_are_an_error(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+
+    with pytest.raises(OSError, match="Too many levels"):
+        append(tmp_path / "a")
+    with pytest.raises(OSError, match="Too many levels"), replacing(tmp_path / "a"):
+        pass
+
+
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd"])
+def test_a_descriptor_by_its_name_is_written_to(tmp_path, folder):
+    reader, writer = os.pipe()
+    path = Path(folder, str(writer))
+
+    with os.fdopen(append(path), "wb") as file:
+        file.write(b"one ")
+    with replacing(path) as file:
+        file.write(b"two")
+    os.close(writer)
+
+    assert os.read(reader, 100) == b"one two"
+    os.close(reader)
 
 
 def test_a_log_is_not_written_to_a_file_or_pipe_of_somebody_else(tmp_path, foreign):
