@@ -1,8 +1,13 @@
-"""Who may read a configuration with a password in it."""
+"""Who else may read or write a configuration or a key is told."""
+
+import os
 
 import pytest
 
+from bucketpull.transport.job_key import new_key
 from bucketpull.wiring.configuration import _from_file
+from bucketpull.wiring.job_key import worker_key
+from bucketpull.wiring.settings import Settings
 
 
 @pytest.mark.parametrize(("mode", "told"), [(0o644, True), (0o640, True), (0o600, False)])
@@ -27,3 +32,43 @@ def test_a_configuration_without_secrets_may_be_read(tmp_path, capsys):
     file.chmod(0o644)
     _from_file(str(file))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_configuration_to_which_others_can_write_is_told(tmp_path, capsys, mode):
+    file = tmp_path / "job.toml"
+    file.write_text('on-end = "true"\n')
+    file.chmod(mode)
+    _from_file(str(file))
+    assert f"--config {file}: others can write to it" in (said := capsys.readouterr().err)
+    assert f"chmod go-w {file}" in said
+
+
+@pytest.fixture
+def foreign(tmp_path, monkeypatch):
+    """A file of another user's; who may not give files away becomes somebody else."""
+    file = tmp_path / "theirs"
+    file.touch(0o600)
+    if os.geteuid() == 0:
+        os.chown(file, 65534, 65534)
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: 65534)
+    return file
+
+
+def test_a_configuration_of_another_user_is_told(foreign, capsys):
+    foreign.write_text('on-end = "true"\n')
+    _from_file(str(foreign))
+    said = capsys.readouterr().err
+    assert (
+        f"--config {foreign}: belongs to user {foreign.stat().st_uid}, who can change it at any time" in said
+    )
+    assert f"chown {os.geteuid()} {foreign}" in said
+
+
+def test_a_job_key_of_another_user_is_told_and_not_shown(foreign, capsys):
+    foreign.write_text(text := new_key())
+    worker_key(Settings(job_key_file=str(foreign)))
+    said = capsys.readouterr().err
+    assert f"job key {foreign}: belongs to user {foreign.stat().st_uid}" in said
+    assert text not in said

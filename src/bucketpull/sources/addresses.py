@@ -24,6 +24,8 @@ def check_url(label: str, url: str) -> None:
         )
     if parts.query or parts.fragment or parts.username is not None:
         raise ConfigError(f"{label} {host} may have neither query, fragment nor user name; leave it out")
+    if parts.netloc.endswith(":"):
+        raise ConfigError(f"{label} {host}: has no port after its colon; write one, or leave out the colon")
 
 
 def check_urls(label: str, urls: str) -> None:

@@ -12,6 +12,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.domain.values import check_text, converted, shown_value
 from bucketpull.sources.registry import options_by_name, settings_of
+from bucketpull.wiring.file_owners import warn_of_owner, warn_of_writers
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
@@ -81,7 +82,8 @@ def _from_file(path: str) -> dict[str, _Given]:
         raise ConfigError("--config '': name a TOML file")
     check_text("--config", path)
     try:
-        text = Path(path).read_bytes().decode()
+        with Path(path).open("rb") as file:
+            found, text = os.fstat(file.fileno()), file.read().decode()
         values = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{label}: {error.strerror or error}; name a TOML file") from error
@@ -89,7 +91,9 @@ def _from_file(path: str) -> dict[str, _Given]:
         raise ConfigError(f"{label}: is not UTF-8 text; name a TOML file") from error
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits too
         raise ConfigError(f"{label}: is not TOML: {error}; correct it") from error
-    _warn_of_readers(path, values)
+    warn_of_owner("--config", path, found)
+    warn_of_writers("--config", path, found)
+    _warn_of_readers(path, found.st_mode, values)
     given: dict[str, _Given] = {}
     for written, value in values.items():
         name, line = written.replace("-", "_"), _line_of(text, written)
@@ -99,7 +103,7 @@ def _from_file(path: str) -> dict[str, _Given]:
     return given
 
 
-def _warn_of_readers(path: str, values: Mapping[str, object]) -> None:
+def _warn_of_readers(path: str, mode: int, values: Mapping[str, object]) -> None:
     """Say so where others can read a password."""
     secret = {name for name, option in options_by_name().items() if option.secret} | {
         "broker",
@@ -108,7 +112,7 @@ def _warn_of_readers(path: str, values: Mapping[str, object]) -> None:
         "ping",
     }
     names = secret & {name.replace("-", "_") for name in values}
-    if names and Path(path).stat().st_mode & 0o077:
+    if names and mode & 0o077:
         tell(f"--config {path}: others can read the {min(names)} in it; chmod 600 {path}")
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.transport.job_key import JobKey, Key, new_key, read_key
+from bucketpull.wiring.file_owners import warn_of_owner
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
@@ -100,7 +101,9 @@ def _given(settings: Settings) -> str | None:
     path = _path(settings)
     try:
         with path.open(encoding="ascii") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
+            found = os.fstat(file.fileno())
+            warn_of_owner("job key", path, found)
+            if found.st_mode & 0o077:
                 tell(f"job key {path}: others can read it; chmod 600 {path}")
             return file.read(10_000)
     except FileNotFoundError:
