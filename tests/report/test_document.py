@@ -14,7 +14,7 @@ def test_the_summary_has_exactly_the_fields_of_the_contract(ended):
     summary = summary_dict(ended)
 
     assert list(summary) == [
-        "complete", "listed", "stored", "skipped", "failed", "vanished", "directories", "bytes", "seconds",
+        "complete", "listed", "stored", "skipped", "excluded", "failed", "vanished", "directories", "bytes", "seconds",
         "objects_per_second", "retries", "failures", "volumes",
     ]  # fmt: skip
     assert summary["listed"] == sum(summary[name] for name in ("stored", "skipped", "failed", "vanished"))

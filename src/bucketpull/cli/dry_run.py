@@ -1,10 +1,11 @@
 """`bucketpull sync --dry-run`: what a sync would do, by a listing and the ledgers alone. Nothing is written but in TMPDIR."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import Any
 
-from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Part, key_of
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.store import exists
@@ -21,6 +22,19 @@ from bucketpull.wiring.owning import check_owners
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, opened_to_read, with_known
+
+
+def check_flags(flags: Mapping[str, Any]) -> None:
+    """Refuse a flag that would make this another question; in `--config` it is for the job itself, and does no harm.
+
+    Raises:
+        ConfigError: `--limit` was given.
+
+    """
+    if flags["limit"] is not None:
+        raise ConfigError(
+            f"--limit {flags['limit']}: has no effect on a dry run, which lists everything; leave it out"
+        )
 
 
 def dry_run(settings: Settings) -> ExitCode:
@@ -109,6 +123,8 @@ def _show(settings: Settings, forecast: _Forecast, excluded: int, failed: int) -
         inform(f"  skipped   {count(forecast.skipped)}, {size(forecast.skipped_bytes)}: in place already")
         inform(f"  excluded  {count(excluded)}")
         inform(f"  listed    {count(listed)}")
+    if settings.summary is not None and not settings.quiet:
+        tell(f"--summary {settings.summary}: a dry run writes no file; use --json in its place")
     if settings.adopt and not settings.quiet:
         tell(
             "--adopt: files of others are not looked at in a dry run; those that are objects would be skipped too"

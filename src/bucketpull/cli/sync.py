@@ -47,7 +47,9 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: 
 
     settings = options.settings_of_job(places, flags)
     if dry_run:
+        from bucketpull.cli.dry_run import check_flags
         from bucketpull.cli.dry_run import dry_run as forecast
 
+        check_flags(flags)
         return forecast(settings)
     return notified(settings, lambda notifier: run_sync(settings, watchers(settings), notifier))

@@ -64,13 +64,11 @@ class Selection(msgspec.Struct, array_like=True, frozen=True):
         """Return itself.
 
         Raises:
-            ConfigError: A pattern is not a glob, or bounds exclude everything.
+            ConfigError: A pattern is not a glob.
 
         """
         for rule in self.rules:
             rule.check()
-        _check_order("--min-size", self.smallest, "--max-size", self.largest)
-        _check_order("--newer", self.changed_after, "--older", self.changed_before)
         return self
 
     def wants(self, key: bytes, size: int, mtime: int) -> bool:
@@ -116,13 +114,6 @@ def text_of(key: bytes) -> str:
 
 def _is_within(value: int, least: int | None, most: int | None) -> bool:
     return value < 0 or ((least is None or value >= least) and (most is None or value <= most))
-
-
-def _check_order(low_name: str, low: int | None, high_name: str, high: int | None) -> None:
-    if low is not None and high is not None and low > high:
-        raise ConfigError(
-            f"{low_name} and {high_name} leave nothing: {low} is more than {high}; correct one of them"
-        )
 
 
 @lru_cache(maxsize=4096)

@@ -37,7 +37,7 @@ def summary_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
         "listed": books.listed,
         "stored": books.stored,
         "skipped": books.skipped,
-        **({"excluded": books.excluded} if books.excluded else {}),
+        "excluded": books.excluded,
         "failed": books.failed,
         "vanished": books.vanished,
         "directories": books.directories,

@@ -1,7 +1,9 @@
 """What a job wants of its source: from rules, sizes and dates as they are written, to a source that gives only that."""
 
-from collections.abc import Iterator
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from bucketpull.domain.errors import ConfigError
@@ -13,6 +15,9 @@ from bucketpull.ports import Source
 from bucketpull.sources.selecting import SelectingSource
 from bucketpull.wiring.settings import Settings
 
+# An option's name, and what was typed for it.
+_Typed = tuple[str, str | None]
+
 
 def selection_of(settings: Settings) -> Selection:
     """Return what is wanted. The file's rules come first, then those of the flags: the last one that matches decides.
@@ -22,14 +27,9 @@ def selection_of(settings: Settings) -> Selection:
 
     """
     now = datetime.now().astimezone()
-    return Selection(
-        rules=tuple(_rules(settings)),
-        smallest=None if settings.min_size is None else parse_size("--min-size", settings.min_size),
-        largest=None if settings.max_size is None else parse_size("--max-size", settings.max_size),
-        changed_after=None if settings.newer is None else parse_moment("--newer", settings.newer, now),
-        order=order_of(settings),
-        changed_before=None if settings.older is None else parse_moment("--older", settings.older, now),
-    ).checked()
+    sizes = _bounds(("--min-size", settings.min_size), ("--max-size", settings.max_size), parse_size)
+    dates = _bounds(("--newer", settings.newer), ("--older", settings.older), partial(parse_moment, now=now))
+    return Selection(tuple(_rules(settings)), *sizes, *dates, order=order_of(settings)).checked()
 
 
 def order_of(settings: Settings) -> Order:
@@ -42,6 +42,15 @@ def selected(source: Source, selection: Selection) -> Source:
     return source if selection.is_all else SelectingSource(source, selection)
 
 
+def _bounds(low: _Typed, high: _Typed, parse: Callable[[str, str], int]) -> tuple[int | None, int | None]:
+    least, most = (None if text is None else parse(name, text) for name, text in (low, high))
+    if least is not None and most is not None and least > most:
+        raise ConfigError(
+            f"{low[0]} {low[1]} and {high[0]} {high[1]} leave nothing: no object is within both; correct one of them"
+        )
+    return least, most
+
+
 def _rules(settings: Settings) -> Iterator[Rule]:
     if settings.rules_file is not None:
         yield from _from_file(settings.rules_file)
@@ -52,10 +61,17 @@ def _rules(settings: Settings) -> Iterator[Rule]:
 
 def _from_file(path: str) -> Iterator[Rule]:
     try:
-        lines = Path(path).read_text("utf-8", "surrogateescape").splitlines()
+        data = Path(path).read_bytes().removeprefix(BOM_UTF8)
     except OSError as error:
         raise ConfigError(f"--rules-file {path}: {error.strerror}; name a file of rules") from error
-    for number, line in enumerate(lines, 1):
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        bad_line = 1 + data.count(b"\n", 0, error.start)
+        raise ConfigError(
+            f"--rules-file {path}, line {bad_line}: is not UTF-8; save the file as UTF-8"
+        ) from error
+    for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             where = f"--rules-file {path}, line {number}"
             rule = _rule(where, line)
