@@ -63,6 +63,20 @@ def test_other_rules_on_the_same_job_fetch_only_what_is_new(make_job: Callable[.
     job.check_every_byte()
 
 
+def test_a_run_that_others_rules_began_is_ended_as_it_was_begun_and_is_not_called_complete(
+    make_job: Callable[..., Job],
+):
+    job = make_job(SPEC)
+    job.sync("--include", "2023/**", "--limit", "5", expect=6)
+
+    other = job.sync(expect=3)
+
+    assert (other["complete"], other["stored"], other["excluded"]) == (False, 30, 50)
+    rest = job.sync()
+    assert (rest["complete"], rest["stored"], rest["skipped"]) == (True, 50, 30)
+    job.check_every_byte()
+
+
 def test_sizes_and_dates_choose_too(make_job: Callable[..., Job]):
     job = make_job(SPEC)
 

@@ -46,7 +46,7 @@ from bucketpull.wiring.patience import Patience
 from bucketpull.wiring.preflight import Findings, probe
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.remote_control import JobControl
-from bucketpull.wiring.selection import selected, selection_of
+from bucketpull.wiring.selection import is_other_selection, selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient
 from bucketpull.wiring.writable import check_apart, check_file, check_folder, refuse_foreign_link
@@ -74,12 +74,16 @@ Watcher = Callable[[Answer, Panel], Awaitable[Watching]]
 
 
 class Opening(NamedTuple):
-    """What a job begins with: its source, what that told, the maker of its processes, and its books."""
+    """What a job begins with: its source, what that told, the maker of its processes, and its books.
+
+    `is_stale` says that the run that goes on was listed under other filters.
+    """
 
     source: SourceSettings
     findings: Findings
     fork_server: ForkServer
     journal: SqliteJournal
+    is_stale: bool = False
 
 
 def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
@@ -140,7 +144,9 @@ def opened(settings: Settings) -> Iterator[Opening]:
         closing(ForkServer(main)) as fork_server,
         closing(open_journal(settings, SystemClock().now())) as journal,
     ):
-        yield Opening(source, findings, fork_server, journal)
+        outstanding = journal.outstanding()
+        is_stale = is_other_selection(settings, outstanding.scans + outstanding.batches > 0)
+        yield Opening(source, findings, fork_server, journal, is_stale)
 
 
 class Job:
@@ -172,6 +178,8 @@ class Job:
         )
         if notifier is not None:
             notifier.note_to = self.monitor.note
+        if opening.is_stale:
+            self._tell_stale()
         self._bandwidth = Bandwidth(settings)
         self.control = JobControl(
             settings, opening.journal, self.shell, self.monitor, self._bandwidth, machine
@@ -193,6 +201,9 @@ class Job:
 
         """
         snapshot = self.monitor.snapshot()
+        if self._opening.is_stale and snapshot.state is JobState.COMPLETE:
+            snapshot = msgspec.structs.replace(snapshot, state=JobState.INCOMPLETE)
+            self._tell_stale()
         summary = summary_dict(snapshot)
         kept = msgspec.json.encode(summary | {"rates": msgspec.structs.asdict(snapshot.rates)})
         self._opening.journal.end(snapshot.state, snapshot.at, kept.decode())
@@ -200,6 +211,13 @@ class Job:
         self.monitor.close(snapshot)
         self.coordinator.raise_refusal()
         return exit_code_of(snapshot)
+
+    def _tell_stale(self) -> None:
+        text = (
+            "the run that was not finished chose other objects (--include, --exclude, sizes, dates); "
+            "it is ended as it was begun: start it again then for what is chosen now"
+        )
+        self.monitor.note("warning", "selection.changed", text)
 
     def _write_summary(self, summary: bytes) -> None:
         """Write it for `--summary`; where that cannot be, say so: it changes nothing of how the job ended."""

@@ -2,9 +2,13 @@
 
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.moments import parse_moment
@@ -12,9 +16,11 @@ from bucketpull.domain.ordering import Order, parse_order
 from bucketpull.domain.selection import Rule, Selection
 from bucketpull.domain.sizes import parse_size
 from bucketpull.ports import Source
+from bucketpull.report.own_file import replacing
 from bucketpull.sources.selecting import SelectingSource
 from bucketpull.wiring.settings import Settings
 
+_NOTED: Final = "selection.json"
 # An option's name, and what was typed for it.
 _Typed = tuple[str, str | None]
 
@@ -30,6 +36,22 @@ def selection_of(settings: Settings) -> Selection:
     sizes = _bounds(("--min-size", settings.min_size), ("--max-size", settings.max_size), parse_size)
     dates = _bounds(("--newer", settings.newer), ("--older", settings.older), partial(parse_moment, now=now))
     return Selection(tuple(_rules(settings)), *sizes, *dates, order=order_of(settings)).checked()
+
+
+def is_other_selection(settings: Settings, goes_on: bool) -> bool:
+    """Tell whether the run that goes on was listed under other filters; of one that begins, note them beside the journal.
+
+    They are compared as they are written: `--newer 30d` is another moment every day.
+    """
+    rules = [(rule.includes, rule.pattern) for rule in _rules(settings)]
+    bounds = (settings.min_size, settings.max_size, settings.newer, settings.older)
+    written, path = msgspec.json.encode([rules, bounds]), settings.state_folder() / _NOTED
+    with suppress(OSError):
+        if goes_on:
+            return path.read_bytes() != written
+        with replacing(path) as file:
+            file.write(written)
+    return False
 
 
 def order_of(settings: Settings) -> Order:

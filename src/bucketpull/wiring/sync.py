@@ -43,6 +43,8 @@ def run_sync(
     check_owners(settings, paths)
     with opened(settings) as opening:
         known, machine = opening.journal.volumes(), machine_name(settings)
+        if alone:
+            opening = opening._replace(is_stale=False)  # noqa: PLW2901 - it wants what was lost, whatever was chosen
         paths, away = (paths, []) if alone else with_known(paths, known, machine)
         sick: list[VolumeSick] = []
         volumes = open_all(
