@@ -156,6 +156,29 @@ def test_what_rules_exclude_and_files_of_others_are_not_gone(make_job):
     assert len(job.files()) == 121
 
 
+def test_what_others_put_in_the_place_of_what_is_gone_stays(make_job):
+    job = make_job(SPEC)
+    job.sync()
+    first, second = keys(job)[:2]
+    own, folder = (Path(job.volumes[0], key) for key in (first, second))
+    job.simulator.mutate(delete=[first, second])
+    own.write_text("my own different work")
+    folder.unlink()
+    folder.mkdir()
+
+    _, told = prune(job, "--delete", "--max-delete", "5%")
+
+    said = "has something else in the place of removed objects, which is left alone"
+    assert f"volume {job.volumes[0]} {said} (2, such as {first})" in told
+    assert own.read_text() == "my own different work"
+    assert folder.is_dir()
+    assert prune(job, "--delete")[0] == ""
+    job.simulator.mutate(put={first: 1024})
+    assert job.sync()["stored"] == 1
+    assert own.stat().st_size == 1024
+    assert own.with_name(f"{own.name}.kept").read_text() == "my own different work"
+
+
 def test_a_job_of_a_prefix_prunes_below_it(make_job):
     job = make_job(SPEC)
     job.source = f"upyun://{job.simulator.bucket}/a"

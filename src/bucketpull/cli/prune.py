@@ -168,6 +168,9 @@ class _Pruning:
                     volume.prune(group, self._trash())
             if removes:
                 self._empty_trash(volume)
+            if warning := volume.left_alone.warning():
+                text = f"volume {volume.path} {warning}"
+                tell(text)
         self._tell(comparison, gone, freed, packed)
         if brakes and self._delete:
             return ExitCode.INCOMPLETE

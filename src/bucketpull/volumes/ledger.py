@@ -45,7 +45,10 @@ _decode_sealed: Callable[[bytes], Sealed] = msgpack_decoder(Sealed)
 
 
 class Kind(IntEnum):
-    """What a frame says: objects that were stored, objects (names only) that were removed, or a pack that was sealed."""
+    """What a frame says: objects that were stored, objects that were removed, or a pack that was sealed.
+
+    Of removed objects it has the names; of those that `prune` removed also by what their files are known: the length, date and MD5.
+    """
 
     BLOCK = 1
     REMOVAL = 2

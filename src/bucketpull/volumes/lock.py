@@ -8,7 +8,7 @@ from typing import Final
 from bucketpull.domain.errors import ConfigError
 from bucketpull.volumes.identity import Entered
 
-_LOCK: Final = "lock"
+LOCK: Final = "lock"
 
 
 def take_lock(entered: Entered, path: str) -> int:
@@ -19,7 +19,7 @@ def take_lock(entered: Entered, path: str) -> int:
 
     """
     # Nobody else may read it: whoever can open it can lock it, and so keep us out.
-    fd = entered.home.open_file(_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    fd = entered.home.open_file(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     with contextlib.suppress(OSError):  # some file systems keep no modes
         os.fchmod(fd, 0o600)
     try:

@@ -5,7 +5,6 @@ whoever reads one of them asks the disk which of its objects are left.
 """
 
 import os
-import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from struct import Struct
@@ -16,6 +15,7 @@ from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Former, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import os_errors
+from bucketpull.volumes.as_stored import has_date, has_length
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
@@ -23,7 +23,6 @@ from bucketpull.volumes.ledger import Damage, Kind, Ledger
 
 _FILE: Final = "thinned"
 _offset: Final = Struct(">Q")
-_MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 
 
 class PartialBlocks:
@@ -86,16 +85,17 @@ class PartialBlocks:
         indexes = range(len(record.names))
         if record.pack:
             return [index for index in indexes if (record.directory, record.names[index]) not in removed]
-        return [index for index in indexes if self._tree.stat(self._path(record, index)) is not None]
+        lengths = record.stored or record.sizes
+        return [
+            index
+            for index in indexes
+            if has_length(self._tree.stat(self._path(record, index)), lengths[index])
+        ]
 
     def _is_as_described(self, record: Record, index: int) -> bool:
         found = self._tree.stat(self._path(record, index))
-        return (
-            found is not None
-            and stat.S_ISREG(found.st_mode)
-            and found.st_size == (record.stored or record.sizes)[index]
-            and abs(found.st_mtime - record.mtimes[index]) < _MTIME_SECONDS
-        )
+        is_long = has_length(found, (record.stored or record.sizes)[index])
+        return found is not None and is_long and has_date(found, record.mtimes[index])
 
     def _path(self, record: Record, index: int) -> bytes:
         return record.paths.get(index) or self._identity.path_of(record.directory, record.names[index])
@@ -118,17 +118,26 @@ def _not_described_later(
     """Return those objects of which no later block or removal tells; where they were compacted since, as the later block has them."""
     last = {(record.directory, record.names[index]): (at, record, index) for at, record, index in entries}
     wanted = {key: _version(record, index) for key, (_, record, index) in last.items()}
+    removed: set[tuple[bytes, bytes]] = set()
     for frame in ledger.salvage(min((at for at, _, _ in entries), default=ledger.end)):
         if not isinstance(frame, Damage):
             for record in frame.records():
-                for index in record.matching(last):
-                    last[record.directory, record.names[index]] = (frame.offset, record, index)
-    return [entry for key, entry in last.items() if _version(entry[1], entry[2]) == wanted[key]]
+                found = {(record.directory, record.names[index]): index for index in record.matching(last)}
+                if frame.kind is Kind.REMOVAL:
+                    removed.update(found)
+                    continue
+                removed.difference_update(found)
+                last.update({key: (frame.offset, record, index) for key, index in found.items()})
+    return [
+        entry
+        for key, entry in last.items()
+        if key not in removed and _version(entry[1], entry[2]) == wanted[key]
+    ]
 
 
-def _version(record: Record, index: int) -> tuple[int, int] | None:
-    """Return size and mtime of an object, which tell its version; None for one that was removed."""
-    return (record.sizes[index], record.mtimes[index]) if record.sizes else None
+def _version(record: Record, index: int) -> tuple[int, int]:
+    """Return size and mtime of an object, which tell its version."""
+    return record.sizes[index], record.mtimes[index]
 
 
 def _matching(

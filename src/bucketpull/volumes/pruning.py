@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
-from bucketpull.domain.model import Part, key_of
+from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Record
 from bucketpull.volumes import beneath, system
 from bucketpull.volumes.beneath import OwnDirectory
@@ -178,6 +178,26 @@ def expired(home: OwnDirectory, now: float) -> list[str]:
 def empty(home: OwnDirectory, name: str) -> None:
     """Remove a folder of the trash."""
     beneath.remove_all(home.below(TRASH).fd, name)
+
+
+class LeftAlone:
+    """What was left alone at the paths of removed objects, because it is not what was stored there, or cannot be removed."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._example = b""
+
+    def add(self, path: bytes) -> None:
+        """Count what lies at a path."""
+        self._count += 1
+        self._example = self._example or path
+
+    def warning(self) -> str:
+        """Say how much it is, with an example; "" where there is nothing."""
+        if not self._count:
+            return ""
+        what = f"{self._count}, such as {show(self._example)}"
+        return f"has something else in the place of removed objects, which is left alone ({what})"
 
 
 class Trash:

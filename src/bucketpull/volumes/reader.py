@@ -10,6 +10,7 @@ from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LEDGER, Entered, enter
 from bucketpull.volumes.ledger import Damage, Frame, Ledger
 from bucketpull.volumes.location import Bodies, Location, location_of
+from bucketpull.volumes.lock import LOCK
 from bucketpull.volumes.partial_blocks import PartialBlocks
 
 
@@ -42,7 +43,7 @@ class VolumeReader:
     def user(self) -> int | None:
         """Return the process that has the volume open for writing; None if there is none, or it is another user's."""
         with suppress(FileNotFoundError, PermissionError):
-            fd = self._home.open_file("lock")
+            fd = self._home.open_file(LOCK)
             try:
                 fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

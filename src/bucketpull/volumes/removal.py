@@ -5,6 +5,7 @@ which are removed when the volume is opened next.
 """
 
 import contextlib
+import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,15 +16,19 @@ import msgspec
 from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts, ids_of
 from bucketpull.domain.record import Record
-from bucketpull.volumes import system
+from bucketpull.volumes import os_errors, system
+from bucketpull.volumes.as_stored import has_date, has_length
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent
 from bucketpull.volumes.location import location_of
+from bucketpull.volumes.lock import LOCK
+from bucketpull.volumes.os_errors import Blame
 from bucketpull.volumes.packs.books import PackBooks
-from bucketpull.volumes.pruning import PRUNING, Trash
+from bucketpull.volumes.pruning import PRUNING, LeftAlone, Trash
+from bucketpull.volumes.recovery import md5_of
 
 _IN_PACK: Final = b""
 
@@ -54,6 +59,7 @@ class Removal:
         self._ledger = ledger
         self._packs = packs
         self._append = append
+        self.left_alone = LeftAlone()
 
     def discard(self, frame: Frame, spared: AbstractSet[tuple[bytes, bytes]]) -> None:
         """Remove the objects of a block, but for those spared (directory and name) and those that a later block describes."""
@@ -68,12 +74,13 @@ class Removal:
             self.take_away(frame.journal, frame.work, gone)
 
     def take_away(self, journal: str, work: int, gone: Sequence[tuple[Record, int]], trash: str = "") -> None:
-        """Remove objects, each a record and its index; with `trash` their files go into that folder of the trash."""
+        """Remove objects, each a record and its index; with `trash` their files go into that folder of the trash.
+
+        Of what is pruned, only files that are as they were stored go: others may have put something in their place since.
+        """
         size = sum((record.stored or record.sizes)[i] for record, i in gone)
-        removed = [
-            Record(record.directory, "", [record.names[i]], [], [], paths=_odd_path(record, i))
-            for record, i in gone
-        ]
+        describe = _pruned if journal == PRUNING else _removed
+        removed = [describe(record, i) for record, i in gone]
         self._append([Entry(Kind.REMOVAL, journal, work, _encoder.encode(removed), -len(gone), -size)])
         if _reach is not None:
             _reach("removal_noted")
@@ -106,7 +113,37 @@ class Removal:
             for record in removed:
                 path = record.paths.get(0)
                 if path != _IN_PACK:
-                    bin_.take(path or self._path(record, 0))
+                    self._take_file(bin_, path or self._path(record, 0), record)
+
+    def _take_file(self, bin_: Trash, path: bytes, removed: Record) -> None:
+        """Remove a file, or leave alone what cannot be removed or, as the ledger tells, is another file."""
+        try:
+            found = self._tree.stat(path) if removed.sizes else None
+            if found is None or self._is_as_stored(found, path, removed):
+                bin_.take(path)
+                return
+        except OSError as error:
+            if os_errors.blame(error) is not Blame.OBJECT:
+                raise
+        self.left_alone.add(path)
+
+    def _is_as_stored(self, found: os.stat_result, path: bytes, removed: Record) -> bool:
+        """Tell by length and date; a file that was taken over may have another date, but the MD5."""
+        if not has_length(found, removed.sizes[0]):
+            return False
+        if removed.mtimes[0] < 0 or has_date(found, removed.mtimes[0]) or not self._keeps_dates():
+            return True
+        try:
+            return bool(removed.md5s) and md5_of(self._tree.open_file(path)) == removed.md5s[0]
+        except OSError:  # what cannot be read is not known to be ours
+            return False
+
+    def _keeps_dates(self) -> bool:
+        fd = self._home.open_file(LOCK)
+        try:
+            return system.keeps_dates(fd)
+        finally:
+            os.close(fd)
 
     def _path(self, record: Record, index: int) -> bytes:
         return self._identity.path_of(record.directory, record.names[index])
@@ -163,6 +200,20 @@ class Removal:
             for record in frame.records()
             for name in record.names
         }
+
+
+def _removed(record: Record, index: int) -> Record:
+    """Say of an object that it is removed."""
+    return Record(record.directory, "", [record.names[index]], [], [], paths=_odd_path(record, index))
+
+
+def _pruned(record: Record, index: int) -> Record:
+    """Say of an object that it is removed, and by which length, date and MD5 its file is known."""
+    removed = _removed(record, index)
+    removed.sizes = [(record.stored or record.sizes)[index]]
+    removed.mtimes = [record.mtimes[index]]
+    removed.md5s = record.md5s[index : index + 1]
+    return removed
 
 
 def _odd_path(record: Record, index: int) -> dict[int, bytes]:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -59,6 +60,16 @@ def set_date(fd: int, mtime: int) -> bool:
         excuse_date(error)
         return False
     return True
+
+
+def keeps_dates(fd: int) -> bool:
+    """Tell whether the file system of a file of ours, to which a date is given for it, keeps dates.
+
+    Raises:
+        OSError: The disk fails, or the kernel has stopped writing to it.
+
+    """
+    return set_date(fd, int(time.time()) - 1)
 
 
 def excuse_date(error: OSError | OverflowError) -> None:

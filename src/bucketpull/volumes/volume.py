@@ -92,6 +92,7 @@ class DiskVolume:
         self._packs = PackBooks(root, self._home, identity.id, path, self._ledger, self._note_sealed)
         self._packs.recover()
         self._removal = Removal(self._home, identity, self._tree, self._ledger, self._packs, self._append)
+        self.left_alone = self._removal.left_alone
         self._finish_removals()
         self._removal.finish_replacements(each for offsets in self._blocks.values() for each in offsets)
         self._ledger.reserve()
@@ -120,7 +121,7 @@ class DiskVolume:
             here, opened = os.stat(self.path), os.fstat(self._root)
             free = os.fstatvfs(self._root)
             # Fails where the kernel has stopped writing, even if the flags do not say so.
-            keeps_dates = system.set_date(self._lock, int(time.time()) - 1)
+            keeps_dates = system.keeps_dates(self._lock)
         except OSError as error:
             raise self._fall_sick("not measured", error) from error
         if not os.path.samestat(here, opened):
@@ -134,7 +135,8 @@ class DiskVolume:
         except OSError as error:
             raise self._fall_sick("not measured", error) from error
         dateless = "" if keeps_dates else "keeps no dates: its files have the time at which they were stored"
-        status.warning = "; ".join(filter(None, (dateless, kept, self._packs.warning)))
+        warnings = dateless, kept, self._packs.warning, self.left_alone.warning()
+        status.warning = "; ".join(filter(None, warnings))
         return status
 
     def probe(self) -> None:

@@ -1,0 +1,176 @@
+"""Only files that are as they were stored are pruned: what others put in their place stays, and the volume opens."""
+
+import os
+
+import msgspec
+import pytest
+from tests.volumes.filling import Filler
+
+from bucketpull.domain.record import Block
+from bucketpull.volumes.identity import HOME
+from bucketpull.volumes.live_objects import LiveObjects
+from bucketpull.volumes.pruning import Gone
+from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.volume import open_volume
+
+BODY = b"0123456789"
+
+
+@pytest.fixture(params=["", "until-99990101T000000Z"])
+def trash(request):
+    return request.param
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "disk").mkdir()
+    with Filler(tmp_path / "disk") as filler:
+        filler.store({(b"old", b"%d" % number): BODY for number in range(3)})
+    return tmp_path / "disk"
+
+
+def entries(root):
+    reader = open_reader(str(root))
+    try:
+        return list(LiveObjects(reader, str(root.parent)).entries())
+    finally:
+        reader.close()
+
+
+def prune(root, trash=""):
+    """Prune all; return what is told, and what is still said to be left of the blocks."""
+    gone = [Gone(*entry) for entry in entries(root)]
+    volume = open_volume(str(root))
+    try:
+        volume.prune(gone, trash)
+        return volume.left_alone.warning(), [volume.read(each.block) for each in gone]
+    finally:
+        volume.close()
+
+
+def die_while_pruning(root, trash, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("bucketpull.volumes.pruning.Trash.take", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            prune(root, trash)
+
+
+def another_date(path):
+    path.write_bytes(b"9876543210")
+
+
+def another_length(path):
+    path.write_bytes(b"my own different work")
+
+
+def folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def full_folder(path):
+    folder(path)
+    (path / "mine").write_bytes(BODY)
+
+
+def link(path):
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def folder_linked(path):
+    elsewhere = path.parent.with_name("elsewhere")
+    path.parent.rename(elsewhere)
+    path.parent.symlink_to(elsewhere)
+
+
+OTHERS = [another_date, another_length, folder, full_folder, link, pipe]
+
+
+def look(path):
+    found = path.lstat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_what_others_put_in_the_place_of_an_object_stays_and_is_told(root, trash, other):
+    place = root / "old" / "1"
+    other(place)
+    before = look(place)
+
+    told, _ = prune(root, trash)
+
+    assert os.listdir(root / "old") == ["1"]
+    assert look(place) == before
+    assert (
+        told == "has something else in the place of removed objects, which is left alone (1, such as old/1)"
+    )
+    assert entries(root) == []
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_so_it_is_when_a_pruning_that_was_killed_is_finished(root, trash, other, monkeypatch):
+    die_while_pruning(root, trash, monkeypatch)
+    place = root / "old" / "1"
+    other(place)
+    before = look(place)
+
+    volume = open_volume(str(root))
+
+    told = volume.status().warning
+    volume.close()
+    assert os.listdir(root / "old") == ["1"]
+    assert look(place) == before
+    assert "which is left alone (1, such as old/1)" in told
+    assert os.listdir(root / HOME / "intents") == []
+
+
+def test_a_folder_that_is_a_link_now_is_not_followed(root, trash, monkeypatch):
+    die_while_pruning(root, trash, monkeypatch)
+    folder_linked(root / "old" / "1")
+    open_volume(str(root)).close()
+    assert sorted(os.listdir(root / "elsewhere")) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("other", [another_length, folder, link])
+def test_what_others_put_there_is_not_taken_for_the_object(root, other):
+    other(root / "old" / "1")
+    _, left = prune(root)
+    assert left == [[], [], []]
+
+
+def test_a_file_that_was_taken_over_with_another_date_is_known_by_its_md5(root):
+    os.utime(root / "old" / "1", (5, 5))
+    told, _ = prune(root)
+    assert told == ""
+    assert not (root / "old").exists()
+
+
+def test_where_no_dates_are_kept_the_length_must_do(root, monkeypatch):
+    another_date(root / "old" / "1")
+    monkeypatch.setattr("bucketpull.volumes.system.set_date", lambda *_: False)
+    told, _ = prune(root)
+    assert told == ""
+    assert not (root / "old").exists()
+
+
+def test_a_folder_in_the_place_of_a_discarded_copy_keeps_no_volume_from_opening(root, monkeypatch):
+    volume = open_volume(str(root))
+    volume.intend("job", 7)
+    records = msgspec.msgpack.encode([record for _, record, _ in entries(root)])
+    [extent] = volume.settle([Block("job", 7, records)])
+    with monkeypatch.context() as patch:
+        patch.setattr("bucketpull.volumes.pruning.Trash.take", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            volume.discard("job", 7, [extent.offset], [])
+    volume.close()
+    full_folder(root / "old" / "0")
+
+    open_volume(str(root)).close()
+
+    assert (root / "old" / "0" / "mine").exists()
