@@ -281,13 +281,7 @@ def _endpoints_of_all(ticks: Sequence[Tick]) -> dict[str, EndpointStatus]:
     total: dict[str, EndpointStatus] = {}
     for tick in ticks:
         for name, endpoint in tick.endpoints.items():
-            sum_ = total.setdefault(name, EndpointStatus(0, 0.0, 0, 0, 0.0, endpoint.is_origin))
-            sum_.in_flight += endpoint.in_flight
-            sum_.level += endpoint.level
-            sum_.requests += endpoint.requests
-            sum_.throttled += endpoint.throttled
-            sum_.seconds += endpoint.seconds
-            sum_.received += endpoint.received
+            total.setdefault(name, EndpointStatus(0, 0.0, 0, 0, 0.0, endpoint.is_origin)).add(endpoint)
     return total
 
 

@@ -339,6 +339,15 @@ class EndpointStatus(Value):
     away: dict[Text, Text] = {}
     rest_seconds: Float = 0.0
 
+    def add(self, other: "EndpointStatus") -> None:
+        """Add what another process or machine has in flight and has counted; what is judged stays as it is."""
+        self.in_flight += other.in_flight
+        self.level += other.level
+        self.requests += other.requests
+        self.throttled += other.throttled
+        self.seconds += other.seconds
+        self.received += other.received
+
 
 # The cursor of a failure that is no object's and no page's, but that of a message nobody understands.
 MESSAGE_CURSOR = "(message)"

@@ -120,11 +120,7 @@ def endpoints_of(snapshot: Snapshot) -> dict[str, EndpointStatus]:
     for machine in snapshot.machines:
         for name, status in machine.endpoints.items():
             total = endpoints.setdefault(name, EndpointStatus(0, 0.0, 0, 0, 0.0, status.is_origin))
-            total.in_flight += status.in_flight
-            total.level += status.level
-            total.requests += status.requests
-            total.throttled += status.throttled
-            total.seconds += status.seconds
+            total.add(status)
             if order.index(status.state) > order.index(total.state):
                 total.state, total.state_seconds, total.detail = (
                     status.state,
