@@ -41,7 +41,7 @@ def test_a_file_that_the_source_has_too_is_taken_over(bounds):
     (record,) = records_of(outcome)
     assert (record.names, record.md5s) == ([b"a"], [md5(THERE)])
     assert rig.writers["v1"].files == {b"d/a": THERE}
-    assert rig.drain.held == 0
+    assert rig.drain.memory.held == 0
 
 
 @streamed

@@ -529,7 +529,7 @@ def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level
         assert Counter(ended) == Counter(wanted)
         assert outcome.stored == sum(len(record.names) for record in records_of(outcome))
         assert bool(outcome.unplaced) == (outcome.trouble is not None)
-    assert rig.drain.held == 0
+    assert rig.drain.memory.held == 0
     assert rig.fetcher.in_flight == 0 or stop_after is not None
     rig.close()
 
@@ -561,8 +561,8 @@ def test_an_object_of_unknown_size_and_date_is_stored_as_it_comes(routes, length
     assert writer.files == {b"d/a": b"z" * length}
     (record,) = records_of(outcome)
     assert (record.sizes, record.stored, outcome.stored_bytes) == ([-1], [length], length)
-    assert rig.drain.held == 0
-    assert rig.drain.held == 0
+    assert rig.drain.memory.held == 0
+    assert rig.drain.memory.held == 0
     assert all(endpoint.ways.in_flight == 0 for endpoint in rig.drain._order)
 
 
@@ -577,4 +577,4 @@ def test_an_object_larger_than_memory_takes_whose_volume_refuses_it_ends_once(re
 
     ended = [*outcome.failures, *outcome.deferred, *outcome.unplaced]
     assert len(ended) == 1
-    assert rig.drain.held == 0
+    assert rig.drain.memory.held == 0

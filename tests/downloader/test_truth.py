@@ -93,7 +93,7 @@ def pull(truth, listed, cdn, rest, verify, streamed):
             outcome = rig.settle(attempt + 1)[attempt]
             if not outcome.deferred:
                 break
-        assert rig.drain.held == 0
+        assert rig.drain.memory.held == 0
     assert sum(turns.values()) < 100
     return outcome, writer.files.get(KEY)
 

@@ -1,7 +1,7 @@
 """Objects inside one process: from an assignment's columns to files, with no barrier between assignments.
 
 Each ended transfer frees a slot that the next object takes, whichever assignment it belongs to. This is the hot path: an
-ordinary object costs one `Transfer` and a handful of calls; what could not be had goes to `failures`.
+ordinary object costs one `Transfer` and a handful of calls. What starts is decided here, what becomes of it in `answers`.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,32 +9,22 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason, VolumeError
-from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.policy import Bounds
-from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount, Written
+from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount
 from bucketpull.domain.retry import Random
+from bucketpull.downloader.answers import Answers
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.failures import Failures
-from bucketpull.downloader.integrity import (
-    NOT_MODIFIED,
-    has_body,
-    is_object,
-    is_publishable,
-    is_stated,
-    note_found,
-    unless_claimed,
-)
+from bucketpull.downloader.integrity import unless_claimed
 from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
+from bucketpull.downloader.memory import Memory
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.transfer import Lines, Transfer
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 CATCH_UP_SECONDS = 0.2
-CAPPED_SECONDS = 2.0
-# For so long a writer may keep objects back, to write several at once.
-FLUSH_SECONDS = 0.1
 # Volumes take turns by so many objects: to look for the next one costs as much as to begin it.
 RUN = 16
 
@@ -70,23 +60,20 @@ class Drain:
         self._clock = clock
         self._meter = meter
         self._bounds = bounds
-        self._most_held = bounds.held
+        self.memory = Memory(bounds.held)
         self._lines = Lines(self._order, fetcher, bounds.queued, bounds.parked)
         self._failures = Failures(source, fetcher, endpoints, clock, random, meter, self.volumes, self._lines)
         self._routing = self._failures.routing
-        self.held = 0
-        """Bytes in memory: bodies in transfer, and those that writers have still to write."""
+        self._answers = Answers(source, fetcher, clock, meter, self.volumes, self._failures, self.memory)
         self._now = clock.monotonic()
         self._unix = clock.now()
-        self._stale = True
-        self._share = 1.0
         self._stopping = False
 
     def mount(self, mount: Mount) -> None:
         """Make a volume known; one that was sick is opened anew."""
         queue = self.volumes.mount(mount, self._clock.monotonic())
         if queue is not None and queue.writer is not None:
-            self._fetcher.watch(queue.writer.wake_fd, lambda: self._collect(queue))
+            self._fetcher.watch(queue.writer.wake_fd, lambda: self._answers.collect(queue))
 
     def unmount(self, unmount: Unmount) -> None:
         """Let go of a sick volume, until it is made known again."""
@@ -116,7 +103,8 @@ class Drain:
 
     def fill(self, now: float) -> None:
         """Start what the limiters, the memory's bound and the volumes allow: those in line first, then fresh objects."""
-        self._now, self._unix, self._stale = now, self._clock.now(), True
+        self._now, self._unix = now, self._clock.now()
+        self._answers.begin_turn(now, self._unix)
         room = 0 if self.paused or self._stopping else self._room()
         self._lines.call_back()
         for endpoint in self._order:
@@ -132,10 +120,10 @@ class Drain:
         return endpoint.trials > 0 and endpoint.is_fresh_trial and self.volumes.unstarted() > 0
 
     def _start_waiting(self, endpoint: Endpoint[Transfer], room: int) -> int:
-        most = self._most_held
+        memory = self.memory
         while (
             room > 0
-            and self.held < most
+            and memory.held < memory.most
             and endpoint.waiting
             and (endpoint.free > 0 or endpoint.open(self._now))
         ):
@@ -146,14 +134,14 @@ class Drain:
 
     def _start_fresh(self, room: int, first: Endpoint[Transfer]) -> None:
         bounds, now, is_crowded = self._bounds, self._now, False
-        most_held = self._most_held
-        while room > 0 and self.held < most_held and not is_crowded:
+        memory = self.memory
+        while room > 0 and memory.held < memory.most and not is_crowded:
             run = self.volumes.take(min(room, RUN, max(first.free, 1)), bounds.queued)
             if run is None:
                 return
             for transfer in self._transfers(*run):
                 endpoint = transfer.endpoint
-                if self.held < most_held and (endpoint.free > 0 or endpoint.open(now)):
+                if memory.held < memory.most and (endpoint.free > 0 or endpoint.open(now)):
                     room -= self._start(transfer, endpoint)
                 else:
                     endpoint.waiting.append(transfer)
@@ -184,7 +172,7 @@ class Drain:
                 mtime,
                 versions[index] if versions else "",
                 urls[index] if urls else "",
-                self,
+                self._answers,
                 queue,
                 batch,
                 leaf,
@@ -204,12 +192,13 @@ class Drain:
         if transfer.queue.trouble is not None:
             self._failures.displace(transfer)
             return 0
-        if transfer.large is not None or transfer.size > self._bounds.streamed:
+        if transfer.is_large or transfer.size > self._bounds.streamed:
             return self._start_large(transfer, endpoint)
         transfer.tries += 1
         transfer.asked += 1
-        transfer.held = held = int(transfer.size * self._share)
-        self.held += held
+        memory = self.memory
+        transfer.held = held = int(transfer.size * memory.share)
+        memory.held += held
         transfer.way = way = endpoint.way
         endpoint.start(self._now)
         request = self._source.object_request(transfer, endpoint.name, way.site, self._unix)
@@ -229,7 +218,7 @@ class Drain:
         transfer.tries += 1
         transfer.asked += 1
         transfer.held = STREAM_BYTES
-        self.held += STREAM_BYTES
+        self.memory.held += STREAM_BYTES
         transfer.way = way = endpoint.way
         endpoint.start(self._now)
         large.begin()
@@ -266,174 +255,8 @@ class Drain:
         """Give the slot and the memory of a transfer that waits for its disk to others meanwhile."""
         transfer.way.limiter.in_flight += -1 if is_paused else 1
         held = PAUSED_BYTES if is_paused else STREAM_BYTES
-        self.held += held - transfer.held
+        self.memory.held += held - transfer.held
         transfer.held = held
-
-    def answered(self, transfer: Transfer, response: Response) -> None:
-        """Hand the object's bytes to its writer, or decide what its failure calls for."""
-        if transfer.claim and response.status == NOT_MODIFIED:
-            self._unchanged(transfer, response)
-            return
-        verdict = self._source.judge(transfer, transfer.endpoint.name, response, self._unix)
-        is_it = is_object(transfer, response, verdict)
-        self._finished(transfer, response, verdict)
-        if is_it:
-            self._store(transfer, response)
-            return
-        self._release(transfer)
-        self._meter.waste(verdict.reason, response.received)
-        is_last = transfer.size < 0 or transfer.at + 1 == len(transfer.routes)
-        if response.failure is not Reason.SIZE or not is_last:
-            self._failures.refused(transfer, response, verdict, self._now)
-        elif self._open_large(transfer):
-            self._failures.line_up(transfer)  # more came than memory should hold
-
-    def _finished(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
-        if self._stale:
-            self._now, self._stale = self._clock.monotonic(), False
-        endpoint = transfer.endpoint
-        endpoint.finished(transfer.way, self._now, verdict, response.seconds, response.received)
-        if verdict.reason is None and endpoint.is_attentive:
-            endpoint.good(transfer, response.received)
-
-    def _store(self, transfer: Transfer, response: Response) -> None:
-        queue, size = transfer.queue, response.received
-        if queue.trouble is not None or queue.writer is None:
-            self._meter.waste(queue.trouble, size)
-            self._release(transfer)
-            self._failures.displace(transfer)
-            return
-        if transfer.claim and not self._make_way(transfer, has_body(transfer, response)):
-            return
-        if size != transfer.size >= 0 and not transfer.endpoint.is_origin:
-            # Image versions: how much smaller they are than what is listed is learnt on the way.
-            self._share += 0.05 * (min(1.0, size / max(transfer.size, 1)) - self._share)
-        self.held += size - transfer.held
-        transfer.held = transfer.stored = size
-        written = queue.writer.put(
-            transfer.directory, transfer.name, transfer.mtime, response.chunks, transfer
-        )
-        if written is not None:
-            self._written(transfer, written)
-        elif not queue.is_flush_due:
-            queue.is_flush_due = True
-            self._fetcher.call_later(FLUSH_SECONDS, lambda: self._flush(queue))
-
-    # --- files of others in an object's place
-
-    def _unchanged(self, transfer: Transfer, response: Response) -> None:
-        """The source has what lies there: nothing came, so the rest of the answer is judged as that of a whole one."""
-        whole = msgspec.structs.replace(response, status=200, received=transfer.size)
-        verdict = self._source.judge(transfer, transfer.endpoint.name, whole, self._unix)
-        self._finished(transfer, response, verdict)
-        self._release(transfer)
-        if verdict.reason is None:
-            self._take_over(transfer)
-        else:
-            self._failures.refused(transfer, response, verdict, self._now)
-
-    def _make_way(self, transfer: Transfer, is_same: bool) -> bool:
-        """Take over the file that lies there if it is the same as what came; else put it aside, and tell whether that was done."""
-        if is_same:
-            self._release(transfer)
-            self._take_over(transfer)
-            return False
-        writer = transfer.queue.writer
-        if writer is not None and writer.set_aside(transfer.directory, transfer.name):
-            transfer.claim = b""
-            return True
-        self._release(transfer)
-        self._failures.fail(
-            transfer, Reason.UNSTORABLE, "a file of others lies in its place and cannot be renamed"
-        )
-        return False
-
-    def _take_over(self, transfer: Transfer) -> None:
-        self._failures.let_go(transfer, keep=False)
-        self._meter.objects += 1
-        transfer.batch.claim(transfer.leaf, transfer.index, transfer.size, transfer.claim)
-        self.volumes.settle(transfer.batch)
-
-    def _flush(self, queue: VolumeQueue) -> None:
-        queue.is_flush_due = False
-        if queue.writer is not None:
-            queue.writer.flush()
-
-    def streamed(self, transfer: Transfer, response: Response) -> None:
-        """Have a large object published that is whole, or decide how it goes on."""
-        large = transfer.large
-        assert large is not None
-        if transfer.claim and response.status == NOT_MODIFIED:
-            self._unchanged(transfer, response)
-            return
-        verdict = self._source.judge(
-            transfer, transfer.endpoint.name, response, self._unix, large.began, large.version
-        )
-        if large.is_paused:
-            large.pause(False)
-        is_whole = large.trouble is None and is_publishable(transfer, large, verdict)
-        self._finished(transfer, response, verdict)
-        self._release(transfer)
-        if large.trouble is not None and large.trouble.reason is not None:
-            self._failures.unwritten(transfer, large.trouble.reason, large.trouble.detail, self._now)
-        elif is_whole and transfer.claim and not self._make_way(transfer, is_stated(transfer, verdict)):
-            return
-        elif is_whole:
-            transfer.stored = large.length
-            transfer.queue.states_md5 |= bool(verdict.md5)
-            large.publish(transfer.accepts, transfer)
-        else:
-            self._failures.broke_off(transfer, large, response, verdict, self._now)
-
-    def _collect(self, queue: VolumeQueue) -> None:
-        """Take what a writer did."""
-        assert queue.writer is not None
-        for written in queue.writer.outcomes():
-            transfer = written.token
-            assert isinstance(transfer, Transfer)
-            self._written(transfer, written)
-
-    def _written(self, transfer: Transfer, written: Written) -> None:
-        self.held -= transfer.held
-        if transfer.large is not None:
-            note_found(transfer, written)
-            transfer.held, transfer.large = 0, None  # it was published, or thrown away
-        if written.reason is not None:
-            transfer.held = 0
-            self._meter.waste(written.reason, transfer.stored)
-            self._failures.unwritten(transfer, written.reason, written.detail, self._now)
-            return
-        size, batch, meter = transfer.stored, transfer.batch, self._meter
-        transfer.queue.written += size
-        meter.objects += 1
-        meter.bytes += size
-        batch.store(transfer.leaf, transfer.index, size, written.path)
-        if transfer.unsure is not None:
-            batch.doubt(transfer.leaf, transfer.index, transfer.unsure)
-        if written.pack:
-            transfer.leaf.note_pack(transfer.index, written.pack, written.offset)
-        if not batch.left:
-            self.volumes.settle(batch)
-
-    def rested(self, transfer: Transfer) -> None:
-        """Put an object back in line after its rest."""
-        self._failures.rested(transfer)
-
-    def _release(self, transfer: Transfer) -> None:
-        self.held -= transfer.held
-        transfer.held = 0
-
-    def limit_bandwidth(self, bytes_per_second: float | None) -> None:
-        """Hold no more in transfer than a cap lets through in some seconds: more connections would only wait for each other."""
-        most = self._bounds.held
-        self._most_held = (
-            most if bytes_per_second is None else min(most, int(bytes_per_second * CAPPED_SECONDS))
-        )
-
-    @property
-    def is_capped(self) -> bool:
-        """Whether it is the cap on bandwidth that keeps more from being begun."""
-        return self._most_held < self._bounds.held and self.held >= self._most_held
 
     def unstarted(self) -> int:
         """Return how many objects wait for a slot."""
@@ -452,5 +275,5 @@ class Drain:
         for queue in self.volumes.queues.values():
             if queue.writer is not None:
                 queue.writer.close()
-                self._collect(queue)
+                self._answers.collect(queue)
         self.volumes.sweep()

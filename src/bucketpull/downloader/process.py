@@ -167,7 +167,7 @@ class Process:
             endpoint.ways.limit(limits.concurrency)
         self._bucket.set_rate(limits.requests_per_second)
         self._fetcher.limit_bandwidth(limits.bytes_per_second)
-        self.drain.limit_bandwidth(limits.bytes_per_second)
+        self.drain.memory.limit_bandwidth(limits.bytes_per_second)
 
     def _stop(self, stop: Stop) -> None:
         self._deadline = self._clock.monotonic() + stop.seconds
@@ -208,7 +208,7 @@ class Process:
                 waiting_for=volumes.waited_for() if still > STILL_SECONDS else "",
                 still_seconds=still if still > STILL_SECONDS else 0.0,
                 cpu_seconds=time.process_time(),
-                is_capped=self.drain.is_capped,
+                is_capped=self.drain.memory.is_capped,
                 symptoms=self._watch.symptoms(),
             )
         )

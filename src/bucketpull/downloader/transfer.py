@@ -40,7 +40,8 @@ class Transfer(Wanted, gc=False, eq=False):
     `at` is the index of its endpoint in `routes`, `least` that of the first which has not denied it; `tries` counts requests there, `asked` all of them. `held` is what it counts in
     the memory's bound, `stored` the size of what came. `doubt` is why the last answer was not believed, `earlier` the body of one
     that was whole. `unsure` is what was doubted in an answer that is believed all the same. `accepts` are the contents, by MD5,
-    that a large object may have, with what is doubted then; None is any. `claim` is the MD5 of a file of others that lies in its place,
+    that a large object may have, with what is doubted then; None is any. `is_large` says that it is streamed although it is listed as
+    smaller than what is. `claim` is the MD5 of a file of others that lies in its place,
     b"" for none: it is asked for only if it is another. `way` is the way of its last request.
     """
 
@@ -62,6 +63,7 @@ class Transfer(Wanted, gc=False, eq=False):
     earlier: Body | None = None
     unsure: Reason | None = None
     accepts: dict[bytes, Reason | None] | None = None
+    is_large: bool = False
     large: LargeObject | None = None
     claim: bytes = b""
     way: Way = _NO_WAY

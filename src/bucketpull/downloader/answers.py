@@ -1,0 +1,212 @@
+"""What becomes of answers: the object goes to its volume's writer, and what it wrote is counted; the rest is left to `failures`.
+
+This is the hot path: for each object `answered` and `_written` run once.
+"""
+
+from typing import Final
+
+import msgspec
+
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.exchange import Response, Verdict
+from bucketpull.domain.record import Written
+from bucketpull.downloader.failures import Failures
+from bucketpull.downloader.integrity import (
+    NOT_MODIFIED,
+    has_body,
+    is_object,
+    is_publishable,
+    is_stated,
+    note_found,
+)
+from bucketpull.downloader.memory import Memory
+from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.transfer import Transfer
+from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
+from bucketpull.ports import Clock, Fetcher, Source
+
+# For so long a writer may keep objects back, to write several at once.
+FLUSH_SECONDS: Final = 0.1
+
+
+class Answers:
+    """The `Handler` of a process's transfers."""
+
+    def __init__(
+        self,
+        source: Source,
+        fetcher: Fetcher,
+        clock: Clock,
+        meter: Meter,
+        volumes: VolumeQueues,
+        failures: Failures,
+        memory: Memory,
+    ) -> None:
+        self._source = source
+        self._fetcher = fetcher
+        self._clock = clock
+        self._meter = meter
+        self._volumes = volumes
+        self._failures = failures
+        self._memory = memory
+        self._now = clock.monotonic()
+        self._unix = clock.now()
+        self._is_stale = True
+
+    def begin_turn(self, now: float, unix: float) -> None:
+        """Note the time: the clock is read once for all answers of a turn, and only if there are any."""
+        self._now, self._unix, self._is_stale = now, unix, True
+
+    def answered(self, transfer: Transfer, response: Response) -> None:
+        """Hand the object's bytes to its writer, or decide what its failure calls for."""
+        if transfer.claim and response.status == NOT_MODIFIED:
+            self._unchanged(transfer, response)
+            return
+        verdict = self._source.judge(transfer, transfer.endpoint.name, response, self._unix)
+        is_it = is_object(transfer, response, verdict)
+        self._finished(transfer, response, verdict)
+        if is_it:
+            self._store(transfer, response)
+            return
+        self._release(transfer)
+        self._meter.waste(verdict.reason, response.received)
+        is_last = transfer.size < 0 or transfer.at + 1 == len(transfer.routes)
+        if response.failure is Reason.SIZE and is_last:
+            transfer.is_large = True  # more came than memory should hold
+            self._failures.line_up(transfer)
+        else:
+            self._failures.refused(transfer, response, verdict, self._now)
+
+    def streamed(self, transfer: Transfer, response: Response) -> None:
+        """Have a large object published that is whole, or decide how it goes on."""
+        large = transfer.large
+        assert large is not None
+        if transfer.claim and response.status == NOT_MODIFIED:
+            self._unchanged(transfer, response)
+            return
+        verdict = self._source.judge(
+            transfer, transfer.endpoint.name, response, self._unix, large.began, large.version
+        )
+        if large.is_paused:
+            large.pause(False)
+        is_whole = large.trouble is None and is_publishable(transfer, large, verdict)
+        self._finished(transfer, response, verdict)
+        self._release(transfer)
+        if large.trouble is not None and large.trouble.reason is not None:
+            self._failures.unwritten(transfer, large.trouble.reason, large.trouble.detail, self._now)
+        elif is_whole and transfer.claim and not self._make_way(transfer, is_stated(transfer, verdict)):
+            return
+        elif is_whole:
+            transfer.stored = large.length
+            transfer.queue.states_md5 |= bool(verdict.md5)
+            large.publish(transfer.accepts, transfer)
+        else:
+            self._failures.broke_off(transfer, large, response, verdict, self._now)
+
+    def rested(self, transfer: Transfer) -> None:
+        """Put an object back in line after its rest."""
+        self._failures.rested(transfer)
+
+    def collect(self, queue: VolumeQueue) -> None:
+        """Take what a volume's writer did since it was last asked."""
+        assert queue.writer is not None
+        for written in queue.writer.outcomes():
+            transfer = written.token
+            assert isinstance(transfer, Transfer)
+            self._written(transfer, written)
+
+    def _finished(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
+        if self._is_stale:
+            self._now, self._is_stale = self._clock.monotonic(), False
+        endpoint = transfer.endpoint
+        endpoint.finished(transfer.way, self._now, verdict, response.seconds, response.received)
+        if verdict.reason is None and endpoint.is_attentive:
+            endpoint.good(transfer, response.received)
+
+    def _store(self, transfer: Transfer, response: Response) -> None:
+        queue, size = transfer.queue, response.received
+        if queue.trouble is not None or queue.writer is None:
+            self._meter.waste(queue.trouble, size)
+            self._release(transfer)
+            self._failures.displace(transfer)
+            return
+        if transfer.claim and not self._make_way(transfer, has_body(transfer, response)):
+            return
+        if size != transfer.size >= 0 and not transfer.endpoint.is_origin:
+            self._memory.note_size(size, transfer.size)
+        self._memory.held += size - transfer.held
+        transfer.held = transfer.stored = size
+        written = queue.writer.put(
+            transfer.directory, transfer.name, transfer.mtime, response.chunks, transfer
+        )
+        if written is not None:
+            self._written(transfer, written)
+        elif not queue.is_flush_due:
+            queue.is_flush_due = True
+            self._fetcher.call_later(FLUSH_SECONDS, lambda: self._flush(queue))
+
+    def _flush(self, queue: VolumeQueue) -> None:
+        queue.is_flush_due = False
+        if queue.writer is not None:
+            queue.writer.flush()
+
+    def _written(self, transfer: Transfer, written: Written) -> None:
+        self._memory.held -= transfer.held
+        if transfer.large is not None:
+            note_found(transfer, written)
+            transfer.held, transfer.large = 0, None  # it was published, or thrown away
+        if written.reason is not None:
+            transfer.held = 0
+            self._meter.waste(written.reason, transfer.stored)
+            self._failures.unwritten(transfer, written.reason, written.detail, self._now)
+            return
+        size, batch, meter = transfer.stored, transfer.batch, self._meter
+        transfer.queue.written += size
+        meter.objects += 1
+        meter.bytes += size
+        batch.store(transfer.leaf, transfer.index, size, written.path)
+        if transfer.unsure is not None:
+            batch.doubt(transfer.leaf, transfer.index, transfer.unsure)
+        if written.pack:
+            transfer.leaf.note_pack(transfer.index, written.pack, written.offset)
+        if not batch.left:
+            self._volumes.settle(batch)
+
+    def _release(self, transfer: Transfer) -> None:
+        self._memory.held -= transfer.held
+        transfer.held = 0
+
+    # --- files of others in an object's place
+
+    def _unchanged(self, transfer: Transfer, response: Response) -> None:
+        """The source has what lies there: nothing came, so the rest of the answer is judged as that of a whole one."""
+        whole = msgspec.structs.replace(response, status=200, received=transfer.size)
+        verdict = self._source.judge(transfer, transfer.endpoint.name, whole, self._unix)
+        self._finished(transfer, response, verdict)
+        self._release(transfer)
+        if verdict.reason is None:
+            self._take_over(transfer)
+        else:
+            self._failures.refused(transfer, response, verdict, self._now)
+
+    def _make_way(self, transfer: Transfer, is_same: bool) -> bool:
+        """Take over the file that lies there if it is the same as what came; else put it aside, and tell whether that was done."""
+        if is_same:
+            self._release(transfer)
+            self._take_over(transfer)
+            return False
+        writer = transfer.queue.writer
+        if writer is not None and writer.set_aside(transfer.directory, transfer.name):
+            transfer.claim = b""
+            return True
+        self._release(transfer)
+        self._failures.fail(
+            transfer, Reason.UNSTORABLE, "a file of others lies in its place and cannot be renamed"
+        )
+        return False
+
+    def _take_over(self, transfer: Transfer) -> None:
+        self._failures.let_go(transfer, keep=False)
+        self._meter.objects += 1
+        transfer.batch.claim(transfer.leaf, transfer.index, transfer.size, transfer.claim)
+        self._volumes.settle(transfer.batch)
