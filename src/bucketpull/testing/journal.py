@@ -16,7 +16,6 @@ from bucketpull.domain.batching import (
     draft,
     encode_positions,
     known_bytes,
-    spans_of,
     split,
 )
 from bucketpull.domain.budget import ANY_ROOM, Room, Spending
@@ -34,7 +33,6 @@ from bucketpull.domain.model import (
     PageRecord,
     Position,
     Span,
-    VolumeState,
     VolumeStatus,
     Work,
     WorkKind,
@@ -42,6 +40,7 @@ from bucketpull.domain.model import (
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.journal.batch_receipts import check_sum, given_up, parts_of, usual_reason, when
 from bucketpull.journal.sqlite import ABSENT_SECONDS, LONGEST_WAIT_SECONDS
+from bucketpull.testing.catalogue import Catalogue
 
 
 class _Row(msgspec.Struct):
@@ -66,18 +65,6 @@ class _Row(msgspec.Struct):
     machine: str | None = None
 
 
-class _Page(msgspec.Struct):
-    """A listed page, and which of its names each ledger block may hold, in the order of booking.
-
-    `earlier` are the blocks of an earlier run, until the run that lists it anew has ended.
-    """
-
-    record: PageRecord
-    run: int
-    blocks: dict[Extent, tuple[bytes, bytes]] = {}
-    earlier: dict[Extent, tuple[bytes, bytes]] = {}
-
-
 class MemoryJournal:
     """See `ports.Journal`."""
 
@@ -85,10 +72,8 @@ class MemoryJournal:
         self._run = 0
         self._ids = 0
         self._rows: dict[int, _Row] = {}
-        self._pages: dict[tuple[bytes, str], _Page] = {}
-        self._volumes: dict[str, tuple[str, str, VolumeState]] = {}
+        self._catalogue = Catalogue()
         self._failures: dict[tuple[bytes, bytes, str], Failure] = {}
-        self._former: dict[int, Former] = {}
         self._asked_at: dict[str, float] = {}
         self._counters = Counters()
         self._spent = Spending()
@@ -101,8 +86,7 @@ class MemoryJournal:
             return True
         self._run += 1
         self._counters = Counters()
-        for page in self._pages.values():
-            page.earlier = {}
+        self._catalogue.forget_earlier()
         self._add_scans([root])
         return False
 
@@ -119,7 +103,7 @@ class MemoryJournal:
     ) -> list[Work]:
         """Take work that is due, and mark it sent."""
         present = self._present(machine, now)
-        homes = [volume for volume in self._volumes if self._volumes[volume][0] in present]
+        homes = self._catalogue.volumes_of(present)
         order = {home: place for place, home in enumerate([*homes, ""])}
         free = [
             row
@@ -143,7 +127,7 @@ class MemoryJournal:
 
     def reclaim(self, works: Sequence[int], machine: str) -> list[Work]:
         """Take those that are with nobody."""
-        homes = [volume for volume, (owner, *_) in self._volumes.items() if owner == machine]
+        homes = self._catalogue.volumes_of({machine})
         rows = [self._rows[work] for work in dict.fromkeys(works) if self.holders([work]).get(work) == ""]
         found = [row for row in rows if row.kind is WorkKind.BATCH]
         for row in found:
@@ -152,7 +136,7 @@ class MemoryJournal:
 
     def _present(self, machine: str, now: float) -> set[str]:
         self._asked_at[machine] = now
-        for owner, *_ in self._volumes.values():
+        for owner in self._catalogue.owners():
             self._asked_at.setdefault(owner, now)
         return {machine, *(each for each, at in self._asked_at.items() if now - at > ABSENT_SECONDS)}
 
@@ -172,11 +156,11 @@ class MemoryJournal:
             yield row
 
     def _work(self, row: _Row, homes: Sequence[str]) -> Work:
-        there = [each for each in row.candidates if self._is_there(each.volume)]
+        there = [each for each in row.candidates if self._catalogue.is_there(each.volume)]
         here = [
             each
             for each in there
-            if each.volume in homes or each in row.asked or not self._machine_of(each.volume)
+            if each.volume in homes or each in row.asked or not self._catalogue.machine_of(each.volume)
         ]
         return Work(row.id, row.kind, row.body, row.attempt, here, len(here) < len(there), row.part)
 
@@ -245,10 +229,7 @@ class MemoryJournal:
 
     def _book_page(self, page: PageRecord) -> None:
         key, counters = (page.directory, page.cursor), self._counters
-        known = self._pages.get(key)
-        blocks = {} if known is None else known.blocks
-        is_kept = page.unchanged or known is None or known.run == self._run
-        self._pages[key] = _Page(page, self._run, *((blocks, {}) if is_kept else ({}, blocks)))
+        self._catalogue.note_page(page, self._run)
         counters.pages += 1
         counters.directories += not page.cursor
         counters.listed += page.objects + page.excluded
@@ -288,30 +269,14 @@ class MemoryJournal:
         self._fail(failed)
         merge(counters.retries, receipt.retries)
         merge(counters.doubts, receipt.doubts)
-        self._note_blocks(receipt, row)
-        self._note_former(receipt)
+        self._catalogue.note_blocks(receipt, row.body)
+        self._catalogue.note_former(receipt)
         if receipt.deferred is not None:
             self._defer(receipt.deferred, receipt, row, now)
         if receipt.returned is not None:
             self._give_on(receipt.returned, receipt, row, is_sent_on=False)
         if receipt.sent_on is not None:
             self._give_on(receipt.sent_on, receipt, row, is_sent_on=True)
-
-    def _note_blocks(self, receipt: BatchReceipt, row: _Row) -> None:
-        for extent in receipt.extents:
-            self._volumes.setdefault(extent.volume, (receipt.machine, "", VolumeState.OPEN))
-        for span in spans_of(decode_parts(row.body)):
-            page = self._pages[span.directory, span.cursor]
-            for extent in receipt.extents:
-                first, last = page.blocks.get(extent, (span.first, span.last))
-                page.blocks[extent] = min(first, span.first), max(last, span.last)
-
-    def _note_former(self, receipt: BatchReceipt) -> None:
-        for each in receipt.former:
-            self._volumes.setdefault(each.by, (receipt.machine, "", VolumeState.OPEN))
-            if each.volume in self._volumes and self._is_there(each.volume) and self._is_there(each.by):
-                self._ids += 1
-                self._former[self._ids] = msgspec.structs.replace(each, id=self._ids)
 
     def _defer(self, deferred: BatchDraft, receipt: BatchReceipt, row: _Row, now: float) -> None:
         delay = next_try(row.attempt)
@@ -332,7 +297,7 @@ class MemoryJournal:
         new.asked = row.asked | {
             each
             for each in new.candidates
-            if each.volume in receipt.compared or self._machine_of(each.volume) == receipt.machine
+            if each.volume in receipt.compared or self._catalogue.machine_of(each.volume) == receipt.machine
         }
         new.home = self._home_of(new) if is_sent_on else ""
 
@@ -352,18 +317,12 @@ class MemoryJournal:
     # --- new work
 
     def _add_scans(self, positions: Sequence[Position], due: float = 0.0, tier: int = 0) -> None:
-        known = [self._looked_up(position) for position in positions]
+        known = [self._catalogue.with_digest(position, self._run) for position in positions]
         for group in bundle(known, self.outstanding().scans):
             self._ids += 1
             body, attempt = encode_positions(group), group[0].attempt
             row = _Row(self._ids, WorkKind.SCAN, body, attempt=attempt, due=due, is_last=tier > 0)
             self._rows[row.id] = row
-
-    def _looked_up(self, position: Position) -> Position:
-        known = self._pages.get((position.directory, position.cursor))
-        if known is None or known.run == self._run:
-            return position
-        return msgspec.structs.replace(position, digest=known.record.digest)
 
     def _add_batch(self, new: BatchDraft, like: _Row | None = None) -> _Row:
         self._ids += 1
@@ -372,7 +331,7 @@ class MemoryJournal:
             row.attempt, row.home, row.is_last = like.attempt, like.home, like.is_last
             row.candidates, row.asked = like.candidates, like.asked
         elif self._run > 1:
-            row.candidates = list(dict.fromkeys(self._near(new.spans)))
+            row.candidates = list(dict.fromkeys(self._catalogue.near(new.spans)))
             row.home = self._home_of(row)
         self._rows[row.id] = row
         return row
@@ -380,64 +339,43 @@ class MemoryJournal:
     def _home_of(self, row: _Row) -> str:
         """Return the volume of a known machine with most candidates that were not compared."""
         left = Counter(
-            each.volume for each in row.candidates if each not in row.asked and self._machine_of(each.volume)
+            each.volume
+            for each in row.candidates
+            if each not in row.asked and self._catalogue.machine_of(each.volume)
         )
         return left.most_common(1)[0][0] if left else ""
-
-    def _near(self, spans: Iterable[Span]) -> Iterator[Extent]:
-        """Give the blocks that may hold objects of some spans, oldest first."""
-        for span in spans:
-            for page in self._pages.values():
-                if page.record.directory == span.directory:
-                    for extent, (first, last) in (*page.earlier.items(), *page.blocks.items()):
-                        if first <= span.last and last >= span.first and self._is_there(extent.volume):
-                            yield extent
 
     # --- volumes and copies
 
     def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
         """Note where volumes are and how."""
-        self._volumes.update((each.id, (each.machine, each.path, each.state)) for each in volumes)
+        self._catalogue.see_volumes(volumes)
 
     def counted_on(self) -> dict[str, str]:
         """Return the volumes, those given up left out, by path."""
-        return {id_: path for id_, (_, path, _) in self._volumes.items() if self._is_there(id_)}
+        return self._catalogue.counted_on()
 
     def machines(self) -> set[str]:
         """Return the machines that have volumes."""
-        return {self._machine_of(volume) for volume in self._volumes} - {""}
-
-    def _is_there(self, volume: str) -> bool:
-        return self._volumes[volume][2] is not VolumeState.LOST
-
-    def _machine_of(self, volume: str) -> str:
-        return self._volumes[volume][0] if self._is_there(volume) else ""
+        return self._catalogue.machines()
 
     def former(self, volumes: Sequence[str], limit: int) -> list[Former]:
         """Return some copies that count no more."""
-        return [
-            copy
-            for volume in volumes
-            for copy in [each for each in self._former.values() if each.volume == volume][:limit]
-        ]
+        return self._catalogue.former(volumes, limit)
 
     def forget_former(self, ids: Sequence[int]) -> None:
         """Forget copies that were removed."""
-        for each in ids:
-            self._former.pop(each, None)
-
-    # --- reading
+        self._catalogue.forget_former(ids)
 
     def holding(self, spans: Sequence[Span]) -> set[Extent] | None:
         """Return all blocks that may hold objects of these pieces of pages."""
-        if any((span.directory, span.cursor) not in self._pages for span in spans):
-            return None
-        return set(self._near(spans))
+        return self._catalogue.holding(spans)
 
     def where(self, directory: bytes, name: bytes) -> list[Extent]:
         """Return the blocks in which an object may lie, newest first."""
-        found = list(self._near([Span(directory, "", name, name)]))
-        return list(dict.fromkeys(reversed(found)))
+        return self._catalogue.where(directory, name)
+
+    # --- reading
 
     def failures(self) -> list[Failure]:
         """Return what failed for good."""
