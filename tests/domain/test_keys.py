@@ -130,7 +130,7 @@ def test_keys_that_cannot_be_paths_are_escaped_readably():
     assert keys.path_of(b"%~x") == b"%~%25~x"
     assert keys.path_of(b"a\0b") == b"%~a%00b"
     assert keys.path_of(b".bucketpull/id") == b"%~%2Ebucketpull/id"
-    assert keys.path_of(b"a/.bucketpull") == b"a/.bucketpull"
+    assert keys.path_of(b"a/.bucketpull/volume.json") == b"a/%~%2Ebucketpull/volume.json"
 
 
 def test_case_twins_and_normal_form_twins_lie_apart_where_names_fold():

@@ -104,3 +104,45 @@ def test_a_volume_of_another_job_is_not_added(make_job):
     another(job, whole(job) + "/a", "other")
 
     job.command("volumes", "add", str(volume), "--state", str(job.folder / "other"), expect=2)
+
+
+def assert_each_has_its_own(job, inner):
+    """Both volumes are as their ledgers say; each job counts its own objects, once."""
+    for volume, state in ((job.volumes[0], "state"), (inner, "other")):
+        assert (
+            job.command("verify", str(volume), "--hash", "--json", "--state", str(job.folder / state)) == ""
+        )
+    assert (held(job, "state"), held(job, "other")) == (50, 30)
+
+
+def test_a_volume_around_that_of_another_job_is_refused_before_anything_is_made(make_job):
+    job = make_job(SPEC)
+    outer, job.volumes = job.volumes, [job.volumes[0] / "a"]
+    outer[0].mkdir()
+    another(job, whole(job) + "/a", "other")
+    inner, job.volumes = job.volumes[0], outer
+
+    told = another(job, whole(job), "state", expect=2)
+
+    assert f"volume {outer[0]}: the volume {inner} lies inside of it" in told
+    assert len(told.splitlines()) == 1
+    assert not job.state.exists()
+
+
+def test_a_volume_that_was_moved_into_another_is_not_touched_by_the_others_job(make_job):
+    job = make_job(SPEC)
+    job.sync("--include", "/b/")
+    outer, job.volumes = job.volumes, [job.folder / "second"]
+    another(job, whole(job) + "/a", "other")
+    inner = job.volumes[0].rename(outer[0] / "a")
+    job.volumes = outer
+
+    assert job.sync()["stored"] == 30
+    job.simulator.mutate(touch=[item.key for item in job.simulator.contents.walk()][:10])
+    assert job.sync()["stored"] == 10
+
+    job.volumes = [inner]
+    another(job, whole(job) + "/a", "other")
+    job.volumes = outer
+    assert_each_has_its_own(job, inner)
+    assert job.sync()["skipped"] == 50

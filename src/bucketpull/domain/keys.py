@@ -41,14 +41,14 @@ def path_of(key: bytes, folds_case: bool = False) -> bytes:
     if not folds_case and _is_ordinary(key):
         return key
     segments = key.split(b"/")
-    path = b"/".join(_segment(name, folds_case, place == 0) for place, name in enumerate(segments))
+    path = b"/".join(_segment(name, folds_case) for name in segments)
     return path if len(path) <= LONGEST_PATH else _long_path(key)
 
 
 def hashed_path_of(key: bytes, folds_case: bool = False) -> bytes:
     """Return the relative path in the hashed layout: two levels of 256 folders, then the whole key as one name."""
     digest = hashlib.blake2b(key, digest_size=2).hexdigest().encode()
-    return b"%s/%s/%s" % (digest[:2], digest[2:], _segment(key, folds_case, first=False))
+    return b"%s/%s/%s" % (digest[:2], digest[2:], _segment(key, folds_case))
 
 
 def name_of(segment: bytes) -> bytes | None:
@@ -104,15 +104,16 @@ def is_ordinary_name(name: bytes) -> bool:
     return _SLASH not in name and name[:1] not in _ODD_STARTS and _PERCENT not in name and 0 not in name
 
 
-def _segment(name: bytes, folds_case: bool, first: bool) -> bytes:
-    if _is_name(name, folds_case, first):
+def _segment(name: bytes, folds_case: bool) -> bytes:
+    if _is_name(name, folds_case):
         return name
     encoded = MARK + _encoded(name, folds_case)
     return encoded if len(encoded) <= LONGEST_NAME else _hashed(name)
 
 
-def _is_name(name: bytes, folds_case: bool, first: bool) -> bool:
-    if _ODD_NAME.search(name) is not None or (first and name == OWN_FOLDER):
+def _is_name(name: bytes, folds_case: bool) -> bool:
+    """Tell whether a segment can stand as it is. `OWN_FOLDER` cannot, at any depth: no bucket may make a folder look like a volume."""
+    if _ODD_NAME.search(name) is not None or name == OWN_FOLDER:
         return False
     return not folds_case or (_FOLDING_ASCII.search(name) is None and _is_settled(name))
 

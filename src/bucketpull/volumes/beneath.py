@@ -22,6 +22,9 @@ _FILE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOREIGN_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
+VOLUME_MARK: Final = ".bucketpull/volume.json"
+"""What a directory holds that is a volume."""
+
 rename: Final = os.rename
 """To be called with `src_dir_fd` and `dst_dir_fd`. An alias, for a function of ours would cost each object 60 ns."""
 
@@ -83,6 +86,16 @@ def is_empty(directory: int) -> bool:
         os.close(fd)
 
 
+def is_volume(directory: int) -> bool:
+    """Tell whether an open directory is a volume: not ours to write in. So is one of which that cannot be found out."""
+    try:
+        return look(directory, VOLUME_MARK) is not None
+    except NotADirectoryError:
+        return False
+    except OSError:
+        return True
+
+
 def remove(directory: int, name: bytes | str) -> None:
     """Remove a file, or a link itself."""
     os.unlink(name, dir_fd=directory)
@@ -132,12 +145,12 @@ def exists(root: int, folder: bytes, name: bytes) -> bool:
     """Tell whether something of a name is in a folder some levels below an open one; not where that cannot be entered."""
     try:
         fd = _descend(root, folder)
+        try:
+            return look(fd, name) is not None
+        finally:
+            os.close(fd)
     except OSError:
         return False
-    try:
-        return look(fd, name) is not None
-    finally:
-        os.close(fd)
 
 
 @contextmanager

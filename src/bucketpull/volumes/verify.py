@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.model import Part, key_of, show
-from bucketpull.volumes.beneath import exists, scanned
+from bucketpull.volumes.beneath import VOLUME_MARK, exists, scanned
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects, Partitions, Stored, digest_of
 from bucketpull.volumes.packs.checking import PackChecks
@@ -192,13 +192,15 @@ class Verification:
                 yield path
 
 
-def _is_state(root: int, folder: bytes) -> bool:
-    """Whether a folder is a job's state, which may lie on a volume so that it travels with it."""
-    return all(exists(root, folder, name) for name in _STATE)
+def _is_known(root: int, folder: bytes) -> bool:
+    """Whether a folder is a job's state, which may lie on a volume so that it travels with it, or another volume."""
+    return exists(root, folder, os.fsencode(VOLUME_MARK)) or all(
+        exists(root, folder, name) for name in _STATE
+    )
 
 
 def walk(root: int, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]:
-    """Give the path of every file below a volume but our own; never follows a symbolic link. Memory is that of one level of folders.
+    """Give the path of every file below a volume but our own, and those of volumes within it; never follows a symbolic link. Memory is that of one level of folders.
 
     `unread` is told of directories that cannot be read, but those that are gone meanwhile.
     """
@@ -212,7 +214,7 @@ def walk(root: int, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]
                     path = folder + b"/" + name if folder else name
                     if not entry.is_dir(follow_symlinks=False):
                         yield path
-                    elif path != HOME.encode() and not _is_state(root, path):
+                    elif path != HOME.encode() and not _is_known(root, path):
                         waiting.append(path)
         except OSError as error:
             if error.errno not in _GONE and folder != _LOST_AND_FOUND:

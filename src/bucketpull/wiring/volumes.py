@@ -1,14 +1,18 @@
 """Opens the volumes of a job: known ones where they are, new ones made, and an empty mount point never taken for one."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.sizes import parse_reserve
 from bucketpull.journal.volumes import KnownVolume
+from bucketpull.volumes.beneath import VOLUME_MARK
 from bucketpull.volumes.identity import HOME, Owner, identify, initialise
 from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.volumes.space import Reserve
@@ -16,6 +20,8 @@ from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.owning import take_possession
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.writable import check_folder, is_inside, refuse_foreign_link
+
+_MOST_LOOKED_AT: Final = 2000
 
 
 def check_paths(paths: Sequence[str]) -> list[str]:
@@ -53,16 +59,40 @@ def _checked(path: str) -> str:
     if not os.path.lexists(f"{full}/{HOME}"):  # a disk of ours that fails is left out of the job, not refused
         check_folder(f"volume {path}", full)
         _check_outside(path, full)
+        _check_around(path, full)
     return full
 
 
 def _check_outside(path: str, full: str) -> None:
     """Keep a new volume out of one that is there: its files would be extra there, and keys of both might meet."""
     for parent in Path(full).parents:
-        if os.path.lexists(parent / HOME / "volume.json"):
+        if os.path.lexists(parent / VOLUME_MARK):
             raise ConfigError(
                 f"volume {path}: lies inside of the volume {parent}; name a folder outside of it"
             )
+
+
+def _check_around(path: str, full: str) -> None:
+    """Keep a new volume from being made around one that is there. Of a large tree only the beginning is looked at: what a job stores
+    stays out of other volumes anyway (`volumes/files/tree.py`), and `verify` does not look into them.
+    """
+    for folder in islice(_folders(full), _MOST_LOOKED_AT):
+        if os.path.lexists(f"{folder}/{VOLUME_MARK}"):
+            raise ConfigError(
+                f"volume {path}: the volume {folder} lies inside of it; name a folder beside that one"
+            )
+
+
+def _folders(top: str) -> Iterator[str]:
+    """Give the folders below one, the nearest first; of each folder only so many entries are read."""
+    waiting = deque([top])
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.popleft()) as entries:
+            for entry in islice(entries, _MOST_LOOKED_AT):
+                if entry.is_dir(follow_symlinks=False):
+                    yield entry.path
+                    if len(waiting) < _MOST_LOOKED_AT:
+                        waiting.append(entry.path)
 
 
 def with_known(

@@ -184,6 +184,7 @@ def _most_open() -> int:
 
 
 def _enter(place: Place, segment: bytes, create: bool) -> tuple[int, bytes]:
+    """Open a directory, or the one beside it where something else has its name: a file, a link, another volume."""
     try:
         return _open(place, segment, create), place.join(segment)
     except OSError as error:
@@ -195,9 +196,17 @@ def _enter(place: Place, segment: bytes, create: bool) -> tuple[int, bytes]:
 
 def _open(place: Place, segment: bytes, create: bool) -> int:
     try:
-        return beneath.enter(place.fd, segment)
+        return _outside_volumes(beneath.enter(place.fd, segment), segment)
     except FileNotFoundError:
         if not create:
             raise
     beneath.make(place.fd, segment)
     return beneath.enter(place.fd, segment)
+
+
+def _outside_volumes(fd: int, segment: bytes) -> int:
+    """Return a directory that was opened, unless it is a volume itself: two jobs would write over each other's objects there."""
+    if not beneath.is_volume(fd):
+        return fd
+    os.close(fd)
+    raise NotADirectoryError(errno.ENOTDIR, "is another volume", os.fsdecode(segment))

@@ -1,0 +1,48 @@
+"""Where a volume may be: not inside of another one, and not around one, whichever was there first."""
+
+import os
+
+import pytest
+
+from bucketpull.domain.errors import ConfigError
+from bucketpull.volumes.identity import initialise
+from bucketpull.wiring.volumes import check_paths
+
+
+@pytest.mark.parametrize("below", ["inner", "a/b/c/inner", "many/inner"])
+def test_a_volume_around_another_is_refused(tmp_path, below):
+    inner = tmp_path / below
+    inner.mkdir(parents=True)
+    for number in range(200):
+        (inner.parent / str(number)).mkdir()
+    initialise(str(inner))
+
+    with pytest.raises(ConfigError, match=f"volume {tmp_path}: the volume {inner} lies inside of it"):
+        check_paths([str(tmp_path)])
+
+
+def test_a_volume_within_another_is_refused(tmp_path):
+    initialise(str(tmp_path))
+
+    with pytest.raises(ConfigError, match=f"lies inside of the volume {tmp_path}"):
+        check_paths([str(tmp_path / "a")])
+
+
+def test_those_that_are_there_already_go_on(tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    initialise(str(inner))
+    initialise(str(tmp_path))
+
+    assert check_paths([str(tmp_path)]) == [str(tmp_path)]
+    assert check_paths([str(inner)]) == [str(inner)]
+
+
+def test_links_are_not_followed_in_search_of_one(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    initialise(str(elsewhere))
+    (tmp_path / "new").mkdir()
+    os.symlink(elsewhere, tmp_path / "new/link")
+
+    assert check_paths([str(tmp_path / "new")]) == [str(tmp_path / "new")]
