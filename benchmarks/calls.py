@@ -17,8 +17,7 @@ from types import FrameType
 import msgspec
 
 import bucketpull
-from bucketpull.domain.framing import Frames, frame
-from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.messages import Frames, ScanReceipt, frame
 from bucketpull.domain.model import Position
 from bucketpull.domain.policy import ProcessPolicy
 from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey, ToProcess

@@ -15,8 +15,7 @@ from bucketpull.domain import keys
 from bucketpull.domain.batching import cut
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.exchange import NUMBERS, Request, Response
-from bucketpull.domain.framing import Frames, frame
-from bucketpull.domain.messages import BatchReceipt, ScanReceipt
+from bucketpull.domain.messages import BatchReceipt, Frames, ScanReceipt, frame
 from bucketpull.domain.model import Extent, Part, Position, WorkKind
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.policy import Bounds

@@ -22,7 +22,7 @@ from bucketpull.cli.main import COMMANDS, bucketpull
 from bucketpull.domain import errors
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.record import Record
-from bucketpull.domain.trouble import BOUNDS, Bound
+from bucketpull.domain.retry import BOUNDS, Bound
 from bucketpull.report.reasons import explain
 from bucketpull.report.words import Words
 from bucketpull.sources.registry import SOURCES, settings_type

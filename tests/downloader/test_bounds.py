@@ -5,8 +5,7 @@ import pytest
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.policy import Bounds
-from bucketpull.domain.retry import LAST_PASS, next_page_try, next_try
-from bucketpull.domain.trouble import BOUNDS, Scope
+from bucketpull.domain.retry import BOUNDS, LAST_PASS, Scope, next_page_try, next_try
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.rig import Rig, names_of
 from bucketpull.testing.virtual import Answer

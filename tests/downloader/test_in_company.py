@@ -10,8 +10,7 @@ import pytest
 
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.framing import Frames, frame
-from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.messages import Frames, ScanReceipt, frame
 from bucketpull.domain.model import Position
 from bucketpull.domain.policy import Bounds, ProcessPolicy
 from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey

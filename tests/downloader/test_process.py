@@ -8,8 +8,7 @@ import pytest
 
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason, VolumeSick
-from bucketpull.domain.framing import Frames, frame
-from bucketpull.domain.messages import Limits, ScanReceipt
+from bucketpull.domain.messages import Frames, Limits, ScanReceipt, frame
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.policy import ProcessPolicy
 from bucketpull.domain.record import Assignment, FromProcess, Judged, Mount, Outcome, Stop, Survey, Tick, Tune

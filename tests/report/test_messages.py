@@ -8,7 +8,7 @@ from io import BytesIO
 from babel.messages.pofile import read_po
 from scripts import translations
 
-from bucketpull.domain.trouble import REMEDIES
+from bucketpull.domain.retry import REMEDIES
 from bucketpull.report.messages import translated
 from bucketpull.report.reasons import explain
 

@@ -15,10 +15,9 @@ from bucketpull.domain.batching import (
     objects_in,
     spans_of,
 )
-from bucketpull.domain.counts import merge
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
-from bucketpull.domain.model import BatchDraft, Extent, Failure, Former, Part, Work
+from bucketpull.domain.model import BatchDraft, Extent, Failure, Former, Part, Work, add_counts
 from bucketpull.domain.record import Claim, Outcome, Record
 
 PART_SECONDS = 5.0
@@ -68,7 +67,7 @@ class ActiveBatch:
         self._deferred += outcome.deferred
         self.retried(outcome.retries)
         if extent is not None:
-            merge(self._receipt.doubts, outcome.doubts)
+            add_counts(self._receipt.doubts, outcome.doubts)
         if extent is not None:
             self._receipt.extents.append(extent)
 
@@ -94,7 +93,7 @@ class ActiveBatch:
 
     def retried(self, retries: dict[str, int]) -> None:
         """Count repeated requests by reason."""
-        merge(self._receipt.retries, retries)
+        add_counts(self._receipt.retries, retries)
 
     def give_back(self, parts: Iterable[Part]) -> None:
         """Note objects that could not be tried here for lack of room or time."""

@@ -8,10 +8,9 @@ import msgspec
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, objects_in
-from bucketpull.domain.counts import summed
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.messages import Limits, Pulse
-from bucketpull.domain.model import EndpointStatus, Part
+from bucketpull.domain.model import EndpointStatus, Part, summed_counts
 from bucketpull.domain.placing import split
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Tick, Tune
@@ -207,9 +206,9 @@ class Scheduler:
             window=self._window(batch, now),
             scan_window=SCANS_PER_PROCESS * len(self.unstarted),
             holds=holds,
-            retries=summed(tick.retries for tick in ticks),
-            failures=summed(tick.failures for tick in ticks),
-            wasted=summed(tick.wasted for tick in ticks),
+            retries=summed_counts(tick.retries for tick in ticks),
+            failures=summed_counts(tick.failures for tick in ticks),
+            wasted=summed_counts(tick.wasted for tick in ticks),
             endpoints=self._judged(load.endpoints, now),
             volumes=[volume.status for volume in self.volumes.values()],
             job_digest=policy.job_digest,

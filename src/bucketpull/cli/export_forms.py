@@ -9,11 +9,11 @@ from typing import Final
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.model import key_of, show
+from bucketpull.domain.percent_encoding import urls_of
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.report.list_output import FileOutput, FolderOutput, Output, StreamOutput
 from bucketpull.report.manifests import FORMS, Columns, Encoded, Form, nginx_map
-from bucketpull.sources.quoting import urls_of
 from bucketpull.volumes.live_objects import Stored
 from bucketpull.wiring.output import tell
 

@@ -14,6 +14,7 @@ from bucketpull.cli import options
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Part, Position, show
+from bucketpull.domain.percent_encoding import urls_of
 from bucketpull.downloader.walk import Walk
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.figures import count
@@ -28,7 +29,6 @@ from bucketpull.report.list_output import (
     state_of,
 )
 from bucketpull.report.manifests import FORMS, Columns
-from bucketpull.sources.quoting import urls_of
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.clock import SystemClock

@@ -30,7 +30,7 @@ from bucketpull.domain.planning import (
     rounded,
     seconds,
 )
-from bucketpull.domain.sizes import parse_reserve
+from bucketpull.domain.values import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher
 from bucketpull.report.json_line import json_line

@@ -13,8 +13,7 @@ from bucketpull.cli import options
 from bucketpull.cli.verify import with_configuration
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import show
-from bucketpull.domain.moments import parse_age
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.values import parse_age, shown_value
 from bucketpull.downloader.walk import Walk
 from bucketpull.report.figures import count, size
 from bucketpull.report.json_line import json_line

@@ -23,7 +23,6 @@ from bucketpull.coordinator.reconcile import Booked, FormerCopies, booked, judge
 from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
-from bucketpull.domain.job_state import CUT_SHORT, JobState
 from bucketpull.domain.messages import (
     BatchReceipt,
     Control,
@@ -39,6 +38,7 @@ from bucketpull.domain.messages import (
 )
 from bucketpull.domain.model import Counters, Outstanding, Position
 from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.domain.progress import CUT_SHORT, JobState
 
 _reach = kill_points.reach
 

@@ -5,8 +5,8 @@ A volume may hold more than the job counts: objects of other jobs, of an earlier
 
 from collections.abc import Collection, Mapping
 
-from bucketpull.domain.job_state import JobState
 from bucketpull.domain.model import Counters, Outstanding, VolumeState, VolumeStatus
+from bucketpull.domain.progress import JobState
 
 # A bucket that changes while it is listed names some objects twice, and they are counted twice: fewer than one in so many.
 TOLERATED_ONE_IN = 1_000

@@ -3,8 +3,7 @@
 import re
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.sizes import parse_size
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.values import parse_size, shown_value
 
 _DAY_SECONDS = 86_400
 _ENTRY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9]),(\S+)")

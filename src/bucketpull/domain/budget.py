@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bucketpull.domain.counts import merge
 from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import add_counts
 from bucketpull.domain.values import Price
 
 
@@ -79,7 +79,7 @@ class Spending(msgspec.Struct):
         self.requests += requests
         self.bytes_of_day += size
         self.requests_of_day += requests
-        merge(self.wasted, wasted or {})
+        add_counts(self.wasted, wasted or {})
 
     def copy(self) -> "Spending":
         """Return one that no longer changes."""

@@ -1,15 +1,24 @@
-"""Bytes that others wrote, as values of ours: whatever the bytes are, there is one error.
+"""Decodes bytes that others wrote, within bounds: whatever the bytes are, there is one error, `msgspec.DecodeError`.
 
-msgspec raises others where texts are no UTF-8, where what it steps over is nested a thousand deep, and where a length is absurd.
+msgspec raises others where texts are not UTF-8, where skipped fields are nested a thousand deep, and where a length is absurd.
 """
 
 import zlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+# What fields of decoded values may hold; anything beyond is refused.
+Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""Fits 64 bits and the journal's columns."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Float = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+"""Neither NaN nor infinite: those are beyond any bound."""
+Text = Annotated[str, msgspec.Meta(max_length=65_536)]
+"""Longer than any key that a file system or a source allows."""
 
 
 def json_decoder(kind: type[T]) -> Callable[[bytes | str], T]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from bucketpull.domain.errors import Reason, Remedy
-from bucketpull.domain.trouble import REMEDIES
+from bucketpull.domain.retry import REMEDIES
 
 
 class Purpose(StrEnum):

@@ -38,7 +38,7 @@ class ExitCode(IntEnum):
 
 
 class Remedy(StrEnum):
-    """What is to be done about a reason; one remedy a reason, in one table (`trouble.BOUNDS`)."""
+    """What is to be done about a reason; one remedy a reason, in one table (`retry.BOUNDS`)."""
 
     FAIL = "fail"  # permanent for this object: record it, go on
     VANISH = "vanish"  # the source no longer has it: count it, no failure

@@ -20,7 +20,7 @@ from bucketpull.domain.endpoints import (
     needed,
 )
 from bucketpull.domain.errors import Reason, Remedy
-from bucketpull.domain.trouble import REMEDIES
+from bucketpull.domain.retry import REMEDIES
 
 SURE = 10  # different objects that fail alike
 SURE_SECONDS = 1.0

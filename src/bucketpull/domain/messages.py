@@ -1,11 +1,14 @@
 """What a worker and the coordinator say to each other: results and signs of life in one direction, orders in the other.
 
-What messages are made of is in `model`; how they travel is the transport's affair (`transport.wire`).
+What messages are made of is in `model`; how they travel is the transport's affair (`transport.wire`). In a byte stream between
+processes each has its length in front, four bytes, little-endian (`frame`, `Frames`).
 """
+
+import struct
 
 import msgspec
 
-from bucketpull.domain.bounds import Count, Float, Int, Text
+from bucketpull.domain.decoding import Count, Float, Int, Text
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import (
     BatchDraft,
@@ -228,3 +231,34 @@ class Refusal(Value, tag="refusal"):
     """Why a worker cannot take part."""
 
     reason: Text
+
+
+_LENGTH = struct.Struct("<I")
+
+
+def frame(message: bytes) -> bytes:
+    """Put the length in front of a message."""
+    return _LENGTH.pack(len(message)) + message
+
+
+class Frames:
+    """Takes a stream in pieces of any size, and gives back whole messages."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Add what was read; return the messages that are whole now."""
+        rest = self._rest
+        rest += data
+        found: list[bytes] = []
+        start = 0
+        while len(rest) - start >= _LENGTH.size:
+            end = start + _LENGTH.size + _LENGTH.unpack_from(rest, start)[0]
+            if end > len(rest):
+                break
+            found.append(bytes(memoryview(rest)[start + _LENGTH.size : end]))
+            start = end
+        if start:
+            del rest[:start]
+        return found

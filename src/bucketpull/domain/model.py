@@ -7,14 +7,15 @@ Names and keys are bytes: the service says UTF-8, but a listing may hold anythin
 stored and found again exactly.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum, StrEnum
 from itertools import repeat
 from typing import Final
 
 import msgspec
 
-from bucketpull.domain.bounds import Count, Float, Int, Text
+from bucketpull.domain.decoding import Count, Float, Int, Text
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
 
@@ -361,3 +362,17 @@ def key_of(directory: bytes, name: bytes) -> bytes:
 def show(key: bytes) -> str:
     """Write a key for people: UTF-8 where it is, escapes where it is not."""
     return key.decode("utf-8", "backslashreplace")
+
+
+def add_counts(mine: dict[str, int], more: Mapping[str, int]) -> None:
+    """Add counts to those that are there."""
+    for reason, count in more.items():
+        mine[reason] = mine.get(reason, 0) + count
+
+
+def summed_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sum of counts."""
+    total = Counter[str]()
+    for part in counts:
+        total.update(part)
+    return total

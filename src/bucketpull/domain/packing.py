@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.sizes import parse_size
+from bucketpull.domain.values import parse_size
 
 PACK_BYTES: Final = 4 << 30
 LARGEST_PACKED: Final = 64 << 20

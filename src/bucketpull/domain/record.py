@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bucketpull.domain.bounds import Int, Text
+from bucketpull.domain.decoding import Int, Text
 from bucketpull.domain.endpoints import State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Fatal, Limits, ScanReceipt

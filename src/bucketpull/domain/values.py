@@ -1,7 +1,13 @@
-"""Values as people write them, turned into the types of settings; what is wrong is said in words."""
+"""Values as people write them, turned into the types of settings: sizes, numbers, dates, ages. What is wrong is said in words.
 
+Sizes are binary (512, 64K, 100M, 5G, 4T: K is 1,024 bytes), or shares of a disk (10%). Dates are 2024-05-01 or 2024-05-01T12:30,
+with a zone or in this machine's; ages are 36h, 30d, 6w.
+"""
+
+import re
 import types
 import unicodedata
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -78,3 +84,82 @@ def expected(kind: Any) -> str:  # noqa: ANN401 - any type
     if origin in {Union, types.UnionType}:
         return " or ".join(expected(each) for each in get_args(kind) if each is not type(None))
     return _WORDS.get(origin or kind, "something else")
+
+
+_SIZE = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+
+
+def parse_size(name: str, text: str) -> int:
+    """Return a number of bytes; `name` is the option's, for the error.
+
+    Raises:
+        ConfigError: It is no size.
+
+    """
+    match = _SIZE.fullmatch(text.strip())
+    size = None if match is None else int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+    if size is None or size >= 1 << 63:
+        raise ConfigError(
+            f"{name}: {shown_value(text)} is not a size; write a number with K, M, G or T, such as 100M"
+        )
+    return size
+
+
+def parse_count(name: str, text: str) -> int:
+    """Return a number of things, such as 5M: here K, M and G are thousands, millions and milliards.
+
+    Raises:
+        ConfigError: It is no number.
+
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ConfigError(
+            f"{name}: {text!r} is not a number; write one, with K, M or G if you like, such as 5M"
+        )
+    return int(float(match[1]) * 1000 ** _POWERS[match[2].upper()])
+
+
+def parse_reserve(text: str, total_bytes: int) -> int:
+    """Return the bytes to keep free on a volume of so many bytes: a size, or a share such as "5%".
+
+    Raises:
+        ConfigError: It is neither, or a share above 100%.
+
+    """
+    share = re.fullmatch(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*%", text.strip())
+    if share is None:
+        return parse_size("--reserve", text)
+    if float(share[1]) > 100:
+        raise ConfigError(f"--reserve: {text!r} is more than the whole volume; write less")
+    return int(total_bytes * float(share[1]) / 100)
+
+
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdwy])", re.IGNORECASE)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+
+
+def parse_age(text: str) -> float | None:
+    """Return an age in seconds; None if the text is none."""
+    match = _AGE.fullmatch(text.strip())
+    return None if match is None else float(match[1]) * _SECONDS[match[2].lower()]
+
+
+def parse_moment(name: str, text: str, now: datetime) -> int:
+    """Return a date, or an age counted back from `now` (with a zone), as Unix seconds; `name` is the option's, for the error.
+
+    Raises:
+        ConfigError: It is neither.
+
+    """
+    try:
+        age = parse_age(text)
+        if age is not None:
+            return int((now - timedelta(seconds=age)).timestamp())
+        date = datetime.fromisoformat(text.strip())
+        return int((date if date.tzinfo else date.replace(tzinfo=now.tzinfo)).timestamp())
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{name}: {text!r} is neither a date nor an age; write 2024-05-01, 2024-05-01T12:30 or 30d"
+        ) from error

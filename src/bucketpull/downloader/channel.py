@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import msgspec
 
-from bucketpull.domain.framing import Frames, frame
+from bucketpull.domain.messages import Frames, frame
 from bucketpull.domain.record import FromProcess, ToProcess
 
 READ_BYTES = 1 << 18

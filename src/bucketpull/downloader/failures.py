@@ -5,8 +5,7 @@ Nothing here runs for an object that is had at the first try. Times (`now`) are 
 
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
-from bucketpull.domain.retry import Random, backoff_seconds
-from bucketpull.domain.trouble import REMEDIES
+from bucketpull.domain.retry import REMEDIES, Random, backoff_seconds
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.meter import Meter

@@ -1,10 +1,9 @@
-"""What to do with an object whose answer was not the wanted one. Pure; the table behind it is `trouble.BOUNDS`."""
+"""What to do with an object whose answer was not the wanted one. Pure; the table behind it is `retry.BOUNDS`."""
 
 from enum import Enum
 
 from bucketpull.domain.errors import Reason, Remedy
-from bucketpull.domain.retry import attempts, next_try
-from bucketpull.domain.trouble import BOUNDS, Scope
+from bucketpull.domain.retry import BOUNDS, Scope, attempts, next_try
 
 # An object that is throttled so often in a row is not so for our pace, which was lowered meanwhile, if it can be had elsewhere.
 SINGLED_OUT = 3

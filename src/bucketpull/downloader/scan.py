@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from bucketpull.domain.batching import decode_positions
-from bucketpull.domain.counts import merge
 from bucketpull.domain.endpoints import OUTAGE
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.messages import ScanReceipt
-from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, key_of, show
+from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, add_counts, key_of, show
 from bucketpull.domain.record import Survey
-from bucketpull.domain.retry import Random, attempts, backoff_seconds, next_page_try
-from bucketpull.domain.trouble import REMEDIES
+from bucketpull.domain.retry import REMEDIES, Random, attempts, backoff_seconds, next_page_try
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.pages import Pages
@@ -52,7 +50,7 @@ class Sweep:
 
     def retried(self, reason: Reason) -> None:
         """Count a repeated request."""
-        merge(self.receipt.retries, {reason: 1})
+        add_counts(self.receipt.retries, {reason: 1})
 
 
 class Look(msgspec.Struct, gc=False, eq=False):

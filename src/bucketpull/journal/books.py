@@ -3,9 +3,8 @@
 import msgspec
 
 from bucketpull.domain.budget import Spending
-from bucketpull.domain.counts import merge
 from bucketpull.domain.decoding import json_decoder
-from bucketpull.domain.model import Counters, Outstanding, WorkKind
+from bucketpull.domain.model import Counters, Outstanding, WorkKind, add_counts
 
 
 class Books(msgspec.Struct):
@@ -55,11 +54,11 @@ class Books(msgspec.Struct):
 
     def retry(self, retries: dict[str, int]) -> None:
         """Count repeated requests by reason."""
-        merge(self.counters.retries, retries)
+        add_counts(self.counters.retries, retries)
 
     def doubt(self, doubts: dict[str, int]) -> None:
         """Count objects that are stored in doubt, by reason."""
-        merge(self.counters.doubts, doubts)
+        add_counts(self.counters.doubts, doubts)
 
     def snapshot(self) -> Counters:
         """Return counters that no longer change."""

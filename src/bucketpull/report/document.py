@@ -9,10 +9,9 @@ import msgspec
 
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import ExitCode
-from bucketpull.domain.job_state import RUNNING, JobState
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import EndpointStatus, VolumeStatus
-from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.progress import RUNNING, JobState, Snapshot
 
 _EXITS = {
     JobState.COMPLETE: ExitCode.COMPLETE,

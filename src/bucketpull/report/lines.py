@@ -3,8 +3,7 @@
 import time
 from typing import TextIO
 
-from bucketpull.domain.job_state import ENDED
-from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.progress import ENDED, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import waited_for
 from bucketpull.report.printable import printable

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from bucketpull.domain.job_state import JobState
+from bucketpull.domain.progress import JobState
 from bucketpull.report.figures import duration
 
 Told = tuple[str, str, str, str]  # level, event, what it is about, text

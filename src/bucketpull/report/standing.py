@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from bucketpull.domain.job_state import JobState
 from bucketpull.domain.model import VolumeStatus
-from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.progress import JobState, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, exit_code_of
 from bucketpull.report.endpoints import state_of

@@ -26,10 +26,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from bucketpull.domain.job_state import JobState
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import VolumeState, VolumeStatus
-from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.progress import JobState, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, lists_only, waited_for
 from bucketpull.report.endpoints import state_of

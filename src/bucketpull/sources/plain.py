@@ -10,8 +10,8 @@ from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
+from bucketpull.domain.percent_encoding import quoted
 from bucketpull.sources.headers import conditions, misplaced, retry_after, version_of
-from bucketpull.sources.quoting import quoted
 
 HEADERS: Final = ("Accept: */*", "Accept-Encoding: identity", "User-Agent: bucketpull")
 IN_MEMORY_BYTES: Final = 16 << 20

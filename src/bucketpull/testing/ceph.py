@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Self
 
-from bucketpull.sources.quoting import quoted
+from bucketpull.domain.percent_encoding import quoted
 from bucketpull.testing.broker import free_ports
 from bucketpull.testing.s3_servers import signed_headers
 

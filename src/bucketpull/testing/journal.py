@@ -19,7 +19,6 @@ from bucketpull.domain.batching import (
     split,
 )
 from bucketpull.domain.budget import ANY_ROOM, Room, Spending
-from bucketpull.domain.counts import merge
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import (
@@ -36,6 +35,7 @@ from bucketpull.domain.model import (
     VolumeStatus,
     Work,
     WorkKind,
+    add_counts,
 )
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.journal.batch_receipts import check_sum, given_up, parts_of, usual_reason, when
@@ -225,7 +225,7 @@ class MemoryJournal:
         self._fail(receipt.failures)
         counters.failed += sum(1 for failure in receipt.failures if failure.name)
         counters.duplicates += receipt.duplicates
-        merge(counters.retries, receipt.retries)
+        add_counts(counters.retries, receipt.retries)
 
     def _book_page(self, page: PageRecord) -> None:
         key, counters = (page.directory, page.cursor), self._counters
@@ -267,8 +267,8 @@ class MemoryJournal:
         counters.vanished += len(receipt.failures) - len(failed)
         counters.failed += len(failed)
         self._fail(failed)
-        merge(counters.retries, receipt.retries)
-        merge(counters.doubts, receipt.doubts)
+        add_counts(counters.retries, receipt.retries)
+        add_counts(counters.doubts, receipt.doubts)
         self._catalogue.note_blocks(receipt, row.body)
         self._catalogue.note_former(receipt)
         if receipt.deferred is not None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from bucketpull.sources.quoting import quoted
+from bucketpull.domain.percent_encoding import quoted
 from bucketpull.sources.s3.signing import Credentials, Signer
 from bucketpull.testing.broker import free_ports
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 import msgspec
 
 from bucketpull.domain.errors import TransportError
-from bucketpull.domain.framing import Frames, frame
+from bucketpull.domain.messages import Frames, frame
 from bucketpull.domain.record import Died, FromProcess, ToProcess
 
 READ_BYTES = 1 << 20

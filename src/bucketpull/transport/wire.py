@@ -11,8 +11,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from bucketpull.domain.bounds import Count, Text
-from bucketpull.domain.decoding import msgpack_decoder
+from bucketpull.domain.decoding import Count, Text, msgpack_decoder
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.messages import Control, FromWorker, Refusal, Welcome
 from bucketpull.domain.model import Value, Work

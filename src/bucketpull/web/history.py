@@ -7,8 +7,8 @@ from collections import deque
 
 import msgspec
 
-from bucketpull.domain.counts import summed
 from bucketpull.domain.endpoints import Purpose
+from bucketpull.domain.model import summed_counts
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.document import endpoints_of
 
@@ -120,6 +120,6 @@ def _merge(points: list[Point]) -> Point:
         listed=sum(point.listed for point in points) / len(points),
         latency=sum(latencies) / len(latencies) if latencies else None,
         in_flight=round(sum(point.in_flight for point in points) / len(points)),
-        failures=summed(point.failures for point in points),
-        retries=summed(point.retries for point in points),
+        failures=summed_counts(point.failures for point in points),
+        retries=summed_counts(point.retries for point in points),
     )

@@ -35,9 +35,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.job_state import JobState
 from bucketpull.domain.model import VolumeState, VolumeStatus
-from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.progress import JobState, Snapshot
 from bucketpull.report.document import endpoints_of, lists_only
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

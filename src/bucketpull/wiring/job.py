@@ -17,8 +17,8 @@ import msgspec
 from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.domain.job_state import JobState
 from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.domain.progress import JobState
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.journal.folder import check_ours

@@ -12,10 +12,9 @@ import msgspec
 from bucketpull.domain.budget import Prices
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.eta import Forecast
-from bucketpull.domain.job_state import CUT_SHORT, JobState
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
-from bucketpull.domain.progress import Rates, Snapshot
+from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
 from bucketpull.journal.identity import PRICE
 from bucketpull.journal.reader import JournalReader, RunNote
 from bucketpull.journal.volumes import KnownVolume

@@ -12,7 +12,7 @@ from bucketpull.domain.bandwidth_schedule import parse_timetable
 from bucketpull.domain.budget import Budget
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.messages import Limits
-from bucketpull.domain.sizes import parse_count, parse_size
+from bucketpull.domain.values import parse_count, parse_size
 from bucketpull.wiring.settings import Settings
 
 

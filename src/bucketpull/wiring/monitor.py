@@ -10,10 +10,9 @@ from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.domain.budget import NO_PRICES, Prices
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
-from bucketpull.domain.job_state import ENDED, RUNNING, JobState
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import VolumeState, VolumeStatus
-from bucketpull.domain.progress import Note, Snapshot, Stage
+from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, Stage
 from bucketpull.domain.rates import Meter, StageMeter
 from bucketpull.domain.stall_notice import Listener
 from bucketpull.ports import Clock, Reporter

@@ -8,7 +8,7 @@ import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason, Remedy, SourceRefused
 from bucketpull.domain.model import Page
-from bucketpull.domain.trouble import REMEDIES
+from bucketpull.domain.retry import REMEDIES
 from bucketpull.wiring.source_client import SourceClient
 
 T = TypeVar("T")

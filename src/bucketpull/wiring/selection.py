@@ -11,10 +11,9 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.moments import parse_moment
 from bucketpull.domain.ordering import Order, parse_order
 from bucketpull.domain.selection import Rule, Selection
-from bucketpull.domain.sizes import parse_size
+from bucketpull.domain.values import parse_moment, parse_size
 from bucketpull.ports import Source
 from bucketpull.report.own_file import replacing
 from bucketpull.sources.selecting import SelectingSource

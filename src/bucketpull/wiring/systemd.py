@@ -4,8 +4,7 @@ import os
 import socket
 from contextlib import suppress
 
-from bucketpull.domain.job_state import ENDED
-from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.progress import ENDED, Snapshot
 from bucketpull.report.lines import progress_line
 from bucketpull.report.words import Words
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import VolumeState
-from bucketpull.domain.sizes import parse_reserve
+from bucketpull.domain.values import parse_reserve
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.volumes.beneath import VOLUME_MARK
 from bucketpull.volumes.identity import HOME, Owner, identify, initialise

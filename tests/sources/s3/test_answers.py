@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.exchange import Response
-from bucketpull.domain.trouble import REMEDIES
+from bucketpull.domain.retry import REMEDIES
 from bucketpull.sources.s3.answers import CODES, complaint
 
 

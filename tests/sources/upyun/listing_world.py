@@ -7,8 +7,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position, key_of
-from bucketpull.domain.retry import attempts
-from bucketpull.domain.trouble import REMEDIES
+from bucketpull.domain.retry import REMEDIES, attempts
 from bucketpull.sources.upyun.source import UpyunSource
 from upyun_simulator.contents import Contents
 from upyun_simulator.cursor import BadCursor, Cursors, RowKeys

@@ -7,7 +7,7 @@ from listing_world import answer, ask_for, judge_of, source
 
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.model import Position
-from bucketpull.domain.trouble import REMEDIES
+from bucketpull.domain.retry import REMEDIES
 from bucketpull.sources.upyun.answers import cdn_reason, complaint, rest_reason, retry_after
 
 _OBJECT_FAILS = (40000000, 40000030, 40001000, 40001004, 40001006, 40001008, 40001021, 40011057, 40300001, 40300002, 40300003, 40300014, 40300031, 40300032, 40300033, 40300034)  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import BucketpullError, VolumeError
-from bucketpull.domain.sizes import parse_reserve
+from bucketpull.domain.values import parse_reserve
 from bucketpull.report.figures import count, size
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader

@@ -12,9 +12,9 @@ from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position, show
+from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.headers import conditions, retry_after
-from bucketpull.sources.quoting import is_plain, quoted
 from bucketpull.sources.s3 import judging
 from bucketpull.sources.s3.answers import EXPIRED, Complaint, complaint
 from bucketpull.sources.s3.checksums import ASKED

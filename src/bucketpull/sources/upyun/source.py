@@ -8,9 +8,9 @@ from bucketpull.domain.endpoints import Advice, EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
+from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.headers import conditions
-from bucketpull.sources.quoting import is_plain, quoted
 from bucketpull.sources.server_clock import ServerClock
 from bucketpull.sources.upyun import judging
 from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason

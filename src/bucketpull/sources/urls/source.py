@@ -7,9 +7,9 @@ import msgspec
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
+from bucketpull.domain.percent_encoding import quoted
 from bucketpull.sources.lists import CORRECT_IT, check_unchanged
 from bucketpull.sources.plain import HEADERS, PlainSource
-from bucketpull.sources.quoting import quoted
 from bucketpull.sources.urls.config import UrlsConfig
 from bucketpull.sources.urls.reading import Table, table_of
 from bucketpull.sources.urls.rows import is_unreadable

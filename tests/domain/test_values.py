@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.moments import parse_moment
+from bucketpull.domain.values import parse_moment
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=timezone(timedelta(hours=8)))
 
