@@ -58,7 +58,35 @@ def test_nothing_is_in_flight_at_a_worker_that_is_not_heard_any_more():
     assert silent.endpoints["cdn"] == EndpointStatus(0, 0.0, 900, 0, 1.0, received=5)
     assert silent.limited_by == ""
     fleet.restart_timers(4.0)
-    assert fleet.told(5.0) == [busy], "nobody could be heard"
+    (unheard,) = fleet.told(5.0)
+    assert unheard == silent, "while nobody can be heard, nobody knows either"
+
+
+def test_nothing_is_written_to_a_volume_whose_machine_is_not_heard_any_more():
+    fleet = Fleet(SILENCE, GRACE)
+    written = [
+        VolumeStatus(path, "m1", path, VolumeState.OPEN, 1, 1, 1, 1, 0, 7, 0, 0, 5e6) for path in ("/w", "/v")
+    ]
+    fleet.see(pulse(volumes=written), 0.0)
+    assert fleet.volumes_told(2.0) == written[::-1], "sorted, so that rows stay where they are"
+
+    silent = fleet.volumes_told(3.0)
+
+    assert [(each.path, each.written_per_second, each.queued_bytes) for each in silent] == [
+        ("/v", 0.0, 0),
+        ("/w", 0.0, 0),
+    ]
+    fleet.declare_dead("m1")
+    assert {each.written_per_second for each in fleet.volumes_told(3.0)} == {0.0}
+
+
+def test_nobody_waits_for_the_listing_once_all_is_listed():
+    fleet = Fleet(SILENCE, GRACE)
+    idle = msgspec.structs.replace(pulse(), limited_by="work")
+    fleet.see(idle, 0.0)
+    assert fleet.told(1.0) == [idle]
+    (full,) = fleet.told(1.0, all_listed=True)
+    assert full.limited_by == ""
 
 
 def test_the_dead_leave_their_work_and_their_volumes_are_away():

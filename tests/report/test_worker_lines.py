@@ -1,7 +1,9 @@
 """What a worker says of itself."""
 
+import msgspec
 from tests.report.conftest import pulse, volume
 
+from bucketpull.domain.model import VolumeState
 from bucketpull.report.messages import translated
 from bucketpull.report.worker_lines import WorkerLines, joined
 
@@ -16,7 +18,7 @@ def test_it_tells_now_and_then_what_it_does():
     lines = WorkerLines(100.0)
     assert list(lines.look(at(500, [volume(1)]), 110.0, 110.0)) == []
     assert list(lines.look(at(3000, [volume(1)]), 130.0, 130.0)) == [
-        "fetched 3,000 (100/s, 100 kB/s); batches in hand: 3; volumes that take objects: 1 of 1"
+        ("info", "fetched 3,000 (100/s, 100 kB/s); batches in hand: 3; volumes that take objects: 1 of 1")
     ]
     assert list(lines.look(at(3000, [volume(1)]), 131.0, 131.0)) == []
 
@@ -25,10 +27,33 @@ def test_a_silent_coordinator_is_told_once_and_when_it_is_heard_again():
     lines = WorkerLines(100.0)
     said = [line for now in range(101, 190) for line in lines.look(at(0), 100.0, float(now))]
     said += lines.look(at(0), 190.0, 190.0)
-    told = [line for line in said if "coordinator" in line]
+    told = [(level, line) for level, line in said if "coordinator" in line]
     assert told == [
-        "nothing is heard of the coordinator for 1 min 1 s: what is in hand is finished, and what came of it waits at the broker",
-        "the coordinator is heard again, after 1 min 30 s",
+        (
+            "warning",
+            "nothing is heard of the coordinator for 1 min 1 s: what is in hand is finished, and what came of it waits at the broker",
+        ),
+        ("info", "the coordinator is heard again, after 1 min 30 s"),
+    ]
+
+
+def test_what_becomes_of_its_volumes_is_told():
+    lines = WorkerLines(100.0)
+    full = msgspec.structs.replace(
+        volume(1), state=VolumeState.FULL, detail="no bytes left above the reserve"
+    )
+    said = [
+        line
+        for now, state in ((101.0, volume(1)), (102.0, full), (103.0, full), (112.0, volume(1)))
+        for line in lines.look(at(0, [state]), 100.0, now)
+    ]
+    path = volume(1).path
+    assert said == [
+        (
+            "warning",
+            f"volume {path} is full: no bytes left above the reserve; free some space, add a volume, or lower --reserve",
+        ),
+        ("info", f"volume {path} takes objects again, after 10 s"),
     ]
 
 

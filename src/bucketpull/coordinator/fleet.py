@@ -152,11 +152,27 @@ class Fleet:
         """Return the machines that are taken for dead."""
         return [machine for machine, member in self.members.items() if member.silence(now) > self._silence]
 
-    def told(self, now: float) -> list[Pulse]:
-        """Return what each worker told last. Of one that should have been heard since and was not, nobody knows that anything moves."""
+    def told(self, now: float, *, all_listed: bool = False) -> list[Pulse]:
+        """Return what each worker told last, by name.
+
+        Of one that is not heard, nobody knows that anything moves; where all is listed, none waits for the listing.
+        """
+        heard = self.heard(now)
+        pulses = [
+            member.pulse if machine in heard else _still(member.pulse)
+            for machine, member in sorted(self.members.items())
+        ]
         return [
-            _still(member.pulse) if member.silence(now) >= PRESENT_SECONDS else member.pulse
-            for member in self.members.values()
+            replace(pulse, limited_by="") if all_listed and pulse.limited_by == "work" else pulse
+            for pulse in pulses
+        ]
+
+    def volumes_told(self, now: float) -> list[VolumeStatus]:
+        """Return what was told last of each volume, by machine and path; where the machine is not heard, nothing is known to be written."""
+        heard = self.heard(now)
+        return [
+            volume if volume.machine in heard else replace(volume, queued_bytes=0, written_per_second=0.0)
+            for volume in sorted(self.volumes.values(), key=lambda volume: (volume.machine, volume.path))
         ]
 
     def lost(self) -> list[int]:

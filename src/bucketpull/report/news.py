@@ -1,10 +1,13 @@
-"""What is told of machines, of the broker and of room: once, when trouble begins, and once, when it ends."""
+"""What is told of machines, of volumes, of the broker and of room: once, when trouble begins, and once, when it ends."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
+from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState
 from bucketpull.report.figures import duration
 
+_TROUBLED: Final = {VolumeState.FULL, VolumeState.SICK}
 Told = tuple[str, str, str, str]  # level, event, what it is about, text
 
 
@@ -32,6 +35,37 @@ class MachineNews:
             text = f"nothing is heard of machine {machine} any more: its work goes to others, its volumes count as away"
             yield "warning", "machine.silent", f"machine {machine}", text
         self._there = set(machines)
+
+
+class VolumeNews:
+    """Compares the volumes with how they were: each change of a state, and what is odd with one that takes objects all the same."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[VolumeState, float]] = {}
+        self._warned: dict[str, str] = {}
+
+    def look(self, volumes: Sequence[VolumeStatus], now: float) -> Iterator[Told]:
+        """Return what is new. A volume is named with its machine where there are several, for they often mount their disks alike."""
+        several = len({volume.machine for volume in volumes}) > 1
+        for volume in volumes:
+            name = f"{volume.machine}:{volume.path}" if several else volume.path
+            before, since = self._told.get(volume.id, (None, now))
+            if volume.state != before:
+                self._told[volume.id] = (volume.state, now)
+                if before is not None or volume.state in _TROUBLED:
+                    yield _state_told(volume, name, now - since)
+            if volume.warning != self._warned.get(volume.id, ""):
+                self._warned[volume.id] = volume.warning
+                if volume.warning:
+                    yield "warning", "volume.odd", "", f"volume {name} {volume.warning}"
+
+
+def _state_told(volume: VolumeStatus, name: str, seconds: float) -> Told:
+    if volume.state is VolumeState.OPEN:
+        return "info", "volume.open", name, f"volume {name} takes objects again, after {duration(seconds)}"
+    text = f"volume {name} is {volume.state}: {volume.detail}".removesuffix(": ")
+    remedy = "; free some space, add a volume, or lower --reserve" if volume.state is VolumeState.FULL else ""
+    return "warning", f"volume.{volume.state}", name, text + remedy
 
 
 class RoomNews:

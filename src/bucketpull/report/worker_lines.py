@@ -1,10 +1,13 @@
-"""What a worker says of itself: where it joined, now and then what it does, and whether the coordinator is heard. Pure."""
+"""What a worker says of itself: where it joined, now and then what it does, its volumes, and whether the coordinator is heard. Pure."""
 
 from collections.abc import Iterator
 
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import VolumeState
 from bucketpull.report import figures
+from bucketpull.report.news import VolumeNews
+
+Line = tuple[str, str]  # level, text
 
 EVERY_SECONDS = 30.0
 # A coordinator reminds each machine of its limits four times in so long.
@@ -24,19 +27,28 @@ class WorkerLines:
         self._objects = self._bytes = 0
         self._heard_at = now
         self._is_silent = False
+        self._volume_news = VolumeNews()
 
-    def look(self, pulse: Pulse, heard_at: float, now: float) -> Iterator[str]:
+    def look(self, pulse: Pulse, heard_at: float, now: float) -> Iterator[Line]:
         """Return what is to be said now; `heard_at` is when the coordinator was heard last."""
         if heard_at > self._heard_at and self._is_silent:
             self._is_silent = False
-            yield f"the coordinator is heard again, after {figures.duration(heard_at - self._heard_at)}"
+            yield (
+                "info",
+                f"the coordinator is heard again, after {figures.duration(heard_at - self._heard_at)}",
+            )
         self._heard_at = max(self._heard_at, heard_at)
         if not self._is_silent and now - self._heard_at > SILENT_SECONDS:
             self._is_silent = True
             silence = figures.duration(now - self._heard_at)
-            yield f"nothing is heard of the coordinator for {silence}: what is in hand is finished, and what came of it waits at the broker"
+            yield (
+                "warning",
+                f"nothing is heard of the coordinator for {silence}: what is in hand is finished, and what came of it waits at the broker",
+            )
+        for level, _, _, text in self._volume_news.look(pulse.volumes, now):
+            yield level, text
         if now - self._told_at >= EVERY_SECONDS:
-            yield self._progress(pulse, now)
+            yield "info", self._progress(pulse, now)
 
     def _progress(self, pulse: Pulse, now: float) -> str:
         seconds = now - self._told_at

@@ -187,6 +187,8 @@ async def _work(
         hello.machine, lambda: worker.latest.volumes if worker.latest else [], SystemClock()
     )
     inbox.answering.answer = ledgers.answer
+    news = BrokerNews(lambda level, _event, _about, text: _say(settings, level, text), time.time)
+    inbox.link.lost, inbox.link.reached = news.lost, news.reached
     pool.start_all()
     await inbox.start()
     loop = asyncio.get_running_loop()
@@ -208,19 +210,23 @@ async def _tell_of(
 ) -> None:
     """Say what a worker does, for whoever sits before it and for systemd."""
 
-    def say_of(line: str) -> None:
+    def say_of(level: str, line: str) -> None:
         notices.alive(line)
-        if not settings.quiet:
-            tell(line)
+        _say(settings, level, line)
 
-    say_of(joined(settings.job_name(), len(settings.volumes), settings.process_count()))
+    say_of("info", joined(settings.job_name(), len(settings.volumes), settings.process_count()))
     lines = WorkerLines(clock.monotonic())
     while True:
         await asyncio.sleep(1.0)
         notices.alive()
         if worker.latest is not None:
-            for line in lines.look(worker.latest, worker.heard_at, clock.monotonic()):
-                say_of(line)
+            for level, line in lines.look(worker.latest, worker.heard_at, clock.monotonic()):
+                say_of(level, line)
+
+
+def _say(settings: Settings, level: str, line: str) -> None:
+    if not settings.quiet:
+        tell(line, level=level)
 
 
 async def _answer(api: Api, ask: Ask, machine: str) -> Answer:

@@ -11,17 +11,15 @@ from bucketpull.domain.budget import NO_PRICES, Prices
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, Stage
 from bucketpull.domain.rates import Meter, StageMeter
 from bucketpull.domain.stall_notice import Listener
 from bucketpull.ports import Clock, Reporter
 from bucketpull.report.endpoints import EndpointNews
 from bucketpull.report.figures import duration
-from bucketpull.report.news import MachineNews, RoomNews
+from bucketpull.report.news import MachineNews, RoomNews, Told, VolumeNews
 from bucketpull.report.reasons import explain
 
-_TROUBLED = {VolumeState.FULL, VolumeState.SICK}
 NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5
 INVITE_SECONDS = 5.0  # machines that were there before a restart are heard within that
@@ -54,13 +52,11 @@ class Monitor:
         self._forecast = Forecast(usage_bytes)
         self._reporters = reporters
         self._notes: list[Note] = []
-        self._told: dict[str, tuple[str, float]] = {}
-        self._warned: dict[str, str] = {}
         self._listener = Listener()
         self._endpoints = EndpointNews(endpoints)
         sites = dict.fromkeys(site for spec in endpoints for site in spec.sites)
         self._asked = ", ".join(sites) or "the listed URLs"
-        self._machine_news, self._room_news = MachineNews(), RoomNews()
+        self._machine_news, self._room_news, self._volume_news = MachineNews(), RoomNews(), VolumeNews()
         self._begun = False
         self.invitation = ""
         self.latest = self.snapshot()
@@ -97,7 +93,7 @@ class Monitor:
         return msgspec.structs.replace(
             self.latest,
             limits=coordinator.limits,
-            volumes=list(coordinator.fleet.volumes.values()),
+            volumes=coordinator.fleet.volumes_told(self._clock.monotonic()),
             notes=self._notes,
         )
 
@@ -108,7 +104,7 @@ class Monitor:
         now = self._clock.monotonic()
         running = coordinator.state in RUNNING
         listing_done = outstanding.scans == 0 and coordinator.state != JobState.STARTING
-        pulses = coordinator.fleet.told(now)
+        pulses = coordinator.fleet.told(now, all_listed=listing_done)
         fetched, fetched_bytes = counters.fetched
         objects = max(fetched, sum(pulse.objects for pulse in pulses))
         size = max(fetched_bytes, sum(pulse.bytes for pulse in pulses))
@@ -130,11 +126,11 @@ class Monitor:
             rates=self._meter.rates(running),
             estimate=self._forecast.estimate(counters, outstanding, listing_done),
             machines=pulses,
-            volumes=list(coordinator.fleet.volumes.values()),
+            volumes=coordinator.fleet.volumes_told(now),
             retries=counters.retries,
             failures=counters.failures,
             limits=coordinator.limits,
-            limited_by=_limit(pulses, listing_done=listing_done),
+            limited_by=next((pulse.limited_by for pulse in pulses if pulse.limited_by), ""),
             notes=self._notes,
             stages=self._stages(now, pulses),
             spent=coordinator.budget.spent.copy(),
@@ -168,36 +164,12 @@ class Monitor:
             self._forecast.sample(at, books, left)
 
     def _watch_volumes(self) -> None:
-        """Tell each change of a volume's state once, and what is odd with one that takes objects all the same."""
-        now = self._clock.monotonic()
-        for volume in self.latest.volumes:
-            before, since = self._told.get(volume.id, ("", now))
-            if volume.state != before:
-                self._told[volume.id] = (volume.state, now)
-                if before or volume.state in _TROUBLED:
-                    self._note_state(volume, now - since)
-            if volume.warning != self._warned.get(volume.id, ""):
-                self._warned[volume.id] = volume.warning
-                if volume.warning:
-                    self.note("warning", "volume.odd", f"volume {self._name(volume)} {volume.warning}")
+        for told in self._volume_news.look(self.latest.volumes, self._clock.monotonic()):
+            self._tell(told)
 
-    def _note_state(self, volume: VolumeStatus, seconds: float) -> None:
-        name = self._name(volume)
-        if volume.state is VolumeState.OPEN:
-            self.note(
-                "info", "volume.open", f"volume {name} takes objects again, after {duration(seconds)}", name
-            )
-            return
-        text = f"volume {name} is {volume.state}: {volume.detail}".removesuffix(": ")
-        remedy = (
-            "; free some space, add a volume, or lower --reserve" if volume.state is VolumeState.FULL else ""
-        )
-        self.note("warning", f"volume.{volume.state}", text + remedy, name)
-
-    def _name(self, volume: VolumeStatus) -> str:
-        """Name a volume; with its machine where there are several, for they often mount their disks alike."""
-        machines = {each.machine for each in self._coordinator.fleet.volumes.values()}
-        return f"{volume.machine}:{volume.path}" if len(machines) > 1 else volume.path
+    def _tell(self, told: Told) -> None:
+        level, event, about, text = told
+        self.note(level, event, text, about)
 
     def _watch_machines(self) -> None:
         """Tell who joined, left or fell silent, and whether there is room; at the end all leave, which says nothing."""
@@ -212,8 +184,8 @@ class Monitor:
             name: len(member.pulse.volumes) for name, member in fleet.members.items() if name not in local
         }
         news = [*self._machine_news.look(machines, fleet.left, at), *self._room_news.look(state, at)]
-        for level, event, about, text in news:
-            self.note(level, event, text, about)
+        for told in news:
+            self._tell(told)
 
     def _watch_source(self) -> None:
         """Say why nothing comes, if nothing does: a wrong host name or a network that is down look like patience."""
@@ -231,9 +203,3 @@ class Monitor:
                 f"nothing has come for {duration(silence.seconds)}: {meaning} "
                 f"({silence.reason}, {silence.times} times; asked: {self._asked}); {remedy}",
             )
-
-
-def _limit(pulses: Sequence[Pulse], *, listing_done: bool) -> str:
-    """Name what holds the job back; once all is listed, nobody waits for the listing."""
-    limits = [pulse.limited_by for pulse in pulses if pulse.limited_by]
-    return next((limit for limit in limits if limit != "work" or not listing_done), "")
