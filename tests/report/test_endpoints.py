@@ -99,7 +99,7 @@ def test_an_address_that_is_left_alone_is_told_once_whoever_sees_it(running):
     news = EndpointNews((LIST, EDGE, ORIGIN))
     ((level, event, about, text),) = news.look(seen(["v0.api.example"], []), 1000.0)
     assert (level, event, about) == ("warning", "address.away", "v0.api.example")
-    assert text == "v0.api.example is left alone: connect: no; other addresses are used"
+    assert text == "v0.api.example is left alone: connect: no; the others are used"
     assert translated(text, "zh").startswith("v0.api.example 暂停使用")
     assert list(news.look(seen(["v0.api.example"], ["v0.api.example"]), 1001.0)) == []
     ((level, event, about, text),) = news.look(seen([], []), 1060.0)

@@ -11,11 +11,12 @@ import msgspec
 from bucketpull.domain.errors import AnswerError, Reason, VolumeError
 from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount
-from bucketpull.domain.retry import Random
+from bucketpull.domain.retry import Random, next_try
 from bucketpull.downloader.answers import Answers
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.failures import Failures
+from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.integrity import unless_claimed
 from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
 from bucketpull.downloader.memory import Memory
@@ -192,6 +193,8 @@ class Drain:
         if transfer.queue.trouble is not None:
             self._failures.displace(transfer)
             return 0
+        if endpoint.hosts is not None and self._is_host_left_alone(transfer, endpoint.hosts):
+            return 0
         if transfer.is_large or transfer.size > self._bounds.streamed:
             return self._start_large(transfer, endpoint)
         transfer.tries += 1
@@ -199,13 +202,25 @@ class Drain:
         memory = self.memory
         transfer.held = held = int(transfer.size * memory.share)
         memory.held += held
-        transfer.way = way = endpoint.way
-        endpoint.start(self._now)
-        request = self._source.object_request(transfer, endpoint.name, way.site, self._unix)
+        request = self._source.object_request(transfer, endpoint.name, endpoint.way.site, self._unix)
+        transfer.way = way = endpoint.start(self._now, request.url)
         if transfer.claim:
             request = unless_claimed(request, transfer)
         self._fetcher.submit(way.to(request) if way.address else request, transfer.done)
         return 1
+
+    def _is_host_left_alone(self, transfer: Transfer, hosts: Hosts) -> bool:
+        """Put an object off, or give it up, whose own host is left alone; tell whether it is."""
+        if not transfer.endpoint.is_up:
+            return False
+        url = (
+            transfer.url or self._source.object_request(transfer, transfer.endpoint.name, "", self._unix).url
+        )
+        trouble = hosts.trouble(url, self._now, next_try(transfer.batch.attempt) is None)
+        if trouble is None:
+            return False
+        self._failures.hostless(transfer, *trouble)
+        return True
 
     def _start_large(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
         if transfer.large is None and not self._open_large(transfer):
@@ -219,12 +234,11 @@ class Drain:
         transfer.asked += 1
         transfer.held = STREAM_BYTES
         self.memory.held += STREAM_BYTES
-        transfer.way = way = endpoint.way
-        endpoint.start(self._now)
         large.begin()
         request = self._source.object_request(
-            transfer, endpoint.name, way.site, self._unix, large.began, large.version
+            transfer, endpoint.name, endpoint.way.site, self._unix, large.began, large.version
         )
+        transfer.way = way = endpoint.start(self._now, request.url)
         if transfer.claim and not large.began:
             request = unless_claimed(request, transfer)
         self._fetcher.submit(
@@ -253,7 +267,7 @@ class Drain:
 
     def _paused(self, transfer: Transfer, is_paused: bool) -> None:
         """Give the slot and the memory of a transfer that waits for its disk to others meanwhile."""
-        transfer.way.limiter.in_flight += -1 if is_paused else 1
+        transfer.endpoint.paused(transfer.way, is_paused)
         held = PAUSED_BYTES if is_paused else STREAM_BYTES
         self.memory.held += held - transfer.held
         transfer.held = held

@@ -10,6 +10,7 @@ from bucketpull.domain.endpoints import (
     SUSPECT,
     SYMPTOMS,
     EndpointSpec,
+    Purpose,
     State,
     Symptoms,
     needed,
@@ -18,6 +19,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Verdict, Wanted
 from bucketpull.domain.model import EndpointStatus
 from bucketpull.domain.pacing import Limiter
+from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.refused_parts import RefusedParts
 from bucketpull.downloader.ways import Way, Ways
 
@@ -49,6 +51,7 @@ class Endpoint(Generic[T]):
         "_last",
         "_proofs",
         "free",
+        "hosts",
         "is_attentive",
         "is_fresh_trial",
         "is_origin",
@@ -72,6 +75,8 @@ class Endpoint(Generic[T]):
         self.ways = Ways(spec.sites, limiter)
         self.way = self.ways.all[0]
         """The way of what starts next."""
+        self.hosts = Hosts() if spec.purpose is Purpose.FETCH and not spec.sites else None
+        """Where objects bring their own URLs."""
         self.waiting: deque[T] = deque()
         self.free = 0
         """How many may start before `open` has to be asked again."""
@@ -127,14 +132,15 @@ class Endpoint(Generic[T]):
             return min(room, self.ways.at_a_time) if is_plural else room
         return 1
 
-    def start(self, now: float) -> None:
-        """Count a request that starts."""
+    def start(self, now: float, url: str) -> Way:
+        """Count a request that starts; return the way that it goes."""
         self.free -= 1
         if self.trials:
             self.trials -= 1
         elif self._is_suspect:
             self._held_until = now + PACE_SECONDS
         self.way.limiter.started(now)
+        return self.way if self.hosts is None else self.hosts.start(url, now)
 
     def delay(self, now: float) -> float:
         """Return in how many seconds this endpoint may open by the passing of time; `math.inf` if only an end opens it."""
@@ -149,13 +155,29 @@ class Endpoint(Generic[T]):
     def finished(self, way: Way, now: float, verdict: Verdict, seconds: float, received: int) -> None:
         """Count an answer that came over a way, or that none did."""
         reason = verdict.reason
+        if self.hosts is not None:
+            reason = self.hosts.finished(way, now, verdict, seconds, received)
+            way = self.way
         way.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds)
         if self.ways.is_plural:
             way.finished(now, reason, seconds, verdict.detail)
 
-    def is_of_way(self, way: Way) -> bool:
+    def is_of_way(self, way: Way, now: float) -> bool:
         """Tell whether a way is to blame for what just failed over it: it is left alone, and others are well."""
+        if self.hosts is not None:
+            return self.hosts.is_of_way(way, now)
         return self.ways.is_plural and way.is_away and self.ways.has_other(way)
+
+    def has_easy(self, way: Way, now: float) -> bool:
+        """Tell whether an object that was refused over a way for being too much may go over another one at once."""
+        if self.hosts is not None:
+            return self.hosts.has_easy(way, now)
+        return self.ways.is_plural and self.ways.has_easy(way, now)
+
+    def paused(self, way: Way, is_paused: bool) -> None:
+        """Give the place of a transfer to others while it waits for its disk."""
+        limiter = (way if self.hosts is None else self.way).limiter
+        limiter.in_flight += -1 if is_paused else 1
 
     # --- what came of it
 
@@ -253,6 +275,8 @@ class Endpoint(Generic[T]):
         """Note that the witness came: whatever fails next is at fault itself."""
         self.good(None)
         self._alibi_until = now + ALIBI_SECONDS
+        if self.hosts is not None:
+            self.hosts.acquit(now)
 
     def presume_innocent(self, now: float) -> None:
         """Blame the objects for a while, though nothing ever came from here."""
@@ -267,6 +291,8 @@ class Endpoint(Generic[T]):
             self._forget_failures()
             self._held_until = -math.inf
             self.ways.forgive()
+            if self.hosts is not None:
+                self.hosts.forgive()
         self.state, self.is_up, self.trials = state, is_up, 0
 
     def symptoms(self, now: float, silent_seconds: float, unanswered: int, has_work: bool) -> Symptoms:
@@ -286,9 +312,14 @@ class Endpoint(Generic[T]):
             has_work,
             bool(self.waiting) and not self.is_up,
             ways.in_flight,
-            ways.away(now) if ways.is_plural else {},
+            self._away(now),
             0.0 if ways.is_plural else round(self.way.limiter.ceiling or 0.0, 2),
         )
+
+    def _away(self, now: float) -> dict[str, str]:
+        if self.hosts is not None:
+            return self.hosts.away(now)
+        return self.ways.away(now) if self.ways.is_plural else {}
 
     def status(self) -> EndpointStatus:
         """Return the counters."""

@@ -5,7 +5,7 @@ Nothing here runs for an object that is had at the first try. Times (`now`) are 
 
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
-from bucketpull.domain.retry import REMEDIES, Random, backoff_seconds
+from bucketpull.domain.retry import REMEDIES, Random, backoff_seconds, next_try
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.meter import Meter
@@ -127,18 +127,28 @@ class Failures:
                 self._fail_everywhere(transfer, reason)
                 return
         if way is Course.DEFER:
-            self.let_go(transfer, keep=True)
-            transfer.batch.defer(transfer.leaf, transfer.index)
-            self._volumes.settle(transfer.batch)
+            self._defer(transfer)
         else:
-            ways = transfer.endpoint.ways
-            at_once = way is not Course.AGAIN or (ways.is_plural and ways.has_easy(transfer.way, now))
+            at_once = way is not Course.AGAIN or transfer.endpoint.has_easy(transfer.way, now)
             wait = (
                 0.0
                 if at_once
                 else backoff_seconds(reason, transfer.tries, self._random, verdict.retry_after_seconds)
             )
             self.line_up(transfer, wait)
+
+    def _defer(self, transfer: Transfer) -> None:
+        self.let_go(transfer, keep=True)
+        transfer.batch.defer(transfer.leaf, transfer.index)
+        self._volumes.settle(transfer.batch)
+
+    def hostless(self, transfer: Transfer, reason: Reason, detail: str) -> None:
+        """Put off an object whose host is left alone, without asking for it; in the last pass give it up."""
+        if next_try(transfer.batch.attempt) is None:
+            self.fail(transfer, reason, detail)
+        else:
+            self._retried(transfer, reason)
+            self._defer(transfer)
 
     def line_up(self, transfer: Transfer, rest_seconds: float = 0.0) -> None:
         """Have an object asked for again, after a rest."""

@@ -76,7 +76,7 @@ class Routing:
         """
         endpoint, reason = transfer.endpoint, verdict.reason
         assert reason is not None
-        if endpoint.is_of_way(transfer.way):
+        if endpoint.is_of_way(transfer.way, now):
             return Blame.ENDPOINT
         if transfer.at + 1 < len(transfer.routes) and endpoint.refused_part(transfer, reason, now):
             return Blame.OBJECT
@@ -99,6 +99,8 @@ class Routing:
             endpoint.is_tried = True
             way = endpoint.ways.in_turn()
             request = self._source.object_request(witness, endpoint.name, way.site, self._clock.now())
+            if endpoint.hosts is not None:
+                way = endpoint.hosts.choose(request.url, self._clock.monotonic())
             self._fetcher.submit(way.to(request), lambda response: self._proved(endpoint, witness, response))
             self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._settle(endpoint, Blame.ENDPOINT))
         return True

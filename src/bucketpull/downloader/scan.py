@@ -134,9 +134,8 @@ class Scan:
             look = endpoint.waiting.popleft()
             if not self._read_here(look):
                 look.tries += 1
-                look.way = way = endpoint.way
-                endpoint.start(now)
-                request = self._source.list_request(look.position, way.site, self._clock.now())
+                request = self._source.list_request(look.position, endpoint.way.site, self._clock.now())
+                look.way = way = endpoint.start(now, request.url)
                 self._fetcher.submit(way.to(request), look.done)
 
     def _read_here(self, look: Look) -> bool:
@@ -249,11 +248,11 @@ class Scan:
 
     def _is_blamed(self, look: Look, error: AnswerError) -> bool:
         """Note what the listing did; tell whether the service is to blame, not the directory. The root may prove it innocent."""
-        gate, position = self._gate, look.position
-        if look.way is not None and gate.is_of_way(look.way):
+        gate, position, now = self._gate, look.position, self._clock.monotonic()
+        if look.way is not None and gate.is_of_way(look.way, now):
             return True
         key, wait = (position.directory, position.cursor), error.retry_after_seconds
-        blamed = gate.failed(key, error.reason, error.detail, self._clock.monotonic(), wait)
+        blamed = gate.failed(key, error.reason, error.detail, now, wait)
         if blamed and gate.is_up and gate.was_good:
             self._prove()
         elif gate.is_doubtful(error.reason) and look.way is not None:

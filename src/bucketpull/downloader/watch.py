@@ -8,6 +8,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.record import Judged
 from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.scan import Scan
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.ways import Way
@@ -64,6 +65,8 @@ class Watch:
         ]
         if endpoint.ways.is_plural:
             self._leave_silent(endpoint, [(way, seconds) for way, seconds, _ in silent])
+        if endpoint.hosts is not None:
+            self._look_at_hosts(endpoint.hosts, endpoint.way.limiter.trip, now)
         seconds = min((seconds for _, seconds, _ in silent), default=0.0)
         waiting = sum(waiting for _, _, waiting in silent) if seconds else 0
         has_work = could_ask or bool(endpoint.waiting)
@@ -72,6 +75,15 @@ class Watch:
     def _leave_silent(self, endpoint: Endpoint[Any], silent: list[tuple[Way, float]]) -> None:
         for way in endpoint.ways.leave_silent(self._clock.monotonic(), silent):
             self._fetcher.abandon(way.site, Reason.TIMEOUT, way.why, way.address)
+
+    def _look_at_hosts(self, hosts: Hosts, usual_seconds: float, now: float) -> None:
+        for site in hosts.unresolved(now):
+            self._fetcher.resolve(site, partial(hosts.resolved, site))
+        for way, seconds in hosts.silent(now, usual_seconds):
+            _, waiting = self._fetcher.waits(way.site, way.address)
+            if waiting:
+                way.leave(now, f"{Reason.TIMEOUT}: no answer for {seconds:.0f} s")
+                self._fetcher.abandon(way.site, Reason.TIMEOUT, way.why, way.address)
 
     def follow(self, judged: Judged) -> None:
         """Act on the machine's judgement."""

@@ -45,6 +45,7 @@ class Way:
         "is_away",
         "is_listed",
         "limiter",
+        "quiet_since",
         "share",
         "since",
         "site",
@@ -61,6 +62,8 @@ class Way:
         """Whether the name still has this address."""
         self.is_away = self.was_good = False
         self.since = self.throttled_at = self._held_until = self._answered_at = -math.inf
+        self.quiet_since = -math.inf
+        """Since when nothing has come of what is under way, where that is kept (see `hosts`)."""
         self.share = 0.0
         """Which part of the latest requests went this way."""
         self.why = ""

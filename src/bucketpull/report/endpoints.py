@@ -77,7 +77,7 @@ class EndpointNews:
                 away |= machine.endpoints[name].away if name in machine.endpoints else {}
         for label in away.keys() - self._away.keys():
             self._away[label] = now
-            text = f"{label} is left alone: {away[label]}; other addresses are used"
+            text = f"{label} is left alone: {away[label]}; the others are used"
             yield "warning", "address.away", label, text
         for label in self._away.keys() - away.keys():
             since = self._away.pop(label)

@@ -1,0 +1,193 @@
+"""Objects with URLs of their own: all addresses of each host are used, and a host that does not answer holds up nobody else's objects."""
+
+from collections import Counter
+
+import pytest
+
+from bucketpull.domain.endpoints import State
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Part
+from bucketpull.sources.plain import PlainSource
+from bucketpull.testing.rig import Rig, names_of
+from bucketpull.testing.virtual import Answer
+
+BODY = b"jpeg"
+ADDRESSES = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+FAST = Answer(body=BODY, seconds=0.05)
+TROUBLES = {
+    "silent": Answer(status=0, failure=Reason.CONNECT, seconds=15.0),
+    "deaf": Answer(status=0, failure=Reason.TIMEOUT, seconds=60.0),
+    "refused": Answer(status=0, failure=Reason.CONNECT, seconds=0.001),
+    "reset": Answer(status=0, failure=Reason.RESET, seconds=0.05),
+    "error": Answer(503, seconds=0.05),
+}
+
+
+class World:
+    """`odd` says how single addresses, or hosts, answer."""
+
+    def __init__(self, **odd):
+        self.odd = odd
+        self.asked = Counter()
+
+    def __call__(self, request):
+        host = request.url.split("/")[2]
+        self.asked[request.address] += 1
+        self.asked[host] += 1
+        answer = self.odd.get(request.address) or self.odd.get(host, FAST)
+        return answer(request) if callable(answer) else answer
+
+
+def rig_of(world, names, level=12):
+    rig = Rig(world, level=level, source=PlainSource((), "the servers of the list"), names=names)
+    rig.mount()
+    return rig
+
+
+def assign(rig, count, hosts=("a.test",), attempt=0, first=0):
+    """Have so many objects fetched, of hosts in turn."""
+    numbers = range(first, first + count)
+    names = [b"n%06d" % number for number in numbers]
+    urls = [f"http://{hosts[number % len(hosts)]}/{number}" for number in numbers]
+    rig.assign([Part(b"", "", names, [len(BODY)] * count, [-1] * count, [], urls)], attempt=attempt)
+
+
+def seconds_of(world, count, addresses=ADDRESSES):
+    rig = rig_of(world, {"http://a.test": addresses})
+    assign(rig, count)
+    rig.settle()
+    assert (rig.outcomes[0].stored, rig.outcomes[0].failures, rig.outcomes[0].deferred) == (count, [], [])
+    return rig.clock.seconds
+
+
+def test_all_addresses_of_a_host_are_used():
+    world = World()
+    seconds_of(world, 3000)
+
+    assert min(world.asked[address] for address in ADDRESSES) > 800
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_dead_address_costs_no_object_anything_and_gets_few_requests(trouble):
+    world = World(**{ADDRESSES[0]: TROUBLES[trouble]})
+    took = seconds_of(world, 6000)
+
+    assert took <= 1.3 * seconds_of(World(), 6000, ADDRESSES[1:])
+    assert world.asked[ADDRESSES[0]] <= 0.05 * 6000
+
+
+def test_an_address_that_is_ten_times_slower_gets_few_requests():
+    world = World(**{ADDRESSES[2]: Answer(body=BODY, seconds=0.5)})
+    took = seconds_of(world, 6000)
+
+    assert took <= 1.3 * seconds_of(World(), 6000, ADDRESSES[1:])
+    assert world.asked[ADDRESSES[2]] <= 0.05 * 6000
+
+
+def test_an_address_that_refuses_above_a_rate_is_asked_less_and_the_others_are_not():
+    world, granted = World(), []
+    rig = rig_of(world, {"http://a.test": ADDRESSES})
+
+    def at_most_20_a_second(_):
+        now = rig.clock.seconds
+        if sum(at > now - 1.0 for at in granted[-20:]) >= 20:
+            return Answer(429)
+        granted.append(now)
+        return FAST
+
+    world.odd[ADDRESSES[0]] = at_most_20_a_second
+    assign(rig, 6000)
+    rig.settle()
+
+    assert (rig.outcomes[0].stored, rig.outcomes[0].failures, rig.outcomes[0].deferred) == (6000, [], [])
+    assert rig.clock.seconds <= 1.3 * seconds_of(World(), 6000, ADDRESSES[1:])
+    assert world.asked[ADDRESSES[0]] < 0.25 * 6000
+
+
+def test_an_address_that_is_back_is_used_again():
+    world = World(**{ADDRESSES[1]: TROUBLES["refused"]})
+    rig = rig_of(world, {"http://a.test": ADDRESSES})
+    assign(rig, 60_000)
+    rig.run(lambda: rig.clock.seconds > 20)
+    assert list(rig.judge.away()["files"]) == [f"a.test ({ADDRESSES[1]})"]
+    del world.odd[ADDRESSES[1]]
+    rig.run(lambda: rig.clock.seconds > 90)
+    before = world.asked[ADDRESSES[1]]
+    rig.run(lambda: rig.clock.seconds > 100)
+
+    assert world.asked[ADDRESSES[1]] - before > 300
+    assert "files" not in rig.judge.away()
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_host_that_does_not_answer_holds_up_no_object_of_others(trouble):
+    """Its own objects are put off: they cost no time-out each."""
+    hosts = ("a.test", "b.test", "c.test")
+    world = World(**{"b.test": TROUBLES[trouble]})
+    rig = rig_of(world, {})
+    assign(rig, 9000, hosts)
+    rig.settle()
+
+    alone = rig_of(World(), {})
+    assign(alone, 6000, hosts[::2])
+    alone.settle()
+
+    assert rig.outcomes[0].stored == 6000
+    assert len(names_of(rig.outcomes[0].deferred)) == 3000
+    assert rig.clock.seconds <= 1.3 * alone.clock.seconds + 8.0
+    assert world.asked["b.test"] <= 0.05 * 9000
+    assert rig.judge.standings()["files"].state is State.UP
+
+
+def test_a_host_that_stays_dead_is_given_up_in_the_last_pass_and_the_job_ends():
+    world = World(**{"b.test": TROUBLES["deaf"]})
+    rig = rig_of(world, {})
+    assign(rig, 1000)
+    rig.settle()
+    assign(rig, 2000, ("b.test",), attempt=3, first=1000)
+    rig.run(lambda: len(rig.outcomes) == 2)
+
+    assert len(rig.outcomes[1].failures) == 2000
+    assert rig.clock.seconds < 600
+
+
+def test_a_host_that_thinks_for_long_each_time_is_fetched_from():
+    world = World(**{"b.test": Answer(body=BODY, seconds=12.0)})
+    rig = rig_of(world, {})
+    assign(rig, 900, ("a.test", "b.test", "c.test"))
+    rig.settle()
+    for attempt in (1, 2):
+        late = rig.outcomes[-1].deferred
+        assign(rig, len(names_of(late)), ("b.test",), attempt=attempt, first=1000 * attempt)
+        rig.run(lambda seen=attempt: len(rig.outcomes) == seen + 1)
+        rig.run(lambda until=rig.clock.seconds + 60: rig.clock.seconds > until)
+
+    assert sum(outcome.stored for outcome in rig.outcomes) == 900
+
+
+def test_where_the_only_host_is_dead_its_objects_wait_for_it():
+    world = World()
+    rig = rig_of(world, {"http://a.test": ADDRESSES})
+    assign(rig, 20_000)
+    rig.run(lambda: rig.clock.seconds > 5)
+    world.odd.update(dict.fromkeys(ADDRESSES, TROUBLES["refused"]))
+    rig.run(lambda: rig.clock.seconds > 60)
+    assert rig.judge.standings()["files"].state is State.DOWN
+    assert sum(world.asked[address] for address in ADDRESSES) < 20_000
+    world.odd.clear()
+    rig.settle()
+
+    assert (rig.outcomes[0].stored, rig.outcomes[0].failures, rig.outcomes[0].deferred) == (20_000, [], [])
+
+
+def test_a_list_of_many_hosts_asks_for_the_addresses_of_those_alone_that_have_many_objects():
+    world = World()
+    asked = []
+    rig = rig_of(world, {})
+    rig.fetcher.resolve = lambda site, found: asked.append(site)
+    assign(rig, 4000, [f"h{n}.test" for n in range(2000)])
+    assign(rig, 4000, ["a.test", "b.test"], first=10_000)
+    rig.run(lambda: len(rig.outcomes) == 2)
+
+    assert sorted(asked)[:2] == ["http://a.test", "http://b.test"]
+    assert len(asked) < 10
