@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from bucketpull.web.server import MOST_BODY_BYTES, Response, Server
+from bucketpull.web.exchange import MOST_BODY_BYTES
+from bucketpull.web.server import Response, Server
 
 DEADLINE_SECONDS = 20
 

@@ -144,7 +144,7 @@ class Limiter:
             self._round.peak = self.in_flight
         if self._ceiling.rate is not None:
             self._pace(now, self._ceiling.pace)
-        if self.bucket is not None:
+        if self.bucket is not None and self.bucket.per_second is not None:
             self.bucket.take(now)
 
     def finished(

@@ -112,6 +112,8 @@ def _widest(rooms: Sequence[Room], size: int) -> Room | None:
 
 def _fitting(room: Room, sizes: Sequence[int], start: int) -> int:
     """Count the leading objects that fit together; at least one does."""
+    if room.fits(len(sizes) - start, sum(sizes[start:])):  # nearly always, and looking at each took 1.3 µs
+        return len(sizes) - start
     total = 0
     for count, size in enumerate(sizes[start:]):
         total += size

@@ -10,7 +10,6 @@ import re
 import struct
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import as_file, files
 from typing import Final
 
 DOMAIN: Final = "bucketpull"
@@ -23,6 +22,8 @@ def catalogue(language: str) -> gettext.NullTranslations:
     """Return the catalogue of a language; an empty one for English."""
     if language == "en":
         return gettext.NullTranslations()
+    from importlib.resources import as_file, files  # 8 ms, for what English does not need
+
     with as_file(files("bucketpull").joinpath("locale")) as folder:
         return gettext.translation(DOMAIN, folder, [language])
 
@@ -30,6 +31,8 @@ def catalogue(language: str) -> gettext.NullTranslations:
 @cache
 def patterns(language: str, *contexts: str) -> list[tuple[re.Pattern[str], str]]:
     """Return the texts of some contexts as patterns of the English one, what says most first: `journal {}: {}` fits nearly everything."""
+    from importlib.resources import files  # 8 ms, for what English does not need
+
     path = files("bucketpull").joinpath("locale", language, "LC_MESSAGES", f"{DOMAIN}.mo")
     found = {
         text: translated

@@ -1,6 +1,5 @@
 """Joins flags, environment and file to settings, in this order; each value is checked, and named by where it stands."""
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -142,6 +141,8 @@ def _names() -> list[str]:
 
 
 def _hint(name: str, names: list[str]) -> str:
+    import difflib  # 2 ms, for what a typing error needs
+
     close = difflib.get_close_matches(name, names, 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
