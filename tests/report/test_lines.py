@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bucketpull.report.lines import LineReporter, progress_line
+from bucketpull.report.lines import LineReporter, QuietReporter, progress_line
 from bucketpull.report.summary import summary_lines
 from bucketpull.report.words import Words
 
@@ -120,3 +120,25 @@ def test_a_line_names_the_object_that_everything_waits_for(running, language, te
 
     running.state = "paused"
     assert text not in progress_line(running, Words(language))
+
+
+def test_a_complete_job_says_nothing_at_all(ended):
+    ended.state = "complete"
+    reporter = QuietReporter(stream := io.StringIO(), Words())
+
+    reporter.show(ended)
+    reporter.note("warning", "volume.filled", "full")
+    reporter.close(ended)
+
+    assert stream.getvalue() == ""
+
+
+def test_errors_and_the_reason_of_a_bad_end_are_told(ended):
+    reporter = QuietReporter(stream := io.StringIO(), Words())
+
+    reporter.note("error", "volume.sickened", "/mnt/disk1")
+    reporter.close(ended)
+
+    first, second = stream.getvalue().splitlines()
+    assert first == "error: volume.sickened: /mnt/disk1"
+    assert second.startswith("exit 3: ")

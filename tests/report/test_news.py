@@ -1,6 +1,6 @@
 """Trouble is told once when it begins and once when it ends."""
 
-from bucketpull.report.news import BrokerNews, MachineNews, RoomNews
+from bucketpull.report.news import BrokerNews, MachineNews, RoomNews, Stall, StallNews
 
 
 def events(told):
@@ -63,3 +63,32 @@ def test_a_broker_is_lost_once_however_often_it_is_tried():
 
     assert [event for event, _ in told] == ["broker.lost", "broker.reached"]
     assert told[-1][1] == "the broker is reached again, after 1 min"
+
+
+def test_a_job_that_only_asks_again_speaks_after_ten_seconds_and_whenever_its_silence_has_doubled():
+    news = StallNews()
+    spoken = {}
+
+    for second in range(100):
+        silence = news.look(1000.0 + second, 0, {"connect": second, "reset": 1})
+        if silence is not None:
+            spoken[second] = silence
+
+    assert spoken == {
+        10: Stall(10.0, "connect", 10),
+        20: Stall(20.0, "connect", 20),
+        40: Stall(40.0, "connect", 40),
+        80: Stall(80.0, "connect", 80),
+    }
+
+
+def test_a_job_to_which_something_comes_is_silent_about_its_retries():
+    news = StallNews()
+
+    assert not any(news.look(second, second // 9, {"reset": second}) for second in range(200))
+
+
+def test_a_job_that_waits_without_asking_again_has_no_reason_to_tell():
+    news = StallNews()
+
+    assert not any(news.look(second, 7, {"reset": 3}) for second in range(200))

@@ -9,10 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bucketpull.domain.progress import Note
-from bucketpull.report.json_line import json_line
-from bucketpull.report.lines import LineReporter
-from bucketpull.report.printable import printable
-from bucketpull.report.quiet import QuietReporter
+from bucketpull.report.lines import LineReporter, QuietReporter
+from bucketpull.report.printable import json_line, printable
 from bucketpull.report.terminal import TerminalReporter
 from bucketpull.report.words import Words
 from bucketpull.wiring import output

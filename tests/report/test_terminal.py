@@ -19,8 +19,7 @@ from bucketpull.domain.model import VolumeState
 from bucketpull.domain.progress import Note, Stage
 from bucketpull.report.choice import open_reporter
 from bucketpull.report.events import EventReporter
-from bucketpull.report.lines import LineReporter
-from bucketpull.report.quiet import QuietReporter
+from bucketpull.report.lines import LineReporter, QuietReporter
 from bucketpull.report.terminal import TerminalReporter, display
 from bucketpull.report.words import Words
 

@@ -4,7 +4,7 @@ import msgspec
 from tests.report.conftest import pulse, volume
 
 from bucketpull.domain.model import VolumeState
-from bucketpull.report.messages import translated
+from bucketpull.report.catalogue import translated
 from bucketpull.report.worker_lines import WorkerLines, joined
 
 

@@ -8,7 +8,7 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
 from bucketpull.report.figures import count, size
-from bucketpull.report.json_line import json_line
+from bucketpull.report.printable import json_line
 from bucketpull.volumes import os_errors
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.packs.compacting import compact as compact_packs

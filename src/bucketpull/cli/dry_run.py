@@ -10,7 +10,7 @@ from bucketpull.domain.model import Part, key_of
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.store import exists
 from bucketpull.report.figures import count, size
-from bucketpull.report.json_line import json_line
+from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.live_objects import DIGEST_BYTES, LiveObjects, Partitions, digest_of
 from bucketpull.volumes.scratch import scratch_folder

@@ -13,8 +13,7 @@ from bucketpull.cli.translation import wrapped
 from bucketpull.domain.errors import ExitCode, Reason
 from bucketpull.domain.model import Failure, key_of, show
 from bucketpull.report.figures import count
-from bucketpull.report.json_line import json_line
-from bucketpull.report.printable import printable
+from bucketpull.report.printable import json_line, printable
 from bucketpull.report.reasons import explain
 from bucketpull.report.summary import label
 from bucketpull.report.tables import columns, fitted

@@ -19,7 +19,7 @@ from bucketpull.cli.init_files import (
 )
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.figures import size
-from bucketpull.report.json_line import json_line
+from bucketpull.report.printable import json_line
 from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.output import said, say, tell, tell_error
 from bucketpull.wiring.settings import Settings

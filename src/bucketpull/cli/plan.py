@@ -33,8 +33,8 @@ from bucketpull.domain.planning import (
 from bucketpull.domain.values import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher
-from bucketpull.report.json_line import json_line
 from bucketpull.report.plan import Plan, Speed, plan_dict, plan_lines
+from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.adapters import fetch_options, source_config

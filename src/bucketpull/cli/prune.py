@@ -16,8 +16,7 @@ from bucketpull.domain.model import show
 from bucketpull.domain.values import parse_age, shown_value
 from bucketpull.downloader.walk import Walk
 from bucketpull.report.figures import count, size
-from bucketpull.report.json_line import json_line
-from bucketpull.report.printable import printable
+from bucketpull.report.printable import json_line, printable
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.pruning import Comparison, Gone, trash_until
 from bucketpull.volumes.scratch import scratch_folder

@@ -14,12 +14,12 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.record import Record
-from bucketpull.journal.lock import Lock
+from bucketpull.journal.folder import Lock
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE, LOCK, MARKER
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
-from bucketpull.report.json_line import json_line
+from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import Owner
 from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.reader import VolumeReader

@@ -12,9 +12,8 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.reconciliation import Balance
 from bucketpull.report.document import snapshot_dict
-from bucketpull.report.json_line import json_line
-from bucketpull.report.printable import printable
-from bucketpull.report.standing import standing_lines
+from bucketpull.report.job_status import standing_lines
+from bucketpull.report.printable import json_line, printable
 from bucketpull.report.summary import label
 from bucketpull.report.tables import columns, fitted
 from bucketpull.wiring.calling import broker_client

@@ -18,7 +18,7 @@ from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count, size
-from bucketpull.report.json_line import json_line
+from bucketpull.report.printable import json_line
 from bucketpull.report.summary import label
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.verify import Fault, Finding, Verification, repairs

@@ -14,8 +14,8 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.document import volume_dict
-from bucketpull.report.json_line import json_line
-from bucketpull.report.standing import volume_lines
+from bucketpull.report.job_status import volume_lines
+from bucketpull.report.printable import json_line
 from bucketpull.web.panel import Books
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.calling import broker_client, local_client

@@ -11,7 +11,7 @@ from bucketpull.domain.errors import ExitCode, LedgerError, VolumeError
 from bucketpull.domain.keys import homes_of
 from bucketpull.domain.model import show
 from bucketpull.reading.places import Place
-from bucketpull.report.json_line import json_line
+from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import Identity
 from bucketpull.wiring.ledgers import Ledgers, ledgers
 from bucketpull.wiring.output import say, tell, words

@@ -1,10 +1,11 @@
-"""The sums of a run, kept beside the rows that they sum up, so that nobody counts a million rows."""
+"""The sums of a run, kept beside the rows that they sum up, so that nobody counts a million rows; checked when a journal is opened."""
 
 import msgspec
 
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.model import Counters, Outstanding, WorkKind, add_counts
+from bucketpull.journal.store import Store, damaged
 
 
 class Books(msgspec.Struct):
@@ -88,3 +89,19 @@ def encode_books(books: Books) -> str:
 def decode_books(text: str) -> Books:
     """Read the sums."""
     return _decode(text)
+
+
+def check_outstanding(store: Store, books: Books) -> None:
+    """Make sure that the outstanding work can be done, and that its sums are right: a job waits for it, else for ever.
+
+    Raises:
+        JournalDamaged: One is such that no machine is ever given it, or the sums are of others.
+
+    """
+    with store.reading():
+        impossible = store.rows("impossible-work")
+        *sums, usual, last, again = map(int, store.rows("sums-of-work")[0])
+    if impossible:
+        raise damaged(store.folder, f"work {impossible[0][0]} is such that nobody can do it")
+    if Outstanding(*sums) != books.outstanding or [usual, last, again] != books.tiers:
+        raise damaged(store.folder, "its sums are not those of its outstanding work")

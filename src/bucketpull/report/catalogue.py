@@ -9,7 +9,7 @@ import gettext
 import re
 import struct
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 DOMAIN: Final = "bucketpull"
@@ -58,3 +58,18 @@ def _entries(compiled: bytes) -> Iterator[tuple[str, str, str, str]]:
 
     for number in range(count):
         yield *text(english, number).partition("\x04"), text(translated, number)
+
+
+@lru_cache(maxsize=1024)  # what is wrong with many files is said in the same words
+def translated(text: str, language: str, *contexts: str) -> str:
+    """Return a message in a language, as far as its catalogue has it; names and values stay as they are.
+
+    Besides those of messages and reasons, texts of more `contexts` are looked for.
+    """
+    if language == "en":
+        return text
+    for pattern, said in patterns(language, "message", "reason", *contexts):
+        found = pattern.fullmatch(text)
+        if found:
+            return said.format(*(translated(value, language, *contexts) for value in found.groups()))
+    return text

@@ -7,9 +7,8 @@ from typing import TextIO, cast
 
 from bucketpull.ports import Reporter
 from bucketpull.report.events import EventReporter, missed_event
-from bucketpull.report.lines import LineReporter, missed_lines
+from bucketpull.report.lines import LineReporter, QuietReporter, missed_lines
 from bucketpull.report.outlet import Outlet
-from bucketpull.report.quiet import QuietReporter
 from bucketpull.report.words import Words, language_of
 
 EVENT_SECONDS = 1.0

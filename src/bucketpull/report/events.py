@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.document import exit_code_of, snapshot_dict, summary_dict
-from bucketpull.report.json_line import json_line
 from bucketpull.report.lines import missed_text
+from bucketpull.report.printable import json_line
 
 
 class EventReporter:

@@ -1,11 +1,11 @@
-"""One plain line an interval: for log files, pipes and dumb terminals."""
+"""Plain lines: one an interval, for log files, pipes and dumb terminals, or with `--quiet` nothing but errors."""
 
 import time
 from typing import TextIO
 
 from bucketpull.domain.progress import ENDED, Snapshot
 from bucketpull.report import figures
-from bucketpull.report.document import waited_for
+from bucketpull.report.document import exit_code_of, waited_for
 from bucketpull.report.printable import printable
 from bucketpull.report.summary import by_reason, summary_lines
 from bucketpull.report.words import Words
@@ -110,3 +110,25 @@ def _stamp(at: float) -> str:
 
 def _columns(text: str) -> int:
     return sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)
+
+
+class QuietReporter:
+    """Writes errors, and at the end one line if the job is not complete."""
+
+    def __init__(self, stream: TextIO, words: Words) -> None:
+        self._stream = stream
+        self._words = words
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Say nothing."""
+
+    def note(self, level: str, event: str, text: str) -> None:
+        """Write an error; keep the rest back."""
+        if level == "error":
+            self._stream.write(printable(f"{level}: {event}: {self._words.message(text)}") + "\n")
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Say why the job is not complete, if it is not."""
+        code = exit_code_of(snapshot)
+        if code:
+            self._stream.write(self._words("exit", int(code), self._words(f"exit.{int(code)}")) + "\n")

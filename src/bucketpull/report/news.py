@@ -1,13 +1,14 @@
-"""What is told of machines, of volumes, of the broker and of room: once, when trouble begins, and once, when it ends."""
+"""What is told of machines, volumes, the broker, room and a job that stands still: once, when trouble begins, and once, when it ends."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState
 from bucketpull.report.figures import duration
 
 _TROUBLED: Final = {VolumeState.FULL, VolumeState.SICK}
+_FIRST_SECONDS: Final = 10.0
 Told = tuple[str, str, str, str]  # level, event, what it is about, text
 
 
@@ -105,3 +106,35 @@ class BrokerNews:
             text = f"the broker is reached again, after {duration(self._now() - self._since)}"
             self._note("info", "broker.reached", "broker", text)
             self._since = None
+
+
+class Stall(NamedTuple):
+    """Nothing was received for so many seconds; meanwhile requests were repeated, most of them, so many times, for this reason."""
+
+    seconds: float
+    reason: str
+    times: int
+
+
+class StallNews:
+    """Notices that a job receives nothing although it asks again and again; tells it after 10 s, and whenever that has doubled."""
+
+    def __init__(self) -> None:
+        self._gain = -1
+        self._since = 0.0
+        self._before: dict[str, int] = {}
+        self._speaks_after = _FIRST_SECONDS
+
+    def look(self, now: float, gain: int, retries: Mapping[str, int]) -> Stall | None:
+        """Return the stall if it is to be told now. `gain` grows with whatever is received; `now` is monotonic seconds."""
+        if gain != self._gain:
+            self._gain, self._since, self._before = gain, now, dict(retries)
+            self._speaks_after = _FIRST_SECONDS
+            return None
+        seconds = now - self._since
+        grown = {reason: times - self._before.get(reason, 0) for reason, times in retries.items()}
+        reason = max(grown, key=lambda reason: grown[reason], default="")
+        if seconds < self._speaks_after or not reason or grown[reason] <= 0:
+            return None
+        self._speaks_after = 2 * seconds
+        return Stall(seconds, reason, grown[reason])

@@ -5,8 +5,7 @@ Names that programs read (states, reasons, JSON) are never translated. The key i
 
 from collections.abc import Mapping
 
-from bucketpull.report.catalogue import catalogue
-from bucketpull.report.messages import translated
+from bucketpull.report.catalogue import catalogue, translated
 
 TEXTS: dict[str, str] = {
     "state.starting": "starting",

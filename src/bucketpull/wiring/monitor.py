@@ -13,11 +13,10 @@ from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, Stage
 from bucketpull.domain.rates import Meter, StageMeter
-from bucketpull.domain.stall_notice import Listener
 from bucketpull.ports import Clock, Reporter
 from bucketpull.report.endpoints import EndpointNews
 from bucketpull.report.figures import duration
-from bucketpull.report.news import MachineNews, RoomNews, Told, VolumeNews
+from bucketpull.report.news import MachineNews, RoomNews, StallNews, Told, VolumeNews
 from bucketpull.report.reasons import explain
 
 NOTES_KEPT = 50
@@ -52,7 +51,7 @@ class Monitor:
         self._forecast = Forecast(usage_bytes)
         self._reporters = reporters
         self._notes: list[Note] = []
-        self._listener = Listener()
+        self._stall_news = StallNews()
         self._endpoints = EndpointNews(endpoints)
         sites = dict.fromkeys(site for spec in endpoints for site in spec.sites)
         self._asked = ", ".join(sites) or "the listed URLs"
@@ -194,7 +193,7 @@ class Monitor:
         for pulse in pulses:
             retries.update(pulse.retries)
         gain = books.pages + books.listed + sum(pulse.bytes + pulse.objects for pulse in pulses)
-        silence = self._listener.look(self._clock.monotonic(), gain, retries)
+        silence = self._stall_news.look(self._clock.monotonic(), gain, retries)
         if silence is not None:
             meaning, remedy = explain(silence.reason)
             self.note(

@@ -16,7 +16,7 @@ from bucketpull.domain.selection import Rule, Selection
 from bucketpull.domain.values import parse_moment, parse_size
 from bucketpull.ports import Source
 from bucketpull.report.own_file import replacing
-from bucketpull.sources.selecting import SelectingSource
+from bucketpull.sources.derived import SelectingSource
 from bucketpull.wiring.settings import Settings
 
 _NOTED: Final = "selection.json"

@@ -11,7 +11,7 @@ from bucketpull.cli.doctor.access import check_access, check_secrets
 from bucketpull.cli.doctor.machine import Check, Verdict, check_files, check_state, check_volumes
 from bucketpull.cli.doctor.source import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.report.json_line import json_line
+from bucketpull.report.printable import json_line
 from bucketpull.report.summary import label
 from bucketpull.wiring.locate import job_folder
 from bucketpull.wiring.output import say_on, words

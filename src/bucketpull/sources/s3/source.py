@@ -14,7 +14,7 @@ from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdi
 from bucketpull.domain.model import Page, Position, show
 from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.headers import conditions, retry_after
+from bucketpull.sources.headers import ServerClock, conditions, retry_after
 from bucketpull.sources.s3 import judging
 from bucketpull.sources.s3.answers import EXPIRED, Complaint, complaint
 from bucketpull.sources.s3.checksums import ASKED
@@ -23,7 +23,6 @@ from bucketpull.sources.s3.credentials import find_keys
 from bucketpull.sources.s3.listing import read_listing
 from bucketpull.sources.s3.pages import Ask, ask_for, followed, refused
 from bucketpull.sources.s3.signing import Anonymous, Authorization, Credentials, Signer
-from bucketpull.sources.server_clock import ServerClock
 
 LIST: Final = "list"
 ORIGIN: Final = "s3"

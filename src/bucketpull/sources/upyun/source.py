@@ -10,8 +10,7 @@ from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdi
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.headers import conditions
-from bucketpull.sources.server_clock import ServerClock
+from bucketpull.sources.headers import ServerClock, conditions
 from bucketpull.sources.upyun import judging
 from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix

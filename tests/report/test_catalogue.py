@@ -9,7 +9,7 @@ from babel.messages.pofile import read_po
 from scripts import translations
 
 from bucketpull.domain.retry import REMEDIES
-from bucketpull.report.messages import translated
+from bucketpull.report.catalogue import translated
 from bucketpull.report.reasons import explain
 
 
