@@ -1,4 +1,4 @@
-"""A file system with oddities, through FUSE: folds names as other systems do, is slow, and fails when told.
+"""A file system with oddities, through FUSE: folds names and keeps dates as FAT does, is slow, and fails when told.
 
 Usage: odd_disk.py BACKING MOUNT_POINT fold|exact [SECONDS], which each write takes. While BACKING/../fault holds
 `OPERATION ERRNO [PART]`, that operation fails so, with PART only where a path contains it.
@@ -54,6 +54,8 @@ class OddDisk(mfusepy.Operations):
         except OSError as error:
             raise mfusepy.FuseOSError(error.errno or errno.EIO) from error
         times = {name: getattr(found, name + "_ns") for name in _TIMES}
+        if self.fold:  # FAT keeps even seconds, and no date of change
+            times["st_mtime"] = times["st_ctime"] = times["st_mtime"] // 2_000_000_000 * 2_000_000_000
         return {**{name: getattr(found, name) for name in _STAT}, **times}
 
     def readdir(self, path, fh):

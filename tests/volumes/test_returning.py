@@ -163,6 +163,23 @@ def test_what_is_found_again_has_its_md5_and_is_not_another_that_the_listing_sta
     again.close()
 
 
+def test_a_disk_that_keeps_even_seconds_and_no_date_of_change_has_what_the_listing_states_an_md5_of(disks):
+    root = Path(disks.odd(fold=True).path)
+    initialise(str(root))
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1)
+    listed = part(b"a", b"right", b"wrong", b"unstated")
+    listed.versions = [hashlib.md5(b"0123456789").hexdigest(), "0" * 32, ""]
+    listed.mtimes = [WHEN + 1] * 3
+    dated(root, "a/right", "a/wrong", "a/unstated")
+
+    again = killed_and_opened_again(volume)
+    (found,) = again.recover(JOURNAL, 1, [listed])
+
+    assert found.names == [b"right"]
+    again.close()
+
+
 @pytest.mark.parametrize("note", [b"", b"another boot 1 2\n", b"\xff\xfe"])
 def test_after_another_boot_a_file_that_looks_whole_may_not_be(root, note):
     volume = open_volume(str(root))

@@ -15,6 +15,7 @@ from typing import Final
 from bucketpull.domain.batching import MAX_BYTES
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Record
+from bucketpull.volumes.as_stored import has_date
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 
@@ -58,10 +59,20 @@ def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Ite
             found is not None
             and stat.S_ISREG(found.st_mode)
             and found.st_size == part.sizes[index]
-            and found.st_mtime_ns == part.mtimes[index] * 1_000_000_000
-            and found.st_ctime_ns >= made_at
+            and _has_date(found, part.mtimes[index])
+            and (found.st_ctime_ns >= made_at or (_lacks_ctime(found) and stated_md5(part, index)))
         ):
             yield index
+
+
+def _has_date(found: os.stat_result, mtime: int) -> bool:
+    """Tell whether it has this date (Unix seconds) as we give it: without a fraction, as exactly as file systems keep it."""
+    return found.st_mtime_ns % 1_000_000_000 == 0 and has_date(found, mtime)
+
+
+def _lacks_ctime(found: os.stat_result) -> bool:
+    """Tell whether the file system keeps no date of change, as FAT and exFAT do: then only an MD5 says whose file it is."""
+    return found.st_ctime_ns == found.st_mtime_ns
 
 
 def md5_of(fd: int) -> bytes:
