@@ -26,7 +26,7 @@ from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.volumes.writer import open_writer
-from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import open_all
 from upyun_simulator import Simulator

@@ -25,7 +25,7 @@ from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import ForkedPool, ForkServer
-from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.process import process_main
 from upyun_simulator import Simulator
 

@@ -40,7 +40,7 @@ from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.volume import open_volume
-from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.source_client import wanted_of
 
 BATCH, PAGE = 1_000, 10_000

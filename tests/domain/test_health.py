@@ -6,8 +6,7 @@ import pytest
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State, Symptoms
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.health import LOOK_SECONDS, Board
-from bucketpull.domain.judging import Judge
+from bucketpull.domain.health import LOOK_SECONDS, Board, Judge
 
 LIST = EndpointSpec(name="list", purpose=Purpose.LIST, title="the API")
 EDGE = EndpointSpec(name="cdn", purpose=Purpose.FETCH, title="the CDN", is_origin=False, hint="--cdn-url")

@@ -20,7 +20,7 @@ from bucketpull.fetch.options import FetchOptions
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.writer import open_writer
-from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import open_all
 from upyun_simulator import Simulator, content

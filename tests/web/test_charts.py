@@ -2,8 +2,7 @@
 
 import copy
 
-from bucketpull.web.history import History
-from bucketpull.wiring import charts
+from bucketpull.web.history import FILE, History, load_history, save_history
 
 
 def test_a_history_goes_on_where_it_was(serve, tmp_path):
@@ -12,9 +11,9 @@ def test_a_history_goes_on_where_it_was(serve, tmp_path):
     for _ in range(700):
         snapshot.at += 2
         history.add(snapshot)
-    charts.save(tmp_path, history.keep())
+    save_history(tmp_path, history.keep())
 
-    again = charts.load(tmp_path)
+    again = load_history(tmp_path)
 
     assert list(again.fine) == list(history.fine)
     assert again.coarse == history.coarse
@@ -24,13 +23,13 @@ def test_a_history_goes_on_where_it_was(serve, tmp_path):
 
 
 def test_a_file_that_cannot_be_read_is_a_new_beginning(tmp_path):
-    (tmp_path / charts.NAME).write_bytes(b'{"fine": 3')
+    (tmp_path / FILE).write_bytes(b'{"fine": 3')
 
-    assert not charts.load(tmp_path).fine
-    assert not charts.load(tmp_path / "none").fine
+    assert not load_history(tmp_path).fine
+    assert not load_history(tmp_path / "none").fine
 
 
 def test_a_folder_that_cannot_be_written_is_passed_over(tmp_path):
-    charts.save(tmp_path / "none", History().keep())
+    save_history(tmp_path / "none", History().keep())
 
     assert list(tmp_path.iterdir()) == []

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.volumes import check_paths
-from bucketpull.wiring.writable import refuse_foreign_link
 
 
 @pytest.fixture

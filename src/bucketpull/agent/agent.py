@@ -20,7 +20,7 @@ from bucketpull.agent.unconfirmed import Unconfirmed
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.batching import objects_in
 from bucketpull.domain.errors import VolumeError
-from bucketpull.domain.judging import Judge
+from bucketpull.domain.health import Judge
 from bucketpull.domain.messages import (
     BatchReceipt,
     Begun,

@@ -8,7 +8,7 @@ from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.disk_calls import Ask, Verb
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.batching import ids_of, without
-from bucketpull.domain.comparing import compare
+from bucketpull.domain.comparison import compare
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.record import Record

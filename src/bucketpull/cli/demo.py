@@ -22,11 +22,11 @@ from bucketpull.domain.values import check_text
 from bucketpull.web.panel import Panel
 from bucketpull.web.server import Answer
 from bucketpull.wiring.configuration import resolve
+from bucketpull.wiring.file_checks import check_folder
 from bucketpull.wiring.job import Watcher, Watching
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
-from bucketpull.wiring.writable import check_folder
 from upyun_simulator import Simulator
 
 

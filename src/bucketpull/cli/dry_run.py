@@ -18,9 +18,9 @@ from bucketpull.wiring.adapters import machine_name, source_config
 from bucketpull.wiring.job import check_job
 from bucketpull.wiring.listing import list_all
 from bucketpull.wiring.output import inform, say, tell
-from bucketpull.wiring.owning import check_owners
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volume_owners import check_owners
 from bucketpull.wiring.volumes import check_paths, opened_to_read, with_known
 
 

@@ -24,10 +24,10 @@ from bucketpull.report.figures import count
 from bucketpull.report.manifests import spreadsheet_safe
 from bucketpull.report.own_file import replacing
 from bucketpull.volumes.live_objects import Stored
+from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.ledgers import Ledgers, ledgers
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.writable import check_file
 
 
 @click.command()

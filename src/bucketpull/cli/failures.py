@@ -18,7 +18,7 @@ from bucketpull.report.reasons import explain
 from bucketpull.report.summary import label
 from bucketpull.report.tables import columns, fitted
 from bucketpull.web.api import MOST_FAILED
-from bucketpull.wiring.calling import broker_client
+from bucketpull.wiring.coordinator_client import broker_client
 from bucketpull.wiring.locate import reading
 from bucketpull.wiring.output import say, tell, words
 from bucketpull.wiring.settings import Settings

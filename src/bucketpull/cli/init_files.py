@@ -11,8 +11,8 @@ from typing import Any, Final
 from bucketpull.domain.errors import ConfigError
 from bucketpull.sources.registry import options_by_name
 from bucketpull.wiring.configuration import variable_of
+from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.writable import check_file
 
 _NOT_OF_A_JOB: Final = frozenset({"options", "json", "quiet"})
 

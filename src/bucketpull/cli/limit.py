@@ -8,7 +8,7 @@ from bucketpull.cli import options
 from bucketpull.domain.bandwidth_schedule import parse_timetable
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.values import Concurrency, Rate, converted
-from bucketpull.wiring.calling import client_of
+from bucketpull.wiring.coordinator_client import client_of
 from bucketpull.wiring.output import say_on, words
 
 

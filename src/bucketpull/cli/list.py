@@ -30,15 +30,12 @@ from bucketpull.report.list_output import (
 )
 from bucketpull.report.manifests import FORMS, Columns
 from bucketpull.sources.settings import SourceSettings
-from bucketpull.wiring.adapters import fetch_options, source_config
-from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.adapters import SystemClock, fetch_options, source_config
 from bucketpull.wiring.listing import turn
 from bucketpull.wiring.output import tell
-from bucketpull.wiring.patience import Patience
-from bucketpull.wiring.preflight import reach
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.source_client import SourceClient
+from bucketpull.wiring.source_client import Patience, SourceClient, reach
 
 _MARK_SECONDS = 2.0
 _MARK_SHARE = 20  # of the time goes to marks, at most one part

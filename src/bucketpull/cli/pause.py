@@ -6,7 +6,7 @@ import click
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
-from bucketpull.wiring.calling import client_of
+from bucketpull.wiring.coordinator_client import client_of
 from bucketpull.wiring.output import say_on, words
 
 

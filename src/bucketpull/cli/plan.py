@@ -39,11 +39,9 @@ from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.output import say_on, tell, words
-from bucketpull.wiring.patience import Patience
-from bucketpull.wiring.preflight import reach
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.source_client import SourceClient, wanted_of
+from bucketpull.wiring.source_client import Patience, SourceClient, reach, wanted_of
 from bucketpull.wiring.volumes import check_paths
 
 

@@ -8,7 +8,7 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode, Reason
 from bucketpull.report.figures import count
 from bucketpull.report.printable import json_line
-from bucketpull.wiring.calling import broker_client, local_client
+from bucketpull.wiring.coordinator_client import broker_client, local_client
 from bucketpull.wiring.locate import existing, writing
 from bucketpull.wiring.output import inform, say_on
 from bucketpull.wiring.settings import Settings

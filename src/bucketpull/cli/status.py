@@ -16,7 +16,7 @@ from bucketpull.report.job_status import standing_lines
 from bucketpull.report.printable import json_line, printable
 from bucketpull.report.summary import label
 from bucketpull.report.tables import columns, fitted
-from bucketpull.wiring.calling import broker_client
+from bucketpull.wiring.coordinator_client import broker_client
 from bucketpull.wiring.job_status import Standing, standing
 from bucketpull.wiring.locate import job_folder, reading
 from bucketpull.wiring.output import say, words

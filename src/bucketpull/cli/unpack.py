@@ -22,10 +22,10 @@ from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import DiskVolume, open_volume
+from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import opened_to_read
-from bucketpull.wiring.writable import refuse_foreign_link
 
 _JOURNAL: Final = "unpack"
 _GROUP: Final = 1000

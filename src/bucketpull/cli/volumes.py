@@ -18,12 +18,12 @@ from bucketpull.report.job_status import volume_lines
 from bucketpull.report.printable import json_line
 from bucketpull.web.panel import Books
 from bucketpull.wiring.adapters import machine_name
-from bucketpull.wiring.calling import broker_client, local_client
+from bucketpull.wiring.coordinator_client import broker_client, local_client
 from bucketpull.wiring.job_status import standing, with_absent
 from bucketpull.wiring.locate import existing, job_folder, reading, writing
 from bucketpull.wiring.output import say, say_on, tell, words
-from bucketpull.wiring.owning import owner_by
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volume_owners import owner_by
 from bucketpull.wiring.volumes import check_paths, open_one
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from bucketpull.domain.batching import encode_positions
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.errors import Reason, SourceRefused
-from bucketpull.domain.judging import Judge
+from bucketpull.domain.health import Judge
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, Part, Position
 from bucketpull.domain.pacing import Limiter, TokenBucket

@@ -7,7 +7,7 @@ import msgspec
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.domain.judging import Judge
+from bucketpull.domain.health import Judge
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.ordering import ANY, Order

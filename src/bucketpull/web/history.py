@@ -1,12 +1,19 @@
-"""The past of a job for its charts: fine points of the last minutes, coarse ones of the whole job. Pure.
+"""The past of a job for its charts: fine points of the last minutes, coarse ones of the whole job.
 
-Both are bounded, so a job of weeks costs what a job of an hour costs.
+Both are bounded, so a job of weeks costs what a job of an hour costs. They are kept in a file beside the journal, for the job's next run.
 """
 
+import asyncio
+import contextlib
+import os
 from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
 import msgspec
 
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.model import summed_counts
 from bucketpull.domain.progress import Snapshot
@@ -14,6 +21,10 @@ from bucketpull.report.document import endpoints_of
 
 FINE_POINTS = 600  # at one every two seconds: 20 minutes
 COARSE_POINTS = 600
+FILE: Final = "charts.json"
+SAMPLE_SECONDS: Final = 2.0
+SAVE_SAMPLES: Final = 30
+MOST_BYTES: Final = 4 << 20
 
 
 class Point(msgspec.Struct):
@@ -123,3 +134,34 @@ def _merge(points: list[Point]) -> Point:
         failures=summed_counts(point.failures for point in points),
         retries=summed_counts(point.retries for point in points),
     )
+
+
+_decode = json_decoder(Kept)
+
+
+def load_history(folder: Path) -> History:
+    """Return the history of a job; where none can be read, a new one: charts are not worth a job."""
+    with contextlib.suppress(OSError, msgspec.DecodeError), open(folder / FILE, "rb") as file:
+        return History(_decode(file.read(MOST_BYTES)))
+    return History()
+
+
+def save_history(folder: Path, kept: Kept) -> None:
+    """Write it in one step; where that cannot be, the last one stays."""
+    fresh = folder / f"{FILE}.new"
+    with contextlib.suppress(OSError):
+        fresh.write_bytes(msgspec.json.encode(kept))
+        os.replace(fresh, folder / FILE)
+
+
+async def record_history(history: History, snapshot: Callable[[], Snapshot], folder: Path) -> None:
+    """Add a point every two seconds and save once a minute, until cancelled; then save."""
+    try:
+        while True:
+            for _ in range(SAVE_SAMPLES):
+                history.add(snapshot())
+                await asyncio.sleep(SAMPLE_SECONDS)
+            await asyncio.to_thread(save_history, folder, history.keep())
+    finally:
+        history.add(snapshot())
+        save_history(folder, history.keep())

@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -94,3 +95,19 @@ def worker_policy(
         adopts=settings.adopt or "",
         keeps_foreign=settings.foreign == "keep",
     )
+
+
+class SystemClock:
+    """See `ports.Clock`."""
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    def today(self) -> str:
+        """Return today's date in the machine's time zone, as 2026-05-01."""
+        return time.strftime("%Y-%m-%d")

@@ -7,9 +7,9 @@ from urllib.parse import quote, urlencode
 from bucketpull.domain.errors import BucketpullError, ConfigError
 from bucketpull.domain.progress import Snapshot
 from bucketpull.web.api import Api
+from bucketpull.web.history import load_history
 from bucketpull.web.server import Request, Response
-from bucketpull.wiring import charts
-from bucketpull.wiring.calling import local_client
+from bucketpull.wiring.coordinator_client import local_client
 from bucketpull.wiring.job_status import standing
 from bucketpull.wiring.journal_reading import JournalReading
 from bucketpull.wiring.locate import existing, reading
@@ -92,7 +92,7 @@ class FromOutside:
         answer = await asyncio.to_thread(self._forward, request)
         if answer is not None:
             return answer
-        history = await asyncio.to_thread(charts.load, self._folder)
+        history = await asyncio.to_thread(load_history, self._folder)
         return await Api(self._panel, history, running=False).answer(request)
 
     def _forward(self, request: Request) -> Response | None:

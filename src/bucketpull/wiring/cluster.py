@@ -32,18 +32,17 @@ from bucketpull.transport.wire import Answer, Ask
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web.api import Api, failed
 from bucketpull.web.server import request_of
-from bucketpull.wiring.adapters import broker_url, fetch_options, machine_name, worker_policy
-from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.adapters import SystemClock, broker_url, fetch_options, machine_name, worker_policy
 from bucketpull.wiring.job import Job, Opening, Watcher, check_adopting, check_job, on_signals, opened
 from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, worker_key
 from bucketpull.wiring.ledger_answers import LedgerAnswers
 from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell, words_for_file
-from bucketpull.wiring.owning import owner_of
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.systemd import WorkerNotices
+from bucketpull.wiring.volume_owners import owner_of
 from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all
 
 _ALIVE_SECONDS = 10.0  # between two signs of life for systemd

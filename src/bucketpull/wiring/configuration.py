@@ -10,7 +10,7 @@ from bucketpull.domain.bandwidth_schedule import parse_timetable
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import check_text, converted, parse_reserve, shown_value
 from bucketpull.sources.registry import options_by_name, settings_of
-from bucketpull.wiring.file_owners import warn_of_owner, warn_of_writers
+from bucketpull.wiring.file_checks import warn_of_owner, warn_of_writers
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 

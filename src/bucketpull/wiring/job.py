@@ -32,24 +32,21 @@ from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.web import control_socket
 from bucketpull.web.api import Api
+from bucketpull.web.history import load_history, record_history
 from bucketpull.web.panel import Panel
 from bucketpull.web.server import Answer, Server
-from bucketpull.wiring import charts
-from bucketpull.wiring.adapters import fetch_options, open_journal, source_config
-from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.adapters import SystemClock, fetch_options, open_journal, source_config
 from bucketpull.wiring.descriptors import check_limit
+from bucketpull.wiring.file_checks import check_apart, check_file, check_folder, refuse_foreign_link
 from bucketpull.wiring.limits import Bandwidth, budget_of, limits_now
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell
-from bucketpull.wiring.patience import Patience
-from bucketpull.wiring.preflight import Findings, probe
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.remote_control import JobControl
 from bucketpull.wiring.selection import is_other_selection, selected, selection_of
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.source_client import SourceClient
-from bucketpull.wiring.writable import check_apart, check_file, check_folder, refuse_foreign_link
+from bucketpull.wiring.source_client import Findings, Patience, SourceClient, probe
 
 _LEAVE_SECONDS: Final = (
     40.0  # an agent that was told to stop lets go of its volumes; more than it allows them
@@ -184,7 +181,7 @@ class Job:
         self.control = JobControl(
             settings, opening.journal, self.shell, self.monitor, self._bandwidth, machine
         )
-        self._history = charts.load(settings.state_folder())
+        self._history = load_history(settings.state_folder())
         self.api = Api(self.control, self._history)
 
     async def run(self, worker: AgentShell, pool: ForkedPool, watchers: Sequence[Watcher]) -> None:
@@ -265,7 +262,7 @@ class Job:
         root = self._opening.source.open().root()
         watching = asyncio.create_task(self.monitor.run(), name="monitor")
         recording = asyncio.create_task(
-            charts.record(self._history, self.control.snapshot, self._settings.state_folder()), name="charts"
+            record_history(self._history, self.control.snapshot, self._settings.state_folder()), name="charts"
         )
         timing = asyncio.create_task(self._bandwidth.run(shell), name="timetable")
         working = asyncio.create_task(worker.run(), name="worker")

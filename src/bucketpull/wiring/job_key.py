@@ -6,7 +6,7 @@ from typing import Final
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.transport.job_key import JobKey, Key, new_key, read_key
-from bucketpull.wiring.file_owners import warn_of_owner
+from bucketpull.wiring.file_checks import warn_of_owner
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 

@@ -20,7 +20,7 @@ from bucketpull.journal.reader import JournalReader, RunNote
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader
-from bucketpull.wiring.calling import local_client
+from bucketpull.wiring.coordinator_client import local_client
 
 _ANSWER_SECONDS = 3.0
 

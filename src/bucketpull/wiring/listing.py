@@ -10,13 +10,10 @@ from bucketpull.downloader.walk import Walk
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Source
 from bucketpull.report.figures import count
-from bucketpull.wiring.adapters import fetch_options
-from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.adapters import SystemClock, fetch_options
 from bucketpull.wiring.output import tell
-from bucketpull.wiring.patience import Patience
-from bucketpull.wiring.preflight import reach
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.source_client import SourceClient
+from bucketpull.wiring.source_client import Patience, SourceClient, reach
 
 _NEWS_SECONDS: Final = 10.0
 _SHOWN: Final = 5

@@ -18,8 +18,7 @@ from bucketpull.reading.places import Place
 from bucketpull.transport.job_key import MachineKey
 from bucketpull.transport.remote_query import MachineSilent
 from bucketpull.web.panel import Books
-from bucketpull.wiring.asking import asker
-from bucketpull.wiring.calling import broker_client
+from bucketpull.wiring.coordinator_client import asker, broker_client
 from bucketpull.wiring.job_key import worker_key
 from bucketpull.wiring.settings import Settings
 

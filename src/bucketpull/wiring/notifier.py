@@ -17,12 +17,12 @@ from bucketpull.report.document import summary_dict
 from bucketpull.report.log_file import LogFile, LogReporter
 from bucketpull.report.reasons import explain
 from bucketpull.wiring.adapters import machine_name
+from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.on_end import BOUND_SECONDS, check_command, run_on_end
 from bucketpull.wiring.output import heard_by, tell, words_for_file
 from bucketpull.wiring.ping import Ping
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.systemd import SystemdReporter
-from bucketpull.wiring.writable import check_file
 
 # What stops a job, or a part of it, until somebody looks.
 TROUBLE: Final = frozenset(

@@ -23,7 +23,7 @@ from bucketpull.ports import Writer
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.volumes.packs.writer import open_pack_writer
 from bucketpull.volumes.writer import open_writer
-from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.descriptors import most_transfers
 from bucketpull.wiring.selection import selected
 

@@ -16,8 +16,8 @@ from bucketpull.web.panel import NewLimits
 from bucketpull.wiring.journal_reading import JournalReading
 from bucketpull.wiring.limits import Bandwidth
 from bucketpull.wiring.monitor import Monitor
-from bucketpull.wiring.owning import owner_by
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volume_owners import owner_by
 from bucketpull.wiring.volumes import check_paths, open_one
 
 _ANSWER_SECONDS: Final = 10.0

@@ -1,18 +1,90 @@
-"""A source asked one question at a time, by the commands that look before a job begins."""
+"""A source asked one question at a time, before a job begins: is it there, may we, how much is it; and how long an answer is waited for."""
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+import msgspec
 
 from bucketpull.domain.endpoints import OUTAGE, EndpointSpec, Purpose
-from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.errors import AnswerError, Reason, Remedy, SourceRefused, SourceSilent
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position
+from bucketpull.domain.retry import REMEDIES
 from bucketpull.ports import Fetcher, Source
-from bucketpull.wiring.patience import Patience
+from bucketpull.report.figures import duration
+from bucketpull.report.reasons import explain
+from bucketpull.wiring.output import tell
 
+T = TypeVar("T")
+FIRST_SECONDS: Final = 8.0
+LONGEST_SECONDS: Final = 600.0
 SILENT_SECONDS: Final = 5.0  # of an address, before another is asked
+TRIES: Final = 4
+PAUSE_SECONDS: Final = 0.5
+LONGEST_QUESTION_SECONDS: Final = 10.0  # after which a question is not asked again
+
+
+class Patience:
+    """Tells why nothing comes, after 8 s and whenever that has doubled; ends it after ten minutes.
+
+    Args:
+        source: What the user calls the source.
+        now: Monotonic seconds.
+        told: Called with what there is to say.
+        longest: After so many seconds it is over; `math.inf` for one who goes on by itself.
+
+    """
+
+    def __init__(
+        self,
+        source: str,
+        now: Callable[[], float] = time.monotonic,
+        told: Callable[[str], None] = tell,
+        longest: float = LONGEST_SECONDS,
+    ) -> None:
+        self._source = source
+        self._now = now
+        self._told = told
+        self._longest = longest
+        self.trouble = ""
+        self.came()
+
+    def came(self) -> None:
+        """Note that something came."""
+        self._since = self._now()
+        self._due = FIRST_SECONDS
+
+    def expect(self, sites: Sequence[str]) -> None:
+        """Note who is asked."""
+        self.trouble = f"no answer so far from {', '.join(sites)}"
+
+    def blame(self, reason: Reason, detail: str) -> None:
+        """Note what happened last."""
+        self.trouble = f"{explain(reason).meaning} ({reason}: {detail})"
+
+    def wait(self) -> None:
+        """Look whether there is something to say.
+
+        Raises:
+            SourceSilent: Nothing has come for ten minutes.
+
+        """
+        seconds = self._now() - self._since
+        if seconds >= self._longest:
+            raise SourceSilent(
+                f"{self._source}: nothing has come for {duration(seconds)}: {self.trouble}; "
+                "check the network and the addresses of the source, then run it again"
+            )
+        if seconds >= self._due:
+            self._due = 2 * seconds
+            text = f"{self._source}: nothing has come for {duration(seconds)}: {self.trouble}"
+            if self._longest == math.inf:
+                self._told(f"{text}; it is tried on, Ctrl-C ends it")
+            else:
+                bound = duration(self._longest)
+                self._told(f"{text}; it is tried on for {bound} in all, Ctrl-C ends it")
 
 
 class SourceClient:
@@ -110,3 +182,59 @@ def wanted_of(part: Part) -> Iterator[Wanted]:
 def site_of(spec: EndpointSpec) -> str:
     """Return the address that is asked first."""
     return spec.sites[0] if spec.sites else ""
+
+
+class Findings(msgspec.Struct):
+    """What the source told: bytes in the whole bucket (None: it did not say), and the first page of the listing."""
+
+    usage_bytes: int | None
+    first_page: Page | None
+
+
+def probe(client: SourceClient, name: str) -> Findings:
+    """Ask for usage and for the first page; passing trouble is not judged here, the job has patience of its own.
+
+    `name` is what the user calls the source.
+
+    Raises:
+        SourceRefused: Credentials, permission or bucket are wrong, or the folder is not there.
+
+    """
+    usage = _asked(client.usage, client, name)
+    page = _asked(lambda: client.page(client.source.root()), client, name)
+    return Findings(usage, page)
+
+
+def reach(client: SourceClient, name: str) -> tuple[Findings, Page]:
+    """Probe until the first page comes; the client's patience says why it does not.
+
+    Raises:
+        SourceRefused: As `probe`.
+        SourceSilent: It does not come.
+
+    """
+    while True:
+        findings = probe(client, name)
+        if findings.first_page is not None:
+            return findings, findings.first_page
+        time.sleep(PAUSE_SECONDS)
+        if client.patience is not None:
+            client.patience.wait()
+
+
+def _asked(question: Callable[[], T], client: SourceClient, name: str) -> T | None:
+    deadline = time.monotonic() + LONGEST_QUESTION_SECONDS
+    for attempt in range(TRIES):
+        try:
+            return question()
+        except AnswerError as error:
+            if client.patience is not None:
+                client.patience.blame(error.reason, error.detail)
+            remedy = REMEDIES[error.reason]
+            if remedy in {Remedy.STOP, Remedy.VANISH}:
+                reason = error.reason if remedy is Remedy.STOP else Reason.NO_BUCKET
+                raise SourceRefused(reason, f"{name}: {error.detail}") from error
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(PAUSE_SECONDS * attempt)
+    return None

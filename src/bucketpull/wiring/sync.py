@@ -12,13 +12,12 @@ from bucketpull.report.figures import count
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import ForkedPool
 from bucketpull.volumes.volume import DiskVolume
-from bucketpull.wiring.adapters import machine_name, worker_policy
-from bucketpull.wiring.clock import SystemClock
+from bucketpull.wiring.adapters import SystemClock, machine_name, worker_policy
 from bucketpull.wiring.job import Job, Opening, Watcher, check_job, opened
 from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
-from bucketpull.wiring.owning import check_owners, owner_of
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volume_owners import check_owners, owner_of
 from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all, with_known
 
 

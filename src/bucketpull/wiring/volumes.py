@@ -17,9 +17,9 @@ from bucketpull.volumes.identity import HOME, Owner, identify, initialise
 from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.volumes.space import Reserve
 from bucketpull.volumes.volume import DiskVolume, open_volume
-from bucketpull.wiring.owning import take_possession
+from bucketpull.wiring.file_checks import check_folder, is_inside, refuse_foreign_link
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.writable import check_folder, is_inside, refuse_foreign_link
+from bucketpull.wiring.volume_owners import take_possession
 
 _MOST_LOOKED_AT: Final = 2000
 

@@ -26,9 +26,9 @@ import msgspec
 
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.key_ranges import cuts, parts_ahead
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.percent_encoding import quoted
-from bucketpull.domain.splitting import cuts, parts_ahead
 from bucketpull.sources.s3.far_end import Search, search_from
 from bucketpull.sources.s3.listing import PAGE_KEYS, Listing
 from bucketpull.sources.trail import Trail

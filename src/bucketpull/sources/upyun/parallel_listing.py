@@ -28,8 +28,8 @@ from zlib import crc32
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.key_ranges import cuts, parts_ahead
 from bucketpull.domain.model import Page, Part, Position
-from bucketpull.domain.splitting import cuts, parts_ahead
 from bucketpull.sources.trail import Trail
 from bucketpull.sources.upyun.rowkeys import FILE, FOLDER, RowKeys, between
 from bucketpull.sources.upyun.serial_listing import released

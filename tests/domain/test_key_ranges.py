@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.splitting import cuts, parts_ahead
+from bucketpull.domain.key_ranges import cuts, parts_ahead
 
 _RANDOM = random.Random(7)
 _FAMILIES = {

@@ -3,8 +3,7 @@
 import pytest
 
 from bucketpull.domain.errors import AnswerError, ExitCode, Reason, SourceSilent
-from bucketpull.wiring.patience import FIRST_SECONDS, LONGEST_SECONDS, Patience
-from bucketpull.wiring.preflight import reach
+from bucketpull.wiring.source_client import FIRST_SECONDS, LONGEST_SECONDS, Patience, reach
 
 
 class Clock:

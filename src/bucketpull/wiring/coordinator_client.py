@@ -1,16 +1,21 @@
 """How commands reach the coordinator of a job: by the socket beside its journal, or through the broker."""
 
 import asyncio
+import secrets
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import h11
 
+from bucketpull import __version__
 from bucketpull.domain.errors import ConfigError, JournalError
 from bucketpull.web import control_socket
 from bucketpull.web.client import Answer, Client, ask_by
 from bucketpull.wiring.locate import existing
 from bucketpull.wiring.settings import Settings
+
+if TYPE_CHECKING:
+    from bucketpull.transport.remote_query import Asker
 
 _ANSWER_SECONDS: Final = 60.0  # giving up a volume goes through all pages of the journal
 
@@ -51,14 +56,30 @@ def broker_client(settings: Settings) -> Client:
         ConfigError: Broker, job or key are not known.
 
     """
-    from bucketpull.wiring.asking import asker
-
     found = asker(settings)
 
     def ask(method: str, target: str, body: bytes) -> Answer:
         return Answer(*asyncio.run(found.ask(method, target, body)))
 
     return Client(ask)
+
+
+def asker(settings: Settings) -> "Asker":
+    """Return what asks through the broker, and may give orders if it has the job's own key; with a machine's key it may only look.
+
+    Raises:
+        ConfigError: Broker, job or key are not known.
+
+    """
+    from bucketpull.transport.envelope import Session
+    from bucketpull.transport.job_key import OPERATOR, MachineKey
+    from bucketpull.transport.remote_query import Asker
+    from bucketpull.wiring.adapters import broker_url
+    from bucketpull.wiring.job_key import worker_key
+
+    url, job, key = broker_url(settings), settings.job_name(), worker_key(settings)
+    machine = key.machine if isinstance(key, MachineKey) else OPERATOR
+    return Asker(url, job, machine, Session(key, __version__, job, secrets.token_hex(8)))
 
 
 def client_of(settings: Settings, *, by_broker: bool) -> Client:

@@ -15,7 +15,7 @@ from bucketpull.web import control_socket
 from bucketpull.web.api import failed, json_response
 from bucketpull.web.client import Refusal
 from bucketpull.web.server import Server
-from bucketpull.wiring.calling import client_of, local_client
+from bucketpull.wiring.coordinator_client import client_of, local_client
 from bucketpull.wiring.settings import Settings
 
 

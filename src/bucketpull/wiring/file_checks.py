@@ -1,7 +1,8 @@
-"""Whether something can be written where it will be, asked before anything is made."""
+"""Whether files and folders can be written and can be trusted, checked before anything is made."""
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
 from bucketpull.report.own_file import foreign_link
 from bucketpull.volumes.identity import HOME
+from bucketpull.wiring.output import tell
 
 # A full disk is the job's to wait for; descriptors are this process's own.
 _NO_MATTER: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
@@ -89,3 +91,18 @@ def check_apart(state: Path, volumes: Sequence[str]) -> None:
 def is_inside(path: str, folder: str) -> bool:
     """Say whether a path is a folder, or below it; both are real."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def warn_of_owner(what: str, path: str | os.PathLike[str], found: os.stat_result) -> None:
+    """Say so where a file belongs to neither this user nor root; a pipe or a terminal comes from whoever started us."""
+    user = os.geteuid()
+    if stat.S_ISREG(found.st_mode) and found.st_uid not in {user, 0}:
+        tell(
+            f"{what} {path}: belongs to user {found.st_uid}, who can change it at any time; chown {user} {path}"
+        )
+
+
+def warn_of_writers(what: str, path: str | os.PathLike[str], found: os.stat_result) -> None:
+    """Say so where others can write to a file."""
+    if stat.S_ISREG(found.st_mode) and found.st_mode & 0o022:
+        tell(f"{what} {path}: others can write to it, and have this user run commands; chmod go-w {path}")
