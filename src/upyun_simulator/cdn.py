@@ -12,10 +12,9 @@ from upyun_simulator.contents import Item
 from upyun_simulator.errors import Refusal, cdn_error
 from upyun_simulator.faults import Call, Hit
 from upyun_simulator.limits import Desk, Gate
-from upyun_simulator.message import Reply, Request
+from upyun_simulator.message import Reply, Request, gzip_reply
 from upyun_simulator.objects import CDN_CODES, http_date, object_reply
 from upyun_simulator.service import Service
-from upyun_simulator.transforms import gzip_reply
 
 _AGE: Final = 691_200  # seconds that an edge keeps an object: 8 days
 _TEXT: Final = ("text/", "application/json", "application/javascript")

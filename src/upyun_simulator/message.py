@@ -1,5 +1,6 @@
 """Requests as they came and replies as they will go: values only, no connection."""
 
+import gzip
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
@@ -146,3 +147,17 @@ class Reply:
             lines.append(f"Content-Length: {len(self.content)}")
         lines.append("Connection: close" if self.close else "Connection: keep-alive")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
+
+
+def gzip_reply(reply: Reply) -> None:
+    """Compress a reply's body."""
+    reply.content = gzip.compress(reply.body.read(0, len(reply.content)), 1, mtime=0)
+    reply.set_header("Content-Encoding", "gzip")
+    weaken(reply)
+
+
+def weaken(reply: Reply) -> None:
+    """Make the ETag a weak one."""
+    etag = reply.header("ETag")
+    if etag and not etag.startswith("W/"):
+        reply.set_header("ETag", f"W/{etag}")

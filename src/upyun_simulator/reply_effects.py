@@ -6,8 +6,7 @@ from typing import Final, NamedTuple
 
 from upyun_simulator.content import md5_hex
 from upyun_simulator.faults import ALL, BODIES, GETS, OBJECTS, Rule
-from upyun_simulator.message import Delivery, Literal, Reply, Window
-from upyun_simulator.transforms import gzip_reply, weaken
+from upyun_simulator.message import Delivery, Literal, Reply, Window, gzip_reply, weaken
 
 
 def _cut(rule: Rule, reply: Reply) -> int:

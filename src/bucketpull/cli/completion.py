@@ -1,7 +1,11 @@
-"""`bucketpull completion`: the shell's completion script."""
+"""`bucketpull completion`: the shell's completion script, and what it completes: files, folders, and jobs for `--job`."""
+
+from typing import Final
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import CompletionItem, get_completion_class
+
+_KINDS: Final = {"FILE": "file", "DIR": "dir"}
 
 
 @click.command()
@@ -14,8 +18,46 @@ def completion(shell: str) -> None:
     bucketpull completion zsh  > "${fpath[1]}/_bucketpull"
     bucketpull completion fish > ~/.config/fish/completions/bucketpull.fish
     """  # noqa: D301
-    from bucketpull.cli.main import bucketpull
-
+    program = click.get_current_context().find_root().command
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(bucketpull, {}, "bucketpull", "_BUCKETPULL_COMPLETE").source())
+    click.echo(kind(program, {}, "bucketpull", "_BUCKETPULL_COMPLETE").source())
+
+
+class Place(click.types.StringParamType):
+    """A text that names a file or a folder; click's own type would look at it, which the settings do in their own words."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Leave it to the shell."""
+        del ctx, param
+        return [CompletionItem(incomplete, type=self._kind)]
+
+
+class JobName(click.types.StringParamType):
+    """A text that names a job."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the jobs that this user has."""
+        del ctx, param
+        from bucketpull.wiring.locate import known_jobs
+
+        return [CompletionItem(job) for job in known_jobs() if job.startswith(incomplete)]
+
+
+def completed(command: click.Command) -> click.Command:
+    """Have a command's options completed by what their metavar says."""
+    for parameter in command.params:
+        if parameter.type is click.STRING and parameter.metavar in _KINDS:
+            parameter.type = Place(_KINDS[parameter.metavar])
+        elif parameter.name == "job":
+            parameter.type = JobName()
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        completed(inner)
+    return command

@@ -57,8 +57,8 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
     if worker_key is not None:
         return _print_key(settings, worker_key)
 
-    from bucketpull.cli.watching import watchers
     from bucketpull.wiring.cluster import run_coordinate
+    from bucketpull.wiring.dashboard import watchers
     from bucketpull.wiring.notifier import notified
 
     return notified(settings, lambda notifier: run_coordinate(settings, watchers(settings), notifier))

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bucketpull.cli import options
-from bucketpull.cli.watching import dashboard_at
 from bucketpull.domain.errors import ExitCode
+from bucketpull.wiring.dashboard import dashboard_at
 
 if TYPE_CHECKING:
     from bucketpull.wiring.at_rest import FromOutside, JobAtRest
-    from bucketpull.wiring.job import Watcher
+    from bucketpull.wiring.job import ViewOpener
 
 
 @click.command()
@@ -45,7 +45,7 @@ def dashboard(address: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `
     return asyncio.run(_serve(panel, outside, dashboard_at(address, "--listen", settings)))
 
 
-async def _serve(panel: "JobAtRest", outside: "FromOutside", open_dashboard: "Watcher") -> ExitCode:
+async def _serve(panel: "JobAtRest", outside: "FromOutside", open_dashboard: "ViewOpener") -> ExitCode:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

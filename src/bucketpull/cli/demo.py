@@ -16,14 +16,14 @@ import click
 import msgspec
 
 from bucketpull.cli import options
-from bucketpull.cli.watching import address_of, watchers
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.values import check_text
 from bucketpull.web.panel import Panel
 from bucketpull.web.server import Answer
 from bucketpull.wiring.configuration import resolve
+from bucketpull.wiring.dashboard import address_of, watchers
 from bucketpull.wiring.file_checks import check_folder
-from bucketpull.wiring.job import Watcher, Watching
+from bucketpull.wiring.job import View, ViewOpener
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
@@ -107,13 +107,13 @@ class _Visit:
     def __init__(self, settings: Settings) -> None:
         self.told = False
         self._settings = settings
-        self._watching: list[Watching] = []
+        self._watching: list[View] = []
 
-    def watchers(self) -> list[Watcher]:
+    def watchers(self) -> list[ViewOpener]:
         """Return the job's watchers; what the job closes at its end stays open."""
         return [partial(self._watch, watcher) for watcher in watchers(self._settings)]
 
-    async def _watch(self, watcher: Watcher, answer: Answer, panel: Panel) -> Watching:
+    async def _watch(self, watcher: ViewOpener, answer: Answer, panel: Panel) -> View:
         self._watching.append(await watcher(answer, panel))
         return self
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from bucketpull import __version__
-from bucketpull.cli.completing import completed
+from bucketpull.cli.completion import completed
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode
 from bucketpull.report.words import language_of
 from bucketpull.wiring.descriptors import raise_limit
@@ -129,9 +129,11 @@ def main() -> NoReturn:
     # Collections during a start cost a tenth of it, those of the interpreter's end a quarter, both for nothing.
     gc.set_threshold(50_000)
     if language_of(os.environ) == "zh":
-        from bucketpull.cli.translation import install
+        from bucketpull.cli.translation import install, translate
 
-        install(bucketpull)
+        install()
+        bucketpull.translate = translate
+        translate(bucketpull)
     code = _finish(_run())
     gc.freeze()
     sys.exit(code)

@@ -11,9 +11,9 @@ import click
 
 from bucketpull.cli import options
 from bucketpull.cli.cat import volumes_here
-from bucketpull.cli.watching import address_of
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.own_file import append
+from bucketpull.wiring.dashboard import address_of
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 

@@ -41,7 +41,7 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: 
     bucketpull sync upyun://photos /mnt/d1 --cdn-url https://img.example.com --adopt
     bucketpull sync upyun://photos /mnt/d1 --state /mnt/d1/journal
     """  # noqa: D301
-    from bucketpull.cli.watching import watchers
+    from bucketpull.wiring.dashboard import watchers
     from bucketpull.wiring.notifier import notified
     from bucketpull.wiring.sync import run_sync
 

@@ -7,15 +7,12 @@ import gettext
 import inspect
 from collections.abc import Iterable, Iterator
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 from rich.cells import cell_len, chop_cells
 
 from bucketpull.report.catalogue import DOMAIN
-
-if TYPE_CHECKING:
-    from bucketpull.cli.main import Commands
 
 _NOT_FIRST: Final = (
     " \uff0c\u3002\uff1b\uff1a\u3001\uff01\uff1f\uff09\u300d\u201d"  # marks that no line begins with
@@ -24,14 +21,12 @@ _NOT_LAST: Final = "\uff08\u300c\u201c"  # marks that no line ends with
 _AS_IT_IS: Final = "\b"  # click's mark of a paragraph whose lines stay
 
 
-def install(commands: "Commands") -> None:
-    """Have help, and what click says, come in the language of the locale."""
+def install() -> None:
+    """Have what click says come in the language of the locale; `translate` does it for a command's help."""
     with as_file(files("bucketpull").joinpath("locale")) as folder:
         gettext.bindtextdomain(DOMAIN, str(folder))
     gettext.textdomain(DOMAIN)
     click.Context.formatter_class = WideFormatter
-    translate(commands)
-    commands.translate = translate
 
 
 def translate(command: click.Command) -> click.Command:

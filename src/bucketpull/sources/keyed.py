@@ -75,8 +75,9 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
         """Not where a list of keys was given."""
         return not (self.keys or self.keys0)
 
-    def by_keys(self, source: Source) -> Source:
-        """Return a bucket, or the part of it that the list names."""
+    def open(self) -> Source:
+        """Make the source: the bucket, or the part of it that the list names."""
+        source = super().open()
         path = self.keys or self.keys0
         if not path:
             return source

@@ -5,6 +5,7 @@ and without its secrets to other machines; `open` makes the source of it.
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self, get_type_hints
 
@@ -45,10 +46,12 @@ class Option(NamedTuple):
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all sources' configurations.
 
-    `USAGE` is how SOURCE is written, `OPTIONS` what can be set.
+    `USAGE` is how SOURCE is written, `OPTIONS` what can be set. `SOURCE` is the class that `open` makes, as MODULE:NAME: it is
+    imported only where a source is opened.
     """
 
     USAGE: ClassVar[str]
+    SOURCE: ClassVar[str]
     OPTIONS: ClassVar[tuple[Option, ...]] = ()
 
     @classmethod
@@ -136,7 +139,9 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def open(self) -> Source:
         """Make the source."""
-        raise NotImplementedError
+        module, _, name = self.SOURCE.partition(":")
+        source: Source = getattr(import_module(module), name)(self)
+        return source
 
     def worker_secrets(self, expires: int) -> dict[str, str]:  # noqa: ARG002 - for those that have some
         """Return environment variables that let a worker fetch until a time (Unix seconds), without the password.

@@ -33,7 +33,7 @@ from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web.api import Api, failed
 from bucketpull.web.server import request_of
 from bucketpull.wiring.adapters import SystemClock, broker_url, fetch_options, machine_name, worker_policy
-from bucketpull.wiring.job import Job, Opening, Watcher, check_adopting, check_job, on_signals, opened
+from bucketpull.wiring.job import Job, Opening, ViewOpener, check_adopting, check_job, on_signals, opened
 from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, worker_key
 from bucketpull.wiring.ledger_answers import LedgerAnswers
 from bucketpull.wiring.limits import budget_of
@@ -53,7 +53,7 @@ _STOP_SECONDS = (
 
 def run_coordinate(
     settings: Settings,
-    watchers: Sequence[Watcher] = (),
+    watchers: Sequence[ViewOpener] = (),
     notifier: Notifier | None = None,
     policy: CoordinatorPolicy | None = None,
 ) -> ExitCode:
@@ -73,7 +73,7 @@ async def _coordinate(
     broker: str,
     key: JobKey,
     opening: Opening,
-    watchers: Sequence[Watcher],
+    watchers: Sequence[ViewOpener],
     notifier: Notifier | None,
     policy: CoordinatorPolicy,
 ) -> ExitCode:

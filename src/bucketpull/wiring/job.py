@@ -59,7 +59,7 @@ LEAVE_AT_ONCE_SECONDS: Final = (
 )
 
 
-class Watching(Protocol):
+class View(Protocol):
     """Something that looks at a job while it runs."""
 
     async def close(self) -> None:
@@ -67,7 +67,7 @@ class Watching(Protocol):
         ...
 
 
-Watcher = Callable[[Answer, Panel], Awaitable[Watching]]
+ViewOpener = Callable[[Answer, Panel], Awaitable[View]]
 
 
 class Opening(NamedTuple):
@@ -184,7 +184,7 @@ class Job:
         self._history = load_history(settings.state_folder())
         self.api = Api(self.control, self._history)
 
-    async def run(self, worker: AgentShell, pool: ForkedPool, watchers: Sequence[Watcher]) -> None:
+    async def run(self, worker: AgentShell, pool: ForkedPool, watchers: Sequence[ViewOpener]) -> None:
         """Run with the worker of this process until the job ends or a signal stops it."""
         pool.start_all()
         async with self._steered(), _watched(watchers, self.api, self.control):
@@ -328,7 +328,7 @@ def on_signals(
 
 
 @contextlib.asynccontextmanager
-async def _watched(watchers: Sequence[Watcher], api: Api, panel: Panel) -> AsyncIterator[None]:
+async def _watched(watchers: Sequence[ViewOpener], api: Api, panel: Panel) -> AsyncIterator[None]:
     """Let watchers, such as the dashboard, look at the job while it runs."""
     watching = [await watcher(api.answer, panel) for watcher in watchers]
     try:

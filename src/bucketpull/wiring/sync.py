@@ -13,7 +13,7 @@ from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import ForkedPool
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.wiring.adapters import SystemClock, machine_name, worker_policy
-from bucketpull.wiring.job import Job, Opening, Watcher, check_job, opened
+from bucketpull.wiring.job import Job, Opening, ViewOpener, check_job, opened
 from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.settings import Settings
@@ -23,7 +23,7 @@ from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open
 
 def run_sync(
     settings: Settings,
-    watchers: Sequence[Watcher] = (),
+    watchers: Sequence[ViewOpener] = (),
     notifier: Notifier | None = None,
     *,
     alone: bool = False,
@@ -67,7 +67,7 @@ async def _sync(
     opening: Opening,
     volumes: Sequence[DiskVolume],
     warnings: Sequence[tuple[str, str]],
-    watchers: Sequence[Watcher],
+    watchers: Sequence[ViewOpener],
     notifier: Notifier | None,
     linger: Callable[[ExitCode], Awaitable[None]] | None,
 ) -> ExitCode:

@@ -7,9 +7,8 @@ import pytest
 from listing_world import ListingWorld, answer, source
 
 from bucketpull.domain.model import Position
-from bucketpull.sources.upyun.rowkeys import RowKeys as SourceRowKeys
-from bucketpull.sources.upyun.rowkeys import between
-from bucketpull.sources.upyun.stages import stage_of
+from bucketpull.sources.upyun.stages import RowKeys as SourceRowKeys
+from bucketpull.sources.upyun.stages import between, stage_of
 from upyun_simulator.contents import FOLDER, Contents, Entry, Folder
 from upyun_simulator.cursor import RowKeys, Sealed
 from upyun_simulator.spec import parse_spec

@@ -12,7 +12,6 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.percent_encoding import quoted
 from bucketpull.domain.values import shown_value
-from bucketpull.ports import Source
 from bucketpull.sources.addresses import check_url, check_urls
 from bucketpull.sources.keyed import KEY_OPTIONS, BucketSettings
 from bucketpull.sources.settings import Option
@@ -54,6 +53,7 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
     """
 
     USAGE: ClassVar = "s3://BUCKET[/PREFIX]"
+    SOURCE: ClassVar = "bucketpull.sources.s3.source:S3Source"
     OPTIONS: ClassVar = (
         Option(
             "api_url",
@@ -97,12 +97,6 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
     def with_versions(self) -> "S3Config":
         """Return the same, with each object's MD5 on its page where the listing tells one."""
         return msgspec.structs.replace(self, lists_versions=True)
-
-    def open(self) -> Source:
-        """Make the source."""
-        from bucketpull.sources.s3.source import S3Source
-
-        return self.by_keys(S3Source(self))
 
     def check_values(self) -> None:
         """See `SourceSettings.check_values`."""

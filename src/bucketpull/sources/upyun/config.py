@@ -9,7 +9,6 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.percent_encoding import quoted
 from bucketpull.domain.values import shown_value
-from bucketpull.ports import Source
 from bucketpull.sources.addresses import check_urls, path_of
 from bucketpull.sources.keyed import KEY_OPTIONS, BucketSettings
 from bucketpull.sources.settings import Option
@@ -44,6 +43,7 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
 
     begins_keys_with_slash: ClassVar = True
     USAGE: ClassVar = "upyun://BUCKET[/PREFIX]"
+    SOURCE: ClassVar = "bucketpull.sources.upyun.source:UpyunSource"
     OPTIONS: ClassVar = (
         Option(
             "api_url",
@@ -102,12 +102,6 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
     def identity(self) -> dict[str, str]:
         """Return the bucket's, and the style: what is stored depends on it."""
         return super().identity() | {"style": self.style}
-
-    def open(self) -> Source:
-        """Make the source."""
-        from bucketpull.sources.upyun.source import UpyunSource
-
-        return self.by_keys(UpyunSource(self))
 
     def public(self) -> "UpyunConfig":
         """Return the same without secrets, and without the headers that each machine has of its own."""

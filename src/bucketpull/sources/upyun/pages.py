@@ -5,11 +5,13 @@ from bucketpull.domain.model import Page, Part, Position, show
 from bucketpull.sources.trail import Trail
 from bucketpull.sources.upyun import parallel_listing
 from bucketpull.sources.upyun.listing import Listing
-from bucketpull.sources.upyun.rowkeys import FILE, FOLDER, RowKeys
 from bucketpull.sources.upyun.serial_listing import go_on_serially
 from bucketpull.sources.upyun.stages import (
+    FILE,
+    FOLDER,
     Answered,
     LeadsBack,
+    RowKeys,
     Stage,
     ask_for,
     at,

@@ -31,9 +31,21 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.key_ranges import cuts, parts_ahead
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.sources.trail import Trail
-from bucketpull.sources.upyun.rowkeys import FILE, FOLDER, RowKeys, between
 from bucketpull.sources.upyun.serial_listing import released
-from bucketpull.sources.upyun.stages import Answered, LeadsBack, Stage, ask_for, at, nothing, picked, stage_of
+from bucketpull.sources.upyun.stages import (
+    FILE,
+    FOLDER,
+    Answered,
+    LeadsBack,
+    RowKeys,
+    Stage,
+    ask_for,
+    at,
+    between,
+    nothing,
+    picked,
+    stage_of,
+)
 
 _SERIAL_PAGES = 3  # a directory of fewer costs no request more than it has pages; splitting one costs four
 _FEWEST_ENTRIES = 50  # a page of fewer is not worth a probe

@@ -10,8 +10,9 @@ from zlib import crc32
 
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.sources.trail import Trail
-from bucketpull.sources.upyun.rowkeys import FILE, FOLDER
 from bucketpull.sources.upyun.stages import (
+    FILE,
+    FOLDER,
     Answered,
     LeadsBack,
     Stage,

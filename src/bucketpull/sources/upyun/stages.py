@@ -1,5 +1,11 @@
-"""What a position is for, as it says itself in `until`, and a listing held against it: the words of serial and parallel listing."""
+"""What a position is for, as it says itself in `until`, and a listing held against it: what serial and parallel listing share.
 
+A cursor is base64 of the row key of the last entry (contract 3.7; undocumented, hence probed). A *row* is the part of the row key
+that names an entry: `@#name` for a file, `@~name` for a folder. Rows are in byte order, so all files come before all folders.
+"""
+
+import base64
+import binascii
 from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +17,37 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Part, Position
 from bucketpull.sources.trail import Trail
 from bucketpull.sources.upyun.listing import Listing
-from bucketpull.sources.upyun.rowkeys import FILE, FOLDER, RowKeys
+
+FILE = b"@#"
+FOLDER = b"@~"
+
+
+class RowKeys:
+    """The row keys of one directory (without slashes at its ends; b"" is the root)."""
+
+    def __init__(self, bucket: str, directory: bytes) -> None:
+        folders = b"".join(b"~" + name + b"/" for name in directory.split(b"/")) if directory else b""
+        self._prefix = bucket.encode() + b"/" + folders
+
+    def cursor(self, row: bytes) -> str:
+        """Forge the cursor behind a row, which need not exist."""
+        return base64.b64encode(self._prefix + row).decode("ascii")
+
+    def row(self, cursor: str) -> bytes | None:
+        """Return the row of a cursor; None if it is no row key of this directory."""
+        try:
+            key = base64.b64decode(cursor + "=" * (-len(cursor) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        row = key.removeprefix(self._prefix)
+        return row if key.startswith(self._prefix) and row[:2] in {FILE, FOLDER} else None
+
+
+def between(low: bytes, high: bytes) -> bytes | None:
+    """Return a row between two that no entry has; None if there is no room."""
+    row = low + b" "
+    return row if low < row < high else None
+
 
 _TAG = "!"
 
@@ -24,7 +60,7 @@ class LeadsBack(AnswerError):
 
 
 class Stage(msgspec.Struct, array_like=True, frozen=True):
-    """What a position is for; see `parallel_listing`. Rows are as in `rowkeys`, b"" is none.
+    """What a position is for; see `parallel_listing`. Rows are as in `RowKeys`, b"" is none.
 
     `back` is the cursor from which to list serially should forged ones fail. `pages` is how many a range was thought to have.
     `since` is the border behind which a range, or a gap, begins, until the range gave an entry; `below` is that entry. `trail` is what

@@ -6,7 +6,6 @@ from typing import ClassVar
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.ports import Source
 from bucketpull.sources.lists import fingerprint
 from bucketpull.sources.settings import Option, SourceSettings
 
@@ -15,6 +14,7 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
     """A list; `state` is its `fingerprint`. `headers` are complete lines added to every request."""
 
     USAGE: ClassVar = "urls:FILE"
+    SOURCE: ClassVar = "bucketpull.sources.urls.source:UrlsSource"
     OPTIONS: ClassVar = (Option("referer"), Option("user_agent"), Option("headers", many="lines"))
 
     path: str
@@ -62,9 +62,3 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
     def tells_all(self) -> bool:
         """A list of URLs says what is wanted, not what there is."""
         return False
-
-    def open(self) -> Source:
-        """Make the source."""
-        from bucketpull.sources.urls.source import UrlsSource
-
-        return UrlsSource(self)
