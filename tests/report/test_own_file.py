@@ -4,14 +4,16 @@ import gzip
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.report.list_output import FileOutput, Mark, read_state, write_state
-from bucketpull.report.manifests import FORMS
-from bucketpull.report.own_file import append, create, create_gzip, foreign_link, reopen, replacing
+from bucketpull.report.list_output import FileOutput, FolderOutput, Mark, read_state, write_state
+from bucketpull.report.manifests import FORMS, Columns
+from bucketpull.report.own_file import Folder, append, replacing
+from bucketpull.trusted_path import foreign_link
 
 
 @pytest.fixture
@@ -38,10 +40,11 @@ def foreign(monkeypatch):
 def test_a_link_in_the_place_of_a_new_file_is_removed_and_not_followed(tmp_path, victim):
     (tmp_path / "list.part").symlink_to(victim)
 
-    with create(tmp_path / "list.part") as file:
-        file.write(b"new")
-    with create_gzip(tmp_path / "list.gz", 6) as file:
-        file.write(b"packed")
+    with closing(Folder(tmp_path)) as folder:
+        with folder.create("list.part") as file:
+            file.write(b"new")
+        with folder.create_gzip("list.gz", 6) as file:
+            file.write(b"packed")
 
     assert victim.read_text() == "precious"
     assert (tmp_path / "list.part").read_bytes() == b"new"
@@ -52,25 +55,60 @@ def test_a_link_or_a_pipe_is_not_gone_on_with(tmp_path, victim):
     (tmp_path / "link").symlink_to(victim)
     os.mkfifo(tmp_path / "pipe")
 
-    for name in ("link", "pipe"):
-        with pytest.raises(OSError, match=r"symbolic links|somebody else's"):
-            reopen(tmp_path / name, "r+b")
+    with closing(Folder(tmp_path)) as folder:
+        for name in ("link", "pipe"):
+            with pytest.raises(OSError, match=r"symbolic links|somebody else's"):
+                folder.reopen(name, "r+b")
 
 
 @pytest.mark.parametrize("name", ["out.csv.part", "out.csv.bucketpull-list.json.new"])
 def test_a_list_follows_no_link_at_the_names_that_it_makes(tmp_path, victim, name):
     path = tmp_path / "out.csv"
     (tmp_path / name).symlink_to(victim)
-    output = FileOutput(FORMS["csv"], path, None)
-    output.mark(b"{}")
-    output.finish()
+    with closing(FileOutput(FORMS["csv"], path, None)) as output:
+        output.mark(b"{}")
+        output.finish()
 
     assert victim.read_text() == "precious"
     assert path.read_text().startswith("key,")
 
 
+def test_a_list_stays_in_its_folder_when_another_is_put_in_its_place(tmp_path, foreign):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    columns = Columns([b"a"], [1], [0], [""], ["http://h/a"])
+    with (
+        closing(FileOutput(FORMS["csv"], tmp_path / "folder" / "out.csv", None)) as file,
+        closing(FolderOutput(FORMS["oms"], tmp_path / "folder", None, "oss")) as files,
+    ):
+        (tmp_path / "folder").rename(tmp_path / "aside")
+        (tmp_path / "folder").symlink_to("elsewhere")
+        foreign(tmp_path / "folder")
+        for output in (file, files):
+            output.write(columns)
+            output.mark(b"{}")
+            output.finish()
+
+    assert os.listdir(tmp_path / "elsewhere") == []
+    assert (tmp_path / "aside" / "out.csv").read_text().count("\n") == 2
+    assert (tmp_path / "aside" / "list-00001.txt").exists()
+    with pytest.raises(OSError, match="is a link of user"):
+        Folder(tmp_path / "folder")
+
+
+def test_what_is_sorted_is_what_was_written_and_not_what_has_its_name_by_now(tmp_path, victim):
+    with closing(FileOutput(FORMS["gcs"], tmp_path / "out", None)) as output:
+        output.write(Columns([b"b", b"a"], [1, 1], [0, 0], ["", ""], ["http://h/b", "http://h/a"]))
+        (tmp_path / "out.part").unlink()
+        (tmp_path / "out.part").symlink_to(victim)
+        output.finish()
+
+    assert "precious" not in (tmp_path / "out").read_text()
+
+
 def test_a_list_s_state_that_is_a_link_is_refused(tmp_path):
-    write_state(tmp_path / "state", Mark())
+    with closing(Folder(tmp_path)) as folder:
+        write_state(folder, "state", Mark())
     (tmp_path / "link").symlink_to(tmp_path / "state")
 
     assert read_state(tmp_path / "state") == Mark()
@@ -124,7 +162,7 @@ def test_a_log_follows_links_of_its_user_and_of_nobody_else(tmp_path, victim, fo
 
     (tmp_path / "theirs").symlink_to(victim)
     foreign(tmp_path / "theirs")
-    with pytest.raises(OSError, match="link of somebody else"):
+    with pytest.raises(OSError, match="is a link of user"):
         append(tmp_path / "theirs")
 
 
@@ -140,12 +178,12 @@ def test_a_link_of_somebody_else_behind_one_of_ours_is_not_followed(tmp_path, fo
     first = theirs if os.geteuid() == 0 else ours
 
     found = foreign_link(ours)
-    with pytest.raises(OSError, match=f"{first} is a link of somebody else"):
+    with pytest.raises(OSError, match=f"{first} is a link of user"):
         append(ours)
     with replacing(ours) as file:
         file.write(b"new")
 
-    assert found == str(first)
+    assert found.link == str(first)
     assert not ours.is_symlink()
     assert ours.read_text() == "new"
     assert end.read_text() == "precious" if there else not end.exists()
@@ -157,12 +195,12 @@ def test_nothing_is_written_through_a_folder_that_is_a_link_of_somebody_else(tmp
     foreign(tmp_path / "folder")
     path = tmp_path / "folder" / "summary.json"
 
-    with pytest.raises(OSError, match="is a link of somebody else"):
+    with pytest.raises(OSError, match="is a link of user"):
         append(path)
-    with pytest.raises(OSError, match="is a link of somebody else"), replacing(path):
+    with pytest.raises(OSError, match="is a link of user"), replacing(path):
         pass
     assert os.listdir(tmp_path / "real") == []
-    assert foreign_link(path) == str(tmp_path / "folder")
+    assert foreign_link(path).link == str(tmp_path / "folder")
 
 
 def test_links_of_this_user_are_followed_to_their_end(tmp_path, monkeypatch):
@@ -273,4 +311,5 @@ def test_a_link_of_somebody_else_is_found_at_any_component_and_hop(tmp_path, pat
         (tmp_path / name).symlink_to(target)
     os.lchown(tmp_path / "theirs", 65534, 65534)
 
-    assert foreign_link(tmp_path / path) == (found and str(tmp_path / found))
+    link = foreign_link(tmp_path / path)
+    assert (link and link.link) == (found and str(tmp_path / found))

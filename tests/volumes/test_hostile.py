@@ -117,8 +117,11 @@ class Swap:
             with suppress(FileNotFoundError):
                 self.place.rename(self.aside)
             with suppress(FileNotFoundError, NotADirectoryError):
-                self.place.symlink_to(self.target)
+                self.link()
             _before.pop()
+
+    def link(self) -> None:
+        self.place.symlink_to(self.target)
 
     @contextmanager
     def around(self) -> Iterator[None]:
@@ -188,6 +191,44 @@ def test_whatever_is_swapped_for_a_link_before_any_call_nothing_outside_is_touch
             work(inside if work in {store, stream, keep_books, read} else str(inside))
         assert picture(outside) == before, f"{place} before call {step}"
         shutil.rmtree(inside)
+        if swap.left >= 0:
+            break
+    assert step > 1
+
+
+class SwapOfTheirs(Swap):
+    """The link belongs to somebody else; to make it takes root."""
+
+    def link(self) -> None:
+        self.place.symlink_to(self.target)
+        os.lchown(self.place, STRANGER, STRANGER)
+
+
+@pytest.mark.parametrize("work", [initialise, store, stream, keep_books], ids=lambda work: work.__name__)
+@pytest.mark.parametrize("place", ["above", "above/inside"])
+def test_a_volume_or_what_is_above_it_swapped_for_a_link_of_somebody_else_leads_nowhere(
+    tmp_path, outside, place, work
+):
+    """The other place is a volume too, even of the same id: of `inside` in it, or of itself."""
+    folder = tmp_path / "above" / "inside"
+    other = outside / "inside" if place == "above" else outside
+    other.mkdir(exist_ok=True)
+    for step in itertools.count():
+        folder.mkdir(parents=True)
+        shutil.rmtree(other / HOME, ignore_errors=True)
+        if work is not initialise:
+            initialise(str(folder))
+            store(folder)
+            shutil.copytree(folder / HOME, other / HOME)
+        before = picture(outside)
+        swap = SwapOfTheirs(tmp_path / place, outside, step)
+        with swap.around(), suppress(BucketpullError, OSError):
+            work(folder if work in {store, stream, keep_books} else str(folder))
+        assert picture(outside) == before, f"before call {step}"
+        with suppress(OSError):
+            (tmp_path / place).unlink()
+        for left in tmp_path.glob("above*"):
+            shutil.rmtree(left)
         if swap.left >= 0:
             break
     assert step > 1

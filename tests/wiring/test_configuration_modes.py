@@ -72,3 +72,14 @@ def test_a_job_key_of_another_user_is_told_and_not_shown(foreign, capsys):
     said = capsys.readouterr().err
     assert f"job key {foreign}: belongs to user {foreign.stat().st_uid}" in said
     assert text not in said
+
+
+def test_a_configuration_behind_a_link_of_another_user_is_told(tmp_path, foreign, capsys):
+    foreign.write_text('on-end = "true"\n')
+    link = tmp_path / "link"
+    link.symlink_to(foreign)
+    if os.geteuid() == 0:
+        os.chown(foreign, 0, 0)
+        os.lchown(link, 65534, 65534)
+    _from_file(str(link))
+    assert f"--config {link}: {link} is a link of user" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.report.list_output import FileOutput, FolderOutput, Output, StreamOutput
 from bucketpull.report.manifests import FORMS, Columns, Encoded, Form, nginx_map
+from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.live_objects import Stored
 from bucketpull.wiring.output import tell
 
@@ -73,7 +74,7 @@ def write_form(
 def _open(name: str, file: str) -> Output:
     form = FORMS.get(name) or Form(lambda columns: Encoded(b"", columns.keys), ".map")
     if form.most_bytes is not None:
-        Path(file).mkdir(parents=True, exist_ok=True)
+        make_folder(file, parents=True)
         return FolderOutput(form, Path(file), None, name)
     return StreamOutput(form, sys.stdout.buffer) if file == "-" else FileOutput(form, Path(file), None)
 

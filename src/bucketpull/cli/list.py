@@ -30,6 +30,7 @@ from bucketpull.report.list_output import (
 )
 from bucketpull.report.manifests import FORMS, Columns
 from bucketpull.sources.settings import SourceSettings
+from bucketpull.trusted_path import make_folder
 from bucketpull.wiring.adapters import SystemClock, fetch_options, source_config
 from bucketpull.wiring.listing import turn
 from bucketpull.wiring.output import tell
@@ -164,7 +165,7 @@ class _Opened:
         try:
             if not self._is_folder:
                 return FileOutput(FORMS[form], path, mark)
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path, parents=True)
             if form == "parquet":
                 return ParquetOutput(path, mark)
             return FolderOutput(FORMS[form], path, mark, form)

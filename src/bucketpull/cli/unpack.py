@@ -1,7 +1,6 @@
 """`bucketpull unpack`: files again."""
 
 import itertools
-import os
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, Final
@@ -15,6 +14,7 @@ from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Block, Record, Written
 from bucketpull.reading.volume import ReadableVolume
 from bucketpull.report.figures import count, size
+from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.files.stream import StreamFile
 from bucketpull.volumes.identity import initialise
@@ -51,7 +51,7 @@ def unpack(volume: str, dest: str, **flags: Any) -> int:  # noqa: ANN401 - check
 def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
     refuse_foreign_link(f"DEST {dest}", dest)
     with opened_to_read(source) as reader, scratch_folder("unpack") as folder:
-        os.makedirs(dest, exist_ok=True)
+        make_folder(dest, parents=True)
         identity = initialise(dest)
         live = LiveObjects(reader, folder)
         with closing(open_volume(dest)) as volume, closing(ReadableVolume(dest)) as known:

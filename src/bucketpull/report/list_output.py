@@ -8,6 +8,7 @@ import importlib
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -16,7 +17,7 @@ import msgspec
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError
 from bucketpull.report.manifests import Columns, Form, oss_manifest
-from bucketpull.report.own_file import create, create_gzip, reopen
+from bucketpull.report.own_file import Folder
 
 STATE: Final = ".bucketpull-list.json"
 _PARQUET_ROWS: Final = 1_000_000
@@ -102,10 +103,13 @@ class FileOutput:
 
     def __init__(self, form: Form, path: Path, mark: Mark | None) -> None:
         self._form = form
-        self._path = path
-        self._part = path.with_name(path.name + ".part")
-        self._state = state_of(path, is_folder=False)
-        self._file = create(self._part) if mark is None else reopen(self._part, "r+b")
+        self._folder = Folder(path.parent)
+        self._sort_in = str(path.parent)
+        self._name, self._part = path.name, path.name + ".part"
+        self._state = state_of(path, is_folder=False).name
+        self._file = (
+            self._folder.create(self._part) if mark is None else self._folder.reopen(self._part, "r+b")
+        )
         if mark is not None:
             self._file.truncate(mark.size)
             self._file.seek(mark.size)
@@ -126,29 +130,33 @@ class FileOutput:
         """See `Output`."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        write_state(self._state, Mark([], self._file.tell(), msgspec.Raw(more)))
+        write_state(self._folder, self._state, Mark([], self._file.tell(), msgspec.Raw(more)))
 
     def finish(self) -> None:
         """See `Output`."""
-        self._file.close()
+        self._file.flush()
         if self._form.is_sorted:
             self._sort()
-        self._part.replace(self._path)
-        self._state.unlink(missing_ok=True)
+        self._file.close()
+        self._folder.rename(self._part, self._name)
+        self._folder.remove(self._state)
 
     def close(self) -> None:
         """See `Output`."""
         self._file.close()
+        self._folder.close()
 
     def _sort(self) -> None:
         """Sort the lines by their bytes, on disk: sort(1) keeps its memory whatever the file's size."""
-        in_order = self._part.with_name(self._part.name + ".sorted")
-        with create(in_order) as file:
+        in_order = self._part + ".sorted"
+        with self._folder.create(in_order) as file:
             file.write(self._form.head)
             file.flush()
-            command = ["sort", "--temporary-directory", str(self._path.parent), str(self._part)]
-            subprocess.run(command, stdout=file, env={**os.environ, "LC_ALL": "C"}, check=True)  # noqa: S603
-        in_order.replace(self._part)
+            self._file.seek(0)  # not opened by its name, at which another file may lie by now
+            command = ["sort", "--temporary-directory", self._sort_in]
+            environment = {**os.environ, "LC_ALL": "C"}
+            subprocess.run(command, stdin=self._file, stdout=file, env=environment, check=True)  # noqa: S603
+        self._folder.rename(in_order, self._part)
 
 
 class FolderOutput:
@@ -156,13 +164,13 @@ class FolderOutput:
 
     def __init__(self, form: Form, folder: Path, mark: Mark | None, name: str) -> None:
         self._form = form
-        self._folder = folder
+        self._folder = Folder(folder)
         self._is_oss = name == "oss"
         self._files = list(mark.files) if mark is not None else []
         self._written = 0
         self._file: BinaryIO | None = None
         if mark is not None and mark.size:
-            self._file = reopen(self._path(len(self._files) + 1), "r+b")
+            self._file = self._folder.reopen(self._next_name(), "r+b")
             self._file.truncate(mark.size)
             self._file.seek(mark.size)
             self._written = mark.size
@@ -206,28 +214,31 @@ class FolderOutput:
             self._file.flush()
             os.fsync(self._file.fileno())
         size = self._written if self._file is not None else 0
-        write_state(state_of(self._folder, is_folder=True), Mark(self._files, size, msgspec.Raw(more)))
+        write_state(self._folder, STATE, Mark(self._files, size, msgspec.Raw(more)))
 
     def finish(self) -> None:
         """See `Output`."""
         self._end_file()
         if self._is_oss:
-            with create(self._folder / "manifest.json") as file:
+            with self._folder.create("manifest.json") as file:
                 file.write(oss_manifest(self._files))
-        state_of(self._folder, is_folder=True).unlink(missing_ok=True)
+        self._folder.remove(STATE)
 
     def close(self) -> None:
         """See `Output`."""
         if self._file is not None:
             self._file.close()
+        self._folder.close()
 
-    def _path(self, number: int) -> Path:
-        return self._folder / f"list-{number:05d}{self._form.suffix}"
+    def _next_name(self) -> str:
+        return f"list-{len(self._files) + 1:05d}{self._form.suffix}"
 
     def _open(self) -> BinaryIO:
         if self._file is None:
-            path = self._path(len(self._files) + 1)
-            opened: Any = create_gzip(path, _GZIP_LEVEL) if self._form.is_gzipped else create(path)
+            name, folder = self._next_name(), self._folder
+            opened: Any = (
+                folder.create_gzip(name, _GZIP_LEVEL) if self._form.is_gzipped else folder.create(name)
+            )
             self._file = opened
         assert self._file is not None
         return self._file
@@ -236,9 +247,7 @@ class FolderOutput:
         if self._file is None:
             return
         self._file.close()
-        path = self._path(len(self._files) + 1)
-        _sync(path)
-        self._files.append((path.name, path.stat().st_size))
+        self._files.append(self._folder.synced(self._next_name()))
         self._file, self._written = None, 0
 
 
@@ -253,7 +262,7 @@ class ParquetOutput:
             self._parquet = importlib.import_module("pyarrow.parquet")
         except ImportError:
             raise ConfigError("--format parquet: pip install 'bucketpull[parquet]', or use jsonl") from None
-        self._folder = folder
+        self._folder = Folder(folder)
         self._files = list(mark.files) if mark is not None else []
         self._file: Any = None
         self._writer: Any = None
@@ -275,7 +284,7 @@ class ParquetOutput:
     def write(self, columns: Columns) -> list[bytes]:
         """See `Output`."""
         if self._writer is None:
-            self._file = create(self._path())
+            self._file = self._folder.create(self._next_name())
             self._writer = self._parquet.ParquetWriter(self._file, self._schema, compression="zstd")
         self._batches.append(self._batch(columns))
         self._rows += len(columns.keys)
@@ -312,21 +321,22 @@ class ParquetOutput:
 
     def mark(self, more: bytes) -> None:
         """See `Output`."""
-        write_state(state_of(self._folder, is_folder=True), Mark(self._files, 0, msgspec.Raw(more)))
+        write_state(self._folder, STATE, Mark(self._files, 0, msgspec.Raw(more)))
 
     def finish(self) -> None:
         """See `Output`."""
         self._end_file()
-        state_of(self._folder, is_folder=True).unlink(missing_ok=True)
+        self._folder.remove(STATE)
 
     def close(self) -> None:
         """See `Output`."""
         if self._writer is not None:
             self._writer.close()
             self._file.close()
+        self._folder.close()
 
-    def _path(self) -> Path:
-        return self._folder / f"list-{len(self._files) + 1:05d}.parquet"
+    def _next_name(self) -> str:
+        return f"list-{len(self._files) + 1:05d}.parquet"
 
     def _end_file(self) -> None:
         if self._writer is None:
@@ -334,9 +344,7 @@ class ParquetOutput:
         self._write_group()
         self._writer.close()
         self._file.close()
-        path = self._path()
-        _sync(path)
-        self._files.append((path.name, path.stat().st_size))
+        self._files.append(self._folder.synced(self._next_name()))
         self._writer, self._rows, self._written = None, 0, 0
 
     def _count_since_mark(self) -> None:
@@ -356,7 +364,7 @@ def read_state(path: Path) -> Mark | None:
 
     """
     try:
-        with reopen(path, "rb") as file:
+        with closing(Folder(path.parent)) as folder, folder.reopen(path.name, "rb") as file:
             return _decode(file.read())
     except FileNotFoundError:
         return None
@@ -364,22 +372,14 @@ def read_state(path: Path) -> Mark | None:
         raise ConfigError(f"{path}: not the state of a list: {error}; remove it to begin anew") from error
 
 
-def write_state(path: Path, mark: Mark) -> None:
+def write_state(folder: Folder, name: str, mark: Mark) -> None:
     """Write a mark in place of the last one, so that a kill leaves either."""
-    fresh = path.with_name(path.name + ".new")
-    with create(fresh) as file:
+    fresh = name + ".new"
+    with folder.create(fresh) as file:
         file.write(msgspec.json.encode(mark))
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    folder.rename(fresh, name)
 
 
 Opener = Callable[[Mark | None], Output]

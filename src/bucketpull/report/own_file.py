@@ -9,73 +9,81 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final
+
+from bucketpull.trusted_path import ForeignLinkError, LastStep, last_step, open_folder, trusted_users
 
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe in the place of a file must not make us wait.
 _OLD: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# O_DIRECTORY: a folder that is mounted when it is first entered is.
-_FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_LINKS: Final = 40  # as many as Linux follows: path_resolution(7)
 
 
-class _ForeignLinkError(OSError):
-    """A link on the way to a path belongs to neither this user nor root."""
-
-    def __init__(self, link: str) -> None:
-        super().__init__(errno.EPERM, f"{link} is a link of somebody else")
-        self.link = link
-
-
-class _LastStep(NamedTuple):
-    """Where the links on the way to a path end."""
-
-    folder: int  # its descriptor
-    name: str  # in that folder; there need be none
-    linked: bool  # a link that is the path itself has led here
-    magic: bool  # what /proc shows as a link, a descriptor above all: only the kernel can follow it
-
-    def open(self, flags: int, mode: int = 0o666) -> int:
-        """Open it, and no link that was put there since."""
-        return os.open(self.name, flags | (0 if self.magic else os.O_NOFOLLOW), mode, dir_fd=self.folder)
-
-
-def create(path: Path) -> BinaryIO:
-    """Make a new file for writing; what had its name is removed.
+class Folder:
+    """A folder in which files are written, opened once: another that is put in its place meanwhile is not used.
 
     Raises:
-        OSError: It cannot be made, or what is there cannot be removed.
+        OSError: It is not there, or a link of somebody else leads there.
 
     """
-    try:
-        fd = os.open(path, _NEW, 0o666)
-    except FileExistsError:
-        path.unlink()
-        fd = os.open(path, _NEW, 0o666)
-    return os.fdopen(fd, "wb")
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = open_folder(path, os.O_PATH)
 
-def create_gzip(path: Path, level: int) -> gzip.GzipFile:
-    """Make a new compressed file for writing, as `create`."""
-    return _Gzip(create(path), level)
+    def create(self, name: str) -> BinaryIO:
+        """Make a new file for writing; what had its name is removed.
 
+        Raises:
+            OSError: It cannot be made, or what is there cannot be removed.
 
-def reopen(path: Path, mode: str) -> BinaryIO:
-    """Open a file that this user has made, "rb" or "r+b".
+        """
+        try:
+            fd = os.open(name, _NEW, 0o666, dir_fd=self._fd)
+        except FileExistsError:
+            os.unlink(name, dir_fd=self._fd)
+            fd = os.open(name, _NEW, 0o666, dir_fd=self._fd)
+        return os.fdopen(fd, "wb")
 
-    Raises:
-        OSError: There is none, or it is somebody else's.
+    def create_gzip(self, name: str, level: int) -> gzip.GzipFile:
+        """Make a new compressed file for writing, as `create`."""
+        return _Gzip(self.create(name), level)
 
-    """
-    fd = os.open(path, _OLD | (os.O_RDWR if "+" in mode else os.O_RDONLY))
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid not in _trusted():
-        os.close(fd)
-        raise OSError(errno.EPERM, "it is somebody else's", str(path))
-    return os.fdopen(fd, mode)  # type: ignore[return-value]
+    def reopen(self, name: str, mode: str) -> BinaryIO:
+        """Open a file that this user has made, "rb" or "r+b".
+
+        Raises:
+            OSError: There is none, or it is somebody else's.
+
+        """
+        fd = os.open(name, _OLD | (os.O_RDWR if "+" in mode else os.O_RDONLY), dir_fd=self._fd)
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in trusted_users():
+            os.close(fd)
+            raise OSError(errno.EPERM, "it is somebody else's", str(self._path / name))
+        return os.fdopen(fd, mode)  # type: ignore[return-value]
+
+    def synced(self, name: str) -> tuple[str, int]:
+        """Make durable what was written to a file, and return its name and size."""
+        with self.reopen(name, "rb") as file:
+            os.fsync(file.fileno())
+            return name, os.fstat(file.fileno()).st_size
+
+    def rename(self, name: str, other: str) -> None:
+        """Put a file in the place of another."""
+        os.rename(name, other, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._fd)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def append(path: Path, mode: int = 0o666) -> int:
@@ -86,7 +94,7 @@ def append(path: Path, mode: int = 0o666) -> int:
 
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-    with _last_step(path) as step:
+    with last_step(path) as step:
         try:
             fd = step.open(flags, mode)
         except OSError as error:
@@ -102,7 +110,7 @@ def append(path: Path, mode: int = 0o666) -> int:
 def _refuse_others(fd: int, path: Path) -> None:
     """Close a file of somebody else, who would read what is written there, or has linked it to one of ours."""
     found = os.fstat(fd)
-    if stat.S_ISCHR(found.st_mode) or found.st_uid in _trusted():  # a terminal is whoever's logged in
+    if stat.S_ISCHR(found.st_mode) or found.st_uid in trusted_users():  # a terminal is whoever's logged in
         return
     os.close(fd)
     raise OSError(errno.EPERM, f"it belongs to user {found.st_uid}", str(path))
@@ -123,28 +131,27 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with stream:
             yield stream
         return
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with create(fresh) as stream:
-            yield stream
-        fresh.replace(path)
-    finally:
-        with suppress(OSError):
-            fresh.unlink(missing_ok=True)
+    fresh = f".{path.name}.{secrets.token_hex(8)}.part"
+    with closing(Folder(path.parent)) as folder:
+        try:
+            with folder.create(fresh) as stream:
+                yield stream
+            folder.rename(fresh, path.name)
+        finally:
+            with suppress(OSError):
+                folder.remove(fresh)
 
 
 def _written_to(path: Path) -> BinaryIO | None:
     """Open a pipe, a device, or what links of this user or of root lead to; None for what is to be replaced."""
     try:
-        with _last_step(path) as step:
+        with last_step(path) as step:
             return _kept(step)
-    except _ForeignLinkError:
-        if foreign_link(path.parent) is not None:
-            raise
+    except ForeignLinkError:
         return None
 
 
-def _kept(step: _LastStep) -> BinaryIO | None:
+def _kept(step: LastStep) -> BinaryIO | None:
     try:
         fd = step.open(os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -156,84 +163,12 @@ def _kept(step: _LastStep) -> BinaryIO | None:
         if stat.S_ISREG(found.st_mode):
             replaced = not (step.linked or step.magic)
         else:
-            ours = step.magic or stat.S_ISCHR(found.st_mode) or found.st_uid in _trusted()
+            ours = step.magic or stat.S_ISCHR(found.st_mode) or found.st_uid in trusted_users()
             replaced = not ours
         # By its descriptor: at its name there may be another by now.
         return None if replaced else open(f"/proc/self/fd/{fd}", "wb")
     finally:
         os.close(fd)
-
-
-def foreign_link(path: str | os.PathLike[str]) -> str | None:
-    """Return the first symbolic link on the way to a path, at any component and hop by hop, that belongs to neither this user nor root; None where there is none."""
-    try:
-        with _last_step(path):
-            return None
-    except _ForeignLinkError as error:
-        return error.link
-    except OSError:
-        return None
-
-
-@contextmanager
-def _last_step(path: str | os.PathLike[str]) -> Iterator[_LastStep]:
-    """Follow the links on the way to a path, which must belong to this user or to root, up to what is no link.
-
-    Raises:
-        OSError: A link is somebody else's, there are too many, or a folder on the way is not there.
-
-    """
-    text = os.fspath(path)
-    steps, folder = text.split("/")[::-1], os.open("/" if text.startswith("/") else ".", _FOLDER)
-    linked, links = False, 0
-    try:
-        while True:
-            name = steps.pop() or "."
-            target, magic = _link(folder, name)
-            if target is not None and not magic:
-                links += 1
-                if links > _MOST_LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), text)
-                linked = linked or not steps
-                steps += target.split("/")[::-1]
-                if target.startswith("/"):
-                    folder = _entered(folder, "/", 0)
-            elif steps:
-                folder = _entered(folder, name, 0 if magic else os.O_NOFOLLOW)
-            else:
-                yield _LastStep(folder, name, linked, magic)
-                return
-    finally:
-        os.close(folder)
-
-
-def _link(folder: int, name: str) -> tuple[str | None, bool]:
-    """Return where a link leads, None for what is none, and whether only the kernel can follow it."""
-    try:
-        fd = os.open(name, _LOOK, dir_fd=folder)
-    except FileNotFoundError:
-        return None, False
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISLNK(found.st_mode):
-            return None, False
-        if found.st_uid not in _trusted():
-            raise _ForeignLinkError(os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name))
-        return os.readlink("", dir_fd=fd), found.st_dev == os.stat("/proc").st_dev
-    finally:
-        os.close(fd)
-
-
-def _entered(folder: int, name: str, flags: int) -> int:
-    """Go from one folder, which is closed, to another."""
-    inner = os.open(name, _FOLDER | flags, dir_fd=folder)
-    os.close(folder)
-    return inner
-
-
-def _trusted() -> set[int]:
-    """Return the users whose files are written to: this one and root."""
-    return {os.geteuid(), 0}
 
 
 class _Gzip(gzip.GzipFile):

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Final, Self
 
 from bucketpull.domain.errors import VolumeForeign
+from bucketpull.trusted_path import ForeignLinkError, open_folder
 
 _STEP: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LISTED: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,9 +30,20 @@ rename: Final = os.rename
 """To be called with `src_dir_fd` and `dst_dir_fd`. An alias, for a function of ours would cost each object 60 ns."""
 
 
-def open_root(path: str) -> int:
-    """Open a volume's directory itself, so that what is mounted over it later is not mistaken for it."""
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def open_root(path: str, *, writing: bool) -> int:
+    """Open a volume's directory itself, so that what is mounted over it later is not mistaken for it.
+
+    Raises:
+        OSError: It is not there, or is no directory.
+        VolumeForeign: With `writing`, a link of somebody else leads there: it may lead anywhere else a moment later.
+
+    """
+    if not writing:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return open_folder(path)
+    except ForeignLinkError as error:
+        raise VolumeForeign(path, error.words) from error
 
 
 def enter(directory: int, name: bytes | str) -> int:

@@ -84,7 +84,7 @@ def identify(path: str) -> str | None:
 
     """
     try:
-        root = open_root(path)
+        root = open_root(path, writing=False)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -120,11 +120,11 @@ def initialise(path: str, layout: str = "key") -> str:
     """Make a volume of a directory (which may hold other files) and return its id; a volume keeps its id.
 
     Raises:
-        VolumeError: The directory is not there or cannot be written.
+        VolumeError: The directory is not there, cannot be written, or a link of somebody else leads there.
 
     """
     try:
-        root = open_root(path)
+        root = open_root(path, writing=True)
     except OSError as error:
         raise os_errors.volume_error(path, "not opened", error) from error
     try:
@@ -146,11 +146,11 @@ def enter(path: str, expected: str | None, *, writing: bool = False) -> Entered:
 
     Raises:
         VolumeSick: It is not there: unmounted, or another disk in its place.
-        VolumeForeign: With `writing`, its own directory is somebody else's.
+        VolumeForeign: With `writing`, its own directory is somebody else's, or a link of somebody else leads there.
 
     """
     try:
-        root = open_root(path)
+        root = open_root(path, writing=writing)
     except OSError as error:
         raise os_errors.volume_error(path, "not opened", error) from error
     try:

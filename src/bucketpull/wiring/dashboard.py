@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
+from bucketpull.wiring.file_checks import warn_of_owner
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
@@ -135,14 +136,15 @@ def _tls(settings: Settings) -> "ssl.SSLContext | None":
 
 
 def _secret_file(where: str, path: str, *, is_key: bool = False) -> str:
-    """Read a file that holds a secret; say so where others can read it."""
+    """Read a file that holds a secret; say so where others can read it, or decide what is in it."""
     try:
         with Path(path).open(encoding="ascii", errors="replace") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            found = os.fstat(file.fileno())
             text = file.read(10_000)
     except OSError as error:
         raise ConfigError(f"{where}: {error.strerror or error}; name a file that can be read") from error
-    if mode & 0o077 and (not is_key or "PRIVATE KEY" in text):
+    warn_of_owner(where.partition(" ")[0], path, found)
+    if found.st_mode & 0o077 and (not is_key or "PRIVATE KEY" in text):
         tell(f"{where}: others can read it; chmod 600 {path}")
     return text
 

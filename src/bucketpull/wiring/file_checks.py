@@ -10,7 +10,7 @@ from typing import Final
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
-from bucketpull.report.own_file import foreign_link
+from bucketpull.trusted_path import foreign_link
 from bucketpull.volumes.identity import HOME
 from bucketpull.wiring.output import tell
 
@@ -27,10 +27,7 @@ def refuse_foreign_link(what: str, path: str | os.PathLike[str]) -> None:
     """
     link = foreign_link(path)
     if link is not None:
-        raise ConfigError(
-            f"{what}: {link} is a link of user {os.lstat(link).st_uid}, who may lead it anywhere; "
-            "name the folder itself, or make the link yourself"
-        )
+        raise ConfigError(f"{what}: {link.words}")
 
 
 def check_folder(what: str, path: str) -> None:
@@ -94,8 +91,11 @@ def is_inside(path: str, folder: str) -> bool:
 
 
 def warn_of_owner(what: str, path: str | os.PathLike[str], found: os.stat_result) -> None:
-    """Say so where a file belongs to neither this user nor root; a pipe or a terminal comes from whoever started us."""
-    user = os.geteuid()
+    """Say so where a file, or a link that leads to it, belongs to neither this user nor root; a pipe or a terminal comes from whoever started us."""
+    user, where = os.geteuid(), f"{what} {path}"
+    link = foreign_link(path)
+    if link is not None:
+        tell(f"{where}: {link.words}")
     if stat.S_ISREG(found.st_mode) and found.st_uid not in {user, 0}:
         tell(
             f"{what} {path}: belongs to user {found.st_uid}, who can change it at any time; chown {user} {path}"

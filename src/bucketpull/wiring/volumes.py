@@ -12,6 +12,7 @@ from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.values import parse_reserve
 from bucketpull.journal.volumes import KnownVolume
+from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.beneath import VOLUME_MARK
 from bucketpull.volumes.identity import HOME, Owner, identify, initialise
 from bucketpull.volumes.reader import VolumeReader, open_reader
@@ -206,8 +207,8 @@ def open_one(path: str, expected: str | None, settings: Settings, owner: Owner |
                 f"volume {path}: held volume {expected} of this job and is empty now. Mount the disk; if it is lost, "
                 f"run `bucketpull volumes lost {expected}`"
             )
-        Path(path).mkdir(exist_ok=True)
         try:
+            make_folder(path)
             initialise(path, settings.layout)
         except OSError as error:
             raise VolumeError(path, error.strerror or str(error)) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bucketpull.cli.doctor.machine import Check, failed, passed, warned
-from bucketpull.report.own_file import foreign_link
+from bucketpull.trusted_path import foreign_link
 from bucketpull.volumes.identity import HOME
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -27,7 +27,7 @@ def check_access(path: str) -> Iterator[Check]:
     link = foreign_link(path)
     if link is not None:
         remedy = "name the folder itself: that user may lead it anywhere"
-        checks.append(failed(path, f"{link} is a link of user {os.lstat(link).st_uid}", remedy))
+        checks.append(failed(path, f"{link.link} is a link of user {link.user}", remedy))
     for above in Path(os.path.realpath(path)).parents:
         state = above.stat()
         if not _is_ours(state):
