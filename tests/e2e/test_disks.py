@@ -20,6 +20,7 @@ from tests.e2e.holdings import (
     until,
     volumes,
 )
+from tests.e2e.test_prune import prune
 from tests.volumes.conftest import Disks
 
 from upyun_simulator import content
@@ -269,6 +270,26 @@ def test_one_object_that_its_disk_never_takes_fails_alone_and_the_job_ends(make_
     assert (summary["stored"], summary["failures"]) == (299, {"unwritten": 1})
     assert {volume["state"] for volume in summary["volumes"]} == {"open"}
     assert f"{bad}: Input/output error" in job.command("failures", "--state", str(job.state))
+
+
+def test_a_disk_that_fails_while_it_is_pruned_keeps_no_other_from_being_pruned(make_job, disks, tmp_path):
+    job = make_job("flat:300,size=2KiB")
+    disk, other = disks.odd(), tmp_path / "plain"
+    other.mkdir()
+    on(job, other).sync()
+    on(job, other, disk.path).sync()
+    job.simulator.mutate(delete=[item.key for item in job.simulator.contents.walk()][:100])
+    disk.fail("write", errno.EIO)
+
+    _, said = prune(job, "--delete", "--max-delete", "100%", expect=3)
+
+    assert f"volume {disk.path}: " in said
+    assert "Input/output error" in said
+    assert "; run it again when that is mended" in said
+    assert "100 of 300 objects" in said
+    disk.fail()
+    prune(job, "--delete", "--max-delete", "100%")
+    assert len(files_on(other)) == 200
 
 
 def test_disks_in_another_order_are_recognised_and_nothing_is_fetched_again(make_job, disks):

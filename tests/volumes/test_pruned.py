@@ -1,17 +1,19 @@
 """Only files that are as they were stored are pruned: what others put in their place stays, and the volume opens."""
 
+import errno
 import os
 
 import msgspec
 import pytest
 from tests.volumes.filling import Filler
 
+from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.record import Block
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.pruning import Gone
+from bucketpull.volumes.pruning import Gone, Trash
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.volume import open_volume
+from bucketpull.volumes.volume import DiskVolume, open_volume
 
 BODY = b"0123456789"
 
@@ -174,3 +176,69 @@ def test_a_folder_in_the_place_of_a_discarded_copy_keeps_no_volume_from_opening(
     open_volume(str(root)).close()
 
     assert (root / "old" / "0" / "mine").exists()
+
+
+def test_a_file_that_the_disk_does_not_give_keeps_no_other_from_being_removed(root, trash, monkeypatch):
+    with monkeypatch.context() as patch:
+        break_disk(patch, lambda path: path == b"old/1")
+        warning, _ = prune(root, trash)
+    assert "1, such as old/1" in warning
+    assert os.listdir(root / "old") == ["1"]
+
+
+def test_a_disk_that_fails_while_it_is_pruned_is_told_as_one_that_is_sick(root, trash, monkeypatch):
+    with monkeypatch.context() as patch:
+        break_disk(patch, lambda path: path == b"old/1")
+        patch.setattr("bucketpull.volumes.removal.try_writing", fail)
+        with pytest.raises(VolumeSick, match="objects not removed: Input/output error; see `dmesg`"):
+            prune(root, trash)
+    assert entries(root) == []
+    open_volume(str(root)).close()  # finishes what was begun
+    assert not (root / "old/1").exists()
+
+
+def test_a_file_that_the_disk_does_not_give_keeps_no_volume_from_opening(root, trash, monkeypatch):
+    die_while_pruning(root, trash, monkeypatch)
+    break_disk(monkeypatch, lambda path: path == b"old/1")
+    volume = open_volume(str(root))
+    try:
+        assert "1, such as old/1" in volume.left_alone.warning()
+    finally:
+        volume.close()
+    assert os.listdir(root / "old") == ["1"]
+
+
+@pytest.mark.parametrize("note", [b"", b"until-", b"../../elsewhere", b"\xff\xfe"])
+def test_what_a_damaged_note_would_have_kept_in_the_trash_stays(root, note, monkeypatch):
+    die_while_pruning(root, "until-99990101T000000Z", monkeypatch)
+    [path] = (root / HOME / "intents").iterdir()
+    path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n" + note)
+    volume = open_volume(str(root))
+    try:
+        assert "3, such as old/" in volume.left_alone.warning()
+    finally:
+        volume.close()
+    assert len(os.listdir(root / "old")) == 3
+
+
+@pytest.mark.parametrize("use", [DiskVolume.expired_trash, lambda volume: volume.empty_trash("until-x")])
+def test_a_trash_that_the_disk_does_not_give_is_told(root, use, monkeypatch):
+    prune(root, "until-20200101T000000Z")
+    volume = open_volume(str(root))
+    monkeypatch.setattr("bucketpull.volumes.pruning.beneath.remove_all", fail)
+    monkeypatch.setattr("bucketpull.volumes.beneath.OwnDirectory.names", fail)
+    try:
+        with pytest.raises(VolumeSick, match=r"not (read|removed): Input/output error"):
+            use(volume)
+    finally:
+        volume.close()
+
+
+def fail(*_, **__):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def break_disk(patch, hits):
+    """Have the disk fail where a file is removed or renamed whose path `hits`."""
+    take = Trash.take
+    patch.setattr(Trash, "take", lambda self, path: fail() if hits(path) else take(self, path))

@@ -11,7 +11,7 @@ import click
 
 from bucketpull.cli import options
 from bucketpull.cli.verify import with_configuration
-from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError, VolumeForeign, VolumeSick
 from bucketpull.domain.model import show
 from bucketpull.domain.values import parse_age, shown_value
 from bucketpull.downloader.walk import Walk
@@ -106,6 +106,7 @@ class _Pruning:
         self._delete = delete
         self._most = most
         self._keep_seconds = keep_seconds
+        self._objects = self._freed = self._packed = self._failed = 0
         self._paths = check_paths(settings.volumes)
         with reading(settings) as reader:
             known = {volume.id for volume in reader.volumes()}
@@ -123,8 +124,8 @@ class _Pruning:
             folder = stack.enter_context(scratch_folder("prune"))
             for path in self._paths:
                 self._check(path)
-            volumes = [stack.enter_context(closing(open_volume(path))) for path in self._paths]
-            readers = [stack.enter_context(opened_to_read(path)) for path in self._paths]
+            volumes = self._opened(stack)
+            readers = [stack.enter_context(opened_to_read(volume.path)) for volume in volumes]
             live = [LiveObjects(reader, folder) for reader in readers]
             comparison = Comparison(live, folder, self._config.identity()["prefix"].encode())
             walk = list_all(self._settings, self._config.open(), comparison.take)
@@ -133,6 +134,33 @@ class _Pruning:
             self._spare(walk.odd, comparison)
             gone = comparison.finish()
             return self._conclude(comparison, gone, volumes)
+
+    def _opened(self, stack: ExitStack) -> list[DiskVolume]:
+        """Open the volumes for writing; one that is sick is told of and left out, if another can be opened.
+
+        Raises:
+            VolumeError: None can be opened.
+
+        """
+        opened: list[DiskVolume] = []
+        sick: list[VolumeSick] = []
+        for path in self._paths:
+            try:
+                opened.append(stack.enter_context(closing(open_volume(path))))
+            except VolumeForeign:
+                raise
+            except VolumeSick as error:
+                sick.append(error)
+        if sick and not opened:
+            raise sick[0]
+        for trouble in sick:
+            self._leave(trouble)
+        return opened
+
+    def _leave(self, error: VolumeError) -> None:
+        """Leave a volume as it is; the others are pruned all the same."""
+        self._failed += 1
+        tell(f"volume {error.volume}: {error.detail}; run it again when that is mended")
 
     def _check(self, path: str) -> None:
         with opened_to_read(path) as reader:
@@ -155,24 +183,27 @@ class _Pruning:
 
     def _conclude(self, comparison: Comparison, gone: int, volumes: Sequence[DiskVolume]) -> ExitCode:
         brakes = gone > self._most.of(comparison.held)
-        removes = self._delete and not brakes
-        freed = packed = 0
         for number, volume in enumerate(volumes):
-            for group in _groups(comparison.gone(number)):
-                self._show(volume, group)
-                freed += sum(each.size for each in group)
-                packed += sum(1 for each in group if each.record.pack)
-                if removes:
-                    volume.prune(group, self._trash())
-            if removes:
-                self._empty_trash(volume)
+            try:
+                self._prune(volume, comparison.gone(number), removes=self._delete and not brakes)
+            except VolumeError as error:
+                self._leave(error)
             if warning := volume.left_alone.warning():
                 text = f"volume {volume.path} {warning}"
                 tell(text)
-        self._tell(comparison, gone, freed, packed)
-        if brakes and self._delete:
-            return ExitCode.INCOMPLETE
-        return ExitCode.COMPLETE
+        self._tell(comparison, gone)
+        return ExitCode.INCOMPLETE if self._failed or (brakes and self._delete) else ExitCode.COMPLETE
+
+    def _prune(self, volume: DiskVolume, gone: Iterator[Gone], *, removes: bool) -> None:
+        for group in _groups(gone):
+            self._show(volume, group)
+            if removes:
+                volume.prune(group, self._trash())
+            self._objects += len(group)
+            self._freed += sum(each.size for each in group)
+            self._packed += sum(1 for each in group if each.record.pack)
+        if removes:
+            self._empty_trash(volume)
 
     def _trash(self) -> str:
         return trash_until(time.time(), self._keep_seconds) if self._keep_seconds else ""
@@ -199,20 +230,20 @@ class _Pruning:
             elif not self._settings.quiet:
                 say(f"{volume.path}: {printable(show(each.key))}")
 
-    def _tell(self, comparison: Comparison, gone: int, freed: int, packed: int) -> None:
+    def _tell(self, comparison: Comparison, gone: int) -> None:
         if gone > self._most.of(comparison.held):
             tell(
                 f"{count(gone)} of {count(comparison.held)} objects are gone at the source, more than --max-delete "
                 f"{self._most.text} lets go: nothing is removed; look at them, then raise it"
             )
         elif not self._settings.quiet:
-            held, room = count(comparison.held), size(freed)
+            held, room = count(comparison.held), size(self._freed)
             if self._delete:
-                tell(f"{count(gone)} of {held} objects, {room}: removed")
+                tell(f"{count(self._objects)} of {held} objects, {room}: removed")
             else:
                 tell(f"{count(gone)} of {held} objects, {room}: would be removed; give --delete")
-            if packed:
-                tell(f"{count(packed)} of them lie in packs: `bucketpull compact` frees their room")
+            if self._packed:
+                tell(f"{count(self._packed)} of them lie in packs: `bucketpull compact` frees their room")
 
 
 def _is_complete(walk: Walk) -> bool:

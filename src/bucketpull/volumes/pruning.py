@@ -26,6 +26,7 @@ PRUNING: Final = "prune"
 """What stands in the ledger as the journal of what was removed because the source no longer has it."""
 TRASH: Final = "trash"
 _UNTIL: Final = re.compile(r"until-(\d{8}T\d{6}Z)")
+_NO_TRASH: Final = "no-trash"
 _PIECE_BYTES: Final = 1 << 20
 _MOST_RECENT: Final = 1 << 16
 _FORMAT: Final = "%Y%m%dT%H%M%SZ"
@@ -165,6 +166,19 @@ def _missing(asked: Partitions, known: Partitions) -> Iterator[tuple[bytes, byte
 def trash_until(now: float, seconds: float) -> str:
     """Return the name of the folder for what is kept so long; it tells when it may be emptied."""
     return f"until-{time.strftime(_FORMAT, time.gmtime(now + seconds))}"
+
+
+def trash_note(trash: str) -> bytes:
+    """Return what a pruning notes of its folder of the trash, "" for none."""
+    return (trash or _NO_TRASH).encode()
+
+
+def trash_of(note: bytes) -> str | None:
+    """Return the folder of the trash that `trash_note` wrote; None where the note is not whole."""
+    text = note.decode("ascii", "replace")
+    if text == _NO_TRASH:
+        return ""
+    return text if _UNTIL.fullmatch(text) else None
 
 
 def expired(home: OwnDirectory, now: float) -> list[str]:

@@ -19,6 +19,7 @@ from bucketpull.domain.record import Record
 from bucketpull.volumes import os_errors, system
 from bucketpull.volumes.as_stored import has_date, has_length
 from bucketpull.volumes.beneath import OwnDirectory
+from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
@@ -27,10 +28,12 @@ from bucketpull.volumes.location import location_of
 from bucketpull.volumes.lock import LOCK
 from bucketpull.volumes.os_errors import Blame
 from bucketpull.volumes.packs.books import PackBooks
-from bucketpull.volumes.pruning import PRUNING, LeftAlone, Trash
+from bucketpull.volumes.pruning import PRUNING, LeftAlone, Trash, trash_of
 from bucketpull.volumes.recovery import md5_of
+from bucketpull.volumes.trial import try_writing
 
 _IN_PACK: Final = b""
+_TRIAL_BYTES: Final = 1 << 12
 
 _encoder = msgspec.msgpack.Encoder()
 _reach = kill_points.reach
@@ -116,15 +119,21 @@ class Removal:
                     self._take_file(bin_, path or self._path(record, 0), record)
 
     def _take_file(self, bin_: Trash, path: bytes, removed: Record) -> None:
-        """Remove a file, or leave alone what cannot be removed or, as the ledger tells, is another file."""
+        """Remove a file, or leave alone what cannot be removed or, as the ledger tells, is another file.
+
+        An error that blames the disk is believed only if a trial fails too: one bad file does not keep the others.
+        """
         try:
             found = self._tree.stat(path) if removed.sizes else None
             if found is None or self._is_as_stored(found, path, removed):
                 bin_.take(path)
                 return
         except OSError as error:
-            if os_errors.blame(error) is not Blame.OBJECT:
+            fault = os_errors.blame(error)
+            if fault is Blame.MACHINE:
                 raise
+            if fault is not Blame.OBJECT:
+                try_writing(self._home.below(TEMPORARY).fd, _TRIAL_BYTES)
         self.left_alone.add(path)
 
     def _is_as_stored(self, found: os.stat_result, path: bytes, removed: Record) -> bool:
@@ -177,13 +186,25 @@ class Removal:
 
     def finish(self, frame: Frame, intended: int) -> None:
         """Remove what a kill kept from being removed; `intended` is the ledger's end when the removal was begun."""
-        trash = ""
-        if frame.journal == PRUNING:
-            trash = read_intent(self._home, intent(PRUNING, frame.work, intended)).body.decode()
         later = self._described_from(frame.end)
-        self._take_files(
-            (record for record in frame.records() if (record.directory, record.names[0]) not in later), trash
-        )
+        records = [record for record in frame.records() if (record.directory, record.names[0]) not in later]
+        trash: str | None = ""
+        if frame.journal == PRUNING:
+            trash = self._noted_trash(intent(PRUNING, frame.work, intended))
+        if trash is not None:
+            self._take_files(records, trash)
+            return
+        for record in records:  # whether they were to be kept in the trash is not known
+            self.left_alone.add(record.paths.get(0) or self._path(record, 0))
+
+    def _noted_trash(self, note: str) -> str | None:
+        """Return the folder of the trash that a pruning noted, "" for none; None where the note is lost or damaged."""
+        try:
+            return trash_of(read_intent(self._home, note).body)
+        except OSError as error:
+            if os_errors.blame(error) is Blame.MACHINE:
+                raise
+            return None
 
     def finish_replacements(self, blocks: Iterable[int]) -> None:
         """Remove the files that a kill kept `replace_files` from removing, for blocks at these offsets."""

@@ -25,7 +25,7 @@ from bucketpull.volumes.lock import take_lock
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import PartialBlocks
-from bucketpull.volumes.pruning import PRUNING, Gone, empty, expired
+from bucketpull.volumes.pruning import PRUNING, Gone, empty, expired, trash_note
 from bucketpull.volumes.recovery import whole_files
 from bucketpull.volumes.removal import Removal, keys_of
 from bucketpull.volumes.space import Reserve, measured
@@ -273,7 +273,7 @@ class DiskVolume:
         The ledger says so before the files go. A kill leaves a note by which the rest is done when the volume is opened next.
 
         Raises:
-            VolumeError: What lies in packs cannot be copied into the trash; then nothing is removed.
+            VolumeError: What lies in packs cannot be copied into the trash; then nothing is removed. Or the disk fails.
 
         """
         self._check_health()
@@ -284,19 +284,38 @@ class DiskVolume:
             except OSError as error:
                 raise os_errors.volume_error(self.path, "not kept in the trash", error) from error
         work = gone[0].block
-        self.intend(PRUNING, work, trash.encode())
-        with self._writing:
-            self._partial_blocks.note({each.block for each in gone})
-            self._removal.take_away(PRUNING, work, objects, trash)
+        self.intend(PRUNING, work, trash_note(trash))
+        try:
+            with self._writing:
+                self._partial_blocks.note({each.block for each in gone})
+                self._removal.take_away(PRUNING, work, objects, trash)
+        except OSError as error:
+            raise self._fall_sick("objects not removed", error) from error
         self.forget(PRUNING, work)
 
     def expired_trash(self) -> list[str]:
-        """Return the folders of the trash whose time is over."""
-        return expired(self._home, time.time())
+        """Return the folders of the trash whose time is over.
+
+        Raises:
+            VolumeError: The disk fails.
+
+        """
+        try:
+            return expired(self._home, time.time())
+        except OSError as error:
+            raise os_errors.volume_error(self.path, "trash not read", error) from error
 
     def empty_trash(self, name: str) -> None:
-        """Remove a folder of the trash."""
-        empty(self._home, name)
+        """Remove a folder of the trash.
+
+        Raises:
+            VolumeError: Something in it cannot be removed.
+
+        """
+        try:
+            empty(self._home, name)
+        except OSError as error:
+            raise os_errors.volume_error(self.path, f".bucketpull/trash/{name} not removed", error) from error
 
     def abandon(self, journal: str, work: int) -> None:
         """Remove what was written of a batch and not settled: files newer than its note that no later block describes."""
