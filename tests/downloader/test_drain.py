@@ -563,7 +563,7 @@ def test_an_object_of_unknown_size_and_date_is_stored_as_it_comes(routes, length
     assert (record.sizes, record.stored, outcome.stored_bytes) == ([-1], [length], length)
     assert rig.drain.memory.held == 0
     assert rig.drain.memory.held == 0
-    assert all(endpoint.ways.in_flight == 0 for endpoint in rig.drain._order)
+    assert all(endpoint.targets.in_flight == 0 for endpoint in rig.drain._order)
 
 
 @pytest.mark.parametrize("reason", [Reason.UNWRITTEN, Reason.MACHINE, Reason.UNSTORABLE, Reason.VOLUME_SICK])

@@ -174,7 +174,7 @@ def test_nothing_is_read_faster_than_the_disk_writes_and_nothing_is_begun_again(
     rig.assign([part_of(b"d", {b"big": SIZE})])
     for _ in range(1000):
         rig.turn()
-    slow = rig.drain.memory.held, sum(endpoint.ways.in_flight for endpoint in rig.drain._order)
+    slow = rig.drain.memory.held, sum(endpoint.targets.in_flight for endpoint in rig.drain._order)
     writer.backlog = 0
 
     assert rig.settle()[0].stored == 1
@@ -201,7 +201,7 @@ def test_a_transfer_that_breaks_off_while_the_disk_catches_up_is_a_try_like_any_
     assert server.starts == [0] * 4
     assert outcome.deferred[0].names == [b"big"]
     assert rig.drain.memory.held == 0
-    assert all(endpoint.ways.in_flight == 0 for endpoint in rig.drain._order)
+    assert all(endpoint.targets.in_flight == 0 for endpoint in rig.drain._order)
 
 
 class TwoEdges(Server):

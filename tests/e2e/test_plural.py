@@ -58,7 +58,7 @@ def test_several_cdn_domains_are_all_used_and_dead_ones_are_told_once_and_cost_n
     job.check_every_byte()
     first = gets(job.simulator)
     assert first + gets(second) == OBJECTS
-    assert min(first, gets(second)) > 0  # in which shares: tests/downloader/test_ways.py, in virtual time
+    assert min(first, gets(second)) > 0  # in which shares: tests/downloader/test_targets.py, in virtual time
     away = [note["text"] for note in told if note["name"] == "address.away"]
     times = [sum(dead.removeprefix("http://") in text for text in away) for dead in (silent, refused)]
     assert max(times) == 1

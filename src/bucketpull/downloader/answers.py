@@ -119,7 +119,7 @@ class Answers:
         if self._is_stale:
             self._now, self._is_stale = self._clock.monotonic(), False
         endpoint = transfer.endpoint
-        endpoint.finished(transfer.way, self._now, verdict, response.seconds, response.received)
+        endpoint.finished(transfer.target, self._now, verdict, response.seconds, response.received)
         if verdict.reason is None and endpoint.is_attentive:
             endpoint.good(transfer, response.received)
 
@@ -170,7 +170,7 @@ class Answers:
         if written.pack:
             transfer.leaf.note_pack(transfer.index, written.pack, written.offset)
         if not batch.left:
-            self._volumes.settle(batch)
+            self._volumes.report(batch)
 
     def _release(self, transfer: Transfer) -> None:
         self._memory.held -= transfer.held
@@ -209,4 +209,4 @@ class Answers:
         self._failures.let_go(transfer, keep=False)
         self._meter.objects += 1
         transfer.batch.claim(transfer.leaf, transfer.index, transfer.size, transfer.claim)
-        self._volumes.settle(transfer.batch)
+        self._volumes.report(transfer.batch)

@@ -21,7 +21,7 @@ from bucketpull.downloader.integrity import unless_claimed
 from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
 from bucketpull.downloader.memory import Memory
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.transfer import Lines, Transfer
+from bucketpull.downloader.transfer import Transfer, WaitingTransfers
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
@@ -62,8 +62,10 @@ class Drain:
         self._meter = meter
         self._bounds = bounds
         self.memory = Memory(bounds.held)
-        self._lines = Lines(self._order, fetcher, bounds.queued, bounds.parked)
-        self._failures = Failures(source, fetcher, endpoints, clock, random, meter, self.volumes, self._lines)
+        self._waiting = WaitingTransfers(self._order, fetcher, bounds.queued, bounds.parked)
+        self._failures = Failures(
+            source, fetcher, endpoints, clock, random, meter, self.volumes, self._waiting
+        )
         self._routing = self._failures.routing
         self._answers = Answers(source, fetcher, clock, meter, self.volumes, self._failures, self.memory)
         self._now = clock.monotonic()
@@ -89,9 +91,9 @@ class Drain:
         """Find out whether an endpoint is back."""
         self._routing.try_out(self._endpoints[name])
 
-    def turned(self) -> None:
+    def endpoints_changed(self) -> None:
         """Act on endpoints whose state is another one."""
-        self._failures.turned()
+        self._failures.endpoints_changed()
 
     def assign(self, assignment: Assignment) -> None:
         """Take an assignment; its outcome comes when each object has ended in some way."""
@@ -107,7 +109,7 @@ class Drain:
         self._now, self._unix = now, self._clock.now()
         self._answers.begin_turn(now, self._unix)
         room = 0 if self.paused or self._stopping else self._room()
-        self._lines.call_back()
+        self._waiting.call_back()
         for endpoint in self._order:
             if endpoint.open(now) and endpoint.waiting and not self._tries_fresh(endpoint):
                 room = self._start_waiting(endpoint, room)
@@ -128,7 +130,7 @@ class Drain:
             and endpoint.waiting
             and (endpoint.free > 0 or endpoint.open(self._now))
         ):
-            transfer = self._lines.next(endpoint)
+            transfer = self._waiting.next(endpoint)
             if transfer is not None:
                 room -= self._start(transfer, endpoint)
         return room
@@ -152,7 +154,7 @@ class Drain:
     def _room(self) -> int:
         if self._concurrency is None:
             return 1 << 30
-        return self._concurrency - sum(endpoint.ways.in_flight for endpoint in self._order)
+        return self._concurrency - sum(endpoint.targets.in_flight for endpoint in self._order)
 
     def _transfers(self, queue: VolumeQueue, batch: BatchProgress, run: list[Item]) -> Iterator[Transfer]:
         routes_of, endpoints, claims = self._source.routes, self._endpoints, batch.claims
@@ -164,7 +166,7 @@ class Drain:
             except AnswerError as error:
                 self._meter.failures[error.reason] += 1
                 batch.fail(leaf, index, error.reason, 0, 0, error.detail)
-                self.volumes.settle(batch)
+                self.volumes.report(batch)
                 continue
             transfer = Transfer(
                 directory,
@@ -202,11 +204,11 @@ class Drain:
         memory = self.memory
         transfer.held = held = int(transfer.size * memory.share)
         memory.held += held
-        request = self._source.object_request(transfer, endpoint.name, endpoint.way.site, self._unix)
-        transfer.way = way = endpoint.start(self._now, request.url)
+        request = self._source.object_request(transfer, endpoint.name, endpoint.target.site, self._unix)
+        transfer.target = target = endpoint.start(self._now, request.url)
         if transfer.claim:
             request = unless_claimed(request, transfer)
-        self._fetcher.submit(way.to(request) if way.address else request, transfer.done)
+        self._fetcher.submit(target.to(request) if target.address else request, transfer.done)
         return 1
 
     def _is_host_left_alone(self, transfer: Transfer, hosts: Hosts) -> bool:
@@ -236,13 +238,13 @@ class Drain:
         self.memory.held += STREAM_BYTES
         large.begin()
         request = self._source.object_request(
-            transfer, endpoint.name, endpoint.way.site, self._unix, large.began, large.version
+            transfer, endpoint.name, endpoint.target.site, self._unix, large.began, large.version
         )
-        transfer.way = way = endpoint.start(self._now, request.url)
+        transfer.target = target = endpoint.start(self._now, request.url)
         if transfer.claim and not large.began:
             request = unless_claimed(request, transfer)
         self._fetcher.submit(
-            msgspec.structs.replace(way.to(request), max_bytes=large.most), transfer.streamed, large.take
+            msgspec.structs.replace(target.to(request), max_bytes=large.most), transfer.streamed, large.take
         )
         return 1
 
@@ -267,14 +269,14 @@ class Drain:
 
     def _paused(self, transfer: Transfer, is_paused: bool) -> None:
         """Give the slot and the memory of a transfer that waits for its disk to others meanwhile."""
-        transfer.endpoint.paused(transfer.way, is_paused)
+        transfer.endpoint.paused(transfer.target, is_paused)
         held = PAUSED_BYTES if is_paused else STREAM_BYTES
         self.memory.held += held - transfer.held
         transfer.held = held
 
     def unstarted(self) -> int:
         """Return how many objects wait for a slot."""
-        return self.volumes.unstarted() + len(self._lines)
+        return self.volumes.unstarted() + len(self._waiting)
 
     # --- the end
 
@@ -290,4 +292,4 @@ class Drain:
             if queue.writer is not None:
                 queue.writer.close()
                 self._answers.collect(queue)
-        self.volumes.sweep()
+        self.volumes.hand_back_all()

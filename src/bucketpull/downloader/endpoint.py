@@ -21,7 +21,7 @@ from bucketpull.domain.model import EndpointStatus
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.refused_parts import RefusedParts
-from bucketpull.downloader.ways import Way, Ways
+from bucketpull.downloader.targets import Target, Targets
 
 T = TypeVar("T")
 
@@ -61,10 +61,10 @@ class Endpoint(Generic[T]):
         "parts",
         "spec",
         "state",
+        "target",
+        "targets",
         "trials",
         "waiting",
-        "way",
-        "ways",
         "witness",
     )
 
@@ -72,9 +72,9 @@ class Endpoint(Generic[T]):
         self.spec = spec
         self.name = spec.name
         self.is_origin = spec.is_origin
-        self.ways = Ways(spec.sites, limiter)
-        self.way = self.ways.all[0]
-        """The way of what starts next."""
+        self.targets = Targets(spec.sites, limiter)
+        self.target = self.targets.all[0]
+        """Where the next request goes."""
         self.hosts = Hosts() if spec.purpose is Purpose.FETCH and not spec.sites else None
         """Where objects bring their own URLs."""
         self.waiting: deque[T] = deque()
@@ -102,81 +102,81 @@ class Endpoint(Generic[T]):
     # --- starting
 
     def open(self, now: float) -> bool:
-        """Find out whether, how many, and which way requests may start now: many at once where nothing but the level holds them."""
+        """Find out whether, how many, and where requests may start now: many at once where nothing but the level holds them."""
         self.free = 0
-        ways = self.ways
+        targets = self.targets
         if not self.is_up:
-            if ways.is_plural and self.trials:
-                self.way = ways.in_turn()
+            if targets.is_plural and self.trials:
+                self.target = targets.in_turn()
             self.free = self.trials
             return self.trials > 0
         if now < self._held_until:
             return False
-        if ways.is_plural:
-            way = ways.choose(now)
-            if way is None:
+        if targets.is_plural:
+            target = targets.choose(now)
+            if target is None:
                 return False
-            self.way = way
-        elif not self.way.limiter.may_start(now):
+            self.target = target
+        elif not self.target.limiter.may_start(now):
             return False
-        self.free = self._room(self.way)
+        self.free = self._room(self.target)
         return True
 
-    def _room(self, way: Way) -> int:
-        limiter = way.limiter
-        bucket, is_plural = limiter.bucket, self.ways.is_plural
-        if self._is_suspect or (is_plural and (way.is_away or not way.was_good)):
+    def _room(self, target: Target) -> int:
+        limiter = target.limiter
+        bucket, is_plural = limiter.bucket, self.targets.is_plural
+        if self._is_suspect or (is_plural and (target.is_away or not target.was_good)):
             return 1
         if limiter.ceiling is None and (bucket is None or bucket.per_second is None):
             room = math.ceil(limiter.level - limiter.in_flight)
-            return min(room, self.ways.at_a_time) if is_plural else room
+            return min(room, self.targets.at_a_time) if is_plural else room
         return 1
 
-    def start(self, now: float, url: str) -> Way:
-        """Count a request that starts; return the way that it goes."""
+    def start(self, now: float, url: str) -> Target:
+        """Count a request that starts; return where it goes."""
         self.free -= 1
         if self.trials:
             self.trials -= 1
         elif self._is_suspect:
             self._held_until = now + PACE_SECONDS
-        self.way.limiter.started(now)
-        return self.way if self.hosts is None else self.hosts.start(url, now)
+        self.target.limiter.started(now)
+        return self.target if self.hosts is None else self.hosts.start(url, now)
 
     def delay(self, now: float) -> float:
         """Return in how many seconds this endpoint may open by the passing of time; `math.inf` if only an end opens it."""
         if not self.is_up:
             return math.inf
-        listed = self.ways.listed() if self.ways.is_plural else [self.way]
+        listed = self.targets.listed() if self.targets.is_plural else [self.target]
         return min(
-            (wait for way in listed if (wait := max(way.delay(now), self._held_until - now)) > 0.0),
+            (wait for target in listed if (wait := max(target.delay(now), self._held_until - now)) > 0.0),
             default=math.inf,
         )
 
-    def finished(self, way: Way, now: float, verdict: Verdict, seconds: float, received: int) -> None:
-        """Count an answer that came over a way, or that none did."""
+    def finished(self, target: Target, now: float, verdict: Verdict, seconds: float, received: int) -> None:
+        """Count an answer that came from a target, or that none did."""
         reason = verdict.reason
         if self.hosts is not None:
-            reason = self.hosts.finished(way, now, verdict, seconds, received)
-            way = self.way
-        way.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds)
-        if self.ways.is_plural:
-            way.finished(now, reason, seconds, verdict.detail)
+            reason = self.hosts.finished(target, now, verdict, seconds, received)
+            target = self.target
+        target.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds)
+        if self.targets.is_plural:
+            target.finished(now, reason, seconds, verdict.detail)
 
-    def is_of_way(self, way: Way, now: float) -> bool:
-        """Tell whether a way is to blame for what just failed over it: it is left alone, and others are well."""
+    def is_of_target(self, target: Target, now: float) -> bool:
+        """Tell whether a target is to blame for what just failed there: it is left alone, and others are well."""
         if self.hosts is not None:
-            return self.hosts.is_of_way(way, now)
-        return self.ways.is_plural and way.is_away and self.ways.has_other(way)
+            return self.hosts.is_of_target(target, now)
+        return self.targets.is_plural and target.is_away and self.targets.has_other(target)
 
-    def has_easy(self, way: Way, now: float) -> bool:
-        """Tell whether an object that was refused over a way for being too much may go over another one at once."""
+    def has_easy(self, target: Target, now: float) -> bool:
+        """Tell whether an object that was refused by a target for being too much may be asked of another one at once."""
         if self.hosts is not None:
-            return self.hosts.has_easy(way, now)
-        return self.ways.is_plural and self.ways.has_easy(way, now)
+            return self.hosts.has_easy(target, now)
+        return self.targets.is_plural and self.targets.has_easy(target, now)
 
-    def paused(self, way: Way, is_paused: bool) -> None:
+    def paused(self, target: Target, is_paused: bool) -> None:
         """Give the place of a transfer to others while it waits for its disk."""
-        limiter = (way if self.hosts is None else self.way).limiter
+        limiter = (target if self.hosts is None else self.target).limiter
         limiter.in_flight += -1 if is_paused else 1
 
     # --- what came of it
@@ -184,7 +184,7 @@ class Endpoint(Generic[T]):
     @property
     def was_good(self) -> bool:
         """Whether it ever gave what was wanted."""
-        return self._proofs + self.ways.good > 0
+        return self._proofs + self.targets.good > 0
 
     @property
     def trouble(self) -> tuple[Reason, str] | None:
@@ -254,7 +254,7 @@ class Endpoint(Generic[T]):
         self._last = reason, detail
         self._is_suspect = self._weight() >= needed(reason)
         if self._is_suspect and asked_seconds:
-            self.ways.rest(now, asked_seconds)
+            self.targets.rest(now, asked_seconds)
         return self._is_suspect
 
     def is_doubtful(self, reason: Reason) -> bool:
@@ -285,48 +285,48 @@ class Endpoint(Generic[T]):
 
     # --- what the machine makes of it
 
-    def turn(self, state: State, is_up: bool) -> None:
+    def set_state(self, state: State, is_up: bool) -> None:
         """Take over the machine's judgement."""
         if is_up and not self.is_up:
             self._forget_failures()
             self._held_until = -math.inf
-            self.ways.forgive()
+            self.targets.forgive()
             if self.hosts is not None:
                 self.hosts.forgive()
         self.state, self.is_up, self.trials = state, is_up, 0
 
     def symptoms(self, now: float, silent_seconds: float, unanswered: int, has_work: bool) -> Symptoms:
         """Return what there is to report."""
-        ways = self.ways
+        targets = self.targets
         reason, detail = self._last or (None, "")
         failing = self._weight()
         return Symptoms(
-            self._proofs + ways.good,
+            self._proofs + targets.good,
             failing,
             round(now - self._ailing_since, 1) if failing else 0.0,
             reason,
             detail[:200] if failing or not self.is_up else "",
             round(silent_seconds, 1),
             unanswered,
-            round(max(0.0, ways.rests_until - now), 1),
+            round(max(0.0, targets.rests_until - now), 1),
             has_work,
             bool(self.waiting) and not self.is_up,
-            ways.in_flight,
+            targets.in_flight,
             self._away(now),
-            0.0 if ways.is_plural else round(self.way.limiter.ceiling or 0.0, 2),
+            0.0 if targets.is_plural else round(self.target.limiter.ceiling or 0.0, 2),
         )
 
     def _away(self, now: float) -> dict[str, str]:
         if self.hosts is not None:
             return self.hosts.away(now)
-        return self.ways.away(now) if self.ways.is_plural else {}
+        return self.targets.away(now) if self.targets.is_plural else {}
 
     def status(self) -> EndpointStatus:
         """Return the counters."""
-        limiters = [way.limiter for way in self.ways]
+        limiters = [target.limiter for target in self.targets]
         return EndpointStatus(
-            self.ways.in_flight,
-            sum(way.limiter.level for way in self.ways.listed() if not way.is_away),
+            self.targets.in_flight,
+            sum(target.limiter.level for target in self.targets.listed() if not target.is_away),
             sum(limiter.requests for limiter in limiters),
             sum(limiter.throttled for limiter in limiters),
             round(sum(limiter.seconds for limiter in limiters), 3),

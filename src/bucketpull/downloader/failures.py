@@ -9,15 +9,15 @@ from bucketpull.domain.retry import REMEDIES, Random, backoff_seconds, next_try
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.retry_decision import Course, course
+from bucketpull.downloader.retry_decision import Decision, decide
 from bucketpull.downloader.routing import Blame, Routing
-from bucketpull.downloader.transfer import Lines, Transfer
+from bucketpull.downloader.transfer import Transfer, WaitingTransfers
 from bucketpull.downloader.volume_queue import VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source
 
 
 class Failures:
-    """The way on for the objects of one process that are in trouble. `routing` says where they are asked for."""
+    """Goes on with the objects of one process that are in trouble. `routing` says where they are asked for."""
 
     def __init__(
         self,
@@ -28,25 +28,25 @@ class Failures:
         random: Random,
         meter: Meter,
         volumes: VolumeQueues,
-        lines: Lines,
+        waiting: WaitingTransfers,
     ) -> None:
         self.routing = Routing(source, fetcher, endpoints, clock, self._testified)
         self._clock = clock
         self._random = random
         self._meter = meter
         self._volumes = volumes
-        self._lines = lines
+        self._waiting = waiting
         self._stopping = False
 
-    def turned(self) -> None:
+    def endpoints_changed(self) -> None:
         """Act on endpoints whose state is another one."""
-        for transfer in self.routing.turned():
+        for transfer in self.routing.reroute():
             self._fail_everywhere(transfer, transfer.doubt or Reason.FORBIDDEN)
 
     def stop(self) -> None:
         """Hand back what waits; from now on nothing is asked for again."""
         self._stopping = True
-        for transfer in (*self._lines.clear(), *self.routing.clear()):
+        for transfer in (*self._waiting.clear(), *self.routing.clear()):
             self.displace(transfer)
 
     def refused(self, transfer: Transfer, response: Response, verdict: Verdict, now: float) -> None:
@@ -105,31 +105,31 @@ class Failures:
     def _doubted(self, transfer: Transfer, verdict: Verdict, now: float) -> None:
         reason = verdict.reason
         assert reason is not None
-        way = course(
+        decision = decide(
             reason,
             transfer.endpoint.is_origin,
             transfer.tries,
             transfer.at + 1 < len(transfer.routes),
             transfer.batch.attempt,
         )
-        if way in {Course.FAIL, Course.GONE}:
-            self.fail(transfer, Reason.GONE if way is Course.GONE else reason, verdict.detail)
+        if decision in {Decision.FAIL, Decision.GONE}:
+            self.fail(transfer, Reason.GONE if decision is Decision.GONE else reason, verdict.detail)
         else:
             self._retried(transfer, reason)
-            self._ask_again(transfer, way, verdict, now)
+            self._ask_again(transfer, decision, verdict, now)
 
-    def _ask_again(self, transfer: Transfer, way: Course, verdict: Verdict, now: float) -> None:
+    def _ask_again(self, transfer: Transfer, decision: Decision, verdict: Verdict, now: float) -> None:
         transfer.doubt = reason = verdict.reason
         assert reason is not None
-        if way is Course.NEXT_ROUTE:
+        if decision is Decision.NEXT_ROUTE:
             self.routing.go_on(transfer)
             if self.routing.is_hopeless(transfer):
                 self._fail_everywhere(transfer, reason)
                 return
-        if way is Course.DEFER:
+        if decision is Decision.DEFER:
             self._defer(transfer)
         else:
-            at_once = way is not Course.AGAIN or transfer.endpoint.has_easy(transfer.way, now)
+            at_once = decision is not Decision.AGAIN or transfer.endpoint.has_easy(transfer.target, now)
             wait = (
                 0.0
                 if at_once
@@ -140,7 +140,7 @@ class Failures:
     def _defer(self, transfer: Transfer) -> None:
         self.let_go(transfer, keep=True)
         transfer.batch.defer(transfer.leaf, transfer.index)
-        self._volumes.settle(transfer.batch)
+        self._volumes.report(transfer.batch)
 
     def hostless(self, transfer: Transfer, reason: Reason, detail: str) -> None:
         """Put off an object whose host is left alone, without asking for it; in the last pass give it up."""
@@ -155,7 +155,7 @@ class Failures:
         if self._stopping:
             self.displace(transfer)
         elif rest_seconds:
-            self._lines.rest(transfer, rest_seconds)
+            self._waiting.rest(transfer, rest_seconds)
         else:
             transfer.endpoint.waiting.append(transfer)
 
@@ -163,7 +163,7 @@ class Failures:
         """Put an object back in line after its rest."""
         if not transfer.endpoint.is_up:
             self.routing.choose(transfer)
-        self._lines.rested(transfer)
+        self._waiting.rested(transfer)
 
     def _retried(self, transfer: Transfer, reason: Reason) -> None:
         self._meter.retries[reason] += 1
@@ -178,14 +178,14 @@ class Failures:
             self._meter.failures[reason] += 1
         self.let_go(transfer, keep=False)
         transfer.batch.fail(transfer.leaf, transfer.index, reason, transfer.asked, transfer.status, detail)
-        self._volumes.settle(transfer.batch)
+        self._volumes.report(transfer.batch)
 
     def displace(self, transfer: Transfer) -> None:
         """Hand an object back that cannot be stored here now."""
         self.let_go(transfer, keep=True)
         trouble = transfer.queue.trouble or Reason.INTERRUPTED
         transfer.batch.displace(transfer.leaf, transfer.index, trouble, transfer.queue.detail)
-        self._volumes.settle(transfer.batch)
+        self._volumes.report(transfer.batch)
 
     def let_go(self, transfer: Transfer, keep: bool) -> None:
         """Close the stream of a large object; `keep` leaves what came for a later try."""

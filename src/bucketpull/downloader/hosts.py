@@ -1,6 +1,6 @@
-"""The hosts of objects that bring their own URLs, each with the ways to it: all addresses of its name are used, by what each bears.
+"""The hosts of objects that bring their own URLs, each with its targets: all addresses of its name are used, by what each bears.
 
-How many requests are under way is the endpoint's to limit; here it is chosen where each goes. A host of which nothing comes, while
+How many requests are in flight is the endpoint's to limit; here it is chosen where each goes. A host of which nothing comes, while
 others answer, is left alone but for a look now and then: its objects are put off, and hold up nobody else's.
 """
 
@@ -12,7 +12,7 @@ from bucketpull.domain.endpoints import OUTAGE, THROTTLES
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Verdict
 from bucketpull.domain.pacing import Limiter
-from bucketpull.downloader.ways import SILENT_SECONDS, SILENT_TRIPS, Way, Ways
+from bucketpull.downloader.targets import SILENT_SECONDS, SILENT_TRIPS, Target, Targets
 
 MOST_HOSTS: Final = 1024  # that are known at once; what was learnt of the one known longest is forgotten
 RESOLVED_FROM: Final = 16  # requests on: of a list of a million hosts nobody asks for a million names
@@ -30,26 +30,26 @@ _UNLIMITED: Final = 1 << 20
 class Host:
     """One host; `site` is what its URLs begin with. Times are monotonic seconds."""
 
-    __slots__ = ("requests", "resolved_at", "site", "ways")
+    __slots__ = ("requests", "resolved_at", "site", "targets")
 
     def __init__(self, site: str) -> None:
         self.site = site
-        self.ways = Ways((site,), Limiter(fixed=_UNLIMITED))
+        self.targets = Targets((site,), Limiter(fixed=_UNLIMITED))
         self.requests = 0
         self.resolved_at = -math.inf
 
-    def best(self, now: float) -> Way:
+    def best(self, now: float) -> Target:
         """Return where a request goes that starts now."""
-        ways = self.ways
-        if not ways.is_plural:
-            return ways.all[0]
-        listed = ways.listed()
-        well = [way for way in listed if not way.is_away]
-        return ways.choose(now) or min(well or listed, key=Way.cost)
+        targets = self.targets
+        if not targets.is_plural:
+            return targets.all[0]
+        listed = targets.listed()
+        well = [target for target in listed if not target.is_away]
+        return targets.choose(now) or min(well or listed, key=Target.cost)
 
     def is_closed(self, now: float) -> bool:
         """Tell whether it is left alone as a whole, and it is not yet time for a look."""
-        return all(way.is_away and not way.may_start(now) for way in self.ways.listed())
+        return all(target.is_away and not target.may_start(now) for target in self.targets.listed())
 
 
 class Hosts:
@@ -60,16 +60,16 @@ class Hosts:
         self._well = self._other_well = ("", -math.inf)
         self._names: set[str] = set()
 
-    def choose(self, url: str, now: float) -> Way:
-        """Return the way for an object's URL."""
+    def choose(self, url: str, now: float) -> Target:
+        """Return the target for an object's URL."""
         return self._host(url, now).best(now)
 
     def trouble(self, url: str, now: float, is_last: bool) -> tuple[Reason, str] | None:
         """Return why nothing is asked of a URL's host now; None if it is. `is_last`: there is no later pass."""
         host = self._host(url, now)
-        if not host.ways.all[-1].is_away or not host.is_closed(now) or not self._has_well(host.site, now):
+        if not host.targets.all[-1].is_away or not host.is_closed(now) or not self._has_well(host.site, now):
             return None
-        latest = max(host.ways.listed(), key=lambda way: way.since)
+        latest = max(host.targets.listed(), key=lambda target: target.since)
         if is_last and now - latest.since < GIVEN_UP_SECONDS:
             return None
         return Reason.CONNECT, f"{latest.label} is left alone: {latest.why}"
@@ -86,35 +86,35 @@ class Hosts:
             self._names.add(site)
         return host
 
-    def start(self, url: str, now: float) -> Way:
-        """Count a request that starts; return the way that it goes."""
-        way = self.choose(url, now)
-        if not way.limiter.in_flight:
-            way.quiet_since = now
-        way.limiter.started(now)
-        return way
+    def start(self, url: str, now: float) -> Target:
+        """Count a request that starts; return where it goes."""
+        target = self.choose(url, now)
+        if not target.limiter.in_flight:
+            target.quiet_since = now
+        target.limiter.started(now)
+        return target
 
     def finished(
-        self, way: Way, now: float, verdict: Verdict, seconds: float, received: int
+        self, target: Target, now: float, verdict: Verdict, seconds: float, received: int
     ) -> Reason | None:
         """Count an answer; return what it says of all hosts together: what is one's own trouble says nothing of the others."""
         reason = verdict.reason
-        way.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds)
-        is_plural = self._is_plural(way)
+        target.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds)
+        is_plural = self._is_plural(target)
         if reason is None or reason in OUTAGE or is_plural:
-            way.finished(now, reason, seconds, verdict.detail)
+            target.finished(now, reason, seconds, verdict.detail)
         if reason not in OUTAGE:
-            way.quiet_since = now
-            self._note_well(way.site, now)
-        if (reason in OUTAGE and self.is_of_way(way, now)) or (
-            reason in THROTTLES and self.has_easy(way, now)
+            target.quiet_since = now
+            self._note_well(target.site, now)
+        if (reason in OUTAGE and self.is_of_target(target, now)) or (
+            reason in THROTTLES and self.has_easy(target, now)
         ):
             return Reason.INTERRUPTED
         return reason
 
-    def _is_plural(self, way: Way) -> bool:
-        host = self._hosts.get(way.site)
-        return host is not None and host.ways.is_plural
+    def _is_plural(self, target: Target) -> bool:
+        host = self._hosts.get(target.site)
+        return host is not None and host.targets.is_plural
 
     def _note_well(self, site: str, now: float) -> None:
         if self._well[0] != site:
@@ -124,18 +124,18 @@ class Hosts:
     def _has_well(self, site: str, now: float) -> bool:
         return any(other != site and now - at < WELL_SECONDS for other, at in (self._well, self._other_well))
 
-    def is_of_way(self, way: Way, now: float) -> bool:
+    def is_of_target(self, target: Target, now: float) -> bool:
         """Tell whether a host, or one of its addresses, is to blame for what just failed: it is left alone, and others are well."""
-        return way.is_away and self._has_other(way, now)
+        return target.is_away and self._has_other(target, now)
 
-    def _has_other(self, way: Way, now: float) -> bool:
-        host = self._hosts.get(way.site)
-        return (host is not None and host.ways.has_other(way)) or self._has_well(way.site, now)
+    def _has_other(self, target: Target, now: float) -> bool:
+        host = self._hosts.get(target.site)
+        return (host is not None and host.targets.has_other(target)) or self._has_well(target.site, now)
 
-    def has_easy(self, way: Way, now: float) -> bool:
+    def has_easy(self, target: Target, now: float) -> bool:
         """Tell whether the same host has another address that is well and has refused nothing for being too much."""
-        host = self._hosts.get(way.site)
-        return host is not None and host.ways.is_plural and host.ways.has_easy(way, now)
+        host = self._hosts.get(target.site)
+        return host is not None and host.targets.is_plural and host.targets.has_easy(target, now)
 
     def acquit(self, now: float) -> None:
         """Note that the network is well, whatever single hosts do."""
@@ -144,7 +144,7 @@ class Hosts:
     def forgive(self) -> None:
         """Use all as before."""
         for host in self._hosts.values():
-            host.ways.forgive()
+            host.targets.forgive()
 
     # --- what is looked at now and then
 
@@ -159,30 +159,30 @@ class Hosts:
     def resolved(self, site: str, addresses: list[str]) -> None:
         """Use all addresses of a site's name."""
         if site in self._hosts:
-            self._hosts[site].ways.resolved(site, addresses)
+            self._hosts[site].targets.resolved(site, addresses)
 
-    def silent(self, now: float, usual_seconds: float) -> list[tuple[Way, float]]:
-        """Return the ways from which nothing whole has come for much longer than usual, while others answer, and for how long."""
+    def silent(self, now: float, usual_seconds: float) -> list[tuple[Target, float]]:
+        """Return the targets from which nothing whole has come for much longer than usual, while others answer, and for how long."""
         found = []
-        for way in self._busy():
-            seconds = now - way.quiet_since
-            least = SILENT_SECONDS if way.was_good or way.address else UNHEARD_SECONDS
-            bar = max(least, SILENT_TRIPS * (way.limiter.trip or usual_seconds))
-            if seconds >= bar and self._has_other(way, now):
-                found.append((way, seconds))
+        for target in self._busy():
+            seconds = now - target.quiet_since
+            least = SILENT_SECONDS if target.was_good or target.address else UNHEARD_SECONDS
+            bar = max(least, SILENT_TRIPS * (target.limiter.trip or usual_seconds))
+            if seconds >= bar and self._has_other(target, now):
+                found.append((target, seconds))
         return found
 
-    def _busy(self) -> Iterator[Way]:
+    def _busy(self) -> Iterator[Target]:
         for host in self._hosts.values():
-            for way in host.ways:
-                if way.limiter.in_flight and not way.is_away:
-                    yield way
+            for target in host.targets:
+                if target.limiter.in_flight and not target.is_away:
+                    yield target
 
     def away(self, now: float) -> dict[str, str]:
         """Return what is to be told of those that are left alone."""
         found: dict[str, str] = {}
         for host in self._hosts.values():
-            found |= host.ways.away(now)
+            found |= host.targets.away(now)
             if len(found) >= MOST_TOLD:
                 break
         return found

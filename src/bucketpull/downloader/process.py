@@ -21,7 +21,7 @@ from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.pages import JobPages
-from bucketpull.downloader.scan import Look, Scan
+from bucketpull.downloader.scan import Scan, WantedPage
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Clock, Fetcher, Source, Writer
@@ -57,7 +57,7 @@ class Process:
         self._bucket = TokenBucket(None)
         self._most = policy.bounds.in_flight
         listing = next(spec for spec in source.endpoints if spec.purpose is Purpose.LIST)
-        self._list: Endpoint[Look] = Endpoint(listing, self._limiter(listing))
+        self._list: Endpoint[WantedPage] = Endpoint(listing, self._limiter(listing))
         self._objects: dict[str, Endpoint[Transfer]] = {
             spec.name: Endpoint(spec, self._limiter(spec))
             for spec in source.endpoints
@@ -164,7 +164,7 @@ class Process:
         self.drain.limit(limits.concurrency)
         self.drain.paused = self.scan.paused = limits.paused
         for endpoint in self._objects.values():
-            endpoint.ways.limit(limits.concurrency)
+            endpoint.targets.limit(limits.concurrency)
         self._bucket.set_rate(limits.requests_per_second)
         self._fetcher.limit_bandwidth(limits.bytes_per_second)
         self.drain.memory.limit_bandwidth(limits.bytes_per_second)
@@ -183,7 +183,7 @@ class Process:
             self._channel.send(Fatal("", reason, detail[:300]))
 
     def _tick(self) -> None:
-        self.drain.volumes.tell_parts(self._clock.monotonic())
+        self.drain.volumes.report_parts(self._clock.monotonic())
         self._send_tick()
         self._fetcher.call_later(TICK_SECONDS, self._tick)
 

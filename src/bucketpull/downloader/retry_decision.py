@@ -9,8 +9,8 @@ from bucketpull.domain.retry import BOUNDS, Scope, attempts, next_try
 SINGLED_OUT = 3
 
 
-class Course(Enum):
-    """The ways on from a bad answer."""
+class Decision(Enum):
+    """What follows a bad answer."""
 
     AGAIN = 0  # the same endpoint, after back-off
     AT_ONCE = 1  # the same endpoint, now
@@ -20,7 +20,7 @@ class Course(Enum):
     FAIL = 5
 
 
-def course(reason: Reason, is_origin: bool, tries: int, more_routes: bool, passes: int) -> Course:
+def decide(reason: Reason, is_origin: bool, tries: int, more_routes: bool, passes: int) -> Decision:
     """Decide.
 
     Args:
@@ -35,35 +35,35 @@ def course(reason: Reason, is_origin: bool, tries: int, more_routes: bool, passe
     if remedy is Remedy.ORIGIN:
         return _doubtful(reason, is_origin, tries, more_routes)
     if remedy is Remedy.VANISH:
-        return Course.GONE
+        return Decision.GONE
     if remedy is Remedy.RESIGN:
-        return Course.AT_ONCE if tries < attempts(reason) else Course.FAIL
+        return Decision.AT_ONCE if tries < attempts(reason) else Decision.FAIL
     if remedy is Remedy.FAIL:
-        return Course.NEXT_ROUTE if more_routes and not is_origin else Course.FAIL
+        return Decision.NEXT_ROUTE if more_routes and not is_origin else Decision.FAIL
     if remedy is Remedy.STOP:
         # Hardly the object's fault: if the job ends for it, the object is there to be had when the cause is mended.
         return _put_off(passes)
     return _passing(reason, tries, more_routes, passes)
 
 
-def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) -> Course:
+def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) -> Decision:
     if more_routes:
-        return Course.NEXT_ROUTE
+        return Decision.NEXT_ROUTE
     if reason is Reason.MISSING and is_origin:
-        return Course.GONE
-    return Course.AT_ONCE if tries < attempts(reason) else Course.FAIL
+        return Decision.GONE
+    return Decision.AT_ONCE if tries < attempts(reason) else Decision.FAIL
 
 
-def _passing(reason: Reason, tries: int, more_routes: bool, passes: int) -> Course:
+def _passing(reason: Reason, tries: int, more_routes: bool, passes: int) -> Decision:
     most = attempts(reason)
     if more_routes and BOUNDS[reason].remedy is Remedy.SLOW:
         most = min(most, SINGLED_OUT)
     if tries < most:
-        return Course.AGAIN
+        return Decision.AGAIN
     if more_routes and BOUNDS[reason].scope not in {Scope.VOLUME, Scope.MACHINE}:
-        return Course.NEXT_ROUTE  # it may be the edge's trouble with this one object
+        return Decision.NEXT_ROUTE  # it may be the edge's trouble with this one object
     return _put_off(passes)
 
 
-def _put_off(passes: int) -> Course:
-    return Course.FAIL if next_try(passes) is None else Course.DEFER
+def _put_off(passes: int) -> Decision:
+    return Decision.FAIL if next_try(passes) is None else Decision.DEFER

@@ -76,7 +76,7 @@ class Routing:
         """
         endpoint, reason = transfer.endpoint, verdict.reason
         assert reason is not None
-        if endpoint.is_of_way(transfer.way, now):
+        if endpoint.is_of_target(transfer.target, now):
             return Blame.ENDPOINT
         if transfer.at + 1 < len(transfer.routes) and endpoint.refused_part(transfer, reason, now):
             return Blame.OBJECT
@@ -97,11 +97,13 @@ class Routing:
             return False
         if not endpoint.is_tried:
             endpoint.is_tried = True
-            way = endpoint.ways.in_turn()
-            request = self._source.object_request(witness, endpoint.name, way.site, self._clock.now())
+            target = endpoint.targets.in_turn()
+            request = self._source.object_request(witness, endpoint.name, target.site, self._clock.now())
             if endpoint.hosts is not None:
-                way = endpoint.hosts.choose(request.url, self._clock.monotonic())
-            self._fetcher.submit(way.to(request), lambda response: self._proved(endpoint, witness, response))
+                target = endpoint.hosts.choose(request.url, self._clock.monotonic())
+            self._fetcher.submit(
+                target.to(request), lambda response: self._proved(endpoint, witness, response)
+            )
             self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._settle(endpoint, Blame.ENDPOINT))
         return True
 
@@ -154,14 +156,14 @@ class Routing:
 
     def _give_up(self, endpoint: Endpoint[Transfer]) -> None:
         if not endpoint.is_up:
-            for site in {way.site for way in endpoint.ways}:
+            for site in {target.site for target in endpoint.targets}:
                 self._fetcher.abandon(site, Reason.TIMEOUT, "the endpoint does not answer")
 
     def is_hopeless(self, transfer: Transfer) -> bool:
         """Tell whether one endpoint denied an object, and the next refuses whatever it is asked for."""
         return transfer.least > 0 and transfer.endpoint.refuses
 
-    def turned(self) -> list[Transfer]:
+    def reroute(self) -> list[Transfer]:
         """Send those that wait where they can be had now; return those that can be had nowhere.
 
         Answers that will not come are not waited for any longer.

@@ -19,7 +19,7 @@ from bucketpull.domain.retry import REMEDIES, Random, attempts, backoff_seconds,
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.pages import Pages
-from bucketpull.downloader.ways import Way
+from bucketpull.downloader.targets import Target
 from bucketpull.ports import Clock, Fetcher, Source
 
 LONGEST_SPREAD_SECONDS = 2.0
@@ -29,7 +29,7 @@ UNANSWERED = OUTAGE - {Reason.GARBAGE, Reason.TRUNCATED}
 UNREADABLE = "names no object"
 
 
-class Sweep:
+class ScanProgress:
     """A survey in hand: what is listed of it, and how many of its positions are still open."""
 
     __slots__ = ("left", "parts", "receipt")
@@ -53,14 +53,14 @@ class Sweep:
         add_counts(self.receipt.retries, {reason: 1})
 
 
-class Look(msgspec.Struct, gc=False, eq=False):
-    """One position of a survey. `tries` counts the requests of this pass; `way` is that of the last one."""
+class WantedPage(msgspec.Struct, gc=False, eq=False):
+    """One position of a survey. `tries` counts the requests of this pass; `target` is that of the last one."""
 
     scan: "Scan"
-    sweep: Sweep
+    progress: ScanProgress
     position: Position
     tries: int = 0
-    way: Way | None = None
+    target: Target | None = None
 
     def done(self, response: Response) -> None:
         """Take the answer."""
@@ -85,7 +85,7 @@ class Scan:
         self,
         source: Source,
         fetcher: Fetcher,
-        endpoint: Endpoint[Look],
+        endpoint: Endpoint[WantedPage],
         clock: Clock,
         random: Random,
         meter: Meter,
@@ -95,7 +95,7 @@ class Scan:
     ) -> None:
         self._source = source
         self._fetcher = fetcher
-        self._gate = endpoint
+        self._endpoint = endpoint
         self._clock = clock
         self._random = random
         self._meter = meter
@@ -109,182 +109,182 @@ class Scan:
     def add(self, survey: Survey) -> None:
         """Take a survey; its receipt comes when each position has ended in some way."""
         positions = decode_positions(survey.positions)
-        sweep = Sweep(survey, len(positions))
+        progress = ScanProgress(survey, len(positions))
         for position in positions:
-            look = Look(self, sweep, position)
+            wanted = WantedPage(self, progress, position)
             if position.attempt:
                 # The journal has waited for it; what failed together should not come back together.
                 wait = min(LONGEST_SPREAD_SECONDS, float(position.attempt)) * self._random.random()
-                self._fetcher.call_later(wait, look.again)
+                self._fetcher.call_later(wait, wanted.again)
             else:
-                self._gate.waiting.append(look)
+                self._endpoint.waiting.append(wanted)
         if not positions:
-            self._receipt(sweep.receipt)
+            self._receipt(progress.receipt)
 
-    def line_up(self, look: Look) -> None:
+    def line_up(self, wanted: WantedPage) -> None:
         """Put a position back in line after its back-off."""
-        self._gate.waiting.append(look)
+        self._endpoint.waiting.append(wanted)
 
     def fill(self, now: float) -> None:
         """Start what the limiter allows."""
-        endpoint = self._gate
+        endpoint = self._endpoint
         if self.paused or self._closed:
             return
         while endpoint.waiting and endpoint.open(now):
-            look = endpoint.waiting.popleft()
-            if not self._read_here(look):
-                look.tries += 1
-                request = self._source.list_request(look.position, endpoint.way.site, self._clock.now())
-                look.way = way = endpoint.start(now, request.url)
-                self._fetcher.submit(way.to(request), look.done)
+            wanted = endpoint.waiting.popleft()
+            if not self._read_here(wanted):
+                wanted.tries += 1
+                request = self._source.list_request(wanted.position, endpoint.target.site, self._clock.now())
+                wanted.target = target = endpoint.start(now, request.url)
+                self._fetcher.submit(target.to(request), wanted.done)
 
-    def _read_here(self, look: Look) -> bool:
+    def _read_here(self, wanted: WantedPage) -> bool:
         """Take in a page that lies on this machine; tell whether it does."""
         try:
-            page = self._source.page_here(look.position)
+            page = self._source.page_here(wanted.position)
         except AnswerError as error:
-            look.tries += 1
-            self._troubled(look, error, 0)
+            wanted.tries += 1
+            self._troubled(wanted, error, 0)
             return True
         if page is None:
             return False
-        self._listed(look, page, 0)
+        self._listed(wanted, page, 0)
         return True
 
     def close(self) -> None:
         """Begin nothing more; surveys in hand get no receipt and are given to somebody else."""
         self._closed = True
-        self._gate.waiting.clear()
+        self._endpoint.waiting.clear()
 
-    def answered(self, look: Look, response: Response) -> None:
+    def answered(self, wanted: WantedPage, response: Response) -> None:
         """Take in a page, or decide what its failure calls for."""
-        now, gate, way = self._clock.monotonic(), self._gate, look.way
-        assert way is not None
+        now, endpoint, target = self._clock.monotonic(), self._endpoint, wanted.target
+        assert target is not None
         try:
-            page = self._source.read_page(look.position, response, self._clock.now())
+            page = self._source.read_page(wanted.position, response, self._clock.now())
         except AnswerError as error:
             verdict = Verdict(error.reason, error.detail, error.retry_after_seconds)
-            gate.finished(way, now, verdict, response.seconds, response.received)
+            endpoint.finished(target, now, verdict, response.seconds, response.received)
             self._meter.waste(error.reason, response.received)
-            self._troubled(look, error, response.status)
+            self._troubled(wanted, error, response.status)
             return
-        gate.finished(way, now, Verdict(), response.seconds, response.received)
-        if gate.is_attentive:
-            gate.good(None)
-        self._listed(look, page, response.status)
+        endpoint.finished(target, now, Verdict(), response.seconds, response.received)
+        if endpoint.is_attentive:
+            endpoint.good(None)
+        self._listed(wanted, page, response.status)
 
-    def _listed(self, look: Look, page: Page, status: int) -> None:
+    def _listed(self, wanted: WantedPage, page: Page, status: int) -> None:
         """Take in a page; entries that cannot be taken fail, the others do not suffer."""
-        sweep = look.sweep
-        sweep.listed(self._pages.take(look.position, page, sweep.parts), page)
+        progress = wanted.progress
+        progress.listed(self._pages.take(wanted.position, page, progress.parts), page)
         alone, together = self._pages.failing(page)
         if alone:
-            self._failed_alone(look, alone)
+            self._failed_alone(wanted, alone)
         if page.broken:
-            self._failed(look, AnswerError(Reason.CURSOR, page.broken), status)
+            self._failed(wanted, AnswerError(Reason.CURSOR, page.broken), status)
         elif together:
             detail = f"entries that cannot be taken: {len(together)}: {'; '.join(together)}"
-            self._failed(look, AnswerError(Reason.GARBAGE, detail), status)
-        self._settle(sweep)
+            self._failed(wanted, AnswerError(Reason.GARBAGE, detail), status)
+        self._settle(progress)
 
-    def _troubled(self, look: Look, error: AnswerError, status: int) -> None:
+    def _troubled(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
         remedy = REMEDIES[error.reason]
-        if self._is_blamed(look, error):
-            look.tries = max(0, look.tries - 1)
-            look.sweep.retried(error.reason)
+        if self._is_blamed(wanted, error):
+            wanted.tries = max(0, wanted.tries - 1)
+            wanted.progress.retried(error.reason)
             self._meter.retries[error.reason] += 1
-            self._fetcher.call_later(BLAMED_SECONDS, look.again)
+            self._fetcher.call_later(BLAMED_SECONDS, wanted.again)
         elif remedy is Remedy.VANISH:
-            self._vanished(look, error)
+            self._vanished(wanted, error)
         else:
-            self._be_patient(look, error, status)
+            self._be_patient(wanted, error, status)
 
-    def _be_patient(self, look: Look, error: AnswerError, status: int) -> None:
+    def _be_patient(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
         """Try again within this pass, then in later ones, if that may help."""
-        if self._is_sent_away(look, error):
-            self._fatal(error.reason, f"{show(look.position.directory) or '/'}: {error.detail}")
-        elif look.tries < attempts(error.reason):
-            wait = backoff_seconds(error.reason, look.tries, self._random, error.retry_after_seconds)
-            self._retry(look, error, wait)
-        elif next_page_try(error.reason, look.position.attempt) is not None:
-            self._put_back(look, error)
+        if self._is_sent_away(wanted, error):
+            self._fatal(error.reason, f"{show(wanted.position.directory) or '/'}: {error.detail}")
+        elif wanted.tries < attempts(error.reason):
+            wait = backoff_seconds(error.reason, wanted.tries, self._random, error.retry_after_seconds)
+            self._retry(wanted, error, wait)
+        elif next_page_try(error.reason, wanted.position.attempt) is not None:
+            self._put_back(wanted, error)
         else:
-            self._fail(look, error, status)
+            self._fail(wanted, error, status)
 
-    def _is_sent_away(self, look: Look, error: AnswerError) -> bool:
+    def _is_sent_away(self, wanted: WantedPage, error: AnswerError) -> bool:
         """Tell whether the very first page is redirected, also half a minute later: a network's login page passes, a wrong address does not."""
-        position = look.position
+        position = wanted.position
         is_first = position.directory == self._root and not position.cursor
         return (
             error.reason is Reason.REDIRECTED
             and is_first
             and position.attempt > 0
-            and not self._gate.was_good
+            and not self._endpoint.was_good
         )
 
-    def _retry(self, look: Look, error: AnswerError, seconds: float) -> None:
-        look.sweep.retried(error.reason)
+    def _retry(self, wanted: WantedPage, error: AnswerError, seconds: float) -> None:
+        wanted.progress.retried(error.reason)
         self._meter.retries[error.reason] += 1
         if seconds:
-            self._fetcher.call_later(seconds, look.again)
+            self._fetcher.call_later(seconds, wanted.again)
         else:
-            self._gate.waiting.appendleft(look)
+            self._endpoint.waiting.appendleft(wanted)
 
-    def _put_back(self, look: Look, error: AnswerError) -> None:
+    def _put_back(self, wanted: WantedPage, error: AnswerError) -> None:
         """End this pass of a position: it becomes new work, one attempt older, when the rest of its survey is done."""
-        look.sweep.retried(error.reason)
+        wanted.progress.retried(error.reason)
         self._meter.retries[error.reason] += 1
-        look.position.attempt += 1
-        look.sweep.receipt.positions.append(look.position)
-        self._settle(look.sweep)
+        wanted.position.attempt += 1
+        wanted.progress.receipt.positions.append(wanted.position)
+        self._settle(wanted.progress)
 
-    def _vanished(self, look: Look, error: AnswerError) -> None:
-        position = look.position
+    def _vanished(self, wanted: WantedPage, error: AnswerError) -> None:
+        position = wanted.position
         if position.directory == self._root and not position.cursor:
             self._fatal(Reason.NO_BUCKET, f"{show(position.directory) or '/'}: not found: {error.detail}")
             return
-        look.sweep.receipt.vanished += 1
-        self._settle(look.sweep)
+        wanted.progress.receipt.vanished += 1
+        self._settle(wanted.progress)
 
-    def _is_blamed(self, look: Look, error: AnswerError) -> bool:
+    def _is_blamed(self, wanted: WantedPage, error: AnswerError) -> bool:
         """Note what the listing did; tell whether the service is to blame, not the directory. The root may prove it innocent."""
-        gate, position, now = self._gate, look.position, self._clock.monotonic()
-        if look.way is not None and gate.is_of_way(look.way, now):
+        endpoint, position, now = self._endpoint, wanted.position, self._clock.monotonic()
+        if wanted.target is not None and endpoint.is_of_target(wanted.target, now):
             return True
         key, wait = (position.directory, position.cursor), error.retry_after_seconds
-        blamed = gate.failed(key, error.reason, error.detail, now, wait)
-        if blamed and gate.is_up and gate.was_good:
+        blamed = endpoint.failed(key, error.reason, error.detail, now, wait)
+        if blamed and endpoint.is_up and endpoint.was_good:
             self._prove()
-        elif gate.is_doubtful(error.reason) and look.way is not None:
+        elif endpoint.is_doubtful(error.reason) and wanted.target is not None:
             self._doubt(position, error.reason)
         # Credentials that never listed anything are nobody's fault here: the machine ends the job for them.
-        return blamed or (REMEDIES[error.reason] is Remedy.STOP and not gate.was_good)
+        return blamed or (REMEDIES[error.reason] is Remedy.STOP and not endpoint.was_good)
 
     def _doubt(self, position: Position, reason: Reason) -> None:
         """Find out whether a page that fails alone does so for itself: by the root, which is its own witness where no answer came."""
         if position.directory != self._root or position.cursor:
             self._prove()
         elif reason in UNANSWERED:
-            self._gate.accuse(reason)
+            self._endpoint.accuse(reason)
 
     def _prove(self) -> None:
         """Ask for the root again."""
-        gate = self._gate
-        if not gate.is_tried:
-            gate.is_tried = True
-            way = gate.ways.in_turn()
-            request = self._source.list_request(self._source.root(), way.site, self._clock.now())
-            self._fetcher.submit(way.to(request), self._proved)
+        endpoint = self._endpoint
+        if not endpoint.is_tried:
+            endpoint.is_tried = True
+            target = endpoint.targets.in_turn()
+            request = self._source.list_request(self._source.root(), target.site, self._clock.now())
+            self._fetcher.submit(target.to(request), self._proved)
 
     def _proved(self, response: Response) -> None:
-        gate = self._gate
-        gate.is_tried = False
+        endpoint = self._endpoint
+        endpoint.is_tried = False
         try:
             self._source.read_page(self._source.root(), response, self._clock.now())
         except AnswerError as error:
-            gate.accuse(error.reason)
+            endpoint.accuse(error.reason)
             return
-        gate.acquit(self._clock.monotonic())
+        endpoint.acquit(self._clock.monotonic())
 
     def try_out(self) -> None:
         """Find out whether the listing is back."""
@@ -292,19 +292,19 @@ class Scan:
         self._fetcher.call_later(HOPELESS_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
-        if not self._gate.is_up:
-            for site in {way.site for way in self._gate.ways}:
+        if not self._endpoint.is_up:
+            for site in {target.site for target in self._endpoint.targets}:
                 self._fetcher.abandon(site, Reason.TIMEOUT, "the endpoint does not answer")
 
-    def _fail(self, look: Look, error: AnswerError, status: int) -> None:
-        self._failed(look, error, status)
-        self._settle(look.sweep)
+    def _fail(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
+        self._failed(wanted, error, status)
+        self._settle(wanted.progress)
 
-    def _failed(self, look: Look, error: AnswerError, status: int) -> None:
+    def _failed(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
         """Say that a page, or something on it, could not be listed."""
-        position = look.position
+        position = wanted.position
         self._meter.failures[error.reason] += 1
-        look.sweep.receipt.failures.append(
+        wanted.progress.receipt.failures.append(
             Failure(
                 directory=position.directory,
                 name=b"",
@@ -312,17 +312,17 @@ class Scan:
                 mtime=0,
                 cursor=position.cursor,
                 reason=error.reason,
-                attempts=position.attempt + look.tries,
+                attempts=position.attempt + wanted.tries,
                 status=status,
                 detail=error.detail[:300],
             )
         )
 
-    def _failed_alone(self, look: Look, entries: Sequence[str]) -> None:
+    def _failed_alone(self, wanted: WantedPage, entries: Sequence[str]) -> None:
         """Say of each entry that names no object that it failed, as an object does."""
-        position = look.position
+        position = wanted.position
         self._meter.failures[Reason.REJECTED] += len(entries)
-        look.sweep.receipt.failures += [
+        wanted.progress.receipt.failures += [
             Failure(
                 directory=position.directory,
                 name=words.encode("utf-8", "surrogateescape"),
@@ -337,8 +337,8 @@ class Scan:
             for words in entries
         ]
 
-    def _settle(self, sweep: Sweep) -> None:
-        sweep.left -= 1
-        if not sweep.left:
-            sweep.receipt.batches = self._pages.batches(sweep.parts)
-            self._receipt(sweep.receipt)
+    def _settle(self, progress: ScanProgress) -> None:
+        progress.left -= 1
+        if not progress.left:
+            progress.receipt.batches = self._pages.batches(progress.parts)
+            self._receipt(progress.receipt)

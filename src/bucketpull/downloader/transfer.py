@@ -11,11 +11,11 @@ from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.batch_progress import BatchProgress, PartProgress
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.large_object import LargeObject
+from bucketpull.downloader.targets import Target
 from bucketpull.downloader.volume_queue import VolumeQueue
-from bucketpull.downloader.ways import Way
 from bucketpull.ports import Fetcher
 
-_NO_WAY = Way("", "", Limiter())
+_NO_TARGET = Target("", "", Limiter())
 
 
 class Handler(Protocol):
@@ -42,7 +42,7 @@ class Transfer(Wanted, gc=False, eq=False):
     that was whole. `unsure` is what was doubted in an answer that is believed all the same. `accepts` are the contents, by MD5,
     that a large object may have, with what is doubted then; None is any. `is_large` says that it is streamed although it is listed as
     smaller than what is. `claim` is the MD5 of a file of others that lies in its place,
-    b"" for none: it is asked for only if it is another. `way` is the way of its last request.
+    b"" for none: it is asked for only if it is another. `target` is where its last request went.
     """
 
     handler: Handler
@@ -66,7 +66,7 @@ class Transfer(Wanted, gc=False, eq=False):
     is_large: bool = False
     large: LargeObject | None = None
     claim: bytes = b""
-    way: Way = _NO_WAY
+    target: Target = _NO_TARGET
 
     def done(self, response: Response) -> None:
         """Take the answer."""
@@ -81,7 +81,7 @@ class Transfer(Wanted, gc=False, eq=False):
         self.handler.rested(self)
 
 
-class Lines:
+class WaitingTransfers:
     """Where transfers wait: in line at their endpoint, resting after a bad answer, or put off until their volume catches up."""
 
     def __init__(
@@ -126,9 +126,9 @@ class Lines:
 
     def clear(self) -> list[Transfer]:
         """Send everybody away; return them."""
-        lines = [endpoint.waiting for endpoint in self._endpoints] + list(self._put_off.values())
-        transfers = [transfer for line in lines for transfer in line] + list(self._resting)
-        for line in lines:
+        waiting = [endpoint.waiting for endpoint in self._endpoints] + list(self._put_off.values())
+        transfers = [transfer for line in waiting for transfer in line] + list(self._resting)
+        for line in waiting:
             line.clear()
         self._resting.clear()
         return transfers

@@ -97,7 +97,7 @@ class VolumeQueues:
             batch.displace_untaken(queue.trouble, queue.detail)
         else:
             queue.batches.append(batch)
-        self.settle(batch)
+        self.report(batch)
 
     def take(self, count: int, most_queued: int) -> tuple[VolumeQueue, BatchProgress, list[Item]] | None:
         """Return the next objects, at most so many; volumes take turns, without those with more bytes queued than that."""
@@ -113,13 +113,13 @@ class VolumeQueues:
                 batches.popleft()
         return None
 
-    def settle(self, batch: BatchProgress) -> None:
+    def report(self, batch: BatchProgress) -> None:
         """Tell the outcome of an assignment if all its objects have ended."""
         if not batch.left and batch in self._batches:
             self._batches.remove(batch)
             self._outcome(batch.outcome())
 
-    def tell_parts(self, now: float) -> None:
+    def report_parts(self, now: float) -> None:
         """Tell what has ended of assignments whose other objects keep them waiting."""
         for batch in self._batches:
             if batch.is_due(now):
@@ -136,18 +136,18 @@ class VolumeQueues:
         for queue in self._turns:
             self._clear(queue, Reason.INTERRUPTED, "")
 
-    def sweep(self) -> None:
+    def hand_back_all(self) -> None:
         """Hand back whatever has not ended."""
         for batch in list(self._batches):
             batch.displace_open(Reason.INTERRUPTED, "")
-            self.settle(batch)
+            self.report(batch)
 
     def _clear(self, queue: VolumeQueue, trouble: Reason, detail: str) -> None:
         batches = list(queue.batches)
         queue.batches.clear()
         for batch in batches:
             batch.displace_untaken(trouble, detail)
-            self.settle(batch)
+            self.report(batch)
 
     @property
     def idle(self) -> bool:

@@ -19,7 +19,7 @@ from bucketpull.domain.record import Survey
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.pages import PassedPages
-from bucketpull.downloader.scan import Look, Scan
+from bucketpull.downloader.scan import Scan, WantedPage
 from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Clock, Fetcher, Source
 
@@ -53,7 +53,9 @@ class Walk:
     ) -> None:
         spec = next(spec for spec in source.endpoints if spec.purpose is Purpose.LIST)
         bucket = TokenBucket(rate) if rate is not None else None
-        self._endpoint: Endpoint[Look] = Endpoint(spec, Limiter(spec.first, spec.highest, bucket=bucket))
+        self._endpoint: Endpoint[WantedPage] = Endpoint(
+            spec, Limiter(spec.first, spec.highest, bucket=bucket)
+        )
         self._fetcher = fetcher
         self._clock = clock
         self._scan = Scan(

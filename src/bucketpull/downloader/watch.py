@@ -10,8 +10,8 @@ from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.scan import Scan
+from bucketpull.downloader.targets import Target
 from bucketpull.downloader.transfer import Transfer
-from bucketpull.downloader.ways import Way
 from bucketpull.ports import Clock, Fetcher
 
 RESOLVE_SECONDS: Final = 300.0
@@ -40,7 +40,7 @@ class Watch:
         """Find out all addresses of the endpoints' names, now and then anew."""
         for endpoint in self._endpoints():
             for site in endpoint.spec.sites:
-                self._fetcher.resolve(site, partial(endpoint.ways.resolved, site))
+                self._fetcher.resolve(site, partial(endpoint.targets.resolved, site))
         self._fetcher.call_later(RESOLVE_SECONDS, self.resolve)
 
     def _endpoints(self) -> list[Endpoint[Any]]:
@@ -59,31 +59,31 @@ class Watch:
     def _symptoms(self, endpoint: Endpoint[Any], could_ask: bool) -> Symptoms:
         now = self._clock.monotonic()
         silent = [
-            (way, *self._fetcher.waits(way.site, way.address))
-            for way in endpoint.ways
-            if way.limiter.in_flight
+            (target, *self._fetcher.waits(target.site, target.address))
+            for target in endpoint.targets
+            if target.limiter.in_flight
         ]
-        if endpoint.ways.is_plural:
-            self._leave_silent(endpoint, [(way, seconds) for way, seconds, _ in silent])
+        if endpoint.targets.is_plural:
+            self._leave_silent(endpoint, [(target, seconds) for target, seconds, _ in silent])
         if endpoint.hosts is not None:
-            self._look_at_hosts(endpoint.hosts, endpoint.way.limiter.trip, now)
+            self._look_at_hosts(endpoint.hosts, endpoint.target.limiter.trip, now)
         seconds = min((seconds for _, seconds, _ in silent), default=0.0)
         waiting = sum(waiting for _, _, waiting in silent) if seconds else 0
         has_work = could_ask or bool(endpoint.waiting)
         return endpoint.symptoms(now, seconds, waiting, has_work)
 
-    def _leave_silent(self, endpoint: Endpoint[Any], silent: list[tuple[Way, float]]) -> None:
-        for way in endpoint.ways.leave_silent(self._clock.monotonic(), silent):
-            self._fetcher.abandon(way.site, Reason.TIMEOUT, way.why, way.address)
+    def _leave_silent(self, endpoint: Endpoint[Any], silent: list[tuple[Target, float]]) -> None:
+        for target in endpoint.targets.leave_silent(self._clock.monotonic(), silent):
+            self._fetcher.abandon(target.site, Reason.TIMEOUT, target.why, target.address)
 
     def _look_at_hosts(self, hosts: Hosts, usual_seconds: float, now: float) -> None:
         for site in hosts.unresolved(now):
             self._fetcher.resolve(site, partial(hosts.resolved, site))
-        for way, seconds in hosts.silent(now, usual_seconds):
-            _, waiting = self._fetcher.waits(way.site, way.address)
+        for target, seconds in hosts.silent(now, usual_seconds):
+            _, waiting = self._fetcher.waits(target.site, target.address)
             if waiting:
-                way.leave(now, f"{Reason.TIMEOUT}: no answer for {seconds:.0f} s")
-                self._fetcher.abandon(way.site, Reason.TIMEOUT, way.why, way.address)
+                target.leave(now, f"{Reason.TIMEOUT}: no answer for {seconds:.0f} s")
+                self._fetcher.abandon(target.site, Reason.TIMEOUT, target.why, target.address)
 
     def follow(self, judged: Judged) -> None:
         """Act on the machine's judgement."""
@@ -92,14 +92,14 @@ class Watch:
         for endpoint in self._endpoints():
             state = judged.states.get(endpoint.name, State.UP)
             others = endpoint.name in self._fetching and bool(well - {endpoint.name})
-            endpoint.turn(state, state is State.UP or (state is State.SLOW and not others))
-            endpoint.ways.rest(now, judged.rests.get(endpoint.name, 0.0))
-            if endpoint.name in judged.paces and not endpoint.ways.is_plural:
-                endpoint.way.limiter.adopt(now, judged.paces[endpoint.name])
+            endpoint.set_state(state, state is State.UP or (state is State.SLOW and not others))
+            endpoint.targets.rest(now, judged.rests.get(endpoint.name, 0.0))
+            if endpoint.name in judged.paces and not endpoint.targets.is_plural:
+                endpoint.target.limiter.adopt(now, judged.paces[endpoint.name])
             if endpoint.name in judged.innocent:
                 endpoint.presume_innocent(now)
         if self._drain is not None:
-            self._drain.turned()
+            self._drain.endpoints_changed()
         for name in judged.tries:
             if self._drain is not None and name in self._fetching:
                 self._drain.try_out(name)

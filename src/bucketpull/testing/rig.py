@@ -18,7 +18,7 @@ from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.pages import JobPages
-from bucketpull.downloader.scan import Look, Scan
+from bucketpull.downloader.scan import Scan, WantedPage
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Source
@@ -61,7 +61,7 @@ class Rig:
         chance = random.Random(seed)
         listing, *fetching = self.source.endpoints
         self.endpoints = {spec.name: Endpoint[Transfer](spec, Limiter(fixed=level)) for spec in fetching}
-        gate = Endpoint[Look](listing, Limiter(fixed=level))
+        listing_endpoint = Endpoint[WantedPage](listing, Limiter(fixed=level))
         self.drain = Drain(
             self.source,
             self.fetcher,
@@ -76,7 +76,7 @@ class Rig:
         self.scan = Scan(
             self.source,
             self.fetcher,
-            gate,
+            listing_endpoint,
             self.clock,
             chance,
             self.meter,
@@ -86,7 +86,7 @@ class Rig:
         )
 
         self.judge = Judge(tuple(self.source.endpoints), 1)
-        self._watch = Watch(gate, self.endpoints, self.fetcher, self.scan, self.drain, self.clock)
+        self._watch = Watch(listing_endpoint, self.endpoints, self.fetcher, self.scan, self.drain, self.clock)
         self.fetcher.names = names or {}
         self._watch.resolve()
         self._looked = 0.0

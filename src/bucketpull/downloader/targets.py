@@ -1,6 +1,6 @@
-"""The ways to one endpoint: its URLs, and the addresses of their names. Each has a limiter, and a health of its own.
+"""Where requests for one endpoint go: its URLs, and the addresses of their names. Each has a limiter, and a health of its own.
 
-Requests go where answers come fastest; ways that are about as fast as each other share them. A way that answered slowly is asked again
+Requests go where answers come fastest; targets that are about as fast as each other share them. A target that answered slowly is asked again
 every second, and believed if it is quick now. One that fails for several requests in a row, or keeps silent while another answers, is
 left alone, but for one request now and then that finds out whether it is back.
 """
@@ -17,19 +17,19 @@ from bucketpull.domain.health import FIRST_LOOKS, LOOK_SECONDS
 from bucketpull.domain.pacing import Limiter
 
 MOST_ADDRESSES = 16  # of a name; each request looks at all
-UNPROVEN = 4  # requests at once over a way from which nothing has come yet
+UNPROVEN = 4  # requests at once to a target from which nothing has come yet
 AT_A_TIME = 4
-SPREAD = 4.0  # a way that had all of the latest requests is taken for one that has so many more in flight
-MEMORY = 0.02  # the weight of a single choice in what a way had lately
-FRESH_SECONDS = 1.0  # for so long what a way's last answer took says how quick it is
-ALIKE = 2.0  # ways whose answers take at most so many times those of the quickest are given several requests at a time
+SPREAD = 4.0  # a target that had all of the latest requests is taken for one that has so many more in flight
+MEMORY = 0.02  # the weight of a single choice in what a target had lately
+FRESH_SECONDS = 1.0  # for so long what a target's last answer took says how quick it is
+ALIKE = 2.0  # targets whose answers take at most so many times those of the quickest are given several requests at a time
 MISS_SECONDS = 0.05
-EASY_SECONDS = 1.0  # after it throttled, a way is no better than another
+EASY_SECONDS = 1.0  # after it throttled, a target is no better than another
 SILENT_SECONDS = 3.0
-SILENT_TRIPS = 8.0  # a way is silent if it has not answered in so many times what another one takes
+SILENT_TRIPS = 8.0  # a target is silent if it has not answered in so many times what another one takes
 
 
-class Way:
+class Target:
     """One URL of an endpoint, at one address of its name ("" leaves the address to the fetcher).
 
     `is_away` says that it is left alone, `since` when (monotonic seconds) and `why`.
@@ -65,7 +65,7 @@ class Way:
         self.quiet_since = -math.inf
         """Since when nothing has come of what is under way, where that is kept (see `hosts`)."""
         self.share = 0.0
-        """Which part of the latest requests went this way."""
+        """Which part of the latest requests went here."""
         self.why = ""
         self._misses = self._refusals = self._looks = 0
 
@@ -76,7 +76,7 @@ class Way:
         return f"{host} ({self.address})" if self.address else host
 
     def to(self, request: Request) -> Request:
-        """Return a request as it goes this way."""
+        """Return a request as it is sent here."""
         return msgspec.structs.replace(request, address=self.address) if self.address else request
 
     def may_start(self, now: float) -> bool:
@@ -131,15 +131,15 @@ class Way:
         self.is_away, self._misses, self._refusals, self._held_until = False, 0, 0, -math.inf
 
 
-class Ways:
-    """All ways of an endpoint. `limiter` is that of the only way, and the model of those of several."""
+class Targets:
+    """All targets of an endpoint. `limiter` is that of the only one, and the model of those of several."""
 
     def __init__(self, sites: Sequence[str], limiter: Limiter) -> None:
         self._model = limiter
         self._turn = 0
         several = len(sites) > 1
         self.all = [
-            Way(site, "", self._limiter(len(sites)) if several else limiter) for site in sites or ("",)
+            Target(site, "", self._limiter(len(sites)) if several else limiter) for site in sites or ("",)
         ]
         self.is_plural = several
         self.at_a_time = 1
@@ -148,102 +148,102 @@ class Ways:
         return self._model.share(parts)
 
     def resolved(self, site: str, addresses: Sequence[str]) -> None:
-        """Use all addresses of a site's name; what is under way over others ends in peace."""
-        mine = {way.address: way for way in self.all if way.site == site}
+        """Use all addresses of a site's name; what is in transfer at others ends in peace."""
+        mine = {target.address: target for target in self.all if target.site == site}
         if not addresses or (len(addresses) == 1 and len(mine) == 1):
             return
         addresses = addresses[:MOST_ADDRESSES]
         for address in addresses:
             if address not in mine:
-                self.all.append(Way(site, address, self._limiter(len(addresses))))
-        for way in self.all:
-            if way.site == site:
-                way.is_listed = way.address in addresses
+                self.all.append(Target(site, address, self._limiter(len(addresses))))
+        for target in self.all:
+            if target.site == site:
+                target.is_listed = target.address in addresses
         self.is_plural = True
 
-    def __iter__(self) -> Iterator[Way]:
+    def __iter__(self) -> Iterator[Target]:
         """Go through all that were ever used: what they counted is to be counted."""
         return iter(self.all)
 
-    def listed(self) -> list[Way]:
+    def listed(self) -> list[Target]:
         """Return those that are in use."""
-        return [way for way in self.all if way.is_listed]
+        return [target for target in self.all if target.is_listed]
 
-    def choose(self, now: float) -> Way | None:
+    def choose(self, now: float) -> Target | None:
         """Return where the next requests may go, `at_a_time` of them; where all are away, each is as good as another."""
         most = self._model.fixed or self._model.highest
         if self.in_flight >= most:
             return None
         listed = self.listed()
-        open_ones = [way for way in listed if way.may_start(now)]
-        due = next((way for way in open_ones if way.is_away or way.is_stale(now)), None)
+        open_ones = [target for target in listed if target.may_start(now)]
+        due = next((target for target in open_ones if target.is_away or target.is_stale(now)), None)
         if due is not None:
             self.at_a_time = 1
             return due
-        if all(way.is_away for way in listed):
-            open_ones = [way for way in listed if way.limiter.may_start(now)]
-        best = min(open_ones, key=Way.cost, default=None)
+        if all(target.is_away for target in listed):
+            open_ones = [target for target in listed if target.limiter.may_start(now)]
+        best = min(open_ones, key=Target.cost, default=None)
         if best is not None:
             self._note(best, listed)
         return best
 
-    def _note(self, chosen: Way, listed: Sequence[Way]) -> None:
+    def _note(self, chosen: Target, listed: Sequence[Target]) -> None:
         quickest = chosen.limiter.trip
-        for way in listed:
-            way.share -= way.share * MEMORY
-            if way.limiter.trip < quickest and not way.is_away:
-                quickest = way.limiter.trip
+        for target in listed:
+            target.share -= target.share * MEMORY
+            if target.limiter.trip < quickest and not target.is_away:
+                quickest = target.limiter.trip
         chosen.share += MEMORY
         self.at_a_time = AT_A_TIME if chosen.limiter.trip <= ALIKE * quickest else 1
 
-    def in_turn(self) -> Way:
+    def in_turn(self) -> Target:
         """Return another one each time, of those that are well if there are any."""
         listed = self.listed()
-        well = [way for way in listed if not way.is_away] or listed
+        well = [target for target in listed if not target.is_away] or listed
         self._turn += 1
         return well[self._turn % len(well)]
 
-    def has_other(self, way: Way) -> bool:
-        """Tell whether there is another way that is well."""
-        return any(other.was_good and not other.is_away for other in self.listed() if other is not way)
+    def has_other(self, target: Target) -> bool:
+        """Tell whether there is another target that is well."""
+        return any(other.was_good and not other.is_away for other in self.listed() if other is not target)
 
-    def has_easy(self, way: Way, now: float) -> bool:
-        """Tell whether there is another way that is well and has refused nothing for being too much."""
+    def has_easy(self, target: Target, now: float) -> bool:
+        """Tell whether there is another target that is well and has refused nothing for being too much."""
         return any(
             other.was_good and not other.is_away and now - other.throttled_at > EASY_SECONDS
             for other in self.listed()
-            if other is not way
+            if other is not target
         )
 
-    def leave_silent(self, now: float, silent: Sequence[tuple[Way, float]]) -> list[Way]:
-        """Leave those alone, of given ways with the seconds for which they have been silent, that take much longer than others; return them."""
-        trips = [way.limiter.trip for way in self.listed() if way.was_good and not way.is_away]
+    def leave_silent(self, now: float, silent: Sequence[tuple[Target, float]]) -> list[Target]:
+        """Leave those alone, of given targets with the seconds for which they have been silent, that take much longer than others; return them."""
+        trips = [target.limiter.trip for target in self.listed() if target.was_good and not target.is_away]
         left = []
-        for way, seconds in silent:
+        for target, seconds in silent:
             if seconds >= max(SILENT_SECONDS, SILENT_TRIPS * min(trips, default=math.inf)) and self.has_other(
-                way
+                target
             ):
-                way.leave(now, f"{Reason.TIMEOUT}: no answer for {seconds:.0f} s")
-                left.append(way)
+                target.leave(now, f"{Reason.TIMEOUT}: no answer for {seconds:.0f} s")
+                left.append(target)
         return left
 
     def away(self, now: float) -> dict[str, str]:
         """Return what is to be told of those that are left alone; an address of another family that never worked is nobody's news."""
         return {
-            way.label: way.why
-            for way in self.listed()
-            if way.is_away and now - way.since >= 1.0 and (way.was_good or ":" not in way.address)
+            target.label: target.why
+            for target in self.listed()
+            if target.is_away and now - target.since >= 1.0 and (target.was_good or ":" not in target.address)
         }
 
     def forgive(self) -> None:
         """Use all as before."""
-        for way in self.all:
-            way.forgive()
-            way.limiter.recover()
+        for target in self.all:
+            target.forgive()
+            target.limiter.recover()
 
     def limit(self, concurrency: int | None) -> None:
         """Change what the user allows, from now on."""
-        for limiter in {self._model, *(way.limiter for way in self.all)}:
+        for limiter in {self._model, *(target.limiter for target in self.all)}:
             limiter.limit(concurrency)
 
     # --- what they count together
@@ -251,19 +251,19 @@ class Ways:
     @property
     def in_flight(self) -> int:
         """Requests that have not ended."""
-        return sum(way.limiter.in_flight for way in self.all)
+        return sum(target.limiter.in_flight for target in self.all)
 
     @property
     def good(self) -> int:
         """Answers that were the wanted ones."""
-        return sum(way.limiter.good for way in self.all)
+        return sum(target.limiter.good for target in self.all)
 
     def rest(self, now: float, seconds: float) -> None:
         """Start nothing for a while: the source asked for it."""
-        for way in self.all:
-            way.limiter.rest(now, seconds)
+        for target in self.all:
+            target.limiter.rest(now, seconds)
 
     @property
     def rests_until(self) -> float:
         """Until when nothing starts, because the source asked for it."""
-        return min(way.limiter.rests_until for way in self.listed())
+        return min(target.limiter.rests_until for target in self.listed())
