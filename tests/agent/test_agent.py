@@ -103,6 +103,9 @@ class Harness:
         self.agent.told(process, message, self.now)
         self.act()
 
+    def unmounts(self):
+        return [(tell.process, tell.message) for tell in self.told if isinstance(tell.message, Unmount)]
+
     def wait(self, seconds, step=0.25):
         until = self.now + seconds
         while self.now < until:
@@ -421,12 +424,15 @@ def test_a_sick_disk_is_let_go_opened_anew_at_growing_intervals_and_used_again()
     harness.give(batch(7))
     (tell,) = harness.assignments()
     harness.volumes["v1"].sicken()
+    volume = harness.agent.scheduler.volumes["v1"]
+    harness.wait(20.0)
+    assert volume.is_sick
+    both = [(0, Unmount("v1")), (1, Unmount("v1"))]
+    assert harness.unmounts() == both, "nothing more is begun for it, though a batch is in hand"
     outcome = Outcome(tell.message.id, 0, 0, b"", [], [], [part(*NAMES)], Reason.VOLUME_SICK, "I/O error")
     harness.hear(outcome, tell.process)
     harness.wait(20.0)
-    volume = harness.agent.scheduler.volumes["v1"]
-    assert volume.is_sick
-    assert [tell.message for tell in harness.told if isinstance(tell.message, Unmount)] == [Unmount("v1")] * 2
+    assert harness.unmounts() == both * 2, "and it is closed when nothing is"
 
     harness.volumes["v1"].trouble = None
     harness.told.clear()

@@ -20,8 +20,8 @@ class Open:
         return 0.0
 
 
-def tick(*, still=0.0, key="", unstarted=0):
-    return Tick(0, 0, unstarted, {}, {}, {}, {}, {}, waiting_for=key, still_seconds=still)
+def tick(*, still=0.0, key="", unstarted=0, objects=0):
+    return Tick(objects, 0, unstarted, {}, {}, {}, {}, {}, waiting_for=key, still_seconds=still)
 
 
 @pytest.fixture
@@ -47,6 +47,15 @@ def test_smaller_batches_are_asked_for_in_greater_number(scheduler):
         scheduler.accept(1)
     assert pulse_of(scheduler, 300).window == BATCHES_MOST
     assert pulse_of(scheduler, 500).window == 500 + 4
+
+
+def test_ticks_that_come_in_a_lump_are_no_speed(scheduler):
+    for at, objects in ((1.0, 0), (1.5, 50), (2.0, 100), (40.0, 150), (40.00001, 200), (40.00002, 4000)):
+        scheduler.tick(0, tick(objects=objects), at)
+    assert pulse_of(scheduler).window == 4, "two thousand objects for each process, as at the start"
+    for at, objects in ((40.5, 8000), (41.0, 12000)):
+        scheduler.tick(0, tick(objects=objects), at)
+    assert pulse_of(scheduler).window == 22, "8,000 a second is a speed"
 
 
 def frozen(scheduler, begin, end, *, step=1.0, ticking=()):

@@ -307,6 +307,23 @@ def test_a_volume_that_came_back_is_opened_anew_whether_it_was_sick_here_or_only
     assert (first.files, first.closed) == ({}, True)
 
 
+def test_nothing_more_is_begun_for_a_volume_that_is_let_go_of_while_objects_are_on_their_way():
+    rig = Rig(good)
+    writer = rig.mount()
+    rig.drain.limit(1)
+    rig.assign(parts(5))
+    rig.drain.fill(rig.clock.monotonic())
+
+    rig.drain.unmount(Unmount("v1"))
+    (outcome,) = rig.settle()
+    assert outcome.trouble is Reason.VOLUME_SICK
+    assert names_of(outcome.unplaced) == names(5)
+    assert not writer.closed
+
+    rig.drain.unmount(Unmount("v1"))
+    assert writer.closed
+
+
 def test_an_assignment_for_a_volume_that_nobody_mounted_comes_back():
     rig = Rig(good)
     rig.assign(parts(2), "v9")

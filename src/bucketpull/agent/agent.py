@@ -291,7 +291,8 @@ class Agent:
         self._tell_all(Unmount(volume.id))
 
     def sickened(self, volume: ManagedVolume) -> None:
-        """Go on without a disk: nothing that was asked of it, or waits to be settled there, is waited for."""
+        """Go on without a disk: nothing more is begun for it, and nothing that was asked of it, or waits to be settled there, is waited for."""
+        self._tell_all(Unmount(volume.id))
         self._calls.give_up(volume.id, volume.error)
         self._tasks.sickened(volume)
 

@@ -21,6 +21,7 @@ STOCK_MIN, STOCK_MAX = 2_000, 20_000
 SCANS_PER_PROCESS = 8
 OBJECTS_PER_BATCH = 1_000  # until batches came; many small directories make smaller ones
 BATCHES_MOST = 400  # in hand, however small they are: a queue at the broker delivers 512 unanswered
+SPEED_SECONDS = 0.4  # between two ticks that are compared; they come twice a second
 COMPARE_SECONDS = 0.5
 SILENT_SECONDS = 5.0  # a disk that has not answered for so long gets nothing new where another can take it
 TOLD_SECONDS = 10.0
@@ -50,15 +51,14 @@ class Scheduler:
         self._ticks: list[Tick | None] = [None] * processes
         self._dead_ticks: list[Tick] = []
         self._speed = [0.0] * processes
+        self._speed_from = [(0.0, 0)] * processes
         self._tick_at = [0.0] * processes
         self._awake_at = 0.0
         self._batch = float(OBJECTS_PER_BATCH)
 
     def tick(self, process: int, tick: Tick, now: float) -> None:
         """Note a process's counters."""
-        last = self._ticks[process]
-        if last is not None and now > self._tick_at[process]:
-            self._speed[process] = (tick.objects - last.objects) / (now - self._tick_at[process])
+        self._measure(process, tick.objects, now)
         self._ticks[process] = tick
         self._tick_at[process] = now
         self.unstarted[process] = tick.unstarted
@@ -66,6 +66,14 @@ class Scheduler:
             self.volumes[name].queued[process] = queued
         for name, written in tick.written.items():
             self.volumes[name].wrote(process, written, now)
+
+    def _measure(self, process: int, objects: int, now: float) -> None:
+        """Ticks come in a lump where we were not there for a while: what lies between two of them is no speed."""
+        since, before = self._speed_from[process]
+        if self._ticks[process] is None or now - since >= SPEED_SECONDS:
+            if self._ticks[process] is not None:
+                self._speed[process] = (objects - before) / (now - since)
+            self._speed_from[process] = now, objects
 
     def hung(self, seconds: float, now: float, *, stopping: bool) -> list[ManagedVolume]:
         """Return the volumes that have not answered for so long, if others that take objects do; sooner if we are to leave."""

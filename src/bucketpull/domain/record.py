@@ -147,7 +147,10 @@ class Mount(Value, tag="mount"):
 
 
 class Unmount(Value, tag="unmount"):
-    """A sick volume that a process lets go of; nothing is on its way there."""
+    """A sick volume that a process lets go of: what was not begun for it goes back.
+
+    Told again when nothing is on its way there any more: then it is closed.
+    """
 
     id: str
 

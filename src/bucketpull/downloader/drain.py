@@ -79,10 +79,12 @@ class Drain:
             self._fetcher.watch(queue.writer.wake_fd, lambda: self._answers.collect(queue))
 
     def unmount(self, unmount: Unmount) -> None:
-        """Let go of a sick volume, until it is made known again."""
+        """Hand back what was not begun for a sick volume; let go of it when nothing is in hand, until it is made known again."""
         queue = self.volumes.queues.get(unmount.id)
         if queue is not None and queue.writer is not None:
             self.volumes.troubled(queue, Reason.VOLUME_SICK, "is left alone", self._clock.monotonic())
+            if self.volumes.has_in_hand(unmount.id):
+                return
             self._fetcher.unwatch(queue.writer.wake_fd)
             queue.writer.leave()
             queue.writer = None

@@ -154,6 +154,10 @@ class VolumeQueues:
         """Whether no assignment is in hand."""
         return not self._batches
 
+    def has_in_hand(self, volume: str) -> bool:
+        """Whether objects are on their way to a volume."""
+        return any(batch.volume == volume for batch in self._batches)
+
     def unstarted(self) -> int:
         """Return how many objects were not begun."""
         return sum(batch.unstarted for queue in self._turns for batch in queue.batches)
