@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from bucketpull.report.lines import LineReporter, QuietReporter, progress_line
+from bucketpull.domain.progress import JobState
+from bucketpull.report.lines import LineReporter, QuietReporter, progress_line, time_left
 from bucketpull.report.summary import summary_lines
 from bucketpull.report.words import Words
 
@@ -118,7 +119,7 @@ def test_a_line_names_the_object_that_everything_waits_for(running, language, te
 
     assert text in stream.getvalue()
 
-    running.state = "paused"
+    running.state = JobState.PAUSED
     assert text not in progress_line(running, Words(language))
 
 
@@ -142,3 +143,12 @@ def test_errors_and_the_reason_of_a_bad_end_are_told(ended):
     first, second = stream.getvalue().splitlines()
     assert first == "error: volume.sickened: /mnt/disk1"
     assert second.startswith("exit 3: ")
+
+
+@pytest.mark.parametrize(
+    "state", [JobState.PAUSED, JobState.WAITING, JobState.NO_ROOM, JobState.BUDGET_SPENT]
+)
+def test_a_job_that_stands_still_has_no_time_left(running, state):
+    running.state = state
+    assert time_left(running, Words("en")) == "time left not known while nothing is fetched"
+    assert time_left(running, Words("zh")) == "当前没有下载，剩余时间不可知"  # noqa: RUF001

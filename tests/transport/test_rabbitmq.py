@@ -172,11 +172,15 @@ def test_one_machine_name_is_one_worker(broker, monkeypatch):
             await job.inbox("m1")
             second = RabbitInbox(broker.url, job.name, "m1", "quorum", job.worker(incarnation="two"))
             await second.start()
+            said = []
+            hello = pulse(digest="", incarnation="two")
             with pytest.raises(
                 ConfigError, match="another worker of this job is machine m1: give another --machine"
             ):
-                await asyncio.wait_for(second.join(pulse(digest="", incarnation="two")), SECONDS)
+                await asyncio.wait_for(second.join(hello, said.append), SECONDS)
             await second.close()
+            (waiting,) = said
+            assert waiting.startswith("another process has this name at the broker")
 
     run(scenario)
 

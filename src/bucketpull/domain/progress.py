@@ -28,6 +28,8 @@ class JobState(StrEnum):
 
 RUNNING = frozenset({JobState.LISTING, JobState.TRANSFERRING, JobState.FINISHING})
 """Things should move."""
+STANDING = frozenset({JobState.PAUSED, JobState.WAITING, JobState.NO_ROOM, JobState.BUDGET_SPENT})
+"""Nothing new is fetched until somebody changes that, or a day ends."""
 ENDED = frozenset({JobState.COMPLETE, JobState.INCOMPLETE, JobState.INTERRUPTED, JobState.REFUSED})
 """Nothing new begins."""
 CUT_SHORT = frozenset({JobState.INTERRUPTED, JobState.REFUSED, JobState.NO_ROOM, JobState.BUDGET_SPENT})

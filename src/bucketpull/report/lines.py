@@ -3,7 +3,7 @@
 import time
 from typing import TextIO
 
-from bucketpull.domain.progress import ENDED, Snapshot
+from bucketpull.domain.progress import ENDED, STANDING, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import exit_code_of, waited_for
 from bucketpull.report.printable import printable
@@ -83,6 +83,8 @@ def time_left(snapshot: Snapshot, words: Words) -> str:
     estimate, language = snapshot.estimate, words.language
     if snapshot.state in ENDED:
         return words("left.ending")
+    if snapshot.state in STANDING:
+        return words("left.standing")
     if estimate.seconds is None:
         return words("left.unknown")
     text = figures.duration(estimate.seconds, language)

@@ -43,6 +43,7 @@ TEXTS: dict[str, str] = {
     "left.least": "left at least {}",
     "left.band": "{} to {}",
     "left.ending": "stopping: what is in hand is brought to its end",
+    "left.standing": "time left not known while nothing is fetched",
     "left.unknown": "time left not known yet",
     "of": "{} of {}",
     "so_far": "{} so far",

@@ -228,7 +228,13 @@ class Link:
     def _explain(self, error: BaseException) -> None:
         self.taken = isinstance(error, aiormq.exceptions.ChannelLockedResource)
         self.refused = _words(error) if isinstance(error, REFUSED) else ""
-        self.lost(f"the broker cannot be reached: {_words(error)}; check --broker, and whether it runs")
+        if self.taken:
+            self.lost(
+                "another process has this name at the broker: waiting for it to go; "
+                "if it died, the broker lets go of it within a minute"
+            )
+        else:
+            self.lost(f"the broker cannot be reached: {_words(error)}; check --broker, and whether it runs")
 
     async def _connect(self, connections: list[AbstractConnection]) -> None:
         self._generation += 1

@@ -108,8 +108,11 @@ class Monitor:
         objects = max(fetched, sum(pulse.objects for pulse in pulses))
         size = max(fetched_bytes, sum(pulse.bytes for pulse in pulses))
         self._begin()
-        # The last sample comes after the end: what passed until then was work.
-        active = running or coordinator.state in ENDED
+        # What is in flight when a job is paused still arrives: that is work, and so is what passed until the end.
+        moving = running or any(
+            endpoint.in_flight for pulse in pulses for endpoint in pulse.endpoints.values()
+        )
+        active = moving or coordinator.state in ENDED
         self._meter.sample(now, objects, size, counters.listed, active)
         self._forecast.sample(now, counters, outstanding, active)
         return Snapshot(
@@ -122,7 +125,7 @@ class Monitor:
             listing_done=listing_done,
             counters=counters,
             outstanding=outstanding,
-            rates=self._meter.rates(running),
+            rates=self._meter.rates(moving),
             estimate=self._forecast.estimate(counters, outstanding, listing_done),
             machines=pulses,
             volumes=coordinator.fleet.volumes_told(now),

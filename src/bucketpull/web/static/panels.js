@@ -6,6 +6,7 @@ import { t } from "./words.js";
 
 const TONES = { complete: "good", incomplete: "warn", paused: "warn", "budget-spent": "warn", waiting: "warn", interrupted: "warn", "no-room": "bad", refused: "bad", starting: "idle" };
 const LIVE = new Set(["listing", "transferring", "finishing"]);
+const STANDING = new Set(["paused", "waiting", "no-room", "budget-spent"]);
 export const ENDED = new Set(["complete", "incomplete", "interrupted", "refused"]);
 
 export function showHead(job) {
@@ -54,8 +55,8 @@ function showEnd(job, estimate) {
   if (ENDED.has(job.state)) {
     text("eta", t("ended"));
     text("band", duration(job.seconds));
-  } else if (job.state === "paused") {
-    text("eta", t("state.paused"));
+  } else if (STANDING.has(job.state)) {
+    text("eta", t(`state.${job.state}`));
     text("band", "");
   } else if (estimate.seconds === null) {
     text("eta", t("left_unknown"));
