@@ -80,6 +80,32 @@ def test_nothing_is_written_to_a_volume_whose_machine_is_not_heard_any_more():
     assert {each.written_per_second for each in fleet.volumes_told(3.0)} == {0.0}
 
 
+def test_volumes_of_a_machine_that_left_are_away_unless_all_leave():
+    fleet = Fleet(SILENCE, GRACE)
+    states = [VolumeState.OPEN, VolumeState.FULL, VolumeState.SICK]
+    fleet.see(
+        pulse(volumes=[VolumeStatus(each, "m1", each, each, 1, 1, 1, 1, 0, 7, 0, 0, 5e6) for each in states]),
+        0.0,
+    )
+    fleet.leave("m1")
+    assert [each.state for each in fleet.volumes_told(1.0)] == [
+        VolumeState.AWAY,
+        VolumeState.AWAY,
+        VolumeState.SICK,
+    ]
+    assert {each.state for each in fleet.volumes_told(1.0, parting=True)} == set(states)
+
+
+def test_limits_are_shared_by_those_who_take_objects():
+    fleet = Fleet(SILENCE, GRACE)
+    disk = [VolumeStatus("v", "m1", "/v", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0)]
+    fleet.see(pulse("roomy", volumes=disk), 0.0)
+    fleet.see(pulse("full", volumes=disk, window=0), 0.0)
+    assert fleet.takers == 1
+    fleet.sent("full", WorkKind.BATCH, works(1), 0.0)
+    assert fleet.takers == 2, "what it has in hand still comes"
+
+
 def test_nobody_waits_for_the_listing_once_all_is_listed():
     fleet = Fleet(SILENCE, GRACE)
     idle = msgspec.structs.replace(pulse(), limited_by="work")

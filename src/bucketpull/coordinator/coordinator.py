@@ -51,12 +51,14 @@ class Coordinator:
     `began` is when this session began to work (monotonic seconds), with the books of that moment.
     `missing` are the objects that are in the books and in no ledger, as far as volumes told at the end.
     `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
+    `parting` is set when all machines are told to leave.
     """
 
     def __init__(self, policy: CoordinatorPolicy, at: Moment) -> None:
         self.at = at
         self.state = JobState.STARTING
         self.refusal: Fatal | None = None
+        self.parting = False
         self.counters = Counters()
         self.outstanding = Outstanding()
         self.began: tuple[float, Counters, Outstanding] | None = None
@@ -94,6 +96,7 @@ class Coordinator:
         if self.refusal is None and self._stop_at is None:
             yield from self._clear()
             yield from self._await_cleanup()
+            self.parting = True
             yield from self._let_go()
             yield self._note_spending()  # the last pulses came meanwhile
             counted_on = yield Books(lambda journal: journal.counted_on())

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from msgspec.structs import replace
 
 from bucketpull.domain.messages import Begun, Fatal, Pulse
-from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.model import IN_PLACE, VolumeState, VolumeStatus, Work, WorkKind
 
 PRESENT_SECONDS = 3.0
 # Of batches that were deferred before, a worker is sent few while there are others: objects that are refused again and again,
@@ -167,12 +167,23 @@ class Fleet:
             for pulse in pulses
         ]
 
-    def volumes_told(self, now: float) -> list[VolumeStatus]:
-        """Return what was told last of each volume, by machine and path; where the machine is not heard, nothing is known to be written."""
+    def volumes_told(self, now: float, *, parting: bool = False) -> list[VolumeStatus]:
+        """Return what was told last of each volume, by machine and path.
+
+        Where the machine is not heard, nothing is known to be written; where it has left, the volume is away, unless all are `parting`.
+        """
         heard = self.heard(now)
+        told = sorted(self.volumes.values(), key=lambda volume: (volume.machine, volume.path))
+        if not parting:
+            told = [
+                volume
+                if volume.machine in self.members or volume.state not in IN_PLACE
+                else replace(volume, state=VolumeState.AWAY)
+                for volume in told
+            ]
         return [
             volume if volume.machine in heard else replace(volume, queued_bytes=0, written_per_second=0.0)
-            for volume in sorted(self.volumes.values(), key=lambda volume: (volume.machine, volume.path))
+            for volume in told
         ]
 
     def lost(self) -> list[int]:
@@ -216,6 +227,15 @@ class Fleet:
     def drains(self) -> int:
         """How many workers have volumes."""
         return sum(1 for member in self.members.values() if member.pulse.volumes)
+
+    @property
+    def takers(self) -> int:
+        """How many of them have a batch in hand, or would take one: not those whose volumes are all full."""
+        return sum(
+            1
+            for member in self.members.values()
+            if member.pulse.volumes and (member.pulse.window or member.sent[WorkKind.BATCH])
+        )
 
     def is_lister(self, machine: str) -> bool:
         """Whether a worker only lists, for others that have volumes."""

@@ -77,16 +77,16 @@ class Sharing:
         self._tally.clear()
         self._since = now
 
-    def share(self, limits: Limits, drains: int, *, is_lister: bool) -> Limits:
-        """Return one machine's share of the limits of the whole job; `is_lister` has no volumes."""
+    def share(self, limits: Limits, takers: int, *, is_lister: bool) -> Limits:
+        """Return one machine's share of the limits of the whole job, of which so many take objects; `is_lister` has no volumes."""
         rate = limits.requests_per_second
         if self.cap is not None:
             rate = self.cap if rate is None else min(rate, self.cap)
-        drains = max(1, drains)
+        takers = max(1, takers)
         if rate is not None:
-            rate = rate * LISTER_PART if is_lister else (rate - self._listed(rate)) / drains
+            rate = rate * LISTER_PART if is_lister else (rate - self._listed(rate)) / takers
         size = limits.bytes_per_second
-        return Limits(limits.concurrency, rate, None if size is None else size / drains, limits.paused)
+        return Limits(limits.concurrency, rate, None if size is None else size / takers, limits.paused)
 
     def _listed(self, rate: float) -> float:
         """Return what of a rate the lister uses, in whole grains."""
@@ -126,7 +126,7 @@ class Shares:
 
     def of(self, machine: str, limits: Limits, fleet: Fleet) -> Limits:
         """Return a machine's share of the limits of the whole job."""
-        return self._sharing.share(limits, fleet.drains, is_lister=fleet.is_lister(machine))
+        return self._sharing.share(limits, fleet.takers, is_lister=fleet.is_lister(machine))
 
     def due(self, limits: Limits, fleet: Fleet, now: float) -> Iterator[tuple[str, Limits]]:
         """Give the machines that are to be told their shares now."""

@@ -11,6 +11,7 @@ from bucketpull.domain.budget import NO_PRICES, Prices
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, Stage
 from bucketpull.domain.rates import Meter, StageMeter
 from bucketpull.ports import Clock, Reporter
@@ -92,7 +93,7 @@ class Monitor:
         return msgspec.structs.replace(
             self.latest,
             limits=coordinator.limits,
-            volumes=coordinator.fleet.volumes_told(self._clock.monotonic()),
+            volumes=self._volumes(),
             notes=self._notes,
         )
 
@@ -128,7 +129,7 @@ class Monitor:
             rates=self._meter.rates(moving),
             estimate=self._forecast.estimate(counters, outstanding, listing_done),
             machines=pulses,
-            volumes=coordinator.fleet.volumes_told(now),
+            volumes=self._volumes(),
             retries=counters.retries,
             failures=counters.failures,
             limits=coordinator.limits,
@@ -138,6 +139,11 @@ class Monitor:
             spent=coordinator.budget.spent.copy(),
             prices=self._prices,
         )
+
+    def _volumes(self) -> list[VolumeStatus]:
+        coordinator = self._coordinator
+        parting = coordinator.parting or coordinator.state in ENDED
+        return coordinator.fleet.volumes_told(self._clock.monotonic(), parting=parting)
 
     def _stages(self, now: float, pulses: Sequence[Pulse]) -> dict[str, Stage]:
         """Count what passed each stage of an object's way since the session began."""
