@@ -74,6 +74,28 @@ def test_a_run_begins_with_its_root_and_goes_on_while_anything_is_outstanding(jo
     assert not journal.begin(Position(b"below"), NOW)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "goes_on"),
+    [("a", "a", True), ("a", "b", False), ("a", None, True), (None, "b", True), ("", "b", True)],
+)
+def test_work_of_another_selection_is_abandoned(journal, first, second, goes_on):
+    journal.begin(Position(b""), NOW, first)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    journal.commit(
+        [ScanReceipt(scan.id, "lister", pages=[page(*NAMES)], batches=cut([part(*NAMES)], 6))], NOW
+    )
+    sent = batches(journal, limit=1)
+
+    assert journal.begin(Position(b""), NOW, second) is goes_on
+
+    left = journal.outstanding()
+    assert (left.scans, left.batches, left.batches_sent) == ((0, 2, 1) if goes_on else (1, 0, 0))
+    late = [] if goes_on else [work.id for work in sent]
+    assert journal.commit([stored(work) for work in sent], NOW) == late
+    for scan in journal.claim(WorkKind.SCAN, 9, "lister", NOW):
+        assert decode_positions(scan.body) == [Position(b"")]  # with no digest: it proves nothing
+
+
 def test_a_listing_gives_batches_and_positions_in_order(journal):
     journal.begin(Position(b""), NOW)
     [scan] = journal.claim(WorkKind.SCAN, 9, "m1", NOW)

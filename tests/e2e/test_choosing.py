@@ -63,18 +63,24 @@ def test_other_rules_on_the_same_job_fetch_only_what_is_new(make_job: Callable[.
     job.check_every_byte()
 
 
-def test_a_run_that_others_rules_began_is_ended_as_it_was_begun_and_is_not_called_complete(
-    make_job: Callable[..., Job],
+@pytest.mark.parametrize(("before", "now"), [("2023/**", "**"), ("**", "2024/**"), ("2023/**", "2024/**")])
+def test_an_unfinished_run_with_other_rules_gives_way_to_what_is_wanted_now(
+    make_job: Callable[..., Job], before: str, now: str
 ):
     job = make_job(SPEC)
-    job.sync("--include", "2023/**", "--limit", "5", expect=6)
+    job.sync("--include", before, "--limit", "5", expect=6)
+    there = job.files().keys()
+    wanted = {key for key in keys(job) if now == "**" or key.startswith("2024/")}
 
-    other = job.sync(expect=3)
+    summary = job.sync("--include", now)
 
-    assert (other["complete"], other["stored"], other["excluded"]) == (False, 30, 50)
-    rest = job.sync()
-    assert (rest["complete"], rest["stored"], rest["skipped"]) == (True, 50, 30)
-    job.check_every_byte()
+    assert (summary["complete"], summary["listed"]) == (True, 80)
+    assert (summary["stored"], summary["skipped"]) == (len(wanted - there), len(wanted & there))
+    assert job.files().keys() == wanted | there
+    assert requests(job, "cdn.get") == len(wanted | there)
+    again = job.sync("--include", now)
+    assert (again["stored"], again["skipped"]) == (0, len(wanted))
+    assert job.command("verify", str(job.volumes[0]), "--hash", "--json") == ""
 
 
 def test_sizes_and_dates_choose_too(make_job: Callable[..., Job]):

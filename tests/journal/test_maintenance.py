@@ -254,6 +254,43 @@ def test_objects_found_damaged_are_fetched_again_and_nothing_else(play):
     assert play.journal.where(b"", b"b")[0] == Extent("v1", 1)
 
 
+# A run that is not finished, and another selection
+
+
+def test_an_abandoned_run_forgets_nothing_of_those_before(play):
+    for directory in (b"", b"a", b"b"):
+        play.put(directory, b"1", b"2")
+    play.run()
+    play.put(b"", b"3")
+    play.now += 1
+    play.journal.begin(Position(b""), play.now, "some")
+    play.scan()
+
+    assert play.journal.begin(Position(b""), play.now, "others") is False
+    play.fetched = []
+    play.finish()
+    play.journal.end("complete", play.now)
+
+    assert play.fetched == [b"3"]
+    assert play.balanced()
+    assert [run.state for run in play.journal.runs()] == ["complete", "interrupted", "running"]
+
+
+def test_a_repair_outlives_the_run_that_it_was_found_in(play):
+    play.put(b"", b"a", b"b", b"c")
+    play.journal.begin(Position(b""), play.now, "some")
+    play.finish()
+    play.journal.refetch([Part(b"", "", [b"b"], [10], [1_600_000_000])])
+    play.fetched = []
+
+    play.journal.begin(Position(b""), play.now, "others")
+    play.finish()
+
+    assert play.fetched == [b"b"]
+    assert play.balanced()
+    assert (play.journal.counters().stored, play.journal.counters().skipped) == (1, 3)
+
+
 def test_a_damaged_object_that_the_journal_does_not_know_is_fetched_too(play):
     play.run()
 

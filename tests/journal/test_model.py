@@ -86,6 +86,7 @@ class Books(RuleBasedStateMachine):
         self.vanished: set[tuple[bytes, str, bytes]] = set()
         self.running = False
         self.steady = True
+        self.selection = "this"
         self.journal = self.open()
 
     def open(self) -> SqliteJournal:
@@ -142,12 +143,14 @@ class Books(RuleBasedStateMachine):
     # The coordinator
 
     @precondition(lambda self: not self.running)
-    @rule()
-    def begin(self) -> None:
+    @rule(selection=st.sampled_from(["this", "this", "that"]))
+    def begin(self, selection: str = "this") -> None:
         outstanding = self.journal.outstanding()
-        goes_on = self.journal.begin(Position(b""), self.now)
-        assert goes_on == bool(outstanding.scans + outstanding.batches)
+        abandons = self.selection != selection
+        goes_on = self.journal.begin(Position(b""), self.now, selection)
+        assert goes_on == (bool(outstanding.scans + outstanding.batches) and not abandons)
         if not goes_on:
+            self.selection = selection
             self.listed, self.vanished = {}, set()
             self.steady = True
         self.running = True
@@ -537,7 +540,7 @@ def turn(books: Books, luck: Random) -> None:
         if not sum(books.journal._tables.books.tiers):
             happenings.append((8, books.end))
     else:
-        happenings.append((8, books.begin))
+        happenings.append((8, lambda: books.begin(luck.choice(["this", "this", "that"]))))
     weights = [weight for weight, _ in happenings]
     luck.choices([happen for _, happen in happenings], weights)[0]()
 

@@ -81,7 +81,7 @@ class Coordinator:
 
     def run(self, root: Position) -> Routine[None]:
         """Work until nothing is outstanding, the source refuses, no volume has room (if told so), or `stop`."""
-        yield Books(lambda journal: journal.begin(root, self.at.unix))
+        yield Books(lambda journal: journal.begin(root, self.at.unix, self._policy.selection))
         yield from self._dispatch.reclaim()
         self.budget.spent = yield Books(lambda journal: journal.spending())
         yield from self.count()

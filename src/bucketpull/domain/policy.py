@@ -83,6 +83,7 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     `remind_seconds`: the message before may be lost with the queue that it was in. When the source refuses another machine,
     the job ends if for `refusal_seconds` there is no further one. At its end it waits `linger_seconds` for machines that are away,
     or where nothing was given to anybody `meet_seconds`, so that those which wait for it are told of the end.
+    `selection` stands for what the run wants of the source; None goes on with what an unfinished one wanted.
     """
 
     high_water: int = 2_000_000
@@ -99,3 +100,4 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     exits_when_full: bool = False
     local_machines: frozenset[str] = frozenset()
     budget: Budget = Budget()
+    selection: str | None = None

@@ -13,7 +13,7 @@ from bucketpull.domain.retry import LAST_PASS
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, covers
 from bucketpull.journal.failures import Failures
-from bucketpull.journal.frontier import AGAIN, LAST, USUAL, Frontier, Taken, candidates_blob
+from bucketpull.journal.frontier import AGAIN, LAST, REPAIR, USUAL, Frontier, Taken, candidates_blob
 from bucketpull.journal.pages import Pages, Share
 from bucketpull.journal.stale_copies import Copies
 from bucketpull.journal.volumes import Volumes
@@ -137,7 +137,7 @@ class Batches:
             draft.body,
             draft.objects,
             draft.bytes,
-            candidates=candidates_blob(candidates),
+            candidates=REPAIR if taken.candidates == REPAIR else candidates_blob(candidates),
             home=home,
             attempt=taken.attempt,
             tier=taken.tier,

@@ -11,7 +11,7 @@ from bucketpull.journal.store import Store, damaged
 class Books(msgspec.Struct):
     """Everything that is counted. `tiers` counts outstanding work by tier; `failures` the rows of failures by reason.
 
-    `spent` is of all runs.
+    `spent` is of all runs. `selection` stands for what the present run wants of the source, "" where that was not said.
     """
 
     counters: Counters = msgspec.field(default_factory=Counters)
@@ -19,6 +19,7 @@ class Books(msgspec.Struct):
     tiers: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0])
     failures: dict[str, int] = {}
     spent: Spending = msgspec.field(default_factory=Spending)
+    selection: str = ""
 
     def add_work(self, kind: WorkKind, tier: int, objects: int, size: int) -> None:
         """Count new work; `size` is in bytes."""

@@ -1,7 +1,7 @@
 """The outstanding work: rows that are ready or sent, and go when their receipt is booked."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -28,6 +28,8 @@ USUAL = 0
 LAST = 1  # the last pass: when nothing usual is outstanding
 _ASKED = (b"", b"")  # in place of what a candidate covers: its machine has compared the batch with it
 AGAIN = 2  # pages that were booked in this run and must be listed again: when nothing else is outstanding
+REPAIR = b""  # in place of candidates: what ledgers say of these objects is wrong
+_STEP = 200  # rows at a time, when all are walked: a body has 40 KB
 
 
 class Taken(msgspec.Struct):
@@ -164,6 +166,15 @@ class Frontier:
         if taken.state:
             self._books.send(taken.kind, -1)
         return taken
+
+    def abandoned(self) -> Iterator[Taken]:
+        """Take all rows, but for those of repairs: nothing else knows of these."""
+        after = 0
+        while rows := self._connection.execute(self._sql["abandoned-work"], (after, _STEP)).fetchall():
+            for after, part in rows:
+                taken = self.take(after, part)
+                assert taken is not None
+                yield taken
 
     def go_on(self, taken: Taken, rest: BatchDraft, part: int, machine: str) -> None:
         """Put a row back that was taken, with what is left of its batch, which the machine has in hand as this part."""

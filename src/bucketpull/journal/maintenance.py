@@ -8,13 +8,13 @@ from itertools import islice
 
 import msgspec
 
-from bucketpull.domain.batching import cut, known_bytes, span_of
+from bucketpull.domain.batching import cut, decode_parts, known_bytes, span_of
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import MESSAGE_CURSOR, PageRecord, Part, Position, VolumeState
+from bucketpull.domain.model import MESSAGE_CURSOR, PageRecord, Part, Position, VolumeState, WorkKind
 from bucketpull.domain.record import Record
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.failures import Recorded
-from bucketpull.journal.frontier import AGAIN
+from bucketpull.journal.frontier import AGAIN, REPAIR
 from bucketpull.journal.pages import Row, Share
 from bucketpull.journal.reader import chosen
 from bucketpull.journal.tables import Tables
@@ -86,6 +86,18 @@ def write_off(tables: Tables, volume: KnownVolume, number: int) -> None:
     tables.copies.lose(number)
 
 
+def abandon(tables: Tables, now: float) -> None:
+    """End a run before its end: what it left of a page is to be found missing by the next, which lists the source again.
+
+    What earlier runs know stays, for this one has not seen all of it. Repairs stay work.
+    """
+    for taken in tables.frontier.abandoned():
+        if taken.kind is WorkKind.BATCH:
+            for part in decode_parts(taken.body):
+                tables.pages.doubt(part.directory, part.cursor)
+    tables.store.rows("abandon-run", now, tables.run.number)
+
+
 def volume_named(tables: Tables, name: str) -> tuple[int, KnownVolume]:
     """Return a volume's number and what is known of it.
 
@@ -107,7 +119,7 @@ def refetch(tables: Tables, parts: Sequence[Part]) -> int:
             _take_back(tables, part)
     drafts = cut(parts)
     for draft in drafts:
-        tables.frontier.add_batch(draft.body, draft.objects, draft.bytes)
+        tables.frontier.add_batch(draft.body, draft.objects, draft.bytes, candidates=REPAIR)
     return sum(draft.objects for draft in drafts)
 
 

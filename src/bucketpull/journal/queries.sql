@@ -32,6 +32,10 @@ insert into run (id, started, state) values (?, ?, 'running');
 -- begin, once a resume
 update run set state = 'running', ended = null where id = ?;
 
+-- name: abandon-run
+-- begin, once where a run is abandoned
+update run set state = 'interrupted', ended = coalesce(ended, ?) where id = ?;
+
 -- name: end-run
 -- end, once a run
 update run set state = ?, ended = ?, summary = ? where id = ?;
@@ -110,6 +114,10 @@ update work set state = 0, machine = '' where id = ? and state = 1 returning kin
 -- name: sent-work
 -- open, once
 select id, kind, machine from work where state = 1 order by machine, id;
+
+-- name: abandoned-work
+-- begin, once where a run is abandoned; an empty blob of candidates is that of a repair
+select id, part from work where id > ? and candidates is not x'' order by id limit ?;
 
 -- name: holder
 -- receipt of a batch that was booked, or a question about one

@@ -51,7 +51,7 @@ create table work (
     attempt integer not null default 0,
     objects integer not null default 0,
     bytes integer not null default 0,
-    candidates blob                         -- MessagePack [[volume, offset], ...], oldest first
+    candidates blob                         -- MessagePack [[volume, offset], ...], oldest first; empty: fetch whatever ledgers say
 ) strict;
 
 create index work_ready on work (kind, tier, home, id) where state = 0 and due = 0;

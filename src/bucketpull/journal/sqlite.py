@@ -97,18 +97,30 @@ class SqliteJournal(JournalReader):
 
     # What the engine uses (`ports.Journal`)
 
-    def begin(self, root: Position, now: float) -> bool:
-        """Go on with outstanding work (True), or start a new run with the root as its first scan (False)."""
-        goes_on = sum(self._tables.books.tiers) > 0
-        if not goes_on:
+    def begin(self, root: Position, now: float, selection: str | None = None) -> bool:
+        """Go on with outstanding work (True), or start a new run with the root as its first scan (False).
+
+        Outstanding work of a run with another selection is abandoned; None goes on with any.
+        """
+        abandons = self.abandons(selection)
+        goes_on = sum(self._tables.books.tiers) > 0 and not abandons
+        if not (goes_on or abandons):
             self.tidy()
         with self._transaction() as tables:
+            if abandons:
+                maintenance.abandon(tables, now)
             if goes_on:
                 tables.store.rows("resume-run", tables.run.number)
                 tables.store.rows("hasten-work", now, now + LONGEST_WAIT_SECONDS)
             else:
-                _start(tables, root, now)
+                _start(tables, root, now, selection or "")
         return goes_on
+
+    def abandons(self, selection: str | None) -> bool:
+        """Tell whether a run that is not finished wants something else of the source than this selection (None: any)."""
+        books = self._tables.books
+        is_other = selection is not None and books.selection not in {"", selection}
+        return is_other and sum(books.tiers) > 0
 
     def claim(
         self,
@@ -389,11 +401,12 @@ def _book(tables: Tables, receipt: ScanReceipt | BatchReceipt, now: float) -> bo
     return tables.batches.book(receipt, now)
 
 
-def _start(tables: Tables, root: Position, now: float) -> None:
+def _start(tables: Tables, root: Position, now: float, selection: str) -> None:
     run = tables.run
     run.past = run.past or run.number > 0
     run.number += 1
-    tables.books.counters = Counters()
+    tables.books.counters = Counters(listed=tables.books.outstanding.objects)  # of repairs
+    tables.books.selection = selection
     tables.write_run()
     tables.store.rows("begin-run", run.number, now)
     tables.scans.add_root(root)

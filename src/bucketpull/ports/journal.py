@@ -24,8 +24,12 @@ class Journal(Protocol):
     A call is made by one thread at a time; reading by other processes (`status`, `where`) is always possible.
     """
 
-    def begin(self, root: Position, now: float) -> bool:
-        """Go on with outstanding work (True), or start a new run with the root as its first scan (False)."""
+    def begin(self, root: Position, now: float, selection: str | None = None) -> bool:
+        """Go on with outstanding work (True), or start a new run with the root as its first scan (False).
+
+        `selection` stands for what is wanted of the source. Outstanding work of a run that wanted something else is abandoned: the new
+        run finds what is missing. None goes on with any.
+        """
         ...
 
     def claim(

@@ -45,6 +45,13 @@ class Catalogue:
         is_kept = page.unchanged or known is None or known.run == run
         self._pages[key] = _Page(page, run, *((blocks, {}) if is_kept else ({}, blocks)))
 
+    def doubt(self, pages: Iterable[tuple[bytes, str]]) -> None:
+        """Have pages compared when they are listed again, though they be unchanged."""
+        for key in pages:
+            if key in self._pages:
+                page = self._pages[key]
+                page.record = msgspec.structs.replace(page.record, digest=b"")
+
     def with_digest(self, position: Position, run: int) -> Position:
         """Return a position with the digest that its page had in an earlier run, if it was listed then."""
         known = self._pages.get((position.directory, position.cursor))

@@ -77,18 +77,32 @@ class MemoryJournal:
         self._asked_at: dict[str, float] = {}
         self._counters = Counters()
         self._spent = Spending()
+        self._selection = ""
 
-    def begin(self, root: Position, now: float) -> bool:
+    def begin(self, root: Position, now: float, selection: str | None = None) -> bool:
         """Go on with outstanding work, or start a new run."""
+        abandons = bool(self._rows) and selection is not None and self._selection not in {"", selection}
+        if abandons:
+            self._abandon()
         if self._rows:
             for row in self._rows.values():
                 row.due = now if row.due > now + LONGEST_WAIT_SECONDS else row.due
             return True
         self._run += 1
         self._counters = Counters()
-        self._catalogue.forget_earlier()
+        self._selection = selection or ""
+        if not abandons:
+            self._catalogue.forget_earlier()
         self._add_scans([root])
         return False
+
+    def _abandon(self) -> None:
+        """End a run before its end; what it left is found missing when its pages are listed again."""
+        batches = [row for row in self._rows.values() if row.kind is WorkKind.BATCH]
+        self._catalogue.doubt(
+            (part.directory, part.cursor) for row in batches for part in decode_parts(row.body)
+        )
+        self._rows.clear()
 
     # --- giving out
 

@@ -40,6 +40,7 @@ from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell, words_for_file
 from bucketpull.wiring.process import process_main
+from bucketpull.wiring.selection import selection_digest
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.systemd import WorkerNotices
 from bucketpull.wiring.volume_owners import owner_of
@@ -90,6 +91,7 @@ async def _coordinate(
         exits_when_full=settings.when_full == "exit",
         local_machines=frozenset({lister}),
         budget=budget_of(settings),
+        selection=selection_digest(settings),
     )
     job = Job(settings, opening, transport, policy, machine="", notifier=notifier)
     far.known = lambda machine: job.shell.call(lambda: known_paths(journal.volumes(), machine))

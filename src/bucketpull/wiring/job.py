@@ -44,7 +44,7 @@ from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.process import process_main
 from bucketpull.wiring.remote_control import JobControl
-from bucketpull.wiring.selection import is_other_selection, selected, selection_of
+from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Findings, Patience, SourceClient, probe
 
@@ -71,16 +71,12 @@ ViewOpener = Callable[[Answer, Panel], Awaitable[View]]
 
 
 class Opening(NamedTuple):
-    """What a job begins with: its source, what that told, the maker of its processes, and its books.
-
-    `is_stale` says that the run that goes on was listed under other filters.
-    """
+    """What a job begins with: its source, what that told, the maker of its processes, and its books."""
 
     source: SourceSettings
     findings: Findings
     fork_server: ForkServer
     journal: SqliteJournal
-    is_stale: bool = False
 
 
 def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
@@ -141,9 +137,7 @@ def opened(settings: Settings) -> Iterator[Opening]:
         closing(ForkServer(main)) as fork_server,
         closing(open_journal(settings, SystemClock().now())) as journal,
     ):
-        outstanding = journal.outstanding()
-        is_stale = is_other_selection(settings, outstanding.scans + outstanding.batches > 0)
-        yield Opening(source, findings, fork_server, journal, is_stale)
+        yield Opening(source, findings, fork_server, journal)
 
 
 class Job:
@@ -175,8 +169,8 @@ class Job:
         )
         if notifier is not None:
             notifier.note_to = self.monitor.note
-        if opening.is_stale:
-            self._tell_stale()
+        if opening.journal.abandons(policy.selection):
+            self._tell_abandoned()
         self._bandwidth = Bandwidth(settings)
         self.control = JobControl(
             settings, opening.journal, self.shell, self.monitor, self._bandwidth, machine
@@ -198,9 +192,6 @@ class Job:
 
         """
         snapshot = self.monitor.snapshot()
-        if self._opening.is_stale and snapshot.state is JobState.COMPLETE:
-            snapshot = msgspec.structs.replace(snapshot, state=JobState.INCOMPLETE)
-            self._tell_stale()
         summary = summary_dict(snapshot)
         kept = msgspec.json.encode(summary | {"rates": msgspec.structs.asdict(snapshot.rates)})
         self._opening.journal.end(snapshot.state, snapshot.at, kept.decode())
@@ -209,10 +200,10 @@ class Job:
         self.coordinator.raise_refusal()
         return exit_code_of(snapshot)
 
-    def _tell_stale(self) -> None:
+    def _tell_abandoned(self) -> None:
         text = (
-            "the run that was not finished chose other objects (--include, --exclude, sizes, dates); "
-            "it is ended as it was begun: start it again then for what is chosen now"
+            "the unfinished run chose other objects (--include, --exclude, sizes, dates): it ends here, and the source is listed anew; "
+            "what is stored stays"
         )
         self.monitor.note("warning", "selection.changed", text)
 

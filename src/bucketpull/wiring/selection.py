@@ -1,12 +1,11 @@
 """What a job wants of its source: from rules, sizes and dates as they are written, to a source that gives only that."""
 
+import hashlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -15,11 +14,9 @@ from bucketpull.domain.ordering import Order, parse_order
 from bucketpull.domain.selection import Rule, Selection
 from bucketpull.domain.values import parse_moment, parse_size
 from bucketpull.ports import Source
-from bucketpull.report.own_file import replacing
 from bucketpull.sources.derived import SelectingSource
 from bucketpull.wiring.settings import Settings
 
-_NOTED: Final = "selection.json"
 # An option's name, and what was typed for it.
 _Typed = tuple[str, str | None]
 
@@ -37,20 +34,11 @@ def selection_of(settings: Settings) -> Selection:
     return Selection(tuple(_rules(settings)), *sizes, *dates, order=order_of(settings)).checked()
 
 
-def is_other_selection(settings: Settings, goes_on: bool) -> bool:
-    """Tell whether the run that goes on was listed under other filters; of one that begins, note them beside the journal.
-
-    They are compared as they are written: `--newer 30d` is another moment every day.
-    """
+def selection_digest(settings: Settings) -> str:
+    """Return what stands for the filters: as they are written, because `--newer 30d` is another moment every day."""
     rules = [(rule.includes, rule.pattern) for rule in _rules(settings)]
     bounds = (settings.min_size, settings.max_size, settings.newer, settings.older)
-    written, path = msgspec.json.encode([rules, bounds]), settings.state_folder() / _NOTED
-    with suppress(OSError):
-        if goes_on:
-            return path.read_bytes() != written
-        with replacing(path) as file:
-            file.write(written)
-    return False
+    return hashlib.blake2b(msgspec.json.encode([rules, bounds]), digest_size=16).hexdigest()
 
 
 def order_of(settings: Settings) -> Order:

@@ -16,6 +16,7 @@ from bucketpull.wiring.adapters import SystemClock, machine_name, worker_policy
 from bucketpull.wiring.job import Job, Opening, ViewOpener, check_job, opened
 from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
+from bucketpull.wiring.selection import selection_digest
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_owners import check_owners, owner_of
 from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all, with_known
@@ -42,8 +43,6 @@ def run_sync(
     check_owners(settings, paths)
     with opened(settings) as opening:
         known, machine = opening.journal.volumes(), machine_name(settings)
-        if alone:
-            opening = opening._replace(is_stale=False)  # noqa: PLW2901 - it wants what was lost, whatever was chosen
         paths, away = (paths, []) if alone else with_known(paths, known, machine)
         sick: list[VolumeSick] = []
         volumes = open_all(
@@ -59,7 +58,9 @@ def run_sync(
             *_of_new(volumes, known, opening.journal.counters().stored),
             *_of_adopting(settings),
         ]
-        return asyncio.run(_sync(settings, opening, volumes, warnings, watchers, notifier, linger))
+        # What was lost is wanted, whatever was chosen.
+        selection = None if alone else selection_digest(settings)
+        return asyncio.run(_sync(settings, opening, volumes, warnings, selection, watchers, notifier, linger))
 
 
 async def _sync(
@@ -67,6 +68,7 @@ async def _sync(
     opening: Opening,
     volumes: Sequence[DiskVolume],
     warnings: Sequence[tuple[str, str]],
+    selection: str | None,
     watchers: Sequence[ViewOpener],
     notifier: Notifier | None,
     linger: Callable[[ExitCode], Awaitable[None]] | None,
@@ -77,6 +79,7 @@ async def _sync(
         exits_when_full=settings.when_full == "exit",
         local_machines=frozenset({machine}),
         budget=budget_of(settings),
+        selection=selection,
     )
     job = Job(settings, opening, transport, policy, machine, notifier)
     for event, text in warnings:
