@@ -26,7 +26,7 @@ from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.wiring.adapters import SystemClock
-from bucketpull.wiring.process import process_main
+from bucketpull.wiring.downloader_process import process_main
 from upyun_simulator import Simulator
 
 MACHINE = "bench"

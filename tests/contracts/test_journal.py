@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from bucketpull.domain.batching import cut, decode_parts, decode_positions, draft, encode_parts, spans_of
-from bucketpull.domain.budget import Room, Spending
+from bucketpull.domain.budget import BudgetLeft, Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
 from bucketpull.domain.model import (
@@ -140,16 +140,16 @@ def test_what_nobody_has_is_given_back_to_the_machine_that_had_begun_it(journal)
 
 def test_at_most_so_many_objects_are_given_out_one_batch_cut_if_need_be(journal):
     begin(journal, *NAMES)
-    whole, piece = batches(journal, room=Room(6))
+    whole, piece = batches(journal, room=BudgetLeft(6))
     assert (names_of(whole), names_of(piece)) == (NAMES[:4], NAMES[4:6])
     assert (journal.outstanding().batches, journal.outstanding().objects) == (4, 12)
-    assert batches(journal, room=Room(0)) == []
+    assert batches(journal, room=BudgetLeft(0)) == []
     assert sorted(name for work in batches(journal) for name in names_of(work)) == NAMES[6:]
 
 
 def test_at_most_so_many_bytes_are_given_out_and_the_object_that_passes_them(journal):
     begin(journal, *NAMES)
-    whole, piece = batches(journal, room=Room(bytes=45))
+    whole, piece = batches(journal, room=BudgetLeft(bytes=45))
     assert (names_of(whole), names_of(piece)) == (NAMES[:4], NAMES[4:5])
 
 

@@ -2,25 +2,25 @@
 
 import pytest
 
-from bucketpull.domain.bandwidth_schedule import parse_timetable
+from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ConfigError
 
 _HOUR = 3600.0
 
 
 def test_one_limit_holds_all_day():
-    table = parse_timetable("100M")
+    table = parse_bandwidth("100M")
 
     assert table.at(0) == table.at(23 * _HOUR) == 100 * 1024**2
     assert table.next_change(0) is None
 
 
 def test_off_is_no_limit():
-    assert parse_timetable("off").at(0) is None
+    assert parse_bandwidth("off").at(0) is None
 
 
 def test_limits_change_with_the_time_of_day_and_the_last_holds_over_midnight():
-    table = parse_timetable("20:00,off 08:00,10M")
+    table = parse_bandwidth("20:00,off 08:00,10M")
 
     assert table.at(8 * _HOUR - 1) is None
     assert table.at(8 * _HOUR) == 10 * 1024**2
@@ -34,4 +34,4 @@ def test_limits_change_with_the_time_of_day_and_the_last_holds_over_midnight():
 )
 def test_what_is_no_timetable_is_refused_with_the_option_s_name(text):
     with pytest.raises(ConfigError, match="--bandwidth"):
-        parse_timetable(text)
+        parse_bandwidth(text)

@@ -5,11 +5,11 @@ import pytest
 from bucketpull.domain.budget import (
     ANY_ROOM,
     Budget,
+    BudgetLeft,
+    BudgetState,
     Prices,
-    Room,
     Spending,
     Usage,
-    Verdict,
     judged,
     left,
 )
@@ -23,21 +23,21 @@ def pulse(machine: str, incarnation: str, size: int, requests: int, **wasted: in
 
 
 def test_without_bounds_a_job_goes_on():
-    assert judged(Budget(), Spending(bytes=1 << 60, requests=1 << 40), "2026-05-01") is Verdict.GO_ON
+    assert judged(Budget(), Spending(bytes=1 << 60, requests=1 << 40), "2026-05-01") is BudgetState.GO_ON
 
 
 def test_a_total_ends_the_job():
-    assert judged(Budget(bytes=100), Spending(bytes=99), "d") is Verdict.GO_ON
-    assert judged(Budget(bytes=100), Spending(bytes=100), "d") is Verdict.END
-    assert judged(Budget(requests=10), Spending(requests=11), "d") is Verdict.END
+    assert judged(Budget(bytes=100), Spending(bytes=99), "d") is BudgetState.GO_ON
+    assert judged(Budget(bytes=100), Spending(bytes=100), "d") is BudgetState.END
+    assert judged(Budget(requests=10), Spending(requests=11), "d") is BudgetState.END
 
 
 def test_what_a_day_may_take_is_there_again_the_next_day():
     spent = Spending()
     spent.add(100, 3, "2026-05-01")
 
-    assert judged(Budget(bytes_a_day=100), spent, "2026-05-01") is Verdict.WAIT_FOR_TOMORROW
-    assert judged(Budget(bytes_a_day=100), spent, "2026-05-02") is Verdict.GO_ON
+    assert judged(Budget(bytes_a_day=100), spent, "2026-05-01") is BudgetState.WAIT_FOR_TOMORROW
+    assert judged(Budget(bytes_a_day=100), spent, "2026-05-02") is BudgetState.GO_ON
     spent.add(1, 1, "2026-05-02")
     assert (spent.bytes, spent.bytes_of_day, spent.requests, spent.requests_of_day) == (101, 1, 4, 1)
 
@@ -48,19 +48,25 @@ def test_what_is_left_is_the_least_of_what_the_day_and_the_whole_job_have():
     both = Budget(bytes=100, bytes_a_day=95, requests_a_day=3)
 
     assert left(Budget(), spent, "2026-05-01") == ANY_ROOM
-    assert left(both, spent, "2026-05-01") == Room(objects=0, bytes=5)
-    assert left(both, spent, "2026-05-02") == Room(objects=3, bytes=10)
-    assert left(Budget(bytes=50), spent, "2026-05-02") == Room(bytes=0)
+    assert left(both, spent, "2026-05-01") == BudgetLeft(objects=0, bytes=5)
+    assert left(both, spent, "2026-05-02") == BudgetLeft(objects=3, bytes=10)
+    assert left(Budget(bytes=50), spent, "2026-05-02") == BudgetLeft(bytes=0)
 
 
 @pytest.mark.parametrize(
     ("room", "fitting"),
-    [(ANY_ROOM, 4), (Room(objects=3), 3), (Room(bytes=1), 1), (Room(bytes=11), 3), (Room(2, 11), 2)],
+    [
+        (ANY_ROOM, 4),
+        (BudgetLeft(objects=3), 3),
+        (BudgetLeft(bytes=1), 1),
+        (BudgetLeft(bytes=11), 3),
+        (BudgetLeft(2, 11), 2),
+    ],
 )
 def test_of_bytes_the_last_object_may_go_beyond_and_one_of_unknown_size_counts_nothing(room, fitting):
     assert room.fitting([10, -1, 10, 10]) == fitting
     assert bool(room) is True
-    assert not Room(objects=room.objects, bytes=0)
+    assert not BudgetLeft(objects=room.objects, bytes=0)
 
 
 def test_usage_is_what_is_new_of_each_machine():

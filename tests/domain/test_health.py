@@ -6,7 +6,7 @@ import pytest
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State, Symptoms
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.health import LOOK_SECONDS, Board, Judge
+from bucketpull.domain.health import LOOK_SECONDS, EndpointJudge, SourceHealth
 
 LIST = EndpointSpec(name="list", purpose=Purpose.LIST, title="the API")
 EDGE = EndpointSpec(name="cdn", purpose=Purpose.FETCH, title="the CDN", is_origin=False, hint="--cdn-url")
@@ -23,7 +23,7 @@ def well(good=1):
 
 
 def board_of(*specs, processes=2):
-    return Board(specs or BOTH, processes)
+    return SourceHealth(specs or BOTH, processes)
 
 
 def state(board, name="cdn"):
@@ -182,7 +182,7 @@ def test_a_listing_that_was_refused_from_its_first_page_ends_the_job():
 
 
 def test_all_processes_are_told_the_same_once_and_one_is_told_to_try():
-    judge = Judge(BOTH, 3)
+    judge = EndpointJudge(BOTH, 3)
     told = []
     for tenth in range(60):
         now = tenth / 10
@@ -195,7 +195,7 @@ def test_all_processes_are_told_the_same_once_and_one_is_told_to_try():
 
 
 def test_the_wait_that_one_process_was_asked_for_is_kept_by_all():
-    judge = Judge(BOTH, 2)
+    judge = EndpointJudge(BOTH, 2)
     told = judge.look(0, {"rest": ill(3, 0.1, Reason.SERVER_ERROR, rest_seconds=7.0)}, 1.0)
 
     assert [(process, judged.rests) for process, judged in told] == [(0, {"rest": 7.0}), (1, {"rest": 7.0})]
@@ -203,7 +203,7 @@ def test_the_wait_that_one_process_was_asked_for_is_kept_by_all():
 
 
 def test_a_process_that_begins_is_told_what_the_others_know():
-    judge = Judge(BOTH, 2)
+    judge = EndpointJudge(BOTH, 2)
     judge.look(0, {"cdn": ill()}, 2.0)
 
     assert judge.process_started(0, 3.0).states == {"cdn": State.DOWN}
@@ -213,7 +213,7 @@ def test_processes_that_a_source_s_refusals_hit_unevenly_share_what_all_bear():
     def paced(ceiling):
         return {"rest": Symptoms(9, in_flight=1, ceiling=ceiling)}
 
-    judge = Judge((LIST, ORIGIN), 2)
+    judge = EndpointJudge((LIST, ORIGIN), 2)
     assert judge.look(0, paced(280.0), 1.0) == []
     told = judge.look(1, paced(20.0), 1.1)
     assert [(process, judged.paces) for process, judged in told] == [
@@ -229,7 +229,7 @@ def test_processes_that_a_source_s_refusals_hit_unevenly_share_what_all_bear():
 
 def test_what_fails_for_one_process_while_another_succeeds_again_and_again_is_the_objects_fault():
     """The process that has only such objects has none to prove them by: they were waited for, for ever."""
-    judge = Judge(BOTH, 2)
+    judge = EndpointJudge(BOTH, 2)
     judge.look(0, {"rest": well()}, 0.0)
     told = []
     for second in range(1, 120):
@@ -240,7 +240,7 @@ def test_what_fails_for_one_process_while_another_succeeds_again_and_again_is_th
 
 
 def test_one_return_after_an_outage_says_nothing_against_the_objects():
-    judge = Judge(BOTH, 2)
+    judge = EndpointJudge(BOTH, 2)
     judge.look(0, {"rest": well()}, 0.0)
     for second in range(1, 100):
         judge.look(1, {"rest": ill(30, seconds=float(second))}, float(second))

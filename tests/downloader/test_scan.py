@@ -6,7 +6,7 @@ import pytest
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Page, Position
-from bucketpull.domain.ordering import Order
+from bucketpull.domain.order import Order
 from bucketpull.domain.policy import BatchSize
 from bucketpull.downloader.pages import digest_of
 from bucketpull.testing.memory import part_of

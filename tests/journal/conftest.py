@@ -10,7 +10,7 @@ from bucketpull.domain.batching import cut, decode_parts, decode_positions, draf
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position, Work, WorkKind
-from bucketpull.domain.ordering import ANY, Order
+from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import next_try
 from bucketpull.journal.sqlite import SqliteJournal
 

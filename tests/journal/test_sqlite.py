@@ -7,7 +7,7 @@ from bucketpull.domain.batching import decode_parts, decode_positions, draft, en
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
 from bucketpull.domain.model import Extent, Former, Position, VolumeState, WorkKind
-from bucketpull.domain.ordering import Order
+from bucketpull.domain.order import Order
 from bucketpull.domain.retry import PAGE_PASSES, PASSES
 from bucketpull.journal.sqlite import ABSENT_SECONDS
 from bucketpull.journal.volumes import KnownVolume

@@ -6,7 +6,7 @@ import pytest
 from bucketpull.domain.endpoints import State
 from bucketpull.report.document import endpoints_of, exit_code_of, snapshot_dict, summary_dict
 from bucketpull.report.endpoints import state_of
-from bucketpull.report.job_status import standing_lines
+from bucketpull.report.job_status import status_lines
 from bucketpull.report.words import Words
 
 
@@ -73,7 +73,7 @@ def test_an_endpoint_is_shown_as_the_machine_sees_it_for_which_it_does_worst(run
     endpoint = endpoints_of(running)["cdn"]
     assert state_of(endpoint, Words("en")) == " (down 1 min 30 s)"
     assert state_of(endpoint, Words("zh")) == " (无应答 1 分 30 秒)"
-    assert any("cdn 424 (down" in line for line in standing_lines(running, Words("en"), running=True))
+    assert any("cdn 424 (down" in line for line in status_lines(running, Words("en"), running=True))
 
 
 def test_lanes_are_added_up_over_machines(running):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import AnswerError, ConfigError
-from bucketpull.sources.lists import LONGEST_LINE, Place, fingerprint, read_lines
+from bucketpull.sources.lists import LONGEST_LINE, ListPosition, fingerprint, read_lines
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def make(tmp_path: Path):
 
 def _all(path: str, separator: bytes = b"\n", limit: int = 3):
     """Read a file page by page, each from its cursor alone."""
-    found, odd, place = [], [], Place()
+    found, odd, place = [], [], ListPosition()
     while place is not None:
-        page = read_lines(path, Place.of(place.text()), separator, limit)
+        page = read_lines(path, ListPosition.of(place.text()), separator, limit)
         found += zip(page.numbers, page.lines, strict=True)
         odd += page.odd
         place = page.following
@@ -87,10 +87,10 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ConfigError, match="No such file or directory"):
         fingerprint(str(tmp_path / "absent"))
     with pytest.raises(AnswerError, match="absent"):
-        read_lines(str(tmp_path / "absent"), Place())
+        read_lines(str(tmp_path / "absent"), ListPosition())
 
 
 @pytest.mark.parametrize("cursor", ["x", "1", "1:x", "-1:2", "9" * 50 + ":1"])
 def test_a_cursor_that_is_none_is_refused(cursor):
     with pytest.raises(AnswerError):
-        Place.of(cursor)
+        ListPosition.of(cursor)

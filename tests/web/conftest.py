@@ -34,7 +34,7 @@ from bucketpull.domain.progress import DirectoryState, Note, Rates, Snapshot, St
 from bucketpull.web.api import Api
 from bucketpull.web.dashboard import Dashboard
 from bucketpull.web.history import History
-from bucketpull.web.panel import Books
+from bucketpull.web.panel import JobRecord
 
 TB = 10**12
 OBJECT = 33_000
@@ -230,7 +230,7 @@ class ScriptedPanel:
             "option.cdn_url": "https://img.example.com",
             "layout": "key",
         }
-        return Books("0.1.0", configuration, [])
+        return JobRecord("0.1.0", configuration, [])
 
     async def where(self, directory, name):
         return [Extent("/mnt/disk2", 4096)]

@@ -20,7 +20,7 @@ from bucketpull.agent.unconfirmed import Unconfirmed
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.batching import objects_in
 from bucketpull.domain.errors import VolumeError
-from bucketpull.domain.health import Judge
+from bucketpull.domain.health import EndpointJudge
 from bucketpull.domain.messages import (
     BatchReceipt,
     Begun,
@@ -64,7 +64,7 @@ class Agent:
         self.scheduler = Scheduler(policy.machine, processes)
         self._policy = policy
         self._now = self._beat_at = now
-        self._judge = Judge(policy.endpoints, processes)
+        self._judge = EndpointJudge(policy.endpoints, processes)
         self._pulse_by: float | None = None
         self._processes = range(processes)
         self._batches: dict[int, ActiveBatch] = {}

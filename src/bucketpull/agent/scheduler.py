@@ -11,7 +11,7 @@ from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, objects_in
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.messages import Limits, Pulse
 from bucketpull.domain.model import EndpointStatus, Part, summed_counts
-from bucketpull.domain.placing import split
+from bucketpull.domain.placement import split
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Tick, Tune
 

@@ -15,7 +15,7 @@ from bucketpull.agent.disk_calls import Ask, Calls, Routine, Verb
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
-from bucketpull.domain.placing import Room
+from bucketpull.domain.placement import VolumeRoom
 from bucketpull.domain.record import Block
 
 MEASURE_SECONDS = 0.5
@@ -76,7 +76,7 @@ class ManagedVolume:
         self._smoothed = 0.0
         self._refused_at: float | None = None
         self.running = 0
-        self.room = Room(status.id, 0)
+        self.room = VolumeRoom(status.id, 0)
         self.queued: dict[int, int] = {}
         self.written: dict[int, int] = {}
         self.waiting: list[tuple[Settling, Block]] = []

@@ -11,7 +11,7 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.reading.bucket import Bucket
 from bucketpull.volumes.identity import identify
-from bucketpull.wiring.locate import reading
+from bucketpull.wiring.journals import journal_to_read
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import opened_to_read
@@ -73,7 +73,7 @@ def volumes_here(settings: Settings) -> list[str]:
         ConfigError: There is no such job, or none of its volumes is here.
 
     """
-    with reading(settings) as reader:
+    with journal_to_read(settings) as reader:
         known = {volume.id: volume.path for volume in reader.volumes()}
     here = []
     for volume, path in known.items():

@@ -24,7 +24,7 @@ def completion(shell: str) -> None:
     click.echo(kind(program, {}, "bucketpull", "_BUCKETPULL_COMPLETE").source())
 
 
-class Place(click.types.StringParamType):
+class PathText(click.types.StringParamType):
     """A text that names a file or a folder; click's own type would look at it, which the settings do in their own words."""
 
     def __init__(self, kind: str) -> None:
@@ -46,7 +46,7 @@ class JobName(click.types.StringParamType):
     ) -> list[CompletionItem]:
         """Return the jobs that this user has."""
         del ctx, param
-        from bucketpull.wiring.locate import known_jobs
+        from bucketpull.wiring.journals import known_jobs
 
         return [CompletionItem(job) for job in known_jobs() if job.startswith(incomplete)]
 
@@ -55,7 +55,7 @@ def completed(command: click.Command) -> click.Command:
     """Have a command's options completed by what their metavar says."""
     for parameter in command.params:
         if parameter.type is click.STRING and parameter.metavar in _KINDS:
-            parameter.type = Place(_KINDS[parameter.metavar])
+            parameter.type = PathText(_KINDS[parameter.metavar])
         elif parameter.name == "job":
             parameter.type = JobName()
     for inner in command.commands.values() if isinstance(command, click.Group) else ():

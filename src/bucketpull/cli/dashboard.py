@@ -11,7 +11,7 @@ from bucketpull.domain.errors import ExitCode
 from bucketpull.wiring.dashboard import dashboard_at
 
 if TYPE_CHECKING:
-    from bucketpull.wiring.at_rest import FromOutside, JobAtRest
+    from bucketpull.wiring.at_rest import JobApi, JobAtRest
     from bucketpull.wiring.job import ViewOpener
 
 
@@ -38,14 +38,14 @@ def dashboard(address: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `
     bucketpull dashboard --state /mnt/ssd/photos --listen 127.0.0.1:9000
     """  # noqa: D301
     settings = options.settings(flags)
-    from bucketpull.wiring.at_rest import FromOutside, JobAtRest
+    from bucketpull.wiring.at_rest import JobApi, JobAtRest
 
     panel = JobAtRest(settings)
-    outside = FromOutside(settings, panel)
+    outside = JobApi(settings, panel)
     return asyncio.run(_serve(panel, outside, dashboard_at(address, "--listen", settings)))
 
 
-async def _serve(panel: "JobAtRest", outside: "FromOutside", open_dashboard: "ViewOpener") -> ExitCode:
+async def _serve(panel: "JobAtRest", outside: "JobApi", open_dashboard: "ViewOpener") -> ExitCode:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -83,7 +83,7 @@ COLUMNS = ("key", "size", "mtime", "md5", "volume", "path", "offset", "length", 
 _GROUP = 10_000  # rows handed to the writer at a time
 
 
-class Row(msgspec.Struct):
+class ManifestRow(msgspec.Struct):
     r"""An object. `size` in bytes as listed, `mtime` in Unix seconds, `md5` in hex ("": unknown).
 
     It is `length` bytes from byte `offset` of `path` on, which is below the volume: a file of its own, or a pack.
@@ -189,12 +189,12 @@ def _target(file: str) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _row(volume: KnownVolume, stored: Stored) -> Row:
+def _row(volume: KnownVolume, stored: Stored) -> ManifestRow:
     key = key_of(stored.directory, stored.name)
     path, offset, length, _ = stored.location
     sums = (stored.size, stored.mtime, stored.md5.hex(), volume.id)
     full = f"{volume.path}/{show(path)}"
-    row = Row(show(key), *sums, show(path), offset, length, volume.machine, volume.path, full)
+    row = ManifestRow(show(key), *sums, show(path), offset, length, volume.machine, volume.path, full)
     try:
         key.decode()
     except UnicodeDecodeError:

@@ -12,7 +12,7 @@ from bucketpull.domain.model import key_of, show
 from bucketpull.domain.percent_encoding import urls_of
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
-from bucketpull.report.list_output import FileOutput, FolderOutput, Output, StreamOutput
+from bucketpull.report.list_output import FileOutput, FolderOutput, ListOutput, StreamOutput
 from bucketpull.report.manifests import FORMS, Columns, Encoded, Form, nginx_map
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.live_objects import Stored
@@ -71,7 +71,7 @@ def write_form(
     return written, len(left_out)
 
 
-def _open(name: str, file: str) -> Output:
+def _open(name: str, file: str) -> ListOutput:
     form = FORMS.get(name) or Form(lambda columns: Encoded(b"", columns.keys), ".map")
     if form.most_bytes is not None:
         make_folder(file, parents=True)
@@ -102,7 +102,7 @@ def _columns(group: list[tuple[KnownVolume, Stored]], base: str) -> Columns:
 
 
 def _nginx(
-    output: Output,
+    output: ListOutput,
 ) -> Callable[[list[tuple[KnownVolume, Stored]], Columns], list[bytes]]:
     """Return what writes lines for nginx; objects in packs are no files that it could serve."""
 

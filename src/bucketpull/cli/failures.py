@@ -19,7 +19,7 @@ from bucketpull.report.summary import label
 from bucketpull.report.tables import columns, fitted
 from bucketpull.web.api import MOST_FAILED
 from bucketpull.wiring.coordinator_client import broker_client
-from bucketpull.wiring.locate import reading
+from bucketpull.wiring.journals import journal_to_read
 from bucketpull.wiring.output import say, tell, words
 from bucketpull.wiring.settings import Settings
 
@@ -54,7 +54,7 @@ def _read_failures(
     settings: Settings, reason: str | None, pattern: str | None, limit: int | None
 ) -> ExitCode:
     """Print failures as the journal has them, in the order of their keys."""
-    with reading(settings) as reader:
+    with journal_to_read(settings) as reader:
         found = islice(reader.each_failure(Reason(reason) if reason else None, pattern), limit)
         shown = _print(found, json=settings.json)
         total = sum(reader.counters().failures.values())

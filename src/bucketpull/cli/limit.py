@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from bucketpull.cli import options
-from bucketpull.domain.bandwidth_schedule import parse_timetable
+from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.values import Concurrency, Rate, converted
 from bucketpull.wiring.coordinator_client import client_of
@@ -32,7 +32,7 @@ def limit(rate: str | None, bandwidth: str | None, concurrency: str | None, **fl
     if rate is not None:
         changes["requests_per_second"] = None if rate == "off" else converted("--rate", rate, Rate)
     if bandwidth is not None:
-        parse_timetable(bandwidth)
+        parse_bandwidth(bandwidth)
         changes["bandwidth"] = bandwidth
     if concurrency is not None:
         wanted = None if concurrency == "auto" else converted("--concurrency", concurrency, Concurrency)

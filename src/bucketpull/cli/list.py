@@ -21,8 +21,8 @@ from bucketpull.report.figures import count
 from bucketpull.report.list_output import (
     FileOutput,
     FolderOutput,
+    ListOutput,
     Mark,
-    Output,
     ParquetOutput,
     StreamOutput,
     read_state,
@@ -157,7 +157,7 @@ class _Opened:
             )
         return mark
 
-    def open(self, mark: Mark | None) -> Output:
+    def open(self, mark: Mark | None) -> ListOutput:
         """Open the output, cut back to its mark."""
         path, form = self._path, self._form
         if path is None:
@@ -178,7 +178,7 @@ class _Opened:
 class _Inventory:
     """A list in writing."""
 
-    def __init__(self, output: Output, base: str, identity: list[Any], mark: Mark | None) -> None:
+    def __init__(self, output: ListOutput, base: str, identity: list[Any], mark: Mark | None) -> None:
         self._output = output
         self._base = base
         self.state = _State(msgspec.Raw(msgspec.json.encode(identity)))

@@ -11,16 +11,16 @@ import click
 import msgspec
 
 from bucketpull.cli import options
-from bucketpull.domain.bandwidth_schedule import parse_timetable
+from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceSilent, VolumeError
 from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.packing import Packing
-from bucketpull.domain.planning import (
+from bucketpull.domain.plan import (
     Demand,
     Fit,
-    Room,
+    FreeSpace,
     SampledPage,
     cost,
     demand,
@@ -133,7 +133,7 @@ def _plan(
     sample: Sample,
     needed: Demand,
     measured: Speed | None,
-    rooms: Sequence[Room],
+    rooms: Sequence[FreeSpace],
 ) -> Plan:
     packing = settings.packing()
     found: Fit = fit(needed, rooms) if packing is None else fit_packed(needed, rooms, packing.size)
@@ -165,7 +165,7 @@ def _bandwidth(settings: Settings, measured: Speed | None) -> float | None:
     """Return the bytes a second of the mean hour; None without a limit."""
     if settings.bandwidth is None:
         return None
-    table = parse_timetable(settings.bandwidth)
+    table = parse_bandwidth(settings.bandwidth)
     limits = [table.at(hour * 3600.0) for hour in range(24)]
     free = measured.bytes_per_second if measured else None
     known = [min(limit, free) if limit and free else limit or free for limit in limits]
@@ -190,11 +190,11 @@ def _there(path: str) -> str:
     return path if os.path.isdir(path) else os.path.dirname(path)
 
 
-def _room(path: str, settings: Settings) -> Room:
+def _room(path: str, settings: Settings) -> FreeSpace:
     status = os.statvfs(_there(path))
     total = status.f_blocks * status.f_frsize
     free = status.f_bavail * status.f_frsize - parse_reserve(settings.reserve, total)
-    room = Room(path, max(0, free), status.f_favail if status.f_files else None)
+    room = FreeSpace(path, max(0, free), status.f_favail if status.f_files else None)
     if os.path.isdir(path) and identify(path) is not None:
         try:
             reader = open_reader(path)

@@ -22,8 +22,8 @@ from bucketpull.volumes.pruning import Comparison, Gone, trash_until
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.adapters import source_config
+from bucketpull.wiring.journals import existing_folder, journal_to_read
 from bucketpull.wiring.listing import list_all
-from bucketpull.wiring.locate import existing, reading
 from bucketpull.wiring.output import say, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volumes import check_paths, opened_to_read
@@ -108,9 +108,9 @@ class _Pruning:
         self._keep_seconds = keep_seconds
         self._objects = self._freed = self._packed = self._failed = 0
         self._paths = check_paths(settings.volumes)
-        with reading(settings) as reader:
+        with journal_to_read(settings) as reader:
             known = {volume.id for volume in reader.volumes()}
-            self._settings = with_configuration(settings, reader, str(existing(settings)))
+            self._settings = with_configuration(settings, reader, str(existing_folder(settings)))
         self._known = known
         self._config = source_config(self._settings)
         if not self._config.tells_all:

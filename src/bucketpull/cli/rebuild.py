@@ -26,7 +26,7 @@ from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.file_checks import check_folder, refuse_foreign_link
-from bucketpull.wiring.locate import job_folder
+from bucketpull.wiring.journals import job_folder
 from bucketpull.wiring.output import inform, say_on, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_owners import name_of, owner_by

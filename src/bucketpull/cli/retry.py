@@ -9,7 +9,7 @@ from bucketpull.domain.errors import ExitCode, Reason
 from bucketpull.report.figures import count
 from bucketpull.report.printable import json_line
 from bucketpull.wiring.coordinator_client import broker_client, local_client
-from bucketpull.wiring.locate import existing, writing
+from bucketpull.wiring.journals import existing_folder, journal_to_write
 from bucketpull.wiring.output import inform, say_on
 from bucketpull.wiring.settings import Settings
 
@@ -27,7 +27,7 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: 
     bucketpull retry --job photos --reason forbidden
     """  # noqa: D301
     settings, by_broker = options.asking(flags)
-    client = broker_client(settings) if by_broker else local_client(existing(settings))
+    client = broker_client(settings) if by_broker else local_client(existing_folder(settings))
     if client is not None:
         number = int(str(client.post("/api/retry", {"reason": reason, "match": match})["objects"]))
     else:
@@ -41,5 +41,5 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: 
 
 
 def _make_work(settings: Settings, reason: str | None, pattern: str | None) -> int:
-    with writing(settings) as journal:
+    with journal_to_write(settings) as journal:
         return journal.retry(Reason(reason) if reason else None, pattern)

@@ -12,13 +12,13 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.reconciliation import Balance
 from bucketpull.report.document import snapshot_dict
-from bucketpull.report.job_status import standing_lines
+from bucketpull.report.job_status import status_lines
 from bucketpull.report.printable import json_line, printable
 from bucketpull.report.summary import label
 from bucketpull.report.tables import columns, fitted
 from bucketpull.wiring.coordinator_client import broker_client
-from bucketpull.wiring.job_status import Standing, standing
-from bucketpull.wiring.locate import job_folder, reading
+from bucketpull.wiring.job_status import JobStatus, job_status
+from bucketpull.wiring.journals import job_folder, journal_to_read
 from bucketpull.wiring.output import say, words
 from bucketpull.wiring.settings import Settings
 
@@ -53,16 +53,16 @@ _NUMBERS = ("listed", "stored", "skipped", "excluded", "failed", "vanished", "le
 def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
     """Print where the job stands."""
     folder = job_folder(settings)
-    with reading(settings) as reader:
+    with journal_to_read(settings) as reader:
         if directories:
             _print_directories(reader, as_json=settings.json)
             return ExitCode.COMPLETE
-        found = standing(reader, folder)
+        found = job_status(reader, folder)
         found.snapshot = _priced(found.snapshot, settings)
         if settings.json:
             say(json_line(_document(found, str(folder))))
             return ExitCode.COMPLETE
-        for line in standing_lines(found.snapshot, words(), running=found.running):
+        for line in status_lines(found.snapshot, words(), running=found.running):
             say(line)
         say(f"{label(words()('journal'))}{folder}")
     return ExitCode.COMPLETE
@@ -74,7 +74,7 @@ def _ask_for_status(settings: Settings) -> ExitCode:
     if settings.json:
         say(json_line(snapshot_dict(snapshot) | {"running": True}))
         return ExitCode.COMPLETE
-    for line in standing_lines(snapshot, words(), running=True):
+    for line in status_lines(snapshot, words(), running=True):
         say(line)
     return ExitCode.COMPLETE
 
@@ -84,7 +84,7 @@ def _priced(snapshot: Snapshot, settings: Settings) -> Snapshot:
     return msgspec.structs.replace(snapshot, prices=settings.prices() or snapshot.prices)
 
 
-def _document(found: Standing, folder: str) -> dict[str, object]:
+def _document(found: JobStatus, folder: str) -> dict[str, object]:
     last = found.last_run
     run = (
         None

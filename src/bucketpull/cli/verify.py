@@ -24,7 +24,7 @@ from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.verify import Fault, Finding, Verification, repairs
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import source_config
-from bucketpull.wiring.locate import existing, reading, writing
+from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write
 from bucketpull.wiring.output import say_on, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
@@ -32,7 +32,7 @@ from bucketpull.wiring.volumes import opened_to_read
 
 if TYPE_CHECKING:
     from bucketpull.reading.ledger_pages import FaultsPage
-    from bucketpull.wiring.machines import Machines
+    from bucketpull.wiring.remote_ledgers import RemoteLedgers
 
 _FAULT_COLUMNS = 11
 
@@ -179,9 +179,9 @@ def _print_waste(settings: Settings, reader: VolumeReader, verification: Verific
 
 def _verify_far(settings: Settings, names: Sequence[str], *, hashed: bool) -> ExitCode:
     """Have each machine verify its own volumes, one after the other; exit 3 if something is wrong, or one is away."""
-    from bucketpull.wiring.machines import Machines
+    from bucketpull.wiring.remote_ledgers import RemoteLedgers
 
-    machines = Machines(settings)
+    machines = RemoteLedgers(settings)
     try:
         known = [volume for volume in machines.volumes() if volume.state is not VolumeState.LOST]
         chosen = [
@@ -198,7 +198,9 @@ def _verify_far(settings: Settings, names: Sequence[str], *, hashed: bool) -> Ex
     return ExitCode.COMPLETE if all(clean) else ExitCode.INCOMPLETE
 
 
-def _verify_one_far(settings: Settings, machines: "Machines", volume: KnownVolume, *, hashed: bool) -> bool:
+def _verify_one_far(
+    settings: Settings, machines: "RemoteLedgers", volume: KnownVolume, *, hashed: bool
+) -> bool:
     where, faults = f"{volume.machine}:{volume.path}", Counter[Fault]()
     news = _News(settings, where)
     try:
@@ -242,8 +244,8 @@ def _as_job(settings: Settings) -> Settings:
         ConfigError: There is no journal, or the job is not at rest.
 
     """
-    folder = existing(settings)
-    with reading(settings) as reader:
+    folder = existing_folder(settings)
+    with journal_to_read(settings) as reader:
         outstanding = reader.outstanding()
         if outstanding.scans or outstanding.batches:
             raise ConfigError(
@@ -273,7 +275,7 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
             f"volume {reader.path}: is in use by process {reader.user()}; repair it when that has ended"
         )
     verification = _verification(reader, hashed=hashed)
-    with writing(settings) as journal:
+    with journal_to_write(settings) as journal:
         vanished = journal.counters().vanished
         wanted = _make_work(journal, _printed(settings, reader, verification))
     _print_end(settings, f"{reader.path} ({reader.id})", verification, verification.faults, hashed=hashed)
@@ -289,7 +291,7 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
         return ExitCode.COMPLETE
     _discount(reader.path, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
     code = run_sync(msgspec.structs.replace(settings, volumes=[reader.path], reserve="0"), alone=True)
-    with reading(settings) as after:
+    with journal_to_read(settings) as after:
         gone = after.counters().vanished - vanished
     if gone:
         tell(f"volume {reader.path}: {count(gone)} objects are not at the source any more, and stay missing")

@@ -16,11 +16,11 @@ from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.document import volume_dict
 from bucketpull.report.job_status import volume_lines
 from bucketpull.report.printable import json_line
-from bucketpull.web.panel import Books
+from bucketpull.web.panel import JobRecord
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.coordinator_client import broker_client, local_client
-from bucketpull.wiring.job_status import standing, with_absent
-from bucketpull.wiring.locate import existing, job_folder, reading, writing
+from bucketpull.wiring.job_status import job_status, with_absent
+from bucketpull.wiring.journals import existing_folder, job_folder, journal_to_read, journal_to_write
 from bucketpull.wiring.output import say, say_on, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_owners import owner_by
@@ -104,11 +104,11 @@ def _print_volumes(settings: Settings, by_broker: bool) -> ExitCode:
     if by_broker:
         client = broker_client(settings)
         volumes = with_absent(
-            client.get("/api/job", Snapshot), client.get("/api/books", Books).volumes
+            client.get("/api/job", Snapshot), client.get("/api/books", JobRecord).volumes
         ).volumes
     else:
-        with reading(settings) as reader:
-            volumes = standing(reader, job_folder(settings)).snapshot.volumes
+        with journal_to_read(settings) as reader:
+            volumes = job_status(reader, job_folder(settings)).snapshot.volumes
     if settings.json:
         for volume in volumes:
             say(json_line(volume_dict(volume)))
@@ -124,11 +124,11 @@ def _change(
     settings: Settings, by_broker: bool, what: str, volume: str, change: Callable[[SqliteJournal], str]
 ) -> ExitCode:
     """Have the running job change a volume; where none runs, change the journal."""
-    client = broker_client(settings) if by_broker else local_client(existing(settings))
+    client = broker_client(settings) if by_broker else local_client(existing_folder(settings))
     if client is not None:
         text = str(client.post(f"/api/volumes/{what}", {"volume": volume})["text"])
     else:
-        with writing(settings) as journal:
+        with journal_to_write(settings) as journal:
             text = change(journal)
     if not settings.quiet:
         say_on(words().message(text))

@@ -155,7 +155,7 @@ class Coordinator:
             yield self._note_spending()
         left = self.outstanding.scans or self.outstanding.batches
         has_fetched_all = self.budget.has_given_all and not self.outstanding.batches_sent
-        if self.budget.verdict is budget.Verdict.END or (left and has_fetched_all):
+        if self.budget.verdict is budget.BudgetState.END or (left and has_fetched_all):
             self.state = JobState.BUDGET_SPENT
             self._stop_at = now + self._policy.stop_seconds
             yield from self._dismiss(set(self.fleet.members))
@@ -307,11 +307,11 @@ class Coordinator:
         return self._shares.of(machine, self._limits(), self.fleet)
 
     def _limits(self) -> Limits:
-        waits = self.budget.verdict is budget.Verdict.WAIT_FOR_TOMORROW
+        waits = self.budget.verdict is budget.BudgetState.WAIT_FOR_TOMORROW
         return msgspec.structs.replace(self.limits, paused=True) if waits else self.limits
 
     def _give_out(self) -> Routine[None]:
-        if self.limits.paused or self.budget.verdict is not budget.Verdict.GO_ON:
+        if self.limits.paused or self.budget.verdict is not budget.BudgetState.GO_ON:
             return
         if (yield from self._dispatch.give_out(self.outstanding)):
             yield from self.count()
@@ -334,7 +334,7 @@ class Coordinator:
             return
         if self.limits.paused:
             self.state = JobState.PAUSED
-        elif self.budget.verdict is not budget.Verdict.GO_ON:
+        elif self.budget.verdict is not budget.BudgetState.GO_ON:
             self.state = JobState.BUDGET_SPENT
         elif not self.fleet.has_volumes:
             self.state = JobState.WAITING

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.batching import decode_parts, draft
-from bucketpull.domain.budget import ANY_ROOM, Budget, Room, Spending, Usage, Verdict, judged, left
+from bucketpull.domain.budget import ANY_ROOM, Budget, BudgetLeft, BudgetState, Spending, Usage, judged, left
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Pulse
 from bucketpull.domain.model import BatchDraft, Work, WorkKind
 
@@ -102,7 +102,7 @@ class BudgetWatch:
         """Whether a trial has all its objects."""
         return self._budget.objects is not None and self._given >= self._budget.objects
 
-    def room(self, fleet: Fleet) -> Room:
+    def room(self, fleet: Fleet) -> BudgetLeft:
         """Return how much more may be given out: what is with machines may still use up what it may have."""
         if not self._is_bounded:
             return ANY_ROOM
@@ -113,7 +113,7 @@ class BudgetWatch:
         return room._replace(objects=trial if room.objects is None else min(trial, room.objects))
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> BudgetState:
         """Whether bytes and requests are left."""
         return judged(self._budget, self.spent, self._day())
 

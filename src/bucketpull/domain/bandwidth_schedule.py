@@ -9,7 +9,7 @@ _DAY_SECONDS = 86_400
 _ENTRY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9]),(\S+)")
 
 
-class Timetable:
+class BandwidthSchedule:
     """What may be received, in bytes a second, at each time of day; None is no limit."""
 
     def __init__(self, entries: list[tuple[int, float | None]]) -> None:
@@ -33,7 +33,7 @@ class Timetable:
         return min(waits)
 
 
-def parse_timetable(text: str, name: str = "--bandwidth") -> Timetable:
+def parse_bandwidth(text: str, name: str = "--bandwidth") -> BandwidthSchedule:
     """Read a limit, or limits by time of day, separated by spaces.
 
     Raises:
@@ -42,13 +42,13 @@ def parse_timetable(text: str, name: str = "--bandwidth") -> Timetable:
     """
     words = text.split()
     if len(words) == 1 and "," not in text:
-        return Timetable([(0, _limit(name, words[0]))])
+        return BandwidthSchedule([(0, _limit(name, words[0]))])
     entries = [_entry(name, word) for word in words]
     if not entries:
         raise ConfigError(f"{name}: empty; write a limit such as 100M, or 'off'")
     if len({begins for begins, _ in entries}) < len(entries):
         raise ConfigError(f"{name}: {shown_value(text)} gives one time twice; leave one out")
-    return Timetable(entries)
+    return BandwidthSchedule(entries)
 
 
 def _entry(name: str, word: str) -> tuple[int, float | None]:

@@ -24,7 +24,7 @@ class Budget(msgspec.Struct, frozen=True):
     requests_a_day: int | None = None
 
 
-class Room(NamedTuple):
+class BudgetLeft(NamedTuple):
     """How much more may be given out: so many objects, and objects of so many bytes in all, of which the last may go beyond it.
 
     None is any number.
@@ -37,9 +37,9 @@ class Room(NamedTuple):
         """Whether anything may be given out."""
         return all(bound is None or bound > 0 for bound in self)
 
-    def less(self, objects: int, size: int) -> "Room":
+    def less(self, objects: int, size: int) -> "BudgetLeft":
         """Return what is left after so many objects and bytes."""
-        return Room(
+        return BudgetLeft(
             None if self.objects is None else self.objects - objects,
             None if self.bytes is None else self.bytes - size,
         )
@@ -55,7 +55,7 @@ class Room(NamedTuple):
         return most
 
 
-ANY_ROOM: Final = Room()
+ANY_ROOM: Final = BudgetLeft()
 
 
 class Spending(msgspec.Struct):
@@ -106,7 +106,7 @@ class Prices(msgspec.Struct, frozen=True):
 NO_PRICES: Final = Prices()
 
 
-class Verdict(Enum):
+class BudgetState(Enum):
     """Whether a job may use more."""
 
     GO_ON = 0
@@ -114,23 +114,23 @@ class Verdict(Enum):
     END = 2
 
 
-def judged(budget: Budget, spent: Spending, day: str) -> Verdict:
+def judged(budget: Budget, spent: Spending, day: str) -> BudgetState:
     """Tell whether bytes and requests are left."""
     if _is_used_up(budget.bytes, spent.bytes) or _is_used_up(budget.requests, spent.requests):
-        return Verdict.END
+        return BudgetState.END
     today = spent.day == day
     if today and (
         _is_used_up(budget.bytes_a_day, spent.bytes_of_day)
         or _is_used_up(budget.requests_a_day, spent.requests_of_day)
     ):
-        return Verdict.WAIT_FOR_TOMORROW
-    return Verdict.GO_ON
+        return BudgetState.WAIT_FOR_TOMORROW
+    return BudgetState.GO_ON
 
 
-def left(budget: Budget, spent: Spending, day: str) -> Room:
+def left(budget: Budget, spent: Spending, day: str) -> BudgetLeft:
     """Return how many requests and bytes are left; never less than none."""
     today = spent if spent.day == day else Spending()
-    return Room(
+    return BudgetLeft(
         _least(budget.requests, spent.requests, budget.requests_a_day, today.requests_of_day),
         _least(budget.bytes, spent.bytes, budget.bytes_a_day, today.bytes_of_day),
     )

@@ -54,11 +54,11 @@ SHARE_SECONDS = 2.0
 TOLD_SECONDS = 1.0  # a shorter wait is over before anybody has heard of it
 
 
-class Board:
+class SourceHealth:
     """All endpoints of a source, as one machine sees them."""
 
     def __init__(self, specs: Sequence[EndpointSpec], processes: int) -> None:
-        self.endpoints = {spec.name: Health(spec, processes) for spec in specs}
+        self.endpoints = {spec.name: EndpointHealth(spec, processes) for spec in specs}
 
     def see(self, process: int, symptoms: Mapping[str, Symptoms], now: float) -> None:
         """Take in what a process reports of each endpoint."""
@@ -86,7 +86,7 @@ class Board:
             (process, each.spec.name) for each in self._listing() for process in self._asks(each, now)
         ]
 
-    def _asks(self, listing: "Health", now: float) -> list[int]:
+    def _asks(self, listing: "EndpointHealth", now: float) -> list[int]:
         """Return which process is to ask for the listing, to learn whether the service answers at all."""
         is_needed = any(each.is_unproven and each.is_missed for each in self._fetching())
         return listing.asks(now) if is_needed and listing.spec.sites and listing.is_up else []
@@ -107,10 +107,10 @@ class Board:
             if each.is_contradicted or all(each.is_cleared(now, listing) for listing in self._listing())
         ]
 
-    def _listing(self) -> list["Health"]:
+    def _listing(self) -> list["EndpointHealth"]:
         return [each for each in self.endpoints.values() if each.spec.purpose is Purpose.LIST]
 
-    def _fetching(self) -> list["Health"]:
+    def _fetching(self) -> list["EndpointHealth"]:
         return [each for each in self.endpoints.values() if each.spec.purpose is Purpose.FETCH]
 
     def refusal(self, now: float) -> tuple[Reason, str] | None:
@@ -123,14 +123,14 @@ class Board:
                 return worst.reason, "; ".join(map(_words, tried))
         return None
 
-    def _has_others(self, health: "Health") -> bool:
+    def _has_others(self, health: "EndpointHealth") -> bool:
         return health.spec.purpose is Purpose.FETCH and any(
             other.is_up and other is not health and other.spec.purpose is Purpose.FETCH
             for other in self.endpoints.values()
         )
 
 
-def _words(health: "Health") -> str:
+def _words(health: "EndpointHealth") -> str:
     objects, spec = sum(seen.failing for seen in health.seen), health.spec
     what = "directories" if spec.purpose is Purpose.LIST else "objects"
     check = f" (check {spec.hint})" if spec.hint else ""
@@ -139,7 +139,7 @@ def _words(health: "Health") -> str:
     )
 
 
-class Health:
+class EndpointHealth:
     """One endpoint of one machine. `others` says whether objects can be had elsewhere meanwhile."""
 
     def __init__(self, spec: EndpointSpec, processes: int) -> None:
@@ -290,7 +290,7 @@ class Health:
         """Whether nothing ever came from it."""
         return not self.was_good
 
-    def is_cleared(self, now: float, listing: "Health") -> bool:
+    def is_cleared(self, now: float, listing: "EndpointHealth") -> bool:
         """Tell whether it is down without a success so far, for so long that the objects are at fault rather than the service."""
         if not (self.is_unproven and self.is_missed) or self.standing.state is not State.DOWN:
             return False
@@ -343,14 +343,14 @@ class Health:
         return max(seen.rest_seconds for seen in self.seen)
 
 
-class Judge:
+class EndpointJudge:
     """What the agent makes of its processes' reports on endpoints: it tells all of them the same, and which of them is to try one.
 
     `refusal` is set once, when the source refuses us as a whole.
     """
 
     def __init__(self, specs: tuple[EndpointSpec, ...], processes: int) -> None:
-        self._board = Board(specs, processes)
+        self._board = SourceHealth(specs, processes)
         self._processes = processes
         self._rests: dict[str, float] = {}
         self.refusal: tuple[Reason, str] | None = None

@@ -6,7 +6,7 @@ import msgspec
 
 from bucketpull.domain.budget import Budget
 from bucketpull.domain.endpoints import EndpointSpec
-from bucketpull.domain.ordering import ANY, Order
+from bucketpull.domain.order import ANY, Order
 
 
 class Bounds(NamedTuple):

@@ -20,7 +20,7 @@ import bracex
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.ordering import Order
+from bucketpull.domain.order import Order
 
 # `{1..100000}` is a slip or an attack, not a choice.
 MOST_ALTERNATIVES: Final = 1000

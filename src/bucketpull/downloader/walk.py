@@ -11,7 +11,7 @@ from typing import Final
 from bucketpull.domain.batching import encode_positions
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.errors import Reason, SourceRefused
-from bucketpull.domain.health import Judge
+from bucketpull.domain.health import EndpointJudge
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, Part, Position
 from bucketpull.domain.pacing import Limiter, TokenBucket
@@ -71,7 +71,7 @@ class Walk:
         )
         self._watch = Watch(self._endpoint, {}, fetcher, self._scan, None, clock)
         self._watch.resolve()
-        self._judge = Judge((spec,), 1)
+        self._judge = EndpointJudge((spec,), 1)
         self._judged_at = clock.monotonic()
         # The last one found is listed first: so a deep tree keeps few positions open.
         self._pending = list(frontier) or [source.root()]

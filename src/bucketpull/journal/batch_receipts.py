@@ -15,7 +15,7 @@ from bucketpull.journal.extents import Entry, covers
 from bucketpull.journal.failures import Failures
 from bucketpull.journal.frontier import AGAIN, LAST, REPAIR, USUAL, Frontier, Taken, candidates_blob
 from bucketpull.journal.pages import Pages, Share
-from bucketpull.journal.stale_copies import Copies
+from bucketpull.journal.stale_copies import StaleCopies
 from bucketpull.journal.volumes import Volumes
 
 NextTry = Callable[[int], float | None]
@@ -56,7 +56,7 @@ class Batches:
         frontier: Frontier,
         pages: Pages,
         failures: Failures,
-        copies: Copies,
+        copies: StaleCopies,
         next_try: NextTry,
     ) -> None:
         self._run = run

@@ -14,10 +14,10 @@ from bucketpull.domain.batching import (
     known_bytes,
     split,
 )
-from bucketpull.domain.budget import Room
+from bucketpull.domain.budget import BudgetLeft
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import BatchDraft, Part, Position, Work, WorkKind
-from bucketpull.domain.ordering import Order
+from bucketpull.domain.order import Order
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
 from bucketpull.journal.statements import statements
@@ -97,7 +97,7 @@ class Frontier:
                 works += self._found("ready-work", homes, (kind, tier, home), limit - len(works))
         return works + deferred[late:][: limit - len(works)]
 
-    def within(self, works: Iterable[Work], room: Room) -> list[Work]:
+    def within(self, works: Iterable[Work], room: BudgetLeft) -> list[Work]:
         """Return of some batches that are with nobody those for which there is room; one that has more is cut in two."""
         kept: list[Work] = []
         for work in works:

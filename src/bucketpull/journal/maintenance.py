@@ -15,7 +15,7 @@ from bucketpull.domain.record import Record
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.failures import Recorded
 from bucketpull.journal.frontier import AGAIN, REPAIR
-from bucketpull.journal.pages import Row, Share
+from bucketpull.journal.pages import PageRow, Share
 from bucketpull.journal.reader import chosen
 from bucketpull.journal.tables import Tables
 from bucketpull.journal.volumes import KnownVolume
@@ -23,7 +23,7 @@ from bucketpull.journal.volumes import KnownVolume
 LedgerBlock = tuple[str, int, Sequence[Record]]  # volume, offset (bytes), records
 
 
-def forget_pages(tables: Tables, rows: Iterable[Row]) -> None:
+def forget_pages(tables: Tables, rows: Iterable[PageRow]) -> None:
     """Remove pages that the finished run did not see, unless it could not list their directory."""
     for row in rows:
         if row.run < tables.run.number and _may_forget(tables, row.directory):
@@ -62,7 +62,7 @@ def retry(tables: Tables, recorded: Iterable[Recorded], reason: Reason | None, p
     return len(found)
 
 
-def drop_extents(tables: Tables, rows: Iterable[Row], volume: int) -> int:
+def drop_extents(tables: Tables, rows: Iterable[PageRow], volume: int) -> int:
     """Remove a lost volume's blocks from pages, and list those pages again; return how many there were."""
     hit = 0
     again: list[Position] = []
@@ -166,7 +166,7 @@ def _learn_page(tables: Tables, record: Record, block: tuple[int, int]) -> None:
         tables.pages.add(page, 0, extents=pack_entries([entry]))
         return
     extents = pack_entries(merged(unpack_entries(known.extents), [entry]))
-    row = Row(
+    row = PageRow(
         known.run,
         known.until,
         min(first, known.first),

@@ -34,7 +34,7 @@ class Known(msgspec.Struct):
     extents: bytes
 
 
-class Row(Known):
+class PageRow(Known):
     """A row of the page table."""
 
     directory: bytes
@@ -119,11 +119,11 @@ class Pages:
             for directory, (first, last) in ranges.items()
         }
 
-    def walk(self) -> Iterator[list[Row]]:
+    def walk(self) -> Iterator[list[PageRow]]:
         """Return all pages in the order of their keys, a thousand at a time; rows may be changed meanwhile."""
         after: tuple[bytes, str, int] = (b"", "", -1)
         while rows := self._step(after):
-            yield [Row(*row[2:], *row[:2]) for row in rows]
+            yield [PageRow(*row[2:], *row[:2]) for row in rows]
             before, after = after, rows[-1][:3]
             self._store.check_order(before, after)
 
@@ -133,7 +133,7 @@ class Pages:
             check_types(rows, _ROW_TYPES)
             return rows
 
-    def change(self, row: Row) -> None:
+    def change(self, row: PageRow) -> None:
         """Write a row back, but for its counts."""
         values = (row.first, row.last, row.digest, row.objects, row.size, row.extents)
         self._connection.execute(self._sql["change-extents"], (*values, row.directory, row.cursor, row.run))

@@ -14,7 +14,7 @@ import msgspec
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, key_of
-from bucketpull.domain.ordering import Order
+from bucketpull.domain.order import Order
 from bucketpull.domain.progress import DirectoryState
 from bucketpull.journal.directories import directories_below
 from bucketpull.journal.extents import covers, unpack_entries

@@ -8,7 +8,7 @@ from operator import itemgetter
 import msgspec
 
 from bucketpull.domain.model import Failure
-from bucketpull.journal.pages import Row
+from bucketpull.journal.pages import PageRow
 from bucketpull.journal.tables import Tables
 
 
@@ -33,9 +33,9 @@ class Balance(msgspec.Struct):
         """Objects that nobody has accounted for yet."""
         return self.listed - self.stored - self.skipped - self.excluded - self.failed - self.vanished
 
-    def add(self, entry: Row | Failure) -> None:
+    def add(self, entry: PageRow | Failure) -> None:
         """Count a page or a failure."""
-        if isinstance(entry, Row):
+        if isinstance(entry, PageRow):
             self.listed += entry.objects + entry.excluded
             self.excluded += entry.excluded
             self.stored += entry.stored
@@ -58,12 +58,12 @@ def balances(tables: Tables) -> Iterator[Balance]:
             yield balance
 
 
-def _pages(tables: Tables) -> Iterator[tuple[bytes, Row | Failure]]:
+def _pages(tables: Tables) -> Iterator[tuple[bytes, PageRow | Failure]]:
     for rows in tables.pages.walk():
         yield from ((row.directory, row) for row in rows if row.run == tables.run.number)
 
 
-def _failures(tables: Tables) -> Iterator[tuple[bytes, Row | Failure]]:
+def _failures(tables: Tables) -> Iterator[tuple[bytes, PageRow | Failure]]:
     for recorded in tables.failures.walk():
         yield from (
             (entry.failure.directory, entry.failure) for entry in recorded if entry.run == tables.run.number

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, final
 
-from bucketpull.domain.budget import ANY_ROOM, Room, Spending
+from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import (
@@ -20,7 +20,7 @@ from bucketpull.domain.model import (
     Work,
     WorkKind,
 )
-from bucketpull.domain.ordering import ANY, Order
+from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.journal import maintenance, store
 from bucketpull.journal.batch_receipts import NextPageTry, NextTry
@@ -129,7 +129,7 @@ class SqliteJournal(JournalReader):
         machine: str,
         now: float,
         late: int | None = None,
-        room: Room = ANY_ROOM,
+        room: BudgetLeft = ANY_ROOM,
     ) -> list[Work]:
         """Take work that is due and mark it sent to a machine: first what waits for its volumes, then what anybody may do.
 

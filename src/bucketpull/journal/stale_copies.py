@@ -1,4 +1,4 @@
-"""Copies that count no more, to be removed from their volumes when those are there."""
+"""Stored copies that count no more, to be removed from their volumes when those are there."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _offsets = msgpack_decoder(list[int])
 
 
-class Copies:
+class StaleCopies:
     """Rows of former copies. Every method runs in the caller's transaction."""
 
     def __init__(self, store: Store, volumes: Volumes) -> None:

@@ -4,14 +4,14 @@ from typing import Self
 
 import msgspec
 
-from bucketpull.domain.ordering import Order
+from bucketpull.domain.order import Order
 from bucketpull.journal.batch_receipts import Batches, NextPageTry, NextTry, Run
 from bucketpull.journal.books import Books, decode_books, encode_books
 from bucketpull.journal.failures import Failures
 from bucketpull.journal.frontier import Frontier
 from bucketpull.journal.pages import Pages
 from bucketpull.journal.scan_receipts import Scans
-from bucketpull.journal.stale_copies import Copies
+from bucketpull.journal.stale_copies import StaleCopies
 from bucketpull.journal.store import Store
 from bucketpull.journal.volumes import Volumes
 
@@ -30,7 +30,7 @@ class Tables(msgspec.Struct):
     failures: Failures
     batches: Batches
     scans: Scans
-    copies: Copies
+    copies: StaleCopies
 
     @classmethod
     def load(cls, store: Store, next_try: NextTry, next_page_try: NextPageTry, order: Order) -> Self:
@@ -41,7 +41,7 @@ class Tables(msgspec.Struct):
             books = decode_books(store.only_row("books")[0])
             volumes = Volumes(store)
         frontier = Frontier(store, books, volumes, order)
-        pages, failures, copies = Pages(store), Failures(store, books), Copies(store, volumes)
+        pages, failures, copies = Pages(store), Failures(store, books), StaleCopies(store, volumes)
         batches = Batches(run, books, volumes, frontier, pages, failures, copies, next_try)
         scans = Scans(run, books, frontier, pages, failures, batches, next_page_try)
         return cls(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from bucketpull.domain.budget import ANY_ROOM, Room, Spending
+from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.messages import FromWorker
 from bucketpull.domain.model import (
     Counters,
@@ -39,7 +39,7 @@ class Journal(Protocol):
         machine: str,
         now: float,
         late: int | None = None,
-        room: Room = ANY_ROOM,
+        room: BudgetLeft = ANY_ROOM,
     ) -> list[Work]:
         """Take work that is due, oldest first, and mark it sent to a machine ("" is any).
 

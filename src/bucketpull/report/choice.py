@@ -8,7 +8,7 @@ from typing import TextIO, cast
 from bucketpull.ports import Reporter
 from bucketpull.report.events import EventReporter, missed_event
 from bucketpull.report.lines import LineReporter, QuietReporter, missed_lines
-from bucketpull.report.outlet import Outlet
+from bucketpull.report.nonblocking_stream import NonblockingStream
 from bucketpull.report.words import Words, language_of
 
 EVENT_SECONDS = 1.0
@@ -32,9 +32,9 @@ def open_reporter(
     """
     environ = os.environ if environ is None else environ
     if json:
-        stream = output or _outlet(sys.stdout, missed_event)
+        stream = output or _nonblocking(sys.stdout, missed_event)
         return EventReporter(stream, EVENT_SECONDS if interval_seconds is None else interval_seconds)
-    errors = errors or _outlet(sys.stderr, missed_lines)
+    errors = errors or _nonblocking(sys.stderr, missed_lines)
     words = Words(shown_language(environ, errors))
     if quiet:
         return QuietReporter(errors, words)
@@ -45,8 +45,8 @@ def open_reporter(
     return LineReporter(errors, words, LINE_SECONDS if interval_seconds is None else interval_seconds)
 
 
-def _outlet(stream: TextIO, missed: Callable[[int], str]) -> TextIO:
-    return cast("TextIO", Outlet(stream, missed))
+def _nonblocking(stream: TextIO, missed: Callable[[int], str]) -> TextIO:
+    return cast("TextIO", NonblockingStream(stream, missed))
 
 
 def shown_language(environ: Mapping[str, str], stream: TextIO) -> str:

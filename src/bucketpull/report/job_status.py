@@ -13,7 +13,7 @@ from bucketpull.report.tables import short, table
 from bucketpull.report.words import Words
 
 
-def standing_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[str]:
+def status_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[str]:
     """Return where a job stands, as plain lines."""
     state = words("state." + snapshot.state)
     lines = [f"{snapshot.job}  {snapshot.source}  {state}", *books_lines(snapshot, words)]

@@ -36,7 +36,7 @@ class Mark(msgspec.Struct):
 _decode = json_decoder(Mark)
 
 
-class Output(Protocol):
+class ListOutput(Protocol):
     """Takes objects. A mark can be set while all that was written is in files that it can name."""
 
     @property
@@ -76,24 +76,24 @@ class StreamOutput:
         stream.write(form.head)
 
     def write(self, columns: Columns) -> list[bytes]:
-        """See `Output`."""
+        """See `ListOutput`."""
         encoded = self._form.encode(columns)
         self._stream.write(encoded.data)
         return encoded.left_out
 
     def put(self, data: bytes) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         self._stream.write(data)
 
     def mark(self, more: bytes) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
 
     def finish(self) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         self._stream.flush()
 
     def close(self) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
 
 
 class FileOutput:
@@ -117,23 +117,23 @@ class FileOutput:
             self._file.write(form.head)
 
     def write(self, columns: Columns) -> list[bytes]:
-        """See `Output`."""
+        """See `ListOutput`."""
         encoded = self._form.encode(columns)
         self._file.write(encoded.data)
         return encoded.left_out
 
     def put(self, data: bytes) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         self._file.write(data)
 
     def mark(self, more: bytes) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         self._file.flush()
         os.fsync(self._file.fileno())
         write_state(self._folder, self._state, Mark([], self._file.tell(), msgspec.Raw(more)))
 
     def finish(self) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         self._file.flush()
         if self._form.is_sorted:
             self._sort()
@@ -142,7 +142,7 @@ class FileOutput:
         self._folder.remove(self._state)
 
     def close(self) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         self._file.close()
         self._folder.close()
 
@@ -177,17 +177,17 @@ class FolderOutput:
 
     @property
     def can_mark(self) -> bool:
-        """See `Output`: a compressed file cannot be gone on with in its middle."""
+        """See `ListOutput`: a compressed file cannot be gone on with in its middle."""
         return not self._form.is_gzipped or self._file is None
 
     def write(self, columns: Columns) -> list[bytes]:
-        """See `Output`."""
+        """See `ListOutput`."""
         encoded = self._form.encode(columns)
         self.put(encoded.data)
         return encoded.left_out
 
     def put(self, data: bytes) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         start = 0
         while start < len(data):
             stop = self._fitting(data, start)
@@ -209,7 +209,7 @@ class FolderOutput:
         return stop or data.index(b"\n", start) + 1
 
     def mark(self, more: bytes) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         if self._file is not None:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -217,7 +217,7 @@ class FolderOutput:
         write_state(self._folder, STATE, Mark(self._files, size, msgspec.Raw(more)))
 
     def finish(self) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         self._end_file()
         if self._is_oss:
             with self._folder.create("manifest.json") as file:
@@ -225,7 +225,7 @@ class FolderOutput:
         self._folder.remove(STATE)
 
     def close(self) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         if self._file is not None:
             self._file.close()
         self._folder.close()
@@ -282,7 +282,7 @@ class ParquetOutput:
         )
 
     def write(self, columns: Columns) -> list[bytes]:
-        """See `Output`."""
+        """See `ListOutput`."""
         if self._writer is None:
             self._file = self._folder.create(self._next_name())
             self._writer = self._parquet.ParquetWriter(self._file, self._schema, compression="zstd")
@@ -320,16 +320,16 @@ class ParquetOutput:
         raise NotImplementedError
 
     def mark(self, more: bytes) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         write_state(self._folder, STATE, Mark(self._files, 0, msgspec.Raw(more)))
 
     def finish(self) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         self._end_file()
         self._folder.remove(STATE)
 
     def close(self) -> None:
-        """See `Output`."""
+        """See `ListOutput`."""
         if self._writer is not None:
             self._writer.close()
             self._file.close()
@@ -382,4 +382,4 @@ def write_state(folder: Folder, name: str, mark: Mark) -> None:
     folder.rename(fresh, name)
 
 
-Opener = Callable[[Mark | None], Output]
+Opener = Callable[[Mark | None], ListOutput]

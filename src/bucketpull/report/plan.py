@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from bucketpull.domain.planning import WARN_SHARE, Demand, Fit, Guess, Packed, Room, is_better_packed
+from bucketpull.domain.plan import WARN_SHARE, Demand, Fit, FreeSpace, Guess, Packed, is_better_packed
 from bucketpull.report.figures import count, duration, money, percent, size, speed
 from bucketpull.report.summary import label
 from bucketpull.report.tables import short, table
@@ -38,7 +38,7 @@ class Plan(msgspec.Struct):
     bandwidth: str | None
     by: str
     by_origin: bool
-    rooms: list[Room]
+    rooms: list[FreeSpace]
     fit: Fit
     packed: Packed
     packs: bool
@@ -128,7 +128,7 @@ def _advice(plan: Plan, say: Words) -> list[str]:
     ]
 
 
-def _rooms(rooms: list[Room], say: Words) -> list[str]:
+def _rooms(rooms: list[FreeSpace], say: Words) -> list[str]:
     rows = [(say("free"), say("inodes"), say("plan.held"), say("plan.volume"))]
     rows += [
         (

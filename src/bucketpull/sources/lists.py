@@ -20,7 +20,7 @@ _SAMPLE_BYTES: Final = 64 << 10
 _CHUNK_BYTES: Final = 1 << 20
 
 
-class Place(NamedTuple):
+class ListPosition(NamedTuple):
     """Where a page of a list begins: the byte, and the number of the line there (from 1)."""
 
     offset: int = 0
@@ -31,7 +31,7 @@ class Place(NamedTuple):
         return f"{self.offset}:{self.line}" if self.offset else ""
 
     @classmethod
-    def of(cls, cursor: str) -> "Place":
+    def of(cls, cursor: str) -> "ListPosition":
         """Read a cursor.
 
         Raises:
@@ -52,7 +52,7 @@ class Lines(NamedTuple):
     numbers: list[int]
     lines: list[bytes]
     odd: list[str]
-    following: Place | None
+    following: ListPosition | None
 
 
 def fingerprint(path: str) -> str:
@@ -94,7 +94,7 @@ def _size_and_time(found: os.stat_result) -> str:
     return f"{found.st_size} bytes of {found.st_mtime_ns // 1_000_000_000}, "
 
 
-def read_lines(path: str, place: Place, separator: bytes = b"\n", limit: int = PAGE_LINES) -> Lines:
+def read_lines(path: str, place: ListPosition, separator: bytes = b"\n", limit: int = PAGE_LINES) -> Lines:
     r"""Read lines from a place on: blank ones are skipped, a carriage return at their end and a byte order mark taken off.
 
     With b"\0" as the separator nothing is taken off.
@@ -117,7 +117,7 @@ _Read = Callable[[int], bytes]
 class _Reading:
     """One page on its way out of a file."""
 
-    def __init__(self, read: _Read, place: Place, separator: bytes, limit: int) -> None:
+    def __init__(self, read: _Read, place: ListPosition, separator: bytes, limit: int) -> None:
         self._read = read
         self._offset, self._number = place
         self._separator = separator
@@ -133,7 +133,7 @@ class _Reading:
                 self._take(line, is_cut)
                 is_cut = False
                 if len(self._found.lines) + len(self._found.odd) >= self._limit:
-                    return self._found._replace(following=Place(self._offset, self._number))
+                    return self._found._replace(following=ListPosition(self._offset, self._number))
             if len(rest) > LONGEST_LINE:
                 # A line without an end is dropped piece by piece.
                 self._offset += len(rest)

@@ -18,7 +18,7 @@ from bucketpull.domain.batching import (
     known_bytes,
     split,
 )
-from bucketpull.domain.budget import ANY_ROOM, Room, Spending
+from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import (
@@ -113,7 +113,7 @@ class MemoryJournal:
         machine: str,
         now: float,
         late: int | None = None,
-        room: Room = ANY_ROOM,
+        room: BudgetLeft = ANY_ROOM,
     ) -> list[Work]:
         """Take work that is due, and mark it sent."""
         present = self._present(machine, now)
@@ -154,7 +154,7 @@ class MemoryJournal:
             self._asked_at.setdefault(owner, now)
         return {machine, *(each for each, at in self._asked_at.items() if now - at > ABSENT_SECONDS)}
 
-    def _within(self, rows: Iterable[_Row], room: Room) -> Iterator[_Row]:
+    def _within(self, rows: Iterable[_Row], room: BudgetLeft) -> Iterator[_Row]:
         for row in rows:
             parts = decode_parts(row.body)
             sizes = [size for part in parts for size in part.sizes]

@@ -7,10 +7,10 @@ import msgspec
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.domain.health import Judge
+from bucketpull.domain.health import EndpointJudge
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Page, Part, Position
-from bucketpull.domain.ordering import ANY, Order
+from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.policy import BatchSize, Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
@@ -85,7 +85,7 @@ class Rig:
             lambda reason, detail: self.fatals.append((reason, detail)),
         )
 
-        self.judge = Judge(tuple(self.source.endpoints), 1)
+        self.judge = EndpointJudge(tuple(self.source.endpoints), 1)
         self._watch = Watch(listing_endpoint, self.endpoints, self.fetcher, self.scan, self.drain, self.clock)
         self.fetcher.names = names or {}
         self._watch.resolve()

@@ -8,7 +8,7 @@ from bucketpull.domain.batching import decode_parts, ids_of, spans_of
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
-from bucketpull.domain.placing import BLOCK_BYTES
+from bucketpull.domain.placement import BLOCK_BYTES
 from bucketpull.domain.record import Block, Claim, Inspection, Record
 
 Key = tuple[bytes, bytes]

@@ -23,7 +23,7 @@ class NewLimits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     bandwidth: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class Books(msgspec.Struct):
+class JobRecord(msgspec.Struct):
     """What the journal says of the job itself: with what it was begun, without secrets, and all volumes that it has ever had."""
 
     version: str
@@ -50,7 +50,7 @@ class Panel(Protocol):
         """Return at most so many directories directly below a directory (b"" is the root), by name."""
         ...
 
-    async def books(self) -> Books:
+    async def books(self) -> JobRecord:
         """Return what the journal says of the job itself."""
         ...
 

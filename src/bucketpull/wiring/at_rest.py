@@ -10,21 +10,21 @@ from bucketpull.web.api import Api
 from bucketpull.web.history import load_history
 from bucketpull.web.server import Request, Response
 from bucketpull.wiring.coordinator_client import local_client
-from bucketpull.wiring.job_status import standing
-from bucketpull.wiring.journal_reading import JournalReading
-from bucketpull.wiring.locate import existing, reading
+from bucketpull.wiring.job_status import job_status
+from bucketpull.wiring.journal_panel import JournalPanel
+from bucketpull.wiring.journals import existing_folder, journal_to_read
 from bucketpull.wiring.settings import Settings
 
 _ANSWER_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 
 
-class JobAtRest(JournalReading):
+class JobAtRest(JournalPanel):
     """See `web.panel.Panel`: what the journal says of a job that does not run. Nothing can be changed."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._folder = existing(settings)
+        self._folder = existing_folder(settings)
         self._latest = self._read()
 
     async def follow(self) -> None:
@@ -73,15 +73,15 @@ class JobAtRest(JournalReading):
         raise ConfigError(f"journal {self._folder}: its job does not run; start it to change it")
 
     def _read(self) -> Snapshot:
-        with reading(self._settings) as reader:
-            return standing(reader, self._folder).snapshot
+        with journal_to_read(self._settings) as reader:
+            return job_status(reader, self._folder).snapshot
 
 
-class FromOutside:
+class JobApi:
     """Answers as the job's own API: by its coordinator while one runs, else from its journal."""
 
     def __init__(self, settings: Settings, panel: JobAtRest) -> None:
-        self._folder = existing(settings)
+        self._folder = existing_folder(settings)
         self._panel = panel
         prices = {"price_per_gb": settings.price_per_gb, "price_per_10k": settings.price_per_10k}
         self._prices = {name: str(price) for name, price in prices.items() if price is not None}

@@ -33,13 +33,13 @@ from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web.api import Api, failed
 from bucketpull.web.server import request_of
 from bucketpull.wiring.adapters import SystemClock, broker_url, fetch_options, machine_name, worker_policy
+from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.job import Job, Opening, ViewOpener, check_adopting, check_job, on_signals, opened
 from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, worker_key
 from bucketpull.wiring.ledger_answers import LedgerAnswers
 from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell, words_for_file
-from bucketpull.wiring.process import process_main
 from bucketpull.wiring.selection import selection_digest
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.systemd import WorkerNotices

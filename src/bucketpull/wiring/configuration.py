@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_type_hints
 
-from bucketpull.domain.bandwidth_schedule import parse_timetable
+from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import check_text, converted, parse_reserve, shown_value
 from bucketpull.sources.registry import options_by_name, settings_of
@@ -175,7 +175,7 @@ def _check(settings: Settings) -> None:
     settings.fixed_concurrency()
     parse_reserve(settings.reserve, 0)
     if settings.bandwidth is not None:
-        parse_timetable(settings.bandwidth)
+        parse_bandwidth(settings.bandwidth)
     if settings.job is not None:
         settings.job_name()
     machine = settings.machine

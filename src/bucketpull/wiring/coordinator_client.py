@@ -11,7 +11,7 @@ from bucketpull import __version__
 from bucketpull.domain.errors import ConfigError, JournalError
 from bucketpull.web import control_socket
 from bucketpull.web.client import Answer, Client, ask_by
-from bucketpull.wiring.locate import existing
+from bucketpull.wiring.journals import existing_folder
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def client_of(settings: Settings, *, by_broker: bool) -> Client:
     """
     if by_broker:
         return broker_client(settings)
-    folder = existing(settings)
+    folder = existing_folder(settings)
     client = local_client(folder)
     if client is None:
         raise ConfigError(

@@ -26,7 +26,7 @@ from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Transport
 from bucketpull.report.choice import open_reporter
 from bucketpull.report.document import exit_code_of, summary_dict
-from bucketpull.report.outlet import drain_all
+from bucketpull.report.nonblocking_stream import drain_all
 from bucketpull.report.own_file import replacing
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.processes import ForkedPool, ForkServer
@@ -37,12 +37,12 @@ from bucketpull.web.panel import Panel
 from bucketpull.web.server import Answer, Server
 from bucketpull.wiring.adapters import SystemClock, fetch_options, open_journal, source_config
 from bucketpull.wiring.descriptors import check_limit
+from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.file_checks import check_apart, check_file, check_folder, refuse_foreign_link
 from bucketpull.wiring.limits import Bandwidth, budget_of, limits_now
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell
-from bucketpull.wiring.process import process_main
 from bucketpull.wiring.remote_control import JobControl
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings

@@ -25,7 +25,7 @@ from bucketpull.wiring.coordinator_client import local_client
 _ANSWER_SECONDS = 3.0
 
 
-class Standing(msgspec.Struct):
+class JobStatus(msgspec.Struct):
     """A job's snapshot, whether it runs now, and its last run (None before the first)."""
 
     snapshot: Snapshot
@@ -33,7 +33,7 @@ class Standing(msgspec.Struct):
     last_run: RunNote | None
 
 
-def standing(reader: JournalReader, folder: Path) -> Standing:
+def job_status(reader: JournalReader, folder: Path) -> JobStatus:
     """Return where the job stands; a coordinator that does not answer is left out."""
     runs = reader.runs(1)
     last = runs[0] if runs else None
@@ -41,8 +41,8 @@ def standing(reader: JournalReader, folder: Path) -> Standing:
         client = local_client(folder, _ANSWER_SECONDS)
         if client is not None:
             snapshot = client.get("/api/job", Snapshot)
-            return Standing(with_absent(snapshot, reader.volumes()), True, last)
-    return Standing(_snapshot(reader, last), False, last)
+            return JobStatus(with_absent(snapshot, reader.volumes()), True, last)
+    return JobStatus(_snapshot(reader, last), False, last)
 
 
 def volume_statuses(reader: JournalReader) -> list[VolumeStatus]:

@@ -10,7 +10,7 @@ from bucketpull.journal.volumes import KnownVolume
 from bucketpull.reading import ledger_pages
 from bucketpull.reading.ledger_pages import ObjectsPage
 from bucketpull.reading.places import Place, look
-from bucketpull.wiring.locate import reading
+from bucketpull.wiring.journals import journal_to_read
 from bucketpull.wiring.settings import Settings
 
 
@@ -38,7 +38,7 @@ class Ledgers(Protocol):
         ...
 
 
-class LedgersHere:
+class LocalLedgers:
     """See `Ledgers`: the volumes that are mounted here."""
 
     def __init__(self, reader: JournalReader) -> None:
@@ -64,12 +64,12 @@ def ledgers(settings: Settings, *, by_broker: bool) -> Iterator[Ledgers]:
 
     """
     if not by_broker:
-        with reading(settings) as reader:
-            yield LedgersHere(reader)
+        with journal_to_read(settings) as reader:
+            yield LocalLedgers(reader)
         return
-    from bucketpull.wiring.machines import Machines
+    from bucketpull.wiring.remote_ledgers import RemoteLedgers
 
-    machines = Machines(settings)
+    machines = RemoteLedgers(settings)
     try:
         yield machines
     finally:

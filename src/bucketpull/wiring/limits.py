@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from bucketpull.coordinator.shell import CoordinatorShell
-from bucketpull.domain.bandwidth_schedule import parse_timetable
+from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.budget import Budget
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.messages import Limits
@@ -27,7 +27,7 @@ def limits_now(settings: Settings) -> Limits:
     return Limits(
         concurrency=settings.fixed_concurrency(),
         requests_per_second=settings.rate,
-        bytes_per_second=None if bandwidth is None else parse_timetable(bandwidth).at(_second_of_day()),
+        bytes_per_second=None if bandwidth is None else parse_bandwidth(bandwidth).at(_second_of_day()),
     )
 
 
@@ -62,7 +62,7 @@ class Bandwidth:
     """The bandwidth by time of day: what was asked for at the start, until somebody asks for another one."""
 
     def __init__(self, settings: Settings) -> None:
-        self._table = None if settings.bandwidth is None else parse_timetable(settings.bandwidth)
+        self._table = None if settings.bandwidth is None else parse_bandwidth(settings.bandwidth)
         self._changed = asyncio.Event()
 
     def follow(self, text: str) -> float | None:
@@ -72,7 +72,7 @@ class Bandwidth:
             ConfigError: It is neither.
 
         """
-        self._table = parse_timetable(text)
+        self._table = parse_bandwidth(text)
         self._changed.set()
         return self._table.at(_second_of_day())
 

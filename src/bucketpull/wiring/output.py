@@ -1,6 +1,6 @@
 """What commands write: lines to standard output, and words for people to standard error, in the language of the locale.
 
-What goes to standard error never stops anything. A running job writes through `report.outlet`, which waits for nobody.
+What goes to standard error never stops anything. A running job writes through `report.nonblocking_stream`, which waits for nobody.
 """
 
 import os

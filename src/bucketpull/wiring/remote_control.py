@@ -13,7 +13,7 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report import figures
 from bucketpull.web.panel import NewLimits
-from bucketpull.wiring.journal_reading import JournalReading
+from bucketpull.wiring.journal_panel import JournalPanel
 from bucketpull.wiring.limits import Bandwidth
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.settings import Settings
@@ -25,7 +25,7 @@ _LOOK_SECONDS: Final = 0.1
 _KEPT: Final = frozenset({VolumeState.DRAINING, VolumeState.LOST})
 
 
-class JobControl(JournalReading):
+class JobControl(JournalPanel):
     """See `web.panel.Panel`. `machine` is the one of this process, "" if it has no volumes."""
 
     def __init__(

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.ordering import Order, parse_order
+from bucketpull.domain.order import Order, parse_order
 from bucketpull.domain.selection import Rule, Selection
 from bucketpull.domain.values import parse_moment, parse_size
 from bucketpull.ports import Source

@@ -24,7 +24,7 @@ class ReaderGone(Exception):
     """Nobody reads standard output any more, as after `| head`."""
 
 
-class Output(io.BufferedWriter):
+class GuardedOutput(io.BufferedWriter):
     """Standard output in bytes, whose errors have words.
 
     `write` and `flush` raise `ReaderGone` where nobody reads, and `OutputFailed` where it cannot be written.
@@ -53,7 +53,7 @@ def open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
     if sys.stdout is sys.__stdout__:
         encoding = "utf-8" if sys.stdout is None else sys.stdout.encoding
-        output = Output(io.FileIO(1, "w", closefd=False))
+        output = GuardedOutput(io.FileIO(1, "w", closefd=False))
         sys.stdout = io.TextIOWrapper(output, encoding, "backslashreplace", line_buffering=os.isatty(1))
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115

@@ -7,7 +7,7 @@ import botocore.session
 import pytest
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.sources.s3.credentials import find_keys, find_surroundings
+from bucketpull.sources.s3.credentials import find_environment, find_keys
 from bucketpull.sources.s3.signing import Credentials
 
 
@@ -49,7 +49,7 @@ def test_they_are_those_that_botocore_finds(home, monkeypatch, environ, found, r
         monkeypatch.setenv(name, value)
 
     assert find_keys(os.environ) == found
-    assert find_surroundings(os.environ).region == region
+    assert find_environment(os.environ).region == region
     session = botocore.session.Session()
     theirs = session.get_credentials()
     assert found == Credentials(theirs.access_key, theirs.secret_key, theirs.token or "")
@@ -57,9 +57,9 @@ def test_they_are_those_that_botocore_finds(home, monkeypatch, environ, found, r
 
 
 def test_the_endpoint_is_that_of_the_environment_or_the_profile(home):
-    assert find_surroundings({"HOME": str(home), "AWS_PROFILE": "work"}).endpoint == "https://s3.example.com"
+    assert find_environment({"HOME": str(home), "AWS_PROFILE": "work"}).endpoint == "https://s3.example.com"
     assert (
-        find_surroundings({"HOME": str(home), "AWS_ENDPOINT_URL_S3": "http://h:9000"}).endpoint
+        find_environment({"HOME": str(home), "AWS_ENDPOINT_URL_S3": "http://h:9000"}).endpoint
         == "http://h:9000"
     )
 

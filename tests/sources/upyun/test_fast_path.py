@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.exchange import NUMBERS, Response
 from bucketpull.sources.upyun.fast_path import FastPath
-from bucketpull.sources.upyun.judging import quick
+from bucketpull.sources.upyun.verdicts import quick
 
 LINES = [
     'ETag: "{:032x}"',

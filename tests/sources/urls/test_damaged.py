@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.damage import damages
 
 from bucketpull.domain.errors import AnswerError, ConfigError
-from bucketpull.sources.urls.reading import table_of
+from bucketpull.sources.urls.tables import table_of
 
 
 def _parquet() -> bytes:

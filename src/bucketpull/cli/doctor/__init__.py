@@ -8,12 +8,12 @@ import click
 
 from bucketpull.cli import options
 from bucketpull.cli.doctor.access import check_access, check_secrets
-from bucketpull.cli.doctor.machine import Check, Verdict, check_files, check_state, check_volumes
+from bucketpull.cli.doctor.machine import Check, CheckResult, check_files, check_state, check_volumes
 from bucketpull.cli.doctor.source import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.printable import json_line
 from bucketpull.report.summary import label
-from bucketpull.wiring.locate import job_folder
+from bucketpull.wiring.journals import job_folder
 from bucketpull.wiring.output import say_on, words
 from bucketpull.wiring.settings import Settings, jobs_folder
 
@@ -49,10 +49,10 @@ def run_checks(settings: Settings, config: str | None) -> ExitCode:
     """Print the checks as they end; exit 3 if one failed."""
     worst = False
     for check in _checks(settings, config):
-        worst = worst or check.verdict is Verdict.FAIL
+        worst = worst or check.verdict is CheckResult.FAIL
         if settings.json:
             say_on(json_line(check))
-        elif not settings.quiet or check.verdict is not Verdict.PASS:
+        elif not settings.quiet or check.verdict is not CheckResult.PASS:
             for line in _lines(check):
                 say_on(line)
     return ExitCode.INCOMPLETE if worst else ExitCode.COMPLETE

@@ -25,7 +25,7 @@ _PASSING: Final = frozenset({"tmpfs", "ramfs", "overlay"})
 _FOLDING: Final = frozenset({"vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk"})
 
 
-class Verdict(StrEnum):
+class CheckResult(StrEnum):
     """How a check ended."""
 
     PASS = "pass"  # noqa: S105 - no password
@@ -37,27 +37,27 @@ class Check(msgspec.Struct):
     """One check: what was found, and what to do about it ("" where nothing is to be done)."""
 
     name: str
-    verdict: Verdict
+    verdict: CheckResult
     found: str
     remedy: str = ""
 
 
 def passed(name: str, found: str) -> Check:
     """Return a check that needs nothing."""
-    return Check(name, Verdict.PASS, found)
+    return Check(name, CheckResult.PASS, found)
 
 
 def warned(name: str, found: str, remedy: str) -> Check:
     """Return a check that should be looked at."""
-    return Check(name, Verdict.WARN, found, remedy)
+    return Check(name, CheckResult.WARN, found, remedy)
 
 
 def failed(name: str, found: str, remedy: str) -> Check:
     """Return a check that will stop a job, or spoil it."""
-    return Check(name, Verdict.FAIL, found, remedy)
+    return Check(name, CheckResult.FAIL, found, remedy)
 
 
-class Mount(msgspec.Struct):
+class MountPoint(msgspec.Struct):
     """A line of /proc/self/mountinfo: where, file system type, and all options."""
 
     point: str
@@ -143,7 +143,7 @@ def _check_identity(path: str) -> Iterator[Check]:
         yield passed(path, held)
 
 
-def _check_mount(path: str, mount: Mount) -> Iterator[Check]:
+def _check_mount(path: str, mount: MountPoint) -> Iterator[Check]:
     told = f"{mount.kind} at {mount.point}"
     if "ro" in mount.options:
         yield failed(path, f"{told} is read-only", "see `dmesg`, check the file system, mount it read-write")
@@ -199,9 +199,9 @@ def _check_room(
         yield passed(path, f"{number} inodes free, one for {size(each)}")
 
 
-def mount_of(path: str) -> Mount:
+def mount_of(path: str) -> MountPoint:
     """Return the mount that a path is on."""
-    best = Mount("/", "unknown", frozenset())
+    best = MountPoint("/", "unknown", frozenset())
     full = os.path.realpath(path)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
@@ -211,5 +211,5 @@ def mount_of(path: str) -> Mount:
                 kind, _, more = ([*right.split(), "", ""])[:3]
                 options = frozenset(left.split()[5].split(",")) | frozenset(more.split(","))
                 if len(point) >= len(best.point):
-                    best = Mount(point, kind, options)
+                    best = MountPoint(point, kind, options)
     return best

@@ -13,7 +13,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.percent_encoding import quoted
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.addresses import check_url, check_urls
-from bucketpull.sources.keyed import KEY_OPTIONS, BucketSettings
+from bucketpull.sources.key_list import KEY_OPTIONS, BucketSettings
 from bucketpull.sources.settings import Option
 
 if TYPE_CHECKING:
@@ -135,10 +135,10 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
         return Credentials(self.access_key, self.secret_key, self.session_token)
 
     def _completed(self, environ: Mapping[str, str]) -> "S3Config":
-        from bucketpull.sources.s3.credentials import find_keys, find_surroundings
+        from bucketpull.sources.s3.credentials import find_environment, find_keys
 
         keys = None if self.anonymous else self.credentials() or find_keys(environ)
-        surroundings = find_surroundings(environ)
+        surroundings = find_environment(environ)
         api_url = self.api_url or surroundings.endpoint
         region = self.region or _region_of(api_url, self.bucket) or surroundings.region or DEFAULT_REGION
         return msgspec.structs.replace(

@@ -23,17 +23,17 @@ _INDIRECT: Final = (
 _LONGEST: Final = 1 << 20
 
 
-class Surroundings(NamedTuple):
+class Environment(NamedTuple):
     """What is said beside the keys: region and endpoint, "" where neither environment nor files say it."""
 
     region: str
     endpoint: str
 
 
-def find_surroundings(environ: Mapping[str, str]) -> Surroundings:
+def find_environment(environ: Mapping[str, str]) -> Environment:
     """Look for region and endpoint."""
     profile = _Profile(environ)
-    return Surroundings(
+    return Environment(
         environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or profile.get("region"),
         environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or profile.get("endpoint_url"),
     )

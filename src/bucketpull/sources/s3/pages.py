@@ -9,7 +9,7 @@ The source keeps no state, so each position says in `until` at which stage it is
     (nothing)  the first page
     range      names behind its cursor up to one. After some pages without an end in sight the next is a
     probe      its cursor is a name just before the last one, so that must come first again
-    end        one question of the search for the far end (`far_end`). Then what lies between is cut into ranges
+    end        one question of the search for the far end (`name_bound`). Then what lies between is cut into ranges
     token      by the service's token
 
 A cursor may carry a tag in front, `!tag:`: the journal knows pages by directory and cursor, and these are asked for beside
@@ -29,8 +29,8 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.key_ranges import cuts, parts_ahead
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.percent_encoding import quoted
-from bucketpull.sources.s3.far_end import Search, search_from
 from bucketpull.sources.s3.listing import PAGE_KEYS, Listing
+from bucketpull.sources.s3.name_bound import Search, search_from
 from bucketpull.sources.trail import Trail
 
 _TAG = "!"

@@ -15,7 +15,7 @@ from bucketpull.domain.model import Page, Position, show
 from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.headers import ServerClock, conditions, retry_after
-from bucketpull.sources.s3 import judging
+from bucketpull.sources.s3 import verdicts
 from bucketpull.sources.s3.answers import EXPIRED, Complaint, complaint
 from bucketpull.sources.s3.checksums import ASKED
 from bucketpull.sources.s3.config import S3Config, address_of
@@ -111,12 +111,12 @@ class S3Source:
     ) -> Verdict:
         """Decide whether an answer is the object."""
         if endpoint == CDN:
-            return judging.of_copy(wanted, response, now, start, version)
+            return verdicts.of_copy(wanted, response, now, start, version)
         if start == 0:
-            verdict = judging.quick(wanted, response)
+            verdict = verdicts.quick(wanted, response)
             if verdict is not None:
                 return verdict
-        verdict = judging.of_origin(response, now, start, version)
+        verdict = verdicts.of_origin(response, now, start, version)
         if verdict.reason is Reason.CLOCK:
             verdict.reason = self._clock.learn(response, now)
         elif verdict.reason is Reason.CREDENTIALS:
@@ -161,7 +161,7 @@ class S3Source:
         wanted = self._cdn is not None or self._config.lists_versions
         listing = read_listing(body, etags=wanted)
         if wanted:
-            listing = listing._replace(etags=judging.md5s(listing.etags))
+            listing = listing._replace(etags=verdicts.md5s(listing.etags))
         names, below = listing.keys, self._below
         if below and not names and not listing.is_truncated and not position.cursor:
             # No folder exists by itself: a wrong name would look like a bucket that is pulled completely.

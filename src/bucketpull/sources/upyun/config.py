@@ -10,7 +10,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.percent_encoding import quoted
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.addresses import check_urls, path_of
-from bucketpull.sources.keyed import KEY_OPTIONS, BucketSettings
+from bucketpull.sources.key_list import KEY_OPTIONS, BucketSettings
 from bucketpull.sources.settings import Option
 from bucketpull.sources.upyun.signing import read_token
 

@@ -1,6 +1,6 @@
 """Judging answers that look like an earlier good one: what may differ between them is looked at, and nothing else.
 
-The heads of one server's answers are alike but for numbers: lengths, dates, hashes (see `Response.shape`). What `judging` found
+The heads of one server's answers are alike but for numbers: lengths, dates, hashes (see `Response.shape`). What `verdicts` found
 out about a whole head holds for all of its shape: the next takes 1.2 µs, its date compared, in place of 1.8 µs without.
 """
 
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from bucketpull.domain.exchange import NUMBERS, Response, Verdict
 from bucketpull.domain.memo import Memo
 from bucketpull.sources.headers import seconds_of
-from bucketpull.sources.upyun.judging import MARKUP_STARTS, quick
+from bucketpull.sources.upyun.verdicts import MARKUP_STARTS, quick
 
 STAMP_CHARACTERS: Final = 29
 # Objects that lie side by side were mostly uploaded one after another.

@@ -11,11 +11,10 @@ from bucketpull.domain.model import Page, Position
 from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.headers import ServerClock, conditions
-from bucketpull.sources.upyun import judging
+from bucketpull.sources.upyun import verdicts
 from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
 from bucketpull.sources.upyun.fast_path import Dates, FastPath
-from bucketpull.sources.upyun.judging import CDN, LIST, REST
 from bucketpull.sources.upyun.listing import Listing, read_listing
 from bucketpull.sources.upyun.pages import Pages, is_slash_folder
 from bucketpull.sources.upyun.signing import (
@@ -26,6 +25,7 @@ from bucketpull.sources.upyun.signing import (
     cdn_token,
 )
 from bucketpull.sources.upyun.stages import ask_for
+from bucketpull.sources.upyun.verdicts import CDN, LIST, REST
 
 _IDENTITY = ("Accept: */*", "Accept-Encoding: identity")
 _LISTING_BYTES_PER_ENTRY = 2048  # a name of 255 bytes with every one escaped takes 1,530
@@ -151,8 +151,8 @@ class UpyunSource:
             verdict = self._usual[endpoint].judge(name, size, response, mtime)
             if verdict is not None:
                 return verdict
-        verdict = judging.close(
-            judging.Ask(wanted, endpoint, now, start, version, bool(self._style)), response
+        verdict = verdicts.close(
+            verdicts.Ask(wanted, endpoint, now, start, version, bool(self._style)), response
         )
         if verdict.reason is None and endpoint == CDN and not self._style:
             self._doubt_age(verdict, response, mtime)

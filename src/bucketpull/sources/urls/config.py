@@ -53,7 +53,7 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
 
     def prepared(self) -> "UrlsConfig":
         """Return the same with the list's state; its head must be understood."""
-        from bucketpull.sources.urls.reading import table_of
+        from bucketpull.sources.urls.tables import table_of
 
         table_of(self.path)
         return msgspec.structs.replace(self, state=fingerprint(self.path))

@@ -28,7 +28,7 @@ def is_unreadable(key: bytes) -> bool:
     return key[:5] == b"line " and _UNREADABLE.fullmatch(key) is not None
 
 
-class Row(msgspec.Struct):
+class UrlRow(msgspec.Struct):
     """An object of a list. `size` in bytes and `mtime` in Unix seconds are -1, `md5` (hex) is "", where not said."""
 
     key: bytes
@@ -42,7 +42,7 @@ class OddRow(ValueError):
     """A row that names no object; its text says why."""
 
 
-def row_of(url: bytes, key: bytes = b"", size: str = "", md5: str = "", mtime: str = "") -> Row:
+def row_of(url: bytes, key: bytes = b"", size: str = "", md5: str = "", mtime: str = "") -> UrlRow:
     """Understand a row; what is blank is not said. Without a key it is the URL's host, path and query.
 
     Raises:
@@ -57,7 +57,7 @@ def row_of(url: bytes, key: bytes = b"", size: str = "", md5: str = "", mtime: s
     elif is_unreadable(key):
         raise OddRow(f"{_shown(key)} is no key: rows without an object are told by such words")
     sent = _MUST_ENCODE.sub(lambda odd: b"%%%02X" % odd[0][0], url)
-    return Row(key, sent.decode("ascii"), _size(size.strip()), _time(mtime.strip()), _md5(md5.strip()))
+    return UrlRow(key, sent.decode("ascii"), _size(size.strip()), _time(mtime.strip()), _md5(md5.strip()))
 
 
 def _size(text: str) -> int:

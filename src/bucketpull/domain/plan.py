@@ -162,7 +162,7 @@ def is_better_packed(needed: Demand, fit_as_files: "Fit") -> bool:
     )
 
 
-class Room(msgspec.Struct):
+class FreeSpace(msgspec.Struct):
     """What is free on one file system above the reserve; `inodes` None is without limit."""
 
     path: str
@@ -189,7 +189,7 @@ class Fit(msgspec.Struct):
         return max(self.bytes.high, self.inodes.high)
 
 
-def fit(needed: Demand, rooms: Sequence[Room]) -> Fit:
+def fit(needed: Demand, rooms: Sequence[FreeSpace]) -> Fit:
     """Compare what is needed, less what the volumes hold already, with the room on all of them."""
     held = sum(room.held_bytes for room in rooms)
     held_objects = sum(room.held_objects for room in rooms)
@@ -201,7 +201,7 @@ def fit(needed: Demand, rooms: Sequence[Room]) -> Fit:
     )
 
 
-def fit_packed(needed: Demand, rooms: Sequence[Room], pack_bytes: int) -> Fit:
+def fit_packed(needed: Demand, rooms: Sequence[FreeSpace], pack_bytes: int) -> Fit:
     """Do the same for packs of so many bytes."""
     in_packs = packed(needed, pack_bytes)
     held = msgspec.structs.replace(needed, disk_bytes=in_packs.disk_bytes, inodes=in_packs.inodes)

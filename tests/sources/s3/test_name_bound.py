@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.sources.s3.far_end import search_from
+from bucketpull.sources.s3.name_bound import search_from
 
 
 def _search(names: list[bytes], page: int) -> tuple[bytes, int]:

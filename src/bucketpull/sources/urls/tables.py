@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
-from bucketpull.sources.lists import BOM, LONGEST_LINE, PAGE_LINES, Place, read_lines
-from bucketpull.sources.urls.rows import OddRow, Row, row_of
+from bucketpull.sources.lists import BOM, LONGEST_LINE, PAGE_LINES, ListPosition, read_lines
+from bucketpull.sources.urls.rows import OddRow, UrlRow, row_of
 
 _LONGEST_ROW: Final = 1 << 20  # as many cells as the columns that we read have, and more
 COLUMNS: Final = ("url", "key", "size", "md5", "mtime")
@@ -20,7 +20,7 @@ Cells = Mapping[str, bytes]
 class Rows(NamedTuple):
     """A page of a list: its objects, what is wrong with other lines, and the cursor of the next page; None at the end."""
 
-    rows: list[Row]
+    rows: list[UrlRow]
     odd: list[str]
     following: str | None
 
@@ -65,7 +65,7 @@ class _Lines:
 
     def page(self, cursor: str) -> Rows:
         """See `Table`."""
-        found = read_lines(self._path, Place.of(cursor))
+        found = read_lines(self._path, ListPosition.of(cursor))
         cells = ((number, {"url": line}) for number, line in zip(found.numbers, found.lines, strict=True))
         rows, odd = _understood(cells)
         return Rows(rows, found.odd + odd, found.following.text() if found.following else None)
@@ -90,7 +90,7 @@ class _TextTable:
 
     def page(self, cursor: str) -> Rows:
         """See `Table`. A cell may have line breaks in quotes, so a row ends where the reader says."""
-        place = Place.of(cursor) if cursor else Place(self._start, 2)
+        place = ListPosition.of(cursor) if cursor else ListPosition(self._start, 2)
         try:
             with Path(self._path).open("rb") as file:
                 file.seek(place.offset)
@@ -102,7 +102,7 @@ class _TextTable:
         rows, odd = _understood(found)
         if len(found) < PAGE_LINES:
             return Rows(rows, odd, None)
-        following = Place(place.offset + counted.bytes, place.line + counted.lines)
+        following = ListPosition(place.offset + counted.bytes, place.line + counted.lines)
         return Rows(rows, odd, following.text())
 
     def _cells(self, reader: Any, line: int) -> Iterator[tuple[int, Cells]]:  # noqa: ANN401 - csv's own type
@@ -166,7 +166,7 @@ class _ParquetTable:
 
     def page(self, cursor: str) -> Rows:
         """See `Table`. A row group may hold the whole list, so it is read by the batch; going back reads it again from its start."""
-        group, row = Place.of(cursor) if cursor else Place(0, 0)
+        group, row = ListPosition.of(cursor) if cursor else ListPosition(0, 0)
         if group >= self._file.num_row_groups:
             return Rows([], [], None)
         cells = self._read(group, row)
@@ -215,8 +215,8 @@ def _columns_of(path: str, names: Sequence[str]) -> dict[str, int]:
     return {name: places[name] for name in COLUMNS if name in places}
 
 
-def _understood(cells: Iterable[tuple[int, Cells]]) -> tuple[list[Row], list[str]]:
-    rows: dict[bytes, Row] = {}
+def _understood(cells: Iterable[tuple[int, Cells]]) -> tuple[list[UrlRow], list[str]]:
+    rows: dict[bytes, UrlRow] = {}
     odd: list[str] = []
     for number, each in cells:
         if not any(each.values()):

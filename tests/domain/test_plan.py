@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.budget import Prices
-from bucketpull.domain.planning import (
-    Room,
+from bucketpull.domain.plan import (
+    FreeSpace,
     SampledPage,
     cost,
     demand,
@@ -91,16 +91,18 @@ def test_blocks_and_directories_take_room():
 def test_the_scarcer_of_room_and_inodes_decides():
     needed = demand([SampledPage(99, 99_000, 99 * 4096)], whole=True, total_bytes=None)
 
-    assert fit(needed, [Room("a", 1 << 30, 200)]).share == pytest.approx(0.5)
-    assert fit(needed, [Room("a", 819_200, None)]).share == pytest.approx(0.5)
-    assert fit(needed, [Room("a", 409_600, None), Room("b", 409_600, 10)]).share == pytest.approx(0.5)
-    assert fit(needed, [Room("a", 0, None)]).share == math.inf
+    assert fit(needed, [FreeSpace("a", 1 << 30, 200)]).share == pytest.approx(0.5)
+    assert fit(needed, [FreeSpace("a", 819_200, None)]).share == pytest.approx(0.5)
+    assert fit(needed, [FreeSpace("a", 409_600, None), FreeSpace("b", 409_600, 10)]).share == pytest.approx(
+        0.5
+    )
+    assert fit(needed, [FreeSpace("a", 0, None)]).share == math.inf
 
 
 def test_what_the_volumes_hold_already_is_not_needed_again():
     needed = demand([SampledPage(100, 409_600, 409_600)], whole=True, total_bytes=None)
 
-    held = Room("a", 409_600, None, held_objects=50, held_bytes=209_600)
+    held = FreeSpace("a", 409_600, None, held_objects=50, held_bytes=209_600)
 
     assert fit(needed, [held]).share == pytest.approx((409_600 + 4096 - 209_600) / 409_600)
 
@@ -126,7 +128,7 @@ def test_the_case_that_packs_were_made_for_is_reckoned_as_in_the_docs():
     assert 4_500 < found.inodes.value < 5_500
     assert found.read_seconds / 3600 == pytest.approx(15.8, abs=0.5)
     assert found.read_seconds_as_files / 86400 == pytest.approx(21.5, abs=0.5)
-    rooms = [Room(f"/mnt/d{number}", int(4e12), 10**12) for number in range(3)]
+    rooms = [FreeSpace(f"/mnt/d{number}", int(4e12), 10**12) for number in range(3)]
     assert is_better_packed(needed, fit(needed, rooms))
     assert fit_packed(needed, rooms, 4 << 30).bytes.value < fit(needed, rooms).bytes.value
 
@@ -134,11 +136,11 @@ def test_the_case_that_packs_were_made_for_is_reckoned_as_in_the_docs():
 def test_files_are_recommended_where_they_are_few_or_large():
     few = demand([SampledPage(1000, 33_000_000, 35_000_000)], whole=True, total_bytes=None)
     large = demand([SampledPage(2_000_000, 10**13, 10**13 + 4_000_000_000)], whole=True, total_bytes=None)
-    roomy = [Room("/mnt/d", 10**15, 10**12)]
+    roomy = [FreeSpace("/mnt/d", 10**15, 10**12)]
     for needed in (few, large):
         assert needed is not None
         assert not is_better_packed(needed, fit(needed, roomy))
-    scarce = [Room("/mnt/d", 10**15, 3_000_000)]
+    scarce = [FreeSpace("/mnt/d", 10**15, 3_000_000)]
     assert large is not None
     assert is_better_packed(large, fit(large, scarce)), "inodes are scarce"
 

@@ -1,4 +1,4 @@
-"""The machines of a running job, asked through the broker what the ledgers of their volumes hold."""
+"""What the ledgers on the machines of a running job hold, asked through the broker."""
 
 import asyncio
 import secrets
@@ -17,7 +17,7 @@ from bucketpull.reading.ledger_pages import FaultsPage, ObjectsPage
 from bucketpull.reading.places import Place
 from bucketpull.transport.job_key import MachineKey
 from bucketpull.transport.remote_query import MachineSilent
-from bucketpull.web.panel import Books
+from bucketpull.web.panel import JobRecord
 from bucketpull.wiring.coordinator_client import asker, broker_client
 from bucketpull.wiring.job_key import worker_key
 from bucketpull.wiring.settings import Settings
@@ -38,8 +38,8 @@ _read_place: Callable[[bytes], Place | None] = msgpack_decoder(Place | None)
 _read_progress: Callable[[bytes], tuple[int, int]] = msgpack_decoder(tuple[int, int])
 
 
-class Machines:
-    """What `LedgersHere` is for the volumes of this machine. `close` it.
+class RemoteLedgers:
+    """What `LocalLedgers` is for the volumes of this machine. `close` it.
 
     Raises:
         ConfigError: Broker, job or key are not known, or the key is that of one machine.
@@ -54,7 +54,7 @@ class Machines:
                 f"--job-key-file: is the key of machine {key.machine}; to ask all machines takes the job's own"
             )
         self._client = broker_client(settings)
-        self._books = self._client.get("/api/books", Books)
+        self._books = self._client.get("/api/books", JobRecord)
         self._there = {each.machine for each in self._client.get("/api/job", Snapshot).machines}
         self._asker = asker(settings)
         self._runner = asyncio.Runner()

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import AnswerError
-from bucketpull.sources.urls import reading
-from bucketpull.sources.urls.reading import table_of
-from bucketpull.sources.urls.rows import OddRow, Row, row_of
+from bucketpull.sources.urls import tables
+from bucketpull.sources.urls.rows import OddRow, UrlRow, row_of
+from bucketpull.sources.urls.tables import table_of
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from bucketpull.sources.urls.rows import OddRow, Row, row_of
     ],
 )
 def test_a_key_is_made_of_the_url_which_is_sent_as_it_is(url, key, sent):
-    assert row_of(url) == Row(key, sent)
+    assert row_of(url) == UrlRow(key, sent)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_row_that_names_no_object_is_odd(row):
 
 def test_sizes_dates_and_md5s_are_read_in_their_usual_forms():
     row = row_of(b"http://h/a", b"k", " 7 ", "1B2M2Y8AsgTpgAmY7PhCfg==", "2024-02-29T00:00:00Z")
-    assert row == Row(b"k", "http://h/a", 7, 1709164800, "d41d8cd98f00b204e9800998ecf8427e")
+    assert row == UrlRow(b"k", "http://h/a", 7, 1709164800, "d41d8cd98f00b204e9800998ecf8427e")
 
 
 @given(st.binary(max_size=40), st.binary(max_size=10), *[st.text(max_size=12)] * 3)
@@ -70,7 +70,7 @@ def test_any_row_is_an_object_or_odd(url, key, size, md5, mtime):
 
 def _all(path: Path, monkeypatch, limit: int):
     """Read a list page by page, each from its cursor alone."""
-    monkeypatch.setattr(reading, "PAGE_LINES", limit)
+    monkeypatch.setattr(tables, "PAGE_LINES", limit)
     monkeypatch.setattr("bucketpull.sources.lists.read_lines.__defaults__", (b"\n", limit))
     rows, odd, cursor = [], [], ""
     while cursor is not None:

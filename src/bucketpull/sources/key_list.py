@@ -10,7 +10,7 @@ from bucketpull.domain.exchange import Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.ports import Source
 from bucketpull.sources.derived import DerivedSource
-from bucketpull.sources.lists import CORRECT_IT, Place, check_unchanged, fingerprint, read_lines
+from bucketpull.sources.lists import CORRECT_IT, ListPosition, check_unchanged, fingerprint, read_lines
 from bucketpull.sources.settings import Option, SourceSettings
 
 # The words in place of a key for a line that is none: they come back when what failed is tried again.
@@ -112,7 +112,7 @@ class KeyedSource(DerivedSource):
     def page_here(self, position: Position) -> Page:
         """Read some keys; a key that stands there again is wanted once."""
         check_unchanged(self._path, self._state)
-        found = read_lines(self._path, Place.of(position.cursor), self._separator)
+        found = read_lines(self._path, ListPosition.of(position.cursor), self._separator)
         keys = list(dict.fromkeys(line.removeprefix(self._before) for line in found.lines))
         unknown = [-1] * len(keys)
         following = [Position(b"", found.following.text())] if found.following else []

@@ -21,16 +21,16 @@ PATIENCE_SECONDS: Final = 5.0  # at the end, for a reader that takes nothing
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-_outlets: "weakref.WeakSet[Outlet]" = weakref.WeakSet()
+_streams: "weakref.WeakSet[NonblockingStream]" = weakref.WeakSet()
 
 
 def drain_all(patience_seconds: float) -> None:
-    """Bring out what all outlets have taken, as `Outlet.drain` does."""
-    for outlet in list(_outlets):
-        outlet.drain(patience_seconds)
+    """Bring out what all streams have taken, as `NonblockingStream.drain` does."""
+    for stream in list(_streams):
+        stream.drain(patience_seconds)
 
 
-class Outlet(io.TextIOBase):
+class NonblockingStream(io.TextIOBase):
     """Takes text at once, and writes it to the descriptor of `stream` when that can be.
 
     What its encoding lacks is replaced. `missed` makes the text that tells of a number of dropped pieces; it is written before the
@@ -56,7 +56,7 @@ class Outlet(io.TextIOBase):
         self._writing = False
         self._progress = 0
         self._changed = threading.Condition()
-        _outlets.add(self)
+        _streams.add(self)
         self._thread: threading.Thread | None = None
 
     @property
@@ -94,7 +94,7 @@ class Outlet(io.TextIOBase):
                 self._waiting_bytes -= len(self._pieces.popleft())
                 self._drop()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="outlet", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="nonblocking stream", daemon=True)
                 self._thread.start()
                 atexit.register(self.drain)
             self._changed.notify_all()

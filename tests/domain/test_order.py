@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.model import Part
-from bucketpull.domain.ordering import Order, parse_order
+from bucketpull.domain.order import Order, parse_order
 
 DAY = 86_400
 

@@ -8,12 +8,12 @@ from bucketpull import __version__
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState
-from bucketpull.web.panel import Books
-from bucketpull.wiring.locate import reading
+from bucketpull.web.panel import JobRecord
+from bucketpull.wiring.journals import journal_to_read
 from bucketpull.wiring.settings import Settings
 
 
-class JournalReading:
+class JournalPanel:
     """A part of `web.panel.Panel`, of a job that runs or not."""
 
     def __init__(self, settings: Settings) -> None:
@@ -27,7 +27,7 @@ class JournalReading:
         """See `Panel`. To sum up what is below a directory takes a while."""
         return await asyncio.to_thread(self._read_directories, prefix, limit)
 
-    async def books(self) -> Books:
+    async def books(self) -> JobRecord:
         """See `Panel`."""
         return await asyncio.to_thread(self._read_books)
 
@@ -35,19 +35,19 @@ class JournalReading:
         """See `Panel`."""
         return await asyncio.to_thread(self._read_where, directory, name)
 
-    def _read_books(self) -> Books:
-        with reading(self._settings) as reader:
-            return Books(__version__, reader.configuration(), reader.volumes())
+    def _read_books(self) -> JobRecord:
+        with journal_to_read(self._settings) as reader:
+            return JobRecord(__version__, reader.configuration(), reader.volumes())
 
     def _read_where(self, directory: bytes, name: bytes) -> list[Extent]:
-        with reading(self._settings) as reader:
+        with journal_to_read(self._settings) as reader:
             return reader.where(directory, name)
 
     def _read_failures(self, limit: int, reason: str | None, pattern: str | None) -> list[Failure]:
         chosen = None if reason is None else Reason(reason)
-        with reading(self._settings) as reader:
+        with journal_to_read(self._settings) as reader:
             return list(islice(reader.each_failure(chosen, pattern), limit))
 
     def _read_directories(self, prefix: bytes, limit: int) -> list[DirectoryState]:
-        with reading(self._settings) as reader:
+        with journal_to_read(self._settings) as reader:
             return reader.directories(prefix, limit)

@@ -1,4 +1,4 @@
-"""The outlet: a writer is never held up and never fails, and what nobody took is counted."""
+"""A stream that does not block: a writer is never held up and never fails, and what nobody took is counted."""
 
 import fcntl
 import os
@@ -7,21 +7,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from bucketpull.report.outlet import Outlet
+from bucketpull.report.nonblocking_stream import NonblockingStream
 
 PIPE_BYTES = 4096
 
 
 class Pipe:
-    """A small pipe: `outlet` writes to it, `read` takes what is there."""
+    """A small pipe: `stream` writes to it, `read` takes what is there."""
 
     def __init__(self) -> None:
         self.reading, writing = os.pipe()
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self.stream = os.fdopen(writing, "w", encoding="utf-8")
 
-    def outlet(self, **options: int) -> Outlet:
-        return Outlet(self.stream, lambda number: f"missed {number}\n", **options)
+    def stream(self, **options: int) -> NonblockingStream:
+        return NonblockingStream(self.stream, lambda number: f"missed {number}\n", **options)
 
     def read(self) -> str:
         return os.read(self.reading, 1 << 20).decode()
@@ -41,22 +41,22 @@ def pipe() -> Iterator[Pipe]:
 
 
 def test_what_is_written_comes_out_in_order(pipe):
-    outlet = pipe.outlet()
+    stream = pipe.stream()
 
     for number in range(100):
-        outlet.write(f"{number}\n")
-    outlet.drain()
+        stream.write(f"{number}\n")
+    stream.drain()
 
     assert pipe.read() == "".join(f"{number}\n" for number in range(100))
-    assert outlet.dropped == 0
+    assert stream.dropped == 0
 
 
 def test_a_reader_that_does_not_read_costs_the_oldest_lines_and_is_told_how_many(pipe):
-    outlet = pipe.outlet(most_waiting_bytes=10_000)
+    stream = pipe.stream(most_waiting_bytes=10_000)
     lines = [f"{number:>99}\n" for number in range(1000)]
 
     for line in lines:
-        outlet.write(line)
+        stream.write(line)
     reader = threading.Thread(target=lambda: taken.append(read_all(pipe, lines[-1])))
     taken: list[str] = []
     reader.start()
@@ -64,9 +64,9 @@ def test_a_reader_that_does_not_read_costs_the_oldest_lines_and_is_told_how_many
 
     got = taken[0].splitlines(keepends=True)
     told = [line for line in got if line.startswith("missed")]
-    assert outlet.dropped > 800
-    assert sum(int(line.split()[1]) for line in told) == outlet.dropped
-    assert len(got) - len(told) == 1000 - outlet.dropped
+    assert stream.dropped > 800
+    assert sum(int(line.split()[1]) for line in told) == stream.dropped
+    assert len(got) - len(told) == 1000 - stream.dropped
     assert got[-1] == lines[-1]
 
 
@@ -78,46 +78,46 @@ def read_all(pipe: Pipe, last: str) -> str:
 
 
 def test_a_reader_that_is_gone_is_no_error(pipe):
-    outlet = pipe.outlet()
+    stream = pipe.stream()
     pipe.close_reader()
 
     for _ in range(10):
-        outlet.write("line\n")
-    outlet.drain()
-    outlet.write("line\n")
+        stream.write("line\n")
+    stream.drain()
+    stream.write("line\n")
 
-    assert outlet.dropped == 11
+    assert stream.dropped == 11
 
 
 def test_a_full_disk_costs_lines_and_later_ones_are_tried_again():
     with open("/dev/full", "w", encoding="utf-8") as full:
-        outlet = Outlet(full, str)
+        stream = NonblockingStream(full, str)
         for _ in range(3):
-            outlet.write("line\n")
-            outlet.drain()
+            stream.write("line\n")
+            stream.drain()
 
-        assert outlet.dropped == 3
+        assert stream.dropped == 3
 
 
 def test_what_the_encoding_lacks_is_replaced(tmp_path):
     with open(tmp_path / "log", "w", encoding="gbk") as log:
-        outlet = Outlet(log, str)
-        outlet.write("图片 \N{GRINNING FACE}\n")
-        outlet.drain()
+        stream = NonblockingStream(log, str)
+        stream.write("图片 \N{GRINNING FACE}\n")
+        stream.drain()
 
     assert (tmp_path / "log").read_bytes() == "图片 ?\n".encode("gbk")
 
 
 def test_waiting_for_a_reader_has_an_end(pipe):
-    outlet = pipe.outlet()
-    outlet.write("x" * 3 * PIPE_BYTES)
+    stream = pipe.stream()
+    stream.write("x" * 3 * PIPE_BYTES)
 
-    outlet.drain(patience_seconds=0.2)
+    stream.drain(patience_seconds=0.2)
 
-    assert outlet.behind
+    assert stream.behind
 
 
 def test_it_says_whether_it_is_a_terminal():
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        assert not Outlet(nowhere, str).isatty()
-        assert Outlet(nowhere, str).fileno() == nowhere.fileno()
+        assert not NonblockingStream(nowhere, str).isatty()
+        assert NonblockingStream(nowhere, str).fileno() == nowhere.fileno()

@@ -33,7 +33,7 @@ def known_jobs() -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and _has_journal(path))
 
 
-def existing(settings: Settings) -> Path:
+def existing_folder(settings: Settings) -> Path:
     """Return the folder of a journal that exists.
 
     Raises:
@@ -54,9 +54,9 @@ def existing(settings: Settings) -> Path:
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[JournalReader]:
+def journal_to_read(settings: Settings) -> Iterator[JournalReader]:
     """Open the job's journal to read, also while its coordinator writes."""
-    reader = JournalReader.open_to_read(existing(settings))
+    reader = JournalReader.open_to_read(existing_folder(settings))
     try:
         yield reader
     finally:
@@ -64,9 +64,9 @@ def reading(settings: Settings) -> Iterator[JournalReader]:
 
 
 @contextmanager
-def writing(settings: Settings) -> Iterator[SqliteJournal]:
+def journal_to_write(settings: Settings) -> Iterator[SqliteJournal]:
     """Open the job's journal, which must exist, to write; see `SqliteJournal.open` for what it raises."""
-    folder = existing(settings)
+    folder = existing_folder(settings)
     journal = SqliteJournal.open(folder, folder.name, None)
     try:
         yield journal

@@ -23,7 +23,7 @@ SLOWEST = 1e6
 """Bytes a second that any disk is believed to write: one with little to do shows less than it can, one without any nothing."""
 
 
-class Room(msgspec.Struct):
+class VolumeRoom(msgspec.Struct):
     """What one volume can still take.
 
     `free_bytes` and `free_inodes` are those above the reserve; `free_inodes` is None where the file system has no fixed
@@ -73,7 +73,7 @@ class Room(msgspec.Struct):
         self.promised_bytes -= size
 
 
-def choose(rooms: Sequence[Room], objects: int, size: int) -> Room | None:
+def choose(rooms: Sequence[VolumeRoom], objects: int, size: int) -> VolumeRoom | None:
     """Choose the volume for a whole batch; None when no volume has room for all of it. Equal volumes: the first by id."""
     fitting = [room for room in rooms if room.fits(objects, size)]
     if not fitting:
@@ -81,7 +81,7 @@ def choose(rooms: Sequence[Room], objects: int, size: int) -> Room | None:
     return min(fitting, key=lambda room: _cost(room, size))
 
 
-def split(rooms: Sequence[Room], sizes: Sequence[int]) -> list[tuple[str | None, int]]:
+def split(rooms: Sequence[VolumeRoom], sizes: Sequence[int]) -> list[tuple[str | None, int]]:
     """Share out the objects of a batch in their order: how many go to which volume; None for those that fit nowhere now.
 
     The rooms are updated with what was promised. One pair with all objects is the rule.
@@ -98,19 +98,19 @@ def split(rooms: Sequence[Room], sizes: Sequence[int]) -> list[tuple[str | None,
     return shares
 
 
-def _cost(room: Room, size: int) -> tuple[int, float, str]:
+def _cost(room: VolumeRoom, size: int) -> tuple[int, float, str]:
     """Order volumes: how far behind, then how large a share of its room is promised, then the id."""
     waiting = room.queued_bytes if room.bytes_per_second > 0 else room.promised_bytes
     behind = int(waiting / max(room.bytes_per_second, SLOWEST) / BEHIND_SECONDS)
     return behind, (room.promised_bytes + size) / max(room.free_bytes, 1), room.volume
 
 
-def _widest(rooms: Sequence[Room], size: int) -> Room | None:
+def _widest(rooms: Sequence[VolumeRoom], size: int) -> VolumeRoom | None:
     fitting = [room for room in rooms if room.fits(1, size)]
     return min(fitting, key=lambda room: (-room.spare_bytes, room.volume)) if fitting else None
 
 
-def _fitting(room: Room, sizes: Sequence[int], start: int) -> int:
+def _fitting(room: VolumeRoom, sizes: Sequence[int], start: int) -> int:
     """Count the leading objects that fit together; at least one does."""
     if room.fits(len(sizes) - start, sum(sizes[start:])):  # nearly always, and looking at each took 1.3 µs
         return len(sizes) - start
@@ -122,7 +122,7 @@ def _fitting(room: Room, sizes: Sequence[int], start: int) -> int:
     return len(sizes) - start
 
 
-def _misfits(rooms: Sequence[Room], sizes: Sequence[int], start: int) -> int:
+def _misfits(rooms: Sequence[VolumeRoom], sizes: Sequence[int], start: int) -> int:
     """Count the leading objects that fit on no volume."""
     for count, size in enumerate(sizes[start:]):
         if any(room.fits(1, size) for room in rooms):

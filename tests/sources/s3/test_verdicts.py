@@ -9,7 +9,7 @@ from awscrt.checksums import crc32c, crc64nvme
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Wanted
-from bucketpull.sources.s3 import checksums, judging
+from bucketpull.sources.s3 import checksums, verdicts
 
 BODY = b"the object's bytes"
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -28,8 +28,8 @@ def _answer(status: int = 200, body: bytes = BODY, **headers: str) -> Response:
 
 
 def _judge(response: Response, start: int = 0, version: str = "", wanted: Wanted = WANTED):
-    verdict = judging.quick(wanted, response) if start == 0 else None
-    return verdict or judging.of_origin(response, 0.0, start, version)
+    verdict = verdicts.quick(wanted, response) if start == 0 else None
+    return verdict or verdicts.of_origin(response, 0.0, start, version)
 
 
 def test_a_whole_object_is_taken_with_its_md5():
@@ -89,7 +89,7 @@ def test_a_body_of_several_chunks_has_one_checksum():
 
 def test_where_the_etag_is_an_md5_no_other_checksum_is_computed():
     answer = _answer(ETag=f'"{MD5}"', x_amz_checksum_crc32="AAAAAA==", x_amz_server_side_encryption="AES256")
-    assert judging.quick(WANTED, answer) is not None
+    assert verdicts.quick(WANTED, answer) is not None
     assert (_judge(answer).reason, _judge(answer).md5) == (None, MD5)
 
 
@@ -177,7 +177,7 @@ def test_a_refusal_has_its_reason(answer, reason):
 )
 def test_a_copy_is_taken_only_if_it_is_the_listed_object(answer, reason):
     wanted = Wanted(b"", b"a.jpg", len(BODY), 0, MD5, "")
-    assert judging.of_copy(wanted, answer, 0.0, 0, "").reason is reason
+    assert verdicts.of_copy(wanted, answer, 0.0, 0, "").reason is reason
 
 
 def test_a_transfer_that_broke_off_names_its_version():

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.placing import BLOCK_BYTES, Room, choose, split
+from bucketpull.domain.placement import BLOCK_BYTES, VolumeRoom, choose, split
 
 rooms_of_any_kind = st.lists(
     st.builds(
-        Room,
+        VolumeRoom,
         volume=st.uuids().map(str),
         free_bytes=st.integers(-(10**6), 10**8),
         free_inodes=st.none() | st.integers(0, 2000),
@@ -54,21 +54,23 @@ def test_an_object_is_left_out_only_where_no_volume_takes_it(rooms, sizes):
 
 
 def test_a_full_fleet_takes_nothing():
-    assert choose([Room("a", 0), Room("b", -5), Room("c", 10**9, free_inodes=0)], 1, 1) is None
-    assert split([Room("a", 0)], [1, 2, 3]) == [(None, 3)]
+    assert (
+        choose([VolumeRoom("a", 0), VolumeRoom("b", -5), VolumeRoom("c", 10**9, free_inodes=0)], 1, 1) is None
+    )
+    assert split([VolumeRoom("a", 0)], [1, 2, 3]) == [(None, 3)]
     assert choose([], 1, 1) is None
 
 
 def test_a_third_large_file_goes_to_the_disk_that_has_room_for_it():
     gigabyte = 10**9
-    rooms = [Room("a", int(4.1 * gigabyte)), Room("b", int(2.1 * gigabyte))]
+    rooms = [VolumeRoom("a", int(4.1 * gigabyte)), VolumeRoom("b", int(2.1 * gigabyte))]
     assert sorted(split(rooms, [2 * gigabyte])[0][0] for _ in range(3)) == ["a", "a", "b"]
 
 
 def test_many_batches_at_once_do_not_all_go_to_a_large_slow_disk():
     rooms = [
-        Room("large", 74 * 10**9, bytes_per_second=20_000),
-        Room("small", 10**9, bytes_per_second=8e6),
+        VolumeRoom("large", 74 * 10**9, bytes_per_second=20_000),
+        VolumeRoom("small", 10**9, bytes_per_second=8e6),
     ]
     for _ in range(16):
         split(rooms, [4096] * 1000)
@@ -76,14 +78,17 @@ def test_many_batches_at_once_do_not_all_go_to_a_large_slow_disk():
 
 
 def test_before_any_has_shown_its_speed_disks_take_turns_whatever_their_size():
-    rooms = [Room("large", 74 * 10**9), Room("small", 10**9)]
+    rooms = [VolumeRoom("large", 74 * 10**9), VolumeRoom("small", 10**9)]
     for _ in range(10):
         split(rooms, [4096] * 1000)
     assert rooms[0].promised_objects == rooms[1].promised_objects
 
 
 def test_disks_of_different_sizes_fill_up_together():
-    rooms = [Room("large", 3 * 10**9, bytes_per_second=1e8), Room("small", 10**9, bytes_per_second=1e8)]
+    rooms = [
+        VolumeRoom("large", 3 * 10**9, bytes_per_second=1e8),
+        VolumeRoom("small", 10**9, bytes_per_second=1e8),
+    ]
     for _ in range(40):
         split(rooms, [25_000] * 1000)
         for room in rooms:
@@ -94,7 +99,7 @@ def test_disks_of_different_sizes_fill_up_together():
 
 def simulate(speeds: dict[str, float], seconds: int, arriving: float) -> dict[str, float]:
     """Give out `arriving` bytes a second in batches of 10 MB; return the bytes that each disk wrote."""
-    rooms = {name: Room(name, 10**15) for name in speeds}
+    rooms = {name: VolumeRoom(name, 10**15) for name in speeds}
     written = dict.fromkeys(speeds, 0.0)
     for tenth in range(seconds * 10):
         due = int((tenth + 1) * arriving / 10 / 10**7) - int(tenth * arriving / 10 / 10**7)
@@ -133,7 +138,7 @@ def test_a_very_slow_disk_does_not_slow_the_others():
 
 
 def test_objects_in_packs_need_no_inodes_each_and_less_room():
-    room = Room("a", 10 << 20, free_inodes=20, packs=True)
+    room = VolumeRoom("a", 10 << 20, free_inodes=20, packs=True)
     assert room.fits(5_000, 2 << 20)
-    assert not Room("a", 10 << 20, free_inodes=20).fits(5_000, 2 << 20)
+    assert not VolumeRoom("a", 10 << 20, free_inodes=20).fits(5_000, 2 << 20)
     assert not room.fits(8_000, 2 << 20)
