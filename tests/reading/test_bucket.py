@@ -121,7 +121,7 @@ def test_a_bucket_goes_into_the_processes_of_a_pool(tmp_path, packing, method):
 
 
 def test_threads_read_at_the_same_time(tmp_path, packing, monkeypatch):
-    monkeypatch.setattr("bucketpull.reading.volume._MOST_PACKS", 2)
+    monkeypatch.setattr("bucketpull.reading.volumes._MOST_PACKS", 2)
     objects = by_key(bodies(300))
     with Filler(tmp_path, packing) as filler:
         for start in range(0, 300, 30):

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from bucketpull.domain.progress import JobState
-from bucketpull.report.lines import LineReporter, QuietReporter, progress_line, time_left
-from bucketpull.report.summary import summary_lines
+from bucketpull.report.lines import LineReporter, QuietReporter, progress_line
+from bucketpull.report.summary import summary_lines, time_left
 from bucketpull.report.words import Words
 
 

@@ -18,7 +18,7 @@ from bucketpull.cli import options
 from bucketpull.cli.export_forms import NAMES, NGINX, check_form, write_form
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import VolumeState, key_of, show
-from bucketpull.journal.identity import OPTION
+from bucketpull.journal.configuration import OPTION
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.report.manifests import spreadsheet_safe

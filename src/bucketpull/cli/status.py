@@ -9,12 +9,11 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.model import show
 from bucketpull.domain.progress import Snapshot
+from bucketpull.journal.directories import Balance
 from bucketpull.journal.reader import JournalReader
-from bucketpull.journal.reconciliation import Balance
 from bucketpull.report.document import snapshot_dict
-from bucketpull.report.job_status import status_lines
 from bucketpull.report.printable import json_line, printable
-from bucketpull.report.summary import label
+from bucketpull.report.summary import label, status_lines
 from bucketpull.report.tables import columns, fitted
 from bucketpull.wiring.coordinator_client import broker_client
 from bucketpull.wiring.job_status import JobStatus, job_status

@@ -12,7 +12,7 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Block, Record, Written
-from bucketpull.reading.volume import ReadableVolume
+from bucketpull.reading.volumes import ReadableVolume
 from bucketpull.report.figures import count, size
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.files.file import FileWriter

@@ -13,7 +13,7 @@ from bucketpull.cli import options
 from bucketpull.domain.batching import objects_in
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import Part, VolumeState
-from bucketpull.journal.identity import OPTION
+from bucketpull.journal.configuration import OPTION
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volumes import KnownVolume

@@ -14,8 +14,8 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.document import volume_dict
-from bucketpull.report.job_status import volume_lines
 from bucketpull.report.printable import json_line
+from bucketpull.report.summary import volume_lines
 from bucketpull.web.panel import JobRecord
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.coordinator_client import broker_client, local_client

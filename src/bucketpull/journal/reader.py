@@ -16,10 +16,9 @@ from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, key_of
 from bucketpull.domain.order import Order
 from bucketpull.domain.progress import DirectoryState
-from bucketpull.journal.directories import directories_below
+from bucketpull.journal.configuration import read_configuration
+from bucketpull.journal.directories import Balance, balances, directories_below
 from bucketpull.journal.extents import covers, unpack_entries
-from bucketpull.journal.identity import read_configuration
-from bucketpull.journal.reconciliation import Balance, balances
 from bucketpull.journal.store import connect_to_read, exists
 from bucketpull.journal.tables import Tables
 from bucketpull.journal.volumes import KnownVolume

@@ -25,8 +25,8 @@ from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.journal import maintenance, store
 from bucketpull.journal.batch_receipts import NextPageTry, NextTry
 from bucketpull.journal.books import check_outstanding
+from bucketpull.journal.configuration import adopt
 from bucketpull.journal.folder import Lock, check_ours
-from bucketpull.journal.identity import adopt
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.store import Store
 from bucketpull.journal.tables import Tables

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from bucketpull.reading.volume import Found, OpenFile, ReadableVolume
+from bucketpull.reading.volumes import Found, OpenFile, ReadableVolume
 
 _REFRESH_SECONDS: Final = 1.0
 _BUFFER_BYTES: Final = 1 << 16

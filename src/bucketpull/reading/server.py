@@ -22,8 +22,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bucketpull.reading import http
-from bucketpull.reading.volume import Found, read_now
-from bucketpull.reading.volumes import LOOK_SECONDS, Away, Volumes
+from bucketpull.reading.volumes import LOOK_SECONDS, Away, Found, Volumes, read_now
 from bucketpull.report.printable import printable
 
 T = TypeVar("T")

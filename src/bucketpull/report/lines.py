@@ -3,11 +3,11 @@
 import time
 from typing import TextIO
 
-from bucketpull.domain.progress import ENDED, STANDING, Snapshot
+from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import exit_code_of, waited_for
 from bucketpull.report.printable import printable
-from bucketpull.report.summary import by_reason, summary_lines
+from bucketpull.report.summary import by_reason, summary_lines, time_left
 from bucketpull.report.words import Words
 
 WIDEST = 159  # columns; a Chinese character takes two
@@ -76,24 +76,6 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
     while len(parts) > 2 and _columns("; ".join(parts)) > WIDEST - 20:
         parts.pop()
     return "; ".join(parts)
-
-
-def time_left(snapshot: Snapshot, words: Words) -> str:
-    """Say how long the job will take, with its band where that is wider than a tenth."""
-    estimate, language = snapshot.estimate, words.language
-    if snapshot.state in ENDED:
-        return words("left.ending")
-    if snapshot.state in STANDING:
-        return words("left.standing")
-    if estimate.seconds is None:
-        return words("left.unknown")
-    text = figures.duration(estimate.seconds, language)
-    if estimate.low is None or estimate.high is None:
-        return words("left.least", text)
-    if estimate.high - estimate.low <= 0.1 * estimate.seconds:
-        return words("left", text)
-    low, high = (figures.duration(value, language) for value in (estimate.low, estimate.high))
-    return words("left", f"{text} ({words('left.band', low, high)})" if low != high else text)
 
 
 def missed_text(number: int) -> str:

@@ -32,9 +32,8 @@ from bucketpull.domain.progress import JobState, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, lists_only, waited_for
 from bucketpull.report.endpoints import state_of
-from bucketpull.report.lines import time_left
 from bucketpull.report.printable import printable
-from bucketpull.report.summary import by_reason, summary_lines
+from bucketpull.report.summary import by_reason, summary_lines, time_left
 from bucketpull.report.words import Words
 
 WIDE = 150

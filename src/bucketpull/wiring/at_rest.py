@@ -11,8 +11,7 @@ from bucketpull.web.history import load_history
 from bucketpull.web.server import Request, Response
 from bucketpull.wiring.coordinator_client import local_client
 from bucketpull.wiring.job_status import job_status
-from bucketpull.wiring.journal_panel import JournalPanel
-from bucketpull.wiring.journals import existing_folder, journal_to_read
+from bucketpull.wiring.journals import JournalPanel, existing_folder, journal_to_read
 from bucketpull.wiring.settings import Settings
 
 _ANSWER_SECONDS: Final = 10.0

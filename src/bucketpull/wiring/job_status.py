@@ -15,7 +15,7 @@ from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
-from bucketpull.journal.identity import PRICE
+from bucketpull.journal.configuration import PRICE
 from bucketpull.journal.reader import JournalReader, RunNote
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.volumes.packs.folder import usage

@@ -13,7 +13,7 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report import figures
 from bucketpull.web.panel import NewLimits
-from bucketpull.wiring.journal_panel import JournalPanel
+from bucketpull.wiring.journals import JournalPanel
 from bucketpull.wiring.limits import Bandwidth
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.settings import Settings

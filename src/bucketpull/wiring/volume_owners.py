@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError
-from bucketpull.journal.identity import OPTION
+from bucketpull.journal.configuration import OPTION
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import exists
