@@ -236,7 +236,7 @@ def test_what_fails_for_one_process_while_another_succeeds_again_and_again_is_th
         judge.look(1, {"rest": ill(3, seconds=5.0)}, float(second))
         if judge.standings()["rest"].state is State.DOWN:
             told += judge.look(0, {"rest": well(second + 1)}, float(second) + 0.5)
-    assert any("rest" in judged.innocent for process, judged in told if process == 1)
+    assert any("rest" in judged.cleared for process, judged in told if process == 1)
 
 
 def test_one_return_after_an_outage_says_nothing_against_the_objects():
@@ -245,4 +245,4 @@ def test_one_return_after_an_outage_says_nothing_against_the_objects():
     for second in range(1, 100):
         judge.look(1, {"rest": ill(30, seconds=float(second))}, float(second))
     told = judge.look(0, {"rest": well(2)}, 100.0)
-    assert [judged.innocent for _, judged in told] == [[], []]
+    assert [judged.cleared for _, judged in told] == [[], []]

@@ -121,7 +121,7 @@ class Ceiling:
         assert self.rate is not None
         if self._suspicion.is_held:
             return measured.throttles >= self.SURELY_MANY
-        # A few requests, far fewer than the ceiling, all refused: it is not their number.
+        # A few requests, far fewer than the ceiling, all refused: the rate is not the cause.
         alone = offered < self.rate * self.ALONE and measured.throttles > 1
         return self._blocked or alone or measured.throttles >= self.MANY
 
@@ -221,7 +221,7 @@ class Suspicion:
     """Whether refusals have another cause than our pace: they have, if as many come when less is asked for than was given before.
 
     Then lowering the pace would only cost time: it rises until clearly more is refused. One process that asks for less proves
-    nothing where others take what it leaves. So this is tried at times on which all processes of a machine agree without a word.
+    nothing where others take what it leaves. So this is tried at times that all processes of a machine derive from the clock.
     """
 
     __slots__ = (

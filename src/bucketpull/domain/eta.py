@@ -1,4 +1,4 @@
-"""When a job ends, said honestly: with a band, and never as a share of a backlog that still grows. Pure.
+"""When a job ends: with a band, and never as a share of a backlog that still grows. Pure.
 
 The speed is the mean of the whole session, because over days throttling, night and day, and sick disks come and go,
 and every shorter look follows them: a look at the last third was off by up to 60 % where the mean was off by 25 %.

@@ -25,7 +25,7 @@ class Weight(Enum):
 
 
 class Body(NamedTuple):
-    """What is known of the body of a whole answer. `md5` is b"" where nobody looked at it yet.
+    """What is known of the body of a whole answer. `md5` is b"" where it was not computed.
 
     `as_listed` tells whether its length is the listed one, or none is listed.
     """

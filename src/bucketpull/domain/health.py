@@ -1,7 +1,7 @@
-"""Who is at fault is decided on what all processes of a machine see: an endpoint, if nothing succeeds there for anybody. Pure.
+"""Whether an endpoint is at fault, or the objects asked of it: decided on what all processes of a machine see. Pure.
 
-A single success anywhere acquits it. Few failures convict nobody: they must be of different objects, and last. Times are
-monotonic seconds.
+An endpoint is at fault if nothing succeeds there for any process; a single success clears it. A few failures prove nothing: they must
+be of different objects, and go on for some time. Times are monotonic seconds.
 """
 
 import math
@@ -43,15 +43,15 @@ SOON = 30
 # meanwhile they are at fault after so long; where nothing can be listed, much later.
 UNPROVEN_SECONDS = 600.0
 UNLISTED_SECONDS = 6 * 3600.0
-DEAF_SECONDS = 5.0
-# Refusals hit processes by chance: one that came to bear less than half of what others do gets its share of what all bear.
+IGNORED_SECONDS = 5.0
+# Refusals hit processes by chance: one whose rate fell below half of the others' mean gets an equal share of all rates.
 UNEVEN = 0.5
 # What fails for one process while others succeed again and again is the objects' fault, though that process has nothing to prove it by.
 CONTRADICTIONS = 3
 APART_SECONDS = 2.0
 REMEMBERED_SECONDS = 180.0
 SHARE_SECONDS = 2.0
-TOLD_SECONDS = 1.0  # a shorter wait is over before anybody has heard of it
+TOLD_SECONDS = 1.0  # a shorter wait is over before the other processes are told of it
 
 
 class SourceHealth:
@@ -72,12 +72,12 @@ class SourceHealth:
             health.forget(process)
 
     def judge(self, now: float) -> bool:
-        """Decide on all states; tell whether one is another than before."""
+        """Decide on all states; tell whether one has changed."""
         changed = [health.judge(now, self._has_others(health)) for health in self.endpoints.values()]
         return any(changed)
 
     def looks(self, now: float) -> list[tuple[int, str]]:
-        """Return which process is to try which endpoint now, to see whether it is back."""
+        """Return which process is to try which endpoint now, to find out whether it is up again."""
         found = (
             (health.looks(now, self._has_others(health)), name) for name, health in self.endpoints.items()
         )
@@ -92,11 +92,11 @@ class SourceHealth:
         return listing.asks(now) if is_needed and listing.spec.sites and listing.is_up else []
 
     def paces(self, now: float) -> dict[str, float]:
-        """Return, by endpoint, what each process is to ask for a second, where their paces have come to differ much."""
+        """Return, by endpoint, what each process is to ask for a second, where their rates differ much."""
         found = {name: health.pace(now) for name, health in self.endpoints.items()}
         return {name: round(pace, 2) for name, pace in found.items() if pace is not None}
 
-    def innocent(self, now: float) -> list[str]:
+    def cleared(self, now: float) -> list[str]:
         """Return the endpoints that are not at fault for what fails there.
 
         Either others succeed there again and again, or nothing ever came, but the listing answers, and has for long.
@@ -155,7 +155,7 @@ class EndpointHealth:
         self._turn = 0
         self._has_waited = False
         self._shared_at = -math.inf
-        self._deaf_until = -math.inf
+        self._ignores_until = -math.inf
         self._contradicted_at: list[float] = []
 
     @property
@@ -173,13 +173,13 @@ class EndpointHealth:
 
     def _note_contradiction(self, process: int, now: float) -> None:
         """Note that one process succeeds while another one sees nothing but failures of different objects."""
-        accused = any(
+        is_suspected = any(
             seen.reason is not None and seen.reason not in THROTTLES and seen.failing >= needed(seen.reason)
             for number, seen in enumerate(self.seen)
             if number != process
         )
         times = self._contradicted_at
-        if accused and (not times or now - times[-1] >= APART_SECONDS):
+        if is_suspected and (not times or now - times[-1] >= APART_SECONDS):
             self._contradicted_at = [at for at in times if now - at < REMEMBERED_SECONDS] + [now]
 
     @property
@@ -192,7 +192,7 @@ class EndpointHealth:
         self.seen[process] = Symptoms()
 
     def judge(self, now: float, others: bool) -> bool:
-        """Decide on a state; tell whether it is another one."""
+        """Decide on the state; tell whether it has changed."""
         standing = self._verdict(now, others)
         if standing.state is self.standing.state:
             return False
@@ -214,10 +214,10 @@ class EndpointHealth:
     def _by_failures(self, now: float, others: bool) -> Standing | None:
         worst = self.worst()
         objects, seconds = sum(seen.failing for seen in self.seen), self.ailing_seconds(now)
-        if worst.reason is None or objects < needed(worst.reason) or now < self._deaf_until:
+        if worst.reason is None or objects < needed(worst.reason) or now < self._ignores_until:
             return None
         if REMEDIES[worst.reason] is Remedy.STOP and not others:
-            return None  # nothing to wait for: it ends the job, or is acquitted
+            return None  # nothing to wait for: it ends the job, or is cleared
         patience = SURE_SECONDS if objects >= SURE else LIKELY_SECONDS
         if worst.reason in THROTTLES:
             patience = THROTTLED_SECONDS
@@ -243,11 +243,11 @@ class EndpointHealth:
         return min(seen.silent_seconds for seen in asking)
 
     def worst(self) -> Symptoms:
-        """Return what the process sees that fails most."""
+        """Return the symptoms of the process that fails most."""
         return max(self.seen, key=lambda seen: seen.failing)
 
     def ailing_seconds(self, now: float) -> float:
-        """Return for how long it has failed, in the eyes of all."""
+        """Return for how long it has failed for all processes."""
         longest = max((seen.ailing_seconds for seen in self.seen if seen.failing), default=0.0)
         return min(longest, now - self._good_at)
 
@@ -263,7 +263,7 @@ class EndpointHealth:
 
     @property
     def is_untried(self) -> bool:
-        """Whether nothing is known of it, and nothing under way."""
+        """Whether it was never asked, and is not being asked now."""
         return not self.was_good and not any(seen.failing or seen.in_flight for seen in self.seen)
 
     def looks(self, now: float, others: bool) -> int | None:
@@ -299,12 +299,12 @@ class EndpointHealth:
         return self._has_waited and (not listed or listing.is_well_since(self.standing.since))
 
     def is_well_since(self, moment: float) -> bool:
-        """Tell whether it has given what was wanted since a moment, and does."""
+        """Tell whether it is up, and has succeeded since a moment."""
         return self.is_up and self._good_at > moment
 
     def clear(self, now: float) -> None:
-        """Take it for well: the objects are at fault. The processes' next reports may still be of before."""
-        self.standing, self._deaf_until = Standing(), now + DEAF_SECONDS
+        """Consider it healthy: the objects are at fault. The processes' next reports may still be about the time before."""
+        self.standing, self._ignores_until = Standing(), now + IGNORED_SECONDS
         self._contradicted_at = []
 
     @property
@@ -318,7 +318,7 @@ class EndpointHealth:
         return FIRST_LOOKS[self._looks] if self._looks < len(FIRST_LOOKS) else LOOK_SECONDS
 
     def pace(self, now: float) -> float | None:
-        """Return the requests a second that each process is to make, where they have come to differ much; None leaves them alone."""
+        """Return the requests a second that each process is to make, where their rates differ much; None changes nothing."""
         ceilings = [seen.ceiling for seen in self.seen if seen.ceiling]
         mean = sum(ceilings) / max(1, len(ceilings))
         if (
@@ -359,17 +359,17 @@ class EndpointJudge:
         """Take in what a process reports (`now` in monotonic seconds); return what to tell which process."""
         board = self._board
         board.see(process, symptoms, now)
-        innocent = board.innocent(now)
-        for name in innocent:
+        cleared = board.cleared(now)
+        for name in cleared:
             board.endpoints[name].clear(now)
         paces = board.paces(now)
-        is_news = board.judge(now) | self._note_rests(now) | bool(innocent or paces)
+        is_news = board.judge(now) | self._note_rests(now) | bool(cleared or paces)
         self.refusal = self.refusal or board.refusal(now)
         tries: dict[int, list[str]] = {}
         for trier, name in board.looks(now):
             tries.setdefault(trier, []).append(name)
         return [
-            (each, msgspec.structs.replace(self._words(now, tries.get(each, []), innocent), paces=paces))
+            (each, msgspec.structs.replace(self._words(now, tries.get(each, []), cleared), paces=paces))
             for each in range(self._processes)
             if is_news or each in tries
         ]
@@ -392,13 +392,13 @@ class EndpointJudge:
         found = {name: health.away() for name, health in self._board.endpoints.items()}
         return {name: away for name, away in found.items() if away}
 
-    def _words(self, now: float, tries: list[str], innocent: Sequence[str] = ()) -> Judged:
+    def _words(self, now: float, tries: list[str], cleared: Sequence[str] = ()) -> Judged:
         states: dict[str, State] = {}
         for name, standing in self.standings().items():
             if standing.state is not State.UP:
                 states[name] = standing.state
         rests = {name: round(seconds, 1) for name, seconds in self.rests(now).items()}
-        return Judged(states, rests, tries, list(innocent))
+        return Judged(states, rests, tries, list(cleared))
 
     def _note_rests(self, now: float) -> bool:
         """Note for how long the source wants to be left alone; tell whether that is longer than was known."""

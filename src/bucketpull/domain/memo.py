@@ -1,4 +1,4 @@
-"""What was found out and may be found out again."""
+"""A bounded cache."""
 
 from typing import TypeVar
 
@@ -7,7 +7,7 @@ V = TypeVar("V")
 
 
 class Memo(dict[K, V]):
-    """A dictionary that begins anew when it would hold more than `most` entries. Looking up costs what it costs in any other."""
+    """A dictionary that is emptied when it would hold more than `most` entries. A look-up is a plain one of `dict`."""
 
     def __init__(self, most: int) -> None:
         super().__init__()

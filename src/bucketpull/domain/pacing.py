@@ -194,7 +194,7 @@ class Limiter:
             self._rest(now, min(seconds, LONGEST_ASKED_SECONDS))
 
     def recover(self) -> None:
-        """Begin anew: what was learnt was learnt in trouble that is over."""
+        """Begin again: what was learnt dates from trouble that is over."""
         self.level = max(self.level, float(self._first)) if self.fixed is None else self.level
         self._trouble, self._ban = 0.0, _BAN_SECONDS
         self._climb, self._ceiling, self._round = Climb(), Ceiling(), Round()
@@ -286,7 +286,7 @@ class Climb:
         self._tried = 0.0
 
     def stop(self) -> None:
-        """End the doubling: the source, or the line, has had enough."""
+        """End the doubling: the source, or the line, takes no more."""
         self.doubling = False
         self._tried = 0.0
         self._rests = 0

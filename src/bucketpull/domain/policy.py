@@ -1,4 +1,4 @@
-"""What a worker and its processes are told at their start."""
+"""Fixed settings that a coordinator, an agent and its downloaders get at their start."""
 
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ class BatchSize(NamedTuple):
 
 
 class ProcessPolicy(msgspec.Struct, frozen=True):
-    """All of it; `order` is what of the listed objects comes first."""
+    """What a downloader is told at its start; `order` says which of the listed objects come first."""
 
     bounds: Bounds = Bounds()
     batch: BatchSize = BatchSize()

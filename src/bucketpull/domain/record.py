@@ -242,7 +242,7 @@ class Tune(Value, tag="tune"):
 class Judged(Value, tag="judged"):
     """What a machine makes of its endpoints, by name: those that are not up, those that asked to be left alone for so many seconds.
 
-    `tries` are for this process to try, to see whether they are back. What fails at those that are `innocent` is at fault itself:
+    `tries` are for this process to try, to see whether they are back. For what fails at those that are `cleared` the object is at fault:
     the service answers, though nothing ever came from them. `paces` are requests a second to go on with, where the source refuses
     more than a number and the processes' shares have come to differ much.
     """
@@ -250,7 +250,7 @@ class Judged(Value, tag="judged"):
     states: dict[str, State] = {}
     rests: dict[str, float] = {}
     tries: list[str] = []
-    innocent: list[str] = []
+    cleared: list[str] = []
     paces: dict[str, float] = {}
 
 

@@ -59,7 +59,7 @@ BOUNDS: Final[dict[Reason, Bound]] = {
     Reason.STALE: Bound(Remedy.ORIGIN, _O),
     Reason.TRANSFORMED: Bound(Remedy.ORIGIN, _O),
     Reason.WRONG_CONTENT: Bound(Remedy.ORIGIN, _E),
-    # A page that is redirected may be a network's that wants a login: it passes.
+    # The redirect may be a network's login page, which is temporary.
     Reason.REDIRECTED: Bound(Remedy.ORIGIN, _E, passes=True),
     Reason.RANGE: Bound(Remedy.RESTART, _O, 4, 0.1, 1.0, True),
     Reason.FORBIDDEN: Bound(Remedy.ORIGIN, _E),
@@ -67,7 +67,7 @@ BOUNDS: Final[dict[Reason, Bound]] = {
     Reason.NOT_A_FILE: Bound(Remedy.FAIL, _O),
     Reason.ARCHIVED: Bound(Remedy.FAIL, _O),
     Reason.NOT_FOUND: Bound(Remedy.FAIL, _O),
-    # Hardly an object's fault: if the job ends for it, the object is there to be had when the cause is mended.
+    # Not the object's fault: the job ends, and the object can be fetched when the cause is removed.
     Reason.CREDENTIALS: Bound(Remedy.STOP, _S, passes=True),
     Reason.PERMISSION: Bound(Remedy.STOP, _S, passes=True),
     Reason.NO_BUCKET: Bound(Remedy.STOP, _S, passes=True),
@@ -92,7 +92,7 @@ LAST_PASS = math.inf
 
 RETRY_SECONDS = 30.0
 LONGEST_ASKED_SECONDS = 300.0  # of a Retry-After, however large
-# Seconds from the end of one pass to the next. A network's bad hour must not end as a million failures, hence the last
+# Seconds from the end of one pass to the next. An hour without network must not end as a million failures, hence the last
 # pass after everything else.
 PASSES: tuple[float, ...] = (RETRY_SECONDS, 300.0, LAST_PASS)
 # A page that is given up loses a subtree, so it has more patience: 18 minutes, then the last pass.

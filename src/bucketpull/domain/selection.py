@@ -7,7 +7,7 @@ unless the first rule is an include: who begins with what he wants does not want
     **     any characters, `/` too                   [a-z]   one character of a set; [!a-z] one that is not
     ?      one character but `/`                     \x      x itself
 
-A pattern that begins with `/` is held against the whole key; another may begin at any folder. A pattern that ends in `/` means
+A pattern that begins with `/` is compared with the whole key; another may begin at any folder. A pattern that ends in `/` means
 everything below that folder.
 """
 
@@ -108,7 +108,7 @@ _ALL: Final = Selection()
 
 
 def text_of(key: bytes) -> str:
-    """Write a key so that patterns can be held against it, whatever its bytes are."""
+    """Write a key as text for patterns to match, whatever its bytes are."""
     return key.decode("utf-8", "surrogateescape")
 
 

@@ -49,7 +49,7 @@ def converted(label: str, value: object, kind: Any, *, secret: bool = False) -> 
 
 
 def check_text(label: str, text: object, *, secret: bool = False) -> None:
-    """Make sure that a text can be written, sent and used as a name.
+    """Check that a text can be written, sent and used as a name.
 
     Raises:
         ConfigError: It has bytes that are no text in the locale's encoding, or control characters.
@@ -107,7 +107,7 @@ def parse_size(name: str, text: str) -> int:
 
 
 def parse_count(name: str, text: str) -> int:
-    """Return a number of things, such as 5M: here K, M and G are thousands, millions and milliards.
+    """Return a number of things, such as 5M: here K, M and G are thousands, millions and billions (10^9).
 
     Raises:
         ConfigError: It is no number.

@@ -96,7 +96,7 @@ class Watch:
             endpoint.targets.rest(now, judged.rests.get(endpoint.name, 0.0))
             if endpoint.name in judged.paces and not endpoint.targets.is_plural:
                 endpoint.target.limiter.adopt(now, judged.paces[endpoint.name])
-            if endpoint.name in judged.innocent:
+            if endpoint.name in judged.cleared:
                 endpoint.presume_innocent(now)
         if self._drain is not None:
             self._drain.endpoints_changed()

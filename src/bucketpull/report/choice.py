@@ -1,4 +1,4 @@
-"""Which reporter a job gets."""
+"""Chooses the reporter of a job: JSON lines, plain lines, errors only, or the live display."""
 
 import os
 import sys

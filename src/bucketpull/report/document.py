@@ -106,10 +106,10 @@ def waited_for(snapshot: Snapshot) -> tuple[str, float]:
     """Return the object that has been waited for longest, and the seconds without any end; "" where things move."""
     if snapshot.state not in RUNNING:
         return "", 0.0
-    stillest = max(snapshot.machines, key=lambda pulse: pulse.still_seconds, default=None)
-    if stillest is None:
+    longest = max(snapshot.machines, key=lambda pulse: pulse.still_seconds, default=None)
+    if longest is None:
         return "", 0.0
-    return stillest.waiting_for, stillest.still_seconds
+    return longest.waiting_for, longest.still_seconds
 
 
 def endpoints_of(snapshot: Snapshot) -> dict[str, EndpointStatus]:

@@ -222,16 +222,8 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
     )
     if snapshot.stages:
         facts.add_row(words("stages"), _stages(snapshot, words))
-    endpoints = endpoints_of(snapshot)
-    if endpoints:
-        flying = "  ".join(
-            f"{name} {endpoint.in_flight}/{endpoint.level:.0f}{state_of(endpoint, words)}"
-            for name, endpoint in sorted(endpoints.items())
-        )
-        limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
-        facts.add_row(
-            words("in_flight"), Text.assemble(printable(flying), "  ", (printable(limit), "yellow"))
-        )
+    if endpoints_of(snapshot):
+        facts.add_row(words("in_flight"), _in_flight(snapshot, words))
     listed = words("all_listed" if snapshot.listing_done else "more", figures.count(books.listed))
     facts.add_row(words("listing"), f"{listed}  {figures.count(books.directories)} {words('directories')}")
     key, still = waited_for(snapshot)
@@ -243,11 +235,23 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
         facts.add_row(
             words("cost"), Text.assemble((figures.money(snapshot.cost), "bold"), (f"  {spent}", "dim"))
         )
-    if any(snapshot.retries.values()):
-        facts.add_row(words("retries"), _text(by_reason(snapshot.retries), "yellow"))
-    if any(snapshot.failures.values()):
-        facts.add_row(words("failures"), _text(by_reason(snapshot.failures), "red"))
+    for name, counts, style in (
+        ("retries", snapshot.retries, "yellow"),
+        ("failures", snapshot.failures, "red"),
+    ):
+        if any(counts.values()):
+            facts.add_row(words(name), _text(by_reason(counts), style))
     return facts
+
+
+def _in_flight(snapshot: Snapshot, words: Words) -> Text:
+    """The transfers of each endpoint, of how many it may have, and what limits them."""
+    transfers = "  ".join(
+        f"{name} {endpoint.in_flight}/{endpoint.level:.0f}{state_of(endpoint, words)}"
+        for name, endpoint in sorted(endpoints_of(snapshot).items())
+    )
+    limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
+    return Text.assemble(printable(transfers), "  ", (printable(limit), "yellow"))
 
 
 def _notes(snapshot: Snapshot, words: Words) -> list[Text]:

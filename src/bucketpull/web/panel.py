@@ -14,7 +14,7 @@ from bucketpull.journal.volumes import KnownVolume
 class NewLimits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What is to change of a job's limits. What is left out stays; null is no cap, and for `concurrency` automatic.
 
-    `bandwidth` is as on the command line: a size, "off", or a timetable; `bytes_per_second` is a number.
+    `bandwidth` is as on the command line: a size, "off", or a schedule by time of day; `bytes_per_second` is a number.
     """
 
     concurrency: Concurrency | msgspec.UnsetType | None = msgspec.UNSET

@@ -13,7 +13,7 @@ from bucketpull import __version__
 from bucketpull.agent.shell import AgentShell
 from bucketpull.domain.errors import ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.messages import Pulse, Welcome
-from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.news import BrokerNews
@@ -94,14 +94,7 @@ async def _coordinate(
         selection=selection_digest(settings),
     )
     job = Job(settings, opening, transport, policy, machine="", notifier=notifier)
-    far.known = lambda machine: job.shell.call(lambda: known_paths(journal.volumes(), machine))
-    far.outstanding = lambda works: job.shell.call(lambda: bool(journal.holders(works)))
-    far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text)
-    far.answering.answer = partial(_answer, job.api)
-    news = BrokerNews(
-        lambda level, event, about, text: job.monitor.note(level, event, text, about), time.time
-    )
-    far.link.lost, far.link.reached = news.lost, news.reached
+    _attach(far, job, journal)
     job.monitor.invitation = (
         f"no machine has joined: on each that has disks run `bucketpull work --job {settings.job_name()} VOLUME...`, "
         "with --broker and --job-key-file as here"
@@ -120,6 +113,18 @@ async def _coordinate(
     finally:
         await transport.close()
     return job.conclude()
+
+
+def _attach(far: RabbitTransport, job: Job, journal: SqliteJournal) -> None:
+    """Let the transport ask the job what it has to know, and tell the job what happens at the broker."""
+    far.known = lambda machine: job.shell.call(lambda: known_paths(journal.volumes(), machine))
+    far.outstanding = lambda works: job.shell.call(lambda: bool(journal.holders(works)))
+    far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text)
+    far.answering.answer = partial(_answer, job.api)
+    news = BrokerNews(
+        lambda level, event, about, text: job.monitor.note(level, event, text, about), time.time
+    )
+    far.link.lost, far.link.reached = news.lost, news.reached
 
 
 def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
@@ -165,19 +170,11 @@ async def _work(
     leave: Callable[[], object],
     notices: WorkerNotices,
 ) -> ExitCode:
-    policy = msgspec.structs.replace(
-        worker_policy(settings, welcome.journal, hello.machine, source.open().endpoints),
-        scans=False,
-        stop_seconds=_STOP_SECONDS,
-        incarnation=hello.incarnation,
-        job_digest=welcome.job_digest,
-        packs=welcome.packing is not None,
-    )
     paths = [volume.path for volume in volumes]
     inbox = _inbox(settings, broker, hello, me, welcome.journal, paths)
     pool = ForkedPool(fork_server, settings.process_count())
     worker = AgentShell(
-        policy,
+        _remote_policy(settings, hello, welcome, source),
         inbox,
         pool,
         volumes,
@@ -206,10 +203,24 @@ async def _work(
     return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
 
 
+def _remote_policy(
+    settings: Settings, hello: Pulse, welcome: Welcome, source: SourceSettings
+) -> WorkerPolicy:
+    """Return what the agent of a machine without a coordinator is told: it does not list."""
+    return msgspec.structs.replace(
+        worker_policy(settings, welcome.journal, hello.machine, source.open().endpoints),
+        scans=False,
+        stop_seconds=_STOP_SECONDS,
+        incarnation=hello.incarnation,
+        job_digest=welcome.job_digest,
+        packs=welcome.packing is not None,
+    )
+
+
 async def _tell_of(
     worker: AgentShell, settings: Settings, clock: SystemClock, notices: WorkerNotices
 ) -> None:
-    """Say what a worker does, for whoever sits before it and for systemd."""
+    """Say what a worker does, on the terminal and to systemd."""
 
     def say_of(level: str, line: str) -> None:
         notices.alive(line)
@@ -299,7 +310,7 @@ def _welcome(settings: Settings, config: SourceSettings, journal: SqliteJournal)
 
 
 def _own_source(welcome: Welcome, settings: Settings) -> SourceSettings:
-    """Return the source as this worker uses it: what the coordinator says, held against what was said here."""
+    """Return the source as this worker uses it: what the coordinator says, compared with what was set here."""
     config = unpack(welcome.source)
     own = type(config).of(config.place(), settings.options).checked()
     return config.held_against(own).with_secrets_of(own).checked()

@@ -51,7 +51,7 @@ def volume_statuses(reader: JournalReader) -> list[VolumeStatus]:
 
 
 def measure(volume: KnownVolume) -> VolumeStatus:
-    """Look at one volume; `away` where it is not to be seen from here, unless it is lost or was sick."""
+    """Measure one volume; `away` where it cannot be read from this machine, unless it is lost or was sick."""
     status = VolumeStatus(
         volume.id, volume.machine, volume.path, volume.state, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, detail=""
     )

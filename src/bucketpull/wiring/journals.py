@@ -40,7 +40,7 @@ def known_jobs() -> list[str]:
 
 
 def existing_folder(settings: Settings) -> Path:
-    """Return the folder of a journal that exists.
+    """Return the folder of the job's journal, which must exist.
 
     Raises:
         ConfigError: There is none; names the jobs that there are.

@@ -1,4 +1,4 @@
-"""Answers whoever asks this machine through the broker what the ledgers of its volumes hold, page by page.
+"""Answers requests that come through the broker for what the ledgers of its volumes hold, page by page.
 
 | address | what |
 | --- | --- |
@@ -38,11 +38,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class _Abandoned(Exception):
-    """Nobody asks for the next page any more."""
+    """The client has stopped asking for pages."""
 
 
 class _Reading:
-    """The pages that somebody goes through; the last one is kept for whoever did not get it."""
+    """The pages that a client reads one after the other; the last one is kept, in case the answer was lost."""
 
     def __init__(self, make: Callable[["_Reading"], Pages], clock: Clock) -> None:
         self._clock = clock
@@ -143,7 +143,7 @@ class LedgerAnswers:
         return answer
 
     async def close(self) -> None:
-        """Let go of all that is read, but of a disk that does not answer in a second."""
+        """Close all readings, except of a disk that does not answer within a second."""
         closing = [reading.close() for reading in self._readings.values()]
         self._readings.clear()
         if closing:

@@ -66,7 +66,7 @@ class Bandwidth:
         self._changed = asyncio.Event()
 
     def follow(self, text: str) -> float | None:
-        """Go by another timetable or limit; return what holds now.
+        """Follow another schedule or limit; return the limit that holds now.
 
         Raises:
             ConfigError: It is neither.
@@ -82,7 +82,7 @@ class Bandwidth:
         self._changed.set()
 
     async def run(self, shell: CoordinatorShell) -> None:
-        """Change the job's limit whenever the timetable says so, until cancelled."""
+        """Change the job's limit whenever the schedule says so, until cancelled."""
         while True:
             self._changed.clear()
             wait = None if self._table is None else self._table.next_change(_second_of_day())

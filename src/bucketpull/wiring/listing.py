@@ -1,4 +1,4 @@
-"""A source listed to its end by a command, which tells now and then how far it is."""
+"""Lists a source to its end for a command, and tells now and then how far it is."""
 
 import time
 from collections.abc import Callable

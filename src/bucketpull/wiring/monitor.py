@@ -164,7 +164,7 @@ class Monitor:
         return self._stage_meter.sample(now, counters)
 
     def _begin(self) -> None:
-        """Reckon speeds from where the session began, not from the first look at it."""
+        """Compute speeds from the beginning of the session, not from the first sample of it."""
         if self._coordinator.began is not None and not self._begun:
             self._begun = True
             at, books, left = self._coordinator.began
@@ -180,7 +180,7 @@ class Monitor:
         self.note(level, event, text, about)
 
     def _watch_machines(self) -> None:
-        """Tell who joined, left or fell silent, and whether there is room; at the end all leave, which says nothing."""
+        """Tell which machines joined, left or are no longer heard, and whether there is room; at the end all leave, which says nothing."""
         fleet, state, at = self._coordinator.fleet, self.latest.state, self.latest.at
         if self.invitation and state == "waiting" and at - self._started > INVITE_SECONDS:
             self.note("info", "job.waiting", self.invitation, "workers")
@@ -196,7 +196,7 @@ class Monitor:
             self._tell(told)
 
     def _watch_source(self) -> None:
-        """Say why nothing comes, if nothing does: a wrong host name or a network that is down look like patience."""
+        """Say why nothing is received, if nothing is: a wrong host name or a network that is down otherwise just shows no progress."""
         books, pulses = self.latest.counters, self.latest.machines
         retries: Counter[str] = Counter()
         for pulse in pulses:

@@ -1,4 +1,4 @@
-"""Tells those who do not look at a job how it does: `--ping`, `--on-end`, `--log-file`, systemd. None changes how it ends."""
+"""Notifies of how a job does where nobody watches it: `--ping`, `--on-end`, `--log-file`, systemd. None changes how it ends."""
 
 import os
 import traceback
@@ -24,7 +24,7 @@ from bucketpull.wiring.ping import Ping
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.systemd import SystemdReporter
 
-# What stops a job, or a part of it, until somebody looks.
+# What stops a job, or a part of it, until an operator acts.
 TROUBLE: Final = frozenset(
     {"broker.lost", "endpoint.down", "job.no-room", "machine.silent", "source.silent", "volume.sick"}
 )
@@ -33,7 +33,7 @@ _SHORTEST_SECRET: Final = 4  # shorter ones are part of too many words
 
 
 class Notifier:
-    """A reporter that tells of the start, of trouble and of the end. `note` is where to say what could not be told."""
+    """A reporter that tells of the start, of trouble and of the end. `note_to` is called with what could not be sent."""
 
     def __init__(self, settings: Settings) -> None:
         self.note_to: Callable[[str, str, str], None] | None = None
@@ -148,7 +148,7 @@ class Notifier:
 
 
 def notified(settings: Settings, run: Callable[[Notifier], ExitCode]) -> ExitCode:
-    """Run a job, and tell how it ended, whatever it ended of.
+    """Run a job, and notify of how it ended, whatever the cause.
 
     Raises:
         BucketpullError: `run` did, or one of the options cannot be used.

@@ -1,4 +1,4 @@
-"""`--on-end`: the operator's command, run when a job has ended, whatever it ended of."""
+"""`--on-end`: the operator's command, run when a job has ended, whatever the cause."""
 
 import os
 import signal

@@ -47,7 +47,7 @@ def inform(text: str) -> None:
 
 @contextmanager
 def heard_by(listener: Callable[[str, str], None] | None) -> Iterator[None]:
-    """Have a log hear the level and the text of what is told meanwhile."""
+    """Pass the level and text of what is told meanwhile to a log."""
     global _listener  # noqa: PLW0603 - as there is one standard error, there is one who hears it
     _listener = listener
     try:

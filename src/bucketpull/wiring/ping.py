@@ -1,4 +1,4 @@
-"""`--ping`: tells a service that watches over jobs (healthchecks.io and its kin) how this one does, by POST."""
+"""`--ping`: tells a service that watches over jobs (such as healthchecks.io) how this one does, by POST."""
 
 import queue
 import threading

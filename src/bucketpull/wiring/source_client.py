@@ -1,4 +1,4 @@
-"""A source asked one question at a time, before a job begins: is it there, may we, how much is it; and how long an answer is waited for."""
+"""A source asked one question at a time, before a job begins: does it exist, are we allowed, how large is it; and how long an answer is waited for."""
 
 import math
 import time
@@ -65,7 +65,7 @@ class Patience:
         self.trouble = f"{explain(reason).meaning} ({reason}: {detail})"
 
     def wait(self) -> None:
-        """Look whether there is something to say.
+        """Tell, if it is time to.
 
         Raises:
             SourceSilent: Nothing has come for ten minutes.
@@ -192,7 +192,7 @@ class Findings(msgspec.Struct):
 
 
 def probe(client: SourceClient, name: str) -> Findings:
-    """Ask for usage and for the first page; passing trouble is not judged here, the job has patience of its own.
+    """Ask for usage and for the first page; temporary trouble is left to the job, which waits for longer.
 
     `name` is what the user calls the source.
 

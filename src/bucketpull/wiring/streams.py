@@ -25,7 +25,7 @@ class ReaderGone(Exception):
 
 
 class GuardedOutput(io.BufferedWriter):
-    """Standard output in bytes, whose errors have words.
+    """Standard output in bytes, with errors that say what to do.
 
     `write` and `flush` raise `ReaderGone` where nobody reads, and `OutputFailed` where it cannot be written.
     """
@@ -36,13 +36,13 @@ class GuardedOutput(io.BufferedWriter):
             return super().write(data)
 
     def flush(self) -> None:
-        """Bring out what was written."""
+        """Flush."""
         with _guarded():
             super().flush()
 
 
 def open_streams() -> None:
-    """Replace standard output, and point streams that were closed before we began to nowhere.
+    """Replace standard output, and point streams that were closed at the start to /dev/null.
 
     Else files, such as a journal, would be opened under their numbers.
     """
@@ -72,7 +72,7 @@ def _guarded() -> Iterator[None]:
 
 
 def _forget() -> None:
-    """Let what was written and not brought out go nowhere, so that the interpreter does not fail at its end."""
+    """Send what is still buffered to /dev/null, so that the interpreter does not fail at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

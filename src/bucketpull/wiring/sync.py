@@ -108,7 +108,7 @@ def _of_adopting(settings: Settings) -> list[tuple[str, str]]:
 def _of_new(
     volumes: Sequence[DiskVolume], known: Sequence[KnownVolume], stored: int
 ) -> list[tuple[str, str]]:
-    """Say of new disks that nothing moves there: a full disk does not get emptier by another one."""
+    """Say of new disks that stored objects are not moved to them: a full disk stays full."""
     ids = {each.id for each in known}
     others = ", ".join(each.path or each.id for each in known)
     there = f"is new to this job: {count(stored)} objects are on {others} already and stay there"

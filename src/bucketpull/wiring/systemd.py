@@ -12,7 +12,7 @@ STATUS_SECONDS = 10.0
 
 
 class SystemdReporter:
-    """A reporter for a unit of Type=notify; it says nothing where there is no systemd that listens.
+    """A reporter for a unit of Type=notify; it does nothing where systemd does not listen.
 
     It is shown the job from the event loop, so that a loop that is stuck sends no WATCHDOG=1 either.
     """
@@ -61,7 +61,7 @@ class WorkerNotices:
 
 
 class Notify:
-    """The socket on which systemd hears its service, if there is one."""
+    """The socket on which systemd listens to its service, if there is one."""
 
     def __init__(self, address: str | None = None) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "") if address is None else address

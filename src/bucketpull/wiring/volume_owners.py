@@ -1,4 +1,4 @@
-"""A volume belongs to one job: two would fetch the same objects twice, or write over each other's."""
+"""Which job a volume belongs to: two jobs on one would fetch the same objects twice, or overwrite each other's."""
 
 from collections.abc import Sequence
 from contextlib import suppress
