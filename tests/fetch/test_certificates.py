@@ -64,7 +64,12 @@ def test_a_server_that_speaks_no_tls_is_told(fetch):
         peer.answer(b"plain", "400 Bad Request")
 
     with origin(script) as plain:
-        assert fetch.ask(plain.url(scheme="https")).failure is Reason.TLS
+        response = fetch.ask(plain.url(scheme="https"))
+
+    assert response.failure is Reason.TLS
+    assert response.detail.startswith(
+        "the server does not speak TLS at this port: http:// in place of https://?"
+    )
 
 
 def test_a_ca_file_that_is_not_there_is_found_before_anything_is_done(tmp_path):

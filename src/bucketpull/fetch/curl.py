@@ -11,7 +11,7 @@ import pycurl
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.easy_handle import EasyHandle
-from bucketpull.fetch.failures import reason_of
+from bucketpull.fetch.failures import reason_of, words_of
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.fetch.transfer import Count, Done, Sink, Transfer
 
@@ -201,7 +201,7 @@ class Curl:
             self._finish(self._good.popleft().handle, None, "")
         while self._bad:
             easy, code, text = self._bad.popleft()
-            self._finish(easy.handle, reason_of(code, easy.getinfo(pycurl.CONNECT_TIME) > 0), text)
+            self._finish(easy.handle, reason_of(code, easy.getinfo(pycurl.CONNECT_TIME) > 0), words_of(text))
         return ended
 
     def _finish(self, handle: EasyHandle, failure: Reason | None, detail: str) -> None:

@@ -27,6 +27,8 @@ _REASONS = {
     pycurl.E_ABORTED_BY_CALLBACK: Reason.INTERRUPTED,
 }
 
+_NO_TLS = "wrong version number"
+
 
 def reason_of(code: int, connected: bool) -> Reason:
     """Return the reason of a libcurl error. Its only timeout here is that of connecting; a proxy may be slow after that."""
@@ -35,6 +37,15 @@ def reason_of(code: int, connected: bool) -> Reason:
     if code == pycurl.E_COULDNT_CONNECT and _is_short_of_descriptors():
         return Reason.MACHINE  # libcurl does not say why there was no socket
     return _REASONS.get(code, Reason.GARBAGE)
+
+
+def words_of(text: str) -> str:
+    """Say what OpenSSL means where its own words lead nobody on."""
+    return (
+        f"the server does not speak TLS at this port: http:// in place of https://? ({text})"
+        if _NO_TLS in text
+        else text
+    )
 
 
 def _is_short_of_descriptors() -> bool:

@@ -22,7 +22,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.CONNECT: Explanation("no connection", "check the network and the firewall, then retry"),
     Reason.DNS: Explanation("the host name could not be resolved", "check the resolver, then retry"),
     Reason.TLS: Explanation(
-        "no secure connection", "check the domain's certificate and this machine's clock"
+        "no secure connection",
+        "check the address, its certificate (BUCKETPULL_CA_FILE names an authority of your own) and this machine's clock",
     ),
     Reason.TIMEOUT: Explanation("no answer in time", "retry; lower --concurrency if there are many"),
     Reason.STALLED: Explanation("the transfer came to a standstill", "retry"),

@@ -23,6 +23,11 @@ def home(tmp_path: Path) -> Path:
         "[default]\nregion = eu-west-1\n[profile work]\nregion=cn-north-1\n"
         "endpoint_url = https://s3.example.com\n"
         "[profile only-config]\naws_access_key_id = C\naws_secret_access_key = cs\n"
+        "[profile keyless]\nregion = x\n[profile half]\naws_access_key_id = H\n"
+        "[profile sso]\nsso_session = s\n[profile login]\nlogin_session = arn:aws:iam::1:user/u\n"
+        "[profile program]\ncredential_process = /bin/false\n"
+        "[profile nested]\nservices = mine\nendpoint_url = https://all.example.com\n"
+        "[services mine]\ns3 =\n  endpoint_url = https://s3.nested.example.com\n  addressing_style = path\n"
         "[profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = default\n"
     )
     return tmp_path
@@ -58,6 +63,8 @@ def test_they_are_those_that_botocore_finds(home, monkeypatch, environ, found, r
 
 def test_the_endpoint_is_that_of_the_environment_or_the_profile(home):
     assert find_environment({"HOME": str(home), "AWS_PROFILE": "work"}).endpoint == "https://s3.example.com"
+    nested = find_environment({"HOME": str(home), "AWS_PROFILE": "nested"})
+    assert nested.endpoint == "https://s3.nested.example.com"
     assert (
         find_environment({"HOME": str(home), "AWS_ENDPOINT_URL_S3": "http://h:9000"}).endpoint
         == "http://h:9000"
@@ -77,7 +84,21 @@ def test_no_keys_anywhere_is_no_error_here(tmp_path):
     ("environ", "words"),
     [
         ({"AWS_PROFILE": "absent"}, "profile 'absent' is neither in"),
+        ({"AWS_PROFILE": "default", "HOME": "/nowhere"}, "profile 'default' is neither in"),
+        ({"AWS_PROFILE": "keyless"}, "profile 'keyless' has no aws_access_key_id; write it to .*credentials"),
+        ({"AWS_PROFILE": "half"}, "profile 'half' has no aws_secret_access_key"),
         ({"AWS_PROFILE": "role"}, "by role_arn, which is not supported; run eval"),
+        ({"AWS_PROFILE": "sso"}, "by sso_session, which is not supported; run eval"),
+        ({"AWS_PROFILE": "login"}, "by login_session, which is not supported; run eval"),
+        ({"AWS_PROFILE": "program"}, "by credential_process, which is not supported; run eval"),
+        (
+            {"HOME": "/nowhere", "AWS_WEB_IDENTITY_TOKEN_FILE": "/t"},
+            "keys by AWS_WEB_IDENTITY_TOKEN_FILE are not",
+        ),
+        (
+            {"HOME": "/nowhere", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://h"},
+            "_FULL_URI are not supported",
+        ),
         ({"AWS_ACCESS_KEY_ID": "E"}, "AWS_SECRET_ACCESS_KEY is not set"),
         ({"AWS_SECRET_ACCESS_KEY": "E"}, "AWS_ACCESS_KEY_ID is not set"),
     ],

@@ -17,8 +17,14 @@ _INDIRECT: Final = (
     "role_arn",
     "sso_session",
     "sso_start_url",
+    "login_session",
     "credential_process",
     "web_identity_token_file",
+)
+_INDIRECT_VARIABLES: Final = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
 _LONGEST: Final = 1 << 20
 
@@ -35,7 +41,7 @@ def find_environment(environ: Mapping[str, str]) -> Environment:
     profile = _Profile(environ)
     return Environment(
         environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or profile.get("region"),
-        environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or profile.get("endpoint_url"),
+        environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or profile.endpoint(),
     )
 
 
@@ -43,10 +49,16 @@ def find_keys(environ: Mapping[str, str]) -> Credentials | None:
     """Look for keys; None if there are none anywhere.
 
     Raises:
-        ConfigError: A profile is named that does not exist, or that gets its keys in a way that is not supported.
+        ConfigError: A profile is named that does not exist or has no keys, or they are got in a way that is not supported.
 
     """
-    return _from_environment(environ) or _Profile(environ).credentials()
+    found = _from_environment(environ) or _Profile(environ).credentials()
+    way = next((name for name in _INDIRECT_VARIABLES if environ.get(name)), None)
+    if found is None and way is not None:
+        raise ConfigError(
+            f'source: keys by {way} are not supported; run eval "$(aws configure export-credentials --format env)" before'
+        )
+    return found
 
 
 def _from_environment(environ: Mapping[str, str]) -> Credentials | None:
@@ -61,7 +73,9 @@ class _Profile:
     """The sections of one profile, of the credentials file and then of the config file."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._name = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE") or "default"
+        named = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
+        self._name = named or "default"
+        self._is_named = bool(named)
         home = Path(environ.get("HOME") or "~").expanduser()
         credentials = Path(
             environ.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws/credentials"
@@ -70,18 +84,25 @@ class _Profile:
         section = self._name if self._name == "default" else f"profile {self._name}"
         found = [_section(credentials, self._name), _section(config, section)]
         self._sections = [values for values in found if values is not None]
-        self._places = f"{credentials} nor in {config}"
+        self._credentials, self._config = credentials, config
 
     def get(self, name: str) -> str:
         """Return a value; "" if neither file has it."""
         return next((values[name] for values in self._sections if values.get(name)), "")
 
+    def endpoint(self) -> str:
+        """Return the endpoint of S3, or else that of all services; "" if neither file names one."""
+        services = self.get("services")
+        of_s3 = (_section(self._config, f"services {services}") or {}).get("s3", "") if services else ""
+        lines = (line.partition("=") for line in of_s3.splitlines())
+        own = {name.strip(): value.strip() for name, _, value in lines}
+        return own.get("endpoint_url") or self.get("endpoint_url")
+
     def credentials(self) -> Credentials | None:
         """Return the profile's keys; None if it has none."""
-        if not self._sections and self._name != "default":
-            raise ConfigError(
-                f"source: profile {self._name!r} is neither in {self._places}; correct AWS_PROFILE"
-            )
+        if not self._sections and self._is_named:
+            places = f"{self._credentials} nor in {self._config}"
+            raise ConfigError(f"source: profile {self._name!r} is neither in {places}; correct AWS_PROFILE")
         access, secret = self.get("aws_access_key_id"), self.get("aws_secret_access_key")
         if access and secret:
             return Credentials(access, secret, self.get("aws_session_token"))
@@ -90,6 +111,11 @@ class _Profile:
             raise ConfigError(
                 f"source: profile {self._name!r} gets its keys by {way}, which is not supported; run "
                 f'eval "$(aws configure export-credentials --profile {self._name} --format env)" before'
+            )
+        if self._is_named or access or secret:
+            missing = "aws_secret_access_key" if access else "aws_access_key_id"
+            raise ConfigError(
+                f"source: profile {self._name!r} has no {missing}; write it to {self._credentials}, or correct AWS_PROFILE"
             )
         return None
 
