@@ -1,6 +1,7 @@
 import itertools
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 from tests.fetch.conftest import Fetch
@@ -228,3 +229,29 @@ def test_when_the_first_contact_takes_long_nobody_waits_for_it(fetch):
             fetch.submit(site.url(), ended.append)
         fetch.until(lambda: len(ended) == 9)
         assert fetch.loop.in_flight == 1
+
+
+def test_what_stands_before_a_slash_in_a_query_is_no_host(fetch):
+    """It was asked for as the path alone, and what came was taken for the object."""
+
+    def script(peer):
+        while head := peer.request():
+            peer.answer(head.split(b" ")[1])
+
+    with origin(script) as site:
+        for _ in range(3):
+            assert fetch.ask(site.url("?u=/x")).body == b"/?u=/x"
+
+
+def test_of_many_hosts_only_so_many_idle_connections_are_kept(fetching, monkeypatch):
+    monkeypatch.setattr("bucketpull.fetch.direct.MOST_SITES", 16)
+    fetch = fetching(connections=8)
+    with ExitStack() as stack:
+        sites = [stack.enter_context(origin(always(b"ok"), host=f"127.0.0.{n}")) for n in range(1, 41)]
+        for number, site in enumerate(sites, 1):
+            for _ in range(3):
+                assert fetch.ask(site.url(host=f"127.0.0.{number}")).body == b"ok"
+        direct = fetch.loop.direct
+        assert len(direct.connections) <= 8
+        assert len(direct._sites) <= 16
+        assert fetch.ask(sites[0].url()).body == b"ok"

@@ -21,6 +21,8 @@ from bucketpull.fetch.transfer import Count, Done, Transfer, nobody
 RECV_BYTES: Final = 64 << 10
 # So long the others wait while libcurl makes the first contact with a site, rather than connect twice themselves.
 CONTACT_SECONDS: Final = 0.25
+# Of more hosts than that in use lately, those that are idle are forgotten.
+MOST_SITES: Final = 1024
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -50,6 +52,7 @@ class Direct:
         self.counted: Count | None = None
         self.connections: dict[int, Connection] = {}
         self._insecure = options.insecure
+        self._most = options.connections
         self._authorities = authorities
         self._poller = poller
         self._busy = busy
@@ -120,8 +123,10 @@ class Direct:
         url = request.url
         at = url.find("/", 8)
         origin = url[:at] + request.address
-        if self._is_allowed and ip and "@" not in origin:
+        if self._is_allowed and ip and at > 0 and "@" not in origin and "?" not in origin:
             if origin not in self._sites:
+                if len(self._sites) >= MOST_SITES:
+                    self._tidy()
                 self._sites[origin] = Site(url[:at])
             self._sites[origin].learn(ip, now)
             for waiting, done in self._waiting.pop(origin, ()):
@@ -146,6 +151,8 @@ class Direct:
     def _open(self, site: Site, now: float) -> Connection | None:
         if not site.is_known(now):
             return None
+        if len(self.connections) >= self._most:
+            self._tidy(site)
         try:
             connection = Connection(site, self, self._tls() if site.is_tls else None)
         except (OSError, ValueError):
@@ -154,6 +161,14 @@ class Direct:
         self.connections[connection.fd] = connection
         self._poller.register(connection.fd, select.EPOLLOUT)
         return connection
+
+    def _tidy(self, kept: Site | None = None) -> None:
+        """Let go of all idle connections, and forget the sites of which none is in use: a list may name a million hosts."""
+        for site in self._sites.values():
+            while site.free:
+                self._drop(site.free.pop())
+        used = {connection.site for connection in self.connections.values()} | {kept}
+        self._sites = {origin: site for origin, site in self._sites.items() if site in used}
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None and self._insecure:

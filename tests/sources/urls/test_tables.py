@@ -24,7 +24,13 @@ from bucketpull.sources.urls.tables import table_of
         ("http://h/图 1.jpg".encode(), "h/图 1.jpg".encode(), "http://h/%E5%9B%BE%201.jpg"),
         (b"http://h/a?x=1&y=%2F", b"h/a?x=1&y=%2F", "http://h/a?x=1&y=%2F"),
         (b"http://h/a#b.jpg", b"h/a#b.jpg", "http://h/a%23b.jpg"),
-        (b"http://h", b"h/", "http://h"),
+        (b"http://h", b"h/", "http://h/"),
+        (b"http://h?u=/x", b"h/?u=/x", "http://h/?u=/x"),
+        (
+            "http://例え.テスト:81/x".encode(),
+            "例え.テスト:81/x".encode(),
+            "http://xn--r8jz45g.xn--zckzah:81/x",
+        ),
         (b"HTTP://h/../a//b", b"h/../a//b", "HTTP://h/../a//b"),
     ],
 )
@@ -39,7 +45,8 @@ def test_a_key_is_made_of_the_url_which_is_sent_as_it_is(url, key, sent):
         (b"ftp://h/a",),
         (b"http://",),
         (b"http:///a",),
-        (b"http://user:pw@h/a",),
+        ("http://straße.example/a".encode(),),
+        (("http://" + "é" * 70 + ".example/a").encode(),),
         (b" http://h/a",),
         (b"http://h/a", b"", "-1"),
         (b"http://h/a", b"", "9" * 25),
@@ -50,6 +57,11 @@ def test_a_key_is_made_of_the_url_which_is_sent_as_it_is(url, key, sent):
 def test_a_row_that_names_no_object_is_odd(row):
     with pytest.raises(OddRow):
         row_of(*row)
+
+
+def test_a_user_before_the_host_is_told_and_the_password_is_not():
+    with pytest.raises(OddRow, match=r"^'http://\*\*\*@h/a' has a user before its host; leave that out$"):
+        row_of(b"http://user:p@ss@h/a")
 
 
 def test_sizes_dates_and_md5s_are_read_in_their_usual_forms():

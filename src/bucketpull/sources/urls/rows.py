@@ -10,10 +10,13 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 _URL: Final = re.compile(
-    rb"https?://([^/?#\s@]+@)?([^/?#\s@]+)(?:/([^?#]*))?((?:[?#].*)?)", re.IGNORECASE | re.DOTALL
+    rb"(https?)://([^/?#\s]*@)?([^/?#\s@]+)(?:/([^?#]*))?((?:[?#].*)?)", re.IGNORECASE | re.DOTALL
 )
+_USER: Final = re.compile(rb"//[^/?#]*@")
 # What may stand in a request line as it is. `#` is an ordinary character of a list: there are no fragments.
 _MUST_ENCODE: Final = re.compile(rb"[^!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]")
+# Letters that the two editions of the standard of names read differently.
+_DISPUTED: Final = frozenset("\u00df\u03c2\u200c\u200d")
 _HEX_MD5: Final = re.compile(r"[0-9a-fA-F]{32}")
 _MD5_BYTES: Final = 16
 _MOST_SIZE: Final = 2**62
@@ -50,13 +53,19 @@ def row_of(url: bytes, key: bytes = b"", size: str = "", md5: str = "", mtime: s
 
     """
     found = _URL.fullmatch(url)
-    if found is None or found[1]:
+    if found is None:
         raise OddRow(f"{_shown(url)} is not an http:// or https:// URL")
+    if found[2]:
+        raise OddRow(f"{_shown(url)} has a user before its host; leave that out")
     if not key:
-        key = found[2].lower() + b"/" + unquote_to_bytes(found[3] or b"") + found[4]
+        key = found[3].lower() + b"/" + unquote_to_bytes(found[4] or b"") + found[5]
     elif is_unreadable(key):
         raise OddRow(f"{_shown(key)} is no key: rows without an object are told by such words")
-    sent = _MUST_ENCODE.sub(lambda odd: b"%%%02X" % odd[0][0], url)
+    # A slash stands before the query even where none was written: what is sent begins at the first one.
+    whole = url if found[4] is not None else b"%s://%s/%s" % found.group(1, 3, 5)
+    if not found[3].isascii():
+        whole = whole.replace(found[3], _ascii_host(found[3]), 1)
+    sent = _MUST_ENCODE.sub(lambda odd: b"%%%02X" % odd[0][0], whole)
     return UrlRow(key, sent.decode("ascii"), _size(size.strip()), _time(mtime.strip()), _md5(md5.strip()))
 
 
@@ -92,5 +101,17 @@ def _md5(text: str) -> str:
     return digest.hex()
 
 
+def _ascii_host(host: bytes) -> bytes:
+    """Return a name of other letters as it is asked for (RFC 3490)."""
+    try:
+        name, colon, port = host.decode().partition(":")
+        if _DISPUTED.isdisjoint(name):
+            return name.encode("idna") + (colon + port).encode("ascii")
+    except UnicodeError:
+        pass
+    raise OddRow(f"{_shown(host)} is a host whose name is not clear; write its ASCII form (xn--…)")
+
+
 def _shown(url: bytes) -> str:
-    return repr(url[:100].decode("utf-8", "backslashreplace"))
+    """Show a row, without what may be a password."""
+    return repr(_USER.sub(b"//***@", url[:300])[:100].decode("utf-8", "backslashreplace"))
