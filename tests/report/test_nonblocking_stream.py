@@ -18,10 +18,10 @@ class Pipe:
     def __init__(self) -> None:
         self.reading, writing = os.pipe()
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self.stream = os.fdopen(writing, "w", encoding="utf-8")
+        self.writing = os.fdopen(writing, "w", encoding="utf-8")
 
     def stream(self, **options: int) -> NonblockingStream:
-        return NonblockingStream(self.stream, lambda number: f"missed {number}\n", **options)
+        return NonblockingStream(self.writing, lambda number: f"missed {number}\n", **options)
 
     def read(self) -> str:
         return os.read(self.reading, 1 << 20).decode()
@@ -37,7 +37,7 @@ def pipe() -> Iterator[Pipe]:
     yield made
     if made.reading >= 0:
         made.close_reader()
-    made.stream.close()
+    made.writing.close()
 
 
 def test_what_is_written_comes_out_in_order(pipe):
