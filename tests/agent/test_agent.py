@@ -11,6 +11,7 @@ from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import JournalError, MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import (
     BatchReceipt,
+    BatchVerdict,
     Control,
     Fatal,
     Handback,
@@ -18,7 +19,6 @@ from bucketpull.domain.messages import (
     Pulse,
     Removed,
     ScanReceipt,
-    Verdict,
 )
 from bucketpull.domain.model import Extent, Former, Part, Span, VolumeState, Work, WorkKind
 from bucketpull.domain.policy import WorkerPolicy
@@ -472,7 +472,7 @@ def test_nothing_is_noted_on_a_disk_that_fails_and_the_batch_goes_to_another():
 
 def gone(work, *extents, kept=()):
     """Return the verdict that none of some blocks counts."""
-    return Verdict(work, list(extents), list(extents), list(kept))
+    return BatchVerdict(work, list(extents), list(extents), list(kept))
 
 
 def begin_again(harness):
@@ -580,7 +580,7 @@ def test_what_a_batch_had_stored_is_settled_anew_when_it_comes_again():
     harness.wait(1.0)
     assert [question.offset for question in harness.pulse().begun] == [0, 1]
     both = [Extent("v1", 0), Extent("v1", 1)]
-    harness.control(verdicts=[Verdict(7, both, both[:1], both[1:])])
+    harness.control(verdicts=[BatchVerdict(7, both, both[:1], both[1:])])
     assert harness.volumes["v1"].files.keys() == {(b"d", name) for name in NAMES[:3]}
     assert harness.agent.is_quiet
 
@@ -589,7 +589,7 @@ def test_a_verdict_that_does_not_know_all_blocks_of_a_batch_is_asked_for_again()
     harness = Harness()
     harness.give(batch(7))
     harness.store(harness.assignments()[-1])
-    harness.control(verdicts=[Verdict(7)])
+    harness.control(verdicts=[BatchVerdict(7)])
     assert len(harness.volumes["v1"].files) == 8
     harness.wait(2.0)
     assert [question.work for question in harness.pulse().begun] == [7]
@@ -620,7 +620,7 @@ def test_what_a_batch_left_beside_its_blocks_goes_when_it_is_booked():
     assert [(each.work, each.offset) for each in harness.pulse().begun] == [(7, 0)]
     harness.control(booked=[7])
     assert len(volume.files) == 5
-    harness.control(verdicts=[Verdict(7, [Extent("v1", 0)])])
+    harness.control(verdicts=[BatchVerdict(7, [Extent("v1", 0)])])
     assert volume.files.keys() == {(b"d", name) for name in NAMES[:4]}
     assert volume.pending("j") == []
     assert harness.agent.is_quiet
@@ -632,7 +632,7 @@ def test_what_was_only_begun_is_cleared_when_nothing_is_in_hand_any_more():
     harness.volumes["v1"].write(b"d", b"left over", 10, 5)
     begin_again(harness)
     harness.give(batch(7))
-    harness.control(verdicts=[Verdict(99)])
+    harness.control(verdicts=[BatchVerdict(99)])
     assert (b"d", b"left over") in harness.volumes["v1"].files
     harness.store(harness.assignments()[-1])
     assert (b"d", b"left over") not in harness.volumes["v1"].files
@@ -654,7 +654,7 @@ def test_files_of_a_process_that_died_are_looked_for_when_their_batch_is_booked(
     harness.control(booked=[7])
     harness.wait(1.0)
     assert [(question.work, question.offset) for question in harness.pulse().begun] == [(7, -1)]
-    harness.control(verdicts=[Verdict(7)])
+    harness.control(verdicts=[BatchVerdict(7)])
     assert harness.volumes["v1"].files == {}
 
 

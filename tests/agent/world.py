@@ -12,7 +12,7 @@ from bucketpull.agent.agent import Agent
 from bucketpull.agent.disk_calls import Call, Verb
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import Reason, VolumeError
-from bucketpull.domain.messages import BatchReceipt, Control, Handback, Limits, Pulse, Verdict
+from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Control, Handback, Limits, Pulse
 from bucketpull.domain.model import Extent, Part, Work, WorkKind
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Assignment, Died, Mount, Record, Stop, Unmount
@@ -296,7 +296,7 @@ class World:
                 if question.work == work and question.offset >= 0
             ]
             gone = [block for block in blocks if block not in counted]
-            verdict = Verdict(work, blocks, gone, sorted(counted, key=str))
+            verdict = BatchVerdict(work, blocks, gone, sorted(counted, key=str))
             machine.given.append(Control(Limits(), verdicts=[verdict]))
 
     def step(self, verb, number):

@@ -9,7 +9,7 @@ from tests.cluster.conftest import SLOW
 from tests.transport.test_rabbitmq import purge, put, run
 
 from bucketpull.testing.proxy import Proxy
-from bucketpull.transport.wire import Names
+from bucketpull.transport.wire import QueueNames
 
 BANDWIDTH = 3e6
 
@@ -100,7 +100,7 @@ def test_sigterm_drains_a_worker_within_ten_seconds_and_others_do_the_rest(make_
 
 def test_purged_queues_cost_time_and_poison_is_among_the_failures(make_cluster):
     cluster = started(make_cluster)
-    names = Names(cluster.name)
+    names = QueueNames(cluster.name)
     cluster.processes["m1"].send_signal(signal.SIGSTOP)  # so that work waits in its queue
     for _ in range(5):
         run(lambda: purge(cluster.url, names.machine("m1"), names.machine("m2"), names.receipts))

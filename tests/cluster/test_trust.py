@@ -13,7 +13,7 @@ from bucketpull.domain.messages import Control, Limits, Welcome
 from bucketpull.domain.model import Part, Work, WorkKind
 from bucketpull.transport.envelope import Direction
 from bucketpull.transport.job_key import JobKey
-from bucketpull.transport.wire import Names, Sealed, encode
+from bucketpull.transport.wire import QueueNames, Sealed, encode
 
 
 def test_the_coordinator_makes_the_key_once_for_its_owner_alone_and_says_where(make_cluster):
@@ -102,7 +102,7 @@ def test_another_account_of_the_broker_makes_nobody_write_fetch_or_end_anything(
     cluster.coordinate()
     cluster.until(lambda: cluster.stored() > 50)
     job, target = Job(stranger, name=cluster.name), tmp_path / "target"
-    names = Names(cluster.name)
+    names = QueueNames(cluster.name)
     part = Part(b"etc", "", [b"passwd"], [10], [0])
     orders = [
         Welcome(

@@ -8,13 +8,13 @@ from tests.transport.conftest import pulse, receipt, taken, work
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import (
     BatchReceipt,
+    BatchVerdict,
     Control,
     Fatal,
     Handback,
     Limits,
     Pulse,
     ScanReceipt,
-    Verdict,
 )
 from bucketpull.domain.model import Extent, Work, WorkKind
 
@@ -38,7 +38,7 @@ def test_a_control_message_comes_after_the_work_that_was_sent_before_it(ends):
         async with ends() as (transport, inbox):
             await inbox.reply(pulse())
             await taken(transport.receive, 1, Pulse)
-            control = Control(Limits(requests_per_second=5.0), booked=[7], verdicts=[Verdict(8)])
+            control = Control(Limits(requests_per_second=5.0), booked=[7], verdicts=[BatchVerdict(8)])
             await transport.send([work(1), work(2)], "m1")
             await transport.control(control, "m1")
             await transport.send([work(3)], "m1")
@@ -66,7 +66,7 @@ def test_what_a_worker_says_arrives_and_is_settled(ends, message):
             await inbox.reply(message)
             heard = await taken(transport.receive, 1, type(message))
             assert heard == [message]
-            await transport.settle(heard)
+            await transport.acknowledge(heard)
 
     asyncio.run(scenario())
 

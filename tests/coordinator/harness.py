@@ -1,7 +1,16 @@
 """A coordinator without machines: the test hears what it tells, says what machines say, and moves the time."""
 
 from bucketpull.coordinator.coordinator import Coordinator
-from bucketpull.coordinator.effects import Books, Forget, Hear, Heard, Moment, Send, Settle, Tell
+from bucketpull.coordinator.effects import (
+    Acknowledge,
+    Books,
+    Forget,
+    Hear,
+    Heard,
+    Moment,
+    SendControl,
+    SendWork,
+)
 from bucketpull.domain.errors import JournalError
 from bucketpull.domain.model import Position
 from bucketpull.domain.policy import CoordinatorPolicy
@@ -80,11 +89,11 @@ class Harness:
                     trouble, self.trouble = self.trouble, None
                     raise trouble
                 return function(self.journal)
-            case Tell(control, machine):
+            case SendControl(control, machine):
                 self.told.append((control, machine))
-            case Send(works, machine):
+            case SendWork(works, machine):
                 self.sent += [(work, machine) for work in works]
-            case Settle(messages):
+            case Acknowledge(messages):
                 self.settled += messages
             case Forget(machine):
                 self.forgotten.append(machine)

@@ -8,6 +8,7 @@ from bucketpull.domain.budget import Budget
 from bucketpull.domain.errors import JournalError, Reason, SourceRefused
 from bucketpull.domain.messages import (
     BatchReceipt,
+    BatchVerdict,
     Begun,
     Fatal,
     Goodbye,
@@ -17,7 +18,6 @@ from bucketpull.domain.messages import (
     Pulse,
     Removed,
     ScanReceipt,
-    Verdict,
 )
 from bucketpull.domain.model import (
     EndpointStatus,
@@ -171,7 +171,7 @@ def test_a_receipt_that_comes_second_does_not_count_and_its_machine_is_told_so_w
     spans = spans_of(decode_parts(work.body))
     harness.hear(pulse("m2", window=0, clears=True, begun=[Begun(work.id, "m2a", 7, spans)]))
     verdicts = [verdict for control in harness.controls("m2") for verdict in control.verdicts]
-    assert verdicts == [Verdict(work.id, [Extent("m2a", 7)], [Extent("m2a", 7)], [])]
+    assert verdicts == [BatchVerdict(work.id, [Extent("m2a", 7)], [Extent("m2a", 7)], [])]
 
 
 def test_what_is_left_of_a_batch_stays_with_its_machine_and_with_nobody_if_that_has_gone(start):
@@ -484,7 +484,7 @@ def test_a_machine_that_asks_is_told_what_became_of_its_batches_and_given_those_
     unknown = next(id_ for id_ in range(1, 99) if harness.journal.holders([id_]) == {id_: ""})
     harness.hear(pulse("m2", window=0, begun=[Begun(work.id, "m2a", -1), Begun(unknown, "m2a", -1)]))
     verdicts = [verdict for control in harness.controls("m2") for verdict in control.verdicts]
-    assert verdicts == [Verdict(work.id)]
+    assert verdicts == [BatchVerdict(work.id)]
     assert [again.id for again in harness.works("m2")] == [unknown]
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bucketpull.coordinator.reconcile import Answer, booked, judge
+from bucketpull.coordinator.reconcile import Reconciliation, booked, judge
 from bucketpull.domain.batching import cut, spans_of
-from bucketpull.domain.messages import BatchReceipt, Begun, ScanReceipt, Verdict
+from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Begun, ScanReceipt
 from bucketpull.domain.model import Extent, PageRecord, Part, Position, VolumeState, VolumeStatus, WorkKind
 from bucketpull.testing.journal import MemoryJournal
 
@@ -83,16 +83,20 @@ def test_blocks_that_no_receipt_named_do_not_count_and_those_that_one_did_are_ke
     journal.commit([receipt(first, "m1", 40), receipt(second, "m2", 40)], 2.0)
     asked = [block(first, "v1", 40), block(first, "v1", 900), block(second, "v1", 80, 1000)]
     counted, twice, elsewhere = (Extent("v1", offset) for offset in (40, 900, 80))
-    assert judge(journal, asked) == Answer(
-        [Verdict(first, [counted, twice], [twice], [counted]), Verdict(second, [elsewhere], [elsewhere])], []
+    assert judge(journal, asked) == Reconciliation(
+        [
+            BatchVerdict(first, [counted, twice], [twice], [counted]),
+            BatchVerdict(second, [elsewhere], [elsewhere]),
+        ],
+        [],
     )
 
 
 def test_of_a_batch_that_was_only_begun_nothing_counts(journal):
-    assert judge(journal, [Begun(77, "v2", -1)]) == ([Verdict(77)], [])
+    assert judge(journal, [Begun(77, "v2", -1)]) == ([BatchVerdict(77)], [])
 
 
 def test_what_the_journal_knows_nothing_of_stays(journal):
     """The source has the page no more: whoever wants such files gone prunes."""
     gone = Begun(77, "v1", 40, spans_of([Part(b"gone", "", [b"n"], [], [])]))
-    assert judge(journal, [gone]) == ([Verdict(77, [Extent("v1", 40)])], [])
+    assert judge(journal, [gone]) == ([BatchVerdict(77, [Extent("v1", 40)])], [])

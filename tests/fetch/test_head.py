@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.exchange import NUMBERS
-from bucketpull.fetch.head import LONGEST, Heads, may_begin, read_head
+from bucketpull.fetch.head import LONGEST, HeadReader, may_begin, read_head
 
 
 def head(*lines, status="HTTP/1.1 200 OK"):
@@ -116,7 +116,7 @@ HEADS = st.builds(
 
 @given(st.lists(HEADS, max_size=30))
 def test_a_head_like_an_earlier_one_is_read_as_if_it_were_the_first(found):
-    heads = Heads()
+    heads = HeadReader()
     for each in found + found:
         known = read_head(each)
         assert heads.read(each) == (None if known is None else (*known, each.translate(None, NUMBERS)))

@@ -24,7 +24,7 @@ from bucketpull.domain.exchange import Response
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, Outstanding, Position, Work, WorkKind
 from bucketpull.domain.record import Record, Sealed
-from bucketpull.fetch.head import END, Heads
+from bucketpull.fetch.head import END, HeadReader
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE
@@ -38,7 +38,7 @@ from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.key_index import KeyIndex, Segment
 from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, _framed
 from bucketpull.volumes.location import location_of
-from bucketpull.volumes.packs.sealing import Walk
+from bucketpull.volumes.packs.sealing import TarWalk
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.verify import Verification
 from bucketpull.volumes.volume import open_volume
@@ -209,7 +209,7 @@ def _odd_pack() -> bytes:
 def _read_pack(data: bytes) -> None:
     fd = _in_memory(data)
     try:
-        walk, count = Walk(fd), 0
+        walk, count = TarWalk(fd), 0
         for at, member in walk.members():
             assert 0 <= at < member.body <= len(data)
             count += 1
@@ -423,7 +423,7 @@ def _head_seeds() -> list[bytes]:
 
 
 def _read_head(data: bytes) -> None:
-    heads, head = Heads(), data.partition(END)[0] + END
+    heads, head = HeadReader(), data.partition(END)[0] + END
     for _ in range(2):
         found = heads.read(head)
         assert found is None or (100 <= found[0] <= 999 and found[1] >= 0)

@@ -11,7 +11,7 @@ from tests.transport.test_rabbitmq import asker, run
 
 from bucketpull.domain.messages import Pulse
 from bucketpull.transport.remote_query import check_alone
-from bucketpull.transport.wire import Answer, Names
+from bucketpull.transport.wire import QueryAnswer, QueueNames
 
 PAGE = Path(__file__).parents[2] / "docs/howto/several-machines.md"
 
@@ -43,7 +43,7 @@ def test_the_documented_rights_are_enough_for_a_job_and_for_nothing_else(account
             transport = await job.coordinator()
 
             async def answer(ask, machine):
-                return Answer(200, f"{ask.target} for {machine}".encode())
+                return QueryAnswer(200, f"{ask.target} for {machine}".encode())
 
             transport.answering.answer = answer
             inbox = await job.inbox()
@@ -56,7 +56,7 @@ def test_the_documented_rights_are_enough_for_a_job_and_for_nothing_else(account
             status, body = await asker(url, name).ask("GET", "/api/job", b"")
             assert (status, body.split()[0]) == (200, b"/api/job")
 
-            for refused in (Names(name + "2").receipts, "bucketpull", "something.else"):
+            for refused in (QueueNames(name + "2").receipts, "bucketpull", "something.else"):
                 connection = await aiormq.connect(url)
                 channel = await connection.channel()
                 with pytest.raises(aiormq.exceptions.ChannelAccessRefused):

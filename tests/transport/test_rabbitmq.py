@@ -9,14 +9,14 @@ import pytest
 from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt, taken, until, work
 
 from bucketpull.domain.errors import ConfigError, TransportError
-from bucketpull.domain.messages import BatchReceipt, Control, Goodbye, Limits, Poison, Pulse, Verdict
+from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Control, Goodbye, Limits, Poison, Pulse
 from bucketpull.testing.proxy import Proxy
 from bucketpull.transport import inbox as inbox_module
 from bucketpull.transport import rabbitmq
 from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.remote_query import Asker, check_alone
-from bucketpull.transport.wire import Names, encode
+from bucketpull.transport.wire import QueueNames, encode
 
 
 def run(scenario):
@@ -123,7 +123,7 @@ def test_a_version_whose_messages_cannot_be_read_is_refused_too(broker):
         async with Job(broker.url) as job:
             transport = await job.coordinator(version="2.0.0")
             inbox = await job.inbox(version="1.0.0", journal="")
-            queue = Names(job.name).coordinator
+            queue = QueueNames(job.name).coordinator
             await put(broker.url, queue, inbox._sealed(queue, b"\xc1 of long ago"))
             with pytest.raises(ConfigError, match="install the same"):
                 await asyncio.wait_for(inbox._answer(), SECONDS)
@@ -148,7 +148,7 @@ def test_a_refusal_that_was_meant_for_an_earlier_worker_is_ignored(broker):
     async def scenario():
         async with Job(broker.url) as job:
             transport = await job.coordinator()
-            queue = Names(job.name).coordinator
+            queue = QueueNames(job.name).coordinator
             first = await job.inbox("m3", version="1.0.0", incarnation="old", journal="")
             with pytest.raises(ConfigError):
                 await asyncio.wait_for(first.join(pulse("m3", digest="", incarnation="old")), SECONDS)
@@ -258,7 +258,7 @@ def test_a_message_nobody_understands_is_dead_lettered_told_and_in_nobodys_way(b
     async def scenario():
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
-            names = Names(job.name)
+            names = QueueNames(job.name)
             queue = names.machine("m1") if way == "machine" else getattr(names, way)
             await put(broker.url, queue, b"\xc1garbage")
             await transport.send([work(1)], "m1")
@@ -268,7 +268,7 @@ def test_a_message_nobody_understands_is_dead_lettered_told_and_in_nobodys_way(b
             poison = next(message for message in heard if isinstance(message, Poison))
             assert "8 bytes nobody understands, c167617262616765" in poison.detail
             assert receipt(1) in heard
-            await transport.settle(heard)
+            await transport.acknowledge(heard)
 
     run(scenario)
 
@@ -332,7 +332,7 @@ def test_a_worker_started_again_gets_neither_a_stop_nor_volumes_meant_for_the_on
             await first.reply(pulse())
             await taken(transport.receive, 1, Pulse)
             await first.close()
-            told = Control(Limits(), booked=[3], verdicts=[Verdict(4)], add_volumes=["/d"], stop=True)
+            told = Control(Limits(), booked=[3], verdicts=[BatchVerdict(4)], add_volumes=["/d"], stop=True)
             await transport.control(told, "m1")
             second = await job.inbox(incarnation="two")
             assert await taken(second.receive, 1) == [Control(Limits(), booked=[3])]
@@ -347,7 +347,7 @@ def test_a_goodbye_of_a_worker_that_was_replaced_does_not_count(broker):
             await first.close()
             second = await job.inbox(incarnation="two")
             await second.reply(pulse(incarnation="two"))
-            queue = Names(job.name).coordinator
+            queue = QueueNames(job.name).coordinator
             await put(broker.url, queue, first._sealed(queue, encode(Goodbye("m1", "one"))))
             await second.reply(pulse(incarnation="two", objects=1))
             heard = await taken(transport.receive, 2)
@@ -363,7 +363,7 @@ def test_a_queue_that_is_purged_or_deleted_loses_messages_and_nothing_else(broke
     async def scenario():
         async with Job(broker.url) as job:
             transport = await job.coordinator()
-            queue = Names(job.name).machine("m1")
+            queue = QueueNames(job.name).machine("m1")
             await (await job.inbox()).close()
             await transport.send([work(1)], "m1")
             await transport.send(
@@ -417,7 +417,7 @@ def test_everything_arrives_through_a_connection_that_is_cut_again_and_again(bro
                     while len(booked) < 120:
                         heard = await transport.receive()
                         booked.update(message.work for message in heard)
-                        await transport.settle(heard)
+                        await transport.acknowledge(heard)
 
                 labouring = asyncio.create_task(labour())
                 booking = asyncio.create_task(book())
@@ -470,7 +470,7 @@ def test_a_broker_killed_in_the_middle_loses_no_work_and_no_receipt(broker, kind
             async with asyncio.timeout(2 * SECONDS):
                 while {message.work for message in heard} < set(range(1, 12)):
                     heard += await transport.receive()
-                await transport.settle(heard)
+                await transport.acknowledge(heard)
                 await late
                 again = set()
                 while again < set(range(12, 22)):
@@ -572,7 +572,7 @@ def test_queues_are_durable_and_of_the_type_asked_for(broker):
             await job.coordinator()
             await job.inbox()
             found = await asyncio.to_thread(broker.queues)
-            names = Names(job.name)
+            names = QueueNames(job.name)
             return {found[queue][0] for queue in (names.receipts, names.dead, names.machine("m1"))}
 
     for kind in ("quorum", "classic"):
@@ -586,7 +586,7 @@ def test_a_user_who_may_do_only_what_the_docs_say_can_do_all(broker):
             transport, inbox = await job.coordinator(), await job.inbox()
             await transport.send([work(1)], "m1")
             assert await taken(inbox.receive, 1) == [work(1)]
-            await put(url, Names(job.name).receipts, b"\xc1poison")
+            await put(url, QueueNames(job.name).receipts, b"\xc1poison")
             await inbox.reply(receipt(1))
             assert len(await taken(transport.receive, 2)) == 2
             await transport.forget("m1")

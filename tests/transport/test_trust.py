@@ -17,7 +17,7 @@ from bucketpull.transport import amqp_stream
 from bucketpull.transport.envelope import Direction, Sealer
 from bucketpull.transport.job_key import JobKey, machine_key, read_key
 from bucketpull.transport.remote_query import MachineSilent
-from bucketpull.transport.wire import Answer, Names, Sealed, encode
+from bucketpull.transport.wire import QueryAnswer, QueueNames, Sealed, encode
 
 STRANGERS = JobKey(b"a key that somebody made up, long enough for one")
 
@@ -80,7 +80,7 @@ def test_work_and_orders_that_nobody_of_the_job_sealed_are_kept_told_and_never_o
     async def scenario():
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
-            told, queue = listened(inbox), Names(job.name).machine("m1")
+            told, queue = listened(inbox), QueueNames(job.name).machine("m1")
             order = Control(Limits(), add_volumes=["/etc"], stop=True)
             for message in (Sealed(work(7)), order, Welcome("j", "x", "d", b"{}", "key", "batch", "size")):
                 await put(broker.url, queue, forged(job, queue, message, Direction.DOWN, meant="one"))
@@ -96,7 +96,7 @@ def test_receipts_that_nobody_of_the_job_sealed_are_kept_told_and_never_booked(b
     async def scenario():
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
-            told, queue = listened(transport), Names(job.name).receipts
+            told, queue = listened(transport), QueueNames(job.name).receipts
             await transport.send([work(1)], "m1")
             for key in (STRANGERS, JobKey(b"")):
                 await put(broker.url, queue, forged(job, queue, receipt(1), key=key))
@@ -115,7 +115,7 @@ def test_pulses_of_strangers_are_told_and_leave_nothing_in_the_books(broker):
     async def scenario():
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
-            told, queue = listened(transport), Names(job.name).coordinator
+            told, queue = listened(transport), QueueNames(job.name).coordinator
             for _ in range(5):
                 await put(broker.url, queue, forged(job, queue, pulse()))
             await inbox.reply(pulse(objects=1))
@@ -173,7 +173,7 @@ def test_a_message_that_is_sent_again_by_somebody_is_dropped_and_told(broker):
     async def scenario():
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
-            told, queue = listened(inbox), Names(job.name).machine("m1")
+            told, queue = listened(inbox), QueueNames(job.name).machine("m1")
             again = forged(job, queue, Sealed(work(1)), Direction.DOWN, key=KEY, session=transport.session)
             for _ in range(3):
                 await put(broker.url, queue, again)
@@ -195,7 +195,7 @@ def test_limits_that_somebody_held_back_do_not_count_once_there_are_newer_ones(b
     async def scenario():
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
-            queue = Names(job.name).machine("m1")
+            queue = QueueNames(job.name).machine("m1")
             for number, limits in ((2, Limits(paused=True)), (1, Limits(requests_per_second=9.0))):
                 order = Control(limits, booked=[number])
                 changes = {"session": transport.session, "number": number, "meant": "one"}
@@ -213,14 +213,14 @@ def test_a_receipt_that_is_sent_again_by_somebody_is_booked_once(broker):
     async def scenario():
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
-            queue = Names(job.name).receipts
+            queue = QueueNames(job.name).receipts
             twice = inbox._sealed(queue, encode(receipt(1)))
             for _ in range(4):
                 await put(broker.url, queue, twice)
             await inbox.reply(receipt(2))
             heard = await taken(transport.receive, 2)
             assert heard == [receipt(1), receipt(2)]
-            await transport.settle(heard)
+            await transport.acknowledge(heard)
             await put(broker.url, queue, twice)
             await inbox.reply(receipt(3))
             assert await taken(transport.receive, 1) == [receipt(3)]
@@ -233,15 +233,17 @@ def test_pulses_kept_from_before_bring_no_dead_worker_to_life_for_the_next_coord
     async def scenario():
         async with Job(broker.url) as job:
             first, inbox = await job.coordinator(), await job.inbox()
-            queue = Names(job.name).coordinator
+            queue = QueueNames(job.name).coordinator
             kept = [inbox._sealed(queue, encode(pulse())) for _ in range(3)]
-            refusal = inbox._sealed(Names(job.name).receipts, encode(Fatal("m1", Reason.PERMISSION, "no")))
+            refusal = inbox._sealed(
+                QueueNames(job.name).receipts, encode(Fatal("m1", Reason.PERMISSION, "no"))
+            )
             await inbox.close()
             await first.close()
             second = await job.coordinator()
             for old in kept:
                 await put(broker.url, queue, old)
-            await put(broker.url, Names(job.name).receipts, refusal)
+            await put(broker.url, QueueNames(job.name).receipts, refusal)
             assert await nothing(second.receive, 1.0)
 
     run(scenario)
@@ -274,7 +276,7 @@ def test_a_message_put_into_another_queue_is_not_obeyed_there(broker):
     async def scenario():
         async with Job(broker.url) as job:
             transport = await job.coordinator()
-            names = Names(job.name)
+            names = QueueNames(job.name)
             first, second = await job.inbox("m1"), await job.inbox("m2", incarnation="two")
             await first.close()
             await transport.send([work(1)], "m1")
@@ -340,7 +342,7 @@ def test_of_two_machines_that_were_given_the_same_work_the_second_is_heard_too(b
                 await inbox.reply(receipt(5, machine))
                 heard = await taken(transport.receive, 1, BatchReceipt)
                 assert [message.machine for message in heard] == [machine]
-                await transport.settle(heard)
+                await transport.acknowledge(heard)
             assert transport.distrust.counts == {}
 
 
@@ -417,10 +419,10 @@ def test_a_machine_answers_those_with_its_key_or_the_jobs_and_takes_no_orders_fr
     async def scenario():
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
-            told, queue = listened(inbox), Names(job.name).machine("m1")
+            told, queue = listened(inbox), QueueNames(job.name).machine("m1")
 
             async def answer(ask, machine):
-                return Answer(200, f"{ask.target} of {machine}".encode())
+                return QueryAnswer(200, f"{ask.target} of {machine}".encode())
 
             inbox.answering.answer = answer
             hearing = asyncio.create_task(taken(inbox.receive, 1))
@@ -483,7 +485,7 @@ def test_what_stands_beside_a_message_ends_no_connection(broker, way, properties
             transport, inbox = await job.coordinator(), await job.inbox()
             lost = []
             transport.link.lost = inbox.link.lost = lost.append
-            names = Names(job.name)
+            names = QueueNames(job.name)
             await put_raw(
                 broker.url, names.machine("m1") if way == "machine" else getattr(names, way), properties
             )
@@ -506,7 +508,7 @@ def test_a_message_by_way_of_an_exchange_with_a_name_that_is_no_text_ends_no_con
             connection = await aiormq.connect(broker.url)
             channel = await connection.channel()
             await channel.exchange_declare(f"strange-{job.name}", exchange_type="fanout", auto_delete=True)
-            await channel.queue_bind(Names(job.name).machine("m1"), f"strange-{job.name}")
+            await channel.queue_bind(QueueNames(job.name).machine("m1"), f"strange-{job.name}")
             method = aiormq.spec.Basic.Publish(exchange=f"strange-{job.name}", routing_key="key")
             frames = frame._marshal_method_frame(method, channel.number).replace(
                 b"\x03key", b"\x03\xff\xfe\xfd"
@@ -532,7 +534,7 @@ def test_a_message_longer_than_any_of_ours_is_never_in_memory_and_in_nobodys_way
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
             told = listened(inbox)
-            await put_raw(broker.url, Names(job.name).machine("m1"), body=bytes(3 << 20))
+            await put_raw(broker.url, QueueNames(job.name).machine("m1"), body=bytes(3 << 20))
             await transport.send([work(1, bytes(900_000))], "m1")
             assert await taken(inbox.receive, 1) == [work(1, bytes(900_000))]
             await until(lambda: told)
@@ -556,7 +558,7 @@ def test_bombs_of_somebody_who_has_the_key_are_kept_and_told_and_the_job_goes_on
     async def scenario():
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
-            told, queue = listened(transport), Names(job.name).receipts
+            told, queue = listened(transport), QueueNames(job.name).receipts
             await put(broker.url, queue, inbox._sealed(queue, body))
             await inbox.reply(receipt(2))
             assert {type(each) for each in await taken(transport.receive, 2)} == {Poison, BatchReceipt}
@@ -569,7 +571,7 @@ def test_a_machine_whose_name_can_be_no_queues_is_not_believed(broker):
     async def scenario():
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
-            queue, name = Names(job.name).coordinator, "盘" * 80
+            queue, name = QueueNames(job.name).coordinator, "盘" * 80
             await put(broker.url, queue, forged(job, queue, pulse(name), machine=name, key=KEY))
             await inbox.reply(pulse())
             assert await taken(transport.receive, 1) == [pulse()]
@@ -584,7 +586,7 @@ def test_a_flood_of_strangers_messages_leaves_a_thousand_in_the_books(broker, mo
     async def scenario():
         async with Job(broker.url) as job:
             transport = await job.coordinator()
-            told, dead = listened(transport), Names(job.name).dead
+            told, dead = listened(transport), QueueNames(job.name).dead
             connection = await aiormq.connect(broker.url)
             channel = await connection.channel()
             for number in range(30):

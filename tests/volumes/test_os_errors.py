@@ -14,13 +14,13 @@ from bucketpull.domain.errors import MachineShort, Reason, VolumeFull, VolumeSic
 from bucketpull.domain.record import Written
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.identity import HOME, initialise
-from bucketpull.volumes.os_errors import BLAMES, DATELESS, Blame, volume_error
+from bucketpull.volumes.os_errors import BLAMES, DATELESS, Culprit, volume_error
 from bucketpull.volumes.volume import open_volume
 from bucketpull.volumes.writer import open_writer
 
 FILE = "/file"  # the writer's temporary file, which the trial of a suspected disk does not touch
 ANSWERS = [number for number in BLAMES if number != errno.EINTR]  # which Python itself tries again for ever
-OUR_FAULT = [number for number in ANSWERS if BLAMES[number] is Blame.MACHINE]
+OUR_FAULT = [number for number in ANSWERS if BLAMES[number] is Culprit.MACHINE]
 
 
 def writer_on(path, durability="batch"):
@@ -35,7 +35,7 @@ def leftovers(path):
 
 def spared(number, reason):
     """Say whether an error with one object's file or path costs no more than that object."""
-    return reason not in {Reason.VOLUME_SICK, Reason.VOLUME_FULL} or BLAMES[number] is Blame.FULL
+    return reason not in {Reason.VOLUME_SICK, Reason.VOLUME_FULL} or BLAMES[number] is Culprit.FULL
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def odd(disks):
 
 def test_every_error_number_of_the_system_has_a_blame():
     assert BLAMES.keys() == errno.errorcode.keys()
-    assert {BLAMES[errno.ENOSPC], BLAMES[errno.EDQUOT]} == {Blame.FULL}
+    assert {BLAMES[errno.ENOSPC], BLAMES[errno.EDQUOT]} == {Culprit.FULL}
     assert set(OUR_FAULT) >= {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-    assert {BLAMES[errno.EIO], BLAMES[errno.EROFS], BLAMES[errno.ESTALE]} == {Blame.VOLUME}
+    assert {BLAMES[errno.EIO], BLAMES[errno.EROFS], BLAMES[errno.ESTALE]} == {Culprit.VOLUME}
 
 
 @pytest.mark.parametrize("operation", ["write", "utimens"])

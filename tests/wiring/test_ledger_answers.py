@@ -10,7 +10,7 @@ from tests.volumes.filling import Filler
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.reading import ledger_pages
 from bucketpull.testing.virtual import VirtualClock
-from bucketpull.transport.wire import Ask
+from bucketpull.transport.wire import Query
 from bucketpull.wiring.ledger_answers import IDLE_SECONDS, LedgerAnswers
 
 NAMES = [b"%02d.jpg" % number for number in range(7)]
@@ -43,7 +43,7 @@ class Machine:
 
     async def ask(self, what, **query):
         target = f"/ledger/{what}?{urlencode({'volume': self.volume} | query)}"
-        status, body = msgspec.structs.astuple(await self.answers.answer(Ask("GET", target, b""), "m1"))
+        status, body = msgspec.structs.astuple(await self.answers.answer(Query("GET", target, b""), "m1"))
         return status, msgspec.msgpack.decode(body) if status == 200 else body
 
     async def names(self, page, reading="r1"):

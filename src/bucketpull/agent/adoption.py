@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bucketpull.agent.active_batch import Task, as_listed
-from bucketpull.agent.disk_calls import Ask, Verb
+from bucketpull.agent.disk_calls import DiskRequest, Verb
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.batching import among, without
 from bucketpull.domain.errors import VolumeError
@@ -15,7 +15,7 @@ from bucketpull.domain.model import Part
 from bucketpull.domain.record import Claim, Inspection, Outcome, Record
 
 
-class Found(NamedTuple):
+class AdoptedFiles(NamedTuple):
     """What was found on one volume: `records` are `parts`, the others `claimed`."""
 
     volume: ManagedVolume
@@ -26,10 +26,13 @@ class Found(NamedTuple):
 
 
 def look_among_foreign(
-    parts: list[Part], volumes: Sequence[ManagedVolume], adopts: str, note: Callable[[ManagedVolume], Ask]
-) -> Generator[Ask, Any, tuple[list[Found], list[Part]]]:
+    parts: list[Part],
+    volumes: Sequence[ManagedVolume],
+    adopts: str,
+    note: Callable[[ManagedVolume], DiskRequest],
+) -> Generator[DiskRequest, Any, tuple[list[AdoptedFiles], list[Part]]]:
     """Find objects in files of others, volume by volume, and note the batch where some are; return what is found, and the rest."""
-    found: list[Found] = []
+    found: list[AdoptedFiles] = []
     for volume in volumes:
         with suppress(VolumeError):
             seen: Inspection = yield volume.ask(Verb.INSPECT, parts, adopts)
@@ -39,7 +42,7 @@ def look_among_foreign(
                 parts = without(parts, seen.records)
                 claimed = among(parts, {(claim.directory, claim.name) for claim in seen.claims})
                 parts = without(parts, claimed)
-                found.append(Found(volume, there, seen.records, claimed, seen.claims))
+                found.append(AdoptedFiles(volume, there, seen.records, claimed, seen.claims))
     return found, parts
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from bucketpull.agent.active_batch import ActiveBatch
-from bucketpull.agent.disk_calls import Ask, Verb
+from bucketpull.agent.disk_calls import DiskRequest, Verb
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.batching import ids_of, without
 from bucketpull.domain.comparison import compare
@@ -16,7 +16,7 @@ from bucketpull.domain.record import Record
 Volumes = Mapping[str, ManagedVolume]
 
 
-class Found(NamedTuple):
+class AlreadyStored(NamedTuple):
     """What a batch finds: `changed` by volume lie there in another version, `fresh` are to be stored anywhere.
 
     `whole` by volume are those that this very batch left there before; they have to be settled.
@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
 def recognise(
     batch: ActiveBatch, begun: Mapping[str, list[Extent]], volumes: Volumes, journal: str
-) -> Generator[Ask, Any, Found]:
+) -> Generator[DiskRequest, Any, AlreadyStored]:
     """Find what is there: of this very batch, stored or written before a crash (`begun` by volume), and of earlier runs.
 
     What it had stored is settled anew, in blocks that hold nothing else: an old one may have objects that count elsewhere by now.
@@ -54,14 +54,14 @@ def recognise(
     old = compare(rest, candidates)
     batch.skip(old.skipped, old.skipped_bytes, old.extents)
     if not batch.work.elsewhere:
-        return Found(old.changed, old.fresh, whole)
+        return AlreadyStored(old.changed, old.fresh, whole)
     batch.send_on(old.fresh)
-    return Found(old.changed, [], whole)
+    return AlreadyStored(old.changed, [], whole)
 
 
 def _read(
     extents: Iterable[Extent], volumes: Volumes
-) -> Generator[Ask, Any, list[tuple[Extent, list[Record]]]]:
+) -> Generator[DiskRequest, Any, list[tuple[Extent, list[Record]]]]:
     """Read ledger blocks that are here. One that cannot be read says nothing: its objects are fetched again."""
     known = []
     for extent in extents:

@@ -8,10 +8,10 @@ is begun while anything is removed.
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from bucketpull.agent.disk_calls import Ask, Routine, Verb
+from bucketpull.agent.disk_calls import DiskRequest, Routine, Verb
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.errors import VolumeError
-from bucketpull.domain.messages import Begun, Control, Verdict
+from bucketpull.domain.messages import BatchVerdict, Begun, Control
 from bucketpull.domain.model import IN_PLACE, Extent, Former
 
 
@@ -35,7 +35,7 @@ class Clearing:
     def __init__(self, journal: str) -> None:
         self.is_busy = self.is_due = False
         self._journal = journal
-        self._verdicts: dict[int, Verdict] = {}
+        self._verdicts: dict[int, BatchVerdict] = {}
         self._copies: dict[int, Former] = {}
 
     @property
@@ -54,7 +54,7 @@ class Clearing:
 
     def run(
         self, volumes: Collection[ManagedVolume], trouble: Callable[[ManagedVolume, VolumeError], None]
-    ) -> Generator[Ask, Any, Cleared]:
+    ) -> Generator[DiskRequest, Any, Cleared]:
         """Remove all of it, while nothing is in hand. What fails is asked about again."""
         verdicts = self._verdicts.copy()
         copies, self._copies = self._copies, {}
@@ -75,7 +75,7 @@ class Clearing:
             self._verdicts.pop(work, None)
         return Cleared(works, removed)
 
-    def _settle(self, volume: ManagedVolume, verdicts: Mapping[int, Verdict]) -> Routine:
+    def _settle(self, volume: ManagedVolume, verdicts: Mapping[int, BatchVerdict]) -> Routine:
         """Remove what does not count of batches whose end is known, then forget them.
 
         An object that several blocks describe is removed with the last of them, so blocks wait for what becomes of earlier ones.
@@ -97,7 +97,7 @@ class Clearing:
             volume.known.pop(work, None)
 
 
-def _is_judged(volume: ManagedVolume, blocks: Iterable[Begun], verdict: Verdict | None) -> bool:
+def _is_judged(volume: ManagedVolume, blocks: Iterable[Begun], verdict: BatchVerdict | None) -> bool:
     """Whether a verdict is about all blocks of a batch on a volume."""
     return verdict is not None and all(Extent(volume.id, block.offset) in verdict.judged for block in blocks)
 

@@ -35,7 +35,7 @@ class Verb(StrEnum):
     WAIT = "wait"
 
 
-class Ask(NamedTuple):
+class DiskRequest(NamedTuple):
     """What a routine yields: a verb of a volume, by its id, with arguments."""
 
     volume: str
@@ -44,13 +44,13 @@ class Ask(NamedTuple):
 
 
 class Call(NamedTuple):
-    """An `Ask` to be carried out; its answer must name the id."""
+    """An `DiskRequest` to be carried out; its answer must name the id."""
 
     id: int
-    ask: Ask
+    ask: DiskRequest
 
 
-Routine = Generator[Ask, Any, None]
+Routine = Generator[DiskRequest, Any, None]
 
 
 class Calls:
@@ -82,7 +82,7 @@ class Calls:
         for call in [call for call, (name, _) in self._waiting.items() if name == volume]:
             self.fail(call, error)
 
-    def _go_on(self, routine: Routine, resume: Callable[[], Ask]) -> None:
+    def _go_on(self, routine: Routine, resume: Callable[[], DiskRequest]) -> None:
         try:
             ask = resume()
         except StopIteration:

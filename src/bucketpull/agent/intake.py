@@ -6,7 +6,7 @@ from typing import Any
 from bucketpull.agent.active_batch import ActiveBatch, as_listed
 from bucketpull.agent.adoption import look_among_foreign
 from bucketpull.agent.already_stored import recognise
-from bucketpull.agent.disk_calls import Ask, Routine
+from bucketpull.agent.disk_calls import DiskRequest, Routine
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.unconfirmed import begun_on
@@ -61,7 +61,7 @@ class Intake:
         batch.unsettled -= 1
         self._went_on(batch)
 
-    def _adopt(self, batch: ActiveBatch, parts: list[Part]) -> Generator[Ask, Any, list[Part]]:
+    def _adopt(self, batch: ActiveBatch, parts: list[Part]) -> Generator[DiskRequest, Any, list[Part]]:
         """Take over what lies on our volumes in files of others; return the rest."""
         objects = objects_in(parts)
         self._scheduler.inspected += objects

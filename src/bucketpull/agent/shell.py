@@ -7,7 +7,7 @@ from typing import Any
 
 from bucketpull.agent.actions import Action, Kill, Open, Say, Start, Tell
 from bucketpull.agent.agent import Agent
-from bucketpull.agent.disk_calls import Ask, Call, Verb
+from bucketpull.agent.disk_calls import Call, DiskRequest, Verb
 from bucketpull.agent.outbox import Outbox
 from bucketpull.agent.threads import in_thread
 from bucketpull.domain.batching import spans_of
@@ -187,7 +187,7 @@ class AgentShell:
         self._agent.answered(call.id, answer, self._clock.monotonic())
         self._carry_out()
 
-    async def _answer(self, ask: Ask) -> object:
+    async def _answer(self, ask: DiskRequest) -> object:
         volume = self._volumes[ask.volume]
         if ask.verb is Verb.WAIT:
             await asyncio.sleep(self._policy.pulse_seconds)

@@ -18,7 +18,7 @@ from bucketpull.agent.active_batch import (
     stored_in,
 )
 from bucketpull.agent.adoption import outcome_of
-from bucketpull.agent.disk_calls import Ask, Calls, Routine, Verb
+from bucketpull.agent.disk_calls import Calls, DiskRequest, Routine, Verb
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.volume import STATE_OF_TROUBLE, ManagedVolume, Settler
 from bucketpull.domain.errors import MachineShort, VolumeError
@@ -127,7 +127,7 @@ class Tasks:
         task.claims = claims
         self._displace(task) if volume.is_sick or self.is_closed else self._assign(task)
 
-    def note(self, batch: ActiveBatch, volume: ManagedVolume) -> Ask:
+    def note(self, batch: ActiveBatch, volume: ManagedVolume) -> DiskRequest:
         """Ask a volume to note that a batch is begun there."""
         work = batch.work
         # Its candidates may be here already: what is there of such a batch is never removed by name.

@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from bucketpull.agent.active_batch import Settling
-from bucketpull.agent.disk_calls import Ask, Calls, Routine, Verb
+from bucketpull.agent.disk_calls import Calls, DiskRequest, Routine, Verb
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
@@ -31,7 +31,7 @@ WELL_SECONDS = 60.0
 Settled = Callable[[list[tuple[Settling, Extent | None]]], None]
 
 
-class Following(Protocol):
+class VolumeListener(Protocol):
     """Who follows what becomes of a volume."""
 
     def sickened(self, volume: "ManagedVolume") -> None:
@@ -59,7 +59,7 @@ class ManagedVolume:
         known: Mapping[int, Sequence[Begun]],
         machine: str,
         now: float,
-        follow: Following,
+        follow: VolumeListener,
     ) -> None:
         self.id = status.id
         self.path = status.path
@@ -114,9 +114,9 @@ class ManagedVolume:
         """Note a sign of life."""
         self._alive_at = now
 
-    def ask(self, verb: Verb, *arguments: object) -> Ask:
+    def ask(self, verb: Verb, *arguments: object) -> DiskRequest:
         """Ask something of this volume."""
-        return Ask(self.id, verb, arguments)
+        return DiskRequest(self.id, verb, arguments)
 
     def look(self, now: Callable[[], float]) -> Routine:
         """Measure the disk; one that is sick is let go of when nothing of it is in hand, and opened anew now and then."""

@@ -15,7 +15,7 @@ from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Part, Position, show
 from bucketpull.domain.percent_encoding import urls_of
-from bucketpull.downloader.walk import Walk
+from bucketpull.downloader.walk import ListingWalk
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.figures import count
 from bucketpull.report.list_output import (
@@ -91,7 +91,7 @@ def _run(settings: Settings, output: str | None, form: str, base_url: str | None
         reach(SourceClient(source, fetcher, patience), settings.source)
         inventory = _Inventory(opened.open(mark), base, identity, mark)
         with closing(inventory):
-            walk = Walk(
+            walk = ListingWalk(
                 source, fetcher, SystemClock(), inventory.take, inventory.state.frontier, settings.rate
             )
             inventory.run(walk, patience, _shower(settings))
@@ -197,7 +197,9 @@ class _Inventory:
         self.state.left_out += len(left_out)
         self.shown += left_out[: _SHOWN_KEYS - len(self.shown)]
 
-    def run(self, walk: Walk, patience: Patience, show_progress: Callable[[Walk, int], None]) -> None:
+    def run(
+        self, walk: ListingWalk, patience: Patience, show_progress: Callable[[ListingWalk, int], None]
+    ) -> None:
         """Walk to the end, with a mark now and then."""
         while not walk.is_over:
             turn(walk, patience)
@@ -213,7 +215,7 @@ class _Inventory:
         """Let go of the output."""
         self._output.close()
 
-    def _mark(self, walk: Walk) -> None:
+    def _mark(self, walk: ListingWalk) -> None:
         self.state.frontier = walk.frontier()
         self.state.failed += len(walk.failures)
         self._output.mark(msgspec.json.encode(self.state))
@@ -230,12 +232,12 @@ def _columns(part: Part, base: str) -> Columns:
     return Columns(names, part.sizes, part.mtimes, part.versions or nothing, urls)
 
 
-def _shower(settings: Settings) -> Callable[[Walk, int], None]:
+def _shower(settings: Settings) -> Callable[[ListingWalk, int], None]:
     """Return what tells of the progress now and then."""
     began = due = time.monotonic()
     due += _SHOW_SECONDS
 
-    def show_progress(walk: Walk, objects: int) -> None:
+    def show_progress(walk: ListingWalk, objects: int) -> None:
         nonlocal due
         now = time.monotonic()
         if now >= due and not settings.quiet:
@@ -248,7 +250,7 @@ def _shower(settings: Settings) -> Callable[[Walk, int], None]:
     return show_progress
 
 
-def _told(inventory: _Inventory, walk: Walk, settings: Settings) -> ExitCode:
+def _told(inventory: _Inventory, walk: ListingWalk, settings: Settings) -> ExitCode:
     state = inventory.state
     failed = state.failed + len(walk.failures)
     for failure in walk.failures[:_SHOWN_KEYS]:

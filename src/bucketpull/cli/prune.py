@@ -14,7 +14,7 @@ from bucketpull.cli.verify import with_configuration
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError, VolumeForeign, VolumeSick
 from bucketpull.domain.model import show
 from bucketpull.domain.values import parse_age, shown_value
-from bucketpull.downloader.walk import Walk
+from bucketpull.downloader.walk import ListingWalk
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line, printable
 from bucketpull.volumes.live_objects import LiveObjects
@@ -246,7 +246,7 @@ class _Pruning:
                 tell(f"{count(self._packed)} of them lie in packs: `bucketpull compact` frees their room")
 
 
-def _is_complete(walk: Walk) -> bool:
+def _is_complete(walk: ListingWalk) -> bool:
     """Tell whether everything could be listed; what could not be was told."""
     if walk.vanished:
         tell(f"{count(walk.vanished)} folders went while they were listed")

@@ -14,7 +14,16 @@ import msgspec
 
 from bucketpull import kill_points
 from bucketpull.coordinator.dispatch import Dispatch
-from bucketpull.coordinator.effects import Books, Forget, Hear, Heard, Moment, Routine, Settle, Tell
+from bucketpull.coordinator.effects import (
+    Acknowledge,
+    Books,
+    Forget,
+    Hear,
+    Heard,
+    Moment,
+    Routine,
+    SendControl,
+)
 from bucketpull.coordinator.final_check import final_state, missing
 from bucketpull.coordinator.fleet import Fleet, RefusalsElsewhere, RequestedStates
 from bucketpull.coordinator.grouping import Entry, once_each
@@ -119,7 +128,7 @@ class Coordinator:
 
     def add_volume(self, path: str, machine: str) -> Routine[None]:
         """Have a machine use one volume more, or one again that was drained."""
-        yield Tell(Control(self._share(machine), add_volumes=[path]), machine)
+        yield SendControl(Control(self._share(machine), add_volumes=[path]), machine)
 
     def _turn(self) -> Routine[None]:
         yield from self._watch_room()
@@ -179,7 +188,7 @@ class Coordinator:
             yield from self.count()
         for message in messages:
             yield from self._hear(message)
-        yield Settle(messages)
+        yield Acknowledge(messages)
         if entries:
             _at("acknowledged")
 
@@ -217,7 +226,7 @@ class Coordinator:
         found: Booked = yield Books(lambda journal: booked(journal, receipts, dropped))
         yield from self._release(found.free)
         for machine, works in found.machines.items():
-            yield Tell(Control(self._share(machine), booked=works), machine)
+            yield SendControl(Control(self._share(machine), booked=works), machine)
 
     def _hear(self, message: FromWorker) -> Routine[None]:
         if isinstance(message, Pulse):
@@ -245,12 +254,14 @@ class Coordinator:
         if pulse.begun:
             answer = yield Books(lambda journal: judge(journal, pulse.begun))
             if answer.verdicts:
-                yield Tell(Control(self._share(pulse.machine), verdicts=answer.verdicts), pulse.machine)
+                yield SendControl(
+                    Control(self._share(pulse.machine), verdicts=answer.verdicts), pulse.machine
+                )
             if answer.again and self._stop_at is None:
                 yield from self._dispatch.give_again(answer.again, pulse.machine)
         copies = yield from self._former.due(pulse, now)
         if copies:
-            yield Tell(Control(self._share(pulse.machine), remove=copies), pulse.machine)
+            yield SendControl(Control(self._share(pulse.machine), remove=copies), pulse.machine)
 
     def _hear_fatal(self, fatal: Fatal) -> Routine[None]:
         """End the job; but of another machine's refusal only if soon no machine is left: its credentials are its own."""
@@ -278,7 +289,7 @@ class Coordinator:
     def _repeat_requests(self, pulse: Pulse) -> Routine[None]:
         pending = self.asked.applied(pulse)
         if pending:
-            yield Tell(Control(self._share(pulse.machine), drain_volumes=pending), pulse.machine)
+            yield SendControl(Control(self._share(pulse.machine), drain_volumes=pending), pulse.machine)
 
     def _recover(self) -> Routine[None]:
         """Give work again that was with the dead, or got lost on its way."""
@@ -301,7 +312,7 @@ class Coordinator:
 
     def _share_limits(self) -> Routine[None]:
         for machine, share in self._shares.due(self._limits(), self.fleet, self.at.monotonic):
-            yield Tell(Control(share), machine)
+            yield SendControl(Control(share), machine)
 
     def _share(self, machine: str) -> Limits:
         return self._shares.of(machine, self._limits(), self.fleet)
@@ -398,7 +409,7 @@ class Coordinator:
 
     def _dismiss(self, machines: set[str]) -> Routine[None]:
         for machine in machines:
-            yield Tell(Control(self.limits, stop=True), machine)
+            yield SendControl(Control(self.limits, stop=True), machine)
 
     @property
     def local_machines(self) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from bucketpull import kill_points
-from bucketpull.coordinator.effects import Books, Moment, Routine, Send
+from bucketpull.coordinator.effects import Books, Moment, Routine, SendWork
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain.budget import ANY_ROOM
@@ -79,4 +79,4 @@ class Dispatch:
         self.gave_batches = self.gave_batches or kind is WorkKind.BATCH
         self._budget.gave(works)
         self._fleet.sent(machine, kind, works, self._now().monotonic)
-        yield Send(works, machine)
+        yield SendWork(works, machine)

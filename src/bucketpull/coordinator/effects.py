@@ -37,21 +37,21 @@ class Heard(NamedTuple):
     hears: bool
 
 
-class Tell(NamedTuple):
+class SendControl(NamedTuple):
     """Send a control message to a machine."""
 
     control: Control
     machine: str
 
 
-class Send(NamedTuple):
+class SendWork(NamedTuple):
     """Give work to a machine."""
 
     works: Sequence[Work]
     machine: str
 
 
-class Settle(NamedTuple):
+class Acknowledge(NamedTuple):
     """Say that messages are in the journal."""
 
     messages: Sequence[FromWorker]
@@ -63,5 +63,5 @@ class Forget(NamedTuple):
     machine: str
 
 
-Effect = Books | Hear | Tell | Send | Settle | Forget
+Effect = Books | Hear | SendControl | SendWork | Acknowledge | Forget
 Routine = Generator[Effect, Any, T]

@@ -17,7 +17,7 @@ PRESENT_SECONDS = 3.0
 LATE_MOST, LATE_FREE = 100, 4
 
 
-class Member:
+class Worker:
     """One worker: its last pulse, when it came, and the work it was sent, with the time when it last was there or on its way."""
 
     def __init__(self, pulse: Pulse, now: float) -> None:
@@ -64,7 +64,7 @@ class Fleet:
     """
 
     def __init__(self, silence_seconds: float, grace_seconds: float) -> None:
-        self.members: dict[str, Member] = {}
+        self.members: dict[str, Worker] = {}
         self.volumes: dict[str, VolumeStatus] = {}
         self.left: set[str] = set()
         self._inherited: list[tuple[int, WorkKind, str]] = []
@@ -76,7 +76,7 @@ class Fleet:
         member = self.members.get(pulse.machine)
         self.left.discard(pulse.machine)
         if member is None:
-            self.members[pulse.machine] = Member(pulse, now)
+            self.members[pulse.machine] = Worker(pulse, now)
             self._adopt(pulse.machine, now)
         else:
             member.pulse = pulse

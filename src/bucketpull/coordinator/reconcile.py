@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from bucketpull.coordinator.effects import Books, Routine
-from bucketpull.domain.messages import BatchReceipt, Begun, Pulse, Removed, Verdict
+from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Begun, Pulse, Removed
 from bucketpull.domain.model import IN_PLACE, Extent, Former
 from bucketpull.ports import Journal
 
@@ -19,10 +19,10 @@ AGAIN_SECONDS = 30.0
 PATIENCE_SECONDS = 15.0
 
 
-class Answer(NamedTuple):
+class Reconciliation(NamedTuple):
     """What a machine is told of the batches that it asks about, and which it is given `again`, as nobody has them."""
 
-    verdicts: list[Verdict]
+    verdicts: list[BatchVerdict]
     again: list[int]
 
 
@@ -47,19 +47,19 @@ def booked(journal: Journal, receipts: Collection[BatchReceipt], dropped: Collec
     return found
 
 
-def judge(journal: Journal, begun: Iterable[Begun]) -> Answer:
+def judge(journal: Journal, begun: Iterable[Begun]) -> Reconciliation:
     """Answer what a machine asks; nothing is said yet of work that somebody has."""
     asked = list(begun)
     holders = journal.holders(list({each.work for each in asked}))
-    verdicts: dict[int, Verdict] = {}
+    verdicts: dict[int, BatchVerdict] = {}
     for each in asked:
         if each.work not in holders:
-            _judge_block(journal, each, verdicts.setdefault(each.work, Verdict(each.work)))
+            _judge_block(journal, each, verdicts.setdefault(each.work, BatchVerdict(each.work)))
     again = {each.work: None for each in asked if holders.get(each.work) == ""}
-    return Answer(list(verdicts.values()), list(again))
+    return Reconciliation(list(verdicts.values()), list(again))
 
 
-def _judge_block(journal: Journal, begun: Begun, verdict: Verdict) -> None:
+def _judge_block(journal: Journal, begun: Begun, verdict: BatchVerdict) -> None:
     """Say of a block whether it counts: all of it or nothing, as all of it is in one receipt."""
     if begun.offset < 0:
         return

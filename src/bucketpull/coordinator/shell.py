@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.effects import (
+    Acknowledge,
     Books,
     Effect,
     Forget,
@@ -14,9 +15,8 @@ from bucketpull.coordinator.effects import (
     Heard,
     Moment,
     Routine,
-    Send,
-    Settle,
-    Tell,
+    SendControl,
+    SendWork,
 )
 from bucketpull.domain.errors import JournalError
 from bucketpull.domain.messages import Limits
@@ -94,12 +94,12 @@ class CoordinatorShell:
                 return await self.call(function, self._journal)
             case Hear(seconds):
                 return await self._hear(seconds)
-            case Tell(control, machine):
+            case SendControl(control, machine):
                 await self._transport.control(control, machine)
-            case Send(works, machine):
+            case SendWork(works, machine):
                 await self._transport.send(works, machine)
-            case Settle(messages):
-                await self._transport.settle(messages)
+            case Acknowledge(messages):
+                await self._transport.acknowledge(messages)
             case Forget(machine):
                 await self._transport.forget(machine)
         return None

@@ -103,7 +103,7 @@ class Pulse(Value, tag="pulse"):
     `holds` lists the work ids in hand. `window` says how many batches it wants to hold in all, `scan_window` how many
     scans; 0 where its volumes are full, or where it does not list.
     `limited_by` names what holds it back: "source", an endpoint that holds copies, by name, "disk", "cpu", "rate", "bandwidth", "work" or "".
-    `begun` are batches whose end it asks for: see `Verdict`.
+    `begun` are batches whose end it asks for: see `BatchVerdict`.
     `waiting_for` names an object in hand where one of its processes has ended none for `still_seconds`, at least ten.
     `clears` is true while it does not know of all files on its volumes that they count.
     `placed`, `written` and `settled` count objects since its start, as they pass: given to a process with a volume to go to, written
@@ -180,7 +180,7 @@ class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
     paused: bool = False
 
 
-class Verdict(Value):
+class BatchVerdict(Value):
     """What counts of a batch that is outstanding no more, so that no receipt of it can count any more.
 
     Of the blocks `judged` those `gone` do not count: their files go, and what was never settled of the batch. `kept` are blocks of
@@ -202,7 +202,7 @@ class Control(Value, tag="control"):
 
     limits: Limits
     booked: list[Int] = []
-    verdicts: list[Verdict] = []
+    verdicts: list[BatchVerdict] = []
     add_volumes: list[Text] = []
     drain_volumes: list[Text] = []
     stop: bool = False

@@ -29,7 +29,7 @@ _JUDGED_SECONDS: Final = 0.5
 _LONGEST_REST_SECONDS: Final = 60.0
 
 
-class Walk:
+class ListingWalk:
     """One walk.
 
     Args:

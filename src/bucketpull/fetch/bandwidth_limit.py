@@ -1,7 +1,7 @@
 """A cap on what all transfers together receive."""
 
 
-class Allowance:
+class BandwidthLimit:
     """Bytes that may be read, refilled evenly; times are monotonic seconds.
 
     Sockets are read only while there is something left. Debt is made by a socket that had more than was left, and

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk, Request, Response
-from bucketpull.fetch.head import END, Heads, may_begin
+from bucketpull.fetch.head import END, HeadReader, may_begin
 from bucketpull.fetch.transfer import Count, Transfer
 
 # So long an address is trusted for new connections; then libcurl resolves the name anew.
@@ -116,10 +116,10 @@ class Site:
         return True
 
 
-class Keeper(Protocol):
+class ConnectionPool(Protocol):
     """Who keeps connections. `counted` is told of all bytes that come."""
 
-    heads: Heads
+    heads: HeadReader
     now: float
     recv_bytes: int
     counted: Count | None
@@ -170,7 +170,7 @@ class Connection(Transfer):
         "sock",
     )
 
-    def __init__(self, site: Site, keeper: Keeper, context: ssl.SSLContext | None) -> None:
+    def __init__(self, site: Site, keeper: ConnectionPool, context: ssl.SSLContext | None) -> None:
         super().__init__()
         self.sock = _connect(site, context)
         self.fd = self.sock.fileno()

@@ -12,7 +12,7 @@ from typing import Final
 
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.connection import Connection, Site
-from bucketpull.fetch.head import Heads
+from bucketpull.fetch.head import HeadReader
 from bucketpull.fetch.options import FetchOptions
 from bucketpull.fetch.transfer import Count, Done, Transfer, nobody
 
@@ -46,7 +46,7 @@ class Direct:
         call_later: Callable[[float, Callable[[], None]], None],
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        self.heads = Heads()
+        self.heads = HeadReader()
         self.now = 0.0
         self.recv_bytes = RECV_BYTES
         self.counted: Count | None = None
@@ -179,7 +179,7 @@ class Direct:
             self._context = ssl.create_default_context(cafile=self._authorities)
         return self._context
 
-    # --- see connection.Keeper
+    # --- see connection.ConnectionPool
 
     def wait_for(self, connection: Connection, events: int) -> None:
         """Have `ready` called at these events from now on."""

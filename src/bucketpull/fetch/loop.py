@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.fetch.bandwidth_limit import Allowance
+from bucketpull.fetch.bandwidth_limit import BandwidthLimit
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
 from bucketpull.fetch.easy_handle import COUNTED_BUFFER_BYTES
-from bucketpull.fetch.names import Names
 from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.resolver import Resolver
 from bucketpull.fetch.transfer import Done, Sink, Transfer
 
 _IN: Final = select.EPOLLIN
@@ -50,8 +50,8 @@ class FetchLoop:
         self._busy: dict[Transfer, None] = {}  # in order of their starts
         self._now = time.monotonic()
         self._held_back = 0.0
-        self._allowance: Allowance | None = None
-        self._names: Names | None = None
+        self._allowance: BandwidthLimit | None = None
+        self._names: Resolver | None = None
         self.direct = Direct(
             options, trusted, self._everything, self._busy, self._submit_to_curl, self.call_later
         )
@@ -109,7 +109,7 @@ class FetchLoop:
         if self.direct.is_proxied or _is_address(site):
             return
         if self._names is None:
-            self._names = Names()
+            self._names = Resolver()
             self.watch(self._names.wake_fd, self._names.deliver)
         self._names.ask(site, found)
 
@@ -132,7 +132,7 @@ class FetchLoop:
 
     def limit_bandwidth(self, bytes_per_second: float | None) -> None:
         """See `ports.Fetcher`. While there is a cap, each read costs a call of Python more."""
-        allowance = None if bytes_per_second is None else Allowance(bytes_per_second, time.monotonic())
+        allowance = None if bytes_per_second is None else BandwidthLimit(bytes_per_second, time.monotonic())
         self._allowance = allowance
         self.direct.counted = None if allowance is None else allowance.spend
         self.direct.recv_bytes = RECV_BYTES if allowance is None else COUNTED_BUFFER_BYTES

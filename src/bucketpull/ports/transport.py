@@ -16,10 +16,10 @@ class Transport(Protocol):
         ...
 
     async def receive(self) -> Sequence[FromWorker]:
-        """Wait for messages of workers; each is given again after a restart until `settle`."""
+        """Wait for messages of workers; each is given again after a restart until `acknowledge`."""
         ...
 
-    async def settle(self, messages: Sequence[FromWorker]) -> None:
+    async def acknowledge(self, messages: Sequence[FromWorker]) -> None:
         """Say that the messages are in the journal."""
         ...
 

@@ -13,7 +13,7 @@ from bucketpull.domain.messages import BatchReceipt, FromWorker, Goodbye, Handba
 from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport.amqp import Delivery
 from bucketpull.transport.envelope import Direction, Header, Rejected, Session, read_header
-from bucketpull.transport.wire import Echo, Names, ToCoordinator, up
+from bucketpull.transport.wire import Echo, QueueNames, ToCoordinator, up
 
 _SHOWN_BYTES: Final = 60
 MOST_FALSE_CLAIMS: Final = 20
@@ -33,7 +33,7 @@ class Admission:
     `false_claims` counts, by machine, messages with a right seal that cannot be believed.
     """
 
-    def __init__(self, names: Names, me: Session) -> None:
+    def __init__(self, names: QueueNames, me: Session) -> None:
         self._names = names
         self._me = me
         self._unsettled: dict[_Key, Delivery] = {}

@@ -6,7 +6,7 @@ from typing import Final
 
 from bucketpull.transport.amqp import Link
 from bucketpull.transport.envelope import Direction, Header, Sealer
-from bucketpull.transport.wire import Answer, Ask, Names, encode
+from bucketpull.transport.wire import Query, QueryAnswer, QueueNames, encode
 
 MOST_QUESTIONS: Final = 8
 
@@ -17,14 +17,14 @@ class Answering:
     `answer` is what answers a question of somebody who asks under a name; None answers nothing.
     """
 
-    def __init__(self, names: Names, sealer: Sealer, link: Link) -> None:
+    def __init__(self, names: QueueNames, sealer: Sealer, link: Link) -> None:
         self._names = names
         self._sealer = sealer
         self._link = link
         self._telling: set[asyncio.Task[None]] = set()
-        self.answer: Callable[[Ask, str], Awaitable[Answer]] | None = None
+        self.answer: Callable[[Query, str], Awaitable[QueryAnswer]] | None = None
 
-    def take(self, question: Ask, header: Header) -> None:
+    def take(self, question: Query, header: Header) -> None:
         """Begin to answer a question."""
         if self._names.is_answers(header.reply_to) and len(self._telling) < MOST_QUESTIONS:
             telling = asyncio.create_task(self._tell(question, header), name="answer")
@@ -43,7 +43,7 @@ class Answering:
         if not telling.cancelled() and (error := telling.exception()) is not None:
             self._link.lost(f"a question that came through the broker could not be answered: {error}")
 
-    async def _tell(self, question: Ask, header: Header) -> None:
+    async def _tell(self, question: Query, header: Header) -> None:
         if self.answer is None:
             return
         answer = await self.answer(question, header.machine)

@@ -15,7 +15,7 @@ from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refu
 from bucketpull.transport.answering import Answering
 from bucketpull.transport.envelope import Direction, Header, Rejected, Session
 from bucketpull.transport.rejection_log import RejectionLog
-from bucketpull.transport.wire import Ask, Names, QueueType, Sealed, ToWorker, down, encode
+from bucketpull.transport.wire import Query, QueueNames, QueueType, Sealed, ToWorker, down, encode
 
 # Above any window: what a worker may hold is the coordinator's decision, and what waits in the queue would look lost.
 PREFETCH: Final = 512
@@ -49,7 +49,7 @@ class RabbitInbox:
         settle_seconds: float = SETTLE_SECONDS,
         volumes: Collection[str] = (),
     ) -> None:
-        names = Names(job, kind)
+        names = QueueNames(job, kind)
         self._names = names
         self._machine = machine
         self._queue = names.machine(machine)
@@ -117,7 +117,7 @@ class RabbitInbox:
             await self.link.acknowledge(delivery)
             if not self._is_first(header, delivery):
                 continue
-            if isinstance(message, Ask):
+            if isinstance(message, Query):
                 self.answering.take(message, header)
             elif isinstance(message, Control):
                 found.append(self._allowed(self._ours(self._in_order(message, header), header), header))
@@ -237,7 +237,7 @@ class RabbitInbox:
         if header.machine != self._machine:
             raise Rejected("it is meant for another machine", header)
         message = down.read(body)
-        if isinstance(message, Ask) is not (header.way is Direction.QUESTION):
+        if isinstance(message, Query) is not (header.way is Direction.QUESTION):
             raise Rejected("whoever asks gives no orders", header)
         return header, message
 

@@ -36,7 +36,7 @@ class DirectTransport:
         """See `ports.Transport`."""
         return await _take(self._up)
 
-    async def settle(self, messages: Sequence[FromWorker]) -> None:
+    async def acknowledge(self, messages: Sequence[FromWorker]) -> None:
         """Nothing waits for it: an unbooked receipt dies with the process."""
 
     @property

@@ -25,10 +25,10 @@ from bucketpull.transport.mailbox import Mailbox
 from bucketpull.transport.rejection_log import RejectionLog
 from bucketpull.transport.remote_query import taken
 from bucketpull.transport.wire import (
-    Ask,
     Echo,
     Greeting,
-    Names,
+    Query,
+    QueueNames,
     QueueType,
     Sealed,
     encode,
@@ -74,7 +74,7 @@ class RabbitTransport:
         version: str,
         settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
-        self._names = names = Names(job, kind)
+        self._names = names = QueueNames(job, kind)
         self._job = job
         self._welcome = welcome
         self._me = Session(key, version, job, secrets.token_hex(8), welcome.journal)
@@ -159,7 +159,7 @@ class RabbitTransport:
         """See `ports.Transport`. May be cancelled: nothing is lost. A task of ours that ended is an error here."""
         return await self._heard.take_all()
 
-    async def settle(self, messages: Sequence[FromWorker]) -> None:
+    async def acknowledge(self, messages: Sequence[FromWorker]) -> None:
         """See `ports.Transport`."""
         for message in messages:
             delivery = self._admission.settled(message)
@@ -311,7 +311,7 @@ class RabbitTransport:
             if header.session == self._me.session:
                 self._echoed_at = time.monotonic()
             return None
-        if isinstance(message, Ask):
+        if isinstance(message, Query):
             self.answering.take(message, header)
             return None
         return await self._admitted(message, header)

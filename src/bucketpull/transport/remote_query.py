@@ -11,7 +11,7 @@ from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
 from bucketpull.transport.amqp import REFUSED, connected, login_refused, with_heartbeat
 from bucketpull.transport.envelope import Direction, Rejected, Session
-from bucketpull.transport.wire import Ask, Names, encode
+from bucketpull.transport.wire import Query, QueueNames, encode
 
 ANSWER_SECONDS = 10.0
 
@@ -47,7 +47,7 @@ class Asker:
         """
         job = self._job
         try:
-            return await self._ask(Ask(method, target, body), self._name, Names(job).coordinator)
+            return await self._ask(Query(method, target, body), self._name, QueueNames(job).coordinator)
         except aiormq.exceptions.PublishError:
             raise TransportError(
                 f"job {job}: no coordinator of it is at this broker; check --job, or start `bucketpull coordinate`"
@@ -69,7 +69,7 @@ class Asker:
 
         """
         try:
-            return await self._ask(Ask("GET", target, b""), machine, Names(self._job).machine(machine))
+            return await self._ask(Query("GET", target, b""), machine, QueueNames(self._job).machine(machine))
         except aiormq.exceptions.PublishError:
             raise MachineSilent(f"machine {machine}: is not at this broker") from None
         except TimeoutError:
@@ -81,7 +81,7 @@ class Asker:
             line, self._line = self._line, None
             await line.connection.close()
 
-    async def _ask(self, question: Ask, name: str, queue: str) -> tuple[int, bytes]:
+    async def _ask(self, question: Query, name: str, queue: str) -> tuple[int, bytes]:
         try:
             async with asyncio.timeout(self._seconds):
                 answer = wire.answer.read(await self._exchange(question, name, queue))
@@ -101,8 +101,8 @@ class Asker:
             ) from error
         return answer.status, answer.body
 
-    async def _exchange(self, question: Ask, name: str, queue: str) -> bytes:
-        line = self._line = self._line or await _line_to(self._url, Names(self._job).answers())
+    async def _exchange(self, question: Query, name: str, queue: str) -> bytes:
+        line = self._line = self._line or await _line_to(self._url, QueueNames(self._job).answers())
         sealed = self._me.sealer.seal(Direction.QUESTION, name, queue, encode(question), reply_to=line.reply)
         # Who is away must not find it years later.
         properties = aiormq.spec.Basic.Properties(expiration=str(round(self._seconds * 1000)))
@@ -150,7 +150,7 @@ async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> No
     """
     try:
         async with asyncio.timeout(seconds):
-            await _look(with_heartbeat(url), Names(job).coordinator)
+            await _look(with_heartbeat(url), QueueNames(job).coordinator)
     except aiormq.exceptions.ChannelNotFoundEntity:
         return
     except aiormq.exceptions.ChannelLockedResource:

@@ -33,10 +33,10 @@ class JoinedTransport:
                 messages += task.result()
         return messages
 
-    async def settle(self, messages: Sequence[FromWorker]) -> None:
+    async def acknowledge(self, messages: Sequence[FromWorker]) -> None:
         """See `ports.Transport`."""
-        await self._near.settle(messages)
-        await self._far.settle(messages)
+        await self._near.acknowledge(messages)
+        await self._far.acknowledge(messages)
 
     @property
     def hears(self) -> bool:

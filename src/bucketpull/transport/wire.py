@@ -39,23 +39,23 @@ class Echo(Value, tag="echo"):
     """What the coordinator says to itself: while it does not come back, the silence of others proves nothing."""
 
 
-class Ask(Value, tag="ask"):
-    """A request to the API of the running job, or to one of its machines; an encoded `Answer` goes to the reply queue."""
+class Query(Value, tag="ask"):
+    """A request to the API of the running job, or to one of its machines; an encoded `QueryAnswer` goes to the reply queue."""
 
     method: Text
     target: Text
     body: bytes
 
 
-class Answer(Value, tag="answer"):
+class QueryAnswer(Value, tag="answer"):
     """What the API answered: an HTTP status and a body."""
 
     status: Count
     body: bytes
 
 
-ToCoordinator = FromWorker | Echo | Ask
-ToWorker = Sealed | Control | Welcome | Refusal | Greeting | Ask
+ToCoordinator = FromWorker | Echo | Query
+ToWorker = Sealed | Control | Welcome | Refusal | Greeting | Query
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -81,10 +81,10 @@ class Reader(Generic[T]):
 
 up: Reader[ToCoordinator] = Reader(ToCoordinator)
 down: Reader[ToWorker] = Reader(ToWorker)
-answer: Reader[Answer] = Reader(Answer)
+answer: Reader[QueryAnswer] = Reader(QueryAnswer)
 
 
-class Names:
+class QueueNames:
     """The queues of a job, and how they are made."""
 
     def __init__(self, job: str, kind: QueueType = "quorum") -> None:

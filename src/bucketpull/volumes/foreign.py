@@ -15,10 +15,10 @@ from typing import Final
 from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Claim, Inspection, Record
+from bucketpull.volumes.aside import AsideCount, set_aside
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LEDGER, Identity
-from bucketpull.volumes.kept import Kept, put_aside
 from bucketpull.volumes.key_index import KeyIndex
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import oldest_intent
@@ -43,7 +43,7 @@ class ForeignFiles:
         self._was_empty = Memo[bytes, bool](_MOST_FOLDERS)
         self._ledger: Ledger | None = None
         self._index: KeyIndex | None = None
-        self._kept = Kept(home)
+        self._kept = AsideCount(home)
 
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
         """Find files that are these objects, or may be: as long as listed, with the listed date (`adopts` is "date") or MD5.
@@ -151,7 +151,7 @@ class ForeignFiles:
     def _put_aside(self, directory: bytes, name: bytes, path: bytes) -> None:
         """Put aside what is not the object, unless it is an older version of ours, or was damaged."""
         if not self._is_known(key_of(directory, name)):
-            put_aside(self._tree, self._home, path)
+            set_aside(self._tree, self._home, path)
 
     def _is_known(self, key: bytes) -> bool:
         """Tell whether the ledger says that an object lies here."""

@@ -11,7 +11,7 @@ from typing import Final
 from bucketpull.domain.errors import MachineShort, VolumeError, VolumeFull, VolumeSick
 
 
-class Blame(Enum):
+class Culprit(Enum):
     """Whose fault an error is."""
 
     OBJECT = "object"
@@ -32,13 +32,13 @@ _OBJECT: Final = frozenset({
 
 BLAMES: Final = {
     number: (
-        Blame.FULL
+        Culprit.FULL
         if number in _FULL
-        else Blame.MACHINE
+        else Culprit.MACHINE
         if number in _MACHINE
-        else Blame.OBJECT
+        else Culprit.OBJECT
         if number in _OBJECT | {errno.EFBIG}
-        else Blame.VOLUME
+        else Culprit.VOLUME
     )
     for number in errno.errorcode
 }
@@ -67,16 +67,16 @@ _ADVICE: Final = {
 _LOOK_AT_IT: Final = "see `dmesg` and the disk's health"
 
 
-def blame(error: OSError, *, own: bool = False) -> Blame:
+def culprit(error: OSError, *, own: bool = False) -> Culprit:
     """Say whose fault an error is; `own` where it concerns our own files on the volume rather than an object's path."""
-    found = BLAMES.get(error.errno or 0, Blame.VOLUME)
+    found = BLAMES.get(error.errno or 0, Culprit.VOLUME)
     if own and error.errno in _OBJECT:
-        return Blame.VOLUME
+        return Culprit.VOLUME
     return found
 
 
 def volume_error(path: str, doing: str, error: OSError) -> VolumeError:
     """Say of an error met with our own files whether the volume is full or sick, or this machine short of something."""
     detail = f"{doing}: {error.strerror or error}; {_ADVICE.get(error.errno or 0, _LOOK_AT_IT)}"
-    kind = {Blame.MACHINE: MachineShort, Blame.FULL: VolumeFull}.get(blame(error, own=True), VolumeSick)
+    kind = {Culprit.MACHINE: MachineShort, Culprit.FULL: VolumeFull}.get(culprit(error, own=True), VolumeSick)
     return kind(path, detail)

@@ -26,7 +26,7 @@ from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent
 from bucketpull.volumes.location import location_of
 from bucketpull.volumes.lock import LOCK
-from bucketpull.volumes.os_errors import Blame
+from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.pruning import PRUNING, LeftAlone, Trash, trash_of
 from bucketpull.volumes.recovery import md5_of
@@ -129,10 +129,10 @@ class Removal:
                 bin_.take(path)
                 return
         except OSError as error:
-            fault = os_errors.blame(error)
-            if fault is Blame.MACHINE:
+            fault = os_errors.culprit(error)
+            if fault is Culprit.MACHINE:
                 raise
-            if fault is not Blame.OBJECT:
+            if fault is not Culprit.OBJECT:
                 try_writing(self._home.below(TEMPORARY).fd, _TRIAL_BYTES)
         self.left_alone.add(path)
 
@@ -202,7 +202,7 @@ class Removal:
         try:
             return trash_of(read_intent(self._home, note).body)
         except OSError as error:
-            if os_errors.blame(error) is Blame.MACHINE:
+            if os_errors.culprit(error) is Culprit.MACHINE:
                 raise
             return None
 

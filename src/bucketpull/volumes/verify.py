@@ -17,7 +17,7 @@ from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects, Partitions, Stored, digest_of
 from bucketpull.volumes.packs.checking import PackChecks
 from bucketpull.volumes.packs.folder import path_of
-from bucketpull.volumes.packs.waste import Living, Waste
+from bucketpull.volumes.packs.waste import LiveBodies, Waste
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
 
@@ -97,7 +97,7 @@ class Verification:
             yield Finding(Fault.LEDGER, f"{HOME}/ledger", detail)
         known = Partitions(folder, "known", live.count, tail_bytes=0) if self._extra else None
         packs = PackChecks(self._reader.bodies, folder, live.sealed)
-        living = Living(self._reader)
+        living = LiveBodies(self._reader)
         for number, stored in enumerate(live.objects()):
             if known and not stored.location.pack:
                 known.add(digest_of(stored.location.path))

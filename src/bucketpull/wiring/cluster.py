@@ -28,7 +28,7 @@ from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.transport.rabbitmq import RabbitTransport
 from bucketpull.transport.remote_query import check_alone
 from bucketpull.transport.router import JoinedTransport
-from bucketpull.transport.wire import Answer, Ask
+from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web.api import Api, failed
 from bucketpull.web.server import request_of
@@ -241,7 +241,7 @@ def _say(settings: Settings, level: str, line: str) -> None:
         tell(line, level=level)
 
 
-async def _answer(api: Api, ask: Ask, machine: str) -> Answer:
+async def _answer(api: Api, ask: Query, machine: str) -> QueryAnswer:
     """Answer what came through the broker: whoever has only a machine's key may look, and change nothing."""
     request = request_of(
         ask.method, ask.target, ask.body, f"{'a command' if machine == OPERATOR else machine} at the broker"
@@ -251,7 +251,7 @@ async def _answer(api: Api, ask: Ask, machine: str) -> Answer:
         response = failed(403, text)
     else:
         response = await api.answer(request)
-    return Answer(response.status, response.body)
+    return QueryAnswer(response.status, response.body)
 
 
 async def _join(

@@ -24,7 +24,7 @@ from bucketpull.journal.volumes import KnownVolume
 from bucketpull.ports import Clock
 from bucketpull.reading import ledger_pages
 from bucketpull.reading.places import look
-from bucketpull.transport.wire import Answer, Ask
+from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.volumes.verify import Verification
 from bucketpull.web.api import failed
 from bucketpull.web.server import request_of
@@ -48,7 +48,7 @@ class _Reading:
         self._clock = clock
         self._asked_at = clock.monotonic()
         self._number = 0
-        self._answer = Answer(204, b"")
+        self._answer = QueryAnswer(204, b"")
         self._making: asyncio.Task[msgspec.Struct | None] | None = None
         self.looked_at = 0, 0
         self._pages = make(self)
@@ -69,7 +69,7 @@ class _Reading:
         if not verification.objects % 1000 and self.is_idle:
             raise _Abandoned
 
-    async def page(self, number: int) -> Answer:
+    async def page(self, number: int) -> QueryAnswer:
         """Return a page: the last one again, or the next."""
         self._asked_at = self._clock.monotonic()
         if number == self._number + 1:
@@ -79,9 +79,9 @@ class _Reading:
             if self._making is not None and self._making.done():
                 page, self._making = self._making.result(), None
                 self._number += 1
-                self._answer = Answer(204, b"") if page is None else Answer(200, _encode(page))
+                self._answer = QueryAnswer(204, b"") if page is None else QueryAnswer(200, _encode(page))
             elif self._number != number:
-                return Answer(202, _encode(self.looked_at))
+                return QueryAnswer(202, _encode(self.looked_at))
         if number != self._number:
             raise ConfigError("this machine has begun again since; ask again from the start")
         return self._answer
@@ -102,30 +102,30 @@ class LedgerAnswers:
         self._clock = clock
         self._readings: dict[str, _Reading] = {}
 
-    async def answer(self, ask: Ask, _: str) -> Answer:
+    async def answer(self, ask: Query, _: str) -> QueryAnswer:
         """Answer a request, whatever it is."""
         request = request_of(ask.method, ask.target, ask.body, "")
         try:
             return await self._answer(request.path, request.query)
         except BucketpullError as error:
-            return Answer(409, _text(error))
+            return QueryAnswer(409, _text(error))
         except (KeyError, ValueError) as error:
-            return Answer(400, _text(error))
+            return QueryAnswer(400, _text(error))
 
-    async def _answer(self, path: str, query: Mapping[str, str]) -> Answer:
+    async def _answer(self, path: str, query: Mapping[str, str]) -> QueryAnswer:
         volume = self._volume(query["volume"])
         if path == "/ledger/place":
             where = int(query["offset"]), bytes.fromhex(query["directory"]), bytes.fromhex(query["name"])
-            return Answer(200, _encode(await in_thread(look, volume, *where)))
+            return QueryAnswer(200, _encode(await in_thread(look, volume, *where)))
         if path == "/ledger/objects":
             below = bytes.fromhex(query.get("below", ""))
             return await self._page(query, lambda _: ledger_pages.objects(volume.path, volume.id, below))
         if path == "/ledger/faults":
             faults = partial(ledger_pages.faults, volume.path, volume.id, hashed=bool(query.get("hash")))
             return await self._page(query, lambda reading: faults(watch=reading.watch))
-        return Answer(404, _text(f"{path}: there is no such thing"))
+        return QueryAnswer(404, _text(f"{path}: there is no such thing"))
 
-    async def _page(self, query: Mapping[str, str], make: Callable[[_Reading], Pages]) -> Answer:
+    async def _page(self, query: Mapping[str, str], make: Callable[[_Reading], Pages]) -> QueryAnswer:
         name, number = query["reading"], int(query["page"])
         self._drop_idle()
         asyncio.get_running_loop().call_later(IDLE_SECONDS + 1.0, self._drop_idle)

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Final
 
 from bucketpull.domain.model import Part, show
-from bucketpull.downloader.walk import Walk
+from bucketpull.downloader.walk import ListingWalk
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Source
 from bucketpull.report.figures import count
@@ -19,7 +19,7 @@ _NEWS_SECONDS: Final = 10.0
 _SHOWN: Final = 5
 
 
-def turn(walk: Walk, patience: Patience) -> None:
+def turn(walk: ListingWalk, patience: Patience) -> None:
     """Go on with a walk; what keeps it is told.
 
     Raises:
@@ -35,7 +35,7 @@ def turn(walk: Walk, patience: Patience) -> None:
         patience.wait()
 
 
-def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -> Walk:
+def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -> ListingWalk:
     """List a source; `take` is called with the objects of each page. What could not be listed is told.
 
     Raises:
@@ -53,7 +53,7 @@ def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -
     patience = Patience(settings.source)
     with closing(FetchLoop(fetch_options(settings))) as fetcher:
         reach(SourceClient(source, fetcher, patience), settings.source)
-        walk = Walk(source, fetcher, SystemClock(), taken, rate=settings.rate)
+        walk = ListingWalk(source, fetcher, SystemClock(), taken, rate=settings.rate)
         due = time.monotonic() + _NEWS_SECONDS
         while not walk.is_over:
             turn(walk, patience)

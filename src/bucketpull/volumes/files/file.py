@@ -17,10 +17,10 @@ from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Written
 from bucketpull.volumes import beneath, os_errors, system
+from bucketpull.volumes.aside import set_aside
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import PACKS, Entered, enter
-from bucketpull.volumes.kept import put_aside
-from bucketpull.volumes.os_errors import Blame
+from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.trial import try_writing
 
 TEMPORARY: Final = "tmp"
@@ -29,10 +29,10 @@ _PACKS: Final = PACKS.encode()
 _SLASH: Final = ord("/")
 _TRIAL_BYTES: Final = 1 << 12
 _REASONS: Final = {
-    Blame.OBJECT: Reason.UNSTORABLE,
-    Blame.FULL: Reason.VOLUME_FULL,
-    Blame.VOLUME: Reason.VOLUME_SICK,
-    Blame.MACHINE: Reason.MACHINE,
+    Culprit.OBJECT: Reason.UNSTORABLE,
+    Culprit.FULL: Reason.VOLUME_FULL,
+    Culprit.VOLUME: Reason.VOLUME_SICK,
+    Culprit.MACHINE: Reason.MACHINE,
 }
 _MOST_PIECES: Final = 1024  # IOV_MAX of Linux
 _reach = kill_points.reach
@@ -112,7 +112,7 @@ class FileWriter:
         """Give another name to a file of somebody else's at an object's path; False if that cannot be."""
         tree = Tree(self.root)  # its own: another thread may be writing
         try:
-            put_aside(tree, self.home, self.identity.path_of(directory, name))
+            set_aside(tree, self.home, self.identity.path_of(directory, name))
         except OSError as error:
             return error.errno == errno.ENOENT
         finally:
@@ -123,11 +123,11 @@ class FileWriter:
         """Say whose fault an error is: met while `placing` an object at its path, or with our own files."""
         fault = self._fault(error, placing=placing)
         detail = f"{what}: {error.strerror}"
-        if fault is Blame.MACHINE:
+        if fault is Culprit.MACHINE:
             self.tree.close()  # some descriptors less
-        elif fault is Blame.VOLUME:
+        elif fault is Culprit.VOLUME:
             self._sick = detail
-        elif fault is Blame.FULL and not self._has_inodes():
+        elif fault is Culprit.FULL and not self._has_inodes():
             detail = f"{what}: no inodes left"
         reason = Reason.UNWRITTEN if fault is None else _REASONS[fault]
         return Written(token, reason, detail)
@@ -162,21 +162,21 @@ class FileWriter:
         if _reach is not None:
             _reach("closed")
 
-    def _fault(self, error: OSError, *, placing: bool) -> Blame | None:
+    def _fault(self, error: OSError, *, placing: bool) -> Culprit | None:
         """Say whose fault an error is; None where the volume refused something and takes other files."""
-        fault = os_errors.blame(error, own=not placing)
-        if fault is Blame.OBJECT and _denied(error) and not beneath.is_writable(self.root):
-            return Blame.VOLUME
-        if fault is Blame.VOLUME or (fault is Blame.FULL and placing and self.tree.has_room()):
+        fault = os_errors.culprit(error, own=not placing)
+        if fault is Culprit.OBJECT and _denied(error) and not beneath.is_writable(self.root):
+            return Culprit.VOLUME
+        if fault is Culprit.VOLUME or (fault is Culprit.FULL and placing and self.tree.has_room()):
             return self._tried(fault)
         return fault
 
-    def _tried(self, suspected: Blame) -> Blame | None:
+    def _tried(self, suspected: Culprit) -> Culprit | None:
         """Let the volume show that it is well."""
         try:
             try_writing(self._temporary, _TRIAL_BYTES)
         except OSError as error:
-            return Blame.MACHINE if os_errors.blame(error) is Blame.MACHINE else suspected
+            return Culprit.MACHINE if os_errors.culprit(error) is Culprit.MACHINE else suspected
         return None
 
     def _has_inodes(self) -> bool:

@@ -21,7 +21,7 @@ _DIRECTORY_FULL: Final = frozenset({errno.ENOSPC, errno.EMLINK})
 _FEW_BLOCKS: Final = 64
 
 
-class Place:
+class OpenDirectory:
     """An open directory: its descriptor and its path below the volume, which differs from the usual one where a file is in the way."""
 
     __slots__ = ("fd", "path")
@@ -39,8 +39,8 @@ class Tree:
     """The directories of one volume; `root` stays the caller's."""
 
     def __init__(self, root: int, limit: int | None = None) -> None:
-        self._root = Place(root, b"")
-        self._places: OrderedDict[bytes, Place] = OrderedDict()
+        self._root = OpenDirectory(root, b"")
+        self._places: OrderedDict[bytes, OpenDirectory] = OrderedDict()
         self._limit = limit or _most_open()
         self._here: bytes | None = None  # the directory of the last object, and where that is
         self._here_fd = -1
@@ -130,7 +130,7 @@ class Tree:
         directory, _, name = path.rpartition(b"/")
         return beneath.open_file(self.place(directory, create=False).fd, name)
 
-    def place(self, path: bytes, create: bool = True) -> Place:
+    def place(self, path: bytes, create: bool = True) -> OpenDirectory:
         """Open a directory by its usual path, making what is missing."""
         found = self._places.get(path)
         if found is not None:
@@ -159,7 +159,7 @@ class Tree:
             beneath.rename(source, name, src_dir_fd=source_fd, dst_dir_fd=place.fd)
         return place.join(name)
 
-    def _descend(self, path: bytes, create: bool) -> Place:
+    def _descend(self, path: bytes, create: bool) -> OpenDirectory:
         """Open directory after directory, from the nearest ancestor that is open."""
         end = len(path)
         while (end := path.rfind(b"/", 0, end)) > 0 and path[:end] not in self._places:
@@ -167,11 +167,11 @@ class Tree:
         place = self.place(path[:end]) if end > 0 else self._root
         for segment in path[end + 1 :].split(b"/"):
             end += len(segment) + 1
-            place = Place(*_enter(place, segment, create))
+            place = OpenDirectory(*_enter(place, segment, create))
             self._keep(path[:end], place)
         return place
 
-    def _keep(self, path: bytes, place: Place) -> None:
+    def _keep(self, path: bytes, place: OpenDirectory) -> None:
         self._places[path] = place
         if len(self._places) > self._limit:
             self._here = None
@@ -183,7 +183,7 @@ def _most_open() -> int:
     return min(_OPEN_DIRECTORIES, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 16))
 
 
-def _enter(place: Place, segment: bytes, create: bool) -> tuple[int, bytes]:
+def _enter(place: OpenDirectory, segment: bytes, create: bool) -> tuple[int, bytes]:
     """Open a directory, or the one beside it where something else has its name: a file, a link, another volume."""
     try:
         return _open(place, segment, create), place.join(segment)
@@ -194,7 +194,7 @@ def _enter(place: Place, segment: bytes, create: bool) -> tuple[int, bytes]:
     return _open(place, other, create), place.join(other)
 
 
-def _open(place: Place, segment: bytes, create: bool) -> int:
+def _open(place: OpenDirectory, segment: bytes, create: bool) -> int:
     try:
         return _outside_volumes(beneath.enter(place.fd, segment), segment)
     except FileNotFoundError:

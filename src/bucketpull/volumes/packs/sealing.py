@@ -31,7 +31,7 @@ _LARGEST_HEADER: Final = 64 << 10
 _NICE: Final = 19
 
 
-class Walk:
+class TarWalk:
     """Goes through a tar once, in sequence; then `end` is where its last whole member ends, `digest` that of all before.
 
     `fd` stays the caller's.
@@ -85,7 +85,7 @@ def seal(directory: int, pack: str) -> Sealed:
     """
     fd = beneath.open_file(directory, folder.file_of(pack), os.O_RDWR)
     try:
-        walk, members = Walk(fd), 0
+        walk, members = TarWalk(fd), 0
         with Index(directory, folder.file_of(pack)) as index:
             for at, found in walk.members():
                 index.add(at, found)

@@ -27,7 +27,7 @@ class Waste(NamedTuple):
         return self.dead > DEAD_SHARE * self.size
 
 
-class Living:
+class LiveBodies:
     """Adds up what is alive in each pack, object by object."""
 
     def __init__(self, reader: VolumeReader) -> None:
@@ -74,7 +74,7 @@ class Living:
 
 def find_waste(reader: VolumeReader, live: LiveObjects) -> list[Waste]:
     """Return the finished packs of a volume, those with the largest dead share first."""
-    living = Living(reader)
+    living = LiveBodies(reader)
     for stored in live.objects():
         living.add(stored)
     return living.waste()

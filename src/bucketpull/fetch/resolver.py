@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 Found = Callable[[list[str]], None]
 
 
-class Names:
+class Resolver:
     """Questions under way. `wake_fd` is readable when there are answers; `deliver` makes the callbacks."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ _SUFFIX: Final = b".kept"
 _MOST_READ: Final = 1 << 20
 
 
-def put_aside(tree: Tree, home: OwnDirectory, path: bytes) -> None:
+def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> None:
     """Rename what lies at a path, a directory excepted, to the first free of `NAME.kept`, `NAME.kept-2`, …; it is written down before.
 
     Raises:
@@ -33,7 +33,7 @@ def put_aside(tree: Tree, home: OwnDirectory, path: bytes) -> None:
     beneath.rename(name, kept, src_dir_fd=place.fd, dst_dir_fd=place.fd)
 
 
-class Kept:
+class AsideCount:
     """How many files of others are kept on a volume; `count` costs nothing while none are added."""
 
     def __init__(self, home: OwnDirectory) -> None:
