@@ -3,6 +3,8 @@
 import pytest
 from tests.coordinator.harness import Harness
 
+from bucketpull.coordinator.spending import BudgetWatch
+from bucketpull.domain import budget
 from bucketpull.domain.batching import decode_parts, draft, encode_parts, spans_of
 from bucketpull.domain.budget import Budget
 from bucketpull.domain.errors import JournalError, Reason, SourceRefused
@@ -375,6 +377,17 @@ def test_what_comes_back_of_a_trial_is_given_out_again(start):
     (work,) = harness.works("m1")
     harness.hear(BatchReceipt(work.id, "m1", returned=draft(decode_parts(work.body))))
     assert len(harness.works("m1")) == 1
+
+
+def test_a_clock_that_was_far_ahead_keeps_no_job_waiting_for_years():
+    today = ["2099-01-01"]
+    watch = BudgetWatch(Budget(bytes_a_day=100), lambda: today[0])
+    watch.spent.add(100, 1, today[0])
+
+    today[0] = "2026-05-01"
+    assert watch.verdict is budget.BudgetState.WAIT_FOR_TOMORROW
+    today[0] = "2026-05-02"
+    assert watch.verdict is budget.BudgetState.GO_ON
 
 
 def test_a_budget_of_bytes_ends_the_job_when_it_is_used_up_and_is_kept_in_the_journal(start):

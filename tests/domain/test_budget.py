@@ -9,12 +9,12 @@ from bucketpull.domain.budget import (
     BudgetState,
     Prices,
     Spending,
-    Usage,
     judged,
     left,
 )
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import EndpointStatus
+from bucketpull.journal.books import Books, decode_books, encode_books
 
 
 def pulse(machine: str, incarnation: str, size: int, requests: int, **wasted: int) -> Pulse:
@@ -69,20 +69,51 @@ def test_of_bytes_the_last_object_may_go_beyond_and_one_of_unknown_size_counts_n
     assert not BudgetLeft(objects=room.objects, bytes=0)
 
 
-def test_usage_is_what_is_new_of_each_machine():
-    usage = Usage()
+def used(spent):
+    return spent.bytes, spent.requests, spent.wasted
 
-    assert usage.since_last(pulse("a", "first", 100, 10)) == (100, 10, {})
-    assert usage.since_last(pulse("a", "first", 150, 12, stalled=30)) == (50, 2, {"stalled": 30})
-    assert usage.since_last(pulse("a", "first", 150, 12, stalled=45)) == (0, 0, {"stalled": 15})
-    assert usage.since_last(pulse("b", "first", 7, 1)) == (7, 1, {})
+
+def test_what_counts_is_what_is_new_of_each_machine():
+    spent = Spending()
+
+    assert spent.see(pulse("a", "first", 100, 10), "d")
+    assert used(spent) == (100, 10, {})
+    assert spent.see(pulse("a", "first", 150, 12, stalled=30), "d")
+    assert spent.see(pulse("a", "first", 150, 12, stalled=45), "d")
+    assert used(spent) == (150, 12, {"stalled": 45})
+    assert not spent.see(pulse("a", "first", 150, 12, stalled=45), "d")
+    assert spent.see(pulse("b", "first", 7, 1), "d")
+    assert used(spent) == (157, 13, {"stalled": 45})
 
 
 def test_a_machine_that_started_again_counts_from_nothing():
-    usage = Usage()
-    usage.since_last(pulse("a", "first", 100, 10, stalled=50))
+    spent = Spending()
+    spent.see(pulse("a", "first", 100, 10, stalled=50), "d")
 
-    assert usage.since_last(pulse("a", "second", 30, 3, stalled=20)) == (30, 3, {"stalled": 20})
+    spent.see(pulse("a", "second", 30, 3, stalled=20), "d")
+
+    assert used(spent) == (130, 13, {"stalled": 70})
+
+
+def test_what_a_machine_used_while_the_coordinator_was_away_counts_once():
+    spent = Spending()
+    spent.see(pulse("a", "first", 100, 10), "d")
+
+    again = decode_books(encode_books(Books(spent=spent))).spent
+    again.see(pulse("a", "first", 130, 13), "d")
+
+    assert used(again) == (130, 13, {})
+
+
+def test_a_clock_that_is_put_back_gives_no_new_day():
+    spent, budget = Spending(), Budget(bytes_a_day=100)
+    spent.add(100, 1, "2026-05-02")
+
+    assert judged(budget, spent, "2026-05-01") is BudgetState.WAIT_FOR_TOMORROW
+    assert left(budget, spent, "2026-05-01").bytes == 0
+    spent.add(1, 1, "2026-05-01")
+    assert spent.bytes_of_day == 101
+    assert judged(budget, spent, "2026-05-02") is BudgetState.GO_ON
 
 
 def test_what_was_spent_is_money_where_something_has_a_price():

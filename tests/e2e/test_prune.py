@@ -219,7 +219,7 @@ def test_in_packs_they_are_dead_and_compact_frees_their_room(make_job):
 
     _, told = prune(job, "--delete", "--max-delete", "60%")
 
-    assert "60 of them lie in packs: `bucketpull compact` frees their room" in told
+    assert "60 of them lie in packs: `bucketpull compact` frees the room" in told
     exported = job.command("export", "--jsonl", "--state", str(job.state)).splitlines()
     assert sorted(json.loads(line)["key"] for line in exported) == left
     assert job.command("verify", str(job.volumes[0]), "--hash", "--json") == ""

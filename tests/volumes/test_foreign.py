@@ -115,6 +115,27 @@ def test_anything_else_is_put_aside_and_told(volume):
     assert "had 2 files of others" in volume.status().warning
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_what_lies_where_a_folder_belongs_stays_and_is_told(volume, is_link):
+    place = os.path.join(volume.path, "d")
+    os.symlink("/", place) if is_link else put(volume, "d", b"mine")
+
+    volume.clear([Part(b"d/e", "", [b"a"], [3], [MTIME])])
+
+    assert os.path.islink(place) if is_link else os.path.isfile(place)
+    assert "of others where the folder d belongs" in volume.status().warning
+
+
+def test_an_object_of_ours_where_a_folder_belongs_is_nothing_to_tell(volume):
+    put(volume, "d", b"abc")
+    record = Record(b"", "", [b"d"], [3], [MTIME])
+    volume.settle([Block("j", 1, msgspec.msgpack.encode([record]))])
+
+    volume.clear([part(b"a")])
+
+    assert volume.status().warning == ""
+
+
 def test_an_older_version_of_ours_stays_to_be_replaced(volume):
     put(volume, "d/a", b"old", mtime=5)
     record = Record(b"d", "", [b"a"], [3], [5])

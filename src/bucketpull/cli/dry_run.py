@@ -123,6 +123,8 @@ def _show(settings: Settings, forecast: _Forecast, excluded: int, failed: int) -
         inform(f"  skipped   {count(forecast.skipped)}, {size(forecast.skipped_bytes)}: in place already")
         inform(f"  excluded  {count(excluded)}")
         inform(f"  listed    {count(listed)}")
+    if settings.limit is not None and not settings.quiet:
+        tell(f"limit = {settings.limit}: has no effect on a dry run, which lists everything")
     if settings.summary is not None and not settings.quiet:
         tell(f"--summary {settings.summary}: a dry run writes no file; use --json in its place")
     if settings.adopt and not settings.quiet:

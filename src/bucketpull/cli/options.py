@@ -102,7 +102,10 @@ class ChoosingCommand(click.Command):
 
 budget = _group(
     click.option(
-        "--limit", type=int, metavar="N", help="Stop after N objects: a trial. Without it the job goes on."
+        "--limit",
+        type=int,
+        metavar="N",
+        help="Stop after N objects: a trial of what is listed first. Without it the job goes on.",
     ),
     click.option(
         "--max-bytes",

@@ -243,7 +243,10 @@ class _Pruning:
             else:
                 tell(f"{count(gone)} of {held} objects, {room}: would be removed; give --delete")
             if self._packed:
-                tell(f"{count(self._packed)} of them lie in packs: `bucketpull compact` frees their room")
+                tell(
+                    f"{count(self._packed)} of them lie in packs: `bucketpull compact` frees the room of packs of which more than "
+                    "a fifth is dead"
+                )
 
 
 def _is_complete(walk: ListingWalk) -> bool:

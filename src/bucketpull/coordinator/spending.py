@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.batching import decode_parts, draft
-from bucketpull.domain.budget import ANY_ROOM, Budget, BudgetLeft, BudgetState, Spending, Usage, judged, left
+from bucketpull.domain.budget import ANY_ROOM, Budget, BudgetLeft, BudgetState, Spending, judged, left
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Pulse
 from bucketpull.domain.model import BatchDraft, Work, WorkKind
 
@@ -66,7 +66,6 @@ class BudgetWatch:
         self._budget = budget
         self._day = day
         self._is_bounded = budget != Budget()
-        self._usage = Usage()
         self._promises = _Promises()
         self._given = 0
         self._written_at = 0.0
@@ -75,10 +74,7 @@ class BudgetWatch:
     def see(self, pulse: Pulse, now: float) -> None:
         """Count what a machine used."""
         self._promises.see(pulse.machine, now)
-        used = self._usage.since_last(pulse)
-        if any(used):
-            self.spent.add(used.bytes, used.requests, self._day(), used.wasted)
-            self._changed = True
+        self._changed |= self.spent.see(pulse, self._today())
 
     def gave(self, works: Iterable[Work]) -> None:
         """Count the objects of batches that were given to a machine."""
@@ -106,7 +102,7 @@ class BudgetWatch:
         """Return how much more may be given out: what is with machines may still use up what it may have."""
         if not self._is_bounded:
             return ANY_ROOM
-        room = left(self._budget, self.spent, self._day()).less(*self._promises.of(fleet))
+        room = left(self._budget, self.spent, self._today()).less(*self._promises.of(fleet))
         if self._budget.objects is None:
             return room
         trial = self._budget.objects - self._given
@@ -115,7 +111,13 @@ class BudgetWatch:
     @property
     def verdict(self) -> BudgetState:
         """Whether bytes and requests are left."""
-        return judged(self._budget, self.spent, self._day())
+        return judged(self._budget, self.spent, self._today())
+
+    def _today(self) -> str:
+        """Return the date. Where the clock was put back, what was used goes with it: else a date far ahead would last for years."""
+        today = self._day()
+        self.spent.day = min(self.spent.day, today)
+        return today
 
     def is_to_be_written(self, now: float) -> bool:
         """Whether what was used should be written to the journal now."""

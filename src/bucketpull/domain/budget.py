@@ -58,10 +58,23 @@ class BudgetLeft(NamedTuple):
 ANY_ROOM: Final = BudgetLeft()
 
 
+class Used(msgspec.Struct, frozen=True):
+    """What a machine has used since it started, as its `incarnation` says: of the bytes, `wasted` were thrown away, by reason."""
+
+    incarnation: str = ""
+    bytes: int = 0
+    requests: int = 0
+    wasted: dict[str, int] = {}
+
+
+_NOTHING: Final = Used()
+
+
 class Spending(msgspec.Struct):
     """What a job has used, in all and on `day` (a calendar day where the coordinator runs, as 2026-05-01).
 
-    `bytes` are all that were received, `wasted` those of them that were thrown away, by reason.
+    `bytes` are all that were received, `wasted` those of them that were thrown away, by reason. `machines` is what each was heard to
+    have used last: so nothing is counted twice, or left out, when the coordinator was away.
     """
 
     bytes: int = 0
@@ -70,20 +83,45 @@ class Spending(msgspec.Struct):
     bytes_of_day: int = 0
     requests_of_day: int = 0
     wasted: dict[str, int] = {}
+    machines: dict[str, Used] = {}
 
     def add(self, size: int, requests: int, day: str, wasted: Mapping[str, int] | None = None) -> None:
-        """Count bytes and requests of a day."""
-        if day != self.day:
-            self.day, self.bytes_of_day, self.requests_of_day = day, 0, 0
+        """Count bytes and requests of a day. A clock that is put back begins no new day: what was used stays used."""
+        if day > self.day:
+            self.bytes_of_day = self.requests_of_day = 0
+        self.day = day
         self.bytes += size
         self.requests += requests
         self.bytes_of_day += size
         self.requests_of_day += requests
         add_counts(self.wasted, wasted or {})
 
+    def see(self, pulse: Pulse, day: str) -> bool:
+        """Count what a machine used since it was heard last; tell whether it is anything."""
+        endpoints = pulse.endpoints.values()
+        now = Used(
+            pulse.incarnation,
+            sum(endpoint.received for endpoint in endpoints),
+            sum(endpoint.requests for endpoint in endpoints),
+            pulse.wasted,
+        )
+        before = self.machines.get(pulse.machine, _NOTHING)
+        self.machines[pulse.machine] = now
+        if before.incarnation != now.incarnation:
+            before = _NOTHING
+        size, requests = max(0, now.bytes - before.bytes), max(0, now.requests - before.requests)
+        wasted = {
+            reason: wasted - before.wasted.get(reason, 0)
+            for reason, wasted in now.wasted.items()
+            if wasted > before.wasted.get(reason, 0)
+        }
+        if size or requests or wasted:
+            self.add(size, requests, day, wasted)
+        return bool(size or requests or wasted)
+
     def copy(self) -> "Spending":
         """Return one that no longer changes."""
-        return msgspec.structs.replace(self, wasted=dict(self.wasted))
+        return msgspec.structs.replace(self, wasted=dict(self.wasted), machines=dict(self.machines))
 
 
 class Prices(msgspec.Struct, frozen=True):
@@ -118,8 +156,7 @@ def judged(budget: Budget, spent: Spending, day: str) -> BudgetState:
     """Tell whether bytes and requests are left."""
     if _is_used_up(budget.bytes, spent.bytes) or _is_used_up(budget.requests, spent.requests):
         return BudgetState.END
-    today = spent.day == day
-    if today and (
+    if spent.day >= day and (
         _is_used_up(budget.bytes_a_day, spent.bytes_of_day)
         or _is_used_up(budget.requests_a_day, spent.requests_of_day)
     ):
@@ -129,7 +166,7 @@ def judged(budget: Budget, spent: Spending, day: str) -> BudgetState:
 
 def left(budget: Budget, spent: Spending, day: str) -> BudgetLeft:
     """Return how many requests and bytes are left; never less than none."""
-    today = spent if spent.day == day else Spending()
+    today = spent if spent.day >= day else Spending()
     return BudgetLeft(
         _least(budget.requests, spent.requests, budget.requests_a_day, today.requests_of_day),
         _least(budget.bytes, spent.bytes, budget.bytes_a_day, today.bytes_of_day),
@@ -143,39 +180,3 @@ def _least(total: int | None, used: int, a_day: int | None, used_today: int) -> 
 
 def _is_used_up(bound: int | None, used: int) -> bool:
     return bound is not None and used >= bound
-
-
-class Used(NamedTuple):
-    """Bytes received, requests made, and of the bytes those that were thrown away, by reason."""
-
-    bytes: int
-    requests: int
-    wasted: dict[str, int]
-
-
-_NOTHING: Final = Used(0, 0, {})
-
-
-class Usage:
-    """What each machine used since it was heard last, from counters that begin at 0 whenever it starts."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[str, Used]] = {}
-
-    def since_last(self, pulse: Pulse) -> Used:
-        """Return what is new."""
-        endpoints = pulse.endpoints.values()
-        now = Used(
-            sum(endpoint.received for endpoint in endpoints),
-            sum(endpoint.requests for endpoint in endpoints),
-            pulse.wasted,
-        )
-        incarnation, before = self._seen.get(pulse.machine, ("", _NOTHING))
-        self._seen[pulse.machine] = pulse.incarnation, now
-        if incarnation != pulse.incarnation:
-            before = _NOTHING
-        return Used(
-            max(0, now.bytes - before.bytes),
-            max(0, now.requests - before.requests),
-            {reason: max(0, size - before.wasted.get(reason, 0)) for reason, size in now.wasted.items()},
-        )

@@ -75,7 +75,7 @@ class ListingWalk:
         self._judged_at = clock.monotonic()
         # The last one found is listed first: so a deep tree keeps few positions open.
         self._pending = list(frontier) or [source.root()]
-        self._resting: dict[int, Position] = {}
+        self._resting: dict[int, tuple[Position, str]] = {}
         self._in_hand: dict[int, Position] = {}
         self._next = 0
         self._refusal: SourceRefused | None = None
@@ -98,7 +98,15 @@ class ListingWalk:
 
     def frontier(self) -> list[Position]:
         """Return what is not listed yet."""
-        return [*self._pending, *self._resting.values(), *self._in_hand.values()]
+        resting = (position for position, _ in self._resting.values())
+        return [*self._pending, *resting, *self._in_hand.values()]
+
+    @property
+    def resting(self) -> tuple[int, Position, str] | None:
+        """How many pages wait to be tried again, with the one that waits longest and the reason (see `Reason`); None for none."""
+        if not self._resting:
+            return None
+        return len(self._resting), *next(iter(self._resting.values()))
 
     def turn(self) -> None:
         """Wait for something to happen, and take it in.
@@ -139,7 +147,7 @@ class ListingWalk:
         self._sort_out(receipt)
         for position in reversed(receipt.positions):
             if position.attempt:
-                self._rest(position)
+                self._rest(position, next(iter(receipt.retries)))
             else:
                 self._pending.append(position)
 
@@ -152,13 +160,13 @@ class ListingWalk:
             else:
                 self.unlisted += 1
 
-    def _rest(self, position: Position) -> None:
+    def _rest(self, position: Position, reason: str) -> None:
         """Try a page again after a while that was refused."""
         self._next += 1
         number = self._next
-        self._resting[number] = position
+        self._resting[number] = position, reason
         wait = min(_LONGEST_REST_SECONDS, 2.0 ** min(position.attempt, 8))
-        self._fetcher.call_later(wait, lambda: self._pending.append(self._resting.pop(number)))
+        self._fetcher.call_later(wait, lambda: self._pending.append(self._resting.pop(number)[0]))
 
     def _refuse(self, reason: Reason, detail: str) -> None:
         if self._refusal is None:

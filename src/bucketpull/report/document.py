@@ -69,7 +69,9 @@ def spent_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
     """Return what all runs of the job used, and in money where it has a price."""
     cost = snapshot.cost
     priced = {} if cost is None else {"cost": round(cost, 4)}
-    return msgspec.structs.asdict(snapshot.spent) | priced
+    spent = msgspec.structs.asdict(snapshot.spent)
+    del spent["machines"]  # how it is counted, not what it is
+    return spent | priced
 
 
 def lists_only(pulse: Pulse) -> bool:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from bucketpull.domain.memo import Memo
-from bucketpull.domain.model import Part, key_of
+from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Claim, Inspection, Record
 from bucketpull.volumes.aside import AsideCount, set_aside
 from bucketpull.volumes.beneath import OwnDirectory
@@ -41,9 +41,11 @@ class ForeignFiles:
         self._lock = threading.Lock()
         self._ours_since = oldest_intent(home)
         self._was_empty = Memo[bytes, bool](_MOST_FOLDERS)
+        self._seen_folders = Memo[bytes, bool](_MOST_FOLDERS)
         self._ledger: Ledger | None = None
         self._index: KeyIndex | None = None
         self._kept = AsideCount(home)
+        self._obstacle = b""
 
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
         """Find files that are these objects, or may be: as long as listed, with the listed date (`adopts` is "date") or MD5.
@@ -72,6 +74,7 @@ class ForeignFiles:
         """
         with self._lock:
             for part in parts:
+                self._note_obstacle(part.directory)
                 for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
                     path = self._identity.path_of(part.directory, name)
                     found = self._look(path)
@@ -80,13 +83,17 @@ class ForeignFiles:
                     self._put_aside(part.directory, name, path)
 
     def warning(self) -> str:
-        """Say what was put aside, "" where nothing was."""
+        """Say what was put aside, and what keeps folders from their place; "" where nothing is."""
         kept = self._kept.count()
-        return (
+        said = [
             f"had {kept} files of others where objects belong: kept as NAME.kept, see .bucketpull/kept.txt"
             if kept
-            else ""
-        )
+            else "",
+            f"has a file or link of others where the folder {show(self._obstacle)} belongs: its objects lie beside it, in %~NAME%~d"
+            if self._obstacle
+            else "",
+        ]
+        return "; ".join(filter(None, said))
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -126,6 +133,23 @@ class ForeignFiles:
         else:
             with self._lock:
                 self._put_aside(part.directory, name, path)
+
+    def _note_obstacle(self, directory: bytes) -> None:
+        """Note what lies where a folder of objects belongs, and is neither a directory nor an object."""
+        if directory in self._seen_folders or self._obstacle:
+            return
+        self._seen_folders[directory] = True
+        steps = directory.split(b"/")
+        for count in range(1, len(steps) + 1):
+            key = b"/".join(steps[:count])
+            path = self._identity.path_of(b"", key)
+            found = self._tree.stat(path)
+            if found is None:
+                return
+            if not stat.S_ISDIR(found.st_mode):
+                if not self._is_known(key):
+                    self._obstacle = self._obstacle or path
+                return
 
     def _look(self, path: bytes) -> os.stat_result | None:
         """Return what lies at a path; None at once in a folder in which nothing was before."""

@@ -35,6 +35,15 @@ def turn(walk: ListingWalk, patience: Patience) -> None:
         patience.wait()
 
 
+def _tell_resting(walk: ListingWalk) -> None:
+    """Say what keeps a listing from its end, as it may for minutes."""
+    if walk.resting is None:
+        return
+    pages, position, reason = walk.resting
+    others = f" (and {count(pages - 1)} pages more)" if pages > 1 else ""
+    tell(f"{show(position.directory) or '/'}{others}: {reason}: tried again until it is given up")
+
+
 def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -> ListingWalk:
     """List a source; `take` is called with the objects of each page. What could not be listed is told.
 
@@ -60,6 +69,7 @@ def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -
             if time.monotonic() >= due and not settings.quiet:
                 due = time.monotonic() + _NEWS_SECONDS
                 tell(f"{count(objects)} objects, {count(walk.pages)} pages listed so far")
+                _tell_resting(walk)
     for failure in walk.failures[:_SHOWN]:
         tell(f"not listed: {show(failure.directory) or '/'}: {failure.reason}: {failure.detail}")
     return walk
