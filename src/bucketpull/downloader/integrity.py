@@ -48,7 +48,7 @@ def _is_believed(transfer: Transfer, verdict: Verdict, found: bytes, size: int) 
     body, stated = _body(transfer, size, found), _stated(transfer, verdict)
     weight, doubt = weigh(body, verdict.reason, stated, verdict.other_size, transfer.earlier)
     if weight is Weight.DOUBTED:
-        transfer.earlier = body
+        _keep_doubted(transfer, body)
         verdict.detail = _words(doubt, verdict, found, size, transfer.size)
         verdict.reason = doubt
         return False
@@ -56,6 +56,14 @@ def _is_believed(transfer: Transfer, verdict: Verdict, found: bytes, size: int) 
     transfer.unsure = doubt
     transfer.leaf.note_md5(transfer.index, found)
     return True
+
+
+def _keep_doubted(transfer: Transfer, body: Body) -> None:
+    """Keep a whole answer to compare the next one with; what failed before the first of an origin does not count with it."""
+    earlier = transfer.earlier
+    if earlier is None or earlier.from_origin is not body.from_origin:
+        transfer.tries = 1
+    transfer.earlier = body
 
 
 def is_publishable(transfer: Transfer, large: LargeObject, verdict: Verdict) -> bool:
@@ -93,7 +101,7 @@ def note_found(transfer: Transfer, written: Written) -> None:
         if written.md5:
             transfer.leaf.note_md5(transfer.index, written.md5)
     elif written.md5 and transfer.large is not None and not transfer.large.blind:
-        transfer.earlier = _body(transfer, transfer.stored, written.md5)
+        _keep_doubted(transfer, _body(transfer, transfer.stored, written.md5))
         if transfer.doubt is Reason.SIZE:
             written.reason = Reason.SIZE
             written.detail = f"{transfer.stored} bytes came, {transfer.size} are listed"

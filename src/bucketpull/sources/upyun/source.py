@@ -154,7 +154,7 @@ class UpyunSource:
         verdict = verdicts.close(
             verdicts.Ask(wanted, endpoint, now, start, version, bool(self._style)), response
         )
-        if verdict.reason is None and endpoint == CDN and not self._style:
+        if endpoint == CDN and not self._style and (verdict.reason is None or verdict.doubtful):
             self._doubt_age(verdict, response, mtime)
             return verdict
         if verdict.reason is Reason.CLOCK:
@@ -167,7 +167,7 @@ class UpyunSource:
         """Refuse what the CDN kept from a time before the listed one."""
         stated = response.headers().get("last-modified", "")
         if self._dates.is_stale(stated, mtime):
-            verdict.reason = Reason.STALE
+            verdict.reason, verdict.doubtful = Reason.STALE, False
             verdict.detail = f"of {stated}, listed is {self._dates.stamp(mtime).decode()}"
 
     def usage_request(self, site: str, now: float) -> Request | None:
