@@ -140,9 +140,9 @@ def test_an_object_that_fails_too_often_is_deferred_and_the_others_are_not():
 
 
 def test_the_last_pass_ends_in_a_failure_that_says_how_often_it_was_tried():
-    rig = Rig(lambda request: Answer(failure=Reason.CONNECT))
+    rig = Rig(lambda request: Answer(failure=Reason.CONNECT) if "n0000" in request.url else Answer(body=BODY))
     rig.mount()
-    rig.assign(parts(1), attempt=9)
+    rig.assign(parts(2), attempt=9)
 
     (failure,) = rig.settle()[0].failures
     assert (failure.reason, failure.attempts, failure.size, failure.mtime) == (
@@ -595,3 +595,27 @@ def test_an_object_larger_than_memory_takes_whose_volume_refuses_it_ends_once(re
     ended = [*outcome.failures, *outcome.deferred, *outcome.unplaced]
     assert len(ended) == 1
     assert rig.drain.memory.held == 0
+
+
+def test_a_clock_that_is_set_while_an_object_is_tried_again_is_no_try_of_it():
+    troubles = [Reason.RESET, Reason.RESET, Reason.CLOCK, Reason.RESET, Reason.CLOCK]
+
+    def answer(request):
+        return Answer(failure=troubles.pop(0)) if "n0000" in request.url and troubles else Answer(body=BODY)
+
+    rig = Rig(answer, routes=("origin",))
+    rig.mount()
+    rig.assign(parts(2))
+
+    assert rig.settle()[0].stored == 2
+
+
+def test_an_object_whose_time_is_always_refused_comes_again_and_ends():
+    rig = Rig(lambda request: Answer(failure=Reason.CLOCK) if "n0000" in request.url else Answer(body=BODY))
+    rig.mount()
+    for attempt in (0, 9):
+        rig.assign(parts(2), id=attempt, attempt=attempt)
+    first, last = rig.settle(2)
+
+    assert names_of(first.deferred) == [b"n0000"]
+    assert [failure.reason for failure in last.failures] == [Reason.CLOCK]

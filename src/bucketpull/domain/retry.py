@@ -51,7 +51,7 @@ BOUNDS: Final[dict[Reason, Bound]] = {
     Reason.SERVER_ERROR: Bound(Remedy.RETRY, _E, *_PASSING),
     Reason.GARBAGE: Bound(Remedy.RETRY, _O, *_PASSING),
     Reason.CURSOR: Bound(Remedy.RETRY, _O, *_PASSING),
-    Reason.CLOCK: Bound(Remedy.RESIGN, _S, 3),
+    Reason.CLOCK: Bound(Remedy.RESIGN, _S, 4, passes=True),
     Reason.MISSING: Bound(Remedy.ORIGIN, _O),
     # A second answer may be like the first: then it is the object, see `evidence`.
     Reason.SIZE: Bound(Remedy.ORIGIN, _O, 2),

@@ -105,6 +105,8 @@ class Failures:
     def _doubted(self, transfer: Transfer, verdict: Verdict, now: float) -> None:
         reason = verdict.reason
         assert reason is not None
+        if reason is Reason.CLOCK and transfer.doubt is not Reason.CLOCK:
+            transfer.tries -= 1  # the clock was set while it was asked for: that is no try of it
         decision = decide(
             reason,
             transfer.endpoint.is_origin,

@@ -37,7 +37,7 @@ def decide(reason: Reason, is_origin: bool, tries: int, more_routes: bool, passe
     if remedy is Remedy.VANISH:
         return Decision.GONE
     if remedy is Remedy.RESIGN:
-        return Decision.AT_ONCE if tries < attempts(reason) else Decision.FAIL
+        return Decision.AT_ONCE if tries < attempts(reason) else _put_off(passes)
     if remedy is Remedy.FAIL:
         return Decision.NEXT_ROUTE if more_routes and not is_origin else Decision.FAIL
     if remedy is Remedy.STOP:
