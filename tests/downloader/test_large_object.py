@@ -189,14 +189,18 @@ def test_a_transfer_that_breaks_off_while_the_disk_catches_up_is_a_try_like_any_
     server = Server(cuts=[70_000] * 99, etag="")
 
     def answer(request):
+        if request.url.endswith("/well"):
+            return Answer(body=b"well")
         writer.backlog = 1 << 30
         rig.fetcher.call_later(5.0, lambda: setattr(writer, "backlog", 0))
         return server(request)
 
     rig = rig_of(answer)
     writer = rig.writers["v1"]
-    rig.assign([part_of(b"d", {b"big": SIZE})])
-    (outcome,) = rig.settle()
+    rig.assign([part_of(b"d", {b"well": 4})])
+    rig.settle()
+    rig.assign([part_of(b"d", {b"big": SIZE})], id=2)
+    _, outcome = rig.settle(2)
 
     assert server.starts == [0] * 4
     assert outcome.deferred[0].names == [b"big"]

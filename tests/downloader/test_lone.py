@@ -116,3 +116,30 @@ def test_a_single_object_that_fails_while_another_is_given_is_at_fault_itself(de
     assert [failure.name for failure in rig.outcomes[1].failures] == [b"b"]
     assert rig.judge.standings()["origin"].state is State.UP
     assert rig.clock.seconds < 120
+
+
+@pytest.mark.parametrize("objects", [1, 2])
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_service_that_is_dead_when_a_run_begins_again_with_an_object_or_two_is_waited_for(death, objects):
+    service = Service(DEATHS[death])
+    rig = Rig(service, routes=("origin",))
+    rig.mount()
+    rig.assign([part_of(b"d", dict.fromkeys([b"a", b"b"][:objects], len(BODY)))], attempt=3)
+
+    back = outage_ends(rig, service, lambda: rig.outcomes)
+
+    assert back < 30
+    assert (rig.outcomes[0].stored, rig.outcomes[0].failures) == (objects, [])
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_an_object_that_fails_alone_after_a_restart_is_at_fault_when_the_listing_has_answered_for_long(death):
+    service = Service()
+    service.odd["d/a"] = DEATHS[death]
+    rig = Rig(service, routes=("origin",), pages=PAGES)
+    rig.mount()
+    rig.assign([part_of(b"d", {b"a": len(BODY)})], attempt=3)
+    rig.settle(1)
+
+    assert [failure.name for failure in rig.outcomes[0].failures] == [b"a"]
+    assert rig.clock.seconds < 1200

@@ -44,6 +44,7 @@ SOON = 30
 UNPROVEN_SECONDS = 600.0
 UNLISTED_SECONDS = 6 * 3600.0
 IGNORED_SECONDS = 5.0
+INNOCENT_SECONDS = 120.0  # then the objects have had their tries
 # Refusals hit processes by chance: one whose rate fell below half of the others' mean gets an equal share of all rates.
 UNEVEN = 0.5
 # What fails for one process while others succeed again and again is the objects' fault, though that process has nothing to prove it by.
@@ -155,7 +156,7 @@ class EndpointHealth:
         self._turn = 0
         self._has_waited = False
         self._shared_at = -math.inf
-        self._ignores_until = -math.inf
+        self._ignores_until = self._innocent_until = -math.inf
         self._contradicted_at: list[float] = []
 
     @property
@@ -206,7 +207,7 @@ class EndpointHealth:
         before = self.standing
         if before.state is not State.UP and self._good_at >= self._since:
             return Standing()
-        found = self._by_failures(now, others) or self._by_silence(others)
+        found = self._by_failures(now, others) or self._by_silence(now, others)
         if found is not None:
             return found
         return Standing() if before.state is State.SLOW and not self._silent() else before
@@ -226,8 +227,8 @@ class EndpointHealth:
         state = State.DOWN if worst.reason in OUTAGE else State.REFUSING
         return Standing(state, 0.0, worst.reason, worst.detail)
 
-    def _by_silence(self, others: bool) -> Standing | None:
-        silent = self._silent()
+    def _by_silence(self, now: float, others: bool) -> Standing | None:
+        silent = self._silent() if now >= self._innocent_until else 0.0
         if silent >= SILENT_SECONDS and others:
             return Standing(State.DOWN, 0.0, Reason.TIMEOUT, f"no answer for {silent:.0f} s")
         if silent >= SLOW_SECONDS and self.standing.state in {State.UP, State.SLOW}:
@@ -305,6 +306,7 @@ class EndpointHealth:
     def clear(self, now: float) -> None:
         """Consider it healthy: the objects are at fault. The processes' next reports may still be about the time before."""
         self.standing, self._ignores_until = Standing(), now + IGNORED_SECONDS
+        self._innocent_until = now + INNOCENT_SECONDS
         self._contradicted_at = []
 
     @property

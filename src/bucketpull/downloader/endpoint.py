@@ -17,6 +17,7 @@ from bucketpull.domain.endpoints import (
 )
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Verdict, Wanted
+from bucketpull.domain.health import INNOCENT_SECONDS
 from bucketpull.domain.model import EndpointStatus
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.hosts import Hosts
@@ -28,7 +29,6 @@ T = TypeVar("T")
 MOST_KEPT = 64
 PACE_SECONDS = 0.05  # between requests to an endpoint under suspicion, until the machine has judged it
 ALIBI_SECONDS = 10.0  # for so long after a proof that it works, objects are at fault that fail there
-INNOCENT_SECONDS = 120.0  # the same, where it is concluded from what else answers
 WITNESS_BYTES = 1 << 20
 HOPELESS_SECONDS = 5.0  # a trial of an endpoint that is down takes no longer
 

@@ -85,10 +85,13 @@ class Routing:
         is_doubtful = endpoint.is_doubtful(reason) and not self._is_own_witness(endpoint, transfer)
         if not is_suspect and not is_doubtful:
             return Blame.OBJECT
-        if not endpoint.is_up or not self._prove(endpoint):
-            return Blame.ENDPOINT if is_suspect else Blame.OBJECT
-        self._accused.setdefault(endpoint.name, []).append((transfer, verdict))
-        return Blame.OPEN
+        if endpoint.is_up and self._prove(endpoint):
+            self._accused.setdefault(endpoint.name, []).append((transfer, verdict))
+            return Blame.OPEN
+        if is_doubtful and not endpoint.was_good:
+            endpoint.accuse(reason)  # nobody can speak for it, as after a restart in an outage
+            is_suspect = True
+        return Blame.ENDPOINT if is_suspect else Blame.OBJECT
 
     def _prove(self, endpoint: Endpoint[Transfer]) -> bool:
         """Ask for an object again that an endpoint gave before; tell whether there is one."""
