@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 TEST_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light chromium:chromium chromedriver:chromium-driver \
 	ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ip:iproute2 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount fusermount3:fuse3 openssl:openssl curl:curl prometheus:prometheus locale-gen:locales systemd-analyze:systemd
-SOAK_PACKAGES := faketime:faketime
+SOAK_PACKAGES := cc:gcc
 BENCH_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light curl:curl aria2c:aria2 rclone:rclone openssl:openssl taskset:util-linux
 
 .PHONY: demo test setup lint types bench budget coverage docs man reference translations release soak fuzz wheel packages clean

@@ -52,6 +52,7 @@ class ControlService:
             "GET /health": lambda: {"spec": self._world.settings.spec, "bucket": self._world.settings.bucket},
             "POST /reset": self._world.counters.reset,
             "POST /faults": lambda: self._inject(msgspec.json.decode(request.body, type=list[str])),
+            "PUT /faults": lambda: self._replace(msgspec.json.decode(request.body, type=list[str])),
             "DELETE /faults": lambda: self._world.faults.clear(request.query.decode()),
             "POST /objects": lambda: self._mutate(msgspec.json.decode(request.body, type=_Changes)),
             "POST /settings": lambda: self._set(msgspec.json.decode(request.body, type=dict[str, float])),
@@ -68,6 +69,10 @@ class ControlService:
         for rule in [effects.parse(text) for text in texts]:
             self._world.faults.add(rule)
         return self._rules()
+
+    def _replace(self, texts: list[str]) -> list[str]:
+        self._world.faults.clear()
+        return self._inject(texts)
 
     def _mutate(self, wanted: _Changes) -> dict[str, int]:
         contents = self._world.contents

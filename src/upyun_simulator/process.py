@@ -131,6 +131,10 @@ class Simulator:
         """Drop the rules of one fault, or all."""
         self._control("DELETE", f"/faults?{name}" if name else "/faults")
 
+    def replace_faults(self, *faults: str) -> None:
+        """Put faults in force in place of all others; no request comes between."""
+        self._control("PUT", "/faults", list(faults))
+
     def mutate(
         self,
         put: dict[str, int | None] | None = None,

@@ -36,6 +36,28 @@ class Disk:
     options: str = "loop"
     mounted: bool = False
     server: subprocess.Popen[bytes] | None = None
+    command: tuple[str, ...] = ()  # of the server
+
+    def serve(self) -> None:
+        """Start an odd disk's server, and wait until it is there."""
+        self.server = subprocess.Popen(self.command)
+        deadline = time.monotonic() + 20
+        while not os.path.ismount(self.path):
+            assert time.monotonic() < deadline, "FUSE does not work here"
+            assert self.server.poll() is None, "FUSE does not work here"
+            time.sleep(0.01)
+        self.mounted = True
+
+    def unplug(self) -> None:
+        """Take an odd disk away while it is in use: from now on it is not connected."""
+        assert self.server is not None
+        self.server.kill()
+        self.server.wait(20)
+
+    def plug_in(self) -> None:
+        """Put it back, with all that it held."""
+        self.unmount(lazily=True)
+        self.serve()
 
     def hang(self) -> None:
         """Let every call to an odd disk wait until `answer`."""
@@ -94,7 +116,6 @@ class Disks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._made: list[Disk] = []
-        self._servers: list[subprocess.Popen[bytes]] = []
 
     def tmpfs(self, size: str = "64m", inodes: int = 0) -> Disk:
         disk = self._new()
@@ -115,31 +136,19 @@ class Disks:
         backing = f"{disk.path}.odd/backing"
         Path(backing).mkdir(parents=True)
         disk.image = f"{disk.path}.odd"
-        command = [
-            sys.executable,
-            str(ODD_DISK),
-            backing,
-            disk.path,
-            "fold" if fold else "exact",
-            str(write_seconds),
-        ]
-        disk.server = subprocess.Popen(command)
-        self._servers.append(disk.server)
-        deadline = time.monotonic() + 20
-        while not os.path.ismount(disk.path):
-            assert time.monotonic() < deadline, "FUSE does not work here"
-            assert self._servers[-1].poll() is None, "FUSE does not work here"
-            time.sleep(0.01)
-        disk.mounted = True
+        names = "fold" if fold else "exact"
+        disk.command = (sys.executable, str(ODD_DISK), backing, disk.path, names, str(write_seconds))
+        disk.serve()
         return disk
 
     def close(self) -> None:
         for disk in self._made:
             if disk.mounted:
                 disk.unmount(lazily=True)
-        for server in self._servers:
-            server.terminate()
-            server.wait(20)
+        for disk in self._made:
+            if disk.server is not None:
+                disk.server.terminate()
+                disk.server.wait(20)
 
     def _image(self, *mkfs: str, megabytes: int, options: str) -> Disk:
         disk = self._new()
