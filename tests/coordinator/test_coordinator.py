@@ -488,6 +488,25 @@ def test_at_the_end_it_waits_a_little_for_machines_that_are_away(start):
     assert harness.has_ended
 
 
+def test_at_the_end_a_machine_that_only_asks_the_same_again_and_again_is_not_waited_for(start):
+    harness = start(local_machines=frozenset({"lister"}), linger_seconds=5.0)
+    lister = pulse("lister", window=0)
+    lister.volumes = []
+    harness.hear(lister, pulse())
+
+    def asking(turn):
+        asked = [Begun(97 + (turn + each) % 3, "m1a", each) for each in range(3)]
+        return pulse(holds=[97, 98, 99], begun=asked, clears=True)
+
+    harness.hear(asking(0), *[stored(work) for work in harness.works("m1")])
+    for turn in range(60):
+        assert not harness.has_ended
+        harness.hear(lister, asking(turn))
+        if has_stop(harness.controls("m1")):
+            return
+    pytest.fail("it waits for ever")
+
+
 def test_a_machine_that_asks_is_told_what_became_of_its_batches_and_given_those_that_nobody_has(start):
     harness = start()
     harness.hear(pulse(window=1))

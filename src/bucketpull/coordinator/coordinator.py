@@ -378,11 +378,12 @@ class Coordinator:
             return
         of_the_job = yield Books(lambda journal: journal.machines())
         patience = policy.linger_seconds if self._dispatch.gave_batches else policy.meet_seconds
-        moved, before = self.at.monotonic, None
+        moved, seen, fewest = self.at.monotonic, set[tuple[str, int]](), math.inf
         while waited := of_the_job - self.fleet.left - self.fleet.present(self.at.monotonic):
             here = self.fleet.unsettled(waited, self.at.monotonic)
-            if here != before:
-                moved, before = self.at.monotonic, here
+            if len(here) < fewest or not here <= seen:
+                moved, fewest = self.at.monotonic, min(fewest, len(here))
+                seen |= here
             if self._stop_at is not None or self.at.monotonic - moved > (
                 policy.linger_seconds if here else patience
             ):

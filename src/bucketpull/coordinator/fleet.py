@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
-from bucketpull.domain.messages import Begun, Fatal, Pulse
+from bucketpull.domain.messages import Fatal, Pulse
 from bucketpull.domain.model import IN_PLACE, VolumeState, VolumeStatus, Work, WorkKind
 
 PRESENT_SECONDS = 3.0
@@ -216,12 +216,15 @@ class Fleet:
 
     def present(self, now: float) -> set[str]:
         """Return the machines that are there now, hold nothing, and know of all their files that they count."""
-        return self.heard(now) - self.unsettled(self.members, now).keys()
+        return self.heard(now) - {machine for machine, _ in self.unsettled(self.members, now)}
 
-    def unsettled(self, machines: Collection[str], now: float) -> dict[str, tuple[list[int], list[Begun]]]:
-        """Return which of some machines are there now and have something in hand, or files of which they do not know that they count."""
-        pulses = [self.members[machine].pulse for machine in self.heard(now).intersection(machines)]
-        return {pulse.machine: (pulse.holds, pulse.begun) for pulse in pulses if pulse.holds or pulse.clears}
+    def unsettled(self, machines: Collection[str], now: float) -> set[tuple[str, int]]:
+        """Return the machines, of some, which are there now and hold something, or have files of which they do not know that they count.
+
+        With each stands a batch that it holds or asks about, or 0.
+        """
+        here = self.heard(now).intersection(machines)
+        return {(machine, work) for machine in here for work in _unsettled(self.members[machine].pulse)}
 
     @property
     def drains(self) -> int:
@@ -241,6 +244,12 @@ class Fleet:
         """Whether a worker only lists, for others that have volumes."""
         member = self.members.get(machine)
         return member is not None and not member.pulse.volumes and self.has_volumes
+
+
+def _unsettled(pulse: Pulse) -> set[int]:
+    if not pulse.holds and not pulse.clears:
+        return set()
+    return {*pulse.holds, *(block.work for block in pulse.begun)} or {0}
 
 
 def _still(pulse: Pulse) -> Pulse:
