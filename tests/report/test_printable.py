@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bucketpull.domain.progress import Note
-from bucketpull.report.lines import LineReporter, QuietReporter
 from bucketpull.report.printable import json_line, printable
+from bucketpull.report.reporters import LineReporter, QuietReporter
 from bucketpull.report.terminal import TerminalReporter
 from bucketpull.report.words import Words
 from bucketpull.wiring import output

@@ -17,9 +17,7 @@ from rich.console import Console
 
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.progress import Note, Stage
-from bucketpull.report.choice import open_reporter
-from bucketpull.report.events import EventReporter
-from bucketpull.report.lines import LineReporter, QuietReporter
+from bucketpull.report.reporters import EventReporter, LineReporter, QuietReporter, open_reporter
 from bucketpull.report.terminal import TerminalReporter, display
 from bucketpull.report.words import Words
 
@@ -166,7 +164,7 @@ import sys
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import Counters, Outstanding
 from bucketpull.domain.progress import Estimate, Rates, Snapshot
-from bucketpull.report.choice import open_reporter
+from bucketpull.report.reporters import open_reporter
 reporter = open_reporter(errors=sys.stderr, environ={"TERM": "xterm"})
 reporter.show(Snapshot("j", "upyun://b", "listing", 1.0, 1.0, 0.0, False, Counters(), Outstanding(), Rates(),
                        Estimate(), [], [], {}, {}, Limits(), "", []))

@@ -1,4 +1,4 @@
 """Reporters: the same `Snapshot` for a person at a terminal, a log file, a program, or nobody.
 
-`choice.open_reporter` picks one; only `terminal` imports rich, which costs a tenth of a second.
+`reporters.open_reporter` picks one; only `terminal` imports rich, which costs a tenth of a second.
 """

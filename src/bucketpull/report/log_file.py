@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from bucketpull.domain.progress import Snapshot
-from bucketpull.report.lines import missed_text, progress_line
 from bucketpull.report.own_file import append
 from bucketpull.report.printable import printable
+from bucketpull.report.reporters import missed_text, progress_line
 from bucketpull.report.summary import summary_lines
 from bucketpull.report.words import Words
 

@@ -24,10 +24,10 @@ from bucketpull.fetch.loop import FetchLoop
 from bucketpull.journal.folder import check_ours
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Transport
-from bucketpull.report.choice import open_reporter
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.report.nonblocking_stream import drain_all
 from bucketpull.report.own_file import replacing
+from bucketpull.report.reporters import open_reporter
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.web import control_socket

@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from bucketpull.domain.errors import BucketpullError, SourceRefused
-from bucketpull.report.choice import shown_language
 from bucketpull.report.printable import printable
 from bucketpull.report.reasons import explain
+from bucketpull.report.reporters import shown_language
 from bucketpull.report.words import Words, language_of
 from bucketpull.wiring.streams import OutputFailed, ReaderGone
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import AnswerError
 from bucketpull.sources.urls import tables
-from bucketpull.sources.urls.rows import OddRow, UrlRow, row_of
-from bucketpull.sources.urls.tables import table_of
+from bucketpull.sources.urls.tables import OddRow, UrlRow, row_of, table_of
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.headers import ServerClock, conditions
 from bucketpull.sources.upyun import verdicts
-from bucketpull.sources.upyun.answers import complaint, refusal, rest_reason
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
 from bucketpull.sources.upyun.fast_path import Dates, FastPath
 from bucketpull.sources.upyun.listing import Listing, read_listing
@@ -25,7 +24,7 @@ from bucketpull.sources.upyun.signing import (
     cdn_token,
 )
 from bucketpull.sources.upyun.stages import ask_for
-from bucketpull.sources.upyun.verdicts import CDN, LIST, REST
+from bucketpull.sources.upyun.verdicts import CDN, LIST, REST, complaint, refusal, rest_reason
 
 _IDENTITY = ("Accept: */*", "Accept-Encoding: identity")
 _LISTING_BYTES_PER_ENTRY = 2048  # a name of 255 bytes with every one escaped takes 1,530

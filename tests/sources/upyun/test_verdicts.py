@@ -8,7 +8,7 @@ from listing_world import answer, ask_for, judge_of, source
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.model import Position
 from bucketpull.domain.retry import REMEDIES
-from bucketpull.sources.upyun.answers import cdn_reason, complaint, rest_reason, retry_after
+from bucketpull.sources.upyun.verdicts import cdn_reason, complaint, rest_reason, retry_after
 
 _OBJECT_FAILS = (40000000, 40000030, 40001000, 40001004, 40001006, 40001008, 40001021, 40011057, 40300001, 40300002, 40300003, 40300014, 40300031, 40300032, 40300033, 40300034)  # fmt: skip
 _FATAL = (40100001, 40100003, 40100004, 40100005, 40100006, 40100007, 40100008, 40100009, 40100010, 40100011, 40100012, 40100013, 40100014, 40100015, 40100016, 40100017, 40100018, 40100019, 40100020, 40100021, 40100022, 40100023, 40100024, 40100025)  # fmt: skip

@@ -1,4 +1,5 @@
 import io
+import json
 import re
 import subprocess
 import sys
@@ -6,7 +7,7 @@ import sys
 import pytest
 
 from bucketpull.domain.progress import JobState
-from bucketpull.report.lines import LineReporter, QuietReporter, progress_line
+from bucketpull.report.reporters import EventReporter, LineReporter, QuietReporter, progress_line
 from bucketpull.report.summary import summary_lines, time_left
 from bucketpull.report.words import Words
 
@@ -102,7 +103,7 @@ def test_the_summary_of_an_interrupted_job_counts_what_is_outstanding(running):
 
 
 def test_plain_lines_do_not_import_rich():
-    code = "import sys, bucketpull.report.choice, bucketpull.report.lines; sys.exit('rich' in sys.modules)"
+    code = "import sys, bucketpull.report.reporters, bucketpull.report.reporters; sys.exit('rich' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -152,3 +153,39 @@ def test_a_job_that_stands_still_has_no_time_left(running, state):
     running.state = state
     assert time_left(running, Words("en")) == "time left not known while nothing is fetched"
     assert time_left(running, Words("zh")) == "当前没有下载，剩余时间不可知"  # noqa: RUF001
+
+
+def events(stream):
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_each_line_is_an_event_with_its_time(running, ended):
+    stream = io.StringIO()
+    reporter = EventReporter(stream, now=lambda: 1234.5)
+
+    reporter.show(running)
+    reporter.note("warning", "volume.sickened", "二号盘\nsick")
+    reporter.close(ended)
+
+    progress, note, end = events(stream)
+    assert (progress["event"], progress["at"], progress["state"]) == ("progress", running.at, "transferring")
+    assert note == {
+        "event": "note",
+        "level": "warning",
+        "name": "volume.sickened",
+        "text": "二号盘\nsick",
+        "at": 1234.5,
+    }
+    assert (end["event"], end["state"], end["exit"]) == ("end", "incomplete", 3)
+    assert end["summary"]["listed"] == 10_000
+
+
+def test_progress_comes_once_an_interval(running):
+    stream = io.StringIO()
+    reporter = EventReporter(stream)
+
+    for _ in range(20):
+        running.at += 0.5
+        reporter.show(running)
+
+    assert len(events(stream)) == 10

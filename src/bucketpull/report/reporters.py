@@ -1,0 +1,229 @@
+"""The reporters but for the live display: plain lines, errors only (`--quiet`), JSON lines (`--json`); and which one a job gets."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO, cast
+
+from bucketpull.domain.progress import Snapshot
+from bucketpull.ports import Reporter
+from bucketpull.report import figures
+from bucketpull.report.document import exit_code_of, snapshot_dict, summary_dict, waited_for
+from bucketpull.report.nonblocking_stream import NonblockingStream
+from bucketpull.report.printable import json_line, printable
+from bucketpull.report.summary import by_reason, summary_lines, time_left
+from bucketpull.report.words import Words, language_of
+
+EVENT_SECONDS = 1.0
+LINE_SECONDS = 10.0
+WIDEST = 159  # columns; a Chinese character takes two
+
+
+class LineReporter:
+    """Writes a line of progress every `interval_seconds`, each note, and the summary at the end.
+
+    A change of state is told at once. What the stream cannot encode is replaced.
+    """
+
+    def __init__(self, stream: TextIO, words: Words, interval_seconds: float = 10.0) -> None:
+        self._stream = stream
+        self._words = words
+        self._interval = interval_seconds
+        self._due = 0.0
+        self._state = ""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Write a line if one is due."""
+        if snapshot.at < self._due and snapshot.state == self._state:
+            return
+        self._due, self._state = snapshot.at + self._interval, snapshot.state
+        self._write(f"{_stamp(snapshot.at)} {progress_line(snapshot, self._words)}")
+
+    def note(self, level: str, event: str, text: str) -> None:
+        """Write one event."""
+        self._write(f"{_stamp(time.time())} {level}: {event}: {self._words.message(text)}")
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Write the summary."""
+        for line in summary_lines(snapshot, self._words):
+            self._write(line)
+
+    def _write(self, line: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
+        self._stream.write(printable(line).encode(encoding, "replace").decode(encoding) + "\n")
+        self._stream.flush()
+
+
+def progress_line(snapshot: Snapshot, words: Words) -> str:
+    """Say where the job stands in one line below 140 columns; the least important parts give way."""
+    books, rates, estimate = snapshot.counters, snapshot.rates, snapshot.estimate
+    parts = [words("state." + snapshot.state)]
+    if estimate.knows_share:
+        parts[0] += f" {figures.percent(estimate.share)}"
+    parts.append(
+        f"{words('stored')} {figures.count(books.stored)}"
+        f" ({figures.speed(rates.objects_now)}, {figures.size(rates.bytes_now)}/s)"
+    )
+    parts.extend(
+        f"{words(name)} {figures.count(number)}"
+        for name, number in (("failed", books.failed), ("skipped", books.skipped))
+        if number
+    )
+    key, still = waited_for(snapshot)
+    if key:
+        parts.append(words("waiting_for", key, figures.duration(still, words.language)))
+    parts.append(time_left(snapshot, words))
+    if not snapshot.listing_done:
+        parts.append(words("more", figures.count(books.listed)))
+    if snapshot.limited_by:
+        parts.append(words("limited", words("limit." + snapshot.limited_by)))
+    if any(snapshot.retries.values()):
+        parts.append(f"{words('retries')} {by_reason(snapshot.retries)}")
+    while len(parts) > 2 and _columns("; ".join(parts)) > WIDEST - 20:
+        parts.pop()
+    return "; ".join(parts)
+
+
+def missed_text(number: int) -> str:
+    """Say how many lines were dropped."""
+    return f"{number} lines were dropped: nobody read them in time, or the disk was full"
+
+
+def missed_lines(number: int) -> str:
+    """Return the line that tells of lines which were dropped."""
+    return f"warning: output.missed: {missed_text(number)}\n"
+
+
+def _stamp(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _columns(text: str) -> int:
+    return sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)
+
+
+class QuietReporter:
+    """Writes errors, and at the end one line if the job is not complete."""
+
+    def __init__(self, stream: TextIO, words: Words) -> None:
+        self._stream = stream
+        self._words = words
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Say nothing."""
+
+    def note(self, level: str, event: str, text: str) -> None:
+        """Write an error; keep the rest back."""
+        if level == "error":
+            self._stream.write(printable(f"{level}: {event}: {self._words.message(text)}") + "\n")
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Say why the job is not complete, if it is not."""
+        code = exit_code_of(snapshot)
+        if code:
+            self._stream.write(self._words("exit", int(code), self._words(f"exit.{int(code)}")) + "\n")
+
+
+class EventReporter:
+    """Writes events as JSON lines, for programs. `now` returns Unix seconds, for notes.
+
+    Every line has `event` and `at` (Unix seconds). Fields are only ever added. The events:
+
+    * `progress`, once a second and at each change of state: all of a snapshot (`document.snapshot_dict`)
+    * `note`, when something happens: `level` (info, warning, error), `name` (noun.past-participle), `text`
+      (`output.missed`: so many lines before it were dropped, because nobody read them in time)
+    * `end`, last: `state`, `exit` (the exit code) and `summary`, which is the content of `--summary FILE`
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        interval_seconds: float = 1.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._stream = stream
+        self._interval = interval_seconds
+        self._now = now
+        self._due = 0.0
+        self._state = ""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Write a `progress` event if one is due."""
+        if snapshot.at < self._due and snapshot.state == self._state:
+            return
+        self._due, self._state = snapshot.at + self._interval, snapshot.state
+        self._write("progress", snapshot.at, snapshot_dict(snapshot))
+
+    def note(self, level: str, event: str, text: str) -> None:
+        """Write a `note` event."""
+        self._write("note", self._now(), {"level": level, "name": event, "text": text})
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Write the `end` event."""
+        end = {
+            "state": snapshot.state,
+            "exit": int(exit_code_of(snapshot)),
+            "summary": summary_dict(snapshot),
+        }
+        self._write("end", snapshot.at, end)
+
+    def _write(self, event: str, at: float, fields: dict[str, Any]) -> None:  # JSON
+        self._stream.write(json_line({"event": event} | fields | {"at": at}) + "\n")
+        self._stream.flush()
+
+
+def missed_event(number: int) -> str:
+    """Return the line that tells of events which were dropped, because the reader was too slow."""
+    note = {
+        "event": "note",
+        "level": "warning",
+        "name": "output.missed",
+        "text": missed_text(number),
+        "at": time.time(),
+    }
+    return json_line(note) + "\n"
+
+
+def open_reporter(
+    *,
+    json: bool = False,
+    quiet: bool = False,
+    output: TextIO | None = None,
+    errors: TextIO | None = None,
+    environ: Mapping[str, str] | None = None,
+    interval_seconds: float | None = None,
+) -> Reporter:
+    """Choose a reporter: JSON lines to `output`, else errors only, else a live display if `errors` is a capable
+    terminal, else plain lines.
+
+    People's progress goes to `errors` (stderr), so that `output` (stdout) stays free for a pipe; neither is waited for.
+    `interval_seconds` is that of lines and events; None is the reporter's own.
+    """
+    environ = os.environ if environ is None else environ
+    if json:
+        stream = output or _nonblocking(sys.stdout, missed_event)
+        return EventReporter(stream, EVENT_SECONDS if interval_seconds is None else interval_seconds)
+    errors = errors or _nonblocking(sys.stderr, missed_lines)
+    words = Words(shown_language(environ, errors))
+    if quiet:
+        return QuietReporter(errors, words)
+    if errors.isatty() and environ.get("TERM", "dumb") not in {"dumb", "unknown", ""}:
+        from bucketpull.report.terminal import TerminalReporter
+
+        return TerminalReporter(errors, words)
+    return LineReporter(errors, words, LINE_SECONDS if interval_seconds is None else interval_seconds)
+
+
+def _nonblocking(stream: TextIO, missed: Callable[[int], str]) -> TextIO:
+    return cast("TextIO", NonblockingStream(stream, missed))
+
+
+def shown_language(environ: Mapping[str, str], stream: TextIO) -> str:
+    """Return the locale's language, "en" or "zh", if the stream can encode it."""
+    language = language_of(environ)
+    try:
+        "中".encode(stream.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return "en"
+    return language
