@@ -46,6 +46,17 @@ def test_a_damaged_journal_is_not_replaced_either(user, bare):
     user.run("rebuild", "disk1", "--state", "old", expect=2)
 
 
+def test_of_a_damaged_journal_it_is_said_that_it_is_damaged_and_not_that_its_volumes_are_another_job_s(
+    user, bare
+):
+    (user.folder / "old/journal.sqlite").write_bytes(b"nothing")
+
+    done = user.run("sync", "upyun://photos", "disk1", "--quiet", "--state", "old", expect=3)
+
+    assert "it does not begin like an SQLite file" in done.stderr
+    assert "rebuild" in done.stderr
+
+
 def test_another_source_is_refused_afterwards(user, bare):
     user.run("rebuild", "upyun://photos", "disk1", "--state", "state")
 

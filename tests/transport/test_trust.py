@@ -8,13 +8,13 @@ import pytest
 from aiormq.abc import ChannelFrame
 from pamqp import frame
 from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt, taken, until, work
-from tests.transport.test_rabbitmq import asker, nothing, put, run
+from tests.transport.test_rabbitmq import asker, nothing, purge, put, run
 
 from bucketpull.domain.errors import ConfigError, Reason
 from bucketpull.domain.messages import BatchReceipt, Control, Fatal, Handback, Limits, Poison, Pulse, Welcome
 from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
-from bucketpull.transport import amqp_stream
-from bucketpull.transport.envelope import Direction, Sealer
+from bucketpull.transport import amqp, amqp_stream
+from bucketpull.transport.envelope import Direction, Sealer, read_header
 from bucketpull.transport.job_key import JobKey, machine_key, read_key
 from bucketpull.transport.remote_query import MachineSilent
 from bucketpull.transport.wire import QueryAnswer, QueueNames, Sealed, encode
@@ -631,5 +631,54 @@ def test_work_is_what_it_was(broker):
             long = Work(1, work(1).kind, bytes(4 << 20))
             await transport.send([long], "m1")
             assert await taken(inbox.receive, 1) == [long]
+
+    run(scenario)
+
+
+def test_of_a_long_message_that_is_not_believed_only_its_beginning_is_kept_in_memory(broker):
+    """As many as are prefetched, each as long as the broker takes, would fill the memory of a machine again and again."""
+
+    async def scenario():
+        async with Job(broker.url) as job:
+            believed = []
+            link = amqp.Link(
+                job.url,
+                {job.name: {}},
+                {},
+                {job.name: 10},
+                settle_seconds=0,
+                believes=lambda _, body: body in believed,
+            )
+            link.start()
+            await asyncio.wait_for(link.connected(), SECONDS)
+            body = forged(job, job.name, b"x" * (1 << 20))
+            await put(job.url, job.name, body)
+            [kept] = await asyncio.wait_for(link.receive(), SECONDS)
+            assert (kept.size, len(kept.body)) == (len(body), 4096)
+            assert read_header(kept.body)[0].machine == "m1"
+            await link.acknowledge(kept)
+            believed.append(body)
+            await put(job.url, job.name, body)
+            [kept] = await asyncio.wait_for(link.receive(), SECONDS)
+            assert kept.body == body
+            await link.acknowledge(kept)
+            await link.close()
+            await purge(job.url, job.name, delete=True)
+
+    run(scenario)
+
+
+def test_a_long_forgery_is_told_and_kept_as_what_it_is(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            told = listened(transport)
+            body = forged(job, QueueNames(job.name).receipts, b"x" * (1 << 20))
+            await put(job.url, QueueNames(job.name).receipts, body)
+            [poison] = await taken(transport.receive, 1)
+            assert isinstance(poison, Poison)
+            assert f"{len(body)} bytes nobody understands" in poison.detail
+            assert "claims to be of machine m1" in poison.detail
+            assert any("another job key" in each for each in told)
 
     run(scenario)

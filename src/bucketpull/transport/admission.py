@@ -189,11 +189,11 @@ def ends_work(message: FromWorker) -> bool:
     )
 
 
-def poison_of(body: bytes) -> Poison:
-    """Say of a message that nobody understands what it looks like; the same message is always said in the same words."""
+def poison_of(body: bytes, size: int) -> Poison:
+    """Say of a message that nobody understands what it looks like, by its beginning and its size in bytes; the same message is always said in the same words."""
     name = hashlib.sha256(body).hexdigest()[:12]
-    more = "..." if len(body) > _SHOWN_BYTES else ""
-    text = f"{name}: {len(body)} bytes nobody understands, {body[:_SHOWN_BYTES].hex()}{more}"
+    more = "..." if size > _SHOWN_BYTES else ""
+    text = f"{name}: {size} bytes nobody understands, {body[:_SHOWN_BYTES].hex()}{more}"
     return Poison("", text + claims_of(_header(body)))
 
 

@@ -47,6 +47,9 @@ REFUSED: Final = (
     aiormq.exceptions.ConnectionNotAllowed,
 )
 
+_LONG_BYTES: Final = 256 << 10
+_BEGINNING_BYTES: Final = 4 << 10  # an envelope's header is shorter, and says whose message it claims to be
+
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it has to say, `Link.lost` says in our words
 
 
@@ -56,10 +59,14 @@ def login_refused(why: object) -> ConfigError:
 
 
 class Delivery(msgspec.Struct):
-    """One message, and what is needed to acknowledge it; `generation` tells deliveries of before a reconnect."""
+    """One message, and what is needed to acknowledge it; `generation` tells deliveries of before a reconnect.
+
+    `body` is only the beginning of one that is long and not believed, `size` the length of the whole in bytes.
+    """
 
     queue: str
     body: bytes
+    size: int
     tag: int
     generation: int
     redelivered: bool
@@ -76,6 +83,8 @@ class Link:
         owned: Queues that are exclusive to this connection and die with it, with their arguments: locks. (An exclusive consumer
             would be none: a quorum queue of 3.10 takes a second one.)
         consume: Queues to consume, with their prefetch counts.
+        believes: Asked of each long body of a queue: of one that is not believed only the beginning is kept, so that strangers
+            cannot fill our memory with as many as are prefetched.
         settle_seconds: How long new queues rest before they are used.
 
     """
@@ -87,8 +96,10 @@ class Link:
         owned: Mapping[str, Mapping[str, object]],
         consume: Mapping[str, int],
         settle_seconds: float = SETTLE_SECONDS,
+        believes: Callable[[str, bytes], bool] = lambda *_: True,
     ) -> None:
         self._url = with_heartbeat(url)
+        self._believes = believes
         self._settle_seconds = settle_seconds
         self._durable = durable
         self._consume = consume
@@ -275,7 +286,10 @@ class Link:
             tag = message.delivery.delivery_tag
             assert tag is not None
             again = bool(message.delivery.redelivered)
-            self._deliveries.put(Delivery(queue, message.body, tag, generation, again))
+            body, size = message.body, len(message.body)
+            if size > _LONG_BYTES and not self._believes(queue, body):
+                body = body[:_BEGINNING_BYTES]
+            self._deliveries.put(Delivery(queue, body, size, tag, generation, again))
 
         return take
 

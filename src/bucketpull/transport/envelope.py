@@ -136,6 +136,20 @@ class Opener:
             Rejected: Anything else, whatever the bytes are.
 
         """
+        opened = self._opened(data)
+        if opened.header.queue != queue or opened.header.way not in directions:
+            raise Rejected("it was sealed for another queue", opened.header)
+        return opened
+
+    def is_sealed(self, data: bytes) -> bool:
+        """Tell whether a message is of this job, and whole."""
+        try:
+            self._opened(data)
+        except Rejected:
+            return False
+        return True
+
+    def _opened(self, data: bytes) -> Opened:
         header, start = read_header(data)
         if header.job != self._job:
             raise Rejected("it is of another job", header)
@@ -144,8 +158,6 @@ class Opener:
         body = data[start:]
         if not hmac.compare_digest(self._seal(header, data[_FRONT.size : start], body), _stated(data)):
             raise Rejected("its seal is wrong", header)
-        if header.queue != queue or header.way not in directions:
-            raise Rejected("it was sealed for another queue", header)
         return Opened(header, body)
 
     def _seal(self, header: Header, raw: bytes, body: bytes) -> bytes:

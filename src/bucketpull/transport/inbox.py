@@ -68,6 +68,7 @@ class RabbitInbox:
             {names.lock(machine): {}},
             {self._queue: PREFETCH},
             settle_seconds=settle_seconds,
+            believes=lambda _, body: me.opener.is_sealed(body),
         )
         self.answering = Answering(names, me.sealer, self.link)
 

@@ -96,6 +96,7 @@ class RabbitTransport:
             {names.coordinator: names.dead_letters()},
             dict.fromkeys((names.coordinator, names.receipts, names.dead), PREFETCH),
             settle_seconds=settle_seconds,
+            believes=lambda queue, body: queue != names.dead and self._me.opener.is_sealed(body),
         )
         self.answering = Answering(names, self._me.sealer, self.link)
 
@@ -276,7 +277,7 @@ class RabbitTransport:
             self.distrust.note(f"beyond the first {MOST_KEPT:,} they are counted and not kept")
             await self.link.acknowledge(delivery)
             return
-        poison = poison_of(delivery.body)
+        poison = poison_of(delivery.body, delivery.size)
         self._admission.hold(poison, delivery, None)
         self._heard.put(poison)
 

@@ -166,8 +166,12 @@ async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> No
 
 
 def taken(job: str) -> str:
-    """Say that another coordinator has a job."""
-    return f"another coordinator has job {job}: stop it first, or give another --job"
+    """Say that another coordinator has a job, or somebody else its queue: the broker does not tell who."""
+    queue = QueueNames(job).coordinator
+    return (
+        f"another coordinator has job {job}: stop it first, or give another --job; if there is none, "
+        f"another user of the broker holds queue {queue}: `rabbitmqctl list_queues name owner_pid` says which connection"
+    )
 
 
 async def _look(url: str, queue: str) -> None:

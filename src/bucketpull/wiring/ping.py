@@ -114,6 +114,8 @@ def parse_ping(url: str) -> SplitResult:
         parts = SplitResult("", "", "", "", "")
     if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isascii() or " " in url:
         raise ConfigError("--ping: write a URL such as https://hc-ping.com/UUID")
+    if parts.netloc.endswith(":"):
+        raise ConfigError("--ping: has no port after its colon; write one, or leave out the colon")
     return parts
 
 

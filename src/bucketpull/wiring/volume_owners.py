@@ -1,7 +1,8 @@
 """Which job a volume belongs to: two jobs on one would fetch the same objects twice, or overwrite each other's."""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from pathlib import Path
 
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError
 from bucketpull.journal.configuration import OPTION
@@ -36,17 +37,22 @@ def check_owners(settings: Settings, paths: Sequence[str]) -> None:
         ConfigError: One is, and has objects.
 
     """
-    journal = ""
-    folder = settings.state_folder()
-    with suppress(BucketpullError):  # a damaged journal is told when it is opened
-        if exists(folder):
-            reader = JournalReader.open_to_read(folder)
-            journal = reader.id
-            reader.close()
+    try:
+        journal = _journal_at(settings.state_folder())
+    except BucketpullError:
+        return  # a damaged journal is told when it is opened, and the volumes are not another job's for that
     for path in paths:
         with suppress(VolumeError):  # a disk that fails is told when it is opened
             owner, objects = owner_at(path)
             _refuse(path, owner, journal, objects)
+
+
+def _journal_at(folder: Path) -> str:
+    """Return the id of the journal in a folder; "" where there is none."""
+    if not exists(folder):
+        return ""
+    with closing(JournalReader.open_to_read(folder)) as reader:
+        return reader.id
 
 
 def take_possession(volume: DiskVolume, owner: Owner) -> None:
