@@ -10,7 +10,8 @@ import time
 import pytest
 
 from bucketpull.web.exchange import MOST_BODY_BYTES
-from bucketpull.web.server import Response, Server
+from bucketpull.web.request import Response
+from bucketpull.web.server import Server
 
 DEADLINE_SECONDS = 20
 

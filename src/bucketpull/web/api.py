@@ -35,7 +35,7 @@ from bucketpull.report.reasons import explain
 from bucketpull.report.words import Words
 from bucketpull.web.history import History
 from bucketpull.web.panel import NewLimits, Panel
-from bucketpull.web.server import Request, Response
+from bucketpull.web.request import Request, Response
 
 PRICES = ("price_per_gb", "price_per_10k")
 MOST_FAILURES = 1_000

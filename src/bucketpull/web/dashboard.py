@@ -14,7 +14,8 @@ from importlib.resources import files
 from bucketpull.domain.progress import Snapshot
 from bucketpull.web.api import failed, json_response, volume_body, volume_in
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
-from bucketpull.web.server import Answer, Request, Response, Server
+from bucketpull.web.request import Request, Response
+from bucketpull.web.server import Answer, Server
 
 DEFAULT_PORT = 8377
 LOOKING_SECONDS = 3.0  # a page that is seen asks every second

@@ -5,7 +5,7 @@ from typing import Final
 
 import h11
 
-from bucketpull.web.server import PIECE_BYTES, Headers, Request, Response, request_of
+from bucketpull.web.request import PIECE_BYTES, Headers, Request, Response, request_of
 
 IDLE_SECONDS: Final = 75.0
 WRITE_SECONDS: Final = 30.0

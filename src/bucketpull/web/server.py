@@ -8,45 +8,17 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from typing import Final
+
+from bucketpull.web.request import PIECE_BYTES, Request, Response
 
 REQUEST_SECONDS: Final = 10.0  # from the first byte of a request to its end
 CLOSE_SECONDS: Final = 1.0
 ACCEPT_SECONDS: Final = 0.5  # after an error
 TOLD_SECONDS: Final = 60.0  # between two reports of errors of ours: whoever provokes them must not fill a log
 MOST_CONNECTIONS: Final = 64
-PIECE_BYTES: Final = 16_384
-
-
-class Headers(dict[str, str]):
-    """Headers by name, however it is written."""
-
-    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as of any mapping
-        """Return a header, or else the default."""
-        return super().get(name.lower(), default)
-
-
-class Request(NamedTuple):
-    """One request. `path` is decoded; `client` names who asks, for people."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Headers
-    body: bytes
-    client: str
-
-
-class Response(NamedTuple):
-    """What is answered."""
-
-    status: int
-    body: bytes
-    kind: str = "application/json; charset=utf-8"
-    headers: Mapping[str, str] = {}
 
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -189,10 +161,3 @@ class Server:
         except Exception as error:  # noqa: BLE001 - whatever was asked costs itself, and the connection goes on
             self._tell(error)
             return Response(500, b'{"error": "a bug of bucketpull, which has told more where it runs"}')
-
-
-def request_of(method: str, target: str, body: bytes, client: str, headers: Headers | None = None) -> Request:
-    """Make a request of its target, which is a path and a query as sent."""
-    path, _, query = target.partition("?")
-    values = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
-    return Request(method, unquote(path), dict(values), headers or Headers(), body, client)

@@ -8,7 +8,7 @@ from bucketpull.domain.errors import BucketpullError, ConfigError
 from bucketpull.domain.progress import Snapshot
 from bucketpull.web.api import Api
 from bucketpull.web.history import load_history
-from bucketpull.web.server import Request, Response
+from bucketpull.web.request import Request, Response
 from bucketpull.wiring.coordinator_client import local_client
 from bucketpull.wiring.job_status import job_status
 from bucketpull.wiring.journals import JournalPanel, existing_folder, journal_to_read

@@ -31,7 +31,7 @@ from bucketpull.transport.router import JoinedTransport
 from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web.api import Api, failed
-from bucketpull.web.server import request_of
+from bucketpull.web.request import request_of
 from bucketpull.wiring.adapters import SystemClock, broker_url, fetch_options, machine_name, worker_policy
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.job import Job, Opening, ViewOpener, check_adopting, check_job, on_signals, opened

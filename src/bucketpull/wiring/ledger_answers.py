@@ -27,7 +27,7 @@ from bucketpull.reading.places import look
 from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.volumes.verify import Verification
 from bucketpull.web.api import failed
-from bucketpull.web.server import request_of
+from bucketpull.web.request import request_of
 
 WAIT_SECONDS: Final = 4.0  # for a page; less than anybody waits for an answer
 IDLE_SECONDS: Final = 120.0
