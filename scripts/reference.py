@@ -203,7 +203,7 @@ EXIT_CODES = {
     "zh": """\
 # 退出码
 
-`bucketpull help exit-codes` 会打印它们。每条[错误信息](messages.md)都列有处理办法。
+`bucketpull help exit-codes` 会打印它们。每条[错误信息](messages.zh.md)都列有处理办法。
 
 | 退出码 | 含义 |
 |---:|---|""",
@@ -259,7 +259,7 @@ Why single objects failed is told by their [reasons](reasons.md).""",
         "错误信息",
         "退出码",
         """\
-每个错误都是标准错误上的一行 `bucketpull: …`，并有一个[退出码](exit-codes.md)。
+每个错误都是标准错误上的一行 `bucketpull: …`，并有一个[退出码](exit-codes.zh.md)。
 这里的 `…` 代表名称和值。
 单个对象为什么失败，见[失败原因](reasons.md)。""",
         "| 信息 | 怎么办 |",

@@ -60,6 +60,18 @@ def test_what_a_page_links_to_is_there(page: Path):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_chinese_pages_lead_to_chinese_pages():
+    pages = [page for page in PAGES if page.name.endswith(".zh.md")]
+    links = [
+        (page.name, link)
+        for page in pages
+        for link in re.findall(r"\]\((?![a-z]+:)([^)#\s]+)(?<!\.zh)\.md", page.read_text())
+        if page.with_name(page.name.replace(".zh.", ".")) != (page.parent / f"{link}.md").resolve()
+        and (page.parent / f"{link}.zh.md").exists()
+    ]
+    assert links == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_names_of_the_code_is_there(page: Path):
     named = re.findall(r"`([\w./-]+\.py)(?::\w+)?`", page.read_text())

@@ -83,7 +83,15 @@ def running():
         failures={"missing": 12, "forbidden": 2},
         limits=Limits(requests_per_second=8000.0),
         limited_by="disk",
-        notes=[Note(1_789_999_000.0, "warning", "volume.sickened", "/mnt/disk4 on beta: input/output error")],
+        notes=[
+            Note(
+                1_789_999_000.0,
+                "warning",
+                "volume.sick",
+                "/mnt/disk4 on beta: input/output error",
+                "beta:/mnt/disk4",
+            )
+        ],
     )
 
 

@@ -1,6 +1,10 @@
 """Trouble is told once when it begins and once when it ends."""
 
-from bucketpull.report.news import BrokerNews, MachineNews, RoomNews, Stall, StallNews
+import msgspec
+from tests.report.conftest import volume
+
+from bucketpull.domain.model import VolumeState
+from bucketpull.report.news import BrokerNews, MachineNews, RoomNews, Stall, StallNews, VolumeNews
 
 
 def events(told):
@@ -92,3 +96,12 @@ def test_a_job_that_waits_without_asking_again_has_no_reason_to_tell():
     news = StallNews()
 
     assert not any(news.look(second, 7, {"reset": 3}) for second in range(200))
+
+
+def test_a_volume_is_named_with_its_machine_unless_that_is_here():
+    full = msgspec.structs.replace(volume(1), machine="alpha", state=VolumeState.FULL)
+    ((level, event, about, text),) = VolumeNews().look([full], {"coordinator/lister"}, 0.0)
+    assert (level, event, about) == ("warning", "volume.full", f"alpha:{full.path}")
+    assert text.startswith(f"volume alpha:{full.path} is full")
+    ((_, _, about, _),) = VolumeNews().look([full], {"alpha"}, 0.0)
+    assert about == full.path

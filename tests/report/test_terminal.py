@@ -232,24 +232,25 @@ def test_the_display_names_the_object_that_everything_waits_for(terminal, runnin
     assert "waiting for logs/2024/big.bin, 42 s" in "\n".join(shown(terminal, running))
 
 
+def screen_of(running):
+    console = Console(file=io.StringIO(), width=80)
+    console.print(display(running, Words(), 80, 30))
+    return " ".join(line.strip() for line in console.file.getvalue().splitlines())
+
+
 def test_trouble_stays_on_the_screen_until_it_ends_whole(running):
     lost = "the broker cannot be reached: Connection refused by broker.example.com; check --broker, and whether it runs"
     running.notes = [Note(running.at - 900, "warning", "broker.lost", lost, "broker")]
 
-    def screen():
-        console = Console(file=io.StringIO(), width=80)
-        console.print(display(running, Words(), 80, 30))
-        return " ".join(line.strip() for line in console.file.getvalue().splitlines())
-
-    assert "check --broker, and whether it runs" in screen()
+    assert "check --broker, and whether it runs" in screen_of(running)
 
     running.notes.append(Note(running.at, "info", "broker.reached", "the broker is reached again", "broker"))
-    text = screen()
+    text = screen_of(running)
     assert "cannot be reached" not in text
     assert "the broker is reached again" in text
 
     running.at += 90
-    assert "the broker" not in screen()
+    assert "the broker" not in screen_of(running)
 
 
 @pytest.mark.parametrize("terminal", [(columns, 30) for columns in (80, 120, 135, 150)], indirect=True)
@@ -270,3 +271,11 @@ def test_the_stages_of_an_objects_way_show_which_one_is_slow(terminal, running):
     head = next(number for number, line in enumerate(lines) if line.startswith("stages"))
     assert lines[head].split()[1:] == list(names)
     assert lines[head + 1].split() == ["5,000/s", "4,000/s", "3,000/s", "2,000/s", "1,000/s", "0/s"]
+
+
+def test_trouble_that_is_told_once_leaves_the_screen_after_ten_minutes(running):
+    running.notes = [Note(running.at - 500, "warning", "message.refused", "a message was not believed")]
+    assert "a message was not believed" in screen_of(running)
+
+    running.at += 110
+    assert "not believed" not in screen_of(running)

@@ -5,7 +5,7 @@ from tests.report.conftest import pulse, volume
 
 from bucketpull.domain.model import VolumeState
 from bucketpull.report.catalogue import translated
-from bucketpull.report.worker_lines import WorkerLines, joined
+from bucketpull.report.worker_lines import STOPPING, WorkerLines, answered, joined, left
 
 
 def at(objects, volumes=()):
@@ -39,15 +39,14 @@ def test_a_silent_coordinator_is_told_once_and_when_it_is_heard_again():
 
 def test_what_becomes_of_its_volumes_is_told():
     lines = WorkerLines(100.0)
-    full = msgspec.structs.replace(
-        volume(1), state=VolumeState.FULL, detail="no bytes left above the reserve"
-    )
+    open_ = volume(1, "m1")
+    full = msgspec.structs.replace(open_, state=VolumeState.FULL, detail="no bytes left above the reserve")
     said = [
         line
-        for now, state in ((101.0, volume(1)), (102.0, full), (103.0, full), (112.0, volume(1)))
+        for now, state in ((101.0, open_), (102.0, full), (103.0, full), (112.0, open_))
         for line in lines.look(at(0, [state]), 100.0, now)
     ]
-    path = volume(1).path
+    path = open_.path
     assert said == [
         (
             "warning",
@@ -59,3 +58,10 @@ def test_what_becomes_of_its_volumes_is_told():
 
 def test_it_is_said_in_chinese_as_well():
     assert translated(joined("photos", 2, 4), "zh") == "已加入任务 photos：磁盘 2，进程 4"  # noqa: RUF001 - Chinese has its own punctuation
+    for text in (
+        answered("photos", 2),
+        STOPPING,
+        left("photos", has_ended=True),
+        left("photos", has_ended=False),
+    ):
+        assert translated(text, "zh") != text

@@ -229,6 +229,8 @@ class ScriptedPanel:
             "source": "upyun://photos",
             "option.cdn_url": "https://img.example.com",
             "layout": "key",
+            "price.per_gb": "0.29",
+            "price.per_10k": "",
         }
         return JobRecord("0.1.0", configuration, [])
 

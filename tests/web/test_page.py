@@ -150,13 +150,31 @@ def test_the_job_is_stopped_after_a_question(page):
     assert served.panel.calls == [("stop", "the dashboard at 127.0.0.1")]
 
 
+def test_the_charts_show_what_an_earlier_coordinator_did(page):
+    served, browser = page
+    served.panel.begun = served.panel.now - 5
+
+    browser.wait("return / \\d+ s$/.test(document.querySelector('#subtitle').innerText)")
+    browser.run("""
+        window.drawn = [];
+        const draw = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...at) { drawn.push(text); draw.call(this, text, ...at); };
+    """)
+    labels = browser.wait("return drawn.length > 60 && drawn")
+    assert [label for label in labels if re.fullmatch(r"\d\d:\d\d", label)]
+    assert [label for label in labels if re.fullmatch(r"\d\d:\d\d:\d\d", label)] == [], (
+        "a minute, with its seconds"
+    )
+
+
 def test_the_settings_show_version_source_and_cdn(page):
     _, browser = page
 
     browser.click("#tab-settings")
     browser.wait("return document.querySelector('.settings')")
     assert browser.text("#settings").split("\n") == [
-        "version", "0.1.0", "source", "upyun://photos", "--cdn-url", "https://img.example.com", "layout", "key"
+        "version", "0.1.0", "source", "upyun://photos", "--cdn-url", "https://img.example.com", "layout", "key",
+        "--price-per-gb", "0.29",
     ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """What is told of machines, volumes, the broker, room and a job that stands still: once, when trouble begins, and once, when it ends."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from bucketpull.domain.model import VolumeState, VolumeStatus
@@ -39,17 +39,19 @@ class MachineNews:
 
 
 class VolumeNews:
-    """Compares the volumes with how they were: each change of a state, and what is odd with one that takes objects all the same."""
+    """Compares the volumes with how they were: each change of a state, and what is odd with one that takes objects all the same.
+
+    Volumes of machines that are not `local` are named with their machine: several often mount their disks alike.
+    """
 
     def __init__(self) -> None:
         self._told: dict[str, tuple[VolumeState, float]] = {}
         self._warned: dict[str, str] = {}
 
-    def look(self, volumes: Sequence[VolumeStatus], now: float) -> Iterator[Told]:
-        """Return what is new. A volume is named with its machine where there are several, for they often mount their disks alike."""
-        several = len({volume.machine for volume in volumes}) > 1
+    def look(self, volumes: Sequence[VolumeStatus], local: Collection[str], now: float) -> Iterator[Told]:
+        """Return what is new."""
         for volume in volumes:
-            name = f"{volume.machine}:{volume.path}" if several else volume.path
+            name = volume.path if volume.machine in local else f"{volume.machine}:{volume.path}"
             before, since = self._told.get(volume.id, (None, now))
             if volume.state != before:
                 self._told[volume.id] = (volume.state, now)

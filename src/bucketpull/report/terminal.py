@@ -6,6 +6,7 @@ higher than the terminal: the last volumes and machines give way to a count.
 
 import atexit
 import contextlib
+import math
 import os
 import time
 from typing import TextIO
@@ -28,7 +29,7 @@ from rich.text import Text
 
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import VolumeState, VolumeStatus
-from bucketpull.domain.progress import JobState, Snapshot
+from bucketpull.domain.progress import JobState, Note, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, lists_only, waited_for
 from bucketpull.report.endpoints import state_of
@@ -39,6 +40,7 @@ from bucketpull.report.words import Words
 WIDE = 150
 NOTES = 3
 PASSING_SECONDS = 60.0
+ONCE_SECONDS = 600.0  # of trouble that is told once and has no end of its own
 _STATES = {
     JobState.COMPLETE: "bold green",
     JobState.INCOMPLETE: "bold yellow",
@@ -257,19 +259,24 @@ def _in_flight(snapshot: Snapshot, words: Words) -> Text:
 def _notes(snapshot: Snapshot, words: Words) -> list[Text]:
     """The latest events, whole: what they begin with is known, what they end with is the reason.
 
-    Trouble stays until it ends; what is no trouble, or ended it, leaves after a minute.
+    Trouble stays until it ends, ten minutes if no end is ever told; what is no trouble, or ended it, leaves after a minute.
     """
     latest = {note.about or number: note for number, note in enumerate(snapshot.notes)}
     shown = [
         note
         for note in snapshot.notes
-        if (not note.about or latest[note.about] is note)
-        and (note.level != "info" or snapshot.at - note.at < PASSING_SECONDS)
+        if (not note.about or latest[note.about] is note) and snapshot.at - note.at < _stays(note)
     ]
     return [
         _text(words.message(note.text), _LEVELS.get(note.level, "dim"), overflow="fold")
         for note in shown[-NOTES:]
     ]
+
+
+def _stays(note: Note) -> float:
+    if note.level == "info":
+        return PASSING_SECONDS
+    return math.inf if note.about else ONCE_SECONDS
 
 
 def _height(text: Text, width: int) -> int:

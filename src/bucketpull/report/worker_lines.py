@@ -10,6 +10,7 @@ from bucketpull.report.news import VolumeNews
 Line = tuple[str, str]  # level, text
 
 EVERY_SECONDS = 30.0
+STOPPING = "stopping: what is in hand is brought to its end"
 # A coordinator reminds each machine of its limits four times in so long.
 SILENT_SECONDS = 60.0
 
@@ -17,6 +18,16 @@ SILENT_SECONDS = 60.0
 def joined(job: str, volumes: int, processes: int) -> str:
     """Say that a worker has work from now on."""
     return f"joined job {job}: volumes {volumes}, processes {processes}"
+
+
+def answered(job: str, volumes: int) -> str:
+    """Say that the coordinator is there; to look through what was left on a volume may take a while."""
+    return f"the coordinator of job {job} answered: opening volumes: {volumes}"
+
+
+def left(job: str, *, has_ended: bool) -> str:
+    """Say why a worker ends."""
+    return f"job {job} has ended" if has_ended else f"left job {job}; the same command goes on"
 
 
 class WorkerLines:
@@ -45,7 +56,7 @@ class WorkerLines:
                 "warning",
                 f"nothing is heard of the coordinator for {silence}: what is in hand is finished, and what came of it waits at the broker",
             )
-        for level, _, _, text in self._volume_news.look(pulse.volumes, now):
+        for level, _, _, text in self._volume_news.look(pulse.volumes, {pulse.machine}, now):
             yield level, text
         if now - self._told_at >= EVERY_SECONDS:
             yield "info", self._progress(pulse, now)

@@ -47,7 +47,8 @@ def open_journal(settings: Settings, now: float) -> SqliteJournal:
     """Open the job's journal, and make it if there is none; see `SqliteJournal.open` for what it raises."""
     source = settings.source_settings()
     options = {OPTION + name: value for name, value in source.remembered().items()}
-    prices = {PRICE + name: str(price) for name, price in msgspec.structs.asdict(settings.prices()).items()}
+    given = msgspec.structs.asdict(settings.prices())
+    prices = {PRICE + name: "" if price is None else str(price) for name, price in given.items()}
     configuration = source.identity() | {"layout": settings.layout} | options | prices
     first = settings.retry_seconds
     return SqliteJournal.open(

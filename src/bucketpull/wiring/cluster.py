@@ -17,7 +17,7 @@ from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.news import BrokerNews
-from bucketpull.report.worker_lines import WorkerLines, joined
+from bucketpull.report.worker_lines import STOPPING, WorkerLines, answered, joined, left
 from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.envelope import Session
@@ -140,6 +140,7 @@ def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
     me = Session(key, __version__, settings.job_name(), hello.incarnation)
     notices = WorkerNotices(words_for_file())
     welcome = asyncio.run(_join(settings, broker, hello, me, notices))
+    _say(settings, "info", answered(settings.job_name(), len(paths)))
     source = _own_source(welcome, settings)
     check_adopting(source, settings)
     # What is wanted, the coordinator has chosen when it listed.
@@ -190,7 +191,13 @@ async def _work(
     pool.start_all()
     await inbox.start()
     loop = asyncio.get_running_loop()
-    on_signals(loop, lambda: loop.create_task(worker.stop(), name="stop"), leave)
+    stopping: list[asyncio.Task[None]] = []
+
+    def stop() -> None:
+        _say(settings, "info", STOPPING)
+        stopping.append(loop.create_task(worker.stop(), name="stop"))
+
+    on_signals(loop, stop, leave)
     telling = asyncio.create_task(_tell_of(worker, settings, SystemClock(), notices), name="tell")
     try:
         await worker.run()
@@ -200,6 +207,7 @@ async def _work(
         await ledgers.close()
     if worker.refusal is not None:
         raise SourceRefused(worker.refusal.reason, worker.refusal.detail)
+    _say(settings, "info", left(settings.job_name(), has_ended=worker.dismissed))
     return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
 
 

@@ -172,7 +172,8 @@ class Monitor:
             self._forecast.sample(at, books, left)
 
     def _watch_volumes(self) -> None:
-        for told in self._volume_news.look(self.latest.volumes, self._clock.monotonic()):
+        local = self._coordinator.local_machines
+        for told in self._volume_news.look(self.latest.volumes, local, self._clock.monotonic()):
             self._tell(told)
 
     def _tell(self, told: Told) -> None:

@@ -55,7 +55,8 @@ function showReasons() {
 
 function showCharts() {
   if (!job) return;
-  const span = Math.min(FINE_SECONDS, Math.max(60, job.at - job.started));
+  const begun = Math.min(job.started, fine[0]?.at ?? job.started); // points of an earlier coordinator count too
+  const span = Math.min(FINE_SECONDS, Math.max(60, job.at - begun));
   for (const chart of charts) chart.show(range === "fine" ? fine : coarse, range === "fine" ? span : 0, job.at);
 }
 

@@ -89,6 +89,12 @@ class Chart {
     this.canvas.setAttribute("aria-label", `${this.name()}: ${this.reading.textContent}`);
   }
 
+  // A half that reads as the whole, as of one, is left out.
+  label(pen, part, top, x) {
+    const text = this.format(top * part);
+    if (part !== 0.5 || text !== this.format(top)) pen.fillText(text, x, Math.round(this.y(top * part, top)) + 0.5);
+  }
+
   frame(pen) {
     pen.font = "11px system-ui, sans-serif";
     pen.lineWidth = 1;
@@ -99,8 +105,7 @@ class Chart {
     for (const part of [0, 0.5, 1]) {
       const y = Math.round(this.y(this.top * part)) + 0.5;
       pen.beginPath(); pen.moveTo(LEFT, y); pen.lineTo(this.width - this.right, y); pen.stroke();
-      const label = this.format(this.top * part);
-      if (part !== 0.5 || label !== this.format(this.top)) pen.fillText(label, LEFT - 8, y);
+      this.label(pen, part, this.top, LEFT - 8);
     }
     pen.textBaseline = "alphabetic";
     const ticks = 3;
@@ -122,7 +127,7 @@ export class LineChart extends Chart {
     if (lines.length > 1) this.right = SECOND_AXIS;
   }
 
-  highest(line = this.lines[0]) { return Math.max(0, ...this.points.map((point) => line.of(point) ?? 0)); }
+  highest(line = this.lines[0]) { return Math.max(0, ...this.points.map((point) => (point.at < this.from ? 0 : line.of(point) ?? 0))); }
 
   frame(pen) {
     super.frame(pen);
@@ -132,7 +137,7 @@ export class LineChart extends Chart {
     pen.fillStyle = colour(second.colour);
     pen.textAlign = "left";
     pen.textBaseline = "middle";
-    for (const part of [0.5, 1]) pen.fillText(this.format(top * part), this.width - this.right + 6, this.y(top * part, top));
+    for (const part of [0.5, 1]) this.label(pen, part, top, this.width - this.right + 6);
     pen.textBaseline = "alphabetic";
   }
 

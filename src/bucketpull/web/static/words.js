@@ -125,7 +125,7 @@ const TEXTS = {
   "state.waiting": ["waiting", "等待中"], "state.complete": ["complete", "已完成"],
   "state.incomplete": ["incomplete", "不完整"], "state.interrupted": ["interrupted", "已中断"],
   "state.refused": ["refused", "被拒绝"],
-  "volume.open": ["open", "可用"], "volume.full": ["full", "已满"], "volume.draining": ["draining", "停用中"],
+  "volume.open": ["open", "正常"], "volume.full": ["full", "已满"], "volume.draining": ["draining", "停用中"],
   "endpoint.slow": ["slow", "缓慢"], "endpoint.refusing": ["refuses", "拒绝"], "endpoint.down": ["down", "无应答"],
   "volume.sick": ["sick", "故障"], "volume.lost": ["lost", "丢失"], "volume.away": ["away", "离线"],
   "directory.waiting": ["waiting", "等待"], "directory.listing": ["listing", "列举中"],
