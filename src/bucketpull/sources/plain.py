@@ -11,26 +11,16 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.percent_encoding import quoted
-from bucketpull.sources.headers import conditions, misplaced, retry_after, version_of
+from bucketpull.sources.http import STATUS, conditions, misplaced, retry_after, version_of
 
 HEADERS: Final = ("Accept: */*", "Accept-Encoding: identity", "User-Agent: bucketpull")
 IN_MEMORY_BYTES: Final = 16 << 20
-_STATUS: Final[dict[int, Reason]] = {
-    401: Reason.CREDENTIALS,
-    403: Reason.FORBIDDEN,
-    404: Reason.GONE,
-    408: Reason.TIMEOUT,
-    410: Reason.GONE,
-    412: Reason.RANGE,
-    416: Reason.RANGE,
-    429: Reason.THROTTLED,
-}
 _UNALTERED: Final = frozenset({"", "identity"})
 
 
 def reason_of(status: int) -> Reason:
     """Class a status that is not the wanted one."""
-    known = _STATUS.get(status)
+    known = STATUS.get(status)
     if known is not None:
         return known
     if 300 <= status < 400:

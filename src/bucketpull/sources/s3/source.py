@@ -14,7 +14,7 @@ from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdi
 from bucketpull.domain.model import Page, Position, show
 from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.headers import ServerClock, conditions, retry_after
+from bucketpull.sources.http import ServerClock, conditions, retry_after
 from bucketpull.sources.s3 import verdicts
 from bucketpull.sources.s3.checksums import ASKED
 from bucketpull.sources.s3.config import S3Config, address_of

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
-from bucketpull.sources.headers import misplaced, retry_after, version_of
+from bucketpull.sources import http
+from bucketpull.sources.http import misplaced, retry_after, version_of
 from bucketpull.sources.s3.checksums import checksum_error
 
 CODES: Final[dict[str, Reason]] = {
@@ -51,15 +52,8 @@ CODES: Final[dict[str, Reason]] = {
     "TokenRefreshRequired": Reason.CREDENTIALS,
     "TooManyRequests": Reason.THROTTLED,
 }
-STATUS: Final[dict[int, Reason]] = {
-    401: Reason.CREDENTIALS,
+STATUS: Final[dict[int, Reason]] = http.STATUS | {
     403: Reason.PERMISSION,
-    404: Reason.GONE,
-    408: Reason.TIMEOUT,
-    410: Reason.GONE,
-    412: Reason.RANGE,
-    416: Reason.RANGE,
-    429: Reason.THROTTLED,
     501: Reason.REJECTED,
     503: Reason.THROTTLED,
 }

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from bucketpull.domain.exchange import NUMBERS, Response, Verdict
 from bucketpull.domain.memo import Memo
-from bucketpull.sources.headers import seconds_of
+from bucketpull.sources.http import seconds_of
 from bucketpull.sources.upyun.verdicts import MARKUP_STARTS, quick
 
 STAMP_CHARACTERS: Final = 29

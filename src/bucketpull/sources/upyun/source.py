@@ -10,7 +10,7 @@ from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdi
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.headers import ServerClock, conditions
+from bucketpull.sources.http import ServerClock, conditions
 from bucketpull.sources.upyun import verdicts
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
 from bucketpull.sources.upyun.fast_path import Dates, FastPath

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
-from bucketpull.sources.headers import misplaced, retry_after, seconds_of, version_of
+from bucketpull.sources.http import STATUS, misplaced, retry_after, seconds_of, version_of
 
 REST_CODES: dict[int, Reason] = {
     40000000: Reason.REJECTED,
@@ -73,17 +73,7 @@ REST_CODES: dict[int, Reason] = {
     41200001: Reason.RANGE,
     42900004: Reason.BANNED,
 }
-REST_STATUS: dict[int, Reason] = {
-    401: Reason.CREDENTIALS,
-    403: Reason.FORBIDDEN,
-    404: Reason.GONE,
-    408: Reason.TIMEOUT,
-    410: Reason.GONE,
-    412: Reason.RANGE,
-    416: Reason.RANGE,
-    429: Reason.THROTTLED,
-    499: Reason.SERVER_ERROR,
-}
+REST_STATUS: dict[int, Reason] = STATUS | {499: Reason.SERVER_ERROR}
 CDN_CODES: dict[int, Reason] = {
     40010041: Reason.NO_BUCKET,
     40310003: Reason.THROTTLED,

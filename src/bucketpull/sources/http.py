@@ -1,4 +1,4 @@
-"""What headers say of dates, waits, versions and parts, and of the server's clock: alike for every HTTP origin (RFC 9110)."""
+"""What every HTTP origin has in common (RFC 9110): statuses, and what headers say of dates, waits, versions, parts and the server's clock."""
 
 import calendar
 import math
@@ -10,6 +10,17 @@ from typing import Final
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict
 
+STATUS: Final[dict[int, Reason]] = {
+    401: Reason.CREDENTIALS,
+    403: Reason.FORBIDDEN,
+    404: Reason.GONE,
+    408: Reason.TIMEOUT,
+    410: Reason.GONE,
+    412: Reason.RANGE,
+    416: Reason.RANGE,
+    429: Reason.THROTTLED,
+}
+"""What a status of a refusal means where the service says nothing else."""
 _DATE: Final = "date:"
 _RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 

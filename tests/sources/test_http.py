@@ -4,7 +4,7 @@ import pytest
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response
-from bucketpull.sources.headers import conditions, misplaced, version_of
+from bucketpull.sources.http import conditions, misplaced, version_of
 
 _DATE = "Wed, 09 Nov 2016 14:26:58 GMT"
 
