@@ -12,10 +12,8 @@ S is a size such as `20KiB`, or `uniform:1KiB:64KiB`, or `lognormal:33KiB:0.8`.
 
 from pathlib import Path
 
+from upyun_simulator.buckets import Explicit, Flat, Tree, demo_bucket, odd_bucket, read_manifest
 from upyun_simulator.contents import Contents
-from upyun_simulator.explicit import Explicit, read_manifest
-from upyun_simulator.families import Flat, Tree
-from upyun_simulator.samples import demo_bucket, odd_bucket
 from upyun_simulator.sizes import parse_sizes
 
 _DEFAULT_SIZES = "lognormal:33KiB:0.8"

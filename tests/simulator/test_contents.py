@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from upyun_simulator.buckets import ODD_NAMES
 from upyun_simulator.contents import FOLDER
 from upyun_simulator.overlay import Overlay
-from upyun_simulator.samples import ODD_NAMES
 from upyun_simulator.spec import parse_spec
 
 
