@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
+MARKS = "<!-- benchmark: {} -->"
+S3_MARKS = "<!-- benchmark of S3: {} -->"
 ENGLISH = "One run, {link}, on {machine}, which did nothing else. CPU is user and system time of all processes. Machines differ and hosts are shared, so read the ratios."
 CHINESE = "一次运行的结果：{link}（{machine}）。CPU 为所有进程的用户态与内核态时间；机器当时没有其他任务；不同机器的绝对值不同，请看比值。"  # noqa: RUF001
 
@@ -13,10 +14,12 @@ CHINESE = "一次运行的结果：{link}（{machine}）。CPU 为所有进程�
 def main() -> None:
     """Fill both."""
     result = Path(sys.argv[1])
+    marks = S3_MARKS if "benchmarks --s3" in result.read_text() else MARKS
+    begin, end = marks.format("begin"), marks.format("end")
     for name, words in (("README.md", ENGLISH), ("README.zh.md", CHINESE)):
         readme = ROOT / name
         text = readme.read_text()
-        before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
+        before, after = text[: text.index(begin) + len(begin)], text[text.index(end) :]
         readme.write_text(f"{before}\n{tables(result, words)}\n{after}")
 
 
