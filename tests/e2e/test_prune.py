@@ -97,7 +97,7 @@ def test_the_brake_holds(make_job):
 
     _, told = prune(job, "--delete", expect=3)
 
-    assert "60 of 120 objects are gone at the source, more than --max-delete 1% lets go" in told
+    assert "60 of 120 objects are gone at the source, more than --max-delete 1% allows" in told
     assert len(job.files()) == 120
     prune(job, "--delete", "--max-delete", "60")
     job.sync()

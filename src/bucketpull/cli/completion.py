@@ -25,7 +25,7 @@ def completion(shell: str) -> None:
 
 
 class PathText(click.types.StringParamType):
-    """A text that names a file or a folder; click's own type would look at it, which the settings do in their own words."""
+    """A text that names a file or a folder. click's own type would check it; the settings do, with messages of their own."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind

@@ -1,4 +1,4 @@
-"""`bucketpull demo`: a simulated bucket, pulled before your eyes."""
+"""`bucketpull demo`: pulls a simulated bucket, to show how it goes."""
 
 import asyncio
 import os

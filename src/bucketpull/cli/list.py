@@ -212,7 +212,7 @@ class _Inventory:
         self._output.finish()
 
     def close(self) -> None:
-        """Let go of the output."""
+        """Close the output."""
         self._output.close()
 
     def _mark(self, walk: ListingWalk) -> None:

@@ -268,7 +268,7 @@ notices = _group(
     click.option(
         "--ping",
         metavar="URL",
-        help="POST to URL/start, URL at the end, URL/fail in trouble: for healthchecks.io and its kin (better: BUCKETPULL_PING).",
+        help="POST to URL/start, URL at the end, URL/fail in trouble: for healthchecks.io and the like (better: BUCKETPULL_PING).",
     ),
     click.option(
         "--on-end",

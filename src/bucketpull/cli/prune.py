@@ -234,7 +234,7 @@ class _Pruning:
         if gone > self._most.of(comparison.held):
             tell(
                 f"{count(gone)} of {count(comparison.held)} objects are gone at the source, more than --max-delete "
-                f"{self._most.text} lets go: nothing is removed; look at them, then raise it"
+                f"{self._most.text} allows: nothing is removed; look at them, then raise it"
             )
         elif not self._settings.quiet:
             held, room = count(comparison.held), size(self._freed)

@@ -204,7 +204,7 @@ def _last_change(series: Series, start: float, now: float) -> float:
 
 
 def _change(series: Series, start: float, now: float) -> float | None:
-    """Find where the two sides of a time differ most, if they differ by far more than by chance (Welch's idea)."""
+    """Find where the two sides of a time differ most, if they differ by far more than noise (Welch's test)."""
     width = (now - start) / BLOCKS
     speeds = [series.speed(start + width * block, start + width * (block + 1)) for block in range(BLOCKS)]
     best, found = SIGNIFICANT, None

@@ -22,7 +22,7 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.order import Order
 
-# `{1..100000}` is a slip or an attack, not a choice.
+# `{1..100000}` is a mistake or an attack, not a choice.
 MOST_ALTERNATIVES: Final = 1000
 
 

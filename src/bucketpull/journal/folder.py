@@ -54,7 +54,7 @@ class Lock:
         os.pwrite(self._fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let others have it. The file stays: removing it would let two processes lock two files."""
+        """Release it. The file stays: removing it would let two processes lock two files."""
         if self._fd >= 0:
             os.ftruncate(self._fd, 0)
             os.close(self._fd)

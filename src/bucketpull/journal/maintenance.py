@@ -80,7 +80,7 @@ def drop_extents(tables: Tables, rows: Iterable[PageRow], volume: int) -> int:
 
 
 def write_off(tables: Tables, volume: KnownVolume, number: int) -> None:
-    """Count on nothing of a volume any more."""
+    """Give up a volume: nothing on it counts."""
     tables.volumes.record(msgspec.structs.replace(volume, state=VolumeState.LOST))
     tables.frontier.rehome([number])
     tables.copies.lose(number)

@@ -156,7 +156,7 @@ class JournalReader:
             return directories_below(tables, parent, limit)
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the journal."""
         self._tables.store.close()
 
     def _refreshed(self) -> Tables:

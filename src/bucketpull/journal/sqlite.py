@@ -205,7 +205,7 @@ class SqliteJournal(JournalReader):
             tables.failures.add(failures, tables.run.number)
 
     def close(self) -> None:
-        """Let go of the journal. May be called again."""
+        """Close the journal. May be called again."""
         if self._closed:
             return
         self._closed = True

@@ -121,7 +121,7 @@ class Store:
             raise JournalError(f"{message}: make room or move the folder with --state")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         _open.close(self.connection)
 
 

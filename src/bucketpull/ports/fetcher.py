@@ -29,7 +29,7 @@ class Fetcher(Protocol):
         ...
 
     def unwatch(self, fd: int) -> None:
-        """Watch a file descriptor no more; before it is closed."""
+        """Stop watching a file descriptor; call it before the descriptor is closed."""
         ...
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:

@@ -132,5 +132,5 @@ class Journal(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the journal."""
         ...

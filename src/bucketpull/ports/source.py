@@ -38,7 +38,7 @@ class Source(Protocol):
         ...
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
-        """Understand a listing answer.
+        """Read the answer to a listing request.
 
         Raises:
             AnswerError: It is no listing; the reason's remedy says what to do. Never taken for an empty directory.

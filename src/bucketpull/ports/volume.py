@@ -122,7 +122,7 @@ class Volume(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the volume."""
+        """Close the volume."""
         ...
 
 
@@ -151,7 +151,7 @@ class Stream(Protocol):
         ...
 
     def close(self, keep: bool) -> None:
-        """Let go without publishing; what is there is kept for a later attempt, or removed."""
+        """Close without publishing; what is there is kept for a later attempt, or removed."""
         ...
 
 
@@ -200,7 +200,7 @@ class Writer(Protocol):
         ...
 
     def leave(self) -> None:
-        """Let go of a sick volume for which nothing is on its way, without waiting for the disk."""
+        """Leave a sick volume for which nothing is on its way, without waiting for the disk."""
         ...
 
     def close(self) -> None:

@@ -120,7 +120,7 @@ class Bucket:
         self._refreshed = time.monotonic()
 
     def close(self) -> None:
-        """Let go of the volumes. Files that were opened can still be read."""
+        """Close the volumes. Files that were opened can still be read."""
         for volume in self._volumes:
             volume.close()
         self._volumes = []

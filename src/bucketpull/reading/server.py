@@ -86,7 +86,7 @@ class ObjectServer:
         return address[1]
 
     async def close(self) -> None:
-        """Stop listening, let the answers that are being sent end, and let go."""
+        """Stop listening, finish the answers that are being sent, and close."""
         if self._listener is not None:
             self._listener.close()
         if self._looking is not None:
@@ -107,7 +107,7 @@ class ObjectServer:
         return _Counted(self, self._server(), self._options)
 
     def _asked(self, transport: asyncio.BaseTransport | None) -> None:
-        """Wait no more for the first request of a connection."""
+        """Stop waiting for the first request of a connection."""
         waiting = self.unasked.pop(transport, None) if transport is not None else None
         if waiting is not None:
             waiting.cancel()
@@ -254,7 +254,7 @@ class ObjectServer:
 
 
 def _logger() -> logging.Logger:
-    """Return where errors of ours are written: the first of a minute, so that whoever provokes them fills no log."""
+    """Return where errors of ours are written: the first of a minute, so that repeated bad requests do not fill a log."""
     logger = logging.Logger("bucketpull.serve")  # noqa: LOG001 - one a server, and none of the process
     logger.addHandler(logging.StreamHandler())
     logger.addFilter(_Sampled())

@@ -130,7 +130,7 @@ class ReadableVolume:
                     yield from self._newest(record, entry.offset, prefix)
 
     def close(self) -> None:
-        """Let go of the volume."""
+        """Close the volume."""
         self._packs.clear()
         if self._home is not None:
             self._home.close()
@@ -294,7 +294,7 @@ class Volumes:
         raise Away
 
     def look(self) -> None:
-        """Open what is here again, let go of what went, take notice of what was stored."""
+        """Open volumes that are back, close those that are gone, index what was stored."""
         with self._lock:
             for path in self.paths:
                 try:
@@ -314,7 +314,7 @@ class Volumes:
             volume.refresh()
 
     def close(self) -> None:
-        """Let go of all."""
+        """Close all."""
         for volume in self._open.values():
             volume.close()
         self._open.clear()

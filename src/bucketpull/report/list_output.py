@@ -61,12 +61,12 @@ class ListOutput(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of it; what is marked is kept."""
+        """Close it; what is marked is kept."""
         ...
 
 
 class StreamOutput:
-    """Standard output: nothing can be gone on with."""
+    """Standard output: it cannot be continued later."""
 
     can_mark = False
 
@@ -177,7 +177,7 @@ class FolderOutput:
 
     @property
     def can_mark(self) -> bool:
-        """See `ListOutput`: a compressed file cannot be gone on with in its middle."""
+        """See `ListOutput`: a compressed file cannot be continued in its middle."""
         return not self._form.is_gzipped or self._file is None
 
     def write(self, columns: Columns) -> list[bytes]:

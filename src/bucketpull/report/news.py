@@ -125,18 +125,18 @@ class StallNews:
         self._gain = -1
         self._since = 0.0
         self._before: dict[str, int] = {}
-        self._speaks_after = _FIRST_SECONDS
+        self._due_seconds = _FIRST_SECONDS
 
     def look(self, now: float, gain: int, retries: Mapping[str, int]) -> Stall | None:
         """Return the stall if it is to be told now. `gain` grows with whatever is received; `now` is monotonic seconds."""
         if gain != self._gain:
             self._gain, self._since, self._before = gain, now, dict(retries)
-            self._speaks_after = _FIRST_SECONDS
+            self._due_seconds = _FIRST_SECONDS
             return None
         seconds = now - self._since
         grown = {reason: times - self._before.get(reason, 0) for reason, times in retries.items()}
         reason = max(grown, key=lambda reason: grown[reason], default="")
-        if seconds < self._speaks_after or not reason or grown[reason] <= 0:
+        if seconds < self._due_seconds or not reason or grown[reason] <= 0:
             return None
-        self._speaks_after = 2 * seconds
+        self._due_seconds = 2 * seconds
         return Stall(seconds, reason, grown[reason])

@@ -1,6 +1,6 @@
 """Files at names of our own making, beside what the user named: the folder may be one in which others can write.
 
-What they put there, a link above all, is not followed and not gone on with.
+What they put there, a link above all, is not followed, and not continued.
 """
 
 import errno
@@ -80,7 +80,7 @@ class Folder:
             os.unlink(name, dir_fd=self._fd)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -179,6 +179,6 @@ class _Gzip(gzip.GzipFile):
         self._raw = raw
 
     def close(self) -> None:
-        """Write the end, and let go of the file."""
+        """Write the end, and close the file."""
         super().close()
         self._raw.close()

@@ -40,8 +40,8 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
         """Tell whether a page was given before; an empty one brings nothing new, but it may lead on."""
         return bool(rows) and _digest(rows) in {self.page_mark, *_each(self.pages)}
 
-    def has_lost_itself(self, rows: Sequence[bytes]) -> bool:
-        """Tell whether a page is one more without an entry after so many that none can be expected any more."""
+    def is_endless(self, rows: Sequence[bytes]) -> bool:
+        """Tell whether this is an empty page after so many empty ones that no entry is expected any more."""
         return not rows and self.empty >= MOST_EMPTY
 
     def after(self, cursor: str, rows: Sequence[bytes], asked: str, last: bytes) -> "Trail":

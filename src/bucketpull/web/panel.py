@@ -87,5 +87,5 @@ class Panel(Protocol):
         ...
 
     async def lose_volume(self, volume: str, client: str) -> str:
-        """Count on nothing of a volume, named by id, any more."""
+        """Give up a volume, named by id: nothing on it counts."""
         ...

@@ -17,7 +17,7 @@ from bucketpull.web.request import PIECE_BYTES, Request, Response
 REQUEST_SECONDS: Final = 10.0  # from the first byte of a request to its end
 CLOSE_SECONDS: Final = 1.0
 ACCEPT_SECONDS: Final = 0.5  # after an error
-TOLD_SECONDS: Final = 60.0  # between two reports of errors of ours: whoever provokes them must not fill a log
+TOLD_SECONDS: Final = 60.0  # between two reports of errors of ours: repeated bad requests must not fill a log
 MOST_CONNECTIONS: Final = 64
 
 
@@ -54,7 +54,7 @@ class Server:
         asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     async def close(self) -> None:
-        """Accept nobody any more, and let go of all."""
+        """Stop accepting, and close all connections."""
         for listener in self._listeners:
             asyncio.get_running_loop().remove_reader(listener)
             listener.close()
@@ -63,7 +63,7 @@ class Server:
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
-        await asyncio.sleep(0)  # the transports' last word
+        await asyncio.sleep(0)  # lets the transports close
 
     def _accept(self, listener: socket.socket) -> None:
         try:

@@ -48,14 +48,12 @@ from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Findings, Patience, SourceClient, probe
 
-_LEAVE_SECONDS: Final = (
-    40.0  # an agent that was told to stop lets go of its volumes; more than it allows them
-)
+_LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them
 
 
 _LAST_WORDS_SECONDS: Final = 1.0  # for a terminal or a pipe that does not read, at a second Ctrl-C
 LEAVE_AT_ONCE_SECONDS: Final = (
-    10.0  # all that a second Ctrl-C may take: the last words, the ping, the command of --on-end
+    10.0  # all that a second Ctrl-C may take: the last lines, the ping, the command of --on-end
 )
 
 

@@ -87,7 +87,7 @@ class _Reading:
         return self._answer
 
     def close(self) -> "asyncio.Future[Any]":
-        """Let go of the volume; one that is being read at this moment is let go of when it notices."""
+        """Close the volume; one that is being read is closed when its reader notices."""
         closing: asyncio.Future[Any] = self._making or asyncio.ensure_future(in_thread(self._pages.close))
         closing.add_done_callback(lambda task: task.cancelled() or task.exception())
         return closing

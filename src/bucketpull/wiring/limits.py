@@ -77,7 +77,7 @@ class Bandwidth:
         return self._table.at(_second_of_day())
 
     def leave(self) -> None:
-        """Change nothing any more."""
+        """Stop following the schedule."""
         self._table = None
         self._changed.set()
 

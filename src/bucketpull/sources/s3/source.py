@@ -69,7 +69,7 @@ class S3Source:
         )
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
-        """Understand a listing answer."""
+        """Read the answer to a listing request."""
         try:
             return self._page(position, response, now)
         except AnswerError as error:

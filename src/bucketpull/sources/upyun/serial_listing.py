@@ -79,7 +79,7 @@ def _trouble(page: Answered, trail: Trail, rows: Sequence[bytes]) -> str:
         return f"the cursor {cursor} leads back"
     if trail.knows_page(rows):
         return f"the page behind the cursor {ask_for(page.position).cursor} was listed before"
-    if trail.has_lost_itself(rows):
+    if trail.is_endless(rows):
         return f"{trail.empty + 1} pages in a row have no entry, and each leads on"
     return ""
 
