@@ -69,7 +69,7 @@ class NonblockingStream(io.TextIOBase):
         return self._fd
 
     def isatty(self) -> bool:
-        """Say whether somebody sits there."""
+        """Tell whether it is a terminal."""
         return self._stream.isatty()
 
     def writable(self) -> bool:

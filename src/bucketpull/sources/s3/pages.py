@@ -1,7 +1,7 @@
 """How the pages of a bucket follow each other: one after the other at first, later by ranges of names side by side.
 
 Pages go on by name: `start-after` (ListObjectsV2) or `marker` (ListObjects) may be any name, so a listing has no state at the
-service and can begin anywhere. That it is heeded, and that names come in the order of their bytes, is checked on each page;
+service and can begin anywhere. That it is honoured, and that names come in the order of their bytes, is checked on each page;
 where the first pages show otherwise, the listing goes on by the service's own tokens, one page after the other.
 
 The source keeps no state, so each position says in `until` at which stage it is:
@@ -9,7 +9,7 @@ The source keeps no state, so each position says in `until` at which stage it is
     (nothing)  the first page
     range      names behind its cursor up to one. After some pages without an end in sight the next is a
     probe      its cursor is a name just before the last one, so that must come first again
-    end        one question of the search for the far end (`name_bound`). Then what lies between is cut into ranges
+    end        one question of the search for the bound of all names (`name_bound`). Then what lies between is cut into ranges
     token      by the service's token
 
 A cursor may carry a tag in front, `!tag:`: the journal knows pages by directory and cursor, and these are asked for beside
@@ -131,7 +131,7 @@ def followed(position: Position, names: list[bytes], listing: Listing, is_old: b
     given = stage.trail.last if stage.trail else ask_for(position).after
     only, unique = _once_each(names, listing, given)
     if not only and stage.kind != "token":
-        only, unique = names, listing  # it is not heeded after which name was asked
+        only, unique = names, listing  # the service ignored after which name it was asked
     answer = _Answer(position, stage, only, unique, rows=names)
     page = answer.by_token() if stage.kind == "token" else answer.by_name(split)
     page.duplicates += len(names) - len(only)
@@ -147,7 +147,7 @@ def refused(position: Position, error: AnswerError) -> Page | None:
 
 
 class _Answer:
-    """A listed page held against what was asked. `names` and `listing` have each entry once, `rows` all names as they came."""
+    """A listed page compared with what was asked. `names` and `listing` have each entry once, `rows` all names as they came."""
 
     def __init__(
         self, position: Position, stage: Stage, names: list[bytes], listing: Listing, rows: list[bytes]
@@ -205,7 +205,7 @@ class _Answer:
         return self._page(0, end, self._further(split))
 
     def _distrusted(self, is_first: bool) -> Page:
-        """Go on by token: names do not come in order, or `start-after` is not heeded."""
+        """Go on by token: names do not come in order, or `start-after` is ignored."""
         page = self._page(0, 0, [])
         page.serial = True
         if is_first:
@@ -238,11 +238,11 @@ class _Answer:
             return again or [self._next(stage)]
         stage = msgspec.structs.replace(stage, pages=stage.pages + 1, token=self._token[:2000])
         if split and stage.pages == _SEARCH_AFTER and stage.depth < _DEEPEST and len(names) > 1:
-            forged = names[-2] + b" "
-            if names[-2] < forged < names[-1]:
+            constructed = names[-2] + b" "
+            if names[-2] < constructed < names[-1]:
                 samples = tuple(quoted(name) for name in _samples(names))
                 probe = msgspec.structs.replace(stage, kind="probe", names=samples)
-                return [_at(self._position, f"{_TAG}probe:{quoted(forged)}", probe)]
+                return [_at(self._position, f"{_TAG}probe:{quoted(constructed)}", probe)]
         return [self._next(stage)]
 
     def _next(self, stage: Stage) -> Position:
@@ -266,7 +266,7 @@ class _Answer:
 
 
 def _probed(position: Position, stage: Stage, names: list[bytes]) -> Page:
-    """Search for the far end if a name that no key has was heeded."""
+    """Search for the bound of the names if a name that no key has was honoured."""
     first, last = unquote_to_bytes(stage.names[0]), unquote_to_bytes(stage.names[-1])
     if names[:1] != [last]:
         return _nothing(position, [_serial(position, stage)])
@@ -284,7 +284,7 @@ def _searched(position: Position, stage: Stage, names: list[bytes]) -> Page:
 
 
 def _cut(position: Position, stage: Stage, end: bytes) -> list[Position]:
-    """Cut what lies between the last name listed and the far end; behind that a range looks for names that are new."""
+    """Cut what lies between the last name listed and that bound; behind that a range looks for names that are new."""
     names = [unquote_to_bytes(name) for name in stage.names]
     last = names[-1]
     ahead = parts_ahead(names[0], last, end, names)

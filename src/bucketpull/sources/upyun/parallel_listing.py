@@ -1,21 +1,21 @@
-"""A giant directory listed in parallel: ranges between forged cursors, each checked, serial listing where a check fails.
+"""A giant directory listed in parallel: ranges between constructed cursors, each checked, serial listing where a check fails.
 
 The source keeps no state, so each position says in `until` at which stage it is:
 
     (nothing)  the first page
     first      the next ones, one after the other. If the third is not the last, and cursors look like row keys, then comes a
-    probe      its cursor is forged just before the last entry of the page before, so that entry must come first again
+    probe      its cursor is constructed, just before the last entry of the page before, so that entry must come first again
     end        one entry in descending order: how far the names go. Then the rest is cut into
-    range      entries behind its cursor up to a row. Where its cursor was forged, nothing may lie between that and the first
+    range      entries behind its cursor up to a row. Where its cursor was constructed, nothing may lie between that and the first
                entry that it gave:
     check      a few entries in descending order from that first entry on. Those behind the border are a gap, and are taken;
     fill       as are the rest of them, still in descending order, down to the border
-    serial     no forged cursors any more, see `serial_listing`. With `tries` it begins again, because a cursor was refused for
+    serial     no constructed cursors any more, see `serial_listing`. With `tries` it begins again, because a cursor was refused for
                good, and takes only what lies behind `seen`, the row of that cursor, up to `upto` and before `below`: the rest was
                listed before
     held       entries held back by a serial listing
 
-So each row belongs to one position, whatever forged cursors answer, and when: those up to a border to one range, those from its
+So each row belongs to one position, whatever constructed cursors answer, and when: those up to a border to one range, those from its
 first entry on to the next, those between to the fill.
 
 A cursor may carry a tag in front, `!tag:`, which is not sent: the journal knows pages by directory and cursor, and these are
@@ -70,10 +70,10 @@ def probe(page: Answered) -> list[Position]:
     assert listing.cursor is not None
     if page.ordered and page.genuine() and listing.entries >= _FEWEST_ENTRIES:
         names = listing.directories if page.last[:2] == FOLDER else listing.names
-        forged = between(page.last[:2] + names[-2], page.last) if len(names) > 1 else None
-        if forged is not None:
+        constructed = between(page.last[:2] + names[-2], page.last) if len(names) > 1 else None
+        if constructed is not None:
             stage = Stage("probe", back=listing.cursor, seen=page.last)
-            return [at(directory, page.keys.cursor(forged), stage)]
+            return [at(directory, page.keys.cursor(constructed), stage)]
     return []
 
 
@@ -207,14 +207,14 @@ def _ranged(page: Answered, stage: Stage) -> Page:
 
 
 def _check(page: Answered, stage: Stage) -> Position:
-    """Ask what lies before the first entry that a forged cursor gave; b"" if it gave none, then from the end."""
+    """Ask what lies before the first entry that a constructed cursor gave; b"" if it gave none, then from the end."""
     cursor = page.keys.cursor(stage.below) if stage.below else ""
     gap = Stage("check", upto=stage.upto, since=stage.since, below=stage.below)
     return at(page.position.directory, f"!check{crc32(stage.since):08x}:{cursor}", gap)
 
 
 def _filled(page: Answered, stage: Stage) -> Page:
-    """Take what a forged cursor left out: entries behind the border, before the first entry that was given for it."""
+    """Take what a constructed cursor left out: entries behind the border, before the first entry that was given for it."""
     listing, upto, rows = page.listing, stage.upto, page.rows()
     below = page.after or stage.below
     if below and any(row > below for row in rows):

@@ -1,4 +1,4 @@
-"""What a position is for, as it says itself in `until`, and a listing held against it: what serial and parallel listing share.
+"""What a position is for, as it says itself in `until`, and a listing compared with it: what serial and parallel listing share.
 
 A cursor is base64 of the row key of the last entry (contract 3.7; undocumented, hence probed). A *row* is the part of the row key
 that names an entry: `@#name` for a file, `@~name` for a folder. Rows are in byte order, so all files come before all folders.
@@ -30,7 +30,7 @@ class RowKeys:
         self._prefix = bucket.encode() + b"/" + folders
 
     def cursor(self, row: bytes) -> str:
-        """Forge the cursor behind a row, which need not exist."""
+        """Construct the cursor behind a row, which need not exist."""
         return base64.b64encode(self._prefix + row).decode("ascii")
 
     def row(self, cursor: str) -> bytes | None:
@@ -62,7 +62,7 @@ class LeadsBack(AnswerError):
 class Stage(msgspec.Struct, array_like=True, frozen=True):
     """What a position is for; see `parallel_listing`. Rows are as in `RowKeys`, b"" is none.
 
-    `back` is the cursor from which to list serially should forged ones fail. `pages` is how many a range was thought to have.
+    `back` is the cursor from which to list serially should constructed ones fail. `pages` is how many a range was thought to have.
     `since` is the border behind which a range, or a gap, begins, until the range gave an entry; `below` is that entry. `trail` is what
     a serial listing remembers, `held` are entries by row, size and mtime (see `serial_listing`).
     """
@@ -113,7 +113,7 @@ def ask_for(position: Position) -> Ask:
 
 
 class Answered(NamedTuple):
-    """A listing held against the rows of its directory. `rows` are its first and last row, b"" if it is empty."""
+    """A listing compared with the rows of its directory. `rows` are its first and last row, b"" if it is empty."""
 
     position: Position
     keys: RowKeys
@@ -128,7 +128,7 @@ class Answered(NamedTuple):
         return self.keys.row(ask_for(self.position).cursor) or b""
 
     def genuine(self) -> bool:
-        """Tell whether the cursor is the row key of the page's last entry, as we forge them."""
+        """Tell whether the cursor is the row key of the page's last entry, as we construct them."""
         return (
             bool(self.last)
             and self.listing.cursor is not None

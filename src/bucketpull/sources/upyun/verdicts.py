@@ -243,7 +243,7 @@ def _is_markup(response: Response, kind: str) -> bool:
 
 
 class Ask:
-    """What was asked for, so that the answer can be held against it."""
+    """What was asked for, so that the answer can be compared with it."""
 
     __slots__ = ("endpoint", "mtime", "name", "now", "size", "start", "styled", "version")
 
