@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.report.conftest import volume
 
 from bucketpull.domain.progress import JobState
 from bucketpull.report.reporters import EventReporter, LineReporter, QuietReporter, progress_line
@@ -189,3 +190,13 @@ def test_progress_comes_once_an_interval(running):
         reporter.show(running)
 
     assert len(events(stream)) == 10
+
+
+def test_the_summary_of_several_machines_says_where_each_volume_is(ended):
+    ended.machines = []  # they left when the job ended
+    ended.volumes = [volume(1, "alpha"), volume(1, "beta")]
+    text = "\n".join(summary_lines(ended, Words()))
+    assert "alpha:/mnt/disk1" in text
+    assert "beta:/mnt/disk1" in text
+    ended.volumes = [volume(1, "alpha")]
+    assert "alpha:" not in "\n".join(summary_lines(ended, Words()))

@@ -89,8 +89,9 @@ def spent_lines(snapshot: Snapshot, words: Words) -> list[str]:
 
 def _volumes(snapshot: Snapshot, words: Words) -> list[str]:
     lines = []
+    several = len({volume.machine for volume in snapshot.volumes}) > 1  # the machines themselves have left
     for index, volume in enumerate(snapshot.volumes):
-        where = f"{volume.machine}:{volume.path}" if len(snapshot.machines) > 1 else volume.path
+        where = f"{volume.machine}:{volume.path}" if several else volume.path
         text = (
             f"{where}  {words('volume.' + volume.state)}  {words('free')} {figures.size(volume.free_bytes)}"
             f"  {words('holds')} {figures.count(volume.stored_objects)} ({figures.size(volume.stored_bytes)})"
