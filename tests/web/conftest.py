@@ -40,7 +40,8 @@ TB = 10**12
 OBJECT = 33_000
 TOTAL = 303_000_000
 TREE = {
-    b"": [(b"avatars", "done", 812_000, 0, 3), (b"products", "transferring", 0, 0, 4), (b"uploads", "listing", 0, 0, 12),
+    b"": [(b"avatars", "done", 812_000, 0, 3), (b"products", "transferring", 163_118_433, 9_304_212, 4),
+          (b"uploads", "transferring", 7_679_190, 4_000_000, 12),
           ("照片".encode(), "waiting", 0, 0, None)],
     b"avatars": [(b"avatars/large", "done", 270_400, 0, 0), (b"avatars/small", "done", 270_800, 0, 0),
                  (b"avatars/tmp<b>", "failed", 270_800, 0, 0)],
