@@ -329,6 +329,8 @@ def write_form(
     if left_out:
         shown = ", ".join(show(key) for key in left_out[:3])
         tell(f"{count(len(left_out))} keys have no place in this form and are left out, such as {shown}")
+        if name == NGINX:
+            tell("nginx reads no packs: what lies in them is served by `bucketpull serve`")
     return written, len(left_out)
 
 

@@ -67,6 +67,10 @@ def worker_key(settings: Settings) -> Key:
         tell(_NOBODY_ELSE)
         return JobKey(b"")
     text = _given(settings)
+    if text is None and settings.job_key_file:
+        raise ConfigError(
+            f"--job-key-file {settings.job_key_file}: there is no such file; copy the coordinator's {FILE} there from its state folder"
+        )
     if text is None:
         raise ConfigError(
             f"no job key: give --job-key-file FILE, a copy of the coordinator's {FILE} in its state folder "
