@@ -2,7 +2,7 @@
 
 import msgspec
 
-from bucketpull.coordinator.fleet import Fleet
+from bucketpull.coordinator.fleet import Fleet, RequestedStates
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus, Work, WorkKind
 
@@ -104,6 +104,15 @@ def test_limits_are_shared_by_those_who_take_objects():
     assert fleet.takers == 1
     fleet.sent("full", WorkKind.BATCH, works(1), 0.0)
     assert fleet.takers == 2, "what it has in hand still comes"
+
+
+def test_a_volume_that_was_given_up_is_not_asked_for_again():
+    sick = VolumeStatus(
+        "v", "m1", "/v", VolumeState.SICK, 1, 1, 1, 1, 0, 0, 0, 0, 0.0, detail="mount it again"
+    )
+    told = pulse(volumes=[sick])
+    assert RequestedStates(v=VolumeState.LOST).applied(told) == []
+    assert [(each.state, each.detail) for each in told.volumes] == [(VolumeState.LOST, "given up")]
 
 
 def test_nobody_waits_for_the_listing_once_all_is_listed():

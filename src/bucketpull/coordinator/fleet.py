@@ -12,6 +12,7 @@ from bucketpull.domain.messages import Fatal, Pulse
 from bucketpull.domain.model import IN_PLACE, VolumeState, VolumeStatus, Work, WorkKind
 
 PRESENT_SECONDS = 3.0
+GIVEN_UP = "given up"
 # Of batches that were deferred before, a worker is sent few while there are others: objects that are refused again and again,
 # or come slowly, stay long in hand.
 LATE_MOST, LATE_FREE = 100, 4
@@ -302,5 +303,6 @@ class RequestedStates(dict[str, VolumeState]):
     def _as_wanted(self, volume: VolumeStatus) -> VolumeStatus:
         wanted = self.get(volume.id)
         if wanted is VolumeState.LOST or (wanted is not None and volume.state is VolumeState.OPEN):
-            return replace(volume, state=wanted)
+            detail = GIVEN_UP if wanted is VolumeState.LOST else volume.detail
+            return replace(volume, state=wanted, detail=detail)
         return volume
