@@ -30,7 +30,15 @@ FOLDER = SOURCE / "locale"
 DOCTOR = SOURCE / "cli/doctor"
 _WORD = re.compile(r"[a-z]{2}")
 _NO_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # one commit gives one file
-OF_CLICK = {"core.py", "decorators.py", "exceptions.py", "formatting.py", "parser.py", "types.py"}
+OF_CLICK = {
+    "core.py",
+    "decorators.py",
+    "exceptions.py",
+    "formatting.py",
+    "parser.py",
+    "termui.py",
+    "types.py",
+}
 RAISED = {"ConfigError", "JobMismatch", "JournalError", "JournalLocked", "JournalDamaged", "TransportError"}
 OF_A_VOLUME = {"VolumeError", "VolumeFull", "VolumeSick", "LedgerError"}
 TOLD = {"tell", "said", "inform"}
