@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import COMMAND, User
 
+from bucketpull.report.systemd import WorkerNotices
 from bucketpull.report.words import Words
-from bucketpull.wiring.systemd import WorkerNotices
 from upyun_simulator import Simulator
 
 UNITS = Path(__file__).parents[2] / "examples/systemd"

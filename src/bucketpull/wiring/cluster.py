@@ -17,6 +17,7 @@ from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.news import BrokerNews
+from bucketpull.report.systemd import WorkerNotices
 from bucketpull.report.worker_lines import STOPPING, WorkerLines, answered, joined, left
 from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.settings import SourceSettings
@@ -42,7 +43,6 @@ from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell, words_for_file
 from bucketpull.wiring.selection import selection_digest
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.systemd import WorkerNotices
 from bucketpull.wiring.volume_owners import owner_of
 from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all
 

@@ -15,14 +15,14 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.ports import Reporter
 from bucketpull.report.document import summary_dict
 from bucketpull.report.log_file import LogFile, LogReporter
+from bucketpull.report.on_end import BOUND_SECONDS, check_command, run_on_end
 from bucketpull.report.reasons import explain
+from bucketpull.report.systemd import SystemdReporter
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.file_checks import check_file
-from bucketpull.wiring.on_end import BOUND_SECONDS, check_command, run_on_end
 from bucketpull.wiring.output import heard_by, tell, words_for_file
 from bucketpull.wiring.ping import Ping
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.systemd import SystemdReporter
 
 # What stops a job, or a part of it, until an operator acts.
 TROUBLE: Final = frozenset(
