@@ -103,6 +103,8 @@ def test_a_job_that_runs_is_steered_and_its_end_is_seen(simulator, tmp_path):
             return served.ask("GET", "/api/snapshot")[1]
 
         assert now()["running"]
+        assert served.ask("GET", "/api/directories?path=%ff%zz")[0] == 200, "keys need be no UTF-8"
+        assert served.ask("GET", "/%ff?%ff")[0] == 404
         assert served.ask("POST", "/api/pause", "{}")[0] == 200
         until(lambda: now()["state"] == "paused", "the pause")
         assert served.ask("POST", "/api/resume", "{}")[0] == 200

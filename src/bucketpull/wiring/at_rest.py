@@ -95,8 +95,8 @@ class JobApi:
         return await Api(self._panel, history, running=False).answer(request)
 
     def _forward(self, request: Request) -> Response | None:
-        query = urlencode(request.query)
-        target = quote(request.path) + (f"?{query}" if query else "")
+        query = urlencode(request.query, errors="surrogateescape")  # keys need be no UTF-8
+        target = quote(request.path, errors="surrogateescape") + (f"?{query}" if query else "")
         try:
             client = local_client(self._folder, _ANSWER_SECONDS)
             if client is None:
