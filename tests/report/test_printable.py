@@ -3,13 +3,14 @@
 import io
 import json
 import unicodedata
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bucketpull.domain.progress import Note
-from bucketpull.report.printable import json_line, printable
+from bucketpull.report.printable import PrintableStream, json_line, printable
 from bucketpull.report.reporters import LineReporter, QuietReporter
 from bucketpull.report.terminal import TerminalReporter
 from bucketpull.report.words import Words
@@ -103,3 +104,37 @@ def test_json_lines_are_exact_ascii_in_one_line_with_nothing_to_obey(text):
     assert json.loads(line) == {"key": text}
     assert line.isascii()
     assert obeyed(line) == []
+
+
+@given(st.binary(), st.integers(0, 40))
+@example(EVIL.encode("utf-8", "surrogatepass"), 3)
+@example("图片\t\x1b[31m\n".encode(), 1)
+def test_what_is_listed_on_a_terminal_is_obeyed_nowhere_however_it_is_cut(data, cut):
+    shown = io.BytesIO()
+    stream = PrintableStream(shown)
+    for piece in (data[:cut], data[cut:]):
+        assert stream.write(piece) == len(piece)
+    assert set(obeyed(shown.getvalue().decode())) <= {"\n", "\t"}
+    with suppress(UnicodeDecodeError):
+        if not obeyed(data.decode()):
+            assert shown.getvalue() == data
+
+
+class Terminal(io.TextIOWrapper):
+    """Standard output that says whether it is a terminal."""
+
+    is_one = True
+
+    def isatty(self):
+        return self.is_one
+
+
+def test_lists_and_exports_are_printable_on_a_terminal_and_exact_in_a_pipe(monkeypatch):
+    stdout = Terminal(io.BytesIO(), write_through=True)
+    monkeypatch.setattr("sys.stdout", stdout)
+
+    output.result_stream().write(b"\x1b[31mred\n")
+    stdout.is_one = False
+    output.result_stream().write(b"\x1b[31mred\n")
+
+    assert stdout.buffer.getvalue() == b"\\x1b[31mred\n\x1b[31mred\n"

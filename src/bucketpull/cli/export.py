@@ -4,7 +4,6 @@ import csv
 import importlib
 import io
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
@@ -28,7 +27,7 @@ from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.live_objects import Stored
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.ledgers import Ledgers, ledgers
-from bucketpull.wiring.output import tell
+from bucketpull.wiring.output import result_stream, tell
 from bucketpull.wiring.settings import Settings
 
 NGINX: Final = "nginx-map"
@@ -183,7 +182,7 @@ def _stored(ledgers: Ledgers, missing: list[str]) -> Iterator[Held]:
 def _target(file: str) -> Iterator[BinaryIO]:
     """Open the file under another name until it is whole; - is standard output."""
     if file == "-":
-        yield sys.stdout.buffer
+        yield result_stream()
         return
     try:
         with replacing(Path(file)) as stream:
@@ -339,7 +338,7 @@ def _open(name: str, file: str) -> ListOutput:
     if form.most_bytes is not None:
         make_folder(file, parents=True)
         return FolderOutput(form, Path(file), None, name)
-    return StreamOutput(form, sys.stdout.buffer) if file == "-" else FileOutput(form, Path(file), None)
+    return StreamOutput(form, result_stream()) if file == "-" else FileOutput(form, Path(file), None)
 
 
 def _groups(stored: Iterable[tuple[KnownVolume, Stored]]) -> Iterable[list[tuple[KnownVolume, Stored]]]:

@@ -1,6 +1,5 @@
 """`bucketpull list`: an inventory of a source, for people and for the services that fetch by URL."""
 
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -33,7 +32,7 @@ from bucketpull.sources.settings import SourceSettings
 from bucketpull.trusted_path import make_folder
 from bucketpull.wiring.adapters import SystemClock, fetch_options, source_config
 from bucketpull.wiring.listing import turn
-from bucketpull.wiring.output import tell
+from bucketpull.wiring.output import result_stream, tell
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, reach
@@ -161,7 +160,7 @@ class _Opened:
         """Open the output, cut back to its mark."""
         path, form = self._path, self._form
         if path is None:
-            return StreamOutput(FORMS[form], sys.stdout.buffer)
+            return StreamOutput(FORMS[form], result_stream())
         try:
             if not self._is_folder:
                 return FileOutput(FORMS[form], path, mark)

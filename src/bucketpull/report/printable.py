@@ -2,14 +2,19 @@
 
 Keys, answers, messages and paths come from others. Whatever they hold, a terminal obeys nothing of it and a line stays a line.
 What programs read has escapes of its own: a line of JSON is ASCII without DEL, so that it survives a terminal or a log in GBK.
-`list --format keys0` writes bytes as they are.
+`list` and `export` write bytes as they are, but on a terminal.
 """
 
+import codecs
+import io
 import json
 import re
-from typing import Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _SPACES: Final = frozenset("\u3000\xa0")
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7e]+")
@@ -23,6 +28,30 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(mark if mark.isprintable() or mark in _SPACES else ascii(mark)[1:-1] for mark in text)
+
+
+class PrintableStream(io.BufferedIOBase):
+    """Passes lines of UTF-8 on to a terminal, made printable; tabs stay. A program that reads from a pipe gets them as they are."""
+
+    def __init__(self, terminal: BinaryIO) -> None:
+        self._terminal = terminal
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+
+    def writable(self) -> bool:
+        """Say that it can be written to."""
+        return True
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Write bytes; return how many were taken."""
+        given = bytes(data)
+        pieces = re.split("([\n\t])", self._decoder.decode(given))
+        shown = (piece if piece in {"\n", "\t"} else printable(piece) for piece in pieces)
+        self._terminal.write("".join(shown).encode())
+        return len(given)
+
+    def flush(self) -> None:
+        """Have the terminal show what was written."""
+        self._terminal.flush()
 
 
 def json_line(value: object) -> str:

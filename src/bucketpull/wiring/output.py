@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import BinaryIO, TextIO, cast
 
 from bucketpull.domain.errors import BucketpullError, SourceRefused
-from bucketpull.report.printable import printable
+from bucketpull.report.printable import PrintableStream, printable
 from bucketpull.report.reasons import explain
 from bucketpull.report.reporters import shown_language
 from bucketpull.report.words import Words, language_of
@@ -28,6 +28,12 @@ def say(text: str) -> None:
 
     """
     _write(sys.stdout, text)
+
+
+def result_stream() -> BinaryIO:
+    """Return standard output for bytes that programs read; a terminal gets them printable, for keys come from others."""
+    stream: BinaryIO = sys.stdout.buffer
+    return cast("BinaryIO", PrintableStream(stream)) if sys.stdout.isatty() else stream
 
 
 def say_on(text: str) -> None:
