@@ -11,9 +11,10 @@ from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.record import Block
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.pruning import Gone, Trash
+from bucketpull.volumes.pruning import Gone
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.volume import DiskVolume, open_volume
+from bucketpull.volumes.trash import Trash, TrashFolder
+from bucketpull.volumes.volume import open_volume
 
 BODY = b"0123456789"
 
@@ -52,7 +53,7 @@ def prune(root, trash=""):
 
 def die_while_pruning(root, trash, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("bucketpull.volumes.pruning.Trash.take", lambda *_: 1 / 0)
+        patch.setattr("bucketpull.volumes.trash.TrashFolder.take", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             prune(root, trash)
 
@@ -167,7 +168,7 @@ def test_a_folder_in_the_place_of_a_discarded_copy_keeps_no_volume_from_opening(
     records = msgspec.msgpack.encode([record for _, record, _ in entries(root)])
     [extent] = volume.settle([Block("job", 7, records)])
     with monkeypatch.context() as patch:
-        patch.setattr("bucketpull.volumes.pruning.Trash.take", lambda *_: 1 / 0)
+        patch.setattr("bucketpull.volumes.trash.TrashFolder.take", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             volume.discard("job", 7, [extent.offset], [])
     volume.close()
@@ -221,15 +222,15 @@ def test_what_a_damaged_note_would_have_kept_in_the_trash_stays(root, note, monk
     assert len(os.listdir(root / "old")) == 3
 
 
-@pytest.mark.parametrize("use", [DiskVolume.expired_trash, lambda volume: volume.empty_trash("until-x")])
+@pytest.mark.parametrize("use", [Trash.expired, lambda trash: trash.empty("until-x")])
 def test_a_trash_that_the_disk_does_not_give_is_told(root, use, monkeypatch):
     prune(root, "until-20200101T000000Z")
     volume = open_volume(str(root))
-    monkeypatch.setattr("bucketpull.volumes.pruning.beneath.remove_all", fail)
+    monkeypatch.setattr("bucketpull.volumes.trash.beneath.remove_all", fail)
     monkeypatch.setattr("bucketpull.volumes.beneath.OwnDirectory.names", fail)
     try:
         with pytest.raises(VolumeSick, match=r"not (read|removed): Input/output error"):
-            use(volume)
+            use(volume.trash)
     finally:
         volume.close()
 
@@ -240,5 +241,5 @@ def fail(*_, **__):
 
 def break_disk(patch, hits):
     """Have the disk fail where a file is removed or renamed whose path `hits`."""
-    take = Trash.take
-    patch.setattr(Trash, "take", lambda self, path: fail() if hits(path) else take(self, path))
+    take = TrashFolder.take
+    patch.setattr(TrashFolder, "take", lambda self, path: fail() if hits(path) else take(self, path))

@@ -18,8 +18,9 @@ from bucketpull.downloader.walk import ListingWalk
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line, printable
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.pruning import Comparison, Gone, trash_until
+from bucketpull.volumes.pruning import Comparison, Gone
 from bucketpull.volumes.scratch import scratch_folder
+from bucketpull.volumes.trash import trash_until
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.journals import existing_folder, journal_to_read
@@ -209,8 +210,8 @@ class _Pruning:
         return trash_until(time.time(), self._keep_seconds) if self._keep_seconds else ""
 
     def _empty_trash(self, volume: DiskVolume) -> None:
-        for name in volume.expired_trash():
-            volume.empty_trash(name)
+        for name in volume.trash.expired():
+            volume.trash.empty(name)
             if not self._settings.quiet:
                 tell(f"volume {volume.path}: .bucketpull/trash/{name} is removed")
 

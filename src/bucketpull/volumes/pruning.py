@@ -1,35 +1,21 @@
-"""Which objects on volumes a listing no longer has, in bounded memory; and what was put into the trash.
+"""Which objects on volumes a listing no longer has, in bounded memory.
 
 Keys are dealt out by a digest over files, listed and held ones alike, and compared file by file (see `live_objects`).
 Two keys of the same digest, which chance does not make, would keep an object, never remove one.
 """
 
-import os
-import re
-import time
 from bisect import bisect
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Record
-from bucketpull.volumes import beneath, system
-from bucketpull.volumes.beneath import OwnDirectory
-from bucketpull.volumes.files.file import write_all
-from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.live_objects import DIGEST_BYTES, LiveObjects, Partitions, digest_of
-from bucketpull.volumes.location import Location
 
 PRUNING: Final = "prune"
 """What stands in the ledger as the journal of what was removed because the source no longer has it."""
-TRASH: Final = "trash"
-_UNTIL: Final = re.compile(r"until-(\d{8}T\d{6}Z)")
-_NO_TRASH: Final = "no-trash"
-_PIECE_BYTES: Final = 1 << 20
 _MOST_RECENT: Final = 1 << 16
-_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 
 
 class Gone(NamedTuple):
@@ -163,37 +149,6 @@ def _missing(asked: Partitions, known: Partitions) -> Iterator[tuple[bytes, byte
         )
 
 
-def trash_until(now: float, seconds: float) -> str:
-    """Return the name of the folder for what is kept so long; it tells when it may be emptied."""
-    return f"until-{time.strftime(_FORMAT, time.gmtime(now + seconds))}"
-
-
-def trash_note(trash: str) -> bytes:
-    """Return what a pruning notes of its folder of the trash, "" for none."""
-    return (trash or _NO_TRASH).encode()
-
-
-def trash_of(note: bytes) -> str | None:
-    """Return the folder of the trash that `trash_note` wrote; None where the note is not whole."""
-    text = note.decode("ascii", "replace")
-    if text == _NO_TRASH:
-        return ""
-    return text if _UNTIL.fullmatch(text) else None
-
-
-def expired(home: OwnDirectory, now: float) -> list[str]:
-    """Return the folders of the trash whose time is over."""
-    if beneath.look(home.fd, TRASH) is None:
-        return []
-    names = sorted(name for name in home.below(TRASH).names() if _UNTIL.fullmatch(name))
-    return [name for name in names if name < trash_until(now, 0)]
-
-
-def empty(home: OwnDirectory, name: str) -> None:
-    """Remove a folder of the trash."""
-    beneath.remove_all(home.below(TRASH).fd, name)
-
-
 class LeftAlone:
     """What was left alone at the paths of removed objects, because it is not what was stored there, or cannot be removed."""
 
@@ -212,45 +167,3 @@ class LeftAlone:
             return ""
         what = f"{self._count}, such as {show(self._example)}"
         return f"has something else in the place of removed objects, which is left alone ({what})"
-
-
-class Trash:
-    """Where the files of removed objects go: a folder of the trash, or nowhere (`name` "")."""
-
-    def __init__(self, tree: Tree, home: OwnDirectory, name: str) -> None:
-        self._tree = tree
-        self._fd = -1
-        self._kept: Tree | None = None
-        if name:
-            beneath.make(home.below(TRASH).fd, name, 0o755)
-            self._fd = beneath.enter(home.below(TRASH).fd, name)
-            self._kept = Tree(self._fd)
-
-    def keep(self, path: bytes, pack: int, location: Location, mtime: int) -> None:
-        """Keep a copy of an object that lies in a pack, under the path of a file; `pack` is its descriptor."""
-        assert self._kept is not None
-        folder, _, name = path.rpartition(b"/")
-        fd = beneath.create(self._kept.place(folder).fd, name)
-        try:
-            at, end = location.offset, location.offset + location.length
-            while piece := os.pread(pack, min(_PIECE_BYTES, end - at), at):
-                at += write_all(fd, [piece])
-            system.set_date(fd, mtime)
-        finally:
-            os.close(fd)
-
-    def take(self, path: bytes) -> None:
-        """Take a file away; one that is not there is none to take."""
-        if self._kept is None:
-            self._tree.remove(path)
-            return
-        folder, _, name = path.rpartition(b"/")
-        with suppress(FileNotFoundError, NotADirectoryError):
-            source = self._tree.place(folder, create=False)
-            beneath.rename(name, name, src_dir_fd=source.fd, dst_dir_fd=self._kept.place(folder).fd)
-
-    def close(self) -> None:
-        """Let go of it."""
-        if self._kept is not None:
-            self._kept.close()
-            os.close(self._fd)

@@ -28,8 +28,9 @@ from bucketpull.volumes.location import location_of
 from bucketpull.volumes.lock import LOCK
 from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
-from bucketpull.volumes.pruning import PRUNING, LeftAlone, Trash, trash_of
+from bucketpull.volumes.pruning import PRUNING, LeftAlone
 from bucketpull.volumes.recovery import md5_of
+from bucketpull.volumes.trash import TrashFolder, trash_of
 from bucketpull.volumes.trial import try_writing
 
 _IN_PACK: Final = b""
@@ -102,7 +103,7 @@ class Removal:
         packed = [(record, index) for record, index in gone if record.pack]
         if not packed:
             return
-        with contextlib.closing(Trash(self._tree, self._home, trash)) as bin_:
+        with contextlib.closing(TrashFolder(self._tree, self._home, trash)) as bin_:
             for record, index in packed:
                 with contextlib.suppress(FileNotFoundError):  # a pack that is lost has nothing to keep
                     pack = self._packs.open(record.pack)
@@ -112,13 +113,13 @@ class Removal:
 
     def _take_files(self, removed: Iterable[Record], trash: str) -> None:
         """Remove the files of what the ledger says is removed, or put them into the trash."""
-        with contextlib.closing(Trash(self._tree, self._home, trash)) as bin_:
+        with contextlib.closing(TrashFolder(self._tree, self._home, trash)) as bin_:
             for record in removed:
                 path = record.paths.get(0)
                 if path != _IN_PACK:
                     self._take_file(bin_, path or self._path(record, 0), record)
 
-    def _take_file(self, bin_: Trash, path: bytes, removed: Record) -> None:
+    def _take_file(self, bin_: TrashFolder, path: bytes, removed: Record) -> None:
         """Remove a file, or leave alone what cannot be removed or, as the ledger tells, is another file.
 
         An error that blames the disk is believed only if a trial fails too: one bad file does not keep the others.

@@ -25,10 +25,11 @@ from bucketpull.volumes.lock import take_lock
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import PartialBlocks
-from bucketpull.volumes.pruning import PRUNING, Gone, empty, expired, trash_note
+from bucketpull.volumes.pruning import PRUNING, Gone
 from bucketpull.volumes.recovery import whole_files
 from bucketpull.volumes.removal import Removal, keys_of
 from bucketpull.volumes.space import Reserve, measured
+from bucketpull.volumes.trash import Trash, trash_note
 from bucketpull.volumes.trial import try_writing
 
 _PROBE_BYTES: Final = 1 << 20
@@ -93,6 +94,7 @@ class DiskVolume:
         self._packs.recover()
         self._removal = Removal(self._home, identity, self._tree, self._ledger, self._packs, self._append)
         self.left_alone = self._removal.left_alone
+        self.trash = Trash(self._home, path)
         self._finish_removals()
         self._removal.finish_replacements(each for offsets in self._blocks.values() for each in offsets)
         self._ledger.reserve()
@@ -292,30 +294,6 @@ class DiskVolume:
         except OSError as error:
             raise self._fall_sick("objects not removed", error) from error
         self.forget(PRUNING, work)
-
-    def expired_trash(self) -> list[str]:
-        """Return the folders of the trash whose time is over.
-
-        Raises:
-            VolumeError: The disk fails.
-
-        """
-        try:
-            return expired(self._home, time.time())
-        except OSError as error:
-            raise os_errors.volume_error(self.path, "trash not read", error) from error
-
-    def empty_trash(self, name: str) -> None:
-        """Remove a folder of the trash.
-
-        Raises:
-            VolumeError: Something in it cannot be removed.
-
-        """
-        try:
-            empty(self._home, name)
-        except OSError as error:
-            raise os_errors.volume_error(self.path, f".bucketpull/trash/{name} not removed", error) from error
 
     def abandon(self, journal: str, work: int) -> None:
         """Remove what was written of a batch and not settled: files newer than its note that no later block describes."""

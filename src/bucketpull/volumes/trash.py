@@ -1,0 +1,116 @@
+"""Where the files of removed objects are kept for a while: one folder for each instant after which it may be emptied."""
+
+import os
+import re
+import time
+from contextlib import suppress
+from typing import Final
+
+from bucketpull.volumes import beneath, os_errors, system
+from bucketpull.volumes.beneath import OwnDirectory
+from bucketpull.volumes.files.file import write_all
+from bucketpull.volumes.files.tree import Tree
+from bucketpull.volumes.location import Location
+
+TRASH: Final = "trash"
+_UNTIL: Final = re.compile(r"until-(\d{8}T\d{6}Z)")
+_NO_TRASH: Final = "no-trash"
+_PIECE_BYTES: Final = 1 << 20
+_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+
+
+def trash_until(now: float, seconds: float) -> str:
+    """Return the name of the folder for what is kept so long; it tells when it may be emptied."""
+    return f"until-{time.strftime(_FORMAT, time.gmtime(now + seconds))}"
+
+
+def trash_note(trash: str) -> bytes:
+    """Return what a pruning notes of its folder of the trash, "" for none."""
+    return (trash or _NO_TRASH).encode()
+
+
+def trash_of(note: bytes) -> str | None:
+    """Return the folder of the trash that `trash_note` wrote; None where the note is not whole."""
+    text = note.decode("ascii", "replace")
+    if text == _NO_TRASH:
+        return ""
+    return text if _UNTIL.fullmatch(text) else None
+
+
+class Trash:
+    """The trash of one volume."""
+
+    def __init__(self, home: OwnDirectory, volume: str) -> None:
+        self._home = home
+        self._volume = volume
+
+    def expired(self) -> list[str]:
+        """Return the folders whose time is over.
+
+        Raises:
+            VolumeError: The disk fails.
+
+        """
+        try:
+            if beneath.look(self._home.fd, TRASH) is None:
+                return []
+            names = self._home.below(TRASH).names()
+        except OSError as error:
+            raise os_errors.volume_error(self._volume, "trash not read", error) from error
+        return sorted(name for name in names if _UNTIL.fullmatch(name) and name < trash_until(time.time(), 0))
+
+    def empty(self, name: str) -> None:
+        """Remove a folder.
+
+        Raises:
+            VolumeError: Something in it cannot be removed.
+
+        """
+        try:
+            beneath.remove_all(self._home.below(TRASH).fd, name)
+        except OSError as error:
+            raise os_errors.volume_error(
+                self._volume, f".bucketpull/trash/{name} not removed", error
+            ) from error
+
+
+class TrashFolder:
+    """Where the files of removed objects go: one folder of the trash, or nowhere (`name` "")."""
+
+    def __init__(self, tree: Tree, home: OwnDirectory, name: str) -> None:
+        self._tree = tree
+        self._fd = -1
+        self._kept: Tree | None = None
+        if name:
+            beneath.make(home.below(TRASH).fd, name, 0o755)
+            self._fd = beneath.enter(home.below(TRASH).fd, name)
+            self._kept = Tree(self._fd)
+
+    def keep(self, path: bytes, pack: int, location: Location, mtime: int) -> None:
+        """Keep a copy of an object that lies in a pack, under the path of a file; `pack` is its descriptor."""
+        assert self._kept is not None
+        folder, _, name = path.rpartition(b"/")
+        fd = beneath.create(self._kept.place(folder).fd, name)
+        try:
+            at, end = location.offset, location.offset + location.length
+            while piece := os.pread(pack, min(_PIECE_BYTES, end - at), at):
+                at += write_all(fd, [piece])
+            system.set_date(fd, mtime)
+        finally:
+            os.close(fd)
+
+    def take(self, path: bytes) -> None:
+        """Take a file away; one that is not there is none to take."""
+        if self._kept is None:
+            self._tree.remove(path)
+            return
+        folder, _, name = path.rpartition(b"/")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            source = self._tree.place(folder, create=False)
+            beneath.rename(name, name, src_dir_fd=source.fd, dst_dir_fd=self._kept.place(folder).fd)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._kept is not None:
+            self._kept.close()
+            os.close(self._fd)
