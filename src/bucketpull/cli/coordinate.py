@@ -58,10 +58,10 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
         return _print_key(settings, worker_key)
 
     from bucketpull.wiring.cluster import run_coordinate
-    from bucketpull.wiring.dashboard import watchers
+    from bucketpull.wiring.dashboard import view_openers
     from bucketpull.wiring.notifier import notified
 
-    return notified(settings, lambda notifier: run_coordinate(settings, watchers(settings), notifier))
+    return notified(settings, lambda notifier: run_coordinate(settings, view_openers(settings), notifier))
 
 
 def _print_token(settings: Settings, text: str) -> ExitCode:

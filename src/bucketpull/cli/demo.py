@@ -21,7 +21,7 @@ from bucketpull.domain.values import check_text
 from bucketpull.web.panel import Panel
 from bucketpull.web.server import Answer
 from bucketpull.wiring.configuration import resolve
-from bucketpull.wiring.dashboard import address_of, watchers
+from bucketpull.wiring.dashboard import address_of, view_openers
 from bucketpull.wiring.file_checks import check_folder
 from bucketpull.wiring.job import View, ViewOpener
 from bucketpull.wiring.output import tell
@@ -91,9 +91,9 @@ def _run(flags: Mapping[str, Any], folder: str, spec: str, *, fast: bool, stays:
             _introduce(settings)
         talks = not settings.quiet and not settings.json
         visit = _Visit(settings) if settings.dashboard is not None and stays and talks else None
-        watching = watchers(settings) if visit is None else visit.watchers()
+        openers = view_openers(settings) if visit is None else visit.view_openers()
         try:
-            code = run_sync(settings, watching, linger=None if visit is None else visit.linger)
+            code = run_sync(settings, openers, linger=None if visit is None else visit.linger)
         except KeyboardInterrupt:  # before the job listens to signals
             code = ExitCode.INTERRUPTED
     if talks and (visit is None or not visit.told):
@@ -107,14 +107,14 @@ class _Visit:
     def __init__(self, settings: Settings) -> None:
         self.told = False
         self._settings = settings
-        self._watching: list[View] = []
+        self._views: list[View] = []
 
-    def watchers(self) -> list[ViewOpener]:
-        """Return the job's watchers; what the job closes at its end stays open."""
-        return [partial(self._watch, watcher) for watcher in watchers(self._settings)]
+    def view_openers(self) -> list[ViewOpener]:
+        """Return what opens the views of the job; what the job closes at its end stays open."""
+        return [partial(self._open, open_view) for open_view in view_openers(self._settings)]
 
-    async def _watch(self, watcher: ViewOpener, answer: Answer, panel: Panel) -> View:
-        self._watching.append(await watcher(answer, panel))
+    async def _open(self, open_view: ViewOpener, answer: Answer, panel: Panel) -> View:
+        self._views.append(await open_view(answer, panel))
         return self
 
     async def close(self) -> None:
@@ -130,8 +130,8 @@ class _Visit:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
             await stop.wait()
-        for watching in self._watching:
-            await watching.close()
+        for view in self._views:
+            await view.close()
 
 
 def _spec(objects: str | None) -> str:

@@ -41,7 +41,7 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: 
     bucketpull sync upyun://photos /mnt/d1 --cdn-url https://img.example.com --adopt
     bucketpull sync upyun://photos /mnt/d1 --state /mnt/d1/journal
     """  # noqa: D301
-    from bucketpull.wiring.dashboard import watchers
+    from bucketpull.wiring.dashboard import view_openers
     from bucketpull.wiring.notifier import notified
     from bucketpull.wiring.sync import run_sync
 
@@ -52,4 +52,4 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: 
 
         check_flags(flags)
         return forecast(settings)
-    return notified(settings, lambda notifier: run_sync(settings, watchers(settings), notifier))
+    return notified(settings, lambda notifier: run_sync(settings, view_openers(settings), notifier))

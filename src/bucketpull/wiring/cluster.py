@@ -54,7 +54,7 @@ _STOP_SECONDS = (
 
 def run_coordinate(
     settings: Settings,
-    watchers: Sequence[ViewOpener] = (),
+    view_openers: Sequence[ViewOpener] = (),
     notifier: Notifier | None = None,
     policy: CoordinatorPolicy | None = None,
 ) -> ExitCode:
@@ -66,7 +66,7 @@ def run_coordinate(
     with opened(settings) as opening:
         key = coordinator_key(settings)
         policy = policy or CoordinatorPolicy()
-        return asyncio.run(_coordinate(settings, broker, key, opening, watchers, notifier, policy))
+        return asyncio.run(_coordinate(settings, broker, key, opening, view_openers, notifier, policy))
 
 
 async def _coordinate(
@@ -74,7 +74,7 @@ async def _coordinate(
     broker: str,
     key: JobKey,
     opening: Opening,
-    watchers: Sequence[ViewOpener],
+    view_openers: Sequence[ViewOpener],
     notifier: Notifier | None,
     policy: CoordinatorPolicy,
 ) -> ExitCode:
@@ -109,7 +109,7 @@ async def _coordinate(
         partial(open_again, settings=settings, owner=owner_of(journal.id, opening.source)),
     )
     try:
-        await job.run(worker, pool, watchers)
+        await job.run(worker, pool, view_openers)
     finally:
         await transport.close()
     return job.conclude()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _TOKEN: Final = re.compile(r"[!-~]{16,4096}")
 
 
-def watchers(settings: Settings) -> "Sequence[ViewOpener]":
+def view_openers(settings: Settings) -> "Sequence[ViewOpener]":
     """Return the dashboard if it is asked for; see `dashboard_at`."""
     if settings.dashboard is None:
         return ()

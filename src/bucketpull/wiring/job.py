@@ -176,10 +176,10 @@ class Job:
         self._history = load_history(settings.state_folder())
         self.api = Api(self.control, self._history)
 
-    async def run(self, worker: AgentShell, pool: ForkedPool, watchers: Sequence[ViewOpener]) -> None:
+    async def run(self, worker: AgentShell, pool: ForkedPool, view_openers: Sequence[ViewOpener]) -> None:
         """Run with the worker of this process until the job ends or a signal stops it."""
         pool.start_all()
-        async with self._steered(), _watched(watchers, self.api, self.control):
+        async with self._steered(), _views(view_openers, self.api, self.control):
             await self._run_together(worker)
 
     def conclude(self) -> ExitCode:
@@ -317,11 +317,11 @@ def on_signals(
 
 
 @contextlib.asynccontextmanager
-async def _watched(watchers: Sequence[ViewOpener], api: Api, panel: Panel) -> AsyncIterator[None]:
-    """Let watchers, such as the dashboard, look at the job while it runs."""
-    watching = [await watcher(api.answer, panel) for watcher in watchers]
+async def _views(view_openers: Sequence[ViewOpener], api: Api, panel: Panel) -> AsyncIterator[None]:
+    """Open the views, such as the dashboard, for as long as the job runs."""
+    views = [await open_view(api.answer, panel) for open_view in view_openers]
     try:
         yield
     finally:
-        for watch in watching:
-            await watch.close()
+        for view in views:
+            await view.close()

@@ -24,7 +24,7 @@ from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open
 
 def run_sync(
     settings: Settings,
-    watchers: Sequence[ViewOpener] = (),
+    view_openers: Sequence[ViewOpener] = (),
     notifier: Notifier | None = None,
     *,
     alone: bool = False,
@@ -60,7 +60,9 @@ def run_sync(
         ]
         # What was lost is wanted, whatever was chosen.
         selection = None if alone else selection_digest(settings)
-        return asyncio.run(_sync(settings, opening, volumes, warnings, selection, watchers, notifier, linger))
+        return asyncio.run(
+            _sync(settings, opening, volumes, warnings, selection, view_openers, notifier, linger)
+        )
 
 
 async def _sync(
@@ -69,7 +71,7 @@ async def _sync(
     volumes: Sequence[DiskVolume],
     warnings: Sequence[tuple[str, str]],
     selection: str | None,
-    watchers: Sequence[ViewOpener],
+    view_openers: Sequence[ViewOpener],
     notifier: Notifier | None,
     linger: Callable[[ExitCode], Awaitable[None]] | None,
 ) -> ExitCode:
@@ -93,7 +95,7 @@ async def _sync(
         SystemClock(),
         partial(open_again, settings=settings, owner=owner_of(opening.journal.id, opening.source)),
     )
-    await job.run(worker, pool, watchers)
+    await job.run(worker, pool, view_openers)
     code = job.conclude()
     if linger is not None:
         await linger(code)
