@@ -173,6 +173,15 @@ def test_a_folder_in_which_nothing_was_is_not_looked_through_again(volume, befor
     assert on(volume) == ["a"]
 
 
+def test_names_with_slashes_lie_in_other_folders_than_the_one_that_was_empty(volume):
+    volume.clear([part(b"a")])
+    put(volume, "d/e/x", b"other", mtime=5)
+
+    volume.clear([part(b"b", b"e/x")])
+
+    assert sorted(os.listdir(os.path.join(volume.path, "d/e"))) == ["x.kept"]
+
+
 def test_a_folder_in_which_something_is_is_looked_through_each_time(volume):
     put(volume, "d/other", b"abc")
     volume.clear([part(b"a")])

@@ -1,6 +1,7 @@
 """Which sources there are: scheme -> configuration -> source. Another one is a folder beside this file, and a line in `SOURCES`."""
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final
@@ -23,6 +24,7 @@ class _Packed(msgspec.Struct):
     settings: msgspec.Raw
 
 
+@cache
 def settings_type(scheme: str) -> type[SourceSettings]:
     """Return the type of a scheme's configuration; KeyError if there is none."""
     module, _, name = SOURCES[scheme].partition(":")
@@ -48,7 +50,8 @@ def settings_of(
     return settings_type(scheme).of(place, options, labels)
 
 
-def options_by_name() -> dict[str, Option]:
+@cache
+def options_by_name() -> Mapping[str, Option]:
     """Return all options of all sources. Where several have one of the same name, its flag's help names each."""
     found: dict[str, Option] = {}
     for scheme in SOURCES:

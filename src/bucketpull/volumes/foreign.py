@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+from bucketpull.domain.keys import LONGEST_NAME, LONGEST_PATH
 from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Claim, Inspection, Record
@@ -28,6 +29,7 @@ _INDEX: Final = "keys"
 _MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 _SECOND_NS: Final = 1_000_000_000
 _MOST_FOLDERS: Final = 20_000
+_LONGEST_FOLDER: Final = LONGEST_PATH - LONGEST_NAME - 1  # below it no path is shortened
 
 
 class ForeignFiles:
@@ -75,12 +77,8 @@ class ForeignFiles:
         with self._lock:
             for part in parts:
                 self._note_obstacle(part.directory)
-                for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
-                    path = self._identity.path_of(part.directory, name)
-                    found = self._look(path)
-                    if found is None or stat.S_ISDIR(found.st_mode) or self._is_left(found, size, mtime):
-                        continue
-                    self._put_aside(part.directory, name, path)
+                if not self._is_for_empty_folder(part):
+                    self._clear(part)
 
     def warning(self) -> str:
         """Say what was put aside, and what keeps folders from their place; "" where nothing is."""
@@ -102,6 +100,22 @@ class ForeignFiles:
             if self._ledger is not None:
                 self._ledger.close()
                 self._ledger = self._index = None
+
+    def _is_for_empty_folder(self, part: Part) -> bool:
+        """Tell quickly that all objects of a part belong in one folder in which nothing was before: each by itself takes 1.5 µs."""
+        folder = part.directory
+        if len(folder) > _LONGEST_FOLDER or not part.names or b"/" in b"".join(part.names):
+            return False
+        path = self._identity.path_of(folder, part.names[0])
+        return path.rpartition(b"/")[0] == folder and self._look(path) is None and self._was_empty[folder]
+
+    def _clear(self, part: Part) -> None:
+        for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
+            path = self._identity.path_of(part.directory, name)
+            found = self._look(path)
+            if found is None or stat.S_ISDIR(found.st_mode) or self._is_left(found, size, mtime):
+                continue
+            self._put_aside(part.directory, name, path)
 
     def _inspect(
         self,
