@@ -1,4 +1,4 @@
-"""`python -m benchmarks.budget`: whether each stage stays within its CPU budget (budget.toml), and an object within its calls.
+"""`python -m benchmarks.budget`: whether each stage stays within its CPU budget (budget.toml), and an object within its calls; and how often a name is coded.
 
 Exit 1 if one does not.
 
@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import calls
+from benchmarks import calls, names
 from benchmarks.stages import STAGES, prepared
 
 BUDGET = Path(__file__).with_name("budget.toml")
@@ -41,6 +41,13 @@ def main() -> None:
     print(
         f"\nan ordinary object: {sum(modules.values()):.1f} Python calls in {len(modules)} modules "
         f"(at most {most['calls']} in {most['modules']}){'  EXCEEDED' if is_over else ''}"
+    )
+    coding = names.counted()
+    decoded, encoded = (
+        sum(coding[f"{what} {form}"] for form in ("json", "msgpack")) for what in ("decode", "encode")
+    )
+    print(
+        f"its name, from the page to the ledger and the journal: decoded {decoded} times, encoded {encoded} times"
     )
     sys.exit(1 if exceeded or is_over else 0)
 

@@ -148,8 +148,9 @@ class Batches:
         self._books.counters.failed += len(failed)
 
     def _settle(self, receipt: BatchReceipt, taken: Taken) -> None:
-        shares = _shares(receipt, taken)
-        spans = {(span.directory, span.cursor): span for span in spans_of(decode_parts(taken.body))}
+        parts = decode_parts(taken.body)
+        shares = _shares(receipt, parts)
+        spans = {(span.directory, span.cursor): span for span in spans_of(parts)}
         volumes = [
             (self._volumes.number(extent.volume, receipt.machine), extent.offset)
             for extent in receipt.extents
@@ -239,7 +240,7 @@ def check_sum(receipt: BatchReceipt, kind: WorkKind, objects: int) -> None:
         )
 
 
-def _shares(receipt: BatchReceipt, taken: Taken) -> dict[PageKey, Share]:
+def _shares(receipt: BatchReceipt, parts: Sequence[Part]) -> dict[PageKey, Share]:
     """Say what a batch brought to each of its pages.
 
     Where some objects were stored and others skipped, which page they are of is not told: the first pages are taken for
@@ -247,10 +248,10 @@ def _shares(receipt: BatchReceipt, taken: Taken) -> dict[PageKey, Share]:
     """
     settled: dict[PageKey, int] = {}
     vanished: dict[PageKey, int] = {}
-    _tally(settled, taken.body, 1)
+    _tally(settled, parts, 1)
     for draft in (receipt.deferred, receipt.returned, receipt.sent_on, receipt.remainder):
         if draft is not None:
-            _tally(settled, draft.body, -1)
+            _tally(settled, _names(draft.body), -1)
     for failure in receipt.failures:
         key = (failure.directory, failure.cursor)
         settled[key] = settled.get(key, 0) - 1
@@ -265,8 +266,8 @@ def _shares(receipt: BatchReceipt, taken: Taken) -> dict[PageKey, Share]:
     return shares
 
 
-def _tally(counts: dict[PageKey, int], body: bytes, sign: int) -> None:
-    for part in _names(body):
+def _tally(counts: dict[PageKey, int], parts: Sequence[Part | _Names], sign: int) -> None:
+    for part in parts:
         key = (part.directory, part.cursor)
         counts[key] = counts.get(key, 0) + sign * len(part.names)
 
