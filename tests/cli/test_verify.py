@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 SYNC = ("sync", "upyun://photos", "disk1", "--quiet")
@@ -99,6 +101,16 @@ def test_what_has_vanished_at_the_source_stays_missing_and_is_told(user, pulled)
     (user.folder / "disk1/2024/img-01.jpg").unlink()
 
     assert "not at the source" in user.run("verify", "disk1", "--repair", expect=3).stderr
+
+
+def test_repair_behind_a_link_of_another_user_is_refused_before_any_work_is_made(user, pulled):
+    spoil(user)
+    link = user.folder / "link"
+    link.symlink_to("disk1")
+    os.lchown(link, 65534, 65534)
+
+    assert "is a link of user 65534" in user.run("verify", "link", "--repair", expect=2).stderr
+    user.run("verify", "disk1", "--repair", expect=3)  # else it would say that work is outstanding
 
 
 def test_repair_without_credentials_changes_nothing(user, pulled):

@@ -28,7 +28,7 @@ from bucketpull.wiring.journals import existing_folder, journal_to_read, journal
 from bucketpull.wiring.output import say_on, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
-from bucketpull.wiring.volumes import opened_to_read
+from bucketpull.wiring.volumes import check_paths, opened_to_read
 
 if TYPE_CHECKING:
     from bucketpull.reading.ledger_pages import FaultsPage
@@ -228,6 +228,7 @@ def _far_dict(volume: KnownVolume, finding: Finding) -> dict[str, object]:
 def _repair(settings: Settings, readers: Sequence[VolumeReader], *, hashed: bool) -> ExitCode:
     settings = _as_job(settings)
     source_config(settings)
+    check_paths([reader.path for reader in readers])  # before work is made that could not be done there
     left: Counter[Fault] = Counter()
     codes = [_repair_one(settings, reader, left, hashed=hashed) for reader in readers]
     if left and not settings.quiet:
@@ -289,7 +290,7 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
     )
     if not wanted:
         return ExitCode.COMPLETE
-    _discount(reader.path, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
+    _discount(reader, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
     code = run_sync(msgspec.structs.replace(settings, volumes=[reader.path], reserve="0"), alone=True)
     with journal_to_read(settings) as after:
         gone = after.counters().vanished - vanished
@@ -298,9 +299,9 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
     return code or (ExitCode.INCOMPLETE if gone else ExitCode.COMPLETE)
 
 
-def _discount(path: str, objects: int, size: int) -> None:
+def _discount(reader: VolumeReader, objects: int, size: int) -> None:
     """Put a volume's totals right: what is fetched again is not counted until it is there."""
-    with closing(open_volume(path)) as volume:
+    with closing(open_volume(reader.path, reader.id)) as volume:
         volume.correct(objects, size)
 
 
