@@ -63,3 +63,8 @@ def test_what_only_doctor_says_is_no_translation_of_others_words():
 def test_every_reason_is_explained_in_chinese():
     for reason in REMEDIES:
         assert explain(reason, "zh") != explain(reason)
+
+
+def test_a_place_in_a_configuration_is_said_in_chinese():
+    text = "--config photos.toml, line 3: unknown name 'rat'; did you mean 'rate'?"
+    assert translated(text, "zh") == "--config photos.toml，第 3 行：未知名称 'rat'；您是指 'rate' 吗？"

@@ -178,9 +178,7 @@ def _program() -> str:
 def _conclude(settings: Settings, code: ExitCode) -> None:
     tell("")
     if code is ExitCode.COMPLETE:
-        tell(
-            f"The {'packs' if settings.pack else 'files'} are in {settings.volumes[0]}{'/packs' if settings.pack else ''}."
-        )
+        tell(f"What was pulled is in {settings.volumes[0]}{'/packs' if settings.pack else ''}.")
         tell("Run it again to see that nothing is fetched twice. Look at the job with")
         tell(f"  {_program()} status --state {shlex.quote(settings.state or '')}")
         tell(f"  {_program()} verify {shlex.quote(settings.volumes[0])} --hash")
