@@ -109,6 +109,7 @@ def test_a_list_that_changed_is_refused(tmp_path, make_web, pull):
         ("absent", None, "No such file or directory"),
         ("list.csv", "http://h/1,1\n", "no column url"),
         ("list.parquet", "PAR1", "is not Parquet"),
+        ("list.csv", "PAR1", "is Parquet, not text; unpack or write it"),
     ],
 )
 def test_a_list_that_cannot_be_used_is_said_before_anything_is_made(tmp_path, pull, name, content, words):

@@ -1,5 +1,8 @@
 """Lists in files: any line ends, marks and lengths; read page by page from offsets, each line once with its number."""
 
+import bz2
+import gzip
+import lzma
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,8 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import AnswerError, ConfigError
 from bucketpull.sources.lists import LONGEST_LINE, ListPosition, fingerprint, read_lines
+from bucketpull.sources.s3.config import S3Config
+from bucketpull.sources.urls.tables import table_of
 
 
 @pytest.fixture
@@ -94,3 +99,26 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path):
 def test_a_cursor_that_is_none_is_refused(cursor):
     with pytest.raises(AnswerError):
         ListPosition.of(cursor)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (gzip.compress(b"http://h/a\n"), "gzip"),
+        (bz2.compress(b"http://h/a\n"), "bzip2"),
+        (lzma.compress(b"http://h/a\n"), "xz"),
+        ("http://h/a\n".encode("utf-16"), "UTF-16"),
+        (b"ORC\n\x00", "ORC"),
+        (b"PK\x03\x04\x14", "zip"),
+    ],
+)
+def test_a_file_that_is_no_text_is_refused_before_each_of_its_lines_fails(make, content, kind):
+    path = make(content)
+    with pytest.raises(ConfigError, match=f"is {kind}, not text; unpack or write it as lines"):
+        table_of(path)
+    with pytest.raises(ConfigError, match=f"is {kind}, not text"):
+        S3Config.of("//bucket", {"keys": path}).prepared()
+
+
+def test_keys_that_end_with_nul_may_begin_with_anything(make):
+    S3Config.of("//bucket", {"keys0": make(b"PK\x03\x04.zip\0")}).prepared()

@@ -10,7 +10,14 @@ from bucketpull.domain.exchange import Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.ports import Source
 from bucketpull.sources.derived import DerivedSource
-from bucketpull.sources.lists import CORRECT_IT, ListPosition, check_unchanged, fingerprint, read_lines
+from bucketpull.sources.lists import (
+    CORRECT_IT,
+    ListPosition,
+    check_text,
+    check_unchanged,
+    fingerprint,
+    read_lines,
+)
 from bucketpull.sources.settings import Option, SourceSettings
 
 # The words in place of a key for a line that is none: they come back when what failed is tried again.
@@ -68,6 +75,8 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
             return self
         if self.prefix:
             raise ConfigError("--keys: the list has whole keys; name the bucket without a prefix")
+        if self.keys:
+            check_text(path)
         return msgspec.structs.replace(self, key_list=fingerprint(path))
 
     @property

@@ -16,6 +16,18 @@ PAGE_LINES: Final = 10_000
 LONGEST_LINE: Final = 64 << 10
 BOM: Final = b"\xef\xbb\xbf"
 CORRECT_IT: Final = "correct the line, and name the new list as another --job"
+# What files begin with that are no text in UTF-8.
+_FOREIGN: Final = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+    b"PAR1": "Parquet",
+    b"ORC": "ORC",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
 _SAMPLE_BYTES: Final = 64 << 10
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -53,6 +65,25 @@ class Lines(NamedTuple):
     lines: list[bytes]
     odd: list[str]
     following: ListPosition | None
+
+
+def check_text(path: str) -> None:
+    """Make sure that a list does not begin as a file of another kind does: each of its lines would be a failure.
+
+    Raises:
+        ConfigError: It does, or cannot be read.
+
+    """
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise ConfigError(f"list {path}: {error.strerror or error}; name a file that can be read") from error
+    kind = next((kind for magic, kind in _FOREIGN.items() if head.startswith(magic)), None)
+    if kind is not None:
+        raise ConfigError(
+            f"list {path}: is {kind}, not text; unpack or write it as lines, CSV or TSV in UTF-8 (Parquet: let its name end with .parquet)"
+        )
 
 
 def fingerprint(path: str) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
-from bucketpull.sources.lists import BOM, LONGEST_LINE, PAGE_LINES, ListPosition, read_lines
+from bucketpull.sources.lists import BOM, LONGEST_LINE, PAGE_LINES, ListPosition, check_text, read_lines
 
 _URL: Final = re.compile(
     rb"(https?)://([^/?#\s]*@)?([^/?#\s@]+)(?:/([^?#]*))?((?:[?#].*)?)", re.IGNORECASE | re.DOTALL
@@ -163,9 +163,9 @@ def table_of(path: str) -> Table:
     try:
         if suffix == ".parquet":
             return _ParquetTable(path)
+        check_text(path)
         if suffix in _DELIMITERS:
             return _TextTable(path, _DELIMITERS[suffix])
-        Path(path).open("rb").close()
     except OSError as error:
         raise ConfigError(f"list {path}: {error.strerror or error}; name a file that can be read") from error
     return _Lines(path)
