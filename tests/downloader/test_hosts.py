@@ -137,6 +137,8 @@ def test_a_host_that_does_not_answer_holds_up_no_object_of_others(trouble):
     assert rig.clock.seconds <= 1.3 * alone.clock.seconds + 8.0
     assert world.asked["b.test"] <= 0.05 * 9000
     assert rig.judge.standings()["files"].state is State.UP
+    [(label, why)] = rig.judge.away()["files"].items()
+    assert (label, why.count(str(Reason.TIMEOUT)) < 2) == ("b.test", True)
 
 
 def test_a_host_that_stays_dead_is_given_up_in_the_last_pass_and_the_job_ends():

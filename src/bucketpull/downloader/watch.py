@@ -74,7 +74,11 @@ class Watch:
 
     def _leave_silent(self, endpoint: Endpoint[Any], silent: list[tuple[Target, float]]) -> None:
         for target in endpoint.targets.leave_silent(self._clock.monotonic(), silent):
-            self._fetcher.abandon(target.site, Reason.TIMEOUT, target.why, target.address)
+            self._abandon(target)
+
+    def _abandon(self, target: Target) -> None:
+        detail = target.why.removeprefix(f"{Reason.TIMEOUT}: ")  # the reason is told with it once more
+        self._fetcher.abandon(target.site, Reason.TIMEOUT, detail, target.address)
 
     def _look_at_hosts(self, hosts: Hosts, usual_seconds: float, now: float) -> None:
         for site in hosts.unresolved(now):
@@ -83,7 +87,7 @@ class Watch:
             _, waiting = self._fetcher.waits(target.site, target.address)
             if waiting:
                 target.leave(now, f"{Reason.TIMEOUT}: no answer for {seconds:.0f} s")
-                self._fetcher.abandon(target.site, Reason.TIMEOUT, target.why, target.address)
+                self._abandon(target)
 
     def follow(self, judged: Judged) -> None:
         """Act on the machine's judgement."""
