@@ -23,7 +23,7 @@ from bucketpull.domain.policy import ProcessPolicy
 from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey, ToProcess
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.transfer import FetchOptions
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.adapters import SystemClock

@@ -18,7 +18,7 @@ from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
 from bucketpull.domain.retry import next_try
-from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.transfer import FetchOptions
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports.volume import Volume
 from bucketpull.sources.upyun.config import UpyunConfig

@@ -16,7 +16,7 @@ from bucketpull.domain.policy import Bounds, ProcessPolicy
 from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.transfer import FetchOptions
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.writer import open_writer

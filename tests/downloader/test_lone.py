@@ -1,4 +1,4 @@
-"""Where one page or one object is all that is left, nothing that differs speaks for it: a witness is asked, and decides."""
+"""Where one page or one object is all that is left, nothing that differs speaks for it: a probe is asked, and decides."""
 
 import pytest
 

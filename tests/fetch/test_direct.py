@@ -11,7 +11,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
 from bucketpull.fetch.connection import MOST_REPEATS, REST_SECONDS, Site
 from bucketpull.fetch.direct import Direct
-from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.transfer import FetchOptions
 
 OPTIONS = FetchOptions(connect_seconds=5.0, first_byte_seconds=5.0, stall_seconds=5.0)
 

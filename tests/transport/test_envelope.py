@@ -15,12 +15,12 @@ from bucketpull.transport.envelope import (
     Header,
     Opener,
     Rejected,
+    RejectionLog,
     Sealer,
     SeenMessages,
     Session,
 )
 from bucketpull.transport.job_key import JobKey, machine_key, read_key
-from bucketpull.transport.rejection_log import RejectionLog
 from bucketpull.transport.wire import answer, down, up
 
 KEY = JobKey(b"the secret of a job, of which the broker knows nothing")

@@ -44,7 +44,7 @@ SOON = 30
 UNPROVEN_SECONDS = 600.0
 UNLISTED_SECONDS = 6 * 3600.0
 IGNORED_SECONDS = 5.0
-INNOCENT_SECONDS = 120.0  # then the objects have had their tries
+PRESUMED_SECONDS = 120.0  # then the objects have had their tries
 # Refusals hit processes by chance: one whose rate fell below half of the others' mean gets an equal share of all rates.
 UNEVEN = 0.5
 # What fails for one process while others succeed again and again is the objects' fault, though that process has nothing to prove it by.
@@ -306,7 +306,7 @@ class EndpointHealth:
     def clear(self, now: float) -> None:
         """Consider it healthy: the objects are at fault. The processes' next reports may still be about the time before."""
         self.standing, self._ignores_until = Standing(), now + IGNORED_SECONDS
-        self._innocent_until = now + INNOCENT_SECONDS
+        self._innocent_until = now + PRESUMED_SECONDS
         self._contradicted_at = []
 
     @property

@@ -17,7 +17,7 @@ from bucketpull.domain.endpoints import (
 )
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Verdict, Wanted
-from bucketpull.domain.health import INNOCENT_SECONDS
+from bucketpull.domain.health import PRESUMED_SECONDS
 from bucketpull.domain.model import EndpointStatus
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.hosts import Hosts
@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 MOST_KEPT = 64
 PACE_SECONDS = 0.05  # between requests to an endpoint under suspicion, until the machine has judged it
-ALIBI_SECONDS = 10.0  # for so long after a proof that it works, objects are at fault that fail there
-WITNESS_BYTES = 1 << 20
+TRUST_SECONDS = 10.0  # for so long after a proof that it works, objects are at fault that fail there
+PROBE_BYTES = 1 << 20
 HOPELESS_SECONDS = 5.0  # a trial of an endpoint that is down takes no longer
 
 
@@ -37,19 +37,19 @@ class Endpoint(Generic[T]):
     """One endpoint. `waiting` are those that could not start yet, or are to start again.
 
     `is_up` says whether objects are sent there as usual; else only `trials` are, one for each time that the machine wants to know.
-    `parts` are what it refuses although it gives others. `witness` is a small object that it gave: asked for again, it tells trouble with objects from trouble with the endpoint.
+    `parts` are what it refuses although it gives others. `probe` is a small object that it gave: asked for again, it tells trouble with objects from trouble with the endpoint.
     """
 
     __slots__ = (
         "_ailing_since",
-        "_alibi_until",
         "_failing",
         "_failures",
+        "_has_probe_failed",
         "_held_until",
-        "_is_accused",
         "_is_suspect",
         "_last",
         "_proofs",
+        "_trusted_until",
         "free",
         "hosts",
         "is_attentive",
@@ -59,13 +59,13 @@ class Endpoint(Generic[T]):
         "is_up",
         "name",
         "parts",
+        "probe",
         "spec",
         "state",
         "target",
         "targets",
         "trials",
         "waiting",
-        "witness",
     )
 
     def __init__(self, spec: EndpointSpec, limiter: Limiter) -> None:
@@ -86,18 +86,18 @@ class Endpoint(Generic[T]):
         self.is_fresh_trial = False
         """Whether the next trial is to be made with an object that was not tried before."""
         self.parts = RefusedParts()
-        self.witness: Wanted | None = None
+        self.probe: Wanted | None = None
         self.is_attentive = True
-        """Whether `good` wants to hear of the next success: there is no witness, or something failed."""
+        """Whether `good` wants to hear of the next success: there is no probe, or something failed."""
         self.is_tried = False
-        """Whether its witness is being asked for."""
+        """Whether its probe is being asked for."""
         self._proofs = 0
         self._is_suspect = False
-        self._is_accused = False
+        self._has_probe_failed = False
         self._failing: set[object] = set()
         self._failures = 0
         self._last: tuple[Reason, str] | None = None
-        self._ailing_since = self._held_until = self._alibi_until = -math.inf
+        self._ailing_since = self._held_until = self._trusted_until = -math.inf
 
     # --- starting
 
@@ -206,16 +206,16 @@ class Endpoint(Generic[T]):
         self._proofs += wanted is None
         self._forget_failures()
         self._held_until = -math.inf
-        if wanted is not None and max(wanted.size, received) <= WITNESS_BYTES:
-            self.witness = wanted
+        if wanted is not None and max(wanted.size, received) <= PROBE_BYTES:
+            self.probe = wanted
         if wanted is not None and self.parts.known:
             self.parts.gave(wanted.directory, wanted.name)
-        self.is_attentive = self.witness is None or bool(self.parts.known)
+        self.is_attentive = self.probe is None or bool(self.parts.known)
 
     def _forget_failures(self) -> None:
         self._failing.clear()
         self._failures = 0
-        self._is_suspect = self._is_accused = False
+        self._is_suspect = self._has_probe_failed = False
 
     def refused_part(self, wanted: Wanted, reason: Reason, now: float) -> bool:
         """Note that an object was refused which may be had elsewhere; tell whether that is its part's fault: others come."""
@@ -243,7 +243,7 @@ class Endpoint(Generic[T]):
         if not self.is_up:
             self._last = reason, detail
             return True
-        if now < self._alibi_until:
+        if now < self._trusted_until:
             return False
         if not self._failing:
             self._ailing_since = now
@@ -258,30 +258,30 @@ class Endpoint(Generic[T]):
         return self._is_suspect
 
     def is_doubtful(self, reason: Reason) -> bool:
-        """Tell whether so few failed that nothing is known of others, and again: a witness had better be asked."""
+        """Tell whether so few failed, and again, that nothing is known of others: a probe had better tell."""
         return self.is_up and reason in OUTAGE and self._failures > len(self._failing) > 0
 
-    def accuse(self, reason: Reason) -> None:
-        """Note that the witness failed too: whatever fails like that, be it one object alone, is the endpoint's fault."""
+    def probe_failed(self, reason: Reason) -> None:
+        """Note that the probe failed too: whatever fails like that, be it one object alone, is the endpoint's fault."""
         if reason in OUTAGE and self._failing:
-            self._is_accused = self._is_suspect = True
+            self._has_probe_failed = self._is_suspect = True
 
     def _weight(self) -> int:
-        """Return how many different objects failed; with a witness against the endpoint, as many as it takes."""
+        """Return how many different objects failed; where the probe failed too, as many as it takes."""
         is_outage = self._last is not None and self._last[0] in OUTAGE
-        return max(len(self._failing), SUSPECT if self._is_accused and is_outage else 0)
+        return max(len(self._failing), SUSPECT if self._has_probe_failed and is_outage else 0)
 
-    def acquit(self, now: float) -> None:
-        """Note that the witness came: whatever fails next is at fault itself."""
+    def probe_came(self, now: float) -> None:
+        """Note that the probe came: whatever fails next is at fault itself."""
         self.good(None)
-        self._alibi_until = now + ALIBI_SECONDS
+        self._trusted_until = now + TRUST_SECONDS
         if self.hosts is not None:
-            self.hosts.acquit(now)
+            self.hosts.probe_came(now)
 
-    def presume_innocent(self, now: float) -> None:
+    def trust(self, now: float) -> None:
         """Blame the objects for a while, though nothing ever came from here."""
         self._forget_failures()
-        self._alibi_until = now + INNOCENT_SECONDS
+        self._trusted_until = now + PRESUMED_SECONDS
 
     # --- what the machine makes of it
 

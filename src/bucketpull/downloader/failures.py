@@ -30,7 +30,7 @@ class Failures:
         volumes: VolumeQueues,
         waiting: WaitingTransfers,
     ) -> None:
-        self.routing = Routing(source, fetcher, endpoints, clock, self._testified)
+        self.routing = Routing(source, fetcher, endpoints, clock, self._probed)
         self._clock = clock
         self._random = random
         self._meter = meter
@@ -87,8 +87,8 @@ class Failures:
             self.let_go(transfer, keep=True)
             self._doubted(transfer, Verdict(reason, detail), now)
 
-    def _testified(self, transfer: Transfer, verdict: Verdict, blame: Blame) -> None:
-        """Go on with an object about which a witness has said something."""
+    def _probed(self, transfer: Transfer, verdict: Verdict, blame: Blame) -> None:
+        """Go on with an object that waited for what a probe tells."""
         self._blamed(transfer, verdict, blame, self._clock.monotonic())
 
     def _blamed(self, transfer: Transfer, verdict: Verdict, blame: Blame, now: float) -> None:

@@ -137,7 +137,7 @@ class Hosts:
         host = self._hosts.get(target.site)
         return host is not None and host.targets.is_plural and host.targets.has_easy(target, now)
 
-    def acquit(self, now: float) -> None:
+    def probe_came(self, now: float) -> None:
         """Note that the network is well, whatever single hosts do."""
         self._note_well("", now)
 

@@ -15,7 +15,7 @@ TRIALS = 8  # at once, where nothing else is to be had and nothing proves an end
 
 
 class Blame(Enum):
-    """Who is at fault for an answer that was not the wanted one; OPEN until a witness has said."""
+    """What is at fault for an answer that was not the wanted one; OPEN until a probe has told."""
 
     OBJECT = 0
     ENDPOINT = 1
@@ -39,7 +39,7 @@ class Routing:
         self._order = tuple(endpoints.values())
         self._clock = clock
         self._settled = settled
-        self._accused: dict[str, list[tuple[Transfer, Verdict]]] = {}
+        self._awaiting_probe: dict[str, list[tuple[Transfer, Verdict]]] = {}
 
     def first(self) -> Endpoint[Transfer]:
         """Return the endpoint that most objects go to now."""
@@ -72,7 +72,7 @@ class Routing:
     def blame(self, transfer: Transfer, verdict: Verdict, now: float) -> Blame:
         """Note what an endpoint did, and decide whether that was its fault or the object's.
 
-        If a witness is to say, `settled` is called with the object when it has.
+        If a probe is to tell, `settled` is called with the object when it has.
         """
         endpoint, reason = transfer.endpoint, verdict.reason
         assert reason is not None
@@ -82,77 +82,77 @@ class Routing:
             return Blame.OBJECT
         key = (transfer.directory, transfer.name)
         is_suspect = endpoint.failed(key, reason, verdict.detail, now, verdict.retry_after_seconds)
-        is_doubtful = endpoint.is_doubtful(reason) and not self._is_own_witness(endpoint, transfer)
+        is_doubtful = endpoint.is_doubtful(reason) and not self._is_own_probe(endpoint, transfer)
         if not is_suspect and not is_doubtful:
             return Blame.OBJECT
-        if endpoint.is_up and self._prove(endpoint):
-            self._accused.setdefault(endpoint.name, []).append((transfer, verdict))
+        if endpoint.is_up and self._probe(endpoint):
+            self._awaiting_probe.setdefault(endpoint.name, []).append((transfer, verdict))
             return Blame.OPEN
         if is_doubtful and not endpoint.was_good:
-            endpoint.accuse(reason)  # nobody can speak for it, as after a restart in an outage
+            endpoint.probe_failed(reason)  # there is no probe, as after a restart in an outage
             is_suspect = True
         return Blame.ENDPOINT if is_suspect else Blame.OBJECT
 
-    def _prove(self, endpoint: Endpoint[Transfer]) -> bool:
+    def _probe(self, endpoint: Endpoint[Transfer]) -> bool:
         """Ask for an object again that an endpoint gave before; tell whether there is one."""
-        witness = self._witness(endpoint)
-        if witness is None:
+        probe = self._probe_for(endpoint)
+        if probe is None:
             return False
         if not endpoint.is_tried:
             endpoint.is_tried = True
             target = endpoint.targets.in_turn()
-            request = self._source.object_request(witness, endpoint.name, target.site, self._clock.now())
+            request = self._source.object_request(probe, endpoint.name, target.site, self._clock.now())
             if endpoint.hosts is not None:
                 target = endpoint.hosts.choose(request.url, self._clock.monotonic())
             self._fetcher.submit(
-                target.to(request), lambda response: self._proved(endpoint, witness, response)
+                target.to(request), lambda response: self._probe_answered(endpoint, probe, response)
             )
             self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._settle(endpoint, Blame.ENDPOINT))
         return True
 
-    def _witness(self, endpoint: Endpoint[Transfer]) -> Wanted | None:
+    def _probe_for(self, endpoint: Endpoint[Transfer]) -> Wanted | None:
         """Return an object that an endpoint must have: it gave it before, or another one did that gets it from the same place."""
-        if endpoint.witness is not None:
-            return endpoint.witness
+        if endpoint.probe is not None:
+            return endpoint.probe
         for other in self._order:
-            wanted = other.witness
+            wanted = other.probe
             if wanted is not None and endpoint.name in self._source.routes(
                 wanted.directory, wanted.name, wanted.size
             ):
                 return wanted
         return None
 
-    def _is_own_witness(self, endpoint: Endpoint[Transfer], wanted: Wanted) -> bool:
+    def _is_own_probe(self, endpoint: Endpoint[Transfer], wanted: Wanted) -> bool:
         """Tell whether who would speak for an endpoint is the object itself, that only another endpoint gave: it proves nothing."""
-        witness = self._witness(endpoint) if endpoint.witness is None else None
-        return witness is not None and (witness.directory, witness.name) == (wanted.directory, wanted.name)
+        probe = self._probe_for(endpoint) if endpoint.probe is None else None
+        return probe is not None and (probe.directory, probe.name) == (wanted.directory, wanted.name)
 
-    def _proved(self, endpoint: Endpoint[Transfer], witness: Wanted, response: Response) -> None:
+    def _probe_answered(self, endpoint: Endpoint[Transfer], probe: Wanted, response: Response) -> None:
         endpoint.is_tried = False
-        verdict = self._source.judge(witness, endpoint.name, response, self._clock.now())
+        verdict = self._source.judge(probe, endpoint.name, response, self._clock.now())
         is_well = verdict.reason is None or verdict.reason is Reason.GONE
         if is_well:
-            endpoint.acquit(self._clock.monotonic())
+            endpoint.probe_came(self._clock.monotonic())
         elif verdict.reason is not None:
-            endpoint.accuse(verdict.reason)
+            endpoint.probe_failed(verdict.reason)
         self._settle(endpoint, Blame.OBJECT if is_well else Blame.ENDPOINT)
         if verdict.reason in {Reason.GONE, Reason.MISSING}:
-            endpoint.witness = None  # it may have been deleted: what is said of it is worth nothing more
+            endpoint.probe = None  # it may have been deleted: it tells nothing any more
             endpoint.is_attentive = True
 
     def _settle(self, endpoint: Endpoint[Transfer], blame: Blame) -> None:
-        for transfer, verdict in self._accused.pop(endpoint.name, []):
+        for transfer, verdict in self._awaiting_probe.pop(endpoint.name, []):
             self._settled(transfer, verdict, blame)
 
     def clear(self) -> list[Transfer]:
-        """Send away those about whom a witness was to say something; return them."""
-        accused = [transfer for pairs in self._accused.values() for transfer, _ in pairs]
-        self._accused.clear()
-        return accused
+        """Send away those that wait for a probe; return them."""
+        awaiting = [transfer for pairs in self._awaiting_probe.values() for transfer, _ in pairs]
+        self._awaiting_probe.clear()
+        return awaiting
 
     def try_out(self, endpoint: Endpoint[Transfer]) -> None:
-        """Find out whether an endpoint is back: by its witness, or else by one of those that wait."""
-        if not self._prove(endpoint):
+        """Find out whether an endpoint is back: by its probe, or else by one of those that wait."""
+        if not self._probe(endpoint):
             endpoint.trials = TRIALS if endpoint.waiting else 1
             endpoint.is_fresh_trial = not endpoint.is_fresh_trial
         self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._give_up(endpoint))

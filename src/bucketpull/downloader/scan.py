@@ -254,41 +254,41 @@ class Scan:
         key, wait = (position.directory, position.cursor), error.retry_after_seconds
         blamed = endpoint.failed(key, error.reason, error.detail, now, wait)
         if blamed and endpoint.is_up and endpoint.was_good:
-            self._prove()
+            self._probe()
         elif endpoint.is_doubtful(error.reason) and wanted.target is not None:
             self._doubt(position, error.reason)
         # Credentials that never listed anything are nobody's fault here: the machine ends the job for them.
         return blamed or (REMEDIES[error.reason] is Remedy.STOP and not endpoint.was_good)
 
     def _doubt(self, position: Position, reason: Reason) -> None:
-        """Find out whether a page that fails alone does so for itself: by the root, which is its own witness where no answer came."""
+        """Find out whether a page that fails alone does so for itself: by the root, which is its own probe where no answer came."""
         if position.directory != self._root or position.cursor:
-            self._prove()
+            self._probe()
         elif reason in UNANSWERED:
-            self._endpoint.accuse(reason)
+            self._endpoint.probe_failed(reason)
 
-    def _prove(self) -> None:
+    def _probe(self) -> None:
         """Ask for the root again."""
         endpoint = self._endpoint
         if not endpoint.is_tried:
             endpoint.is_tried = True
             target = endpoint.targets.in_turn()
             request = self._source.list_request(self._source.root(), target.site, self._clock.now())
-            self._fetcher.submit(target.to(request), self._proved)
+            self._fetcher.submit(target.to(request), self._probe_answered)
 
-    def _proved(self, response: Response) -> None:
+    def _probe_answered(self, response: Response) -> None:
         endpoint = self._endpoint
         endpoint.is_tried = False
         try:
             self._source.read_page(self._source.root(), response, self._clock.now())
         except AnswerError as error:
-            endpoint.accuse(error.reason)
+            endpoint.probe_failed(error.reason)
             return
-        endpoint.acquit(self._clock.monotonic())
+        endpoint.probe_came(self._clock.monotonic())
 
     def try_out(self) -> None:
         """Find out whether the listing is back."""
-        self._prove()
+        self._probe()
         self._fetcher.call_later(HOPELESS_SECONDS, self._give_up)
 
     def _give_up(self) -> None:

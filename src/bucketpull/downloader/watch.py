@@ -50,7 +50,7 @@ class Watch:
         """Return what there is to report, by endpoint."""
         fresh = self._drain is not None and self._drain.volumes.unstarted() > 0
         found = {
-            name: self._symptoms(endpoint, fresh or endpoint.witness is not None)
+            name: self._symptoms(endpoint, fresh or endpoint.probe is not None)
             for name, endpoint in self._fetching.items()
         }
         found[self._listing.name] = self._symptoms(self._listing, False)
@@ -101,7 +101,7 @@ class Watch:
             if endpoint.name in judged.paces and not endpoint.targets.is_plural:
                 endpoint.target.limiter.adopt(now, judged.paces[endpoint.name])
             if endpoint.name in judged.cleared:
-                endpoint.presume_innocent(now)
+                endpoint.trust(now)
         if self._drain is not None:
             self._drain.endpoints_changed()
         for name in judged.tries:

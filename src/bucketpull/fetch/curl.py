@@ -12,8 +12,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.easy_handle import EasyHandle
 from bucketpull.fetch.failures import reason_of, words_of
-from bucketpull.fetch.options import FetchOptions
-from bucketpull.fetch.transfer import Count, Done, Sink, Transfer
+from bucketpull.fetch.transfer import Count, Done, FetchOptions, Sink, Transfer
 
 _IN: Final = select.EPOLLIN
 _EVENTS: Final = {

@@ -13,8 +13,7 @@ from typing import Final
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.connection import Connection, Site
 from bucketpull.fetch.head import HeadReader
-from bucketpull.fetch.options import FetchOptions
-from bucketpull.fetch.transfer import Count, Done, Transfer, nobody
+from bucketpull.fetch.transfer import Count, Done, FetchOptions, Transfer, nobody
 
 # Python allocates so much for a read, and gives back what it did not need. Above 128 KiB malloc may ask the kernel for fresh
 # pages each time: 44 µs a transfer in place of 16.

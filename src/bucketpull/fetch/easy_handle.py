@@ -12,8 +12,7 @@ import pycurl
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.fetch.options import FetchOptions
-from bucketpull.fetch.transfer import Count, Done, Sink, Transfer, nobody
+from bucketpull.fetch.transfer import Count, Done, FetchOptions, Sink, Transfer, nobody
 
 Finish = Callable[["EasyHandle", Reason | None, str], None]
 

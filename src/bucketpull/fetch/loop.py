@@ -20,9 +20,8 @@ from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
 from bucketpull.fetch.easy_handle import COUNTED_BUFFER_BYTES
-from bucketpull.fetch.options import FetchOptions
 from bucketpull.fetch.resolver import Resolver
-from bucketpull.fetch.transfer import Done, Sink, Transfer
+from bucketpull.fetch.transfer import Done, FetchOptions, Sink, Transfer
 
 _IN: Final = select.EPOLLIN
 _MOST_EVENTS: Final = 256

@@ -13,7 +13,8 @@ What the seal does not do: it hides nothing (TLS to the broker does), and it can
 
 import hmac
 import struct
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Annotated, Final, NamedTuple
 
@@ -24,6 +25,8 @@ from bucketpull.transport.amqp_stream import MOST_BODY_BYTES
 from bucketpull.transport.job_key import Key
 
 MAGIC: Final = b"BKP1"
+TOLD_SECONDS: Final = 60.0
+MOST_KINDS: Final = 100
 _FRONT = struct.Struct("<4sH32s")
 _MOST_HEADER_BYTES: Final = 2_000
 _REMEMBERED_NUMBERS: Final = 4_096
@@ -239,3 +242,31 @@ class Session:
         self.numbers = SeenMessages()
         self.version = version
         self.session = session
+
+
+class RejectionLog:
+    """Tells of the first dropped message of a kind at once, then how many more, once a minute.
+
+    It counts them by reason; so nobody can flood a log with them.
+
+    `told` gets a sentence; `clock` gives monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.told: Callable[[str], None] = lambda _: None
+        self.counts: Counter[str] = Counter()
+        self._clock = clock
+        self._untold: Counter[str] = Counter()
+        self._told_at: dict[str, float] = {}
+
+    def note(self, why: str, claims: str = "") -> None:
+        """Count a message; `claims` says whose it says that it is."""
+        kind = why if why in self.counts or len(self.counts) < MOST_KINDS else "other reasons"
+        self.counts[kind] += 1
+        self._untold[kind] += 1
+        now = self._clock()
+        if now - self._told_at.get(kind, now - TOLD_SECONDS) >= TOLD_SECONDS:
+            self._told_at[kind] = now
+            count = self._untold.pop(kind)
+            what = "a message at the broker was" if count == 1 else f"{count:,} messages at the broker were"
+            self.told(f"{what} not believed: {why}{claims}")

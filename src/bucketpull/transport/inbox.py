@@ -13,8 +13,7 @@ from bucketpull.domain.model import Work
 from bucketpull.transport.admission import claims_of, ends_work, works_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused
 from bucketpull.transport.answering import Answering
-from bucketpull.transport.envelope import Direction, Header, Rejected, Session
-from bucketpull.transport.rejection_log import RejectionLog
+from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session
 from bucketpull.transport.wire import Query, QueueNames, QueueType, Sealed, ToWorker, down, encode
 
 # Above any window: what a worker may hold is the coordinator's decision, and what waits in the queue would look lost.

@@ -15,9 +15,9 @@ from typing import Final
 from bucketpull.domain.batching import MAX_BYTES
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Record
-from bucketpull.volumes.as_stored import has_date
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
+from bucketpull.volumes.system import has_date
 
 _MD5: Final = re.compile(r'"?([0-9a-fA-F]{32})"?')
 _PIECE_BYTES: Final = 1 << 20

@@ -17,7 +17,6 @@ from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts, ids_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import os_errors, system
-from bucketpull.volumes.as_stored import has_date, has_length
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
@@ -30,6 +29,7 @@ from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.pruning import PRUNING, LeftAlone
 from bucketpull.volumes.recovery import md5_of
+from bucketpull.volumes.system import has_date, has_length
 from bucketpull.volumes.trash import TrashFolder, trash_of
 from bucketpull.volumes.trial import try_writing
 

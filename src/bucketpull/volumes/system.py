@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 from bucketpull.volumes.os_errors import DATELESS
 
 _KEEP_SIZE: Final = 1
+_MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syncfs = _libc.syncfs
@@ -81,3 +83,13 @@ def excuse_date(error: OSError | OverflowError) -> None:
     """
     if isinstance(error, OSError) and error.errno not in DATELESS:
         raise error
+
+
+def has_length(found: os.stat_result | None, length: int) -> bool:
+    """Tell whether it is a regular file of this length in bytes; a link is none."""
+    return found is not None and stat.S_ISREG(found.st_mode) and found.st_size == length
+
+
+def has_date(found: os.stat_result, mtime: int) -> bool:
+    """Tell whether it has this date (Unix seconds), as exactly as file systems keep it."""
+    return abs(found.st_mtime - mtime) < _MTIME_SECONDS

@@ -13,7 +13,7 @@ from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.retry import next_page_try, next_try
-from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.transfer import FetchOptions
 from bucketpull.journal.configuration import OPTION, PRICE
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.sources.settings import SourceSettings
