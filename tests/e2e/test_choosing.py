@@ -63,6 +63,17 @@ def test_other_rules_on_the_same_job_fetch_only_what_is_new(make_job: Callable[.
     job.check_every_byte()
 
 
+def test_a_run_that_wants_less_forgets_nothing(make_job: Callable[..., Job]):
+    job = make_job(SPEC)
+    job.sync()
+
+    job.sync("--include", "2024/**")
+    again = job.sync()
+
+    assert (again["stored"], again["skipped"]) == (0, 80)
+    assert requests(job, "cdn.get") == 80
+
+
 @pytest.mark.parametrize(("before", "now"), [("2023/**", "**"), ("**", "2024/**"), ("2023/**", "2024/**")])
 def test_an_unfinished_run_with_other_rules_gives_way_to_what_is_wanted_now(
     make_job: Callable[..., Job], before: str, now: str

@@ -7,6 +7,7 @@ from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Extent, Failure, Part, Position, VolumeState, WorkKind
 from bucketpull.domain.record import Record
+from bucketpull.domain.selection import EVERYTHING
 from bucketpull.journal.volumes import KnownVolume
 
 
@@ -274,6 +275,25 @@ def test_an_abandoned_run_forgets_nothing_of_those_before(play):
     assert play.fetched == [b"3"]
     assert play.balanced()
     assert [run.state for run in play.journal.runs()] == ["complete", "interrupted", "running"]
+
+
+def test_what_a_run_that_wants_less_leaves_out_is_remembered(play):
+    for directory in (b"", b"a", b"b"):
+        play.put(directory, b"1", b"2")
+    play.outcomes[b"2"] = Reason.FORBIDDEN
+    for selection in (EVERYTHING, "less", EVERYTHING):
+        below = play.bucket.pop(b"b") if selection == "less" else None
+        play.fetched = []
+        play.journal.begin(Position(b""), play.now, selection)
+        play.finish()
+        play.journal.end("complete", play.now)
+        if below is not None:
+            play.bucket[b"b"] = below
+
+    assert play.fetched == []
+    assert play.balanced()
+    counters = play.journal.counters()
+    assert (counters.skipped, counters.failed) == (3, 3)
 
 
 def test_a_repair_outlives_the_run_that_it_was_found_in(play):

@@ -104,6 +104,9 @@ class Selection(msgspec.Struct, array_like=True, frozen=True):
         return self._wants_the_rest
 
 
+EVERYTHING: Final = "everything"
+"""What stands in the books for a selection that leaves nothing out."""
+
 _ALL: Final = Selection()
 
 

@@ -11,7 +11,8 @@ from bucketpull.journal.store import Store, damaged
 class Books(msgspec.Struct):
     """Everything that is counted. `tiers` counts outstanding work by tier; `failures` the rows of failures by reason.
 
-    `spent` is of all runs. `selection` stands for what the present run wants of the source, "" where that was not said.
+    `spent` is of all runs. `selection` stands for what the present run wants of the source, "" where that was not said; `is_mixed`
+    says that earlier runs wanted something else, so that what the present one does not see may still be there.
     """
 
     counters: Counters = msgspec.field(default_factory=Counters)
@@ -20,6 +21,7 @@ class Books(msgspec.Struct):
     failures: dict[str, int] = {}
     spent: Spending = msgspec.field(default_factory=Spending)
     selection: str = ""
+    is_mixed: bool = False
 
     def add_work(self, kind: WorkKind, tier: int, objects: int, size: int) -> None:
         """Count new work; `size` is in bytes."""

@@ -31,9 +31,10 @@ def forget_pages(tables: Tables, rows: Iterable[PageRow]) -> None:
 
 
 def forget_failures(tables: Tables, recorded: Iterable[Recorded]) -> None:
-    """Likewise, remove failures of earlier runs."""
+    """Likewise, remove failures of earlier runs; a page that is kept proves nothing about its objects without them."""
     for failure, run, _ in recorded:
         if run < tables.run.number and _may_forget(tables, failure.directory):
+            tables.pages.doubt(failure.directory, failure.cursor)
             tables.failures.remove(failure)
 
 

@@ -22,6 +22,7 @@ from bucketpull.domain.model import (
 )
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import next_page_try, next_try
+from bucketpull.domain.selection import EVERYTHING
 from bucketpull.journal import maintenance, store
 from bucketpull.journal.batch_receipts import NextPageTry, NextTry
 from bucketpull.journal.books import check_outstanding
@@ -231,12 +232,13 @@ class SqliteJournal(JournalReader):
     def tidy(self) -> None:
         """Forget pages and failures of earlier runs that the finished run did not see.
 
-        Below a directory that could not be listed nothing is forgotten; that waits until it could be.
+        Below a directory that could not be listed nothing is forgotten; that waits until it could be. After a run that wanted
+        less than earlier ones all pages are kept: what it left out may be wanted again, and is on the volumes.
         """
         if self._tables.run.tidied >= self._tables.run.number:
             return
         if self._tables.run.past:
-            for rows in self._tables.pages.walk():
+            for rows in self._tables.pages.walk() if not self._tables.books.is_mixed else ():
                 with self._transaction() as tables:
                     maintenance.forget_pages(tables, rows)
             for recorded in self._tables.failures.walk():
@@ -406,6 +408,8 @@ def _start(tables: Tables, root: Position, now: float, selection: str) -> None:
     run.past = run.past or run.number > 0
     run.number += 1
     tables.books.counters = Counters(listed=tables.books.outstanding.objects)  # of repairs
+    is_other = run.past and selection != tables.books.selection
+    tables.books.is_mixed = (tables.books.is_mixed or is_other) and selection not in {"", EVERYTHING}
     tables.books.selection = selection
     tables.write_run()
     tables.store.rows("begin-run", run.number, now)

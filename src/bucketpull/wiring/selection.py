@@ -11,7 +11,7 @@ import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.order import Order, parse_order
-from bucketpull.domain.selection import Rule, Selection
+from bucketpull.domain.selection import EVERYTHING, Rule, Selection
 from bucketpull.domain.values import parse_moment, parse_size
 from bucketpull.ports import Source
 from bucketpull.sources.derived import SelectingSource
@@ -36,6 +36,8 @@ def selection_of(settings: Settings) -> Selection:
 
 def selection_digest(settings: Settings) -> str:
     """Return what stands for the filters: as they are written, because `--newer 30d` is another moment every day."""
+    if msgspec.structs.replace(selection_of(settings), order=Order()).is_all:
+        return EVERYTHING
     rules = [(rule.includes, rule.pattern) for rule in _rules(settings)]
     bounds = (settings.min_size, settings.max_size, settings.newer, settings.older)
     return hashlib.blake2b(msgspec.json.encode([rules, bounds]), digest_size=16).hexdigest()
