@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.errors import ConfigError, VolumeSick
 from bucketpull.volumes.identity import initialise
-from bucketpull.wiring.volumes import check_paths
+from bucketpull.wiring.volumes import check_paths, opened_to_read
 
 
 @pytest.mark.parametrize("below", ["inner", "a/b/c/inner", "many/inner"])
@@ -46,3 +46,19 @@ def test_links_are_not_followed_in_search_of_one(tmp_path):
     os.symlink(elsewhere, tmp_path / "new/link")
 
     assert check_paths([str(tmp_path / "new")]) == [str(tmp_path / "new")]
+
+
+def test_a_volume_that_was_put_in_the_place_of_the_one_that_is_written_to_is_not_read_for_it(tmp_path):
+    (tmp_path / "disk").mkdir()
+    identity = initialise(str(tmp_path / "disk"))
+    (tmp_path / "disk").rename(tmp_path / "aside")
+    (tmp_path / "disk").mkdir()
+    initialise(str(tmp_path / "disk"))
+
+    with opened_to_read(str(tmp_path / "aside"), identity) as reader:
+        assert reader.id == identity
+    with (
+        pytest.raises(VolumeSick, match="mount the right disk"),
+        opened_to_read(str(tmp_path / "disk"), identity),
+    ):
+        pass

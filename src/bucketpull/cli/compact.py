@@ -41,7 +41,7 @@ def compact(dry_run: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `s
 def _compact(settings: Settings, path: str, *, dry_run: bool) -> None:
     with (
         closing(open_volume(path)) as volume,
-        opened_to_read(path) as reader,
+        opened_to_read(path, volume.id) as reader,
         scratch_folder("compact") as folder,
     ):
         live = LiveObjects(reader, folder)

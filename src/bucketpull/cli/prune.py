@@ -126,7 +126,7 @@ class _Pruning:
             for path in self._paths:
                 self._check(path)
             volumes = self._opened(stack)
-            readers = [stack.enter_context(opened_to_read(volume.path)) for volume in volumes]
+            readers = [stack.enter_context(opened_to_read(volume.path, volume.id)) for volume in volumes]
             live = [LiveObjects(reader, folder) for reader in readers]
             comparison = Comparison(live, folder, self._config.identity()["prefix"].encode())
             walk = list_all(self._settings, self._config.open(), comparison.take)

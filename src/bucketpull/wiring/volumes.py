@@ -180,18 +180,19 @@ def open_all(
 
 
 @contextmanager
-def opened_to_read(path: str) -> Iterator[VolumeReader]:
-    """Open a volume to look at it.
+def opened_to_read(path: str, expected: str | None = None) -> Iterator[VolumeReader]:
+    """Open a volume to look at it, which must be the expected one (None: any).
 
     Raises:
         ConfigError: There is none.
+        VolumeSick: It is another one.
 
     """
     if not path:
         raise ConfigError("volume '': name a folder with a volume")
     if not os.path.isdir(path) or identify(path) is None:
         raise ConfigError(f"volume {path}: there is none; is the disk mounted?")
-    reader = open_reader(path)
+    reader = open_reader(path, expected)
     try:
         yield reader
     finally:
