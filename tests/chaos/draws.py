@@ -187,10 +187,9 @@ class Trouble:
         self.calm()
         number = self.dice.random.randrange(len(self.disks))
         disk = self.disks[number]
-        kinds = [self._fill, None, None]
-        if disk.server:
-            kinds += [self._sicken, self._sicken, self._unplug, self._hang]
-        if kind := self.dice.choose(kinds):
+        # One that is served by a program has all the room of the disk beneath: it only says that it is full.
+        kinds = [self._sicken, self._sicken, self._unplug, self._hang] if disk.server else [self._fill]
+        if kind := self.dice.choose([*kinds, None, None]):
             said = kind(disk)
             self.dice.say(f"disk {disk.path} {said}")
 
