@@ -45,6 +45,12 @@ def test_an_edge_alone_cannot_say_that_an_object_is_gone():
     assert target(Reason.MISSING, is_origin=False, more_routes=False) is Decision.FAIL
 
 
+@pytest.mark.parametrize(("share", "tries"), [(0.0, 3), (0.02, 3), (0.25, 5), (0.9, 8)])
+def test_an_object_is_singled_out_when_it_is_refused_more_often_than_chance_does_it(share, tries):
+    found = [target(Reason.THROTTLED, tries=n, random_share=share, **CDN_FIRST) for n in range(1, 9)]
+    assert found.index(Decision.NEXT_ROUTE) + 1 == tries
+
+
 @pytest.mark.parametrize("reason", [Reason.CHECKSUM, Reason.SIZE])
 def test_a_doubt_that_a_second_answer_of_the_origin_does_not_resolve_is_a_failure(reason):
     assert target(reason, tries=2, **ORIGIN) is Decision.FAIL

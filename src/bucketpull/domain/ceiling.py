@@ -92,6 +92,11 @@ class Ceiling:
         self._exploring = False  # refused before there was a rate to compare with: no wall is known yet
         self._explored = 0
 
+    @property
+    def random_share(self) -> float:
+        """The share of refusals that were found to have another cause than the pace."""
+        return self._suspicion.share
+
     def cut(self, now: float, measured: Round, in_flight: int, used: bool) -> float:
         """Lower the rate because requests were refused; return for how many seconds to send nothing at all.
 
@@ -259,6 +264,11 @@ class Suspicion:
         self._former = 0.0  # the rate before the trial that is on; 0 outside of one
         self._until = -math.inf
         self._tried = -math.inf
+
+    @property
+    def share(self) -> float:
+        """The share of refusals that have another cause, 0 where none have, or it is not known yet."""
+        return self._held
 
     @property
     def is_held(self) -> bool:

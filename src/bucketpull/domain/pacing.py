@@ -121,6 +121,11 @@ class Limiter:
         """The requests a second that the source is believed to bear; None if it never refused one."""
         return self._ceiling.rate
 
+    @property
+    def random_share(self) -> float:
+        """The share of requests that the source refuses whatever the pace; 0 where none is, or none is known."""
+        return self._ceiling.random_share
+
     def may_start(self, now: float) -> bool:
         """Tell whether one more request may start now (seconds of any clock that never goes back)."""
         if self.in_flight >= self.level or now < self._opens:

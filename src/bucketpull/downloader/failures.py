@@ -113,6 +113,7 @@ class Failures:
             transfer.tries,
             transfer.at + 1 < len(transfer.routes),
             transfer.batch.attempt,
+            transfer.target.limiter.random_share,
         )
         if decision in {Decision.FAIL, Decision.GONE}:
             self.fail(transfer, Reason.GONE if decision is Decision.GONE else reason, verdict.detail)

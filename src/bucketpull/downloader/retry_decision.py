@@ -5,8 +5,10 @@ from enum import Enum
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.retry import BOUNDS, Scope, attempts, next_try
 
-# An object that is throttled so often in a row is not so for our pace, which was lowered meanwhile, if it can be had elsewhere.
+# An object that is throttled so often in a row is not so for our pace, which was lowered meanwhile, if it can be had elsewhere;
+# where the source refuses at random, whatever the pace, so often that chance hardly does it.
 SINGLED_OUT = 3
+HARDLY = 0.001
 
 
 class Decision(Enum):
@@ -20,7 +22,9 @@ class Decision(Enum):
     FAIL = 5
 
 
-def decide(reason: Reason, is_origin: bool, tries: int, more_routes: bool, passes: int) -> Decision:
+def decide(
+    reason: Reason, is_origin: bool, tries: int, more_routes: bool, passes: int, random_share: float = 0.0
+) -> Decision:
     """Decide.
 
     Args:
@@ -29,6 +33,7 @@ def decide(reason: Reason, is_origin: bool, tries: int, more_routes: bool, passe
         tries: Requests for the object at this endpoint in this pass, this one included.
         more_routes: Whether there is an endpoint that was not tried.
         passes: Earlier passes of the object.
+        random_share: The share of requests that the endpoint refuses whatever the pace, as far as that is known.
 
     """
     remedy = BOUNDS[reason].remedy
@@ -43,7 +48,7 @@ def decide(reason: Reason, is_origin: bool, tries: int, more_routes: bool, passe
     if remedy is Remedy.STOP:
         # Hardly the object's fault: if the job ends for it, the object is there to be had when the cause is mended.
         return _put_off(passes)
-    return _passing(reason, tries, more_routes, passes)
+    return _passing(reason, tries, more_routes, passes, random_share)
 
 
 def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) -> Decision:
@@ -54,10 +59,11 @@ def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) ->
     return Decision.AT_ONCE if tries < attempts(reason) else Decision.FAIL
 
 
-def _passing(reason: Reason, tries: int, more_routes: bool, passes: int) -> Decision:
+def _passing(reason: Reason, tries: int, more_routes: bool, passes: int, random_share: float) -> Decision:
     most = attempts(reason)
     if more_routes and BOUNDS[reason].remedy is Remedy.SLOW:
-        most = min(most, SINGLED_OUT)
+        while_chance = next((n for n in range(SINGLED_OUT, most) if random_share**n < HARDLY), most)
+        most = min(most, while_chance)
     if tries < most:
         return Decision.AGAIN
     if more_routes and BOUNDS[reason].scope not in {Scope.VOLUME, Scope.MACHINE}:
