@@ -243,6 +243,25 @@ def test_a_disk_that_comes_back_while_the_job_runs_is_used_again(make_job, disks
         job.command("verify", str(path))
 
 
+def test_a_disk_that_is_pulled_out_ends_nothing_and_is_used_again_when_it_is_plugged_in(make_job, disks):
+    """Unlike a lazy unmount this makes every call on it fail, closing included."""
+    job = make_job("flat:8000,size=1KiB")
+    pulled = disks.odd()
+    on(job, pulled.path, disks.tmpfs("128m").path)
+    with running(job, "--rate", "1000") as process:
+        until(lambda: running_state(job) and volumes(job)[pulled.path]["stored_objects"], "some", process)
+        pulled.unplug()
+        until(lambda: volumes(job)[pulled.path]["state"] == "sick", "the disk to be sick", process)
+        job.command("pause", "--state", str(job.state))  # something must be left for the disk when it is back
+        pulled.plug_in()
+        until(lambda: volumes(job)[pulled.path]["state"] == "open", "the disk to be used again", process)
+        job.command("resume", "--state", str(job.state))
+        ended(process)
+
+    assert job.summary()["failures"] == {}
+    assert check_each_once(job)[pulled.path] > 0
+
+
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
 def test_a_disk_that_keeps_no_dates_is_told_of_once_and_used(make_job, disks, number):
     job = make_job("few=flat:300,size=2KiB;film=flat:1,size=9MiB")

@@ -6,6 +6,7 @@ sync is shared by as many batches as the disk is slow. Times are monotonic secon
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -127,7 +128,8 @@ class ManagedVolume:
             if not self._is_left:
                 self._is_left = True
                 self._follow.left(self)
-                yield self.ask(Verb.CLOSE)
+                with suppress(VolumeError):  # as of a disk that was pulled out
+                    yield self.ask(Verb.CLOSE)
             elif now() >= self._reopen_at:
                 yield from self._come_back(now)
         self._asked_at = None

@@ -24,7 +24,7 @@ from bucketpull.domain.decoding import inflate, msgpack_decoder
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes import os_errors, system
-from bucketpull.volumes.beneath import OwnDirectory
+from bucketpull.volumes.beneath import OwnDirectory, let_go
 
 MAGIC: Final = b"bpL1"
 _CHECK: Final = struct.Struct("<4sI")
@@ -147,7 +147,7 @@ class Ledger:
     def close(self) -> None:
         """Let go of the file."""
         if self._fd >= 0:
-            os.close(self._fd)
+            let_go(self._fd)
             self._fd = -1
 
     def append(self, entries: Sequence[Entry], durable: bool = True) -> list[int]:

@@ -15,6 +15,7 @@ from bucketpull.domain.errors import LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Inspection, Record, Sealed
 from bucketpull.volumes import os_errors, system
+from bucketpull.volumes.beneath import let_go
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
@@ -320,7 +321,7 @@ class DiskVolume:
             self._ledger.close()
             self._home.close()
             for fd in (self._lock, self._root):
-                os.close(fd)
+                let_go(fd)
             self._lock = self._root = -1
 
     def _status(self, free: os.statvfs_result) -> VolumeStatus:

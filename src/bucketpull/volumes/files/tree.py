@@ -147,7 +147,7 @@ class Tree:
         """Close all directories; they are opened again when needed."""
         self._here = None
         while self._places:
-            os.close(self._places.popitem()[1].fd)
+            beneath.let_go(self._places.popitem()[1].fd)
 
     def _move(self, source: str, source_fd: int, path: bytes) -> bytes:
         directory, _, name = path.rpartition(b"/")
