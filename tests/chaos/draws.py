@@ -252,8 +252,10 @@ def children(pid):
 
 
 def kill_a_child(pid, dice):
-    """Kill one of a program's own processes."""
-    if found := children(pid):
+    """Kill one of a program's own processes: one that works, or the one that makes them."""
+    makers = children(pid)
+    workers = [worker for maker in makers for worker in children(maker)]
+    if found := workers * 2 + makers:
         victim = dice.choose(found)
         dice.say(f"process {victim} of {pid} is killed")
         os.kill(victim, signal.SIGKILL)
