@@ -68,6 +68,8 @@ class Fleet:
             assert code != 1, f"{name} met a bug: {self.cluster.log(name)[-3000:]}"
             assert code != 4, f"{name} was refused: {self.cluster.log(name)[-3000:]}"
             self.dice.say(f"{name} ended with {code}")
+            if code == 2 and name in self.trouble:
+                self.trouble[name].calm()  # without a disk it does not even start
             self.cluster.coordinate() if name == "coordinator" else self.work(name)
 
     def restart(self, name):

@@ -88,6 +88,8 @@ class Day:
         process.wait(100)
         said = (self.job.folder / "log-file").read_text().splitlines()[-1:]
         self.dice.say(f"ended with {process.returncode}: {said}")
+        if process.returncode == 2:
+            self.trouble.calm()  # without a disk it does not even start
         assert process.returncode != 1, "a bug"
         assert process.returncode != 4, "nobody refuses everything"
 
