@@ -1,11 +1,11 @@
-"""Dates and ages as they are written on a command line."""
+"""Dates, ages, sizes and numbers as they are written on a command line."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import parse_moment
+from bucketpull.domain.values import parse_count, parse_moment, parse_size
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=timezone(timedelta(hours=8)))
 
@@ -29,3 +29,27 @@ def test_a_date_is_of_this_machine_unless_it_names_a_zone(text: str, expected: d
 def test_what_is_neither_names_the_option_and_the_remedy(text: str):
     with pytest.raises(ConfigError, match=r"^--newer: .*write 2024-05-01"):
         parse_moment("--newer", text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "count"),
+    [
+        ("0", 0, 0),
+        ("10", 10, 10),
+        ("1.5K", 1536, 1500),
+        (" 5m ", 5 << 20, 5_000_000),
+        ("0.1G", 107374182, 10**8),
+    ],
+)
+def test_a_size_is_binary_and_a_number_decimal(text: str, size: int, count: int):
+    assert (parse_size("--min-size", text), parse_count("--max-requests", text)) == (size, count)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "K", "-1", "1e3", "10.5", "0.1", "٣", "9" * 40, "9" * 400, "99999P", "inf", "1,000"]
+)
+def test_a_part_of_a_single_one_and_what_no_disk_holds_are_neither_size_nor_number(text: str):
+    with pytest.raises(ConfigError, match=r"^--min-size: .* is not a size; write a number"):
+        parse_size("--min-size", text)
+    with pytest.raises(ConfigError, match=r"^--max-requests: .* is not a number; write one"):
+        parse_count("--max-requests", text)

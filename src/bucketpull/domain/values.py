@@ -86,8 +86,11 @@ def expected(kind: Any) -> str:  # noqa: ANN401 - any type
     return _WORDS.get(origin or kind, "something else")
 
 
-_SIZE = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+_AMOUNT: Final = r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([KMGTP]?)"
+_SIZE: Final = re.compile(_AMOUNT + "(?:i?B)?", re.IGNORECASE)
+_COUNT: Final = re.compile(_AMOUNT, re.IGNORECASE)
+_POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+_MOST: Final = 1 << 63
 
 
 def parse_size(name: str, text: str) -> int:
@@ -97,9 +100,8 @@ def parse_size(name: str, text: str) -> int:
         ConfigError: It is no size.
 
     """
-    match = _SIZE.fullmatch(text.strip())
-    size = None if match is None else int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
-    if size is None or size >= 1 << 63:
+    size = _amount(_SIZE.fullmatch(text.strip()), 1024)
+    if size is None:
         raise ConfigError(
             f"{name}: {shown_value(text)} is not a size; write a number with K, M, G or T, such as 100M"
         )
@@ -113,12 +115,20 @@ def parse_count(name: str, text: str) -> int:
         ConfigError: It is no number.
 
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)", text.strip(), re.IGNORECASE)
-    if match is None:
+    count = _amount(_COUNT.fullmatch(text.strip()), 1000)
+    if count is None:
         raise ConfigError(
-            f"{name}: {text!r} is not a number; write one, with K, M or G if you like, such as 5M"
+            f"{name}: {shown_value(text)} is not a number; write one, with K, M or G if you like, such as 5M"
         )
-    return int(float(match[1]) * 1000 ** _POWERS[match[2].upper()])
+    return count
+
+
+def _amount(match: re.Match[str] | None, unit: int) -> int | None:
+    """Return what a number with a prefix amounts to; None where it is none, or a part of a single thing."""
+    if match is None or ("." in match[1] and not match[2]):
+        return None
+    amount = int(float(match[1]) * unit ** _POWERS[match[2].upper()])
+    return amount if amount < _MOST else None
 
 
 def parse_reserve(text: str, total_bytes: int) -> int:
