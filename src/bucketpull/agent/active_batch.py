@@ -68,7 +68,6 @@ class ActiveBatch:
         self.retried(outcome.retries)
         if extent is not None:
             add_counts(self._receipt.doubts, outcome.doubts)
-        if extent is not None:
             self._receipt.extents.append(extent)
 
     def replace(self, volume: str, parts: list[Part], former: Collection[str]) -> None:

@@ -44,7 +44,7 @@ class DiskRequest(NamedTuple):
 
 
 class Call(NamedTuple):
-    """An `DiskRequest` to be carried out; its answer must name the id."""
+    """A `DiskRequest` to be carried out; its answer must name the id."""
 
     id: int
     ask: DiskRequest

@@ -95,7 +95,7 @@ class WaitingTransfers:
         self._put_off: dict[VolumeQueue, deque[Transfer]] = {}
 
     def next(self, endpoint: Endpoint[Transfer]) -> Transfer | None:
-        """Take the first at a endpoint whose volume takes bytes."""
+        """Take the first at an endpoint whose volume takes bytes."""
         waiting, most = endpoint.waiting, self._most_queued
         while waiting:
             transfer = waiting.popleft()
