@@ -23,6 +23,7 @@ LATE = (
     "platformdirs.unix",
     "tomllib",
     "ssl",
+    "difflib",
     "pwd",
     "encodings.idna",
 )

@@ -41,7 +41,7 @@ class Place:
     def __init__(self, path):
         self._path = str(path)
         os.mkdir(f"{path}/.bucketpull")
-        self._root = open_root(self._path)
+        self._root = open_root(self._path, writing=True)
         self._home = OwnDirectory.open(self._root, ".bucketpull", self._path, writing=True)
 
     def folders(self):
@@ -258,7 +258,7 @@ from bucketpull.domain.packing import Packing
 from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.packs.appender import Appender, Member
 from bucketpull.volumes.packs.folder import Folders
-root = open_root(sys.argv[1])
+root = open_root(sys.argv[1], writing=True)
 home = OwnDirectory.open(root, ".bucketpull", sys.argv[1], writing=True)
 appender = Appender(Folders(root, home, "0123456789ab", sys.argv[1]), Packing(size=60_000), sync=False)
 for chunk in range(8):

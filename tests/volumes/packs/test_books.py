@@ -32,7 +32,7 @@ def test_a_pack_that_cannot_be_sealed_is_told(tmp_path):
 def a_volume(tmp_path):
     """Give the packs' books of a volume without packs, and a list of what is sealed."""
     (tmp_path / ".bucketpull").mkdir()
-    root = open_root(str(tmp_path))
+    root = open_root(str(tmp_path), writing=True)
     with closing(OwnDirectory.open(root, ".bucketpull", str(tmp_path), writing=True)) as home:
         os.close(home.open_file("ledger", os.O_WRONLY | os.O_CREAT))
         Folders(root, home, "0123456789ab", str(tmp_path)).close()

@@ -38,7 +38,7 @@ def archive(bodies):
 @pytest.fixture
 def packs(tmp_path):
     (tmp_path / "packs").mkdir()
-    root = open_root(str(tmp_path))
+    root = open_root(str(tmp_path), writing=True)
     found = OwnDirectory.open(root, "packs", str(tmp_path), writing=True)
     yield found
     found.close()
