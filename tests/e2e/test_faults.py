@@ -89,7 +89,7 @@ PASSING = [
     Row("gzip:on=cdn", retries={"transformed": 1}),
     Row("weak-etag:on=cdn"),
     Row("weak-etag"),
-    Row("stale:on=cdn", retries={"size": 1}),
+    Row("stale:on=cdn", retries={"stale": 1}),
     Row("stale:same=1,on=cdn", retries={"stale": 1}),
     Row("short:on=cdn", retries={"size": 1}),
     Row("corrupt:on=cdn", retries={"checksum": 1}),
@@ -124,7 +124,7 @@ PASSING = [
     Row("truncate:first=1,on=cdn;ignore-range:first=1", retries={"truncated": 1, "range": 1}, size=LARGE),
     Row("stall:first=1,on=cdn;replaced:first=1", retries={"stalled": 1, "range": 1}, size=LARGE),
     Row("truncate:first=1,on=cdn;503:nth=1", retries={"truncated": 1, "server-error": 1}, size=LARGE),
-    Row("stale:on=cdn", retries={"size": 1}, size=LARGE),
+    Row("stale:on=cdn", retries={"stale": 1}, size=LARGE),
     Row("stale:same=1,on=cdn", retries={"stale": 1}, size=LARGE),
 ]  # fmt: skip
 
