@@ -78,7 +78,7 @@ def test_where_no_process_can_be_made_any_more_a_line_says_so_and_the_next_start
     _, said = process.communicate(timeout=60)
 
     assert process.returncode == 3
-    assert "no worker process can be made" in said
+    assert "cannot start a worker process" in said
     assert "Traceback" not in said
     assert job.sync()["complete"] is True
     job.check_every_byte()

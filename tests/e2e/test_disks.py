@@ -304,7 +304,7 @@ def test_a_disk_that_fails_while_it_is_pruned_keeps_no_other_from_being_pruned(m
 
     assert f"volume {disk.path}: " in said
     assert "Input/output error" in said
-    assert "; run it again when that is mended" in said
+    assert "; fix that, then run it again" in said
     assert "100 of 300 objects" in said
     disk.fail()
     prune(job, "--delete", "--max-delete", "100%")

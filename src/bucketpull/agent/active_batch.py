@@ -190,7 +190,7 @@ def as_listed(parts: Iterable[Part], records: Iterable[Record]) -> list[Part]:
 
 
 def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
-    """Split objects in two halves, to corner the one that kills its process."""
+    """Split objects in two halves, to find the one that kills its process."""
     if len(parts) > 1:
         middle = len(parts) // 2
         return parts[:middle], parts[middle:]

@@ -12,7 +12,7 @@ QUEUED_BYTES = 8 << 20  # waiting for one volume, per process: half of what a pr
 
 
 class Load:
-    """The counters of one moment: Unix or monotonic seconds, bytes and objects so far, the endpoints, CPU seconds by process."""
+    """The counters of one moment: monotonic seconds, bytes and objects so far, the endpoints, CPU seconds by process."""
 
     def __init__(
         self,

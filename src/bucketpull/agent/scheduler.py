@@ -68,7 +68,7 @@ class Scheduler:
             self.volumes[name].wrote(process, written, now)
 
     def _measure(self, process: int, objects: int, now: float) -> None:
-        """Ticks come in a lump where we were not there for a while: what lies between two of them is no speed."""
+        """After this process was held up, several ticks arrive together; the time between them is no measure of speed."""
         since, before = self._speed_from[process]
         if self._ticks[process] is None or now - since >= SPEED_SECONDS:
             if self._ticks[process] is not None:

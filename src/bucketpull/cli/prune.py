@@ -161,7 +161,7 @@ class _Pruning:
     def _leave(self, error: VolumeError) -> None:
         """Leave a volume as it is; the others are pruned all the same."""
         self._failed += 1
-        tell(f"volume {error.volume}: {error.detail}; run it again when that is mended")
+        tell(f"volume {error.volume}: {error.detail}; fix that, then run it again")
 
     def _check(self, path: str) -> None:
         with opened_to_read(path) as reader:
@@ -176,8 +176,8 @@ class _Pruning:
         comparison.spare(odd)
         for folder in sorted(odd)[:_SHOWN]:
             tell(
-                f"{show(folder) or '/'}: an entry of its listing has no name: what may be that entry is kept, "
-                "the files in it and the folders that are not listed"
+                f"{show(folder) or '/'}: its listing has an entry without a name: the files in this folder, "
+                "and folders that are not listed, are kept"
             )
         if len(odd) > _SHOWN:
             tell(f"and so it is in {count(len(odd) - _SHOWN)} more folders")

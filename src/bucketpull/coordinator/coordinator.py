@@ -369,7 +369,7 @@ class Coordinator:
             pulses = [member.pulse for member in self.fleet.members.values()]
 
     def _await_cleanup(self) -> Routine[None]:
-        """Wait until machines know of all files on their volumes that they count; a little for those that are away.
+        """Wait until all files on the machines' volumes are confirmed; a little for those that are away.
 
         Those that are there are waited for as long as they get on with it.
         """

@@ -216,7 +216,7 @@ class Fleet:
         return {machine for machine, member in self.members.items() if now - member.seen < PRESENT_SECONDS}
 
     def present(self, now: float) -> set[str]:
-        """Return the machines that are there now, hold nothing, and know of all their files that they count."""
+        """Return the machines that are there now, hold nothing, and have all their files confirmed."""
         return self.heard(now) - {machine for machine, _ in self.unsettled(self.members, now)}
 
     def unsettled(self, machines: Collection[str], now: float) -> set[tuple[str, int]]:

@@ -35,7 +35,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 
 LISTING_SECONDS = 600.0
-"""For a page of a listing: without a bound, one that drips just fast enough for no stall takes ten hours, again and again."""
+"""For a page of a listing: without this bound, one that arrives just above the stall limit takes ten hours."""
 
 
 class Wanted(msgspec.Struct, gc=False, eq=False):

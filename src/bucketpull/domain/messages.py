@@ -105,7 +105,7 @@ class Pulse(Value, tag="pulse"):
     `limited_by` names what holds it back: "source", an endpoint that holds copies, by name, "disk", "cpu", "rate", "bandwidth", "work" or "".
     `begun` are batches whose end it asks for: see `BatchVerdict`.
     `waiting_for` names an object in hand where one of its processes has ended none for `still_seconds`, at least ten.
-    `clears` is true while it does not know of all files on its volumes that they count.
+    `clears` is true while not all files on its volumes are confirmed.
     `placed`, `written` and `settled` count objects since its start, as they pass: given to a process with a volume to go to, written
     there, and durable there with their record. What was tried twice is counted twice. `wasted` are bytes that were received and thrown
     away, by reason.

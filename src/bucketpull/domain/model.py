@@ -24,7 +24,7 @@ Id = tuple[bytes, bytes]
 
 
 class Value(msgspec.Struct, array_like=True, gc=False):
-    """Base of all values; without cycles, hence unknown to the garbage collector."""
+    """Base of all values; they form no cycles, so the garbage collector need not track them."""
 
 
 class WorkKind(IntEnum):

@@ -117,8 +117,8 @@ def backoff_seconds(
 ) -> float:
     """Return how long to wait after the attempt of this number (from 1), at least what the source asked for, within reason.
 
-    Jitter takes up to half away, so that what failed together does not come back together. What failed once is tried again nearly
-    at once, for most trouble is one answer's; only a source that asks for less gets the whole wait then, too.
+    The wait is shortened at random by up to half, so that objects that failed together are not retried together. After the first
+    failure only a tenth of it is waited, except where the source asked for fewer requests.
     """
     bound = BOUNDS[reason]
     longest = min(bound.longest_seconds, bound.first_seconds * 2.0 ** min(attempt - 1, 32))

@@ -1,6 +1,6 @@
 """A worker process: one thread, one loop, driven by the fetcher; its agent is at the other end of a socket.
 
-It knows nothing that survives it: what it had in hand when it dies, its agent gives to another.
+It keeps no state: after a crash its agent gives its work to another process.
 """
 
 import gc

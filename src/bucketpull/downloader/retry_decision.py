@@ -5,8 +5,8 @@ from enum import Enum
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.retry import BOUNDS, Scope, attempts, next_try
 
-# An object that is throttled so often in a row is not so for our pace, which was lowered meanwhile, if it can be had elsewhere;
-# where the source refuses at random, whatever the pace, so often that chance hardly does it.
+# If an object is throttled so often in a row, our pace is not the cause, for it was lowered meanwhile: another endpoint is asked.
+# Where the source refuses at random, whatever the pace: so often that chance is hardly the cause.
 SINGLED_OUT = 3
 HARDLY = 0.001
 
@@ -46,7 +46,7 @@ def decide(
     if remedy is Remedy.FAIL:
         return Decision.NEXT_ROUTE if more_routes and not is_origin else Decision.FAIL
     if remedy is Remedy.STOP:
-        # Hardly the object's fault: if the job ends for it, the object is there to be had when the cause is mended.
+        # Not the object's fault: once the cause is fixed it can be fetched.
         return _put_off(passes)
     return _passing(reason, tries, more_routes, passes, random_share)
 

@@ -145,7 +145,7 @@ class Routing:
             self._settled(transfer, verdict, blame)
 
     def clear(self) -> list[Transfer]:
-        """Send away those that wait for a probe; return them."""
+        """Remove and return those that wait for a probe."""
         awaiting = [transfer for pairs in self._awaiting_probe.values() for transfer, _ in pairs]
         self._awaiting_probe.clear()
         return awaiting

@@ -1,7 +1,7 @@
 """Scans inside one process: surveys of positions become receipts with pages, new positions and batches.
 
 A page is never lost: what passes is tried again with back-off, and a position that still fails when the rest of its survey
-is done goes back as new work, so that one stubborn directory holds nobody up.
+is done goes back as new work, so that a directory that keeps failing delays no other.
 """
 
 from collections.abc import Callable, Sequence
@@ -247,7 +247,7 @@ class Scan:
         self._settle(wanted.progress)
 
     def _is_blamed(self, wanted: WantedPage, error: AnswerError) -> bool:
-        """Note what the listing did; tell whether the service is to blame, not the directory. The root may prove it innocent."""
+        """Note what the listing did; tell whether the service is to blame, not the directory. An answer for the root shows that the service works."""
         endpoint, position, now = self._endpoint, wanted.position, self._clock.monotonic()
         if wanted.target is not None and endpoint.is_of_target(wanted.target, now):
             return True

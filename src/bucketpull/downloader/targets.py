@@ -148,7 +148,7 @@ class Targets:
         return self._model.share(parts)
 
     def resolved(self, site: str, addresses: Sequence[str]) -> None:
-        """Use all addresses of a site's name; what is in transfer at others ends in peace."""
+        """Use all addresses of a site's name; what is in transfer at others is left to finish."""
         mine = {target.address: target for target in self.all if target.site == site}
         if not addresses or (len(addresses) == 1 and len(mine) == 1):
             return
@@ -228,7 +228,7 @@ class Targets:
         return left
 
     def away(self, now: float) -> dict[str, str]:
-        """Return what is to be told of those that are left alone; an address of another family that never worked is nobody's news."""
+        """Return what is to be told of those that are left alone; an address of another family that never worked is not reported."""
         return {
             target.label: target.why
             for target in self.listed()

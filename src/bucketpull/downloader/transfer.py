@@ -125,7 +125,7 @@ class WaitingTransfers:
             transfer.endpoint.waiting.append(transfer)
 
     def clear(self) -> list[Transfer]:
-        """Send everybody away; return them."""
+        """Remove and return all that wait."""
         waiting = [endpoint.waiting for endpoint in self._endpoints] + list(self._put_off.values())
         transfers = [transfer for line in waiting for transfer in line] + list(self._resting)
         for line in waiting:

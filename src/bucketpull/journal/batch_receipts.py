@@ -274,7 +274,7 @@ def _tally(counts: dict[PageKey, int], parts: Sequence[Part | _Names], sign: int
 
 def given_up(draft: BatchDraft, receipt: BatchReceipt, attempts: int) -> list[Failure]:
     """Return the failures of objects that the retry policy gives up."""
-    reason, detail = usual_reason(receipt.retries), f"given up after {attempts} tries"
+    reason, detail = usual_reason(receipt.retries), f"given up after {attempts} passes"
     parts = decode_parts(draft.body)
     return [each for part in parts for each in part.failures(reason, attempts, detail)]
 

@@ -105,6 +105,6 @@ def check_outstanding(store: Store, books: Books) -> None:
         impossible = store.rows("impossible-work")
         *sums, usual, last, again = map(int, store.rows("sums-of-work")[0])
     if impossible:
-        raise damaged(store.folder, f"work {impossible[0][0]} is such that nobody can do it")
+        raise damaged(store.folder, f"work {impossible[0][0]} has values that no machine can act on")
     if Outstanding(*sums) != books.outstanding or [usual, last, again] != books.tiers:
         raise damaged(store.folder, "its sums are not those of its outstanding work")

@@ -53,7 +53,7 @@ class JournalReader:
 
         """
         if not exists(folder):
-            raise JournalError(f"journal {folder}: there is none; see --state and --job")
+            raise JournalError(f"journal {folder}: not found; see --state and --job")
         return cls(Tables.load(connect_to_read(folder), _never, _never, Order()))
 
     @property

@@ -383,7 +383,7 @@ def _locked(folder: Path) -> Lock:
 def _opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now: float) -> Store:
     if not store.exists(folder):
         if configuration is None:
-            raise JournalError(f"journal {folder}: there is none; see --state and --job")
+            raise JournalError(f"journal {folder}: not found; see --state and --job")
         store.create(folder, job, now)
     opened = store.connect(folder)
     try:

@@ -69,7 +69,7 @@ class Volumes:
             return self._volumes[number]
         except KeyError:
             raise damaged(
-                self._store.folder, f"volume {number} is none of its {len(self._volumes)}"
+                self._store.folder, f"a row names volume {number}, of {len(self._volumes)}"
             ) from None
 
     def known_number(self, name: str) -> int | None:

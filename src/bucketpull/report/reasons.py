@@ -84,7 +84,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.VOLUME_FULL: Explanation("the volume is full", "add a volume or free space, then retry"),
     Reason.VOLUME_SICK: Explanation("the volume answers with errors", "check the disk, then retry"),
-    Reason.POISON: Explanation("its batch ended processes again and again", "send us the journal's log"),
+    Reason.POISON: Explanation(
+        "a process crashed each time it handled this object", "report it, with the log file"
+    ),
     Reason.INTERRUPTED: Explanation("stopped by you", "run the same command again"),
 }
 

@@ -42,7 +42,7 @@ TEXTS: dict[str, str] = {
     "left": "left {}",
     "left.least": "left at least {}",
     "left.band": "{} to {}",
-    "left.ending": "stopping: what is in hand is brought to its end",
+    "left.ending": "stopping: finishing what has begun",
     "left.standing": "time left not known while nothing is fetched",
     "left.unknown": "time left not known yet",
     "of": "{} of {}",

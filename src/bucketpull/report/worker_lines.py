@@ -10,7 +10,7 @@ from bucketpull.report.news import VolumeNews
 Line = tuple[str, str]  # level, text
 
 EVERY_SECONDS = 30.0
-STOPPING = "stopping: what is in hand is brought to its end"
+STOPPING = "stopping: finishing what has begun"
 # A coordinator reminds each machine of its limits four times in so long.
 SILENT_SECONDS = 60.0
 

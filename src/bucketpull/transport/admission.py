@@ -161,7 +161,7 @@ def _objects_of(draft: BatchDraft) -> int:
     try:
         parts = decode_parts(draft.body)
     except msgspec.DecodeError:
-        raise Rejected("nobody understands a batch in it") from None
+        raise Rejected("a batch in it cannot be decoded") from None
     if not all(map(_is_table, parts)) or objects_in(parts) != draft.objects:
         raise Rejected("a batch in it does not add up")
     return draft.objects

@@ -230,7 +230,7 @@ class RabbitInbox:
         """Return what the coordinator says, or somebody with the key of this machine asks.
 
         Raises:
-            Rejected: It is neither of them that speaks, not to this machine, or nobody understands it.
+            Rejected: It is neither of them that speaks, not to this machine, or it cannot be decoded.
 
         """
         header, body = self._me.opener.open(delivery.body, self._queue, Direction.DOWN, Direction.QUESTION)
@@ -238,7 +238,7 @@ class RabbitInbox:
             raise Rejected("it is meant for another machine", header)
         message = down.read(body)
         if isinstance(message, Query) is not (header.way is Direction.QUESTION):
-            raise Rejected("whoever asks gives no orders", header)
+            raise Rejected("the sender of a question may not send work or orders", header)
         return header, message
 
     def _sealed(self, queue: str, body: bytes) -> bytes:

@@ -47,8 +47,8 @@ class ForkServer:
             socket.send_fds(self._socket, [number.to_bytes(4, "little")], [theirs.fileno()])
         except OSError as error:
             raise TransportError(
-                "no worker process can be made: the process that makes them has ended, perhaps because memory was short "
-                f"({error.strerror}); start it again, and it goes on where it was"
+                "cannot start a worker process: the fork server has ended, perhaps for lack of memory "
+                f"({error.strerror}); start bucketpull again, it goes on where it was"
             ) from error
         finally:
             theirs.close()

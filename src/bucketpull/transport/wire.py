@@ -76,7 +76,7 @@ class Reader(Generic[T]):
         try:
             return self._decode(body)
         except msgspec.DecodeError:
-            raise Rejected("nobody understands it") from None
+            raise Rejected("it cannot be decoded") from None
 
 
 up: Reader[ToCoordinator] = Reader(ToCoordinator)

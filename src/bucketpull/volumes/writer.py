@@ -90,7 +90,7 @@ class DiskWriter:
         if size <= _DIRECT_BYTES:
             began = time.perf_counter()
             if began >= self._direct_from:
-                # A thread that rests touches nothing before it is roused, and that only we do: no lock is needed (1 µs).
+                # An idle thread touches nothing until it is woken, and only this thread wakes it: no lock is needed (1 µs).
                 if self._idle and not self._jobs and not self._doubts:
                     written = self._store(directory, name, mtime, chunks, token)
                     self._taken += size

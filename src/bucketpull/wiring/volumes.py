@@ -191,7 +191,7 @@ def opened_to_read(path: str, expected: str | None = None) -> Iterator[VolumeRea
     if not path:
         raise ConfigError("volume '': name a folder with a volume")
     if not os.path.isdir(path) or identify(path) is None:
-        raise ConfigError(f"volume {path}: there is none; is the disk mounted?")
+        raise ConfigError(f"volume {path}: not found; is the disk mounted?")
     reader = open_reader(path, expected)
     try:
         yield reader
