@@ -83,6 +83,19 @@ def test_a_repair_with_nothing_left_ends_with_0(user, pulled):
     assert user.json("status")[0]["counters"]["stored"] == 100
 
 
+def test_repair_puts_totals_right_that_count_a_folder_twice_which_was_gone_in_between(user, pulled):
+    keys = [item.key for item in pulled.contents.walk() if item.key.startswith("2023/")]
+    pulled.mutate(delete=keys)
+    user.run(*SYNC)
+    pulled.mutate(put=dict.fromkeys(keys, 950))
+    user.run(*SYNC)
+
+    user.run("verify", "disk1", "--repair")
+
+    (volume,) = user.json("volumes")
+    assert (volume["stored_objects"], volume["stored_bytes"]) == (100, 30 * 950 + 70 * 1100)
+
+
 def test_each_volume_is_repaired_where_it_lies(user, bucket):
     user.knows(bucket("tree:dirs=40,files=100,size=300")).run(
         "sync", "upyun://photos", "disk1", "disk2", "--quiet"

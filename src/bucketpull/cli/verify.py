@@ -288,9 +288,9 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
             if verification.faults[fault]
         }
     )
+    _correct(reader, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
     if not wanted:
         return ExitCode.COMPLETE
-    _discount(reader, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
     code = run_sync(msgspec.structs.replace(settings, volumes=[reader.path], reserve="0"), alone=True)
     with journal_to_read(settings) as after:
         gone = after.counters().vanished - vanished
@@ -299,8 +299,10 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
     return code or (ExitCode.INCOMPLETE if gone else ExitCode.COMPLETE)
 
 
-def _discount(reader: VolumeReader, objects: int, size: int) -> None:
-    """Put a volume's totals right: what is fetched again is not counted until it is there."""
+def _correct(reader: VolumeReader, objects: int, size: int) -> None:
+    """Put a volume's totals right, if they are not: what is fetched again is not counted until it is there."""
+    if (objects, size) == (reader.ledger.objects, reader.ledger.size):
+        return
     with closing(open_volume(reader.path, reader.id)) as volume:
         volume.correct(objects, size)
 

@@ -210,13 +210,15 @@ class DiskVolume:
         if intended is not None:
             remove_intent(self._home, intent(journal, work, intended))
 
-    def settle(self, blocks: Sequence[Block]) -> list[Extent]:
-        """Make the objects durable, then append the blocks durably: packs each for itself, files by the whole file system."""
+    def settle(self, blocks: Sequence[Block], *, moved: bool = False) -> list[Extent]:
+        """Make objects durable (packs each for itself, files by the whole file system), then their blocks; `moved` ones count already."""
         self._check_health()
         stored = [_decode_records(block.records) for block in blocks]
+        former = (block.former for block in blocks)
+        growths = [(0, 0)] * len(blocks) if moved else list(map(self._growth, stored, former))
         entries = [
-            Entry(Kind.BLOCK, block.journal, block.work, block.records, *self._growth(records, block.former))
-            for block, records in zip(blocks, stored, strict=True)
+            Entry(Kind.BLOCK, block.journal, block.work, block.records, *growth)
+            for block, growth in zip(blocks, growths, strict=True)
         ]
         records = [record for each in stored for record in each]
         with self._writing:

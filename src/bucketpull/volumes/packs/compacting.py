@@ -1,6 +1,7 @@
 """Rewrites packs of which much is dead: what is still an object goes into new packs, then the old ones are removed.
 
 A kill at any instant loses nothing: an old pack goes only when the ledger knows the new places of all its objects.
+The volume's totals are right from the beginning on: they are put right first, and what only moves is not counted again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,9 +36,12 @@ def compact(volume: DiskVolume, reader: VolumeReader, live: LiveObjects, wasted:
     """
     wanted = {waste.pack for waste in wasted}
     by_pack: dict[str, list[Stored]] = {pack: [] for pack in wanted}
+    size = 0
     for stored in live.objects():
+        size += stored.location.length
         if stored.location.pack in wanted:
             by_pack[stored.location.pack].append(stored)
+    volume.correct(live.count, size)
     freed = 0
     for waste in wasted:
         _rewrite(volume, reader, by_pack.pop(waste.pack))
@@ -61,7 +65,7 @@ def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored]) ->
             ]  # fmt: skip
             pack, offsets = appender.append(members)
             records = [_record(each, pack, offset) for each, offset in zip(group, offsets, strict=True)]
-            volume.settle([Block(_JOURNAL, work, msgspec.msgpack.encode(records))])
+            volume.settle([Block(_JOURNAL, work, msgspec.msgpack.encode(records))], moved=True)
     finally:
         appender.close()
 
