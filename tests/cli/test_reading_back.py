@@ -44,7 +44,7 @@ def test_cat_of_what_is_not_there_writes_nothing_and_ends_with_3(pulled):
 
 def test_cat_of_a_folder_that_is_no_volume_is_wrong_use(user):
     (user.folder / "empty").mkdir()
-    assert "there is none" in user.run("cat", "a", "empty", expect=2).stderr
+    assert "not found" in user.run("cat", "a", "empty", expect=2).stderr
 
 
 def test_unpack_makes_a_volume_of_files_and_goes_on(pulled):
