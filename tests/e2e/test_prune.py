@@ -139,7 +139,7 @@ def test_an_entry_without_a_name_keeps_only_what_it_may_be(make_job, top):
     said, told = prune(job, "--delete", "--max-delete", "30%")
 
     assert sorted(line.partition(": ")[2] for line in said.splitlines()) == gone
-    assert f"{top.rstrip('/') or '/'}: an entry of its listing has no name" in told
+    assert f"{top.rstrip('/') or '/'}: its listing has an entry without a name" in told
     assert len(job.files()) == 12
 
 

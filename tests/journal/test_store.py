@@ -110,9 +110,9 @@ def test_a_journal_keeps_its_id(folder):
 
 
 def test_a_command_does_not_make_a_journal(folder):
-    with pytest.raises(JournalError, match="there is none"):
+    with pytest.raises(JournalError, match="not found"):
         SqliteJournal.open(folder, "job", None, next_try)
-    with pytest.raises(JournalError, match="there is none"):
+    with pytest.raises(JournalError, match="not found"):
         JournalReader.open_to_read(folder)
 
 
