@@ -20,6 +20,7 @@ from tests.cli.conftest import COMMAND
 from tests.cli.forking import Done, Forking
 from tests.cli.locales import make_locales
 
+from bucketpull.volumes.beneath import VOLUME_MARK
 from upyun_simulator import Simulator
 
 ROWS = [line.split(" => ") for line in Path(__file__).with_name("bad_input.txt").read_text().splitlines()]
@@ -43,7 +44,7 @@ UNKNOWN_USER = 54321
 
 
 class Place(NamedTuple):
-    """A folder with a finished job, the port of a server that listens, and the environment of a user whose password is wrong."""
+    """A folder with a finished job on `full`, a copy of that disk, and a second disk of the job; the port of a server that listens, and the environment of a user whose password is wrong."""
 
     folder: Path
     port: int
@@ -91,6 +92,10 @@ def place() -> Iterator[Place]:
         }
         job = [COMMAND, "sync", "upyun://photos", "full", "--state", "job", "--quiet"]
         subprocess.run(job, cwd=folder, env=environment, check=True, timeout=60)
+        shutil.copytree(folder / "full", folder / "copied")
+        shutil.copytree(folder / "full", folder / "second")
+        mark = folder / "second" / VOLUME_MARK
+        mark.write_text(re.sub('"id":"[^"]*"', '"id":"second"', mark.read_text()))
         yield Place(folder, server.getsockname()[1], environment | {"UPYUN_PASSWORD": "wrong"})
     shutil.rmtree(folder)
 

@@ -1,12 +1,13 @@
 """Where a volume may be: not inside of another one, and not around one, whichever was there first."""
 
 import os
+import shutil
 
 import pytest
 
 from bucketpull.domain.errors import ConfigError, VolumeSick
 from bucketpull.volumes.identity import initialise
-from bucketpull.wiring.volumes import check_paths, opened_to_read
+from bucketpull.wiring.volumes import check_copy_of, check_paths, opened_to_read
 
 
 @pytest.mark.parametrize("below", ["inner", "a/b/c/inner", "many/inner"])
@@ -62,3 +63,18 @@ def test_a_volume_that_was_put_in_the_place_of_the_one_that_is_written_to_is_not
         opened_to_read(str(tmp_path / "disk"), identity),
     ):
         pass
+
+
+def test_a_volume_is_not_added_a_second_time_by_its_copy_but_goes_on_where_it_was_moved(tmp_path):
+    (tmp_path / "disk").mkdir()
+    identity = initialise(str(tmp_path / "disk"))
+    seen_at = {identity: str(tmp_path / "disk")}
+    copy, moved = tmp_path / "copy", str(tmp_path / "moved")
+    shutil.copytree(tmp_path / "disk", copy)
+
+    with pytest.raises(ConfigError, match=f"{copy} and {seen_at[identity]} are both the volume {identity}"):
+        check_copy_of(str(copy), seen_at)
+
+    check_copy_of(seen_at[identity], seen_at)
+    os.rename(tmp_path / "disk", moved)
+    check_copy_of(moved, seen_at)

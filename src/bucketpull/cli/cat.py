@@ -14,7 +14,7 @@ from bucketpull.volumes.identity import identify
 from bucketpull.wiring.journals import journal_to_read
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import opened_to_read
+from bucketpull.wiring.volumes import check_copies, opened_to_read
 
 _PIECE_BYTES: Final = 1 << 20
 
@@ -38,6 +38,7 @@ def cat(key: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
 
 def _write(settings: Settings, key: str) -> ExitCode:
     paths = settings.volumes or volumes_here(settings)
+    check_copies(paths)
     for path in paths:
         with opened_to_read(path):  # or say that it is no volume
             pass

@@ -16,6 +16,7 @@ from bucketpull.report.own_file import append
 from bucketpull.wiring.dashboard import address_of
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import check_copies
 
 if TYPE_CHECKING:
     from bucketpull.reading.server import Options
@@ -72,6 +73,7 @@ def serve(
     """  # noqa: D301
     address, volumes = _split(arguments)
     settings = options.settings({**flags, "volumes": volumes})
+    check_copies(settings.volumes)
     from bucketpull.reading.http import Types, parse_types
     from bucketpull.reading.server import Options
     from bucketpull.reading.volumes import Volumes

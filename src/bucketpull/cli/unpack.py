@@ -1,6 +1,7 @@
 """`bucketpull unpack`: files again."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, Final
@@ -9,7 +10,7 @@ import click
 import msgspec
 
 from bucketpull.cli import options
-from bucketpull.domain.errors import ExitCode, Reason, VolumeError, VolumeFull, VolumeSick
+from bucketpull.domain.errors import ConfigError, ExitCode, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Block, Record, Written
 from bucketpull.reading.volumes import ReadableVolume
@@ -17,7 +18,7 @@ from bucketpull.report.figures import count, size
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.files.stream import StreamFile
-from bucketpull.volumes.identity import initialise
+from bucketpull.volumes.identity import identify, initialise, owner_at
 from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
@@ -25,7 +26,7 @@ from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import opened_to_read
+from bucketpull.wiring.volumes import opened_to_read, volume_around
 
 _JOURNAL: Final = "unpack"
 _GROUP: Final = 1000
@@ -39,7 +40,7 @@ _PIECE_BYTES: Final = 8 << 20
 def unpack(volume: str, dest: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Store all objects of VOLUME as files below the folder DEST, which is made a volume of its own, with its ledger.
 
-    VOLUME stays as it is. Run it again to go on after an interruption: what DEST has is not written again. Exit 3 if an object
+    VOLUME stays as it is. DEST may be no job's volume, nor lie inside of one. Run it again to go on after an interruption: what DEST has is not written again. Exit 3 if an object
     could not be read or written.
 
     \b
@@ -51,6 +52,7 @@ def unpack(volume: str, dest: str, **flags: Any) -> int:  # noqa: ANN401 - check
 def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
     refuse_foreign_link(f"DEST {dest}", dest)
     with opened_to_read(source) as reader, scratch_folder("unpack") as folder:
+        _check_dest(dest, reader.id)
         make_folder(dest, parents=True)
         identity = initialise(dest)
         live = LiveObjects(reader, folder)
@@ -64,6 +66,17 @@ def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
     if not settings.quiet:
         tell(f"{count(unpacking.objects)} objects, {size(unpacking.bytes)}, stored below {dest}")
     return ExitCode.INCOMPLETE if unpacking.failed else ExitCode.COMPLETE
+
+
+def _check_dest(dest: str, source: str) -> None:
+    """Keep what is unpacked out of volumes; a folder that an earlier `unpack` made is no job's, and is gone on with."""
+    full = os.path.realpath(dest)
+    around = volume_around(full)
+    if around is not None:
+        raise ConfigError(f"DEST {dest}: lies inside of the volume {around}; name a folder outside of it")
+    owner, _ = owner_at(full)
+    if owner is not None or identify(full) == source:
+        raise ConfigError(f"DEST {dest}: is a volume; name a folder outside of volumes")
 
 
 class _Unpacking:

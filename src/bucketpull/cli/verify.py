@@ -28,7 +28,7 @@ from bucketpull.wiring.journals import existing_folder, journal_to_read, journal
 from bucketpull.wiring.output import say_on, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
-from bucketpull.wiring.volumes import check_paths, opened_to_read
+from bucketpull.wiring.volumes import check_copies, check_paths, opened_to_read
 
 if TYPE_CHECKING:
     from bucketpull.reading.ledger_pages import FaultsPage
@@ -76,6 +76,7 @@ _NEWS_SECONDS = 10.0
 
 def _verify_all(settings: Settings, *, hashed: bool, repair: bool) -> ExitCode:
     """Verify volumes one after the other; exit 3 if something is wrong at the end."""
+    check_copies(settings.volumes)
     with ExitStack() as stack:
         readers = [stack.enter_context(opened_to_read(path)) for path in settings.volumes]
         if repair:

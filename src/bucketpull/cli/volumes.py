@@ -24,7 +24,7 @@ from bucketpull.wiring.journals import existing_folder, job_folder, journal_to_r
 from bucketpull.wiring.output import say, say_on, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_owners import owner_by
-from bucketpull.wiring.volumes import check_paths, open_one
+from bucketpull.wiring.volumes import check_copy_of, check_paths, open_one
 
 
 @click.group(invoke_without_command=True)
@@ -143,6 +143,7 @@ def _name(name: str) -> str:
 def _add(settings: Settings, journal: SqliteJournal, path: str) -> str:
     layout = journal.configuration().get("layout", "key")
     known = {volume.path: volume.id for volume in journal.volumes() if volume.state is not VolumeState.LOST}
+    check_copy_of(path, {identity: former for former, identity in known.items()})
     settings = msgspec.structs.replace(settings, layout="hashed" if layout == "hashed" else "key")
     volume = open_one(path, known.get(path), settings, owner_by(journal))
     volume.close()

@@ -18,7 +18,7 @@ from bucketpull.wiring.limits import Bandwidth
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_owners import owner_by
-from bucketpull.wiring.volumes import check_paths, open_one
+from bucketpull.wiring.volumes import check_copy_of, check_paths, open_one
 
 _ANSWER_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.1
@@ -103,6 +103,7 @@ class JobControl(JournalPanel):
                 f"volume {path}: this coordinator has no disks; run `bucketpull work` with it on its machine"
             )
         (path,) = check_paths([path])
+        await asyncio.to_thread(check_copy_of, path, self._paths_here())
         known = self._volume(path)
         identity = known.id if known else await asyncio.to_thread(self._try, path)
         if self._coordinator.asked.get(identity) is VolumeState.LOST:
@@ -149,6 +150,11 @@ class JobControl(JournalPanel):
         volume = open_one(path, None, self._settings, self._owner)
         volume.close()
         return volume.id
+
+    def _paths_here(self) -> dict[str, str]:
+        """Return where the job's volumes on this machine are, by their ids."""
+        volumes = self._coordinator.fleet.volumes.values()
+        return {volume.id: volume.path for volume in volumes if volume.machine == self._machine}
 
     def _volume(self, name: str) -> VolumeStatus | None:
         volumes = self._coordinator.fleet.volumes.values()

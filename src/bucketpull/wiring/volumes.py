@@ -29,7 +29,7 @@ def check_paths(paths: Sequence[str]) -> list[str]:
     """Return the volumes' paths, absolute.
 
     Raises:
-        ConfigError: None is given; one cannot be a volume, or lies inside of another one.
+        ConfigError: None is given; one cannot be a volume, or lies inside of another one; two are one volume.
 
     """
     if not paths:
@@ -45,7 +45,47 @@ def check_paths(paths: Sequence[str]) -> list[str]:
                     f"volume {path}: one of it and {other} lies inside the other; name folders side by side"
                 )
         found.append(full)
+    check_copies(paths)
     return found
+
+
+def check_copies(paths: Sequence[str]) -> None:
+    """Make sure that no two folders are the same volume, as a copied disk is: files would go to one, and their records to the other.
+
+    Raises:
+        ConfigError: Two are.
+
+    """
+    seen: dict[str, str] = {}
+    for path in paths if len(paths) > 1 else ():
+        identity = _id_at(path)
+        if identity is None:
+            continue
+        if identity in seen:
+            raise _copied(path, seen[identity], identity)
+        seen[identity] = path
+
+
+def check_copy_of(path: str, seen_at: Mapping[str, str]) -> None:
+    """Make sure that a volume to be added is not at another path too; one that was moved there is no longer at the former one.
+
+    `seen_at` maps the ids of the job's volumes on this machine to their paths.
+
+    Raises:
+        ConfigError: It is.
+
+    """
+    identity = _id_at(path)
+    former = seen_at.get(identity) if identity is not None else None
+    if identity is not None and former and former != path and _id_at(former) == identity:
+        raise _copied(path, former, identity)
+
+
+def _copied(path: str, other: str, identity: str) -> ConfigError:
+    return ConfigError(
+        f"volumes {path} and {other} are both the volume {identity}; name one of them (a copy of a disk is the same volume; "
+        "to use it as one more, empty it)"
+    )
 
 
 def _checked(path: str) -> str:
@@ -66,11 +106,14 @@ def _checked(path: str) -> str:
 
 def _check_outside(path: str, full: str) -> None:
     """Keep a new volume out of one that is there: its files would be extra there, and keys of both might meet."""
-    for parent in Path(full).parents:
-        if os.path.lexists(parent / VOLUME_MARK):
-            raise ConfigError(
-                f"volume {path}: lies inside of the volume {parent}; name a folder outside of it"
-            )
+    around = volume_around(full)
+    if around is not None:
+        raise ConfigError(f"volume {path}: lies inside of the volume {around}; name a folder outside of it")
+
+
+def volume_around(full: str) -> Path | None:
+    """Return the volume that a folder lies in, if it lies in one."""
+    return next((parent for parent in Path(full).parents if os.path.lexists(parent / VOLUME_MARK)), None)
 
 
 def _check_around(path: str, full: str) -> None:
