@@ -1,5 +1,6 @@
 """`cat`, `unpack`, `compact`: what was pulled is read back, from files and packs alike."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -55,6 +56,25 @@ def test_unpack_makes_a_volume_of_files_and_goes_on(pulled):
     assert "1 objects" in pulled.run("unpack", "disk1", "files").stderr
     assert len(list((pulled.folder / "files").glob("*/*.jpg"))) == count
     pulled.run("verify", "files", "--hash")
+
+
+def test_unpack_keeps_other_files_that_lie_where_objects_belong_and_says_so(pulled):
+    theirs, again = pulled.folder / "files" / KEY, pulled.folder / "files/2024/img-08.jpg"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"somebody else's")
+    shutil.copy2(unpacked(pulled, "elsewhere") / "2024/img-08.jpg", again)
+
+    told = pulled.run("unpack", "disk1", "files").stderr
+
+    assert "had 1 files of others where objects belong: kept as NAME.kept" in told
+    assert theirs.with_name(f"{theirs.name}.kept").read_bytes() == b"somebody else's"
+    assert theirs.read_bytes() == content(KEY, 1100, 0)
+    assert not again.with_name(f"{again.name}.kept").exists(), "as long and as old as the object"
+
+
+def unpacked(user, name):
+    user.run("unpack", "disk1", name)
+    return user.folder / name
 
 
 def test_compact_frees_what_is_dead_and_every_object_stays(user, service):

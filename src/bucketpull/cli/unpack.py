@@ -11,7 +11,7 @@ import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode, Reason, VolumeError, VolumeFull, VolumeSick
-from bucketpull.domain.model import key_of, show
+from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Block, Record, Written
 from bucketpull.reading.volumes import ReadableVolume
 from bucketpull.report.figures import count, size
@@ -40,7 +40,7 @@ _PIECE_BYTES: Final = 8 << 20
 def unpack(volume: str, dest: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Store all objects of VOLUME as files below the folder DEST, which is made a volume of its own, with its ledger.
 
-    VOLUME stays as it is. DEST may be no job's volume, nor lie inside of one. Run it again to go on after an interruption: what DEST has is not written again. Exit 3 if an object
+    VOLUME stays as it is. DEST may be no job's volume, nor lie inside of one; another file where an object belongs is kept as NAME.kept. Run it again to go on after an interruption: what DEST has is not written again. Exit 3 if an object
     could not be read or written.
 
     \b
@@ -63,8 +63,11 @@ def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
                 unpacking.run(_missing(live, known))
             finally:
                 files.close()
+            warning = volume.status().warning
     if not settings.quiet:
         tell(f"{count(unpacking.objects)} objects, {size(unpacking.bytes)}, stored below {dest}")
+        if warning:
+            tell(f"{dest}: {warning}")
     return ExitCode.INCOMPLETE if unpacking.failed else ExitCode.COMPLETE
 
 
@@ -98,9 +101,13 @@ class _Unpacking:
     def _store(self, stored: Stored) -> Record | None:
         length = stored.location.length
         try:
+            self._volume.clear([_part_of(stored)])
             written = self._copy(stored) if length > _PIECE_BYTES else self._write(stored)
         except OSError as error:
             self._fail(stored, f"not read: {error.strerror}")
+            return None
+        except VolumeSick as error:  # one file may not be renamed; a disk that is sick refuses the whole group when it settles
+            self._fail(stored, str(error))
             return None
         if written.reason is not None:
             self._refuse(stored, written)
@@ -140,6 +147,11 @@ class _Unpacking:
     def _fail(self, stored: Stored, detail: str) -> None:
         self.failed += 1
         tell(f"{show(key_of(stored.directory, stored.name))}: {detail}")
+
+
+def _part_of(stored: Stored) -> Part:
+    """Return an object as what is asked for, as long as its bytes are."""
+    return Part(stored.directory, stored.cursor, [stored.name], [stored.location.length], [stored.mtime])
 
 
 def _missing(live: LiveObjects, known: ReadableVolume) -> Iterator[Stored]:
