@@ -155,6 +155,7 @@ def test_a_batch_is_noted_assigned_settled_and_reported():
 
     (receipt,) = harness.receipts()
     assert (receipt.work, receipt.stored, receipt.bytes, receipt.extents) == (7, 8, 80, [Extent("v1", 0)])
+    assert harness.agent.pulse().volumes[0].ledger_end == 1  # not less than the receipt says
     assert not harness.agent.is_quiet
     harness.control(booked=[7])
     assert harness.agent.is_quiet

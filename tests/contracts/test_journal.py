@@ -321,6 +321,32 @@ def test_volumes_are_counted_on_until_they_are_given_up(journal):
     assert journal.machines() == {"m1"}
 
 
+def status(volume, ledger_end):
+    machine, path = volume[:2], f"/{volume}"
+    return VolumeStatus(
+        volume, machine, path, VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0, ledger_end=ledger_end
+    )
+
+
+def test_what_a_volume_lacks_that_was_put_back_from_an_older_copy_is_not_taken_for_unchanged(journal):
+    begin(journal, *NAMES[:8])
+    first, second = batches(journal)
+    journal.commit([stored(first, "m1a"), stored(second, "m1a")], NOW)
+    assert journal.find_cut([status("m1a", second.id + 1), status("m3a", 0)]) == []
+    assert not journal.begin(Position(b""), NOW)
+
+    assert journal.find_cut([status("m1a", second.id), status("m2a", 0)]) == ["m1a"]
+
+    assert journal.find_cut([status("m1a", second.id)]) == []
+    assert journal.where(b"", NAMES[0]) == [Extent("m1a", first.id)]
+    assert journal.where(b"", NAMES[4]) == []
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    listed = ScanReceipt(scan.id, "lister", pages=[page(*NAMES[:8])], batches=cut([part(*NAMES[:8])], 4))
+    journal.commit([listed], NOW)
+    found = {names_of(work)[0]: work.candidates for work in batches(journal)}
+    assert found == {NAMES[0]: [Extent("m1a", first.id)], NAMES[4]: []}
+
+
 def test_copies_that_count_no_more_are_known_until_they_are_removed(journal):
     begin(journal, *NAMES)
     see(journal, "m1a", "m2a")

@@ -3,6 +3,7 @@
 import pytest
 from tests.coordinator.harness import Harness
 
+from bucketpull.coordinator.fleet import RESTORED
 from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain import budget
 from bucketpull.domain.batching import decode_parts, draft, encode_parts, spans_of
@@ -472,6 +473,29 @@ def test_copies_that_count_no_more_are_removed_before_all_leave(start):
     harness.hear(Removed("m2", [copy.id for copy in removals]), pulse("m2", window=0), pulse())
     harness.hear(pulse(), pulse("m2", window=0))
     assert has_stop(harness.controls("m1"))
+
+
+def put_back(harness, ledger_end, **changes):
+    """Let a machine be heard; return which of its volumes are told of as put back from an older copy."""
+    volume = disk()
+    volume.ledger_end = ledger_end
+    harness.hear(pulse("m1", volume, window=0, **changes))
+    told = harness.coordinator.fleet.volumes_told(harness.now)
+    return [each.id for each in told if each.warning.startswith(RESTORED)]
+
+
+def test_a_volume_that_was_put_back_from_an_older_copy_is_told_of_as_often_as_it_arrives(start):
+    harness = start()
+    harness.hear(pulse(window=1))
+    [work] = harness.works("m1")
+    before = pulse(window=1, incarnation="another")
+    harness.hear(before, stored(work))
+    assert put_back(harness, work.id + 1) == []
+    assert put_back(harness, 0) == []  # it was there all the time
+
+    assert put_back(harness, work.id, incarnation="a third") == ["m1a"]
+    assert put_back(harness, work.id, incarnation="a third") == ["m1a"]
+    assert harness.journal.where(b"", NAMES[0]) == []
 
 
 def test_at_the_end_it_waits_a_little_for_machines_that_are_away(start):

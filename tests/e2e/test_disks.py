@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.e2e.holdings import (
 from tests.e2e.test_prune import prune
 from tests.volumes.conftest import Disks
 
+import bucketpull
 from upyun_simulator import content
 
 
@@ -424,6 +426,33 @@ def test_what_was_fetched_again_while_its_disk_was_away_lies_there_no_more_when_
     for path in job.volumes:
         job.command("verify", str(path))
     assert job.sync()["skipped"] == 3000
+
+
+@pytest.mark.parametrize("options", [(), ("--pack",)], ids=["files", "packs"])
+def test_what_a_volume_lacks_that_was_put_back_from_an_older_copy_is_fetched_again(
+    make_job, tmp_path, options
+):
+    job = make_job("tree:dirs=10,files=60,size=2KiB", volumes=2)
+    job.sync(*options)
+    older = tmp_path / "older"
+    shutil.copytree(job.volumes[0], older)
+    keys = [item.key for item in job.simulator.contents.walk()]
+    job.simulator.mutate(touch=keys[::3])
+    job.sync(*options)
+    shutil.rmtree(job.volumes[0])
+    older.rename(job.volumes[0])
+
+    with running(job, *options) as process:
+        said = ended(process)
+
+    assert f"volume {job.volumes[0]} was put back from an older copy" in said
+    with bucketpull.open(*job.volumes) as bucket:
+        for number, key in enumerate(keys):
+            assert bucket.read(key) == content(key, 2048, int(number % 3 == 0)), key
+    asked = requests(job)
+    with running(job, *options) as process:
+        assert "older copy" not in ended(process)
+    assert requests(job) == asked
 
 
 def test_the_others_go_on_without_a_disk_that_never_answers(make_job, disks, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from bucketpull.domain.batching import decode_positions
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import ScanReceipt
-from bucketpull.domain.model import Extent, Failure, Part, Position, VolumeState, WorkKind
+from bucketpull.domain.model import Extent, Failure, Part, Position, VolumeState, VolumeStatus, WorkKind
 from bucketpull.domain.record import Record
 from bucketpull.domain.selection import EVERYTHING
 from bucketpull.journal.volumes import KnownVolume
@@ -169,6 +169,27 @@ def test_of_a_page_on_two_volumes_only_the_lost_part_is_fetched_again(play):
 
     assert play.fetched == [b"c"]
     assert play.journal.counters().skipped == 2
+
+
+def test_what_a_volume_lacks_that_was_put_back_from_an_older_copy_is_fetched_though_its_page_was_listed_before(
+    play,
+):
+    play.put(b"one", b"a")
+    play.run()
+    end = len(play.blocks["v1"])
+    play.put(b"two", b"b")
+    play.run()
+    play.fetched, play.listed = [], []
+    del play.blocks["v1"][end:]
+
+    older = VolumeStatus("v1", "here", "/v1", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 1, 1, 0.0, ledger_end=end)
+    assert play.journal.find_cut([older]) == ["v1"]
+    assert play.journal.find_cut([older]) == []
+    play.finish()
+
+    assert (play.listed, play.fetched) == ([b"two"], [b"b"])
+    assert play.balanced()
+    assert play.journal.counters().listed == 2
 
 
 def test_a_receipt_that_names_a_lost_volume_does_not_count_its_objects_as_safe(play):

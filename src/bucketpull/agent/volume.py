@@ -176,6 +176,7 @@ class ManagedVolume:
         if before.state is VolumeState.DRAINING or (self._refused_at is not None and not status.detail):
             status.state, status.detail = before.state, before.detail
         status.machine = self.machine
+        status.ledger_end = max(status.ledger_end, before.ledger_end)
         status.written_per_second = self._speed(now)
         self.status = status
         self.room.free_bytes = status.free_bytes
@@ -183,6 +184,11 @@ class ManagedVolume:
         self.room.queued_bytes = status.queued_bytes = sum(self.queued.values())
         self.room.bytes_per_second = status.written_per_second
         status.reserved_bytes = self.room.promised_bytes
+
+    def appended(self, extents: Sequence[Extent]) -> None:
+        """Note that the ledger is longer by these blocks: no pulse may tell less than a receipt before it."""
+        beyond = max(extent.offset for extent in extents) + 1
+        self.status = replace(self.status, ledger_end=max(self.status.ledger_end, beyond))
 
     def release(self, settled: Settling) -> None:
         """Give back the room of objects that have ended; what they took counts as used until it is measured."""
@@ -294,6 +300,7 @@ class Settler:
         self._full_since = None
         volume.settled_at = self._now()
         volume.answered(self._now())
+        volume.appended(extents)
         for (settling, block), extent in zip(group, extents, strict=True):
             begun = Begun(block.work, volume.id, extent.offset, settling.task.batch.spans)
             volume.known.setdefault(block.work, []).append(begun)

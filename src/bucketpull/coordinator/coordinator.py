@@ -178,6 +178,10 @@ class Coordinator:
         entries = [
             message for message in messages if isinstance(message, ScanReceipt | BatchReceipt | Handback)
         ]
+        # First: what a volume has appended since it told of its ledger is not booked yet.
+        for message in messages:
+            if isinstance(message, Pulse):
+                yield from self._find_cut(message)
         if entries:
             _at("received")
         for group in once_each(entries):
@@ -191,6 +195,16 @@ class Coordinator:
         yield Acknowledge(messages)
         if entries:
             _at("acknowledged")
+
+    def _find_cut(self, pulse: Pulse) -> Routine[None]:
+        """Have what a volume lacks fetched again, where it was put back from an older copy."""
+        arrived = self.fleet.arrived(pulse)
+        if not arrived:
+            return
+        cut = yield Books(lambda journal: journal.find_cut(arrived))
+        if cut:
+            self.fleet.restored.update(cut)
+            yield from self.count()
 
     def _commit(self, entries: Sequence[Entry]) -> Routine[None]:
         unix = self.at.unix

@@ -13,6 +13,7 @@ from bucketpull.domain.model import IN_PLACE, VolumeState, VolumeStatus, Work, W
 
 PRESENT_SECONDS = 3.0
 GIVEN_UP = "given up"
+RESTORED = "was put back from an older copy: what it lacks is fetched again"
 # Of batches that were deferred before, a worker is sent few while there are others: objects that are refused again and again,
 # or come slowly, stay long in hand.
 LATE_MOST, LATE_FREE = 100, 4
@@ -58,6 +59,8 @@ class Worker:
 class Fleet:
     """All workers of a job, by machine. `left` are those that left in order and have not come back.
 
+    `restored` are the volumes, by id, that were put back from older copies since this session began.
+
     Args:
         silence_seconds: A worker that sent no pulse for so long is taken for dead.
         grace_seconds: Work that its worker does not hold so long after it was sent is taken for lost on the way.
@@ -68,12 +71,14 @@ class Fleet:
         self.members: dict[str, Worker] = {}
         self.volumes: dict[str, VolumeStatus] = {}
         self.left: set[str] = set()
+        self.restored: set[str] = set()
         self._inherited: list[tuple[int, WorkKind, str]] = []
         self._silence = silence_seconds
         self._grace = grace_seconds
 
     def see(self, pulse: Pulse, now: float) -> list[VolumeStatus]:
         """Note a worker's sign of life; return the volumes that are new, elsewhere, or in another state than before."""
+        pulse.volumes = [self._with_warning(volume) for volume in pulse.volumes]
         member = self.members.get(pulse.machine)
         self.left.discard(pulse.machine)
         if member is None:
@@ -87,6 +92,19 @@ class Fleet:
         for volume in pulse.volumes:
             self.volumes[volume.id] = volume
         return news
+
+    def _with_warning(self, volume: VolumeStatus) -> VolumeStatus:
+        if volume.id not in self.restored:
+            return volume
+        return replace(volume, warning="; ".join(filter(None, (RESTORED, volume.warning))))
+
+    def arrived(self, pulse: Pulse) -> list[VolumeStatus]:
+        """Return the volumes of a worker's sign of life that are there and were not before, as far as was known."""
+        there = [volume for volume in pulse.volumes if volume.state in IN_PLACE]
+        if self.is_new(pulse):
+            return there
+        known = {volume.id for volume in self.volumes.values() if volume.state in IN_PLACE}
+        return [volume for volume in there if volume.id not in known]
 
     def is_new(self, pulse: Pulse) -> bool:
         """Whether a worker is heard for the first time, or has been started again."""

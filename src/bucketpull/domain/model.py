@@ -297,7 +297,8 @@ class VolumeStatus(Value):
     """A volume as its worker sees it. Sizes in bytes; speeds in bytes a second.
 
     `detail` says why it takes nothing, `warning` what is odd with it although it does. `packs` counts its packs, `open_packs`
-    those of them that are appended to, and `pack_bytes` is what all of them take.
+    those of them that are appended to, and `pack_bytes` is what all of them take. `ledger_end` is the length of its ledger, which only
+    grows, in bytes.
     """
 
     id: Text
@@ -318,6 +319,7 @@ class VolumeStatus(Value):
     packs: Int = 0
     open_packs: Int = 0
     pack_bytes: Int = 0
+    ledger_end: Int = 0
 
 
 class EndpointStatus(Value):

@@ -155,6 +155,8 @@ class Batches:
             (self._volumes.number(extent.volume, receipt.machine), extent.offset)
             for extent in receipt.extents
         ]
+        for extent in receipt.extents:
+            self._books.note_block(extent.volume, extent.offset)
         there = [block for block in volumes if self._volumes.is_there(block[0])]
         for page, share in shares.items():
             self._pages.settle(spans[page], share, there, self._run.number)

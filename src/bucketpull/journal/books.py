@@ -12,7 +12,8 @@ class Books(msgspec.Struct):
     """Everything that is counted. `tiers` counts outstanding work by tier; `failures` the rows of failures by reason.
 
     `spent` is of all runs. `selection` stands for what the present run wants of the source, "" where that was not said; `is_mixed`
-    says that earlier runs wanted something else, so that what the present one does not see may still be there.
+    says that earlier runs wanted something else, so that what the present one does not see may still be there. `last_blocks` are, by
+    volume, the highest offsets (bytes) of ledger blocks that were booked.
     """
 
     counters: Counters = msgspec.field(default_factory=Counters)
@@ -22,6 +23,7 @@ class Books(msgspec.Struct):
     spent: Spending = msgspec.field(default_factory=Spending)
     selection: str = ""
     is_mixed: bool = False
+    last_blocks: dict[str, int] = {}
 
     def add_work(self, kind: WorkKind, tier: int, objects: int, size: int) -> None:
         """Count new work; `size` is in bytes."""
@@ -63,6 +65,10 @@ class Books(msgspec.Struct):
     def doubt(self, doubts: dict[str, int]) -> None:
         """Count objects that are stored in doubt, by reason."""
         add_counts(self.counters.doubts, doubts)
+
+    def note_block(self, volume: str, offset: int) -> None:
+        """Note a block of a volume's ledger."""
+        self.last_blocks[volume] = max(offset, self.last_blocks.get(volume, 0))
 
     def snapshot(self) -> Counters:
         """Return counters that no longer change."""

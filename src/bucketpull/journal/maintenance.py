@@ -63,13 +63,13 @@ def retry(tables: Tables, recorded: Iterable[Recorded], reason: Reason | None, p
     return len(found)
 
 
-def drop_extents(tables: Tables, rows: Iterable[PageRow], volume: int) -> int:
-    """Remove a lost volume's blocks from pages, and list those pages again; return how many there were."""
+def drop_extents(tables: Tables, rows: Iterable[PageRow], volume: int, end: int = 0) -> int:
+    """Remove a volume's blocks, those from `end` (bytes) on, from pages, and list those pages again; return how many there were."""
     hit = 0
     again: list[Position] = []
     for row in rows:
         entries = unpack_entries(row.extents)
-        rest = [entry for entry in entries if entry[0] != volume]
+        rest = [entry for entry in entries if entry[0] != volume or entry[1] < end]
         if len(rest) < len(entries):
             tables.pages.change(msgspec.structs.replace(row, digest=b"", extents=pack_entries(rest)))
             hit += 1
@@ -85,6 +85,12 @@ def write_off(tables: Tables, volume: KnownVolume, number: int) -> None:
     tables.volumes.record(msgspec.structs.replace(volume, state=VolumeState.LOST))
     tables.frontier.rehome([number])
     tables.copies.lose(number)
+
+
+def forget_blocks(tables: Tables, volume: str, number: int, end: int) -> None:
+    """Note that a volume's ledger ends here; what its lost blocks had replaced elsewhere may be all that is left."""
+    tables.copies.lose(number)
+    tables.books.last_blocks[volume] = end - 1
 
 
 def abandon(tables: Tables, now: float) -> None:
@@ -148,6 +154,7 @@ def learn(tables: Tables, blocks: Iterable[LedgerBlock]) -> int:
     objects = 0
     for volume, offset, records in blocks:
         number = tables.volumes.number(volume, "")
+        tables.books.note_block(volume, offset)
         for record in records:
             if record.names:
                 _learn_page(tables, record, (number, offset))

@@ -278,6 +278,22 @@ class SqliteJournal(JournalReader):
             [KnownVolume(status.id, status.machine, status.path, status.state) for status in volumes]
         )
 
+    def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
+        """Return the volumes whose ledgers end before blocks that were booked; have the pages of those blocks compared again."""
+        last = self._tables.books.last_blocks
+        cut = [volume for volume in volumes if volume.ledger_end <= last.get(volume.id, -1)]
+        for volume in cut:
+            self._forget_blocks(volume.id, volume.ledger_end)
+        return [volume.id for volume in cut]
+
+    def _forget_blocks(self, volume: str, end: int) -> None:
+        number, _ = maintenance.volume_named(self._tables, volume)
+        for rows in self._tables.pages.walk():
+            with self._transaction() as tables:
+                maintenance.drop_extents(tables, rows, number, end)
+        with self._transaction() as tables:
+            maintenance.forget_blocks(tables, volume, number, end)
+
     def counted_on(self) -> dict[str, str]:
         """Return the volumes, those given up left out, with the path at which each was seen last ("" if no machine told of it)."""
         volumes = self._tables.volumes.all()

@@ -90,6 +90,13 @@ class Journal(Protocol):
         """Note where volumes are and how: work with candidates goes to the machine that has them."""
         ...
 
+    def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
+        """Return the volumes, by id, whose ledgers end before a block that was booked: they were put back from older copies.
+
+        What lay in those blocks counts no more. Their pages are compared when they are listed, and listed again if they were in this run.
+        """
+        ...
+
     def counted_on(self) -> dict[str, str]:
         """Return the volumes, those given up left out, with the path at which each was seen last ("" if no machine told of it)."""
         ...

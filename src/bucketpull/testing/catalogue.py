@@ -29,6 +29,7 @@ class Catalogue:
         self._volumes: dict[str, tuple[str, str, VolumeState]] = {}
         self._former: dict[int, Former] = {}
         self._ids = 0
+        self._last_blocks: dict[str, int] = {}
 
     # --- pages
 
@@ -65,6 +66,8 @@ class Catalogue:
         """Note that a receipt's ledger blocks hold objects of its work, whose body this is."""
         for extent in receipt.extents:
             self._volumes.setdefault(extent.volume, (receipt.machine, "", VolumeState.OPEN))
+            newest = self._last_blocks.get(extent.volume, 0)
+            self._last_blocks[extent.volume] = max(newest, extent.offset)
         for span in spans_of(decode_parts(body)):
             page = self._pages[span.directory, span.cursor]
             for extent in receipt.extents:
@@ -96,6 +99,19 @@ class Catalogue:
     def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
         """Note where volumes are and how."""
         self._volumes.update((each.id, (each.machine, each.path, each.state)) for each in volumes)
+
+    def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
+        """Return the volumes whose ledgers end before blocks that were noted, and forget those blocks."""
+        found = [each for each in volumes if each.ledger_end <= self._last_blocks.get(each.id, -1)]
+        for volume in found:
+            self._last_blocks[volume.id] = volume.ledger_end - 1
+            self.doubt(
+                key for key, page in self._pages.items() if _forget(page, volume.id, volume.ledger_end)
+            )
+            self._former = {
+                id_: copy for id_, copy in self._former.items() if volume.id not in {copy.volume, copy.by}
+            }
+        return [volume.id for volume in found]
 
     def counted_on(self) -> dict[str, str]:
         """Return the volumes, those given up left out, by path."""
@@ -143,3 +159,12 @@ class Catalogue:
         """Forget copies that were removed."""
         for each in ids:
             self._former.pop(each, None)
+
+
+def _forget(page: _Page, volume: str, end: int) -> bool:
+    """Forget the blocks of a page that lay behind the end of a volume's ledger; return whether there were any."""
+    lost = [each for each in {*page.earlier, *page.blocks} if each.volume == volume and each.offset >= end]
+    for each in lost:
+        page.earlier.pop(each, None)
+        page.blocks.pop(each, None)
+    return bool(lost)

@@ -365,6 +365,10 @@ class MemoryJournal:
         """Note where volumes are and how."""
         self._catalogue.see_volumes(volumes)
 
+    def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
+        """Return the volumes that were put back; a page of theirs that was listed in this run is not listed again, as it is on disk."""
+        return self._catalogue.find_cut(volumes)
+
     def counted_on(self) -> dict[str, str]:
         """Return the volumes, those given up left out, by path."""
         return self._catalogue.counted_on()

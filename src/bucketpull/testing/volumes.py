@@ -52,8 +52,9 @@ class MemoryVolume:
         size = sum(size for size, _ in self.files.values())
         free = max(0, self.free_bytes - size - len(self.files) * BLOCK_BYTES)
         return VolumeStatus(
-            self.id, "", self.path, VolumeState.OPEN, free, 1 << 40, 0, 0, 0, 0, stored, size, 0.0
-        )
+            self.id, "", self.path, VolumeState.OPEN, free, 1 << 40, 0, 0, 0, 0, stored, size, 0.0,
+            ledger_end=len(self.blocks),
+        )  # fmt: skip
 
     def probe(self) -> None:
         """See `ports.Volume`."""

@@ -347,6 +347,7 @@ class DiskVolume:
             packs=packs.packs,
             open_packs=packs.open,
             pack_bytes=packs.size,
+            ledger_end=self._ledger.end,
         )
 
     def _sync(self, records: Sequence[Record]) -> None:
