@@ -232,6 +232,16 @@ def retries_of(rows: list[Row]) -> dict[str, int]:
     return dict(total)
 
 
+def least_of(rows: list[Row]) -> dict[str, int]:
+    """Count as `retries_of`, but for what lasts at the edge and looks like an outage: then objects may go to the origin at once."""
+    least = Counter(retries_of(rows))
+    for row in rows:
+        for reason, count in row.retries.items():
+            if reason in OUTAGE and row.faults.endswith(":on=cdn"):
+                least[reason] -= count * row.objects
+    return dict(least)
+
+
 def doubts_of(rows: list[Row]) -> dict[str, int]:
     """Count what is stored although the origin's answer was odd, too."""
     total: Counter[str] = Counter()
@@ -278,7 +288,7 @@ def test_what_passes_or_is_had_from_the_origin_ends_complete_with_each_retry_cou
     assert (summary["vanished"], summary["failed"]) == (gone, 0)
     assert summary["listed"] == summary["stored"] + gone
     assert summary["doubts"] == doubts_of(PASSING)
-    told, at_most = retries_of([row for row in PASSING if not row.silent]), retries_of(PASSING)
+    told, at_most = least_of([row for row in PASSING if not row.silent]), retries_of(PASSING)
     assert summary["retries"].keys() == told.keys()
     for reason, count in summary["retries"].items():
         # What looked as if the endpoint were in trouble is asked for again without being counted against the object.
