@@ -25,7 +25,7 @@ from bucketpull.coordinator.effects import (
     SendControl,
 )
 from bucketpull.coordinator.final_check import final_state, missing
-from bucketpull.coordinator.fleet import Fleet, RefusalsElsewhere, RequestedStates
+from bucketpull.coordinator.fleet import Fleet, Headway, RefusalsElsewhere, RequestedStates
 from bucketpull.coordinator.grouping import Entry, once_each
 from bucketpull.coordinator.rate_sharing import Shares
 from bucketpull.coordinator.reconcile import Booked, FormerCopies, booked, judge
@@ -392,13 +392,11 @@ class Coordinator:
             return
         of_the_job = yield Books(lambda journal: journal.machines())
         patience = policy.linger_seconds if self._dispatch.gave_batches else policy.meet_seconds
-        moved, seen, fewest = self.at.monotonic, set[tuple[str, int]](), math.inf
+        headway = Headway(self.at.monotonic)
         while waited := of_the_job - self.fleet.left - self.fleet.present(self.at.monotonic):
             here = self.fleet.unsettled(waited, self.at.monotonic)
-            if len(here) < fewest or not here <= seen:
-                moved, fewest = self.at.monotonic, min(fewest, len(here))
-                seen |= here
-            if self._stop_at is not None or self.at.monotonic - moved > (
+            headway.see(here, self.at.monotonic)
+            if self._stop_at is not None or self.at.monotonic - headway.at > (
                 policy.linger_seconds if here else patience
             ):
                 break

@@ -4,6 +4,7 @@ A worker says in its pulses how much it wants to hold in all (its window); what 
 is counted here, so that pulses may be late without anybody being flooded.
 """
 
+import math
 from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
@@ -263,6 +264,24 @@ class Fleet:
         """Whether a worker only lists, for others that have volumes."""
         member = self.members.get(machine)
         return member is not None and not member.pulse.volumes and self.has_volumes
+
+
+class Headway:
+    """When machines last got on with what is `Fleet.unsettled`: less of it than ever, or some that was not there before.
+
+    `at` is in monotonic seconds.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.at = now
+        self._seen: set[tuple[str, int]] = set()
+        self._fewest = math.inf
+
+    def see(self, unsettled: set[tuple[str, int]], now: float) -> None:
+        """Note what is left now."""
+        if len(unsettled) < self._fewest or not unsettled <= self._seen:
+            self.at, self._fewest = now, min(self._fewest, len(unsettled))
+            self._seen |= unsettled
 
 
 def _unsettled(pulse: Pulse) -> set[int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
+from bucketpull.domain.selection import text_of
 from bucketpull.reading.volumes import Found, OpenFile, ReadableVolume
 
 _REFRESH_SECONDS: Final = 1.0
@@ -89,7 +90,7 @@ class Bucket:
         """
         volume, found = self._find(key)
         path = os.path.join(volume.path, os.fsdecode(found.path))
-        return Stat(_text(_bytes(key)), found.size, found.mtime, found.etag, path, found.offset)
+        return Stat(text_of(_bytes(key)), found.size, found.mtime, found.etag, path, found.offset)
 
     def __contains__(self, key: Key) -> bool:
         """Tell whether there is an object."""
@@ -103,7 +104,7 @@ class Bucket:
         """Give every key that begins so, in the order in which the objects were stored, volume after volume."""
         for volume in self._volumes:
             for key, _ in volume.objects(_bytes(prefix)):
-                yield _text(key)
+                yield text_of(key)
 
     def items(self, prefix: Key = "") -> Iterator[tuple[str, bytes]]:
         """Give every key that begins so, with its object; in this order a disk is read in sequence."""
@@ -111,7 +112,7 @@ class Bucket:
             for key, _ in volume.objects(_bytes(prefix)):
                 data = volume.read(key)
                 if data is not None:
-                    yield _text(key), data
+                    yield text_of(key), data
 
     def refresh(self) -> None:
         """Take notice of all that was stored since."""
@@ -199,7 +200,3 @@ class _Stretch(io.RawIOBase):
 
 def _bytes(key: Key) -> bytes:
     return key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
-
-
-def _text(key: bytes) -> str:
-    return key.decode("utf-8", "surrogateescape")

@@ -13,6 +13,7 @@ from bucketpull.report.document import exit_code_of, snapshot_dict, summary_dict
 from bucketpull.report.nonblocking_stream import NonblockingStream
 from bucketpull.report.printable import json_line, printable
 from bucketpull.report.summary import by_reason, summary_lines, time_left
+from bucketpull.report.tables import columns
 from bucketpull.report.words import Words, language_of
 
 EVENT_SECONDS = 1.0
@@ -80,7 +81,7 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
         parts.append(words("limited", words("limit." + snapshot.limited_by)))
     if any(snapshot.retries.values()):
         parts.append(f"{words('retries')} {by_reason(snapshot.retries)}")
-    while len(parts) > 2 and _columns("; ".join(parts)) > WIDEST - 20:
+    while len(parts) > 2 and columns("; ".join(parts)) > WIDEST - 20:
         parts.pop()
     return "; ".join(parts)
 
@@ -97,10 +98,6 @@ def missed_lines(number: int) -> str:
 
 def _stamp(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-
-
-def _columns(text: str) -> int:
-    return sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)
 
 
 class QuietReporter:

@@ -25,6 +25,11 @@ _DATE: Final = "date:"
 _RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 
+def glimpse(body: bytes) -> str:
+    """Return the beginning of a body, for a message."""
+    return repr(body[:80].decode("utf-8", "replace"))
+
+
 def retry_after(value: str, now: float) -> float | None:
     """Read `Retry-After`: seconds or a date; None for anything else. At most an hour."""
     if re.fullmatch(r"[0-9]{1,9}", value):

@@ -24,10 +24,9 @@ from bucketpull.volumes.key_index import KeyIndex
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import oldest_intent
 from bucketpull.volumes.recovery import md5_of, stated_md5
+from bucketpull.volumes.system import has_date, has_our_date
 
 _INDEX: Final = "keys"
-_MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
-_SECOND_NS: Final = 1_000_000_000
 _MOST_FOLDERS: Final = 20_000
 _LONGEST_FOLDER: Final = LONGEST_PATH - LONGEST_NAME - 1  # below it no path is shortened
 
@@ -134,7 +133,7 @@ class ForeignFiles:
             if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != size:
                 return
             if by_date:
-                if part.mtimes[index] >= 0 and abs(found.st_mtime - part.mtimes[index]) < _MTIME_SECONDS:
+                if part.mtimes[index] >= 0 and has_date(found, part.mtimes[index]):
                     md5s[index] = b""
                 return
             fd = self._tree.open_file(path)
@@ -183,8 +182,7 @@ class ForeignFiles:
         is_recent = found.st_ctime_ns >= self._ours_since
         if mtime < 0:
             return is_recent
-        is_dated = found.st_mtime_ns % _SECOND_NS == 0 and abs(found.st_mtime - mtime) < _MTIME_SECONDS
-        return is_dated and (found.st_size == size or is_recent)
+        return has_our_date(found, mtime) and (found.st_size == size or is_recent)
 
     def _put_aside(self, directory: bytes, name: bytes, path: bytes) -> None:
         """Put aside what is not the object, unless it is an older version of ours, or was damaged."""

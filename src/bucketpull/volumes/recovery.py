@@ -17,7 +17,7 @@ from bucketpull.domain.model import Part
 from bucketpull.domain.record import Record
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
-from bucketpull.volumes.system import has_date
+from bucketpull.volumes.system import has_our_date
 
 _MD5: Final = re.compile(r'"?([0-9a-fA-F]{32})"?')
 _PIECE_BYTES: Final = 1 << 20
@@ -59,15 +59,10 @@ def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Ite
             found is not None
             and stat.S_ISREG(found.st_mode)
             and found.st_size == part.sizes[index]
-            and _has_date(found, part.mtimes[index])
+            and has_our_date(found, part.mtimes[index])
             and (found.st_ctime_ns >= made_at or (_lacks_ctime(found) and stated_md5(part, index)))
         ):
             yield index
-
-
-def _has_date(found: os.stat_result, mtime: int) -> bool:
-    """Tell whether it has this date (Unix seconds) as we give it: without a fraction, as exactly as file systems keep it."""
-    return found.st_mtime_ns % 1_000_000_000 == 0 and has_date(found, mtime)
 
 
 def _lacks_ctime(found: os.stat_result) -> bool:

@@ -93,3 +93,8 @@ def has_length(found: os.stat_result | None, length: int) -> bool:
 def has_date(found: os.stat_result, mtime: int) -> bool:
     """Tell whether it has this date (Unix seconds), as exactly as file systems keep it."""
     return abs(found.st_mtime - mtime) < _MTIME_SECONDS
+
+
+def has_our_date(found: os.stat_result, mtime: int) -> bool:
+    """Tell whether it has this date (Unix seconds) as we give dates: without a fraction."""
+    return found.st_mtime_ns % 1_000_000_000 == 0 and has_date(found, mtime)

@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
 
 from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.sources.http import glimpse
 
 PAGE_KEYS = 1000
 """The most keys that services give in one page."""
@@ -68,7 +69,7 @@ def read_listing(body: bytes, *, etags: bool = True) -> Listing:
 
     """
     if _ROOT.match(body) is None or not body.rstrip().endswith(b"</ListBucketResult>"):
-        raise AnswerError(Reason.GARBAGE, f"no whole listing but {_glimpse(body)}")
+        raise AnswerError(Reason.GARBAGE, f"no whole listing but {glimpse(body)}")
     rows = _usual(body) or _by_expat(body)
     state = rows.fields.get(b"IsTruncated", b"").strip()
     if state not in {b"true", b"false"}:
@@ -264,7 +265,3 @@ def _time(date: bytes) -> int:
         return int(_moment(date.decode()).timestamp())
     except (ValueError, OverflowError, UnicodeError):
         return -1
-
-
-def _glimpse(body: bytes) -> str:
-    return repr(body[:80].decode("utf-8", "replace"))

@@ -13,6 +13,7 @@ import msgspec
 
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.sources.http import glimpse
 
 END = "g2gCZAAEbmV4dGQAA2VvZg"
 _MAX_SIZE = 2**46  # bytes: a larger object is one whose size is not known
@@ -77,7 +78,7 @@ def read_listing(body: bytes, headers: Mapping[str, str]) -> Listing:
         except _NotJson:
             pass  # the first name of a listing by lines may begin with a brace
     if not stated:
-        raise AnswerError(Reason.GARBAGE, f"no listing but {_glimpse(body)}")
+        raise AnswerError(Reason.GARBAGE, f"no listing but {glimpse(body)}")
     return _lines(body, stated)
 
 
@@ -120,13 +121,13 @@ def _odd_json(body: bytes, stated: str) -> Listing:
     except (ValueError, RecursionError) as error:
         raise _NotJson from error
     if not isinstance(answer, dict) or not (stated or "files" in answer or "iter" in answer):
-        raise AnswerError(Reason.GARBAGE, f"JSON that is no listing: {_glimpse(body)}")
+        raise AnswerError(Reason.GARBAGE, f"JSON that is no listing: {glimpse(body)}")
     files = answer.get("files") or []
     if not isinstance(files, list):
-        raise AnswerError(Reason.GARBAGE, f"a listing whose files are no list: {_glimpse(body)}")
+        raise AnswerError(Reason.GARBAGE, f"a listing whose files are no list: {glimpse(body)}")
     cursor = answer.get("iter") or stated
     if not isinstance(cursor, str):
-        raise AnswerError(Reason.CURSOR, f"the cursor is no text: {_glimpse(body)}")
+        raise AnswerError(Reason.CURSOR, f"the cursor is no text: {glimpse(body)}")
     return _columns([_odd_entry(entry) or _nameless(str(entry)) for entry in files], cursor, body)
 
 
@@ -201,7 +202,7 @@ def _columns(entries: list[_Row | str], cursor: str, body: bytes) -> Listing:
     rows = [entry for entry in entries if isinstance(entry, _Row)]
     odd = tuple(entry for entry in entries if isinstance(entry, str))
     if len(odd) > len(rows):
-        raise AnswerError(Reason.GARBAGE, f"entries that are none: {_glimpse(body)}")
+        raise AnswerError(Reason.GARBAGE, f"entries that are none: {glimpse(body)}")
     files = [row for row in rows if row.is_file]
     return Listing(
         [row.name for row in files],
@@ -222,7 +223,3 @@ def _cursor(value: str) -> str | None:
     if len(value) > _MAX_CURSOR or not value.isascii() or not value.isprintable() or " " in value:
         raise AnswerError(Reason.CURSOR, f"the cursor {value[:60]!r} cannot be sent back")
     return value
-
-
-def _glimpse(body: bytes) -> str:
-    return repr(body[:80].decode("utf-8", "replace"))
