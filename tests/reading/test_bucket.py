@@ -46,7 +46,7 @@ def test_every_odd_key_is_read_exactly_as_text_and_as_bytes(tmp_path, packing):
 
 def discard(volume, work):
     """Remove what a batch stored, as if another's receipt had come first."""
-    volume.discard(JOURNAL, work, [extent.offset for extent in volume.recall(JOURNAL, work)], [])
+    volume.discard(JOURNAL, work, dict(volume.pending(JOURNAL))[work], [])
 
 
 def test_the_newest_version_counts_and_what_was_removed_is_gone(tmp_path, packing):

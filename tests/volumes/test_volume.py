@@ -98,31 +98,23 @@ def test_a_second_process_is_refused_and_told_who_has_the_volume(volume):
         open_volume(volume.path)
 
 
-def test_a_batch_is_recalled_where_it_was_intended_and_where_it_was_settled(tmp_path):
+def test_a_batch_is_known_where_it_was_intended_and_where_it_was_settled(tmp_path):
     initialise(str(tmp_path))
     first = open_volume(str(tmp_path))
     first.settle([block(1, record(b"a", b"x"))])
     for work in (2, 3):
         first.intend(JOURNAL, work)
     [extent] = first.settle([block(3, record(b"a", b"y"))])
-    assert (first.recall(JOURNAL, 2), first.recall(JOURNAL, 3), first.recall(JOURNAL, 4)) == (
-        [],
-        [extent],
-        None,
-    )
+    assert sorted(first.pending(JOURNAL)) == [(2, []), (3, [extent.offset])]
     first.close()
     second = open_volume(str(tmp_path))
-    assert (second.recall(JOURNAL, 2), second.recall(JOURNAL, 3), second.recall("other", 3)) == (
-        [],
-        [extent],
-        None,
-    )
+    assert (sorted(second.pending(JOURNAL)), second.pending("other")) == ([(2, []), (3, [extent.offset])], [])
     second.forget(JOURNAL, 2)
     second.forget(JOURNAL, 3)
-    assert (second.recall(JOURNAL, 2), second.recall(JOURNAL, 3)) == (None, None)
+    assert second.pending(JOURNAL) == []
     second.close()
     third = open_volume(str(tmp_path))
-    assert (third.recall(JOURNAL, 2), third.recall(JOURNAL, 3)) == (None, None)
+    assert third.pending(JOURNAL) == []
     assert os.listdir(tmp_path / HOME / "intents") == []
     third.close()
 
@@ -169,10 +161,10 @@ def test_a_part_that_was_done_twice_is_discarded_without_the_files_that_count(tm
     first, second = volume.settle([block(1, record(b"", b"x", b"y")), block(1, record(b"", b"y", b"z"))])
     volume.discard(JOURNAL, 1, [second.offset], [first.offset])
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["x", "y"]
-    assert volume.recall(JOURNAL, 1) == [first]
+    assert volume.pending(JOURNAL) == [(1, [first.offset])]
     volume.close()
     volume = open_volume(str(tmp_path))
-    assert volume.recall(JOURNAL, 1) == [first]
+    assert volume.pending(JOURNAL) == [(1, [first.offset])]
     volume.close()
 
 
@@ -301,7 +293,7 @@ def test_a_damaged_block_is_told_and_the_volume_still_opens(tmp_path):
     with pytest.raises(LedgerError, match="no whole entry"):
         volume.read(extents[1].offset)
     assert volume.read(extents[2].offset) == [record(b"a", b"2")]
-    assert volume.recall(JOURNAL, 1) is None
+    assert 1 not in dict(volume.pending(JOURNAL))
     volume.close()
 
 
@@ -319,7 +311,7 @@ def test_an_append_torn_in_its_middle_is_cut_off_as_a_whole(tmp_path):
         file.seek(extents[0].offset)
         file.write(bytes(20))
     volume = open_volume(str(tmp_path))
-    assert [volume.recall(JOURNAL, work) for work in (1, 2, 3)] == [[first], [], []]
+    assert sorted(volume.pending(JOURNAL)) == [(1, [first.offset]), (2, []), (3, [])]
     assert volume.settle([block(2, record(b"a", b"2"))]) == [Extent(volume.id, extents[0].offset)]
     volume.close()
 

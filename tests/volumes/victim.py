@@ -52,7 +52,7 @@ def main(path, durability, first, last):
     writer = open_writer(path, volume.id, durability)
     waiting = []
     for work in range(int(first), int(last)):
-        if volume.recall(JOURNAL, work):
+        if dict(volume.pending(JOURNAL)).get(work):
             print(f"recalled {work}", flush=True)
             continue
         volume.intend(JOURNAL, work)

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.batching import groups
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import VolumeState, key_of, show
 from bucketpull.domain.percent_encoding import urls_of
@@ -28,7 +29,6 @@ from bucketpull.volumes.live_objects import Stored
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.ledgers import Ledgers, ledgers
 from bucketpull.wiring.output import result_stream, tell
-from bucketpull.wiring.settings import Settings
 
 NGINX: Final = "nginx-map"
 NAMES: Final = [*(name for name in FORMS if name not in {"csv", "csv-safe", "jsonl"}), NGINX]
@@ -78,72 +78,16 @@ def export(form: str | None, listed: str | None, file: str, base_url: str | None
             "say in which form: --csv, --csv-safe, --jsonl, --parquet, --format or --nginx-map"
         )
     settings, by_broker = options.asking(flags)
-    if form in NAMES:
-        return _write_as(settings, form, file, base_url, by_broker=by_broker)
-    return _write(settings, form, file, by_broker=by_broker)
-
-
-COLUMNS = ("key", "size", "mtime", "md5", "volume", "path", "offset", "length", "machine", "mount", "file")
-_GROUP = 10_000  # rows handed to the writer at a time
-
-
-class ManifestRow(msgspec.Struct):
-    r"""An object. `size` in bytes as listed, `mtime` in Unix seconds, `md5` in hex ("": unknown).
-
-    It is `length` bytes from byte `offset` of `path` on, which is below the volume: a file of its own, or a pack.
-
-    `file` is the same path in full, as it is on `machine`, where the volume is mounted at `mount`.
-
-    `key`, `path` and `file` are UTF-8; bytes that are none are escaped as \xNN, and `key_hex` has the key's bytes then.
-    """
-
-    key: str
-    size: int
-    mtime: int
-    md5: str
-    volume: str
-    path: str
-    offset: int
-    length: int
-    machine: str
-    mount: str
-    file: str
-    key_hex: str = ""
-
-
-Held = tuple[KnownVolume, Stored]
-Write = Callable[[list[Held]], None]
-
-
-def _write(settings: Settings, form: str, file: str, *, by_broker: bool) -> ExitCode:
-    """Write the manifest; exit 3 if a volume is not here."""
-    open_writer = _WRITERS[form]
-    if form == "parquet" and (file == "-" or _parquet() is None):
-        remedy = "give a FILE to write" if file == "-" else "pip install 'bucketpull[parquet]'"
-        raise ConfigError(f"export --parquet: {remedy}, or export --jsonl")
-    if file != "-" and not os.path.exists(file):
-        check_file(f"export --{form}", file)
-    elif os.path.isdir(file):
-        raise ConfigError(f"export --{form} {file}: is a directory; name a file")
+    if form not in NAMES:
+        _check_manifest(form, file)
+    missing: list[str] = []
     with ledgers(settings, by_broker=by_broker) as found:
-        missing: list[str] = []
-        with _target(file) as stream, open_writer(stream) as write:
-            rows = _write_all(_stored(found, missing), write)
-    for text in missing:
-        tell(f"volume {text}; its objects are missing here")
-    if not settings.quiet and file != "-":
-        tell(f"{count(rows)} objects in {file}")
-    return ExitCode.INCOMPLETE if missing else ExitCode.COMPLETE
-
-
-def _write_as(settings: Settings, form: str, file: str, base_url: str | None, *, by_broker: bool) -> ExitCode:
-    """Write a form of `list`; exit 3 if a volume is not here, or a key has no place in the form."""
-    with ledgers(settings, by_broker=by_broker) as found:
-        base = base_url or found.configuration().get(f"{OPTION}cdn_url", "").partition(" ")[0]
-        check_form(form, file, base)
-        missing: list[str] = []
-        base = base.rstrip("/") + "/"
-        rows, left_out = write_form(form, file, base, _stored(found, missing))
+        stored = groups(_stored(found, missing), _GROUP)
+        if form in NAMES:
+            base = base_url or found.configuration().get(f"{OPTION}cdn_url", "").partition(" ")[0]
+            rows, left_out = _write_list(form, file, base, stored)
+        else:
+            rows, left_out = _write_manifest(form, file, stored), 0
     for text in missing:
         tell(f"volume {text}; its objects are missing here")
     if not settings.quiet and file != "-":
@@ -151,16 +95,83 @@ def _write_as(settings: Settings, form: str, file: str, base_url: str | None, *,
     return ExitCode.INCOMPLETE if missing or left_out else ExitCode.COMPLETE
 
 
-def _write_all(stored: Iterator[Held], write: Write) -> int:
+_GROUP: Final = 10_000  # objects handed to a writer at a time
+COLUMNS: Final[dict[str, type]] = {
+    "key": str,
+    "size": int,
+    "mtime": int,
+    "md5": str,
+    "volume": str,
+    "path": str,
+    "offset": int,
+    "length": int,
+    "machine": str,
+    "mount": str,
+    "file": str,
+}
+"""The columns of a manifest. `size` in bytes as listed, `mtime` in Unix seconds, `md5` in hex ("": unknown).
+
+An object is `length` bytes from byte `offset` of `path` on, which is below the volume: a file of its own, or a pack. `file` is the
+same path in full, as it is on `machine`, where the volume is mounted at `mount`.
+"""
+
+Held = tuple[KnownVolume, Stored]
+Write = Callable[[list[Held]], None]
+
+
+def _fields(volume: KnownVolume, stored: Stored, text: Callable[[bytes], str]) -> tuple[str | int, ...]:
+    """Return an object's fields in the order of `COLUMNS`; `text` makes text of keys and paths."""
+    path, offset, length, _ = stored.location
+    return (
+        text(key_of(stored.directory, stored.name)),
+        stored.size,
+        stored.mtime,
+        stored.md5.hex(),
+        volume.id,
+        text(path),
+        offset,
+        length,
+        volume.machine,
+        volume.path,
+        text(volume.path.encode("utf-8", "surrogateescape") + b"/" + path),
+    )
+
+
+def _row(volume: KnownVolume, stored: Stored) -> dict[str, str | int]:
+    r"""Return an object's fields by name; bytes that are not UTF-8 are escaped as \xNN, and `key_hex` has such a key's bytes."""
+    row = dict(zip(COLUMNS, _fields(volume, stored, show), strict=True))
+    key = key_of(stored.directory, stored.name)
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        row["key_hex"] = key.hex()
+    return row
+
+
+def _check_manifest(form: str, file: str) -> None:
+    """Make sure that a manifest can be written where it is wanted, before the ledgers are read.
+
+    Raises:
+        ConfigError: It cannot.
+
+    """
+    if form == "parquet" and (file == "-" or _parquet() is None):
+        remedy = "give a FILE to write" if file == "-" else "pip install 'bucketpull[parquet]'"
+        raise ConfigError(f"export --parquet: {remedy}, or export --jsonl")
+    if file != "-" and not os.path.exists(file):
+        check_file(f"export --{form}", file)
+    elif os.path.isdir(file):
+        raise ConfigError(f"export --{form} {file}: is a directory; name a file")
+
+
+def _write_manifest(form: str, file: str, stored: Iterable[list[Held]]) -> int:
+    """Write the columns of all objects; return how many there are."""
     rows = 0
-    group: list[Held] = []
-    for each in stored:
-        group.append(each)
-        if len(group) == _GROUP:
+    with _target(file) as stream, _WRITERS[form](stream) as write:
+        for group in stored:
             write(group)
-            rows, group = rows + len(group), []
-    write(group)
-    return rows + len(group)
+            rows += len(group)
+    return rows
 
 
 def _stored(ledgers: Ledgers, missing: list[str]) -> Iterator[Held]:
@@ -193,32 +204,14 @@ def _target(file: str) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _row(volume: KnownVolume, stored: Stored) -> ManifestRow:
-    key = key_of(stored.directory, stored.name)
-    path, offset, length, _ = stored.location
-    sums = (stored.size, stored.mtime, stored.md5.hex(), volume.id)
-    full = f"{volume.path}/{show(path)}"
-    row = ManifestRow(show(key), *sums, show(path), offset, length, volume.machine, volume.path, full)
-    try:
-        key.decode()
-    except UnicodeDecodeError:
-        row.key_hex = key.hex()
-    return row
-
-
-def _csv(stream: BinaryIO, shown: Callable[[str], str] = str) -> AbstractContextManager[Write]:
-    """Write keys and paths byte by byte as they are, or as `shown` makes them."""
+def _csv(stream: BinaryIO, safe: Callable[[str], str] = str) -> AbstractContextManager[Write]:
+    """Write keys and paths byte by byte as they are, or as `safe` makes them."""
 
     def write(group: list[Held]) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        for volume, stored in group:
-            key = key_of(stored.directory, stored.name)
-            path, offset, length, _ = stored.location
-            sums = (stored.size, stored.mtime, stored.md5.hex(), volume.id)
-            where = (volume.machine, volume.path, shown(f"{volume.path}/{_raw(path)}"))
-            writer.writerow((shown(_raw(key)), *sums, shown(_raw(path)), offset, length, *where))
-        stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        lines = io.StringIO()
+        rows = (_fields(*held, lambda text: safe(_raw(text))) for held in group)
+        csv.writer(lines, lineterminator="\n").writerows(rows)
+        stream.write(lines.getvalue().encode("utf-8", "surrogateescape"))
 
     stream.write((",".join(COLUMNS) + "\n").encode())
     return nullcontext(write)
@@ -230,11 +223,7 @@ def _raw(text: bytes) -> str:
 
 def _jsonl(stream: BinaryIO) -> AbstractContextManager[Write]:
     def write(group: list[Held]) -> None:
-        for volume, stored in group:
-            row = msgspec.structs.asdict(_row(volume, stored))
-            if not row["key_hex"]:
-                del row["key_hex"]
-            stream.write(msgspec.json.encode(row) + b"\n")
+        stream.write(msgspec.json.Encoder().encode_lines([_row(*held) for held in group]))
 
     return nullcontext(write)
 
@@ -249,27 +238,12 @@ def _parquet() -> Any:  # noqa: ANN401 - an optional library
 @contextmanager
 def _parquet_writer(stream: BinaryIO) -> Iterator[Write]:
     arrow, parquet = _parquet()
-    text, number = arrow.string(), arrow.int64()
-    types = {
-        "key": text,
-        "size": number,
-        "mtime": number,
-        "md5": text,
-        "volume": text,
-        "path": text,
-        "offset": number,
-        "length": number,
-        "machine": text,
-        "mount": text,
-        "file": text,
-        "key_hex": text,
-    }
-    schema = arrow.schema(list(types.items()))
+    types = {str: arrow.string(), int: arrow.int64()}
+    schema = arrow.schema([(name, types[type_]) for name, type_ in (COLUMNS | {"key_hex": str}).items()])
 
     def write(group: list[Held]) -> None:
-        rows = [msgspec.structs.asdict(_row(volume, stored)) for volume, stored in group]
-        if rows:
-            writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+        rows = [{"key_hex": "", **_row(*held)} for held in group]
+        writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
 
     with parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
         yield write
@@ -277,17 +251,26 @@ def _parquet_writer(stream: BinaryIO) -> Iterator[Write]:
 
 _WRITERS: dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]] = {
     "csv": _csv,
-    "csv-safe": partial(_csv, shown=spreadsheet_safe),
+    "csv-safe": partial(_csv, safe=spreadsheet_safe),
     "jsonl": _jsonl,
     "parquet": _parquet_writer,
 }
 
 
-def check_form(name: str, file: str, base: str) -> None:
-    """Make sure that a form can be written where it is wanted.
+def _write_list(name: str, file: str, base: str, stored: Iterable[list[Held]]) -> tuple[int, int]:
+    """Write objects in a form of `list`, or the map of nginx.
+
+    Args:
+        name: The form, one of `NAMES`.
+        file: Where to; "-" is standard output.
+        base: What the objects' URLs begin with, "" if that is not known.
+        stored: Volume and object.
+
+    Returns:
+        How many objects were written, and how many have no place in the form.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: The form cannot be written there, or without URLs.
 
     """
     form = FORMS.get(name)
@@ -295,33 +278,12 @@ def check_form(name: str, file: str, base: str) -> None:
         raise ConfigError(f"--format {name}: where can the objects be fetched? Give --base-url")
     if form is not None and file == "-" and (form.most_bytes is not None or form.is_sorted):
         raise ConfigError(f"--format {name}: name a {'folder' if form.most_bytes else 'file'} to write")
-
-
-def write_form(
-    name: str,
-    file: str,
-    base: str,
-    stored: Iterable[tuple[KnownVolume, Stored]],
-) -> tuple[int, int]:
-    """Write objects in a form.
-
-    Args:
-        name: The form, one of `NAMES`.
-        file: Where to; "-" is standard output.
-        base: What the objects' URLs begin with.
-        stored: Volume and object.
-
-    Returns:
-        How many objects were written, and how many have no place in the form.
-
-    """
     written = 0
     left_out: list[bytes] = []
     with closing(_open(name, file)) as output:
-        encode = _nginx(output) if name == NGINX else None
-        for group in _groups(stored):
-            columns = _columns(group, base)
-            odd = output.write(columns) if encode is None else encode(group, columns)
+        for group in stored:
+            columns = _columns(group, base.rstrip("/") + "/")
+            odd = output.write(columns) if name != NGINX else _write_map(output, group, columns.keys)
             written += len(group) - len(odd)
             left_out += odd
         output.finish()
@@ -341,18 +303,7 @@ def _open(name: str, file: str) -> ListOutput:
     return StreamOutput(form, result_stream()) if file == "-" else FileOutput(form, Path(file), None)
 
 
-def _groups(stored: Iterable[tuple[KnownVolume, Stored]]) -> Iterable[list[tuple[KnownVolume, Stored]]]:
-    group: list[tuple[KnownVolume, Stored]] = []
-    for each in stored:
-        group.append(each)
-        if len(group) == _GROUP:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-def _columns(group: list[tuple[KnownVolume, Stored]], base: str) -> Columns:
+def _columns(group: list[Held], base: str) -> Columns:
     keys = [key_of(stored.directory, stored.name) for _, stored in group]
     return Columns(
         keys,
@@ -363,20 +314,13 @@ def _columns(group: list[tuple[KnownVolume, Stored]], base: str) -> Columns:
     )
 
 
-def _nginx(
-    output: ListOutput,
-) -> Callable[[list[tuple[KnownVolume, Stored]], Columns], list[bytes]]:
-    """Return what writes lines for nginx; objects in packs are no files that it could serve."""
-
-    def write(group: list[tuple[KnownVolume, Stored]], columns: Columns) -> list[bytes]:
-        files = [
-            b"" if stored.location.pack else os.path.join(os.fsencode(volume.path), stored.location.path)
-            for volume, stored in group
-        ]
-        good = [place for place, path in enumerate(files) if path]
-        packed = [key for key, path in zip(columns.keys, files, strict=True) if not path]
-        encoded = nginx_map([columns.keys[place] for place in good], [files[place] for place in good])
-        output.put(encoded.data)
-        return encoded.left_out + packed
-
-    return write
+def _write_map(output: ListOutput, group: list[Held], keys: list[bytes]) -> list[bytes]:
+    """Write lines for nginx, which can serve no objects in packs; return the keys that are left out."""
+    files = [
+        b"" if stored.location.pack else os.path.join(os.fsencode(volume.path), stored.location.path)
+        for volume, stored in group
+    ]
+    good = [place for place, path in enumerate(files) if path]
+    encoded = nginx_map([keys[place] for place in good], [files[place] for place in good])
+    output.put(encoded.data)
+    return encoded.left_out + [key for key, path in zip(keys, files, strict=True) if not path]

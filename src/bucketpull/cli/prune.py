@@ -4,13 +4,13 @@ import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
-from itertools import islice
 from typing import Any, Final
 
 import click
 
 from bucketpull.cli import options
 from bucketpull.cli.verify import with_configuration
+from bucketpull.domain.batching import groups
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError, VolumeForeign, VolumeSick
 from bucketpull.domain.model import show
 from bucketpull.domain.values import parse_age, shown_value
@@ -196,7 +196,7 @@ class _Pruning:
         return ExitCode.INCOMPLETE if self._failed or (brakes and self._delete) else ExitCode.COMPLETE
 
     def _prune(self, volume: DiskVolume, gone: Iterator[Gone], *, removes: bool) -> None:
-        for group in _groups(gone):
+        for group in groups(gone, _GROUP):
             self._show(volume, group)
             if removes:
                 volume.prune(group, self._trash())
@@ -257,8 +257,3 @@ def _is_complete(walk: ListingWalk) -> bool:
     if walk.unlisted or walk.vanished:
         tell("the listing is not complete, so nothing is removed; run it again")
     return not (walk.unlisted or walk.vanished)
-
-
-def _groups(gone: Iterator[Gone]) -> Iterator[list[Gone]]:
-    while group := list(islice(gone, _GROUP)):
-        yield group

@@ -6,7 +6,8 @@ A batch is the unit of delivery, receipt, durability and retry: large enough tha
 
 from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
+from typing import TypeVar
 
 import msgspec
 
@@ -22,6 +23,8 @@ LARGE_OBJECTS = (
 UNKNOWN_BYTES = 64 * 1024  # what is kept free for an object whose size the listing does not tell
 MAX_DIRECTORIES = 64  # in one scan
 WANTED_SCANS = 256  # outstanding, before directories share one
+
+T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
 _parts: Callable[[bytes], list[Part]] = msgpack_decoder(list[Part])
@@ -56,6 +59,13 @@ def decode_positions(body: bytes) -> list[Position]:
 
     """
     return _positions(body)
+
+
+def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Give items in lists of at most `size`, as they come."""
+    iterator = iter(items)
+    while group := list(islice(iterator, size)):
+        yield group
 
 
 def known_bytes(sizes: Sequence[int]) -> int:

@@ -4,7 +4,6 @@ A step leaves the journal right whatever happens before the next, and each of th
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 
 import msgspec
 
@@ -191,10 +190,3 @@ def _learn_page(tables: Tables, record: Record, block: tuple[int, int]) -> None:
         record.cursor,
     )
     tables.pages.change(row)
-
-
-def groups(blocks: Iterable[LedgerBlock], size: int = 500) -> Iterable[list[LedgerBlock]]:
-    """Share blocks out over transactions."""
-    iterator = iter(blocks)
-    while group := list(islice(iterator, size)):
-        yield group

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, final
 
+from bucketpull.domain.batching import groups
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
@@ -35,6 +36,9 @@ from bucketpull.journal.volumes import KnownVolume
 
 LONGEST_WAIT_SECONDS = 86_400.0  # for work: more was reckoned by a clock that was wrong
 ABSENT_SECONDS = 300.0  # a machine that asks for no work so long is taken for gone, or for full
+
+
+_BLOCKS_AT_ONCE = 500  # ledger blocks of one transaction
 
 
 @final
@@ -356,7 +360,7 @@ class SqliteJournal(JournalReader):
 
         """
         count = 0
-        for group in maintenance.groups(blocks):
+        for group in groups(blocks, _BLOCKS_AT_ONCE):
             with self._transaction() as tables:
                 count += maintenance.learn(tables, group)
         return count

@@ -52,10 +52,6 @@ class Volume(Protocol):
         """Remove the files of a batch that were written and not settled, and forget it; only while nothing is being written here."""
         ...
 
-    def recall(self, journal: str, work: int) -> list[Extent] | None:
-        """Return the ledger blocks that settled a batch or parts of it, [] if it was only intended here, None if neither."""
-        ...
-
     def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
         """Return the objects of a batch intended here whose files lie under their final names with the listed size and date, with their MD5s.
 

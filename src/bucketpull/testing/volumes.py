@@ -69,12 +69,6 @@ class MemoryVolume:
         """See `ports.Volume`."""
         return [(work, self._offsets(name, work)) for name, work in self._notes if name == journal]
 
-    def recall(self, journal: str, work: int) -> list[Extent] | None:
-        """See `ports.Volume`."""
-        if (journal, work) not in self._notes:
-            return None
-        return [Extent(self.id, offset) for offset in self._offsets(journal, work)]
-
     def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
         """See `ports.Volume`."""
         self._check()

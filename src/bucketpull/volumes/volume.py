@@ -153,7 +153,7 @@ class DiskVolume:
         """Note a batch before its first file is written, as a file with the batch's body in it.
 
         File systems keep such changes in order, so after a power cut too the note is there wherever a file of the batch is (its
-        content perhaps not). Its name holds the ledger's end, from where `recall` has to look for the block.
+        content perhaps not). Its name holds the ledger's end, from where its blocks are looked for.
         """
         if (journal, work) in self._intents:
             return
@@ -165,13 +165,6 @@ class DiskVolume:
         self._intents[journal, work] = self._ledger.end
         if _reach is not None:
             _reach("intended")
-
-    def recall(self, journal: str, work: int) -> list[Extent] | None:
-        """Say what is known here of a batch whose last receipt is not booked yet."""
-        offsets = self._blocks.get((journal, work))
-        if offsets is None:
-            return [] if (journal, work) in self._intents else None
-        return [Extent(self.id, offset) for offset in offsets]
 
     def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
         """Find the files of a batch that was begun here: they are whole, unless the disk was away or the machine restarted since."""
@@ -200,11 +193,11 @@ class DiskVolume:
             raise os_errors.volume_error(self.path, "file of others not put aside", error) from error
 
     def pending(self, journal: str) -> list[tuple[int, list[int]]]:
-        """Return the batches of a journal that `recall` knows, each with the offsets of its blocks."""
+        """Return the batches of a journal that are noted, each with the offsets of its blocks."""
         return [(work, self._blocks.get((name, work), [])) for name, work in self._intents if name == journal]
 
     def forget(self, journal: str, work: int) -> None:
-        """Drop what is kept for `recall`: the receipt of the batch is safe, or the batch went elsewhere."""
+        """Drop the note of a batch: the receipt of the batch is safe, or the batch went elsewhere."""
         self._blocks.pop((journal, work), None)
         intended = self._intents.pop((journal, work), None)
         if intended is not None:
