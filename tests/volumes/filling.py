@@ -33,7 +33,7 @@ ODD_KEYS = [
 
 
 class Filler:
-    """One volume with a writer. `packing` None stores files."""
+    """One volume with a writer. `packing` None stores files; `blocks` are the offsets of a batch's blocks in the ledger."""
 
     def __init__(self, path, packing=None, durable=True):
         self.path = str(path)
@@ -45,6 +45,7 @@ class Filler:
         else:
             self.writer = open_pack_writer(self.path, self.id, durability, packing)
         self.works = itertools.count(1)
+        self.blocks = {}
 
     def store(self, objects, mtime=1_600_000_000, md5=True, settle=True):
         """Store bodies by (directory, name) as one batch."""
@@ -69,7 +70,9 @@ class Filler:
             if each.pack:
                 each.token.note_pack(0, each.pack, each.offset)
         if settle:
-            self.volume.settle([Block(JOURNAL, next(self.works), batch.outcome().records)])
+            work = next(self.works)
+            settled = self.volume.settle([Block(JOURNAL, work, batch.outcome().records)])
+            self.blocks[work] = [extent.offset for extent in settled]
 
     def close(self):
         self.writer.close()

@@ -102,7 +102,7 @@ def test_discarded_and_replaced_objects_are_removed(tmp_path, packing):
     with Filler(volume, packing) as filler:
         filler.store(first)
         filler.store(second)
-        filler.volume.discard(JOURNAL, 1, dict(filler.volume.pending(JOURNAL))[1], [])
+        filler.volume.discard(JOURNAL, 1, filler.blocks[1], [])
     assert read_all(volume, tmp_path).keys() == second.keys()
     found, _ = verify(volume, hashed=True)
     assert found == []
