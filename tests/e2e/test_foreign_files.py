@@ -139,6 +139,24 @@ def test_what_changes_at_the_source_is_replaced_and_not_kept(make_job):
     assert len(job.files()) == 30
 
 
+@pytest.mark.parametrize("options", [(), ("--pack",)], ids=["files", "packs"])
+def test_a_file_of_ours_that_was_edited_is_kept_when_its_object_changes(make_job, options):
+    job = make_job("flat:30,size=100")
+    job.sync()
+    edited, changed = items(job)[4:6]
+    path = put(job, edited, b"edited by hand")
+    job.simulator.mutate(touch=[edited.key, changed.key])
+
+    process = job.start(*options)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 0, errors
+    assert "had 1 files of others where objects belong" in errors
+    assert Path(f"{path}.kept").read_bytes() == b"edited by hand"
+    assert not Path(job.volumes[0], changed.key + ".kept").exists()
+    assert job.summary()["stored"] == 2
+
+
 def test_a_large_file_is_taken_over_and_one_that_differs_is_kept(make_job):
     job = make_job("flat:2,size=9MiB")
     same, other = items(job)

@@ -146,6 +146,40 @@ def test_an_older_version_of_ours_stays_to_be_replaced(volume):
     assert on(volume) == ["a"]
 
 
+@pytest.mark.parametrize(
+    "is_told", [True, False], ids=["in a block that is named", "in a block that is looked up"]
+)
+@pytest.mark.parametrize(
+    ("lies", "mtime", "record", "kept"),
+    [
+        (b"old", 5, Record(b"d", "", [b"a"], [3], [5]), False),
+        (b"new", 99, Record(b"d", "", [b"a"], [3], [5]), True),
+        (b"longer", 5, Record(b"d", "", [b"a"], [3], [5]), True),
+        (b"old", 99, Record(b"d", "", [b"a"], [3], [5], md5s=[md5(b"old")]), False),
+        (b"new", 99, Record(b"d", "", [b"a"], [3], [5], md5s=[md5(b"old")]), True),
+        (b"old", 99, Record(b"d", "", [b"a"], [3], [-1]), False),
+        (b"thumbnail", 5, Record(b"d", "", [b"a"], [3], [5], stored=[9]), False),
+    ],
+)
+def test_an_older_version_that_somebody_changed_is_put_aside(volume, is_told, lies, mtime, record, kept):
+    put(volume, "d/a", lies, mtime)
+    (extent,) = volume.settle([Block("j", 1, msgspec.msgpack.encode([record]))])
+
+    volume.clear([part(b"a", size=7)], [extent.offset] if is_told else [])
+
+    assert on(volume) == (["a.kept"] if kept else ["a"])
+
+
+def test_an_older_version_that_lies_elsewhere_is_put_aside_there(volume):
+    put(volume, "full/a", b"changed", mtime=99)
+    record = Record(b"d", "", [b"a"], [3], [5], paths={0: b"full/a"})
+    (extent,) = volume.settle([Block("j", 1, msgspec.msgpack.encode([record]))])
+
+    volume.clear([part(b"a", size=7)], [extent.offset])
+
+    assert os.listdir(os.path.join(volume.path, "full")) == ["a.kept"]
+
+
 def test_what_a_kill_left_is_ours(tmp_path):
     initialise(str(tmp_path))
     first = open_volume(str(tmp_path))
@@ -180,6 +214,22 @@ def test_names_with_slashes_lie_in_other_folders_than_the_one_that_was_empty(vol
     volume.clear([part(b"b", b"e/x")])
 
     assert sorted(os.listdir(os.path.join(volume.path, "d/e"))) == ["x.kept"]
+
+
+def test_a_version_that_a_kill_left_is_no_change_of_somebody(tmp_path):
+    initialise(str(tmp_path))
+    first = open_volume(str(tmp_path))
+    record = Record(b"d", "", [b"a"], [3], [5])
+    (extent,) = first.settle([Block("j", 1, msgspec.msgpack.encode([record]))])
+    first.intend("j", 2, b"")
+    put(first, "d/a", b"second", mtime=6)  # and the third is what the source has by now
+    first.close()
+
+    with_leftovers = open_volume(str(tmp_path))
+    with_leftovers.clear([part(b"a", mtime=7)], [extent.offset])
+    with_leftovers.close()
+
+    assert on(with_leftovers) == ["a"]
 
 
 def test_a_folder_in_which_something_is_is_looked_through_each_time(volume):

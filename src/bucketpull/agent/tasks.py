@@ -149,8 +149,9 @@ class Tasks:
             try:
                 yield self.note(task.batch, volume)
                 volume.known.setdefault(task.batch.work.id, [])
-                if self._policy.keeps_foreign and not task.former:
-                    yield volume.ask(Verb.CLEAR, task.parts)
+                if self._policy.keeps_foreign:
+                    older = task.batch.older_blocks(volume.id, task.former)
+                    yield volume.ask(Verb.CLEAR, task.parts, older)
                 is_noted = True
             except MachineShort:
                 yield from _rest(volume)

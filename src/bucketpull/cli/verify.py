@@ -292,7 +292,9 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
     _correct(reader, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
     if not wanted:
         return ExitCode.COMPLETE
-    code = run_sync(msgspec.structs.replace(settings, volumes=[reader.path], reserve="0"), alone=True)
+    # What is wrong is replaced: that is what was asked for.
+    of_one = msgspec.structs.replace(settings, volumes=[reader.path], reserve="0", foreign="replace")
+    code = run_sync(of_one, alone=True)
     with journal_to_read(settings) as after:
         gone = after.counters().vanished - vanished
     if gone:

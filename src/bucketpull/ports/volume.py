@@ -68,8 +68,10 @@ class Volume(Protocol):
         """Find files of others that are these objects, or may be: of the listed length, with the listed MD5 or (`adopts` is "date") date."""
         ...
 
-    def clear(self, parts: Sequence[Part]) -> None:
-        """Put aside what lies at the paths of objects that are about to be stored and is not ours.
+    def clear(self, parts: Sequence[Part], older: Sequence[int] = ()) -> None:
+        """Put aside what lies at the paths of objects that are about to be stored and is not ours, or was changed since we stored it.
+
+        The ledger's blocks at these offsets may tell of some of them in an older version.
 
         Raises:
             VolumeError: Something cannot be.

@@ -96,8 +96,9 @@ class MemoryVolume:
                 )
         return seen
 
-    def clear(self, parts: Sequence[Part]) -> None:
-        """See `ports.Volume`."""
+    def clear(self, parts: Sequence[Part], older: Sequence[int] = ()) -> None:
+        """See `ports.Volume`; nobody changes what is stored here."""
+        del older
         self._check()
         keys = ids_of(parts)
         self.kept |= self.foreign.keys() & keys

@@ -1,33 +1,39 @@
 """Files that lie where objects belong and are not ours: they are taken over if they are the objects, else kept, never lost.
 
-What is ours at an object's path is an older version, of which the ledger tells, or what a kill left behind, which has the object's
-date. A folder that was not there or empty when it was first asked for holds nothing but what was stored since: so on a new disk
+What is ours at an object's path is an older version that is as the ledger says, or what a kill left behind, which has the object's
+date. An older version that somebody changed is kept like any other file. A folder that was not there or empty when it was first asked for holds nothing but what was stored since: so on a new disk
 nothing is looked at twice, and a folder of millions costs one call.
 """
 
 import os
 import stat
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from bucketpull.domain.batching import ids_of
+from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.keys import LONGEST_NAME, LONGEST_PATH
 from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Claim, Inspection, Record
+from bucketpull.volumes.as_stored import is_as_stored
 from bucketpull.volumes.aside import AsideCount, set_aside
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LEDGER, Identity
-from bucketpull.volumes.key_index import KeyIndex
+from bucketpull.volumes.key_index import KeyIndex, Place
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import oldest_intent
 from bucketpull.volumes.recovery import md5_of, stated_md5
-from bucketpull.volumes.system import has_date, has_our_date
+from bucketpull.volumes.system import has_date, has_our_date, has_whole_seconds
 
 _INDEX: Final = "keys"
 _MOST_FOLDERS: Final = 20_000
+_Older = dict[tuple[bytes, bytes], tuple[Record, int]]
+"""Records and indexes of objects in an older version, by directory and name."""
 _LONGEST_FOLDER: Final = LONGEST_PATH - LONGEST_NAME - 1  # below it no path is shortened
 
 
@@ -41,10 +47,12 @@ class ForeignFiles:
         self._tree = Tree(root)
         self._lock = threading.Lock()
         self._ours_since = oldest_intent(home)
+        self._opened_at = time.time_ns()
         self._was_empty = Memo[bytes, bool](_MOST_FOLDERS)
         self._seen_folders = Memo[bytes, bool](_MOST_FOLDERS)
         self._ledger: Ledger | None = None
         self._index: KeyIndex | None = None
+        self._block: tuple[int, list[Record]] = (-1, [])
         self._kept = AsideCount(home)
         self._obstacle = b""
 
@@ -66,18 +74,21 @@ class ForeignFiles:
                 seen.records.append(record)
         return seen
 
-    def clear(self, parts: Sequence[Part]) -> None:
+    def clear(self, parts: Sequence[Part], older: Sequence[int] = ()) -> None:
         """Put aside what is not ours at the paths of objects that are about to be stored.
+
+        The ledger's blocks at `older` tell of some of them in another version: these need not be looked up by their keys.
 
         Raises:
             OSError: Something cannot be renamed.
 
         """
         with self._lock:
+            versions = self._latest(ids_of(parts), older) if older else {}
             for part in parts:
                 self._note_obstacle(part.directory)
-                if not self._is_for_empty_folder(part):
-                    self._clear(part)
+                if versions or not self._is_for_empty_folder(part):
+                    self._clear(part, versions)
 
     def warning(self) -> str:
         """Say what was put aside, and what keeps folders from their place; "" where nothing is."""
@@ -108,13 +119,22 @@ class ForeignFiles:
         path = self._identity.path_of(folder, part.names[0])
         return path.rpartition(b"/")[0] == folder and self._look(path) is None and self._was_empty[folder]
 
-    def _clear(self, part: Part) -> None:
+    def _clear(self, part: Part, older: _Older) -> None:
         for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
             path = self._identity.path_of(part.directory, name)
-            found = self._look(path)
+            version = older.get((part.directory, name))
+            if version is None:
+                found = self._look(path)
+            else:
+                record, index = version
+                path = record.paths.get(index, path)
+                found = self._tree.stat(path)
             if found is None or stat.S_ISDIR(found.st_mode) or self._is_left(found, size, mtime):
                 continue
-            self._put_aside(part.directory, name, path)
+            if version is None:
+                self._put_aside(part.directory, name, path)
+            elif not self._is_ours(found, path, *version):
+                set_aside(self._tree, self._home, path)
 
     def _inspect(
         self,
@@ -160,7 +180,7 @@ class ForeignFiles:
             if found is None:
                 return
             if not stat.S_ISDIR(found.st_mode):
-                if not self._is_known(key):
+                if self._find(key) is None:
                     self._obstacle = self._obstacle or path
                 return
 
@@ -185,14 +205,48 @@ class ForeignFiles:
         return has_our_date(found, mtime) and (found.st_size == size or is_recent)
 
     def _put_aside(self, directory: bytes, name: bytes, path: bytes) -> None:
-        """Put aside what is not the object, unless it is an older version of ours, or was damaged."""
-        if not self._is_known(key_of(directory, name)):
+        """Put aside what is not the object, unless it is an older version of ours."""
+        version = self._recorded(directory, name)
+        found = self._tree.stat(path)
+        if found is not None and not (version and self._is_ours(found, path, *version)):
             set_aside(self._tree, self._home, path)
 
-    def _is_known(self, key: bytes) -> bool:
-        """Tell whether the ledger says that an object lies here."""
+    def _is_ours(self, found: os.stat_result, path: bytes, record: Record, index: int) -> bool:
+        """Tell whether a file is an older version as we stored it, or one between that and the next that a kill left unsettled."""
+        is_left = self._ours_since <= found.st_ctime_ns < self._opened_at and has_whole_seconds(found)
+        return is_left or is_as_stored(self._tree, self._home, path, found, record, index)
+
+    def _recorded(self, directory: bytes, name: bytes) -> tuple[Record, int] | None:
+        """Return what the ledger says of an object: its record, and the index there; None where it has none."""
+        place = self._find(key_of(directory, name))
+        if place is None or place.pack:  # what is in a pack is no file
+            return None
+        return self._latest({(directory, name)}, [place.offset]).get((directory, name))
+
+    def _find(self, key: bytes) -> Place | None:
+        """Return where the ledger says that an object lies."""
         if self._index is None:
-            self._ledger = Ledger.open(self._home, LEDGER, self._path, writable=False)
-            self._index = KeyIndex(self._ledger, f"/proc/self/fd/{self._home.fd}/{_INDEX}")
+            self._index = KeyIndex(self._books(), f"/proc/self/fd/{self._home.fd}/{_INDEX}")
         self._index.refresh()
-        return self._index.find(key) is not None
+        return self._index.find(key)
+
+    def _latest(self, wanted: Collection[tuple[bytes, bytes]], offsets: Iterable[int]) -> _Older:
+        """Return what some blocks say of objects, the latest word on each."""
+        return {
+            (record.directory, record.names[index]): (record, index)
+            for offset in sorted(offsets)
+            for record in self._read(offset)
+            for index in record.matching(wanted)
+        }
+
+    def _read(self, offset: int) -> list[Record]:
+        """Return the objects of a block; of one that is damaged nothing is known."""
+        if self._block[0] != offset:
+            with suppress(LedgerError):
+                self._block = offset, self._books().read(offset).records()
+        return self._block[1] if self._block[0] == offset else []
+
+    def _books(self) -> Ledger:
+        if self._ledger is None:
+            self._ledger = Ledger.open(self._home, LEDGER, self._path, writable=False)
+        return self._ledger

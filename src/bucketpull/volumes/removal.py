@@ -5,7 +5,6 @@ which are removed when the volume is opened next.
 """
 
 import contextlib
-import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,6 +16,7 @@ from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts, ids_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import os_errors, system
+from bucketpull.volumes.as_stored import is_as_stored
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
@@ -24,12 +24,9 @@ from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent
 from bucketpull.volumes.location import location_of
-from bucketpull.volumes.lock import LOCK
 from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.pruning import PRUNING, LeftAlone
-from bucketpull.volumes.recovery import md5_of
-from bucketpull.volumes.system import has_date, has_length
 from bucketpull.volumes.trash import TrashFolder, trash_of
 from bucketpull.volumes.trial import try_writing
 
@@ -126,7 +123,7 @@ class Removal:
         """
         try:
             found = self._tree.stat(path) if removed.sizes else None
-            if found is None or self._is_as_stored(found, path, removed):
+            if found is None or is_as_stored(self._tree, self._home, path, found, removed, 0):
                 bin_.take(path)
                 return
         except OSError as error:
@@ -136,24 +133,6 @@ class Removal:
             if fault is not Culprit.OBJECT:
                 try_writing(self._home.below(TEMPORARY).fd, _TRIAL_BYTES)
         self.left_alone.add(path)
-
-    def _is_as_stored(self, found: os.stat_result, path: bytes, removed: Record) -> bool:
-        """Tell by length and date; a file that was taken over may have another date, but the MD5."""
-        if not has_length(found, removed.sizes[0]):
-            return False
-        if removed.mtimes[0] < 0 or has_date(found, removed.mtimes[0]) or not self._keeps_dates():
-            return True
-        try:
-            return bool(removed.md5s) and md5_of(self._tree.open_file(path)) == removed.md5s[0]
-        except OSError:  # what cannot be read is not known to be ours
-            return False
-
-    def _keeps_dates(self) -> bool:
-        fd = self._home.open_file(LOCK)
-        try:
-            return system.keeps_dates(fd)
-        finally:
-            os.close(fd)
 
     def _path(self, record: Record, index: int) -> bytes:
         return self._identity.path_of(record.directory, record.names[index])

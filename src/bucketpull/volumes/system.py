@@ -97,4 +97,9 @@ def has_date(found: os.stat_result, mtime: int) -> bool:
 
 def has_our_date(found: os.stat_result, mtime: int) -> bool:
     """Tell whether it has this date (Unix seconds) as we give dates: without a fraction."""
-    return found.st_mtime_ns % 1_000_000_000 == 0 and has_date(found, mtime)
+    return has_whole_seconds(found) and has_date(found, mtime)
+
+
+def has_whole_seconds(found: os.stat_result) -> bool:
+    """Tell whether its date has no fraction, as those that we give."""
+    return found.st_mtime_ns % 1_000_000_000 == 0

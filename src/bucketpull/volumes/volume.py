@@ -185,10 +185,10 @@ class DiskVolume:
         """Find files of others that are these objects, or may be; reads them, at the speed of the disk."""
         return self._foreign.inspect(parts, adopts)
 
-    def clear(self, parts: Sequence[Part]) -> None:
-        """Put aside what is not ours where objects are about to be stored."""
+    def clear(self, parts: Sequence[Part], older: Sequence[int] = ()) -> None:
+        """Put aside what is not ours where objects are about to be stored; blocks at `older` tell of some in another version."""
         try:
-            self._foreign.clear(parts)
+            self._foreign.clear(parts, older)
         except OSError as error:
             raise os_errors.volume_error(self.path, "file of others not put aside", error) from error
 
