@@ -8,6 +8,7 @@ from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain import budget
 from bucketpull.domain.batching import decode_parts, draft, encode_parts, spans_of
 from bucketpull.domain.budget import Budget
+from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import JournalError, Reason, SourceRefused
 from bucketpull.domain.messages import (
     BatchReceipt,
@@ -552,3 +553,19 @@ def test_a_job_with_failures_is_incomplete(start):
     harness.coordinator.conclude()
     assert harness.coordinator.state == "incomplete"
     harness.coordinator.raise_refusal()
+
+
+def test_machines_are_told_what_is_down_for_all_others_and_when_it_is_not_any_more(start):
+    def asking(machine, state, requests=5):
+        return pulse(machine, endpoints={"cdn": EndpointStatus(0, 1.0, requests, 0, 0.0, state=state)})
+
+    def down(machine):
+        return [control.down for control in harness.controls(machine) if control.down is not None]
+
+    harness = start()
+    harness.hear(asking("m1", State.DOWN), asking("m2", State.DOWN), asking("m3", State.UP, requests=0))
+    assert [down(machine) for machine in ("m1", "m2", "m3")] == [[["cdn"]]] * 3
+    harness.hear(asking("m2", State.UP))
+    assert [down(machine) for machine in ("m1", "m2", "m3")] == [[[]], [], [[]]]
+    harness.hear(asking("m2", State.UP))
+    assert [down(machine) for machine in ("m1", "m2", "m3")] == [[], [], []]

@@ -246,3 +246,44 @@ def test_one_return_after_an_outage_says_nothing_against_the_objects():
         judge.look(1, {"rest": ill(30, seconds=float(second))}, float(second))
     told = judge.look(0, {"rest": well(2)}, 100.0)
     assert [judged.cleared for _, judged in told] == [[], []]
+
+
+def told_of(told):
+    return [judged for _, judged in told]
+
+
+def test_what_is_down_for_all_other_machines_is_begun_with_one_request_and_used_when_that_is_answered():
+    judge = EndpointJudge(BOTH, 2)
+    assert [judged.states for judged in told_of(judge.hear(["cdn"], 10.0))] == [{"cdn": State.DOWN}] * 2
+    assert judge.hear(["cdn"], 10.5) == []
+
+    told = judge.look(0, {"cdn": Symptoms(has_work=True)}, 11.0)
+    assert [process for process, judged in told if judged.tries == ["cdn"]] == [0]
+    assert judge.look(0, {"cdn": Symptoms(has_work=True, in_flight=1)}, 11.5) == []
+    told = judge.look(0, {"cdn": well()}, 12.0)
+    assert [judged.states for judged in told_of(told)] == [{}, {}]
+
+
+def test_what_a_machine_sees_itself_outweighs_what_others_say():
+    judge = EndpointJudge(BOTH, 2)
+    judge.look(0, {"cdn": well()}, 10.0)
+    assert judge.hear(["cdn"], 12.0) == []
+
+    busy = EndpointJudge(BOTH, 2)
+    busy.look(0, {"cdn": Symptoms(in_flight=3)}, 10.0)
+    assert busy.hear(["cdn"], 10.0) == []
+    assert busy.hear(["of another source"], 10.5) == []
+
+
+def test_what_is_well_again_for_another_machine_is_used_or_where_it_failed_here_too_tried_at_once():
+    judge = EndpointJudge(BOTH, 1)
+    judge.hear(["cdn"], 10.0)
+    assert told_of(judge.hear([], 11.0))[0].states == {}
+
+    judge.hear(["cdn"], 12.0)
+    failed = {"cdn": Symptoms(0, 1, 0.1, Reason.CONNECT, "words", has_work=True)}
+    for now in (13.0, 21.5, 82.0):
+        assert told_of(judge.look(0, failed, now))[0].tries == ["cdn"]
+    assert judge.look(0, failed, 90.0) == []
+    assert judge.hear([], 91.0) == []
+    assert told_of(judge.look(0, failed, 91.5))[0].tries == ["cdn"]

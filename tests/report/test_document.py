@@ -71,8 +71,12 @@ def test_an_endpoint_is_shown_as_the_machine_sees_it_for_which_it_does_worst(run
     )
 
     endpoint = endpoints_of(running)["cdn"]
-    assert state_of(endpoint, Words("en")) == " (down 1 min 30 s)"
-    assert state_of(endpoint, Words("zh")) == " (无应答 1 分 30 秒)"
+    second = running.machines[1].machine
+    told = state_of("cdn", endpoint, running.machines, Words("en"))
+    assert told == f" (down 1 min 30 s; 1 of 2 machines ({second}))"
+    told = state_of("cdn", endpoint, running.machines, Words("zh"))
+    assert told.startswith(" (无应答 1 分 30 秒; 2 台机器中的 1 台")
+    assert state_of("cdn", endpoint, running.machines[1:], Words("en")) == " (down 1 min 30 s)"
     assert any("cdn 424 (down" in line for line in status_lines(running, Words("en"), running=True))
 
 

@@ -25,6 +25,7 @@ def machines(running):
         return [
             msgspec.structs.replace(
                 running.machines[0],
+                machine=f"m{number}",
                 endpoints={
                     name: EndpointStatus(
                         0, 1.0, 1, 0, 0.0, state=state, state_seconds=seconds, detail="connect: no"
@@ -32,7 +33,7 @@ def machines(running):
                     for name, (state, seconds) in each.items()
                 },
             )
-            for each in states
+            for number, each in enumerate(states, 1)
         ]
 
     return make
@@ -60,12 +61,31 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
     assert list(news.look(up, 1302.0)) == []
 
 
-def test_several_machines_that_see_the_same_make_one_event(machines):
+def test_several_machines_that_see_the_same_make_one_event_and_another_when_it_has_spread_to_all(machines):
     news = EndpointNews((LIST, EDGE, ORIGIN))
-    assert len(list(news.look(machines({"cdn": (State.DOWN, 1.0)}, {"cdn": (State.UP, 0.0)}), 1.0))) == 1
-    assert list(news.look(machines({"cdn": (State.DOWN, 2.0)}, {"cdn": (State.DOWN, 1.0)}), 2.0)) == []
-    assert list(news.look(machines({"cdn": (State.UP, 0.0)}, {"cdn": (State.DOWN, 2.0)}), 3.0)) == []
-    assert len(list(news.look(machines({"cdn": (State.UP, 0.0)}, {"cdn": (State.UP, 0.0)}), 4.0))) == 1
+    up, down = {"cdn": (State.UP, 0.0)}, {"cdn": (State.DOWN, 1.0)}
+
+    ((*_, text),) = news.look(machines(down, up, down, up), 1.0)
+    assert text.startswith("2 of 4 machines (m1, m3): the CDN img.example.com does not answer since ")
+    assert translated(text, "zh").startswith("4 台机器中的 2 台（m1, m3）：CDN img.example.com 自 ")
+    assert list(news.look(machines(up, down, down, up), 2.0)) == []
+    ((*_, text),) = news.look(machines(down, down, down, down), 3.0)
+    assert text.startswith("all 4 machines: the CDN img.example.com does not answer since ")
+    assert translated(text, "zh").startswith("全部 4 台机器：CDN img.example.com 自 ")
+    assert list(news.look(machines(up, up, down, up), 4.0)) == []
+    assert list(news.look(machines(down, down, down, down), 5.0)) == []
+    ((_, event, *_),) = news.look(machines(up, up, up, up), 6.0)
+    assert event == "endpoint.up"
+    ((*_, text),) = news.look(machines(down, up, up, up), 7.0)
+    assert text.startswith("1 of 4 machines (m1): ")
+
+
+def test_a_machine_that_never_asked_an_endpoint_is_not_counted(machines):
+    lister, worker = machines({"cdn": (State.UP, 0.0)}, {"cdn": (State.DOWN, 1.0)})
+    lister.endpoints["cdn"].requests = 0
+
+    ((*_, text),) = EndpointNews((LIST, EDGE, ORIGIN)).look([lister, worker], 1.0)
+    assert text.startswith("the CDN img.example.com does not answer since ")
 
 
 def test_what_is_slow_for_a_moment_is_not_told(machines):

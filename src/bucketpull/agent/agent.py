@@ -310,6 +310,10 @@ class Agent:
             self.scheduler.limits = control.limits
             for process in self._processes:
                 self._tell(process, self.scheduler.tune())
+        if control.down is not None:
+            for each, judged in self._judge.hear(control.down, self._now):
+                self._tell(each, judged)
+            self.scheduler.standings = self._judge.standings()
         for path in control.add_volumes:
             self._add_volume(path)
         for path in control.drain_volumes:

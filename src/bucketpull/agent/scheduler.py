@@ -234,7 +234,7 @@ class Scheduler:
         for name, standing in self.standings.items():
             if standing.state is not State.UP:
                 status = found.get(name, EndpointStatus(0, 0.0, 0, 0, 0.0))
-                why = f"{standing.reason}: {standing.detail}"
+                why = ": ".join(filter(None, (standing.reason, standing.detail)))
                 found[name] = msgspec.structs.replace(
                     status, state=standing.state, state_seconds=now - standing.since, detail=why
                 )

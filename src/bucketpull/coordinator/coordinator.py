@@ -27,6 +27,7 @@ from bucketpull.coordinator.effects import (
 from bucketpull.coordinator.final_check import final_state, missing
 from bucketpull.coordinator.fleet import Fleet, Headway, RefusalsElsewhere, RequestedStates
 from bucketpull.coordinator.grouping import Entry, once_each
+from bucketpull.coordinator.outages import Outages
 from bucketpull.coordinator.rate_sharing import Shares
 from bucketpull.coordinator.reconcile import Booked, FormerCopies, booked, judge
 from bucketpull.coordinator.spending import BudgetWatch
@@ -77,6 +78,7 @@ class Coordinator:
         self._policy = policy
         self._stop_at: float | None = None
         self._shares = Shares(policy.remind_seconds)
+        self._outages = Outages()
         self._since = at.monotonic
         self._room_at = -math.inf
         self._elsewhere = RefusalsElsewhere(policy.refusal_seconds)
@@ -142,6 +144,7 @@ class Coordinator:
             yield from self._watch_budget()
         if self._stop_at is None and self.refusal is None:
             yield from self._share_limits()
+            yield from self._share_outages()
             yield from self._give_out()
         self._name_state()
 
@@ -259,6 +262,7 @@ class Coordinator:
         yield from self._repeat_requests(pulse)
         if self.fleet.is_new(pulse):
             self._shares.forget(pulse.machine)
+            self._outages.forget(pulse.machine)
         now = self.at.monotonic
         news = self.fleet.see(pulse, now)
         self._shares.see(pulse, self.fleet, now)
@@ -299,6 +303,7 @@ class Coordinator:
     def _forget(self, machine: str) -> Routine[None]:
         yield Forget(machine)
         self._shares.forget(machine)
+        self._outages.forget(machine)
 
     def _repeat_requests(self, pulse: Pulse) -> Routine[None]:
         pending = self.asked.applied(pulse)
@@ -327,6 +332,11 @@ class Coordinator:
     def _share_limits(self) -> Routine[None]:
         for machine, share in self._shares.due(self._limits(), self.fleet, self.at.monotonic):
             yield SendControl(Control(share), machine)
+
+    def _share_outages(self) -> Routine[None]:
+        """Tell machines which endpoints are down for all others, so that they begin there with one request."""
+        for machine, down in self._outages.due(self.fleet, self.at.monotonic):
+            yield SendControl(Control(self._share(machine), down=down), machine)
 
     def _share(self, machine: str) -> Limits:
         return self._shares.of(machine, self._limits(), self.fleet)

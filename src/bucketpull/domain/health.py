@@ -5,7 +5,7 @@ be of different objects, and go on for some time. Times are monotonic seconds.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -52,6 +52,8 @@ CONTRADICTIONS = 3
 APART_SECONDS = 2.0
 REMEMBERED_SECONDS = 180.0
 SHARE_SECONDS = 2.0
+FRESH_SECONDS = 30.0  # so long a success of our own outweighs what other machines say
+ELSEWHERE = "so the other machines say"
 TOLD_SECONDS = 1.0  # a shorter wait is over before the other processes are told of it
 
 
@@ -202,6 +204,19 @@ class EndpointHealth:
         begun = now if self.is_up else self.standing.since
         self.standing = Standing(standing.state, begun, standing.reason, standing.detail[:200])
         return True
+
+    def presume_down(self, now: float) -> None:
+        """Begin with one request, because it is down for all other machines; not where this one knows better by itself."""
+        asked = any(seen.failing or seen.in_flight for seen in self.seen)
+        if self.is_up and not asked and now - self._good_at >= FRESH_SECONDS:
+            self.standing = Standing(State.DOWN, now, None, ELSEWHERE)
+            self._since, self._looks, self._looked_at = now, 0, -math.inf
+
+    def presume_no_more(self) -> None:
+        """Use it, if it is down by presumption alone; else have it tried at once: another machine may have found it well."""
+        if self.standing.detail == ELSEWHERE and not any(seen.failing for seen in self.seen):
+            self.standing = Standing()
+        self._looked_at = -math.inf
 
     def _verdict(self, now: float, others: bool) -> Standing:
         before = self.standing
@@ -355,6 +370,7 @@ class EndpointJudge:
         self._board = SourceHealth(specs, processes)
         self._processes = processes
         self._rests: dict[str, float] = {}
+        self._down_elsewhere: set[str] = set()
         self.refusal: tuple[Reason, str] | None = None
 
     def look(self, process: int, symptoms: Mapping[str, Symptoms], now: float) -> list[tuple[int, Judged]]:
@@ -375,6 +391,17 @@ class EndpointJudge:
             for each in range(self._processes)
             if is_news or each in tries
         ]
+
+    def hear(self, down: Collection[str], now: float) -> list[tuple[int, Judged]]:
+        """Take in which endpoints are down for all other machines; return what to tell which process. What this one sees itself outweighs it."""
+        before, found, states = self._down_elsewhere, self._board.endpoints, self.standings()
+        self._down_elsewhere = found.keys() & set(down)
+        for name in before - self._down_elsewhere:
+            found[name].presume_no_more()
+        for name in self._down_elsewhere - before:
+            found[name].presume_down(now)
+        news = [] if states == self.standings() else range(self._processes)
+        return [(each, self._words(now, [])) for each in news]
 
     def process_started(self, process: int, now: float) -> Judged:
         """Return what a process that begins has to know."""

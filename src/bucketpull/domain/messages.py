@@ -197,7 +197,7 @@ class Control(Value, tag="control"):
     """The coordinator's word to a worker: its limits, what counts of its batches, volumes to add or drain, whether to stop.
 
     `booked` names batches whose last receipts, of this worker, count. `verdicts` answer its questions. `remove` are former copies
-    that its volumes may hold.
+    that its volumes may hold. `down` are the endpoints that are down for all other workers which ask there; None says nothing of them.
     """
 
     limits: Limits
@@ -207,6 +207,7 @@ class Control(Value, tag="control"):
     drain_volumes: list[Text] = []
     stop: bool = False
     remove: list[Former] = []
+    down: list[Text] | None = None
 
 
 class Welcome(Value, tag="welcome"):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
 from bucketpull.domain.messages import Pulse
@@ -15,17 +16,22 @@ _WORDS = {
     State.DOWN: "does not answer since",
 }
 REST_TOLD_SECONDS = 5.0
+NAMED = 4  # machines, of those that are in trouble
 SLOW_TOLD_SECONDS = 10.0  # of a state that mostly passes, or becomes another
 
 Told = tuple[str, str, str, str]  # level, event, the endpoint that it is about, text
 
 
 class EndpointNews:
-    """Compares the machines' judgements with what was told before. Several machines that see the same make one event."""
+    """Compares the machines' judgements with what was told before. Several machines that see the same make one event.
+
+    It is told again when what some machines see has spread to all.
+    """
 
     def __init__(self, specs: Sequence[EndpointSpec]) -> None:
         self._specs = {spec.name: spec for spec in specs}
         self._told: dict[str, tuple[State, float]] = {}
+        self._everywhere: set[str] = set()
         self._away: dict[str, float] = {}
         self._rests: dict[str, float] = {}
 
@@ -34,7 +40,10 @@ class EndpointNews:
         worst = {name: _worst(name, machines) for name in self._specs}
         for name, status in worst.items():
             state, since = self._told.get(name, (State.UP, 0.0))
-            if status is None or status.state is state:
+            if status is None:
+                continue
+            spread = spread_of(name, machines)
+            if status.state is state and (spread.is_partial or state is State.UP or name in self._everywhere):
                 continue
             if status.state is State.UP:
                 yield (
@@ -46,9 +55,12 @@ class EndpointNews:
             elif status.state is State.SLOW and status.state_seconds < SLOW_TOLD_SECONDS:
                 continue
             else:
-                yield "warning", f"endpoint.{status.state}", name, self._trouble(name, status, worst, now)
+                where = f"{spread.words()}: " if spread.asking > 1 else ""
+                text = where + self._trouble(name, status, worst, now)
+                yield "warning", f"endpoint.{status.state}", name, text
                 since = since or now - status.state_seconds
             self._told[name] = status.state, since if status.state is not State.UP else 0.0
+            (self._everywhere.discard if spread.is_partial else self._everywhere.add)(name)
         yield from self._look_at_rests(machines, now)
         yield from self._look_at_addresses(machines, now)
 
@@ -111,8 +123,40 @@ def _worst(name: str, machines: Sequence[Pulse]) -> EndpointStatus | None:
     return max(found, key=lambda status: order.index(status.state), default=None)
 
 
-def state_of(endpoint: EndpointStatus, words: Words) -> str:
-    """Return what is wrong with an endpoint and for how long, in parentheses; nothing if it is up."""
+class Spread(NamedTuple):
+    """For which machines an endpoint is not up, of how many that ask there."""
+
+    troubled: list[str]
+    asking: int
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is well for another machine."""
+        return len(self.troubled) < self.asking
+
+    def words(self) -> str:
+        """Name the machines, or say that it is all."""
+        if not self.is_partial:
+            return f"all {self.asking} machines"
+        named = ", ".join(self.troubled[:NAMED]) + (", ..." if len(self.troubled) > NAMED else "")
+        return f"{len(self.troubled)} of {self.asking} machines ({named})"
+
+
+def spread_of(name: str, machines: Sequence[Pulse]) -> Spread:
+    """Return for which machines an endpoint is not up; those that never asked there do not count."""
+    asking = [
+        (machine.machine, machine.endpoints[name].state is not State.UP)
+        for machine in machines
+        if name in machine.endpoints and machine.endpoints[name].requests
+    ]
+    return Spread([machine for machine, is_troubled in asking if is_troubled], len(asking))
+
+
+def state_of(name: str, endpoint: EndpointStatus, machines: Sequence[Pulse], words: Words) -> str:
+    """Return what is wrong with an endpoint, for how long, and for which of several machines, in parentheses; nothing if it is up."""
     if endpoint.state is State.UP:
         return ""
-    return f" ({words(f'endpoint.{endpoint.state}')} {duration(endpoint.state_seconds, words.language)})"
+    spread = spread_of(name, machines)
+    where = f"; {words.message(spread.words())}" if spread.asking > 1 else ""
+    since = duration(endpoint.state_seconds, words.language)
+    return f" ({words(f'endpoint.{endpoint.state}')} {since}{where})"

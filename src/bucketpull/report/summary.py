@@ -155,7 +155,7 @@ def _speeds(snapshot: Snapshot, words: Words) -> list[str]:
         head, *rest = table(rows, numbers=range(len(snapshot.stages)))
         lines += [f"  {label(words('stages'))}{head}", *(f"  {label('')}{line}" for line in rest)]
     endpoints = "  ".join(
-        f"{name} {endpoint.in_flight}{state_of(endpoint, words)}"
+        f"{name} {endpoint.in_flight}{state_of(name, endpoint, snapshot.machines, words)}"
         for name, endpoint in sorted(endpoints_of(snapshot).items())
     )
     limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""

@@ -249,7 +249,7 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
 def _in_flight(snapshot: Snapshot, words: Words) -> Text:
     """The transfers of each endpoint, of how many it may have, and what limits them."""
     transfers = "  ".join(
-        f"{name} {endpoint.in_flight}/{endpoint.level:.0f}{state_of(endpoint, words)}"
+        f"{name} {endpoint.in_flight}/{endpoint.level:.0f}{state_of(name, endpoint, snapshot.machines, words)}"
         for name, endpoint in sorted(endpoints_of(snapshot).items())
     )
     limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""

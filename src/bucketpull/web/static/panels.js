@@ -73,17 +73,21 @@ function showEnd(job, estimate) {
 
 function laneText(name, lane) {
   const flying = t("lane", name, lane.in_flight, Math.round(lane.level));
-  return lane.state === "up" ? flying : `${flying} (${t("endpoint." + lane.state)})`;
+  const where = lane.asking > 1 ? ` ${lane.troubled}/${lane.asking}` : "";
+  return lane.state === "up" ? flying : `${flying} (${t("endpoint." + lane.state)}${where})`;
 }
 
 export function lanesOf(job) {
   const lanes = {};
   for (const machine of job.machines)
     for (const [name, lane] of Object.entries(machine.lanes)) {
-      lanes[name] ??= { in_flight: 0, level: 0, state: "up" };
+      lanes[name] ??= { in_flight: 0, level: 0, state: "up", troubled: 0, asking: 0 };
       lanes[name].in_flight += lane.in_flight;
       lanes[name].level += lane.level;
-      if (lane.state !== "up") lanes[name].state = lane.state;
+      const isUp = lane.state === "up";
+      if (!isUp) lanes[name].state = lane.state;
+      if (!isUp) lanes[name].troubled += 1;
+      if (!isUp || lane.requests) lanes[name].asking += 1;
     }
   return lanes;
 }
