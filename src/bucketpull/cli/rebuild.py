@@ -14,7 +14,7 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.record import Record
-from bucketpull.journal.folder import Lock
+from bucketpull.journal.folder import Lock, check_ours
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE, LOCK, MARKER
 from bucketpull.journal.volumes import KnownVolume
@@ -59,10 +59,12 @@ def _rebuild(settings: Settings) -> ExitCode:
     folder = job_folder(settings) if settings.state or settings.job or settings.source else _unnamed()
     refuse_foreign_link(f"--state {folder}", folder)
     check_folder(f"--state {folder}", os.path.realpath(folder))
+    if folder.is_dir():
+        check_ours(folder)
     with ExitStack() as stack:
         readers = [stack.enter_context(opened_to_read(path)) for path in paths]
         _check(settings, folder, readers)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stack.callback(Lock(folder / LOCK).release)
         damaged, objects = _build(settings, folder, readers)
     for text in damaged:

@@ -10,10 +10,12 @@ from bucketpull import __version__
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState
+from bucketpull.journal.folder import check_ours
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import exists
 from bucketpull.web.panel import JobRecord
+from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.settings import Settings, jobs_folder
 
 
@@ -43,11 +45,15 @@ def existing_folder(settings: Settings) -> Path:
     """Return the folder of the job's journal, which must exist.
 
     Raises:
-        ConfigError: There is none; names the jobs that there are.
+        ConfigError: There is none, and the jobs that there are are named. Or somebody else may change it, or what leads there:
+            SQLite opens files by path alone, and reading a journal may write beside it.
 
     """
     folder = job_folder(settings)
+    refuse_foreign_link(f"--state {folder}", folder)
     try:
+        if folder.is_dir():
+            check_ours(folder)
         there = exists(folder)
     except OSError as error:
         text = f"journal {folder}: {error.strerror}; ask as the user whose job it is"

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
 from bucketpull.cli import options
-from bucketpull.cli.doctor.access import check_access, check_secrets
+from bucketpull.cli.doctor.access import check_access, check_journal_access, check_secrets
 from bucketpull.cli.doctor.machine import Check, CheckResult, check_files, check_state, check_volumes
 from bucketpull.cli.doctor.source import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
@@ -63,10 +64,9 @@ def _checks(settings: Settings, config: str | None) -> Iterator[Check]:
     yield from check_secrets(
         config, settings.job_key_file, settings.dashboard_token_file, settings.dashboard_key
     )
-    try:
-        yield from check_state(job_folder(settings))
-    except ConfigError:
-        yield from check_state(jobs_folder())
+    folder = _state_folder(settings)
+    yield from check_state(folder)
+    yield from check_journal_access(folder)
     mean = None
     if settings.source:
         source = SourceChecks(settings)
@@ -77,6 +77,14 @@ def _checks(settings: Settings, config: str | None) -> Iterator[Check]:
         yield from check_access(path)
     if settings.broker:
         yield check_broker(settings.broker)
+
+
+def _state_folder(settings: Settings) -> Path:
+    """Return the folder of the job's journal, or that of all jobs."""
+    try:
+        return job_folder(settings)
+    except ConfigError:
+        return jobs_folder()
 
 
 def _lines(check: Check) -> list[str]:

@@ -28,18 +28,26 @@ def check_access(path: str) -> Iterator[Check]:
     if link is not None:
         remedy = "name the folder itself: that user may lead it anywhere"
         checks.append(failed(path, f"{link.link} is a link of user {link.user}", remedy))
+    checks += _check_above(path, path)
+    yield from checks or [passed(path, f"nobody else may write there ({mode})")]
+
+
+def check_journal_access(folder: Path) -> Iterator[Check]:
+    """Look at the folders above that of a journal. The journal's own is refused by all commands where others may write in it."""
+    yield from _check_above("journal", folder)
+
+
+def _check_above(name: str, path: str | Path) -> Iterator[Check]:
     for above in Path(os.path.realpath(path)).parents:
+        if not above.exists():  # the folder of a job that is to be
+            continue
         state = above.stat()
         if not _is_ours(state):
-            remedy = "chown it, or keep the volume elsewhere: that user can put another folder in its place"
-            checks.append(warned(path, f"{above} belongs to user {state.st_uid}", remedy))
+            remedy = "chown it, or name a folder elsewhere: that user can put another one in its place"
+            yield warned(name, f"{above} belongs to user {state.st_uid}", remedy)
         if state.st_mode & stat.S_IWOTH and not state.st_mode & stat.S_ISVTX:
-            checks.append(
-                warned(
-                    path, f"everybody may write in {above}", "chmod o-w, or they can put another in its place"
-                )
-            )
-    yield from checks or [passed(path, f"nobody else may write there ({mode})")]
+            remedy = "chmod o-w, or they can put another in its place"
+            yield warned(name, f"everybody may write in {above}", remedy)
 
 
 def _check_own(path: str) -> Iterator[Check]:
