@@ -124,6 +124,9 @@ def test_a_broker_killed_and_started_again_is_waited_for(make_cluster, broker):
     cluster = started(make_cluster)
     time.sleep(2.5)  # queues killed in their first seconds are lost: that is the broker's, see docs
     broker.kill()
+    cluster.until(
+        lambda: '"state":"no-broker"' in cluster.command("status", "--json", "--state", str(cluster.state))
+    )
     time.sleep(5.0)  # longer than the coordinator's patience with a machine that is silent
     broker.start()
     assert finished(cluster, "m1", "m2")["stored"] == 6000

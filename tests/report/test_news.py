@@ -56,13 +56,16 @@ def test_a_lack_of_room_is_told_with_its_end():
 
 def test_a_broker_is_lost_once_however_often_it_is_tried():
     told: list[tuple[str, str]] = []
-    clock = iter([100.0, 160.0])
+    clock = iter([100.0, 130.0, 160.0])
     news = BrokerNews(lambda _, event, about, text: told.append((event, text)), lambda: next(clock))
 
     news.reached()
+    assert news.seconds() == 0.0
     news.lost("the connection to the broker was lost")
     news.lost("the broker cannot be reached: refused; check --broker, and whether it runs")
+    assert news.seconds() == 30.0
     news.reached()
+    assert news.seconds() == 0.0
     news.reached()
 
     assert [event for event, _ in told] == ["broker.lost", "broker.reached"]

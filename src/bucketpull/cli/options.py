@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bucketpull.domain.errors import Reason
+from bucketpull.domain.errors import ConfigError, Reason
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.registry import SOURCES, options_by_name
 from bucketpull.sources.settings import Option
@@ -312,7 +312,17 @@ def asking(flags: dict[str, Any]) -> tuple[Settings, bool]:
 
 
 def split(places: tuple[str, ...]) -> dict[str, Any]:
-    """Tell SOURCE, which begins with a scheme, from VOLUMEs."""
+    """Tell SOURCE, which begins with a scheme, from VOLUMEs.
+
+    Raises:
+        ConfigError: One of them is a configuration by its name, which an option names.
+
+    """
+    for place in places:
+        if place.endswith(".toml") and "://" not in place and not os.path.isdir(place):
+            raise ConfigError(
+                f"{place}: a configuration is no volume; `--config {place}` reads it, and `init` writes one to `--output {place}`"
+            )
     scheme, colon, rest = places[0].partition(":") if places else ("", "", "")
     if colon and (scheme in SOURCES or rest.startswith("//")):
         return {"source": places[0], "volumes": places[1:]}

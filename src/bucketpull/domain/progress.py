@@ -19,6 +19,7 @@ class JobState(StrEnum):
     PAUSED = "paused"
     NO_ROOM = "no-room"
     BUDGET_SPENT = "budget-spent"
+    NO_BROKER = "no-broker"
     WAITING = "waiting"
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
@@ -28,8 +29,10 @@ class JobState(StrEnum):
 
 RUNNING = frozenset({JobState.LISTING, JobState.TRANSFERRING, JobState.FINISHING})
 """Things should move."""
-STANDING = frozenset({JobState.PAUSED, JobState.WAITING, JobState.NO_ROOM, JobState.BUDGET_SPENT})
-"""Nothing new is fetched until somebody changes that, or a day ends."""
+STANDING = frozenset(
+    {JobState.PAUSED, JobState.WAITING, JobState.NO_ROOM, JobState.BUDGET_SPENT, JobState.NO_BROKER}
+)
+"""Nothing new is given out until somebody changes that, or a day ends."""
 ENDED = frozenset({JobState.COMPLETE, JobState.INCOMPLETE, JobState.INTERRUPTED, JobState.REFUSED})
 """Nothing new begins."""
 CUT_SHORT = frozenset({JobState.INTERRUPTED, JobState.REFUSED, JobState.NO_ROOM, JobState.BUDGET_SPENT})
@@ -86,13 +89,14 @@ class Note(Value):
 
 
 class Snapshot(Value):
-    """Where a job stands. `state` is one of: starting, listing, transferring, finishing, paused, no-room, budget-spent, waiting,
-    complete, incomplete, interrupted, refused.
+    """Where a job stands. `state` is one of: starting, listing, transferring, finishing, paused, no-room, budget-spent, no-broker,
+    waiting, complete, incomplete, interrupted, refused.
 
     `machines` are the last pulses of the live workers; `volumes` are those of all known volumes, also when away.
     `failures` counts final failures by reason, `retries` repeated requests by reason; `limited_by` as in `messages.Pulse`.
     `stages` are those of an object's way, in their order: listed, placed, fetched, written, settled, booked. Where one is slower than
     the one before it, objects wait. `spent` is what all runs of the job received and asked for, on all machines.
+    `unheard_seconds` is for how long the broker has not been reached, 0 if it is: machines go on with what they hold meanwhile.
     """
 
     job: str
@@ -116,6 +120,7 @@ class Snapshot(Value):
     stages: dict[str, Stage] = {}
     spent: Spending = msgspec.field(default_factory=Spending)
     prices: Prices = NO_PRICES
+    unheard_seconds: float = 0.0
 
     @property
     def cost(self) -> float | None:

@@ -109,6 +109,10 @@ class BrokerNews:
             self._note("info", "broker.reached", "broker", text)
             self._since = None
 
+    def seconds(self) -> float:
+        """Return for how long there has been no connection, 0 if there is one."""
+        return 0.0 if self._since is None else max(0.0, self._now() - self._since)
+
 
 class Stall(NamedTuple):
     """Nothing was received for so many seconds; meanwhile requests were repeated, most of them, so many times, for this reason."""

@@ -112,7 +112,7 @@ def time_left(snapshot: Snapshot, words: Words) -> str:
     if snapshot.state in ENDED:
         return words("left.ending")
     if snapshot.state in STANDING:
-        return words("left.standing")
+        return _standing(snapshot, words)
     if estimate.seconds is None:
         return words("left.unknown")
     text = figures.duration(estimate.seconds, language)
@@ -122,6 +122,12 @@ def time_left(snapshot: Snapshot, words: Words) -> str:
         return words("left", text)
     low, high = (figures.duration(value, language) for value in (estimate.low, estimate.high))
     return words("left", f"{text} ({words('left.band', low, high)})" if low != high else text)
+
+
+def _standing(snapshot: Snapshot, words: Words) -> str:
+    if snapshot.state is JobState.NO_BROKER:
+        return words("left.no_broker", figures.duration(snapshot.unheard_seconds, words.language))
+    return words("left.standing")
 
 
 def status_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[str]:

@@ -48,6 +48,7 @@ _STATES = {
     JobState.WAITING: "bold yellow",
     JobState.NO_ROOM: "bold red",
     JobState.BUDGET_SPENT: "yellow",
+    JobState.NO_BROKER: "bold red",
     JobState.REFUSED: "bold red",
     JobState.INTERRUPTED: "bold yellow",
 }

@@ -125,6 +125,7 @@ def _attach(far: RabbitTransport, job: Job, journal: SqliteJournal) -> None:
         lambda level, event, about, text: job.monitor.note(level, event, text, about), time.time
     )
     far.link.lost, far.link.reached = news.lost, news.reached
+    job.monitor.unheard = news.seconds
 
 
 def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:

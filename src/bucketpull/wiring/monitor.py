@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -28,7 +28,8 @@ INVITE_SECONDS = 5.0  # machines that were there before a restart are heard with
 class Monitor:
     """Watches one job; `latest` is the snapshot that the dashboard serves.
 
-    `invitation` says, once, how machines join, where none has for a while; "" says nothing.
+    `invitation` says, once, how machines join, where none has for a while; "" says nothing. `unheard` returns for how many seconds
+    the broker has not been reached: what the coordinator then believes of its machines is old.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Monitor:
         self._machine_news, self._room_news, self._volume_news = MachineNews(), RoomNews(), VolumeNews()
         self._begun = False
         self.invitation = ""
+        self.unheard: Callable[[], float] = lambda: 0.0
         self.latest = self.snapshot()
 
     async def run(self) -> None:
@@ -116,10 +118,11 @@ class Monitor:
         active = moving or coordinator.state in ENDED
         self._meter.sample(now, objects, size, counters.listed, active)
         self._forecast.sample(now, counters, outstanding, active)
+        unheard = 0.0 if coordinator.state in ENDED else self.unheard()
         return Snapshot(
             job=self._job,
             source=self._source,
-            state=coordinator.state,
+            state=JobState.NO_BROKER if unheard else coordinator.state,
             at=self._clock.now(),
             started=self._started,
             seconds=self._clock.now() - self._started,
@@ -133,11 +136,14 @@ class Monitor:
             retries=counters.retries,
             failures=counters.failures,
             limits=coordinator.limits,
-            limited_by=next((pulse.limited_by for pulse in pulses if pulse.limited_by), ""),
+            limited_by=""
+            if unheard
+            else next((pulse.limited_by for pulse in pulses if pulse.limited_by), ""),
             notes=self._notes,
             stages=self._stages(now, pulses),
             spent=coordinator.budget.spent.copy(),
             prices=self._prices,
+            unheard_seconds=unheard,
         )
 
     def _volumes(self) -> list[VolumeStatus]:

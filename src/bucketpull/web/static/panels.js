@@ -4,9 +4,9 @@ import { $, h, text, track } from "./dom.js";
 import { clock, count, duration, moment, money, percent, size, speed } from "./figures.js";
 import { t } from "./words.js";
 
-const TONES = { complete: "good", incomplete: "warn", paused: "warn", "budget-spent": "warn", waiting: "warn", interrupted: "warn", "no-room": "bad", refused: "bad", starting: "idle" };
+const TONES = { complete: "good", incomplete: "warn", paused: "warn", "budget-spent": "warn", waiting: "warn", interrupted: "warn", "no-room": "bad", "no-broker": "bad", refused: "bad", starting: "idle" };
 const LIVE = new Set(["listing", "transferring", "finishing"]);
-const STANDING = new Set(["paused", "waiting", "no-room", "budget-spent"]);
+const STANDING = new Set(["paused", "waiting", "no-room", "budget-spent", "no-broker"]);
 export const ENDED = new Set(["complete", "incomplete", "interrupted", "refused"]);
 
 export function showHead(job) {
@@ -57,7 +57,7 @@ function showEnd(job, estimate) {
     text("band", duration(job.seconds));
   } else if (STANDING.has(job.state)) {
     text("eta", t(`state.${job.state}`));
-    text("band", "");
+    text("band", job.state === "no-broker" ? t("unheard", duration(job.unheard_seconds)) : "");
   } else if (estimate.seconds === null) {
     text("eta", t("left_unknown"));
     text("band", "");
