@@ -57,6 +57,17 @@ def test_four_processes_share_a_limit_without_knowing_of_each_other():
     assert tally.share() < 0.02
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_processes_behind_a_full_line_do_not_outbid_each_other(seed):
+    """What one of them gains by more transfers the others lose: six went up to 3,300 where 200 a second come."""
+    limiters = [Limiter() for _ in range(6)]
+
+    tally = run(limiters, World(latency=0.02, capacity=200, seed=seed), 60)
+
+    assert tally.rate(20) >= 195
+    assert sum(limiter.level for limiter in limiters) <= 1200
+
+
 def test_it_follows_a_limit_down_at_once_and_up_again_later():
     tally = run([Limiter()], World(limit=lambda now: 500 if now < 30 else 100 if now < 60 else 500), 120)
 

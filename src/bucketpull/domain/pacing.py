@@ -1,7 +1,8 @@
 """How fast to ask: one limiter an address of an endpoint, which finds by itself what the source and the line bear. Sans-I/O.
 
 Two things are limited. The *level*, transfers in flight: doubled each round while that brings more, then moved up a little
-at a time while it brings more, and down when many answers are timeouts or 5xx. And, once the source has said "too many"
+at a time while it brings more, and down when many answers are timeouts or 5xx. It does not go up where answers take longer than a
+second and twice as long as they did: then they wait for each other, and whoever asks for more only takes from others. And, once the source has said "too many"
 (429, a ban), the *ceiling*, requests a second: cut at most once a round trip, then raised along a cubic that is flat where it
 was cut, so that it stays close below the source's limit, touches it seldom, and still follows when the limit is lifted.
 
@@ -39,6 +40,9 @@ _SMOOTHING = 0.01  # a single answer's weight in the share of troubled ones
 _TROUBLE_SHARE = 0.1
 _TROUBLES_IN_A_ROUND = 3
 _TROUBLE_CUT = 0.7
+# Behind a line that is full, an answer takes longer the more are asked for; who asks for more gets more, but only from the others.
+_CROWDED_SECONDS = 1.0
+_CROWDED_FACTOR = 2.0  # times the least that answers took
 _BAN_SECONDS = 60.0
 _LONGEST_BAN_SECONDS = 600.0
 
@@ -102,6 +106,7 @@ class Limiter:
         self._may_cut = -math.inf
         self._round = Round()
         self._trip = 0.0  # smoothed seconds of an answer
+        self._least_trip = math.inf
         self._trouble = 0.0
         self._climb = Climb()
         self._ceiling = Ceiling()
@@ -260,6 +265,7 @@ class Limiter:
         if not measured.throttles:
             self._ban = _BAN_SECONDS
         self._ceiling.lift(now, measured, rate)
+        self._least_trip = min(self._least_trip, self._trip)
         if self.fixed is None:
             self._move_level(measured, rate)
         self._next_round(now, telling)
@@ -268,8 +274,12 @@ class Limiter:
         if measured.troubles >= _TROUBLES_IN_A_ROUND and self._trouble > _TROUBLE_SHARE:
             self._climb.retreat(self.level)
             self.level = max(min(self.level, LOWEST_LEVEL), self.level * _TROUBLE_CUT)
-        elif measured.peak >= self.level * 0.9:
+        elif measured.peak >= self.level * 0.9 and not self._is_crowded():
             self.level = max(1.0, min(float(self.highest), self._climb.next_level(self.level, rate)))
+
+    def _is_crowded(self) -> bool:
+        """Tell whether answers wait for each other: more transfers would only make each take longer."""
+        return self._trip > max(_CROWDED_SECONDS, _CROWDED_FACTOR * self._least_trip)
 
 
 class Climb:
