@@ -1,4 +1,4 @@
-"""Who may do what on the REST listener: the three `Authorization` forms and their errors (contract section 2)."""
+"""Who may do what on the REST listener: the three `Authorization` forms and their errors."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""The CDN listener: `/<path>` without bucket and authorization (contract sections 6.2, 7, 8)."""
+"""The CDN listener: `/<path>` without bucket and authorization (docs/reference/upyun.md)."""
 
 import hashlib
 import posixpath

@@ -22,7 +22,7 @@ _TYPES: Final = {
 
 
 class Entry(msgspec.Struct, gc=False):
-    """One row of a listing, with the field names of the JSON form (contract section 3.3).
+    """One row of a listing, with the field names of the JSON form.
 
     `length` is bytes, `last_modified` unix seconds, `type` a MIME type or `folder`.
     """
@@ -41,7 +41,7 @@ class Item(NamedTuple):
     mtime: int
     type: str
     version: int = 0
-    secret: str = ""  # contract section 7: direct access on the CDN is refused without it
+    secret: str = ""  # direct access on the CDN is refused without it
     meta: tuple[tuple[str, str], ...] = ()
 
 

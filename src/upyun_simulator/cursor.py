@@ -1,4 +1,4 @@
-"""Positions in a listing: the text of `x-list-iter` (contract sections 3.4 and 3.7)."""
+"""Positions in a listing: the text of `x-list-iter`."""
 
 import base64
 import binascii

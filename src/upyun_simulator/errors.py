@@ -1,4 +1,4 @@
-"""The service's error codes (contract section 9) and the answers that carry them.
+"""The service's error codes (docs/reference/upyun.md) and the answers that carry them.
 
 The HTTP status is the first three digits of a code.
 """

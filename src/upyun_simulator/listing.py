@@ -1,4 +1,4 @@
-"""Directory listings: which entries a page has, and how it is written (contract section 3)."""
+"""Directory listings: which entries a page has, and how it is written (docs/reference/upyun.md)."""
 
 from collections import OrderedDict
 from collections.abc import Callable

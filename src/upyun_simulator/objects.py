@@ -1,4 +1,4 @@
-"""Replies that carry an object: headers, conditions and ranges (contract sections 4, 6)."""
+"""Replies that carry an object: headers, conditions and ranges."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""The REST listener: `/<bucket>/<path>` with authorization (contract sections 1 to 6)."""
+"""The REST listener: `/<bucket>/<path>` with authorization (docs/reference/upyun.md)."""
 
 from upyun_simulator import effects
 from upyun_simulator.contents import Folder, Item

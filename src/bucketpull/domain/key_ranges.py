@@ -8,6 +8,7 @@ A page then has a density, and what lies ahead a length. Wrong guesses cost time
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import islice
+from typing import Final, NamedTuple
 
 _COLUMNS = 12
 _FINENESS = 16  # a cut is rounded to this part of a step: it stays the same when a few names come or go
@@ -23,6 +24,14 @@ _CLASSES = (
 )
 _SETS = tuple(frozenset(each) for each in _CLASSES)
 _SAMPLES = 50
+DEEPEST: Final = 6
+"""A range is cut, and its pieces are cut again, at most so often."""
+_PAGES_A_RANGE = 3
+_MOST_RANGES = 64
+_MOST_RANGES_AGAIN = 8  # a range that proves longer than thought is cut again, into fewer
+_WORTH_PAGES = 6.0
+_LONGER = 3  # times as long as thought
+_LONG_PAGES = 20  # a thought of more pages than that may be a gap between names
 
 
 class Scale:
@@ -79,6 +88,31 @@ def cuts(low: bytes, high: bytes, parts: int, samples: Sequence[bytes] = ()) -> 
         return []
     names = {scale.name_at(begin + step * number, step) for number in range(1, parts)}
     return sorted(name for name in names if low < name < high)
+
+
+class Ranges(NamedTuple):
+    """Where to cut, in order, and how many pages each piece is thought to have."""
+
+    borders: list[bytes]
+    pages: int
+
+
+def first_ranges(first: bytes, last: bytes, until: bytes, samples: Sequence[bytes] = ()) -> Ranges:
+    """Cut what lies between `last` and `until`, given one page, the one from `first` to `last`."""
+    ahead = parts_ahead(first, last, until, samples)
+    ranges = min(_MOST_RANGES, int(ahead / _PAGES_A_RANGE))
+    return Ranges(cuts(last, until, ranges, samples), int(ahead) // max(ranges, 1))
+
+
+def cut_again(
+    first: bytes, last: bytes, until: bytes, samples: Sequence[bytes], thought_pages: int
+) -> Ranges | None:
+    """Cut what is left of a range that proves much longer than thought, given its latest page; None if it need not be."""
+    ahead = parts_ahead(first, last, until, samples)
+    if ahead < max(_WORTH_PAGES, _LONGER * min(thought_pages, _LONG_PAGES)):
+        return None
+    ranges = min(_MOST_RANGES_AGAIN, int(ahead / 2))
+    return Ranges(cuts(last, until, ranges, samples), int(ahead / ranges))
 
 
 def _alphabet(letters: set[int]) -> bytes:

@@ -1,4 +1,4 @@
-"""Percent-encoding: keys in URLs. Every byte that is not unreserved is written `%XX`, and nothing is ever normalised (contract 1.3)."""
+"""Percent-encoding: keys in URLs. Every byte that is not unreserved is written `%XX`, and nothing is ever normalised."""
 
 from typing import Final
 from urllib.parse import quote_from_bytes

@@ -1,4 +1,4 @@
-"""Signatures and tokens: the contract's vectors."""
+"""Signatures and tokens: vectors of documents and of clients in use."""
 
 import pytest
 

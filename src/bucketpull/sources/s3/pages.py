@@ -26,7 +26,7 @@ import msgspec
 
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.key_ranges import cuts, parts_ahead
+from bucketpull.domain.key_ranges import DEEPEST, cut_again, first_ranges
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.percent_encoding import quoted
 from bucketpull.sources.s3.listing import PAGE_KEYS, Listing
@@ -35,14 +35,7 @@ from bucketpull.sources.trail import Trail
 
 _TAG = "!"
 _SEARCH_AFTER = 8  # pages: the search for the far end costs a dozen short requests
-_MOST_PARTS = 64
-_MOST_PARTS_AGAIN = 8  # a range that proves longer than thought is cut again, into fewer
-_WORTH_PAGES = 6.0
-_LONGER = 3  # times as long as thought
-_LONG_PAGES = 20  # a thought of more pages than that may be a gap between names
-_DEEPEST = 6
 _SAMPLES = 8
-_PAGES_A_PART = 3
 # After so many passes a page whose token leads back is taken, and what is behind it is given up.
 _PASSES = 6
 
@@ -237,7 +230,7 @@ class _Answer:
             again = self._cut_again() if split else []
             return again or [self._next(stage)]
         stage = msgspec.structs.replace(stage, pages=stage.pages + 1, token=self._token[:2000])
-        if split and stage.pages == _SEARCH_AFTER and stage.depth < _DEEPEST and len(names) > 1:
+        if split and stage.pages == _SEARCH_AFTER and stage.depth < DEEPEST and len(names) > 1:
             constructed = names[-2] + b" "
             if names[-2] < constructed < names[-1]:
                 samples = tuple(quoted(name) for name in _samples(names))
@@ -252,14 +245,13 @@ class _Answer:
         """Cut a range again that proves long; [] if it need not be."""
         stage, names = self._stage, self._names
         upto = unquote_to_bytes(stage.upto)
-        if stage.depth >= _DEEPEST:
+        if stage.depth >= DEEPEST:
             return []
-        ahead = parts_ahead(names[0], names[-1], upto, names)
-        if ahead < max(_WORTH_PAGES, _LONGER * min(stage.pages, _LONG_PAGES)):
+        ranges = cut_again(names[0], names[-1], upto, names, stage.pages)
+        if ranges is None:
             return []
-        parts = min(_MOST_PARTS_AGAIN, int(ahead / 2))
-        borders = [*_borders(names[-1], upto, parts, names), upto]
-        return _ranges(self._position, names[-1], borders, stage, int(ahead / parts))
+        borders = [*_as_text(ranges.borders, names[-1], upto), upto]
+        return _ranges(self._position, names[-1], borders, stage, ranges.pages)
 
     def _page(self, begin: int, end: int, following: list[Position]) -> Page:
         return Page(_part(self._position, self._names, self._listing, begin, end), [], following)
@@ -287,10 +279,9 @@ def _cut(position: Position, stage: Stage, end: bytes) -> list[Position]:
     """Cut what lies between the last name listed and that bound; behind that a range looks for names that are new."""
     names = [unquote_to_bytes(name) for name in stage.names]
     last = names[-1]
-    ahead = parts_ahead(names[0], last, end, names)
-    parts = min(_MOST_PARTS, int(ahead / _PAGES_A_PART))
-    borders = [*_borders(last, end, parts, names), end, b""] if end > last else [b""]
-    return _ranges(position, last, borders, stage, int(ahead) // max(parts, 1))
+    ranges = first_ranges(names[0], last, end, names)
+    borders = [*_as_text(ranges.borders, last, end), end, b""] if end > last else [b""]
+    return _ranges(position, last, borders, stage, ranges.pages)
 
 
 def _ranges(
@@ -312,15 +303,15 @@ def _ranges(
     ]
 
 
-def _borders(low: bytes, high: bytes, parts: int, names: Sequence[bytes]) -> list[bytes]:
-    """Return places to cut at that are UTF-8: services refuse a name that is not."""
-    whole = {name.decode("utf-8", "ignore").encode() for name in cuts(low, high, parts, names)}
+def _as_text(borders: Sequence[bytes], low: bytes, high: bytes) -> list[bytes]:
+    """Return borders between two names as UTF-8: services refuse a name that is not."""
+    whole = {name.decode("utf-8", "ignore").encode() for name in borders}
     return sorted(name for name in whole if low < name < high)
 
 
 def _serial(position: Position, stage: Stage) -> Position:
     """Go on page by page after the last name listed."""
-    plain = msgspec.structs.replace(stage, kind="range", names=(), search=None, depth=_DEEPEST)
+    plain = msgspec.structs.replace(stage, kind="range", names=(), search=None, depth=DEEPEST)
     return _at(position, stage.names[-1], plain)
 
 

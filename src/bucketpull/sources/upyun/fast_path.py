@@ -25,7 +25,7 @@ _MOST_SHAPES: Final = 4096
 
 
 class Dates:
-    """Whether copies are as young as listed: a stale one may be as long as the new object (contract 6.2).
+    """Whether copies are as young as listed: a stale one may be as long as the new object.
 
     It compares the `Last-Modified` of an endpoint's answers against the listing's times of change (Unix seconds; -1 is not known).
 

@@ -1,4 +1,4 @@
-"""Listing answers, in both forms the service has: JSON, and lines with tabs (contract 3.2-3.4).
+"""Listing answers, in both forms the service has: JSON, and lines with tabs (docs/reference/upyun.md).
 
 An answer that is no listing is never read as an empty one: without an end marker, a cursor or the right shape it is an error.
 In a listing, an odd entry costs only itself: a size or time that cannot be one is unknown, an entry of unknown type is taken for

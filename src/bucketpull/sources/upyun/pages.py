@@ -79,7 +79,7 @@ class Pages:
         return parallel_listing.retreat(position, RowKeys(self._bucket, position.directory), error)
 
     def _with_an_end(self, position: Position, listing: Listing) -> Listing:
-        """Decide about a page that does not say where the listing goes on (contract 3.3).
+        """Decide about a page that does not say where the listing goes on.
 
         The first answer of that kind counts as failed; only one that stays so, and is short, ends the directory.
         """

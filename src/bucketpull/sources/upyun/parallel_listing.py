@@ -28,7 +28,7 @@ from zlib import crc32
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.key_ranges import cuts, parts_ahead
+from bucketpull.domain.key_ranges import DEEPEST, cut_again, first_ranges
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.sources.trail import Trail
 from bucketpull.sources.upyun.serial_listing import released
@@ -49,12 +49,6 @@ from bucketpull.sources.upyun.stages import (
 
 _SERIAL_PAGES = 3  # a directory of fewer costs no request more than it has pages; splitting one costs four
 _FEWEST_ENTRIES = 50  # a page of fewer is not worth a probe
-_WORTH_PAGES = 6.0
-_MOST_PARTS = 64
-_MOST_PARTS_AGAIN = 8  # a range that proves longer than thought is cut again, into fewer
-_LONGER = 3  # times as long as thought
-_LONG_PAGES = 20  # a thought of more pages than that may be a gap between names
-_DEEPEST = 6
 _TAG = "!"
 
 
@@ -169,11 +163,10 @@ def _ended(page: Answered, stage: Stage) -> Page:
         return _serially(page.position, stage.back)
     if end == begin:
         return Page(nothing(page.position), [], _ranges(page, stage.back, [b""], stage.depth, 0))
-    ahead = _ahead(stage.seen, begin, end, [])
-    parts = min(_MOST_PARTS, int(ahead / 3))
-    borders = [*_borders(begin, end, parts, []), end, b""]
-    ranges = _ranges(page, stage.back, borders, stage.depth, int(ahead) // max(parts, 1))
-    return Page(nothing(page.position), [], ranges)
+    kind = end[:2]
+    cut = first_ranges(stage.seen[2:], begin[2:], end[2:])
+    borders = [*(kind + name for name in cut.borders), end, b""]
+    return Page(nothing(page.position), [], _ranges(page, stage.back, borders, stage.depth, cut.pages))
 
 
 def _ranges(page: Answered, cursor: str, borders: list[bytes], depth: int, pages: int) -> list[Position]:
@@ -238,28 +231,20 @@ def _filled(page: Answered, stage: Stage) -> Page:
 
 def _further(page: Answered, stage: Stage) -> list[Position]:
     """Cut a range again that proves long; [] if it need not be."""
-    if stage.depth >= _DEEPEST or not page.genuine() or page.first[:2] != page.last[:2]:
+    if stage.depth >= DEEPEST or not page.genuine() or page.first[:2] != page.last[:2]:
         return []
     if not stage.upto:
         return [_far_end(page, stage.depth + 1)] if page.listing.entries >= _FEWEST_ENTRIES else []
-    if stage.upto[:2] != page.last[:2]:
+    kind = page.last[:2]
+    if stage.upto[:2] != kind:
         return []
     names = page.listing.names or page.listing.directories
-    ahead = _ahead(page.first, page.last, stage.upto, names)
-    if ahead < max(_WORTH_PAGES, _LONGER * min(stage.pages, _LONG_PAGES)):
+    cut = cut_again(page.first[2:], page.last[2:], stage.upto[2:], names, stage.pages)
+    if cut is None:
         return []
-    parts = min(_MOST_PARTS_AGAIN, int(ahead / 2))
-    borders = [*_borders(page.last, stage.upto, parts, names), stage.upto]
+    borders = [*(kind + name for name in cut.borders), stage.upto]
     assert page.listing.cursor is not None
-    return _ranges(page, page.listing.cursor, borders, stage.depth + 1, int(ahead / parts))
-
-
-def _ahead(first: bytes, last: bytes, until: bytes, names: list[bytes]) -> float:
-    return parts_ahead(first[2:], last[2:], until[2:], names)
-
-
-def _borders(low: bytes, high: bytes, parts: int, names: list[bytes]) -> list[bytes]:
-    return [low[:2] + name for name in cuts(low[2:], high[2:], parts, names)]
+    return _ranges(page, page.listing.cursor, borders, stage.depth + 1, cut.pages)
 
 
 def _cut_out(page: Answered, after: bytes, upto: bytes) -> tuple[Part, list[bytes]]:

@@ -1,4 +1,4 @@
-"""How a request says who asks: three forms of authorization, and the CDN's anti-leech token (contract 2 and 8)."""
+"""How a request says who asks: three forms of authorization, and the CDN's anti-leech token (docs/reference/upyun.md)."""
 
 import base64
 import hashlib
@@ -25,13 +25,13 @@ def password_key(password: str) -> bytes:
 
 
 def signature(key: bytes, *parts: str) -> str:
-    """Sign the non-empty parts, joined by `&` (contract 2.2 and 2.4)."""
+    """Sign the non-empty parts, joined by `&`."""
     message = "&".join(part for part in parts if part)
     return base64.b64encode(hmac.digest(key, message.encode(), "sha1")).decode()
 
 
 def cdn_token(secret: str, expires: int, uri: bytes) -> str:
-    """Return the value of `_upt` for a path, which begins with a slash and has no query (contract 8)."""
+    """Return the value of `_upt` for a path, which begins with a slash and has no query."""
     digest = hashlib.md5(b"%s&%d&%s" % (secret.encode(), expires, uri)).hexdigest()
     return f"{digest[12:20]}{expires}"
 
@@ -74,7 +74,7 @@ class BasicAuthorization:
 
 
 class TokenAuthorization:
-    """A token made beforehand for every GET below a path, so that who uses it needs no password (contract 2.4)."""
+    """A token made beforehand for every GET below a path, so that who uses it needs no password."""
 
     def __init__(self, operator: str, token: str, prefix: str, expires: int) -> None:
         self._lines = (

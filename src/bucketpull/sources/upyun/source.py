@@ -70,7 +70,7 @@ class UpyunSource:
         return None
 
     def list_request(self, position: Position, site: str, now: float) -> Request:
-        """Ask for one page of one folder (contract 3.1)."""
+        """Ask for one page of one folder."""
         ask = ask_for(position)
         uri = self._uri + "/" if is_slash_folder(position) else self._directory_uri(position.directory)
         headers = self._few_headers if ask.few else self._list_headers
@@ -85,7 +85,7 @@ class UpyunSource:
         )
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
-        """Understand a listing answer (contract 3.2-3.5)."""
+        """Understand a listing answer."""
         try:
             return self._pages.page(position, self._listing(position, response, now))
         except AnswerError as error:
@@ -97,7 +97,7 @@ class UpyunSource:
     def routes(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:  # noqa: ARG002
         """Prefer the CDN, unless the key may mean another object to it.
 
-        It takes what follows the first separator in a path for an image version (contract 6.2), and where a path has empty segments
+        It takes what follows the first separator in a path for an image version, and where a path has empty segments
         or such as `..`, caches usually answer for the path without them.
         """
         if self._cdn is None:
@@ -120,7 +120,7 @@ class UpyunSource:
     def object_request(
         self, wanted: Wanted, endpoint: str, site: str, now: float, start: int = 0, version: str = ""
     ) -> Request:
-        """Ask for an object (contract 6.1, 6.2)."""
+        """Ask for an object."""
         directory, name = wanted.directory, wanted.name
         most = max(_IN_MEMORY_BYTES, wanted.size)
         extra = () if start == 0 else (f"Range: bytes={start}-", *conditions(version))
@@ -144,7 +144,7 @@ class UpyunSource:
         start: int = 0,
         version: str = "",
     ) -> Verdict:
-        """Decide whether an answer is the object (contract 6, 15)."""
+        """Decide whether an answer is the object."""
         name, size, mtime = wanted.name, wanted.size, wanted.mtime
         if start == 0 and not self._style:
             verdict = self._usual[endpoint].judge(name, size, response, mtime)
@@ -170,7 +170,7 @@ class UpyunSource:
             verdict.detail = f"of {stated}, listed is {self._dates.stamp(mtime).decode()}"
 
     def usage_request(self, site: str, now: float) -> Request | None:
-        """Ask for the size of the whole bucket (contract 5)."""
+        """Ask for the size of the whole bucket."""
         uri = self._uri + "?usage"
         headers = (*self._authorization.lines(uri, now + self._clock.offset), *self._rest_headers[:3])
         return Request(site + uri, headers, 65_536)
@@ -208,7 +208,7 @@ class UpyunSource:
             raise
 
     def _refusal(self, position: Position, response: Response, now: float) -> AnswerError:
-        """Class the refusal of a page; what concerns the root concerns the job (contract 3.5)."""
+        """Class the refusal of a page; what concerns the root concerns the job."""
         headers = response.headers()
         said = complaint(response, headers)
         reason = rest_reason(said.status, said.code)
@@ -226,7 +226,7 @@ class UpyunSource:
         return refusal(reason, said, headers, now)
 
     def _protection(self, directory: bytes, name: bytes, now: float) -> str:
-        """Return the query that a protected domain asks for (contract 8); the path is signed decoded."""
+        """Return the query that a protected domain asks for; the path is signed decoded."""
         path = b"/" + (directory + b"/" + name if directory else name)
         if self._config.cdn_token_of_encoded_path:
             path = b"/" + quoted(path[1:]).encode()

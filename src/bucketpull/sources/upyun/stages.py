@@ -1,6 +1,6 @@
 """What a position is for, as it says itself in `until`, and a listing compared with it: what serial and parallel listing share.
 
-A cursor is base64 of the row key of the last entry (contract 3.7; undocumented, hence probed). A *row* is the part of the row key
+A cursor is base64 of the row key of the last entry (not documented, so it is probed: docs/reference/upyun.md). A *row* is the part of the row key
 that names an entry: `@#name` for a file, `@~name` for a folder. Rows are in byte order, so all files come before all folders.
 """
 

@@ -1,11 +1,11 @@
-"""What an answer means (contract 6 and 15): whether it is the object, or why not, by the service's codes.
+"""What an answer means: whether it is the object, or why not, by the service's codes (docs/reference/upyun.md).
 
 Nothing is stored that was altered, cut, stale or about something else.
 
 The usual answer, a 200 of the listed length, is judged by a few substring tests on the joined raw headers, because a
 dictionary of headers would cost more than the rest of the object's bookkeeping.
 
-Errors are classed once: code or status -> `Reason` (contract 9.2). REST says `{"msg", "code": 8 digits, "id"}`, the CDN
+Errors are classed once: code or status -> `Reason`. REST says `{"msg", "code": 8 digits, "id"}`, the CDN
 `{"code": "8 digits", "msg"}`, both may say only `X-Error-Code`, and proxies on the way say HTML or nothing. The first three digits
 of a code are the HTTP status.
 """
@@ -91,7 +91,7 @@ CDN_STATUS: dict[int, Reason] = {
     429: Reason.THROTTLED,
     499: Reason.SERVER_ERROR,
 }
-# Seconds to wait where the contract knows more than the usual back-off: same URI, banned, concurrent use of one key,
+# Seconds to wait where more is known than the usual back-off: same URI, banned, concurrent use of one key,
 # the CDN's window of 60 s.
 WAITS: dict[int, float] = {42900002: 2.0, 42900004: 120.0, 42900007: 4.0, 40310003: 5.0}
 
