@@ -64,7 +64,7 @@ def test_a_full_disk_under_the_log_changes_nothing(user, service):
     done = user.knows(service).run(*SYNC, "--log-file", "/dev/full")
 
     assert "--log-file /dev/full: " in done.stderr
-    assert "lines could not be written: No space left on device; make room there" in done.stderr
+    assert "lines could not be written: No space left on device; free some space there" in done.stderr
 
 
 def test_a_log_on_a_terminal_of_another_language_is_utf_8(user, service):

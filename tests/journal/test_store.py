@@ -387,7 +387,7 @@ def test_a_disk_that_is_nearly_full_is_told_of_while_the_journal_can_still_be_wr
     play.journal.check_room()
     filler = fill(small_disk, 8 << 20)
 
-    with pytest.raises(JournalError, match=r"[78] MiB free on its disk, 64 MiB are needed: make room"):
+    with pytest.raises(JournalError, match=r"[78] MiB free on its disk, 64 MiB are needed; free some space"):
         play.journal.check_room()
     play.finish()
     assert play.journal.counters().stored == 1

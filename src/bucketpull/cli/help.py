@@ -11,7 +11,7 @@ MEANINGS = {
     ExitCode.USAGE: "usage or configuration; found before any side effect",
     ExitCode.INCOMPLETE: "ended, but something failed or is missing: bucketpull failures",
     ExitCode.REFUSED: "the source refused us: credentials, permission, unknown bucket (at the start: nothing was written)",
-    ExitCode.NO_ROOM: "no volume can take more: make room or add one, then run it again",
+    ExitCode.NO_ROOM: "no volume can take more; free some space or add a volume, then run the same command again",
     ExitCode.BUDGET_SPENT: "a limit or a total budget is used up; the same command with more of it goes on",
     ExitCode.INTERRUPTED: "interrupted; run the same command again to go on",
 }

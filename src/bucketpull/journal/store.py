@@ -117,8 +117,10 @@ class Store:
         """
         free = self.free_bytes()
         if free < floor_bytes:
-            message = f"journal {self.folder}: {free >> 20} MiB free on its disk, {floor_bytes >> 20} MiB are needed"
-            raise JournalError(f"{message}: make room or move the folder with --state")
+            raise JournalError(
+                f"journal {self.folder}: {free >> 20} MiB free on its disk, {floor_bytes >> 20} MiB are needed; "
+                "free some space there, or move the folder with --state"
+            )
 
     def close(self) -> None:
         """Close the file."""

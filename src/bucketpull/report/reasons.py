@@ -82,7 +82,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.MACHINE: Explanation(
         "this machine lacks open files or memory", "raise `ulimit -n` or lower --concurrency, then retry"
     ),
-    Reason.VOLUME_FULL: Explanation("the volume is full", "add a volume or free space, then retry"),
+    Reason.VOLUME_FULL: Explanation("the volume is full", "free some space or add a volume, then retry"),
     Reason.VOLUME_SICK: Explanation("the volume answers with errors", "check the disk, then retry"),
     Reason.POISON: Explanation(
         "a process crashed each time it handled this object", "report it, with the log file"

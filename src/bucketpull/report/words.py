@@ -99,7 +99,7 @@ TEXTS: dict[str, str] = {
     "exit.0": "all that was listed is in place",
     "exit.3": "something failed or is missing; `bucketpull failures` says what, `bucketpull retry` tries again",
     "exit.4": "the source refused us; check operator, password and bucket",
-    "exit.5": "no volume can take more; add one or free space, then run the same command again",
+    "exit.5": "no volume can take more; free some space or add a volume, then run the same command again",
     "exit.6": "as much is done as --limit or a total budget allows; the same command without it, or with more, goes on",
     "exit.130": "interrupted; run the same command again to go on",
     "plan": "plan for {}",

@@ -106,7 +106,7 @@ class Notifier:
             self.log.close()
             if self.log.lost:
                 tell(
-                    f"--log-file {self._settings.log_file}: {self.log.lost} lines could not be written: {self.log.reason}; make room there"
+                    f"--log-file {self._settings.log_file}: {self.log.lost} lines could not be written: {self.log.reason}; free some space there"
                 )
 
     def _variables(self) -> dict[str, str]:

@@ -86,7 +86,7 @@ def check_state(folder: Path) -> Iterator[Check]:
     free = status.f_bavail * status.f_frsize
     if free < _JOURNAL_FLOOR:
         yield failed(
-            "journal", f"{folder}: {size(free)} free", "make room, or name another folder with --state"
+            "journal", f"{folder}: {size(free)} free", "free some space, or name another folder with --state"
         )
     elif free < _JOURNAL_WISH:
         remedy = "a job of 100 million objects needs about 1 GB; name another folder with --state"
@@ -180,7 +180,7 @@ def _check_room(
         yield failed(path, str(error), "write a size such as 5G, or a share such as 5%")
         return
     if free <= 0:
-        yield failed(path, f"nothing free above the reserve of {reserve}", "make room, or lower --reserve")
+        yield failed(path, f"nothing free above the reserve of {reserve}", "free some space, or lower --reserve")
     elif total and free < (1 - _FULL_SHARE) * total:
         yield warned(path, f"{size(free)} free above the reserve, of {size(total)}", "see `bucketpull plan`")
     else:
