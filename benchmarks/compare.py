@@ -10,11 +10,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.servers.broker import Broker
+
 from benchmarks.bucket import Bucket
 from benchmarks.meter import Cost, measure
 from benchmarks.origin import Origin
 from benchmarks.tools import Task, Tool
-from bucketpull.testing.broker import Broker
 
 
 @dataclass(frozen=True)

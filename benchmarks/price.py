@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.servers.broker import Broker
+
 from benchmarks import bucket as buckets
 from benchmarks.bucket import Bucket, uniform
 from benchmarks.meter import measure
 from benchmarks.origin import Origin, serving
 from benchmarks.tools import BUCKETPULL, CLUSTER, Task, Tool
-from bucketpull.testing.broker import Broker
 
 MEMORY = Path("/dev/shm")
 SIZE = 20 << 10

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-from bucketpull.testing.broker import Broker
+from tests.servers.broker import Broker
 
 # A busy machine makes a case slow, not wrong; what a failure needs to be seen again is printed.
 settings.register_profile(

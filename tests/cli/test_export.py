@@ -10,8 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-
-from bucketpull.testing.broker import free_ports
+from tests.servers.broker import free_ports
 
 SYNC = ("sync", "upyun://photos", "disk1", "disk2", "--quiet")
 

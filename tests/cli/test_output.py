@@ -161,7 +161,9 @@ def test_a_full_disk_under_standard_output_is_told(finished, arguments):
         code, said = run(finished, *arguments, stdout=full)
 
     assert code == 3
-    assert said == "bucketpull: standard output: No space left on device; free some space, or write elsewhere\n"
+    assert (
+        said == "bucketpull: standard output: No space left on device; free some space, or write elsewhere\n"
+    )
 
 
 def test_a_command_that_decides_keeps_its_result_when_nobody_reads(finished):

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.servers.broker import Broker
 
-from bucketpull.testing.broker import Broker
 from upyun_simulator import Simulator, content
 
 COMMAND = [sys.executable, "-m", "bucketpull"]

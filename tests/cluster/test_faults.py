@@ -6,9 +6,9 @@ import time
 
 import pytest
 from tests.cluster.conftest import SLOW
+from tests.servers.proxy import Proxy
 from tests.transport.test_rabbitmq import purge, put, run
 
-from bucketpull.testing.proxy import Proxy
 from bucketpull.transport.wire import QueueNames
 
 BANDWIDTH = 3e6

@@ -5,8 +5,8 @@ import signal
 import time
 
 from tests.cluster.conftest import COMMAND, SLOW
+from tests.servers.proxy import Proxy
 
-from bucketpull.testing.proxy import Proxy
 from upyun_simulator import content
 
 

@@ -7,8 +7,7 @@ import subprocess
 import pytest
 from tests.cluster.conftest import SLOW
 from tests.cluster.test_faults import finished
-
-from bucketpull.testing.proxy import Proxy
+from tests.servers.proxy import Proxy
 
 _numbers = itertools.count()
 

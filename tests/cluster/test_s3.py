@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.cluster.conftest import IMPATIENT, Cluster
 from tests.s3.conftest import ODD_KEYS
-
-from bucketpull.testing.ceph import Ceph
+from tests.servers.ceph import Ceph
 
 BUCKET = "photos"
 KEY = "a-job-key-that-nobody-at-the-broker-knows"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from tests.docs.console import commands, script
+from tests.servers.broker import Broker
 
-from bucketpull.testing.broker import Broker
 from upyun_simulator import Simulator
 
 ROOT = Path(__file__).parents[2]

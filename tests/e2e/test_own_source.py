@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bucketpull.testing.web_server import WebServer
+from tests.servers.web_server import WebServer
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "http_index.py"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import until
+from tests.servers.broker import Broker
 
 import bucketpull
-from bucketpull.testing.broker import Broker
 from upyun_simulator import Simulator
 
 UNITS = Path(__file__).parents[2] / "examples/systemd"

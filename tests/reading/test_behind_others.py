@@ -7,12 +7,12 @@ from urllib.parse import quote_from_bytes
 
 import pytest
 from tests.reading.test_server import serving
+from tests.servers.web_server import WebServer
 from tests.volumes.filling import ODD_KEYS, Filler
 from tests.web.conftest import browser, driver_port, only_browser
 
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing
-from bucketpull.testing.web_server import WebServer
 
 __all__ = ["browser", "driver_port", "only_browser"]
 

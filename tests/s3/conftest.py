@@ -11,8 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-
-from bucketpull.testing.ceph import Ceph
+from tests.servers.ceph import Ceph
 
 COMMAND = (sys.executable, "-m", "bucketpull")
 DEADLINE_SECONDS = 600

@@ -4,8 +4,7 @@ import os
 
 import pytest
 from tests.s3.conftest import ODD_KEYS
-
-from bucketpull.testing.ceph import Ceph
+from tests.servers.ceph import Ceph
 
 
 def _objects(count: int) -> dict[bytes, bytes]:

@@ -6,11 +6,11 @@ import time
 
 import aiormq
 import pytest
+from tests.servers.proxy import Proxy
 from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt, taken, until, work
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Control, Goodbye, Limits, Poison, Pulse
-from bucketpull.testing.proxy import Proxy
 from bucketpull.transport import inbox as inbox_module
 from bucketpull.transport import rabbitmq
 from bucketpull.transport.envelope import Session

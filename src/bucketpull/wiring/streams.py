@@ -68,7 +68,9 @@ def _guarded() -> Iterator[None]:
         raise ReaderGone from None
     except OSError as error:
         _forget()
-        raise OutputFailed(f"standard output: {error.strerror}; free some space, or write elsewhere") from error
+        raise OutputFailed(
+            f"standard output: {error.strerror}; free some space, or write elsewhere"
+        ) from error
 
 
 def _forget() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.servers.web_server import WebServer
 
 from bucketpull.sources.registry import SOURCES, settings_of
 from bucketpull.sources.settings import SourceSettings
-from bucketpull.testing.web_server import WebServer
 from upyun_simulator import Simulator, content
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "http_index.py"

@@ -180,7 +180,9 @@ def _check_room(
         yield failed(path, str(error), "write a size such as 5G, or a share such as 5%")
         return
     if free <= 0:
-        yield failed(path, f"nothing free above the reserve of {reserve}", "free some space, or lower --reserve")
+        yield failed(
+            path, f"nothing free above the reserve of {reserve}", "free some space, or lower --reserve"
+        )
     elif total and free < (1 - _FULL_SHARE) * total:
         yield warned(path, f"{size(free)} free above the reserve, of {size(total)}", "see `bucketpull plan`")
     else:

@@ -68,9 +68,9 @@ class Broker:
         if self._daemon is None:
             # The names' daemon is started here, in the foreground, because Erlang would leave one behind.
             command = ["epmd", "-port", str(self._names), "-address", "127.0.0.1"]
-            self._daemon = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL)  # noqa: S603
+            self._daemon = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL)
         with (self.folder / "output").open("ab") as output:
-            self._server = subprocess.Popen(  # noqa: S603 - the broker's own program
+            self._server = subprocess.Popen(
                 [PROGRAMS / "rabbitmq-server"],
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -114,7 +114,7 @@ class Broker:
 
     def control(self, *arguments: str) -> str:
         """Run rabbitmqctl; return what it prints. Costs a second or two."""
-        done = subprocess.run(  # noqa: S603 - the broker's own program
+        done = subprocess.run(
             [PROGRAMS / "rabbitmqctl", "--quiet", "--node", self._node, *arguments],
             env=self._environment(),
             stdin=subprocess.DEVNULL,

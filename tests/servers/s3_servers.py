@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from tests.servers.broker import free_ports
+
 from bucketpull.domain.percent_encoding import quoted
 from bucketpull.sources.s3.signing import Credentials, Signer
-from bucketpull.testing.broker import free_ports
 
 START_SECONDS = 60
 ACCESS_KEY = "TESTKEY"
-SECRET_KEY = "testsecret"  # noqa: S105 - of a server that lives for a test
+SECRET_KEY = "testsecret"
 
 
 def signed_headers(
@@ -77,7 +78,7 @@ class Server:
         """Start it, and wait until it listens."""
         self._folder.mkdir(parents=True)
         with (self._folder / "output").open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603 - a program of this environment
+            self._process = subprocess.Popen(
                 self._command,
                 env={
                     "HOME": str(self._folder),

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from bucketpull.testing.broker import free_ports
+from tests.servers.broker import free_ports
 
 START_SECONDS = 20
 _CONFIG = """
@@ -55,7 +55,7 @@ class WebServer:
             outside=self._outside,
         )
         (self._folder / "nginx.conf").write_text(text)
-        self._process = subprocess.Popen([command, "-c", self._folder / "nginx.conf"], stderr=subprocess.PIPE)  # noqa: S603 - a fixed command
+        self._process = subprocess.Popen([command, "-c", self._folder / "nginx.conf"], stderr=subprocess.PIPE)
         self._await()
         return self
 

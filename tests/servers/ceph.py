@@ -17,14 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Self
 
+from tests.servers.broker import free_ports
+from tests.servers.s3_servers import signed_headers
+
 from bucketpull.domain.percent_encoding import quoted
-from bucketpull.testing.broker import free_ports
-from bucketpull.testing.s3_servers import signed_headers
 
 START_SECONDS = 60
 REGION = "us-east-1"
 ACCESS_KEY = "TESTACCESSKEY0000000"
-SECRET_KEY = "testSecretKey/0000000000000000000000000+"  # noqa: S105 - of a server that lives for a test
+SECRET_KEY = "testSecretKey/0000000000000000000000000+"
 _SIDE_BY_SIDE = 16
 _CONFIG = """
 [global]
@@ -210,7 +211,7 @@ class Ceph:
         return "--conf", f"{self.folder}/ceph.conf"
 
     def _run(self, *command: str) -> None:
-        done = subprocess.run(  # noqa: S603 - Ceph's own programs
+        done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=START_SECONDS, check=False
         )
         if done.returncode:
@@ -220,7 +221,7 @@ class Ceph:
         output: IO[bytes]
         with (self.folder / "log" / f"{program}.out").open("wb") as output:
             self._running.append(
-                subprocess.Popen(  # noqa: S603 - Ceph's own programs
+                subprocess.Popen(
                     [program, *self._conf, *arguments, "-f"],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
