@@ -4,9 +4,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bucketpull.domain.batching import REPORT_SECONDS
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.record import Assignment, Record
-from bucketpull.downloader.batch_progress import PART_SECONDS, BatchProgress
+from bucketpull.downloader.batch_progress import BatchProgress
 from bucketpull.testing.memory import part_of
 
 
@@ -64,8 +65,8 @@ def test_what_has_ended_is_told_after_some_seconds_and_once():
     batch.store(leaf, 0, 1, None)
     batch.fail(leaf, 2, Reason.REJECTED, 1)
     assert not batch.is_due(100.0)
-    assert not batch.is_due(100.0 + PART_SECONDS - 0.1)
-    assert batch.is_due(100.0 + PART_SECONDS)
+    assert not batch.is_due(100.0 + REPORT_SECONDS - 0.1)
+    assert batch.is_due(100.0 + REPORT_SECONDS)
 
     first = batch.outcome()
     assert not batch.is_due(200.0)

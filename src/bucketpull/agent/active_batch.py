@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from bucketpull.domain.batching import (
+    REPORT_SECONDS,
     among,
     decode_parts,
     draft,
@@ -19,9 +20,6 @@ from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import BatchDraft, Extent, Failure, Former, Part, Work, add_counts
 from bucketpull.domain.record import Claim, Outcome, Record
-
-PART_SECONDS = 5.0
-"""A batch that is not through so long after it came is reported as far as it is settled, then again and again."""
 
 
 class ActiveBatch:
@@ -109,7 +107,7 @@ class ActiveBatch:
             or self._deferred
             or self._returned
         )
-        return bool(has_news) and now - self.since >= PART_SECONDS
+        return bool(has_news) and now - self.since >= REPORT_SECONDS
 
     def receipt(self, now: float, next_part: int) -> BatchReceipt:
         """Return the receipt of what is settled, with what is not as drafts; what is with tasks is the next part."""

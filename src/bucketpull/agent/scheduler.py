@@ -7,7 +7,7 @@ import msgspec
 
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.volume import ManagedVolume
-from bucketpull.domain.batching import UNKNOWN_BYTES, expected_bytes, objects_in
+from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, expected_bytes, objects_in
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.messages import Limits, Pulse
 from bucketpull.domain.model import EndpointStatus, Part, summed_counts
@@ -19,7 +19,6 @@ from bucketpull.domain.record import Tick, Tune
 STOCK_SECONDS = 3.0
 STOCK_MIN, STOCK_MAX = 2_000, 20_000
 SCANS_PER_PROCESS = 8
-OBJECTS_PER_BATCH = 1_000  # until batches came; many small directories make smaller ones
 BATCHES_MOST = 400  # in hand, however small they are: a queue at the broker delivers 512 unanswered
 SPEED_SECONDS = 0.4  # between two ticks that are compared; they come twice a second
 COMPARE_SECONDS = 0.5
@@ -54,7 +53,7 @@ class Scheduler:
         self._speed_from = [(0.0, 0)] * processes
         self._tick_at = [0.0] * processes
         self._awake_at = 0.0
-        self._batch = float(OBJECTS_PER_BATCH)
+        self._batch = float(MAX_OBJECTS)  # until batches came: many small directories make smaller ones
 
     def tick(self, process: int, tick: Tick, now: float) -> None:
         """Note a process's counters."""
@@ -264,7 +263,7 @@ class Scheduler:
             return 0
         wanted = sum(min(STOCK_MAX, max(STOCK_MIN, int(speed * STOCK_SECONDS))) for speed in self._speed)
         missing = max(0, wanted - sum(self.unstarted) - self.inspected)
-        usual, more = -(-missing // OBJECTS_PER_BATCH), math.ceil(missing / max(1.0, self._batch))
+        usual, more = -(-missing // MAX_OBJECTS), math.ceil(missing / max(1.0, self._batch))
         return batch + max(usual, min(more, BATCHES_MOST - batch))
 
 

@@ -20,7 +20,8 @@ from bucketpull.agent.active_batch import (
 from bucketpull.agent.adoption import outcome_of
 from bucketpull.agent.disk_calls import Calls, DiskRequest, Routine, Verb
 from bucketpull.agent.scheduler import Scheduler
-from bucketpull.agent.volume import STATE_OF_TROUBLE, ManagedVolume, Settler
+from bucketpull.agent.settler import Settler
+from bucketpull.agent.volume import STATE_OF_TROUBLE, ManagedVolume
 from bucketpull.domain.errors import MachineShort, VolumeError
 from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.policy import WorkerPolicy

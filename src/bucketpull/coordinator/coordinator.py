@@ -24,8 +24,8 @@ from bucketpull.coordinator.effects import (
     Routine,
     SendControl,
 )
-from bucketpull.coordinator.final_check import final_state, missing
-from bucketpull.coordinator.fleet import Fleet, Headway, RefusalsElsewhere, RequestedStates
+from bucketpull.coordinator.ending import Headway, RefusalsElsewhere, final_state, missing
+from bucketpull.coordinator.fleet import Fleet, RequestedStates
 from bucketpull.coordinator.grouping import Entry, once_each
 from bucketpull.coordinator.outages import Outages
 from bucketpull.coordinator.rate_sharing import Shares

@@ -1,15 +1,14 @@
-"""Which workers are alive, what each was sent, and how much more it may be sent. Pure bookkeeping.
+"""Which workers are alive, what each was sent, and how much more it may be sent; which volumes are there. Pure.
 
 A worker says in its pulses how much it wants to hold in all (its window); what it was sent and has not answered
 is counted here, so that pulses may be late without anybody being flooded.
 """
 
-import math
 from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
-from bucketpull.domain.messages import Fatal, Pulse
+from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import IN_PLACE, VolumeState, VolumeStatus, Work, WorkKind
 
 PRESENT_SECONDS = 3.0
@@ -266,24 +265,6 @@ class Fleet:
         return member is not None and not member.pulse.volumes and self.has_volumes
 
 
-class Headway:
-    """When machines last got on with what is `Fleet.unsettled`: less of it than ever, or some that was not there before.
-
-    `at` is in monotonic seconds.
-    """
-
-    def __init__(self, now: float) -> None:
-        self.at = now
-        self._seen: set[tuple[str, int]] = set()
-        self._fewest = math.inf
-
-    def see(self, unsettled: set[tuple[str, int]], now: float) -> None:
-        """Note what is left now."""
-        if len(unsettled) < self._fewest or not unsettled <= self._seen:
-            self.at, self._fewest = now, min(self._fewest, len(unsettled))
-            self._seen |= unsettled
-
-
 def _unsettled(pulse: Pulse) -> set[int]:
     if not pulse.holds and not pulse.clears:
         return set()
@@ -298,34 +279,6 @@ def _still(pulse: Pulse) -> Pulse:
 
 def _place(volume: VolumeStatus | None) -> tuple[str, str, str] | None:
     return None if volume is None else (volume.machine, volume.path, volume.state)
-
-
-class RefusalsElsewhere:
-    """Refusals of the source on other machines: their credentials are their own. The first is forgotten when other machines go on. Times are monotonic seconds.
-
-    Args:
-        patience_seconds: For so long nobody else may be there before the refusal ends the job.
-
-    """
-
-    def __init__(self, patience_seconds: float) -> None:
-        self._patience = patience_seconds
-        self._first: tuple[Fatal, float] | None = None
-
-    def heard(self, fatal: Fatal, now: float) -> None:
-        """Note a refusal."""
-        self._first = self._first or (fatal, now)
-
-    def final(self, fleet: Fleet, now: float) -> Fatal | None:
-        """Return the refusal that ends the job, if one does by now."""
-        if self._first is None:
-            return None
-        fatal, since = self._first
-        if fleet.drains > 1 or (fleet.drains and fatal.machine not in fleet.members):
-            self._first = None
-        elif now - since > self._patience and not fleet.drains:
-            return fatal
-        return None
 
 
 class RequestedStates(dict[str, VolumeState]):

@@ -15,6 +15,8 @@ from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.model import BatchDraft, Id, Objects, Part, Position, Span
 
 MAX_OBJECTS = 1000
+REPORT_SECONDS = 5.0
+"""What has ended of a batch is reported so long after it was seen, although the rest has not."""
 MAX_BYTES = 256 * 1024 * 1024
 LARGE_BYTES = 64 * 1024 * 1024
 LARGE_OBJECTS = (

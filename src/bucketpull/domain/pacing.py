@@ -12,6 +12,7 @@ was cut, so that it stays close below the source's limit, touches it seldom, and
 import math
 
 from bucketpull.domain.ceiling import Ceiling, Round
+from bucketpull.domain.endpoints import OUTAGE, THROTTLES
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.retry import LONGEST_ASKED_SECONDS
 
@@ -19,18 +20,7 @@ FIRST_LEVEL = 32
 HIGHEST_LEVEL = 1024
 # A transfer that stalls holds its place for as long as it takes to notice that: it must not be the only one.
 LOWEST_LEVEL = 4.0
-_THROTTLES = frozenset({Reason.THROTTLED, Reason.BANNED})
-_TROUBLES = frozenset(
-    {
-        Reason.SERVER_ERROR,
-        Reason.TIMEOUT,
-        Reason.STALLED,
-        Reason.CONNECT,
-        Reason.DNS,
-        Reason.TLS,
-        Reason.RESET,
-    }
-)
+_TROUBLES = OUTAGE - {Reason.TRUNCATED, Reason.GARBAGE}  # these two came in time
 _BURST_SECONDS = 0.02
 _ROUND_SECONDS = 0.25
 _IDLE_SECONDS = 5.0  # a round that was interrupted for so long tells nothing of rates
@@ -50,10 +40,9 @@ _LONGEST_BAN_SECONDS = 600.0
 class TokenBucket:
     """At most so many requests a second, evenly; None is no limit. May be shared by several limiters."""
 
-    __slots__ = ("_burst", "_interval", "_next", "per_second")
+    __slots__ = ("_interval", "_next", "per_second")
 
-    def __init__(self, per_second: float | None, burst_seconds: float = _BURST_SECONDS) -> None:
-        self._burst = burst_seconds
+    def __init__(self, per_second: float | None) -> None:
         self._next = -math.inf
         self.set_rate(per_second)
 
@@ -64,7 +53,7 @@ class TokenBucket:
 
     def delay(self, now: float) -> float:
         """Return in how many seconds a request may start; 0 is now."""
-        wait = self._next - self._burst - now
+        wait = self._next - _BURST_SECONDS - now
         return wait if self._interval and wait > 0.0 else 0.0
 
     def take(self, now: float) -> None:
@@ -171,7 +160,7 @@ class Limiter:
         self.received += received
         if reason is not None:
             self.bad += 1
-        if reason in _THROTTLES:
+        if reason in THROTTLES:
             self._throttle(now, reason is Reason.BANNED, asked_seconds)
             return
         if reason in _TROUBLES:

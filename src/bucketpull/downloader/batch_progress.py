@@ -10,14 +10,12 @@ from itertools import chain, islice, repeat
 
 import msgspec
 
-from bucketpull.domain.batching import decode_parts
+from bucketpull.domain.batching import REPORT_SECONDS, decode_parts
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Part, key_of
 from bucketpull.domain.record import Assignment, Outcome, Record
 
 OPEN, STORED, FAILED, DEFERRED, UNPLACED, TOLD = range(6)
-PART_SECONDS = 5.0
-"""What has ended is told so long after it was first seen, although other objects of the assignment are not through."""
 DETAIL_CHARACTERS = 300
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -261,7 +259,7 @@ class BatchProgress:
         if self.left == self.told:
             return False
         self.since = self.since or now
-        return now - self.since >= PART_SECONDS
+        return now - self.since >= REPORT_SECONDS
 
     def outcome(self) -> Outcome:
         """Tell what became of the objects that ended since the last outcome, and which have not."""

@@ -1,10 +1,13 @@
-"""The books held against what the volumes' own ledgers say, when a job has ended. Pure.
+"""When a job has ended, and how: the books are held against what the volumes' own ledgers say. Pure.
 
 A volume may hold more than the job counts: objects of other jobs, of an earlier run, second copies. It must not hold less.
 """
 
+import math
 from collections.abc import Collection, Mapping
 
+from bucketpull.coordinator.fleet import Fleet
+from bucketpull.domain.messages import Fatal
 from bucketpull.domain.model import Counters, Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState
 
@@ -46,3 +49,49 @@ def final_state(books: Counters, outstanding: Outstanding, missing_objects: int)
 def _is_loss(objects: int, books: Counters) -> bool:
     """Whether so many missing objects are more than those that were counted twice."""
     return objects > books.duplicates + (books.stored + books.skipped) // TOLERATED_ONE_IN
+
+
+class Headway:
+    """When machines last got on with what is `Fleet.unsettled`: less of it than ever, or some that was not there before.
+
+    `at` is in monotonic seconds.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.at = now
+        self._seen: set[tuple[str, int]] = set()
+        self._fewest = math.inf
+
+    def see(self, unsettled: set[tuple[str, int]], now: float) -> None:
+        """Note what is left now."""
+        if len(unsettled) < self._fewest or not unsettled <= self._seen:
+            self.at, self._fewest = now, min(self._fewest, len(unsettled))
+            self._seen |= unsettled
+
+
+class RefusalsElsewhere:
+    """Refusals of the source on other machines: their credentials are their own. The first is forgotten when other machines go on. Times are monotonic seconds.
+
+    Args:
+        patience_seconds: For so long nobody else may be there before the refusal ends the job.
+
+    """
+
+    def __init__(self, patience_seconds: float) -> None:
+        self._patience = patience_seconds
+        self._first: tuple[Fatal, float] | None = None
+
+    def heard(self, fatal: Fatal, now: float) -> None:
+        """Note a refusal."""
+        self._first = self._first or (fatal, now)
+
+    def final(self, fleet: Fleet, now: float) -> Fatal | None:
+        """Return the refusal that ends the job, if one does by now."""
+        if self._first is None:
+            return None
+        fatal, since = self._first
+        if fleet.drains > 1 or (fleet.drains and fatal.machine not in fleet.members):
+            self._first = None
+        elif now - since > self._patience and not fleet.drains:
+            return fatal
+        return None
