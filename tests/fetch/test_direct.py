@@ -1,4 +1,5 @@
 import itertools
+import socket
 import threading
 import time
 from contextlib import ExitStack
@@ -95,6 +96,36 @@ def test_a_connection_that_ended_unnoticed_costs_no_request(fetch):
         assert fetch.ask(site.url()).body == b"first"
         assert ended.wait(60)
         assert fetch.ask(site.url()).body == b"first"
+
+
+def test_a_connection_that_ends_just_as_it_is_chosen_for_a_request_costs_nothing(fetch):
+    chosen, ended = threading.Event(), threading.Event()
+    answers = []
+
+    def script(peer):
+        peer.request()
+        peer.answer(b"first")
+        chosen.wait(60)
+        peer.reset()
+        ended.set()
+
+    # The loop hears of both at once: first of an event that makes the next request, then of the end of the idle connection.
+    ours, theirs = socket.socketpair()
+    with origin(script) as site, ours, theirs:
+
+        def ask():
+            ours.recv(1)
+            fetch.submit(site.url(), answers.append)
+
+        assert fetch.ask(site.url()).body == b"first"
+        fetch.loop.run_once(0.0)  # else epoll still has the connection at the head of its list
+        fetch.loop.watch(ours.fileno(), ask)
+        theirs.send(b".")
+        chosen.set()
+        assert ended.wait(60)
+        fetch.until(lambda: answers)
+        fetch.loop.unwatch(ours.fileno())
+    assert answers[0].body == b"first"
 
 
 def test_bytes_after_the_declared_end_are_not_taken_for_the_next_answer(fetch):

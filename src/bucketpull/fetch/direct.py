@@ -204,7 +204,10 @@ class Direct:
         self._repeat(connection.request, connection.done)
 
     def lost(self, connection: Connection) -> None:
-        """Let go of an idle connection."""
+        """Let go of an idle connection; a request for which it was chosen a moment ago, and which is not sent yet, is libcurl's."""
+        if connection in self._busy:
+            self.hand_over(connection)
+            return
         connection.site.free.remove(connection)
         self._drop(connection)
 
