@@ -33,7 +33,7 @@ class BandwidthSchedule:
         return min(waits)
 
 
-def parse_bandwidth(text: str, name: str = "--bandwidth") -> BandwidthSchedule:
+def parse_bandwidth(text: str) -> BandwidthSchedule:
     """Read a limit, or limits by time of day, separated by spaces.
 
     Raises:
@@ -42,26 +42,28 @@ def parse_bandwidth(text: str, name: str = "--bandwidth") -> BandwidthSchedule:
     """
     words = text.split()
     if len(words) == 1 and "," not in text:
-        return BandwidthSchedule([(0, _limit(name, words[0]))])
-    entries = [_entry(name, word) for word in words]
+        return BandwidthSchedule([(0, _limit(words[0]))])
+    entries = [_entry(word) for word in words]
     if not entries:
-        raise ConfigError(f"{name}: empty; write a limit such as 100M, or 'off'")
+        raise ConfigError("--bandwidth: empty; write a limit such as 100M, or 'off'")
     if len({begins for begins, _ in entries}) < len(entries):
-        raise ConfigError(f"{name}: {shown_value(text)} gives one time twice; leave one out")
+        raise ConfigError(f"--bandwidth: {shown_value(text)} gives one time twice; leave one out")
     return BandwidthSchedule(entries)
 
 
-def _entry(name: str, word: str) -> tuple[int, float | None]:
+def _entry(word: str) -> tuple[int, float | None]:
     found = _ENTRY.fullmatch(word)
     if found is None:
-        raise ConfigError(f"{name}: {shown_value(word)} is not a time and a limit; write them as 08:00,10M")
-    return int(found[1]) * 3600 + int(found[2]) * 60, _limit(name, found[3])
+        raise ConfigError(
+            f"--bandwidth: {shown_value(word)} is not a time and a limit; write them as 08:00,10M"
+        )
+    return int(found[1]) * 3600 + int(found[2]) * 60, _limit(found[3])
 
 
-def _limit(name: str, word: str) -> float | None:
+def _limit(word: str) -> float | None:
     if word.lower() == "off":
         return None
-    limit = parse_size(name, word)
+    limit = parse_size("--bandwidth", word)
     if limit < 1:
-        raise ConfigError(f"{name}: {shown_value(word)} would stop everything; write 'off' for no limit")
+        raise ConfigError(f"--bandwidth: {shown_value(word)} would stop everything; write 'off' for no limit")
     return float(limit)

@@ -74,8 +74,7 @@ class Meter:
     The last sample before the job runs is where the session begins: what was done in earlier ones is not its speed.
     """
 
-    def __init__(self, now_seconds: float = NOW_SECONDS) -> None:
-        self._now_seconds = now_seconds
+    def __init__(self) -> None:
         self._time = ActiveTime()
         self._recent: deque[tuple[float, int, int, int]] = deque()
         self._first: tuple[float, int, int, int] | None = None
@@ -87,7 +86,7 @@ class Meter:
             self._first = point
             self._recent.clear()
         self._recent.append(point)
-        while len(self._recent) > 2 and self._recent[1][0] <= point[0] - self._now_seconds:
+        while len(self._recent) > 2 and self._recent[1][0] <= point[0] - NOW_SECONDS:
             self._recent.popleft()
 
     def rates(self, running: bool = True) -> Rates:
@@ -105,14 +104,13 @@ class Meter:
 class StageMeter:
     """Turns the counters of an object's way into `Stage`s. Give it a sample twice a second, of the same stages in the same order."""
 
-    def __init__(self, now_seconds: float = NOW_SECONDS) -> None:
-        self._now_seconds = now_seconds
+    def __init__(self) -> None:
         self._recent: deque[tuple[float, dict[str, int]]] = deque()
 
     def sample(self, at: float, counters: dict[str, int]) -> dict[str, Stage]:
         """Note the counters at a time in seconds; return them with their speeds. One that falls has none."""
         self._recent.append((at, counters))
-        while len(self._recent) > 2 and self._recent[1][0] <= at - self._now_seconds:
+        while len(self._recent) > 2 and self._recent[1][0] <= at - NOW_SECONDS:
             self._recent.popleft()
         start, before = self._recent[0]
         seconds = at - start

@@ -12,7 +12,7 @@ class Transport(Protocol):
     """The coordinator's end of the way to its workers. All calls from one event loop."""
 
     async def send(self, works: Sequence[Work], machine: str) -> None:
-        """Give work to a machine, or with "" to whichever takes it first. Durable when it returns, if the transport is."""
+        """Give work to a machine. Durable when it returns, if the transport is."""
         ...
 
     async def receive(self) -> Sequence[FromWorker]:

@@ -17,9 +17,9 @@ class SystemdReporter:
     It is shown the job from the event loop, so that a loop that is stuck sends no WATCHDOG=1 either.
     """
 
-    def __init__(self, words: Words, address: str | None = None) -> None:
+    def __init__(self, words: Words) -> None:
         self._words = words
-        self._notify = Notify(address)
+        self._notify = Notify()
         self._due = 0.0
         self._state = ""
 

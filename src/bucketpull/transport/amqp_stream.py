@@ -30,9 +30,8 @@ _END: Final = b"\xce"
 class FilteredReader:
     """As much of `asyncio.StreamReader` as the client uses, one whole frame at a time."""
 
-    def __init__(self, reader: asyncio.StreamReader, most_bytes: int = MOST_BODY_BYTES) -> None:
+    def __init__(self, reader: asyncio.StreamReader) -> None:
         self._reader = reader
-        self._most_bytes = most_bytes
         self._pieces: deque[bytes] = deque()
         self._delivering: set[int] = set()
         self._skipped: dict[int, int] = {}
@@ -103,7 +102,7 @@ class FilteredReader:
 
     def _header(self, channel: int, payload: bytes) -> bytes:
         kind, weight, size, _ = _CONTENT.unpack_from(payload)
-        if size > self._most_bytes:
+        if size > MOST_BODY_BYTES:
             self._skipped[channel] = size
             size = 0
         return _CONTENT.pack(kind, weight, size, 0) + _END

@@ -140,7 +140,7 @@ async def _line_to(url: str, reply: str) -> _Line:
     return _Line(connection, channel, reply, answers)
 
 
-async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> None:
+async def check_alone(url: str, job: str) -> None:
     """Make sure, before anything is written, that the broker lets us in and that no coordinator has the job.
 
     Raises:
@@ -149,7 +149,7 @@ async def check_alone(url: str, job: str, seconds: float = ANSWER_SECONDS) -> No
 
     """
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(ANSWER_SECONDS):
             await _look(with_heartbeat(url), QueueNames(job).coordinator)
     except aiormq.exceptions.ChannelNotFoundEntity:
         return

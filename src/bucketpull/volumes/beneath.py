@@ -136,12 +136,12 @@ def is_writable(directory: int) -> bool:
     return os.access(".", os.W_OK | os.X_OK, dir_fd=directory)
 
 
-def open_path(root: int, path: str, flags: int = os.O_RDONLY) -> int:
+def open_path(root: int, path: str) -> int:
     """Open a regular file some directories below an open one."""
     folder, _, name = path.rpartition("/")
     directory = _descend(root, folder.encode())
     try:
-        return open_file(directory, name, flags)
+        return open_file(directory, name, os.O_RDONLY)
     finally:
         os.close(directory)
 

@@ -238,9 +238,7 @@ class Ledger:
 
     def _write(self, data: bytes, durable: bool) -> None:
         try:
-            written = 0
-            while written < len(data):
-                written += os.pwrite(self._fd, data[written:], self.end + written)
+            system.write_all(self._fd, [data], self.end)
             if _reach is not None:
                 _reach("appended")
             if durable:

@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record, Sealed
-from bucketpull.volumes.files.file import write_all
 from bucketpull.volumes.ledger import Damage, Frame, Kind
 from bucketpull.volumes.location import Location
 from bucketpull.volumes.reader import VolumeReader
+from bucketpull.volumes.system import write_all
 
 DIGEST_BYTES: Final = 12
 _ENTRIES_A_FILE: Final = 200_000  # about 15 MB while they are sorted

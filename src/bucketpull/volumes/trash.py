@@ -8,9 +8,9 @@ from typing import Final
 
 from bucketpull.volumes import beneath, os_errors, system
 from bucketpull.volumes.beneath import OwnDirectory
-from bucketpull.volumes.files.file import write_all
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.location import Location
+from bucketpull.volumes.system import write_all
 
 TRASH: Final = "trash"
 _UNTIL: Final = re.compile(r"until-(\d{8}T\d{6}Z)")

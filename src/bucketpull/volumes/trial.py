@@ -40,9 +40,7 @@ def _try_inside(directory: int, length: int) -> None:
 def _write(directory: int, name: str, length: int) -> None:
     fd = beneath.create(directory, name)
     try:
-        written = 0
-        while written < length:
-            written += os.write(fd, bytes(length - written))
+        system.write_all(fd, [bytes(length)])
         system.set_date(fd, 0)
     finally:
         os.close(fd)

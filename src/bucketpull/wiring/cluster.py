@@ -56,7 +56,6 @@ def run_coordinate(
     settings: Settings,
     view_openers: Sequence[ViewOpener] = (),
     notifier: Notifier | None = None,
-    policy: CoordinatorPolicy | None = None,
 ) -> ExitCode:
     """List the bucket and keep the books until the job has ended; return how."""
     broker = broker_url(settings)
@@ -65,8 +64,7 @@ def run_coordinate(
     asyncio.run(check_alone(broker, settings.job_name()))
     with opened(settings) as opening:
         key = coordinator_key(settings)
-        policy = policy or CoordinatorPolicy()
-        return asyncio.run(_coordinate(settings, broker, key, opening, view_openers, notifier, policy))
+        return asyncio.run(_coordinate(settings, broker, key, opening, view_openers, notifier))
 
 
 async def _coordinate(
@@ -76,7 +74,6 @@ async def _coordinate(
     opening: Opening,
     view_openers: Sequence[ViewOpener],
     notifier: Notifier | None,
-    policy: CoordinatorPolicy,
 ) -> ExitCode:
     lister = f"{machine_name(settings)}/lister"
     journal = opening.journal
@@ -86,8 +83,7 @@ async def _coordinate(
     await far.start()
     near = DirectTransport()
     transport = JoinedTransport(near, far, frozenset({lister}))
-    policy = msgspec.structs.replace(
-        policy,
+    policy = CoordinatorPolicy(
         exits_when_full=settings.when_full == "exit",
         local_machines=frozenset({lister}),
         budget=budget_of(settings),

@@ -13,7 +13,6 @@ from bucketpull.domain import keys
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing, PackNames
 from bucketpull.volumes.beneath import OwnDirectory, open_root
-from bucketpull.volumes.packs import appender as appending
 from bucketpull.volumes.packs.appender import Appender, Member
 from bucketpull.volumes.packs.folder import Folders
 
@@ -279,13 +278,3 @@ def test_a_kill_at_any_step_leaves_valid_archives(tmp_path, step, time_reached):
     assert run.returncode == -9, "the step was never reached"
     names = [name for path in sorted((tmp_path / "packs").glob("*.tar")) for name in listed(path)]
     assert len(names) % 5 == 0, "part of a chunk is visible"
-
-
-def test_a_short_write_is_gone_on_with(tmp_path, monkeypatch):
-    """Linux takes at most 2 GiB at once, and less on a signal."""
-    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
-    whole = os.pwritev
-    monkeypatch.setattr(os, "pwritev", lambda fd, pieces, at: whole(fd, [b"".join(pieces)[:7]], at))
-    appending._write_all(fd, [b"hello", b"beautiful", b"world"], 3)
-    os.close(fd)
-    assert (tmp_path / "file").read_bytes() == b"\0\0\0hellobeautifulworld"

@@ -21,6 +21,7 @@ from bucketpull.volumes.aside import set_aside
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import PACKS, Entered, enter
 from bucketpull.volumes.os_errors import Culprit
+from bucketpull.volumes.system import write_all
 from bucketpull.volumes.trial import try_writing
 
 TEMPORARY: Final = "tmp"
@@ -34,7 +35,6 @@ _REASONS: Final = {
     Culprit.VOLUME: Reason.VOLUME_SICK,
     Culprit.MACHINE: Reason.MACHINE,
 }
-_MOST_PIECES: Final = 1024  # IOV_MAX of Linux
 _reach = kill_points.reach
 
 
@@ -188,19 +188,6 @@ class FileWriter:
     def _clean(self) -> None:
         with suppress(OSError):
             beneath.remove(self._temporary, _NAME)
-
-
-def write_all(fd: int, chunks: Sequence[Chunk]) -> int:
-    """Write all chunks, whatever the system takes at once; return the bytes."""
-    if len(chunks) == 1:
-        wanted, written = len(chunks[0]), os.write(fd, chunks[0])
-    else:
-        wanted, written = sum(map(len, chunks)), os.writev(fd, chunks[:_MOST_PIECES])
-    if written < wanted:
-        rest = memoryview(b"".join(chunks))
-        while written < wanted:
-            written += os.write(fd, rest[written:])
-    return wanted
 
 
 def _denied(error: OSError) -> bool:

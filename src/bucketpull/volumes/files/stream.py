@@ -19,7 +19,7 @@ from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Written
 from bucketpull.volumes import beneath, system
 from bucketpull.volumes.beneath import OwnDirectory
-from bucketpull.volumes.files.file import write_all
+from bucketpull.volumes.system import write_all
 
 PARTIAL: Final = "partial"
 _READ_BYTES: Final = 1 << 20

@@ -18,8 +18,8 @@ from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing, PackNames
 from bucketpull.volumes.packs import tar
 from bucketpull.volumes.packs.folder import EMPTY_BYTES, NEXT, Folders
+from bucketpull.volumes.system import write_all
 
-_MOST_PIECES: Final = 1024  # IOV_MAX of Linux
 _COPIED_BYTES: Final = 1 << 20
 _ZEROS: Final = bytes(tar.BLOCK)
 _reach = kill_points.reach
@@ -56,7 +56,7 @@ class Pack:
         first = pieces[0]
         pieces[0] = first[tar.BLOCK :]
         try:
-            _write_all(self.fd, pieces, self.end + tar.BLOCK)
+            write_all(self.fd, pieces, self.end + tar.BLOCK)
             self._complete(first[: tar.BLOCK])
         except OSError:
             self._cut()
@@ -76,10 +76,10 @@ class Pack:
                 piece = os.pread(source, min(_COPIED_BYTES, size - copied), copied)
                 if not piece:
                     raise OSError(errno.EIO, "the part has become shorter")
-                _write_all(self.fd, [piece], at + copied)
+                write_all(self.fd, [piece], at + copied)
                 copied += len(piece)
-            _write_all(self.fd, [bytes(tar.padding(size))], at + size)
-            _write_all(self.fd, [header[tar.BLOCK :]], self.end + tar.BLOCK)
+            write_all(self.fd, [bytes(tar.padding(size))], at + size)
+            write_all(self.fd, [header[tar.BLOCK :]], self.end + tar.BLOCK)
             self._complete(header[: tar.BLOCK])
         except OSError:
             self._cut()
@@ -88,7 +88,7 @@ class Pack:
 
     def finish(self) -> None:
         """Write the end of the archive and let go."""
-        _write_all(self.fd, [tar.END], self.end)
+        write_all(self.fd, [tar.END], self.end)
         self.close()
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class Pack:
         """Write the header that makes all that follows it part of the archive."""
         if _reach is not None:
             _reach("bodies_written")
-        _write_all(self.fd, [header], self.end)
+        write_all(self.fd, [header], self.end)
         if self._sync:
             os.fdatasync(self.fd)
         if _reach is not None:
@@ -236,16 +236,3 @@ class Appender:
         if directory and keys.path_of(directory) == directory:
             self._plain = directory
         return tar.header(key_of(directory, name), size, mtime)
-
-
-def _write_all(fd: int, pieces: Sequence[Chunk], at: int) -> None:
-    """Write all pieces at an offset, whatever the system takes at once."""
-    for start in range(0, len(pieces), _MOST_PIECES):
-        some = pieces[start : start + _MOST_PIECES]
-        wanted = sum(map(len, some))
-        written = os.pwritev(fd, some, at)
-        if written < wanted:
-            rest = memoryview(b"".join(some))
-            while written < wanted:
-                written += os.pwrite(fd, rest[written:], at + written)
-        at += wanted
