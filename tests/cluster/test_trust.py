@@ -13,7 +13,7 @@ from bucketpull.domain.messages import Control, Limits, Welcome
 from bucketpull.domain.model import Part, Work, WorkKind
 from bucketpull.transport.envelope import Direction
 from bucketpull.transport.job_key import JobKey
-from bucketpull.transport.wire import QueueNames, Sealed, encode
+from bucketpull.transport.wire import QueueNames, SealedWork, encode
 
 
 def test_the_coordinator_makes_the_key_once_for_its_owner_alone_and_says_where(make_cluster):
@@ -115,7 +115,7 @@ def test_another_account_of_the_broker_makes_nobody_write_fetch_or_end_anything(
             "size",
         ),
         Control(Limits(), add_volumes=[str(target)]),
-        Sealed(Work(1, WorkKind.BATCH, encode([part]))),
+        SealedWork(Work(1, WorkKind.BATCH, encode([part]))),
         Control(Limits(), stop=True),
     ]
     for order in orders:

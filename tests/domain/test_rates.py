@@ -1,16 +1,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.progress import Rates, Stage
-from bucketpull.domain.rates import SERIES_POINTS, ActiveTime, Meter, Series, StageMeter
+from bucketpull.domain.progress import Rates, StageProgress
+from bucketpull.domain.rates import SERIES_POINTS, ActiveTime, Series, SpeedMeter, StageMeter
 
 
 def test_without_samples_all_speeds_are_zero():
-    assert Meter().rates() == Rates()
+    assert SpeedMeter().rates() == Rates()
 
 
 def test_a_steady_job_has_the_same_speed_now_and_in_the_mean():
-    meter = Meter()
+    meter = SpeedMeter()
 
     for tick in range(200):
         meter.sample(tick / 2, tick * 50, tick * 5000, tick * 80)
@@ -19,7 +19,7 @@ def test_a_steady_job_has_the_same_speed_now_and_in_the_mean():
 
 
 def test_the_speed_of_now_follows_a_change_within_ten_seconds():
-    meter = Meter()
+    meter = SpeedMeter()
     done = 0
 
     for second in range(120):
@@ -31,7 +31,7 @@ def test_the_speed_of_now_follows_a_change_within_ten_seconds():
 
 
 def test_what_was_done_in_an_earlier_session_is_no_speed():
-    meter = Meter()
+    meter = SpeedMeter()
 
     meter.sample(1000.0, 5_000_000, 10**12, 6_000_000)
     meter.sample(1001.0, 5_000_010, 10**12 + 500, 6_000_000)
@@ -41,7 +41,7 @@ def test_what_was_done_in_an_earlier_session_is_no_speed():
 
 
 def test_paused_time_does_not_lower_the_mean_and_the_speed_of_now_is_zero_meanwhile():
-    meter = Meter()
+    meter = SpeedMeter()
     for second in range(11):
         meter.sample(second, second * 100, 0, 0)
     for second in range(11, 3600):
@@ -77,7 +77,7 @@ def test_a_series_keeps_its_ends_and_its_bound_however_long_it_gets(gaps):
 
 
 def test_the_session_begins_with_the_last_sample_before_the_job_runs():
-    meter = Meter()
+    meter = SpeedMeter()
 
     meter.sample(0.0, 0, 0, 0, False)
     meter.sample(0.5, 1_000_000, 10**9, 2_000_000)
@@ -92,7 +92,7 @@ def test_each_stage_of_an_objects_way_has_its_own_speed():
     meter.sample(0.0, {"listed": 0, "booked": 0})
     stages = meter.sample(5.0, {"listed": 500, "booked": 50})
 
-    assert stages == {"listed": Stage(500, 100.0), "booked": Stage(50, 10.0)}
+    assert stages == {"listed": StageProgress(500, 100.0), "booked": StageProgress(50, 10.0)}
     assert meter.sample(5.0, {"listed": 500, "booked": 50})["listed"].per_second == 100.0
 
 

@@ -6,7 +6,7 @@ import socket
 from tests.volumes.filling import Filler
 
 from bucketpull.reading.server import ObjectServer, Options
-from bucketpull.reading.volumes import Volumes
+from bucketpull.reading.volumes import OpenVolumes
 
 SECONDS = 60
 LARGE = bytes(20_000_000)
@@ -26,7 +26,7 @@ def served(tmp_path, scenario, **options):
     filler.close()
 
     async def run():
-        server = ObjectServer(Volumes([str(tmp_path / "d1")]), Options(connections=2, **options))
+        server = ObjectServer(OpenVolumes([str(tmp_path / "d1")]), Options(connections=2, **options))
         port = await server.start("127.0.0.1", 0)
         try:
             await scenario(server, port)

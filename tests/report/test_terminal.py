@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from bucketpull.domain.model import VolumeState
-from bucketpull.domain.progress import Note, Stage
+from bucketpull.domain.progress import Note, StageProgress
 from bucketpull.report.reporters import EventReporter, LineReporter, QuietReporter, open_reporter
 from bucketpull.report.terminal import TerminalReporter, display
 from bucketpull.report.words import Words
@@ -264,7 +264,7 @@ def test_no_line_of_the_books_is_broken_at_any_width(terminal, running):
 
 def test_the_stages_of_an_objects_way_show_which_one_is_slow(terminal, running):
     names = ("listed", "placed", "fetched", "written", "settled", "booked")
-    running.stages = {name: Stage(1000, 5000.0 - 1000 * number) for number, name in enumerate(names)}
+    running.stages = {name: StageProgress(1000, 5000.0 - 1000 * number) for number, name in enumerate(names)}
 
     lines = shown(terminal, running)
 

@@ -17,7 +17,7 @@ from bucketpull.transport import amqp, amqp_stream
 from bucketpull.transport.envelope import Direction, Sealer, read_header
 from bucketpull.transport.job_key import JobKey, machine_key, read_key
 from bucketpull.transport.remote_query import MachineSilent
-from bucketpull.transport.wire import QueryAnswer, QueueNames, Sealed, encode
+from bucketpull.transport.wire import QueryAnswer, QueueNames, SealedWork, encode
 
 STRANGERS = JobKey(b"a key that somebody made up, long enough for one")
 
@@ -82,7 +82,11 @@ def test_work_and_orders_that_nobody_of_the_job_sealed_are_kept_told_and_never_o
             transport, inbox = await job.coordinator(), await job.inbox()
             told, queue = listened(inbox), QueueNames(job.name).machine("m1")
             order = Control(Limits(), add_volumes=["/etc"], stop=True)
-            for message in (Sealed(work(7)), order, Welcome("j", "x", "d", b"{}", "key", "batch", "size")):
+            for message in (
+                SealedWork(work(7)),
+                order,
+                Welcome("j", "x", "d", b"{}", "key", "batch", "size"),
+            ):
                 await put(broker.url, queue, forged(job, queue, message, Direction.DOWN, meant="one"))
             await transport.send([work(1)], "m1")
             assert await taken(inbox.receive, 1) == [work(1)]
@@ -174,7 +178,9 @@ def test_a_message_that_is_sent_again_by_somebody_is_dropped_and_told(broker):
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
             told, queue = listened(inbox), QueueNames(job.name).machine("m1")
-            again = forged(job, queue, Sealed(work(1)), Direction.DOWN, key=KEY, session=transport.session)
+            again = forged(
+                job, queue, SealedWork(work(1)), Direction.DOWN, key=KEY, session=transport.session
+            )
             for _ in range(3):
                 await put(broker.url, queue, again)
             order = forged(

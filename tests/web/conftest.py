@@ -30,7 +30,7 @@ from bucketpull.domain.model import (
     VolumeState,
     VolumeStatus,
 )
-from bucketpull.domain.progress import DirectoryState, Note, Rates, Snapshot, Stage
+from bucketpull.domain.progress import DirectoryState, Note, Rates, Snapshot, StageProgress
 from bucketpull.web.api import Api
 from bucketpull.web.dashboard import Dashboard
 from bucketpull.web.history import History
@@ -152,7 +152,7 @@ class ScriptedPanel:
                 Note(self.now - 300, "info", "limits.changed", "at most 8,000 requests a second"),
             ],
             stages={
-                name: Stage(counters.stored, self.speed)
+                name: StageProgress(counters.stored, self.speed)
                 for name in ("listed", "placed", "fetched", "written", "settled", "booked")
             },
             spent=Spending(

@@ -13,7 +13,7 @@ from bucketpull.domain.errors import ConfigError, ExitCode, JournalError, Transp
 from bucketpull.domain.progress import Snapshot
 from bucketpull.web import control_socket
 from bucketpull.web.api import failed, json_response
-from bucketpull.web.client import Refusal
+from bucketpull.web.client import Refused
 from bucketpull.web.server import Server
 from bucketpull.wiring.coordinator_client import client_of, local_client
 from bucketpull.wiring.settings import Settings
@@ -70,7 +70,7 @@ def test_a_refusal_is_raised_with_its_exit_code(tmp_path):
     async def refuse(_):
         return failed(409, "no /mnt/d1", ExitCode.NO_ROOM)
 
-    with serving(tmp_path, refuse), pytest.raises(Refusal, match="no /mnt/d1") as refused:
+    with serving(tmp_path, refuse), pytest.raises(Refused, match="no /mnt/d1") as refused:
         local_client(tmp_path).post("/api/volumes/add", {"volume": "/mnt/d1"})
 
     assert refused.value.exit_code is ExitCode.NO_ROOM

@@ -12,7 +12,7 @@ from itertools import count
 from bucketpull.agent.actions import Action, Kill, Open, Say, Start, Tell
 from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.clearing import Clearing, forget
-from bucketpull.agent.disk_calls import Calls, Routine
+from bucketpull.agent.disk_calls import Calls, DiskRoutine
 from bucketpull.agent.intake import Intake
 from bucketpull.agent.scheduler import Deaths, Scheduler
 from bucketpull.agent.tasks import Tasks
@@ -328,7 +328,7 @@ class Agent:
             self.dismissed = True
             self.stop(self._now)
 
-    def _forget(self, booked: Sequence[int]) -> Routine:
+    def _forget(self, booked: Sequence[int]) -> DiskRoutine:
         """Forget batches that are booked; one that is in hand is not among them: its last receipt will be answered too."""
         works = self._unconfirmed.booked(set(booked) - self.holds())
         for volume in self.scheduler.working():
@@ -341,7 +341,7 @@ class Agent:
         if not self._batches and not self._clearing.is_busy and self._clearing.is_due:
             self._calls.run(self._clear())
 
-    def _clear(self) -> Routine:
+    def _clear(self) -> DiskRoutine:
         cleared = yield from self._clearing.run(
             self.scheduler.working(), lambda volume, error: volume.trouble(error, self._now)
         )
@@ -365,7 +365,7 @@ class Agent:
         else:
             self._actions.append(Open(path))
 
-    def _look(self, volume: ManagedVolume) -> Routine:
+    def _look(self, volume: ManagedVolume) -> DiskRoutine:
         yield from volume.look(self._clock)
         self._beat_if_measured()
 

@@ -86,7 +86,7 @@ def _last(parts: Iterable[Part], stored: Iterable[tuple[Extent, Sequence[Record]
     return found
 
 
-class Recorded(msgspec.Struct):
+class Matched(msgspec.Struct):
     """Listed objects by what ledgers say of them: `skipped` objects are in place (`extents` say where), `changed` by volume lie there in another version.
 
     `fresh` objects were found nowhere.
@@ -99,13 +99,13 @@ class Recorded(msgspec.Struct):
     fresh: list[Part]
 
 
-def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record]]]) -> Recorded:
+def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record]]]) -> Matched:
     """Compare listed objects with ledger blocks, given oldest first: a later block overrides an earlier one.
 
     An object is in place when its size (bytes) and mtime (Unix seconds) are those of the listing.
     """
     found = _index({part.directory for part in parts}, known)
-    result = Recorded(0, 0, [], {}, [])
+    result = Matched(0, 0, [], {}, [])
     extents: dict[Extent, None] = {}
     for part in parts:
         fresh: list[int] = []

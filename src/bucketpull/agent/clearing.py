@@ -8,7 +8,7 @@ is begun while anything is removed.
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from bucketpull.agent.disk_calls import DiskRequest, Routine, Verb
+from bucketpull.agent.disk_calls import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import BatchVerdict, Begun, Control
@@ -75,7 +75,7 @@ class Clearing:
             self._verdicts.pop(work, None)
         return Cleared(works, removed)
 
-    def _settle(self, volume: ManagedVolume, verdicts: Mapping[int, BatchVerdict]) -> Routine:
+    def _settle(self, volume: ManagedVolume, verdicts: Mapping[int, BatchVerdict]) -> DiskRoutine:
         """Remove what does not count of batches whose end is known, then forget them.
 
         An object that several blocks describe is removed with the last of them, so blocks wait for what becomes of earlier ones.
@@ -106,7 +106,7 @@ def _offsets(volume: ManagedVolume, extents: Iterable[Extent]) -> list[int]:
     return sorted(extent.offset for extent in extents if extent.volume == volume.id)
 
 
-def forget(volume: ManagedVolume, journal: str, works: Iterable[int]) -> Routine:
+def forget(volume: ManagedVolume, journal: str, works: Iterable[int]) -> DiskRoutine:
     """Let go of batches of which nothing more will be heard."""
     for work in [work for work in works if work in volume.known]:
         yield volume.ask(Verb.FORGET, journal, work)

@@ -50,7 +50,7 @@ class Call(NamedTuple):
     ask: DiskRequest
 
 
-Routine = Generator[DiskRequest, Any, None]
+DiskRoutine = Generator[DiskRequest, Any, None]
 
 
 class Calls:
@@ -59,9 +59,9 @@ class Calls:
     def __init__(self, start: Callable[[Call], None]) -> None:
         self._start = start
         self._ids = count(1)
-        self._waiting: dict[int, tuple[str, Routine]] = {}
+        self._waiting: dict[int, tuple[str, DiskRoutine]] = {}
 
-    def run(self, routine: Routine) -> None:
+    def run(self, routine: DiskRoutine) -> None:
         """Begin a routine; it goes on with each answer."""
         self._go_on(routine, lambda: next(routine))
 
@@ -82,7 +82,7 @@ class Calls:
         for call in [call for call, (name, _) in self._waiting.items() if name == volume]:
             self.fail(call, error)
 
-    def _go_on(self, routine: Routine, resume: Callable[[], DiskRequest]) -> None:
+    def _go_on(self, routine: DiskRoutine, resume: Callable[[], DiskRequest]) -> None:
         try:
             ask = resume()
         except StopIteration:

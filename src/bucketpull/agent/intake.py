@@ -6,7 +6,7 @@ from typing import Any
 from bucketpull.agent.active_batch import ActiveBatch, as_listed
 from bucketpull.agent.adoption import look_among_foreign
 from bucketpull.agent.already_stored import recognise
-from bucketpull.agent.disk_calls import DiskRequest, Routine
+from bucketpull.agent.disk_calls import DiskRequest, DiskRoutine
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.unconfirmed import begun_on
@@ -38,7 +38,7 @@ class Intake:
         self._tasks = tasks
         self._went_on = went_on
 
-    def accept(self, batch: ActiveBatch) -> Routine:
+    def accept(self, batch: ActiveBatch) -> DiskRoutine:
         """Begin a batch."""
         work, rest = batch.work, batch.parts
         begun = begun_on(self._scheduler.working(), work.id)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 from bucketpull.agent.active_batch import Settling
-from bucketpull.agent.disk_calls import Calls, Routine, Verb
+from bucketpull.agent.disk_calls import Calls, DiskRoutine, Verb
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.errors import MachineShort, VolumeError, VolumeFull
 from bucketpull.domain.messages import Begun
@@ -58,7 +58,7 @@ class Settler:
             self._is_busy = True
             self._calls.run(self._settle())
 
-    def _settle(self) -> Routine:
+    def _settle(self) -> DiskRoutine:
         volume = self._volume
         group, volume.waiting = volume.waiting, []
         try:

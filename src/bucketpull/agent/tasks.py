@@ -18,7 +18,7 @@ from bucketpull.agent.active_batch import (
     stored_in,
 )
 from bucketpull.agent.adoption import outcome_of
-from bucketpull.agent.disk_calls import Calls, DiskRequest, Routine, Verb
+from bucketpull.agent.disk_calls import Calls, DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.settler import Settler
 from bucketpull.agent.volume import STATE_OF_TROUBLE, ManagedVolume
@@ -143,7 +143,7 @@ class Tasks:
         self._take_up(task, volume)
         return task
 
-    def _intend(self, task: Task, volume: ManagedVolume) -> Routine:
+    def _intend(self, task: Task, volume: ManagedVolume) -> DiskRoutine:
         """Note on its volume that a task is about to be written, then have that done; it goes elsewhere if that fails."""
         is_noted = is_refused = False
         while not is_noted and not is_refused and not self.is_closed:
@@ -269,6 +269,6 @@ class Tasks:
         self.told(Outcome(task.id, 0, 0, b"", [], [], []))
 
 
-def _rest(volume: ManagedVolume) -> Routine:
+def _rest(volume: ManagedVolume) -> DiskRoutine:
     with suppress(VolumeError):
         yield volume.ask(Verb.WAIT)

@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from bucketpull.agent.active_batch import Settling
-from bucketpull.agent.disk_calls import DiskRequest, Routine, Verb
+from bucketpull.agent.disk_calls import DiskRequest, DiskRoutine, Verb
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
@@ -115,7 +115,7 @@ class ManagedVolume:
         """Ask something of this volume."""
         return DiskRequest(self.id, verb, arguments)
 
-    def look(self, now: Callable[[], float]) -> Routine:
+    def look(self, now: Callable[[], float]) -> DiskRoutine:
         """Measure the disk; one that is sick is let go of when nothing of it is in hand, and opened anew now and then."""
         self._asked_at = now()
         if not self.is_sick:
@@ -130,7 +130,7 @@ class ManagedVolume:
                 yield from self._come_back(now)
         self._asked_at = None
 
-    def _come_back(self, now: Callable[[], float]) -> Routine:
+    def _come_back(self, now: Callable[[], float]) -> DiskRoutine:
         try:
             status, known = yield self.ask(Verb.REOPEN)
         except VolumeError:
@@ -145,7 +145,7 @@ class ManagedVolume:
         self.measured(status, now())
         self._follow.returned(self)
 
-    def _measure(self, now: Callable[[], float]) -> Routine:
+    def _measure(self, now: Callable[[], float]) -> DiskRoutine:
         """Find out how much is free, whether the disk is well, and whether one that refused bytes takes some again."""
         try:
             status = yield self.ask(Verb.STATUS)
@@ -156,7 +156,7 @@ class ManagedVolume:
         else:
             self.measured(status, now())
 
-    def _probe(self, now: Callable[[], float]) -> Routine:
+    def _probe(self, now: Callable[[], float]) -> DiskRoutine:
         """Find out whether a disk that refused bytes takes some again: a quota shows in no measurement."""
         try:
             yield self.ask(Verb.PROBE)

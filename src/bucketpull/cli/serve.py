@@ -20,7 +20,7 @@ from bucketpull.wiring.volumes import check_copies
 
 if TYPE_CHECKING:
     from bucketpull.reading.server import Options
-    from bucketpull.reading.volumes import Volumes
+    from bucketpull.reading.volumes import OpenVolumes
 
 _DEFAULT_PORT = "8378"
 
@@ -76,14 +76,14 @@ def serve(
     check_copies(settings.volumes)
     from bucketpull.reading.http import Types, parse_types
     from bucketpull.reading.server import Options
-    from bucketpull.reading.volumes import Volumes
+    from bucketpull.reading.volumes import OpenVolumes
 
     more = parse_types(_text_of(types), types) if types is not None else {}
     place = address_of(address, "HOST:PORT")
     metrics_place = address_of(metrics, "--metrics") if metrics is not None else None
     with ExitStack() as stack:
         log = _opened_log(access_log, stack)
-        found = Volumes(settings.volumes or volumes_here(settings))
+        found = OpenVolumes(settings.volumes or volumes_here(settings))
         for path, trouble in found.troubles.items():
             tell(f"volume {path}: is away: {trouble}")
         if len(found.troubles) == len(found.paths):
@@ -96,7 +96,7 @@ def serve(
 
 async def _serve(
     settings: Settings,
-    volumes: "Volumes",
+    volumes: "OpenVolumes",
     chosen: "Options",
     place: tuple[str, int],
     metrics: tuple[str, int] | None,

@@ -194,7 +194,7 @@ class Ceiling:
             self._suspicion = Suspicion()
 
 
-class Answers:
+class AnswerCount:
     """How many answers came in how many seconds, and how many of them were refusals; what is older than a few seconds fades."""
 
     __slots__ = ("fades_seconds", "number", "refused", "seconds")
@@ -254,9 +254,9 @@ class Suspicion:
     GROWTH = 1.5
 
     def __init__(self) -> None:
-        self.usual = Answers()
+        self.usual = AnswerCount()
         """Those that came outside of trials."""
-        self._below = Answers(math.inf)
+        self._below = AnswerCount(math.inf)
         self._held = 0.0
         self._is_refuted = False
         self._before = 0.0
@@ -305,7 +305,7 @@ class Suspicion:
 
     def abandon(self) -> None:
         """End a trial without a result: nothing at all is given."""
-        self._former, self._below = 0.0, Answers(math.inf)
+        self._former, self._below = 0.0, AnswerCount(math.inf)
 
     def _end(self) -> float:
         """Decide, once enough answers have come in trials; go on as before."""
@@ -314,9 +314,9 @@ class Suspicion:
         if below.number >= self.ENOUGH and below.number * before >= self.ENOUGH_REFUSED:
             self._is_refuted = below.share < before * 0.5
             self._held = 0.0 if self._is_refuted else max(before, below.share)
-            self._below = Answers(math.inf)
+            self._below = AnswerCount(math.inf)
             rate = min(rate, self._given) if self._is_refuted else rate
-        self.usual = Answers()
+        self.usual = AnswerCount()
         return rate
 
     def _go_up(self, rate: float) -> float | None:
@@ -325,7 +325,7 @@ class Suspicion:
         if usual.number < self.ENOUGH:
             return rate
         share, asked = usual.share, usual.number / max(usual.seconds, 0.1)
-        self.usual = Answers()
+        self.usual = AnswerCount()
         if share > min(self._held * 1.5 + 0.05, self._held + 0.15):
             self._held = 0.0
             return None

@@ -68,7 +68,7 @@ class Rates(Value):
     listed_now: float = 0.0
 
 
-class Stage(Value):
+class StageProgress(Value):
     """How many objects have passed a stage of their way in this session, and how many a second in the last ones."""
 
     objects: int = 0
@@ -117,7 +117,7 @@ class Snapshot(Value):
     limits: Limits
     limited_by: str
     notes: list[Note]
-    stages: dict[str, Stage] = {}
+    stages: dict[str, StageProgress] = {}
     spent: Spending = msgspec.field(default_factory=Spending)
     prices: Prices = NO_PRICES
     unheard_seconds: float = 0.0

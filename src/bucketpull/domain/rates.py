@@ -6,7 +6,7 @@ Time in which the job was paused or had no room does not count: it says nothing 
 from bisect import bisect_right
 from collections import deque
 
-from bucketpull.domain.progress import Rates, Stage
+from bucketpull.domain.progress import Rates, StageProgress
 
 NOW_SECONDS = 10.0  # receipts come in lumps of a batch; a shorter look makes the figure jump
 SERIES_POINTS = 512
@@ -68,7 +68,7 @@ class Series:
         return max(0.0, (self.value_at(end) - self.value_at(start)) / (end - start))
 
 
-class Meter:
+class SpeedMeter:
     """Turns the counters that a job shows into `Rates`. Give it a sample twice a second.
 
     The last sample before the job runs is where the session begins: what was done in earlier ones is not its speed.
@@ -102,12 +102,12 @@ class Meter:
 
 
 class StageMeter:
-    """Turns the counters of an object's way into `Stage`s. Give it a sample twice a second, of the same stages in the same order."""
+    """Turns the counters of an object's way into `StageProgress`. Give it a sample twice a second, of the same stages in the same order."""
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, dict[str, int]]] = deque()
 
-    def sample(self, at: float, counters: dict[str, int]) -> dict[str, Stage]:
+    def sample(self, at: float, counters: dict[str, int]) -> dict[str, StageProgress]:
         """Note the counters at a time in seconds; return them with their speeds. One that falls has none."""
         self._recent.append((at, counters))
         while len(self._recent) > 2 and self._recent[1][0] <= at - NOW_SECONDS:
@@ -115,7 +115,7 @@ class StageMeter:
         start, before = self._recent[0]
         seconds = at - start
         return {
-            name: Stage(number, max(0.0, (number - before[name]) / seconds) if seconds > 0 else 0.0)
+            name: StageProgress(number, max(0.0, (number - before[name]) / seconds) if seconds > 0 else 0.0)
             for name, number in counters.items()
         }
 

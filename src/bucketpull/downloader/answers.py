@@ -10,7 +10,7 @@ import msgspec
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.record import Written
-from bucketpull.downloader.failures import Failures
+from bucketpull.downloader.failures import TransferFailures
 from bucketpull.downloader.integrity import (
     NOT_MODIFIED,
     has_body,
@@ -39,7 +39,7 @@ class Answers:
         clock: Clock,
         meter: Meter,
         volumes: VolumeQueues,
-        failures: Failures,
+        failures: TransferFailures,
         memory: Memory,
     ) -> None:
         self._source = source

@@ -15,7 +15,7 @@ from bucketpull.domain.retry import Random, next_try
 from bucketpull.downloader.answers import Answers
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.downloader.endpoint import Endpoint
-from bucketpull.downloader.failures import Failures
+from bucketpull.downloader.failures import TransferFailures
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.integrity import unless_claimed
 from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
@@ -63,7 +63,7 @@ class Drain:
         self._bounds = bounds
         self.memory = Memory(bounds.held)
         self._waiting = WaitingTransfers(self._order, fetcher, bounds.queued, bounds.parked)
-        self._failures = Failures(
+        self._failures = TransferFailures(
             source, fetcher, endpoints, clock, random, meter, self.volumes, self._waiting
         )
         self._routing = self._failures.routing

@@ -16,7 +16,7 @@ from bucketpull.downloader.volume_queue import VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source
 
 
-class Failures:
+class TransferFailures:
     """Goes on with the objects of one process that are in trouble. `routing` says where they are asked for."""
 
     def __init__(

@@ -16,7 +16,7 @@ DIGEST_BYTES: Final = 16
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Pages(Protocol):
+class ListedPages(Protocol):
     """Takes in the pages of surveys."""
 
     def take(self, position: Position, page: Page, parts: list[Part]) -> PageRecord:
@@ -46,7 +46,7 @@ class JobPages:
         self._order = order
 
     def take(self, position: Position, page: Page, parts: list[Part]) -> PageRecord:
-        """See `Pages`."""
+        """See `ListedPages`."""
         record = record_of(position, page.part, page.excluded)
         record.objects += len(page.unreadable)
         if page.part.names and not record.unchanged:
@@ -54,11 +54,11 @@ class JobPages:
         return record
 
     def failing(self, page: Page) -> tuple[Sequence[str], Sequence[str]]:
-        """See `Pages`."""
+        """See `ListedPages`."""
         return page.unreadable, page.odd
 
     def batches(self, parts: list[Part]) -> list[BatchDraft]:
-        """See `Pages`."""
+        """See `ListedPages`."""
         if not self._order.is_any:
             parts.sort(key=lambda part: self._order.of_batch([part]))
         return cut(parts, self._size.objects, self._size.bytes)
@@ -76,7 +76,7 @@ class PassedPages:
         self._listed = listed
 
     def take(self, position: Position, page: Page, parts: list[Part]) -> PageRecord:
-        """See `Pages`."""
+        """See `ListedPages`."""
         del parts
         count = len(page.part.names)
         self._listed(page.part)
@@ -93,11 +93,11 @@ class PassedPages:
         )
 
     def failing(self, page: Page) -> tuple[Sequence[str], Sequence[str]]:
-        """See `Pages`."""
+        """See `ListedPages`."""
         return (), (*page.odd, *page.unreadable)
 
     def batches(self, parts: list[Part]) -> list[BatchDraft]:
-        """See `Pages`: there is none."""
+        """See `ListedPages`: there is none."""
         del parts
         return []
 

@@ -18,7 +18,7 @@ from bucketpull.domain.record import Survey
 from bucketpull.domain.retry import REMEDIES, Random, attempts, backoff_seconds, next_page_try
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.pages import Pages
+from bucketpull.downloader.pages import ListedPages
 from bucketpull.downloader.targets import Target
 from bucketpull.ports import Clock, Fetcher, Source
 
@@ -89,7 +89,7 @@ class Scan:
         clock: Clock,
         random: Random,
         meter: Meter,
-        pages: Pages,
+        pages: ListedPages,
         receipt: Callable[[ScanReceipt], None],
         fatal: Callable[[Reason, str], None],
     ) -> None:

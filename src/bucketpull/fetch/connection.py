@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk, Request, Response
 from bucketpull.fetch.head import END, HeadReader, may_begin
-from bucketpull.fetch.transfer import Count, Transfer
+from bucketpull.fetch.transfer import Count, RunningRequest
 
 # So long an address is trusted for new connections; then libcurl resolves the name anew.
 TRUSTED_SECONDS: Final = 60.0
@@ -141,7 +141,7 @@ class ConnectionPool(Protocol):
         ...
 
 
-class Connection(Transfer):
+class Connection(RunningRequest):
     """One socket. `ready` is to be called when it is; `closes` tells that no more can be asked over it.
 
     Raises:
@@ -186,7 +186,7 @@ class Connection(Transfer):
         self._status = self._length = 0
         self._left = -1  # of the body, once its length is known
 
-    # --- see Transfer
+    # --- see RunningRequest
 
     def is_answered(self) -> bool:
         """Tell whether anything has come."""

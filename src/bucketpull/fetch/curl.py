@@ -12,7 +12,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.easy_handle import EasyHandle
 from bucketpull.fetch.failures import reason_of, words_of
-from bucketpull.fetch.transfer import Count, Done, FetchOptions, Sink, Transfer
+from bucketpull.fetch.transfer import Count, Done, FetchOptions, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
 _EVENTS: Final = {
@@ -39,7 +39,7 @@ class Curl:
         options: FetchOptions,
         authorities: str | None,
         poller: select.epoll,
-        busy: dict[Transfer, None],
+        busy: dict[RunningRequest, None],
         is_unknown: Callable[[Request, float], bool],
         learn: Callable[[Request, str], None],
         call_later: Callable[[float, Callable[[], None]], None],

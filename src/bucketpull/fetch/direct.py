@@ -13,7 +13,7 @@ from typing import Final
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.connection import Connection, Site
 from bucketpull.fetch.head import HeadReader
-from bucketpull.fetch.transfer import Count, Done, FetchOptions, Transfer, nobody
+from bucketpull.fetch.transfer import Count, Done, FetchOptions, RunningRequest, nobody
 
 # Python allocates so much for a read, and gives back what it did not need. Above 128 KiB malloc may ask the kernel for fresh
 # pages each time: 44 µs a transfer in place of 16.
@@ -40,7 +40,7 @@ class Direct:
         options: FetchOptions,
         authorities: str | None,
         poller: select.epoll,
-        busy: dict[Transfer, None],
+        busy: dict[RunningRequest, None],
         repeat: Callable[[Request, Done], None],
         call_later: Callable[[float, Callable[[], None]], None],
         environment: Mapping[str, str] = os.environ,

@@ -12,7 +12,7 @@ import pycurl
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.fetch.transfer import Count, Done, FetchOptions, Sink, Transfer, nobody
+from bucketpull.fetch.transfer import Count, Done, FetchOptions, RunningRequest, Sink, nobody
 
 Finish = Callable[["EasyHandle", Reason | None, str], None]
 
@@ -21,7 +21,7 @@ _HTTP: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _SUPPRESS_CONNECT_HEADERS: Final = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, for which pycurl has no name
 
 
-class EasyHandle(Transfer):
+class EasyHandle(RunningRequest):
     """An easy handle and its present transfer. `poured` counts what a sink took."""
 
     __slots__ = (

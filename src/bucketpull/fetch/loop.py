@@ -21,7 +21,7 @@ from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
 from bucketpull.fetch.easy_handle import COUNTED_BUFFER_BYTES
 from bucketpull.fetch.resolver import Resolver
-from bucketpull.fetch.transfer import Done, FetchOptions, Sink, Transfer
+from bucketpull.fetch.transfer import Done, FetchOptions, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
 _MOST_EVENTS: Final = 256
@@ -46,7 +46,7 @@ class FetchLoop:
         self._watched: dict[int, Callable[[], None]] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
-        self._busy: dict[Transfer, None] = {}  # in order of their starts
+        self._busy: dict[RunningRequest, None] = {}  # in order of their starts
         self._now = time.monotonic()
         self._held_back = 0.0
         self._allowance: BandwidthLimit | None = None
@@ -206,7 +206,7 @@ class FetchLoop:
         self._curl.reassert()
         self._set_now()
         now = self._now - self._held_back
-        vain: list[tuple[Transfer, Reason, str]] = []
+        vain: list[tuple[RunningRequest, Reason, str]] = []
         for transfer in self._busy:
             judged = transfer.judge(now, self._options)
             if judged is not None:
@@ -216,7 +216,7 @@ class FetchLoop:
                 transfer.end(reason, detail)
 
 
-def _is_of(transfer: Transfer, site: str, address: str) -> bool:
+def _is_of(transfer: RunningRequest, site: str, address: str) -> bool:
     request = transfer.request
     return (not site or request.url.startswith(site + "/")) and address in {"", request.address}
 

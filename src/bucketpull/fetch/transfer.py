@@ -33,7 +33,7 @@ class FetchOptions(msgspec.Struct, frozen=True):
     direct: bool = True
 
 
-class Transfer:
+class RunningRequest:
     """One transfer. `started` is when it was submitted (monotonic seconds).
 
     `answered` is when something of the answer was first seen, counted like `marked_at`.

@@ -22,7 +22,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bucketpull.reading import http
-from bucketpull.reading.volumes import LOOK_SECONDS, Away, Found, Volumes, read_now
+from bucketpull.reading.volumes import LOOK_SECONDS, Away, Found, OpenVolumes, read_now
 from bucketpull.report.printable import printable
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Options(NamedTuple):
 class ObjectServer:
     """Serves the objects of volumes. `counts` has the answers by status, `sent` the bytes of their bodies, `seconds` what they took."""
 
-    def __init__(self, volumes: Volumes, options: Options) -> None:
+    def __init__(self, volumes: OpenVolumes, options: Options) -> None:
         self._volumes = volumes
         self._options = options
         self._threads = ThreadPoolExecutor(_THREADS, "read")

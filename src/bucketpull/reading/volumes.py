@@ -13,7 +13,7 @@ from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes.beneath import OwnDirectory, is_writable, open_path
 from bucketpull.volumes.identity import HOME
-from bucketpull.volumes.key_index import NOWHERE, ODD, KeyIndex, Place, Read
+from bucketpull.volumes.key_index import NOWHERE, ODD, IndexEntry, KeyIndex, Read
 from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.packs import folder as pack_folder
 from bucketpull.volumes.packs import tar
@@ -85,7 +85,7 @@ class ReadableVolume:
             raise BlockingIOError  # a file is looked for in folders
         return self._as_file(key, place)
 
-    def place_of(self, key: bytes) -> Place | None:
+    def place_of(self, key: bytes) -> IndexEntry | None:
         """Return what the ledger says of an object, without looking at its bytes."""
         return self._index.find(key)
 
@@ -120,7 +120,7 @@ class ReadableVolume:
         if not os.path.samestat(here, opened):
             raise FileNotFoundError(2, "is no longer the disk that was opened", self.path)
 
-    def objects(self, prefix: bytes = b"") -> Iterator[tuple[bytes, Place]]:
+    def objects(self, prefix: bytes = b"") -> Iterator[tuple[bytes, IndexEntry]]:
         """Give key and place of every object below a prefix, in the order in which they were stored."""
         for entry in self._reader.entries():
             if isinstance(entry, Damage) or entry.kind is not Kind.BLOCK:
@@ -136,7 +136,7 @@ class ReadableVolume:
             self._home.close()
         self._reader.close()
 
-    def _newest(self, record: Record, block: int, prefix: bytes) -> Iterator[tuple[bytes, Place]]:
+    def _newest(self, record: Record, block: int, prefix: bytes) -> Iterator[tuple[bytes, IndexEntry]]:
         for index, name in enumerate(record.names):
             key = key_of(record.directory, name)
             if key.startswith(prefix):
@@ -145,14 +145,14 @@ class ReadableVolume:
                 if (place.pack, place.offset) == (record.pack, at):
                     yield key, place
 
-    def _in_pack(self, place: Place, read: Read) -> Found:
+    def _in_pack(self, place: IndexEntry, read: Read) -> Found:
         file = self._pack(place.pack)
         header = _checked(read(file.fd, tar.BLOCK, place.offset - tar.BLOCK), place)
         mtime = tar.stated_mtime(header)
         path = pack_folder.path_of(place.pack).encode()
         return Found(file, place.offset, place.length, mtime, f"{place.pack}-{place.offset:x}", path)
 
-    def _member(self, place: Place) -> bytes:
+    def _member(self, place: IndexEntry) -> bytes:
         """Return the header of a member, and its body."""
         file = self._pack(place.pack)  # held while it is read: others may let go of it meanwhile
         data = os.pread(file.fd, tar.BLOCK + place.length, place.offset - tar.BLOCK)
@@ -160,7 +160,7 @@ class ReadableVolume:
             raise OSError(5, f"the pack ends within the object at byte {place.offset}", place.pack)
         return _checked(data, place)
 
-    def _as_file(self, key: bytes, place: Place) -> Found:
+    def _as_file(self, key: bytes, place: IndexEntry) -> Found:
         path = self._odd_path(key, place) if place.length == ODD else self._reader.identity.path_of(b"", key)
         with self._lock:
             file = OpenFile(self._reader.tree.open_file(path))
@@ -169,7 +169,7 @@ class ReadableVolume:
             file, 0, stat.st_size, int(stat.st_mtime), f"{stat.st_mtime_ns:x}-{stat.st_size:x}", path
         )
 
-    def _odd_path(self, key: bytes, place: Place) -> bytes:
+    def _odd_path(self, key: bytes, place: IndexEntry) -> bytes:
         for record in self._reader.ledger.read(place.offset).records():
             for index, path in record.paths.items():
                 if key_of(record.directory, record.names[index]) == key:
@@ -239,7 +239,7 @@ def _may_have(record: Record, prefix: bytes) -> bool:
     return directory.startswith(prefix) or prefix.startswith(directory)
 
 
-def _checked(member: bytes, place: Place) -> bytes:
+def _checked(member: bytes, place: IndexEntry) -> bytes:
     """Make sure that what was read is a member of this size: the index is only as good as the disk it lies on."""
     if tar.stated_size(member) != place.length:
         raise OSError(
@@ -257,7 +257,7 @@ class Away(Exception):
     """An object was not found, and a volume that may have it is not here."""
 
 
-class Volumes:
+class OpenVolumes:
     """Finds objects on all volumes that answer. `look` is to be called now and again, in a thread."""
 
     def __init__(self, paths: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from bucketpull.transport.admission import claims_of, ends_work, works_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused
 from bucketpull.transport.answering import Answering
 from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session
-from bucketpull.transport.wire import Query, QueueNames, QueueType, Sealed, ToWorker, down, encode
+from bucketpull.transport.wire import Query, QueueNames, QueueType, SealedWork, ToWorker, down, encode
 
 # Above any window: what a worker may hold is the coordinator's decision, and what waits in the queue would look lost.
 PREFETCH: Final = 512
@@ -110,7 +110,7 @@ class RabbitInbox:
                 self.distrust.note(str(error), claims_of(error.header))
                 await self.link.reject(delivery)
                 continue
-            if isinstance(message, Sealed):
+            if isinstance(message, SealedWork):
                 if await self._is_new(message.work, header, delivery):
                     found.append(message.work)
                 continue

@@ -29,7 +29,7 @@ from bucketpull.transport.wire import (
     Query,
     QueueNames,
     QueueType,
-    Sealed,
+    SealedWork,
     encode,
 )
 
@@ -148,7 +148,7 @@ class RabbitTransport:
         """See `ports.Transport`."""
         for work in works:
             self._admission.give(work, machine)
-            self._outbox.put_nowait((machine, Sealed(work)))
+            self._outbox.put_nowait((machine, SealedWork(work)))
 
     def inherit(self, sent: Iterable[tuple[int, str]]) -> None:
         """Note which work earlier sessions gave to which machines."""
@@ -205,11 +205,11 @@ class RabbitTransport:
         sending: list[asyncio.Task[None]] = []
         while True:
             machine, message = await self._outbox.get()
-            if not isinstance(message, Sealed) or len(sending) >= SENT_AT_ONCE:
+            if not isinstance(message, SealedWork) or len(sending) >= SENT_AT_ONCE:
                 await asyncio.gather(*sending)
                 sending.clear()
             sending.append(asyncio.create_task(self._send_one(machine, message), name="send one"))
-            if not isinstance(message, Sealed) or self._outbox.empty():
+            if not isinstance(message, SealedWork) or self._outbox.empty():
                 await asyncio.gather(*sending)
                 sending.clear()
 

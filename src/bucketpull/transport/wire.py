@@ -25,7 +25,7 @@ DELIVERY_LIMIT: Final = 1_000_000
 _NAME_LENGTH: Final = 100
 
 
-class Sealed(Value, tag="work"):
+class SealedWork(Value, tag="work"):
     """Work on the wire, with a tag to tell it from control messages."""
 
     work: Work
@@ -55,7 +55,7 @@ class QueryAnswer(Value, tag="answer"):
 
 
 ToCoordinator = FromWorker | Echo | Query
-ToWorker = Sealed | Control | Welcome | Refusal | Greeting | Query
+ToWorker = SealedWork | Control | Welcome | Refusal | Greeting | Query
 
 encode = msgspec.msgpack.Encoder().encode
 

@@ -24,7 +24,7 @@ from bucketpull.volumes.aside import AsideCount, set_aside
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LEDGER, Identity
-from bucketpull.volumes.key_index import KeyIndex, Place
+from bucketpull.volumes.key_index import IndexEntry, KeyIndex
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import oldest_intent
 from bucketpull.volumes.recovery import md5_of, stated_md5
@@ -223,7 +223,7 @@ class ForeignFiles:
             return None
         return self._latest({(directory, name)}, [place.offset]).get((directory, name))
 
-    def _find(self, key: bytes) -> Place | None:
+    def _find(self, key: bytes) -> IndexEntry | None:
         """Return where the ledger says that an object lies."""
         if self._index is None:
             self._index = KeyIndex(self._books(), f"/proc/self/fd/{self._home.fd}/{_INDEX}")

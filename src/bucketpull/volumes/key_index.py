@@ -56,7 +56,7 @@ _Told = tuple[bytes, int, str, int, int]
 """Digest, kind of place (`_PACK` or a code), pack, and two numbers."""
 
 
-class Place(NamedTuple):
+class IndexEntry(NamedTuple):
     """Where an object is: `length` bytes of a pack from byte `offset` on.
 
     Of a file `pack` is "", `offset` that of its block in the ledger, and `length` is `USUAL` if it lies at the path that its key
@@ -70,7 +70,7 @@ class Place(NamedTuple):
 
 USUAL: Final = -1
 ODD: Final = -2
-NOWHERE: Final = Place("", -1, 0)
+NOWHERE: Final = IndexEntry("", -1, 0)
 
 
 class Segment:
@@ -90,7 +90,7 @@ class Segment:
         # What the kernel would read ahead is not what is asked for next.
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_RANDOM)
 
-    def find(self, digest: bytes, read: Read = os.pread) -> Place | None:
+    def find(self, digest: bytes, read: Read = os.pread) -> IndexEntry | None:
         """Return what this stretch of the ledger says of an object last: `NOWHERE` if it was removed, None if nothing."""
         fence = self._fences + 4 * (int.from_bytes(digest[:4], "big") >> self._shift)
         fences = read(self._fd, _FENCES.size, fence)
@@ -157,11 +157,11 @@ class KeyIndex:
         self._ledger = ledger
         self._folder = folder
         self._segments = _open_segments(folder, ledger.end) if folder else []
-        self._tail: dict[bytes, Place] = {}
+        self._tail: dict[bytes, IndexEntry] = {}
         self._end = self._segments[-1].end if self._segments else 0
         self.refresh()
 
-    def find(self, key: bytes, read: Read = os.pread) -> Place | None:
+    def find(self, key: bytes, read: Read = os.pread) -> IndexEntry | None:
         """Return where the newest version of an object is; None if there is none. `read` is how files are read."""
         digest = digest_of(key)
         place = self._tail.get(digest)
@@ -305,12 +305,12 @@ def _told(entry: Frame) -> Iterator[_Told]:
                 yield digest, _ODD_FILE if index in record.paths else _FILE, "", *halves
 
 
-def _place(code: int, pack: str, offset: int, length: int) -> Place:
+def _place(code: int, pack: str, offset: int, length: int) -> IndexEntry:
     if code == _GONE:
         return NOWHERE
     if code == _PACK:
-        return Place(pack, offset * tar.BLOCK, length)
-    return Place("", (offset << 32) + length, USUAL if code == _FILE else ODD)
+        return IndexEntry(pack, offset * tar.BLOCK, length)
+    return IndexEntry("", (offset << 32) + length, USUAL if code == _FILE else ODD)
 
 
 def _open_segments(folder: str, end: int) -> list[Segment]:

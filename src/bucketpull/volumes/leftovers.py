@@ -50,7 +50,7 @@ def oldest_intent(home: OwnDirectory) -> int:
     return min([time.time_ns(), *(note.st_mtime_ns for note in found if note is not None)])
 
 
-class Note(NamedTuple):
+class IntentNote(NamedTuple):
     """A batch's note: when it was made (ns since 1970), in which attachment of the disk, and the batch's body."""
 
     made_at: int
@@ -68,12 +68,12 @@ def write_intent(home: OwnDirectory, name: str, attachment: str, body: bytes) ->
         os.close(fd)
 
 
-def read_intent(home: OwnDirectory, name: str) -> Note:
+def read_intent(home: OwnDirectory, name: str) -> IntentNote:
     """Read a batch's note; what cannot be read of it is empty."""
     with open(home.below(INTENTS).open_file(name), "rb") as file:
         made_at = os.fstat(file.fileno()).st_mtime_ns
         attachment, _, body = file.read().partition(b"\n")
-    return Note(made_at, attachment.decode("ascii", "replace"), body)
+    return IntentNote(made_at, attachment.decode("ascii", "replace"), body)
 
 
 def remove_intent(home: OwnDirectory, name: str) -> None:

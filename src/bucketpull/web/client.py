@@ -25,7 +25,7 @@ Ask = Callable[[str, str, bytes], Answer]
 """Sends a method, a target and a body to the coordinator of a job."""
 
 
-class Refusal(BucketpullError):
+class Refused(BucketpullError):
     """A running coordinator could not do what it was asked for."""
 
     def __init__(self, text: str, code: int) -> None:
@@ -48,7 +48,7 @@ class Client:
         """Read something, as a type.
 
         Raises:
-            Refusal: It cannot be had.
+            Refused: It cannot be had.
             TransportError: The coordinator is of another version.
 
         """
@@ -95,7 +95,7 @@ def _read(answer: Answer, kind: type[T]) -> T:
     try:
         if answer.status >= 400:
             error = msgspec.json.decode(answer.body, type=_Error)
-            raise Refusal(error.error, error.exit)
+            raise Refused(error.error, error.exit)
         return msgspec.json.decode(answer.body, type=kind)
     except msgspec.DecodeError as error:
         raise TransportError(

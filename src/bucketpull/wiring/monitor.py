@@ -12,8 +12,8 @@ from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import VolumeStatus
-from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, Stage
-from bucketpull.domain.rates import Meter, StageMeter
+from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, StageProgress
+from bucketpull.domain.rates import SpeedMeter, StageMeter
 from bucketpull.ports import Clock, Reporter
 from bucketpull.report.endpoints import EndpointNews
 from bucketpull.report.figures import duration
@@ -47,7 +47,7 @@ class Monitor:
         self._clock = clock
         self._job, self._source, self._prices = job, source, prices
         self._started = clock.now()
-        self._meter = Meter()
+        self._meter = SpeedMeter()
         self._stage_meter = StageMeter()
         self._passed: dict[tuple[str, str], tuple[int, int, int, int]] = {}  # also by those who have left
         self._forecast = Forecast(usage_bytes)
@@ -151,7 +151,7 @@ class Monitor:
         parting = coordinator.parting or coordinator.state in ENDED
         return coordinator.fleet.volumes_told(self._clock.monotonic(), parting=parting)
 
-    def _stages(self, now: float, pulses: Sequence[Pulse]) -> dict[str, Stage]:
+    def _stages(self, now: float, pulses: Sequence[Pulse]) -> dict[str, StageProgress]:
         """Count what passed each stage of an object's way since the session began."""
         books, began = self._coordinator.counters, self._coordinator.began
         before = began[1] if began is not None else books

@@ -35,7 +35,7 @@ def is_slash_folder(position: Position) -> bool:
     return position.cursor.startswith(_SLASH)
 
 
-class Pages:
+class Paging:
     """How the pages of one bucket follow each other.
 
     Args:

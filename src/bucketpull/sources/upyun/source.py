@@ -15,7 +15,7 @@ from bucketpull.sources.upyun import verdicts
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
 from bucketpull.sources.upyun.fast_path import Dates, FastPath
 from bucketpull.sources.upyun.listing import Listing, read_listing
-from bucketpull.sources.upyun.pages import Pages, is_slash_folder
+from bucketpull.sources.upyun.pages import Paging, is_slash_folder
 from bucketpull.sources.upyun.signing import (
     Authorization,
     BasicAuthorization,
@@ -59,7 +59,7 @@ class UpyunSource:
         self._listing_bytes = _LISTING_BYTES_PER_ENTRY * config.list_limit + (1 << 20)
         self._dates = Dates()
         self._usual = {CDN: FastPath(CDN, self._dates), REST: FastPath(REST, None)}
-        self._pages = Pages(config.bucket, config.list_limit, config.split_listing)
+        self._pages = Paging(config.bucket, config.list_limit, config.split_listing)
 
     def root(self) -> Position:
         """Begin at the configured folder, or at the bucket's root."""
@@ -151,7 +151,7 @@ class UpyunSource:
             if verdict is not None:
                 return verdict
         verdict = verdicts.close(
-            verdicts.Ask(wanted, endpoint, now, start, version, bool(self._style)), response
+            verdicts.Asked(wanted, endpoint, now, start, version, bool(self._style)), response
         )
         if endpoint == CDN and not self._style and (verdict.reason is None or verdict.doubtful):
             self._doubt_age(verdict, response, mtime)

@@ -242,7 +242,7 @@ def _is_markup(response: Response, kind: str) -> bool:
     return bool(text) and text[0] in MARKUP_STARTS
 
 
-class Ask:
+class Asked:
     """What was asked for, so that the answer can be compared with it."""
 
     __slots__ = ("endpoint", "mtime", "name", "now", "size", "start", "styled", "version")
@@ -260,7 +260,7 @@ class Ask:
         self.styled = styled
 
 
-def close(ask: Ask, response: Response) -> Verdict:
+def close(ask: Asked, response: Response) -> Verdict:
     """Judge an answer by everything it says."""
     headers = dict(response.headers())
     version = version_of(headers)
@@ -279,7 +279,7 @@ def close(ask: Ask, response: Response) -> Verdict:
     return verdict
 
 
-def _refused(ask: Ask, response: Response, headers: dict[str, str]) -> Verdict:
+def _refused(ask: Asked, response: Response, headers: dict[str, str]) -> Verdict:
     said = complaint(response, headers)
     if ask.endpoint == CDN:
         reason = cdn_reason(said.status, said.code)
@@ -292,7 +292,7 @@ def _refused(ask: Ask, response: Response, headers: dict[str, str]) -> Verdict:
     return Verdict(reason, said.detail, wait_seconds(headers, said.code, ask.now))
 
 
-def _altered(ask: Ask, response: Response, headers: dict[str, str]) -> Verdict | None:
+def _altered(ask: Asked, response: Response, headers: dict[str, str]) -> Verdict | None:
     """Find what shows that the body is not the object's: a listing, another encoding, a page in place of an image."""
     if "x-upyun-list-iter" in headers:
         return Verdict(Reason.NOT_A_FILE, "a folder's listing came in place of the object")
@@ -307,7 +307,7 @@ def _altered(ask: Ask, response: Response, headers: dict[str, str]) -> Verdict |
     return None
 
 
-def _page(ask: Ask, response: Response, headers: dict[str, str], kind: str) -> Verdict | None:
+def _page(ask: Asked, response: Response, headers: dict[str, str], kind: str) -> Verdict | None:
     """Judge markup under an image's name: a throttle in disguise, a challenge, or (by REST) what somebody stored so."""
     said = complaint(response, headers)
     reason = (cdn_reason if ask.endpoint == CDN else rest_reason)(429, said.code or 42900001)
@@ -320,7 +320,7 @@ def _page(ask: Ask, response: Response, headers: dict[str, str], kind: str) -> V
     return _doubt(wrong, f"{kind or 'markup'} in place of an image: {said.message}"[:300], headers)
 
 
-def _whole(ask: Ask, response: Response, headers: dict[str, str]) -> Verdict:
+def _whole(ask: Asked, response: Response, headers: dict[str, str]) -> Verdict:
     length = ask.start + response.received
     if ask.styled:
         return Verdict(None, size=length, other_size=True)

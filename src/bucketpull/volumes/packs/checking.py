@@ -14,7 +14,7 @@ _BUFFER_BYTES: Final = 1 << 16
 _PIECE_BYTES: Final = 4 << 20
 
 
-class Entry(NamedTuple):
+class ToCheck(NamedTuple):
     """One object of a pack: where it begins, its length, its number among all objects of the volume, its MD5 if there is one."""
 
     offset: int
@@ -24,7 +24,7 @@ class Entry(NamedTuple):
     has_md5: bool
 
 
-class Fault(NamedTuple):
+class PackDamage(NamedTuple):
     """What is wrong with an object, by number, or with a pack (-1). `is_unreadable` tells a refusal of the disk from other bytes."""
 
     number: int
@@ -50,12 +50,12 @@ class PackChecks:
         if len(buffer) >= _BUFFER_BYTES:
             self._flush(location.pack, buffer)
 
-    def run(self) -> Iterator[Fault]:
+    def run(self) -> Iterator[PackDamage]:
         """Read the packs, and give what is wrong."""
         for pack, buffer in sorted(self._buffers.items()):
             self._flush(pack, buffer)
             with open(os.path.join(self._folder, pack), "rb") as file:
-                entries = sorted(map(Entry._make, _ENTRY.iter_unpack(file.read())))
+                entries = sorted(map(ToCheck._make, _ENTRY.iter_unpack(file.read())))
             os.unlink(os.path.join(self._folder, pack))
             yield from self._check(pack, entries)
 
@@ -64,7 +64,7 @@ class PackChecks:
             file.write(buffer)
         buffer.clear()
 
-    def _check(self, pack: str, entries: list[Entry]) -> Iterator[Fault]:
+    def _check(self, pack: str, entries: list[ToCheck]) -> Iterator[PackDamage]:
         fd = self._bodies.pack(pack)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         reading = _Reading(fd, pack, entries)
@@ -84,7 +84,7 @@ class PackChecks:
 class _Reading:
     """One pass over a pack. `is_damaged` is set where a fault was found, `whole` is the digest of all."""
 
-    def __init__(self, fd: int, pack: str, entries: list[Entry]) -> None:
+    def __init__(self, fd: int, pack: str, entries: list[ToCheck]) -> None:
         self._fd = fd
         self._pack = pack
         self._entries = entries
@@ -94,7 +94,7 @@ class _Reading:
         self.is_damaged = False
         self.compared = 0
 
-    def run(self) -> Iterator[Fault]:
+    def run(self) -> Iterator[PackDamage]:
         at, end = 0, os.fstat(self._fd).st_size
         while at < end:
             wanted = min(_PIECE_BYTES, end - at)
@@ -113,7 +113,7 @@ class _Reading:
             if not entry.length:  # an empty object at the very end
                 yield from self._compare(entry)
 
-    def _take(self, piece: memoryview, start: int) -> Iterator[Fault]:
+    def _take(self, piece: memoryview, start: int) -> Iterator[PackDamage]:
         end = start + len(piece)
         while self._next < len(self._entries):
             entry = self._entries[self._next]
@@ -127,20 +127,20 @@ class _Reading:
             yield from self._compare(entry)
             self._step()
 
-    def _compare(self, entry: Entry) -> Iterator[Fault]:
+    def _compare(self, entry: ToCheck) -> Iterator[PackDamage]:
         if entry.has_md5:
             self.compared += 1
             found = self._digest.digest()
             if found != entry.md5:
                 self.is_damaged = True
                 detail = f"has MD5 {found.hex()} instead of {entry.md5.hex()}"
-                yield Fault(entry.number, self._pack, is_unreadable=False, detail=detail)
+                yield PackDamage(entry.number, self._pack, is_unreadable=False, detail=detail)
 
-    def _unread(self, end: int, error: OSError) -> Iterator[Fault]:
+    def _unread(self, end: int, error: OSError) -> Iterator[PackDamage]:
         """Blame a stretch that cannot be read on all objects that have a part in it."""
         self.is_damaged = True
         while self._next < len(self._entries) and self._entries[self._next].offset < end:
-            yield Fault(
+            yield PackDamage(
                 self._entries[self._next].number, self._pack, is_unreadable=True, detail=str(error.strerror)
             )
             self._step()
@@ -150,15 +150,17 @@ class _Reading:
         self._digest = hashlib.md5()
 
 
-def _other_sum(pack: str, entries: list[Entry], detail: str) -> Iterator[Fault]:
+def _other_sum(pack: str, entries: list[ToCheck], detail: str) -> Iterator[PackDamage]:
     """Blame the wrong sum of a pack on those objects that no MD5 clears; on the pack where every one is cleared."""
     suspects = [entry for entry in entries if not entry.has_md5]
     for entry in suspects:
-        yield Fault(
+        yield PackDamage(
             entry.number,
             pack,
             is_unreadable=False,
             detail=f"its pack {detail}, and it has no MD5 that clears it",
         )
     if not suspects:
-        yield Fault(-1, pack, is_unreadable=False, detail=f"{detail}, though all its objects are as recorded")
+        yield PackDamage(
+            -1, pack, is_unreadable=False, detail=f"{detail}, though all its objects are as recorded"
+        )

@@ -80,7 +80,7 @@ class Index:
             os.close(self._lock)
             shutil.rmtree(self._home, ignore_errors=True)
 
-    def add(self, at: int, member: tar.Header) -> None:
+    def add(self, at: int, member: tar.MemberHeader) -> None:
         """Add a member whose header is at this byte of the pack."""
         directory, _, name = member.path.rpartition(b"/")
         folder = self._names.get(directory)

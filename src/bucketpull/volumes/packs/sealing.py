@@ -46,7 +46,7 @@ class TarWalk:
         self.end = 0
         self.digest = hashlib.sha256()
 
-    def members(self) -> Iterator[tuple[int, tar.Header]]:
+    def members(self) -> Iterator[tuple[int, tar.MemberHeader]]:
         """Give the offset of each member's header, and what it says; `body` counts from the archive's beginning."""
         while True:
             if self.end + _LARGEST_HEADER > self._start + len(self._data):

@@ -38,7 +38,7 @@ _PAX_RECORD: Final = re.compile(rb"(\d{1,9}) ([^=]+)=")
 _OCTAL: Final = re.compile(rb" *([0-7]{1,11})[ \0]?")
 
 
-class Header(NamedTuple):
+class MemberHeader(NamedTuple):
     """A member as read: its name, the size of its body in bytes, its mtime in Unix seconds, where the body begins."""
 
     path: bytes
@@ -93,7 +93,7 @@ def named(path: bytes, size: int, mtime: int, key: bytes = b"") -> bytes:
     return extended + _ustar(name, prefix, size, mtime, _FILE)
 
 
-def read_header(data: bytes, at: int = 0) -> Header | None:
+def read_header(data: bytes, at: int = 0) -> MemberHeader | None:
     """Read the header at an offset of some bytes of an archive; None where there is none, or where it is cut off.
 
     `body` counts from the same origin as `at`.
@@ -109,7 +109,7 @@ def read_header(data: bytes, at: int = 0) -> Header | None:
         at += BLOCK
         if block[156:157] == _FILE:
             path = path or _joined(block)
-            return Header(path, key or path, size, mtime, at)
+            return MemberHeader(path, key or path, size, mtime, at)
         if block[156:157] != _PAX or at + size > len(data):
             return None
         for name, value in _records(data[at : at + size]):
