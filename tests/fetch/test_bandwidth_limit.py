@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.fetch.bandwidth_limit import BandwidthLimit
+from bucketpull.fetch.loop import BandwidthLimit
 
 reads = st.lists(st.tuples(st.floats(0, 0.5), st.integers(1, 1 << 20)), min_size=1, max_size=200)
 

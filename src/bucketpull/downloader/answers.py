@@ -19,8 +19,7 @@ from bucketpull.downloader.integrity import (
     is_stated,
     note_found,
 )
-from bucketpull.downloader.memory import Memory
-from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.meter import Memory, Meter
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source

@@ -19,8 +19,7 @@ from bucketpull.downloader.failures import TransferFailures
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.integrity import unless_claimed
 from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
-from bucketpull.downloader.memory import Memory
-from bucketpull.downloader.meter import Meter
+from bucketpull.downloader.meter import Memory, Meter
 from bucketpull.downloader.transfer import Transfer, WaitingTransfers
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source, Writer

@@ -6,7 +6,7 @@ from bucketpull.domain.record import Record
 from bucketpull.volumes import system
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.lock import LOCK
+from bucketpull.volumes.identity import LOCK
 from bucketpull.volumes.recovery import md5_of
 from bucketpull.volumes.system import has_date, has_length
 

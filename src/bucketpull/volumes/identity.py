@@ -1,17 +1,18 @@
 """What makes a directory a volume: the folder `.bucketpull` with an id in it. Made only when asked for."""
 
+import fcntl
 import os
 import re
 import secrets
 import unicodedata
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final, NamedTuple
 
 import msgspec
 
 from bucketpull.domain import keys
 from bucketpull.domain.decoding import json_decoder
-from bucketpull.domain.errors import VolumeError, VolumeSick
+from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import key_of
 from bucketpull.volumes import beneath, os_errors, system
 from bucketpull.volumes.beneath import OwnDirectory, open_root
@@ -19,6 +20,7 @@ from bucketpull.volumes.ledger import Ledger
 
 HOME: Final = ".bucketpull"
 LEDGER: Final = "ledger"
+LOCK: Final = "lock"
 FORMAT: Final = 1
 PACKS_FORMAT: Final = 2
 """A volume on which a ledger says of packs; a version that knows only files must not read it."""
@@ -255,3 +257,27 @@ def _folds_case(directory: int) -> bool:
         return any(beneath.look(directory, other.encode()) is not None for other in others)
     finally:
         beneath.remove(directory, _PROBE.encode())
+
+
+def take_lock(entered: Entered, path: str) -> int:
+    """Lock a volume for this process; the lock is held while the descriptor is open.
+
+    Raises:
+        ConfigError: Another process has it.
+
+    """
+    # Nobody else may read it: whoever can open it can lock it, and so keep us out.
+    fd = entered.home.open_file(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    with suppress(OSError):  # some file systems keep no modes
+        os.fchmod(fd, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(fd)
+        raise ConfigError(
+            f"volume {path} ({entered.identity.id}) is in use by process {holder}; end it, or give another volume"
+        ) from error
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    return fd

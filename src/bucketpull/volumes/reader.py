@@ -7,10 +7,9 @@ from contextlib import suppress
 
 from bucketpull.domain.record import Record
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import LEDGER, Entered, enter
+from bucketpull.volumes.identity import LEDGER, LOCK, Entered, enter
 from bucketpull.volumes.ledger import Damage, Frame, Ledger
 from bucketpull.volumes.location import Bodies, Location, location_of
-from bucketpull.volumes.lock import LOCK
 from bucketpull.volumes.partial_blocks import PartialBlocks
 
 

@@ -19,10 +19,9 @@ from bucketpull.volumes.beneath import let_go
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
-from bucketpull.volumes.identity import LEDGER, Entered, Owner, enter, mark_owner, mark_packs
+from bucketpull.volumes.identity import LEDGER, Entered, Owner, enter, mark_owner, mark_packs, take_lock
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remove_intent, tidy, write_intent
-from bucketpull.volumes.lock import take_lock
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import PartialBlocks
