@@ -41,7 +41,8 @@ BODIES = st.one_of(
         [b"[" * 9000, b'{"a":' * 1500, b'{"bytes_per_second":' + b"9" * 9000 + b"}", b'"\\ud800"', b""]
     ),
 )
-API = Api(ScriptedPanel(), History())
+PANEL = ScriptedPanel()
+API = Api(PANEL, History(), PANEL)
 
 
 @given(st.sampled_from(["GET", "HEAD", "POST", "PUT", "X"]), st.sampled_from(PATHS), st.lists(st.tuples(st.sampled_from(NAMES), ABSURD), max_size=3), BODIES)  # fmt: skip

@@ -18,7 +18,7 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.values import check_text
-from bucketpull.web.panel import Panel
+from bucketpull.web.panel import JobView
 from bucketpull.web.server import Answer
 from bucketpull.wiring.configuration import resolve
 from bucketpull.wiring.dashboard import address_of, view_openers
@@ -113,8 +113,8 @@ class _Visit:
         """Return what opens the views of the job; what the job closes at its end stays open."""
         return [partial(self._open, open_view) for open_view in view_openers(self._settings)]
 
-    async def _open(self, open_view: ViewOpener, answer: Answer, panel: Panel) -> View:
-        self._views.append(await open_view(answer, panel))
+    async def _open(self, open_view: ViewOpener, answer: Answer, job: JobView) -> View:
+        self._views.append(await open_view(answer, job))
         return self
 
     async def close(self) -> None:

@@ -34,7 +34,7 @@ from bucketpull.report.document import snapshot_dict
 from bucketpull.report.reasons import explain
 from bucketpull.report.words import Words
 from bucketpull.web.history import History
-from bucketpull.web.panel import NewLimits, Panel
+from bucketpull.web.panel import JobView, NewLimits, Panel
 from bucketpull.web.request import Request, Response
 
 PRICES = ("price_per_gb", "price_per_10k")
@@ -63,11 +63,11 @@ _decode_volume = json_decoder(OfVolume)
 
 
 class Api:
-    """Answers for one job. `running` is False where no coordinator runs: then it is looked at and not changed."""
+    """Answers for one job. `control` is None where no coordinator runs: then it is looked at and not changed."""
 
-    def __init__(self, panel: Panel, history: History, *, running: bool = True) -> None:
-        self._panel = panel
-        self._running = running
+    def __init__(self, view: JobView, history: History, control: Panel | None = None) -> None:
+        self._view = view
+        self._is_running = control is not None
         self._history = history
         self._routes: dict[tuple[str, str], Callable[[Request], Awaitable[Response]]] = {
             ("GET", "/api/job"): self._job,
@@ -78,15 +78,9 @@ class Api:
             ("GET", "/api/books"): self._books,
             ("GET", "/api/where"): self._where,
             ("GET", "/api/directories"): self._directories,
-            ("POST", "/api/pause"): self._pause,
-            ("POST", "/api/resume"): self._resume,
-            ("POST", "/api/stop"): self._stop,
-            ("POST", "/api/limits"): self._set_limits,
-            ("POST", "/api/retry"): self._retry,
-            ("POST", "/api/volumes/add"): self._add_volume,
-            ("POST", "/api/volumes/drain"): self._drain_volume,
-            ("POST", "/api/volumes/lost"): self._lose_volume,
         }
+        for path, change in _changes(control).items() if control is not None else ():
+            self._routes["POST", path] = change
 
     async def answer(self, request: Request) -> Response:
         """Answer a request, whatever it is."""
@@ -105,16 +99,16 @@ class Api:
             return failed(400, str(error), ExitCode.USAGE)
 
     async def _job(self, _: Request) -> Response:
-        return json_response(self._panel.snapshot())
+        return json_response(self._view.snapshot())
 
     async def _snapshot(self, request: Request) -> Response:
-        snapshot, words = self._panel.snapshot(), Words(_language(request))
+        snapshot, words = self._view.snapshot(), Words(_language(request))
         shown = snapshot_dict(msgspec.structs.replace(snapshot, prices=_prices(request) or snapshot.prices))
         for note in shown["notes"]:
             note["text"] = words.message(note["text"])
         for volume in shown["volumes"]:
             volume["detail"] = words.message(volume["detail"])
-        return json_response(shown | {"running": self._running})
+        return json_response(shown | {"running": self._is_running})
 
     async def _points(self, request: Request) -> Response:
         if request.query.get("coarse"):
@@ -132,46 +126,54 @@ class Api:
         limit = min(most, max(1, int(request.query.get("limit", 100))))
         reason = request.query.get("reason")
         chosen = Reason(reason) if reason else None
-        return list(await self._panel.failures(limit, chosen, request.query.get("match") or None))
+        return list(await self._view.failures(limit, chosen, request.query.get("match") or None))
 
     async def _books(self, _: Request) -> Response:
-        return json_response(await self._panel.books())
+        return json_response(await self._view.books())
 
     async def _where(self, request: Request) -> Response:
         directory, name = (bytes.fromhex(request.query.get(part, "")) for part in ("directory", "name"))
-        return json_response(await self._panel.where(directory, name))
+        return json_response(await self._view.where(directory, name))
 
     async def _directories(self, request: Request) -> Response:
         prefix = bytes.fromhex(request.query.get("prefix", ""))
-        found = await self._panel.directories(prefix, MOST_DIRECTORIES + 1)
+        found = await self._view.directories(prefix, MOST_DIRECTORIES + 1)
         shown = [_directory(state, prefix) for state in found[:MOST_DIRECTORIES]]
         return json_response({"directories": shown, "more": len(found) > MOST_DIRECTORIES})
 
-    async def _pause(self, request: Request) -> Response:
-        return told(await self._panel.pause(request.client))
 
-    async def _resume(self, request: Request) -> Response:
-        return told(await self._panel.resume(request.client))
+def _changes(panel: Panel) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+    """Return what changes a job, by path."""
 
-    async def _stop(self, request: Request) -> Response:
-        return told(await self._panel.stop(request.client))
+    def saying(change: Callable[[str], Awaitable[str]]) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return told(await change(request.client))
 
-    async def _set_limits(self, request: Request) -> Response:
-        limits = _decode_limits(request.body)
-        return told(await self._panel.set_limits(limits, request.client))
+        return answer
 
-    async def _retry(self, request: Request) -> Response:
-        retry = _decode_retry(request.body or b"{}")
-        return json_response({"objects": await self._panel.retry(retry.reason, retry.match, request.client)})
+    def of_volume(change: Callable[[str, str], Awaitable[str]]) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return told(await change(volume_in(request.body), request.client))
 
-    async def _add_volume(self, request: Request) -> Response:
-        return told(await self._panel.add_volume(volume_in(request.body), request.client))
+        return answer
 
-    async def _drain_volume(self, request: Request) -> Response:
-        return told(await self._panel.drain_volume(volume_in(request.body), request.client))
+    async def set_limits(request: Request) -> Response:
+        return told(await panel.set_limits(_decode_limits(request.body), request.client))
 
-    async def _lose_volume(self, request: Request) -> Response:
-        return told(await self._panel.lose_volume(volume_in(request.body), request.client))
+    async def retry(request: Request) -> Response:
+        chosen = _decode_retry(request.body or b"{}")
+        return json_response({"objects": await panel.retry(chosen.reason, chosen.match, request.client)})
+
+    return {
+        "/api/pause": saying(panel.pause),
+        "/api/resume": saying(panel.resume),
+        "/api/stop": saying(panel.stop),
+        "/api/limits": set_limits,
+        "/api/retry": retry,
+        "/api/volumes/add": of_volume(panel.add_volume),
+        "/api/volumes/drain": of_volume(panel.drain_volume),
+        "/api/volumes/lost": of_volume(panel.lose_volume),
+    }
 
 
 def json_response(value: object, status: int = 200) -> Response:

@@ -31,10 +31,9 @@ class JobRecord(msgspec.Struct):
     volumes: list[KnownVolume]
 
 
-class Panel(Protocol):
-    """A job to look at and to steer. Called from the event loop; what must wait for a disk is a coroutine.
+class JobView(Protocol):
+    """A job to look at. Called from the event loop; what must wait for a disk is a coroutine.
 
-    `client` names who asks, for the events that tell of it. Changes return a sentence for whoever asked.
     All but `snapshot` raise `BucketpullError` where something cannot be done.
     """
 
@@ -57,6 +56,13 @@ class Panel(Protocol):
     async def where(self, directory: bytes, name: bytes) -> Sequence[Extent]:
         """Return the ledger blocks that may hold an object, the newest first."""
         ...
+
+
+class Panel(JobView, Protocol):
+    """A running job, to look at and to steer.
+
+    `client` names who asks, for the events that tell of it. Changes return a sentence for whoever asked.
+    """
 
     async def pause(self, client: str) -> str:
         """Start no more transfers."""

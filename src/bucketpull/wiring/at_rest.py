@@ -1,12 +1,12 @@
 """A job as the dashboard shows it from outside: whether its coordinator runs or not."""
 
 import asyncio
-from typing import Any, Final, NoReturn
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from bucketpull.domain.errors import BucketpullError, ConfigError
 from bucketpull.domain.progress import Snapshot
-from bucketpull.web.api import Api
+from bucketpull.web.api import Api, failed
 from bucketpull.web.history import load_history
 from bucketpull.web.request import Request, Response
 from bucketpull.wiring.coordinator_client import local_client
@@ -19,7 +19,7 @@ _LOOK_SECONDS: Final = 1.0
 
 
 class JobAtRest(JournalPanel):
-    """See `web.panel.Panel`: what the journal says of a job that does not run. Nothing can be changed."""
+    """See `web.panel.JobView`: what the journal says of a job that does not run."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -33,43 +33,8 @@ class JobAtRest(JournalPanel):
             self._latest = await asyncio.to_thread(self._read)
 
     def snapshot(self) -> Snapshot:
-        """See `Panel`."""
+        """See `JobView`."""
         return self._latest
-
-    async def pause(self, client: str) -> str:
-        """See `Panel`; refused, as every change."""
-        self._refuse(client)
-
-    async def resume(self, client: str) -> str:
-        """See `pause`."""
-        self._refuse(client)
-
-    async def stop(self, client: str) -> str:
-        """See `pause`."""
-        self._refuse(client)
-
-    async def set_limits(self, limits: object, client: str) -> str:
-        """See `pause`."""
-        self._refuse(limits, client)
-
-    async def retry(self, reason: str | None, pattern: str | None, client: str) -> int:
-        """See `pause`."""
-        self._refuse(reason, pattern, client)
-
-    async def add_volume(self, path: str, client: str) -> str:
-        """See `pause`."""
-        self._refuse(path, client)
-
-    async def drain_volume(self, volume: str, client: str) -> str:
-        """See `pause`."""
-        self._refuse(volume, client)
-
-    async def lose_volume(self, volume: str, client: str) -> str:
-        """See `pause`."""
-        self._refuse(volume, client)
-
-    def _refuse(self, *_: Any) -> NoReturn:  # noqa: ANN401 - whatever was asked for
-        raise ConfigError(f"journal {self._folder}: its job does not run; start it to change it")
 
     def _read(self) -> Snapshot:
         with journal_to_read(self._settings) as reader:
@@ -91,8 +56,11 @@ class JobApi:
         answer = await asyncio.to_thread(self._forward, request)
         if answer is not None:
             return answer
+        if request.method not in {"GET", "HEAD"}:
+            error = ConfigError(f"journal {self._folder}: its job does not run; start it to change it")
+            return failed(400, str(error))
         history = await asyncio.to_thread(load_history, self._folder)
-        return await Api(self._panel, history, running=False).answer(request)
+        return await Api(self._panel, history).answer(request)
 
     def _forward(self, request: Request) -> Response | None:
         query = urlencode(request.query, errors="surrogateescape")  # keys need be no UTF-8

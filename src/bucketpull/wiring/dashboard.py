@@ -15,7 +15,7 @@ from bucketpull.wiring.settings import Settings
 if TYPE_CHECKING:
     import ssl
 
-    from bucketpull.web.panel import Panel
+    from bucketpull.web.panel import JobView
     from bucketpull.web.server import Answer
     from bucketpull.wiring.job import View, ViewOpener
 
@@ -51,8 +51,8 @@ def dashboard_at(address: str, name: str, settings: Settings) -> "ViewOpener":
         reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
         raise ConfigError(f"{name} {address}: {reason}; give another address or port") from error
 
-    async def open_dashboard(answer: "Answer", panel: "Panel") -> "View":
-        dashboard = Dashboard(answer, panel.snapshot, host, port, listeners=listeners, **access._asdict())
+    async def open_dashboard(answer: "Answer", job: "JobView") -> "View":
+        dashboard = Dashboard(answer, job.snapshot, host, port, listeners=listeners, **access._asdict())
         shown = await dashboard.start()
         if not settings.quiet:
             tell(f"dashboard: {shown if access.token is None else shown.partition('#')[0]}", private=True)

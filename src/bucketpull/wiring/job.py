@@ -33,7 +33,7 @@ from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.web import control_socket
 from bucketpull.web.api import Api
 from bucketpull.web.history import load_history, record_history
-from bucketpull.web.panel import Panel
+from bucketpull.web.panel import JobView
 from bucketpull.web.server import Answer, Server
 from bucketpull.wiring.adapters import SystemClock, fetch_options, open_journal, source_config
 from bucketpull.wiring.descriptors import check_limit
@@ -65,7 +65,7 @@ class View(Protocol):
         ...
 
 
-ViewOpener = Callable[[Answer, Panel], Awaitable[View]]
+ViewOpener = Callable[[Answer, JobView], Awaitable[View]]
 
 
 class Opening(NamedTuple):
@@ -174,7 +174,7 @@ class Job:
             settings, opening.journal, self.shell, self.monitor, self._bandwidth, machine
         )
         self._history = load_history(settings.state_folder())
-        self.api = Api(self.control, self._history)
+        self.api = Api(self.control, self._history, self.control)
 
     async def run(self, worker: AgentShell, pool: ForkedPool, view_openers: Sequence[ViewOpener]) -> None:
         """Run with the worker of this process until the job ends or a signal stops it."""
@@ -317,9 +317,9 @@ def on_signals(
 
 
 @contextlib.asynccontextmanager
-async def _views(view_openers: Sequence[ViewOpener], api: Api, panel: Panel) -> AsyncIterator[None]:
+async def _views(view_openers: Sequence[ViewOpener], api: Api, job: JobView) -> AsyncIterator[None]:
     """Open the views, such as the dashboard, for as long as the job runs."""
-    views = [await open_view(api.answer, panel) for open_view in view_openers]
+    views = [await open_view(api.answer, job) for open_view in view_openers]
     try:
         yield
     finally:

@@ -108,7 +108,7 @@ def _has_journal(folder: Path) -> bool:
 
 
 class JournalPanel:
-    """What a panel shows of the journal: a part of `web.panel.Panel`, of a job that runs or not.
+    """What is shown of the journal: a part of `web.panel.JobView`, of a job that runs or not.
 
     It is read by another connection than the coordinator's, which is not held up.
     """
@@ -117,19 +117,19 @@ class JournalPanel:
         self._settings = settings
 
     async def failures(self, limit: int, reason: str | None, pattern: str | None) -> Sequence[Failure]:
-        """See `Panel`. To go through millions takes seconds."""
+        """See `JobView`. To go through millions takes seconds."""
         return await asyncio.to_thread(self._read_failures, limit, reason, pattern)
 
     async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
-        """See `Panel`. To sum up what is below a directory takes a while."""
+        """See `JobView`. To sum up what is below a directory takes a while."""
         return await asyncio.to_thread(self._read_directories, prefix, limit)
 
     async def books(self) -> JobRecord:
-        """See `Panel`."""
+        """See `JobView`."""
         return await asyncio.to_thread(self._read_books)
 
     async def where(self, directory: bytes, name: bytes) -> Sequence[Extent]:
-        """See `Panel`."""
+        """See `JobView`."""
         return await asyncio.to_thread(self._read_where, directory, name)
 
     def _read_books(self) -> JobRecord:
