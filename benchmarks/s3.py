@@ -145,7 +145,7 @@ def _serving(keys: int, core: int) -> Iterator[str]:
         str(core),
         sys.executable,
         "-m",
-        "bucketpull.testing.s3_pages",
+        "tests.servers.s3_pages",
         "--keys",
         str(keys),
     ]

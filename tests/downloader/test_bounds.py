@@ -1,13 +1,13 @@
 """One object, or one directory, that gets a reason for ever costs itself: all else is stored, and the job ends, within virtual hours."""
 
 import pytest
+from tests.downloader.rig import Rig, names_of
 
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.policy import Bounds
 from bucketpull.domain.retry import BOUNDS, LAST_PASS, Scope, next_page_try, next_try
 from bucketpull.testing.memory import part_of
-from bucketpull.testing.rig import Rig, names_of
 from bucketpull.testing.virtual import Answer
 
 BODY = b"x" * 10

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.downloader.rig import Rig, names_of, records_of
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Verdict
@@ -13,7 +14,6 @@ from bucketpull.domain.policy import Bounds
 from bucketpull.domain.record import Unmount
 from bucketpull.domain.retry import PASSES
 from bucketpull.testing.memory import part_of
-from bucketpull.testing.rig import Rig, names_of, records_of
 from bucketpull.testing.virtual import Answer
 
 SIZE = 10

@@ -3,12 +3,12 @@
 from collections import Counter
 
 import pytest
+from tests.downloader.rig import Rig, names_of
 
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Page, Position
 from bucketpull.testing.memory import part_of
-from bucketpull.testing.rig import Rig, names_of
 from bucketpull.testing.virtual import Answer
 
 BODY = b"jpeg"

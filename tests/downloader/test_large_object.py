@@ -8,11 +8,11 @@ from contextlib import closing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.downloader.rig import Rig, records_of
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.policy import Bounds
 from bucketpull.testing.memory import part_of
-from bucketpull.testing.rig import Rig, records_of
 from bucketpull.testing.virtual import Answer
 
 SIZE = 200_000

@@ -1,12 +1,12 @@
 """Where one page or one object is all that is left, nothing that differs speaks for it: a probe is asked, and decides."""
 
 import pytest
+from tests.downloader.rig import Rig
 
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Page, Position
 from bucketpull.testing.memory import part_of
-from bucketpull.testing.rig import Rig
 from bucketpull.testing.virtual import Answer
 
 BODY = b"jpeg"

@@ -1,11 +1,11 @@
 """An endpoint that refuses a folder or a suffix is asked for little of it; others still come from there."""
 
 import pytest
+from tests.downloader.rig import Rig
 from tests.downloader.test_endpoints import World, asked
 
 from bucketpull.downloader.refused_parts import MOST_PARTS, REFUSED, RefusedParts
 from bucketpull.testing.memory import part_of
-from bucketpull.testing.rig import Rig
 from bucketpull.testing.virtual import Answer
 
 

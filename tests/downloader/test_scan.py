@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from tests.downloader.rig import Rig, names_of
 
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import Reason
@@ -10,7 +11,6 @@ from bucketpull.domain.order import Order
 from bucketpull.domain.policy import BatchSize
 from bucketpull.downloader.pages import digest_of
 from bucketpull.testing.memory import part_of
-from bucketpull.testing.rig import Rig, names_of
 from bucketpull.testing.virtual import Answer
 
 

@@ -4,12 +4,12 @@ from collections import Counter
 
 import msgspec
 import pytest
+from tests.downloader.rig import Rig
 
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Position
 from bucketpull.testing.memory import MemorySource, part_of
-from bucketpull.testing.rig import Rig
 from bucketpull.testing.virtual import Answer
 
 BODY = b"jpeg"

@@ -6,13 +6,13 @@ from hashlib import md5
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.downloader.rig import Rig, records_of
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.policy import Bounds
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.testing.memory import part_of
-from bucketpull.testing.rig import Rig, records_of
 from bucketpull.testing.virtual import Answer
 
 LISTED = 1_600_000_000

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from bucketpull.testing.s3_pages import BUCKET, Numbered, PageServer
+from tests.servers.s3_pages import BUCKET, Numbered, PageServer
 
 _KEYS = 1_000_000
 _LINES = 10_000_000

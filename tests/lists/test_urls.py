@@ -5,8 +5,7 @@ import hashlib
 from contextlib import ExitStack
 
 import pytest
-
-from bucketpull.testing.s3_pages import BUCKET, Numbered, PageServer
+from tests.servers.s3_pages import BUCKET, Numbered, PageServer
 
 _EACH = 34_000
 

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 import pytest
 from tests.s3.conftest import Puller
 from tests.servers.proxy import Proxy
+from tests.servers.s3_pages import BUCKET, Fault, PageServer
 from tests.servers.s3_servers import Server, moto, rclone
-
-from bucketpull.testing.s3_pages import BUCKET, Fault, PageServer
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 from itertools import count
 
 import pytest
+from tests.downloader.rig import Rig
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Position
 from bucketpull.domain.retry import LAST_PASS, next_page_try
 from bucketpull.sources import trail
 from bucketpull.sources.registry import settings_of
-from bucketpull.testing.rig import Rig
 from bucketpull.testing.virtual import Answer
 
 MOST_SECONDS = 3600.0

@@ -1,6 +1,6 @@
 """A service with a great many keys that are made by a formula: only ListObjectsV2 and GET, no signature is checked; and one that errs.
 
-`python -m bucketpull.testing.s3_pages --keys 1000000` serves until it is interrupted, and writes its address first. One process
+`python -m tests.servers.s3_pages --keys 1000000` serves until it is interrupted, and writes its address first. One process
 answers some 2,000,000 keys a second.
 """
 
