@@ -21,8 +21,32 @@ STATUS: Final[dict[int, Reason]] = {
     429: Reason.THROTTLED,
 }
 """What a status of a refusal means where the service says nothing else."""
+CDN_STATUS: Final[dict[int, Reason]] = {
+    404: Reason.MISSING,
+    408: Reason.TIMEOUT,
+    410: Reason.MISSING,
+    412: Reason.RANGE,
+    416: Reason.RANGE,
+    429: Reason.THROTTLED,
+}
+"""The same of a CDN, which does not know whether an object is gone."""
+UNALTERED: Final = frozenset({"", "identity"})
+"""Content encodings of bodies that are sent as they are."""
+IN_MEMORY_BYTES: Final = 16 << 20
 _DATE: Final = "date:"
 _RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+
+
+def reason_of(status: int, table: Mapping[int, Reason] = STATUS, refused: Reason = Reason.REJECTED) -> Reason:
+    """Class a status that is not the wanted one; `refused` stands for what a 4xx means that is not in the table."""
+    known = table.get(status)
+    if known is not None:
+        return known
+    if 300 <= status < 400:
+        return Reason.REDIRECTED
+    if status >= 500:
+        return Reason.SERVER_ERROR
+    return refused if status >= 400 else Reason.GARBAGE
 
 
 def glimpse(body: bytes) -> str:

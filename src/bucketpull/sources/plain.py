@@ -11,23 +11,17 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.percent_encoding import quoted
-from bucketpull.sources.http import STATUS, conditions, misplaced, retry_after, version_of
+from bucketpull.sources.http import (
+    IN_MEMORY_BYTES,
+    UNALTERED,
+    conditions,
+    misplaced,
+    reason_of,
+    retry_after,
+    version_of,
+)
 
 HEADERS: Final = ("Accept: */*", "Accept-Encoding: identity", "User-Agent: bucketpull")
-IN_MEMORY_BYTES: Final = 16 << 20
-_UNALTERED: Final = frozenset({"", "identity"})
-
-
-def reason_of(status: int) -> Reason:
-    """Class a status that is not the wanted one."""
-    known = STATUS.get(status)
-    if known is not None:
-        return known
-    if 300 <= status < 400:
-        return Reason.REDIRECTED
-    if status >= 500:
-        return Reason.SERVER_ERROR
-    return Reason.REJECTED if status >= 400 else Reason.GARBAGE
 
 
 def check_page(response: Response, now: float) -> None:
@@ -135,7 +129,7 @@ def _whole(
 ) -> Verdict:
     length = start + response.received
     encoding = headers.get("content-encoding", "").lower()
-    if encoding not in _UNALTERED:
+    if encoding not in UNALTERED:
         return Verdict(Reason.TRANSFORMED, f"content-encoding {encoding}", version=version)
     if wanted.size >= 0 and length != wanted.size and not version:
         return Verdict(Reason.GARBAGE, f"{length} bytes without a version came, {wanted.size} are listed")

@@ -14,7 +14,7 @@ from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdi
 from bucketpull.domain.model import Page, Position, show
 from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.http import ServerClock, conditions, retry_after
+from bucketpull.sources.http import IN_MEMORY_BYTES, ServerClock, conditions, retry_after
 from bucketpull.sources.s3 import verdicts
 from bucketpull.sources.s3.checksums import ASKED
 from bucketpull.sources.s3.config import S3Config, address_of
@@ -27,7 +27,6 @@ from bucketpull.sources.s3.verdicts import EXPIRED, Complaint, complaint
 LIST: Final = "list"
 ORIGIN: Final = "s3"
 CDN: Final = "cdn"
-_IN_MEMORY_BYTES: Final = 16 << 20
 _LISTING_BYTES: Final = 8 << 20  # a key of 1,024 bytes with every one escaped takes 3 KiB
 
 
@@ -86,7 +85,7 @@ class S3Source:
         self, wanted: Wanted, endpoint: str, site: str, now: float, start: int = 0, version: str = ""
     ) -> Request:
         """Ask for an object, or for the rest of it."""
-        most = max(_IN_MEMORY_BYTES, wanted.size)
+        most = max(IN_MEMORY_BYTES, wanted.size)
         extra = () if start == 0 else (f"Range: bytes={start}-", *conditions(version))
         directory = wanted.directory
         if directory is not self._directory:

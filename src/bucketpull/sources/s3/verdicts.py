@@ -53,6 +53,7 @@ CODES: Final[dict[str, Reason]] = {
     "TooManyRequests": Reason.THROTTLED,
 }
 STATUS: Final[dict[int, Reason]] = http.STATUS | {
+    304: Reason.GARBAGE,
     403: Reason.PERMISSION,
     501: Reason.REJECTED,
     503: Reason.THROTTLED,
@@ -88,7 +89,9 @@ class Complaint(NamedTuple):
         known = CODES.get(self.code)
         if known is Reason.REGION and self.code == "AuthorizationHeaderMalformed" and not self.region:
             return Reason.CREDENTIALS  # the key itself is malformed
-        return known if known is not None else _by_status(self.status, self.region)
+        if known is None and self.region and self.status in _REDIRECTS:
+            known = Reason.REGION
+        return known or http.reason_of(self.status, STATUS)
 
 
 def complaint(response: Response, headers: Mapping[str, str]) -> Complaint:
@@ -102,31 +105,12 @@ def complaint(response: Response, headers: Mapping[str, str]) -> Complaint:
     return Complaint(response.status, code, message, region)
 
 
-def _by_status(status: int, region: str) -> Reason:
-    if status in _REDIRECTS:
-        return Reason.REGION if region else Reason.REDIRECTED
-    known = STATUS.get(status)
-    if known is not None:
-        return known
-    if 400 <= status < 500:
-        return Reason.REJECTED
-    return Reason.SERVER_ERROR if status >= 500 else Reason.GARBAGE
-
-
 _ENCRYPTION: Final = b"\nx-amz-server-side-encryption"
 _HEX: Final = b"0123456789abcdef"
 _HEX_TEXT: Final = frozenset("0123456789abcdef")
 _MD5_CHARACTERS: Final = 32
-_UNALTERED: Final = frozenset({"", "identity", "aws-chunked"})
-_CDN_STATUS: Final = {
-    404: Reason.MISSING,
-    408: Reason.TIMEOUT,
-    410: Reason.MISSING,
-    412: Reason.RANGE,
-    416: Reason.RANGE,
-    429: Reason.THROTTLED,
-    503: Reason.THROTTLED,
-}
+_UNALTERED: Final = http.UNALTERED | {"aws-chunked"}
+_CDN_STATUS: Final = http.CDN_STATUS | {503: Reason.THROTTLED}
 
 
 def quick(wanted: Wanted, response: Response) -> Verdict | None:
@@ -199,14 +183,9 @@ def _refused(response: Response, headers: Mapping[str, str], now: float) -> Verd
 
 
 def _refused_by_cdn(response: Response, headers: Mapping[str, str], now: float) -> Verdict:
-    status = response.status
-    known = _CDN_STATUS.get(status)
-    if known is None and 300 <= status < 400:
-        known = Reason.REDIRECTED
-    if known is None:
-        known = Reason.SERVER_ERROR if status >= 500 else Reason.FORBIDDEN
+    reason = http.reason_of(response.status, _CDN_STATUS, Reason.FORBIDDEN)
     return Verdict(
-        known, complaint(response, headers).detail, retry_after(headers.get("retry-after", ""), now)
+        reason, complaint(response, headers).detail, retry_after(headers.get("retry-after", ""), now)
     )
 
 

@@ -10,7 +10,7 @@ from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdi
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.http import ServerClock, conditions
+from bucketpull.sources.http import IN_MEMORY_BYTES, ServerClock, conditions
 from bucketpull.sources.upyun import verdicts
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
 from bucketpull.sources.upyun.fast_path import Dates, FastPath
@@ -29,7 +29,6 @@ from bucketpull.sources.upyun.verdicts import CDN, LIST, REST, complaint, refusa
 _IDENTITY = ("Accept: */*", "Accept-Encoding: identity")
 _LISTING_BYTES_PER_ENTRY = 2048  # a name of 255 bytes with every one escaped takes 1,530
 _FEW = 2  # entries where only the next one matters
-_IN_MEMORY_BYTES = 16 << 20
 _MONTH_SECONDS = 30 * 86_400
 
 
@@ -122,7 +121,7 @@ class UpyunSource:
     ) -> Request:
         """Ask for an object."""
         directory, name = wanted.directory, wanted.name
-        most = max(_IN_MEMORY_BYTES, wanted.size)
+        most = max(IN_MEMORY_BYTES, wanted.size)
         extra = () if start == 0 else (f"Range: bytes={start}-", *conditions(version))
         if directory is not self._directory:
             self._directory, self._folder = directory, quoted(directory) + "/" if directory else ""

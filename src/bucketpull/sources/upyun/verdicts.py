@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
-from bucketpull.sources.http import STATUS, misplaced, retry_after, seconds_of, version_of
+from bucketpull.sources import http
+from bucketpull.sources.http import UNALTERED, misplaced, retry_after, seconds_of, version_of
 
 REST_CODES: dict[int, Reason] = {
     40000000: Reason.REJECTED,
@@ -73,7 +74,7 @@ REST_CODES: dict[int, Reason] = {
     41200001: Reason.RANGE,
     42900004: Reason.BANNED,
 }
-REST_STATUS: dict[int, Reason] = STATUS | {499: Reason.SERVER_ERROR}
+REST_STATUS: dict[int, Reason] = http.STATUS | {499: Reason.SERVER_ERROR}
 CDN_CODES: dict[int, Reason] = {
     40010041: Reason.NO_BUCKET,
     40310003: Reason.THROTTLED,
@@ -81,16 +82,7 @@ CDN_CODES: dict[int, Reason] = {
     40510004: Reason.NO_BUCKET,
     42900004: Reason.BANNED,
 }
-# Every other refusal of the CDN is doubtful (separator, stale rule, image profile): the origin knows better.
-CDN_STATUS: dict[int, Reason] = {
-    404: Reason.MISSING,
-    408: Reason.TIMEOUT,
-    410: Reason.MISSING,
-    412: Reason.RANGE,
-    416: Reason.RANGE,
-    429: Reason.THROTTLED,
-    499: Reason.SERVER_ERROR,
-}
+CDN_STATUS: dict[int, Reason] = http.CDN_STATUS | {499: Reason.SERVER_ERROR}
 # Seconds to wait where more is known than the usual back-off: same URI, banned, concurrent use of one key,
 # the CDN's window of 60 s.
 WAITS: dict[int, float] = {42900002: 2.0, 42900004: 120.0, 42900007: 4.0, 40310003: 5.0}
@@ -127,33 +119,16 @@ def complaint(response: Response, headers: Mapping[str, str]) -> Complaint:
 
 def rest_reason(status: int, code: int) -> Reason:
     """Class an answer of the REST API that is not the wanted one."""
-    known = REST_CODES.get(code)
-    return (
-        known
-        if known is not None
-        else _by_status(code // 100_000 if code else status, REST_STATUS, Reason.REJECTED)
-    )
+    return REST_CODES.get(code) or http.reason_of(code // 100_000 if code else status, REST_STATUS)
 
 
 def cdn_reason(status: int, code: int) -> Reason:
-    """Class an answer of the CDN that is not the wanted one."""
-    known = CDN_CODES.get(code)
-    return (
-        known
-        if known is not None
-        else _by_status(code // 100_000 if code else status, CDN_STATUS, Reason.FORBIDDEN)
-    )
+    """Class an answer of the CDN that is not the wanted one.
 
-
-def _by_status(status: int, table: Mapping[int, Reason], refused: Reason) -> Reason:
-    known = table.get(status)
-    if known is not None:
-        return known
-    if 300 <= status < 400:
-        return Reason.REDIRECTED
-    if 400 <= status < 500:
-        return refused
-    return Reason.SERVER_ERROR if status >= 500 else Reason.GARBAGE
+    A refusal that is not known is doubtful (separator, stale rule, image profile): the origin knows better.
+    """
+    status = code // 100_000 if code else status
+    return CDN_CODES.get(code) or http.reason_of(status, CDN_STATUS, Reason.FORBIDDEN)
 
 
 def wait_seconds(headers: Mapping[str, str], code: int, now: float) -> float | None:
@@ -190,7 +165,6 @@ MARKUP_STARTS = b"<{"
 _IMAGES = frozenset(
     b"jpg jpeg jpe jfif png gif webp bmp tif tiff ico heic heif avif jp2 psd raw cr2 nef dng mp4 mov mp3 zip gz".split()
 )
-_UNALTERED = frozenset({"", "identity"})
 
 
 def quick(name: bytes, size: int, endpoint: str, response: Response) -> Verdict | None:  # noqa: PLR0911 - each a doubt
@@ -297,7 +271,7 @@ def _altered(ask: Asked, response: Response, headers: dict[str, str]) -> Verdict
     if "x-upyun-list-iter" in headers:
         return Verdict(Reason.NOT_A_FILE, "a folder's listing came in place of the object")
     encoding = headers.get("content-encoding", "").lower()
-    if encoding not in _UNALTERED:
+    if encoding not in UNALTERED:
         return _doubt(Reason.TRANSFORMED, f"content-encoding {encoding}", headers)
     if ask.endpoint == CDN and headers.get("etag", "")[:2].lower() == "w/" and not ask.styled:
         return _doubt(Reason.TRANSFORMED, f"weak etag {headers['etag']}", headers)
