@@ -62,7 +62,7 @@ class Harness:
         self.told, self.said, self.killed, self.started, self.opened = [], [], [], [], []
         self.agent = Agent(WorkerPolicy("m1", "j", "1", "i1", **policy), processes, self.now)
         for volume in self.volumes.values():
-            self.agent.opened(volume.status(), {}, self.now)
+            self.agent.volume_opened(volume.status(), {}, self.now)
         self.act()
 
     def act(self):
@@ -75,7 +75,7 @@ class Harness:
             self.told.append(action)
         elif isinstance(action, Say):
             self.said.append(action.message)
-            self.agent.said(action.message, self.now)
+            self.agent.delivered(action.message, self.now)
         elif isinstance(action, Kill):
             self.killed.append(action.process)
         elif isinstance(action, Start):
@@ -90,17 +90,17 @@ class Harness:
             answer = getattr(self.volumes[call.ask.volume], call.ask.verb)(*call.ask.arguments)
         except VolumeError as error:
             answer = error
-        self.agent.answered(call.id, answer, self.now)
+        self.agent.disk_answered(call.id, answer, self.now)
 
     def give(self, *messages):
-        self.agent.given(messages, self.now)
+        self.agent.received(messages, self.now)
         self.act()
 
     def control(self, **fields):
         self.give(Control(fields.pop("limits", Limits()), **fields))
 
     def hear(self, message, process=0):
-        self.agent.told(process, message, self.now)
+        self.agent.process_sent(process, message, self.now)
         self.act()
 
     def unmounts(self):
@@ -226,7 +226,7 @@ def test_the_successor_of_a_dead_process_learns_limits_and_volumes_before_it_is_
     harness.control(limits=Limits(bytes_per_second=1000.0))
     harness.give(batch(7))
 
-    harness.agent.told(0, Died(-9), harness.now)
+    harness.agent.process_sent(0, Died(-9), harness.now)
 
     started, *told = harness.agent.actions()
     assert started == Start(0)
@@ -480,7 +480,7 @@ def begin_again(harness):
     """Start the machine anew; what its volumes note it knows."""
     harness.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, harness.now)
     for volume in harness.volumes.values():
-        harness.agent.opened(volume.status(), volume.known(), harness.now)
+        harness.agent.volume_opened(volume.status(), volume.known(), harness.now)
     harness.act()
 
 
@@ -517,16 +517,16 @@ def test_what_is_found_whole_on_a_disk_that_then_fails_is_reported_with_the_rest
     for name in NAMES[:5]:
         volume.write(b"d", name, 10, 5)
     harness.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, harness.now)
-    harness.agent.opened(volume.status(), volume.known(), harness.now)
+    harness.agent.volume_opened(volume.status(), volume.known(), harness.now)
     harness.act()
     found = volume.recover("j", 7, [part(*NAMES)])
     harness.hanging.add("v1")
-    harness.agent.given([batch(7)], harness.now)
+    harness.agent.received([batch(7)], harness.now)
     harness.agent.stop(harness.now)
     (call,) = [action for action in harness.agent.actions() if isinstance(action, Call)]
     assert call.ask.verb is Verb.RECOVER
     harness.agent.scheduler.volumes["v1"].status.state = VolumeState.SICK
-    harness.agent.answered(call.id, found, harness.now)
+    harness.agent.disk_answered(call.id, found, harness.now)
     harness.act()
     (receipt,) = harness.receipts()
     assert (receipt.stored, receipt.returned.objects) == (0, 8)
@@ -556,7 +556,7 @@ def test_nothing_is_begun_while_something_is_removed():
     harness.give(batch(7))
     harness.store(harness.assignments()[-1])
     harness.hanging.add("v1")
-    harness.agent.given([Control(Limits(), verdicts=[gone(7, Extent("v1", 0))])], harness.now)
+    harness.agent.received([Control(Limits(), verdicts=[gone(7, Extent("v1", 0))])], harness.now)
     (removal,) = harness.agent.actions()
     harness.give(batch(8))
     assert len(harness.assignments()) == 1
@@ -644,10 +644,10 @@ def test_files_of_a_process_that_died_are_looked_for_when_their_batch_is_booked(
     harness.give(batch(7))
     (tell,) = harness.assignments()
     harness.volumes["v1"].write(b"d", NAMES[0], 10, 5)
-    harness.agent.told(tell.process, Died(-9), harness.now)
+    harness.agent.process_sent(tell.process, Died(-9), harness.now)
     harness.act()
     again = harness.assignments()[-1]
-    harness.agent.told(
+    harness.agent.process_sent(
         again.process, Outcome(again.message.id, 0, 0, b"", [], [part(*NAMES)], []), harness.now
     )
     harness.act()

@@ -37,7 +37,7 @@ def test_what_waits_is_said_together_and_each_receipt_is_told():
         assert len(await transport.receive()) == REPLIES_AT_ONCE
         assert await outbox.say_group()
         assert len(await transport.receive()) == 3
-        await outbox.said()
+        await outbox.emptied()
         assert told == receipts(REPLIES_AT_ONCE + 3)
 
     asyncio.run(main())

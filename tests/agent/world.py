@@ -141,7 +141,7 @@ class Machine:
         self.agent = Agent(policy, self.count, self.world.now)
         for volume in self.volumes.values():
             if volume.trouble is None:
-                self.agent.opened(volume.status(), volume.known(), self.world.now)
+                self.agent.volume_opened(volume.status(), volume.known(), self.world.now)
         self.act()
 
     def act(self):
@@ -172,7 +172,7 @@ class Machine:
                 answer = getattr(volume, call.ask.verb)(*call.ask.arguments)
             except VolumeError as error:
                 answer = error
-            self.agent.answered(call.id, answer, self.world.now)
+            self.agent.disk_answered(call.id, answer, self.world.now)
             self.act()
 
     def drop_calls_before(self, reopening):
@@ -191,7 +191,7 @@ class Machine:
 
     def hear_of_deaths(self):
         for process in list(self.dead):
-            self.agent.told(process, Died(-9), self.world.now)
+            self.agent.process_sent(process, Died(-9), self.world.now)
             self.act()
 
     def work(self, number):
@@ -229,20 +229,20 @@ class Machine:
             return
         if not batch.left:
             del self.processes[process].batches[batch.id]
-        self.agent.told(process, batch.outcome(), self.world.now)
+        self.agent.process_sent(process, batch.outcome(), self.world.now)
         self.act()
 
     def hear(self):
         self.hear_of_deaths()
         if self.given:
-            self.agent.given([self.given.popleft()], self.world.now)
+            self.agent.received([self.given.popleft()], self.world.now)
             self.act()
 
     def say(self):
         if self.queue:
             message = self.queue.popleft()
             self.world.hear(self, message)
-            self.agent.said(message, self.world.now)
+            self.agent.delivered(message, self.world.now)
             self.act()
 
 

@@ -481,7 +481,7 @@ def put_back(harness, ledger_end, **changes):
     volume = disk()
     volume.ledger_end = ledger_end
     harness.hear(pulse("m1", volume, window=0, **changes))
-    told = harness.coordinator.fleet.volumes_told(harness.now)
+    told = harness.coordinator.fleet.volume_statuses(harness.now)
     return [each.id for each in told if each.warning.startswith(RESTORED)]
 
 

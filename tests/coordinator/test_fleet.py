@@ -51,14 +51,14 @@ def test_nothing_is_in_flight_at_a_worker_that_is_not_heard_any_more():
         pulse(), endpoints={"cdn": EndpointStatus(7, 64.0, 900, 0, 1.0, received=5)}, limited_by="cdn"
     )
     fleet.see(busy, 0.0)
-    assert fleet.told(2.0) == [busy]
+    assert fleet.pulses(2.0) == [busy]
 
-    (silent,) = fleet.told(3.0)
+    (silent,) = fleet.pulses(3.0)
 
     assert silent.endpoints["cdn"] == EndpointStatus(0, 0.0, 900, 0, 1.0, received=5)
     assert silent.limited_by == ""
     fleet.restart_timers(4.0)
-    (unheard,) = fleet.told(5.0)
+    (unheard,) = fleet.pulses(5.0)
     assert unheard == silent, "while nobody can be heard, nobody knows either"
 
 
@@ -68,16 +68,16 @@ def test_nothing_is_written_to_a_volume_whose_machine_is_not_heard_any_more():
         VolumeStatus(path, "m1", path, VolumeState.OPEN, 1, 1, 1, 1, 0, 7, 0, 0, 5e6) for path in ("/w", "/v")
     ]
     fleet.see(pulse(volumes=written), 0.0)
-    assert fleet.volumes_told(2.0) == written[::-1], "sorted, so that rows stay where they are"
+    assert fleet.volume_statuses(2.0) == written[::-1], "sorted, so that rows stay where they are"
 
-    silent = fleet.volumes_told(3.0)
+    silent = fleet.volume_statuses(3.0)
 
     assert [(each.path, each.written_per_second, each.queued_bytes) for each in silent] == [
         ("/v", 0.0, 0),
         ("/w", 0.0, 0),
     ]
     fleet.declare_dead("m1")
-    assert {each.written_per_second for each in fleet.volumes_told(3.0)} == {0.0}
+    assert {each.written_per_second for each in fleet.volume_statuses(3.0)} == {0.0}
 
 
 def test_volumes_of_a_machine_that_left_are_away_unless_all_leave():
@@ -88,12 +88,12 @@ def test_volumes_of_a_machine_that_left_are_away_unless_all_leave():
         0.0,
     )
     fleet.leave("m1")
-    assert [each.state for each in fleet.volumes_told(1.0)] == [
+    assert [each.state for each in fleet.volume_statuses(1.0)] == [
         VolumeState.AWAY,
         VolumeState.AWAY,
         VolumeState.SICK,
     ]
-    assert {each.state for each in fleet.volumes_told(1.0, parting=True)} == set(states)
+    assert {each.state for each in fleet.volume_statuses(1.0, parting=True)} == set(states)
 
 
 def test_limits_are_shared_by_those_who_take_objects():
@@ -119,8 +119,8 @@ def test_nobody_waits_for_the_listing_once_all_is_listed():
     fleet = Fleet(SILENCE, GRACE)
     idle = msgspec.structs.replace(pulse(), limited_by="work")
     fleet.see(idle, 0.0)
-    assert fleet.told(1.0) == [idle]
-    (full,) = fleet.told(1.0, all_listed=True)
+    assert fleet.pulses(1.0) == [idle]
+    (full,) = fleet.pulses(1.0, all_listed=True)
     assert full.limited_by == ""
 
 

@@ -149,7 +149,7 @@ class Task:
         self.objects = objects_in(parts)
         self.size = sum(expected_bytes(part.sizes) for part in parts)
 
-    def told(self, outcome: Outcome) -> "Settling":
+    def apply(self, outcome: Outcome) -> "Settling":
         """Note what became of some of its objects."""
         objects, size = self.objects, self.size
         self._put(outcome.rest)

@@ -110,7 +110,7 @@ class Agent:
 
     # --- events
 
-    def opened(self, status: VolumeStatus, known: Mapping[int, Sequence[Begun]], now: float) -> None:
+    def volume_opened(self, status: VolumeStatus, known: Mapping[int, Sequence[Begun]], now: float) -> None:
         """Use a volume; `known` are the batches that it has noted, with their ledger blocks."""
         self._now = now
         volume = self.scheduler.volumes[status.id] = ManagedVolume(
@@ -120,8 +120,8 @@ class Agent:
         self._tasks.use(volume)
         self.returned(volume)
 
-    def given(self, messages: Sequence[Work | Control], now: float) -> None:
-        """Take work, or a word from the coordinator."""
+    def received(self, messages: Sequence[Work | Control], now: float) -> None:
+        """Take work or orders from the coordinator."""
         self._now = now
         for message in messages:
             if isinstance(message, Control):
@@ -130,11 +130,11 @@ class Agent:
                 self._take(message)
         self._begin()
 
-    def told(self, process: int, message: FromProcess, now: float) -> None:
-        """Take what a process says."""
+    def process_sent(self, process: int, message: FromProcess, now: float) -> None:
+        """Take a message of a process."""
         self._now = now
         if isinstance(message, Outcome):
-            self._tasks.told(message)
+            self._tasks.take(message)
         elif isinstance(message, Tick):
             self.scheduler.tick(process, message, now)
             self._judge_endpoints(process, message)
@@ -149,16 +149,16 @@ class Agent:
         else:
             self._process_ended(process, message)
 
-    def answered(self, call: int, answer: object, now: float) -> None:
-        """Take what a call of a volume returned, or the `VolumeError` that it raised."""
+    def disk_answered(self, call: int, answer: object, now: float) -> None:
+        """Take the result of a call of a volume, or the `VolumeError` that it raised."""
         self._now = now
         if isinstance(answer, VolumeError):
             self._calls.fail(call, answer)
         else:
             self._calls.answer(call, answer)
 
-    def said(self, message: FromWorker, now: float) -> None:
-        """Note that the transport has a message for good."""
+    def delivered(self, message: FromWorker, now: float) -> None:
+        """Note that a message is safe with the transport."""
         self._now = now
         if isinstance(message, BatchReceipt):
             self._unconfirmed.reported(message.work, now, is_last=message.remainder is None)
@@ -320,7 +320,7 @@ class Agent:
             for volume in self.scheduler.volumes.values():
                 if path in {volume.path, volume.id} and volume.is_open:
                     volume.stop(VolumeState.DRAINING, "takes no new objects, as asked", self._now)
-        self._clearing.told(control, self.scheduler.volumes)
+        self._clearing.take(control, self.scheduler.volumes)
         self._calls.run(self._forget(control.booked))
         self._clear_if_idle()
         self._tell_if_quiet()

@@ -43,7 +43,7 @@ class Clearing:
         """Whether nothing is to be removed, nor being removed."""
         return not (self.is_busy or self._verdicts or self._copies)
 
-    def told(self, control: Control, volumes: Mapping[str, ManagedVolume]) -> None:
+    def take(self, control: Control, volumes: Mapping[str, ManagedVolume]) -> None:
         """Take over what does not count."""
         self.is_due = self.is_due or bool(control.verdicts or control.remove)
         self._verdicts.update((verdict.work, verdict) for verdict in control.verdicts)

@@ -31,8 +31,8 @@ class Outbox:
         """Have something said soon."""
         self._queue.put_nowait(message)
 
-    async def said(self) -> None:
-        """Wait until all of it is."""
+    async def emptied(self) -> None:
+        """Wait until everything is sent."""
         await self._queue.join()
 
     async def say_pulse(self, pulse: Pulse) -> None:

@@ -55,7 +55,7 @@ class AgentShell:
         self._open = open_volume
         self._volumes: dict[str, Volume] = {}
         self._agent = Agent(policy, pool.size, clock.monotonic())
-        self._outbox = Outbox(inbox, clock, policy.pulse_seconds / 2, self._said)
+        self._outbox = Outbox(inbox, clock, policy.pulse_seconds / 2, self._delivered)
         self._pulses: asyncio.Queue[Pulse] = asyncio.Queue()
         self._something = asyncio.Event()
         self._empty = asyncio.Event()
@@ -120,13 +120,13 @@ class AgentShell:
         while True:
             messages = await self._inbox.receive()
             self.heard_at = self._clock.monotonic()
-            self._agent.given(messages, self._clock.monotonic())
+            self._agent.received(messages, self._clock.monotonic())
             self._carry_out()
 
     async def _hear_pool(self) -> None:
         while True:
             for process, message in await self._pool.receive():
-                self._agent.told(process, message, self._clock.monotonic())
+                self._agent.process_sent(process, message, self._clock.monotonic())
             self._carry_out()
 
     async def _keep_time(self) -> None:
@@ -142,8 +142,8 @@ class AgentShell:
             self._carry_out()
             await asyncio.sleep(0)
 
-    def _said(self, message: object) -> None:
-        self._agent.said(message, self._clock.monotonic())  # type: ignore[arg-type]
+    def _delivered(self, message: object) -> None:
+        self._agent.delivered(message, self._clock.monotonic())  # type: ignore[arg-type]
         self._carry_out()
 
     # --- actions
@@ -184,7 +184,7 @@ class AgentShell:
             answer = error
         except OSError as error:  # whatever a disk says, it costs that disk
             answer = VolumeSick(self._volumes[call.ask.volume].path, f"{call.ask.verb}: {error}")
-        self._agent.answered(call.id, answer, self._clock.monotonic())
+        self._agent.disk_answered(call.id, answer, self._clock.monotonic())
         self._carry_out()
 
     async def _answer(self, ask: DiskRequest) -> object:
@@ -206,7 +206,7 @@ class AgentShell:
     async def _shelve(self, volume: Volume) -> None:
         status, known = await in_thread(_look_at, volume, self._policy.journal)
         self._volumes[volume.id] = volume
-        self._agent.opened(status, known, self._clock.monotonic())
+        self._agent.volume_opened(status, known, self._clock.monotonic())
         self._carry_out()
 
     async def _send_replies(self) -> None:
@@ -245,7 +245,7 @@ class AgentShell:
                     volume.measured(asked.result(), self._clock.monotonic())
 
     async def _until_answered(self) -> None:
-        await self._outbox.said()
+        await self._outbox.emptied()
         while not self._agent.is_quiet:  # noqa: ASYNC110 - at the end only, and said by several parts
             await asyncio.sleep(0.02)
 

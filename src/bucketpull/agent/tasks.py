@@ -118,7 +118,7 @@ class Tasks:
 
         They were written before a crash (`is_ours`), or are files of others.
         """
-        self.told(outcome_of(self._found(batch, parts, volume), records, is_ours=is_ours))
+        self.take(outcome_of(self._found(batch, parts, volume), records, is_ours=is_ours))
 
     def check(
         self, batch: ActiveBatch, parts: list[Part], claims: list[Claim], volume: ManagedVolume
@@ -178,13 +178,13 @@ class Tasks:
 
     # --- what becomes of them
 
-    def told(self, outcome: Outcome) -> None:
+    def take(self, outcome: Outcome) -> None:
         """Take what became of some or all objects of a task."""
         task = self._tasks.get(outcome.id)
         if task is None or task.ended:
             return
         volume = self._scheduler.volumes[task.volume]
-        settling = task.told(outcome)
+        settling = task.apply(outcome)
         volume.running -= task.ended
         if outcome.trouble in STATE_OF_TROUBLE:
             volume.stop(STATE_OF_TROUBLE[outcome.trouble], outcome.detail, self._now())
@@ -201,7 +201,7 @@ class Tasks:
 
     def _displace(self, task: Task) -> None:
         """Place a task's objects anew."""
-        self.told(Outcome(task.id, 0, 0, b"", [], [], task.parts))
+        self.take(Outcome(task.id, 0, 0, b"", [], [], task.parts))
 
     def _move(self, task: Task, parts: list[Part]) -> None:
         if self.is_closed:
@@ -256,7 +256,7 @@ class Tasks:
     def _take_apart(self, task: Task) -> None:
         if task.objects == 1:
             failures = poisoned(task.parts, task.deaths)
-            self.told(Outcome(task.id, 0, 0, b"", failures, [], []))
+            self.take(Outcome(task.id, 0, 0, b"", failures, [], []))
             return
         volume = self._scheduler.volumes[task.volume]
         for parts in halves(task.parts):
@@ -266,7 +266,7 @@ class Tasks:
             volume.room.promise(half.objects, half.size)
             self._take_up(half, volume)
             self._assign(half)
-        self.told(Outcome(task.id, 0, 0, b"", [], [], []))
+        self.take(Outcome(task.id, 0, 0, b"", [], [], []))
 
 
 def _rest(volume: ManagedVolume) -> DiskRoutine:

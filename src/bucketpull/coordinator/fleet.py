@@ -171,22 +171,22 @@ class Fleet:
         """Return the machines that are taken for dead."""
         return [machine for machine, member in self.members.items() if member.silence(now) > self._silence]
 
-    def told(self, now: float, *, all_listed: bool = False) -> list[Pulse]:
+    def pulses(self, now: float, *, all_listed: bool = False) -> list[Pulse]:
         """Return what each worker told last, by name.
 
         Of one that is not heard, nobody knows that anything moves; where all is listed, none waits for the listing.
         """
         heard = self.heard(now)
-        pulses = [
+        found = [
             member.pulse if machine in heard else _still(member.pulse)
             for machine, member in sorted(self.members.items())
         ]
         return [
             replace(pulse, limited_by="") if all_listed and pulse.limited_by == "work" else pulse
-            for pulse in pulses
+            for pulse in found
         ]
 
-    def volumes_told(self, now: float, *, parting: bool = False) -> list[VolumeStatus]:
+    def volume_statuses(self, now: float, *, parting: bool = False) -> list[VolumeStatus]:
         """Return what was told last of each volume, by machine and path.
 
         Where the machine is not heard, nothing is known to be written; where it has left, the volume is away, unless all are `parting`.

@@ -106,7 +106,7 @@ class Monitor:
         now = self._clock.monotonic()
         running = coordinator.state in RUNNING
         listing_done = outstanding.scans == 0 and coordinator.state != JobState.STARTING
-        pulses = coordinator.fleet.told(now, all_listed=listing_done)
+        pulses = coordinator.fleet.pulses(now, all_listed=listing_done)
         fetched, fetched_bytes = counters.fetched
         objects = max(fetched, sum(pulse.objects for pulse in pulses))
         size = max(fetched_bytes, sum(pulse.bytes for pulse in pulses))
@@ -149,7 +149,7 @@ class Monitor:
     def _volumes(self) -> list[VolumeStatus]:
         coordinator = self._coordinator
         parting = coordinator.parting or coordinator.state in ENDED
-        return coordinator.fleet.volumes_told(self._clock.monotonic(), parting=parting)
+        return coordinator.fleet.volume_statuses(self._clock.monotonic(), parting=parting)
 
     def _stages(self, now: float, pulses: Sequence[Pulse]) -> dict[str, StageProgress]:
         """Count what passed each stage of an object's way since the session began."""
