@@ -29,11 +29,11 @@ from bucketpull.domain.record import (
     ToProcess,
     Written,
 )
-from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.pages import record_of
 from bucketpull.downloader.transfer import Transfer
+from bucketpull.downloader.transfers import Transfers
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Fetcher, Writer
 from bucketpull.sources.upyun.config import UpyunConfig
@@ -215,7 +215,7 @@ def process(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
         spec.name: Endpoint(spec, Limiter(fixed=64)) for spec in _fetching()
     }
     outcomes: list[Outcome] = []
-    drain = Drain(
+    transfers = Transfers(
         _source,
         cast("Fetcher", fetcher),
         endpoints,
@@ -226,13 +226,13 @@ def process(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
         Bounds(),
         outcomes.append,
     )
-    drain.mount(Mount("0123456789ab", "", "batch", "none"))
+    transfers.mount(Mount("0123456789ab", "", "batch", "none"))
     assignment = Assignment(1, "0123456789ab", 0, _encode([part(BATCH)]))
 
     def run() -> None:
-        drain.assign(assignment)
+        transfers.assign(assignment)
         while not outcomes:
-            drain.fill(time.monotonic())
+            transfers.fill(time.monotonic())
             fetcher.run()
         if outcomes.pop().stored != BATCH:
             raise AssertionError("not every object was stored")

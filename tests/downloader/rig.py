@@ -1,4 +1,4 @@
-"""A drain and a scan with everything round them in memory and in virtual time."""
+"""The transfers and the scan of a process, with everything round them in memory and in virtual time."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.policy import BatchSize, Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
-from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.pages import JobPages
 from bucketpull.downloader.scan import Scan, WantedPage
 from bucketpull.downloader.transfer import Transfer
+from bucketpull.downloader.transfers import Transfers
 from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Source
 from bucketpull.testing.memory import MemorySource, MemoryWriter
@@ -62,7 +62,7 @@ class Rig:
         listing, *fetching = self.source.endpoints
         self.endpoints = {spec.name: Endpoint[Transfer](spec, Limiter(fixed=level)) for spec in fetching}
         listing_endpoint = Endpoint[WantedPage](listing, Limiter(fixed=level))
-        self.drain = Drain(
+        self.transfers = Transfers(
             self.source,
             self.fetcher,
             self.endpoints,
@@ -86,7 +86,9 @@ class Rig:
         )
 
         self.judge = EndpointJudge(tuple(self.source.endpoints), 1)
-        self._watch = Watch(listing_endpoint, self.endpoints, self.fetcher, self.scan, self.drain, self.clock)
+        self._watch = Watch(
+            listing_endpoint, self.endpoints, self.fetcher, self.scan, self.transfers, self.clock
+        )
         self.fetcher.names = names or {}
         self._watch.resolve()
         self._looked = 0.0
@@ -94,7 +96,7 @@ class Rig:
     def mount(self, volume: str = "v1", verify: str = "size", slow: bool = False) -> MemoryWriter:
         """Make a volume known."""
         writer = self.writers[volume] = MemoryWriter(slow)
-        self.drain.mount(Mount(volume, f"/{volume}", "batch", verify))
+        self.transfers.mount(Mount(volume, f"/{volume}", "batch", verify))
         return writer
 
     def close(self) -> None:
@@ -104,7 +106,7 @@ class Rig:
 
     def assign(self, parts: Sequence[Part], volume: str = "v1", id: int = 1, attempt: int = 0) -> None:  # noqa: A002
         """Hand over an assignment."""
-        self.drain.assign(Assignment(id, volume, attempt, encode(parts)))
+        self.transfers.assign(Assignment(id, volume, attempt, encode(parts)))
 
     def survey(self, positions: Sequence[Position], work: int = 1) -> None:
         """Hand over a scan."""
@@ -114,7 +116,7 @@ class Rig:
         """Go once round the loop."""
         now = self.clock.monotonic()
         self.scan.fill(now)
-        self.drain.fill(now)
+        self.transfers.fill(now)
         self.filled = self.fetcher.in_flight
         self.fetcher.run_once(LOOK_SECONDS)
         if self.clock.seconds - self._looked >= LOOK_SECONDS:

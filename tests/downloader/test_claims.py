@@ -23,7 +23,7 @@ def pull(answer, there=THERE, **options):
     rig = Rig(answer, routes=("origin",), **options)
     rig.mount().files[b"d/a"] = there
     parts = encode([part_of(b"d", {b"a": len(BODY)})])
-    rig.drain.assign(Assignment(1, "v1", 0, parts, [Claim(b"d", b"a", md5(there))]))
+    rig.transfers.assign(Assignment(1, "v1", 0, parts, [Claim(b"d", b"a", md5(there))]))
     (outcome,) = rig.settle()
     return rig, outcome
 
@@ -41,7 +41,7 @@ def test_a_file_that_the_source_has_too_is_taken_over(bounds):
     (record,) = records_of(outcome)
     assert (record.names, record.md5s) == ([b"a"], [md5(THERE)])
     assert rig.writers["v1"].files == {b"d/a": THERE}
-    assert rig.drain.memory.held == 0
+    assert rig.transfers.memory.held == 0
 
 
 @streamed
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_put_aside_fails_its_object_alone():
     writer = rig.mount()
     writer.set_aside = lambda *_: False
     parts = encode([part_of(b"d", {b"a": 10, b"b": 10})])
-    rig.drain.assign(Assignment(1, "v1", 0, parts, [Claim(b"d", b"a", md5(THERE))]))
+    rig.transfers.assign(Assignment(1, "v1", 0, parts, [Claim(b"d", b"a", md5(THERE))]))
     (outcome,) = rig.settle()
 
     assert [(each.name, each.reason) for each in outcome.failures] == [(b"a", "unstorable")]

@@ -69,7 +69,7 @@ def test_a_large_object_goes_to_disk_as_it_comes_and_counts_little_in_memory():
 
     assert rig.settle()[0].stored == 1
     assert rig.writers["v1"].files == {KEY: OLD}
-    assert rig.drain.memory.held == 0
+    assert rig.transfers.memory.held == 0
     assert rig.outcomes[0].stored_bytes == SIZE
 
 
@@ -174,7 +174,7 @@ def test_nothing_is_read_faster_than_the_disk_writes_and_nothing_is_begun_again(
     rig.assign([part_of(b"d", {b"big": SIZE})])
     for _ in range(1000):
         rig.turn()
-    slow = rig.drain.memory.held, sum(endpoint.targets.in_flight for endpoint in rig.drain._order)
+    slow = rig.transfers.memory.held, sum(endpoint.targets.in_flight for endpoint in rig.transfers._order)
     writer.backlog = 0
 
     assert rig.settle()[0].stored == 1
@@ -182,7 +182,7 @@ def test_nothing_is_read_faster_than_the_disk_writes_and_nothing_is_begun_again(
     assert server.starts == [0]
     assert writer.files[KEY] == OLD
     assert rig.outcomes[0].retries == {}
-    assert rig.drain.memory.held == 0
+    assert rig.transfers.memory.held == 0
 
 
 def test_a_transfer_that_breaks_off_while_the_disk_catches_up_is_a_try_like_any_other():
@@ -204,8 +204,8 @@ def test_a_transfer_that_breaks_off_while_the_disk_catches_up_is_a_try_like_any_
 
     assert server.starts == [0] * 4
     assert outcome.deferred[0].names == [b"big"]
-    assert rig.drain.memory.held == 0
-    assert all(endpoint.targets.in_flight == 0 for endpoint in rig.drain._order)
+    assert rig.transfers.memory.held == 0
+    assert all(endpoint.targets.in_flight == 0 for endpoint in rig.transfers._order)
 
 
 class TwoEdges(Server):
@@ -349,7 +349,7 @@ def test_the_stop_keeps_the_part_for_the_next_process():
     rig = rig_of(Server(cuts=[70_000] * 100))
     rig.assign([part_of(b"d", {b"big": SIZE})])
     rig.turn()
-    rig.drain.stop()
+    rig.transfers.stop()
 
     assert rig.settle()[0].unplaced[0].names == [b"big"]
     assert [len(part) for part in rig.writers["v1"].parts.values()] == [70_000]

@@ -208,7 +208,7 @@ def test_a_pause_begins_nothing_until_it_ends(agents):
 def test_an_agent_that_does_not_read_stops_new_work_and_loses_nothing(agents):
     agent = agents()
     agent.say(MOUNT)
-    agent.process.turn_until(lambda: agent.process.drain.volumes.queues)
+    agent.process.turn_until(lambda: agent.process.transfers.volumes.queues)
     total = 400
     for number in range(total):
         agent.say(assignment(200, number))

@@ -100,7 +100,7 @@ def pull(truth, listed, cdn, rest, verify, streamed):
             outcome = rig.settle(attempt + 2)[attempt + 1]
             if not outcome.deferred:
                 break
-        assert rig.drain.memory.held == 0
+        assert rig.transfers.memory.held == 0
     assert sum(turns.values()) < 100
     return outcome, writer.files.get(KEY)
 

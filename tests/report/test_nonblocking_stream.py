@@ -45,7 +45,7 @@ def test_what_is_written_comes_out_in_order(pipe):
 
     for number in range(100):
         stream.write(f"{number}\n")
-    stream.drain()
+    stream.write_out()
 
     assert pipe.read() == "".join(f"{number}\n" for number in range(100))
     assert stream.dropped == 0
@@ -83,7 +83,7 @@ def test_a_reader_that_is_gone_is_no_error(pipe):
 
     for _ in range(10):
         stream.write("line\n")
-    stream.drain()
+    stream.write_out()
     stream.write("line\n")
 
     assert stream.dropped == 11
@@ -94,7 +94,7 @@ def test_a_full_disk_costs_lines_and_later_ones_are_tried_again():
         stream = NonblockingStream(full, str)
         for _ in range(3):
             stream.write("line\n")
-            stream.drain()
+            stream.write_out()
 
         assert stream.dropped == 3
 
@@ -103,7 +103,7 @@ def test_what_the_encoding_lacks_is_replaced(tmp_path):
     with open(tmp_path / "log", "w", encoding="gbk") as log:
         stream = NonblockingStream(log, str)
         stream.write("图片 \N{GRINNING FACE}\n")
-        stream.drain()
+        stream.write_out()
 
     assert (tmp_path / "log").read_bytes() == "图片 ?\n".encode("gbk")
 
@@ -112,7 +112,7 @@ def test_waiting_for_a_reader_has_an_end(pipe):
     stream = pipe.stream()
     stream.write("x" * 3 * PIPE_BYTES)
 
-    stream.drain(patience_seconds=0.2)
+    stream.write_out(patience_seconds=0.2)
 
     assert stream.behind
 

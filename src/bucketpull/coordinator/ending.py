@@ -90,8 +90,8 @@ class RefusalsElsewhere:
         if self._first is None:
             return None
         fatal, since = self._first
-        if fleet.drains > 1 or (fleet.drains and fatal.machine not in fleet.members):
+        if fleet.with_volumes > 1 or (fleet.with_volumes and fatal.machine not in fleet.members):
             self._first = None
-        elif now - since > self._patience and not fleet.drains:
+        elif now - since > self._patience and not fleet.with_volumes:
             return fatal
         return None

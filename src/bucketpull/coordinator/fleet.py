@@ -246,7 +246,7 @@ class Fleet:
         return {(machine, work) for machine in here for work in _unsettled(self.members[machine].pulse)}
 
     @property
-    def drains(self) -> int:
+    def with_volumes(self) -> int:
         """How many workers have volumes."""
         return sum(1 for member in self.members.values() if member.pulse.volumes)
 

@@ -61,8 +61,8 @@ class Sharing:
         self._hold_until = self._blind_until = 0.0
         self._listings = 0.0
 
-    def see(self, pulse: Pulse, drains: int, now: float) -> None:
-        """Note a pulse; `drains` machines have volumes. One machine alone finds its own level, several need a common one."""
+    def see(self, pulse: Pulse, machines: int, now: float) -> None:
+        """Note a pulse; so many `machines` have volumes. One machine alone finds its own level, several need a common one."""
         self._tally.see(pulse)
         if self._since is None:
             self._since = now
@@ -70,7 +70,7 @@ class Sharing:
         if elapsed < STEP_SECONDS:
             return
         self._listings = self._tally.listings / elapsed
-        if drains > 1:
+        if machines > 1:
             self._judge(elapsed, now)
         else:
             self.cap = None
@@ -122,7 +122,7 @@ class Shares:
 
     def see(self, pulse: Pulse, fleet: Fleet, now: float) -> None:
         """Note what a machine used of its share."""
-        self._sharing.see(pulse, fleet.drains, now)
+        self._sharing.see(pulse, fleet.with_volumes, now)
 
     def of(self, machine: str, limits: Limits, fleet: Fleet) -> Limits:
         """Return a machine's share of the limits of the whole job."""

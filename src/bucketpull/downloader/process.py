@@ -17,12 +17,12 @@ from bucketpull.domain.policy import ProcessPolicy
 from bucketpull.domain.record import Assignment, Judged, Mount, Stop, Survey, Tick, ToProcess, Tune, Unmount
 from bucketpull.domain.retry import Random
 from bucketpull.downloader.channel import Channel
-from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.pages import JobPages
 from bucketpull.downloader.scan import Scan, WantedPage
 from bucketpull.downloader.transfer import Transfer
+from bucketpull.downloader.transfers import Transfers
 from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
@@ -74,7 +74,7 @@ class Process:
             self._channel.send,
             self._refused,
         )
-        self.drain = Drain(
+        self.transfers = Transfers(
             source,
             fetcher,
             self._objects,
@@ -85,7 +85,7 @@ class Process:
             policy.bounds,
             self._channel.send,
         )
-        self._watch = Watch(self._list, self._objects, fetcher, self.scan, self.drain, clock)
+        self._watch = Watch(self._list, self._objects, fetcher, self.scan, self.transfers, clock)
         self._deadline: float | None = None
         self._fatal = False
         self._open_objects, self._moved = 0, clock.monotonic()
@@ -114,7 +114,7 @@ class Process:
         if not self._channel.clogged and not self._fatal:
             now = self._clock.monotonic()
             self.scan.fill(now)
-            self.drain.fill(now)
+            self.transfers.fill(now)
         self._channel.flush()
 
     def _patience(self, now: float) -> float:
@@ -128,12 +128,12 @@ class Process:
             return True
         if self._deadline is None:
             return False
-        return self.drain.volumes.idle or self._clock.monotonic() >= self._deadline
+        return self.transfers.volumes.idle or self._clock.monotonic() >= self._deadline
 
     def _leave(self) -> None:
         self._fetcher.close()
         if not self._channel.ended:
-            self.drain.abandon()
+            self.transfers.abandon()
         self._send_tick()  # an agent that leaves still counts what was used
         self._channel.close(LEAVE_SECONDS)
 
@@ -145,13 +145,13 @@ class Process:
 
     def _apply(self, message: ToProcess) -> None:
         if isinstance(message, Assignment):
-            self.drain.assign(message)
+            self.transfers.assign(message)
         elif isinstance(message, Survey):
             self.scan.add(message)
         elif isinstance(message, Mount):
-            self.drain.mount(message)
+            self.transfers.mount(message)
         elif isinstance(message, Unmount):
-            self.drain.unmount(message)
+            self.transfers.unmount(message)
         elif isinstance(message, Tune):
             self._tune(message)
         elif isinstance(message, Judged):
@@ -161,18 +161,18 @@ class Process:
 
     def _tune(self, tune: Tune) -> None:
         limits = tune.limits
-        self.drain.limit(limits.concurrency)
-        self.drain.paused = self.scan.paused = limits.paused
+        self.transfers.limit(limits.concurrency)
+        self.transfers.paused = self.scan.paused = limits.paused
         for endpoint in self._objects.values():
             endpoint.targets.limit(limits.concurrency)
         self._bucket.set_rate(limits.requests_per_second)
         self._fetcher.limit_bandwidth(limits.bytes_per_second)
-        self.drain.memory.limit_bandwidth(limits.bytes_per_second)
+        self.transfers.memory.limit_bandwidth(limits.bytes_per_second)
 
     def _stop(self, stop: Stop) -> None:
         self._deadline = self._clock.monotonic() + stop.seconds
         self.scan.close()
-        self.drain.stop()
+        self.transfers.stop()
 
     # --- ours
 
@@ -183,14 +183,14 @@ class Process:
             self._channel.send(Fatal("", reason, detail[:300]))
 
     def _tick(self) -> None:
-        self.drain.volumes.report_parts(self._clock.monotonic())
+        self.transfers.volumes.report_parts(self._clock.monotonic())
         self._send_tick()
         self._fetcher.call_later(TICK_SECONDS, self._tick)
 
     def _send_tick(self) -> None:
         if self._channel.clogged:
             return
-        volumes, still = self.drain.volumes, self._still_seconds()
+        volumes, still = self.transfers.volumes, self._still_seconds()
         endpoints: list[Endpoint[Any]] = [self._list, *self._objects.values()]
         statuses = {endpoint.name: endpoint.status() for endpoint in endpoints}
         used = {name: status for name, status in statuses.items() if status.requests}
@@ -198,7 +198,7 @@ class Process:
             Tick(
                 objects=self._meter.objects,
                 bytes=self._meter.bytes,
-                unstarted=self.drain.unstarted(),
+                unstarted=self.transfers.unstarted(),
                 endpoints=used,
                 queued={volume: queue.queued for volume, queue in volumes.queues.items()},
                 written={volume: queue.written for volume, queue in volumes.queues.items()},
@@ -208,14 +208,14 @@ class Process:
                 waiting_for=volumes.waited_for() if still > STILL_SECONDS else "",
                 still_seconds=still if still > STILL_SECONDS else 0.0,
                 cpu_seconds=time.process_time(),
-                is_capped=self.drain.memory.is_capped,
+                is_capped=self.transfers.memory.is_capped,
                 symptoms=self._watch.symptoms(),
             )
         )
 
     def _still_seconds(self) -> float:
         """Return for how long no object has ended, although some are in hand."""
-        now, open_objects = self._clock.monotonic(), self.drain.volumes.open_objects()
+        now, open_objects = self._clock.monotonic(), self.transfers.volumes.open_objects()
         if open_objects != self._open_objects or not open_objects:
             self._open_objects, self._moved = open_objects, now
         return now - self._moved

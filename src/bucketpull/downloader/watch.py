@@ -6,19 +6,19 @@ from typing import Any, Final
 from bucketpull.domain.endpoints import State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.record import Judged
-from bucketpull.downloader.drain import Drain
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.scan import Scan
 from bucketpull.downloader.targets import Target
 from bucketpull.downloader.transfer import Transfer
+from bucketpull.downloader.transfers import Transfers
 from bucketpull.ports import Clock, Fetcher
 
 RESOLVE_SECONDS: Final = 300.0
 
 
 class Watch:
-    """The endpoints of one process, as its machine sees them; `drain` is None where nothing is fetched."""
+    """The endpoints of one process, as its machine sees them; `transfers` is None where nothing is fetched."""
 
     def __init__(
         self,
@@ -26,14 +26,14 @@ class Watch:
         fetching: dict[str, Endpoint[Transfer]],
         fetcher: Fetcher,
         scan: Scan,
-        drain: Drain | None,
+        transfers: Transfers | None,
         clock: Clock,
     ) -> None:
         self._listing = listing
         self._fetching = fetching
         self._fetcher = fetcher
         self._scan = scan
-        self._drain = drain
+        self._transfers = transfers
         self._clock = clock
 
     def resolve(self) -> None:
@@ -48,7 +48,7 @@ class Watch:
 
     def symptoms(self) -> dict[str, Symptoms]:
         """Return what there is to report, by endpoint."""
-        fresh = self._drain is not None and self._drain.volumes.unstarted() > 0
+        fresh = self._transfers is not None and self._transfers.volumes.unstarted() > 0
         found = {
             name: self._symptoms(endpoint, fresh or endpoint.probe is not None)
             for name, endpoint in self._fetching.items()
@@ -102,10 +102,10 @@ class Watch:
                 endpoint.target.limiter.adopt(now, judged.paces[endpoint.name])
             if endpoint.name in judged.cleared:
                 endpoint.trust(now)
-        if self._drain is not None:
-            self._drain.endpoints_changed()
+        if self._transfers is not None:
+            self._transfers.endpoints_changed()
         for name in judged.tries:
-            if self._drain is not None and name in self._fetching:
-                self._drain.try_out(name)
+            if self._transfers is not None and name in self._fetching:
+                self._transfers.try_out(name)
             else:
                 self._scan.try_out()

@@ -24,10 +24,10 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _streams: "weakref.WeakSet[NonblockingStream]" = weakref.WeakSet()
 
 
-def drain_all(patience_seconds: float) -> None:
-    """Bring out what all streams have taken, as `NonblockingStream.drain` does."""
+def flush_all(patience_seconds: float) -> None:
+    """Bring out what all streams have taken, as `NonblockingStream.write_out` does."""
     for stream in list(_streams):
-        stream.drain(patience_seconds)
+        stream.write_out(patience_seconds)
 
 
 class NonblockingStream(io.TextIOBase):
@@ -96,11 +96,11 @@ class NonblockingStream(io.TextIOBase):
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="nonblocking stream", daemon=True)
                 self._thread.start()
-                atexit.register(self.drain)
+                atexit.register(self.write_out)
             self._changed.notify_all()
         return len(text)
 
-    def drain(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def write_out(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until all is written, unless nothing has been taken for so long."""
         with self._changed:
             progress, deadline = self._progress, time.monotonic() + patience_seconds

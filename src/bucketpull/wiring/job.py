@@ -25,7 +25,7 @@ from bucketpull.journal.folder import check_ours
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Transport
 from bucketpull.report.document import exit_code_of, summary_dict
-from bucketpull.report.nonblocking_stream import drain_all
+from bucketpull.report.nonblocking_stream import flush_all
 from bucketpull.report.own_file import replacing
 from bucketpull.report.reporters import open_reporter
 from bucketpull.sources.settings import SourceSettings
@@ -242,7 +242,7 @@ class Job:
 
         def leave() -> None:
             self.monitor.close(msgspec.structs.replace(self.monitor.snapshot(), state=JobState.INTERRUPTED))
-            drain_all(_LAST_WORDS_SECONDS)
+            flush_all(_LAST_WORDS_SECONDS)
             if self._notifier is not None:
                 self._notifier.end(ExitCode.INTERRUPTED)
 

@@ -78,7 +78,7 @@ def test_transfers_go_on_across_assignments_with_no_barrier_at_the_end_of_one():
     lowest = []
 
     def first_done():
-        if rig.drain.unstarted():
+        if rig.transfers.unstarted():
             lowest.append(rig.filled)
         return len(rig.outcomes) == 5
 
@@ -297,7 +297,7 @@ def test_a_volume_that_came_back_is_opened_anew_whether_it_was_sick_here_or_only
         first.refuse = Reason.VOLUME_SICK
         rig.assign(parts(2), id=1)
         assert rig.settle(1)[0].trouble is Reason.VOLUME_SICK
-    rig.drain.unmount(Unmount("v1"))
+    rig.transfers.unmount(Unmount("v1"))
     rig.assign(parts(1), id=3)
     assert rig.settle(1 + sick)[-1].trouble is Reason.VOLUME_SICK
     second = rig.mount()
@@ -310,17 +310,17 @@ def test_a_volume_that_came_back_is_opened_anew_whether_it_was_sick_here_or_only
 def test_nothing_more_is_begun_for_a_volume_that_is_let_go_of_while_objects_are_on_their_way():
     rig = Rig(good)
     writer = rig.mount()
-    rig.drain.limit(1)
+    rig.transfers.limit(1)
     rig.assign(parts(5))
-    rig.drain.fill(rig.clock.monotonic())
+    rig.transfers.fill(rig.clock.monotonic())
 
-    rig.drain.unmount(Unmount("v1"))
+    rig.transfers.unmount(Unmount("v1"))
     (outcome,) = rig.settle()
     assert outcome.trouble is Reason.VOLUME_SICK
     assert names_of(outcome.unplaced) == names(5)
     assert not writer.closed
 
-    rig.drain.unmount(Unmount("v1"))
+    rig.transfers.unmount(Unmount("v1"))
     assert writer.closed
 
 
@@ -425,13 +425,13 @@ def test_what_is_not_in_flight_at_the_stop_is_handed_back_and_the_rest_finishes(
     rig.assign(parts(20))
     rig.turn()
     assert rig.fetcher.in_flight == 4
-    rig.drain.stop()
+    rig.transfers.stop()
     (outcome,) = rig.settle()
 
     assert outcome.stored == 4
     assert names_of(outcome.unplaced) == names(20)[4:]
     assert outcome.trouble is Reason.INTERRUPTED
-    assert rig.drain.volumes.idle
+    assert rig.transfers.volumes.idle
 
 
 def test_what_never_ends_is_handed_back_when_transfers_are_given_up():
@@ -439,9 +439,9 @@ def test_what_never_ends_is_handed_back_when_transfers_are_given_up():
     rig.mount()
     rig.assign(parts(6))
     rig.turn()
-    rig.drain.stop()
+    rig.transfers.stop()
     rig.fetcher.close()
-    rig.drain.abandon()
+    rig.transfers.abandon()
 
     (outcome,) = rig.outcomes
     assert sorted(names_of(outcome.unplaced)) == names(6)
@@ -453,7 +453,7 @@ def test_what_rests_at_the_stop_is_handed_back():
     rig.assign(parts(3))
     rig.turn()
     rig.turn()
-    rig.drain.stop()
+    rig.transfers.stop()
 
     assert rig.settle()[0].trouble is Reason.INTERRUPTED
 
@@ -461,13 +461,13 @@ def test_what_rests_at_the_stop_is_handed_back():
 def test_nothing_is_begun_while_paused():
     rig = Rig(good)
     rig.mount()
-    rig.drain.paused = True
+    rig.transfers.paused = True
     rig.assign(parts(3))
     for _ in range(5):
         rig.turn()
     assert rig.fetcher.requests == []
 
-    rig.drain.paused = False
+    rig.transfers.paused = False
     assert rig.settle()[0].stored == 3
 
 
@@ -528,7 +528,7 @@ def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level
     turns = 0
     while len(rig.outcomes) < len(given_parts) and turns < 20_000:
         if turns == stop_after:
-            rig.drain.stop()
+            rig.transfers.stop()
         rig.turn()
         for writer in rig.writers.values():
             writer.release()
@@ -546,7 +546,7 @@ def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level
         assert Counter(ended) == Counter(wanted)
         assert outcome.stored == sum(len(record.names) for record in records_of(outcome))
         assert bool(outcome.unplaced) == (outcome.trouble is not None)
-    assert rig.drain.memory.held == 0
+    assert rig.transfers.memory.held == 0
     assert rig.fetcher.in_flight == 0 or stop_after is not None
     rig.close()
 
@@ -578,9 +578,9 @@ def test_an_object_of_unknown_size_and_date_is_stored_as_it_comes(routes, length
     assert writer.files == {b"d/a": b"z" * length}
     (record,) = records_of(outcome)
     assert (record.sizes, record.stored, outcome.stored_bytes) == ([-1], [length], length)
-    assert rig.drain.memory.held == 0
-    assert rig.drain.memory.held == 0
-    assert all(endpoint.targets.in_flight == 0 for endpoint in rig.drain._order)
+    assert rig.transfers.memory.held == 0
+    assert rig.transfers.memory.held == 0
+    assert all(endpoint.targets.in_flight == 0 for endpoint in rig.transfers._order)
 
 
 @pytest.mark.parametrize("reason", [Reason.UNWRITTEN, Reason.MACHINE, Reason.UNSTORABLE, Reason.VOLUME_SICK])
@@ -594,7 +594,7 @@ def test_an_object_larger_than_memory_takes_whose_volume_refuses_it_ends_once(re
 
     ended = [*outcome.failures, *outcome.deferred, *outcome.unplaced]
     assert len(ended) == 1
-    assert rig.drain.memory.held == 0
+    assert rig.transfers.memory.held == 0
 
 
 def test_a_clock_that_is_set_while_an_object_is_tried_again_is_no_try_of_it():

@@ -29,7 +29,7 @@ CATCH_UP_SECONDS = 0.2
 RUN = 16
 
 
-class Drain:
+class Transfers:
     """All assignments of one process.
 
     Args:
