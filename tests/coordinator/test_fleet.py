@@ -32,7 +32,7 @@ def test_a_worker_gets_as_much_as_its_window_and_no_more():
     assert fleet.members["m1"].allowance(WorkKind.BATCH) == 3
     fleet.sent("m1", WorkKind.BATCH, works(1, 2), 1.0)
     assert fleet.members["m1"].allowance(WorkKind.BATCH) == 1
-    fleet.settled("m1", 1)
+    fleet.done("m1", 1)
     assert fleet.members["m1"].allowance(WorkKind.BATCH) == 2
 
 

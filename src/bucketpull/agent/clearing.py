@@ -62,7 +62,7 @@ class Clearing:
         self.is_busy, self.is_due = True, False
         for volume in volumes:
             try:
-                yield from self._settle(volume, verdicts)
+                yield from self._clear_volume(volume, verdicts)
                 former = [copy for copy in copies.values() if copy.volume == volume.id]
                 if former:
                     yield volume.ask(Verb.REMOVE, self._journal, former)
@@ -75,7 +75,7 @@ class Clearing:
             self._verdicts.pop(work, None)
         return Cleared(works, removed)
 
-    def _settle(self, volume: ManagedVolume, verdicts: Mapping[int, BatchVerdict]) -> DiskRoutine:
+    def _clear_volume(self, volume: ManagedVolume, verdicts: Mapping[int, BatchVerdict]) -> DiskRoutine:
         """Remove what does not count of batches whose end is known, then forget them.
 
         An object that several blocks describe is removed with the last of them, so blocks wait for what becomes of earlier ones.

@@ -214,7 +214,7 @@ class Coordinator:
         dropped = set((yield Books(lambda journal: journal.commit(entries, unix))))
         _at("committed")
         yield from self.count()
-        self.budget.settled(entries, self.at.monotonic)
+        self.budget.booked(entries, self.at.monotonic)
         yield from self._answered(entries, dropped)
         if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
             self._former.changed(self.at.monotonic)
@@ -229,10 +229,10 @@ class Coordinator:
                 if entry.work not in dropped and not self.fleet.keeps(entry.machine, entry.work, now):
                     unowned.append(entry.work)
             elif isinstance(entry, ScanReceipt | BatchReceipt):
-                self.fleet.settled(entry.machine, entry.work)
+                self.fleet.done(entry.machine, entry.work)
             elif isinstance(entry, Handback):
                 for work in entry.works:
-                    self.fleet.settled(entry.machine, work)
+                    self.fleet.done(entry.machine, work)
         yield from self._release(unowned)
 
     def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:

@@ -145,7 +145,7 @@ class Fleet:
             member.sent[WorkKind.BATCH][work] = now
         return member is not None
 
-    def settled(self, machine: str, work: int) -> None:
+    def done(self, machine: str, work: int) -> None:
         """Note that a machine is done with a piece of work, in whatever way."""
         member = self.members.get(machine)
         if member is not None:

@@ -28,7 +28,7 @@ class _Promises:
         """Note that a machine has a batch, or what is left of one."""
         self._given[work] = batch.objects, batch.bytes
 
-    def settle(self, receipt: BatchReceipt, now: float) -> None:
+    def book(self, receipt: BatchReceipt, now: float) -> None:
         """Note what came of a batch."""
         self._given.pop(receipt.work, None)
         if receipt.remainder is not None:
@@ -85,13 +85,13 @@ class BudgetWatch:
                     self._given += body.objects
                     self._promises.give(work.id, body)
 
-    def settled(self, receipts: Iterable[FromWorker], now: float) -> None:
+    def booked(self, receipts: Iterable[FromWorker], now: float) -> None:
         """Count objects that came back untouched or to be tried again, which are given once more, and those that are done with."""
         for receipt in receipts:
             if isinstance(receipt, BatchReceipt):
                 drafts = (receipt.deferred, receipt.returned, receipt.sent_on)
                 self._given -= sum(draft.objects for draft in drafts if isinstance(draft, BatchDraft))
-                self._promises.settle(receipt, now)
+                self._promises.book(receipt, now)
 
     @property
     def has_given_all(self) -> bool:

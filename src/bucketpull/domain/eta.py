@@ -52,9 +52,9 @@ class Forecast:
     def sample(self, at: float, counters: Counters, outstanding: Outstanding, running: bool = True) -> None:
         """Note where the books stand at a time in seconds."""
         seconds = self._time.advance(at, running)
-        settled = counters.listed_bytes - outstanding.bytes
+        ended = counters.listed_bytes - outstanding.bytes
         in_place = counters.skipped_bytes + counters.recovered_bytes
-        self._fetched.append(seconds, settled - in_place)
+        self._fetched.append(seconds, ended - in_place)
         self._listed.append(seconds, counters.listed_bytes)
         wanted = counters.listed - counters.excluded
         self._tail.sample(seconds, outstanding.objects)
@@ -105,9 +105,9 @@ class Forecast:
         return max(usage, counters.listed_bytes)
 
     def _of_rest(self, counters: Counters, outstanding: Outstanding, total: int, unlisted: int) -> Estimate:
-        settled = counters.listed_bytes - outstanding.bytes
+        ended = counters.listed_bytes - outstanding.bytes
         done = not unlisted and not outstanding.objects
-        share = 1.0 if done else min(settled / total, 0.9999) if total else 0.0
+        share = 1.0 if done else min(ended / total, 0.9999) if total else 0.0
         wanted = counters.listed - counters.excluded
         mean_size = counters.listed_bytes / wanted if wanted else 0.0
         unlisted_objects = unlisted / mean_size if mean_size else 0.0

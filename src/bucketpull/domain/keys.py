@@ -115,7 +115,7 @@ def _is_name(name: bytes, folds_case: bool) -> bool:
     """Tell whether a segment can stand as it is. `OWN_FOLDER` cannot, at any depth: no bucket may make a folder look like a volume."""
     if _ODD_NAME.search(name) is not None or name == OWN_FOLDER:
         return False
-    return not folds_case or (_FOLDING_ASCII.search(name) is None and _is_settled(name))
+    return not folds_case or (_FOLDING_ASCII.search(name) is None and _has_one_spelling(name))
 
 
 def _encoded(name: bytes, folds_case: bool) -> bytes:
@@ -123,15 +123,15 @@ def _encoded(name: bytes, folds_case: bool) -> bytes:
         return b"".join(b"%%%02X" % byte if byte == 0x2E else b"%c" % byte for byte in name)
     if not folds_case:
         return _MUST_ENCODE.sub(_percent, name)
-    settled = _FOLDING_ASCII.sub(_percent, name)
-    return settled if _is_settled(name) else re.sub(rb"[\x80-\xff]", _percent, settled)
+    encoded = _FOLDING_ASCII.sub(_percent, name)
+    return encoded if _has_one_spelling(name) else re.sub(rb"[\x80-\xff]", _percent, encoded)
 
 
 def _percent(found: re.Match[bytes]) -> bytes:
     return b"".join(b"%%%02X" % byte for byte in found[0])
 
 
-def _is_settled(name: bytes) -> bool:
+def _has_one_spelling(name: bytes) -> bool:
     """Tell whether no other spelling of what is not ASCII in a name can be taken for it."""
     if name.isascii():
         return True

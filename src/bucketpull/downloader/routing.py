@@ -31,14 +31,14 @@ class Routing:
         fetcher: Fetcher,
         endpoints: Mapping[str, Endpoint[Transfer]],
         clock: Clock,
-        settled: Callable[[Transfer, Verdict, Blame], None],
+        decided: Callable[[Transfer, Verdict, Blame], None],
     ) -> None:
         self._source = source
         self._fetcher = fetcher
         self._endpoints = endpoints
         self._order = tuple(endpoints.values())
         self._clock = clock
-        self._settled = settled
+        self._decided = decided
         self._awaiting_probe: dict[str, list[tuple[Transfer, Verdict]]] = {}
 
     def first(self) -> Endpoint[Transfer]:
@@ -107,7 +107,7 @@ class Routing:
             self._fetcher.submit(
                 target.to(request), lambda response: self._probe_answered(endpoint, probe, response)
             )
-            self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._settle(endpoint, Blame.ENDPOINT))
+            self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._decide(endpoint, Blame.ENDPOINT))
         return True
 
     def _probe_for(self, endpoint: Endpoint[Transfer]) -> Wanted | None:
@@ -135,14 +135,14 @@ class Routing:
             endpoint.probe_came(self._clock.monotonic())
         elif verdict.reason is not None:
             endpoint.probe_failed(verdict.reason)
-        self._settle(endpoint, Blame.OBJECT if is_well else Blame.ENDPOINT)
+        self._decide(endpoint, Blame.OBJECT if is_well else Blame.ENDPOINT)
         if verdict.reason in {Reason.GONE, Reason.MISSING}:
             endpoint.probe = None  # it may have been deleted: it tells nothing any more
             endpoint.is_attentive = True
 
-    def _settle(self, endpoint: Endpoint[Transfer], blame: Blame) -> None:
+    def _decide(self, endpoint: Endpoint[Transfer], blame: Blame) -> None:
         for transfer, verdict in self._awaiting_probe.pop(endpoint.name, []):
-            self._settled(transfer, verdict, blame)
+            self._decided(transfer, verdict, blame)
 
     def clear(self) -> list[Transfer]:
         """Remove and return those that wait for a probe."""

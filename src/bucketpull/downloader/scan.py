@@ -185,7 +185,7 @@ class Scan:
         elif together:
             detail = f"entries that cannot be taken: {len(together)}: {'; '.join(together)}"
             self._failed(wanted, AnswerError(Reason.GARBAGE, detail), status)
-        self._settle(progress)
+        self._end_one(progress)
 
     def _troubled(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
         remedy = REMEDIES[error.reason]
@@ -236,7 +236,7 @@ class Scan:
         self._meter.retries[error.reason] += 1
         wanted.position.attempt += 1
         wanted.progress.receipt.positions.append(wanted.position)
-        self._settle(wanted.progress)
+        self._end_one(wanted.progress)
 
     def _vanished(self, wanted: WantedPage, error: AnswerError) -> None:
         position = wanted.position
@@ -244,7 +244,7 @@ class Scan:
             self._fatal(Reason.NO_BUCKET, f"{show(position.directory) or '/'}: not found: {error.detail}")
             return
         wanted.progress.receipt.vanished += 1
-        self._settle(wanted.progress)
+        self._end_one(wanted.progress)
 
     def _is_blamed(self, wanted: WantedPage, error: AnswerError) -> bool:
         """Note what the listing did; tell whether the service is to blame, not the directory. An answer for the root shows that the service works."""
@@ -298,7 +298,7 @@ class Scan:
 
     def _fail(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
         self._failed(wanted, error, status)
-        self._settle(wanted.progress)
+        self._end_one(wanted.progress)
 
     def _failed(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
         """Say that a page, or something on it, could not be listed."""
@@ -337,7 +337,7 @@ class Scan:
             for words in entries
         ]
 
-    def _settle(self, progress: ScanProgress) -> None:
+    def _end_one(self, progress: ScanProgress) -> None:
         progress.left -= 1
         if not progress.left:
             progress.receipt.batches = self._pages.batches(progress.parts)

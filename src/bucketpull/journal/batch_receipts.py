@@ -118,7 +118,7 @@ class Batches:
         self._fail(failed)
         self._books.retry(receipt.retries)
         self._books.doubt(receipt.doubts)
-        self._settle(receipt, taken)
+        self._book_extents(receipt, taken)
         self._copies.add(receipt.former, receipt.machine)
         if receipt.deferred is not None:
             self._defer(receipt.deferred, receipt, taken, now)
@@ -147,7 +147,7 @@ class Batches:
         self._failures.add(failed, self._run.number)
         self._books.counters.failed += len(failed)
 
-    def _settle(self, receipt: BatchReceipt, taken: Taken) -> None:
+    def _book_extents(self, receipt: BatchReceipt, taken: Taken) -> None:
         parts = decode_parts(taken.body)
         shares = _shares(receipt, parts)
         spans = {(span.directory, span.cursor): span for span in spans_of(parts)}
@@ -159,7 +159,7 @@ class Batches:
             self._books.note_block(extent.volume, extent.offset)
         there = [block for block in volumes if self._volumes.is_there(block[0])]
         for page, share in shares.items():
-            self._pages.settle(spans[page], share, there, self._run.number)
+            self._pages.book(spans[page], share, there, self._run.number)
         if len(there) < len(volumes):
             self._list_again(spans.values())
 

@@ -137,7 +137,7 @@ def _take_back(tables: Tables, part: Part) -> None:
     if known is not None and known.run == tables.run.number:
         stored = min(count, known.stored)
         skipped = min(count - stored, known.skipped)
-        tables.pages.settle(span_of(part), Share(-stored, -skipped, 0), (), known.run)
+        tables.pages.book(span_of(part), Share(-stored, -skipped, 0), (), known.run)
     counters.stored -= stored
     counters.bytes -= min(counters.bytes, known_bytes(part.sizes[:stored]))
     counters.skipped -= skipped

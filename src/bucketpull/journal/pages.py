@@ -83,13 +83,13 @@ class Pages:
         """Forget a page."""
         self._connection.execute(self._sql["remove-page"], (directory, cursor, run))
 
-    def settle(self, span: Span, share: Share, volumes: Iterable[tuple[int, int]], run: int) -> None:
+    def book(self, span: Span, share: Share, volumes: Iterable[tuple[int, int]], run: int) -> None:
         """Book a batch's share in a page, and where its objects lie."""
         known = self.known(span.directory, span.cursor) or self._unlisted(span, run)
         digest = b"" if share.vanished else known.digest
         counts = (share.stored, share.skipped, share.vanished)
         row = (*counts, digest, _with(known, span, volumes), span.directory, span.cursor, known.run)
-        self._connection.execute(self._sql["settle-page"], row)
+        self._connection.execute(self._sql["book-page"], row)
 
     def again(self, directory: bytes, cursor: str) -> Position:
         """Return the position at which a page was listed, to list it without trust in what is known."""

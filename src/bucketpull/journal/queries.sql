@@ -163,7 +163,7 @@ delete from page where directory = ? and cursor = ? and run = ?;
 update page set run = :now, until = :until, excluded = :excluded, stored = 0, skipped = :skipped, vanished = 0
 where directory = :directory and cursor = :cursor and run = :run;
 
--- name: settle-page
+-- name: book-page
 -- commit, once a page of a settled batch
 update page set stored = stored + ?, skipped = skipped + ?, vanished = vanished + ?, digest = ?, extents = ?
 where directory = ? and cursor = ? and run = ?;

@@ -28,7 +28,7 @@ class Assigned(msgspec.Struct):
 
 
 class Admission:
-    """Opens, reads and judges messages; remembers which of them are not settled, and who was given which work.
+    """Opens, reads and judges messages; remembers which of them are not acknowledged, and who was given which work.
 
     `false_claims` counts, by machine, messages with a right seal that cannot be believed.
     """
@@ -36,7 +36,7 @@ class Admission:
     def __init__(self, names: QueueNames, me: Session) -> None:
         self._names = names
         self._me = me
-        self._unsettled: dict[_Key, Delivery] = {}
+        self._unacknowledged: dict[_Key, Delivery] = {}
         self._keys: dict[int, _Key] = {}
         self._given: dict[int, Assigned] = {}
         self.false_claims: Counter[str] = Counter()
@@ -90,34 +90,34 @@ class Admission:
         if receipt.remainder is not None:
             given.objects[receipt.part + 1] = receipt.remainder.objects
 
-    # --- what came, and was not settled yet
+    # --- what came, and was not acknowledged yet
 
     def is_repeated(self, header: Header, delivery: Delivery) -> tuple[bool, bool]:
         """Note that a message came. Return whether it came before, and whether it is to be acknowledged for that.
 
-        One that is not settled, and comes again over a new connection, is acknowledged when it is settled.
+        One that is not acknowledged, and comes again over a new connection, is acknowledged when that one is.
         """
         if self._me.numbers.is_new(header):
             return False, False
         key = (header.machine, header.session, header.number)
-        first = self._unsettled.get(key)
+        first = self._unacknowledged.get(key)
         if first is None or first.generation == delivery.generation:
             return True, True
-        self._unsettled[key] = delivery
+        self._unacknowledged[key] = delivery
         return True, False
 
     def hold(self, message: FromWorker, delivery: Delivery, header: Header | None) -> None:
-        """Keep a message's delivery until it is settled."""
+        """Keep a message's delivery until it is acknowledged."""
         key = (header.machine, header.session, header.number) if header else ("", "", -id(message))
-        self._unsettled[key] = delivery
+        self._unacknowledged[key] = delivery
         self._keys[id(message)] = key
 
-    def settled(self, message: FromWorker) -> Delivery | None:
+    def acknowledged(self, message: FromWorker) -> Delivery | None:
         """Return the delivery of a message that is in the journal, to be acknowledged."""
         key = self._keys.pop(id(message), None)
         for work in works_of(message) if ends_work(message) else ():
             self._done(work, message.machine)
-        return self._unsettled.pop(key, None) if key is not None else None
+        return self._unacknowledged.pop(key, None) if key is not None else None
 
     def _done(self, work: int, machine: str) -> None:
         """Note that a machine is done with work; others that were given it as well may still speak of it."""

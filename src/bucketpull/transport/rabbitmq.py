@@ -162,7 +162,7 @@ class RabbitTransport:
     async def acknowledge(self, messages: Sequence[FromWorker]) -> None:
         """See `ports.Transport`."""
         for message in messages:
-            delivery = self._admission.settled(message)
+            delivery = self._admission.acknowledged(message)
             if delivery is not None:
                 await self.link.acknowledge(delivery)
 

@@ -48,7 +48,7 @@ class Search(msgspec.Struct, frozen=True):
     def answered(self, name: bytes | None) -> "Search":
         """Take the first name after the question; None if there is none."""
         search = self._character(name) if self._is_column_known else self._narrowed(name)
-        return search._settled()
+        return search._with_column()
 
     @property
     def _is_column_known(self) -> bool:
@@ -70,7 +70,7 @@ class Search(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(self, column=_between(self.low, self.column, self.varying))
         return Search(name, self.column, _shared(self.low, name) + 1)
 
-    def _settled(self) -> "Search":
+    def _with_column(self) -> "Search":
         """Begin with the characters of a column when no other is left to be asked about."""
         if self.least >= 0 or _between(self.low, self.column, self.varying):
             return self
@@ -84,7 +84,7 @@ class Search(msgspec.Struct, frozen=True):
 
 def search_from(first: bytes, last: bytes) -> Search:
     """Begin, given the first and the last name of a page."""
-    return Search(last, 0, _shared(first, last) + 1)._settled()
+    return Search(last, 0, _shared(first, last) + 1)._with_column()
 
 
 def _shared(one: bytes, other: bytes) -> int:
