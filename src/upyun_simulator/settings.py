@@ -49,14 +49,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     empty: Literal["array", "object", "absent", "nothing"] = "array"
     folder_noise: bool = False
     max_limit: int = 10_000
-    folder_false_code: int = (
-        40400001  # for a folder asked for with `x-upyun-folder: false`; 40300015 is the other
-    )
+    # The answer for a folder that is asked for with `x-upyun-folder: false`; the service may also say 40300015.
+    folder_false_code: int = 40400001
 
     separator: str = "!"
-    normalises: bool = (
-        False  # the CDN answers for a path without its empty segments, `.` and `..`, as caches do
-    )
+    # The CDN answers for a path without its empty segments, `.` and `..`, as caches do.
+    normalises: bool = False
     versions: tuple[str, ...] = ("s400", "small")
     token_secret: str = ""  # of `_upt`; empty is an unprotected domain
     path_signed: Literal["decoded", "encoded"] = "decoded"

@@ -14,9 +14,8 @@ from rich.cells import cell_len, chop_cells
 
 from bucketpull.report.catalogue import DOMAIN
 
-_NOT_FIRST: Final = (
-    " \uff0c\u3002\uff1b\uff1a\u3001\uff01\uff1f\uff09\u300d\u201d"  # marks that no line begins with
-)
+# Marks that no line begins with.
+_NOT_FIRST: Final = " \uff0c\u3002\uff1b\uff1a\u3001\uff01\uff1f\uff09\u300d\u201d"
 _NOT_LAST: Final = "\uff08\u300c\u201c"  # marks that no line ends with
 _AS_IT_IS: Final = "\b"  # click's mark of a paragraph whose lines stay
 

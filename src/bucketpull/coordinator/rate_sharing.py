@@ -14,12 +14,10 @@ STEP_SECONDS = 2.0
 HOLD_SECONDS = 6.0  # a cap stays so long before it is tried whether the source takes more
 BLIND_SECONDS = 3.0  # after a cut, until the answers to what was asked before it are counted
 CUT, GROW = 0.8, 1.1
-TOLERATED = (
-    0.01  # throttled answers of all: a single one now and then is the source's way of saying that all is used
-)
-LISTER_PART = (
-    0.5  # of the rate: what a coordinator's lister may use at most; what it does not use, the others get
-)
+# The share of throttled answers that is no reason to slow down: one now and then shows that all of the rate is used.
+TOLERATED = 0.01
+# The share of the rate that a coordinator's lister may use; the others get what it leaves.
+LISTER_PART = 0.5
 GRAIN = 0.02  # shares change in such steps, so that not every pulse makes new ones
 
 

@@ -19,9 +19,8 @@ REPORT_SECONDS = 5.0
 """What has ended of a batch is reported so long after it was seen, although the rest has not."""
 MAX_BYTES = 256 * 1024 * 1024
 LARGE_BYTES = 64 * 1024 * 1024
-LARGE_OBJECTS = (
-    16  # in one batch, so that a thousand small objects do not wait for one receipt with large ones
-)
+# Large objects in one batch: few, so that no thousand small ones wait for one receipt with them.
+LARGE_OBJECTS = 16
 UNKNOWN_BYTES = 64 * 1024  # what is kept free for an object whose size the listing does not tell
 MAX_DIRECTORIES = 64  # in one scan
 WANTED_SCANS = 256  # outstanding, before directories share one

@@ -93,9 +93,8 @@ SYMPTOMS = OUTAGE | THROTTLES | REFUSALS
 
 # So many different objects fail without a success between, and it is perhaps not they.
 SUSPECT = 3
-SUSPECT_ANSWERS = (
-    20  # that are final for their object, or are about its pace: they say less of others than none at all
-)
+# The same for answers that are final for their object, or are about the pace: they say less about other objects than no answer.
+SUSPECT_ANSWERS = 20
 
 
 def needed(reason: Reason) -> int:

@@ -21,9 +21,8 @@ FIRST_SECONDS = 3.0  # before that nothing can be said
 WARM_UP_SECONDS = 60.0
 BLOCKS = 24
 RECENT_BLOCKS = 3
-SIGNIFICANT = (
-    6.0  # standard errors; successive blocks are alike, so the usual 2 or 3 would see changes everywhere
-)
+# Standard errors that make a change. Successive blocks are alike, so the usual 2 or 3 would see changes everywhere.
+SIGNIFICANT = 6.0
 NOTABLE = 0.1
 BELIEF = 3.0
 USAGE_SLACK = 1.02  # objects may be added while the job runs

@@ -20,9 +20,8 @@ RESOLVE_SECONDS: Final = 300.0
 MOST_NAMES: Final = 8  # that are asked for at a time
 MOST_TOLD: Final = 16
 WELL_SECONDS: Final = 60.0  # so long ago another host answered, and it is not the network that fails
-UNHEARD_SECONDS: Final = (
-    8.0  # as `SILENT_SECONDS`, of a host from which nothing ever came: some think for long each time
-)
+# As `SILENT_SECONDS`, for a host that never answered: some need long for each answer.
+UNHEARD_SECONDS: Final = 8.0
 GIVEN_UP_SECONDS: Final = 60.0  # in the last pass objects are asked for even so, as long as that
 _UNLIMITED: Final = 1 << 20
 

@@ -36,16 +36,14 @@ from bucketpull.transport.wire import (
 PREFETCH: Final = 256
 START_SECONDS: Final = 10.0
 ECHO_SECONDS: Final = 1.0
-DEAF_SECONDS: Final = (
-    2.5  # less than any patience with a silent machine: what keeps us from hearing ourselves keeps it silent
-)
+# Less than after how long a silent machine is taken for dead: what keeps our own echo away keeps its pulses away too.
+DEAF_SECONDS: Final = 2.5
 REFUSE_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 3.0
 MOST_KEPT: Final = 1_000
 SENT_AT_ONCE: Final = 32
-GATHER_SECONDS: Final = (
-    0.02  # what comes in so short a time is booked together: a transaction for each costs more
-)
+# Messages that come within so short a time are booked in one transaction.
+GATHER_SECONDS: Final = 0.02
 
 
 class RabbitTransport:

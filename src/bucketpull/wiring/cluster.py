@@ -47,9 +47,8 @@ from bucketpull.wiring.volume_owners import owner_of
 from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all
 
 _ALIVE_SECONDS = 10.0  # between two signs of life for systemd
-_STOP_SECONDS = (
-    6.0  # of ten for a worker's whole way out: what follows is a sync, the receipts and the goodbye
-)
+# Of the ten that a worker has to leave: a sync, the receipts and the goodbye follow.
+_STOP_SECONDS = 6.0
 
 
 def run_coordinate(

@@ -52,9 +52,8 @@ _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volume
 
 
 _LAST_WORDS_SECONDS: Final = 1.0  # for a terminal or a pipe that does not read, at a second Ctrl-C
-LEAVE_AT_ONCE_SECONDS: Final = (
-    10.0  # all that a second Ctrl-C may take: the last lines, the ping, the command of --on-end
-)
+# What a second Ctrl-C may take in all: the last lines, the ping, the command of --on-end.
+LEAVE_AT_ONCE_SECONDS: Final = 10.0
 
 
 class View(Protocol):

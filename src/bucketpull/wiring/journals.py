@@ -1,10 +1,11 @@
 """Finds and opens the journal that a command is about: by --state, --job, or SOURCE, or because there is only one."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from bucketpull import __version__
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
@@ -17,6 +18,8 @@ from bucketpull.journal.store import exists
 from bucketpull.web.panel import JobRecord
 from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.settings import Settings, jobs_folder
+
+T = TypeVar("T")
 
 
 def job_folder(settings: Settings) -> Path:
@@ -118,33 +121,26 @@ class JournalPanel:
 
     async def failures(self, limit: int, reason: str | None, pattern: str | None) -> Sequence[Failure]:
         """See `JobView`. To go through millions takes seconds."""
-        return await asyncio.to_thread(self._read_failures, limit, reason, pattern)
+        chosen = None if reason is None else Reason(reason)
+        return await self._ask(lambda reader: list(islice(reader.each_failure(chosen, pattern), limit)))
 
     async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
         """See `JobView`. To sum up what is below a directory takes a while."""
-        return await asyncio.to_thread(self._read_directories, prefix, limit)
+        return await self._ask(lambda reader: reader.directories(prefix, limit))
 
     async def books(self) -> JobRecord:
         """See `JobView`."""
-        return await asyncio.to_thread(self._read_books)
+        return await self._ask(
+            lambda reader: JobRecord(__version__, reader.configuration(), reader.volumes())
+        )
 
     async def where(self, directory: bytes, name: bytes) -> Sequence[Extent]:
         """See `JobView`."""
-        return await asyncio.to_thread(self._read_where, directory, name)
+        return await self._ask(lambda reader: reader.where(directory, name))
 
-    def _read_books(self) -> JobRecord:
-        with journal_to_read(self._settings) as reader:
-            return JobRecord(__version__, reader.configuration(), reader.volumes())
+    async def _ask(self, what: Callable[[JournalReader], T]) -> T:
+        def read() -> T:
+            with journal_to_read(self._settings) as reader:
+                return what(reader)
 
-    def _read_where(self, directory: bytes, name: bytes) -> list[Extent]:
-        with journal_to_read(self._settings) as reader:
-            return reader.where(directory, name)
-
-    def _read_failures(self, limit: int, reason: str | None, pattern: str | None) -> list[Failure]:
-        chosen = None if reason is None else Reason(reason)
-        with journal_to_read(self._settings) as reader:
-            return list(islice(reader.each_failure(chosen, pattern), limit))
-
-    def _read_directories(self, prefix: bytes, limit: int) -> list[DirectoryState]:
-        with journal_to_read(self._settings) as reader:
-            return reader.directories(prefix, limit)
+        return await asyncio.to_thread(read)
