@@ -17,7 +17,7 @@ def open(*volumes: str | os.PathLike[str]) -> "Bucket":  # noqa: A001 - `bucketp
         data = bucket.read("2024/img-000.jpg")
 
     Raises:
-        bucketpull.domain.errors.VolumeError: A volume is not there.
+        bucketpull.domain.errors.VolumeError: A volume is not there, or two are the same one.
 
     """
     from bucketpull.reading.bucket import Bucket

@@ -51,3 +51,16 @@ def test_who_can_put_another_folder_in_the_place_of_the_journal_is_warned_of(use
 def test_the_folder_of_a_journal_that_is_made_anew_is_for_its_user_alone(user, state):
     user.run("rebuild", "v1", "--state", user.folder / "again", "--job", "photos")
     assert stat.S_IMODE((user.folder / "again").stat().st_mode) == 0o700
+
+
+def test_a_copy_alone_does_not_take_the_place_of_the_volume_that_it_was_made_of(user, state):
+    """What would be stored on it, no other would have; a disk that was moved there is the volume itself."""
+    shutil.copytree(user.folder / "v1", user.folder / "copied")
+    before = (user.folder / "copied" / ".bucketpull" / "ledger").read_bytes()
+    sync = ("sync", "upyun://photos", "copied", "--state", state, "--quiet")
+
+    assert "are both the volume" in user.run(*sync, expect=2).stderr
+    assert (user.folder / "copied" / ".bucketpull" / "ledger").read_bytes() == before
+    assert "a copy of a disk is the same volume" in user.says("doctor", "v1", "copied", expect=3)
+    shutil.rmtree(user.folder / "v1")
+    user.run(*sync)

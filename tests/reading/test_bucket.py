@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import pickle
+import shutil
 import threading
 
 import pytest
@@ -148,6 +149,18 @@ def test_a_folder_that_is_no_volume_is_refused_and_so_is_none(tmp_path):
         bucketpull.open(tmp_path)
     with pytest.raises(ValueError, match="at least one volume"):
         bucketpull.open()
+
+
+def test_the_copy_of_a_volume_is_refused_beside_it(tmp_path):
+    """Which of them has the newer version of an object nobody knows: their ledgers are of one volume."""
+    (tmp_path / "disk").mkdir()
+    with Filler(tmp_path / "disk") as filler:
+        filler.store(bodies(1))
+    shutil.copytree(tmp_path / "disk", tmp_path / "copy")
+    with pytest.raises(
+        VolumeError, match=f"is the same volume as {tmp_path}/disk, or a copy of it; name one of them"
+    ):
+        bucketpull.open(tmp_path / "disk", tmp_path / "copy")
 
 
 def test_damage_is_an_error_not_other_bytes(tmp_path):

@@ -78,3 +78,12 @@ def test_a_volume_is_not_added_a_second_time_by_its_copy_but_goes_on_where_it_wa
     check_copy_of(seen_at[identity], seen_at)
     os.rename(tmp_path / "disk", moved)
     check_copy_of(moved, seen_at)
+
+
+def test_a_disk_that_is_mounted_twice_is_no_copy(tmp_path):
+    disk, again = tmp_path / "disk", tmp_path / "again"
+    disk.mkdir()
+    identity = initialise(str(disk))
+    again.symlink_to(disk)
+
+    check_copy_of(str(again), {identity: str(disk)})

@@ -18,7 +18,7 @@ from bucketpull.report.figures import count, size
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.files.stream import StreamFile
-from bucketpull.volumes.identity import identify, initialise, owner_at
+from bucketpull.volumes.identity import HOME, identify, initialise, owner_at
 from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
@@ -26,7 +26,7 @@ from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import opened_to_read, volume_around
+from bucketpull.wiring.volumes import check_around, opened_to_read, volume_around
 
 _JOURNAL: Final = "unpack"
 _GROUP: Final = 1000
@@ -40,7 +40,7 @@ _PIECE_BYTES: Final = 8 << 20
 def unpack(volume: str, dest: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Store all objects of VOLUME as files below the folder DEST, which is made a volume of its own, with its ledger.
 
-    VOLUME stays as it is. DEST may be no job's volume, nor lie inside of one; another file where an object belongs is kept as NAME.kept. Run it again to go on after an interruption: what DEST has is not written again. Exit 3 if an object
+    VOLUME stays as it is. DEST may be no job's volume, nor lie inside of one or around one; another file where an object belongs is kept as NAME.kept. Run it again to go on after an interruption: what DEST has is not written again. Exit 3 if an object
     could not be read or written.
 
     \b
@@ -80,6 +80,8 @@ def _check_dest(dest: str, source: str) -> None:
     owner, _ = owner_at(full)
     if owner is not None or identify(full) == source:
         raise ConfigError(f"DEST {dest}: is a volume; name a folder outside of volumes")
+    if not os.path.lexists(f"{full}/{HOME}"):
+        check_around(f"DEST {dest}", full)
 
 
 class _Unpacking:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
+from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.selection import text_of
 from bucketpull.reading.volumes import Found, OpenFile, ReadableVolume
 
@@ -41,14 +42,14 @@ class Bucket:
         """Open volumes.
 
         Raises:
-            VolumeError: One is not there.
+            VolumeError: One is not there, or two are the same one.
 
         """
         if not volumes:
             msg = "name at least one volume: the folder that objects were pulled into"
             raise ValueError(msg)
         self._paths = [os.fspath(path) for path in volumes]
-        self._volumes = [ReadableVolume(path) for path in self._paths]
+        self._volumes = _opened(self._paths)
         self._only = self._volumes[0] if len(self._volumes) == 1 else None
         self._refreshed = time.monotonic()
 
@@ -163,6 +164,24 @@ class Bucket:
 
     def _hits(self, key: bytes) -> list[tuple[ReadableVolume, Found]]:
         return [(volume, found) for volume in self._volumes if (found := volume.find(key)) is not None]
+
+
+def _opened(paths: Sequence[str]) -> list[ReadableVolume]:
+    found: dict[str, ReadableVolume] = {}
+    try:
+        for path in paths:
+            volume = ReadableVolume(path)
+            former = found.setdefault(volume.id, volume)
+            if former is not volume:
+                volume.close()
+                raise VolumeError(
+                    path, f"is the same volume as {former.path}, or a copy of it; name one of them"
+                )
+    except BaseException:
+        for volume in found.values():
+            volume.close()
+        raise
+    return list(found.values())
 
 
 class _Stretch(io.RawIOBase):

@@ -77,8 +77,12 @@ def check_copy_of(path: str, seen_at: Mapping[str, str]) -> None:
     """
     identity = _id_at(path)
     former = seen_at.get(identity) if identity is not None else None
-    if identity is not None and former and former != path and _id_at(former) == identity:
-        raise _copied(path, former, identity)
+    if identity is None or not former or former == path or _id_at(former) != identity:
+        return
+    with suppress(OSError):
+        if os.path.samefile(path, former):  # mounted twice
+            return
+    raise _copied(path, former, identity)
 
 
 def _copied(path: str, other: str, identity: str) -> ConfigError:
@@ -100,7 +104,7 @@ def _checked(path: str) -> str:
     if not os.path.lexists(f"{full}/{HOME}"):  # a disk of ours that fails is left out of the job, not refused
         check_folder(f"volume {path}", full)
         _check_outside(path, full)
-        _check_around(path, full)
+        check_around(f"volume {path}", full)
     return full
 
 
@@ -116,15 +120,17 @@ def volume_around(full: str) -> Path | None:
     return next((parent for parent in Path(full).parents if os.path.lexists(parent / VOLUME_MARK)), None)
 
 
-def _check_around(path: str, full: str) -> None:
+def check_around(what: str, full: str) -> None:
     """Keep a new volume from being made around one that is there. Of a large tree only the beginning is looked at: what a job stores
     stays out of other volumes anyway (`volumes/files/tree.py`), and `verify` does not look into them.
+
+    Raises:
+        ConfigError: One lies inside; `what` names the path.
+
     """
     for folder in islice(_folders(full), _MOST_LOOKED_AT):
         if os.path.lexists(f"{folder}/{VOLUME_MARK}"):
-            raise ConfigError(
-                f"volume {path}: the volume {folder} lies inside of it; name a folder beside that one"
-            )
+            raise ConfigError(f"{what}: the volume {folder} lies inside of it; name a folder beside that one")
 
 
 def _folders(top: str) -> Iterator[str]:
@@ -145,9 +151,12 @@ def with_known(
     """Add the job's other volumes that are here, such as those added while it ran; return also those that are not.
 
     Raises:
-        ConfigError: A path holds a volume that was given up.
+        ConfigError: A path holds a volume that was given up, or the copy of one that is here.
 
     """
+    seen_at = {identity: path for path, identity in known_paths(known, machine).items()}
+    for path in paths:
+        check_copy_of(path, seen_at)
     ids = {_id_at(path): path for path in paths}
     found, away = list(paths), []
     for volume in known:
@@ -196,10 +205,13 @@ def open_all(
     `owner`'s.
 
     Raises:
-        ConfigError: A known volume is not there, or one is another job's.
+        ConfigError: A known volume is not there, one is another job's, or the copy of a known one that is there too.
         VolumeError: One cannot be used.
 
     """
+    seen_at = {identity: path for path, identity in known.items()}
+    for path in paths:
+        check_copy_of(path, seen_at)
     opened: list[DiskVolume] = []
     sick: list[VolumeSick] = []
     try:

@@ -105,6 +105,7 @@ def check_state(folder: Path) -> Iterator[Check]:
 def check_volumes(paths: Sequence[str], reserve: str, mean_bytes: float | None) -> Iterator[Check]:
     """Look at each volume; `mean_bytes` is the mean size of an object, None if unknown."""
     devices: dict[int, str] = {}
+    seen: dict[str, str] = {}
     for path in paths:
         there = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
         if not os.path.isdir(there) or (os.path.exists(path) and not os.path.isdir(path)):
@@ -115,7 +116,7 @@ def check_volumes(paths: Sequence[str], reserve: str, mean_bytes: float | None) 
         if not os.access(there, os.W_OK | os.X_OK):
             yield failed(path, "cannot be written", "give yourself the right to, or mount it read-write")
             continue
-        yield from _check_identity(path)
+        yield from _check_identity(path, seen)
         yield from _check_mount(path, mount_of(there))
         yield from _check_room(path, os.statvfs(there), reserve, mean_bytes)
         device = os.stat(there).st_dev
@@ -125,7 +126,8 @@ def check_volumes(paths: Sequence[str], reserve: str, mean_bytes: float | None) 
         devices.setdefault(device, path)
 
 
-def _check_identity(path: str) -> Iterator[Check]:
+def _check_identity(path: str, seen: dict[str, str]) -> Iterator[Check]:
+    """Look at the volume at a path; `seen` has the ids of those before, with their paths."""
     try:
         reader = open_reader(path) if os.path.isdir(path) and identify(path) is not None else None
     except VolumeError as error:
@@ -137,6 +139,10 @@ def _check_identity(path: str) -> Iterator[Check]:
     user = reader.user()
     held = f"volume {reader.id} with {count(reader.ledger.objects)} objects"
     reader.close()
+    other = seen.setdefault(reader.id, path)
+    if other != path:
+        remedy = "a copy of a disk is the same volume: name one of them; to use it as one more, empty it"
+        yield failed(path, f"is the volume {reader.id} too, as {other}", remedy)
     if user is not None:
         yield warned(path, f"{held} is in use by process {user}", "one worker at a time can have it")
     else:
