@@ -8,6 +8,7 @@ from tests.downloader.rig import Rig, names_of
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Part
+from bucketpull.downloader.hosts import RESOLVED_FROM, Hosts
 from bucketpull.sources.plain import PlainSource
 from bucketpull.testing.virtual import Answer
 
@@ -193,3 +194,14 @@ def test_a_list_of_many_hosts_asks_for_the_addresses_of_those_alone_that_have_ma
 
     assert sorted(asked)[:2] == ["http://a.test", "http://b.test"]
     assert len(asked) < 10
+
+
+def test_the_addresses_of_a_host_are_asked_for_from_its_16th_request_on():
+    """A look at whether it is well is no request."""
+    hosts, url = Hosts(), "http://a.test/1"
+    for _ in range(RESOLVED_FROM - 1):
+        assert hosts.trouble(url, 0.0, False) is None
+        hosts.start(url, 0.0)
+    assert hosts.unresolved(0.0) == []
+    hosts.start(url, 0.0)
+    assert hosts.unresolved(0.0) == ["http://a.test"]

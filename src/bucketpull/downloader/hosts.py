@@ -61,11 +61,11 @@ class Hosts:
 
     def choose(self, url: str, now: float) -> Target:
         """Return the target for an object's URL."""
-        return self._host(url, now).best(now)
+        return self._host(url).best(now)
 
     def trouble(self, url: str, now: float, is_last: bool) -> tuple[Reason, str] | None:
         """Return why nothing is asked of a URL's host now; None if it is. `is_last`: there is no later pass."""
-        host = self._host(url, now)
+        host = self._host(url)
         if not host.targets.all[-1].is_away or not host.is_closed(now) or not self._has_well(host.site, now):
             return None
         latest = max(host.targets.listed(), key=lambda target: target.since)
@@ -73,21 +73,22 @@ class Hosts:
             return None
         return Reason.CONNECT, f"{latest.label} is left alone: {latest.why}"
 
-    def _host(self, url: str, now: float) -> Host:
+    def _host(self, url: str) -> Host:
         site = url[: url.find("/", 8)]
         host = self._hosts.get(site)
         if host is None:
             if len(self._hosts) >= MOST_HOSTS:
                 del self._hosts[next(iter(self._hosts))]
             host = self._hosts[site] = Host(site)
-        host.requests += 1
-        if host.requests >= RESOLVED_FROM and now - host.resolved_at >= RESOLVE_SECONDS:
-            self._names.add(site)
         return host
 
     def start(self, url: str, now: float) -> Target:
         """Count a request that starts; return where it goes."""
-        target = self.choose(url, now)
+        host = self._host(url)
+        host.requests += 1
+        if host.requests >= RESOLVED_FROM and now - host.resolved_at >= RESOLVE_SECONDS:
+            self._names.add(host.site)
+        target = host.best(now)
         if not target.limiter.in_flight:
             target.quiet_since = now
         target.limiter.started(now)
