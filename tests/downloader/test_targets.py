@@ -1,5 +1,6 @@
 """Several URLs of one endpoint, and several addresses of one name: all are used, each by what it bears; what is dead costs next to nothing."""
 
+import heapq
 from collections import Counter
 
 import msgspec
@@ -9,6 +10,8 @@ from tests.downloader.rig import Rig
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Position
+from bucketpull.domain.pacing import Limiter
+from bucketpull.downloader.targets import Targets
 from bucketpull.testing.memory import MemorySource, part_of
 from bucketpull.testing.virtual import Answer
 
@@ -213,3 +216,28 @@ def test_several_urls_of_an_endpoint_are_used_and_a_dead_one_is_left_alone():
     assert asked["edge://a"] <= 0.05 * 3000
     assert asked["edge://b"] >= 2900
     assert list(rig.judge.away()["edge"]) == ["a"]
+
+
+def test_what_all_answers_wait_in_this_machine_is_no_reason_to_ask_a_slow_address():
+    """30 transfers at a time, then 400, of which the machine takes up one every 0.5 ms, while the addresses bear any number."""
+    targets = Targets(("http://a.test",), Limiter(fixed=1 << 20))
+    targets.resolved("http://a.test", ADDRESSES)
+    for target in targets:
+        target.is_listed = bool(target.address)
+    asked, answers, free_at, now = Counter(), [], 0.0, 0.0
+    while asked.total() < 20_000:
+        level = 30 if now < 0.5 else 400
+        target = targets.choose(now) if len(answers) < level else None
+        if target is None:
+            came, _, target, started = heapq.heappop(answers)
+            now = free_at = max(came, free_at + 0.0005)
+            target.limiter.finished(now, None, now - started)
+            target.finished(now, None, now - started, "")
+            continue
+        asked[target.address] += 1
+        target.limiter.started(now)
+        came = now + (0.05 if target.address == ADDRESSES[2] else 0.005)
+        heapq.heappush(answers, (came, asked.total(), target, now))
+
+    assert asked[ADDRESSES[2]] <= 0.12 * 20_000
+    assert min(asked[address] for address in ADDRESSES[:2]) >= 0.3 * 20_000

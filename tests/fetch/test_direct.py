@@ -1,4 +1,5 @@
 import itertools
+import select
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ from tests.fetch.origin import always, origin
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.fetch.connection import MOST_REPEATS, REST_SECONDS, Site
+from bucketpull.fetch.connection import LEAST_SECONDS, MOST_REPEATS, REST_SECONDS, Site
 from bucketpull.fetch.direct import Direct
 from bucketpull.fetch.transfer import FetchOptions
 
@@ -286,3 +287,30 @@ def test_of_many_hosts_only_so_many_idle_connections_are_kept(fetching, monkeypa
         assert len(direct.connections) <= 8
         assert len(direct._sites) <= 16
         assert fetch.ask(sites[0].url()).body == b"ok"
+
+
+def test_the_time_in_which_nobody_looked_is_not_the_servers(fetch):
+    """A busy process reads late: of how quick servers are it would learn only how busy it is. A look may be interrupted: not each counts."""
+    may_answer = threading.Semaphore()
+
+    def script(peer):
+        while peer.request():
+            may_answer.acquire()
+            peer.answer(b"abc")
+
+    beyond = []
+    with origin(script) as site:
+        fetch.ask(site.url())
+        [connection] = fetch.loop.direct.connections.values()
+        readable = select.poll()
+        readable.register(connection.sock, select.POLLIN)
+        for _ in range(20):
+            answers, before = [], time.monotonic()
+            fetch.submit(site.url(), answers.append)
+            fetch.loop.run_once(0.0)
+            looked = time.monotonic()
+            may_answer.release()
+            assert readable.poll(30_000)
+            fetch.until(lambda found=answers: found)
+            beyond.append(answers[0].seconds - (looked - before) - LEAST_SECONDS)
+    assert min(beyond) <= 0.0

@@ -1,6 +1,7 @@
 """Where requests for one endpoint go: its URLs, and the addresses of their names. Each has a limiter, and a health of its own.
 
-Requests go where answers come fastest; targets that are about as fast as each other share them. A target that answered slowly is asked again
+Requests go where answers come fastest, apart from the time for which the answers of all wait in this machine; targets that are about
+as fast as each other share them. A target that answered slowly is asked again
 every second, and believed if it is quick now. One that fails for several requests in a row, or keeps silent while another answers, is
 left alone, but for one request now and then that finds out whether it is back.
 """
@@ -23,6 +24,9 @@ SPREAD = 4.0  # a target that had all of the latest requests is taken for one th
 MEMORY = 0.02  # the weight of a single choice in what a target had lately
 FRESH_SECONDS = 1.0  # for so long what a target's last answer took says how quick it is
 ALIKE = 2.0  # targets whose answers take at most so many times those of the quickest are given several requests at a time
+LEAST_SECONDS = (
+    600.0  # for so long the quickest of a target's answers says what one takes that waits for nothing
+)
 MISS_SECONDS = 0.05
 EASY_SECONDS = 1.0  # after it throttled, a target is no better than another
 SILENT_SECONDS = 3.0
@@ -37,7 +41,10 @@ class Target:
 
     __slots__ = (
         "_answered_at",
+        "_former_least",
         "_held_until",
+        "_least",
+        "_least_ends",
         "_looks",
         "_misses",
         "_refusals",
@@ -67,6 +74,8 @@ class Target:
         self.share = 0.0
         """Which part of the latest requests went here."""
         self.why = ""
+        self._least = self._former_least = math.inf
+        self._least_ends = -math.inf
         self._misses = self._refusals = self._looks = 0
 
     @property
@@ -90,9 +99,18 @@ class Target:
         """Return in how many seconds it may open by the passing of time, as `Limiter.delay`."""
         return max(self.limiter.delay(now), self._held_until - now)
 
-    def cost(self) -> float:
-        """Return what a request costs here that starts now, in seconds of waiting; 0 where that is not known."""
-        return (self.limiter.in_flight + 1 + SPREAD * self.share) * self.limiter.trip
+    @property
+    def queueing(self) -> float:
+        """By how many seconds its answers take longer now than the quickest of late."""
+        return self.limiter.trip - min(self._least, self._former_least)
+
+    def cost(self, common: float = 0.0) -> float:
+        """Return what a request costs here that starts now, in seconds of waiting; 0 where that is not known.
+
+        `common` are the seconds by which the answers of all targets take longer than they could.
+        """
+        trip = self.limiter.trip - common if self.was_good else self.limiter.trip
+        return (self.limiter.in_flight + 1 + SPREAD * self.share) * trip
 
     def is_stale(self, now: float) -> bool:
         """Tell whether nothing is known of how quick it is now: it is asked nothing, and has not been for a while."""
@@ -113,8 +131,15 @@ class Target:
         elif reason is None:
             self.forgive()
             self.was_good = True
+            self._note_least(now, seconds)
         if self.is_away or self._misses >= SUSPECT or self._refusals >= SUSPECT_ANSWERS:
             self.leave(now, f"{reason}: {detail}")
+
+    def _note_least(self, now: float, seconds: float) -> None:
+        if now >= self._least_ends:
+            self._former_least, self._least, self._least_ends = self._least, seconds, now + LEAST_SECONDS
+        elif seconds < self._least:
+            self._least = seconds
 
     def leave(self, now: float, why: str) -> None:
         """Leave it alone for a while: longer each time."""
@@ -182,10 +207,17 @@ class Targets:
             return due
         if all(target.is_away for target in listed):
             open_ones = [target for target in listed if target.limiter.may_start(now)]
-        best = min(open_ones, key=Target.cost, default=None)
-        if best is not None:
-            self._note(best, listed)
+        if not open_ones:
+            return None
+        common = self._common_queueing(listed)
+        best = min(open_ones, key=lambda target: target.cost(common))
+        self._note(best, listed)
         return best
+
+    def _common_queueing(self, listed: Sequence[Target]) -> float:
+        """Return for how long answers of any target wait: that is this machine or its line, and no reason to ask a slower one."""
+        waits = [target.queueing for target in listed if target.was_good and not target.is_away]
+        return max(0.0, min(waits, default=0.0))
 
     def _note(self, chosen: Target, listed: Sequence[Target]) -> None:
         quickest = chosen.limiter.trip

@@ -22,6 +22,8 @@ TRUSTED_SECONDS: Final = 60.0
 # After so many requests in a row that libcurl had to repeat, all are left to it for a while.
 MOST_REPEATS: Final = 8
 REST_SECONDS: Final = 60.0
+# An answer that was there at once is not one of which nothing is known.
+LEAST_SECONDS: Final = 1e-5
 _PORTS: Final = {"http": 80, "https": 443}
 _WAIT: Final = (BlockingIOError, ssl.SSLWantReadError)
 _MOST_RECORDS: Final = 16
@@ -117,9 +119,14 @@ class Site:
 
 
 class ConnectionPool(Protocol):
-    """Who keeps connections. `counted` is told of all bytes that come."""
+    """Who keeps connections. `counted` is told of all bytes that come.
+
+    `came` is the earliest time at which what is read now may have come: what waited for this process to be read says nothing of
+    how quick its server is.
+    """
 
     heads: HeadReader
+    came: float
     now: float
     recv_bytes: int
     counted: Count | None
@@ -359,7 +366,8 @@ class Connection(RunningRequest):
         chunks, self._chunks = self._chunks, _NOTHING
         self._is_used = True
         self.ready = self._read_idle
-        seconds = keeper.now - self.started
+        seconds = keeper.came - self.started
+        seconds = max(seconds, LEAST_SECONDS)
         if head:
             received = self._length - self._left
             response = Response(self._status, [head], chunks, received, seconds, failure, detail, self._shape)

@@ -46,7 +46,7 @@ class Direct:
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.heads = HeadReader()
-        self.now = 0.0
+        self.now = self.came = 0.0
         self.recv_bytes = RECV_BYTES
         self.counted: Count | None = None
         self.connections: dict[int, Connection] = {}
@@ -96,6 +96,7 @@ class Direct:
         outgoing, self._outgoing = self._outgoing, []
         for connection in outgoing:
             if connection in self._busy:
+                connection.started = self.now
                 connection.ask()
 
     def _wait(self, origin: str, request: Request, done: Done) -> bool:

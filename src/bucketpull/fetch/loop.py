@@ -26,6 +26,8 @@ _IN: Final = select.EPOLLIN
 _MOST_EVENTS: Final = 256
 _LOOKS_A_WINDOW: Final = 4
 _SLOWEST_LOOK_SECONDS: Final = 1.0
+# What epoll returns sooner than that was there before it was asked.
+_PROMPT_SECONDS: Final = 0.0002
 
 
 class FetchLoop:
@@ -46,7 +48,7 @@ class FetchLoop:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._busy: dict[RunningRequest, None] = {}  # in order of their starts
-        self._now = time.monotonic()
+        self._now = self._looked = time.monotonic()
         self._held_back = 0.0
         self._allowance: BandwidthLimit | None = None
         self._names: Resolver | None = None
@@ -172,7 +174,12 @@ class FetchLoop:
         most = _MOST_EVENTS
         if self._allowance is not None:
             most = max(1, min(most, int(left) // COUNTED_BUFFER_BYTES))
-        self._dispatch(self._everything.poll(max(0.0, min(timeout, due - self._now)), most))
+        asked = time.monotonic()
+        events = self._everything.poll(max(0.0, min(timeout, due - self._now)), most)
+        now = time.monotonic()
+        self.direct.came = now if now - asked > _PROMPT_SECONDS else self._looked
+        self._looked = now
+        self._dispatch(events)
 
     def _hold_back(self, timeout: float) -> None:
         """Wait for the process's own: libcurl would read, also when called only because of a timer."""
