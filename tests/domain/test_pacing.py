@@ -68,6 +68,21 @@ def test_processes_behind_a_full_line_do_not_outbid_each_other(seed):
     assert sum(limiter.level for limiter in limiters) <= 1200
 
 
+class LargerLater(World):
+    """After 20 seconds each object takes 2, however many are asked for."""
+
+    def answer(self, now):
+        return super().answer(now) if now < 20 else (now + 2.0, None)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_objects_that_become_larger_are_no_full_line_for_long(seed):
+    limiter = Limiter()
+    found = run([limiter], LargerLater(latency=0.05, capacity=400, seed=seed), 1200)
+
+    assert limiter.level >= 4 * found.level[19]
+
+
 def test_it_follows_a_limit_down_at_once_and_up_again_later():
     tally = run([Limiter()], World(limit=lambda now: 500 if now < 30 else 100 if now < 60 else 500), 120)
 

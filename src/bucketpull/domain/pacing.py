@@ -1,8 +1,9 @@
 """How fast to ask: one limiter an address of an endpoint, which finds by itself what the source and the line bear. Sans-I/O.
 
 Two things are limited. The *level*, transfers in flight: doubled each round while that brings more, then moved up a little
-at a time while it brings more, and down when many answers are timeouts or 5xx. It does not go up where answers take longer than a
-second and twice as long as they did: then they wait for each other, and whoever asks for more only takes from others. And, once the source has said "too many"
+at a time while it brings more, and down when many answers are timeouts or 5xx. It stays where answers take longer than a
+second and twice as long as they did: they wait for each other, so that whoever asks for more only takes from others, or
+objects have become larger, or the source slower, which are the more forgotten the lower the level is. And, once the source has said "too many"
 (429, a ban), the *ceiling*, requests a second: cut at most once a round trip, then raised along a cubic that is flat where it
 was cut, so that it stays close below the source's limit, touches it seldom, and still follows when the limit is lifted.
 
@@ -33,6 +34,8 @@ _TROUBLE_CUT = 0.7
 # Behind a line that is full, an answer takes longer the more are asked for; who asks for more gets more, but only from the others.
 _CROWDED_SECONDS = 1.0
 _CROWDED_FACTOR = 2.0  # times the least that answers took
+# Or objects are larger than they were: the least is raised by 2 % a round at 64 transfers, by 0.2 % at 640.
+_CROWDED_FORGETTING = 1.28
 _BAN_SECONDS = 60.0
 _LONGEST_BAN_SECONDS = 600.0
 
@@ -263,7 +266,9 @@ class Limiter:
         if measured.troubles >= _TROUBLES_IN_A_ROUND and self._trouble > _TROUBLE_SHARE:
             self._climb.retreat(self.level)
             self.level = max(min(self.level, LOWEST_LEVEL), self.level * _TROUBLE_CUT)
-        elif measured.peak >= self.level * 0.9 and not self._is_crowded():
+        elif self._is_crowded():
+            self._least_trip *= 1.0 + _CROWDED_FORGETTING / self.level
+        elif measured.peak >= self.level * 0.9:
             self.level = max(1.0, min(float(self.highest), self._climb.next_level(self.level, rate)))
 
     def _is_crowded(self) -> bool:
