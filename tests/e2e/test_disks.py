@@ -41,6 +41,24 @@ def on(job, *paths):
     return job
 
 
+def test_a_folder_that_is_deleted_and_made_again_goes_back_to_its_disk(make_job):
+    job = make_job("a=flat:300,size=1KiB;b=flat:20,size=1KiB")
+    job.sync()
+    before = [item for item in job.simulator.contents.walk() if item.key.startswith("a/")]
+    job.simulator.mutate(delete=[item.key for item in before])
+    job.sync()
+    job.volumes.append(job.folder / "second")
+    job.simulator.mutate(put={item.key: 2000 for item in before[:200]})
+
+    summary = job.sync()
+
+    assert (summary["stored"], summary["skipped"]) == (200, 20)
+    rows = holdings(job)
+    # The hundred that were not made again lie there still.
+    assert len(rows) == len({row["key"] for row in rows}) == 320
+    assert sum(volume["stored_objects"] for volume in volumes(job).values()) == 320
+
+
 def fill_up(disk, leave=0):
     """Let somebody else take what is free on a disk, but for so many bytes; return the file that does."""
     ballast = Path(disk.path, "ballast")

@@ -202,8 +202,10 @@ class Books(RuleBasedStateMachine):
         self.journal.end(state, self.now, "{}")
         assert (self.journal.runs()[0].state, self.journal.runs()[0].ended) == (state, self.now)
         if not self.journal.listing_failed() and self.selection == EVERYTHING:
-            pages = {(directory, cursor) for directory, cursor, _ in self.journal.extents()}
-            assert pages == set(self.listed)
+            pages = [page for step in self.journal._tables.pages.walk() for page in step]
+            number = self.journal._tables.run.number
+            assert {(page.directory, page.cursor) for page in pages if page.run == number} == set(self.listed)
+            assert not any(page.digest for page in pages if page.run < number)
         self.running = False
 
     def do(self, work: Work, machine: str, luck: Random) -> ScanReceipt | BatchReceipt:

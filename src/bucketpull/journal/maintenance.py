@@ -23,10 +23,19 @@ LedgerBlock = tuple[str, int, Sequence[Record]]  # volume, offset (bytes), recor
 
 
 def forget_pages(tables: Tables, rows: Iterable[PageRow]) -> None:
-    """Remove pages that the finished run did not see, unless it could not list their directory."""
+    """Remove pages that the finished run did not see, unless it could not list their directory.
+
+    Of a directory that is gone or empty it stays known where its objects lie: if they are made again, they go back there.
+    """
+    has_objects: dict[bytes, bool] = {}
     for row in rows:
         if row.run < tables.run.number and _may_forget(tables, row.directory):
-            tables.pages.remove(row.directory, row.cursor, row.run)
+            if row.directory not in has_objects:
+                has_objects[row.directory] = tables.pages.has_objects(row.directory, tables.run.number)
+            if has_objects[row.directory] or not row.extents:
+                tables.pages.remove(row.directory, row.cursor, row.run)
+            elif row.digest or row.objects:
+                tables.pages.change(msgspec.structs.replace(row, digest=b"", objects=0, size=0))
 
 
 def forget_failures(tables: Tables, recorded: Iterable[Recorded]) -> None:

@@ -142,6 +142,10 @@ class Pages:
         """Whether a directory was listed in a run, to its end."""
         return bool(self._connection.execute(self._sql["was-seen"], (directory, run)).fetchone()[0])
 
+    def has_objects(self, directory: bytes, run: int) -> bool:
+        """Whether a directory had objects of its own in a run."""
+        return bool(self._connection.execute(self._sql["has-objects"], (directory, run)).fetchone()[0])
+
     def _overlapping(self, query: str, directory: bytes, first: bytes, last: bytes) -> list[list[Entry]]:
         where = {"directory": directory, "first": first, "last": last}
         rows = self._connection.execute(self._sql["first-pages-over"], where).fetchall()

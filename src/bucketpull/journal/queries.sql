@@ -206,6 +206,11 @@ where (directory, cursor, run) > (?, ?, ?) order by directory, cursor, run limit
 update page set first = ?, last = ?, digest = ?, objects = ?, bytes = ?, extents = ?
 where directory = ? and cursor = ? and run = ?;
 
+-- name: has-objects
+-- tidying, once a directory with pages that the run did not see, and once more a thousand pages
+select exists (select 1 from page where directory = ?1 and cursor = '' and run = ?2 and objects > 0)
+    or exists (select 1 from page where directory = ?1 and run = ?2 and objects > 0);
+
 -- name: was-seen
 -- tidying after a run in which a page could not be listed, once a forgotten page
 select exists (select 1 from page where directory = ?1 and cursor = '' and run = ?2)
