@@ -1,4 +1,4 @@
-"""What an agent wants done: its actions, which its shell carries out."""
+"""The actions of an agent, which its shell carries out."""
 
 from typing import NamedTuple
 
@@ -21,19 +21,19 @@ class Say(NamedTuple):
 
 
 class Kill(NamedTuple):
-    """End a process that hangs; of its death is heard like of any other."""
+    """End a process that hangs; its death is reported as any other."""
 
     process: int
 
 
 class Start(NamedTuple):
-    """Make a new process in place of one that died. What was to be sent to the dead one before this is sent to nobody."""
+    """Start a process in place of one that died. Messages to the dead one are dropped."""
 
     process: int
 
 
 class Open(NamedTuple):
-    """Open a volume more; where that cannot be done, nothing follows."""
+    """Open another volume; if that fails, nothing follows."""
 
     path: str
 

@@ -1,4 +1,4 @@
-"""The work that a worker holds, from its arrival to its receipt: one batch is one or more tasks, each on one volume."""
+"""A batch on a worker, from its arrival to its receipt. It is done as one or more tasks, each on one volume."""
 
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
@@ -23,11 +23,12 @@ from bucketpull.domain.record import Claim, Outcome, Record
 
 
 class ActiveBatch:
-    """A batch in hand, or what is left of it. `tasks` are those that are not settled; without any the last receipt is ready.
+    """A batch in hand, or what is left of it.
 
-    `unsettled` counts what must be through before a receipt may say what is left: intentions and outcomes on their way to disk.
-    `spans` are the pages that it covers. `begun` are, by volume, the ledger blocks that it has from before it came.
-    `since` is when it came or was last reported (monotonic seconds). `unread` are the volumes of candidates that cannot be looked at here and now: its new objects may lie there as well.
+    `tasks` are those not settled yet; when there is none, the last receipt is ready. `unsettled` counts the intents and outcomes on
+    their way to disk: while there are any, nobody can say what is left. `spans` are the pages that the batch covers. `begun` are, by
+    volume, the ledger blocks that it had before it came here. `since` is when it came or was last reported (monotonic seconds).
+    `unread` are volumes of candidates that cannot be read here: objects of the batch may lie there too.
     """
 
     def __init__(self, work: Work, machine: str, now: float) -> None:
@@ -47,13 +48,13 @@ class ActiveBatch:
         self.unread: Collection[str] = ()
 
     def skip(self, objects: int, size: int, extents: Iterable[Extent]) -> None:
-        """Count objects that lie on a volume already; `size` is in bytes."""
+        """Count objects that are on a volume already, with their `size` in bytes."""
         self._receipt.skipped += objects
         self._receipt.skipped_bytes += size
         self._receipt.extents += extents
 
     def add(self, outcome: Outcome, extent: Extent | None) -> None:
-        """Count what a task brought; `extent` is where its stored objects are recorded, durably. What lay there before is skipped."""
+        """Count an outcome of a task. `extent` is where its stored objects are recorded durably. Files that were there before count as skipped."""
         self._receipt.stored += outcome.stored - outcome.claimed
         self._receipt.skipped += outcome.claimed
         self._receipt.skipped_bytes += outcome.claimed_bytes
@@ -69,22 +70,22 @@ class ActiveBatch:
             self._receipt.extents.append(extent)
 
     def replace(self, volume: str, parts: list[Part], former: Collection[str]) -> None:
-        """Note objects that are on one volume now, and may lie on others in copies that count no more."""
+        """Note objects that are on one volume now, of which other volumes may have stale copies."""
         for other in former:
             if other != volume and self._blocks.get(other) and parts:
                 self._receipt.former.append(Former(other, self._blocks[other], volume, encode_parts(parts)))
 
     def older_blocks(self, volume: str, former: Collection[str]) -> list[int]:
-        """Return the offsets of the blocks on a volume that may tell of objects which may lie on `former` volumes in another version."""
+        """Return the offsets of a volume's blocks that may hold other versions of objects that lay on `former` volumes."""
         candidates = self._blocks.get(volume, []) if volume in former else []
         return candidates + self.begun.get(volume, [])
 
     def send_on(self, parts: list[Part]) -> None:
-        """Note objects that are not here, and may be with another machine."""
+        """Note objects that are not here, and may be on another machine."""
         self._receipt.sent_on = _draft(parts)
 
     def looked_at(self, volumes: Collection[str]) -> None:
-        """Note which of its candidates' volumes were looked at."""
+        """Note which of its candidates' volumes were read."""
         self._receipt.compared = sorted(volumes)
         self.unread = self._blocks.keys() - volumes
 
@@ -93,11 +94,11 @@ class ActiveBatch:
         add_counts(self._receipt.retries, retries)
 
     def give_back(self, parts: Iterable[Part]) -> None:
-        """Note objects that could not be tried here for lack of room or time."""
+        """Note objects that were not tried, for lack of room or time."""
         self._returned += parts
 
     def is_due(self, now: float) -> bool:
-        """Whether what has ended should be reported, whatever the others do."""
+        """Whether it is time to report what has ended, although the rest has not."""
         receipt = self._receipt
         has_news = (
             receipt.stored
@@ -110,7 +111,7 @@ class ActiveBatch:
         return bool(has_news) and now - self.since >= REPORT_SECONDS
 
     def receipt(self, now: float, next_part: int) -> BatchReceipt:
-        """Return the receipt of what is settled, with what is not as drafts; what is with tasks is the next part."""
+        """Return the receipt of what has ended since the last one. What is still with tasks becomes the remainder, as part `next_part`."""
         receipt = self._receipt
         receipt.deferred = _draft(self._deferred)
         receipt.returned = _draft(self._returned)
@@ -123,13 +124,11 @@ class ActiveBatch:
 
 
 class Task:
-    """The part of a batch that goes to one volume, by one process. `deaths` counts processes that died of it.
+    """The share of a batch that one process stores on one volume. `deaths` counts processes that died while they had it.
 
-    `parts` are its objects that have not ended, `objects` their number and `size` their bytes; `unsettled` counts the outcomes
-    that are not on disk for good, `ended` is set by the last.
-
-    `former` are the volumes where its objects may lie in another version, none where that is not known. `claims` are files on its
-    volume that may be some of the objects.
+    `parts` are its objects that have not ended, `objects` their number and `size` their bytes. `unsettled` counts the outcomes that
+    are not durable yet; the last outcome sets `ended`. `former` are volumes that may have other versions of its objects, as far as is
+    known. `claims` are files on its volume that may be some of the objects.
     """
 
     def __init__(self, id: int, batch: ActiveBatch, parts: list[Part], former: Collection[str] = ()) -> None:  # noqa: A002 - the field's name everywhere
@@ -159,12 +158,12 @@ class Task:
         return Settling(self, outcome, objects - self.objects, size - self.size)
 
     def body(self) -> bytes:
-        """Return the encoded parts; those of a whole batch are never encoded again."""
+        """Return the encoded parts; a whole batch is not encoded a second time."""
         return self.batch.work.body if self.parts is self.batch.parts else encode_parts(self.parts)
 
 
 class Settling(NamedTuple):
-    """One outcome of a task on its way to disk, with the number and bytes of the objects that it ends."""
+    """An outcome of a task on its way to disk, with the number and bytes of the objects that it ends."""
 
     task: Task
     outcome: Outcome
@@ -188,7 +187,7 @@ def as_listed(parts: Iterable[Part], records: Iterable[Record]) -> list[Part]:
 
 
 def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
-    """Split objects in two halves, to find the one that kills its process."""
+    """Split objects into two halves, to find the one that makes its process die."""
     if len(parts) > 1:
         middle = len(parts) // 2
         return parts[:middle], parts[middle:]
@@ -198,7 +197,7 @@ def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
 
 
 def poisoned(parts: Iterable[Part], attempts: int) -> list[Failure]:
-    """Return the failures of objects whose processes die of them."""
+    """Return the failures of objects that make their processes die."""
     detail = "its process died each time"
     return [each for part in parts for each in part.failures(Reason.POISON, attempts, detail)]
 

@@ -1,4 +1,4 @@
-"""The agent: takes work, has its processes do it, sends receipts when it is durable, clears what does not count. Pure.
+"""The agent: takes work, has its processes do it, sends receipts when it is durable, removes what does not count. Pure.
 
 Events are method calls; what follows from them is taken with `actions`. It has no clock, no thread and no loop: each event brings
 its time (monotonic seconds), and `wake_at` says when it wants to be woken. What costs per object happens in the processes; here
@@ -47,14 +47,13 @@ from bucketpull.domain.record import (
 )
 
 ANSWER_SECONDS = 0.25
-"""A pulse waits so long for the disks to be measured."""
+"""How long a pulse waits for the measurements of the disks."""
 
 
 class Agent:
     """One machine's part of a job.
 
-    `dismissed` is true when the coordinator said stop: the job has ended. `refusal` is set when the source refused this machine.
-    `is_empty` is true when it was told to stop and holds nothing any more.
+    `dismissed`: the coordinator has ended the job. `refusal` is set when the source refuses this machine.
     """
 
     def __init__(self, policy: WorkerPolicy, processes: int, now: float) -> None:
@@ -100,12 +99,12 @@ class Agent:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is stopping and holds nothing."""
+        """Whether it was told to stop, and holds no work any more."""
         return self.stopping and not self._batches and not self._scans
 
     @property
     def is_quiet(self) -> bool:
-        """Whether it knows of all that lies on its volumes that it counts."""
+        """Whether all files on its volumes are confirmed to count."""
         return self._unconfirmed.is_quiet and self._clearing.is_empty
 
     # --- events
@@ -167,7 +166,7 @@ class Agent:
                 self._close_if_done(batch)
 
     def wake(self, now: float) -> None:
-        """Do what is due by time."""
+        """Do what is due at this time."""
         self._now = now
         self._tasks.settle_if_due()
         if self._pulse_by is None and now >= self._beat_at:
@@ -179,7 +178,7 @@ class Agent:
         self._beat_if_measured()
 
     def stop(self, now: float) -> None:
-        """Finish or hand back what is held; `is_empty` tells when that is done."""
+        """Finish or hand back all work in hand; `is_empty` tells when that is done."""
         self._now = now
         if self.stopping:
             return
@@ -196,7 +195,7 @@ class Agent:
         return {*self._batches, *self._scans, *self._unconfirmed.waiting, *self._unconfirmed.reporting}
 
     def pulse(self) -> Pulse:
-        """Return the sign of life."""
+        """Return the next pulse."""
         pulse = self.scheduler.pulse(self._policy, list(self.holds()), len(self._batches), self._now)
         if not self._policy.scans or self.stopping:
             pulse.scan_window = 0
@@ -231,7 +230,7 @@ class Agent:
     # --- the source, and receipts
 
     def _judge_endpoints(self, process: int, tick: Tick) -> None:
-        """Decide what is wrong with the source, if anything is, on what all processes see."""
+        """Judge the endpoints by what all processes report."""
         judge = self._judge
         for each, judged in judge.look(process, tick.symptoms, self._now):
             self._tell(each, judged)
@@ -246,7 +245,7 @@ class Agent:
             self._say(self.refusal)
 
     def _close_if_done(self, batch: ActiveBatch) -> None:
-        """Send the receipt of a batch that is through, or of what is settled of one that takes long; one at a time, so in order."""
+        """Send the receipt of a finished batch, or of the settled part of one that takes long. Receipts of one batch go one after the other, so they arrive in order."""
         work = batch.work.id
         if batch.unsettled or work not in self._batches or work in self._unconfirmed.reporting:
             return
@@ -260,14 +259,14 @@ class Agent:
         self._clear_if_idle()
 
     def _next_part(self) -> int:
-        """Return a number that no other machine, and no other start of this one, gives to what is left of a batch."""
+        """Return a number for the rest of a batch that no other machine, and no earlier start of this one, has used."""
         told = f"{self._policy.machine} {self._policy.incarnation} {next(self._parts)}"
         return int.from_bytes(blake2b(told.encode(), digest_size=7).digest())
 
     # --- processes and disks that fail
 
     def _process_ended(self, process: int, died: Died) -> None:
-        """A process ended unasked: its work is given again; a batch that kills again and again is taken apart."""
+        """Replace a process that died, and give its work again; a batch whose processes die repeatedly is split."""
         self._deaths.add(self._now, died.status)
         self.scheduler.forget(process)
         self._actions.append(Start(process))
@@ -282,28 +281,28 @@ class Agent:
         self._tasks.reassign_tasks_of(process)
 
     def returned(self, volume: ManagedVolume) -> None:
-        """Make a volume known to all who deal with it: a new one, or one opened anew."""
+        """Have all processes use a volume that is new, or was reopened."""
         self._unconfirmed.find(volume)
         self._tell_all(self._mount(volume))
 
     def left(self, volume: ManagedVolume) -> None:
-        """Have all processes let go of a sick volume."""
+        """Have all processes close a sick volume."""
         self._tell_all(Unmount(volume.id))
 
     def sickened(self, volume: ManagedVolume) -> None:
-        """Go on without a disk: nothing more is begun for it, and nothing that was asked of it, or waits to be settled there, is waited for."""
+        """Go on without a disk: begin nothing more there, and stop waiting for requests and settlings."""
         self._tell_all(Unmount(volume.id))
         self._calls.give_up(volume.id, volume.error)
         self._tasks.sickened(volume)
 
     def _give_up(self, volume: ManagedVolume) -> None:
-        """Go on without a disk that does not answer: whoever waits for it is replaced."""
+        """Go on without a disk that does not answer, and replace the processes that wait for it."""
         volume.stop(
             VolumeState.SICK, f"has not answered for {volume.silent_seconds(self._now):.0f} s", self._now
         )
         self._actions += map(Kill, sorted(self._tasks.processes_on(volume)))
 
-    # --- the coordinator's word, and ours to it
+    # --- orders of the coordinator, and pulses
 
     def _apply(self, control: Control) -> None:
         if control.limits != self.scheduler.limits:
@@ -329,7 +328,7 @@ class Agent:
             self.stop(self._now)
 
     def _forget(self, booked: Sequence[int]) -> DiskRoutine:
-        """Forget batches that are booked; one that is in hand is not among them: its last receipt will be answered too."""
+        """Forget batches that are booked, but none in hand: its last receipt will be confirmed too."""
         works = self._unconfirmed.booked(set(booked) - self.holds())
         for volume in self.scheduler.working():
             try:
@@ -353,12 +352,12 @@ class Agent:
         self._tell_if_quiet()
 
     def _tell_if_quiet(self) -> None:
-        """Say at once that nothing is left to ask: the end of the job may wait for that."""
+        """Send a pulse at once when all files are confirmed: the end of the job may wait for that."""
         if self._told_clears and self.is_quiet and not self.holds():
             self._say(self.pulse())
 
     def _add_volume(self, path: str) -> None:
-        """Use a volume more, or one again that was drained."""
+        """Use another volume, or one again that was drained."""
         known = [volume for volume in self.scheduler.volumes.values() if volume.path == path]
         if known:
             known[0].reopen()
@@ -370,7 +369,7 @@ class Agent:
         self._beat_if_measured()
 
     def _beat_if_measured(self) -> None:
-        """Say a pulse when the disks have been measured, or have not answered for a moment."""
+        """Send a pulse when the disks have been measured, or a moment later without."""
         if self._pulse_by is None:
             return
         if self._now < self._pulse_by and any(volume.is_measuring for volume in self.scheduler.working()):

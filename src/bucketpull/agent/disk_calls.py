@@ -1,6 +1,6 @@
-"""Calls of volumes as values: the agent says what is to be asked of a disk, its shell asks in a thread, the answer is an event.
+"""Calls of volumes as values: the agent asks for them, its shell makes them in a thread, and the answer is an event.
 
-What takes several calls is written as a generator, a routine: it yields what it asks and is sent the answer.
+What takes several calls is a generator, a disk routine: it yields a request and is sent the answer.
 """
 
 from collections.abc import Callable, Generator
@@ -14,8 +14,7 @@ from bucketpull.domain.errors import VolumeError
 class Verb(StrEnum):
     """The methods of `ports.Volume` that are called while a job runs, and two more.
 
-    `reopen` opens a volume anew, and answers as a new one is told: its status and the batches that are noted there. `wait` answers
-    after a moment.
+    `reopen` opens a volume again, and answers its status and the batches that are noted there. `wait` answers after a moment.
     """
 
     STATUS = "status"
@@ -36,7 +35,7 @@ class Verb(StrEnum):
 
 
 class DiskRequest(NamedTuple):
-    """What a routine yields: a verb of a volume, by its id, with arguments."""
+    """What a routine yields: a method of a volume (by id), with arguments."""
 
     volume: str
     verb: Verb
@@ -44,7 +43,7 @@ class DiskRequest(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A `DiskRequest` to be carried out; its answer must name the id."""
+    """A `DiskRequest` with an id, which its answer names."""
 
     id: int
     ask: DiskRequest
@@ -54,7 +53,7 @@ DiskRoutine = Generator[DiskRequest, Any, None]
 
 
 class Calls:
-    """Runs routines. `start` is told each call that is to be carried out."""
+    """Runs routines. `start` is called with each call that is to be made."""
 
     def __init__(self, start: Callable[[Call], None]) -> None:
         self._start = start
@@ -62,11 +61,11 @@ class Calls:
         self._waiting: dict[int, tuple[str, DiskRoutine]] = {}
 
     def run(self, routine: DiskRoutine) -> None:
-        """Begin a routine; it goes on with each answer."""
+        """Begin a routine; each answer makes it go on."""
         self._go_on(routine, lambda: next(routine))
 
     def answer(self, call: int, value: object) -> None:
-        """Go on with what a call returned. One that was given up before is ignored."""
+        """Go on with what a call returned; ignore one that was given up."""
         _, routine = self._waiting.pop(call, ("", None))
         if routine is not None:
             self._go_on(routine, lambda: routine.send(value))

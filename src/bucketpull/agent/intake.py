@@ -1,4 +1,4 @@
-"""What is done with a batch that begins: what lies on this worker's volumes already is taken over, the rest is placed. Pure."""
+"""How a batch begins: objects that are on this worker's volumes already are taken over, the rest is placed. Pure."""
 
 from collections.abc import Callable, Generator
 from typing import Any
@@ -22,7 +22,7 @@ class Intake:
         policy: What holds for the whole machine.
         scheduler: Its volumes.
         tasks: Takes over what is here, and places the rest.
-        went_on: Is told a batch when all of it is somewhere.
+        went_on: Called with a batch when all its objects are placed.
 
     """
 
@@ -42,7 +42,7 @@ class Intake:
         """Begin a batch."""
         work, rest = batch.work, batch.parts
         begun = begun_on(self._scheduler.working(), work.id)
-        # Until all of it is somewhere: what is given up at once must not be reported without the rest.
+        # Until all objects are placed: what is handed back at once must not be reported without the rest.
         batch.unsettled += 1
         if work.candidates or work.elsewhere or begun:
             found = yield from recognise(batch, begun, self._scheduler.volumes, self._policy.journal)
@@ -62,7 +62,7 @@ class Intake:
         self._went_on(batch)
 
     def _adopt(self, batch: ActiveBatch, parts: list[Part]) -> Generator[DiskRequest, Any, list[Part]]:
-        """Take over what lies on our volumes in files of others; return the rest."""
+        """Take over files of others on our volumes that are these objects; return the other objects."""
         objects = objects_in(parts)
         self._scheduler.inspected += objects
         volumes, tasks = self._scheduler.working(), self._tasks

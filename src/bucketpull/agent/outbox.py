@@ -1,4 +1,4 @@
-"""What a worker says to its coordinator: in groups, and without a pulse for each."""
+"""What a worker sends its coordinator: messages in groups, and pulses between them."""
 
 import asyncio
 import math
@@ -13,8 +13,8 @@ REPLIES_AT_ONCE = 32
 class Outbox:
     """Sends what was `put`, and pulses between.
 
-    Through a broker a pulse costs half of what a batch does, and the coordinator gives new work by the receipts: so receipts bring
-    a pulse only when the last is `rest_seconds` old. `sent` is told each receipt that the transport has for good.
+    Through a broker a pulse costs half as much as a batch, and receipts alone make the coordinator give new work: so a group is
+    followed by a pulse only if the last one is `rest_seconds` old. `sent` is called with each receipt that is safe with the transport.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Outbox:
         self._pulse_at = -math.inf
 
     def put(self, message: FromWorker) -> None:
-        """Have something said soon."""
+        """Queue a message."""
         self._queue.put_nowait(message)
 
     async def emptied(self) -> None:
@@ -36,12 +36,12 @@ class Outbox:
         await self._queue.join()
 
     async def say_pulse(self, pulse: Pulse) -> None:
-        """Say it at once."""
+        """Send it at once."""
         self._pulse_at = self._clock.monotonic()
         await self._inbox.reply(pulse)
 
     async def say_group(self) -> bool:
-        """Wait for something to say, and say it; return whether a pulse should follow."""
+        """Wait for messages, and send them; return whether a pulse should follow."""
         messages = [await self._queue.get()]
         while not self._queue.empty() and len(messages) < REPLIES_AT_ONCE:
             messages.append(self._queue.get_nowait())

@@ -1,4 +1,4 @@
-"""What a worker knows of its processes and volumes, and what follows from it: who gets the next task, how much to ask for."""
+"""A worker's processes and volumes as its agent sees them: which gets the next task, and how much work to ask for."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from bucketpull.domain.placement import split
 from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Tick, Tune
 
-# A process should have work for a few seconds waiting, so that neither a slow commit nor a slow answer starves it.
+# A process should have work for a few seconds in store, so that neither a slow commit nor a slow answer leaves it idle.
 STOCK_SECONDS = 3.0
 STOCK_MIN, STOCK_MAX = 2_000, 20_000
 SCANS_PER_PROCESS = 8
@@ -30,14 +30,14 @@ LEFT_SECONDS = 4.0
 
 
 class Scheduler:
-    """Counters and choices of one worker. Its processes' counters outlive them."""
+    """Counters and choices of one worker. The counters of processes that ended are kept."""
 
     def __init__(self, machine: str, processes: int) -> None:
         self.volumes: dict[str, ManagedVolume] = {}
         self.limits = Limits()
         self.unstarted = [0] * processes
         self.inspected = 0
-        """Objects that are looked for among files of others: as long as that takes, no more are asked for."""
+        """Objects that are being looked for among files of others; meanwhile they count as work in store."""
         self.held_off_until = 0.0
         self.standings: dict[str, Standing] = {}
         self.away: dict[str, dict[str, str]] = {}
@@ -67,7 +67,7 @@ class Scheduler:
             self.volumes[name].wrote(process, written, now)
 
     def _measure(self, process: int, objects: int, now: float) -> None:
-        """After this process was held up, several ticks arrive together; the time between them is no measure of speed."""
+        """Measure speed over at least `SPEED_SECONDS`: after a delay several ticks arrive together."""
         since, before = self._speed_from[process]
         if self._ticks[process] is None or now - since >= SPEED_SECONDS:
             if self._ticks[process] is not None:
@@ -75,7 +75,7 @@ class Scheduler:
             self._speed_from[process] = now, objects
 
     def hung(self, seconds: float, now: float, *, stopping: bool) -> list[ManagedVolume]:
-        """Return the volumes that have not answered for so long, if others that take objects do; sooner if we are to leave."""
+        """Return the volumes that have not answered for so long, if there are others that do; sooner when stopping."""
         if stopping:
             return [
                 volume for volume in self.working() if volume.silent_seconds(now) > min(seconds, LEFT_SECONDS)
@@ -88,9 +88,9 @@ class Scheduler:
         return [volume for volume in self.working() if volume.silent_seconds(now) > seconds] if well else []
 
     def frozen(self, now: float) -> list[int]:
-        """Return the processes that have said nothing for two minutes, though no disk keeps them; call it every few seconds.
+        """Return the processes that have sent nothing for two minutes, although no disk holds them up. To be called every few seconds.
 
-        Where we were not there ourselves, as on a machine that slept, nobody is blamed.
+        After a time in which this process itself did not run, as when the machine slept, none is returned.
         """
         slept, self._awake_at = now - self._awake_at > ASLEEP_SECONDS, now
         kept = any(volume.silent_seconds(now) > SILENT_SECONDS for volume in self.working())
@@ -103,16 +103,16 @@ class Scheduler:
         ]
 
     def working(self) -> list[ManagedVolume]:
-        """Return the slots that are not sick."""
+        """Return the volumes that are not sick."""
         return [volume for volume in self.volumes.values() if not volume.is_sick]
 
     def hold_off(self, until: float) -> None:
-        """Ask for nothing until then (monotonic seconds), or until there is more room: what came last had none anywhere."""
+        """Ask for no work until then (monotonic seconds), or until there is more room: the last objects fitted nowhere."""
         self.held_off_until = until
         self._spare = self._spare_now()
 
     def look_again(self) -> None:
-        """Ask again if there is more room than when something had none: less was taken than was promised, or it was made."""
+        """Ask for work again if there is more room than when something fitted nowhere."""
         now = self._spare_now()
         if any(spare > self._spare.get(kind, 0) for kind, spare in now.items()):
             self.held_off_until = 0.0
@@ -126,11 +126,11 @@ class Scheduler:
         return spare
 
     def accept(self, objects: int) -> None:
-        """Note how many objects a batch brought: by that is reckoned how many batches to ask for."""
+        """Note how many objects a batch has: the mean decides how many batches to ask for."""
         self._batch += (objects - self._batch) / 8
 
     def forget(self, process: int) -> None:
-        """Note that a process is new, and keep what the old one counted."""
+        """Note that a process was replaced, and keep the counters of the old one."""
         last = self._ticks[process]
         if last is not None:
             last.waiting_for, last.still_seconds = "", 0.0
@@ -149,7 +149,7 @@ class Scheduler:
         return min(range(len(self.unstarted)), key=self.unstarted.__getitem__)
 
     def least_busy_lister(self, busy: Sequence[int]) -> int:
-        """Return the process with the fewest scans, given the processes of the scans in hand."""
+        """Return the process with the fewest scans, given the process of each scan in hand."""
         return min(range(len(self.unstarted)), key=busy.count)
 
     def share_out(
@@ -188,7 +188,7 @@ class Scheduler:
         )
 
     def pulse(self, policy: WorkerPolicy, holds: list[int], batch: int, now: float) -> Pulse:
-        """Return the sign of life; `batch` batches are in hand."""
+        """Return a pulse; `batch` is how many batches are in hand."""
         ticks = [tick for tick in self._ticks if tick is not None] + self._dead_ticks
         load = Load(
             now,
@@ -228,7 +228,7 @@ class Scheduler:
         )
 
     def _judged(self, endpoints: Mapping[str, EndpointStatus], now: float) -> dict[str, EndpointStatus]:
-        """Add to the counters of endpoints what the machine makes of each."""
+        """Add the machine's judgement of each endpoint to its counters."""
         found = dict(endpoints)
         for name, standing in self.standings.items():
             if standing.state is not State.UP:
@@ -244,7 +244,7 @@ class Scheduler:
         return found
 
     def _limited_by(self, load: Load) -> str:
-        """Compare with a moment at least half a second ago, so that single answers do not decide."""
+        """Name the bottleneck since at least half a second ago, so that single answers do not decide."""
         if load.at - self._load.at >= COMPARE_SECONDS:
             queued = [waiting for volume in self.volumes.values() for waiting in volume.queued.values()]
             self._limit = limited_by(
@@ -292,7 +292,7 @@ def _endpoints_of_all(ticks: Sequence[Tick]) -> dict[str, EndpointStatus]:
 
 
 class Deaths:
-    """Processes that ended unasked: a few are the fault of an object, many in a row are a bug. More than `most` in `seconds` are too many."""
+    """Deaths of processes. A few are the fault of an object; more than `most` in `seconds` are a bug."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
@@ -303,7 +303,7 @@ class Deaths:
         """Note one, with its exit status.
 
         Raises:
-            RuntimeError: Processes only die: that is no batch's fault.
+            RuntimeError: There are too many.
 
         """
         self._at = [at for at in self._at if now - at < self._seconds]

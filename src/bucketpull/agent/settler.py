@@ -21,7 +21,7 @@ Settled = Callable[[list[tuple[Settling, Extent | None]]], None]
 class Settler:
     """Settles one volume whenever something waits: at once when no process writes there, else once an interval.
 
-    `done` is told each outcome and its extent; None where the volume could not settle it.
+    `done` is called with each outcome and its extent, None if the volume could not settle it.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Settler:
         self.settle_if_due()
 
     def _wait_for_room(self) -> None:
-        """Try again for some seconds; then the job must know that what is written here does not count."""
+        """Try again for some seconds; then give up, so that what was written here is stored elsewhere."""
         now = self._now()
         if self._full_since is None:
             self._full_since = now

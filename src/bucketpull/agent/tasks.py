@@ -29,7 +29,7 @@ from bucketpull.domain.record import Assignment, Block, Claim, Outcome, Record, 
 
 
 class Tasks:
-    """All tasks of one worker. `is_closed` is true when no more are begun: what cannot stay where it is goes back.
+    """All tasks of one worker. `is_closed`: no more are begun, and what would have to be moved is handed back.
 
     Args:
         policy: What holds for the whole machine.
@@ -37,8 +37,8 @@ class Tasks:
         calls: Runs what is asked of disks.
         now: Returns the time, in monotonic seconds.
         tell: Sends a message to a process.
-        went_on: Is told each batch of which something has ended.
-        doubt: Is told batches of which files may lie somewhere without being settled.
+        went_on: Called with each batch of which something has ended.
+        doubt: Called with the id of each batch that may have left files which are not settled.
 
     """
 
@@ -82,7 +82,7 @@ class Tasks:
             settler.settle_if_due()
 
     def sickened(self, volume: ManagedVolume) -> None:
-        """Place elsewhere what waits to be settled on a volume that is sick."""
+        """Store elsewhere what waits to be settled on a sick volume."""
         if volume.id in self._settlers:
             self._settlers[volume.id].settle_if_due()
 
@@ -91,9 +91,9 @@ class Tasks:
     def place(
         self, batch: ActiveBatch, parts: list[Part], preferred: str = "", former: Collection[str] = ()
     ) -> None:
-        """Have objects of a batch stored: on the preferred volume if it can take all, else where there is room.
+        """Have objects of a batch stored: on the preferred volume if it can take all of them, else where there is room.
 
-        `former` are the volumes where they may lie in another version. What fits nowhere goes back.
+        `former` are volumes that may have other versions of them. What fits nowhere is handed back.
         """
         for volume, piece in self._scheduler.share_out(parts, preferred, self._now()):
             if volume is None:
@@ -131,7 +131,7 @@ class Tasks:
     def note(self, batch: ActiveBatch, volume: ManagedVolume) -> DiskRequest:
         """Ask a volume to note that a batch is begun there."""
         work = batch.work
-        # Its candidates may be here already: what is there of such a batch is never removed by name.
+        # Candidates may be here already: of such a batch nothing is ever removed by its name.
         body = b"" if work.candidates else work.body
         return volume.ask(Verb.INTEND, self._policy.journal, work.id, body)
 
@@ -144,7 +144,7 @@ class Tasks:
         return task
 
     def _intend(self, task: Task, volume: ManagedVolume) -> DiskRoutine:
-        """Note on its volume that a task is about to be written, then have that done; it goes elsewhere if that fails."""
+        """Note on its volume that a task is about to be written, then have it written; place it elsewhere if the note fails."""
         is_noted = is_refused = False
         while not is_noted and not is_refused and not self.is_closed:
             try:
@@ -176,10 +176,10 @@ class Tasks:
         attempt = task.batch.work.attempt
         self._tell(task.process, Assignment(task.id, task.volume, attempt, task.body(), task.claims))
 
-    # --- what becomes of them
+    # --- outcomes
 
     def take(self, outcome: Outcome) -> None:
-        """Take what became of some or all objects of a task."""
+        """Take an outcome of a task."""
         task = self._tasks.get(outcome.id)
         if task is None or task.ended:
             return
@@ -234,7 +234,7 @@ class Tasks:
     # --- processes that die, or wait for a disk in vain
 
     def reassign_tasks_of(self, process: int) -> None:
-        """Give a dead process's tasks again; one that kills again and again is taken apart."""
+        """Give the tasks of a dead process again; split one whose processes die repeatedly."""
         for task in [task for task in self._tasks.values() if task.process == process and not task.ended]:
             task.deaths += 1
             self._doubt(task.batch.work.id)
@@ -261,7 +261,7 @@ class Tasks:
         volume = self._scheduler.volumes[task.volume]
         for parts in halves(task.parts):
             half = Task(next(self._ids), task.batch, parts, task.former)
-            # A process takes everything that it holds along: an object alone must be there each of several times.
+            # A process that dies fails all its tasks: an object is blamed only if it was there each of several times, alone.
             half.deaths = 0 if half.objects > 1 else -self._policy.deaths_alone
             volume.room.promise(half.objects, half.size)
             self._take_up(half, volume)

@@ -20,27 +20,27 @@ from bucketpull.domain.record import Block
 
 MEASURE_SECONDS = 0.5
 SMOOTHING = 0.3
-# Longer than a process leaves a full volume alone, so that what is placed after a good probe is tried.
+# Longer than a process leaves a full volume alone: after a good probe it tries what is placed there.
 PROBE_SECONDS = 2.5
-# A sick volume is opened anew after so long, then after twice as long each time, unless it was well for a while.
+# After how long a sick volume is reopened; the wait doubles each time, unless the volume was well for `WELL_SECONDS`.
 REOPEN_SECONDS = 5.0
 REOPEN_MOST_SECONDS = 300.0
 WELL_SECONDS = 60.0
 
 
 class VolumeListener(Protocol):
-    """Who follows what becomes of a volume."""
+    """Who is told when a volume fails, and when it is back."""
 
     def sickened(self, volume: "ManagedVolume") -> None:
-        """Whoever waits for it waits in vain."""
+        """It has failed: what was asked of it will not be answered."""
         ...
 
     def left(self, volume: "ManagedVolume") -> None:
-        """All let go of a sick one, so that it can be unmounted and mended."""
+        """It is sick, and everybody is to close it, so that it can be unmounted and repaired."""
         ...
 
     def returned(self, volume: "ManagedVolume") -> None:
-        """It was opened anew, and is used again."""
+        """It was reopened, and is used again."""
         ...
 
 
@@ -89,7 +89,7 @@ class ManagedVolume:
 
     @property
     def is_sick(self) -> bool:
-        """Whether nothing can be asked of it any more."""
+        """Whether it has failed, and takes no requests."""
         return self.status.state is VolumeState.SICK
 
     @property
@@ -98,7 +98,7 @@ class ManagedVolume:
         return self._asked_at is not None
 
     def silent_seconds(self, now: float) -> float:
-        """For how long the disk has not answered the question that is open, nor taken a byte; 0 where none is open."""
+        """Return for how long the disk has neither answered the open request nor taken a byte; 0 if no request is open."""
         return 0.0 if self._asked_at is None else now - max(self._asked_at, self._alive_at)
 
     def wrote(self, process: int, written: int, now: float) -> None:
@@ -108,7 +108,7 @@ class ManagedVolume:
             self.answered(now)
 
     def answered(self, now: float) -> None:
-        """Note a sign of life."""
+        """Note that the disk answered."""
         self._alive_at = now
 
     def ask(self, verb: Verb, *arguments: object) -> DiskRequest:
@@ -116,7 +116,7 @@ class ManagedVolume:
         return DiskRequest(self.id, verb, arguments)
 
     def look(self, now: Callable[[], float]) -> DiskRoutine:
-        """Measure the disk; one that is sick is let go of when nothing of it is in hand, and opened anew now and then."""
+        """Measure the disk. One that is sick is closed when no task needs it any more, and reopened from time to time."""
         self._asked_at = now()
         if not self.is_sick:
             yield from self._measure(now)
@@ -146,7 +146,7 @@ class ManagedVolume:
         self._follow.returned(self)
 
     def _measure(self, now: Callable[[], float]) -> DiskRoutine:
-        """Find out how much is free, whether the disk is well, and whether one that refused bytes takes some again."""
+        """Measure free space and health, and find out whether a disk that refused bytes takes some again."""
         try:
             status = yield self.ask(Verb.STATUS)
             if self._refused_at is not None and now() - self._refused_at > PROBE_SECONDS:
@@ -157,7 +157,7 @@ class ManagedVolume:
             self.measured(status, now())
 
     def _probe(self, now: Callable[[], float]) -> DiskRoutine:
-        """Find out whether a disk that refused bytes takes some again: a quota shows in no measurement."""
+        """Find out by writing whether a disk that refused bytes takes some again: a quota does not show in free space."""
         try:
             yield self.ask(Verb.PROBE)
             self._refused_at = None
@@ -165,7 +165,7 @@ class ManagedVolume:
             self._refused_at = now()
 
     def measured(self, status: VolumeStatus, now: float) -> None:
-        """Take over a new measurement; what was found or asked meanwhile stands."""
+        """Use a new measurement. It does not undo what was found or ordered since it was taken."""
         before = self.status
         if before.state is VolumeState.SICK:
             return
@@ -182,12 +182,12 @@ class ManagedVolume:
         status.reserved_bytes = self.room.promised_bytes
 
     def appended(self, extents: Sequence[Extent]) -> None:
-        """Note that the ledger is longer by these blocks: no pulse may tell less than a receipt before it."""
+        """Note that the ledger is longer by these blocks: no pulse may report a shorter one than a receipt before it."""
         beyond = max(extent.offset for extent in extents) + 1
         self.status = replace(self.status, ledger_end=max(self.status.ledger_end, beyond))
 
     def release(self, settled: Settling) -> None:
-        """Give back the room of objects that have ended; what they took counts as used until it is measured."""
+        """Give back the room promised to objects that have ended. What they took counts as used until the next measurement."""
         outcome = settled.outcome
         self.room.release(settled.objects, settled.size)
         if outcome.stored:
@@ -206,7 +206,7 @@ class ManagedVolume:
         return self._smoothed
 
     def stop(self, state: VolumeState, detail: str, now: float) -> None:
-        """Take no more objects, for this reason. Sick it stays until it is opened anew."""
+        """Take no more objects, for this reason. A sick volume stays sick until it is reopened."""
         status = self.status
         if status.state is VolumeState.SICK:
             return
@@ -214,7 +214,7 @@ class ManagedVolume:
             self._refused_at = now
             if status.state is VolumeState.DRAINING:
                 return
-        # A new one: pulses that were given away keep saying what was so.
+        # A copy: pulses that hold the old one do not change.
         self.status = replace(status, state=state, detail=detail)
         if state is VolumeState.SICK:
             self.status.queued_bytes, self.status.written_per_second = 0, 0.0
@@ -224,7 +224,7 @@ class ManagedVolume:
             self._follow.sickened(self)
 
     def trouble(self, error: VolumeError, now: float) -> None:
-        """Take no more objects, because of this error, unless it is no fault of the volume's."""
+        """Take no more objects because of this error, unless the machine is at fault and not the volume."""
         if isinstance(error, MachineShort):
             return
         self.stop(VolumeState.FULL if isinstance(error, VolumeFull) else VolumeState.SICK, error.detail, now)
@@ -236,7 +236,7 @@ class ManagedVolume:
 
     @property
     def error(self) -> VolumeSick:
-        """What is told to those who wait for a volume that is sick."""
+        """The error for those who wait for this sick volume."""
         return VolumeSick(self.path, self.status.detail)
 
 
