@@ -1,4 +1,4 @@
-"""What of a batch lies on this worker's volumes in files of others (`--adopt`)."""
+"""Which objects of a batch are on this worker's volumes already as files of others (`--adopt`)."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
@@ -31,7 +31,7 @@ def look_among_foreign(
     adopts: str,
     note: Callable[[ManagedVolume], DiskRequest],
 ) -> Generator[DiskRequest, Any, tuple[list[AdoptedFiles], list[Part]]]:
-    """Find objects in files of others, volume by volume, and note the batch where some are; return what is found, and the rest."""
+    """Find objects in files of others, volume by volume, and note the batch on volumes that have some. Return what is found, and the rest."""
     found: list[AdoptedFiles] = []
     for volume in volumes:
         with suppress(VolumeError):
@@ -47,7 +47,7 @@ def look_among_foreign(
 
 
 def outcome_of(task: Task, records: Sequence[Record], *, is_ours: bool) -> Outcome:
-    """Say of a task that its objects lie on its volume: in files of ours that were not settled, or in files of others."""
+    """Make the outcome of a task whose objects are on its volume already: unsettled files of ours, or files of others."""
     outcome = Outcome(
         id=task.id,
         stored=task.objects,

@@ -1,4 +1,4 @@
-"""Runs an agent: its loop, its threads, its clock, the transport and the processes. It decides nothing."""
+"""Runs an agent: the loop, the threads, the clock, the transport and the processes. It decides nothing."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -20,7 +20,7 @@ from bucketpull.ports import Clock, Inbox, ProcessPool, Volume
 # A volume of packs seals those that are full; what it does not come to now is done when it is opened next.
 CLOSE_SECONDS = 30.0
 LAST_WORDS_SECONDS = 5.0
-"""Processes that leave say what they used within that; they need a moment."""
+"""How long processes have to send their last counters."""
 LAST_LOOK_SECONDS = 0.25
 SICK_CLOSE_SECONDS = 1.0
 
@@ -66,7 +66,7 @@ class AgentShell:
 
     @property
     def dismissed(self) -> bool:
-        """Whether the coordinator said stop: the job has ended."""
+        """Whether the coordinator has ended the job."""
         return self._agent.dismissed
 
     @property
@@ -199,7 +199,7 @@ class AgentShell:
         return await in_thread(getattr(volume, ask.verb), *ask.arguments)
 
     async def _add_volume(self, path: str) -> None:
-        """One that cannot be used is left: who asked has tried it first."""
+        """Open another volume; ignore one that cannot be used: whoever asked for it has tried it before."""
         with suppress(VolumeError, ConfigError):
             await self._shelve(await asyncio.to_thread(self._open, path, None))
 
@@ -236,7 +236,7 @@ class AgentShell:
             await asyncio.wait({closing}, timeout=patience)
 
     async def _measure_all(self) -> None:
-        """Measure the volumes once more, so that the last pulse says what they hold."""
+        """Measure the volumes once more, for the last pulse."""
         for volume in self._agent.scheduler.working():
             asked = asyncio.ensure_future(in_thread(self._volumes[volume.id].status))
             await asyncio.wait({asked}, timeout=LAST_LOOK_SECONDS)
@@ -251,7 +251,7 @@ class AgentShell:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what a group of tasks ended of: an error that has words for the user, if there is one."""
+    """Return why a group of tasks ended: an error with a message for the user, if there is one."""
     error: BaseException = group.subgroup(BucketpullError) or group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

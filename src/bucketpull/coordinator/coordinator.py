@@ -1,10 +1,10 @@
-"""The bookkeeper of a job: has the frontier given out as work, books receipts, decides when the job has ended. Pure.
+"""The bookkeeper of a job: gives out work, books receipts, decides when the job has ended. Pure.
 
-One loop: hear what workers say, book it in one transaction, settle it with the transport, give out new work.
+One loop: receive messages of workers, book them in one transaction, acknowledge them, give out new work.
 Nothing is decided from empty queues: the job has ended when the journal has no outstanding work.
 
-Each method that asks the journal or tells a machine something is a generator, a routine: it yields effects, and is sent what
-came of each. It has no clock, no thread and no loop; whoever carries out the effects sets `at` before it goes on.
+Each method that uses the journal or sends a message is a generator, a routine: it yields effects, and is sent the result of each.
+There is no clock, no thread and no loop here: whoever carries out the effects sets `at` before each step.
 """
 
 import math
@@ -91,7 +91,7 @@ class Coordinator:
         self._dispatch = Dispatch(policy, self.fleet, self.budget, lambda: self.at)
 
     def run(self, root: Position) -> Routine[None]:
-        """Work until nothing is outstanding, the source refuses, no volume has room (if told so), or `stop`."""
+        """Work until nothing is outstanding, the source refuses us, no volume has room (where the policy says so), or `stop`."""
         yield Books(lambda journal: journal.begin(root, self.at.unix, self._policy.selection))
         yield from self._dispatch.reclaim()
         self.budget.spent = yield Books(lambda journal: journal.spending())
@@ -129,7 +129,7 @@ class Coordinator:
         yield from self._share_limits()
 
     def add_volume(self, path: str, machine: str) -> Routine[None]:
-        """Have a machine use one volume more, or one again that was drained."""
+        """Have a machine use another volume, or one again that was drained."""
         yield SendControl(Control(self._share(machine), add_volumes=[path]), machine)
 
     def _turn(self) -> Routine[None]:
@@ -149,7 +149,7 @@ class Coordinator:
         self._name_state()
 
     def _watch_room(self) -> Routine[None]:
-        """Stop in order before the journal's disk is full, rather than break in the middle of a transaction."""
+        """Stop in order before the journal's disk is full, rather than fail in a transaction."""
         now = self.at.monotonic
         if now - self._room_at < self._policy.room_seconds:
             return
@@ -200,7 +200,7 @@ class Coordinator:
             _at("acknowledged")
 
     def _find_cut(self, pulse: Pulse) -> Routine[None]:
-        """Have what a volume lacks fetched again, where it was put back from an older copy."""
+        """Have objects fetched again that a volume lacks because it was restored from an older copy."""
         arrived = self.fleet.arrived(pulse)
         if not arrived:
             return
@@ -221,7 +221,7 @@ class Coordinator:
         yield from self._confirm(entries, dropped)
 
     def _answered(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:
-        """Note which work machines are done with. What is left of a batch is theirs still, whoever had it in the meantime."""
+        """Note which work is done. The remainder of a batch stays with the machine that reported it, whoever had the batch meanwhile."""
         now = self.at.monotonic
         unowned: list[int] = []
         for entry in entries:
@@ -236,7 +236,7 @@ class Coordinator:
         yield from self._release(unowned)
 
     def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:
-        """Tell workers which of their batches are booked; about the others they ask."""
+        """Tell workers which of their batches are booked. About others they ask in their pulses."""
         receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
         if not receipts:
             return
@@ -282,7 +282,7 @@ class Coordinator:
             yield SendControl(Control(self._share(pulse.machine), remove=copies), pulse.machine)
 
     def _hear_fatal(self, fatal: Fatal) -> Routine[None]:
-        """End the job; but of another machine's refusal only if soon no machine is left: its credentials are its own."""
+        """End the job. A refusal on another machine ends it only if no machine goes on: each has its own credentials."""
         if self._policy.local_machines and fatal.machine not in self._policy.local_machines:
             self._elsewhere.heard(fatal, self.at.monotonic)
             yield from self._dismiss({fatal.machine})
@@ -311,7 +311,7 @@ class Coordinator:
             yield SendControl(Control(self._share(pulse.machine), drain_volumes=pending), pulse.machine)
 
     def _recover(self) -> Routine[None]:
-        """Give work again that was with the dead, or got lost on its way."""
+        """Make work ready again that was with dead machines, or was lost on its way."""
         now = self.at.monotonic
         if not self._hears:
             self.fleet.restart_timers(now)
@@ -352,7 +352,7 @@ class Coordinator:
             yield from self.count()
 
     def count(self) -> Routine[None]:
-        """Read the books: they were changed."""
+        """Read the books again after a change."""
         self.counters, self.outstanding = yield Books(
             lambda journal: (journal.counters(), journal.outstanding())
         )
@@ -379,21 +379,21 @@ class Coordinator:
             self.state = JobState.LISTING if self.outstanding.scans else JobState.TRANSFERRING
 
     def _has_room(self) -> bool:
-        """Room lacks only when it did for a moment: a receipt comes before the pulse that tells of the room it made."""
+        """Tell whether there is room, or was a moment ago: a receipt comes before the pulse that reports the room it made."""
         now = self.at.monotonic
         if self.fleet.has_room:
             self._roomy_at = now
         return now - self._roomy_at < self._policy.roomless_seconds
 
     def _clear(self) -> Routine[None]:
-        """Have copies that count no more removed before the workers leave."""
+        """Have stale copies removed before the workers leave."""
         pulses = [member.pulse for member in self.fleet.members.values()]
         while self._stop_at is None and self._former.is_busy(pulses, self.at.monotonic):
             yield from self._listen()
             pulses = [member.pulse for member in self.fleet.members.values()]
 
     def _await_cleanup(self) -> Routine[None]:
-        """Wait until all files on the machines' volumes are confirmed; a little for those that are away.
+        """Wait until all files on the machines' volumes are confirmed; for absent machines only a short time.
 
         Those that are there are waited for as long as they get on with it.
         """
@@ -414,7 +414,7 @@ class Coordinator:
             yield from self._listen()
 
     def _let_go(self) -> Routine[None]:
-        """End of the job: all workers leave in order, so that nothing of theirs is cut off."""
+        """Have all workers leave in order, so that none is interrupted."""
         deadline = self.at.monotonic + self._policy.stop_seconds
         told: set[str] = set()
         while self.fleet.members and self.at.monotonic < deadline and self._stop_at is None:
@@ -443,7 +443,7 @@ class Coordinator:
         return self.fleet.members.keys() & self._policy.local_machines
 
     def conclude(self) -> None:
-        """Name the final state from the books."""
+        """Set the final state from the books."""
         if self.state not in CUT_SHORT:
             self.state = final_state(self.counters, self.outstanding, self.missing)
 

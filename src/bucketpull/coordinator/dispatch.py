@@ -1,4 +1,4 @@
-"""Who gets which work: how much of what is ready goes to which machine, and when listing waits for transferring. Pure."""
+"""How much of the ready work goes to which machine, and when listing waits for transferring. Pure."""
 
 from collections.abc import Callable, Sequence
 
@@ -35,7 +35,7 @@ class Dispatch:
         self._lists = True
 
     def reclaim(self) -> Routine[None]:
-        """Make work ready again of workers which ended with the coordinator that sent it; other workers may hold theirs still."""
+        """Make work ready again that was with workers in the former coordinator's process. Other workers may still have theirs."""
         local = self._policy.local_machines
         sent: list[tuple[int, WorkKind, str]] = yield Books(lambda journal: journal.sent())
         ended = [work for work, kind, machine in sent if kind is WorkKind.SCAN or machine in local]
@@ -57,7 +57,7 @@ class Dispatch:
         return sent
 
     def give_again(self, batches: list[int], machine: str) -> Routine[None]:
-        """Send a machine batches that it began and that are nobody else's."""
+        """Send a machine batches again that it began, and that no other machine has."""
         works = yield Books(lambda journal: journal.reclaim(batches, machine))
         yield from self._send(WorkKind.BATCH, works, machine)
 

@@ -19,7 +19,7 @@ _UNKNOWN = frozenset({VolumeState.SICK, VolumeState.AWAY, VolumeState.LOST})
 def missing(
     books: Counters, counted_on: Mapping[str, str], told: Mapping[str, VolumeStatus], left: Collection[str]
 ) -> int:
-    """Return how many objects fewer the volumes hold than the books count; 0 where some volume did not tell at the end.
+    """Return how many objects the volumes hold less than the books count; 0 if some volume did not report at the end.
 
     Args:
         books: Those of the run.
@@ -39,7 +39,7 @@ def missing(
 
 
 def final_state(books: Counters, outstanding: Outstanding, missing_objects: int) -> JobState:
-    """Name the end of a job that was not cut short: complete is one of which the books balance, with nothing left or lost."""
+    """Return the end state of a job that was not cut short: it is complete if the books balance, with nothing left or lost."""
     left = outstanding.scans or outstanding.batches
     accounted = books.stored + books.skipped + books.excluded + books.vanished
     balanced = not left and books.listed == accounted and not _is_loss(missing_objects, books)
@@ -47,12 +47,12 @@ def final_state(books: Counters, outstanding: Outstanding, missing_objects: int)
 
 
 def _is_loss(objects: int, books: Counters) -> bool:
-    """Whether so many missing objects are more than those that were counted twice."""
+    """Whether more objects are missing than may have been counted twice."""
     return objects > books.duplicates + (books.stored + books.skipped) // TOLERATED_ONE_IN
 
 
 class Headway:
-    """When machines last got on with what is `Fleet.unsettled`: less of it than ever, or some that was not there before.
+    """When machines last made progress with what is `Fleet.unsettled`: there was less of it than ever, or something new.
 
     `at` is in monotonic seconds.
     """
@@ -63,14 +63,14 @@ class Headway:
         self._fewest = math.inf
 
     def see(self, unsettled: set[tuple[str, int]], now: float) -> None:
-        """Note what is left now."""
+        """Take what is left now."""
         if len(unsettled) < self._fewest or not unsettled <= self._seen:
             self.at, self._fewest = now, min(self._fewest, len(unsettled))
             self._seen |= unsettled
 
 
 class RefusalsElsewhere:
-    """Refusals of the source on other machines: their credentials are their own. The first is forgotten when other machines go on. Times are monotonic seconds.
+    """Refusals of the source on other machines, which have their own credentials. They are forgotten while other machines go on. Times are monotonic seconds.
 
     Args:
         patience_seconds: For so long nobody else may be there before the refusal ends the job.
@@ -86,7 +86,7 @@ class RefusalsElsewhere:
         self._first = self._first or (fatal, now)
 
     def final(self, fleet: Fleet, now: float) -> Fatal | None:
-        """Return the refusal that ends the job, if one does by now."""
+        """Return the refusal that ends the job now, if one does."""
         if self._first is None:
             return None
         fatal, since = self._first

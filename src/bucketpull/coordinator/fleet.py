@@ -20,7 +20,7 @@ LATE_MOST, LATE_FREE = 100, 4
 
 
 class Worker:
-    """One worker: its last pulse, when it came, and the work it was sent, with the time when it last was there or on its way."""
+    """One worker: its last pulse with its time, and the work it was sent, each with the time when it was sent or last reported as held."""
 
     def __init__(self, pulse: Pulse, now: float) -> None:
         self.pulse = pulse
@@ -36,11 +36,11 @@ class Worker:
             self._late.update(work.id for work in works if work.attempt)
 
     def silence(self, now: float) -> float:
-        """Return for how many seconds it could have been heard, and was not."""
+        """Return for how many seconds no pulse came, although it could have."""
         return now - max(self.seen, self.excused)
 
     def late_allowance(self, limit: int) -> int:
-        """Return how many of so many batches may be ones that were deferred before, while there are others."""
+        """Return how many of `limit` batches may be ones that were deferred before, as long as there are others."""
         self._late &= self.sent[WorkKind.BATCH].keys()
         held = len(self._late)
         return max(0, min(LATE_MOST - held, max(limit // 2, LATE_FREE - held)))
@@ -51,7 +51,7 @@ class Worker:
         return max(0, window - len(self.sent[kind]))
 
     def hold(self, works: list[int], now: float) -> None:
-        """Note which of its work is there."""
+        """Note which of its work it reports as held."""
         for sent in self.sent.values():
             sent.update((work, now) for work in works if work in sent)
 
@@ -77,7 +77,7 @@ class Fleet:
         self._grace = grace_seconds
 
     def see(self, pulse: Pulse, now: float) -> list[VolumeStatus]:
-        """Note a worker's sign of life; return the volumes that are new, elsewhere, or in another state than before."""
+        """Take a pulse; return the volumes that are new, have moved, or have changed their state."""
         pulse.volumes = [self._with_warning(volume) for volume in pulse.volumes]
         member = self.members.get(pulse.machine)
         self.left.discard(pulse.machine)
@@ -99,7 +99,7 @@ class Fleet:
         return replace(volume, warning="; ".join(filter(None, (RESTORED, volume.warning))))
 
     def arrived(self, pulse: Pulse) -> list[VolumeStatus]:
-        """Return the volumes of a worker's sign of life that are there and were not before, as far as was known."""
+        """Return the volumes of a pulse that are there now and, as far as is known, were not before."""
         there = [volume for volume in pulse.volumes if volume.state in IN_PLACE]
         if self.is_new(pulse):
             return there
@@ -107,17 +107,17 @@ class Fleet:
         return [volume for volume in there if volume.id not in known]
 
     def is_new(self, pulse: Pulse) -> bool:
-        """Whether a worker is heard for the first time, or has been started again."""
+        """Whether this is the first pulse of a worker, or the first since its restart."""
         member = self.members.get(pulse.machine)
         return member is None or member.pulse.incarnation != pulse.incarnation
 
     def restart_timers(self, now: float) -> None:
-        """Restart all silence timers: nobody could be heard up to now."""
+        """Restart all silence timers: until now no pulse could arrive."""
         for member in self.members.values():
             member.excused = now
 
     def inherit(self, sent: list[tuple[int, WorkKind, str]]) -> None:
-        """Note what an earlier coordinator of the job sent: its workers may hold it still."""
+        """Note work that an earlier coordinator of the job sent: workers may still have it."""
         self._inherited = sent
 
     def _adopt(self, machine: str, now: float) -> None:
@@ -137,7 +137,7 @@ class Fleet:
         self.members[machine].send(kind, works, now)
 
     def keeps(self, machine: str, work: int, now: float) -> bool:
-        """Note that what is left of a batch stays with a machine, and with no other; False if that machine is not there."""
+        """Note that the remainder of a batch stays with this machine alone; return False if the machine is not there."""
         for other in self.members.values():
             other.sent[WorkKind.BATCH].pop(work, None)
         member = self.members.get(machine)
@@ -146,7 +146,7 @@ class Fleet:
         return member is not None
 
     def done(self, machine: str, work: int) -> None:
-        """Note that a machine is done with a piece of work, in whatever way."""
+        """Note that a machine has ended a piece of work, whatever came of it."""
         member = self.members.get(machine)
         if member is not None:
             for sent in member.sent.values():
@@ -172,9 +172,9 @@ class Fleet:
         return [machine for machine, member in self.members.items() if member.silence(now) > self._silence]
 
     def pulses(self, now: float, *, all_listed: bool = False) -> list[Pulse]:
-        """Return what each worker told last, by name.
+        """Return the last pulse of each worker, by name.
 
-        Of one that is not heard, nobody knows that anything moves; where all is listed, none waits for the listing.
+        Without recent pulses, a worker shows nothing in motion; when everything is listed, none is shown to wait for work.
         """
         heard = self.heard(now)
         found = [
@@ -187,9 +187,10 @@ class Fleet:
         ]
 
     def volume_statuses(self, now: float, *, parting: bool = False) -> list[VolumeStatus]:
-        """Return what was told last of each volume, by machine and path.
+        """Return the last status of each volume, by machine and path.
 
-        Where the machine is not heard, nothing is known to be written; where it has left, the volume is away, unless all are `parting`.
+        Without recent pulses of its machine, nothing is shown as being written. If its machine has left, a volume is away, unless all
+        machines are `parting`.
         """
         heard = self.heard(now)
         told = sorted(self.volumes.values(), key=lambda volume: (volume.machine, volume.path))
@@ -206,7 +207,7 @@ class Fleet:
         ]
 
     def lost(self) -> list[int]:
-        """Return (and forget) work that its worker has not held for long, without a receipt."""
+        """Return (and forget) work of which no receipt has come, and which its worker has not held for a while."""
         found: list[int] = []
         for member in self.members.values():
             holds = set(member.pulse.holds)
@@ -221,7 +222,7 @@ class Fleet:
 
     @property
     def has_room(self) -> bool:
-        """Whether any worker would take a batch, or holds one still."""
+        """Whether any worker has a batch, or would take one."""
         return any(member.pulse.window or member.sent[WorkKind.BATCH] for member in self.members.values())
 
     @property
@@ -238,7 +239,7 @@ class Fleet:
         return self.heard(now) - {machine for machine, _ in self.unsettled(self.members, now)}
 
     def unsettled(self, machines: Collection[str], now: float) -> set[tuple[str, int]]:
-        """Return the machines, of some, which are there now and hold something, or have files of which they do not know that they count.
+        """Return which of some machines are there now and have work in hand, or files that are not confirmed to count.
 
         With each stands a batch that it holds or asks about, or 0.
         """
@@ -252,7 +253,7 @@ class Fleet:
 
     @property
     def takers(self) -> int:
-        """How many of them have a batch in hand, or would take one: not those whose volumes are all full."""
+        """How many of them have a batch, or would take one. Machines whose volumes are all full would not."""
         return sum(
             1
             for member in self.members.values()
@@ -272,7 +273,7 @@ def _unsettled(pulse: Pulse) -> set[int]:
 
 
 def _still(pulse: Pulse) -> Pulse:
-    """Return a pulse without what moved then."""
+    """Return a pulse without its transfers in flight."""
     endpoints = {name: replace(status, in_flight=0, level=0.0) for name, status in pulse.endpoints.items()}
     return replace(pulse, endpoints=endpoints, limited_by="", waiting_for="", still_seconds=0.0)
 
@@ -285,7 +286,7 @@ class RequestedStates(dict[str, VolumeState]):
     """The states that the operator requested for volumes (draining, or given up as lost), by volume id. Machines are told until they do as asked: one may have started since."""
 
     def applied(self, pulse: Pulse) -> list[str]:
-        """Show the volumes of a pulse as they are wanted; return those whose machine does not know it yet."""
+        """Give the volumes of a pulse their requested states; return those whose machine has not followed yet."""
         pending = [each.id for each in pulse.volumes if each.id in self and each.state is VolumeState.OPEN]
         pulse.volumes = [self._as_wanted(volume) for volume in pulse.volumes]
         return pending

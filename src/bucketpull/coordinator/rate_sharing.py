@@ -22,7 +22,7 @@ GRAIN = 0.02  # shares change in such steps, so that not every pulse makes new o
 
 
 class Tally:
-    """Requests of machines by what they count in their pulses, since the last look."""
+    """The requests of all machines since the last `clear`, by the counters in their pulses."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, Mapping[str, EndpointStatus]]] = {}
@@ -31,7 +31,7 @@ class Tally:
         self.listings = 0
 
     def see(self, pulse: Pulse) -> None:
-        """Count what is new in a pulse; what a worker counted before its first is not."""
+        """Count what is new in a pulse; a worker's first pulse counts nothing."""
         incarnation, before = self._seen.get(pulse.machine, ("", {}))
         self._seen[pulse.machine] = (pulse.incarnation, pulse.endpoints)
         if incarnation != pulse.incarnation:
@@ -50,7 +50,7 @@ class Tally:
 
 
 class Sharing:
-    """Says what each machine may use. `cap` is what the source seems to take, None while it does not complain."""
+    """Decides what each machine may use. `cap` is the rate that the source seems to bear, None while it does not throttle."""
 
     def __init__(self) -> None:
         self.cap: float | None = None
@@ -87,7 +87,7 @@ class Sharing:
         return Limits(limits.concurrency, rate, None if size is None else size / takers, limits.paused)
 
     def _listed(self, rate: float) -> float:
-        """Return what of a rate the lister uses, in whole grains."""
+        """Return how much of a rate the lister uses, in whole grains."""
         grain = rate * GRAIN
         return min(round(self._listings / grain) * grain, rate * LISTER_PART) if grain else 0.0
 
@@ -127,7 +127,7 @@ class Shares:
         return self._sharing.share(limits, fleet.takers, is_lister=fleet.is_lister(machine))
 
     def due(self, limits: Limits, fleet: Fleet, now: float) -> Iterator[tuple[str, Limits]]:
-        """Give the machines that are to be told their shares now."""
+        """Give machines whose share has changed, or was sent long ago, with their share."""
         for machine in list(fleet.members):
             share = self.of(machine, limits, fleet)
             told, at = self._told.get(machine, (None, now))
@@ -136,5 +136,5 @@ class Shares:
                 yield machine, share
 
     def forget(self, machine: str) -> None:
-        """Tell a machine again: it is new."""
+        """Have a machine told again."""
         self._told.pop(machine, None)

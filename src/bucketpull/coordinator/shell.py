@@ -1,4 +1,4 @@
-"""Carries out what the coordinator decides: asks the journal in its thread, talks to the transport, tells the time."""
+"""Carries out the coordinator's effects: uses the journal in its thread and the transport, and reads the clock."""
 
 import asyncio
 from collections.abc import Callable
@@ -40,19 +40,19 @@ class CoordinatorShell:
         self.coordinator = Coordinator(policy, self._moment())
 
     async def run(self, root: Position) -> None:
-        """Work until nothing is outstanding, the source refuses, no volume has room (if told so), or `stop`."""
+        """See `Coordinator.run`."""
         await self._follow(self.coordinator.run(root))
 
     async def stop(self) -> None:
-        """Ask the local workers to hand back what they hold; `run` returns when they have, or after ten seconds."""
+        """See `Coordinator.stop`."""
         await self._follow(self.coordinator.stop())
 
     async def set_limits(self, limits: Limits) -> None:
-        """Change the limits of the whole job; each worker gets its share."""
+        """See `Coordinator.set_limits`."""
         await self._follow(self.coordinator.set_limits(limits))
 
     async def add_volume(self, path: str, machine: str) -> None:
-        """Have a machine use one volume more, or one again that was drained."""
+        """See `Coordinator.add_volume`."""
         await self._follow(self.coordinator.add_volume(path, machine))
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:
@@ -60,13 +60,13 @@ class CoordinatorShell:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     async def change(self, function: Callable[..., T], *arguments: object) -> T:
-        """Change the journal from outside, such as by its `retry` or `lose`, and go on with what that made work."""
+        """Change the journal, such as by its `retry` or `lose`, and go on with the work that this makes."""
         result = await self.call(function, *arguments)
         await self._follow(self.coordinator.count())
         return result
 
     async def close(self) -> None:
-        """Let go of the journal's thread."""
+        """End the journal's thread."""
         await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
 
     async def _follow(self, routine: Routine[T]) -> T:

@@ -1,4 +1,4 @@
-"""A job's budget as the coordinator follows it: what is used is counted, and written to the journal now and then."""
+"""A job's budget: what is used is counted, and written to the journal from time to time."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,7 +15,7 @@ WRITE_SECONDS = 2.0
 
 
 class _Promises:
-    """What machines may still use up: objects and bytes of batches that they have, and of receipts that their pulses do not tell yet.
+    """What machines may still use: objects and bytes of batches in hand, and of receipts that are not in their pulses yet.
 
     Times are monotonic seconds.
     """
@@ -29,7 +29,7 @@ class _Promises:
         self._given[work] = batch.objects, batch.bytes
 
     def book(self, receipt: BatchReceipt, now: float) -> None:
-        """Note what came of a batch."""
+        """Take the receipt of a batch."""
         self._given.pop(receipt.work, None)
         if receipt.remainder is not None:
             self.give(receipt.work, receipt.remainder)
@@ -86,7 +86,7 @@ class BudgetWatch:
                     self._promises.give(work.id, body)
 
     def booked(self, receipts: Iterable[FromWorker], now: float) -> None:
-        """Count objects that came back untouched or to be tried again, which are given once more, and those that are done with."""
+        """Take receipts: objects that come back, and are given again, do not count as given."""
         for receipt in receipts:
             if isinstance(receipt, BatchReceipt):
                 drafts = (receipt.deferred, receipt.returned, receipt.sent_on)
@@ -99,7 +99,7 @@ class BudgetWatch:
         return self._budget.objects is not None and self._given >= self._budget.objects
 
     def room(self, fleet: Fleet) -> BudgetLeft:
-        """Return how much more may be given out: what is with machines may still use up what it may have."""
+        """Return how much more may be given out, as if machines used all that they have."""
         if not self._is_bounded:
             return ANY_ROOM
         room = left(self._budget, self.spent, self._today()).less(*self._promises.of(fleet))
@@ -114,7 +114,7 @@ class BudgetWatch:
         return judged(self._budget, self.spent, self._today())
 
     def _today(self) -> str:
-        """Return the date. Where the clock was put back, what was used goes with it: else a date far ahead would last for years."""
+        """Return the date. After the clock was set back, use counts for the new date: a date far ahead would otherwise hold for years."""
         today = self._day()
         self.spent.day = min(self.spent.day, today)
         return today

@@ -1,4 +1,4 @@
-"""What becomes of answers: the object goes to its volume's writer, and what it wrote is counted; the rest is left to `failures`.
+"""What is done with answers: objects go to their volume's writer and are counted when written; `failures` has the rest.
 
 This is the hot path: for each object `answered` and `_written` run once.
 """
@@ -24,7 +24,7 @@ from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source
 
-# For so long a writer may keep objects back, to write several at once.
+# How long a writer may hold objects back, to write several at once.
 FLUSH_SECONDS: Final = 0.1
 
 
@@ -77,7 +77,7 @@ class Answers:
             self._failures.refused(transfer, response, verdict, self._now)
 
     def streamed(self, transfer: Transfer, response: Response) -> None:
-        """Have a large object published that is whole, or decide how it goes on."""
+        """Publish a large object that is whole, or decide how it goes on."""
         large = transfer.large
         assert large is not None
         if transfer.claim and response.status == NOT_MODIFIED:
@@ -107,7 +107,7 @@ class Answers:
         self._failures.rested(transfer)
 
     def collect(self, queue: VolumeQueue) -> None:
-        """Take what a volume's writer did since it was last asked."""
+        """Take the outcomes of a volume's writer."""
         assert queue.writer is not None
         for written in queue.writer.outcomes():
             transfer = written.token
@@ -178,7 +178,7 @@ class Answers:
     # --- files of others in an object's place
 
     def _unchanged(self, transfer: Transfer, response: Response) -> None:
-        """The source has what lies there: nothing came, so the rest of the answer is judged as that of a whole one."""
+        """Take over a file that the source says is the object. No body came, so the answer is judged as if it had the whole body."""
         whole = msgspec.structs.replace(response, status=200, received=transfer.size)
         verdict = self._source.judge(transfer, transfer.endpoint.name, whole, self._unix)
         self._finished(transfer, response, verdict)
@@ -189,7 +189,7 @@ class Answers:
             self._failures.refused(transfer, response, verdict, self._now)
 
     def _make_way(self, transfer: Transfer, is_same: bool) -> bool:
-        """Take over the file that lies there if it is the same as what came; else put it aside, and tell whether that was done."""
+        """Take over the file in the object's place if the object is the same; else rename it, and tell whether that was possible."""
         if is_same:
             self._release(transfer)
             self._take_over(transfer)

@@ -39,7 +39,7 @@ class PartProgress:
         self.doubts: dict[int, Reason] = {}
 
     def note_pack(self, index: int, pack: str, offset: int) -> None:
-        """Note where in a pack an object lies. Nearly always all are in one, or a second one was begun meanwhile."""
+        """Note where in a pack an object lies. Nearly always all are in one pack, or in two."""
         if not self.offsets:
             self.pack = pack
             self.offsets = [-1] * len(self.part.names)
@@ -105,7 +105,7 @@ class PartProgress:
         return self.part.take(self._indexes(mark))
 
     def tell(self) -> None:
-        """Note that all that has ended was told."""
+        """Note that everything that has ended is reported."""
         self.marks = self.marks.translate(_TELLING)
 
     def _indexes(self, mark: int) -> list[int]:
@@ -122,7 +122,7 @@ def _items(leaf: PartProgress) -> Iterator[Item]:
 
 
 class BatchProgress:
-    """One assignment on its way to its outcomes. `left` counts the objects that have not ended, `told` what that was when it was last told.
+    """One assignment on its way to its outcomes. `left` counts the objects that have not ended, `told` how many those were at the last outcome.
 
     `since` is when untold ends were first seen (monotonic seconds, 0 never).
     """
@@ -168,7 +168,7 @@ class BatchProgress:
         self._fresh: Iterator[Item] = chain.from_iterable(map(_items, self.leaves))
 
     def take(self, count: int) -> list[Item]:
-        """Return the next objects that were not taken before, at most so many; none when all were."""
+        """Return at most `count` objects that were not taken yet."""
         items = list(islice(self._fresh, count))
         self.unstarted -= len(items)
         return items
@@ -184,7 +184,7 @@ class BatchProgress:
             leaf.paths[index] = path
 
     def claim(self, leaf: PartProgress, index: int, size: int, md5: bytes) -> None:
-        """End an object: a file that lay there before is it."""
+        """End an object: a file that was there before is the object."""
         leaf.marks[index] = STORED
         leaf.note_md5(index, md5)
         self.left -= 1
@@ -220,12 +220,12 @@ class BatchProgress:
         )
 
     def defer(self, leaf: PartProgress, index: int) -> None:
-        """End an object for now: it met passing trouble too often."""
+        """End an object for this pass: it failed too often for reasons that may pass."""
         leaf.marks[index] = DEFERRED
         self.left -= 1
 
     def displace(self, leaf: PartProgress, index: int, trouble: Reason, detail: str) -> None:
-        """End an object: this volume does not take it, or there is no time left. The first trouble is told."""
+        """End an object: this volume does not take it, or there is no time left. The first trouble is reported."""
         leaf.marks[index] = UNPLACED
         self.left -= 1
         if self.trouble is None:
@@ -255,14 +255,14 @@ class BatchProgress:
         return None
 
     def is_due(self, now: float) -> bool:
-        """Whether something ended a while ago and was not told; to be asked now and again."""
+        """Whether something ended a while ago and is not reported yet; to be called regularly."""
         if self.left == self.told:
             return False
         self.since = self.since or now
         return now - self.since >= REPORT_SECONDS
 
     def outcome(self) -> Outcome:
-        """Tell what became of the objects that ended since the last outcome, and which have not."""
+        """Return what became of the objects that ended since the last outcome, and which have not ended."""
         outcome = self._outcome()
         if self.left > 0:
             outcome.rest = self._marked(OPEN)

@@ -17,7 +17,7 @@ CLOGGED_BYTES = 8 << 20
 
 
 class Channel:
-    """Takes over a stream socket and makes it non-blocking. `ended` once the agent says nothing more; it may still listen."""
+    """Takes over a stream socket and makes it non-blocking. `ended`: the agent sends nothing more; it may still read."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -33,7 +33,7 @@ class Channel:
         return self._sock.fileno()
 
     def receive(self) -> list[ToProcess]:
-        """Take the whole messages that have come."""
+        """Return the messages that have arrived completely."""
         messages: list[bytes] = []
         try:
             while data := self._sock.recv(READ_BYTES):
@@ -62,7 +62,7 @@ class Channel:
 
     @property
     def clogged(self) -> bool:
-        """Whether the agent is so far behind that nothing more should be begun."""
+        """Whether so much waits to be sent that nothing more should be begun."""
         return len(self._waiting) > CLOGGED_BYTES
 
     def close(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What is done about objects that could not be had or written: another try, another endpoint, a later pass, or giving up.
+"""What is done about objects that could not be fetched or written: another try, another endpoint, a later pass, or giving up.
 
 Nothing here runs for an object that is had at the first try. Times (`now`) are those of the clock, in seconds.
 """
@@ -17,7 +17,7 @@ from bucketpull.ports import Clock, Fetcher, Source
 
 
 class TransferFailures:
-    """Goes on with the objects of one process that are in trouble. `routing` says where they are asked for."""
+    """Decides about the failing objects of one process. `routing` says where they are asked for."""
 
     def __init__(
         self,
@@ -39,18 +39,18 @@ class TransferFailures:
         self._stopping = False
 
     def endpoints_changed(self) -> None:
-        """Act on endpoints whose state is another one."""
+        """Act on changed states of endpoints."""
         for transfer in self.routing.reroute():
             self._fail_everywhere(transfer, transfer.doubt or Reason.FORBIDDEN)
 
     def stop(self) -> None:
-        """Hand back what waits; from now on nothing is asked for again."""
+        """Hand back objects that wait, and ask for nothing again."""
         self._stopping = True
         for transfer in (*self._waiting.clear(), *self.routing.clear()):
             self.displace(transfer)
 
     def refused(self, transfer: Transfer, response: Response, verdict: Verdict, now: float) -> None:
-        """Find out whether the endpoint or the object is at fault for an answer that was not the wanted one, and go on."""
+        """Decide whether the endpoint or the object is to blame for a bad answer, and what follows."""
         reason = verdict.reason
         assert reason is not None
         transfer.status = response.status
@@ -62,7 +62,7 @@ class TransferFailures:
     def broke_off(
         self, transfer: Transfer, large: LargeObject, response: Response, verdict: Verdict, now: float
     ) -> None:
-        """Keep what came of a large object, and decide how it goes on."""
+        """Keep what arrived of a large object, and decide how it goes on."""
         length, has_come = large.length, large.length > large.began
         large.note_failure(response, verdict)
         self._meter.waste(verdict.reason, length - large.length if has_come else response.received)
@@ -76,7 +76,7 @@ class TransferFailures:
         self.refused(transfer, response, verdict, now)
 
     def unwritten(self, transfer: Transfer, reason: Reason, detail: str, now: float) -> None:
-        """Decide about an object that its volume did not take."""
+        """Decide about an object that its volume could not write."""
         remedy = REMEDIES[reason]
         if remedy is Remedy.HOLD:
             self._volumes.troubled(transfer.queue, reason, detail, now)
@@ -88,11 +88,11 @@ class TransferFailures:
             self._doubted(transfer, Verdict(reason, detail), now)
 
     def _probed(self, transfer: Transfer, verdict: Verdict, blame: Blame) -> None:
-        """Go on with an object that waited for what a probe tells."""
+        """Go on with an object that waited for the result of a probe."""
         self._blamed(transfer, verdict, blame, self._clock.monotonic())
 
     def _blamed(self, transfer: Transfer, verdict: Verdict, blame: Blame, now: float) -> None:
-        """Go on with an object; what is an endpoint's fault does not count against it."""
+        """Go on with an object; a failure of its endpoint does not count as a try."""
         if blame is Blame.OBJECT:
             self._doubted(transfer, verdict, now)
             return
@@ -146,7 +146,7 @@ class TransferFailures:
         self._volumes.report(transfer.batch)
 
     def hostless(self, transfer: Transfer, reason: Reason, detail: str) -> None:
-        """Put off an object whose host is left alone, without asking for it; in the last pass give it up."""
+        """Defer an object whose host is left alone, without a request; in the last pass give it up."""
         if next_try(transfer.batch.attempt) is None:
             self.fail(transfer, reason, detail)
         else:
@@ -154,7 +154,7 @@ class TransferFailures:
             self._defer(transfer)
 
     def line_up(self, transfer: Transfer, rest_seconds: float = 0.0) -> None:
-        """Have an object asked for again, after a rest."""
+        """Put an object in line again, after a pause."""
         if self._stopping:
             self.displace(transfer)
         elif rest_seconds:
@@ -163,7 +163,7 @@ class TransferFailures:
             transfer.endpoint.waiting.append(transfer)
 
     def rested(self, transfer: Transfer) -> None:
-        """Put an object back in line after its rest."""
+        """Put an object back in line after its pause."""
         if not transfer.endpoint.is_up:
             self.routing.choose(transfer)
         self._waiting.rested(transfer)
@@ -184,14 +184,14 @@ class TransferFailures:
         self._volumes.report(transfer.batch)
 
     def displace(self, transfer: Transfer) -> None:
-        """Hand an object back that cannot be stored here now."""
+        """Hand back an object that cannot be stored here now."""
         self.let_go(transfer, keep=True)
         trouble = transfer.queue.trouble or Reason.INTERRUPTED
         transfer.batch.displace(transfer.leaf, transfer.index, trouble, transfer.queue.detail)
         self._volumes.report(transfer.batch)
 
     def let_go(self, transfer: Transfer, keep: bool) -> None:
-        """Close the stream of a large object; `keep` leaves what came for a later try."""
+        """Close the stream of a large object; `keep` leaves what arrived for a later try."""
         if transfer.large is not None:
             transfer.large.close(keep)
             transfer.large = None

@@ -1,4 +1,4 @@
-"""Holds whole answers against what is known of their objects: in memory at once, on disk when the writer has hashed them.
+"""Compares whole answers with what is known of their objects: in memory at once, on disk when the writer has hashed them.
 
 What an answer is worth is decided in `domain.evidence`.
 """
@@ -59,7 +59,7 @@ def _is_believed(transfer: Transfer, verdict: Verdict, found: bytes, size: int) 
 
 
 def _keep_doubted(transfer: Transfer, body: Body) -> None:
-    """Keep a whole answer to compare the next one with; what failed before the first of an origin does not count with it."""
+    """Keep a whole answer to compare the next one with; failures before the first answer of an origin do not count."""
     earlier = transfer.earlier
     if earlier is None or earlier.from_origin is not body.from_origin:
         transfer.tries = 1
@@ -94,7 +94,7 @@ def is_publishable(transfer: Transfer, large: LargeObject, verdict: Verdict) -> 
 
 
 def note_found(transfer: Transfer, written: Written) -> None:
-    """Take in the MD5 of what a writer published or refused."""
+    """Note the MD5 of what a writer published or refused."""
     if written.reason is None:
         if transfer.accepts:
             transfer.unsure = transfer.accepts[written.md5]
@@ -136,10 +136,10 @@ def unless_claimed(request: Request, transfer: Transfer) -> Request:
 
 
 def has_body(transfer: Transfer, response: Response) -> bool:
-    """Tell whether what came is what lies there: not every ETag is an MD5, and not everybody heeds conditions."""
+    """Tell whether the body equals the file in the object's place: not every ETag is an MD5, and not every server honours conditions."""
     return _md5_of(response) == transfer.claim
 
 
 def is_stated(transfer: Transfer, verdict: Verdict) -> bool:
-    """Tell whether an answer states the MD5 of what lies there."""
+    """Tell whether an answer states the MD5 of the file in the object's place."""
     return verdict.md5 == transfer.claim.hex()

@@ -29,7 +29,7 @@ def most_bytes(size: int) -> int:
 
 
 class Halted(Exception):
-    """Raised into the fetcher to end a transfer whose bytes cannot be taken."""
+    """Raised into the fetcher to end a transfer whose bytes cannot be written."""
 
 
 class LargeObject:
@@ -107,7 +107,7 @@ class LargeObject:
 
     @property
     def trouble(self) -> Written | None:
-        """What the disk said when it refused a piece."""
+        """The error of the disk when it refused a piece."""
         return self._stream.trouble
 
     @property
@@ -123,7 +123,7 @@ class LargeObject:
         self.blind = False
 
     def note_failure(self, response: Response, verdict: Verdict) -> None:
-        """Keep of a transfer that did not bring the rest what is surely of the version; else begin from byte 0.
+        """After a transfer that ended early, keep the bytes if their version is known; else restart at byte 0.
 
         Behind one name there may be several edges that call the same bytes by different versions. So a part that is refused is
         asked for once more, as the next edge may be the one that gave its beginning; after that it is begun again, and not resumed.

@@ -49,7 +49,7 @@ class Routing:
         return next((endpoint for endpoint in self._order if endpoint.is_up), first)
 
     def choose(self, transfer: Transfer) -> None:
-        """Choose where to ask for an object next; where no endpoint is well it stays in the line that it is in."""
+        """Choose where to ask for an object next; if no endpoint is well, leave it where it waits."""
         endpoints, routes, at = self._endpoints, transfer.routes, transfer.least
         now = self._clock.monotonic()
         while at < len(routes) and not endpoints[routes[at]].gives(transfer, now):
@@ -58,7 +58,7 @@ class Routing:
             self._move(transfer, at)
 
     def go_on(self, transfer: Transfer) -> None:
-        """Ask elsewhere for good: this endpoint has denied the object."""
+        """Ask only elsewhere from now on: this endpoint does not have the object."""
         transfer.least = transfer.at + 1
         self._move(transfer, transfer.least)
         self.choose(transfer)
@@ -70,7 +70,7 @@ class Routing:
             transfer.large.restart()
 
     def blame(self, transfer: Transfer, verdict: Verdict, now: float) -> Blame:
-        """Note what an endpoint did, and decide whether that was its fault or the object's.
+        """Note a bad answer, and decide whether the endpoint or the object is to blame.
 
         If a probe is to tell, `settled` is called with the object when it has.
         """
@@ -94,7 +94,7 @@ class Routing:
         return Blame.ENDPOINT if is_suspect else Blame.OBJECT
 
     def _probe(self, endpoint: Endpoint[Transfer]) -> bool:
-        """Ask for an object again that an endpoint gave before; tell whether there is one."""
+        """Probe an endpoint with an object that it gave before; tell whether there is one."""
         probe = self._probe_for(endpoint)
         if probe is None:
             return False
@@ -111,7 +111,7 @@ class Routing:
         return True
 
     def _probe_for(self, endpoint: Endpoint[Transfer]) -> Wanted | None:
-        """Return an object that an endpoint must have: it gave it before, or another one did that gets it from the same place."""
+        """Return an object that an endpoint must have: it gave it before, or another endpoint of the same origin did."""
         if endpoint.probe is not None:
             return endpoint.probe
         for other in self._order:
@@ -123,7 +123,7 @@ class Routing:
         return None
 
     def _is_own_probe(self, endpoint: Endpoint[Transfer], wanted: Wanted) -> bool:
-        """Tell whether who would speak for an endpoint is the object itself, that only another endpoint gave: it proves nothing."""
+        """Tell whether the only probe is this object itself, given by another endpoint: it proves nothing."""
         probe = self._probe_for(endpoint) if endpoint.probe is None else None
         return probe is not None and (probe.directory, probe.name) == (wanted.directory, wanted.name)
 
@@ -151,7 +151,7 @@ class Routing:
         return awaiting
 
     def try_out(self, endpoint: Endpoint[Transfer]) -> None:
-        """Find out whether an endpoint is back: by its probe, or else by one of those that wait."""
+        """Find out whether an endpoint is back: by its probe, or by one of the objects that wait."""
         if not self._probe(endpoint):
             endpoint.trials = TRIALS if endpoint.waiting else 1
             endpoint.is_fresh_trial = not endpoint.is_fresh_trial
@@ -163,11 +163,11 @@ class Routing:
                 self._fetcher.abandon(site, Reason.TIMEOUT, "the endpoint does not answer")
 
     def is_hopeless(self, transfer: Transfer) -> bool:
-        """Tell whether one endpoint denied an object, and the next refuses whatever it is asked for."""
+        """Tell whether one endpoint does not have an object, and the next refuses everything."""
         return transfer.least > 0 and transfer.endpoint.refuses
 
     def reroute(self) -> list[Transfer]:
-        """Send those that wait where they can be had now; return those that can be had nowhere.
+        """Move objects that wait to endpoints that are well; return those that no endpoint can give.
 
         Answers that will not come are not waited for any longer.
         """

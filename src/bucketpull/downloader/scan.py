@@ -24,7 +24,7 @@ from bucketpull.ports import Clock, Fetcher, Source
 
 LONGEST_SPREAD_SECONDS = 2.0
 BLAMED_SECONDS = 0.25
-# Of the root: who is answered by something else may have another service's address, and is not to wait for ever.
+# For the root: an answer of another kind may be that of a wrong address, for which nobody should wait for ever.
 UNANSWERED = OUTAGE - {Reason.GARBAGE, Reason.TRUNCATED}
 UNREADABLE = "names no object"
 
@@ -107,13 +107,13 @@ class Scan:
         self.paused = False
 
     def add(self, survey: Survey) -> None:
-        """Take a survey; its receipt comes when each position has ended in some way."""
+        """Take a survey; its receipt is sent when all its positions have ended."""
         positions = decode_positions(survey.positions)
         progress = ScanProgress(survey, len(positions))
         for position in positions:
             wanted = WantedPage(self, progress, position)
             if position.attempt:
-                # The journal has waited for it; what failed together should not come back together.
+                # The journal has waited already; a random wait keeps positions apart that failed together.
                 wait = min(LONGEST_SPREAD_SECONDS, float(position.attempt)) * self._random.random()
                 self._fetcher.call_later(wait, wanted.again)
             else:
@@ -139,7 +139,7 @@ class Scan:
                 self._fetcher.submit(target.to(request), wanted.done)
 
     def _read_here(self, wanted: WantedPage) -> bool:
-        """Take in a page that lies on this machine; tell whether it does."""
+        """Read a page that is on this machine; tell whether it is."""
         try:
             page = self._source.page_here(wanted.position)
         except AnswerError as error:
@@ -152,12 +152,12 @@ class Scan:
         return True
 
     def close(self) -> None:
-        """Begin nothing more; surveys in hand get no receipt and are given to somebody else."""
+        """Begin nothing more. Surveys in hand get no receipt, so they are given to another process."""
         self._closed = True
         self._endpoint.waiting.clear()
 
     def answered(self, wanted: WantedPage, response: Response) -> None:
-        """Take in a page, or decide what its failure calls for."""
+        """Read a page, or decide what its failure calls for."""
         now, endpoint, target = self._clock.monotonic(), self._endpoint, wanted.target
         assert target is not None
         try:
@@ -174,7 +174,7 @@ class Scan:
         self._listed(wanted, page, response.status)
 
     def _listed(self, wanted: WantedPage, page: Page, status: int) -> None:
-        """Take in a page; entries that cannot be taken fail, the others do not suffer."""
+        """Take a page; entries that cannot be used fail alone."""
         progress = wanted.progress
         progress.listed(self._pages.take(wanted.position, page, progress.parts), page)
         alone, together = self._pages.failing(page)
@@ -200,7 +200,7 @@ class Scan:
             self._be_patient(wanted, error, status)
 
     def _be_patient(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
-        """Try again within this pass, then in later ones, if that may help."""
+        """Try again in this pass, then in later ones, if that may help."""
         if self._is_sent_away(wanted, error):
             self._fatal(error.reason, f"{show(wanted.position.directory) or '/'}: {error.detail}")
         elif wanted.tries < attempts(error.reason):
@@ -212,7 +212,7 @@ class Scan:
             self._fail(wanted, error, status)
 
     def _is_sent_away(self, wanted: WantedPage, error: AnswerError) -> bool:
-        """Tell whether the very first page is redirected, also half a minute later: a network's login page passes, a wrong address does not."""
+        """Tell whether the very first page is still redirected half a minute later: a network's login page goes away, a wrong address does not."""
         position = wanted.position
         is_first = position.directory == self._root and not position.cursor
         return (
@@ -231,7 +231,7 @@ class Scan:
             self._endpoint.waiting.appendleft(wanted)
 
     def _put_back(self, wanted: WantedPage, error: AnswerError) -> None:
-        """End this pass of a position: it becomes new work, one attempt older, when the rest of its survey is done."""
+        """End this pass of a position: it becomes new work, one attempt older, with the receipt of its survey."""
         wanted.progress.retried(error.reason)
         self._meter.retries[error.reason] += 1
         wanted.position.attempt += 1
@@ -247,7 +247,7 @@ class Scan:
         self._end_one(wanted.progress)
 
     def _is_blamed(self, wanted: WantedPage, error: AnswerError) -> bool:
-        """Note what the listing did; tell whether the service is to blame, not the directory. An answer for the root shows that the service works."""
+        """Note a failure of the listing; tell whether the service is to blame and not the directory. An answer for the root shows that the service works."""
         endpoint, position, now = self._endpoint, wanted.position, self._clock.monotonic()
         if wanted.target is not None and endpoint.is_of_target(wanted.target, now):
             return True
@@ -257,11 +257,11 @@ class Scan:
             self._probe()
         elif endpoint.is_doubtful(error.reason) and wanted.target is not None:
             self._doubt(position, error.reason)
-        # Credentials that never listed anything are nobody's fault here: the machine ends the job for them.
+        # Credentials with which nothing was ever listed are wrong: the machine ends the job for that.
         return blamed or (REMEDIES[error.reason] is Remedy.STOP and not endpoint.was_good)
 
     def _doubt(self, position: Position, reason: Reason) -> None:
-        """Find out whether a page that fails alone does so for itself: by the root, which is its own probe where no answer came."""
+        """Find out by the root whether only this page fails. The root itself is its own probe if no answer came."""
         if position.directory != self._root or position.cursor:
             self._probe()
         elif reason in UNANSWERED:
@@ -301,7 +301,7 @@ class Scan:
         self._end_one(wanted.progress)
 
     def _failed(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
-        """Say that a page, or something on it, could not be listed."""
+        """Add the failure of a page, or of something on it, to its receipt."""
         position = wanted.position
         self._meter.failures[error.reason] += 1
         wanted.progress.receipt.failures.append(
@@ -319,7 +319,7 @@ class Scan:
         )
 
     def _failed_alone(self, wanted: WantedPage, entries: Sequence[str]) -> None:
-        """Say of each entry that names no object that it failed, as an object does."""
+        """Add a failure for each entry that names no object."""
         position = wanted.position
         self._meter.failures[Reason.REJECTED] += len(entries)
         wanted.progress.receipt.failures += [

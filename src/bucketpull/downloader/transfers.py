@@ -1,4 +1,4 @@
-"""Objects inside one process: from an assignment's columns to files, with no barrier between assignments.
+"""The objects in hand of one process: from an assignment's columns to files, with no barrier between assignments.
 
 Each ended transfer frees a slot that the next object takes, whichever assignment it belongs to. This is the hot path: an
 ordinary object costs one `Transfer` and a handful of calls. What starts is decided here, what becomes of it in `answers`.
@@ -25,7 +25,7 @@ from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 CATCH_UP_SECONDS = 0.2
-# Volumes take turns by so many objects: to look for the next one costs as much as to begin it.
+# Volumes take turns by so many objects: finding the next one costs as much as beginning it.
 RUN = 16
 
 
@@ -72,13 +72,13 @@ class Transfers:
         self._stopping = False
 
     def mount(self, mount: Mount) -> None:
-        """Make a volume known; one that was sick is opened anew."""
+        """Use a volume; reopen one that was sick."""
         queue = self.volumes.mount(mount, self._clock.monotonic())
         if queue is not None and queue.writer is not None:
             self._fetcher.watch(queue.writer.wake_fd, lambda: self._answers.collect(queue))
 
     def unmount(self, unmount: Unmount) -> None:
-        """Hand back what was not begun for a sick volume; let go of it when nothing is in hand, until it is made known again."""
+        """Hand back what was not begun for a sick volume, and close it when nothing is in hand for it, until it is mounted again."""
         queue = self.volumes.queues.get(unmount.id)
         if queue is not None and queue.writer is not None:
             self.volumes.troubled(queue, Reason.VOLUME_SICK, "is left alone", self._clock.monotonic())
@@ -93,20 +93,20 @@ class Transfers:
         self._routing.try_out(self._endpoints[name])
 
     def endpoints_changed(self) -> None:
-        """Act on endpoints whose state is another one."""
+        """Act on changed states of endpoints."""
         self._failures.endpoints_changed()
 
     def assign(self, assignment: Assignment) -> None:
-        """Take an assignment; its outcome comes when each object has ended in some way."""
+        """Take an assignment; its last outcome is sent when all its objects have ended."""
         self.volumes.assign(assignment, self._clock.monotonic(), self._stopping)
 
     def limit(self, concurrency: int | None) -> None:
-        """Have no more transfers in flight than this, and than there may be at all."""
+        """Limit the transfers in flight, within the bound of the process."""
         limits = [limit for limit in (concurrency, self._bounds.in_flight) if limit is not None]
         self._concurrency = min(limits, default=None)
 
     def fill(self, now: float) -> None:
-        """Start what the limiters, the memory's bound and the volumes allow: those in line first, then fresh objects."""
+        """Start what the limiters, the memory's bound and the volumes allow: first objects in line, then new ones."""
         self._now, self._unix = now, self._clock.now()
         self._answers.begin_turn(now, self._unix)
         room = 0 if self.paused or self._stopping else self._room()
@@ -114,13 +114,13 @@ class Transfers:
         for endpoint in self._order:
             if endpoint.open(now) and endpoint.waiting and not self._tries_fresh(endpoint):
                 room = self._start_waiting(endpoint, room)
-        # Where the first endpoint is full, objects for the other are not looked for behind those that are its own.
+        # While the first endpoint is full, nobody searches among its objects for those of another one.
         first = self._routing.first()
         if room > 0 and (first.free > 0 or first.open(now)):
             self._start_fresh(room, first)
 
     def _tries_fresh(self, endpoint: Endpoint[Transfer]) -> bool:
-        """Tell whether an endpoint that is down is tried with an object that was not tried before: the others may be at fault."""
+        """Tell whether to try an endpoint that is down with a new object: those that failed there may be to blame."""
         return endpoint.trials > 0 and endpoint.is_fresh_trial and self.volumes.unstarted() > 0
 
     def _start_waiting(self, endpoint: Endpoint[Transfer], room: int) -> int:
@@ -213,7 +213,7 @@ class Transfers:
         return 1
 
     def _is_host_left_alone(self, transfer: Transfer, hosts: Hosts) -> bool:
-        """Put an object off, or give it up, whose own host is left alone; tell whether it is."""
+        """Defer an object, or give it up, if its own host is left alone; tell whether it is."""
         if not transfer.endpoint.is_up:
             return False
         url = (
@@ -269,7 +269,7 @@ class Transfers:
         return True
 
     def _paused(self, transfer: Transfer, is_paused: bool) -> None:
-        """Give the slot and the memory of a transfer that waits for its disk to others meanwhile."""
+        """Give the slot and the memory of a transfer to others while it waits for its disk."""
         transfer.endpoint.paused(transfer.target, is_paused)
         held = PAUSED_BYTES if is_paused else STREAM_BYTES
         self.memory.held += held - transfer.held
@@ -282,13 +282,13 @@ class Transfers:
     # --- the end
 
     def stop(self) -> None:
-        """Begin nothing more: what is not in transfer is handed back."""
+        """Begin nothing more, and hand back what is not in transfer."""
         self._stopping = True
         self.volumes.stop()
         self._failures.stop()
 
     def abandon(self) -> None:
-        """Hand back what has not ended, after all transfers are given up; only writers finish what they have."""
+        """Hand back everything that has not ended, after all transfers were abandoned and the writers have finished."""
         for queue in self.volumes.queues.values():
             if queue.writer is not None:
                 queue.writer.close()

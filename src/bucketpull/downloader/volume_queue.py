@@ -1,4 +1,4 @@
-"""The volumes as a process sees them: each one's writer, the assignments that wait for it, and what is wrong with it."""
+"""A process's volumes: the writer of each, the assignments that wait for it, and its trouble, if any."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from bucketpull.domain.record import Assignment, Mount, Outcome
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.ports import Writer
 
-# A full disk may have been made room on; before that much time, an assignment sent before the agent knew is not tried.
+# A full disk is tried again after so long: by then the agent knows, and sends assignments only if there is room again.
 FULL_SECONDS = 2.0
 
 
@@ -38,7 +38,7 @@ class VolumeQueue:
         self._troubled_at = now
 
     def revive(self, now: float) -> None:
-        """Try a volume again that was full a while ago."""
+        """Forget that the volume was full, if that was a while ago."""
         if self.trouble is Reason.VOLUME_FULL and now - self._troubled_at > FULL_SECONDS:
             self.trouble = None
 
@@ -65,7 +65,7 @@ class VolumeQueues:
         self._batches: set[BatchProgress] = set()
 
     def mount(self, mount: Mount, now: float) -> VolumeQueue | None:
-        """Open a volume; return it if it was opened. One that is known is opened anew only if it was sick."""
+        """Open a volume, and return it if that was done. A known one is reopened only if it was sick."""
         known = self.queues.get(mount.id)
         if known is not None and known.trouble is not Reason.VOLUME_SICK:
             return None
@@ -83,7 +83,7 @@ class VolumeQueues:
         return None if queue.writer is None else queue
 
     def assign(self, assignment: Assignment, now: float, stopping: bool) -> None:
-        """Take an assignment; where it cannot be done, it ends at once."""
+        """Take an assignment; one that cannot be done ends at once."""
         batch = BatchProgress(assignment)
         self._batches.add(batch)
         queue = self.queues.get(assignment.volume)
@@ -100,7 +100,7 @@ class VolumeQueues:
         self.report(batch)
 
     def take(self, count: int, most_queued: int) -> tuple[VolumeQueue, BatchProgress, list[Item]] | None:
-        """Return the next objects, at most so many; volumes take turns, without those with more bytes queued than that."""
+        """Return at most so many next objects. Volumes take turns, except those with more than so many bytes queued."""
         turns = self._turns
         for _ in range(len(turns)):
             queue = turns[0]
@@ -114,19 +114,19 @@ class VolumeQueues:
         return None
 
     def report(self, batch: BatchProgress) -> None:
-        """Tell the outcome of an assignment if all its objects have ended."""
+        """Send the outcome of an assignment if all its objects have ended."""
         if not batch.left and batch in self._batches:
             self._batches.remove(batch)
             self._outcome(batch.outcome())
 
     def report_parts(self, now: float) -> None:
-        """Tell what has ended of assignments whose other objects keep them waiting."""
+        """Send what has ended of assignments that wait for their other objects."""
         for batch in self._batches:
             if batch.is_due(now):
                 self._outcome(batch.outcome())
 
     def troubled(self, queue: VolumeQueue, trouble: Reason, detail: str, now: float) -> None:
-        """Note that a volume takes nothing: what was not begun for it goes back."""
+        """Note that a volume takes nothing, and hand back what was not begun for it."""
         if queue.trouble is None:
             queue.troubled(trouble, detail, now)
             self._clear(queue, trouble, detail)
@@ -137,7 +137,7 @@ class VolumeQueues:
             self._clear(queue, Reason.INTERRUPTED, "")
 
     def hand_back_all(self) -> None:
-        """Hand back whatever has not ended."""
+        """Hand back everything that has not ended."""
         for batch in list(self._batches):
             batch.displace_open(Reason.INTERRUPTED, "")
             self.report(batch)
@@ -167,7 +167,7 @@ class VolumeQueues:
         return sum(batch.left for batch in self._batches)
 
     def waited_for(self) -> str:
-        """Name an object that an assignment waits for, "" if none is in hand; for the line about a slow end."""
+        """Return the key of an object that an assignment waits for, "" if none is in hand; for the display of a slow end."""
         for batch in self._batches:
             key = batch.first_open()
             if key is not None:

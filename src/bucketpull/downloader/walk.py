@@ -1,4 +1,4 @@
-"""A source listed without a job: pages one after the other or side by side, to be written down and forgotten.
+"""A source listed without a job: its pages are handed on and forgotten.
 
 The same scans as a job's list it, with the same patience; what is still to be listed (`frontier`) is all that a later walk needs to go on.
 """
@@ -73,7 +73,7 @@ class ListingWalk:
         self._watch.resolve()
         self._judge = EndpointJudge((spec,), 1)
         self._judged_at = clock.monotonic()
-        # The last one found is listed first: so a deep tree keeps few positions open.
+        # The last one found is listed first, so that a deep tree keeps few positions open.
         self._pending = list(frontier) or [source.root()]
         self._resting: dict[int, tuple[Position, str]] = {}
         self._in_hand: dict[int, Position] = {}
@@ -82,7 +82,7 @@ class ListingWalk:
         self.pages = self.vanished = self.excluded = 0
         self.failures: list[Failure] = []
         self.odd: set[bytes] = set()
-        """Folders that were listed, but for entries that name nothing: what these are is not known."""
+        """Folders with entries that name no object: what these stand for is not known."""
         self.unlisted = 0
         """Failures of pages that could not be listed; the others are of odd entries."""
 
@@ -109,7 +109,7 @@ class ListingWalk:
         return len(self._resting), *next(iter(self._resting.values()))
 
     def turn(self) -> None:
-        """Wait for something to happen, and take it in.
+        """Wait for answers, and take them.
 
         Raises:
             SourceRefused: The source refuses us as a whole.
@@ -152,7 +152,7 @@ class ListingWalk:
                 self._pending.append(position)
 
     def _sort_out(self, receipt: ScanReceipt) -> None:
-        """Tell pages that could not be listed from those that were, with an entry that could not be taken."""
+        """Tell pages that could not be listed from listed ones with an unusable entry."""
         listed = {(page.directory, page.cursor) for page in receipt.pages}
         for failure in receipt.failures:
             if failure.reason is Reason.GARBAGE and (failure.directory, failure.cursor) in listed:
@@ -161,7 +161,7 @@ class ListingWalk:
                 self.unlisted += 1
 
     def _rest(self, position: Position, reason: str) -> None:
-        """Try a page again after a while that was refused."""
+        """Try a refused page again later."""
         self._next += 1
         number = self._next
         self._resting[number] = position, reason
