@@ -1,4 +1,4 @@
-"""Whether an endpoint is at fault, or the objects asked of it: decided on what all processes of a machine see. Pure.
+"""Whether an endpoint is to blame for failures, or the objects: decided by what all processes of a machine see. Pure.
 
 An endpoint is at fault if nothing succeeds there for any process; a single success clears it. A few failures prove nothing: they must
 be of different objects, and go on for some time. Times are monotonic seconds.
@@ -64,7 +64,7 @@ class SourceHealth:
         self.endpoints = {spec.name: EndpointHealth(spec, processes) for spec in specs}
 
     def see(self, process: int, symptoms: Mapping[str, Symptoms], now: float) -> None:
-        """Take in what a process reports of each endpoint."""
+        """Take a process's report on each endpoint."""
         for name, seen in symptoms.items():
             if name in self.endpoints:
                 self.endpoints[name].see(process, seen, now)
@@ -95,14 +95,14 @@ class SourceHealth:
         return listing.asks(now) if is_needed and listing.spec.sites and listing.is_up else []
 
     def paces(self, now: float) -> dict[str, float]:
-        """Return, by endpoint, what each process is to ask for a second, where their rates differ much."""
+        """Return, by endpoint, how many requests a second each process is to make, if their rates differ much."""
         found = {name: health.pace(now) for name, health in self.endpoints.items()}
         return {name: round(pace, 2) for name, pace in found.items() if pace is not None}
 
     def cleared(self, now: float) -> list[str]:
-        """Return the endpoints that are not at fault for what fails there.
+        """Return the endpoints that are not to blame for what fails there.
 
-        Either others succeed there again and again, or nothing ever came, but the listing answers, and has for long.
+        Either other processes succeed there repeatedly, or nothing ever came from there, but the listing has answered for long.
         """
         return [
             each.spec.name
@@ -163,11 +163,11 @@ class EndpointHealth:
 
     @property
     def is_up(self) -> bool:
-        """Whether it can be counted on."""
+        """Whether it is judged to work."""
         return self.standing.state is State.UP
 
     def see(self, process: int, symptoms: Symptoms, now: float) -> None:
-        """Take in what a process reports. Its count of good answers begins anew when the process does."""
+        """Take a process's report. Its count of good answers starts at 0 with the process."""
         gain = symptoms.good - self.seen[process].good
         if gain > 0 or (gain < 0 and symptoms.good):
             self._good_at, self.was_good = now, True
@@ -187,7 +187,7 @@ class EndpointHealth:
 
     @property
     def is_contradicted(self) -> bool:
-        """Whether others succeed again and again where one process succeeds with nothing."""
+        """Whether some processes succeed repeatedly while another one has no success."""
         return len(self._contradicted_at) >= CONTRADICTIONS
 
     def forget(self, process: int) -> None:
@@ -251,7 +251,7 @@ class EndpointHealth:
         return None
 
     def _silent(self) -> float:
-        """Return for how long nobody has heard anything, though several wait."""
+        """Return for how long no process has got an answer, although several requests wait."""
         asking = [seen for seen in self.seen if seen.in_flight]
         waiting = sum(seen.unanswered for seen in asking)
         if not asking or (waiting < SUSPECT and self.was_good):
@@ -268,7 +268,7 @@ class EndpointHealth:
         return min(longest, now - self._good_at)
 
     def refuses(self, now: float) -> bool:
-        """Tell whether it refuses us as a whole: alike for objects that differ, at once if it never gave one, else for long."""
+        """Tell whether it refuses us as a whole: different objects for the same reason; at once if it never gave one, else for some time."""
         worst = self.worst()
         if worst.reason not in REFUSALS:
             return False
@@ -319,14 +319,14 @@ class EndpointHealth:
         return self.is_up and self._good_at > moment
 
     def clear(self, now: float) -> None:
-        """Consider it healthy: the objects are at fault. The processes' next reports may still be about the time before."""
+        """Consider it healthy: the objects are to blame. Reports of the next seconds may still be about the time before."""
         self.standing, self._ignores_until = Standing(), now + IGNORED_SECONDS
         self._innocent_until = now + PRESUMED_SECONDS
         self._contradicted_at = []
 
     @property
     def is_missed(self) -> bool:
-        """Whether something waits for it that can be had nowhere else."""
+        """Whether objects wait for it that no other endpoint has."""
         return any(seen.is_missed for seen in self.seen)
 
     def _patience(self, others: bool) -> float:
@@ -361,7 +361,7 @@ class EndpointHealth:
 
 
 class EndpointJudge:
-    """What the agent makes of its processes' reports on endpoints: it tells all of them the same, and which of them is to try one.
+    """Judges endpoints by the reports of all processes, tells all processes the same, and chooses which of them tries an endpoint.
 
     `refusal` is set once, when the source refuses us as a whole.
     """
@@ -374,7 +374,7 @@ class EndpointJudge:
         self.refusal: tuple[Reason, str] | None = None
 
     def look(self, process: int, symptoms: Mapping[str, Symptoms], now: float) -> list[tuple[int, Judged]]:
-        """Take in what a process reports (`now` in monotonic seconds); return what to tell which process."""
+        """Take a process's report (`now` in monotonic seconds); return what to tell which process."""
         board = self._board
         board.see(process, symptoms, now)
         cleared = board.cleared(now)
@@ -430,7 +430,7 @@ class EndpointJudge:
         return Judged(states, rests, tries, list(cleared))
 
     def _note_rests(self, now: float) -> bool:
-        """Note for how long the source wants to be left alone; tell whether that is longer than was known."""
+        """Note for how long the source asked to be left alone; tell whether that is news."""
         longer = False
         for name, health in self._board.endpoints.items():
             until = now + health.rest_seconds

@@ -25,13 +25,13 @@ _CLASSES = (
 _SETS = tuple(frozenset(each) for each in _CLASSES)
 _SAMPLES = 50
 DEEPEST: Final = 6
-"""A range is cut, and its pieces are cut again, at most so often."""
+"""How often a range, and then its pieces, may be cut."""
 _PAGES_A_RANGE = 3
 _MOST_RANGES = 64
-_MOST_RANGES_AGAIN = 8  # a range that proves longer than thought is cut again, into fewer
+_MOST_RANGES_AGAIN = 8  # when a range that is longer than estimated is cut again
 _WORTH_PAGES = 6.0
-_LONGER = 3  # times as long as thought
-_LONG_PAGES = 20  # a thought of more pages than that may be a gap between names
+_LONGER = 3  # times as long as estimated
+_LONG_PAGES = 20  # an estimate of more pages than that may be of a gap between names
 
 
 class Scale:
@@ -91,7 +91,7 @@ def cuts(low: bytes, high: bytes, parts: int, samples: Sequence[bytes] = ()) -> 
 
 
 class Ranges(NamedTuple):
-    """Where to cut, in order, and how many pages each piece is thought to have."""
+    """Where to cut, in order, and the estimated pages of each piece."""
 
     borders: list[bytes]
     pages: int
@@ -107,7 +107,7 @@ def first_ranges(first: bytes, last: bytes, until: bytes, samples: Sequence[byte
 def cut_again(
     first: bytes, last: bytes, until: bytes, samples: Sequence[bytes], thought_pages: int
 ) -> Ranges | None:
-    """Cut what is left of a range that proves much longer than thought, given its latest page; None if it need not be."""
+    """Cut the rest of a range that is much longer than estimated, given its latest page; None if that is not worth it."""
     ahead = parts_ahead(first, last, until, samples)
     if ahead < max(_WORTH_PAGES, _LONGER * min(thought_pages, _LONG_PAGES)):
         return None

@@ -1,7 +1,7 @@
-"""What a worker and the coordinator say to each other: results and signs of life in one direction, orders in the other.
+"""The messages between workers and the coordinator: results and pulses in one direction, work and orders in the other.
 
-What messages are made of is in `model`; how they travel is the transport's affair (`transport.wire`). In a byte stream between
-processes each has its length in front, four bytes, little-endian (`frame`, `Frames`).
+What they are made of is in `model`; how they travel is decided by the transport (`transport.wire`). In a byte stream between
+processes each follows its length, four bytes, little-endian (`frame`, `Frames`).
 """
 
 import struct
@@ -26,10 +26,10 @@ from bucketpull.domain.packing import Packing
 
 
 class ScanReceipt(Value, tag="scan"):
-    """What came of a scan. `complete` positions are in `pages`; `positions` is the new work, `batches` too.
+    """The result of a scan. `pages` are those that were listed; `positions` and `batches` are new work.
 
-    `failures` holds the positions that could not be listed and will not be tried again.
-    `vanished` counts directories that the source no longer has, `duplicates` entries that it gave again.
+    `failures` has the positions that could not be listed and will not be tried again.
+    `vanished` counts directories that the source no longer has, `duplicates` entries that it listed again.
     """
 
     work: Count
@@ -44,16 +44,16 @@ class ScanReceipt(Value, tag="scan"):
 
 
 class BatchReceipt(Value, tag="batch"):
-    """What came of a batch: stored + skipped + failed + vanished + deferred + returned + sent on + remainder are all of it.
+    """The result of a batch. Each object is in exactly one of: stored, skipped, failures, deferred, returned, sent_on, remainder.
 
     `remainder` is still in hand at the machine, as part `next_part` of the same work; None ends the work.
 
-    `failures` includes the vanished (reason `gone`). `deferred` met passing trouble and is tried again later as new work,
-    one attempt older; `returned` was not tried, for lack of room or time, and is new work at once, no attempt older.
-    `sent_on` is what none of the volumes `compared` holds, where other machines may have it.
+    `failures` includes vanished objects (reason `gone`). `deferred` failed for reasons that may pass, and is tried again later as new
+    work, one attempt older; `returned` was not tried, for lack of room or time, and is new work at once, no attempt older.
+    `sent_on` is on none of the volumes `compared`, but may be on another machine's.
     `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects. `bytes` counts what was stored in
-    this run. `former` tells of copies that are to be removed. `doubts` counts, by reason, what is stored although something about the
-    answer was doubted. `recovered` of the stored, `recovered_bytes` of `bytes`, lay there whole when the batch came again.
+    this run. `former` are stale copies to be removed. `doubts` counts, by reason, what is stored although something about the
+    answer was doubted. `recovered` of the stored, `recovered_bytes` of `bytes`, were on the disk already when the batch came again.
     """
 
     work: Count
@@ -79,14 +79,14 @@ class BatchReceipt(Value, tag="batch"):
 
 
 class Handback(Value, tag="handback"):
-    """Work that was not done and must be given to somebody, now or later; nothing of it counts."""
+    """Work that was not done, and must be given again; nothing of it counts."""
 
     works: list[Int]
     machine: Text
 
 
 class Begun(Value):
-    """A batch that is noted on a volume, because its worker does not know whether all that it left there counts.
+    """A batch that is noted on a volume: its worker does not know yet whether all files that it left there count.
 
     `offset` is that of one of its ledger blocks, which holds no objects but of `spans`; -1, without spans, where it has none.
     """
@@ -98,17 +98,16 @@ class Begun(Value):
 
 
 class Pulse(Value, tag="pulse"):
-    """A worker's sign of life, twice a second: counters since its start, volumes, endpoints, what it holds.
+    """A worker's regular report, twice a second: counters since its start, volumes, endpoints, work in hand.
 
-    `holds` lists the work ids in hand. `window` says how many batches it wants to hold in all, `scan_window` how many
-    scans; 0 where its volumes are full, or where it does not list.
+    `holds` lists the work in hand by id. `window` is how many batches the worker wants to have in all, `scan_window` how many
+    scans; 0 if its volumes are full, or if it does not list.
     `limited_by` names what holds it back: "source", an endpoint that holds copies, by name, "disk", "cpu", "rate", "bandwidth", "work" or "".
-    `begun` are batches whose end it asks for: see `BatchVerdict`.
-    `waiting_for` names an object in hand where one of its processes has ended none for `still_seconds`, at least ten.
-    `clears` is true while not all files on its volumes are confirmed.
-    `placed`, `written` and `settled` count objects since its start, as they pass: given to a process with a volume to go to, written
-    there, and durable there with their record. What was tried twice is counted twice. `wasted` are bytes that were received and thrown
-    away, by reason.
+    `begun` are batches about which it asks what counts: see `BatchVerdict`.
+    `waiting_for` is the key of an object in hand if a process has not ended any object for `still_seconds`, at least ten.
+    `clears` is true until all files on its volumes are confirmed to count.
+    `placed`, `written` and `settled` count objects since its start: given to a process for a volume, written there, and durable there
+    with their record. What was tried twice counts twice. `wasted` are bytes that were received and discarded, by reason.
     """
 
     machine: Text
@@ -137,7 +136,7 @@ class Pulse(Value, tag="pulse"):
 
 
 class Goodbye(Value, tag="goodbye"):
-    """A worker leaves in order; it holds nothing any more."""
+    """A worker leaves in order, with no work in hand."""
 
     machine: Text
     incarnation: Text
@@ -152,14 +151,14 @@ class Fatal(Value, tag="fatal"):
 
 
 class Poison(Value, tag="poison"):
-    """A message that cannot be understood, by its first bytes in hex; it lies with the dead letters."""
+    """A message that cannot be decoded, by its first bytes in hex; it is with the dead letters."""
 
     machine: Text
     detail: Text
 
 
 class Removed(Value, tag="removed"):
-    """Former copies, by id, that are on their volume no more."""
+    """Stale copies, by id, that were removed from their volumes."""
 
     machine: Text
     ids: list[Int]
@@ -181,10 +180,10 @@ class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
 
 class BatchVerdict(Value):
-    """What counts of a batch that is outstanding no more, so that no receipt of it can count any more.
+    """What counts of a batch that has ended, and of which no receipt can be booked any more.
 
-    Of the blocks `judged` those `gone` do not count: their files go, and what was never settled of the batch. `kept` are blocks of
-    the same volumes that count, and may hold some of the same objects: those files stay.
+    Of the blocks `judged`, those in `gone` do not count: their files are removed, and what was never settled of the batch. `kept` are
+    blocks of the same volumes that count and may hold some of the same objects: those files stay.
     """
 
     work: Int
@@ -194,9 +193,9 @@ class BatchVerdict(Value):
 
 
 class Control(Value, tag="control"):
-    """The coordinator's word to a worker: its limits, what counts of its batches, volumes to add or drain, whether to stop.
+    """An order of the coordinator: limits, what counts of batches, volumes to add or drain, whether to stop.
 
-    `booked` names batches whose last receipts, of this worker, count. `verdicts` answer its questions. `remove` are former copies
+    `booked` are batches whose last receipts, from this worker, are booked. `verdicts` answer its questions. `remove` are stale copies
     that its volumes may hold. `down` are the endpoints that are down for all other workers which ask there; None says nothing of them.
     """
 
@@ -211,9 +210,9 @@ class Control(Value, tag="control"):
 
 
 class Welcome(Value, tag="welcome"):
-    """What a worker on another machine must know of the job. `source` is its configuration as JSON, without secrets.
+    """What a worker on another machine has to know about the job. `source` is the source's configuration as JSON, without secrets.
 
-    `job_digest` names this configuration: a worker that was welcomed to another one is refused. `known` are the ids of the job's
+    `job_digest` identifies this configuration: a worker that was welcomed to another one is refused. `known` are the ids of the job's
     volumes on this machine, by the path at which each was seen last.
     """
 
@@ -243,13 +242,13 @@ def frame(message: bytes) -> bytes:
 
 
 class Frames:
-    """Takes a stream in pieces of any size, and gives back whole messages."""
+    """Joins the pieces of a stream into whole messages."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Add what was read; return the messages that are whole now."""
+        """Add what was read; return the messages that are complete now."""
         rest = self._rest
         rest += data
         found: list[bytes] = []

@@ -1,7 +1,7 @@
 """The vocabulary as values: what is listed, sent, stored and recorded.
 
-Everything that crosses a process or a machine is made of these, encoded by msgspec as MessagePack arrays; `messages` has what
-is sent as a whole.
+All messages between processes and machines are made of these, encoded by msgspec as MessagePack arrays; `messages` has the
+messages themselves.
 Objects travel by column (`Objects`), because a Python value an object costs more than the transfer of its name.
 Names and keys are bytes: the service says UTF-8, but a listing may hold anything, and what was listed must be
 stored and found again exactly.
@@ -70,7 +70,7 @@ class Part(Objects):
         return zip(self.names, self.sizes, self.mtimes, versions, urls, strict=True)
 
     def failures(self, reason: Reason, attempts: int, detail: str) -> "list[Failure]":
-        """Return the failures of all objects, for one reason that is no status of HTTP."""
+        """Return a failure for each object, all for one reason that is not an HTTP status."""
         return [
             Failure(self.directory, name, size, mtime, self.cursor, reason, attempts, 0, detail, *more)
             for name, size, mtime, *more in self.rows()
@@ -108,7 +108,7 @@ class Position(Value):
 
     `until` ends a range of a directory that is listed in parallel (the source's own marker, "" is the end).
     `digest` is that of the page as it was last listed and settled, b"" if never: an equal page yields no work.
-    `attempt` counts the failed tries of this position.
+    `attempt` counts earlier passes in which this position failed.
     """
 
     directory: bytes
@@ -121,11 +121,11 @@ class Position(Value):
 class Page(Value):
     """One page of a directory as the source gave it: files by column, names of sub-directories, what is next.
 
-    `following` lists where the same directory goes on: none at its end, one for a serial listing, several where the
-    source splits it into ranges. `excluded` counts the objects that the job does not want: they are not in `part`. `odd` tells of entries that cannot be taken: they fail together, the others do not; each of `unreadable`
-    is an object that fails, under these words in place of a key. `broken`
-    says why the directory cannot be listed behind this page, "" where it can. `duplicates` counts entries that were given before.
-    `serial` says that the source does not list as it should, and so cannot be listed in ranges side by side.
+    `following` is where the same directory goes on: nowhere at its end, in one place if it is listed page by page, in several if it is
+    split into ranges. `excluded` counts objects that the job does not want; they are not in `part`. `odd` describes entries that cannot
+    be used: they fail together. Each of `unreadable` stands for an object that fails, with this text in place of a key. `broken` says
+    why the directory cannot be listed beyond this page, "" if it can. `duplicates` counts entries that were listed before. `serial`:
+    the source does not list in order, so it cannot be listed in ranges.
     """
 
     part: Part
@@ -147,13 +147,12 @@ class Extent(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
 
 class Work(Value):
-    """What a worker is given. `body` is encoded already: `list[Position]` for a scan, `list[Part]` for a batch.
+    """A piece of work for a worker. `body` is encoded already: `list[Position]` for a scan, `list[Part]` for a batch.
 
-    The id is given by the journal and never reused. `candidates` are the ledger blocks that may hold some of the
-    objects from an earlier run, newest last: they are compared first, and a changed object is replaced where it lies.
-    `attempt` counts earlier tries of these objects. `elsewhere` says that more candidates lie with other machines that are there:
-    what is not found here goes back, to be looked for there. `part` tells what is left of a batch: 0 is all of it, else
-    the number that the machine gave to the rest when it reported a part: another machine's rest is another.
+    The journal gives the id, and never uses it again. `candidates` are ledger blocks that may hold some of the objects from an earlier
+    run, newest last: they are compared first, and a changed object is replaced where it is. `attempt` counts earlier passes of these
+    objects. `elsewhere`: other machines have more candidates, so what is not found here is sent on to them. `part` identifies what is
+    left of a batch: 0 is all of it, else the number that its machine gave to the remainder in a receipt.
     """
 
     id: Count
@@ -166,7 +165,7 @@ class Work(Value):
 
 
 class Failure(Value):
-    """An object (or, with an empty name, a directory's page) that could not be had, and why.
+    """An object (or, with an empty name, a page of a directory) that could not be fetched, and why.
 
     `status` is the last HTTP status (0: none); `detail` is the last answer in words, at most 300 characters.
     `version` and `url` are as in `Part`.
@@ -222,7 +221,7 @@ class BatchDraft(Value):
 
 
 class Former(Value):
-    """Objects that may lie on a volume in a copy that counts no more, for a batch stored them on volume `by` since.
+    """Objects of which a volume may have stale copies, because a batch has stored them on volume `by` since.
 
     `offsets` are the blocks of the volume's ledger in which they may be; `parts` is an encoded `list[Part]`. `id` is the journal's.
     """
@@ -263,7 +262,7 @@ class Counters(Value):
 
     @property
     def fetched(self) -> tuple[int, int]:
-        """Return how many objects, and bytes, were stored by fetching them: what speeds are reckoned by."""
+        """Return how many objects and bytes were fetched and stored, on which speeds are based."""
         return max(0, self.stored - self.recovered), max(0, self.bytes - self.recovered_bytes)
 
 
@@ -290,13 +289,13 @@ class VolumeState(StrEnum):
 
 
 IN_PLACE: Final = frozenset({VolumeState.OPEN, VolumeState.FULL, VolumeState.DRAINING})
-"""Of volumes that are there, whether they take new objects or not."""
+"""States of volumes that are present, whether they take new objects or not."""
 
 
 class VolumeStatus(Value):
     """A volume as its worker sees it. Sizes in bytes; speeds in bytes a second.
 
-    `detail` says why it takes nothing, `warning` what is odd with it although it does. `packs` counts its packs, `open_packs`
+    `detail` says why it takes no objects, `warning` what is unusual although it does. `packs` counts its packs, `open_packs`
     those of them that are appended to, and `pack_bytes` is what all of them take. `ledger_end` is the length of its ledger, which only
     grows, in bytes.
     """
@@ -343,7 +342,7 @@ class EndpointStatus(Value):
     rest_seconds: Float = 0.0
 
     def add(self, other: "EndpointStatus") -> None:
-        """Add what another process or machine has in flight and has counted; what is judged stays as it is."""
+        """Add the counters of another process or machine; the judgement does not change."""
         self.in_flight += other.in_flight
         self.level += other.level
         self.requests += other.requests

@@ -1,4 +1,4 @@
-"""How fast to ask: one limiter an address of an endpoint, which finds by itself what the source and the line bear. Sans-I/O.
+"""How fast to send requests: one limiter for each address of an endpoint, which finds out what source and line bear. Sans-I/O.
 
 Two things are limited. The *level*, transfers in flight: doubled each round while that brings more, then moved up a little
 at a time while it brings more, and down when many answers are timeouts or 5xx. It stays where answers take longer than a
@@ -177,12 +177,12 @@ class Limiter:
             self._end_round(now)
 
     def quickened(self, seconds: float) -> None:
-        """Believe a single answer, after a time without any, that took less than those before."""
+        """Use the time of a single answer, if it is shorter than the usual one: it is the first after a pause."""
         self._trip = min(self._trip, seconds)
 
     @property
     def good(self) -> int:
-        """Answers that were the wanted ones."""
+        """The number of good answers."""
         return self.requests - self.in_flight - self.bad
 
     @property
@@ -196,14 +196,14 @@ class Limiter:
             self._rest(now, min(seconds, LONGEST_ASKED_SECONDS))
 
     def recover(self) -> None:
-        """Begin again: what was learnt dates from trouble that is over."""
+        """Start over: what was learnt is about trouble that is over."""
         self.level = max(self.level, float(self._first)) if self.fixed is None else self.level
         self._trouble, self._ban = 0.0, _BAN_SECONDS
         self._climb, self._ceiling, self._round = Climb(), Ceiling(), Round()
         self._paused_until = self._opens = self._paced = self._may_cut = -math.inf
 
     def adopt(self, now: float, per_second: float) -> None:
-        """Go on at the pace of the other processes; nothing happens where the source never refused one of ours."""
+        """Go on at the pace of the other processes, if the source ever throttled this one."""
         if self._ceiling.rate is not None:
             self._ceiling.adopt(now, per_second)
 
@@ -230,7 +230,7 @@ class Limiter:
             self._cut(now)
 
     def _cut(self, now: float) -> None:
-        """Lower the ceiling, once for all that was in flight."""
+        """Lower the ceiling, once for all requests in flight."""
         measured = self._round
         pause = self._ceiling.cut(now, measured, self.in_flight, measured.peak >= self.level * 0.9)
         self._climb.stop()
@@ -277,7 +277,7 @@ class Limiter:
 
 
 class Climb:
-    """Where the level goes when all of it is used: up while that brings more, and back if it did not."""
+    """How the level changes while all of it is used: up as long as that brings more, else back."""
 
     __slots__ = ("_before", "_goal", "_misses", "_rest", "_rests", "_tried", "doubling")
 
@@ -295,13 +295,13 @@ class Climb:
         self._tried = 0.0
 
     def stop(self) -> None:
-        """End the doubling: the source, or the line, takes no more."""
+        """End the doubling: the source or the line bears no more."""
         self.doubling = False
         self._tried = 0.0
         self._rests = 0
 
     def retreat(self, level: float) -> None:
-        """Note that the level is cut because of troubles: those at the old level mean that it was too high."""
+        """Note that the level is cut because of failures: it was too high."""
         self._goal = level * 0.8 if level >= self._goal * 0.7 else self._goal
         self.stop()
 
@@ -322,7 +322,7 @@ class Climb:
         return level
 
     def _step(self, level: float, rate: float) -> float:
-        """Try a tenth more for a round; keep it if it brought a third of that, else rest twice as long as last time."""
+        """Try a tenth more for a round; keep it if it brought at least a third of that, else wait twice as long before the next try."""
         if self._tried:
             before, self._tried = self._tried, 0.0
             if rate > before * 1.03:

@@ -1,4 +1,4 @@
-"""What a volume's ledger says of its files, and the words between a worker's main process and its processes."""
+"""What a volume's ledger records of its files, and the messages between an agent and its processes."""
 
 import re
 from collections.abc import Sequence
@@ -176,9 +176,9 @@ class Survey(Value, tag="survey"):
 
 
 class Outcome(Value, tag="outcome"):
-    """What a process made of an assignment since it last told; every object of it is in exactly one of the fields of one outcome.
+    """What became of an assignment since its last outcome; every object is in exactly one field of one outcome.
 
-    `rest` are the objects that have not ended: the assignment goes on until an outcome has none.
+    `rest` are the objects that have not ended; an outcome without any is the last.
     `records` is the encoded `list[Record]` of the stored objects (b"" for none). `deferred` have met passing trouble and
     are to be tried again later; `unplaced` could not be written to this volume, because of `trouble`. `doubts` counts, by
     reason, what is stored although something about the answer was doubted. `claimed` of the stored, `claimed_bytes` long and not
@@ -204,7 +204,7 @@ class Outcome(Value, tag="outcome"):
 
 
 class Tick(Value, tag="tick"):
-    """A process's counters since its start, twice a second. `unstarted` objects wait for a transfer slot.
+    """A process's counters since its start, sent twice a second. `unstarted` objects wait for a transfer slot.
 
     `queued` are bytes waiting for each volume's writer, `written` bytes written to it since the start. `waiting_for` names an
     object in hand when no object has ended for `still_seconds`, at least ten. `cpu_seconds` is what the process has computed. `is_capped` tells that the cap on
@@ -228,7 +228,7 @@ class Tick(Value, tag="tick"):
 
 
 class Stop(Value, tag="stop"):
-    """End: hand back what is not started, finish or abandon the rest within `seconds`, then leave."""
+    """Order to end: hand back what is not started, finish or abandon the rest within `seconds`, then leave."""
 
     seconds: float
 
@@ -240,7 +240,7 @@ class Tune(Value, tag="tune"):
 
 
 class Judged(Value, tag="judged"):
-    """What a machine makes of its endpoints, by name: those that are not up, those that asked to be left alone for so many seconds.
+    """A machine's judgement of its endpoints, by name: the states of those not up, and for how many seconds some are to be left alone.
 
     `tries` are for this process to try, to see whether they are back. For what fails at those that are `cleared` the object is at fault:
     the service answers, though nothing ever came from them. `paces` are requests a second to go on with, where the source refuses

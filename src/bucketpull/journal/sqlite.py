@@ -103,10 +103,7 @@ class SqliteJournal(JournalReader):
     # What the engine uses (`ports.Journal`)
 
     def begin(self, root: Position, now: float, selection: str | None = None) -> bool:
-        """Go on with outstanding work (True), or start a new run with the root as its first scan (False).
-
-        Outstanding work of a run with another selection is abandoned; None goes on with any.
-        """
+        """See `ports.Journal`."""
         abandons = self.abandons(selection)
         goes_on = sum(self._tables.books.tiers) > 0 and not abandons
         if not (goes_on or abandons):
@@ -136,13 +133,7 @@ class SqliteJournal(JournalReader):
         late: int | None = None,
         room: BudgetLeft = ANY_ROOM,
     ) -> list[Work]:
-        """Take work that is due and mark it sent to a machine: first what waits for its volumes, then what anybody may do.
-
-        At most `late` of it was deferred before, while there is other work; None is any number. Of batches no more
-        objects are taken than there is `room` for.
-
-        What waits for the volumes of a machine that has not asked for work for five minutes, anybody may do.
-        """
+        """See `ports.Journal`. What waits for the volumes of a machine that has not asked for work for five minutes, anybody may do."""
         tables = self._tables
         homes = tables.volumes.at(self._present(machine, now))
         with tables.store.reading():
@@ -155,16 +146,16 @@ class SqliteJournal(JournalReader):
         return works
 
     def spending(self) -> Spending:
-        """Return what the job has used."""
+        """See `ports.Journal`."""
         return self._tables.books.spent.copy()
 
     def note_spending(self, spent: Spending) -> None:
-        """Note what the job has used."""
+        """See `ports.Journal`."""
         with self._transaction() as tables:
             tables.books.spent = spent.copy()
 
     def reclaim(self, works: Sequence[int], machine: str) -> list[Work]:
-        """Take those of some batches that are with nobody, and mark them sent to the machine that had begun them."""
+        """See `ports.Journal`."""
         tables = self._tables
         with self._transaction():
             found = tables.frontier.ready(works, tables.volumes.at({machine}))
@@ -172,7 +163,7 @@ class SqliteJournal(JournalReader):
         return found
 
     def commit(self, receipts: Sequence[FromWorker], now: float) -> list[int]:
-        """Book receipts and handbacks; return the ids of those dropped because their work was booked before."""
+        """See `ports.Journal`."""
         dropped: list[int] = []
         with self._transaction() as tables:
             for receipt in receipts:
@@ -183,23 +174,23 @@ class SqliteJournal(JournalReader):
         return dropped
 
     def sent(self) -> list[tuple[int, WorkKind, str]]:
-        """Return the work that was claimed and not booked: id, kind and machine."""
+        """See `ports.Journal`."""
         with self._tables.store.reading():
             return self._tables.frontier.sent()
 
     def release(self, works: Sequence[int]) -> None:
-        """Make sent work ready again."""
+        """See `ports.Journal`."""
         if works:
             with self._transaction() as tables:
                 tables.frontier.release(works)
 
     def holders(self, works: Sequence[int]) -> dict[int, str]:
-        """Return which of these are outstanding, and the machine that each was sent to ("" where it is with none)."""
+        """See `ports.Journal`."""
         with self._tables.store.reading():
             return self._tables.frontier.holders(works)
 
     def note_poison(self, details: Sequence[str]) -> None:
-        """Record messages that nobody understands as failures; a retry drops them."""
+        """See `ports.Journal`. A retry drops them."""
         failures = [
             Failure(
                 b"", b"message " + detail[:12].encode(), 0, 0, MESSAGE_CURSOR, Reason.POISON, 1, 0, detail
@@ -210,7 +201,7 @@ class SqliteJournal(JournalReader):
             tables.failures.add(failures, tables.run.number)
 
     def close(self) -> None:
-        """Close the journal. May be called again."""
+        """See `ports.Journal`. May be called again."""
         if self._closed:
             return
         self._closed = True
@@ -254,22 +245,17 @@ class SqliteJournal(JournalReader):
                 tables.write_run()
 
     def former(self, volumes: Sequence[str], limit: int) -> list[Former]:
-        """Return some copies on volumes that count no more, at most so many a volume."""
+        """See `ports.Journal`."""
         with self._tables.store.reading():
             return self._tables.copies.of(volumes, limit)
 
     def forget_former(self, ids: Sequence[int]) -> None:
-        """Forget copies that were removed."""
+        """See `ports.Journal`."""
         with self._transaction() as tables:
             tables.copies.removed(ids)
 
     def check_room(self, floor_bytes: int = store.FLOOR_BYTES) -> None:
-        """Make sure that the journal's own disk has room for it to grow.
-
-        Raises:
-            JournalError: Less than the floor is free.
-
-        """
+        """See `ports.Journal`."""
         self._tables.store.check_room(floor_bytes)
 
     def free_bytes(self) -> int:
@@ -277,13 +263,13 @@ class SqliteJournal(JournalReader):
         return self._tables.store.free_bytes()
 
     def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
-        """Note where the volumes of a worker's pulse are and how they are."""
+        """See `ports.Journal`."""
         self.record_volumes(
             [KnownVolume(status.id, status.machine, status.path, status.state) for status in volumes]
         )
 
     def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
-        """Return the volumes whose ledgers end before blocks that were booked; have the pages of those blocks compared again."""
+        """See `ports.Journal`."""
         last = self._tables.books.last_blocks
         cut = [volume for volume in volumes if volume.ledger_end <= last.get(volume.id, -1)]
         for volume in cut:
@@ -299,12 +285,12 @@ class SqliteJournal(JournalReader):
             maintenance.forget_blocks(tables, volume, number, end)
 
     def counted_on(self) -> dict[str, str]:
-        """Return the volumes, those given up left out, with the path at which each was seen last ("" if no machine told of it)."""
+        """See `ports.Journal`."""
         volumes = self._tables.volumes.all()
         return {volume.id: volume.path for volume in volumes if volume.state is not VolumeState.LOST}
 
     def machines(self) -> set[str]:
-        """Return the machines that have volumes of the job, those given up left out."""
+        """See `ports.Journal`."""
         volumes = self._tables.volumes.all()
         return {
             volume.machine for volume in volumes if volume.machine and volume.state is not VolumeState.LOST

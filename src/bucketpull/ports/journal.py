@@ -41,11 +41,11 @@ class Journal(Protocol):
         late: int | None = None,
         room: BudgetLeft = ANY_ROOM,
     ) -> list[Work]:
-        """Take work that is due, oldest first, and mark it sent to a machine ("" is any).
+        """Take work that is due, oldest first, and mark it sent to a machine.
 
         At most `late` of it was deferred before, while there is other work; None is any number. Of batches no more
         objects are taken than there is `room` for, one of them cut if need be.
-        Work with candidates goes only to the machine that has their volumes, or to "" when none is known.
+        Work with candidates goes only to the machine that has their volumes, or to any machine if that is not known.
         """
         ...
 

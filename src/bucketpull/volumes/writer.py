@@ -74,18 +74,18 @@ class DiskWriter:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes handed over and not yet written."""
+        """See `ports.Writer`."""
         return self._given - self._taken
 
     @property
     def wake_fd(self) -> int:
-        """A file descriptor that is readable while there are outcomes."""
+        """See `ports.Writer`."""
         return self._wake
 
     def put(
         self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
     ) -> Written | None:
-        """Hand over a whole object; return what became of it if it was written at once."""
+        """See `ports.Writer`."""
         size = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
         if size <= _DIRECT_BYTES:
             began = time.perf_counter()
@@ -105,21 +105,16 @@ class DiskWriter:
         return None
 
     def set_aside(self, directory: bytes, name: bytes) -> bool:
-        """Give another name to a file of somebody else's at an object's path; False if that cannot be."""
+        """See `ports.Writer`."""
         return self.files.set_aside(directory, name)
 
     def flush(self) -> None:
-        """Do nothing: no object is kept back."""
+        """See `ports.Writer`. No object is kept back."""
 
     def stream(
         self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
     ) -> "DiskStream":
-        """Begin, or go on with, a large object of `size` bytes as listed; with `hashed` an MD5 is kept up.
-
-        Raises:
-            VolumeError: It cannot be begun; its `reason` says why.
-
-        """
+        """See `ports.Writer`."""
         try:
             return DiskStream(self, StreamFile(self.publisher, directory, name, size, mtime, hashed))
         except OSError as error:
@@ -128,7 +123,7 @@ class DiskWriter:
             raise _ERRORS[refused.reason](self.path, refused.detail) from error
 
     def outcomes(self) -> list[Written]:
-        """Take what was done since the last call, in order."""
+        """See `ports.Writer`."""
         if not self._closing:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
@@ -292,14 +287,14 @@ class DiskStream:
         """Set when the disk did not take a piece: the transfer may as well end; `publish` tells it too."""
 
     def append(self, chunk: bytes) -> None:
-        """Add bytes at the end."""
+        """See `ports.Stream`."""
         self._pieces.append(chunk)
         self._size += len(chunk)
         if self._size >= _PIECE_BYTES:
             self._flush()
 
     def restart(self) -> None:
-        """Begin again at byte 0."""
+        """See `ports.Stream`."""
         self._pieces, self._size, self.offset = [], 0, 0
         self._writer.give(0, self._guard, (self._file.restart,))
 
