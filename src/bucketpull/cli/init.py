@@ -65,14 +65,11 @@ def init(
     settings = interview.settings()
     if not interview.asks:
         check_new("--output", output or f"{settings.job_name()}.toml", force=force)
-    while not no_doctor and run_checks(settings, flags.get("config")):
-        if interview.corrects():
-            settings = interview.settings()
-        elif interview.insists():
-            break
-        else:
-            tell("nothing was written; correct it, or write the file all the same with --no-doctor")
-            return ExitCode.INCOMPLETE
+    checked = settings if no_doctor else _checked(interview, settings, flags.get("config"))
+    if checked is None:
+        tell("nothing was written; correct it, or write the file all the same with --no-doctor")
+        return ExitCode.INCOMPLETE
+    settings = checked
     path = output or interview.new_file("--output", f"{settings.job_name()}.toml", force=force)
     if unit_file is None and interview.wants_unit():
         unit_file = interview.new_file("--unit", f"bucketpull-{settings.job_name()}.service", force=force)
@@ -82,6 +79,18 @@ def init(
         write_private(unit_file, unit(settings, path, elsewhere), force=force)
     _conclude(settings, path, unit_file)
     return ExitCode.COMPLETE
+
+
+def _checked(interview: "Interview", settings: Settings, config: str | None) -> Settings | None:
+    """Check settings, and ask for others, until they pass or the user insists; None if neither happens."""
+    while run_checks(settings, config):
+        if interview.corrects():
+            settings = interview.settings()
+        elif interview.insists():
+            break
+        else:
+            return None
+    return settings
 
 
 class Interview:

@@ -56,12 +56,10 @@ class Process:
         self._meter = Meter()
         self._bucket = TokenBucket(None)
         self._most = policy.bounds.in_flight
-        listing = next(spec for spec in source.endpoints if spec.purpose is Purpose.LIST)
-        self._list: Endpoint[WantedPage] = Endpoint(listing, self._limiter(listing))
+        specs = source.endpoints
+        self._list: Endpoint[WantedPage] = self._endpoint(next(s for s in specs if s.purpose is Purpose.LIST))
         self._objects: dict[str, Endpoint[Transfer]] = {
-            spec.name: Endpoint(spec, self._limiter(spec))
-            for spec in source.endpoints
-            if spec.purpose is Purpose.FETCH
+            spec.name: self._endpoint(spec) for spec in specs if spec.purpose is Purpose.FETCH
         }
         self.scan = Scan(
             source,
@@ -93,9 +91,9 @@ class Process:
         self._watch.resolve()
         self._tick()
 
-    def _limiter(self, spec: EndpointSpec) -> Limiter:
+    def _endpoint(self, spec: EndpointSpec) -> Endpoint[Any]:
         most = self._most if self._most is not None else spec.highest
-        return Limiter(min(spec.first, most), min(spec.highest, most), bucket=self._bucket)
+        return Endpoint(spec, Limiter(min(spec.first, most), min(spec.highest, most), bucket=self._bucket))
 
     def run(self) -> None:
         """Do what the agent says."""

@@ -13,7 +13,7 @@ from bucketpull import __version__
 from bucketpull.agent.shell import AgentShell
 from bucketpull.domain.errors import ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.messages import Pulse, Welcome
-from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
+from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.news import BrokerNews
@@ -35,16 +35,25 @@ from bucketpull.web.api import Api, failed
 from bucketpull.web.request import request_of
 from bucketpull.wiring.adapters import SystemClock, broker_url, fetch_options, machine_name, worker_policy
 from bucketpull.wiring.downloader_process import process_main
-from bucketpull.wiring.job import Job, Opening, ViewOpener, check_adopting, check_job, on_signals, opened
+from bucketpull.wiring.job import (
+    Job,
+    Opening,
+    ViewOpener,
+    agent_shell,
+    check_adopting,
+    check_job,
+    coordinator_policy,
+    on_signals,
+    opened,
+)
 from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, worker_key
 from bucketpull.wiring.ledger_answers import LedgerAnswers
-from bucketpull.wiring.limits import budget_of
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell, words_for_file
 from bucketpull.wiring.selection import selection_digest
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_owners import owner_of
-from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all
+from bucketpull.wiring.volumes import check_paths, known_paths, open_all
 
 _ALIVE_SECONDS = 10.0  # between two signs of life for systemd
 # Of the ten that a worker has to leave: a sync, the receipts and the goodbye follow.
@@ -82,12 +91,7 @@ async def _coordinate(
     await far.start()
     near = DirectTransport()
     transport = JoinedTransport(near, far, frozenset({lister}))
-    policy = CoordinatorPolicy(
-        exits_when_full=settings.when_full == "exit",
-        local_machines=frozenset({lister}),
-        budget=budget_of(settings),
-        selection=selection_digest(settings),
-    )
+    policy = coordinator_policy(settings, lister, selection_digest(settings))
     job = Job(settings, opening, transport, policy, machine="", notifier=notifier)
     _attach(far, job, journal)
     job.monitor.invitation = (
@@ -95,14 +99,8 @@ async def _coordinate(
         "with --broker and --job-key-file as here"
     )
     pool = ForkedPool(opening.fork_server, settings.process_count())
-    worker = AgentShell(
-        worker_policy(settings, journal.id, lister, opening.source.open().endpoints),
-        near.inbox,
-        pool,
-        [],
-        SystemClock(),
-        partial(open_again, settings=settings, owner=owner_of(journal.id, opening.source)),
-    )
+    lists = worker_policy(settings, journal.id, lister, opening.source.open().endpoints)
+    worker = agent_shell(settings, lists, opening.source, near.inbox, pool, [])
     try:
         await job.run(worker, pool, view_openers)
     finally:
@@ -170,13 +168,8 @@ async def _work(
     paths = [volume.path for volume in volumes]
     inbox = _inbox(settings, broker, hello, me, welcome.journal, paths)
     pool = ForkedPool(fork_server, settings.process_count())
-    worker = AgentShell(
-        _remote_policy(settings, hello, welcome, source),
-        inbox,
-        pool,
-        volumes,
-        SystemClock(),
-        partial(open_again, settings=settings, owner=owner_of(welcome.journal, source)),
+    worker = agent_shell(
+        settings, _remote_policy(settings, hello, welcome, source), source, inbox, pool, volumes
     )
     ledgers = LedgerAnswers(
         hello.machine, lambda: worker.latest.volumes if worker.latest else [], SystemClock()
@@ -186,14 +179,7 @@ async def _work(
     inbox.link.lost, inbox.link.reached = news.lost, news.reached
     pool.start_all()
     await inbox.start()
-    loop = asyncio.get_running_loop()
-    stopping: list[asyncio.Task[None]] = []
-
-    def stop() -> None:
-        _say(settings, "info", STOPPING)
-        stopping.append(loop.create_task(worker.stop(), name="stop"))
-
-    on_signals(loop, stop, leave)
+    _stop_on_signals(worker, settings, leave)
     telling = asyncio.create_task(_tell_of(worker, settings, SystemClock(), notices), name="tell")
     try:
         await worker.run()
@@ -205,6 +191,17 @@ async def _work(
         raise SourceRefused(worker.refusal.reason, worker.refusal.detail)
     _say(settings, "info", left(settings.job_name(), has_ended=worker.dismissed))
     return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
+
+
+def _stop_on_signals(worker: AgentShell, settings: Settings, leave: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+    stopping: list[asyncio.Task[None]] = []
+
+    def stop() -> None:
+        _say(settings, "info", STOPPING)
+        stopping.append(loop.create_task(worker.stop(), name="stop"))
+
+    on_signals(loop, stop, leave)
 
 
 def _remote_policy(

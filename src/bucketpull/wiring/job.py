@@ -17,19 +17,20 @@ import msgspec
 from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
 from bucketpull.domain.progress import JobState
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.journal.folder import check_ours
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.ports import Transport
+from bucketpull.ports import Inbox, Transport
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.report.nonblocking_stream import flush_all
 from bucketpull.report.own_file import replacing
 from bucketpull.report.reporters import open_reporter
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.transport.processes import ForkedPool, ForkServer
+from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web import control_socket
 from bucketpull.web.api import Api
 from bucketpull.web.history import load_history, record_history
@@ -47,6 +48,8 @@ from bucketpull.wiring.remote_control import JobControl
 from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Findings, Patience, SourceClient, probe
+from bucketpull.wiring.volume_owners import owner_of
+from bucketpull.wiring.volumes import open_again
 
 _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them
 
@@ -110,6 +113,29 @@ def check_adopting(source: SourceSettings, settings: Settings) -> None:
     """
     if settings.adopt and source.identity().get("style"):
         raise ConfigError("--adopt: nothing states the length of image versions; give it without --style")
+
+
+def coordinator_policy(settings: Settings, machine: str, selection: str | None) -> CoordinatorPolicy:
+    """Return what the coordinator is told; `machine` is the one whose agent runs beside it."""
+    return CoordinatorPolicy(
+        exits_when_full=settings.when_full == "exit",
+        local_machines=frozenset({machine}),
+        budget=budget_of(settings),
+        selection=selection,
+    )
+
+
+def agent_shell(
+    settings: Settings,
+    policy: WorkerPolicy,
+    source: SourceSettings,
+    inbox: Inbox,
+    pool: ForkedPool,
+    volumes: Sequence[DiskVolume],
+) -> AgentShell:
+    """Return the agent of this machine."""
+    reopen = partial(open_again, settings=settings, owner=owner_of(policy.journal, source))
+    return AgentShell(policy, inbox, pool, volumes, SystemClock(), reopen)
 
 
 @contextlib.contextmanager
@@ -231,13 +257,13 @@ class Job:
             await server.close()
             control_socket.remove(folder)
 
-    async def _run_together(self, worker: AgentShell) -> None:
-        loop, shell = asyncio.get_running_loop(), self.shell
+    def _stop_on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
         stopping: list[asyncio.Task[None]] = []
 
         def interrupt() -> None:
             self.monitor.note("info", "job.interrupted", "stopping; once more to leave at once")
-            stopping.append(loop.create_task(shell.stop(), name="stop"))
+            stopping.append(loop.create_task(self.shell.stop(), name="stop"))
 
         def leave() -> None:
             self.monitor.close(msgspec.structs.replace(self.monitor.snapshot(), state=JobState.INTERRUPTED))
@@ -246,6 +272,10 @@ class Job:
                 self._notifier.end(ExitCode.INTERRUPTED)
 
         on_signals(loop, interrupt, leave)
+
+    async def _run_together(self, worker: AgentShell) -> None:
+        shell = self.shell
+        self._stop_on_signals()
         self.coordinator.limits = limits_now(self._settings)
         root = self._opening.source.open().root()
         watching = asyncio.create_task(self.monitor.run(), name="monitor")

@@ -2,24 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 
-from bucketpull.agent.shell import AgentShell
 from bucketpull.domain.errors import ExitCode, VolumeSick
-from bucketpull.domain.policy import CoordinatorPolicy
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import ForkedPool
 from bucketpull.volumes.volume import DiskVolume
-from bucketpull.wiring.adapters import SystemClock, machine_name, worker_policy
-from bucketpull.wiring.job import Job, Opening, ViewOpener, check_job, opened
-from bucketpull.wiring.limits import budget_of
+from bucketpull.wiring.adapters import machine_name, worker_policy
+from bucketpull.wiring.job import Job, Opening, ViewOpener, agent_shell, check_job, coordinator_policy, opened
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.selection import selection_digest
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_owners import check_owners, owner_of
-from bucketpull.wiring.volumes import check_paths, known_paths, open_again, open_all, with_known
+from bucketpull.wiring.volumes import check_paths, known_paths, open_all, with_known
 
 
 def run_sync(
@@ -77,24 +73,14 @@ async def _sync(
 ) -> ExitCode:
     machine = machine_name(settings)
     transport = DirectTransport()
-    policy = CoordinatorPolicy(
-        exits_when_full=settings.when_full == "exit",
-        local_machines=frozenset({machine}),
-        budget=budget_of(settings),
-        selection=selection,
+    job = Job(
+        settings, opening, transport, coordinator_policy(settings, machine, selection), machine, notifier
     )
-    job = Job(settings, opening, transport, policy, machine, notifier)
     for event, text in warnings:
         job.monitor.note("warning", event, text)
     pool = ForkedPool(opening.fork_server, settings.process_count())
-    worker = AgentShell(
-        worker_policy(settings, opening.journal.id, machine, opening.source.open().endpoints),
-        transport.inbox,
-        pool,
-        volumes,
-        SystemClock(),
-        partial(open_again, settings=settings, owner=owner_of(opening.journal.id, opening.source)),
-    )
+    policy = worker_policy(settings, opening.journal.id, machine, opening.source.open().endpoints)
+    worker = agent_shell(settings, policy, opening.source, transport.inbox, pool, volumes)
     await job.run(worker, pool, view_openers)
     code = job.conclude()
     if linger is not None:
