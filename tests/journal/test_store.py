@@ -13,10 +13,11 @@ import pytest
 from bucketpull.domain.errors import ConfigError, JobMismatch, JournalDamaged, JournalError, JournalLocked
 from bucketpull.domain.model import WorkKind
 from bucketpull.domain.retry import next_try
-from bucketpull.journal import store
+from bucketpull.journal import file as journal_file
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.statements import migrations
+from bucketpull.journal.store import FILE
 
 NEWEST = 1 + len(migrations())
 CONFIGURATION = {
@@ -184,7 +185,7 @@ DAMAGES = [
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_a_damaged_journal_is_refused_and_left_as_it_is(folder, damage):
     opened(folder).close()
-    file = folder / store.FILE
+    file = folder / FILE
     damage(file)
     before = file.read_bytes() if file.exists() else None
 
@@ -204,7 +205,7 @@ def test_damage_is_seen_after_a_crash_too(start, folder, damage):
     play.run()
     play.journal._tables.store.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
     play.crash()
-    damage(folder / store.FILE)
+    damage(folder / FILE)
 
     with pytest.raises(JournalDamaged):
         opened(folder, source="upyun://bucket", style="")
@@ -212,19 +213,19 @@ def test_damage_is_seen_after_a_crash_too(start, folder, damage):
 
 def test_a_reader_refuses_a_damaged_journal(folder):
     opened(folder).close()
-    halve(folder / store.FILE)
+    halve(folder / FILE)
 
     with pytest.raises(JournalDamaged, match="bucketpull rebuild"):
         JournalReader.open_to_read(folder)
 
 
 def test_damage_met_while_working_is_named(play, folder, monkeypatch):
-    monkeypatch.setattr(store, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(journal_file, "CHECKED_BYTES", 0)
     for number in range(500):
         play.put(b"%06d" % number, b"a")
     play.run()
     play.journal.close()
-    with (folder / store.FILE).open("r+b") as stream:
+    with (folder / FILE).open("r+b") as stream:
         size = stream.seek(0, os.SEEK_END)
         for offset in range(4096 * 20, size, 4096):
             stream.seek(offset)
@@ -237,26 +238,26 @@ def test_damage_met_while_working_is_named(play, folder, monkeypatch):
 
 def test_what_is_left_of_an_unfinished_creation_does_not_matter(folder):
     folder.mkdir()
-    (folder / f"{store.FILE}.new").write_bytes(b"half")
-    (folder / f"{store.FILE}.new-wal").write_bytes(b"half")
+    (folder / f"{FILE}.new").write_bytes(b"half")
+    (folder / f"{FILE}.new-wal").write_bytes(b"half")
 
     opened(folder).close()
 
-    assert sorted(path.name for path in folder.iterdir()) == [store.MARKER, store.LOCK, store.FILE]
+    assert sorted(path.name for path in folder.iterdir()) == [journal_file.MARKER, journal_file.LOCK, FILE]
 
 
 def test_a_creation_that_was_cut_off_before_its_marker_is_whole(folder):
     opened(folder).close()
-    (folder / store.MARKER).unlink()
+    (folder / journal_file.MARKER).unlink()
 
     opened(folder).close()
 
-    assert (folder / store.MARKER).exists()
+    assert (folder / journal_file.MARKER).exists()
 
 
 def test_a_newer_schema_is_left_to_newer_programs(folder):
     opened(folder).close()
-    connection = sqlite3.connect(folder / store.FILE)
+    connection = sqlite3.connect(folder / FILE)
     connection.execute("pragma user_version = 99")
     connection.close()
 
@@ -267,15 +268,15 @@ def test_a_newer_schema_is_left_to_newer_programs(folder):
 
 def test_an_older_schema_is_brought_up_step_by_step(folder):
     opened(folder).close()
-    (folder / store.LOCK).unlink()
-    held = store.connect(folder)
+    (folder / journal_file.LOCK).unlink()
+    held = journal_file.connect(folder)
     steps = [
         (NEWEST + 1, "create table two (x integer) strict;"),
         (NEWEST + 2, "alter table two add column y integer;"),
     ]
 
-    store.migrate(held, steps)
-    store.migrate(held, steps)
+    journal_file.migrate(held, steps)
+    journal_file.migrate(held, steps)
 
     assert [row[1] for row in held.connection.execute("pragma table_info(two)")] == ["x", "y"]
     assert held.connection.execute("pragma user_version").fetchone() == (NEWEST + 2,)
@@ -284,10 +285,10 @@ def test_an_older_schema_is_brought_up_step_by_step(folder):
 
 def test_a_step_that_fails_changes_nothing(folder):
     opened(folder).close()
-    held = store.connect(folder)
+    held = journal_file.connect(folder)
 
     with pytest.raises(sqlite3.OperationalError):
-        store.migrate(held, [(NEWEST + 1, "create table two (x integer) strict; select nonsense;")])
+        journal_file.migrate(held, [(NEWEST + 1, "create table two (x integer) strict; select nonsense;")])
 
     assert held.connection.execute("pragma user_version").fetchone() == (NEWEST,)
     assert held.connection.execute("pragma table_info(two)").fetchall() == []
@@ -434,14 +435,14 @@ def test_nobody_else_can_read_a_journal_or_hold_its_lock(folder, monkeypatch):
     before = os.umask(0)
     try:
         opened(folder).close()
-        (folder / store.LOCK).chmod(0o666)  # as an earlier version, or somebody, left it
+        (folder / journal_file.LOCK).chmod(0o666)  # as an earlier version, or somebody, left it
         opened(folder).close()
     finally:
         os.umask(before)
 
     modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
     assert modes[folder.name] == 0o700
-    assert modes[store.FILE] == modes[store.LOCK] == 0o600
+    assert modes[FILE] == modes[journal_file.LOCK] == 0o600
 
 
 def test_a_folder_in_which_everybody_may_write_is_refused_before_anything_is_made(tmp_path):

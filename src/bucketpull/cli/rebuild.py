@@ -14,9 +14,10 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.record import Record
+from bucketpull.journal.file import LOCK, MARKER
 from bucketpull.journal.folder import Lock, check_ours
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.journal.store import FILE, LOCK, MARKER
+from bucketpull.journal.store import FILE
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.report.printable import json_line

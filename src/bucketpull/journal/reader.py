@@ -19,7 +19,7 @@ from bucketpull.domain.progress import DirectoryState
 from bucketpull.journal.configuration import read_configuration
 from bucketpull.journal.directories import Balance, balances, directories_below
 from bucketpull.journal.extents import covers, unpack_entries
-from bucketpull.journal.store import connect_to_read, exists
+from bucketpull.journal.file import connect_to_read, exists
 from bucketpull.journal.tables import Tables
 from bucketpull.journal.volumes import KnownVolume
 

@@ -24,13 +24,13 @@ from bucketpull.domain.model import (
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.domain.selection import EVERYTHING
-from bucketpull.journal import maintenance, store
+from bucketpull.journal import file, maintenance
 from bucketpull.journal.batch_receipts import NextPageTry, NextTry
 from bucketpull.journal.books import check_outstanding
 from bucketpull.journal.configuration import adopt
 from bucketpull.journal.folder import Lock, check_ours
 from bucketpull.journal.reader import JournalReader
-from bucketpull.journal.store import Store
+from bucketpull.journal.store import FLOOR_BYTES, Store
 from bucketpull.journal.tables import Tables
 from bucketpull.journal.volumes import KnownVolume
 
@@ -254,7 +254,7 @@ class SqliteJournal(JournalReader):
         with self._transaction() as tables:
             tables.copies.removed(ids)
 
-    def check_room(self, floor_bytes: int = store.FLOOR_BYTES) -> None:
+    def check_room(self, floor_bytes: int = FLOOR_BYTES) -> None:
         """See `ports.Journal`."""
         self._tables.store.check_room(floor_bytes)
 
@@ -380,22 +380,22 @@ def _locked(folder: Path) -> Lock:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_ours(folder)
-        return Lock(folder / store.LOCK)
+        return Lock(folder / file.LOCK)
     except OSError as error:
         remedy = "give a folder that can be written with --state"
         raise ConfigError(f"journal {folder}: {error.strerror}; {remedy}") from error
 
 
 def _opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now: float) -> Store:
-    if not store.exists(folder):
+    if not file.exists(folder):
         if configuration is None:
             raise JournalError(f"journal {folder}: not found; see --state and --job")
-        store.create(folder, job, now)
-    opened = store.connect(folder)
+        file.create(folder, job, now)
+    opened = file.connect(folder)
     try:
         if configuration is not None:
             adopt(opened, folder, job, configuration)
-        store.mark(folder, opened.only_row("job")[0])
+        file.mark(folder, opened.only_row("job")[0])
         opened.rows("set-closed", 0)
     except BaseException:
         opened.close()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError
 from bucketpull.journal.configuration import OPTION
+from bucketpull.journal.file import exists
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.journal.store import exists
 from bucketpull.report.figures import count
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.volumes.identity import Owner, owner_at

@@ -1,0 +1,262 @@
+"""The journal's SQLite file: made, opened, checked and migrated.
+
+WAL with `synchronous=FULL`: a transaction that has returned survives a power cut. A damaged file is refused, never
+replaced: beside the journal lies a marker that says there was one.
+"""
+
+import os
+import secrets
+import sqlite3
+import struct
+import threading
+from pathlib import Path
+from typing import Final
+
+from bucketpull.domain.errors import JournalError
+from bucketpull.journal.statements import migrations, read
+from bucketpull.journal.store import FILE, Store, damaged, translated, undone_on_error
+
+MARKER = "journal.id"
+LOCK = "journal.lock"
+APPLICATION = 0x62706A31  # "bpj1", in the file's header
+# A complete check reads the whole file: 1 ms a MiB where it is cached, 10 where it is not.
+CHECKED_BYTES = 64 * 1024 * 1024
+CHECKED_AFTER_CRASH_BYTES = 256 * 1024 * 1024
+_MAGIC = b"SQLite format 3\x00"
+_SETTINGS = (
+    "pragma busy_timeout = 10000",
+    "pragma synchronous = full",
+    "pragma cache_size = -65536",
+    "pragma temp_store = memory",
+    "pragma wal_autocheckpoint = 4000",
+    "pragma cell_size_check = on",
+    "pragma foreign_keys = off",
+)
+
+
+def exists(folder: Path) -> bool:
+    """Say whether there is a journal.
+
+    Raises:
+        JournalDamaged: There was one, and its file is gone or empty.
+
+    """
+    file, marker = folder / FILE, folder / MARKER
+    if file.exists() and file.stat().st_size > 0:
+        return True
+    if marker.exists():
+        raise damaged(folder, "the file is empty" if file.exists() else "the file is gone")
+    if file.exists():
+        raise damaged(folder, "the file is empty")
+    return False
+
+
+def create(folder: Path, name: str, now: float) -> None:
+    """Make a new journal: whole under its name, or not at all.
+
+    Raises:
+        JournalError: The folder cannot be written.
+
+    """
+    fresh = folder / f"{FILE}.new"
+    for leftover in (fresh, folder / f"{fresh.name}-wal", folder / f"{fresh.name}-shm"):
+        leftover.unlink(missing_ok=True)
+    identity = secrets.token_hex(6)
+    with translated(folder):
+        connection = sqlite3.connect(fresh, isolation_level=None)
+        connection.execute("pragma journal_mode = wal")
+        connection.executescript("begin immediate;" + read("schema.sql") + "commit;")
+        connection.execute(f"pragma application_id = {APPLICATION}")
+        connection.execute("pragma user_version = 1")
+        connection.execute(
+            "insert into job (id, journal, name, created) values (1, ?, ?, ?)", (identity, name, now)
+        )
+        connection.execute("insert into book values (1, '{}')")
+        connection.close()
+    fresh.chmod(0o600)
+    _sync(fresh)
+    fresh.rename(folder / FILE)
+    _sync(folder)  # before the marker: after a power cut it must not be alone
+    mark(folder, identity)
+
+
+def mark(folder: Path, identity: str) -> None:
+    """Leave a note beside the journal that it exists, so that its loss is seen."""
+    marker = folder / MARKER
+    if not marker.exists():
+        try:
+            with marker.open("x") as file:
+                file.write(identity + "\n")
+        except FileExistsError as error:
+            raise JournalError(f"{marker}: is a link that leads nowhere; remove it") from error
+        _sync(marker)
+        _sync(folder)
+
+
+def connect(folder: Path) -> Store:
+    """Open an existing journal to write.
+
+    Raises:
+        JournalDamaged: It is corrupt, truncated, or no journal.
+        JournalError: It is of a newer version, or cannot be opened.
+
+    """
+    with translated(folder):
+        connection = _open.connect(folder)
+        store = Store(folder, connection, _open.close)
+        try:
+            for setting in _SETTINGS:
+                connection.execute(setting)
+            migrate(store)
+            check_pages(store)
+        except BaseException:
+            store.close()
+            raise
+    return store
+
+
+def connect_to_read(folder: Path) -> Store:
+    """Open an existing journal to read, also while a coordinator writes."""
+    with translated(folder):
+        store = Store(folder, _open.connect(folder), _open.close)
+        try:
+            store.connection.execute("pragma busy_timeout = 10000")
+            store.connection.execute("pragma query_only = on")
+            _refuse_other_versions(folder, _version(store.connection), oldest=_newest())
+        except BaseException:
+            store.close()
+            raise
+    return store
+
+
+class _Connections:
+    """The connections of this process, by file.
+
+    Whoever closes any descriptor of a file drops all locks that this process has on it (POSIX). SQLite heeds that among its own
+    connections; we read a header by hand, and do so only where no connection is open. Otherwise another process that looks at the
+    journal takes itself for the last one, and removes the write-ahead log under a coordinator that goes on writing to it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: dict[sqlite3.Connection, tuple[int, int]] = {}
+
+    def connect(self, folder: Path) -> sqlite3.Connection:
+        """Open a journal that looks like one; raises as `check_header`."""
+        file = folder / FILE
+        with self._lock:
+            found = file.stat()
+            identity = found.st_dev, found.st_ino
+            self._files = {each: known for each, known in self._files.items() if _is_open(each)}
+            if identity not in self._files.values():
+                check_header(folder)
+            connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+            self._files[connection] = identity
+        return connection
+
+    def close(self, connection: sqlite3.Connection) -> None:
+        """Close a connection."""
+        with self._lock:
+            connection.close()
+            self._files.pop(connection, None)
+
+
+_open: Final = _Connections()
+
+
+def _is_open(connection: sqlite3.Connection) -> bool:
+    try:
+        return connection.total_changes >= 0
+    except sqlite3.ProgrammingError:
+        return False
+
+
+def check_header(folder: Path) -> None:
+    """Look at the first 100 bytes and at the length of the file.
+
+    Raises:
+        JournalDamaged: It is no SQLite file, no journal of ours, or shorter than it says.
+
+    """
+    file = folder / FILE
+    with file.open("rb") as stream:
+        header = stream.read(100)
+    if len(header) < 100 or not header.startswith(_MAGIC):
+        raise damaged(folder, "it does not begin like an SQLite file")
+    (application,) = struct.unpack_from(">I", header, 68)
+    if application != APPLICATION:
+        raise damaged(folder, f"its application id is {application:#x}, not {APPLICATION:#x}")
+    page_bytes = struct.unpack_from(">H", header, 16)[0]
+    pages = struct.unpack_from(">I", header, 28)[0]
+    size = file.stat().st_size
+    log = folder / f"{FILE}-wal"
+    if size < page_bytes * pages and not (log.exists() and log.stat().st_size):
+        raise damaged(folder, f"it has {size} bytes and should have {page_bytes * pages}")
+
+
+def check_pages(store: Store) -> None:
+    """Bring everything into the main file and see whether it is as long as it says; check it completely if that is cheap.
+
+    A file that was not closed in order is checked completely up to a larger size.
+
+    Raises:
+        JournalDamaged: It is corrupt.
+
+    """
+    store.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    (pages,) = store.connection.execute("pragma page_count").fetchone()
+    (page_bytes,) = store.connection.execute("pragma page_size").fetchone()
+    size = (store.folder / FILE).stat().st_size
+    if size < pages * page_bytes:
+        raise damaged(store.folder, f"it has {size} bytes and should have {pages * page_bytes}")
+    (closed,) = store.only_row("was-closed")
+    if size <= (CHECKED_BYTES if closed else CHECKED_AFTER_CRASH_BYTES):
+        (verdict,) = store.connection.execute("pragma quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise damaged(store.folder, str(verdict))
+
+
+def migrate(store: Store, steps: list[tuple[int, str]] | None = None) -> None:
+    """Bring an older journal to the present schema, step by step, each in a transaction.
+
+    Raises:
+        JournalError: It is of a newer version.
+
+    """
+    steps = migrations() if steps is None else steps
+    newest = max([1, *(version for version, _ in steps)])
+    have = _version(store.connection)
+    _refuse_other_versions(store.folder, have, oldest=1, newest=newest)
+    for version, text in steps:
+        if version > have:
+            with undone_on_error(store.connection):
+                store.connection.executescript(
+                    f"begin immediate;{text};pragma user_version = {version};commit;"
+                )
+
+
+def _newest() -> int:
+    return max([1, *(version for version, _ in migrations())])
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("pragma user_version").fetchone()[0]
+    return version
+
+
+def _refuse_other_versions(folder: Path, have: int, oldest: int, newest: int | None = None) -> None:
+    newest = _newest() if newest is None else newest
+    if have > newest:
+        fact = f"schema version {have} is newer than this program's {newest}: update bucketpull"
+        raise JournalError(f"journal {folder / FILE}: {fact}")
+    if have < oldest:
+        fact = f"schema version {have} is older than {oldest}: run `bucketpull sync` once to bring it up"
+        raise JournalError(f"journal {folder / FILE}: {fact}")
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
