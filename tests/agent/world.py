@@ -225,7 +225,7 @@ class Machine:
         self.tell_if(process, batch, number % 5 == 0)
 
     def tell_if(self, process, batch, in_part):
-        if batch.left and not (in_part and batch.left != batch.told):
+        if batch.left and not (in_part and batch.left != batch.reported):
             return
         if not batch.left:
             del self.processes[process].batches[batch.id]

@@ -3,13 +3,13 @@
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.effects import (
     Acknowledge,
-    Books,
     Forget,
     Hear,
     Heard,
     Moment,
     SendControl,
     SendWork,
+    UseJournal,
 )
 from bucketpull.domain.errors import JournalError
 from bucketpull.domain.model import Position
@@ -84,7 +84,7 @@ class Harness:
 
     def _carry_out(self, effect):
         match effect:
-            case Books(function):
+            case UseJournal(function):
                 if self.trouble is not None:
                     trouble, self.trouble = self.trouble, None
                     raise trouble

@@ -15,8 +15,8 @@ from bucketpull.domain.retry import (
     PASSES,
     REMEDIES,
     Scope,
-    attempts,
     backoff_seconds,
+    most_tries,
     next_page_try,
     next_try,
 )
@@ -58,7 +58,7 @@ def test_what_the_source_asks_for_is_waited():
     "reason", [reason for reason in Reason if REMEDIES[reason] in {Remedy.FAIL, Remedy.VANISH, Remedy.STOP}]
 )
 def test_what_is_permanent_is_asked_for_once(reason):
-    assert attempts(reason) == 1
+    assert most_tries(reason) == 1
     assert next_page_try(reason, 0) is None
 
 

@@ -360,7 +360,7 @@ class Agent:
         """Use another volume, or one again that was drained."""
         known = [volume for volume in self.scheduler.volumes.values() if volume.path == path]
         if known:
-            known[0].reopen()
+            known[0].undrain()
         else:
             self._actions.append(Open(path))
 

@@ -229,7 +229,7 @@ class ManagedVolume:
             return
         self.stop(VolumeState.FULL if isinstance(error, VolumeFull) else VolumeState.SICK, error.detail, now)
 
-    def reopen(self) -> None:
+    def undrain(self) -> None:
         """Take objects again after a drain."""
         if self.status.state is VolumeState.DRAINING:
             self.status = replace(self.status, state=VolumeState.OPEN, detail="")

@@ -116,16 +116,7 @@ class _Unpacking:
             return None
         self.objects += 1
         self.bytes += length
-        return Record(
-            stored.directory,
-            stored.cursor,
-            [stored.name],
-            [stored.size],
-            [stored.mtime],
-            [] if length == stored.size else [length],
-            [stored.md5] if stored.md5 else [],
-            {0: written.path} if written.path else {},
-        )
+        return stored.record(written.path or b"")
 
     def _write(self, stored: Stored) -> Written:
         body = self._reader.bodies.read(stored.location)

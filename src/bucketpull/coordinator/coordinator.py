@@ -16,13 +16,13 @@ from bucketpull import kill_points
 from bucketpull.coordinator.dispatch import Dispatch
 from bucketpull.coordinator.effects import (
     Acknowledge,
-    Books,
     Forget,
     Hear,
     Heard,
     Moment,
     Routine,
     SendControl,
+    UseJournal,
 )
 from bucketpull.coordinator.ending import Headway, RefusalsElsewhere, final_state, missing
 from bucketpull.coordinator.fleet import Fleet, RequestedStates
@@ -92,9 +92,9 @@ class Coordinator:
 
     def run(self, root: Position) -> Routine[None]:
         """Work until nothing is outstanding, the source refuses us, no volume has room (where the policy says so), or `stop`."""
-        yield Books(lambda journal: journal.begin(root, self.at.unix, self._policy.selection))
+        yield UseJournal(lambda journal: journal.begin(root, self.at.unix, self._policy.selection))
         yield from self._dispatch.reclaim()
-        self.budget.spent = yield Books(lambda journal: journal.spending())
+        self.budget.spent = yield UseJournal(lambda journal: journal.spending())
         yield from self.count()
         self.began = self.at.monotonic, self.counters, self.outstanding
         if self._stop_at is None:
@@ -110,11 +110,11 @@ class Coordinator:
             self.parting = True
             yield from self._let_go()
             yield self._note_spending()  # the last pulses came meanwhile
-            counted_on = yield Books(lambda journal: journal.counted_on())
+            counted_on = yield UseJournal(lambda journal: journal.counted_on())
             self.missing = missing(self.counters, counted_on, self.fleet.volumes, self.fleet.left)
 
-    def _note_spending(self) -> Books:
-        return Books(lambda journal: journal.note_spending(self.budget.spent))
+    def _note_spending(self) -> UseJournal:
+        return UseJournal(lambda journal: journal.note_spending(self.budget.spent))
 
     def stop(self) -> Routine[None]:
         """Ask the local workers to hand back what they hold; `run` returns when they have, or after ten seconds."""
@@ -155,7 +155,7 @@ class Coordinator:
             return
         self._room_at = now
         try:
-            yield Books(lambda journal: journal.check_room())
+            yield UseJournal(lambda journal: journal.check_room())
         except JournalError as error:
             self.trouble = error
             yield from self.stop()
@@ -191,7 +191,7 @@ class Coordinator:
             yield from self._commit(group)
         poison = [message.detail for message in messages if isinstance(message, Poison)]
         if poison:
-            yield Books(lambda journal: journal.note_poison(poison))
+            yield UseJournal(lambda journal: journal.note_poison(poison))
             yield from self.count()
         for message in messages:
             yield from self._hear(message)
@@ -204,14 +204,14 @@ class Coordinator:
         arrived = self.fleet.arrived(pulse)
         if not arrived:
             return
-        cut = yield Books(lambda journal: journal.find_cut(arrived))
+        cut = yield UseJournal(lambda journal: journal.find_cut(arrived))
         if cut:
             self.fleet.restored.update(cut)
             yield from self.count()
 
     def _commit(self, entries: Sequence[Entry]) -> Routine[None]:
         unix = self.at.unix
-        dropped = set((yield Books(lambda journal: journal.commit(entries, unix))))
+        dropped = set((yield UseJournal(lambda journal: journal.commit(entries, unix))))
         _at("committed")
         yield from self.count()
         self.budget.booked(entries, self.at.monotonic)
@@ -240,7 +240,7 @@ class Coordinator:
         receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
         if not receipts:
             return
-        found: Booked = yield Books(lambda journal: booked(journal, receipts, dropped))
+        found: Booked = yield UseJournal(lambda journal: booked(journal, receipts, dropped))
         yield from self._release(found.free)
         for machine, works in found.machines.items():
             yield SendControl(Control(self._share(machine), booked=works), machine)
@@ -253,7 +253,7 @@ class Coordinator:
             self.fleet.left.add(message.machine)
             yield from self._forget(message.machine)
         elif isinstance(message, Removed):
-            yield Books(lambda journal: journal.forget_former(message.ids))
+            yield UseJournal(lambda journal: journal.forget_former(message.ids))
             self._former.removed(message, self.at.monotonic)
         elif isinstance(message, Fatal) and self.refusal is None:
             yield from self._hear_fatal(message)
@@ -268,9 +268,9 @@ class Coordinator:
         self._shares.see(pulse, self.fleet, now)
         self.budget.see(pulse, now)
         if news:
-            yield Books(lambda journal: journal.see_volumes(news))
+            yield UseJournal(lambda journal: journal.see_volumes(news))
         if pulse.begun:
-            answer = yield Books(lambda journal: judge(journal, pulse.begun))
+            answer = yield UseJournal(lambda journal: judge(journal, pulse.begun))
             if answer.verdicts:
                 yield SendControl(
                     Control(self._share(pulse.machine), verdicts=answer.verdicts), pulse.machine
@@ -326,7 +326,7 @@ class Coordinator:
 
     def _release(self, works: Sequence[int]) -> Routine[None]:
         if works:
-            yield Books(lambda journal: journal.release(works))
+            yield UseJournal(lambda journal: journal.release(works))
             yield from self.count()
 
     def _share_limits(self) -> Routine[None]:
@@ -353,7 +353,7 @@ class Coordinator:
 
     def count(self) -> Routine[None]:
         """Read the books again after a change."""
-        self.counters, self.outstanding = yield Books(
+        self.counters, self.outstanding = yield UseJournal(
             lambda journal: (journal.counters(), journal.outstanding())
         )
 
@@ -400,7 +400,7 @@ class Coordinator:
         policy = self._policy
         if not policy.local_machines:
             return
-        of_the_job = yield Books(lambda journal: journal.machines())
+        of_the_job = yield UseJournal(lambda journal: journal.machines())
         patience = policy.linger_seconds if self._dispatch.gave_batches else policy.meet_seconds
         headway = Headway(self.at.monotonic)
         while waited := of_the_job - self.fleet.left - self.fleet.present(self.at.monotonic):

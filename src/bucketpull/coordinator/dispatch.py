@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from bucketpull import kill_points
-from bucketpull.coordinator.effects import Books, Moment, Routine, SendWork
+from bucketpull.coordinator.effects import Moment, Routine, SendWork, UseJournal
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain.budget import ANY_ROOM
@@ -37,9 +37,9 @@ class Dispatch:
     def reclaim(self) -> Routine[None]:
         """Make work ready again that was with workers in the former coordinator's process. Other workers may still have theirs."""
         local = self._policy.local_machines
-        sent: list[tuple[int, WorkKind, str]] = yield Books(lambda journal: journal.sent())
+        sent: list[tuple[int, WorkKind, str]] = yield UseJournal(lambda journal: journal.sent())
         ended = [work for work, kind, machine in sent if kind is WorkKind.SCAN or machine in local]
-        yield Books(lambda journal: journal.release(ended))
+        yield UseJournal(lambda journal: journal.release(ended))
         gone = set(ended)
         held = [entry for entry in sent if entry[0] not in gone]
         self.gave_batches = bool(held)
@@ -58,7 +58,7 @@ class Dispatch:
 
     def give_again(self, batches: list[int], machine: str) -> Routine[None]:
         """Send a machine batches again that it began, and that no other machine has."""
-        works = yield Books(lambda journal: journal.reclaim(batches, machine))
+        works = yield UseJournal(lambda journal: journal.reclaim(batches, machine))
         yield from self._send(WorkKind.BATCH, works, machine)
 
     def _give(self, kind: WorkKind, machine: str, limit: int) -> Routine[bool]:
@@ -67,7 +67,7 @@ class Dispatch:
             return False
         late = self._fleet.members[machine].late_allowance(limit) if kind is WorkKind.BATCH else limit
         unix = self._now().unix
-        works = yield Books(lambda journal: journal.claim(kind, limit, machine, unix, late, room))
+        works = yield UseJournal(lambda journal: journal.claim(kind, limit, machine, unix, late, room))
         yield from self._send(kind, works, machine)
         return bool(works)
 

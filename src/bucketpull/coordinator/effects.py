@@ -18,7 +18,7 @@ class Moment(NamedTuple):
     today: str
 
 
-class Books(NamedTuple):
+class UseJournal(NamedTuple):
     """Use the journal; what the function returns is the answer, and a `JournalError` is raised where the effect was yielded."""
 
     function: Callable[[Journal], object]
@@ -63,5 +63,5 @@ class Forget(NamedTuple):
     machine: str
 
 
-Effect = Books | Hear | SendControl | SendWork | Acknowledge | Forget
+Effect = UseJournal | Hear | SendControl | SendWork | Acknowledge | Forget
 Routine = Generator[Effect, Any, T]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from bucketpull.coordinator.effects import Books, Routine
+from bucketpull.coordinator.effects import Routine, UseJournal
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Begun, Pulse, Removed
 from bucketpull.domain.model import IN_PLACE, Extent, Former
 from bucketpull.ports import Journal
@@ -93,7 +93,7 @@ class FormerCopies:
         volumes = _usable(pulse)
         if self._clear.get(pulse.machine, []) == volumes or self._is_told(pulse.machine, now):
             return []
-        copies: list[Former] = yield Books(lambda journal: journal.former(volumes, AT_ONCE))
+        copies: list[Former] = yield UseJournal(lambda journal: journal.former(volumes, AT_ONCE))
         if copies:
             self._told[pulse.machine] = self._moved = now
         else:

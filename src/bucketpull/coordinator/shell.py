@@ -8,7 +8,6 @@ from typing import TypeVar
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.effects import (
     Acknowledge,
-    Books,
     Effect,
     Forget,
     Hear,
@@ -17,6 +16,7 @@ from bucketpull.coordinator.effects import (
     Routine,
     SendControl,
     SendWork,
+    UseJournal,
 )
 from bucketpull.domain.errors import JournalError
 from bucketpull.domain.messages import Limits
@@ -90,7 +90,7 @@ class CoordinatorShell:
 
     async def _carry_out(self, effect: Effect) -> object:
         match effect:
-            case Books(function):
+            case UseJournal(function):
                 return await self.call(function, self._journal)
             case Hear(seconds):
                 return await self._hear(seconds)

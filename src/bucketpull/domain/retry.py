@@ -107,7 +107,7 @@ class Random(Protocol):
         ...
 
 
-def attempts(reason: Reason) -> int:
+def most_tries(reason: Reason) -> int:
     """Return how many requests an object gets inside one batch before it is put off; 1 is no second one."""
     return BOUNDS[reason].tries
 

@@ -15,11 +15,11 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Part, key_of
 from bucketpull.domain.record import Assignment, Outcome, Record
 
-OPEN, STORED, FAILED, DEFERRED, UNPLACED, TOLD = range(6)
+OPEN, STORED, FAILED, DEFERRED, UNPLACED, REPORTED = range(6)
 DETAIL_CHARACTERS = 300
 
 _encode = msgspec.msgpack.Encoder().encode
-_TELLING = bytes([OPEN, *[TOLD] * 255])
+_REPORTING = bytes([OPEN, *[REPORTED] * 255])
 
 
 class PartProgress:
@@ -104,9 +104,9 @@ class PartProgress:
             return self.part
         return self.part.take(self._indexes(mark))
 
-    def tell(self) -> None:
+    def mark_reported(self) -> None:
         """Note that everything that has ended is reported."""
-        self.marks = self.marks.translate(_TELLING)
+        self.marks = self.marks.translate(_REPORTING)
 
     def _indexes(self, mark: int) -> list[int]:
         return [index for index, found in enumerate(self.marks) if found == mark]
@@ -122,7 +122,7 @@ def _items(leaf: PartProgress) -> Iterator[Item]:
 
 
 class BatchProgress:
-    """One assignment on its way to its outcomes. `left` counts the objects that have not ended, `told` how many those were at the last outcome.
+    """One assignment on its way to its outcomes. `left` counts the objects that have not ended, `reported` how many those were at the last outcome.
 
     `since` is when untold ends were first seen (monotonic seconds, 0 never).
     """
@@ -139,10 +139,10 @@ class BatchProgress:
         "id",
         "leaves",
         "left",
+        "reported",
         "retries",
         "since",
         "stored_bytes",
-        "told",
         "trouble",
         "unstarted",
         "volume",
@@ -155,7 +155,7 @@ class BatchProgress:
         self.leaves = [PartProgress(part) for part in decode_parts(assignment.parts)]
         self.left = sum(len(leaf.marks) for leaf in self.leaves)
         self.unstarted = self.left
-        self.told = self.left
+        self.reported = self.left
         self.since = 0.0
         self.stored_bytes = 0
         self.claims = {(claim.directory, claim.name): claim.md5 for claim in assignment.claims}
@@ -256,7 +256,7 @@ class BatchProgress:
 
     def is_due(self, now: float) -> bool:
         """Whether something ended a while ago and is not reported yet; to be called regularly."""
-        if self.left == self.told:
+        if self.left == self.reported:
             return False
         self.since = self.since or now
         return now - self.since >= REPORT_SECONDS
@@ -267,8 +267,8 @@ class BatchProgress:
         if self.left > 0:
             outcome.rest = self._marked(OPEN)
             for leaf in self.leaves:
-                leaf.tell()
-            self.told, self.since, self.stored_bytes = self.left, 0.0, 0
+                leaf.mark_reported()
+            self.reported, self.since, self.stored_bytes = self.left, 0.0, 0
             self.claimed = self.claimed_bytes = 0
             self.failures, self.retries, self.doubts = [], Counter(), Counter()
         return outcome

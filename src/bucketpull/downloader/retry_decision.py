@@ -3,7 +3,7 @@
 from enum import Enum
 
 from bucketpull.domain.errors import Reason, Remedy
-from bucketpull.domain.retry import BOUNDS, Scope, attempts, next_try
+from bucketpull.domain.retry import BOUNDS, Scope, most_tries, next_try
 
 # If an object is throttled so often in a row, our pace is not the cause, for it was lowered meanwhile: another endpoint is asked.
 # Where the source refuses at random, whatever the pace: so often that chance is hardly the cause.
@@ -42,7 +42,7 @@ def decide(
     if remedy is Remedy.VANISH:
         return Decision.GONE
     if remedy is Remedy.RESIGN:
-        return Decision.AT_ONCE if tries < attempts(reason) else _put_off(passes)
+        return Decision.AT_ONCE if tries < most_tries(reason) else _put_off(passes)
     if remedy is Remedy.FAIL:
         return Decision.NEXT_ROUTE if more_routes and not is_origin else Decision.FAIL
     if remedy is Remedy.STOP:
@@ -56,11 +56,11 @@ def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) ->
         return Decision.NEXT_ROUTE
     if reason is Reason.MISSING and is_origin:
         return Decision.GONE
-    return Decision.AT_ONCE if tries < attempts(reason) else Decision.FAIL
+    return Decision.AT_ONCE if tries < most_tries(reason) else Decision.FAIL
 
 
 def _passing(reason: Reason, tries: int, more_routes: bool, passes: int, random_share: float) -> Decision:
-    most = attempts(reason)
+    most = most_tries(reason)
     if more_routes and BOUNDS[reason].remedy is Remedy.SLOW:
         while_chance = next((n for n in range(SINGLED_OUT, most) if random_share**n < HARDLY), most)
         most = min(most, while_chance)

@@ -15,7 +15,7 @@ from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, add_counts, key_of, show
 from bucketpull.domain.record import Survey
-from bucketpull.domain.retry import REMEDIES, Random, attempts, backoff_seconds, next_page_try
+from bucketpull.domain.retry import REMEDIES, Random, backoff_seconds, most_tries, next_page_try
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.pages import ListedPages
@@ -203,7 +203,7 @@ class Scan:
         """Try again in this pass, then in later ones, if that may help."""
         if self._is_sent_away(wanted, error):
             self._fatal(error.reason, f"{show(wanted.position.directory) or '/'}: {error.detail}")
-        elif wanted.tries < attempts(error.reason):
+        elif wanted.tries < most_tries(error.reason):
             wait = backoff_seconds(error.reason, wanted.tries, self._random, error.retry_after_seconds)
             self._retry(wanted, error, wait)
         elif next_page_try(error.reason, wanted.position.attempt) is not None:

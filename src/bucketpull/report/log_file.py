@@ -17,7 +17,7 @@ from typing import Final
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.own_file import append
 from bucketpull.report.printable import printable
-from bucketpull.report.reporters import missed_text, progress_line
+from bucketpull.report.reporters import Regular, missed_text, progress_line
 from bucketpull.report.summary import summary_lines
 from bucketpull.report.words import Words
 
@@ -92,15 +92,12 @@ class LogReporter:
     def __init__(self, log: LogFile, words: Words) -> None:
         self._log = log
         self._words = words
-        self._due = 0.0
-        self._state = ""
+        self._lines = Regular(PROGRESS_SECONDS)
 
     def show(self, snapshot: Snapshot) -> None:
         """Write a line of progress if one is due."""
-        if snapshot.at < self._due and snapshot.state == self._state:
-            return
-        self._due, self._state = snapshot.at + PROGRESS_SECONDS, snapshot.state
-        self._log.write("info", progress_line(snapshot, self._words))
+        if self._lines.are_due(snapshot):
+            self._log.write("info", progress_line(snapshot, self._words))
 
     def note(self, level: str, event: str, text: str) -> None:
         """Write one event."""

@@ -21,6 +21,22 @@ LINE_SECONDS = 10.0
 WIDEST = 159  # columns; a Chinese character takes two
 
 
+class Regular:
+    """Says when something is to be shown again: after so many seconds, and at each change of state."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._due = 0.0
+        self._state = ""
+
+    def are_due(self, snapshot: Snapshot) -> bool:
+        """Tell whether it is time; then the next interval begins."""
+        if snapshot.at < self._due and snapshot.state == self._state:
+            return False
+        self._due, self._state = snapshot.at + self._seconds, snapshot.state
+        return True
+
+
 class LineReporter:
     """Writes a line of progress every `interval_seconds`, each note, and the summary at the end.
 
@@ -30,16 +46,12 @@ class LineReporter:
     def __init__(self, stream: TextIO, words: Words, interval_seconds: float = 10.0) -> None:
         self._stream = stream
         self._words = words
-        self._interval = interval_seconds
-        self._due = 0.0
-        self._state = ""
+        self._lines = Regular(interval_seconds)
 
     def show(self, snapshot: Snapshot) -> None:
         """Write a line if one is due."""
-        if snapshot.at < self._due and snapshot.state == self._state:
-            return
-        self._due, self._state = snapshot.at + self._interval, snapshot.state
-        self._write(f"{_stamp(snapshot.at)} {progress_line(snapshot, self._words)}")
+        if self._lines.are_due(snapshot):
+            self._write(f"{_stamp(snapshot.at)} {progress_line(snapshot, self._words)}")
 
     def note(self, level: str, event: str, text: str) -> None:
         """Write one event."""
@@ -140,17 +152,13 @@ class EventReporter:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._stream = stream
-        self._interval = interval_seconds
+        self._lines = Regular(interval_seconds)
         self._now = now
-        self._due = 0.0
-        self._state = ""
 
     def show(self, snapshot: Snapshot) -> None:
         """Write a `progress` event if one is due."""
-        if snapshot.at < self._due and snapshot.state == self._state:
-            return
-        self._due, self._state = snapshot.at + self._interval, snapshot.state
-        self._write("progress", snapshot.at, snapshot_dict(snapshot))
+        if self._lines.are_due(snapshot):
+            self._write("progress", snapshot.at, snapshot_dict(snapshot))
 
     def note(self, level: str, event: str, text: str) -> None:
         """Write a `note` event."""

@@ -37,6 +37,21 @@ class Stored(NamedTuple):
     md5: bytes
     location: Location
 
+    def record(self, path: bytes = b"", pack: str = "", offset: int = 0) -> Record:
+        """Return the record of this object in another place: at an unusual path, or in a pack (`offset` in blocks of 512 bytes)."""
+        return Record(
+            self.directory,
+            self.cursor,
+            [self.name],
+            [self.size],
+            [self.mtime],
+            [] if self.location.length == self.size else [self.location.length],
+            [self.md5] if self.md5 else [],
+            {0: path} if path else {},
+            pack,
+            [offset] if pack else [],
+        )
+
 
 class Partitions:
     """Entries of equal width, dealt out over files by their digest, to be looked at file by file.

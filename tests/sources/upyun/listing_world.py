@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position, key_of
-from bucketpull.domain.retry import REMEDIES, attempts
+from bucketpull.domain.retry import REMEDIES, most_tries
 from bucketpull.sources.upyun.source import UpyunSource
 from upyun_simulator.contents import Contents
 from upyun_simulator.cursor import BadCursor, Cursors, RowKeys
@@ -117,7 +117,7 @@ class ListingWorld:
         if remedy in {Remedy.RETRY, Remedy.SLOW} and position.attempt < 12:
             self.retries.append(error.reason)
             tries = self.tries[id(position)] = self.tries.get(id(position), 0) + 1
-            position.attempt += tries % attempts(error.reason) == 0
+            position.attempt += tries % most_tries(error.reason) == 0
             return [position]
         self.failed.append((position, error))
         return []

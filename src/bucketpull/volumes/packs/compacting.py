@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.packing import LARGEST_PACKED, Packing
-from bucketpull.domain.record import Block, Record
+from bucketpull.domain.record import Block
 from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.packs import folder, sealing
 from bucketpull.volumes.packs.appender import Appender, Member
@@ -64,7 +64,7 @@ def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored]) ->
                 for each in group
             ]  # fmt: skip
             pack, offsets = appender.append(members)
-            records = [_record(each, pack, offset) for each, offset in zip(group, offsets, strict=True)]
+            records = [each.record(b"", pack, offset) for each, offset in zip(group, offsets, strict=True)]
             volume.settle([Block(_JOURNAL, work, msgspec.msgpack.encode(records))], moved=True)
     finally:
         appender.close()
@@ -81,20 +81,6 @@ def _groups(objects: list[Stored]) -> Iterator[list[Stored]]:
             group, size = [], 0
     if group:
         yield group
-
-
-def _record(stored: Stored, pack: str, offset: int) -> Record:
-    return Record(
-        stored.directory,
-        stored.cursor,
-        [stored.name],
-        [stored.size],
-        [stored.mtime],
-        [] if stored.location.length == stored.size else [stored.location.length],
-        [stored.md5] if stored.md5 else [],
-        pack=pack,
-        offsets=[offset],
-    )
 
 
 def _remove(folders: Folders, pack: str) -> None:
