@@ -17,6 +17,8 @@ from bucketpull.fetch.transfer import Count, Done, FetchOptions, RunningRequest,
 Finish = Callable[["EasyHandle", Reason | None, str], None]
 
 COUNTED_BUFFER_BYTES: Final = 16 << 10
+# libcurl remembers for half of it that a name does not exist: after an outage of the resolver that is waited for in vain.
+DNS_SECONDS: Final = 20
 _HTTP: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _SUPPRESS_CONNECT_HEADERS: Final = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, for which pycurl has no name
 
@@ -100,6 +102,7 @@ class EasyHandle(RunningRequest):
             (pycurl.PROTOCOLS, _HTTP),
             (_SUPPRESS_CONNECT_HEADERS, 1),
             (pycurl.CONNECTTIMEOUT_MS, int(options.connect_seconds * 1000)),
+            (pycurl.DNS_CACHE_TIMEOUT, DNS_SECONDS),
             (pycurl.BUFFERSIZE, options.buffer_bytes),
             (pycurl.FOLLOWLOCATION, 0),  # a redirect is an answer: what lies elsewhere is not the object
             (pycurl.USERAGENT, ""),  # not pycurl's: the request says what is to be said
