@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,10 @@ from tests.e2e.test_prune import prune
 from tests.volumes.conftest import Disks
 
 import bucketpull
+from bucketpull.volumes.live_objects import LiveObjects
+from bucketpull.volumes.pruning import Gone
+from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.volume import open_volume
 from upyun_simulator import content
 
 
@@ -57,6 +62,26 @@ def test_a_folder_that_is_deleted_and_made_again_goes_back_to_its_disk(make_job)
     # The hundred that were not made again lie there still.
     assert len(rows) == len({row["key"] for row in rows}) == 320
     assert sum(volume["stored_objects"] for volume in volumes(job).values()) == 320
+
+
+def test_one_object_that_is_lost_from_a_ledger_is_told_and_fetched_by_the_next_run(make_job):
+    job = make_job("flat:1500,size=300B")
+    job.sync()
+    with (
+        contextlib.closing(open_reader(str(job.volumes[0]))) as reader,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        block, record, index = next(LiveObjects(reader, folder).entries())
+    with contextlib.closing(open_volume(str(job.volumes[0]))) as volume:
+        volume.prune([Gone(block, record, index)])
+
+    with running(job) as process:
+        errors = ended(process, expect=3)
+    assert "hold 1 objects less than the books count" in errors
+    assert "run the same command again" in errors.splitlines()[-1]
+    assert "bucketpull retry" not in errors
+
+    assert (job.sync()["stored"], len(job.files())) == (1, 1500)
 
 
 def fill_up(disk, leave=0):

@@ -5,7 +5,16 @@ import pytest
 from bucketpull.domain.batching import decode_positions
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import ScanReceipt
-from bucketpull.domain.model import Extent, Failure, Part, Position, VolumeState, VolumeStatus, WorkKind
+from bucketpull.domain.model import (
+    Extent,
+    Failure,
+    PageRecord,
+    Part,
+    Position,
+    VolumeState,
+    VolumeStatus,
+    WorkKind,
+)
 from bucketpull.domain.record import Record
 from bucketpull.domain.selection import EVERYTHING
 from bucketpull.journal.volumes import KnownVolume
@@ -483,6 +492,33 @@ def test_forgetting_is_made_up_for_when_a_run_begins(play):
         pass
 
     assert play.journal.outstanding().objects == 1, "an equal page proves nothing any more"
+
+
+def test_every_page_is_compared_by_the_next_run_where_something_is_missing(play):
+    play.put(b"x", b"a", b"b")
+    play.run()
+    play.blocks["v1"][0].pop((b"x", b"b"))
+
+    assert play.journal.doubt_all() == 0
+    play.journal.end("incomplete", play.now)
+    play.run()
+
+    assert play.fetched == [b"b"]
+
+
+def test_objects_of_pages_whose_names_overlap_may_have_been_counted_twice(play):
+    def page(directory, first, last, objects):
+        record = PageRecord(directory, first.decode(), first, last, b"d", objects, 0, unchanged=False)
+        play.journal._tables.pages.add(record, play.journal._tables.run.number)
+
+    with play.journal._transaction():
+        for directory in (b"p", b"q"):
+            page(directory, b"a", b"d", 10)
+        page(b"p", b"e", b"h", 20)
+        page(b"q", b"d", b"h", 20)
+        page(b"q", b"f", b"g", 5)
+
+    assert play.journal.doubt_all() == 25
 
 
 # Reading

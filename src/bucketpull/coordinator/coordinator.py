@@ -24,7 +24,7 @@ from bucketpull.coordinator.effects import (
     SendControl,
     UseJournal,
 )
-from bucketpull.coordinator.ending import Headway, RefusalsElsewhere, final_state, missing
+from bucketpull.coordinator.ending import Headway, RefusalsElsewhere, check_volumes, final_state
 from bucketpull.coordinator.fleet import Fleet, RequestedStates
 from bucketpull.coordinator.grouping import Entry, once_each
 from bucketpull.coordinator.outages import Outages
@@ -85,7 +85,7 @@ class Coordinator:
         self._roomy_at = at.monotonic
         self._hears = True
         self.trouble: JournalError | None = None
-        self.missing = 0
+        self.missing = self._lost = 0
         self.budget = BudgetWatch(policy.budget, lambda: self.at.today)
         self._former = FormerCopies()
         self._dispatch = Dispatch(policy, self.fleet, self.budget, lambda: self.at)
@@ -110,8 +110,7 @@ class Coordinator:
             self.parting = True
             yield from self._let_go()
             yield self._note_spending()  # the last pulses came meanwhile
-            counted_on = yield UseJournal(lambda journal: journal.counted_on())
-            self.missing = missing(self.counters, counted_on, self.fleet.volumes, self.fleet.left)
+            self.missing, self._lost = yield from check_volumes(self.counters, self.fleet)
 
     def _note_spending(self) -> UseJournal:
         return UseJournal(lambda journal: journal.note_spending(self.budget.spent))
@@ -445,7 +444,7 @@ class Coordinator:
     def conclude(self) -> None:
         """Set the final state from the books."""
         if self.state not in CUT_SHORT:
-            self.state = final_state(self.counters, self.outstanding, self.missing)
+            self.state = final_state(self.counters, self.outstanding, self._lost)
 
     def raise_refusal(self) -> None:
         """Raise what ended the job before its end: the source refused us, or the journal has no room."""

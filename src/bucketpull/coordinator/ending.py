@@ -6,14 +6,24 @@ A volume may hold more than the job counts: objects of other jobs, of an earlier
 import math
 from collections.abc import Collection, Mapping
 
+from bucketpull.coordinator.effects import Routine, UseJournal
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.messages import Fatal
 from bucketpull.domain.model import Counters, Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState
 
-# A bucket that changes while it is listed names some objects twice, and they are counted twice: fewer than one in so many.
-TOLERATED_ONE_IN = 1_000
 _UNKNOWN = frozenset({VolumeState.SICK, VolumeState.AWAY, VolumeState.LOST})
+
+
+def check_volumes(books: Counters, fleet: Fleet) -> Routine[tuple[int, int]]:
+    """Hold the books against the ledgers: how many objects these have less, and how many of them were not just counted twice.
+
+    Where there are any, the next run compares every page, and fetches what is missing.
+    """
+    counted_on = yield UseJournal(lambda journal: journal.counted_on())
+    objects = missing(books, counted_on, fleet.volumes, fleet.left)
+    twice = (yield UseJournal(lambda journal: journal.doubt_all())) if objects else 0
+    return objects, max(0, objects - twice)
 
 
 def missing(
@@ -38,17 +48,12 @@ def missing(
     return max(0, books.stored + books.skipped - held)
 
 
-def final_state(books: Counters, outstanding: Outstanding, missing_objects: int) -> JobState:
+def final_state(books: Counters, outstanding: Outstanding, lost: int) -> JobState:
     """Return the end state of a job that was not cut short: it is complete if the books balance, with nothing left or lost."""
     left = outstanding.scans or outstanding.batches
     accounted = books.stored + books.skipped + books.excluded + books.vanished
-    balanced = not left and books.listed == accounted and not _is_loss(missing_objects, books)
+    balanced = not left and books.listed == accounted and not lost
     return JobState.COMPLETE if balanced and not books.failures else JobState.INCOMPLETE
-
-
-def _is_loss(objects: int, books: Counters) -> bool:
-    """Whether more objects are missing than may have been counted twice."""
-    return objects > books.duplicates + (books.stored + books.skipped) // TOLERATED_ONE_IN
 
 
 class Headway:

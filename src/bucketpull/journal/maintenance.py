@@ -46,6 +46,42 @@ def forget_failures(tables: Tables, recorded: Iterable[Recorded]) -> None:
             tables.failures.remove(failure)
 
 
+def doubt(tables: Tables, rows: Iterable[PageRow]) -> None:
+    """Have pages compared when they are listed again, though they be unchanged."""
+    for row in rows:
+        if row.digest:
+            tables.pages.doubt(row.directory, row.cursor)
+
+
+class Overlaps:
+    """Counts the objects of a run's pages whose names overlap with another page's of their directory. Pages come directory by directory."""
+
+    def __init__(self, run: int) -> None:
+        self._run = run
+        self._directory: bytes | None = None
+        self._pages: list[tuple[bytes, bytes, int]] = []
+        self._objects = 0
+
+    def see(self, rows: Iterable[PageRow]) -> None:
+        """Take in pages."""
+        for row in rows:
+            if row.directory != self._directory:
+                self.count()
+                self._directory = row.directory
+            if row.run == self._run and row.objects:
+                self._pages.append((row.first, row.last, row.objects))
+
+    def count(self) -> int:
+        """Return how many objects it is so far."""
+        pages, self._pages = sorted(self._pages), []
+        end: bytes | None = None
+        for first, last, objects in pages:
+            if end is not None and first <= end:
+                self._objects += objects
+            end = last if end is None else max(end, last)
+        return self._objects
+
+
 def _may_forget(tables: Tables, directory: bytes) -> bool:
     return not tables.failures.listing_failed() or tables.pages.was_seen(directory, tables.run.number)
 

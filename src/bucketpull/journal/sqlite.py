@@ -284,6 +284,15 @@ class SqliteJournal(JournalReader):
         with self._transaction() as tables:
             maintenance.forget_blocks(tables, volume, number, end)
 
+    def doubt_all(self) -> int:
+        """Have the next run compare every page with what lies on volumes; return how many objects this run may have counted twice."""
+        twice = maintenance.Overlaps(self._tables.run.number)
+        for rows in self._tables.pages.walk():
+            with self._transaction() as tables:
+                maintenance.doubt(tables, rows)
+            twice.see(rows)
+        return twice.count()
+
     def counted_on(self) -> dict[str, str]:
         """See `ports.Journal`."""
         volumes = self._tables.volumes.all()

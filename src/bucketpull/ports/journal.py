@@ -97,6 +97,14 @@ class Journal(Protocol):
         """
         ...
 
+    def doubt_all(self) -> int:
+        """Have the next run compare every page with what lies on volumes; return how many objects this run may have counted twice.
+
+        Those are the objects of pages whose names overlap with others' of their directory: a bucket that changes while it is
+        listed, and not in the order of names, may name an object on two of them.
+        """
+        ...
+
     def counted_on(self) -> dict[str, str]:
         """Return the volumes, those given up left out, with the path at which each was seen last ("" if no machine told of it)."""
         ...

@@ -27,6 +27,12 @@ def exit_code_of(snapshot: Snapshot) -> ExitCode:
     return _EXITS.get(snapshot.state, ExitCode.INCOMPLETE)
 
 
+def exit_words_of(snapshot: Snapshot) -> str:
+    """Return by which name `words` tells the exit code: what failed is tried again in another way than what is missing."""
+    is_missing = snapshot.state is JobState.INCOMPLETE and not any(snapshot.failures.values())
+    return f"exit.{int(exit_code_of(snapshot))}" + ".again" * is_missing
+
+
 def summary_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
     """Return the final reconciliation: the content of `--summary FILE`."""
     books = snapshot.counters

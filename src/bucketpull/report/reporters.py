@@ -9,7 +9,7 @@ from typing import Any, TextIO, cast
 from bucketpull.domain.progress import Snapshot
 from bucketpull.ports import Reporter
 from bucketpull.report import figures
-from bucketpull.report.document import exit_code_of, snapshot_dict, summary_dict, waited_for
+from bucketpull.report.document import exit_code_of, exit_words_of, snapshot_dict, summary_dict, waited_for
 from bucketpull.report.nonblocking_stream import NonblockingStream
 from bucketpull.report.printable import json_line, printable
 from bucketpull.report.summary import by_reason, summary_lines, time_left
@@ -131,7 +131,7 @@ class QuietReporter:
         """Say why the job is not complete, if it is not."""
         code = exit_code_of(snapshot)
         if code:
-            self._stream.write(self._words("exit", int(code), self._words(f"exit.{int(code)}")) + "\n")
+            self._stream.write(self._words("exit", int(code), self._words(exit_words_of(snapshot))) + "\n")
 
 
 class EventReporter:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.progress import ENDED, STANDING, JobState, Snapshot
 from bucketpull.report import figures
-from bucketpull.report.document import endpoints_of, exit_code_of
+from bucketpull.report.document import endpoints_of, exit_code_of, exit_words_of
 from bucketpull.report.endpoints import state_of
 from bucketpull.report.tables import short, table
 from bucketpull.report.words import Words
@@ -26,7 +26,7 @@ def summary_lines(snapshot: Snapshot, words: Words) -> list[str]:
     for name, counts in counted:
         if any(counts.values()):
             lines.append(f"  {label(words(name))}{by_reason(counts)}")
-    lines.append("  " + words("exit", int(code), words(f"exit.{int(code)}")))
+    lines.append("  " + words("exit", int(code), words(exit_words_of(snapshot))))
     return lines
 
 
@@ -142,8 +142,8 @@ def status_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[str
     if snapshot.volumes:
         lines += ["", *volume_lines(snapshot.volumes, words)]
     if not running:
-        code = int(exit_code_of(snapshot))
-        lines += ["", words(f"exit.{code}") if snapshot.state != JobState.WAITING else words("never_run")]
+        is_begun = snapshot.state != JobState.WAITING
+        lines += ["", words(exit_words_of(snapshot)) if is_begun else words("never_run")]
     return lines
 
 

@@ -53,6 +53,10 @@ class Catalogue:
                 page = self._pages[key]
                 page.record = msgspec.structs.replace(page.record, digest=b"")
 
+    def doubt_all(self) -> None:
+        """Have all pages compared when they are listed again."""
+        self.doubt(list(self._pages))
+
     def with_digest(self, position: Position, run: int) -> Position:
         """Return a position with the digest that its page had in an earlier run, if it was listed then."""
         known = self._pages.get((position.directory, position.cursor))

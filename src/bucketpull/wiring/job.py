@@ -306,8 +306,8 @@ class Job:
 
 def _short(objects: int) -> str:
     return (
-        f"the ledgers of the volumes hold {objects} objects less than the books count; on each machine `bucketpull verify VOLUME...` "
-        "says what is missing, and with --repair has it fetched again"
+        f"the ledgers of the volumes hold {objects} objects less than the books count; run the same command again: it compares every "
+        "page with the ledgers, and fetches what is missing; if it says so again, `bucketpull verify VOLUME... --repair` puts the totals right"
     )
 
 
