@@ -119,7 +119,7 @@ class Site:
 
 
 class ConnectionPool(Protocol):
-    """Who keeps connections. `counted` is told of all bytes that come.
+    """Who keeps connections. `counted` is called with the size of everything that is received.
 
     `came` is the earliest time at which what is read now may have come: what waited for this process to be read says nothing of
     how quick its server is.
@@ -144,7 +144,7 @@ class ConnectionPool(Protocol):
         ...
 
     def lost(self, connection: "Connection") -> None:
-        """Let go of a connection that is of no use any more."""
+        """Drop a connection that cannot be used any more."""
         ...
 
 
@@ -208,7 +208,7 @@ class Connection(RunningRequest):
         return not self._is_open
 
     def end(self, reason: Reason, detail: str) -> None:
-        """Give it up; a site that lets nobody in is libcurl's to find again."""
+        """Give it up; if the site did not accept the connection, libcurl has to reach it again first."""
         if not self._is_open:
             self.site.distrust()
         self._end(reason, detail)
@@ -341,7 +341,7 @@ class Connection(RunningRequest):
         return False
 
     def _read_idle(self) -> None:
-        """See what comes while nothing was asked: at most a ticket of TLS, which is no data; mostly the end."""
+        """Read while no request is open: mostly the end of the connection, or a TLS ticket, which is no data."""
         try:
             self._recv(1)
         except _WAIT:

@@ -1,4 +1,4 @@
-"""libcurl's multi interface, driven by `socket_action`, so that a thousand connections cost no more a transfer than sixty-four."""
+"""libcurl's multi interface, driven by `socket_action`: a transfer costs the same with a thousand connections as with sixty-four."""
 
 import select
 import time
@@ -84,7 +84,7 @@ class Curl:
         self._multi.add_handle(handle.easy)
 
     def serve(self) -> None:
-        """Call libcurl if it wants to be: to send what was submitted, and for timeouts of its own."""
+        """Call libcurl if it asked for that: to send new requests, and for its own timeouts."""
         self._hear()
         if self.due is not None and self.now >= self.due:
             self.due = None
@@ -97,7 +97,7 @@ class Curl:
             self.due = None if milliseconds < 0 else self.now + milliseconds / 1000
 
     def count(self, counted: Count | None) -> None:
-        """Have the sizes of what comes told to somebody from now on, or no more."""
+        """Report the sizes of received pieces from now on, or no longer."""
         for handle in self._handles:
             if handle in self._busy:
                 handle.count(counted)
@@ -117,7 +117,7 @@ class Curl:
         return handle
 
     def _pause(self, handle: EasyHandle) -> None:
-        """Offer again, in a while, what a transfer's sink did not take."""
+        """Offer a sink again, a little later, what it did not take."""
         started = handle.started
 
         def resume() -> None:
@@ -136,7 +136,7 @@ class Curl:
             self._multi.socket_action(fd, _READABLE if event == _IN else _curl_event(event))
 
     def _on_open(self, fd: int, _purpose: int) -> int:
-        """Take note of a new socket: its number belonged perhaps to another that was closed without a word."""
+        """Note a new socket: its number may have been that of another, which was closed without notice."""
         self._masks.pop(fd, None)
         self._idle.discard(fd)
         self._sockets.add(fd)
@@ -176,7 +176,7 @@ class Curl:
             return  # it is closed, and with that unregistered
 
     def reassert(self) -> None:
-        """Register anew what libcurl waits for, as a number taken for a socket's may be its resolver's now: 0.6 µs each."""
+        """Register again what libcurl waits for: the number of a socket may now be its resolver's. 0.6 µs each."""
         for fd, mask in list(self._masks.items()):
             if fd not in self._idle:
                 try:
@@ -187,7 +187,7 @@ class Curl:
     # --- transfers that end
 
     def collect(self) -> int:
-        """Hand the ended transfers back; return how many there were. Should a callback raise, the others keep their turn."""
+        """Call back for ended transfers; return how many there were. If a callback raises, the others are kept for later."""
         more, good, bad = self._multi.info_read()
         while more:
             self._good += good
@@ -230,7 +230,7 @@ class Curl:
 
 
 def _is_head_whole(header_lines: list[bytes]) -> bool:
-    """Tell whether the headers came to an end, which libcurl does not mind; trailers may follow it."""
+    """Tell whether the headers are complete, which libcurl does not check; trailers may follow."""
     return b"\r\n" in header_lines or b"\n" in header_lines
 
 

@@ -119,7 +119,7 @@ class Direct:
         return sum(map(len, self._waiting.values()))
 
     def learn(self, request: Request, ip: str, now: float, marked_at: float) -> None:
-        """Note at which address libcurl had an answer from a request's site; make the requests that waited for that."""
+        """Note the address at which libcurl got an answer from a site, and make the requests that waited for it."""
         url = request.url
         at = url.find("/", 8)
         origin = url[:at] + request.address
@@ -134,13 +134,13 @@ class Direct:
                     self._repeat(waiting, done)
 
     def is_unknown(self, request: Request, now: float) -> bool:
-        """Tell whether it is worth the while to `learn`."""
+        """Tell whether `learn` should be called for a request."""
         url = request.url
         site = self._sites.get(url[: url.find("/", 8)] + request.address)
         return self._is_allowed and (site is None or not site.is_known(now))
 
     def close(self) -> None:
-        """Close all connections without a word to anybody."""
+        """Close all connections, without callbacks."""
         for connection in self.connections.values():
             connection.sock.close()
         self.connections.clear()
@@ -163,7 +163,7 @@ class Direct:
         return connection
 
     def _tidy(self, kept: Site | None = None) -> None:
-        """Let go of all idle connections, and forget the sites of which none is in use: a list may name a million hosts."""
+        """Close all idle connections, and forget sites without others: a list may name a million hosts."""
         for site in self._sites.values():
             while site.free:
                 self._drop(site.free.pop())

@@ -76,7 +76,7 @@ class EasyHandle(RunningRequest):
         return int(self.easy.getinfo(pycurl.SIZE_DOWNLOAD_T))
 
     def is_connecting(self) -> bool:
-        """Leave it to libcurl, which was told how long to wait for a connection."""
+        """False: libcurl has its own time limit for connecting."""
         return False
 
     def judge(self, now: float, options: FetchOptions) -> tuple[Reason, str] | None:
@@ -117,7 +117,7 @@ class EasyHandle(RunningRequest):
             self.easy.setopt(pycurl.CAINFO, authorities)
 
     def prepare(self, request: Request, done: Done, sink: Sink | None, counted: Count | None) -> None:
-        """Set the handle to a request. `counted`, if there is one, is told the size of every piece of a body."""
+        """Set the handle to a request. `counted`, if given, is called with the size of each piece of a body."""
         easy = self.easy
         easy.setopt(pycurl.URL, request.url)
         if request.address != self.request.address:
@@ -139,7 +139,7 @@ class EasyHandle(RunningRequest):
         self.marked = -1
 
     def count(self, counted: Count | None) -> None:
-        """Have the sizes of pieces told to somebody from now on, or no more."""
+        """Report the sizes of pieces from now on, or no longer."""
         self._counted = counted
         plain = self._sink is None and counted is None
         # The bound method of a list is the cheapest way there is to take a body (bytearray +1 µs, BytesIO +7 µs).
@@ -176,7 +176,7 @@ class EasyHandle(RunningRequest):
             self._counted(size)
 
     def _is_object(self) -> bool:
-        """Tell whether the body is what was asked for; the words of a refusal are no part of an object."""
+        """Tell whether the body is that of a good answer; the text of a refusal is no part of an object."""
         if self.poured:
             return True
         status_line = next((line for line in reversed(self.header_lines) if line.startswith(b"HTTP/")), b"")

@@ -182,7 +182,7 @@ class FetchLoop:
         self._dispatch(events)
 
     def _hold_back(self, timeout: float) -> None:
-        """Wait for the process's own: libcurl would read, also when called only because of a timer."""
+        """Wait for the process's own descriptors only: libcurl reads even if it is called for a timer."""
         assert self._allowance is not None
         before = self._now
         patience = min(timeout, self._allowance.delay(), self._timers[0][0] - before)
@@ -207,7 +207,7 @@ class FetchLoop:
             heapq.heappop(self._timers)[2]()
 
     def _look(self) -> None:
-        """End the transfers that wait in vain. The time in which the cap forbade reading is nobody's fault."""
+        """End transfers that have stalled. Time in which the bandwidth limit forbade reading does not count."""
         self.call_later(self._look_seconds, self._look)
         self._curl.reassert()
         self._set_now()

@@ -1,4 +1,4 @@
-"""The addresses of hosts' names, asked of the system in a thread: a name server that does not answer holds nobody up."""
+"""The addresses of host names, looked up in a thread, so that a name server that does not answer blocks nothing."""
 
 import os
 import socket
@@ -46,5 +46,5 @@ class Resolver:
             found(addresses)
 
     def close(self) -> None:
-        """Answer nobody any more. A thread may still be asking, so the descriptor stays open: it belongs to the process."""
+        """Make no more callbacks. A thread may still be at work, so the descriptor stays open as long as the process."""
         self._is_closed = True

@@ -1,4 +1,4 @@
-"""What all transfers have in common, whichever way they are made: they begin, and they must go on."""
+"""What both kinds of transfers, by libcurl and by direct connections, have in common: timeouts and stalls."""
 
 from collections.abc import Callable
 
@@ -58,7 +58,7 @@ class RunningRequest:
         raise NotImplementedError
 
     def is_connecting(self) -> bool:
-        """Tell whether there is no connection yet, and nobody else who minds."""
+        """Tell whether it waits for a connection without a time limit of its own."""
         raise NotImplementedError
 
     def end(self, reason: Reason, detail: str) -> None:
@@ -90,4 +90,4 @@ class RunningRequest:
 
 
 def nobody(_: Response) -> None:
-    """Take the place of the callback of a transfer that is none."""
+    """The callback of a handle without a transfer."""

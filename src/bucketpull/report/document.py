@@ -113,7 +113,7 @@ def volume_dict(volume: VolumeStatus) -> dict[str, Any]:  # JSON
 
 
 def waited_for(snapshot: Snapshot) -> tuple[str, float]:
-    """Return the object that has been waited for longest, and the seconds without any end; "" where things move."""
+    """Return the key of the object that was waited for longest, and for how many seconds no object has ended; "" if some do."""
     if snapshot.state not in RUNNING:
         return "", 0.0
     longest = max(snapshot.machines, key=lambda pulse: pulse.still_seconds, default=None)

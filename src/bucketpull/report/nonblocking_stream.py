@@ -25,7 +25,7 @@ _streams: "weakref.WeakSet[NonblockingStream]" = weakref.WeakSet()
 
 
 def flush_all(patience_seconds: float) -> None:
-    """Bring out what all streams have taken, as `NonblockingStream.write_out` does."""
+    """Write out what all streams hold; see `NonblockingStream.write_out`."""
     for stream in list(_streams):
         stream.write_out(patience_seconds)
 
@@ -78,7 +78,7 @@ class NonblockingStream(io.TextIOBase):
 
     @property
     def behind(self) -> bool:
-        """Whether something waits still to be written."""
+        """Whether something waits to be written."""
         return self._writing or bool(self._pieces)
 
     def write(self, text: str) -> int:

@@ -74,7 +74,7 @@ def time_line(snapshot: Snapshot, words: Words) -> str:
 
 
 def spent_lines(snapshot: Snapshot, words: Words) -> list[str]:
-    """Return what all runs of the job used: traffic, what of it was for nothing, and money where it has a price."""
+    """Return what all runs of the job used: traffic, how much of it was wasted, and the cost if there is a price."""
     spent, cost = snapshot.spent, snapshot.cost
     if not spent.requests:
         return []

@@ -1,4 +1,4 @@
-"""What a worker says of itself: where it joined, now and then what it does, its volumes, and whether the coordinator is heard. Pure."""
+"""The lines that a worker prints: where it joined, from time to time what it does, its volumes, and whether it hears the coordinator. Pure."""
 
 from collections.abc import Iterator
 

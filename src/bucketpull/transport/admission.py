@@ -1,4 +1,4 @@
-"""Which messages of workers the coordinator admits: each speaks for itself alone, of work that it was given."""
+"""Which messages of workers the coordinator accepts: those in which a worker reports about itself and work that it was given."""
 
 import contextlib
 import hashlib
@@ -21,7 +21,7 @@ _Key = tuple[str, str, int]
 
 
 class Assigned(msgspec.Struct):
-    """Work that was given: to which machines, and how many objects each part of it has that is known here."""
+    """Work that was given: to which machines, and how many objects each known part of it has."""
 
     machines: set[str]
     objects: dict[int, int]
@@ -42,7 +42,7 @@ class Admission:
         self.false_claims: Counter[str] = Counter()
 
     def open(self, delivery: Delivery) -> tuple[Header, bytes]:
-        """Return a message's header, and its body that is still to be read.
+        """Return a message's header and its body, which is not decoded yet.
 
         Raises:
             Rejected: It was not sealed for this queue by one of this job.
@@ -59,7 +59,7 @@ class Admission:
         return header, body
 
     def read(self, header: Header, body: bytes) -> ToCoordinator:
-        """Return what a message says.
+        """Decode a message.
 
         Raises:
             Rejected: Nobody understands it, it speaks for somebody else, or it does not add up.
@@ -93,7 +93,7 @@ class Admission:
     # --- what came, and was not acknowledged yet
 
     def is_repeated(self, header: Header, delivery: Delivery) -> tuple[bool, bool]:
-        """Note that a message came. Return whether it came before, and whether it is to be acknowledged for that.
+        """Note a message. Return whether it came before, and whether it is to be acknowledged at once for that.
 
         One that is not acknowledged, and comes again over a new connection, is acknowledged when that one is.
         """
@@ -120,7 +120,7 @@ class Admission:
         return self._unacknowledged.pop(key, None) if key is not None else None
 
     def _done(self, work: int, machine: str) -> None:
-        """Note that a machine is done with work; others that were given it as well may still speak of it."""
+        """Note that a machine has ended work; receipts of other machines that have it too are still accepted."""
         given = self._given.get(work)
         if given is not None:
             given.machines.discard(machine)
@@ -142,7 +142,7 @@ class Admission:
         self._given.setdefault(work, Assigned(set(), {})).machines.add(machine)
 
     def not_given(self, message: FromWorker) -> list[int]:
-        """Return which of a receipt's work its machine was not given, as far as is known."""
+        """Return which work of a receipt its machine was not given, as far as is known."""
         nobody = Assigned(set(), {})
         return [
             work
@@ -183,14 +183,14 @@ def works_of(message: FromWorker) -> Sequence[int]:
 
 
 def ends_work(message: FromWorker) -> bool:
-    """Whether the work that a message is about is done with it: not where some of a batch is still in hand, or nothing was done."""
+    """Whether a message ends its work: not if some of a batch is still in hand, or nothing was done."""
     return isinstance(message, ScanReceipt) or (
         isinstance(message, BatchReceipt) and message.remainder is None
     )
 
 
 def poison_of(body: bytes, size: int) -> Poison:
-    """Say of a message that nobody understands what it looks like, by its beginning and its size in bytes; the same message is always said in the same words."""
+    """Describe a message that cannot be decoded by its beginning and its size in bytes; always alike for the same message."""
     name = hashlib.sha256(body).hexdigest()[:12]
     more = "..." if size > _SHOWN_BYTES else ""
     text = f"{name}: {size} bytes nobody understands, {body[:_SHOWN_BYTES].hex()}{more}"
@@ -198,7 +198,7 @@ def poison_of(body: bytes, size: int) -> Poison:
 
 
 def claims_of(header: Header | None) -> str:
-    """Say whose message it claims to be; "" where it says nothing."""
+    """Say whose message it claims to be; "" if it does not say."""
     if header is None:
         return ""
     by_worker = header.way in {Direction.UP, Direction.QUESTION}

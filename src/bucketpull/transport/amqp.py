@@ -1,4 +1,4 @@
-"""A link to RabbitMQ that is made again whenever it breaks: any error drops both connections and starts over.
+"""A link to RabbitMQ that is restored whenever it breaks: after any error both connections are dropped and made again.
 
 Facts of the broker that shape it, each measured on 3.10, 4.0 and 4.3:
 
@@ -73,7 +73,7 @@ class Delivery(msgspec.Struct):
 
 
 class Link:
-    """Publishes and consumes durable messages through whatever breaks. `run` keeps it alive, in a task of its own.
+    """Publishes and consumes durable messages, across any number of reconnections. `run` keeps it alive, in a task of its own.
 
     `lost` is told why there is no connection, `reached` that there is one; `taken` becomes true when another connection has a queue that must be ours alone,
     `refused` when the broker refuses the login.
@@ -119,18 +119,18 @@ class Link:
         self.reached: Callable[[], None] = lambda: None
 
     def start(self) -> None:
-        """Connect, and connect again, in the background."""
+        """Connect, and reconnect, in the background."""
         self._task = asyncio.create_task(self.run(), name="broker")
         self._deliveries.watch(self._task)
 
     async def close(self) -> None:
-        """Disconnect; what is not acknowledged comes again to whoever consumes next."""
+        """Disconnect; messages that are not acknowledged are delivered again to the next consumer."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def run(self) -> None:
-        """Connect, and connect again, until cancelled."""
+        """Connect, and reconnect, until cancelled."""
         delay = RETRY_SECONDS[0]
         while True:
             connections: list[AbstractConnection] = []
@@ -156,7 +156,7 @@ class Link:
         await self._ready.wait()
 
     async def publish(self, queue: str, make: Callable[[], bytes], *, insist: bool = True) -> bool:
-        """Return when the broker has the message for good; waits and tries again as long as it takes.
+        """Return when the broker has confirmed the message; wait and try again for as long as that takes.
 
         `make` returns the message; it is called for each try, so that none is the same message twice.
 
@@ -184,7 +184,7 @@ class Link:
             await asyncio.sleep(0.05)
 
     async def tell(self, queue: str, body: bytes) -> None:
-        """Publish if that is possible now, without confirmation: for what will be said again anyway."""
+        """Publish if that is possible now, without confirmation: for messages that are sent again anyway."""
         channel, connection = self._teller, self._publishing
         if channel is None or connection is None or not self._ready.is_set() or await _is_blocked(connection):
             return
@@ -201,7 +201,7 @@ class Link:
         return await self._deliveries.take_all()
 
     async def acknowledge(self, delivery: Delivery) -> None:
-        """Settle a delivery; one of before a reconnect comes again instead."""
+        """Acknowledge a delivery; one from before a reconnection is delivered again instead."""
         await self._answer(delivery, "basic_ack")
 
     async def reject(self, delivery: Delivery) -> None:
@@ -309,17 +309,17 @@ class Link:
 
 
 def _properties(delivery_mode: int) -> aiormq.spec.Basic.Properties:
-    """Return new ones for each message: the client writes its number of the message into them."""
+    """Return new properties for each message: the client writes its message number into them."""
     return aiormq.spec.Basic.Properties(delivery_mode=delivery_mode)
 
 
 async def connected(url: str) -> AbstractConnection:
-    """Connect to a broker; what strangers write beside their messages does not reach the client."""
+    """Connect to a broker; headers and properties that strangers set do not reach the client."""
     return await aiormq.connect(url, transport_factory=FilteredTransport())
 
 
 async def _make(connection: AbstractConnection, queue: str, arguments: Mapping[str, object]) -> bool:
-    """Make a queue if there is none; return whether there was none. One that exists may be of another type: it serves."""
+    """Declare a queue; return whether it was new. One that exists may be of another type, and is used as it is."""
     channel = await connection.channel(publisher_confirms=False)
     try:
         await channel.queue_declare(queue, passive=True)
@@ -338,7 +338,7 @@ async def _confirmed(
     queue: str,
     body: bytes,
 ) -> None:
-    """Publish and wait for the confirmation: for ever while the broker says that it is blocked, else for half a minute."""
+    """Publish and wait for the confirmation: without end while the broker says that it is blocked, else for half a minute."""
     publishing = asyncio.ensure_future(
         channel.basic_publish(body, routing_key=queue, mandatory=True, properties=_properties(2))
     )
@@ -368,7 +368,7 @@ async def _is_blocked(connection: AbstractConnection) -> bool:
 
 
 def _cancelled() -> bool:
-    """Whether it is this task that is to end: the client also raises CancelledError where it lost its connection."""
+    """Whether this task is being cancelled: the client raises CancelledError also when it loses its connection."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -398,7 +398,7 @@ def with_heartbeat(url: str) -> str:
 
 
 def _check_options(query: Mapping[str, str]) -> None:
-    """Refuse what the client would ignore, and files that it would look for in vain at each connection."""
+    """Refuse options that the client would ignore, and files that it would not find."""
     for name, value in query.items():
         if name not in _OPTIONS:
             raise ConfigError(f"--broker: there is no option {name}; there are {', '.join(_OPTIONS)}")

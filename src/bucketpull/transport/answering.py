@@ -1,4 +1,4 @@
-"""Answers questions that come through the broker, beside all else: to go through millions of failures takes seconds."""
+"""Answers requests that come through the broker, in tasks of their own: going through millions of failures takes seconds."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ MOST_QUESTIONS: Final = 8
 
 
 class Answering:
-    """Answers at most eight questions at a time; who asks more waits in vain, and asks again.
+    """Answers at most eight requests at a time; others get no answer, and are repeated by their clients.
 
     `answer` is what answers a question of somebody who asks under a name; None answers nothing.
     """
@@ -25,14 +25,14 @@ class Answering:
         self.answer: Callable[[Query, str], Awaitable[QueryAnswer]] | None = None
 
     def take(self, question: Query, header: Header) -> None:
-        """Begin to answer a question."""
+        """Begin to answer a request."""
         if self._names.is_answers(header.reply_to) and len(self._telling) < MOST_QUESTIONS:
             telling = asyncio.create_task(self._tell(question, header), name="answer")
             self._telling.add(telling)
             telling.add_done_callback(self._told)
 
     async def close(self) -> None:
-        """Answer nothing any more."""
+        """Stop answering."""
         telling = list(self._telling)
         for task in telling:
             task.cancel()

@@ -39,7 +39,7 @@ Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 
 class Direction(IntEnum):
-    """Who speaks to whom: what a worker says is never taken for what it was told."""
+    """Who sends to whom, so that a worker's message is never taken for one to it."""
 
     UP = 1  # a worker to the coordinator
     DOWN = 2  # the coordinator to a worker
@@ -171,7 +171,7 @@ class Opener:
 
 
 class SeenMessages:
-    """Which messages came already: the latest numbers of each session of each machine, in bounded memory."""
+    """Remembers which messages have come: the latest numbers of each session of each machine, in bounded memory."""
 
     def __init__(self) -> None:
         self._machines: OrderedDict[str, OrderedDict[str, tuple[int, int]]] = OrderedDict()
@@ -234,7 +234,7 @@ _decode = msgspec.msgpack.Decoder(Header).decode
 
 
 class Session:
-    """What one process needs to speak and to listen: it lasts as long as its session, over any number of connections."""
+    """What one process needs to seal and open messages during its session, over any number of connections."""
 
     def __init__(self, key: Key, version: str, job: str, session: str, journal: str = "") -> None:
         self.sealer = Sealer(key, version, job, journal, session)
@@ -260,7 +260,7 @@ class RejectionLog:
         self._told_at: dict[str, float] = {}
 
     def note(self, why: str, claims: str = "") -> None:
-        """Count a message; `claims` says whose it says that it is."""
+        """Count a message; `claims` says whose it claims to be."""
         kind = why if why in self.counts or len(self.counts) < MOST_KINDS else "other reasons"
         self.counts[kind] += 1
         self._untold[kind] += 1

@@ -1,4 +1,4 @@
-"""A worker's end of RabbitMQ, and the question where a job stands."""
+"""A worker's end of RabbitMQ."""
 
 import asyncio
 import time
@@ -76,7 +76,7 @@ class RabbitInbox:
         self.link.start()
 
     async def join(self, hello: Pulse, told: Callable[[str], None] = lambda _: None) -> Welcome:
-        """Ask to take part, and ask again every second until the coordinator answers. May wait for ever.
+        """Ask to join, every second until the coordinator answers. May wait without end.
 
         Args:
             hello: Names the worker; without a job digest.
@@ -101,7 +101,7 @@ class RabbitInbox:
                 self._check_refused(taken_since is not None and now - taken_since > TAKEN_SECONDS)
 
     async def receive(self) -> Sequence[Work | Control]:
-        """See `ports.Inbox`. Work that comes again after its receipt is acknowledged and not given twice."""
+        """See `ports.Inbox`. Work that is delivered again after its receipt is acknowledged, and not returned twice."""
         found: list[Work | Control] = []
         for delivery in await self.link.receive():
             try:
@@ -169,7 +169,7 @@ class RabbitInbox:
         return True
 
     def _is_first(self, header: Header, delivery: Delivery) -> bool:
-        """Whether a message comes for the first time; then hear which of its sessions the coordinator speaks in.
+        """Whether a message comes for the first time; then note which session of the coordinator sent it.
 
         The broker says of what it repeats that it does; others do not.
         """
@@ -182,7 +182,7 @@ class RabbitInbox:
         return False
 
     def _in_order(self, control: Control, header: Header) -> Control:
-        """Let no limits of before count again: whoever may read the queue can hold a message back, and put it there later."""
+        """Use no limits older than the present ones: whoever may read the queue can keep a message, and put it there later."""
         if self._limited is not None:
             session, number, limits = self._limited
             if session == header.session and number > header.number:
@@ -191,7 +191,7 @@ class RabbitInbox:
         return control
 
     def _ours(self, control: Control, header: Header) -> Control:
-        """Leave out what was said to a worker that was here before this one."""
+        """Leave out messages to an earlier worker of this machine."""
         if header.journal != self._journal:
             return Control(control.limits)
         if header.meant != self._me.session:
@@ -227,7 +227,7 @@ class RabbitInbox:
                 return message
 
     def _open(self, delivery: Delivery) -> tuple[Header, ToWorker]:
-        """Return what the coordinator says, or somebody with the key of this machine asks.
+        """Return a message of the coordinator, or a request of somebody who has this machine's key.
 
         Raises:
             Rejected: It is neither of them that speaks, not to this machine, or it cannot be decoded.
@@ -246,7 +246,7 @@ class RabbitInbox:
 
 
 def _changes(told: Callable[[str], None]) -> Callable[[str], None]:
-    """Tell a reason only where it differs from the one before."""
+    """Tell a reason only if it differs from the one before."""
     last = ""
 
     def tell(reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Coordinator and worker in one process: two queues in memory. What is lost with the process, the journal gives again."""
+"""Coordinator and worker in one process: two queues in memory. What is lost with the process, the journal gives out again."""
 
 import asyncio
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class DirectTransport:
         return await _take(self._up)
 
     async def acknowledge(self, messages: Sequence[FromWorker]) -> None:
-        """Nothing waits for it: an unbooked receipt dies with the process."""
+        """Do nothing: a receipt that is not booked is lost with the process."""
 
     @property
     def hears(self) -> bool:
@@ -50,7 +50,7 @@ class DirectTransport:
         self._down.put_nowait(control)
 
     async def forget(self, machine: str) -> None:
-        """Nothing waits for a worker that is gone: it is gone with its coordinator."""
+        """Do nothing: the worker ends with its coordinator."""
 
     async def close(self) -> None:
         """Nothing to leave."""

@@ -1,4 +1,4 @@
-"""What tasks in the background found, for whoever waits for it; the end of such a task is found there too, and is never silent."""
+"""What background tasks have found, for those who wait for it. They learn it, too, when such a task ends, which it never should."""
 
 import asyncio
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """A queue of which one takes all that is there."""
+    """A queue from which all items are taken at once."""
 
     def __init__(self) -> None:
         self._found: asyncio.Queue[T | BaseException] = asyncio.Queue()
@@ -17,11 +17,11 @@ class Mailbox(Generic[T]):
         self._found.put_nowait(found)
 
     def watch(self, task: asyncio.Task[None]) -> None:
-        """Have whoever takes next learn that a task ended which never should; one that was cancelled was told to."""
+        """Raise in the next `take_all` if a task ends by itself; one that is cancelled may end."""
         task.add_done_callback(self._ended)
 
     async def take_all(self) -> list[T]:
-        """Wait until something is there; take all of it. May be cancelled: nothing is lost.
+        """Wait for items, and take all of them. May be cancelled: nothing is lost.
 
         Raises:
             BaseException: What a watched task ended with, again each time.
@@ -33,7 +33,7 @@ class Mailbox(Generic[T]):
         return found
 
     def clear(self) -> None:
-        """Drop what is there; whoever waits goes on waiting."""
+        """Drop all items; those who wait go on waiting."""
         while not self._found.empty():
             self._checked(self._found.get_nowait())
 

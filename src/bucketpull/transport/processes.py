@@ -101,7 +101,7 @@ _children: dict[int, int] = {}  # the fork server's, by number: those that have 
 
 
 def _kill(number: int) -> None:
-    """Kill a process that is no longer wanted, and may hang."""
+    """Kill a process that was replaced, and may hang."""
     pid = _children.pop(number, None)
     if pid is not None:
         with suppress(ProcessLookupError):
@@ -117,7 +117,7 @@ def _reap(*_: object) -> None:
 
 
 def _leave() -> None:
-    """Wait a little for children that are ending just now, then kill those that hang."""
+    """Wait a little for children that are ending, then kill those that hang."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     deadline = time.monotonic() + LEAVE_SECONDS
     while _children and time.monotonic() < deadline:

@@ -1,7 +1,7 @@
 """The coordinator's end of RabbitMQ.
 
-The broker holds what the workers' windows allow and no more; the frontier is in the journal. Work that is purged, or stuck with
-a dead machine, is missing from the pulses of the living, and the coordinator gives it again.
+The broker holds as much work as the workers' windows allow; the rest is in the journal. Work that is purged, or with a dead
+machine, is missing from the pulses, and the coordinator gives it again.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ GATHER_SECONDS: Final = 0.02
 
 
 class RabbitTransport:
-    """See `ports.Transport`. Call `start` first. Sending never waits for the broker: what is said is said in order, when it can be.
+    """See `ports.Transport`. Call `start` first. Sending never waits for the broker: messages leave in order, when they can.
 
     `answering` is for whoever asks through the broker under a name; `known` for the
     ids of the volumes that a machine has, by path; `outstanding` whether any of this work is: receipts for it are not believed
@@ -134,12 +134,12 @@ class RabbitTransport:
 
     @property
     def session(self) -> str:
-        """The name under which this coordinator speaks until it ends."""
+        """The name of this coordinator's session."""
         return self._me.session
 
     @property
     def hears(self) -> bool:
-        """See `ports.Transport`: our own voice comes back, so others' would too."""
+        """See `ports.Transport`: our own echo comes back, so others' messages would come too."""
         return time.monotonic() - self._echoed_at < DEAF_SECONDS
 
     async def send(self, works: Sequence[Work], machine: str) -> None:
@@ -154,7 +154,7 @@ class RabbitTransport:
             self._admission.inherit(work, machine)
 
     async def receive(self) -> Sequence[FromWorker]:
-        """See `ports.Transport`. May be cancelled: nothing is lost. A task of ours that ended is an error here."""
+        """See `ports.Transport`. May be cancelled: nothing is lost. Raises the error of a background task that ended."""
         return await self._heard.take_all()
 
     async def acknowledge(self, messages: Sequence[FromWorker]) -> None:
@@ -174,7 +174,7 @@ class RabbitTransport:
         self._outbox.put_nowait((machine, None))
 
     async def close(self) -> None:
-        """See `ports.Transport`: what was said last is still sent, if it can be in a few seconds."""
+        """See `ports.Transport`: waits a few seconds for the last messages to be sent."""
         if self._tasks:
             await asyncio.wait({asyncio.ensure_future(self._outbox.join())}, timeout=CLOSE_SECONDS)
         for task in self._tasks:
@@ -192,7 +192,7 @@ class RabbitTransport:
         return True
 
     async def _read_all(self) -> None:
-        """Read what workers say; those that are heard for the first time are welcomed here."""
+        """Read messages of workers; welcome those that are new."""
         while True:
             for delivery in await self.link.receive():
                 await self._read(delivery)
@@ -230,14 +230,14 @@ class RabbitTransport:
             await asyncio.sleep(ECHO_SECONDS)
 
     def _sealing(self, machine: str, message: Value, meant: str) -> Callable[[], bytes]:
-        """Return what makes the message to a machine, anew for each try."""
+        """Return what seals the message to a machine, anew for each try."""
         queue, body = self._names.machine(machine), encode(message)
         return lambda: self._me.sealer.seal(Direction.DOWN, machine, queue, body, meant=meant)
 
     # --- what came
 
     async def _read(self, delivery: Delivery) -> None:
-        """Hand on what the books must know, and answer the rest."""
+        """Hand on what the coordinator has to know, and answer the rest."""
         if delivery.queue == self._names.dead:
             await self._keep(delivery)
             return
@@ -258,7 +258,7 @@ class RabbitTransport:
             self._hand_on(message, delivery, header)
 
     def _hand_on(self, message: FromWorker, delivery: Delivery, header: Header) -> None:
-        """Give a message to the books. The source's refusal waits until its worker is known to be there: it ends the job."""
+        """Give a message to the coordinator. A refusal of the source, which ends the job, waits until its worker is known to be there."""
         if isinstance(message, Fatal) and header.heard != self.session and header.machine not in self._known:
             self._early[header.machine] = message, delivery, header
             return
@@ -268,7 +268,7 @@ class RabbitTransport:
             self._hand_on(*self._early.pop(header.machine))
 
     async def _keep(self, delivery: Delivery) -> None:
-        """Take a dead letter into the books: the first thousand, for somebody may send them without end."""
+        """Hand on a dead letter; only the first thousand, since somebody may send them without end."""
         self._kept += 1
         if self._kept > MOST_KEPT:
             self.distrust.note(f"beyond the first {MOST_KEPT:,} they are counted and not kept")
@@ -284,7 +284,7 @@ class RabbitTransport:
         await self.link.acknowledge(delivery)
 
     async def _disbelieve(self, delivery: Delivery, error: Rejected) -> None:
-        """Keep what is not believed with the dead letters; but of pulses and hellos, which come every second, nothing."""
+        """Put a rejected message to the dead letters, except pulses and hellos, which come every second."""
         header = error.header
         self.distrust.note(str(error), claims_of(header))
         if header is None or delivery.queue != self._names.coordinator:
@@ -295,7 +295,7 @@ class RabbitTransport:
             await self._refuse(header, f"{error}")
 
     async def _understand(self, queue: str, header: Header, body: bytes) -> FromWorker | None:
-        """Return what the books must know of a message; None is one that says nothing to them."""
+        """Return a message if the coordinator has to know it, else None."""
         if queue == self._names.coordinator and header.version != self._me.version:
             await self._refuse(
                 header,
@@ -328,7 +328,7 @@ class RabbitTransport:
         return message
 
     async def _admit(self, pulse: Pulse, header: Header) -> bool:
-        """Welcome a worker that is new, or refuse it; only welcomed workers that know of us count."""
+        """Welcome a new worker, or refuse it; return whether the pulse of a welcomed one counts."""
         if not pulse.job_digest:
             known = await self.known(pulse.machine) if self.known is not None else {}
             welcome = msgspec.structs.replace(self._welcome, known=known)
@@ -353,7 +353,7 @@ class RabbitTransport:
         return True
 
     async def _greet(self, header: Header) -> None:
-        """Make ourselves known: who does not answer to us may be long gone, and its pulse sent by somebody who kept it."""
+        """Make this session known to a worker: until it answers to it, its pulse may be an old one that somebody sent again."""
         make = self._sealing(header.machine, Greeting(), header.session)
         await self.link.tell(self._names.machine(header.machine), make())
 

@@ -21,7 +21,7 @@ class MachineSilent(TransportError):
 
 
 class Asker:
-    """One who asks the coordinator of a job, or one of its machines, at a broker. It stays connected until `close`.
+    """Sends requests to the coordinator of a job, or to its machines, through a broker. Stays connected until `close`.
 
     Args:
         me: A session of its own.

@@ -1,4 +1,4 @@
-"""The coordinator's own lister and the workers on other machines, as one transport: a machine's name says which way."""
+"""One transport for the coordinator's own lister and the workers on other machines, chosen by a machine's name."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class JoinedTransport:
         await self._way(machine).send(works, machine)
 
     async def receive(self) -> Sequence[FromWorker]:
-        """See `ports.Transport`. A receive that is cancelled goes on in the background: nothing it brings is lost."""
+        """See `ports.Transport`. When it is cancelled, receiving goes on in the background, so nothing is lost."""
         for way in (self._near, self._far):
             if way not in self._receiving:
                 self._receiving[way] = asyncio.ensure_future(way.receive())

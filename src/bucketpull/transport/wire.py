@@ -1,4 +1,4 @@
-"""What coordinator and workers say to each other through RabbitMQ, and the queues of a job by which they say it.
+"""The messages between coordinator and workers through RabbitMQ, and the queues of a job.
 
 A job has a queue per machine (work and control messages to it), one of receipts, one of dead letters, and the coordinator's
 own, which is exclusive to it: it carries pulses, hellos and questions, and its existence refuses a second coordinator.
@@ -32,11 +32,11 @@ class SealedWork(Value, tag="work"):
 
 
 class Greeting(Value, tag="greeting"):
-    """The coordinator makes itself known to a worker that last heard another one, or none; its session stands outside."""
+    """The coordinator makes its session, which is in the header, known to a worker that has heard another one, or none."""
 
 
 class Echo(Value, tag="echo"):
-    """What the coordinator says to itself: while it does not come back, the silence of others proves nothing."""
+    """A message of the coordinator to itself: while it does not come back, missing pulses prove nothing."""
 
 
 class Query(Value, tag="ask"):
@@ -61,7 +61,7 @@ encode = msgspec.msgpack.Encoder().encode
 
 
 class Reader(Generic[T]):
-    """Decodes messages of some types, whatever the bytes are: the one place where what others wrote becomes values."""
+    """Decodes messages of some types: the only place where bytes that others wrote become values."""
 
     def __init__(self, kind: object) -> None:
         self._decode: Callable[[bytes], T] = msgpack_decoder(kind)
@@ -99,11 +99,11 @@ class QueueNames:
         return f"{self._base}.machine.{_plain(machine)}"
 
     def lock(self, machine: str) -> str:
-        """Return the queue that one worker has, so that no second one takes its machine's name."""
+        """Return the queue that is exclusive to one worker, so that no second one uses its machine's name."""
         return f"{self._base}.lock.{_plain(machine)}"
 
     def answers(self) -> str:
-        """Return a new name for the queue of one who asks: with the job's prefix, for users who may do no more."""
+        """Return a new name for a client's queue, with the job's prefix, which is all that some users may use."""
         return f"{self._base}.answers.{secrets.token_hex(8)}"
 
     def fits(self, machine: str) -> bool:
@@ -111,7 +111,7 @@ class QueueNames:
         return len(_written(machine)) <= _NAME_LENGTH
 
     def is_answers(self, queue: str) -> bool:
-        """Whether a queue is that of one who asks."""
+        """Whether a queue is a client's."""
         return queue.startswith(f"{self._base}.answers.")
 
     def arguments(self, queue: str) -> dict[str, object]:
