@@ -1,4 +1,4 @@
-"""How the receipts of batches enter the books, and how batches get into the journal."""
+"""How receipts of batches are booked, and how batches are added to the journal."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -164,7 +164,7 @@ class Batches:
             self._list_again(spans.values())
 
     def _list_again(self, spans: Iterable[Span]) -> None:
-        """List pages again whose objects went to a volume that was lost meanwhile."""
+        """List pages again whose objects were stored on a volume that was given up meanwhile."""
         for span in spans:
             self._pages.doubt(span.directory, span.cursor)
         again = [self._pages.again(span.directory, span.cursor) for span in spans]
@@ -211,7 +211,7 @@ def parts_of(failures: Iterable[Failure]) -> list[Part]:
 
 
 def spans_in(drafts: Iterable[BatchDraft]) -> Iterable[Span]:
-    """Return what drafts cover."""
+    """Return the spans of drafts."""
     return (span for draft in drafts for span in draft.spans)
 
 
@@ -243,7 +243,7 @@ def check_sum(receipt: BatchReceipt, kind: WorkKind, objects: int) -> None:
 
 
 def _shares(receipt: BatchReceipt, parts: Sequence[Part]) -> dict[PageKey, Share]:
-    """Say what a batch brought to each of its pages.
+    """Return what a batch contributes to each of its pages.
 
     Where some objects were stored and others skipped, which page they are of is not told: the first pages are taken for
     skipped. The sums are exact.

@@ -35,7 +35,7 @@ _SETTINGS = (
 
 
 def exists(folder: Path) -> bool:
-    """Say whether there is a journal.
+    """Tell whether there is a journal.
 
     Raises:
         JournalDamaged: There was one, and its file is gone or empty.
@@ -81,7 +81,7 @@ def create(folder: Path, name: str, now: float) -> None:
 
 
 def mark(folder: Path, identity: str) -> None:
-    """Leave a note beside the journal that it exists, so that its loss is seen."""
+    """Leave a marker beside the journal, so that its loss is noticed."""
     marker = folder / MARKER
     if not marker.exists():
         try:
@@ -172,7 +172,7 @@ def _is_open(connection: sqlite3.Connection) -> bool:
 
 
 def check_header(folder: Path) -> None:
-    """Look at the first 100 bytes and at the length of the file.
+    """Check the first 100 bytes and the length of the file.
 
     Raises:
         JournalDamaged: It is no SQLite file, no journal of ours, or shorter than it says.
@@ -195,7 +195,7 @@ def check_header(folder: Path) -> None:
 
 
 def check_pages(store: Store) -> None:
-    """Bring everything into the main file and see whether it is as long as it says; check it completely if that is cheap.
+    """Write the log into the main file, check its length, and check it completely if that is cheap.
 
     A file that was not closed in order is checked completely up to a larger size.
 

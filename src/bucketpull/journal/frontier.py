@@ -1,4 +1,4 @@
-"""The outstanding work: rows that are ready or sent, and go when their receipt is booked."""
+"""The outstanding work: rows that are ready or sent, and are deleted when their receipt is booked."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -86,7 +86,7 @@ class Frontier:
                 self._add(row, encode_positions(group))
 
     def claim(self, kind: WorkKind, limit: int, homes: Sequence[int], now: float, late: int) -> list[Work]:
-        """Find work that is due: at a home before anywhere, an earlier tier before a later, the least rank first.
+        """Find work that is due: first work of these homes, then by tier, then by rank.
 
         Deferred work comes first, but only `late` of it while there is other work.
         """
@@ -98,7 +98,7 @@ class Frontier:
         return works + deferred[late:][: limit - len(works)]
 
     def within(self, works: Iterable[Work], room: BudgetLeft) -> list[Work]:
-        """Return of some batches that are with nobody those for which there is room; one that has more is cut in two."""
+        """Return those of some unsent batches for which there is room; one that has more objects is cut in two."""
         kept: list[Work] = []
         for work in works:
             parts = decode_parts(work.body)
@@ -135,7 +135,7 @@ class Frontier:
         return works
 
     def ready(self, works: Iterable[int], homes: Sequence[int]) -> list[Work]:
-        """Find those of some batches that are with nobody."""
+        """Return which of some batches are not sent to any machine."""
         return [
             found
             for work in dict.fromkeys(works)
@@ -168,7 +168,7 @@ class Frontier:
         return taken
 
     def abandoned(self) -> Iterator[Taken]:
-        """Take all rows, but for those of repairs: nothing else knows of these."""
+        """Delete all rows except repairs, which nothing else records."""
         after = 0
         while rows := self._connection.execute(self._sql["abandoned-work"], (after, _STEP)).fetchall():
             for after, part in rows:
@@ -205,7 +205,7 @@ class Frontier:
         return counts.most_common(1)[0][0] if counts else 0
 
     def rehome(self, volumes: Iterable[int]) -> None:
-        """Let work that waits for these volumes go to anybody."""
+        """Let any machine do the work that waits for these volumes."""
         for volume in volumes:
             for tier in (USUAL, LAST, AGAIN):
                 self._connection.execute(self._sql["rehome-work"], (tier, volume))

@@ -1,4 +1,4 @@
-"""What commands and the end of a run do to many rows: in steps of a thousand, each a transaction of its own.
+"""Changes of many rows, by commands and at the end of a run: in steps of a thousand, each a transaction.
 
 A step leaves the journal right whatever happens before the next, and each of these may be called again.
 """
@@ -87,7 +87,7 @@ def _may_forget(tables: Tables, directory: bytes) -> bool:
 
 
 def retry(tables: Tables, recorded: Iterable[Recorded], reason: Reason | None, pattern: str | None) -> int:
-    """Make work of failures; return of how many.
+    """Make work of failures; return how many.
 
     Those of earlier runs stay: their directory could not be listed since, and they come back with it.
     """
@@ -132,7 +132,7 @@ def write_off(tables: Tables, volume: KnownVolume, number: int) -> None:
 
 
 def forget_blocks(tables: Tables, volume: str, number: int, end: int) -> None:
-    """Note that a volume's ledger ends here; what its lost blocks had replaced elsewhere may be all that is left."""
+    """Note where a volume's ledger ends. Copies elsewhere that its lost blocks had replaced are kept: they may be the only ones."""
     tables.copies.lose(number)
     tables.books.last_blocks[volume] = end - 1
 

@@ -1,4 +1,4 @@
-"""How the receipts of scans enter the books: pages, new positions, new batches.
+"""How receipts of scans are booked: pages, new positions, new batches.
 
 On a first run nothing is looked up that only an earlier run can have left.
 """
@@ -107,7 +107,7 @@ class Scans:
         failed: Sequence[Recorded],
         said: Collection[tuple[bytes, bytes]],
     ) -> None:
-        """Book what is as it was; what failed then is tried again, but for what the listing itself says failed."""
+        """Book an unchanged page. What failed before is tried again, except entries that the listing itself makes fail."""
         objects = [entry.failure for entry in failed if entry.failure.name]
         skipped = page.objects - len(objects)
         self._pages.see(page, known, self._run.number, until, skipped)
@@ -124,7 +124,7 @@ class Scans:
         counters.listed_bytes += page.bytes
 
     def _unbook(self, page: PageRecord | Position, known: Known, failed: Sequence[Recorded]) -> None:
-        """Take out of the books what a page brought that is listed again in the same run."""
+        """Take a page that is listed again in the same run out of the books."""
         counters = self._books.counters
         counters.pages -= 1
         counters.directories -= not page.cursor
@@ -213,7 +213,7 @@ class Scans:
         return msgspec.structs.replace(position, digest=known.digest)
 
     def _page_due(self, attempt: int, retries: dict[str, int], now: float) -> tuple[float, int]:
-        """Say when, and in which tier, a page is tried again. Whether it is given up, its worker decides."""
+        """Return when, and in which tier, a page is tried again. Its worker decides whether it is given up."""
         if not attempt:
             return 0, USUAL
         return when(self._next_try(usual_reason(retries), attempt - 1), now)

@@ -1,4 +1,4 @@
-"""Stored copies that count no more, to be removed from their volumes when those are there."""
+"""Stale copies: files that do not count any more, to be removed when their volumes are there."""
 
 from collections.abc import Iterable
 
@@ -23,7 +23,7 @@ class StaleCopies:
         self._sql = statements()
 
     def add(self, copies: Iterable[Former], machine: str) -> None:
-        """Note copies that a receipt of a machine tells of; those on volumes that nobody counts on, or for such, are left."""
+        """Note stale copies of a receipt, except those on volumes that were given up, or replaced by copies there."""
         for copy in copies:
             volume, owner = self._volumes.known_number(copy.volume), self._volumes.number(copy.by, machine)
             if volume is not None and self._volumes.is_there(volume) and self._volumes.is_there(owner):
@@ -44,9 +44,9 @@ class StaleCopies:
         return found
 
     def removed(self, ids: Iterable[int]) -> None:
-        """Forget copies that are there no more."""
+        """Forget copies that were removed."""
         self._connection.executemany(self._sql["remove-former"], [(id_,) for id_ in ids])
 
     def lose(self, volume: int) -> None:
-        """Forget those on a volume that is given up, and those that its copies replaced: they may be all that is left."""
+        """Forget stale copies on a volume that is given up, and those that its files replaced: they may be the only copies left."""
         self._connection.execute(self._sql["forget-former"], (volume, volume))

@@ -1,4 +1,4 @@
-"""A connection to a journal's file: transactions, named statements, and SQLite's errors in the words of the tree."""
+"""A connection to a journal's file: transactions, named statements, and SQLite's errors as our own."""
 
 import os
 import sqlite3
@@ -18,11 +18,11 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class ImpossibleRow(Exception):
-    """A row says what no journal writes; the text says what."""
+    """A row holds what no journal writes; the text says what."""
 
 
 class Store:
-    """A connection to a journal's file, for one thread at a time. Errors are those of the tree. `close` closes the connection."""
+    """A connection to a journal's file, for one thread at a time. It raises only errors of `domain.errors`. `close` closes the connection."""
 
     def __init__(
         self, folder: Path, connection: sqlite3.Connection, close: Callable[[sqlite3.Connection], None]
@@ -42,7 +42,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Read, with errors in the words of the tree."""
+        """Read, and raise SQLite's errors as our own."""
         with translated(self.folder):
             yield
 
@@ -64,7 +64,7 @@ class Store:
         return rows[0]
 
     def check_order(self, before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
-        """Make sure that a walk gets on: in a damaged tree it could go round for ever.
+        """Make sure that a walk advances: in a damaged tree it might never end.
 
         Raises:
             JournalDamaged: It does not.
@@ -108,7 +108,7 @@ class Store:
 
 
 def check_types(rows: Iterable[tuple[Any, ...]], types: tuple[type, ...]) -> None:
-    """Make sure that rows have the types of their columns: SQLite itself sees it only when it checks the whole file.
+    """Make sure that rows have the types of their columns, which SQLite checks only with the whole file.
 
     Raises:
         ImpossibleRow: One has others.
@@ -121,7 +121,7 @@ def check_types(rows: Iterable[tuple[Any, ...]], types: tuple[type, ...]) -> Non
 
 @contextmanager
 def translated(folder: Path) -> Iterator[None]:
-    """Say SQLite's errors in the words of the tree."""
+    """Raise SQLite's errors as our own."""
     try:
         yield
     except (ImpossibleRow, msgspec.DecodeError, OverflowError, UnicodeDecodeError) as error:
@@ -136,7 +136,7 @@ def translated(folder: Path) -> Iterator[None]:
 
 
 def damaged(folder: Path, fact: str) -> JournalDamaged:
-    """Say what is wrong with a journal, and what to do."""
+    """Return the error that says what is wrong with a journal, and what to do."""
     remedy = "its volumes know what they hold: move it away and make a new one with `bucketpull rebuild`"
     return JournalDamaged(f"journal {folder / FILE}: {fact}; {remedy}")
 

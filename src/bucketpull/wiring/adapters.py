@@ -1,4 +1,4 @@
-"""Adapters made from settings: the pieces that every command is joined from."""
+"""Adapters made from settings, which all commands use."""
 
 import secrets
 import socket
@@ -82,7 +82,7 @@ def machine_name(settings: Settings) -> str:
 def worker_policy(
     settings: Settings, journal: str, machine: str, endpoints: Sequence[EndpointSpec] = ()
 ) -> WorkerPolicy:
-    """Return what the worker of this machine is told; `endpoints` are the source's."""
+    """Return the policy of this machine's worker; `endpoints` are the source's."""
     return WorkerPolicy(
         machine=machine,
         journal=journal,

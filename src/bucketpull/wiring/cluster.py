@@ -109,7 +109,7 @@ async def _coordinate(
 
 
 def _attach(far: RabbitTransport, job: Job, journal: SqliteJournal) -> None:
-    """Let the transport ask the job what it has to know, and tell the job what happens at the broker."""
+    """Connect the transport to the job: what it asks, and what it reports of the broker."""
     far.known = lambda machine: job.shell.call(lambda: known_paths(journal.volumes(), machine))
     far.outstanding = lambda works: job.shell.call(lambda: bool(journal.holders(works)))
     far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text)
@@ -207,7 +207,7 @@ def _stop_on_signals(worker: AgentShell, settings: Settings, leave: Callable[[],
 def _remote_policy(
     settings: Settings, hello: Pulse, welcome: Welcome, source: SourceSettings
 ) -> WorkerPolicy:
-    """Return what the agent of a machine without a coordinator is told: it does not list."""
+    """Return the policy of a worker without a coordinator beside it: it does not list."""
     return msgspec.structs.replace(
         worker_policy(settings, welcome.journal, hello.machine, source.open().endpoints),
         scans=False,
@@ -221,7 +221,7 @@ def _remote_policy(
 async def _tell_of(
     worker: AgentShell, settings: Settings, clock: SystemClock, notices: WorkerNotices
 ) -> None:
-    """Say what a worker does, on the terminal and to systemd."""
+    """Report what a worker does, on the terminal and to systemd."""
 
     def say_of(level: str, line: str) -> None:
         notices.alive(line)
@@ -243,7 +243,7 @@ def _say(settings: Settings, level: str, line: str) -> None:
 
 
 async def _answer(api: Api, ask: Query, machine: str) -> QueryAnswer:
-    """Answer what came through the broker: whoever has only a machine's key may look, and change nothing."""
+    """Answer a request that came through the broker; with a machine's key it may not change anything."""
     request = request_of(
         ask.method, ask.target, ask.body, f"{'a command' if machine == OPERATOR else machine} at the broker"
     )
@@ -311,7 +311,7 @@ def _welcome(settings: Settings, config: SourceSettings, journal: SqliteJournal)
 
 
 def _own_source(welcome: Welcome, settings: Settings) -> SourceSettings:
-    """Return the source as this worker uses it: what the coordinator says, compared with what was set here."""
+    """Return the source's configuration for this worker: the coordinator's, checked against and completed by what is set here."""
     config = unpack(welcome.source)
     own = type(config).of(config.place(), settings.options).checked()
     return config.held_against(own).with_secrets_of(own).checked()

@@ -1,4 +1,4 @@
-"""Joins flags, environment and file to settings, in this order; each value is checked, and named by where it stands."""
+"""Settings from flags, environment and file, in this order. Each value is checked, and errors say where it stands."""
 
 import os
 import re
@@ -37,7 +37,7 @@ _ARGUMENTS: Final = {"source": "SOURCE", "volumes": "VOLUME"}
 
 
 class _Given(NamedTuple):
-    """A value, and what it is called where it was given."""
+    """A value, and its name in the place where it was given."""
 
     value: object
     label: str

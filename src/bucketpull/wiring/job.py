@@ -1,4 +1,4 @@
-"""A job whose coordinator runs in this process: what `sync` and `coordinate` have in common, from the first question to the end."""
+"""A job whose coordinator runs in this process: what `sync` and `coordinate` have in common, from the first request to the end."""
 
 import asyncio
 import contextlib
@@ -71,7 +71,7 @@ ViewOpener = Callable[[Answer, JobView], Awaitable[View]]
 
 
 class Opening(NamedTuple):
-    """What a job begins with: its source, what that told, the maker of its processes, and its books."""
+    """What a job begins with: its source, the source's first answers, the fork server, and the journal."""
 
     source: SourceSettings
     findings: Findings
@@ -80,7 +80,7 @@ class Opening(NamedTuple):
 
 
 def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
-    """Make sure that the settings can be used, before anybody is asked and anything is made. `volumes` are real paths.
+    """Make sure that the settings can be used, before any request or side effect. `volumes` are real paths.
 
     Raises:
         ConfigError: They cannot.
@@ -164,7 +164,7 @@ def opened(settings: Settings) -> Iterator[Opening]:
 
 
 class Job:
-    """A coordinator, and those who show and steer it. `machine` is the one whose volumes are in this process, "" for none."""
+    """A coordinator with its reporters and its remote control. `machine` is the one whose volumes are in this process, "" for none."""
 
     def __init__(
         self,
@@ -231,7 +231,7 @@ class Job:
         self.monitor.note("warning", "selection.changed", text)
 
     def _write_summary(self, summary: bytes) -> None:
-        """Write it for `--summary`; where that cannot be, say so: it changes nothing of how the job ended."""
+        """Write the summary for `--summary`; if that fails, say so without changing how the job ended."""
         if self._settings.summary is None:
             return
         try:
@@ -243,7 +243,7 @@ class Job:
 
     @contextlib.asynccontextmanager
     async def _steered(self) -> AsyncIterator[None]:
-        """Listen to other commands of this machine; where that cannot be, the job runs without."""
+        """Serve other commands of this machine; if that fails, the job runs without."""
         folder = self._settings.state_folder()
         server = Server(self.api.answer, control_socket.user_of)
         try:
@@ -314,7 +314,7 @@ def _short(objects: int) -> str:
 def on_signals(
     loop: asyncio.AbstractEventLoop, stop: Callable[[], object], leave: Callable[[], object] = lambda: None
 ) -> None:
-    """Stop in order at the first signal; at the second say by `leave` where things stand, and go; at the third go without a word.
+    """Stop in order at the first signal; at the second call `leave` and exit; at the third exit at once.
 
     Everything is resumable at any time. `leave` may take `LEAVE_AT_ONCE_SECONDS`. A terminal that is closed may send SIGHUP more than
     once: that is no second wish. Where it is ignored, as under nohup, it stays so.

@@ -1,4 +1,4 @@
-"""What the ledgers of a job's volumes say: those of this machine, or through the broker those of all."""
+"""The ledgers of a job's volumes: of this machine, or through the broker of all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from bucketpull.wiring.settings import Settings
 
 
 class Ledgers(Protocol):
-    """The volumes of a job, and what their ledgers say. What reads a ledger raises VolumeError where it cannot be had."""
+    """The volumes of a job, and what their ledgers say. Reading a ledger raises VolumeError if it is not available."""
 
     def configuration(self) -> dict[str, str]:
         """Return what the job was begun with."""

@@ -1,4 +1,4 @@
-"""How fast a job may go: what was asked for, checked before anything is made, and followed through the day."""
+"""The limits of a job: as asked for, checked before any side effect, and by time of day."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ def _bound(name: str, text: str | None, parse: Callable[[str, str], int]) -> tup
 
 
 class Bandwidth:
-    """The bandwidth by time of day: what was asked for at the start, until somebody asks for another one."""
+    """The bandwidth by time of day, as asked for at the start, or by a command since."""
 
     def __init__(self, settings: Settings) -> None:
         self._table = None if settings.bandwidth is None else parse_bandwidth(settings.bandwidth)

@@ -1,4 +1,4 @@
-"""Turns what the coordinator knows into snapshots, twice a second, for whoever shows them."""
+"""Makes snapshots of what the coordinator knows, twice a second, and gives them to the reporters."""
 
 import asyncio
 from collections import Counter
@@ -187,7 +187,7 @@ class Monitor:
         self.note(level, event, text, about)
 
     def _watch_machines(self) -> None:
-        """Tell which machines joined, left or are no longer heard, and whether there is room; at the end all leave, which says nothing."""
+        """Report which machines joined, left or are silent, and whether there is room; not at the end, when all leave."""
         fleet, state, at = self._coordinator.fleet, self.latest.state, self.latest.at
         if self.invitation and state == "waiting" and at - self._started > INVITE_SECONDS:
             self.note("info", "job.waiting", self.invitation, "workers")
@@ -203,7 +203,7 @@ class Monitor:
             self._tell(told)
 
     def _watch_source(self) -> None:
-        """Say why nothing is received, if nothing is: a wrong host name or a network that is down otherwise just shows no progress."""
+        """Report why nothing is received, if nothing is: otherwise a wrong host name or a network that is down would show only as no progress."""
         books, pulses = self.latest.counters, self.latest.machines
         retries: Counter[str] = Counter()
         for pulse in pulses:
