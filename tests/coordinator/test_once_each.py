@@ -1,6 +1,6 @@
 """Receipts that name the same work are booked one after the other."""
 
-from bucketpull.coordinator.grouping import once_each
+from bucketpull.coordinator.effects import once_each
 from bucketpull.domain.messages import BatchReceipt, Handback
 
 

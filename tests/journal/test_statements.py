@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import bucketpull.journal
-from bucketpull.journal.statements import migrations, parse, read, statements
+from bucketpull.journal.store import migrations, parse, read, statements
 
 # One row, or a row a volume or setting; `runs` reads as many rows as it returns.
 SMALL = {

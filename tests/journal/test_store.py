@@ -16,8 +16,7 @@ from bucketpull.domain.retry import next_try
 from bucketpull.journal import file as journal_file
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.journal.statements import migrations
-from bucketpull.journal.store import FILE
+from bucketpull.journal.store import FILE, migrations
 
 NEWEST = 1 + len(migrations())
 CONFIGURATION = {

@@ -1,18 +1,25 @@
 """How a batch begins: objects that are on this worker's volumes already are taken over, the rest is placed. Pure."""
 
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import msgspec
 
 from bucketpull.agent.active_batch import ActiveBatch, as_listed
 from bucketpull.agent.adoption import look_among_foreign
-from bucketpull.agent.already_stored import recognise
-from bucketpull.agent.disk_calls import DiskRequest, DiskRoutine
+from bucketpull.agent.disk_calls import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.unconfirmed import begun_on
-from bucketpull.domain.batching import objects_in
-from bucketpull.domain.model import Part
+from bucketpull.agent.volume import ManagedVolume
+from bucketpull.domain.batching import ids_of, objects_in, without
+from bucketpull.domain.errors import VolumeError
+from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.record import Record
+
+Volumes = Mapping[str, ManagedVolume]
 
 
 class Intake:
@@ -77,3 +84,129 @@ class Intake:
             if claimed:
                 tasks.check(batch, claimed, claims, volume)
         return rest
+
+
+class AlreadyStored(NamedTuple):
+    """What a batch finds: `changed` by volume lie there in another version, `fresh` are to be stored anywhere.
+
+    `whole` by volume are those that this very batch left there before; they have to be settled.
+    """
+
+    changed: dict[str, list[Part]]
+    fresh: list[Part]
+    whole: dict[str, list[Record]]
+
+
+def recognise(
+    batch: ActiveBatch, begun: Mapping[str, list[Extent]], volumes: Volumes, journal: str
+) -> Generator[DiskRequest, Any, AlreadyStored]:
+    """Find what is there: of this very batch, stored or written before a crash (`begun` by volume), and of earlier runs.
+
+    What it had stored is settled anew, in blocks that hold nothing else: an old one may have objects that count elsewhere by now.
+    """
+    batch.begun = {volume: [extent.offset for extent in extents] for volume, extents in begun.items()}
+    whole: dict[str, list[Record]] = {}
+    rest = batch.parts
+    for volume, extents in begun.items():
+        stored = yield from _read(extents, volumes)
+        mine = compare(rest, stored)
+        left = mine.fresh + [part for parts in mine.changed.values() for part in parts]
+        records = _last(without(rest, left), stored)
+        rest = left
+        with suppress(VolumeError):
+            written: list[Record] = yield volumes[volume].ask(Verb.RECOVER, journal, batch.work.id, rest)
+            records += written
+            rest = without(rest, written)
+        if records:
+            whole[volume] = records
+    candidates = yield from _read(batch.work.candidates, volumes)
+    batch.looked_at({extent.volume for extent, _ in candidates})
+    old = compare(rest, candidates)
+    batch.skip(old.skipped, old.skipped_bytes, old.extents)
+    if not batch.work.elsewhere:
+        return AlreadyStored(old.changed, old.fresh, whole)
+    batch.send_on(old.fresh)
+    return AlreadyStored(old.changed, [], whole)
+
+
+def _read(
+    extents: Iterable[Extent], volumes: Volumes
+) -> Generator[DiskRequest, Any, list[tuple[Extent, list[Record]]]]:
+    """Read ledger blocks that are here. One that cannot be read says nothing: its objects are fetched again."""
+    known = []
+    for extent in extents:
+        volume = volumes.get(extent.volume)
+        if volume is not None and not volume.is_sick:
+            with suppress(VolumeError):
+                known.append((extent, (yield volume.ask(Verb.READ, extent.offset))))
+    return known
+
+
+def _last(parts: Iterable[Part], stored: Iterable[tuple[Extent, Sequence[Record]]]) -> list[Record]:
+    """Return the records of objects, each as the latest block has it; blocks are given oldest first."""
+    wanted = ids_of(parts)
+    found: list[Record] = []
+    for _, records in reversed(list(stored)):
+        for record in records:
+            indexes = record.matching(wanted)
+            if indexes:
+                found.append(record.take(indexes))
+                wanted.difference_update(found[-1].ids())
+    return found
+
+
+class Matched(msgspec.Struct):
+    """Listed objects by what ledgers say of them: `skipped` objects are in place (`extents` say where), `changed` by volume lie there in another version.
+
+    `fresh` objects were found nowhere.
+    """
+
+    skipped: int
+    skipped_bytes: int
+    extents: list[Extent]
+    changed: dict[str, list[Part]]
+    fresh: list[Part]
+
+
+def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record]]]) -> Matched:
+    """Compare listed objects with ledger blocks, given oldest first: a later block overrides an earlier one.
+
+    An object is in place when its size (bytes) and mtime (Unix seconds) are those of the listing.
+    """
+    found = _index({part.directory for part in parts}, known)
+    result = Matched(0, 0, [], {}, [])
+    extents: dict[Extent, None] = {}
+    for part in parts:
+        fresh: list[int] = []
+        changed: dict[str, list[int]] = {}
+        for index, (name, size, mtime) in enumerate(zip(part.names, part.sizes, part.mtimes, strict=True)):
+            old = found.get((part.directory, name))
+            if old is None:
+                fresh.append(index)
+            elif old[:2] == (size, mtime):
+                result.skipped += 1
+                result.skipped_bytes += old[3]
+                extents[old[2]] = None
+            else:
+                changed.setdefault(old[2].volume, []).append(index)
+        if fresh:
+            result.fresh.append(part.take(fresh))
+        for volume, indexes in changed.items():
+            result.changed.setdefault(volume, []).append(part.take(indexes))
+    result.extents = list(extents)
+    return result
+
+
+def _index(
+    directories: set[bytes], known: Iterable[tuple[Extent, Sequence[Record]]]
+) -> dict[tuple[bytes, bytes], tuple[int, int, Extent, int]]:
+    found: dict[tuple[bytes, bytes], tuple[int, int, Extent, int]] = {}
+    for extent, records in known:
+        for record in records:
+            if record.directory in directories:
+                stored = record.stored or record.sizes
+                for name, size, mtime, there in zip(
+                    record.names, record.sizes, record.mtimes, stored, strict=True
+                ):
+                    found[record.directory, name] = (size, mtime, extent, size if size >= 0 else there)
+    return found

@@ -16,6 +16,7 @@ from bucketpull import kill_points
 from bucketpull.coordinator.dispatch import Dispatch
 from bucketpull.coordinator.effects import (
     Acknowledge,
+    Entry,
     Forget,
     Hear,
     Heard,
@@ -23,10 +24,10 @@ from bucketpull.coordinator.effects import (
     Routine,
     SendControl,
     UseJournal,
+    once_each,
 )
 from bucketpull.coordinator.ending import Headway, RefusalsElsewhere, check_volumes, final_state
 from bucketpull.coordinator.fleet import Fleet, RequestedStates
-from bucketpull.coordinator.grouping import Entry, once_each
 from bucketpull.coordinator.outages import Outages
 from bucketpull.coordinator.rate_sharing import Shares
 from bucketpull.coordinator.reconcile import Booked, FormerCopies, booked, judge

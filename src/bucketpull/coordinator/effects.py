@@ -1,9 +1,9 @@
 """What the coordinator wants done: its effects, which its shell carries out, and what came of each is sent back."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from bucketpull.domain.messages import Control, FromWorker
+from bucketpull.domain.messages import BatchReceipt, Control, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import Work
 from bucketpull.ports import Journal
 
@@ -65,3 +65,18 @@ class Forget(NamedTuple):
 
 Effect = UseJournal | Hear | SendControl | SendWork | Acknowledge | Forget
 Routine = Generator[Effect, Any, T]
+Entry = ScanReceipt | BatchReceipt | Handback
+
+
+def once_each(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Group messages, in their order, for one transaction each: no work is named twice in a group, since only one of two may count."""
+    groups: list[list[Entry]] = []
+    seen: set[int] = set()
+    for entry in entries:
+        works = set(entry.works) if isinstance(entry, Handback) else {entry.work}
+        if not groups or works & seen:
+            groups.append([])
+            seen = set()
+        groups[-1].append(entry)
+        seen |= works
+    return groups

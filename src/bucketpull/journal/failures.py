@@ -6,8 +6,7 @@ from typing import NamedTuple
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Position
 from bucketpull.journal.books import Books
-from bucketpull.journal.statements import statements
-from bucketpull.journal.store import ImpossibleRow, Store, check_types
+from bucketpull.journal.store import ImpossibleRow, Store, check_types, statements
 
 _TYPES = (bytes, bytes, int, int, str, str, int, int, str, int, str, str, str)
 _REASONS = frozenset(reason.value for reason in Reason)

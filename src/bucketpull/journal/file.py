@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bucketpull.domain.errors import JournalError
-from bucketpull.journal.statements import migrations, read
-from bucketpull.journal.store import FILE, Store, damaged, translated, undone_on_error
+from bucketpull.journal.store import FILE, Store, damaged, migrations, read, translated, undone_on_error
 
 MARKER = "journal.id"
 LOCK = "journal.lock"

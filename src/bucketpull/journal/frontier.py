@@ -20,8 +20,7 @@ from bucketpull.domain.model import BatchDraft, Part, Position, Work, WorkKind
 from bucketpull.domain.order import Order
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
-from bucketpull.journal.statements import statements
-from bucketpull.journal.store import Store
+from bucketpull.journal.store import Store, statements
 from bucketpull.journal.volumes import Volumes
 
 USUAL = 0

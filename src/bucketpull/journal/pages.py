@@ -7,8 +7,7 @@ import msgspec
 
 from bucketpull.domain.model import PageRecord, Position, Span
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
-from bucketpull.journal.statements import statements
-from bucketpull.journal.store import Store, check_types
+from bucketpull.journal.store import Store, check_types, statements
 
 STEP = 1000  # rows a transaction when all pages are walked
 

@@ -6,8 +6,7 @@ import msgspec
 
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.model import Former
-from bucketpull.journal.statements import statements
-from bucketpull.journal.store import Store
+from bucketpull.journal.store import Store, statements
 from bucketpull.journal.volumes import Volumes
 
 _encode = msgspec.msgpack.Encoder().encode

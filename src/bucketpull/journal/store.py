@@ -4,14 +4,16 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from bucketpull.domain.errors import JournalDamaged, JournalError
-from bucketpull.journal.statements import statements
 
+_HERE = Path(__file__).parent  # importlib.resources would cost 7 ms of every start
+_MARK = "-- name: "
 FILE = "journal.sqlite"
 FLOOR_BYTES = 64 * 1024 * 1024
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -150,3 +152,32 @@ def undone_on_error(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("rollback")
         raise
+
+
+@cache
+def statements() -> dict[str, str]:
+    """Return the statements of `queries.sql` by name."""
+    return parse(read("queries.sql"))
+
+
+def parse(text: str) -> dict[str, str]:
+    """Split a file at its `-- name:` lines; what comes before the first is its head."""
+    _, *pieces = text.split(_MARK)
+    named = (piece.split("\n", 1) for piece in pieces)
+    return {name.strip(): _bare(body) for name, body in named}
+
+
+def read(name: str) -> str:
+    """Return the text of a file of this package."""
+    return (_HERE / name).read_text("utf-8")
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Return the steps from one schema version to the next: the version that each makes, and its text."""
+    found = (_HERE / "migrations").glob("*.sql")
+    return sorted((int(entry.name[:4]), entry.read_text("utf-8")) for entry in found)
+
+
+def _bare(body: str) -> str:
+    lines = [line for line in body.splitlines() if not line.startswith("--")]
+    return "\n".join(lines).strip().removesuffix(";")
