@@ -10,7 +10,7 @@ import time
 import pytest
 
 from bucketpull.web.exchange import MOST_BODY_BYTES
-from bucketpull.web.request import Response
+from bucketpull.web.request import ApiResponse
 from bucketpull.web.server import Server
 
 DEADLINE_SECONDS = 20
@@ -18,7 +18,7 @@ DEADLINE_SECONDS = 20
 
 async def echo(request):
     words = f"{request.method} {request.path} {dict(request.query)} {request.body.decode()} {request.client}"
-    return Response(200, words.encode(), "text/plain", {"X-Seen": request.headers.get("X-ASKED", "")})
+    return ApiResponse(200, words.encode(), "text/plain", {"X-Seen": request.headers.get("X-ASKED", "")})
 
 
 class Running:

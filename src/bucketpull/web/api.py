@@ -35,7 +35,7 @@ from bucketpull.report.reasons import explain
 from bucketpull.report.words import Words
 from bucketpull.web.history import History
 from bucketpull.web.panel import JobView, NewLimits, Panel
-from bucketpull.web.request import Request, Response
+from bucketpull.web.request import ApiRequest, ApiResponse
 
 PRICES = ("price_per_gb", "price_per_10k")
 MOST_FAILURES = 1_000
@@ -69,7 +69,7 @@ class Api:
         self._view = view
         self._is_running = control is not None
         self._history = history
-        self._routes: dict[tuple[str, str], Callable[[Request], Awaitable[Response]]] = {
+        self._routes: dict[tuple[str, str], Callable[[ApiRequest], Awaitable[ApiResponse]]] = {
             ("GET", "/api/job"): self._job,
             ("GET", "/api/snapshot"): self._snapshot,
             ("GET", "/api/points"): self._points,
@@ -82,7 +82,7 @@ class Api:
         for path, change in _changes(control).items() if control is not None else ():
             self._routes["POST", path] = change
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: ApiRequest) -> ApiResponse:
         """Answer a request, whatever it is."""
         method = "GET" if request.method == "HEAD" else request.method
         route = self._routes.get((method, request.path))
@@ -98,10 +98,10 @@ class Api:
         except (ValueError, RecursionError) as error:  # of msgspec too
             return failed(400, str(error), ExitCode.USAGE)
 
-    async def _job(self, _: Request) -> Response:
+    async def _job(self, _: ApiRequest) -> ApiResponse:
         return json_response(self._view.snapshot())
 
-    async def _snapshot(self, request: Request) -> Response:
+    async def _snapshot(self, request: ApiRequest) -> ApiResponse:
         snapshot, words = self._view.snapshot(), Words(_language(request))
         shown = snapshot_dict(msgspec.structs.replace(snapshot, prices=_prices(request) or snapshot.prices))
         for note in shown["notes"]:
@@ -110,57 +110,59 @@ class Api:
             volume["detail"] = words.message(volume["detail"])
         return json_response(shown | {"running": self._is_running})
 
-    async def _points(self, request: Request) -> Response:
+    async def _points(self, request: ApiRequest) -> ApiResponse:
         if request.query.get("coarse"):
             return json_response(self._history.coarse)
         return json_response(self._history.since(float(request.query.get("since", 0))))
 
-    async def _failures(self, request: Request) -> Response:
+    async def _failures(self, request: ApiRequest) -> ApiResponse:
         found = await self._chosen(request, MOST_FAILURES)
         return json_response([_failure(failure, _language(request)) for failure in found])
 
-    async def _failed(self, request: Request) -> Response:
+    async def _failed(self, request: ApiRequest) -> ApiResponse:
         return json_response(await self._chosen(request, MOST_FAILED))
 
-    async def _chosen(self, request: Request, most: int) -> list[Failure]:
+    async def _chosen(self, request: ApiRequest, most: int) -> list[Failure]:
         limit = min(most, max(1, int(request.query.get("limit", 100))))
         reason = request.query.get("reason")
         chosen = Reason(reason) if reason else None
         return list(await self._view.failures(limit, chosen, request.query.get("match") or None))
 
-    async def _books(self, _: Request) -> Response:
+    async def _books(self, _: ApiRequest) -> ApiResponse:
         return json_response(await self._view.books())
 
-    async def _where(self, request: Request) -> Response:
+    async def _where(self, request: ApiRequest) -> ApiResponse:
         directory, name = (bytes.fromhex(request.query.get(part, "")) for part in ("directory", "name"))
         return json_response(await self._view.where(directory, name))
 
-    async def _directories(self, request: Request) -> Response:
+    async def _directories(self, request: ApiRequest) -> ApiResponse:
         prefix = bytes.fromhex(request.query.get("prefix", ""))
         found = await self._view.directories(prefix, MOST_DIRECTORIES + 1)
         shown = [_directory(state, prefix) for state in found[:MOST_DIRECTORIES]]
         return json_response({"directories": shown, "more": len(found) > MOST_DIRECTORIES})
 
 
-def _changes(panel: Panel) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+def _changes(panel: Panel) -> dict[str, Callable[[ApiRequest], Awaitable[ApiResponse]]]:
     """Return what changes a job, by path."""
 
-    def saying(change: Callable[[str], Awaitable[str]]) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
+    def saying(change: Callable[[str], Awaitable[str]]) -> Callable[[ApiRequest], Awaitable[ApiResponse]]:
+        async def answer(request: ApiRequest) -> ApiResponse:
             return told(await change(request.client))
 
         return answer
 
-    def of_volume(change: Callable[[str, str], Awaitable[str]]) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
+    def of_volume(
+        change: Callable[[str, str], Awaitable[str]],
+    ) -> Callable[[ApiRequest], Awaitable[ApiResponse]]:
+        async def answer(request: ApiRequest) -> ApiResponse:
             return told(await change(volume_in(request.body), request.client))
 
         return answer
 
-    async def set_limits(request: Request) -> Response:
+    async def set_limits(request: ApiRequest) -> ApiResponse:
         return told(await panel.set_limits(_decode_limits(request.body), request.client))
 
-    async def retry(request: Request) -> Response:
+    async def retry(request: ApiRequest) -> ApiResponse:
         chosen = _decode_retry(request.body or b"{}")
         return json_response({"objects": await panel.retry(chosen.reason, chosen.match, request.client)})
 
@@ -176,17 +178,17 @@ def _changes(panel: Panel) -> dict[str, Callable[[Request], Awaitable[Response]]
     }
 
 
-def json_response(value: object, status: int = 200) -> Response:
+def json_response(value: object, status: int = 200) -> ApiResponse:
     """Return a value as JSON."""
-    return Response(status, _encoder.encode(value))
+    return ApiResponse(status, _encoder.encode(value))
 
 
-def told(text: str) -> Response:
+def told(text: str) -> ApiResponse:
     """Say what was done."""
     return json_response({"text": text})
 
 
-def failed(status: int, text: str, code: ExitCode = ExitCode.USAGE) -> Response:
+def failed(status: int, text: str, code: ExitCode = ExitCode.USAGE) -> ApiResponse:
     """Say what is wrong, and which exit code a command gives it."""
     return json_response({"error": text, "exit": int(code)}, status)
 
@@ -206,11 +208,11 @@ def volume_body(path: str) -> bytes:
     return _encoder.encode(OfVolume(path))
 
 
-def _language(request: Request) -> str:
+def _language(request: ApiRequest) -> str:
     return "zh" if request.query.get("language") == "zh" else "en"
 
 
-def _prices(request: Request) -> Prices:
+def _prices(request: ApiRequest) -> Prices:
     return msgspec.convert(
         {name.removeprefix("price_"): price for name, price in request.query.items() if name in PRICES},
         Prices,

@@ -14,7 +14,7 @@ from importlib.resources import files
 from bucketpull.domain.progress import Snapshot
 from bucketpull.web.api import failed, json_response, volume_body, volume_in
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
-from bucketpull.web.request import Request, Response
+from bucketpull.web.request import ApiRequest, ApiResponse
 from bucketpull.web.server import Answer, Server
 
 DEFAULT_PORT = 8377
@@ -96,7 +96,7 @@ class Dashboard:
             return socket.gethostname()
         return f"[{self._host}]" if ":" in self._host else self._host
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: ApiRequest) -> ApiResponse:
         """Refuse what is not allowed, and put the security headers on every answer."""
         public = request.path == "/" or request.path.startswith("/static/")
         change = request.method not in {"GET", "HEAD"}
@@ -107,7 +107,7 @@ class Dashboard:
             response = await self._allowed(request, public=public)
         return response._replace(headers={**response.headers, **HEADERS})
 
-    async def _allowed(self, request: Request, *, public: bool) -> Response:
+    async def _allowed(self, request: ApiRequest, *, public: bool) -> ApiResponse:
         if public and request.method in {"GET", "HEAD"}:
             return self._file("index.html" if request.path == "/" else request.path.removeprefix("/static/"))
         if request.path == "/metrics":
@@ -116,10 +116,10 @@ class Dashboard:
             self._looked_at = asyncio.get_running_loop().time()
         if request.path == "/api/volumes/add":
             allowed = self._with_allowed_volume(request)
-            return allowed if isinstance(allowed, Response) else await self._answer_api(allowed)
+            return allowed if isinstance(allowed, ApiResponse) else await self._answer_api(allowed)
         return await self._answer_api(request)
 
-    def _with_allowed_volume(self, request: Request) -> Request | Response:
+    def _with_allowed_volume(self, request: ApiRequest) -> ApiRequest | ApiResponse:
         """Return a request for a volume that the job knows already, or for the real path of one where the command line allows it."""
         try:
             path = volume_in(request.body)
@@ -136,17 +136,17 @@ class Dashboard:
             "use `bucketpull volumes add` on that machine",
         )
 
-    def _metrics(self) -> Response:
+    def _metrics(self) -> ApiResponse:
         try:
             from bucketpull.web import metrics
         except ModuleNotFoundError:
             return failed(501, "metrics need prometheus-client: pip install 'bucketpull[web]'")
-        return Response(200, metrics.exposition(self._snapshot), metrics.CONTENT_TYPE)
+        return ApiResponse(200, metrics.exposition(self._snapshot), metrics.CONTENT_TYPE)
 
-    def _file(self, name: str) -> Response:
+    def _file(self, name: str) -> ApiResponse:
         if name not in self._static:
             return failed(404, "there is no such file")
-        return Response(200, self._static[name], f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8")
+        return ApiResponse(200, self._static[name], f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8")
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 
 import h11
 
-from bucketpull.web.request import PIECE_BYTES, Headers, Request, Response, request_of
+from bucketpull.web.request import PIECE_BYTES, ApiRequest, ApiResponse, Headers, request_of
 
 IDLE_SECONDS: Final = 75.0
 WRITE_SECONDS: Final = 30.0
@@ -29,7 +29,7 @@ class Exchange:
         self._request_seconds = request_seconds
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADER_BYTES)
 
-    async def request(self) -> Request | None:
+    async def request(self) -> ApiRequest | None:
         """Return the next request; None where there is none any more. What is no request is answered at once."""
         if self._connection.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
             self._connection.start_next_cycle()
@@ -38,10 +38,10 @@ class Exchange:
         try:
             return await self._request()
         except h11.RemoteProtocolError as error:
-            await self.answer(Response(error.error_status_hint, b""), with_body=True)
+            await self.answer(ApiResponse(error.error_status_hint, b""), with_body=True)
             return None
 
-    async def _request(self) -> Request | None:
+    async def _request(self) -> ApiRequest | None:
         if not self._connection.trailing_data[0]:
             async with asyncio.timeout(IDLE_SECONDS):
                 self._connection.receive_data(await self._reader.read(PIECE_BYTES))
@@ -70,7 +70,7 @@ class Exchange:
             raise ConnectionError
         return body
 
-    async def answer(self, response: Response, *, with_body: bool) -> None:
+    async def answer(self, response: ApiResponse, *, with_body: bool) -> None:
         """Answer the last request."""
         connection = self._connection
         headers = {"Content-Type": response.kind, "Content-Length": str(len(response.body))}

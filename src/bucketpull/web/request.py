@@ -16,7 +16,7 @@ class Headers(dict[str, str]):
         return super().get(name.lower(), default)
 
 
-class Request(NamedTuple):
+class ApiRequest(NamedTuple):
     """One request. `path` is decoded; `client` names who asks, for people."""
 
     method: str
@@ -27,7 +27,7 @@ class Request(NamedTuple):
     client: str
 
 
-class Response(NamedTuple):
+class ApiResponse(NamedTuple):
     """What is answered."""
 
     status: int
@@ -36,8 +36,10 @@ class Response(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-def request_of(method: str, target: str, body: bytes, client: str, headers: Headers | None = None) -> Request:
+def request_of(
+    method: str, target: str, body: bytes, client: str, headers: Headers | None = None
+) -> ApiRequest:
     """Make a request of its target, which is a path and a query as sent."""
     path, _, query = target.partition("?")
     values = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
-    return Request(method, unquote(path), dict(values), headers or Headers(), body, client)
+    return ApiRequest(method, unquote(path), dict(values), headers or Headers(), body, client)

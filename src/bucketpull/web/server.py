@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from bucketpull.web.request import PIECE_BYTES, Request, Response
+from bucketpull.web.request import PIECE_BYTES, ApiRequest, ApiResponse
 
 REQUEST_SECONDS: Final = 10.0  # from the first byte of a request to its end
 CLOSE_SECONDS: Final = 1.0
@@ -21,7 +21,7 @@ TOLD_SECONDS: Final = 60.0  # between two reports of errors of ours: repeated ba
 MOST_CONNECTIONS: Final = 64
 
 
-Answer = Callable[[Request], Awaitable[Response]]
+Answer = Callable[[ApiRequest], Awaitable[ApiResponse]]
 Naming = Callable[[socket.socket], str]
 
 
@@ -155,9 +155,9 @@ class Server:
             self._serving.discard(task)
             self._waiting[task] = None
 
-    async def _answered(self, request: Request) -> Response:
+    async def _answered(self, request: ApiRequest) -> ApiResponse:
         try:
             return await self._answer(request)
         except Exception as error:  # noqa: BLE001 - whatever was asked costs itself, and the connection goes on
             self._tell(error)
-            return Response(500, b'{"error": "a bug of bucketpull, which has told more where it runs"}')
+            return ApiResponse(500, b'{"error": "a bug of bucketpull, which has told more where it runs"}')

@@ -8,7 +8,7 @@ from bucketpull.domain.errors import BucketpullError, ConfigError
 from bucketpull.domain.progress import Snapshot
 from bucketpull.web.api import Api, failed
 from bucketpull.web.history import load_history
-from bucketpull.web.request import Request, Response
+from bucketpull.web.request import ApiRequest, ApiResponse
 from bucketpull.wiring.coordinator_client import local_client
 from bucketpull.wiring.job_status import job_status
 from bucketpull.wiring.journals import JournalPanel, existing_folder, journal_to_read
@@ -50,7 +50,7 @@ class JobApi:
         prices = {"price_per_gb": settings.price_per_gb, "price_per_10k": settings.price_per_10k}
         self._prices = {name: str(price) for name, price in prices.items() if price is not None}
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: ApiRequest) -> ApiResponse:
         """Answer a request, whatever it is."""
         request = request._replace(query={**self._prices, **request.query})
         answer = await asyncio.to_thread(self._forward, request)
@@ -62,13 +62,13 @@ class JobApi:
         history = await asyncio.to_thread(load_history, self._folder)
         return await Api(self._panel, history).answer(request)
 
-    def _forward(self, request: Request) -> Response | None:
+    def _forward(self, request: ApiRequest) -> ApiResponse | None:
         query = urlencode(request.query, errors="surrogateescape")  # keys need be no UTF-8
         target = quote(request.path, errors="surrogateescape") + (f"?{query}" if query else "")
         try:
             client = local_client(self._folder, _ANSWER_SECONDS)
             if client is None:
                 return None
-            return Response(*client.ask(request.method, target, request.body))
+            return ApiResponse(*client.ask(request.method, target, request.body))
         except BucketpullError:  # it has just ended
             return None
