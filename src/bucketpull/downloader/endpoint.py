@@ -21,7 +21,7 @@ from bucketpull.domain.health import PRESUMED_SECONDS
 from bucketpull.domain.model import EndpointStatus
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.hosts import Hosts
-from bucketpull.downloader.refused_parts import RefusedParts
+from bucketpull.downloader.refused_groups import RefusedGroups
 from bucketpull.downloader.targets import Target, Targets
 
 T = TypeVar("T")
@@ -58,8 +58,8 @@ class Endpoint(Generic[T]):
         "is_tried",
         "is_up",
         "name",
-        "parts",
         "probe",
+        "refused_groups",
         "spec",
         "state",
         "target",
@@ -85,7 +85,7 @@ class Endpoint(Generic[T]):
         self.trials = 0
         self.is_fresh_trial = False
         """Whether the next trial is to be made with an object that was not tried before."""
-        self.parts = RefusedParts()
+        self.refused_groups = RefusedGroups()
         self.probe: Wanted | None = None
         self.is_attentive = True
         """Whether `good` wants to hear of the next success: there is no probe, or something failed."""
@@ -208,9 +208,9 @@ class Endpoint(Generic[T]):
         self._held_until = -math.inf
         if wanted is not None and max(wanted.size, received) <= PROBE_BYTES:
             self.probe = wanted
-        if wanted is not None and self.parts.known:
-            self.parts.gave(wanted.directory, wanted.name)
-        self.is_attentive = self.probe is None or bool(self.parts.known)
+        if wanted is not None and self.refused_groups.known:
+            self.refused_groups.gave(wanted.directory, wanted.name)
+        self.is_attentive = self.probe is None or bool(self.refused_groups.known)
 
     def _forget_failures(self) -> None:
         self._failing.clear()
@@ -218,17 +218,19 @@ class Endpoint(Generic[T]):
         self._is_suspect = self._has_probe_failed = False
 
     def refused_part(self, wanted: Wanted, reason: Reason, now: float) -> bool:
-        """Note that an object was refused which may be had elsewhere; tell whether that is its part's fault: others come."""
+        """Note that an object was refused which may be had elsewhere; tell whether its whole group is refused: others come."""
         if reason not in REFUSALS or not self.was_good:
             return False
         self.is_attentive = True
-        return self.parts.refused(wanted.directory, wanted.name, now)
+        return self.refused_groups.refused(wanted.directory, wanted.name, now)
 
     def gives(self, wanted: Wanted, now: float) -> bool:
         """Tell whether an object had better be asked for here."""
         if not self.can_be_had:
             return False
-        return not self.parts.known or not self.parts.refuses(wanted.directory, wanted.name, now)
+        return not self.refused_groups.known or not self.refused_groups.refuses(
+            wanted.directory, wanted.name, now
+        )
 
     def failed(
         self, key: object, reason: Reason, detail: str, now: float, asked_seconds: float | None = None

@@ -185,7 +185,7 @@ class Transfers:
                 endpoints[routes[0]],
             )
             first = transfer.endpoint
-            if first.parts.known or (not first.is_up and not first.trials):
+            if first.refused_groups.known or (not first.is_up and not first.trials):
                 self._routing.choose(transfer)
             if claims:
                 transfer.claim = claims.get((directory, name), b"")

@@ -4,23 +4,23 @@ import pytest
 from tests.downloader.rig import Rig
 from tests.downloader.test_endpoints import World, asked
 
-from bucketpull.downloader.refused_parts import MOST_PARTS, REFUSED, RefusedParts
+from bucketpull.downloader.refused_groups import MOST_GROUPS, REFUSED, RefusedGroups
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 
 
 def after(*keys):
     """Parts of which so many objects were refused, given as folder and name."""
-    parts = RefusedParts()
+    groups = RefusedGroups()
     for directory, name in keys:
-        parts.refused(directory, name, 0.0)
-    return parts
+        groups.refused(directory, name, 0.0)
+    return groups
 
 
 def test_a_folder_is_believed_to_be_refused_when_many_in_it_were_and_its_neighbours_are_not():
-    parts = after(*((b"a/video", b"%d.jpg" % number) for number in range(REFUSED)))
-    assert parts.refuses(b"a/video", b"new.jpg", 1.0)
-    assert not parts.refuses(b"a", b"new.jpg", 1.0)
+    groups = after(*((b"a/video", b"%d.jpg" % number) for number in range(REFUSED)))
+    assert groups.refuses(b"a/video", b"new.jpg", 1.0)
+    assert not groups.refuses(b"a", b"new.jpg", 1.0)
     assert not after(*((b"v", b"%d.jpg" % number) for number in range(REFUSED - 1))).refuses(b"v", b"x", 1.0)
 
 
@@ -33,22 +33,22 @@ def test_a_folder_is_believed_to_be_refused_when_many_in_it_were_and_its_neighbo
     ids=["top", "suffix"],
 )
 def test_a_top_folder_or_a_suffix_needs_refusals_in_several_folders(keys, same, other):
-    parts = after(*keys)
-    assert parts.refuses(*same, 1.0)
-    assert not parts.refuses(*other, 1.0)
+    groups = after(*keys)
+    assert groups.refuses(*same, 1.0)
+    assert not groups.refuses(*other, 1.0)
 
 
 def test_one_object_is_tried_now_and_then_and_if_it_comes_the_part_is_forgotten():
-    parts = after(*((b"v", b"%d" % number) for number in range(REFUSED)))
-    assert [parts.refuses(b"v", b"x", 5.0), parts.refuses(b"v", b"x", 6.0)] == [False, True]
-    parts.gave(b"v", b"x")
-    assert not parts.refuses(b"v", b"x", 6.0)
-    assert not parts.known
+    groups = after(*((b"v", b"%d" % number) for number in range(REFUSED)))
+    assert [groups.refuses(b"v", b"x", 5.0), groups.refuses(b"v", b"x", 6.0)] == [False, True]
+    groups.gave(b"v", b"x")
+    assert not groups.refuses(b"v", b"x", 6.0)
+    assert not groups.known
 
 
 def test_memory_does_not_grow_with_the_folders():
-    parts = after(*((b"%d" % number, b"x.%d" % number) for number in range(MOST_PARTS)))
-    assert len(parts.known) <= MOST_PARTS
+    groups = after(*((b"%d" % number, b"x.%d" % number) for number in range(MOST_GROUPS)))
+    assert len(groups.known) <= MOST_GROUPS
 
 
 def test_a_folder_that_the_edge_refuses_costs_it_few_requests_and_does_not_keep_others_from_it():
