@@ -116,11 +116,11 @@ class PlainSource:
         )
 
     def usage_request(self, site: str, now: float) -> Request | None:  # noqa: ARG002
-        """Say that the size of all is not known."""
+        """None: the total size is not known."""
         return None
 
     def read_usage(self, response: Response) -> int:
-        """Refuse: nothing was asked."""
+        """Raise: there is no such request."""
         raise AnswerError(Reason.GARBAGE, f"HTTP {response.status}")
 
 

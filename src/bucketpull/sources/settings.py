@@ -1,4 +1,4 @@
-"""What every source's configuration has in common: it is made of SOURCE and of the settings that the source declares.
+"""What the configurations of all sources have in common: they are made of SOURCE and of settings that the source declares.
 
 A source derives a frozen struct from `SourceSettings`, with a field for each of its options. The struct travels to the downloaders,
 and without its secrets to other machines; `open` makes the source of it.
@@ -39,7 +39,7 @@ class Option(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """What users call it: its flag, variable or name in a file."""
+        """Its name for users: its flag, variable, or name in a file."""
         return "--" + self.name.replace("_", "-") if self.help else self.variable or self.name
 
 
@@ -91,7 +91,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**fields)
 
     def check_values(self) -> None:
-        """Make sure of each value by itself: what lacks may still come.
+        """Check each value by itself; others may still be missing.
 
         Raises:
             ConfigError: One cannot be used, whatever the others are; the message names the setting and the remedy.
@@ -108,7 +108,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
     def prepared(self) -> Self:
-        """Return the configuration with what it needs of this machine's files; asked for where the listing begins.
+        """Return the configuration completed from this machine's files; called where the listing begins.
 
         Raises:
             ConfigError: A file cannot be used.
@@ -117,12 +117,12 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
     def with_versions(self) -> Self:
-        """Return the same for a source whose pages tell the objects' versions (MD5s) even where a job does not need them."""
+        """Return the same, with the objects' versions (MD5s) on its pages even if a job does not need them."""
         return self
 
     @property
     def tells_all(self) -> bool:
-        """Whether its listing tells everything that there is, so that what is not in it is gone."""
+        """Whether its listing is complete, so that what is not in it is gone."""
         return True
 
     def place(self) -> str:
@@ -130,11 +130,11 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def label(self) -> str:
-        """Return what a job of this source is called, if nobody named it; it becomes the name of a folder."""
+        """Return the default name of a job of this source; it becomes the name of a folder."""
         return "-".join(filter(None, self.place().rpartition("://")[2].split("/")))
 
     def identity(self) -> dict[str, str]:
-        """Return what makes a job another job: `source`, `prefix` (a part of it, "" for all), and options that change what is stored."""
+        """Return what distinguishes jobs: `source`, `prefix` (a part of it, "" for all), and options that change what is stored."""
         return {"source": f"{self.scheme()}:{self.place()}", "prefix": ""}
 
     def open(self) -> Source:
@@ -167,7 +167,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **self._secrets(type(self)._defaults()))
 
     def held_against(self, own: Self) -> Self:
-        """Return the configuration itself, which another machine told, if it agrees with what was set here.
+        """Return the configuration itself, which came from another machine, if it agrees with what is set here.
 
         Raises:
             ConfigError: It connects to something else, or in another way, than this machine was told to.
@@ -183,11 +183,11 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
     def with_secrets_of(self, other: Self) -> Self:
-        """Return the same with another one's secrets."""
+        """Return the same with the secrets of another configuration."""
         return msgspec.structs.replace(self, **self._secrets(msgspec.structs.asdict(other)))
 
     def __repr__(self) -> str:
-        """Show everything but the secrets."""
+        """Show everything except secrets."""
         hidden = {option.name for option in self.OPTIONS if option.secret}
         shown = ", ".join(
             f"{name}={'***' if name in hidden and value else value!r}"

@@ -1,4 +1,4 @@
-"""What is remembered of the pages before, to find a listing that leads back to itself. Bounded, for it travels with the position.
+"""What is remembered of earlier pages, to find a listing that leads back to itself. Bounded, since it is sent with the position.
 
 It is the last few cursors and pages, and one of each that moves on at every power of two: Brent's way to find a cycle of any
 length within three times round it.
@@ -13,7 +13,7 @@ _CURSORS = 16
 _PAGES = 4
 _BYTES = 6  # of a digest
 MOST_EMPTY = 10_000
-"""Pages in a row that lead on without an entry. Services give some where much was deleted; each costs a request."""
+"""How many pages in a row may be without entries. Services have some where much was deleted; each costs a request."""
 
 
 class Trail(msgspec.Struct, array_like=True, frozen=True):

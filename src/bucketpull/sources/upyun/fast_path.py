@@ -1,4 +1,4 @@
-"""Judging answers that look like an earlier good one: what may differ between them is looked at, and nothing else.
+"""Judges answers that look like an earlier good one by what may differ between them, and nothing else.
 
 The heads of one server's answers are alike but for numbers: lengths, dates, hashes (see `Response.shape`). What `verdicts` found
 out about a whole head holds for all of its shape: the next takes 1.2 µs, its date compared, in place of 1.8 µs without.
@@ -25,7 +25,7 @@ _MOST_SHAPES: Final = 4096
 
 
 class Dates:
-    """Whether copies are as young as listed: a stale one may be as long as the new object.
+    """Whether copies are as recent as listed: a stale one may have the size of the new object.
 
     It compares the `Last-Modified` of an endpoint's answers against the listing's times of change (Unix seconds; -1 is not known).
 

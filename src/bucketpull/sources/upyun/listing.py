@@ -115,7 +115,7 @@ def _json(body: bytes, stated: str) -> Listing:
 
 
 def _odd_json(body: bytes, stated: str) -> Listing:
-    """Read JSON of another shape: no `files`, `{}` for an empty list, names that are no UTF-8, numbers that are none."""
+    """Read JSON of another shape: without `files`, `{}` for an empty list, names that are not UTF-8, values that are not numbers."""
     try:
         answer = json.loads(body.decode("utf-8", "surrogateescape"), parse_int=_whole)
     except (ValueError, RecursionError) as error:
@@ -132,7 +132,7 @@ def _odd_json(body: bytes, stated: str) -> Listing:
 
 
 class _Row(NamedTuple):
-    """An entry; what is of unknown type is taken for a file and for a folder, and one of them will not be found."""
+    """An entry. One of unknown type is taken for a file and for a folder; one of the two will not be found."""
 
     name: bytes
     is_file: bool
@@ -198,7 +198,7 @@ def _line(line: bytes) -> _Row | None:
 
 
 def _columns(entries: list[_Row | str], cursor: str, body: bytes) -> Listing:
-    """Make columns of entries, and of the texts of those that are none; where these are many it is no listing."""
+    """Make columns of entries, and of the texts of invalid ones; if there are many of these, it is not a listing."""
     rows = [entry for entry in entries if isinstance(entry, _Row)]
     odd = tuple(entry for entry in entries if isinstance(entry, str))
     if len(odd) > len(rows):

@@ -1,4 +1,4 @@
-"""From a listing answer to a page: what is doubtful is refused, where the listing goes on is decided."""
+"""From a listing answer to a page: refuses what is doubtful, and decides where the listing goes on."""
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Page, Part, Position, show
@@ -125,7 +125,7 @@ def _slash_page(position: Position, listing: Listing) -> Page:
 
 
 def _without_endless(page: Page) -> list[str]:
-    """Leave out folders that lie deeper than any real one, or in themselves; tell which."""
+    """Leave out folders that are deeper than any real one, or contain themselves; return descriptions of them."""
     above = page.part.directory.split(b"/")
     is_deep = len(above) >= _DEEPEST
     is_odd = len(above) >= _DEEPEST_ODD and _ODD.issuperset(above[-_DEEPEST_ODD:])
@@ -137,7 +137,7 @@ def _without_endless(page: Page) -> list[str]:
 
 
 def _without_twins(listing: Listing) -> Listing:
-    """Drop entries that a page gives twice."""
+    """Drop entries that a page has twice."""
     names, folders = listing.names, listing.directories
     if len(set(folders)) < len(folders):
         listing = listing._replace(directories=list(dict.fromkeys(folders)))
@@ -152,7 +152,7 @@ def _without_twins(listing: Listing) -> Listing:
 
 
 def _without_repeated(page: Answered) -> Listing:
-    """Drop the entry behind which was asked, if the page begins with it: it was on the page before."""
+    """Drop the entry of the cursor if the page begins with it: it was on the page before."""
     listing, after = page.listing, page.after
     if after and after == page.first:
         if after[:2] == FILE:

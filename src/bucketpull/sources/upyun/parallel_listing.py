@@ -53,13 +53,13 @@ _TAG = "!"
 
 
 def is_worth_a_probe(stage: Stage) -> bool:
-    """Tell whether a directory has proved long enough, with the page of this stage, for splitting it to save time."""
+    """Tell whether, at the page of this stage, a directory is long enough for splitting to save time."""
     steps = stage.trail.steps if stage.trail else 0
     return stage.kind == "first" and steps == _SERIAL_PAGES - 1
 
 
 def probe(page: Answered) -> list[Position]:
-    """Go on behind a page with a probe, if the directory looks as if it could be split; else with nothing."""
+    """Return a probe as what follows a page, if the directory looks as if it could be split; else nothing."""
     listing, directory = page.listing, page.position.directory
     assert listing.cursor is not None
     if page.ordered and page.genuine() and listing.entries >= _FEWEST_ENTRIES:
@@ -72,7 +72,7 @@ def probe(page: Answered) -> list[Position]:
 
 
 def go_on(page: Answered) -> Page:
-    """Understand a page of a stage."""
+    """Make a page of the answer at a stage."""
     stage = stage_of(page.position)
     if stage.kind == "probe":
         return _probed(page, stage)
