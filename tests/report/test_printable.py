@@ -1,5 +1,6 @@
 """Whatever keys, answers and messages hold, a terminal obeys nothing of it, a line stays a line, and what programs read is exact."""
 
+import csv
 import io
 import json
 import unicodedata
@@ -133,8 +134,23 @@ def test_lists_and_exports_are_printable_on_a_terminal_and_exact_in_a_pipe(monke
     stdout = Terminal(io.BytesIO(), write_through=True)
     monkeypatch.setattr("sys.stdout", stdout)
 
-    output.result_stream().write(b"\x1b[31mred\n")
+    output.result_stream("keys").write(b"\x1b[31mred\n")
     stdout.is_one = False
-    output.result_stream().write(b"\x1b[31mred\n")
+    output.result_stream("keys").write(b"\x1b[31mred\n")
 
     assert stdout.buffer.getvalue() == b"\\x1b[31mred\n\x1b[31mred\n"
+
+
+@given(
+    st.lists(st.lists(st.text(st.sampled_from('a\n",\\\x1b')), min_size=1), max_size=5), st.integers(0, 40)
+)
+@example([["a\nbucketpull: all is well", 'b"\n"']], 3)
+def test_a_line_of_csv_stays_a_line_on_a_terminal_whatever_the_keys_are(rows, cut):
+    text, shown = io.StringIO(), io.BytesIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    data = text.getvalue().encode()
+    stream = PrintableStream(shown, is_csv=True)
+    for piece in (data[:cut], data[cut:]):
+        stream.write(piece)
+    assert shown.getvalue().count(b"\n") == len(rows)
+    assert "\x1b" not in shown.getvalue().decode()

@@ -15,6 +15,7 @@ from tests.volumes.test_hostile import SwapOfTheirs, picture
 
 from bucketpull.domain.errors import BucketpullError
 from bucketpull.domain.model import Part
+from bucketpull.volumes import key_index
 from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.packs.compacting import compact as compact_packs
@@ -187,3 +188,18 @@ def test_where_nobody_swaps_anything_it_is_done(tmp_path, filled, work, outcome)
         path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes() in {BODY, OTHER}
     }
     assert {str(path.relative_to(tmp_path)) for path in bodies_left} == outcome
+
+
+def test_an_index_of_keys_that_somebody_linked_elsewhere_while_our_directory_was_open_to_all_is_not_used(
+    tmp_path, outside, monkeypatch
+):
+    monkeypatch.setattr(key_index, "_SEGMENT_BYTES", 0)
+    root = tmp_path / "inside"
+    root.mkdir()
+    with_files(root)
+    (root / HOME / "keys").symlink_to(outside)
+    lay(root, "x", "y", "z")
+    before = picture(outside)
+    with suppress(BucketpullError, OSError):
+        adopt(root)
+    assert picture(outside) == before

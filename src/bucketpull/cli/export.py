@@ -167,7 +167,7 @@ def _check_manifest(form: str, file: str) -> None:
 def _write_manifest(form: str, file: str, stored: Iterable[list[Held]]) -> int:
     """Write the columns of all objects; return how many there are."""
     rows = 0
-    with _target(file) as stream, _WRITERS[form](stream) as write:
+    with _target(file, form) as stream, _WRITERS[form](stream) as write:
         for group in stored:
             write(group)
             rows += len(group)
@@ -190,10 +190,10 @@ def _stored(ledgers: Ledgers, missing: list[str]) -> Iterator[Held]:
 
 
 @contextmanager
-def _target(file: str) -> Iterator[BinaryIO]:
+def _target(file: str, form: str) -> Iterator[BinaryIO]:
     """Open the file under another name until it is whole; - is standard output."""
     if file == "-":
-        yield result_stream()
+        yield result_stream(form)
         return
     try:
         with replacing(Path(file)) as stream:
@@ -300,7 +300,7 @@ def _open(name: str, file: str) -> ListOutput:
     if form.most_bytes is not None:
         make_folder(file, parents=True)
         return FolderOutput(form, Path(file), None, name)
-    return StreamOutput(form, result_stream()) if file == "-" else FileOutput(form, Path(file), None)
+    return StreamOutput(form, result_stream(name)) if file == "-" else FileOutput(form, Path(file), None)
 
 
 def _columns(group: list[Held], base: str) -> Columns:

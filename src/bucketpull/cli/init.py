@@ -333,7 +333,8 @@ def unit(settings: Settings, config: str, elsewhere: Collection[str]) -> str:
     """Return a unit that runs the job as this user, with this program."""
     program = shutil.which(sys.argv[0]) or "/usr/local/bin/bucketpull"
     names = " ".join(variable_of(name) for name in elsewhere)
-    environment = f"# needs {names}, a line NAME=value each\nEnvironmentFile=/etc/bucketpull/{settings.job_name()}.env\n"
+    job = settings.job_name().replace("%", "%%")
+    environment = f"# needs {names}, a line NAME=value each\nEnvironmentFile=/etc/bucketpull/{job}.env\n"
     return UNIT.format(
         source=settings.source.replace("%", "%%"),
         user=os.getuid(),

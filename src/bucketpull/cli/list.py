@@ -160,7 +160,7 @@ class _Opened:
         """Open the output, cut back to its mark."""
         path, form = self._path, self._form
         if path is None:
-            return StreamOutput(FORMS[form], result_stream())
+            return StreamOutput(FORMS[form], result_stream(form))
         try:
             if not self._is_folder:
                 return FileOutput(FORMS[form], path, mark)

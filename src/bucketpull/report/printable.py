@@ -31,10 +31,15 @@ def printable(text: str) -> str:
 
 
 class PrintableStream(io.BufferedIOBase):
-    """Passes lines of UTF-8 on to a terminal, made printable; tabs stay. A program that reads from a pipe gets them as they are."""
+    """Passes lines of UTF-8 on to a terminal, made printable; tabs stay. A program that reads from a pipe gets them as they are.
 
-    def __init__(self, terminal: BinaryIO) -> None:
+    In CSV a line end between quotes is a key's own; it is shown as an escape too.
+    """
+
+    def __init__(self, terminal: BinaryIO, *, is_csv: bool = False) -> None:
         self._terminal = terminal
+        self._marks = re.compile('([\n\t"])' if is_csv else "([\n\t])")
+        self._is_quoted = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def writable(self) -> bool:
@@ -44,10 +49,16 @@ class PrintableStream(io.BufferedIOBase):
     def write(self, data: "ReadableBuffer", /) -> int:
         """Write bytes; return how many were taken."""
         given = bytes(data)
-        pieces = re.split("([\n\t])", self._decoder.decode(given))
-        shown = (piece if piece in {"\n", "\t"} else printable(piece) for piece in pieces)
-        self._terminal.write("".join(shown).encode())
+        pieces = self._marks.split(self._decoder.decode(given))
+        self._terminal.write("".join(map(self._shown, pieces)).encode())
         return len(given)
+
+    def _shown(self, piece: str) -> str:
+        if piece == "\n":
+            return "\\n" if self._is_quoted else piece
+        if piece == '"':
+            self._is_quoted = not self._is_quoted
+        return piece if piece == "\t" else printable(piece)
 
     def flush(self) -> None:
         """Have the terminal show what was written."""

@@ -226,7 +226,7 @@ class ForeignFiles:
     def _find(self, key: bytes) -> IndexEntry | None:
         """Return where the ledger says that an object lies."""
         if self._index is None:
-            self._index = KeyIndex(self._books(), f"/proc/self/fd/{self._home.fd}/{_INDEX}")
+            self._index = KeyIndex(self._books(), f"/proc/self/fd/{self._home.below(_INDEX).fd}")
         self._index.refresh()
         return self._index.find(key)
 

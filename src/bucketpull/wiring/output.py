@@ -30,10 +30,12 @@ def say(text: str) -> None:
     _write(sys.stdout, text)
 
 
-def result_stream() -> BinaryIO:
-    """Return standard output for bytes that programs read; a terminal gets them printable, for keys come from others."""
+def result_stream(form: str) -> BinaryIO:
+    """Return standard output for bytes of a form that programs read; a terminal gets them printable, for keys come from others."""
     stream: BinaryIO = sys.stdout.buffer
-    return cast("BinaryIO", PrintableStream(stream)) if sys.stdout.isatty() else stream
+    if not sys.stdout.isatty():
+        return stream
+    return cast("BinaryIO", PrintableStream(stream, is_csv=form in {"csv", "csv-safe"}))
 
 
 def say_on(text: str) -> None:
