@@ -2,6 +2,8 @@
 
 import csv
 import hashlib
+import json
+import os
 from contextlib import ExitStack
 
 import pytest
@@ -92,12 +94,16 @@ def test_a_failure_is_tried_again_at_its_own_url(tmp_path, make_web, pull):
     assert puller.objects() == {b"photos/a.jpg": b"now"}
 
 
-def test_a_list_that_changed_is_refused(tmp_path, make_web, pull):
+def test_a_list_that_changed_is_refused_and_one_written_anew_is_not(tmp_path, make_web, pull):
     web = make_web({"/1": b"one", "/2": b"two"})
     path = tmp_path / "list"
     path.write_text(f"{web.url}/1\n")
     puller = pull(path)
     puller.sync()
+    [row] = map(json.loads, puller.command("export", "--jsonl").splitlines())
+    assert (row["key"][-1], row["size"]) == ("1", 3)
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    assert puller.sync()["skipped"] == 1
     path.write_text(f"{web.url}/2\n")
     assert "list was" in puller.run(*puller.arguments(), expect=2).stderr
 

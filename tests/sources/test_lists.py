@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import AnswerError, ConfigError
-from bucketpull.sources.lists import LONGEST_LINE, ListPosition, fingerprint, read_lines
+from bucketpull.sources import lists
+from bucketpull.sources.lists import (
+    LONGEST_LINE,
+    ListPosition,
+    check_unchanged,
+    content_of,
+    fingerprint,
+    read_lines,
+)
 from bucketpull.sources.s3.config import S3Config
 from bucketpull.sources.urls.tables import table_of
 
@@ -86,6 +95,29 @@ def test_a_list_that_changed_is_another_one(make):
     assert fingerprint(path) == first
     make(b"a\nc\n")
     assert fingerprint(path) != first
+
+
+def test_a_list_that_was_written_anew_with_the_same_content_is_the_same(make):
+    path = make(b"a\nb\n")
+    first = fingerprint(path)
+    os.utime(path, (1, 1))
+    assert content_of(fingerprint(path)) == content_of(first)
+    check_unchanged(path, first)
+    make(b"a\nc\n")
+    os.utime(path, (2, 2))
+    with pytest.raises(AnswerError, match="has changed"):
+        check_unchanged(path, first)
+
+
+def test_of_a_very_large_list_the_time_of_change_counts(make, monkeypatch):
+    monkeypatch.setattr(lists, "_WHOLE_BYTES", 1)
+    monkeypatch.setattr(lists, "_SAMPLE_BYTES", 2)
+    path = make(b"a\nb\nc\n")
+    first = fingerprint(path)
+    check_unchanged(path, first)
+    os.utime(path, (1, 1))
+    with pytest.raises(AnswerError, match="has changed"):
+        check_unchanged(path, first)
 
 
 def test_a_list_that_cannot_be_read_is_named(tmp_path):

@@ -109,7 +109,7 @@ COLUMNS: Final[dict[str, type]] = {
     "mount": str,
     "file": str,
 }
-"""The columns of a manifest. `size` in bytes as listed, `mtime` in Unix seconds, `md5` in hex ("": unknown).
+"""The columns of a manifest. `size` in bytes as listed, or as fetched where no list says it, `mtime` in Unix seconds, `md5` in hex ("": unknown).
 
 An object is `length` bytes from byte `offset` of `path` on, which is below the volume: a file of its own, or a pack. `file` is the
 same path in full, as it is on `machine`, where the volume is mounted at `mount`.
@@ -124,7 +124,7 @@ def _fields(volume: KnownVolume, stored: Stored, text: Callable[[bytes], str]) -
     path, offset, length, _ = stored.location
     return (
         text(key_of(stored.directory, stored.name)),
-        stored.size,
+        stored.size if stored.size >= 0 else length,
         stored.mtime,
         stored.md5.hex(),
         volume.id,

@@ -15,6 +15,7 @@ from bucketpull.sources.lists import (
     ListPosition,
     check_text,
     check_unchanged,
+    content_of,
     fingerprint,
     read_lines,
 )
@@ -59,7 +60,7 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
         """Return bucket, prefix and list: the same bucket may be had from several endpoints."""
         own = {"source": f"{self.scheme()}://{self.bucket}", "prefix": self.prefix}
         path = self.keys or self.keys0
-        return own | ({"keys": self.key_list or fingerprint(path)} if path else {})
+        return own | ({"keys": content_of(self.key_list or fingerprint(path))} if path else {})
 
     def prepared(self) -> Self:
         """Return the same with the list's state.

@@ -1,12 +1,14 @@
 """Lists in files that a user brings: read by the page from any byte offset, in memory that does not grow with the file.
 
-A list is its size, its time of change and a hash of its head and tail: one that changed is another list, in which an offset
-means nothing.
+A list is its content: one that changed is another list, in which an offset means nothing; one that was written anew with the same
+content is not. Of a very large one, which would take long to read, the time of change and a hash of head and tail stand for it.
 """
 
 import os
 from collections.abc import Callable
-from hashlib import blake2b
+from functools import lru_cache
+from hashlib import blake2b, file_digest
+from io import BufferedReader
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -28,6 +30,7 @@ _FOREIGN: Final = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+_WHOLE_BYTES: Final = 256 << 20  # are read at each start; 0.2 to 0.5 s
 _SAMPLE_BYTES: Final = 64 << 10
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -87,7 +90,7 @@ def check_text(path: str) -> None:
 
 
 def fingerprint(path: str) -> str:
-    """Name the state of a file.
+    """Name the state of a file: its content, and behind an @ its time of change. `content_of` it is what makes it another list.
 
     Raises:
         ConfigError: It cannot be read.
@@ -96,16 +99,27 @@ def fingerprint(path: str) -> str:
     try:
         with Path(path).open("rb") as file:
             found = os.fstat(file.fileno())
-            digest = blake2b(file.read(_SAMPLE_BYTES), digest_size=8)
-            file.seek(max(0, found.st_size - _SAMPLE_BYTES))
-            digest.update(file.read(_SAMPLE_BYTES))
+            return f"{_content(file, found.st_size, found.st_mtime_ns)}@{found.st_mtime_ns}"
     except OSError as error:
         raise ConfigError(f"list {path}: {error.strerror or error}; name a file that can be read") from error
-    return _size_and_time(found) + digest.hexdigest()
+
+
+def _content(file: BufferedReader, size: int, mtime_ns: int) -> str:
+    if size <= _WHOLE_BYTES:
+        return f"{size} bytes, {file_digest(file, 'sha1').hexdigest()}"
+    digest = blake2b(file.read(_SAMPLE_BYTES), digest_size=8)
+    file.seek(size - _SAMPLE_BYTES)
+    digest.update(file.read(_SAMPLE_BYTES))
+    return f"{size} bytes of {mtime_ns // 1_000_000_000}, {digest.hexdigest()}"
+
+
+def content_of(state: str) -> str:
+    """Return the part of a `fingerprint` that is the same for two files with the same content."""
+    return state.partition("@")[0]
 
 
 def check_unchanged(path: str, state: str) -> None:
-    """Make sure that a file still is what `fingerprint` said, by size and time; `state` "" is not compared.
+    """Make sure that a file still is what `fingerprint` said: by size and time, and by its content if they differ. "" is not compared.
 
     Raises:
         AnswerError: `cursor`, if it is not: an offset means nothing in another list.
@@ -113,16 +127,22 @@ def check_unchanged(path: str, state: str) -> None:
     """
     try:
         found = Path(path).stat()
+        is_same = not state or _is_same(path, state, found.st_size, found.st_mtime_ns)
     except OSError as error:
         raise AnswerError(Reason.CURSOR, f"list {path}: {error.strerror or error}") from error
-    if state and not state.startswith(_size_and_time(found)):
+    if not is_same:
         raise AnswerError(
             Reason.CURSOR, f"list {path} has changed since the job began; name the new list as another --job"
         )
 
 
-def _size_and_time(found: os.stat_result) -> str:
-    return f"{found.st_size} bytes of {found.st_mtime_ns // 1_000_000_000}, "
+@lru_cache(maxsize=4)
+def _is_same(path: str, state: str, size: int, mtime_ns: int) -> bool:
+    """Compare a file with a `fingerprint`: it is read once after each change, not for each page."""
+    if state.startswith(f"{size} bytes") and state.endswith(f"@{mtime_ns}"):
+        return True
+    with Path(path).open("rb") as file:
+        return _content(file, size, mtime_ns) == content_of(state)
 
 
 def read_lines(path: str, place: ListPosition, separator: bytes = b"\n", limit: int = PAGE_LINES) -> Lines:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.sources.lists import fingerprint
+from bucketpull.sources.lists import content_of, fingerprint
 from bucketpull.sources.settings import Option, SourceSettings
 
 
@@ -39,8 +39,8 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
         return Path(self.path).name
 
     def identity(self) -> dict[str, str]:
-        """Return the file and its state: an offset means nothing in another list."""
-        return super().identity() | {"list": self.state or fingerprint(self.path)}
+        """Return the file and its content: an offset means nothing in another list."""
+        return super().identity() | {"list": content_of(self.state or fingerprint(self.path))}
 
     def checked(self) -> "UrlsConfig":
         """Return the configuration itself."""
