@@ -22,7 +22,7 @@ import bucketpull
 from bucketpull.cli import main as program
 from bucketpull.cli.translation import texts
 from bucketpull.report.catalogue import pattern
-from bucketpull.report.reasons import EXPLANATIONS
+from bucketpull.report.reasons import AND, CHECK_CREDENTIALS, EXPLANATIONS
 from bucketpull.report.words import TEXTS
 
 SOURCE = Path(bucketpull.__file__).parent
@@ -151,6 +151,8 @@ def updated(path: Path) -> Catalog:
     for reason in EXPLANATIONS.values():
         for text in reason:
             new.add(text, context="reason")
+    for text in (CHECK_CREDENTIALS, AND):
+        new.add(text, context="reason")
     for text in check_names():
         new.add(text, context="check name")
     for context, texts_now in (("check", checks()), ("message", sorted(messages()))):

@@ -21,6 +21,7 @@
 Anything else that is raised is a bug: a traceback and exit 1.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 
 
@@ -119,6 +120,8 @@ class SourceRefused(BucketpullError):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.credentials: Sequence[str] = ()
+        """What the source's credentials are called, where that is known."""
 
 
 class SourceSilent(BucketpullError):

@@ -1,6 +1,7 @@
 """What a failure's reason means and what to do about it: one table for CLI and dashboard."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import Reason
 from bucketpull.report.catalogue import catalogue
@@ -64,7 +65,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.CREDENTIALS: Explanation(
         "the source refuses the credentials",
-        "check UPYUN_OPERATOR and UPYUN_PASSWORD, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "check the credentials of the source",
     ),
     Reason.PERMISSION: Explanation(
         "these credentials may not read the bucket", "grant them read permission in the console"
@@ -91,12 +92,19 @@ EXPLANATIONS: dict[Reason, Explanation] = {
 }
 
 
-def explain(reason: str, language: str = "en") -> Explanation:
-    """Say what a reason means and what to do, in "en" or "zh".
+CHECK_CREDENTIALS: Final = "check {}"
+AND: Final = " and "
+
+
+def explain(reason: str, language: str = "en", credentials: Sequence[str] = ()) -> Explanation:
+    """Say what a reason means and what to do, in "en" or "zh"; `credentials` are what a source's are called, if that is known.
 
     Raises:
         ValueError: There is no such reason.
 
     """
     english, say = EXPLANATIONS[Reason(reason)], catalogue(language).pgettext
-    return Explanation(say("reason", english.meaning), say("reason", english.remedy))
+    remedy = say("reason", english.remedy)
+    if reason == Reason.CREDENTIALS and credentials:
+        remedy = say("reason", CHECK_CREDENTIALS).format(say("reason", AND).join(credentials))
+    return Explanation(say("reason", english.meaning), remedy)

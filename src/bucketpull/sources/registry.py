@@ -50,6 +50,13 @@ def settings_of(
     return settings_type(scheme).of(place, options, labels)
 
 
+def credentials_of(source: str) -> list[str]:
+    """Return the variables that hold the credentials for a SOURCE; none for one that is not known, or needs none."""
+    scheme = source.partition(":")[0]
+    options = settings_type(scheme).OPTIONS if scheme in SOURCES else ()
+    return [option.variable for option in options if option.secret and option.asked]
+
+
 @cache
 def options_by_name() -> Mapping[str, Option]:
     """Return all options of all sources. Where several have one of the same name, its flag's help names each."""

@@ -18,6 +18,7 @@ from bucketpull.report.log_file import LogFile, LogReporter
 from bucketpull.report.on_end import BOUND_SECONDS, check_command, run_on_end
 from bucketpull.report.reasons import explain
 from bucketpull.report.systemd import SystemdReporter
+from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.output import heard_by, tell, words_for_file
@@ -156,7 +157,11 @@ def notified(settings: Settings, run: Callable[[Notifier], ExitCode]) -> ExitCod
     """
     notifier = Notifier(settings)
     with heard_by(notifier.log.write if notifier.log else None):
-        return _notified(notifier, run)
+        try:
+            return _notified(notifier, run)
+        except SourceRefused as error:
+            error.credentials = credentials_of(settings.source)
+            raise
 
 
 def _notified(notifier: Notifier, run: Callable[[Notifier], ExitCode]) -> ExitCode:

@@ -15,6 +15,7 @@ from bucketpull.domain.retry import REMEDIES
 from bucketpull.ports import Fetcher, Source
 from bucketpull.report.figures import duration
 from bucketpull.report.reasons import explain
+from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.output import tell
 
 T = TypeVar("T")
@@ -233,7 +234,9 @@ def _asked(question: Callable[[], T], client: SourceClient, name: str) -> T | No
             remedy = REMEDIES[error.reason]
             if remedy in {Remedy.STOP, Remedy.VANISH}:
                 reason = error.reason if remedy is Remedy.STOP else Reason.NO_BUCKET
-                raise SourceRefused(reason, f"{name}: {error.detail}") from error
+                refused = SourceRefused(reason, f"{name}: {error.detail}")
+                refused.credentials = credentials_of(name)
+                raise refused from error
             if time.monotonic() >= deadline:
                 break
             time.sleep(PAUSE_SECONDS * attempt)

@@ -19,6 +19,7 @@ from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.figures import count, duration, size
 from bucketpull.report.printable import printable
 from bucketpull.report.reasons import explain
+from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient, wanted_of
@@ -71,7 +72,7 @@ class SourceChecks:
         try:
             page = _page(client, response)
         except AnswerError as error:
-            meaning, remedy = explain(error.reason)
+            meaning, remedy = explain(error.reason, credentials=credentials_of(self._settings.source))
             yield failed("credentials", f"{meaning}: {error.detail}", remedy)
             return
         yield passed("credentials", f"these credentials may list {self._settings.source}")
