@@ -210,3 +210,26 @@ def test_csv_for_a_spreadsheet_holds_no_formula_and_the_key_can_be_had_back():
     assert left_out == []
     assert all(key.startswith("'") for key in found[: len(FORMULAS)])
     assert [key.removeprefix("'").encode("utf-8", "surrogateescape") for key in found] == keys
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.binary(max_size=6) | st.text('a,"\r\n\0 é', max_size=4).map(str.encode),
+            st.integers(-1, 1 << 62),
+            st.integers(-1, 1 << 40),
+            st.sampled_from(["", "0" * 32]),
+            st.text('h/,\0"é', max_size=4),
+        ),
+        max_size=4,
+    )
+)
+def test_a_table_is_what_the_writer_of_the_standard_library_makes_of_it(rows):
+    expected = io.StringIO()
+    for key, size, mtime, md5, url in rows:
+        known = ["" if number < 0 else number for number in (size, mtime)]
+        csv.writer(expected, lineterminator="\n").writerow(
+            [key.decode("utf-8", "surrogateescape"), *known, md5, url]
+        )
+    columns = Columns(*map(list, zip(*rows, strict=True))) if rows else Columns([], [], [], [], [])
+    assert FORMS["csv"].encode(columns).data == expected.getvalue().encode("utf-8", "surrogateescape")
