@@ -118,6 +118,26 @@ def test_a_listing_without_end_ends_with_its_word(mode, monkeypatch):
     assert rig.clock.seconds < MOST_SECONDS
 
 
+def test_what_is_odd_on_a_page_costs_itself_and_the_pages_behind_it_are_listed():
+    """A size below zero, none, and one that no disk holds; an entry without a key; keys that are kept back as a group."""
+    odd = (
+        "<Contents><Key>000000000x</Key><Size>-1</Size></Contents><Contents><Key>000000000y</Key></Contents>"
+        "<Contents><Size>5</Size></Contents><CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>"
+    )
+
+    def answer(request):
+        if "start" in request.url:
+            return page(numbered(1), truncated=False)
+        first = page(["000000000"], "t")
+        return Answer(body=first.body.replace(b"</ListBucketResult>", f"{odd}</ListBucketResult>".encode()))
+
+    rig, keys, failures = listed(answer)
+
+    assert (keys, rig.fatals) == (6, [])
+    assert [(failure.reason, failure.detail.count("; ")) for failure in failures] == [(Reason.GARBAGE, 1)]
+    assert "'p/'" in failures[0].detail
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [

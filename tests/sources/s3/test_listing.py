@@ -102,6 +102,27 @@ def test_any_keys_come_back_as_they_were_in_either_shape(objects, is_other, is_e
     assert page.sizes == [size for _, size in objects]
 
 
+@pytest.mark.parametrize("size", ["-1", "", "9" * 25, 2**63, "5.5", "many", " 5 "])
+@pytest.mark.parametrize("entry", [_entry, _other_shape])
+def test_a_size_that_is_none_costs_the_size_alone(entry, size):
+    page = read_listing(_page(entry("a", size), entry("b", 7)))
+    assert (page.keys, page.sizes, page.odd) == ([b"a", b"b"], [5 if size == " 5 " else -1, 7], ())
+
+
+@pytest.mark.parametrize("odd", ["<Contents/>", "<Contents><Key></Key><Size>1</Size></Contents>", _entry("")])
+def test_an_entry_without_a_key_costs_itself(odd):
+    page = read_listing(_page(_entry("a"), odd, _entry("b"), "<Contents><Key>c</Key></Contents>"))
+    assert (page.keys, page.sizes) == ([b"a", b"b", b"c"], [5, 5, -1])
+    assert [told[:22] for told in page.odd] == ["an entry without a key"]
+
+
+def test_keys_that_a_service_keeps_back_behind_a_delimiter_of_its_own_are_told():
+    """Nobody asked for a delimiter: a listing without them would look complete."""
+    groups = "<CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes><CommonPrefixes>\n<Prefix>b/</Prefix></CommonPrefixes>"
+    assert len(read_listing(_page(_entry("c"), groups)).odd) == 2
+    assert read_listing(_page(_entry("c"), "<CommonPrefixes></CommonPrefixes>")).odd == ()
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -111,9 +132,6 @@ def test_any_keys_come_back_as_they_were_in_either_shape(objects, is_other, is_e
         _page(_entry("a"))[:-5],
         _page(_entry("a"), fields=""),
         _page(_entry("a"), fields="<IsTruncated>perhaps</IsTruncated>"),
-        _page("<Contents><Key>a</Key></Contents>"),
-        _page(_entry("a", "9" * 25)),
-        _page(_entry("a", 2**63)),
         _page(_entry("a&#x110000;b")),
         _page("<Contents>" * 50 + "</Contents>" * 50),
         b"<!DOCTYPE x [<!ENTITY e 'a'>]>" + _page(_entry("&e;")),

@@ -13,13 +13,14 @@ from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
 
 from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.model import show
 from bucketpull.sources.http import glimpse
 
 PAGE_KEYS = 1000
 """The most keys that services give in one page."""
 
 _ENTRY = re.compile(
-    rb"<Contents>\s*+<Key>([^<]*)</Key>\s*+<LastModified>([^<]*)</LastModified>\s*+<ETag>([^<]*)</ETag>"
+    rb"<Contents>\s*+<Key>([^<]+)</Key>\s*+<LastModified>([^<]*)</LastModified>\s*+<ETag>([^<]*)</ETag>"
     rb"(?:\s*+<([A-Z]\w*)>[^<]*</\4>)*?\s*+<Size>([0-9]{1,19})</Size>"
 )
 _ROOT = re.compile(rb"\s*+(?:<\?xml[^>]{0,200}\?>)?+\s*+<ListBucketResult[\s>/]")
@@ -28,8 +29,10 @@ _FIELD = re.compile(
 )
 _REFERENCE = re.compile(rb"&(#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);")
 _NAMED = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
+_GROUP = re.compile(rb"<CommonPrefixes>\s*+<Prefix>([^<]+)<")
 _DEEPEST = 8
 _LARGEST_SIZE = 2**62
+_USUAL_DIGITS = 18
 _LAST_CODE_POINT = 0x10FFFF
 _MOST_KNOWN = 200_000
 _FRACTION = re.compile(rb"(?:\.[0-9]{1,9})?Z")
@@ -39,7 +42,8 @@ _WANTED = ("Key", "LastModified", "ETag", "Size")
 class Listing(NamedTuple):
     """A page by column. `keys` are as stored, `sizes` in bytes, `mtimes` in Unix seconds, `etags` without quotes.
 
-    `token` is what the service gives to go on with, "" where it gives none.
+    A size or date that is none is -1. `token` is what the service gives to go on with, "" where it gives none. `odd` tells of what
+    is on the page and names no object.
     """
 
     keys: list[bytes]
@@ -48,6 +52,7 @@ class Listing(NamedTuple):
     etags: list[str]
     is_truncated: bool
     token: str
+    odd: tuple[str, ...] = ()
 
 
 class _Rows(NamedTuple):
@@ -59,6 +64,7 @@ class _Rows(NamedTuple):
     sizes: list[bytes]
     fields: dict[bytes, bytes]
     is_escaped: bool
+    odd: tuple[str, ...] = ()
 
 
 def read_listing(body: bytes, *, etags: bool = True) -> Listing:
@@ -71,18 +77,27 @@ def read_listing(body: bytes, *, etags: bool = True) -> Listing:
     if _ROOT.match(body) is None or not body.rstrip().endswith(b"</ListBucketResult>"):
         raise AnswerError(Reason.GARBAGE, f"no whole listing but {glimpse(body)}")
     rows = _usual(body) or _by_expat(body)
-    state = rows.fields.get(b"IsTruncated", b"").strip()
+    state = rows.fields.get(b"IsTruncated", b"").strip().lower()
     if state not in {b"true", b"false"}:
         raise AnswerError(Reason.GARBAGE, "a listing that does not say whether it is truncated")
     token = rows.fields.get(b"NextContinuationToken") or rows.fields.get(b"NextMarker") or b""
     return Listing(
         _keys(rows),
-        [_size(size) for size in rows.sizes] if _has_long(rows.sizes) else list(map(int, rows.sizes)),
+        _sizes(rows.sizes),
         _times(rows.dates),
         _etags(rows) if etags else [],
         state == b"true",
         (_unescape(token) if rows.is_escaped else token).decode("utf-8", "surrogateescape"),
+        rows.odd + _grouped(body),
     )
+
+
+def _grouped(body: bytes) -> tuple[str, ...]:
+    """Tell of keys that a service keeps back behind what they begin with: no delimiter is ever sent, but some have one of their own."""
+    if body.find(b"<CommonPrefixes>") < 0:
+        return ()
+    groups = _GROUP.findall(body)
+    return tuple(f"the keys that begin with {show(group)[:200]!r} are not on the page" for group in groups)
 
 
 def _usual(body: bytes) -> _Rows | None:
@@ -151,12 +166,12 @@ def _by_expat(body: bytes) -> _Rows:
         parser.Parse(body, True)
     except (expat.ExpatError, ValueError, LookupError) as error:  # the last two: an encoding that is none
         raise AnswerError(Reason.GARBAGE, f"XML that cannot be read: {error}") from error
-    for entry in reader.entries:
-        if "Key" not in entry or not entry.get("Size", b"").isdigit():
-            raise AnswerError(Reason.GARBAGE, f"an entry without key or size: {str(entry)[:200]}")
-    columns = [[entry.get(name, b"") for entry in reader.entries] for name in _WANTED]
-    keys, dates, etags, sizes = columns
-    return _Rows(keys, dates, etags, sizes, reader.fields, is_escaped=False)
+    named = [entry for entry in reader.entries if entry.get("Key")]
+    odd = tuple(
+        f"an entry without a key: {str(entry)[:200]}" for entry in reader.entries if not entry.get("Key")
+    )
+    keys, dates, etags, sizes = ([entry.get(name, b"") for entry in named] for name in _WANTED)
+    return _Rows(keys, dates, etags, sizes, reader.fields, is_escaped=False, odd=odd)
 
 
 def _keys(rows: _Rows) -> list[bytes]:
@@ -200,14 +215,16 @@ def _etags(rows: _Rows) -> list[str]:
     return [etag.replace(b"\n", b"").decode("latin-1") for etag in rows.etags]
 
 
-def _has_long(sizes: list[bytes]) -> bool:
-    return bool(sizes) and max(map(len, sizes)) > 18
+def _sizes(texts: list[bytes]) -> list[int]:
+    if texts and max(map(len, texts)) <= _USUAL_DIGITS and b"".join(texts).isdigit() and b"" not in texts:
+        return list(map(int, texts))
+    return list(map(_size, texts))
 
 
 def _size(text: bytes) -> int:
-    if len(text) > 19 or int(text) > _LARGEST_SIZE:
-        raise AnswerError(Reason.GARBAGE, f"{text[:40].decode()} is no size")
-    return int(text)
+    text = text.strip()
+    is_size = text.isdigit() and len(text) <= _USUAL_DIGITS + 1 and int(text) <= _LARGEST_SIZE
+    return int(text) if is_size else -1
 
 
 def _times(dates: list[bytes]) -> list[int]:

@@ -128,6 +128,7 @@ def followed(position: Position, names: list[bytes], listing: Listing, is_old: b
     answer = _Answer(position, stage, only, unique, rows=names)
     page = answer.by_token() if stage.kind == "token" else answer.by_name(split)
     page.duplicates += len(names) - len(only)
+    page.odd = listing.odd
     return page
 
 

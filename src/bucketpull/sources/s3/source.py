@@ -162,7 +162,7 @@ class S3Source:
         if wanted:
             listing = listing._replace(etags=verdicts.md5s(listing.etags))
         names, below = listing.keys, self._below
-        if below and not names and not listing.is_truncated and not position.cursor:
+        if below and not names and not listing.odd and not listing.is_truncated and not position.cursor:
             # No folder exists by itself: a wrong name would look like a bucket that is pulled completely.
             raise AnswerError(
                 Reason.NO_BUCKET,
