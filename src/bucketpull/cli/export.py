@@ -1,8 +1,6 @@
 """`bucketpull export`: the manifest of a job, also in the forms of `list`: for services that fetch by URL, or for nginx to serve."""
 
-import csv
 import importlib
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -22,7 +20,7 @@ from bucketpull.journal.configuration import OPTION
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.report.list_output import FileOutput, FolderOutput, ListOutput, StreamOutput
-from bucketpull.report.manifests import FORMS, Columns, Encoded, Form, nginx_map, spreadsheet_safe
+from bucketpull.report.manifests import FORMS, Columns, Encoded, Form, csv_rows, nginx_map, spreadsheet_safe
 from bucketpull.report.own_file import replacing
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.live_objects import Stored
@@ -208,10 +206,7 @@ def _csv(stream: BinaryIO, safe: Callable[[str], str] = str) -> AbstractContextM
     """Write keys and paths byte by byte as they are, or as `safe` makes them."""
 
     def write(group: list[Held]) -> None:
-        lines = io.StringIO()
-        rows = (_fields(*held, lambda text: safe(_raw(text))) for held in group)
-        csv.writer(lines, lineterminator="\n").writerows(rows)
-        stream.write(lines.getvalue().encode("utf-8", "surrogateescape"))
+        stream.write(csv_rows(_fields(*held, lambda text: safe(_raw(text))) for held in group))
 
     stream.write((",".join(COLUMNS) + "\n").encode())
     return nullcontext(write)

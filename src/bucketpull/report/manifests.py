@@ -15,10 +15,9 @@
 """
 
 import csv
-import io
 import re
 from binascii import b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -174,10 +173,20 @@ def _encoded(texts: list[str]) -> list[bytes]:
 def _quoted_csv(columns: Columns) -> Encoded:
     keys = [key.decode("utf-8", "surrogateescape") for key in columns.keys]
     sizes, mtimes = _known(columns.sizes), _known(columns.mtimes)
-    stream = io.StringIO()
-    rows = zip(keys, sizes, mtimes, columns.md5s, columns.urls, strict=True)
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return Encoded(stream.getvalue().encode("utf-8", "surrogateescape"), [])
+    return Encoded(csv_rows(zip(keys, sizes, mtimes, columns.md5s, columns.urls, strict=True)), [])
+
+
+class _Written(list[str]):
+    """What a writer of `csv` writes, a row each."""
+
+    write = list[str].append
+
+
+def csv_rows(rows: Iterable[tuple[int | str, ...]]) -> bytes:
+    """Write rows that end with LF. Python before 3.13 quotes a carriage return only if rows end with one; else no reader takes the row."""
+    written = _Written()
+    csv.writer(written, lineterminator="\r\n").writerows(rows)
+    return "".join([row[:-2] + "\n" for row in written]).encode("utf-8", "surrogateescape")
 
 
 def _known(numbers: list[int]) -> list[int] | list[int | str]:

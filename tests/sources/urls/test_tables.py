@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.errors import AnswerError
+from bucketpull.report.list_output import ParquetOutput
+from bucketpull.report.manifests import FORMS, Columns
 from bucketpull.sources.urls import tables
 from bucketpull.sources.urls.tables import OddRow, UrlRow, row_of, table_of
 
@@ -140,9 +141,10 @@ def test_a_key_that_stands_there_twice_is_wanted_once(tmp_path, monkeypatch):
 
 def test_a_cell_of_any_length_is_no_end_of_the_job(tmp_path, monkeypatch):
     path = tmp_path / "list.csv"
-    path.write_text("url\nhttp://h/" + "x" * 300_000 + "\n")
-    with pytest.raises(AnswerError, match="from line 2 on: field larger"):
-        _all(path, monkeypatch, 10)
+    path.write_text("url\nhttp://h/" + "x" * 300_000 + "\nhttp://h/2\n")
+    rows, odd = _all(path, monkeypatch, 10)
+    assert [row.key for row in rows] == [b"h/2"]
+    assert [told[:20] for told in odd] == ["line 2: field larger"]
 
 
 def _write_lines(path: Path, count: int) -> None:
@@ -181,3 +183,53 @@ def test_a_longer_list_takes_no_more_memory(tmp_path, name, write):
         write(path, count)
         peaks.append(_peak_bytes(path, count))
     assert peaks[1] < 1.5 * peaks[0]
+
+
+KEYS = [
+    b"a.jpg",
+    "é/照 片.jpg".encode(),
+    b'comma, "quote"',
+    b"tab\tx",
+    b"line\nx",
+    b"return\rx",
+    b"\xff\xfe",
+    b" lead",
+    b"=1+1",
+]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_what_list_writes_is_read_back(tmp_path, form):
+    count = len(KEYS)
+    urls = [f"http://h/{number}" for number in range(count)]
+    columns = Columns(KEYS, [5] * count, [1_700_000_000] * count, ["0" * 32] * count, urls)
+    path = tmp_path / "list-00001.parquet"
+    if form == "parquet":
+        output = ParquetOutput(tmp_path, None)
+        output.write(columns)
+        output.finish()
+        output.close()
+    else:
+        path = tmp_path / "list.csv"
+        path.write_bytes(FORMS["csv"].head + FORMS["csv"].encode(columns).data)
+    found = table_of(str(path)).page("")
+    assert found.odd == []
+    assert [tuple(getattr(row, name) for name in UrlRow.__struct_fields__) for row in found.rows] == [
+        (key, url, 5, 1_700_000_000, "0" * 32) for key, url in zip(KEYS, urls, strict=True)
+    ]
+
+
+def test_a_row_that_cannot_be_read_costs_itself(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_bytes(b'url,key\nhttp://h/1,a\nhttp://h/2,b\rc\nhttp://h/3,d\nhttp://h/4,"e\nhttp://h/5,f\n')
+    found = table_of(str(path)).page("")
+    assert [row.key for row in found.rows] == [b"a", b"d"]
+    assert [told[:7] for told in found.odd] == ["line 3:", "line 5:"]
+    assert "a quote is not closed" in found.odd[1]
+
+
+def test_a_line_with_a_tab_is_no_url_but_a_table(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"http://h/1\tname\nhttp://h/2\n")
+    found = table_of(str(path)).page("")
+    assert ([row.key for row in found.rows], len(found.odd)) == ([b"h/2"], 1)

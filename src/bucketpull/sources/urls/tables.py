@@ -62,6 +62,8 @@ def row_of(url: bytes, key: bytes = b"", size: str = "", md5: str = "", mtime: s
     found = _URL.fullmatch(url)
     if found is None:
         raise OddRow(f"{_shown(url)} is not an http:// or https:// URL")
+    if b"\t" in url:
+        raise OddRow(f"{_shown(url)} has a tab in it; let the name of a table end in .tsv")
     if found[2]:
         raise OddRow(f"{_shown(url)} has a user before its host; leave that out")
     if not key:
@@ -126,6 +128,7 @@ def _shown(url: bytes) -> str:
 
 _LONGEST_ROW: Final = 1 << 20  # as many cells as the columns that we read have, and more
 COLUMNS: Final = ("url", "key", "size", "md5", "mtime")
+_KEY_HEX: Final = "key_hex"  # the bytes of a key that is no text, as `bucketpull list` writes them
 _DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
 
 Cells = Mapping[str, bytes]
@@ -209,22 +212,33 @@ class _TextTable:
             with Path(self._path).open("rb") as file:
                 file.seek(place.offset)
                 counted = _Counted(file)
-                found = list(self._cells(csv.reader(counted, delimiter=self._delimiter), place.line))
-        except (OSError, csv.Error) as error:
+                damaged: list[str] = []
+                found = list(self._cells(counted, place.line, damaged))
+        except OSError as error:
             detail = f"list {self._path}: from line {place.line} on: {error}"
             raise AnswerError(Reason.GARBAGE, detail) from error
         rows, odd = _understood(found)
+        odd += damaged
         if len(found) < PAGE_LINES:
             return Rows(rows, odd, None)
         following = ListPosition(place.offset + counted.bytes, place.line + counted.lines)
         return Rows(rows, odd, following.text())
 
-    def _cells(self, reader: Any, line: int) -> Iterator[tuple[int, Cells]]:  # noqa: ANN401 - csv's own type
+    def _cells(self, lines: "_Counted", line: int, damaged: list[str]) -> Iterator[tuple[int, Cells]]:
+        """Read rows; one that cannot be read costs itself, and is told in `damaged`."""
+        reader = csv.reader(lines, delimiter=self._delimiter)
         for _ in range(PAGE_LINES):
             number = line + reader.line_num
-            cells = next(reader, None)
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                damaged.append(f"line {number}: {error}")
+                cells = []
             if cells is None:
                 return
+            if lines.is_over:
+                damaged.append(f"line {number}: a quote is not closed up to the end of the list")
+                cells = []
             yield (
                 number,
                 {
@@ -241,6 +255,7 @@ class _Counted:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.bytes = self.lines = 0
+        self.is_over = False
 
     def __iter__(self) -> "_Counted":
         return self
@@ -248,6 +263,7 @@ class _Counted:
     def __next__(self) -> str:
         line = self._file.readline(_LONGEST_ROW)
         if not line:
+            self.is_over = True
             raise StopIteration
         if len(line) == _LONGEST_ROW and not line.endswith(b"\n"):
             raise csv.Error(f"a line of more than {_LONGEST_ROW} bytes")
@@ -326,7 +342,7 @@ def _columns_of(path: str, names: Sequence[str]) -> dict[str, int]:
         shown = ", ".join(names)[:100]
         known = ", ".join(COLUMNS)
         raise ConfigError(f"list {path}: its head has no column url but {shown!r}; the columns are {known}")
-    return {name: places[name] for name in COLUMNS if name in places}
+    return {name: places[name] for name in (*COLUMNS, _KEY_HEX) if name in places}
 
 
 def _understood(cells: Iterable[tuple[int, Cells]]) -> tuple[list[UrlRow], list[str]]:
@@ -337,12 +353,22 @@ def _understood(cells: Iterable[tuple[int, Cells]]) -> tuple[list[UrlRow], list[
             continue
         size, md5, mtime = (_text(each.get(name, b"")) for name in ("size", "md5", "mtime"))
         try:
-            row = row_of(each.get("url", b""), each.get("key", b""), size, md5, mtime)
+            row = row_of(each.get("url", b""), _key_of(each), size, md5, mtime)
         except OddRow as error:
             odd.append(f"line {number}: {error}")
         else:
             rows.setdefault(row.key, row)  # a key that stands there again is wanted once
     return list(rows.values()), odd
+
+
+def _key_of(cells: Cells) -> bytes:
+    written = cells.get(_KEY_HEX, b"").strip()
+    if not written:
+        return cells.get("key", b"")
+    try:
+        return bytes.fromhex(_text(written))
+    except ValueError:
+        raise OddRow(f"{_shown(written)} is not in hex") from None
 
 
 def _bytes(value: object) -> bytes:
