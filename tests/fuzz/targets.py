@@ -273,15 +273,38 @@ def _journal_seeds() -> list[bytes]:
     return [_journal()]
 
 
-def _read_journal(data: bytes) -> None:
-    """Look at a journal, and go on with it."""
+def _read_journal(data: bytes, log: bytes = b"") -> None:
+    """Look at a journal, and go on with it; `log` is what a kill left beside it."""
     for use in (_look_at_journal, _go_on_with_journal):
         folder = _folder() / use.__name__
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         (folder / FILE).write_bytes(data)
+        if log:
+            (folder / f"{FILE}-wal").write_bytes(log)
         with contextlib.suppress(BucketpullError):
             use(folder)
+
+
+@cache
+def _unclosed_journal() -> tuple[bytes, bytes]:
+    """Return a journal as a kill leaves it, and the write-ahead log beside it."""
+    play = Play(_folder() / "unclosed")
+    for number in range(40):
+        play.put(b"d%d" % (number % 5), b"img-%03d.jpg" % number)
+    play.begin()
+    play.scan(), play.scan()
+    left = (play.folder / FILE).read_bytes(), (play.folder / f"{FILE}-wal").read_bytes()
+    play.journal.close()
+    return left
+
+
+def _log_seeds() -> list[bytes]:
+    return [_unclosed_journal()[1]]
+
+
+def _read_log(data: bytes) -> None:
+    _read_journal(_unclosed_journal()[0], data)
 
 
 def _look_at_journal(folder: Path) -> None:
@@ -463,6 +486,7 @@ TARGETS = {
     "records": Target(_record_seeds, _read_records),
     "pack": Target(_pack_seeds, _read_pack),
     "journal": Target(_journal_seeds, _read_journal),
+    "journal-log": Target(_log_seeds, _read_log),
     "journal-values": Target(_forgery_seeds, _read_forged_journal),
     "index": Target(_index_seeds, _read_index),
     "page": Target(_page_seeds, _read_page),
