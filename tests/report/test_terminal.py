@@ -158,6 +158,16 @@ def test_notes_stay_above_and_the_summary_replaces_the_display(terminal, running
     assert "transferring" not in text
 
 
+def test_a_terminal_that_states_no_size_shows_the_summary_too(terminal, running, ended):
+    fcntl.ioctl(terminal.stream.fileno(), termios.TIOCSWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
+    reporter = TerminalReporter(terminal.stream, Words())
+
+    reporter.show(running)
+    reporter.close(ended)
+
+    assert "incomplete: upyun://photos/2024" in "\n".join(terminal.text())
+
+
 def test_the_cursor_comes_back_though_nobody_closed_the_reporter(terminal):
     code = """
 import sys

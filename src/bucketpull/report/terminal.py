@@ -53,6 +53,7 @@ _STATES = {
     JobState.INTERRUPTED: "bold yellow",
 }
 _VOLUMES = {VolumeState.OPEN: "green", VolumeState.SICK: "bold red", VolumeState.LOST: "bold red"}
+_COLUMNS, _LINES = 80, 25  # of a terminal that does not say
 _LEVELS = {"warning": "yellow", "error": "bold red"}
 
 
@@ -95,9 +96,13 @@ class TerminalReporter:
                 self._live.stop()
 
     def _measure(self) -> tuple[int, int]:
-        """Return the size of the terminal that is written to; rich would ask the standard streams."""
+        """Return the size of the terminal that is written to; rich would ask the standard streams.
+
+        A serial console, or a terminal that a program made, may state none: 0 columns, in which nothing is shown.
+        """
         with contextlib.suppress(OSError, ValueError):
-            self._console.size = ConsoleDimensions(*os.get_terminal_size(self._stream.fileno()))
+            columns, lines = os.get_terminal_size(self._stream.fileno())
+            self._console.size = ConsoleDimensions(columns or _COLUMNS, lines or _LINES)
         return self._console.size
 
     def note(self, level: str, event: str, text: str) -> None:
