@@ -102,6 +102,17 @@ def test_an_object_of_two_discarded_blocks_goes_whichever_is_discarded_first(ben
     assert bench.files() == set()
 
 
+@pytest.mark.parametrize("gone", [(0,), (1,), (0, 1)])
+def test_a_batch_that_was_stored_twice_counts_once_whichever_block_is_discarded(bench, gone):
+    bench.volume.intend(JOURNAL, 1)
+    offsets = [stored(bench, 1, part(b"a", b"x", b"y")) for _ in range(2)]
+    assert bench.volume.status().stored_objects == 2
+    bench.volume.discard(
+        JOURNAL, 1, [offsets[index] for index in gone], [offsets[index] for index in {0, 1} - {*gone}]
+    )
+    assert bench.volume.status().stored_objects == (0 if len(gone) == 2 else 2)
+
+
 def test_files_of_a_noted_batch_are_found_whole_after_a_kill_but_not_after_a_restart_of_the_machine(bench):
     bench.write(part(b"a", b"before"))
     bench.volume.intend(JOURNAL, 1)

@@ -206,7 +206,8 @@ class DiskVolume:
         """Make objects durable (packs each for itself, files by the whole file system), then their blocks; `moved` ones count already."""
         self._check_health()
         stored = [_decode_records(block.records) for block in blocks]
-        former = (block.former for block in blocks)
+        # What was done twice, as after a restart, counts once: whichever of its blocks is discarded later, the total is right.
+        former = ([*block.former, *self._blocks.get((block.journal, block.work), ())] for block in blocks)
         growths = [(0, 0)] * len(blocks) if moved else list(map(self._growth, stored, former))
         entries = [
             Entry(Kind.BLOCK, block.journal, block.work, block.records, *growth)
