@@ -35,6 +35,21 @@ def test_jobs_are_completed_by_name(user, service):
     assert completed(user, "status", "--job", "ni") == ["nightly"]
 
 
+@pytest.mark.parametrize(
+    ("shell", "path", "job"),
+    [("zsh", ["dir", "sta", "_"], ["plain", "nightly", "_"]), ("fish", ["dir,sta"], ["plain,nightly"])],
+)
+def test_other_shells_are_told_the_same(user, service, shell, path, job):
+    user.knows(service).run("sync", "upyun://photos", "disk1", "--job", "nightly")
+
+    for words, wanted in (("bucketpull status --state", path), ("bucketpull status --job", job)):
+        begun = wanted[-1].rpartition(",")[2] if shell == "fish" else wanted[1]
+        begun = begun[:3]
+        user.environment |= {"_BUCKETPULL_COMPLETE": f"{shell}_complete", "COMP_WORDS": f"{words} {begun}"}
+        user.environment["COMP_CWORD"] = begun if shell == "fish" else "3"
+        assert user.says().splitlines() == wanted
+
+
 def test_commands_are_completed(user):
     assert completed(user, "coo") == ["coordinate"]
 

@@ -35,6 +35,16 @@ def test_a_whole_volume_is_clean_also_without_the_network_and_the_job(user, pull
     assert "all as recorded" in done.stderr
 
 
+def test_what_looks_at_volumes_takes_them_from_the_configuration(user, pulled):
+    (user.folder / "job.toml").write_text('source = "upyun://photos"\nvolumes = ["disk1"]\n')
+
+    for command in ("verify", "compact", "prune"):
+        done = user.run(command, "--config", "job.toml")
+
+        assert done.returncode == 0, done.stderr
+        assert "disk1" in done.stderr or "0 of 100 objects" in done.stdout
+
+
 def test_a_volume_that_carries_its_job_along_is_clean(user, bucket):
     simulator = bucket("flat:50,size=900")
     user.knows(simulator).run("sync", "upyun://photos", "disk1", "--state", "disk1/photos-state", "--quiet")

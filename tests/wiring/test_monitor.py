@@ -33,7 +33,7 @@ def test_a_job_without_its_broker_says_so_and_has_no_time_left(monitor):
     assert time_left(snapshot, Words("en")) == (
         "time left not known while the broker cannot be reached, for 2 min 5 s now"
     )
-    assert time_left(snapshot, Words("zh")) == "连不上消息代理已 2 分 5 秒，无法估计剩余时间"  # noqa: RUF001
+    assert time_left(snapshot, Words("zh")) == "连不上消息服务器已 2 分 5 秒，无法估计剩余时间"  # noqa: RUF001
 
 
 def test_the_state_is_the_jobs_again_when_the_broker_is_reached(monitor):

@@ -21,7 +21,7 @@ from bucketpull.wiring.volumes import check_paths, opened_to_read
 
 
 @click.command()
-@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
+@click.argument("volumes", metavar="[VOLUME...]", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Only say which packs would be rewritten, and what that frees.")
 @options.common
 def compact(dry_run: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`

@@ -35,7 +35,7 @@ _ALL: Final = 100.0  # percent
 
 
 @click.command()
-@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True, type=click.Path())
+@click.argument("volumes", metavar="[VOLUME...]", nargs=-1, type=click.Path())
 @click.option("--delete", is_flag=True, help="Do it; without, it is only said what would be done.")
 @click.option(
     "--max-delete",

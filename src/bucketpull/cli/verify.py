@@ -28,7 +28,7 @@ from bucketpull.wiring.journals import existing_folder, journal_to_read, journal
 from bucketpull.wiring.output import say_on, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.sync import run_sync
-from bucketpull.wiring.volumes import check_copies, check_paths, opened_to_read
+from bucketpull.wiring.volumes import check_copies, check_given, check_paths, opened_to_read
 
 if TYPE_CHECKING:
     from bucketpull.reading.ledger_pages import FaultsPage
@@ -38,7 +38,7 @@ _FAULT_COLUMNS = 11
 
 
 @click.command()
-@click.argument("volumes", metavar="VOLUME...", nargs=-1, type=click.Path())
+@click.argument("volumes", metavar="[VOLUME...]", nargs=-1, type=click.Path())
 @click.option(
     "--hash", "hashed", is_flag=True, help="Read every file, and compare its MD5 where one is recorded."
 )
@@ -46,8 +46,7 @@ _FAULT_COLUMNS = 11
 @options.source
 @options.by_broker
 @options.common
-@click.pass_context
-def verify(context: click.Context, /, hashed: bool, repair: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def verify(hashed: bool, repair: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Compare VOLUMEs with their ledgers: missing, short, changed, unreadable and extra files.
 
     It needs neither the job nor the network, but for --repair: that takes the job's journal (--job or --state), and the
@@ -65,8 +64,6 @@ def verify(context: click.Context, /, hashed: bool, repair: bool, **flags: Any) 
         if repair:
             raise click.UsageError("--repair: run it on the volume's own machine, without --broker")
         return _verify_far(settings, flags["volumes"], hashed=hashed)
-    if not flags["volumes"]:
-        raise click.MissingParameter(ctx=context, param=context.command.params[0])
     return _verify_all(settings, hashed=hashed, repair=repair)
 
 
@@ -76,6 +73,7 @@ _NEWS_SECONDS = 10.0
 
 def _verify_all(settings: Settings, *, hashed: bool, repair: bool) -> ExitCode:
     """Verify volumes one after the other; exit 3 if something is wrong at the end."""
+    check_given(settings.volumes)
     check_copies(settings.volumes)
     with ExitStack() as stack:
         readers = [stack.enter_context(opened_to_read(path)) for path in settings.volumes]

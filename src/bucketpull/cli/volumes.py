@@ -104,11 +104,11 @@ def _print_volumes(settings: Settings, by_broker: bool) -> ExitCode:
     if by_broker:
         client = broker_client(settings)
         volumes = with_absent(
-            client.get("/api/job", Snapshot), client.get("/api/books", JobRecord).volumes
+            client.get("/api/job", Snapshot), client.get("/api/books", JobRecord).volumes, settings.reserve
         ).volumes
     else:
         with journal_to_read(settings) as reader:
-            volumes = job_status(reader, job_folder(settings)).snapshot.volumes
+            volumes = job_status(reader, job_folder(settings), settings.reserve).snapshot.volumes
     if settings.json:
         for volume in volumes:
             say(json_line(volume_dict(volume)))

@@ -15,11 +15,13 @@ from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
+from bucketpull.domain.values import parse_reserve
 from bucketpull.journal.configuration import PRICE
 from bucketpull.journal.reader import JournalReader, RunNote
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.space import Reserve, measured
 from bucketpull.wiring.coordinator_client import local_client
 
 _ANSWER_SECONDS = 3.0
@@ -33,25 +35,20 @@ class JobStatus(msgspec.Struct):
     last_run: RunNote | None
 
 
-def job_status(reader: JournalReader, folder: Path) -> JobStatus:
-    """Return where the job stands; a coordinator that does not answer is left out."""
+def job_status(reader: JournalReader, folder: Path, reserve: str) -> JobStatus:
+    """Return where the job stands; a coordinator that does not answer is left out. `reserve` is what volumes keep free, as set."""
     runs = reader.runs(1)
     last = runs[0] if runs else None
     with suppress(BucketpullError):
         client = local_client(folder, _ANSWER_SECONDS)
         if client is not None:
             snapshot = client.get("/api/job", Snapshot)
-            return JobStatus(with_absent(snapshot, reader.volumes()), True, last)
-    return JobStatus(_snapshot(reader, last), False, last)
+            return JobStatus(with_absent(snapshot, reader.volumes(), reserve), True, last)
+    return JobStatus(_snapshot(reader, last, reserve), False, last)
 
 
-def volume_statuses(reader: JournalReader) -> list[VolumeStatus]:
-    """Measure the job's volumes as far as they are on this machine."""
-    return [measure(volume) for volume in reader.volumes()]
-
-
-def measure(volume: KnownVolume) -> VolumeStatus:
-    """Measure one volume; `away` where it cannot be read from this machine, unless it is lost or was sick."""
+def measure(volume: KnownVolume, reserve: str) -> VolumeStatus:
+    """Measure one volume, its free bytes above the reserve, as a worker does; `away` where it cannot be read from this machine, unless it is lost or was sick."""
     status = VolumeStatus(
         volume.id, volume.machine, volume.path, volume.state, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, detail=""
     )
@@ -65,7 +62,8 @@ def measure(volume: KnownVolume) -> VolumeStatus:
         return status
     try:
         free = os.fstatvfs(reader.root)
-        status.free_bytes, status.total_bytes = free.f_bavail * free.f_frsize, free.f_blocks * free.f_frsize
+        kept = parse_reserve(reserve, free.f_blocks * free.f_frsize)
+        status.total_bytes, status.free_bytes, _ = measured(free, Reserve(bytes=kept))
         status.free_inodes, status.total_inodes = free.f_favail, free.f_files
         status.stored_objects, status.stored_bytes = reader.ledger.objects, reader.ledger.size
         status.packs, status.open_packs, status.pack_bytes = usage(reader.root, reader.id)
@@ -74,14 +72,14 @@ def measure(volume: KnownVolume) -> VolumeStatus:
     return status
 
 
-def with_absent(snapshot: Snapshot, known: Sequence[KnownVolume]) -> Snapshot:
+def with_absent(snapshot: Snapshot, known: Sequence[KnownVolume], reserve: str) -> Snapshot:
     """Add the volumes that no worker has at present."""
     present = {volume.id for volume in snapshot.volumes}
-    absent = [measure(volume) for volume in known if volume.id not in present]
+    absent = [measure(volume, reserve) for volume in known if volume.id not in present]
     return msgspec.structs.replace(snapshot, volumes=[*snapshot.volumes, *absent])
 
 
-def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
+def _snapshot(reader: JournalReader, last: RunNote | None, reserve: str) -> Snapshot:
     counters, outstanding = reader.counters(), reader.outstanding()
     outstanding.scans_sent = outstanding.batches_sent = 0
     now = time.time()
@@ -104,7 +102,7 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
         rates=_rates(last),
         estimate=Forecast(None).estimate(counters, outstanding, listing_done),
         machines=[],
-        volumes=volume_statuses(reader),
+        volumes=[measure(volume, reserve) for volume in reader.volumes()],
         retries=counters.retries,
         failures=counters.failures,
         limits=Limits(),

@@ -32,8 +32,7 @@ def check_paths(paths: Sequence[str]) -> list[str]:
         ConfigError: None is given; one cannot be a volume, or lies inside of another one; two are one volume.
 
     """
-    if not paths:
-        raise ConfigError("no volume: give at least one folder to store in")
+    check_given(paths)
     found: list[str] = []
     for path in paths:
         full = _checked(path)
@@ -47,6 +46,17 @@ def check_paths(paths: Sequence[str]) -> list[str]:
         found.append(full)
     check_copies(paths)
     return found
+
+
+def check_given(paths: Sequence[str]) -> None:
+    """Make sure that there is a volume, from the command line, the environment or the file.
+
+    Raises:
+        ConfigError: There is none.
+
+    """
+    if not paths:
+        raise ConfigError("no volume: give at least one folder to store in")
 
 
 def check_copies(paths: Sequence[str]) -> None:

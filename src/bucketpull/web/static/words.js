@@ -122,7 +122,7 @@ const TEXTS = {
   "state.transferring": ["transferring", "传输中"], "state.finishing": ["finishing", "收尾中"],
   "state.paused": ["paused", "已暂停"], "state.no-room": ["no room", "磁盘已满"],
   "state.budget-spent": ["budget spent", "额度已用完"],
-  "state.no-broker": ["broker not reachable", "连不上消息代理"], unheard: ["for {0}", "已 {0}"],
+  "state.no-broker": ["broker not reachable", "连不上消息服务器"], unheard: ["for {0}", "已 {0}"],
   "state.waiting": ["waiting", "等待中"], "state.complete": ["complete", "已完成"],
   "state.incomplete": ["incomplete", "不完整"], "state.interrupted": ["interrupted", "已中断"],
   "state.refused": ["refused", "被拒绝"],
