@@ -1,4 +1,5 @@
 import json
+import socket
 
 import pytest
 from tests.cli.conftest import until
@@ -52,7 +53,7 @@ def test_a_volume_added_at_rest_is_used_by_the_same_command(user, bucket):
     simulator = bucket("flat:50,size=300")
     user.knows(simulator).run("sync", "upyun://photos", "disk1", "--quiet")
     user.run("volumes", "add", "disk2")
-    user.run("volumes", "drain", "disk1")
+    user.run("volumes", "drain", f"{socket.gethostname()}:{user.folder / 'disk1'}")
     simulator.mutate(put={f"new/{number}.jpg": 400 for number in range(30)})
 
     user.run("sync", "upyun://photos", "disk1", "--quiet")

@@ -1,10 +1,12 @@
 """Trouble is told once when it begins and once when it ends."""
 
 import msgspec
+import pytest
 from tests.report.conftest import volume
 
 from bucketpull.domain.model import VolumeState
 from bucketpull.report.news import BrokerNews, MachineNews, RoomNews, Stall, StallNews, VolumeNews
+from bucketpull.report.words import Words
 
 
 def events(told):
@@ -21,6 +23,19 @@ def test_machines_that_come_and_go_are_told_once():
     assert events(news.look({"alpha": 2, "beta": 1}, set(), 1.0)) == []
     assert events(news.look({"alpha": 2}, {"beta"}, 2.0)) == [("machine.left", "machine beta")]
     assert events(news.look({"alpha": 2}, {"beta"}, 3.0)) == []
+
+
+@pytest.mark.parametrize(
+    "state", [VolumeState.AWAY, VolumeState.DRAINING, VolumeState.LOST, VolumeState.SICK]
+)
+def test_what_becomes_of_a_volume_is_told_in_chinese_too(state):
+    news, words = VolumeNews(), Words("zh")
+    list(news.look([volume(1)], set(), 0.0))
+
+    ((*_, text),) = news.look([volume(1, state=state)], set(), 10.0)
+
+    assert text.startswith(f"volume alpha:/mnt/disk1 is {state}")
+    assert state not in words.message(text)
 
 
 def test_a_machine_that_fell_silent_is_told_again_when_it_is_heard():

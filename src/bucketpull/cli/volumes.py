@@ -73,6 +73,7 @@ def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:  # noqa:
 
     \b
     bucketpull volumes drain /mnt/d1 --job photos
+    bucketpull volumes drain beta:/mnt/d1 --job photos
     """  # noqa: D301
     settings, by_broker = _asking(before, flags)
     name = volume if by_broker else _name(volume)
@@ -136,8 +137,9 @@ def _change(
 
 
 def _name(name: str) -> str:
-    """Return an id as it is, and a path in full."""
-    return str(Path(name).resolve()) if "/" in name or Path(name).is_dir() else name
+    """Return an id as it is, and so MACHINE:/PATH, as the tables show it; a path in full."""
+    is_shown = not name.startswith("/") and ":/" in name
+    return str(Path(name).resolve()) if not is_shown and ("/" in name or Path(name).is_dir()) else name
 
 
 def _add(settings: Settings, journal: SqliteJournal, path: str) -> str:
@@ -177,7 +179,8 @@ def _known(journal: SqliteJournal, name: str, *, by_path: bool = True) -> KnownV
     """
     volumes = journal.volumes()
     for volume in volumes:
-        if volume.id == name or (by_path and volume.path == name and volume.state is not VolumeState.LOST):
+        names = {volume.path, f"{volume.machine}:{volume.path}"} if by_path else ()
+        if volume.id == name or (name in names and volume.state is not VolumeState.LOST):
             return volume
     known = ", ".join(f"{volume.id} ({volume.path or volume.machine})" for volume in volumes) or "none"
     what = "no volume of the job" if by_path else "no volume id of the job"

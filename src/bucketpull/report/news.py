@@ -66,7 +66,9 @@ class VolumeNews:
 def _state_told(volume: VolumeStatus, name: str, seconds: float) -> Told:
     if volume.state is VolumeState.OPEN:
         return "info", "volume.open", name, f"volume {name} takes objects again, after {duration(seconds)}"
-    text = f"volume {name} is {volume.state}: {volume.detail}".removesuffix(": ")
+    if not volume.detail:
+        return "warning", f"volume.{volume.state}", name, f"volume {name} is {volume.state}"
+    text = f"volume {name} is {volume.state}: {volume.detail}"
     remedy = "; free some space, add a volume, or lower --reserve" if volume.state is VolumeState.FULL else ""
     return "warning", f"volume.{volume.state}", name, text + remedy
 

@@ -158,7 +158,9 @@ class JobControl(JournalPanel):
 
     def _volume(self, name: str) -> VolumeStatus | None:
         volumes = self._coordinator.fleet.volumes.values()
-        return next((volume for volume in volumes if name in {volume.id, volume.path}), None)
+        return next(
+            (each for each in volumes if name in {each.id, each.path, f"{each.machine}:{each.path}"}), None
+        )
 
     async def _until(self, identity: str, state: VolumeState, *, wanted: bool) -> None:
         """Wait until the volume is known and its state is as wanted."""
