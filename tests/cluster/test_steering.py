@@ -66,6 +66,9 @@ def test_volumes_are_shown_and_drained_and_none_can_be_forced_upon_a_machine(clu
 
     assert volume["machine"] == "m1"
     assert "takes no new objects" in cluster.command("volumes", "drain", volume["id"], "--broker")
+    shown = f"m1:{volume['path']}"
+    assert "is in use" in cluster.command("volumes", "add", shown, "--broker")
+    assert "takes no new objects" in cluster.command("volumes", "drain", shown, "--broker")
     told = refused(cluster, "volumes", "add", "/tmp", "--broker")
     assert "run `bucketpull work` with it on its machine" in told
 

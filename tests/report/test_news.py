@@ -38,6 +38,10 @@ def test_what_becomes_of_a_volume_is_told_in_chinese_too(state):
     assert state not in words.message(text)
 
 
+def test_why_a_volume_is_drained_is_told_in_chinese_as_a_whole():
+    assert Words("zh").message("takes no new objects, as asked") == "按要求不再写入新对象"
+
+
 def test_a_machine_that_fell_silent_is_told_again_when_it_is_heard():
     news = MachineNews()
     list(news.look({"alpha": 1}, set(), 0.0))

@@ -59,7 +59,7 @@ def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:  # noqa: ANN
     bucketpull volumes add /mnt/d4 --job photos
     """  # noqa: D301
     settings, by_broker = _asking(before, flags)
-    full = path if by_broker else check_paths([path])[0]
+    full = path if by_broker or _is_shown(path) else check_paths([path])[0]
     return _change(settings, by_broker, "add", full, lambda journal: _add(settings, journal, full))
 
 
@@ -138,11 +138,23 @@ def _change(
 
 def _name(name: str) -> str:
     """Return an id as it is, and so MACHINE:/PATH, as the tables show it; a path in full."""
-    is_shown = not name.startswith("/") and ":/" in name
-    return str(Path(name).resolve()) if not is_shown and ("/" in name or Path(name).is_dir()) else name
+    is_path = not _is_shown(name) and ("/" in name or Path(name).is_dir())
+    return str(Path(name).resolve()) if is_path else name
+
+
+def _is_shown(name: str) -> bool:
+    """Tell whether a volume is named with its machine."""
+    return not name.startswith("/") and ":/" in name
 
 
 def _add(settings: Settings, journal: SqliteJournal, path: str) -> str:
+    if _is_shown(path):
+        there = _known(journal, path)
+        if there.machine != machine_name(settings):
+            raise ConfigError(
+                f"volume {path}: is on another machine; run `bucketpull volumes add` while the job runs"
+            )
+        path = there.path
     layout = journal.configuration().get("layout", "key")
     known = {volume.path: volume.id for volume in journal.volumes() if volume.state is not VolumeState.LOST}
     check_copy_of(path, {identity: former for former, identity in known.items()})

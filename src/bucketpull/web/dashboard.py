@@ -126,7 +126,7 @@ class Dashboard:
             place = os.path.realpath(path)
         except ValueError as error:
             return failed(400, str(error))
-        if path in {volume.path for volume in self._snapshot().volumes}:
+        if any(path in {volume.id, volume.path} for volume in self._snapshot().volumes):
             return request
         if any(_is_below(place, folder) for folder in self._volumes_below):
             return request._replace(body=volume_body(place))

@@ -97,19 +97,26 @@ class JobControl(JournalPanel):
         return number
 
     async def add_volume(self, path: str, client: str) -> str:
-        """See `Panel`."""
+        """See `Panel`. One of another machine's, drained before, may be named by id or MACHINE:PATH."""
+        there = self._volume(path)
+        if there is not None and there.machine != self._machine:
+            return await self._take_up(there.id, there.path, there.machine, client)
         if not self._machine:
             raise ConfigError(
                 f"volume {path}: this coordinator has no disks; run `bucketpull work` with it on its machine"
             )
-        (path,) = check_paths([path])
+        (path,) = check_paths([path if there is None else there.path])
         await asyncio.to_thread(check_copy_of, path, self._paths_here())
         known = self._volume(path)
         identity = known.id if known else await asyncio.to_thread(self._try, path)
+        return await self._take_up(identity, path, self._machine, client)
+
+    async def _take_up(self, identity: str, path: str, machine: str, client: str) -> str:
+        """Have a machine use a volume; one that its worker's command line does not name it does not take."""
         if self._coordinator.asked.get(identity) is VolumeState.LOST:
             raise ConfigError(f"volume {path}: was given up as lost ({identity}); empty it to use it again")
         self._coordinator.asked.pop(identity, None)
-        await self._shell.add_volume(path, self._machine)
+        await self._shell.add_volume(path, machine)
         await self._until(identity, VolumeState.DRAINING, wanted=False)
         self._monitor.note("info", "volume.added", f"volume {path} ({identity}) was added by {client}")
         return f"volume {path} ({identity}) is in use"

@@ -139,8 +139,7 @@ function volumeActions(job, volume) {
   const actions = { open: ["drain"], full: ["drain"], draining: ["add", "lost"], sick: ["lost"], away: ["lost"] }[volume.state] ?? [];
   if (!actions.length || ENDED.has(job.state) || !job.running) return null;
   return h("div", { class: "volume-actions" }, ...actions.map((action) => {
-    const name = action === "add" ? volume.path : volume.id;
-    return h("button", { type: "button", class: "quiet", "data-action": action, "data-volume": name, title: t(`${action}_why`) }, t(action === "lost" ? "give_up" : action));
+    return h("button", { type: "button", class: "quiet", "data-action": action, "data-volume": volume.id, title: t(`${action}_why`) }, t(action === "lost" ? "give_up" : action));
   }));
 }
 
