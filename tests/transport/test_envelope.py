@@ -205,3 +205,16 @@ def test_one_session_lasts_over_several_connections():
     first = me.sealer.seal(Direction.UP, "m1", QUEUE, b"")
     second = me.sealer.seal(Direction.UP, "m1", QUEUE, b"")
     assert first != second
+
+
+def test_dropped_messages_have_an_end_that_is_told_once():
+    now = [1000.0]
+    distrust = RejectionLog(lambda: now[0])
+    assert distrust.ending() == ""
+    distrust.note("it came before")
+    distrust.note("it came before")
+    now[0] += 599
+    assert distrust.ending() == ""
+    now[0] += 1
+    assert distrust.ending() == "no message at the broker was dropped for 10 min; since the start: 2"
+    assert distrust.ending() == ""

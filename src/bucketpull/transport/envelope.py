@@ -26,6 +26,7 @@ from bucketpull.transport.job_key import Key
 
 MAGIC: Final = b"BKP1"
 TOLD_SECONDS: Final = 60.0
+QUIET_SECONDS: Final = 600.0
 MOST_KINDS: Final = 100
 _FRONT = struct.Struct("<4sH32s")
 _MOST_HEADER_BYTES: Final = 2_000
@@ -258,15 +259,25 @@ class RejectionLog:
         self._clock = clock
         self._untold: Counter[str] = Counter()
         self._told_at: dict[str, float] = {}
+        self._last: float | None = None
 
     def note(self, why: str, claims: str = "") -> None:
         """Count a message; `claims` says whose it claims to be."""
         kind = why if why in self.counts or len(self.counts) < MOST_KINDS else "other reasons"
         self.counts[kind] += 1
         self._untold[kind] += 1
-        now = self._clock()
+        self._last = now = self._clock()
         if now - self._told_at.get(kind, now - TOLD_SECONDS) >= TOLD_SECONDS:
             self._told_at[kind] = now
             count = self._untold.pop(kind)
             what = "a message at the broker was" if count == 1 else f"{count:,} messages at the broker were"
             self.told(f"{what} not believed: {why}{claims}")
+
+    def ending(self) -> str:
+        """Return, once, that none has been dropped for a while, and how many were in all; "" where there is nothing to tell."""
+        if self._last is None or self._clock() - self._last < QUIET_SECONDS:
+            return ""
+        self._last = None
+        self._untold.clear()
+        count = sum(self.counts.values())
+        return f"no message at the broker was dropped for {QUIET_SECONDS / 60:.0f} min; since the start: {count:,}"

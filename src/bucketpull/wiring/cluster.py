@@ -112,7 +112,8 @@ def _attach(far: RabbitTransport, job: Job, journal: SqliteJournal) -> None:
     """Connect the transport to the job: what it asks, and what it reports of the broker."""
     far.known = lambda machine: job.shell.call(lambda: known_paths(journal.volumes(), machine))
     far.outstanding = lambda works: job.shell.call(lambda: bool(journal.holders(works)))
-    far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text)
+    far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text, "messages")
+    job.monitor.refusals_end = far.distrust.ending
     far.answering.answer = partial(_answer, job.api)
     news = BrokerNews(
         lambda level, event, about, text: job.monitor.note(level, event, text, about), time.time

@@ -29,7 +29,8 @@ class Monitor:
     """Watches one job; `latest` is the snapshot that the dashboard serves.
 
     `invitation` says, once, how machines join, where none has for a while; "" says nothing. `unheard` returns for how many seconds
-    the broker has not been reached: what the coordinator then believes of its machines is old.
+    the broker has not been reached: what the coordinator then believes of its machines is old. `refusals_end` says, once, that no
+    message has been refused for a while.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Monitor:
         self._begun = False
         self.invitation = ""
         self.unheard: Callable[[], float] = lambda: 0.0
+        self.refusals_end: Callable[[], str] = lambda: ""
         self.latest = self.snapshot()
 
     async def run(self) -> None:
@@ -72,6 +74,9 @@ class Monitor:
             for level, event, name, text in self._endpoints.look(self.latest.machines, self.latest.at):
                 self.note(level, event, text, f"endpoint {name}")
             self._watch_machines()
+            ended = self.refusals_end()
+            if ended:
+                self.note("info", "message.quiet", ended, "messages")
             for reporter in self._reporters:
                 reporter.show(self.latest)
             await asyncio.sleep(INTERVAL_SECONDS)
