@@ -218,6 +218,32 @@ def test_a_volume_that_cannot_be_written_is_read(disks, tmp_path, monkeypatch):
         assert len(list(bucket.items())) == 20
 
 
+def test_the_index_of_another_user_s_disk_is_not_taken_for_that_of_ours_though_it_bears_its_id(
+    tmp_path, monkeypatch
+):
+    """Both lie in our cache: theirs because it is theirs, ours because the disk cannot be written."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(key_index, "_SEGMENT_BYTES", 0)
+    monkeypatch.setattr("bucketpull.reading.volumes.is_writable", lambda _: False)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    held = {ours: bodies(20), theirs: bodies(2, start=50)}
+    for disk, objects in held.items():
+        disk.mkdir()
+        if disk is theirs:
+            (theirs / ".bucketpull").mkdir()
+            shutil.copy(ours / ".bucketpull/volume.json", theirs / ".bucketpull")
+        with Filler(disk, Packing()) as filler:
+            filler.store(objects)
+    for path in (theirs, *theirs.rglob("*")):
+        os.chown(path, 54_321, 54_321)
+
+    for disk in (theirs, ours):
+        objects = by_key(held[disk])
+        with bucketpull.open(disk) as bucket:
+            assert {key: bucket.read(key) for key in objects} == objects
+    assert list((tmp_path / "cache").rglob("*.keys"))
+
+
 def test_packs_behind_a_link_are_not_read(tmp_path):
     """Whoever may write beside a volume can put a link in the place of its folder of packs."""
     volume, objects = tmp_path / "volume", by_key(bodies(3))

@@ -194,7 +194,8 @@ class ReadableVolume:
                 return f"/proc/self/fd/{here}"
         from platformdirs import user_cache_path
 
-        there = user_cache_path("bucketpull") / self.id
+        # Whoever owns a disk may give it the id of one of ours.
+        there = user_cache_path("bucketpull") / f"{self.id}-{os.fstat(self._reader.root).st_uid}"
         try:
             there.mkdir(parents=True, exist_ok=True)
         except OSError:
