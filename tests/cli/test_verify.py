@@ -1,4 +1,6 @@
 import os
+import subprocess
+import tarfile
 
 import pytest
 
@@ -93,17 +95,42 @@ def test_a_repair_with_nothing_left_ends_with_0(user, pulled):
     assert user.json("status")[0]["counters"]["stored"] == 100
 
 
-def test_repair_puts_totals_right_that_count_a_folder_twice_which_was_gone_in_between(user, pulled):
+def test_totals_of_a_folder_that_was_gone_in_between_are_right(user, pulled):
     keys = [item.key for item in pulled.contents.walk() if item.key.startswith("2023/")]
     pulled.mutate(delete=keys)
     user.run(*SYNC)
     pulled.mutate(put=dict.fromkeys(keys, 950))
     user.run(*SYNC)
 
-    user.run("verify", "disk1", "--repair")
-
     (volume,) = user.json("volumes")
     assert (volume["stored_objects"], volume["stored_bytes"]) == (100, 30 * 950 + 70 * 1100)
+
+
+@pytest.mark.parametrize("damage", ["a body", "a header", "the end", "nothing that is an object's"])
+def test_a_repaired_pack_is_right_in_every_respect(user, bucket, damage):
+    user.knows(bucket("flat:200,size=9000")).run(
+        *SYNC, "--pack", "512K", "--verify", "md5", "--processes", "1"
+    )
+    user.run(*SYNC, "--pack", "512K")  # what was finished is sealed
+    packs = sorted((user.folder / "disk1/packs").glob("*.tar"))
+    data = bytearray(packs[0].read_bytes())
+    header = data.index(b"img-", 5000)
+    where = {"a body": header + 3000, "a header": header, "the end": len(data) - 1030}
+    if damage == "the end":
+        del data[where[damage] :]
+    else:
+        data[where.get(damage, len(data) - 3)] ^= 1
+    packs[0].write_bytes(data)
+
+    user.run("verify", "disk1", "--hash", expect=3)
+    user.run("verify", "disk1", "--hash", "--repair")
+
+    assert "all as recorded" in user.run("verify", "disk1", "--hash").stderr
+    for pack in sorted((user.folder / "disk1/packs").glob("*.tar")):
+        with tarfile.open(pack) as archive:
+            assert archive.getmembers()
+    sums = user.folder / "disk1/packs/SHA256SUMS"
+    subprocess.run(["sha256sum", "--check", "--quiet", sums.name], cwd=sums.parent, check=True, timeout=60)
 
 
 def test_each_volume_is_repaired_where_it_lies(user, bucket):

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,11 @@ from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
 from bucketpull.report.summary import label
+from bucketpull.volumes.live_objects import LiveObjects
+from bucketpull.volumes.packs.compacting import compact
+from bucketpull.volumes.packs.waste import find_waste
 from bucketpull.volumes.reader import VolumeReader
+from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.verify import Fault, Finding, Verification, repairs
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import source_config
@@ -277,7 +281,8 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
     verification = _verification(reader, hashed=hashed)
     with journal_to_write(settings) as journal:
         vanished = journal.counters().vanished
-        wanted = _make_work(journal, _printed(settings, reader, verification))
+        damaged: set[str] = set()
+        wanted = _make_work(journal, _packs_noted(_printed(settings, reader, verification), damaged))
     _print_end(settings, f"{reader.path} ({reader.id})", verification, verification.faults, hashed=hashed)
     _print_waste(settings, reader, verification)
     left.update(
@@ -288,16 +293,46 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
         }
     )
     _correct(reader, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
-    if not wanted:
-        return ExitCode.COMPLETE
-    # What is wrong is replaced: that is what was asked for.
-    of_one = msgspec.structs.replace(settings, volumes=[reader.path], reserve="0", foreign="replace")
-    code = run_sync(of_one, alone=True)
-    with journal_to_read(settings) as after:
-        gone = after.counters().vanished - vanished
+    code, gone = ExitCode.COMPLETE, 0
+    if wanted:
+        # What is wrong is replaced: that is what was asked for.
+        of_one = msgspec.structs.replace(settings, volumes=[reader.path], reserve="0", foreign="replace")
+        code = run_sync(of_one, alone=True)
+        with journal_to_read(settings) as after:
+            gone = after.counters().vanished - vanished
     if gone:
         tell(f"volume {reader.path}: {count(gone)} objects are not at the source any more, and stay missing")
-    return code or (ExitCode.INCOMPLETE if gone else ExitCode.COMPLETE)
+    is_right = not damaged or _rewrite(settings, reader, damaged)
+    return code or (ExitCode.INCOMPLETE if gone or not is_right else ExitCode.COMPLETE)
+
+
+def _packs_noted(findings: Iterable[Finding], packs: set[str]) -> Iterator[Finding]:
+    """Give findings on, and note the packs that they concern."""
+    for finding in findings:
+        if finding.pack:
+            packs.add(finding.pack)
+        yield finding
+
+
+def _rewrite(settings: Settings, reader: VolumeReader, damaged: Collection[str]) -> bool:
+    """Rewrite finished packs without what was damaged and is fetched again, so that their sums are right; say whether all are."""
+    is_right = True
+    with (
+        closing(open_volume(reader.path, reader.id)) as volume,
+        opened_to_read(reader.path, reader.id) as now,
+        scratch_folder("repair") as folder,
+    ):
+        live = LiveObjects(now, folder)
+        wanted = [waste for waste in find_waste(now, live) if waste.pack in damaged]
+        for waste in wanted:
+            try:
+                compact(volume, now, live, [waste])
+            except (VolumeError, OSError) as error:
+                is_right = False
+                tell(f"volume {reader.path}: pack {waste.pack} was not written anew: {error}")
+    if wanted and not settings.quiet:
+        tell(f"volume {reader.path}: {count(len(wanted))} damaged packs were written anew")
+    return is_right
 
 
 def _correct(reader: VolumeReader, objects: int, size: int) -> None:

@@ -40,12 +40,16 @@ class Fault(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that is wrong; `stored` is the object that must be fetched again, None for extra files and for the ledger."""
+    """One thing that is wrong; `stored` is the object that must be fetched again, None for extra files and for the ledger.
+
+    `pack` is the one that it concerns, "" where it is a file.
+    """
 
     fault: Fault
     path: str
     detail: str
     stored: Stored | None = None
+    pack: str = ""
 
 
 class Verification:
@@ -158,7 +162,7 @@ class Verification:
         faults = {}
         for fault in packs.run():
             if fault.number < 0:
-                yield Finding(Fault.CONTENT, path_of(fault.pack), fault.detail)
+                yield Finding(Fault.CONTENT, path_of(fault.pack), fault.detail, pack=fault.pack)
             else:
                 faults[fault.number] = fault
         self.hashed_objects += packs.compared
@@ -243,4 +247,4 @@ def _finding(fault: Fault, stored: Stored, detail: str) -> Finding:
     path = show(location.path)
     if location.pack:
         path = f"{path} at byte {location.offset}: {show(key_of(stored.directory, stored.name))}"
-    return Finding(fault, path, detail, stored)
+    return Finding(fault, path, detail, stored, location.pack)

@@ -4,12 +4,15 @@ A kill at any instant loses nothing: an old pack goes only when the ledger knows
 The volume's totals are right from the beginning on: they are put right first, and what only moves is not counted again.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Final
 
 import msgspec
 
+from bucketpull.domain.errors import VolumeSick
+from bucketpull.domain.model import key_of, show
 from bucketpull.domain.packing import LARGEST_PACKED, Packing
 from bucketpull.domain.record import Block
 from bucketpull.volumes.live_objects import LiveObjects, Stored
@@ -60,14 +63,36 @@ def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored]) ->
     try:
         for work, group in enumerate(_groups(objects)):
             members = [
-                Member(each.directory, each.name, each.mtime, [reader.bodies.read(each.location)], each.location.length, each)
+                Member(
+                    each.directory, each.name, each.mtime, [_body(reader, each)], each.location.length, each
+                )
                 for each in group
-            ]  # fmt: skip
+            ]
             pack, offsets = appender.append(members)
             records = [each.record(b"", pack, offset) for each, offset in zip(group, offsets, strict=True)]
             volume.settle([Block(_JOURNAL, work, msgspec.msgpack.encode(records))], moved=True)
     finally:
         appender.close()
+
+
+def _body(reader: VolumeReader, stored: Stored) -> bytes:
+    """Read an object. One that is damaged is not written anew: its pack would look whole.
+
+    Raises:
+        VolumeSick: It is damaged.
+
+    """
+    body = reader.bodies.read(stored.location)
+    is_whole = len(body) == stored.location.length
+    if is_whole and stored.md5:
+        is_whole = hashlib.md5(body, usedforsecurity=False).digest() == stored.md5
+    if not is_whole:
+        key = show(key_of(stored.directory, stored.name))
+        raise VolumeSick(
+            reader.path,
+            f"{key} in pack {stored.location.pack} is damaged; `bucketpull verify {reader.path} --hash --repair` fetches it again",
+        )
+    return body
 
 
 def _groups(objects: list[Stored]) -> Iterator[list[Stored]]:
