@@ -180,6 +180,22 @@ def test_a_disk_that_keeps_even_seconds_and_no_date_of_change_has_what_the_listi
     again.close()
 
 
+def test_where_no_size_and_date_is_listed_what_was_written_since_is_found_again(root):
+    dated(root, "a/before")
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1)
+    put(root, "a/x")
+    (root / "a" / "y").write_bytes(b"012")
+    listed = part(b"a", b"before", b"x", b"y", b"missing")
+    listed.sizes, listed.mtimes = [-1] * 4, [-1] * 4
+
+    again = killed_and_opened_again(volume)
+    (found,) = again.recover(JOURNAL, 1, [listed])
+
+    assert (found.names, found.sizes, found.stored) == ([b"x", b"y"], [-1, -1], [10, 3])
+    again.close()
+
+
 @pytest.mark.parametrize("note", [b"", b"another boot 1 2\n", b"\xff\xfe"])
 def test_after_another_boot_a_file_that_looks_whole_may_not_be(root, note):
     volume = open_volume(str(root))

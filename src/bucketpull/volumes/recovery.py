@@ -26,13 +26,17 @@ _PIECE_BYTES: Final = 1 << 20
 def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Record | None:
     """Return the objects of which a file lies there that is newer than the batch's note (ns since 1970), and as long and as old as listed.
 
+    Where no length is listed it may be of any: a file gets its final name only when it is whole.
+
     Raises:
         OSError: The disk refused.
 
     """
     found: dict[int, bytes] = {}
-    for index in _candidates(tree, identity, part, made_at):
-        if part.sizes[index] > MAX_BYTES:
+    lengths: dict[int, int] = {}
+    for index, length in _candidates(tree, identity, part, made_at):
+        lengths[index] = length
+        if length > MAX_BYTES:
             found[index] = b""
             continue
         with suppress(OSError):  # what cannot be read is fetched again
@@ -43,6 +47,9 @@ def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Rec
         return None
     record = Record.of(part).take(list(found))
     record.md5s = list(found.values())
+    stored = [lengths[index] for index in found]
+    if stored != record.sizes:
+        record.stored = stored
     return record
 
 
@@ -52,17 +59,23 @@ def stated_md5(part: Part, index: int) -> str:
     return stated[1].lower() if stated else ""
 
 
-def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Iterator[int]:
+def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Iterator[tuple[int, int]]:
+    """Give each index, and the length of its file."""
     for index, name in enumerate(part.names):
         found = tree.stat(identity.path_of(part.directory, name))
         if (
             found is not None
             and stat.S_ISREG(found.st_mode)
-            and found.st_size == part.sizes[index]
-            and has_our_date(found, part.mtimes[index])
+            and part.sizes[index] in {-1, found.st_size}
+            and _may_be_dated(found, part.mtimes[index], made_at)
             and (found.st_ctime_ns >= made_at or (_lacks_ctime(found) and stated_md5(part, index)))
         ):
-            yield index
+            yield index, found.st_size
+
+
+def _may_be_dated(found: os.stat_result, mtime: int, made_at: int) -> bool:
+    """Compare with the listed date; where none is listed files keep that of their writing."""
+    return has_our_date(found, mtime) if mtime >= 0 else found.st_mtime_ns >= made_at
 
 
 def _lacks_ctime(found: os.stat_result) -> bool:
