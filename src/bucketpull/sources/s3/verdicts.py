@@ -223,7 +223,7 @@ def _md5(headers: Mapping[str, str]) -> str:
 
 def md5s(etags: list[str]) -> list[str]:
     """Return the ETags that are MD5s, and "" in place of the others; 0.1 µs each where all are."""
-    if set(map(len, etags)) == {_MD5_CHARACTERS} and _HEX_TEXT.issuperset("".join(etags)):
+    if set(map(len, etags)) == {_MD5_CHARACTERS} and not "".join(etags).encode().translate(None, _HEX):
         return etags
     return [etag if is_md5(etag) else "" for etag in etags]
 
