@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from operator import sub
+from typing import NamedTuple
 
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import EndpointStatus
@@ -11,22 +12,14 @@ BUSY = 0.85  # of a core, for one process: above it, more transfers would only w
 QUEUED_BYTES = 8 << 20  # waiting for one volume, per process: half of what a process lets wait
 
 
-class Load:
-    """The counters of one moment: monotonic seconds, bytes and objects so far, the endpoints, CPU seconds by process."""
+class Load(NamedTuple):
+    """The counters of one moment: monotonic seconds, objects and bytes so far, the endpoints, CPU seconds by process."""
 
-    def __init__(
-        self,
-        at: float,
-        objects: int,
-        size: int,
-        endpoints: Mapping[str, EndpointStatus],
-        cpu: Sequence[float] = (),
-    ) -> None:
-        self.at = at
-        self.objects = objects
-        self.size = size
-        self.endpoints = endpoints
-        self.cpu = cpu
+    at: float
+    objects: int
+    size: int
+    endpoints: Mapping[str, EndpointStatus]
+    cpu: Sequence[float] = ()
 
 
 def limited_by(

@@ -216,22 +216,15 @@ def _is_markup(response: Response, kind: str) -> bool:
     return bool(text) and text[0] in MARKUP_STARTS
 
 
-class Asked:
+class Asked(NamedTuple):
     """What was asked for, so that the answer can be compared with it."""
 
-    __slots__ = ("endpoint", "mtime", "name", "now", "size", "start", "styled", "version")
-
-    def __init__(
-        self, wanted: Wanted, endpoint: str, now: float, start: int, version: str, styled: bool
-    ) -> None:
-        self.name = wanted.name
-        self.size = wanted.size
-        self.mtime = wanted.mtime
-        self.endpoint = endpoint
-        self.now = now
-        self.start = start
-        self.version = version
-        self.styled = styled
+    wanted: Wanted
+    endpoint: str
+    now: float
+    start: int
+    version: str
+    styled: bool
 
 
 def close(ask: Asked, response: Response) -> Verdict:
@@ -276,7 +269,7 @@ def _altered(ask: Asked, response: Response, headers: dict[str, str]) -> Verdict
     if ask.endpoint == CDN and headers.get("etag", "")[:2].lower() == "w/" and not ask.styled:
         return _doubt(Reason.TRANSFORMED, f"weak etag {headers['etag']}", headers)
     kind = headers.get("content-type", "").lower()
-    if _is_image(ask.name) and ask.start == 0 and _is_markup(response, kind):
+    if _is_image(ask.wanted.name) and ask.start == 0 and _is_markup(response, kind):
         return _page(ask, response, headers, kind)
     return None
 
@@ -299,14 +292,14 @@ def _whole(ask: Asked, response: Response, headers: dict[str, str]) -> Verdict:
     if ask.styled:
         return Verdict(None, size=length, other_size=True)
     verdict = Verdict(None, size=length, md5=_md5(headers))
-    if length == ask.size or ask.size < 0:
+    if length == ask.wanted.size or ask.wanted.size < 0:
         return verdict
     if ask.endpoint == CDN:
-        return _doubt(Reason.SIZE, f"{length} bytes came, {ask.size} are listed", headers)
+        return _doubt(Reason.SIZE, f"{length} bytes came, {ask.wanted.size} are listed", headers)
     if not version_of(headers):
-        return Verdict(Reason.GARBAGE, f"{length} bytes without a version came, {ask.size} are listed")
+        return Verdict(Reason.GARBAGE, f"{length} bytes without a version came, {ask.wanted.size} are listed")
     changed = seconds_of(headers.get("last-modified", ""))
-    verdict.other_size = changed is not None and ask.mtime >= 0 and changed != ask.mtime
+    verdict.other_size = changed is not None and ask.wanted.mtime >= 0 and changed != ask.wanted.mtime
     return verdict
 
 
