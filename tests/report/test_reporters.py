@@ -19,7 +19,7 @@ def columns(text):
 
 def test_one_line_an_interval_and_one_at_each_change_of_state(running):
     stream = io.StringIO()
-    reporter = LineReporter(stream, Words(), interval_seconds=10)
+    reporter = LineReporter(stream, Words())
 
     for tick in range(80):
         running.at += 0.5

@@ -38,15 +38,15 @@ class Regular:
 
 
 class LineReporter:
-    """Writes a line of progress every `interval_seconds`, each note, and the summary at the end.
+    """Writes a line of progress every ten seconds, each note, and the summary at the end.
 
     A change of state is told at once. What the stream cannot encode is replaced.
     """
 
-    def __init__(self, stream: TextIO, words: Words, interval_seconds: float = 10.0) -> None:
+    def __init__(self, stream: TextIO, words: Words) -> None:
         self._stream = stream
         self._words = words
-        self._lines = Regular(interval_seconds)
+        self._lines = Regular(LINE_SECONDS)
 
     def show(self, snapshot: Snapshot) -> None:
         """Write a line if one is due."""
@@ -145,14 +145,9 @@ class EventReporter:
     * `end`, last: `state`, `exit` (the exit code) and `summary`, which is the content of `--summary FILE`
     """
 
-    def __init__(
-        self,
-        stream: TextIO,
-        interval_seconds: float = 1.0,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, stream: TextIO, now: Callable[[], float] = time.time) -> None:
         self._stream = stream
-        self._lines = Regular(interval_seconds)
+        self._lines = Regular(EVENT_SECONDS)
         self._now = now
 
     def show(self, snapshot: Snapshot) -> None:
@@ -194,21 +189,17 @@ def open_reporter(
     *,
     json: bool = False,
     quiet: bool = False,
-    output: TextIO | None = None,
     errors: TextIO | None = None,
     environ: Mapping[str, str] | None = None,
-    interval_seconds: float | None = None,
 ) -> Reporter:
-    """Choose a reporter: JSON lines to `output`, else errors only, else a live display if `errors` is a capable
-    terminal, else plain lines.
+    """Choose a reporter: JSON lines to standard output, else errors only, else a live display if `errors` is a capable terminal,
+    else plain lines.
 
-    People's progress goes to `errors` (stderr), so that `output` (stdout) stays free for a pipe; neither is waited for.
-    `interval_seconds` is that of lines and events; None is the reporter's own.
+    Progress for people goes to `errors` (stderr), so that standard output stays free for a pipe; neither is waited for.
     """
     environ = os.environ if environ is None else environ
     if json:
-        stream = output or _nonblocking(sys.stdout, missed_event)
-        return EventReporter(stream, EVENT_SECONDS if interval_seconds is None else interval_seconds)
+        return EventReporter(_nonblocking(sys.stdout, missed_event))
     errors = errors or _nonblocking(sys.stderr, missed_lines)
     words = Words(shown_language(environ, errors))
     if quiet:
@@ -217,7 +208,7 @@ def open_reporter(
         from bucketpull.report.terminal import TerminalReporter
 
         return TerminalReporter(errors, words)
-    return LineReporter(errors, words, LINE_SECONDS if interval_seconds is None else interval_seconds)
+    return LineReporter(errors, words)
 
 
 def _nonblocking(stream: TextIO, missed: Callable[[int], str]) -> TextIO:
