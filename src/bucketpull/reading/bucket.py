@@ -102,13 +102,13 @@ class Bucket:
         return True
 
     def keys(self, prefix: Key = "") -> Iterator[str]:
-        """Give every key that begins so, in the order in which the objects were stored, volume after volume."""
+        """Yield every key with this prefix, in the order in which the objects were stored, volume after volume."""
         for volume in self._volumes:
             for key, _ in volume.objects(_bytes(prefix)):
                 yield text_of(key)
 
     def items(self, prefix: Key = "") -> Iterator[tuple[str, bytes]]:
-        """Give every key that begins so, with its object; in this order a disk is read in sequence."""
+        """Yield every key with this prefix, with its object; this order reads a disk in sequence."""
         for volume in self._volumes:
             for key, _ in volume.objects(_bytes(prefix)):
                 data = volume.read(key)
@@ -116,7 +116,7 @@ class Bucket:
                     yield text_of(key), data
 
     def refresh(self) -> None:
-        """Take notice of all that was stored since."""
+        """Index everything that was stored since."""
         for volume in self._volumes:
             volume.refresh()
         self._refreshed = time.monotonic()
@@ -152,7 +152,7 @@ class Bucket:
         return self._find(key)[1]
 
     def _find(self, key: Key) -> tuple[ReadableVolume, Found]:
-        """Find an object; of several, which a disk that comes back may bring, the newest counts."""
+        """Find an object; of several copies, as after the return of a disk, the newest counts."""
         wanted = _bytes(key)
         hits = self._hits(wanted)
         if not hits and time.monotonic() - self._refreshed > _REFRESH_SECONDS:

@@ -12,7 +12,7 @@ from bucketpull.reading.bucket import Bucket
 
 
 class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc]
-    """Reads objects by key. Directories are what the keys' slashes make of them; to list one takes a look at the whole ledger."""
+    """Reads objects by key. Directories follow from the slashes in keys; listing one goes through the whole ledger."""
 
     protocol: ClassVar[str] = "bucketpull"
     root_marker: ClassVar[str] = ""

@@ -1,4 +1,4 @@
-"""What HTTP wants to know of an object: ranges, conditions, the kind of its content. Pure.
+"""HTTP's view of an object: ranges, conditions, content type. Pure.
 
 RFC 9110: sections 8 (fields of a representation), 13 (conditional requests) and 14 (ranges).
 """
@@ -12,7 +12,7 @@ from typing import Final
 from bucketpull.domain.errors import ConfigError
 
 MOST_RANGES: Final = 16
-"""A request for more ranges gets the whole object: so many small pieces are an attack, or cost more than it."""
+"""A request for more ranges gets the whole object: so many pieces are an attack, or cost more than the object."""
 
 OTHER_TYPE: Final = "application/octet-stream"
 _RANGE: Final = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
@@ -47,7 +47,7 @@ def parse_ranges(text: str, size: int) -> list[tuple[int, int]] | None:
 
 
 def is_not_modified(headers: Mapping[str, str], etag: str, mtime: int) -> bool:
-    """Tell whether who asks has this version already."""
+    """Tell whether the client has this version already."""
     tags = headers.get("If-None-Match")
     if tags is not None:
         return _matches(tags, etag, weak=True)
@@ -65,7 +65,7 @@ def is_precondition_met(headers: Mapping[str, str], etag: str, mtime: int) -> bo
 
 
 def is_range_allowed(headers: Mapping[str, str], etag: str, mtime: int) -> bool:
-    """Tell whether If-Range lets a range be sent; else the whole object is."""
+    """Tell whether If-Range allows a range; else the whole object is sent."""
     condition = headers.get("If-Range")
     if condition is None:
         return True
@@ -80,7 +80,7 @@ def http_date(mtime: int) -> str:
 
 
 class Types:
-    """The kinds of content by the suffix of a name."""
+    """Content types by the suffix of a name."""
 
     def __init__(self, more: Mapping[str, str] | None = None) -> None:
         self._known = mimetypes.MimeTypes()
@@ -89,7 +89,7 @@ class Types:
         self._more = more or {}
 
     def of(self, key: bytes) -> str:
-        """Return the kind of an object's content, by its name."""
+        """Return the content type for a name."""
         name = key.rpartition(b"/")[2].decode("utf-8", "replace").lower()
         _, dot, suffix = name.rpartition(".")
         if dot and suffix in self._more:
@@ -99,7 +99,7 @@ class Types:
 
 
 def parse_types(text: str, name: str) -> dict[str, str]:
-    """Return kinds of content by suffix, from a file as web servers have it: a kind and its suffixes on each line.
+    """Return content types by suffix, from a file as web servers have it: a type and its suffixes on each line.
 
     Raises:
         ConfigError: A line is not understood.

@@ -1,4 +1,4 @@
-"""What a volume's ledger says, in pages that a message can carry; the next one is made when it is asked for."""
+"""The contents of a volume's ledger in pages that fit into a message; each is made when it is asked for."""
 
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -17,7 +17,7 @@ _MOST_FINDINGS: Final = 500
 
 
 class ObjectsPage(msgspec.Struct, array_like=True):
-    """Objects of a volume in the order of writing; `damages` tells of stretches of its ledger that say nothing any more."""
+    """Objects of a volume in the order of writing; `damages` describes parts of its ledger that cannot be read."""
 
     rows: list[Stored]
     damages: list[str] = []

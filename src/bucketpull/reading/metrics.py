@@ -1,4 +1,4 @@
-"""What a server of objects tells Prometheus, at an address of its own: `/metrics`, and `/healthz` for who only asks whether it lives."""
+"""The metrics of an object server for Prometheus, at an address of its own: `/metrics`, and `/healthz` for health checks."""
 
 from collections.abc import Iterator
 

@@ -75,7 +75,7 @@ def _look_up(
 
 
 def _compacted(path: str, key: bytes) -> Location | None:
-    """Return where an object lies whose pack was rewritten: the journal knows the block that told of the former one."""
+    """Return where an object is whose pack was rewritten: the journal only knows the block about the former pack."""
     with closing(ReadableVolume(path)) as volume:
         place = volume.place_of(key)
     if place is None or not place.pack:

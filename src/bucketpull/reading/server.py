@@ -98,7 +98,7 @@ class ObjectServer:
         self._volumes.close()
 
     def troubles(self) -> dict[str, str]:
-        """Return by path what is wrong with volumes."""
+        """Return what is wrong with volumes, by path."""
         return dict(self._volumes.troubles)
 
     def _connect(self) -> asyncio.Protocol:
@@ -254,7 +254,7 @@ class ObjectServer:
 
 
 def _logger() -> logging.Logger:
-    """Return where errors of ours are written: the first of a minute, so that repeated bad requests do not fill a log."""
+    """Return the log of our own errors. It writes the first of each minute, so that repeated bad requests do not fill it."""
     logger = logging.Logger("bucketpull.serve")  # noqa: LOG001 - one a server, and none of the process
     logger.addHandler(logging.StreamHandler())
     logger.addFilter(_Sampled())
@@ -262,14 +262,14 @@ def _logger() -> logging.Logger:
 
 
 class _Sampled(logging.Filter):
-    """Lets the first error of a minute through, and nothing of requests that are none."""
+    """Passes the first error of each minute, and none about invalid requests."""
 
     def __init__(self) -> None:
         super().__init__()
         self._told_at: float | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Decide about one."""
+        """Tell whether to log a record."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
             return False
@@ -280,7 +280,7 @@ class _Sampled(logging.Filter):
 
 
 class _Counted(asyncio.Protocol):
-    """Stands before a connection's protocol to count it."""
+    """Wraps a connection's protocol to count connections."""
 
     def __init__(self, server: ObjectServer, inner: asyncio.Protocol, options: Options) -> None:
         self._server = server
@@ -293,7 +293,7 @@ class _Counted(asyncio.Protocol):
         self.resume_writing = inner.resume_writing  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count it, and see that nobody holds its place who asks nothing, or reads nothing of what was asked for."""
+        """Count it, and close it if its client sends no request, or does not read the answer."""
         self._server.connections += 1
         self._transport = transport
         connection = transport.get_extra_info("socket")
@@ -306,17 +306,17 @@ class _Counted(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Count it no more."""
+        """Stop counting it."""
         self._server.connections -= 1
         self._server._asked(self._transport)
         self._inner.connection_lost(error)
 
 
 class _Refusal(asyncio.Protocol):
-    """A connection too many: its request is answered by a refusal, and it is closed; soon, if there comes none."""
+    """A connection above the limit: its first request is refused, and it is closed; without a request soon, too."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the request: to close before it was read would reset the connection."""
+        """Wait for the request: closing before it is read would reset the connection."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         asyncio.get_running_loop().call_later(_REFUSAL_SECONDS, self._transport.abort)
 
@@ -329,7 +329,7 @@ class _Refusal(asyncio.Protocol):
 
 @contextmanager
 def _aborting(request: web.BaseRequest) -> Iterator[None]:
-    """Break the connection off where the disk fails in the middle of a body: whoever reads must not take it for whole."""
+    """Abort the connection if the disk fails in the middle of a body, so that the client does not take it for complete."""
     try:
         yield
     except OSError:

@@ -1,4 +1,4 @@
-"""Volumes opened to be read: objects of one by key, and of several, of which some may go away and come back."""
+"""Volumes opened for reading: objects by key, on one volume or on several that may disappear and come back."""
 
 import errno
 import os
@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
 
 class OpenFile:
-    """An open file, closed when nobody has it any more: another thread may be reading from it."""
+    """An open file, closed when nobody uses it any more: another thread may be reading from it."""
 
     __slots__ = ("fd",)
 
@@ -105,12 +105,12 @@ class ReadableVolume:
         return os.pread(found.file.fd, found.size, 0)
 
     def refresh(self) -> None:
-        """Take notice of what was stored since."""
+        """Index what was stored since."""
         with self._lock:
             self._index.refresh()
 
     def check(self) -> None:
-        """Look whether the volume is still the one that was opened.
+        """Check that the volume is still the one that was opened.
 
         Raises:
             OSError: It is not.
@@ -121,7 +121,7 @@ class ReadableVolume:
             raise FileNotFoundError(2, "is no longer the disk that was opened", self.path)
 
     def objects(self, prefix: bytes = b"") -> Iterator[tuple[bytes, IndexEntry]]:
-        """Give key and place of every object below a prefix, in the order in which they were stored."""
+        """Yield key and place of every object below a prefix, in the order in which they were stored."""
         for entry in self._reader.entries():
             if isinstance(entry, Damage) or entry.kind is not Kind.BLOCK:
                 continue
@@ -241,7 +241,7 @@ def _may_have(record: Record, prefix: bytes) -> bool:
 
 
 def _checked(member: bytes, place: IndexEntry) -> bytes:
-    """Make sure that what was read is a member of this size: the index is only as good as the disk it lies on."""
+    """Make sure that what was read is a member of this size: the index may be damaged as the disk may."""
     if tar.stated_size(member) != place.length:
         raise OSError(
             5,
@@ -259,7 +259,7 @@ class Away(Exception):
 
 
 class OpenVolumes:
-    """Finds objects on all volumes that answer. `look` is to be called now and again, in a thread."""
+    """Finds objects on all volumes that answer. `look` is to be called regularly, in a thread."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = list(paths)

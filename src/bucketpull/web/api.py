@@ -63,7 +63,7 @@ _decode_volume = json_decoder(OfVolume)
 
 
 class Api:
-    """Answers for one job. `control` is None where no coordinator runs: then it is looked at and not changed."""
+    """Answers requests about one job. `control` is None if no coordinator runs: then nothing can be changed."""
 
     def __init__(self, view: JobView, history: History, control: Panel | None = None) -> None:
         self._view = view
@@ -143,7 +143,7 @@ class Api:
 
 
 def _changes(panel: Panel) -> dict[str, Callable[[ApiRequest], Awaitable[ApiResponse]]]:
-    """Return what changes a job, by path."""
+    """Return the handlers of changes, by path."""
 
     def saying(change: Callable[[str], Awaitable[str]]) -> Callable[[ApiRequest], Awaitable[ApiResponse]]:
         async def answer(request: ApiRequest) -> ApiResponse:
@@ -189,7 +189,7 @@ def told(text: str) -> ApiResponse:
 
 
 def failed(status: int, text: str, code: ExitCode = ExitCode.USAGE) -> ApiResponse:
-    """Say what is wrong, and which exit code a command gives it."""
+    """Return an error, with the exit code that a command makes of it."""
     return json_response({"error": text, "exit": int(code)}, status)
 
 

@@ -1,4 +1,4 @@
-"""The Unix socket in a journal's folder, by which other commands of the same user speak to the coordinator that has the journal.
+"""The Unix socket in a journal's folder, through which other commands of the same user reach the coordinator.
 
 A coordinator that was killed leaves a socket that refuses: then nobody runs.
 """
@@ -16,7 +16,7 @@ NAME: Final = "control"
 
 
 def listen(folder: Path) -> socket.socket:
-    """Listen. Only the holder of the journal's lock may: what lies there is of a dead one.
+    """Listen. Only the holder of the journal's lock may do that: a socket that is there is a dead one's.
 
     Raises:
         OSError: The folder's file system has no sockets.
@@ -72,7 +72,7 @@ def user_of(connection: socket.socket) -> str:
 
 @contextlib.contextmanager
 def _address(folder: Path) -> Iterator[str]:
-    """Give the socket's address by way of the open folder: an address has at most 107 bytes, a path may have more."""
+    """Yield the socket's address through the open folder: an address has at most 107 bytes, a path may have more."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{fd}/{NAME}"

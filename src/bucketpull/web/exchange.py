@@ -1,4 +1,4 @@
-"""What is said over one connection of the server: requests and answers, by h11."""
+"""One connection of the server: requests and answers, by h11."""
 
 import asyncio
 from typing import Final
@@ -30,7 +30,7 @@ class Exchange:
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADER_BYTES)
 
     async def request(self) -> ApiRequest | None:
-        """Return the next request; None where there is none any more. What is no request is answered at once."""
+        """Return the next request, or None at the end. Invalid requests are answered at once."""
         if self._connection.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
             self._connection.start_next_cycle()
         if self._connection.states != {h11.CLIENT: h11.IDLE, h11.SERVER: h11.IDLE}:

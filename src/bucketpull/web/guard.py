@@ -33,7 +33,7 @@ HEADERS = {
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether an address or name is of this machine only."""
+    """Tell whether an address or name is of this machine only."""
     name = host.strip("[]").lower()
     if name in LOCAL_NAMES:
         return True
@@ -77,7 +77,7 @@ def _is_foreign(headers: Mapping[str, str], host: str) -> bool:
 
 
 def _name(host: str) -> str:
-    """Return the name in a `Host`; "" where it is none."""
+    """Return the name in a `Host` header; "" if it is invalid."""
     found = _HOST.fullmatch(host)
     return found[1] if found else ""
 
