@@ -1,4 +1,4 @@
-"""The one room in which directories and files beneath a volume are opened, made, renamed, linked and removed.
+"""The only module that opens, makes, renames, links and removes directories and files beneath a volume.
 
 Others may be able to write where a volume lies, and swap what they like between two calls. So everything goes by the descriptor
 of a directory and one name in it, never through a symbolic link: whatever is swapped, nothing leads out of the volume.
@@ -87,7 +87,7 @@ def open_file(directory: int, name: bytes | str, flags: int = os.O_RDONLY) -> in
 
 
 def look(directory: int, name: bytes | str) -> os.stat_result | None:
-    """Return what is there of that name, itself and not what it links to; None for nothing."""
+    """Return the status of an entry, not of what it links to; None if there is none."""
     try:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -105,7 +105,7 @@ def is_empty(directory: int) -> bool:
 
 
 def is_volume(directory: int) -> bool:
-    """Tell whether an open directory is a volume: not ours to write in. So is one of which that cannot be found out."""
+    """Tell whether an open directory is another volume, in which we must not write; True also if that cannot be found out."""
     try:
         return look(directory, VOLUME_MARK) is not None
     except NotADirectoryError:
@@ -132,7 +132,7 @@ def remove_all(directory: int, name: bytes | str) -> None:
 
 
 def is_writable(directory: int) -> bool:
-    """Tell whether we may make something in a directory."""
+    """Tell whether we may create entries in a directory."""
     return os.access(".", os.W_OK | os.X_OK, dir_fd=directory)
 
 
@@ -160,7 +160,7 @@ def _descend(root: int, path: bytes) -> int:
 
 
 def exists(root: int, folder: bytes, name: bytes) -> bool:
-    """Tell whether something of a name is in a folder some levels below an open one; not where that cannot be entered."""
+    """Tell whether a folder some levels below an open one has an entry; False if the folder cannot be entered."""
     try:
         fd = _descend(root, folder)
         try:
@@ -254,7 +254,7 @@ class OwnDirectory:
         raise OSError(errno.EPERM, "not a file of ours", f"{self._name}/{name}")
 
     def open_anew(self, name: str, flags: int) -> int:
-        """Open a file that may be lost: one that is not ours alone is removed, and made anew."""
+        """Open a file that may be lost: one that is not ours alone is replaced by a new one."""
         with suppress(OSError):
             fd = self.open_file(name, flags | os.O_CREAT)
             if os.fstat(fd).st_nlink <= 1:
@@ -270,7 +270,7 @@ class OwnDirectory:
             return file.read()
 
     def replace(self, name: str, data: bytes, *, durable: bool = True) -> None:
-        """Give a file this content, all of it or none."""
+        """Write a file atomically."""
         temporary = f"{name}.{secrets.token_hex(4)}"
         fd = create(self.fd, temporary)
         try:
@@ -290,7 +290,7 @@ class OwnDirectory:
         return os.listdir(self.fd)
 
     def close(self) -> None:
-        """Let go of it and of those in it."""
+        """Close it, and those in it."""
         for each in self._below.values():
             each.close()
         self._below.clear()

@@ -91,7 +91,7 @@ class Segment:
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_RANDOM)
 
     def find(self, digest: bytes, read: Read = os.pread) -> IndexEntry | None:
-        """Return what this stretch of the ledger says of an object last: `NOWHERE` if it was removed, None if nothing."""
+        """Return the last entry about an object in this part of the ledger: `NOWHERE` if it was removed, None if there is none."""
         fence = self._fences + 4 * (int.from_bytes(digest[:4], "big") >> self._shift)
         fences = read(self._fd, _FENCES.size, fence)
         first, last = _FENCES.unpack(fences) if len(fences) == _FENCES.size else (1, 0)
@@ -109,7 +109,7 @@ class Segment:
         return _place(*self._decoded(pack), offset, length)
 
     def told(self) -> Iterator[_Told]:
-        """Give all entries, in order."""
+        """Yield all entries, in order."""
         for start in range(0, self.count, _ENTRIES_AT_ONCE):
             number = min(self.count - start, _ENTRIES_AT_ONCE)
             data = os.pread(self._fd, _ENTRY.size * number, self._entries + _ENTRY.size * start)
@@ -117,7 +117,7 @@ class Segment:
                 yield digest, *self._decoded(pack), offset, length
 
     def __del__(self) -> None:
-        """Close the file, when nobody looks into it any more."""
+        """Close the file, when nobody reads it any more."""
         with suppress(AttributeError, OSError):
             os.close(self._fd)
 
@@ -173,7 +173,7 @@ class KeyIndex:
         return None if place is NOWHERE else place
 
     def refresh(self) -> None:
-        """Take over what was appended to the ledger."""
+        """Add what was appended to the ledger."""
         self._ledger.follow()
         if self._folder and self._ledger.end - self._end > _SEGMENT_BYTES:
             self._extend(self._folder)
@@ -186,7 +186,7 @@ class KeyIndex:
             self._extend(self._folder)
 
     def _extend(self, folder: str) -> None:
-        """Make a segment of all that has none yet, unless another process has done so."""
+        """Write everything that is in no segment yet as one, unless another process has done so."""
         with _locked(folder):
             segments = _open_segments(folder, self._ledger.end)
             start = segments[-1].end if segments else 0
@@ -216,7 +216,7 @@ def _merge(segments: list[Segment], folder: str) -> None:
 
 
 class _Builder:
-    """Collects what is told of objects, and writes it as a segment: the last word on each, in the order of the digests."""
+    """Collects entries, and writes a segment: the last entry of each object, in the order of the digests."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -244,7 +244,7 @@ class _Builder:
             self._spill()
 
     def write(self, start: int, end: int) -> Segment:
-        """Write the segment of a stretch of the ledger, and open it."""
+        """Write the segment of a part of the ledger, and open it."""
         bits = min(_MOST_BITS, max(0, (self._count // _ENTRIES_A_FENCE).bit_length()))
         names = "\n".join(self._packs).encode()
         counts = array("I", bytes(4 << bits))
@@ -287,7 +287,7 @@ class _Builder:
 
 
 def _told(entry: Frame) -> Iterator[_Told]:
-    """Give what a frame of the ledger says of objects."""
+    """Yield the entries of a frame of the ledger."""
     removed = entry.kind is Kind.REMOVAL
     halves = (entry.offset >> 32, entry.offset & 0xFFFFFFFF)
     for record in entry.records():

@@ -1,4 +1,4 @@
-"""The ledger of a volume: an append-only file of checked frames that says what the volume holds.
+"""The ledger of a volume: an append-only file of frames with checksums that records what the volume holds.
 
 A frame is a 40-byte header, the journal's name, and a payload: zlib level 1 of the encoded `list[Record]`. All numbers are little-endian:
 
@@ -56,7 +56,7 @@ class Kind(IntEnum):
 
 
 class Entry(NamedTuple):
-    """One frame to be: `records` is the encoded `list[Record]` (of a pack: `Sealed`); the totals change by `objects` and `size`."""
+    """A frame to be appended: `records` is the encoded `list[Record]` (of a pack: `Sealed`); the totals change by `objects` and `size`."""
 
     kind: Kind
     journal: str
@@ -108,7 +108,7 @@ class Frame(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """A stretch of the file that holds no whole frame."""
+    """A part of the file without a whole frame."""
 
     offset: int
     end: int
@@ -195,7 +195,7 @@ class Ledger:
             start = frame.end
 
     def follow(self) -> None:
-        """Take notice of what another process has appended since the ledger was opened."""
+        """Find what another process has appended since the ledger was opened."""
         while self.end < os.fstat(self._fd).st_size:
             frame = self._frame_at(self.end)
             if frame is None:  # it is being written
@@ -203,7 +203,7 @@ class Ledger:
             self.end, self.objects, self.size = frame.end, frame.objects, frame.size
 
     def salvage(self, start: int = 0) -> Iterator[Frame | Damage]:
-        """Go through all frames that are whole, and say where others are not."""
+        """Yield all whole frames, and a `Damage` for each part without."""
         while start < self.end:
             frame = self._frame_at(start)
             if frame is None:
@@ -215,7 +215,7 @@ class Ledger:
                 start = frame.end
 
     def cut(self, offset: int) -> None:
-        """Cut off what lies behind an offset.
+        """Truncate the file at an offset.
 
         Raises:
             LedgerError: It is more than an append can have torn.
@@ -231,7 +231,7 @@ class Ledger:
         self._find_end()
 
     def reserve(self) -> None:
-        """Set room aside for the entries to come, so that what filled the disk can still be recorded."""
+        """Reserve room for the next frames, so that what fills the disk can still be recorded."""
         if self._reserved < self.end + _AHEAD // 2:
             system.reserve_ahead(self._fd, self.end, _AHEAD)
             self._reserved = self.end + _AHEAD
@@ -282,7 +282,7 @@ class Ledger:
         )
 
     def _find_end(self) -> None:
-        """Find the last whole frame from the end of the file; what follows it is a torn append."""
+        """Find the last whole frame, from the end of the file; what follows it is an interrupted append."""
         size = os.fstat(self._fd).st_size
         self.end = size
         last = self._last_whole(size)

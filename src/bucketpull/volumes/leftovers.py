@@ -59,7 +59,7 @@ class IntentNote(NamedTuple):
 
 
 def write_intent(home: OwnDirectory, name: str, attachment: str, body: bytes) -> None:
-    """Note a batch. On a full disk the name alone must do."""
+    """Note a batch. On a full disk its name alone is enough."""
     fd = home.below(INTENTS).open_file(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     try:
         with contextlib.suppress(OSError):
@@ -69,7 +69,7 @@ def write_intent(home: OwnDirectory, name: str, attachment: str, body: bytes) ->
 
 
 def read_intent(home: OwnDirectory, name: str) -> IntentNote:
-    """Read a batch's note; what cannot be read of it is empty."""
+    """Read a batch's note; unreadable parts are empty."""
     with open(home.below(INTENTS).open_file(name), "rb") as file:
         made_at = os.fstat(file.fileno()).st_mtime_ns
         attachment, _, body = file.read().partition(b"\n")

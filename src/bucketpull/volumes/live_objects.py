@@ -1,4 +1,4 @@
-"""Which entries of a ledger are the last word on their object, for ledgers of any length.
+"""Which entries of a ledger are the last about their object, for ledgers of any length.
 
 A disk of 4 TB holds 120 million objects: a table of their keys needs some 10 GB of memory, or of SQLite accessed at random.
 Instead the entries are dealt out by a digest of their key over files of some 200,000 (20 bytes each, written in sequence),
@@ -80,7 +80,7 @@ class Partitions:
             self._write(number)
 
     def take(self, number: int) -> list[bytes]:
-        """Return the entries of one file in ascending order, and remove it."""
+        """Return the entries of one file in ascending order, and remove the file."""
         with open(self._paths[number], "rb") as file:
             data = file.read()
         os.unlink(self._paths[number])
@@ -100,10 +100,10 @@ class Partitions:
 
 
 class LiveObjects:
-    """The objects on a volume, and its sealed packs by name. `damages` are the stretches of the ledger that say nothing any more."""
+    """The objects on a volume, and its sealed packs by name. `damages` are the parts of the ledger that cannot be read."""
 
     def __init__(self, reader: VolumeReader, folder: str) -> None:
-        """Read the ledger once; `folder` takes 20 bytes an entry for the while."""
+        """Read the ledger once; meanwhile `folder` takes 20 bytes an entry."""
         self._reader = reader
         self.damages: list[Damage] = []
         self.sealed: dict[str, Sealed] = {}
@@ -111,12 +111,12 @@ class LiveObjects:
         self.count = sum(byte.bit_count() for byte in self._live)
 
     def objects(self) -> Iterator[Stored]:
-        """Give every object once, in the order of writing."""
+        """Yield every object once, in the order of writing."""
         for _, record, index in self.entries():
             yield _stored(self._reader, record, index)
 
     def entries(self) -> Iterator[tuple[int, Record, int]]:
-        """Give every object once: the offset of its block in the ledger, its record and index there."""
+        """Yield every object once: the offset of its block in the ledger, its record, and its index there."""
         number = 0
         for frame, record in self._records():
             for index in range(len(record.names)):
@@ -125,7 +125,7 @@ class LiveObjects:
                 number += 1
 
     def directories(self) -> Iterator[bytes]:
-        """Give the directory of each record, also of what is no longer there; many times over."""
+        """Yield the directory of each record, also of removed objects, with repetitions."""
         for _, record in self._records():
             yield record.directory
 
@@ -166,7 +166,7 @@ def digest_of(data: bytes) -> bytes:
 
 
 def _last_of_each(entries: list[bytes]) -> Iterator[bytes]:
-    """Give the last of each run of sorted entries with the same digest."""
+    """Yield the last of each run of sorted entries with the same digest."""
     for place, entry in enumerate(entries, 1):
         if place == len(entries) or entries[place][:DIGEST_BYTES] != entry[:DIGEST_BYTES]:
             yield entry

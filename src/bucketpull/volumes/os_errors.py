@@ -1,4 +1,4 @@
-"""Who is at fault when the operating system refuses: one object, its volume, or this machine. One closed table.
+"""Who is to blame for an error of the operating system: one object, its volume, or this machine. One closed table.
 
 An error that blames the volume is not believed at once where it came from one object's path: a probe decides
 (`files.file.FileWriter`). So a damaged directory costs its own objects, not the disk.
@@ -68,7 +68,7 @@ _LOOK_AT_IT: Final = "see `dmesg` and the disk's health"
 
 
 def culprit(error: OSError, *, own: bool = False) -> Culprit:
-    """Say whose fault an error is; `own` where it concerns our own files on the volume rather than an object's path."""
+    """Return who is to blame for an error; `own` if it concerns our own files on the volume rather than an object's path."""
     found = BLAMES.get(error.errno or 0, Culprit.VOLUME)
     if own and error.errno in _OBJECT:
         return Culprit.VOLUME

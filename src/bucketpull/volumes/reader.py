@@ -1,4 +1,4 @@
-"""A volume as it is read by those who only look: verification, export, rebuilding, `where`. Nothing is locked or changed."""
+"""A volume opened only for reading: for verification, export, rebuilding, `where`. Nothing is locked or changed."""
 
 import fcntl
 import os
@@ -28,7 +28,7 @@ class VolumeReader:
         self.ledger = Ledger.open(self._home, LEDGER, path, writable=False)
 
     def entries(self) -> Iterator[Frame | Damage]:
-        """Go through the ledger, oldest first; damaged stretches are named and stepped over."""
+        """Go through the ledger, oldest first; damaged parts are reported and skipped."""
         return self.ledger.salvage()
 
     def left(self, frame: Frame) -> list[Record]:

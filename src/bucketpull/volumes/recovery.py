@@ -1,4 +1,4 @@
-"""Which files of a batch a killed worker had written whole, and what is in them.
+"""Which files of a batch a killed worker had written completely, and their MD5s.
 
 They are read once: a ledger without their MD5 could not tell later whether they changed, and where the listing states
 an MD5, they are held against it. What was in flight at a kill is little; only a file larger than a batch is left unread.

@@ -1,4 +1,4 @@
-"""A folder for what is too long for memory and needed only for the while."""
+"""A temporary folder for data that is too large for memory."""
 
 import fcntl
 import os

@@ -29,7 +29,7 @@ class Space(NamedTuple):
 
 
 def measured(free: os.statvfs_result, reserve: Reserve) -> Space:
-    """Say what a file system has left."""
+    """Return what a file system has left."""
     total = free.f_blocks * free.f_frsize
     spare = max(0, free.f_bavail * free.f_frsize - reserve.of(total))
     if free.f_files > 0 and free.f_favail <= _MARGIN_INODES:

@@ -1,4 +1,4 @@
-"""Does a volume hold what its ledger says, and nothing else? Works on a disk without its job, in bounded memory."""
+"""Compares a volume with its ledger. Needs no journal, and works in bounded memory."""
 
 import errno
 import hashlib
@@ -53,7 +53,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Verification:
-    """Looks through a volume; counts while it does. `folder` takes 20 to 44 bytes an object for the while (default: TMPDIR).
+    """Goes through a volume, and counts. `folder` takes 20 to 44 bytes an object for the while (default: TMPDIR).
 
     With `hashed` every file is read and compared with its MD5 where one is recorded (`hashed_objects` counts those,
     `unhashed_objects` those without one, which are only read); with `extra` files are found that the ledger does not know.
@@ -78,13 +78,13 @@ class Verification:
         self.bytes = 0
         self.hashed_objects = self.unhashed_objects = 0
         self.damaged_bytes = 0
-        """The length that those objects should have in which something is wrong."""
+        """The total length of the damaged objects, as recorded."""
         self.faults: Counter[Fault] = Counter()
         self.waste: list[Waste] = []
-        """What is dead in each finished pack; known at the end, if all packs can be read."""
+        """How much is dead in each finished pack; known at the end, if all packs can be read."""
 
     def run(self) -> Iterator[Finding]:
-        """Give what is wrong, in the order in which the disk was written; extra files last."""
+        """Yield what is wrong, in the order in which the disk was written, extra files last."""
         with scratch_folder("verify", self._folder) as folder:
             for finding in self._findings(folder):
                 self.faults[finding.fault] += 1
@@ -190,21 +190,23 @@ class Verification:
                     yield Finding(Fault.EXTRA, show(path), "is not in the ledger")
 
     def _strange_paths(self, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]:
-        """Give every file that can only be there because the ledger says so, or by somebody else."""
+        """Yield every file that is either in the ledger or somebody else's."""
         for path in walk(self._reader.root, unread):
             if not self._reader.identity.is_of_packs(path):
                 yield path
 
 
 def _is_known(root: int, folder: bytes) -> bool:
-    """Whether a folder is a job's state, which may lie on a volume so that it travels with it, or another volume."""
+    """Whether a folder is a job's state, which may be kept on a volume, or another volume."""
     return exists(root, folder, os.fsencode(VOLUME_MARK)) or all(
         exists(root, folder, name) for name in _STATE
     )
 
 
 def walk(root: int, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]:
-    """Give the path of every file below a volume but our own, and those of volumes within it; never follows a symbolic link. Memory is that of one level of folders.
+    """Yield the path of every file below a volume, except our own and those of volumes within it. Symbolic links are not followed.
+
+    Memory is that of one level of folders.
 
     `unread` is told of directories that cannot be read, but those that are gone meanwhile.
     """
@@ -226,7 +228,7 @@ def walk(root: int, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]
 
 
 def repairs(findings: Iterable[Finding]) -> Iterator[Part]:
-    """Give the objects that must be fetched again, grouped by directory as they come."""
+    """Yield the objects that must be fetched again, grouped by directory as they come."""
     part: Part | None = None
     for stored in (finding.stored for finding in findings):
         if stored is None:

@@ -54,7 +54,7 @@ class DiskWriter:
         self._store = files.store
         self._jobs: deque[_Job] = deque()
         self.done: deque[Written] = deque()
-        """Outcomes that were not taken yet; what does the work may add to them."""
+        """Outcomes that were not taken yet; the work itself may add some."""
         self._given = 0
         self._taken = 0
         self._idle = False
@@ -145,7 +145,7 @@ class DiskWriter:
             self.release()
 
     def leave(self) -> None:
-        """Let go of a sick volume for which nothing is on its way: by the thread, as soon as the disk answers."""
+        """See `ports.Writer`. The thread closes the volume as soon as the disk answers."""
         if not self._closing:
             self._leaving = self._closing = True
             self._rouse()
@@ -157,7 +157,7 @@ class DiskWriter:
 
     @property
     def is_closing(self) -> bool:
-        """Whether nothing more is taken."""
+        """Whether it takes nothing more."""
         return self._closing
 
     def give(self, size: int, function: Callable[..., Written | None], arguments: tuple[Any, ...]) -> None:
@@ -181,7 +181,7 @@ class DiskWriter:
     def _do_warily(
         self, size: int, function: Callable[..., Written | None], arguments: tuple[Any, ...]
     ) -> bool:
-        """Write here after what the thread has not come to; False if that took or takes long."""
+        """Do the thread's waiting work and then this one in the caller's thread; False if that took or takes long."""
         if not self._seize():
             return False
         try:
@@ -195,7 +195,7 @@ class DiskWriter:
         return True
 
     def _seize(self) -> bool:
-        """Take the writing over from the thread; False if that is in the middle of something long."""
+        """Take over the writing from the thread; False if the thread is in the middle of a long write."""
         if self._turn.acquire(blocking=False):
             return True
         self._wanted = True
@@ -204,7 +204,7 @@ class DiskWriter:
         return has_it
 
     def _catch_up(self) -> None:
-        """Do what the thread has not come to, else it would be fed for ever; stop if that takes long."""
+        """Do the thread's waiting work first, so that it comes to an end; stop if that takes long."""
         while self._jobs and time.perf_counter() >= self._direct_from:
             self._given -= self._jobs[0][0]
             self._write(*self._jobs.popleft())
@@ -223,7 +223,7 @@ class DiskWriter:
             self._judge(seconds, sleeps)
 
     def _judge(self, seconds: float, sleeps: int) -> None:
-        """Leave the writing to the thread for a while if the disk makes wait; `sleeps` is how often we had slept before."""
+        """Leave the writing to the thread for a while if the disk makes the caller wait; `sleeps` is how often it had slept before."""
         if self._doubts:
             self._doubts -= 1
             if seconds > _LONG_SECONDS and _sleeps() > sleeps:
@@ -243,7 +243,7 @@ class DiskWriter:
             self._work.release()
 
     def _run(self) -> None:
-        """Work off the queue; outcomes are told in groups, for waking the caller costs as much as writing a small file."""
+        """Do the work in the queue. Outcomes are given in groups: waking the caller costs as much as writing a small file."""
         jobs, done, told = self._jobs, self.done, 0.0
         while True:
             while self._wanted:
@@ -267,7 +267,7 @@ class DiskWriter:
             self.release()
 
     def _rest(self) -> None:
-        """Wait for work; what came between the last look and the flag is seen by the second look."""
+        """Wait for work. The queue is looked at once more after the flag is set, since work may have come in between."""
         self._idle = True
         if not self._jobs and not self._closing:
             self._work.acquire()
@@ -284,7 +284,7 @@ class DiskStream:
         self._size = 0
         self.offset = file.offset
         self.trouble: Written | None = None
-        """Set when the disk did not take a piece: the transfer may as well end; `publish` tells it too."""
+        """Set when the disk refused a piece, so that the transfer can be ended; `publish` reports it too."""
 
     def append(self, chunk: bytes) -> None:
         """See `ports.Stream`."""
@@ -304,7 +304,7 @@ class DiskStream:
         self._writer.give(0, self._publish, (length, accepts, token))
 
     def close(self, keep: bool) -> None:
-        """Let go without publishing; what is there is kept for a later resumption, or removed."""
+        """Close without publishing; what is there is kept for a later resumption, or removed."""
         if keep:
             self._flush()
         self._writer.give(0, self._file.close, (keep,))

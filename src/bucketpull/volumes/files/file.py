@@ -70,7 +70,7 @@ class FileWriter:
     def store(
         self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
     ) -> Written:
-        """Write one object and say what became of it; nothing is left of it unless it was published."""
+        """Write one object and return its outcome; nothing is left of it unless it was published."""
         if self._sick:
             return Written(token, Reason.VOLUME_SICK, self._sick)
         try:
@@ -120,7 +120,7 @@ class FileWriter:
         return True
 
     def failed(self, what: str, error: OSError, token: object, *, placing: bool = False) -> Written:
-        """Say whose fault an error is: met while `placing` an object at its path, or with our own files."""
+        """Return who is to blame for an error, met while `placing` an object at its path, or with our own files."""
         fault = self._fault(error, placing=placing)
         detail = f"{what}: {error.strerror}"
         if fault is Culprit.MACHINE:
@@ -163,7 +163,7 @@ class FileWriter:
             _reach("closed")
 
     def _fault(self, error: OSError, *, placing: bool) -> Culprit | None:
-        """Say whose fault an error is; None where the volume refused something and takes other files."""
+        """Return who is to blame for an error; None if the volume refused something but takes other files."""
         fault = os_errors.culprit(error, own=not placing)
         if fault is Culprit.OBJECT and _denied(error) and not beneath.is_writable(self.root):
             return Culprit.VOLUME
@@ -172,7 +172,7 @@ class FileWriter:
         return fault
 
     def _tried(self, suspected: Culprit) -> Culprit | None:
-        """Let the volume show that it is well."""
+        """Find out by a test write whether the volume is well."""
         try:
             try_writing(self._temporary, _TRIAL_BYTES)
         except OSError as error:

@@ -37,7 +37,7 @@ class Publisher(Protocol):
         ...
 
     def failed(self, what: str, error: OSError, token: object) -> Written:
-        """Say whose fault an error with our own files is."""
+        """Return who is to blame for an error with our own files."""
         ...
 
 
@@ -129,7 +129,7 @@ class StreamFile:
         return digest.digest()
 
     def close(self, keep: bool) -> None:
-        """Let go of it; what is there is kept for a later resumption, or removed."""
+        """Close it; what is there is kept for a later resumption, or removed."""
         if self._fd < 0:
             return
         if not keep:

@@ -86,7 +86,7 @@ class Tree:
             self._here, self._here_fd = directory, place.fd
 
     def remove(self, path: bytes) -> bool:
-        """Remove a file; say whether it was there."""
+        """Remove a file; return whether it was there."""
         directory, _, name = path.rpartition(b"/")
         try:
             beneath.remove(self.place(directory, create=False).fd, name)
@@ -109,7 +109,7 @@ class Tree:
             folder = above
 
     def stat(self, path: bytes) -> os.stat_result | None:
-        """Return what lies at a path, symbolic links not followed; None where nothing does."""
+        """Return the status of what is at a path, without following symbolic links; None if nothing is there."""
         directory, _, name = path.rpartition(b"/")
         try:
             return beneath.look(self.place(directory, create=False).fd, name)
@@ -117,7 +117,7 @@ class Tree:
             return None
 
     def holds_nothing(self, folder: bytes) -> bool:
-        """Tell whether a folder is not there, or is empty; False where that cannot be found out."""
+        """Tell whether a folder is missing or empty; False if that cannot be found out."""
         try:
             if folder and self.stat(folder) is None:
                 return True
