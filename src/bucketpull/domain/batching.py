@@ -27,39 +27,12 @@ WANTED_SCANS = 256  # outstanding, before directories share one
 
 T = TypeVar("T")
 
-_encoder = msgspec.msgpack.Encoder()
-_parts: Callable[[bytes], list[Part]] = msgpack_decoder(list[Part])
-_positions: Callable[[bytes], list[Position]] = msgpack_decoder(list[Position])
-
-
-def encode_parts(parts: Sequence[Part]) -> bytes:
-    """Encode the body of a batch."""
-    return _encoder.encode(parts)
-
-
-def decode_parts(body: bytes) -> list[Part]:
-    """Decode the body of a batch.
-
-    Raises:
-        msgspec.DecodeError: It is none.
-
-    """
-    return _parts(body)
-
-
-def encode_positions(positions: Sequence[Position]) -> bytes:
-    """Encode the body of a scan."""
-    return _encoder.encode(positions)
-
-
-def decode_positions(body: bytes) -> list[Position]:
-    """Decode the body of a scan.
-
-    Raises:
-        msgspec.DecodeError: It is none.
-
-    """
-    return _positions(body)
+_encode = msgspec.msgpack.Encoder().encode
+# The bodies of batches and of scans. What decodes them raises `msgspec.DecodeError` for bytes that are none.
+encode_parts: Callable[[Sequence[Part]], bytes] = _encode
+decode_parts: Callable[[bytes], list[Part]] = msgpack_decoder(list[Part])
+encode_positions: Callable[[Sequence[Position]], bytes] = _encode
+decode_positions: Callable[[bytes], list[Position]] = msgpack_decoder(list[Position])
 
 
 def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -145,10 +145,6 @@ class SqliteJournal(JournalReader):
                 tables.frontier.send(kind, works, machine)
         return works
 
-    def spending(self) -> Spending:
-        """See `ports.Journal`."""
-        return self._tables.books.spent.copy()
-
     def note_spending(self, spent: Spending) -> None:
         """See `ports.Journal`."""
         with self._transaction() as tables:
