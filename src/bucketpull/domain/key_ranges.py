@@ -38,7 +38,7 @@ class Scale:
     """The numbers of the names from `low` to `high`, both 0 to 1; `samples` show how names look."""
 
     def __init__(self, low: bytes, high: bytes, samples: Sequence[bytes] = ()) -> None:
-        self._shared = _shared_length(low, high)
+        self._shared = shared_length(low, high)
         self._prefix = low[: self._shared]
         step = max(1, len(samples) // _SAMPLES)
         shown = [low, high, *islice(samples, 0, None, step)]
@@ -125,7 +125,8 @@ def _alphabet(letters: set[int]) -> bytes:
     return bytes(sorted(letters | _SETS[-1])) if letters else b""
 
 
-def _shared_length(low: bytes, high: bytes) -> int:
+def shared_length(low: bytes, high: bytes) -> int:
+    """Return how many bytes two names begin with alike."""
     length = 0
     for one, other in zip(low, high, strict=False):
         if one != other:

@@ -8,6 +8,8 @@ from itertools import chain
 
 import msgspec
 
+from bucketpull.domain.key_ranges import shared_length
+
 TOP = chr(0x10FFFF).encode()
 """Sorts after every other character."""
 
@@ -68,7 +70,7 @@ class Search(msgspec.Struct, frozen=True):
     def _narrowed(self, name: bytes | None) -> "Search":
         if name is None:
             return msgspec.structs.replace(self, column=_between(self.low, self.column, self.varying))
-        return Search(name, self.column, _shared(self.low, name) + 1)
+        return Search(name, self.column, shared_length(self.low, name) + 1)
 
     def _with_column(self) -> "Search":
         """Begin with the characters of a column when no other is left to be asked about."""
@@ -84,16 +86,7 @@ class Search(msgspec.Struct, frozen=True):
 
 def search_from(first: bytes, last: bytes) -> Search:
     """Begin, given the first and the last name of a page."""
-    return Search(last, 0, _shared(first, last) + 1)._with_column()
-
-
-def _shared(one: bytes, other: bytes) -> int:
-    length = 0
-    for mine, yours in zip(one, other, strict=False):
-        if mine != yours:
-            break
-        length += 1
-    return length
+    return Search(last, 0, shared_length(first, last) + 1)._with_column()
 
 
 def _between(name: bytes, column: int, varying: int) -> int:
