@@ -75,7 +75,7 @@ choosing = _group(
     ),
     click.option("--min-size", metavar="SIZE", help="Only objects of at least so many bytes."),
     click.option("--max-size", metavar="SIZE", help="Only objects of at most so many bytes."),
-    click.option("--newer", metavar="DATE|AGE", help="Only what changed since: 2024-05-01, or 30d."),
+    click.option("--newer", metavar="DATE|AGE", help="Only what changed since: 2024-05-01, 30d or 1d12h."),
     click.option("--older", metavar="DATE|AGE", help="Only what has not changed since."),
     click.option(
         "--first",

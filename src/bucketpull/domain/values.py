@@ -147,13 +147,15 @@ def parse_reserve(text: str, total_bytes: int) -> int:
 
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdwy])", re.IGNORECASE)
+_AGES = re.compile(rf"(?:{_AGE.pattern}\s*)+", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 
 
 def parse_age(text: str) -> float | None:
-    """Return an age in seconds; None if the text is none."""
-    match = _AGE.fullmatch(text.strip())
-    return None if match is None else float(match[1]) * _SECONDS[match[2].lower()]
+    """Return an age in seconds, such as 30d or 1d12h; None if the text is none."""
+    if not _AGES.fullmatch(text.strip()):
+        return None
+    return sum(float(number) * _SECONDS[unit.lower()] for number, unit in _AGE.findall(text))
 
 
 def parse_moment(name: str, text: str, now: datetime) -> int:
