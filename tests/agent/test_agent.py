@@ -242,6 +242,7 @@ def test_what_a_process_held_that_dies_while_the_agent_leaves_is_handed_back():
 
     harness.hear(Died(-9))
 
+    assert harness.started == []
     assert len(harness.assignments()) == 1
     assert sum(len(part.names) for part in decode_parts(harness.receipts()[-1].returned.body)) == len(NAMES)
     assert harness.agent.is_empty

@@ -2,12 +2,13 @@
 
 import os
 import shutil
+import time
 
 import pytest
 
 from bucketpull.domain.errors import ConfigError, VolumeSick
 from bucketpull.volumes.identity import initialise
-from bucketpull.wiring.volumes import check_copy_of, check_paths, opened_to_read
+from bucketpull.wiring.volumes import check_copy_of, check_paths, named_if_silent, opened_to_read
 
 
 @pytest.mark.parametrize("below", ["inner", "a/b/c/inner", "many/inner"])
@@ -87,3 +88,13 @@ def test_a_disk_that_is_mounted_twice_is_no_copy(tmp_path):
     again.symlink_to(disk)
 
     check_copy_of(str(again), {identity: str(disk)})
+
+
+def test_a_volume_that_does_not_answer_when_a_job_begins_is_named(capfd):
+    told = ""
+    with named_if_silent("/mnt/disk1", 0.0):
+        deadline = time.monotonic() + 60
+        while "/mnt/disk1 has not answered" not in told and time.monotonic() < deadline:
+            told += capfd.readouterr().err
+            time.sleep(0.01)
+    assert "volume /mnt/disk1 has not answered for 0 s" in told

@@ -266,10 +266,14 @@ class Agent:
     # --- processes and disks that fail
 
     def _process_ended(self, process: int, died: Died) -> None:
-        """Replace a process that died, and give its work again; a batch whose processes die repeatedly is split."""
+        """Replace a process that died, and give its work again; a batch whose processes die repeatedly is split.
+
+        While the agent stops, the work is handed back instead.
+        """
         self._deaths.add(self._now, died.status)
         self.scheduler.forget(process)
-        self._actions.append(Start(process))
+        if not self.stopping:
+            self._actions.append(Start(process))
         self._tell(process, self.scheduler.tune())
         judged = self._judge.process_started(process, self._now)
         if judged.states or judged.rests:

@@ -18,6 +18,15 @@ from bucketpull.wiring.settings import Settings
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class UnvisitedPath(click.Path):
+    """A path that the shell completes, and that is not looked at when it is read: its disk may hang, which is to be said first."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as click has it
+        """Return it as it is."""
+        del param, ctx
+        return value
+
+
 def count(text: str) -> int:
     """Read a whole number from 1 on."""
     if not re.fullmatch("0*[1-9][0-9]{0,17}", text):
@@ -288,7 +297,7 @@ reporting = _group(
 
 def places(metavar: str) -> Callable[[F], F]:
     """Return the arguments SOURCE and VOLUME, either of which may stand in the environment or the file instead."""
-    return click.argument("places", metavar=metavar, nargs=-1, type=click.Path())
+    return click.argument("places", metavar=metavar, nargs=-1, type=UnvisitedPath())
 
 
 def settings(flags: dict[str, Any]) -> Settings:

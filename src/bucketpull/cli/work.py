@@ -8,7 +8,7 @@ from bucketpull.cli import options
 
 
 @click.command()
-@click.argument("volumes", metavar="VOLUME...", nargs=-1, type=click.Path())
+@click.argument("volumes", metavar="VOLUME...", nargs=-1, type=options.UnvisitedPath())
 @options.own_of_source
 @options.broker
 @options.job_key

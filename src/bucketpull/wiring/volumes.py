@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from threading import Timer
 from typing import Final
 
 from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
@@ -19,9 +20,11 @@ from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.volumes.space import Reserve
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.file_checks import check_folder, is_inside, refuse_foreign_link
+from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_owners import take_possession
 
+SILENT_SECONDS: Final = 10.0
 _MOST_LOOKED_AT: Final = 2000
 
 
@@ -35,7 +38,8 @@ def check_paths(paths: Sequence[str]) -> list[str]:
     check_given(paths)
     found: list[str] = []
     for path in paths:
-        full = _checked(path)
+        with named_if_silent(path):
+            full = _checked(path)
         for other in found:
             if full == other:
                 raise ConfigError(f"volume {path}: given twice")
@@ -57,6 +61,23 @@ def check_given(paths: Sequence[str]) -> None:
     """
     if not paths:
         raise ConfigError("no volume: give at least one folder to store in")
+
+
+@contextmanager
+def named_if_silent(path: str, seconds: float = SILENT_SECONDS) -> Iterator[None]:
+    """Name a volume that does not answer for so long. Nothing can interrupt the call of the system that waits for it."""
+    text = (
+        f"volume {path} has not answered for {seconds:.0f} s: its disk or its server hangs, and nothing can end the call that waits "
+        "for it, Ctrl-C included; look at `dmesg`, unmount it by force, or start without it"
+    )
+    timer = Timer(seconds, tell, (text,), {"level": "warning"})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # there must be no thread when processes are forked
 
 
 def check_copies(paths: Sequence[str]) -> None:
