@@ -534,7 +534,7 @@ def test_a_message_by_way_of_an_exchange_with_a_name_that_is_no_text_ends_no_con
 
 
 def test_a_message_longer_than_any_of_ours_is_never_in_memory_and_in_nobodys_way(broker, monkeypatch):
-    monkeypatch.setattr(amqp_stream.FilteredReader.__init__, "__defaults__", (1 << 20,))
+    monkeypatch.setattr(amqp_stream, "MOST_BODY_BYTES", 1 << 20)
 
     async def scenario():
         async with Job(broker.url) as job:
