@@ -5,10 +5,36 @@ import shutil
 import time
 
 import pytest
+from tests.volumes.conftest import Disks
 
 from bucketpull.domain.errors import ConfigError, VolumeSick
 from bucketpull.volumes.identity import initialise
-from bucketpull.wiring.volumes import check_copy_of, check_paths, named_if_silent, opened_to_read
+from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volumes import check_copy_of, check_paths, named_if_silent, open_all, opened_to_read
+
+
+@pytest.fixture
+def disks(tmp_path):
+    made = Disks(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_volume_that_cannot_be_written_is_told_and_left_out_wherever_it_was_seen_last(tmp_path, disks):
+    read_only, good = disks.tmpfs("8m"), tmp_path / "good"
+    initialise(read_only.path)
+    read_only.remount("ro")
+    good.mkdir()
+    told = []
+    settings = Settings(source="upyun://b", reserve="0")
+
+    (opened,) = open_all([read_only.path, str(good)], {}, settings, told.append)
+    opened.close()
+
+    assert opened.path == str(good)
+    assert [error.volume for error in told] == [read_only.path]
+    with pytest.raises(VolumeSick, match="Read-only"):
+        open_all([read_only.path], {}, settings, told.append)
 
 
 @pytest.mark.parametrize("below", ["inner", "a/b/c/inner", "many/inner"])

@@ -232,8 +232,8 @@ def open_all(
     """Open volumes by path; make those that are none yet.
 
     `known` maps the paths at which the job's volumes were seen last to their ids: a path of which the id is gone is a disk
-    that is not mounted. One of them that is sick is left out, and `leave` told of it, if another can be used. They are noted to be
-    `owner`'s.
+    that is not mounted. One of them, or any other that is a volume already, is left out if it is sick, and `leave` told of it, if
+    another can be used. They are noted to be `owner`'s.
 
     Raises:
         ConfigError: A known volume is not there, one is another job's, or the copy of a known one that is there too.
@@ -250,7 +250,7 @@ def open_all(
             try:
                 opened.append(open_one(path, known.get(path), settings, owner))
             except VolumeSick as error:
-                if leave is None or path not in known:
+                if leave is None or not (path in known or _id_at(path)):
                     raise
                 sick.append(error)
         if sick and not opened:
