@@ -27,6 +27,7 @@ ROWS = [line.split(" => ") for line in Path(__file__).with_name("bad_input.txt")
 SHORT = {"SYNC": "sync upyun://photos d1", "BROKER": "BUCKETPULL_BROKER=amqp://u:p@127.0.0.1:1/"}
 FILES = {
     "file": b"x",
+    "tarred/packs": b"x",
     "broken.toml": b"rate = [\n",
     "bad.rules": b"# a comment\n+ /2024/**\n- [z-a]\n",
     "no.rules": b"photos/**\n",
@@ -75,7 +76,7 @@ class Place(NamedTuple):
 def place() -> Iterator[Place]:
     folder = Path(tempfile.mkdtemp(prefix="bad-input-"))
     folder.chmod(0o755)  # other users run commands here too
-    for name in ("d1", "d1/inner", "home"):
+    for name in ("d1", "d1/inner", "home", "tarred"):
         (folder / name).mkdir()
     for name, content in FILES.items():
         (folder / name).write_bytes(content)

@@ -151,6 +151,11 @@ def test_what_has_vanished_at_the_source_stays_missing_and_is_told(user, pulled)
     (user.folder / "disk1/2024/img-01.jpg").unlink()
 
     assert "not at the source" in user.run("verify", "disk1", "--repair", expect=3).stderr
+    assert user.json("volumes")[0]["stored_objects"] == 100  # the ledger still names it
+
+    user.run("prune", "disk1", "--delete")
+
+    assert user.json("volumes")[0]["stored_objects"] == 99
 
 
 def test_repair_behind_a_link_of_another_user_is_refused_before_any_work_is_made(user, pulled):

@@ -218,14 +218,14 @@ def _read_pack(data: bytes) -> None:
 
 
 def _index_seeds() -> list[bytes]:
-    from bucketpull.volumes.key_index import _Builder
+    from bucketpull.volumes.key_index import _Builder, _Last
 
     folder = str(_folder())
     with _Builder(folder) as builder:
         builder.add(
             (bytes([n]) * 12, -1 if n % 2 else 0xFFFFFFFF, _PACK if n % 2 else "", n, 9) for n in range(200)
         )
-        segment = builder.write(0, 7)
+        segment = builder.write(0, 7, _Last(0, 0))
     return [Path(segment.path).read_bytes()]
 
 

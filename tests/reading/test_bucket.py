@@ -180,6 +180,30 @@ def test_damage_is_an_error_not_other_bytes(tmp_path):
             bucket.read("b")
 
 
+def test_an_index_of_a_ledger_that_was_put_back_from_a_copy_is_not_believed(tmp_path, monkeypatch):
+    monkeypatch.setattr(key_index, "_SEGMENT_BYTES", 100)
+    first, lost, other = (bodies(5, size=50, start=start) for start in (0, 100, 200))
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    with Filler(volume) as filler:
+        filler.store(first, md5=False)
+    copy = shutil.copytree(volume, tmp_path / "copy")
+    with Filler(volume) as filler:
+        filler.store(lost, md5=False)
+    bucketpull.open(volume).close()
+    assert list((volume / ".bucketpull/keys").glob("0-*.keys"))
+
+    shutil.copytree(copy, volume, dirs_exist_ok=True)
+    with Filler(volume) as filler:
+        filler.store(other, md5=False)
+        filler.store(bodies(5, size=50, start=300), md5=False)
+
+    with bucketpull.open(volume) as bucket:
+        there = by_key(first) | by_key(other)
+        assert {key: bucket.read(key) for key in there} == there
+        assert {os.fsencode(key) for key in bucket.keys()}.isdisjoint(by_key(lost))  # noqa: SIM118 - no mapping
+
+
 def test_an_index_of_many_segments_finds_what_the_ledger_says(tmp_path, monkeypatch):
     """Small bounds: segments are written, merged and opened again, with removals and replacements in each."""
     for name, value in {"_SEGMENT_BYTES": 1500, "_TAIL_ENTRIES": 40, "_BUFFER_BYTES": 64}.items():

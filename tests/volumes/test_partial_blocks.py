@@ -89,6 +89,34 @@ def test_a_file_that_was_stored_anew_since_stays(root, content):
     assert known(root) == ["x", "y"]
 
 
+def test_what_replaces_an_object_of_a_thinned_block_is_counted_once(root):
+    volume, extent = stored(root, "x", "y", "z")
+    volume.remove(JOURNAL, [former(extent, "x")])
+    put(root, "a/y", b"longer than before", MTIME + 100)
+
+    newer = block(2, record(b"a", b"y", size=18))
+    newer.former = [extent.offset]
+    volume.settle([newer])
+
+    assert (volume.status().stored_objects, volume.status().stored_bytes) == (2, 28)
+
+    put(root, "a/x", mtime=MTIME + 100)
+    back = block(3, record(b"a", b"x"))
+    back.former = [extent.offset]
+    volume.settle([back])
+
+    assert (volume.status().stored_objects, volume.status().stored_bytes) == (3, 38)
+    volume.close()
+
+
+def test_a_file_that_was_lost_is_known_so_that_it_comes_back_to_its_disk(root):
+    volume, extent = stored(root, "x", "y", "z")
+    volume.remove(JOURNAL, [former(extent, "x")])
+    (root / "a/y").unlink()
+    assert volume.read(extent.offset) == [record(b"a", b"y", b"z")]
+    volume.close()
+
+
 def test_a_kill_before_the_files_went_is_made_good_when_it_is_asked_again(root, monkeypatch):
     volume, extent = stored(root, "x", "y")
     with monkeypatch.context() as patch:

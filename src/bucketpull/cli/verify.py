@@ -302,6 +302,9 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
             gone = after.counters().vanished - vanished
     if gone:
         tell(f"volume {reader.path}: {count(gone)} objects are not at the source any more, and stay missing")
+        # What has failed is counted when it comes; then the next repair counts again.
+        if code is ExitCode.COMPLETE:
+            _count_again(reader)
     is_right = not damaged or _rewrite(settings, reader, damaged)
     return code or (ExitCode.INCOMPLETE if gone or not is_right else ExitCode.COMPLETE)
 
@@ -341,6 +344,15 @@ def _correct(reader: VolumeReader, objects: int, size: int) -> None:
         return
     with closing(open_volume(reader.path, reader.id)) as volume:
         volume.correct(objects, size)
+
+
+def _count_again(reader: VolumeReader) -> None:
+    """Have the totals count what the ledger names and nobody can fetch: `prune` takes it out of both."""
+    with opened_to_read(reader.path, reader.id) as now:
+        verification = Verification(now, hashed=False, extra=False)
+        for finding in verification.run():
+            del finding
+        _correct(now, verification.objects, verification.bytes)
 
 
 def _make_work(journal: SqliteJournal, findings: Iterable[Finding]) -> int:

@@ -4,12 +4,15 @@ An index consists of segments, each made from a stretch of the ledger and sorted
 newest stretch is a dictionary until it is long enough for a segment; a segment that is not much larger than the next one
 is merged with it, so that there are few. All of it can be made again from the ledger. A segment (numbers are little-endian):
 
-    magic "bpK1" | bits u32 | entries u64 | length of the names u64 | names of packs, one a line
+    magic "bpK2" | bits u32 | entries u64 | length of the names u64
+    | offset of the last frame of the ledger's stretch u64 | that frame's checksum u32 | names of packs, one a line
     | 2**bits + 1 fences u32 | entries of 24 bytes: digest 12 | pack u32 | offset u32 | length u32
 
 Fence N says where the entries begin whose digest begins with the bits N. Of an object in a pack the entry has the pack's
 number in the list of names, its body's offset in blocks of 512 bytes, and its length in bytes. Of a file
 (`_FILE`, `_ODD_FILE`) offset and length are the halves of its ledger block's offset; of a removed object (`_GONE`) they are 0.
+A segment whose last frame is not in the ledger tells of another one: a copy was put back over the volume, or a power cut took the
+ledger's end.
 """
 
 import errno
@@ -29,8 +32,8 @@ from bucketpull.volumes.ledger import Damage, Frame, Kind, Ledger
 from bucketpull.volumes.live_objects import DIGEST_BYTES, digest_of
 from bucketpull.volumes.packs import tar
 
-_MAGIC: Final = b"bpK1"
-_HEADER: Final = struct.Struct("<4sIQQ")
+_MAGIC: Final = b"bpK2"
+_HEADER: Final = struct.Struct("<4sIQQQI")
 _ENTRY: Final = struct.Struct("<12sIII")
 _PLACE: Final = struct.Struct("<III")
 _FENCES: Final = struct.Struct("<II")
@@ -71,6 +74,13 @@ class IndexEntry(NamedTuple):
 USUAL: Final = -1
 ODD: Final = -2
 NOWHERE: Final = IndexEntry("", -1, 0)
+
+
+class _Last(NamedTuple):
+    """The last frame of a stretch of the ledger: the offset where it begins, and its checksum."""
+
+    offset: int
+    checksum: int
 
 
 class Segment:
@@ -126,9 +136,10 @@ class Segment:
         msg = f"{self.path}: is no whole index"
         if len(head) < _HEADER.size:
             raise ValueError(msg)
-        magic, bits, self.count, names = _HEADER.unpack(head)
+        magic, bits, self.count, names, *last = _HEADER.unpack(head)
         if magic != _MAGIC or bits > _MOST_BITS:
             raise ValueError(msg)
+        self.last = _Last(*last)
         self._fences = _HEADER.size + names
         self._entries = self._fences + 4 * ((1 << bits) + 1)
         if os.fstat(self._fd).st_size != self._entries + _ENTRY.size * self.count:
@@ -156,7 +167,7 @@ class KeyIndex:
     def __init__(self, ledger: Ledger, folder: str | None) -> None:
         self._ledger = ledger
         self._folder = folder
-        self._segments = _open_segments(folder, ledger.end) if folder else []
+        self._segments = _open_segments(folder, ledger) if folder else []
         self._tail: dict[bytes, IndexEntry] = {}
         self._end = self._segments[-1].end if self._segments else 0
         self.refresh()
@@ -188,14 +199,17 @@ class KeyIndex:
     def _extend(self, folder: str) -> None:
         """Write everything that is in no segment yet as one, unless another process has done so."""
         with _locked(folder):
-            segments = _open_segments(folder, self._ledger.end)
+            segments = _open_segments(folder, self._ledger)
             start = segments[-1].end if segments else 0
             if start < self._ledger.end:
                 with _Builder(folder) as builder:
+                    last = start
                     for entry in self._ledger.salvage(start):
                         if not isinstance(entry, Damage):
                             builder.add(_told(entry))
-                    segments.append(builder.write(start, self._ledger.end))
+                            last = entry.offset
+                    proof = _Last(last, self._ledger.checksum_at(last))
+                    segments.append(builder.write(start, self._ledger.end, proof))
                 _merge(segments, folder)
         # In this order: who looks into the tail first and then here finds everything at any time.
         self._segments = segments
@@ -210,7 +224,7 @@ def _merge(segments: list[Segment], folder: str) -> None:
         with _Builder(folder) as builder:
             for segment in (older, newer):
                 builder.add(segment.told())
-            segments.append(builder.write(older.start, newer.end))
+            segments.append(builder.write(older.start, newer.end, newer.last))
         for merged in (older, newer):
             os.unlink(merged.path)
 
@@ -243,8 +257,8 @@ class _Builder:
         if max(map(len, buffers)) > _BUFFER_BYTES:
             self._spill()
 
-    def write(self, start: int, end: int) -> Segment:
-        """Write the segment of a part of the ledger, and open it."""
+    def write(self, start: int, end: int, last: _Last) -> Segment:
+        """Write the segment of a part of the ledger that ends with the frame `last`, and open it."""
         bits = min(_MOST_BITS, max(0, (self._count // _ENTRIES_A_FENCE).bit_length()))
         names = "\n".join(self._packs).encode()
         counts = array("I", bytes(4 << bits))
@@ -262,7 +276,7 @@ class _Builder:
                 for entry in entries:
                     counts[int.from_bytes(entry[:4], "big") >> 32 - bits] += 1
             file.seek(0)
-            file.write(_HEADER.pack(_MAGIC, bits, written, len(names)) + names)
+            file.write(_HEADER.pack(_MAGIC, bits, written, len(names), *last) + names)
             file.write(array("I", accumulate(counts, initial=0)).tobytes())
             file.flush()
             os.fsync(file.fileno())
@@ -313,24 +327,30 @@ def _place(code: int, pack: str, offset: int, length: int) -> IndexEntry:
     return IndexEntry("", (offset << 32) + length, USUAL if code == _FILE else ODD)
 
 
-def _open_segments(folder: str, end: int) -> list[Segment]:
-    """Open the segments that follow one another from the ledger's beginning, the longest ones, up to `end`."""
+def _open_segments(folder: str, ledger: Ledger) -> list[Segment]:
+    """Open the segments that follow one another from the ledger's beginning, the longest ones."""
     os.makedirs(folder, exist_ok=True)
     found: dict[int, list[tuple[int, str]]] = {}
     for name in os.listdir(folder):
         stretch = _NAME.fullmatch(name)
-        if stretch and int(stretch[2]) <= end:
+        if stretch and int(stretch[2]) <= ledger.end:
             found.setdefault(int(stretch[1]), []).append((int(stretch[2]), os.path.join(folder, name)))
     segments: list[Segment] = []
     at = 0
-    while at in found:
-        last, path = max(found[at])
-        try:
-            segments.append(Segment(path, at, last))
-        except (OSError, ValueError):
-            break  # it is made again
-        at = last
+    while segment := _longest(at, found.get(at, []), ledger):
+        segments.append(segment)
+        at = segment.end
     return segments
+
+
+def _longest(start: int, candidates: Iterable[tuple[int, str]], ledger: Ledger) -> Segment | None:
+    """Open the longest of some segments that is whole and tells of this ledger; None: it is made again."""
+    for end, path in sorted(candidates, reverse=True):
+        with suppress(OSError, ValueError):
+            segment = Segment(path, start, end)
+            if ledger.checksum_at(segment.last.offset) == segment.last.checksum:
+                return segment
+    return None
 
 
 @contextmanager

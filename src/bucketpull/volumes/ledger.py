@@ -182,6 +182,11 @@ class Ledger:
             raise LedgerError(self._volume, detail)
         return frame
 
+    def checksum_at(self, offset: int) -> int:
+        """Return the checksum that the frame at an offset states, by which it is known; -1 where none begins."""
+        head = os.pread(self._fd, _CHECK.size, offset)
+        return int.from_bytes(head[len(MAGIC) :], "little") if head.startswith(MAGIC) else -1
+
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Go through all frames from an offset on.
 

@@ -1,11 +1,12 @@
 """Blocks of a ledger some of whose objects were removed because they lie elsewhere now.
 
 The journal still counts on such a block for its other objects. So the blocks concerned are noted in a file of their own, and
-whoever reads one of them asks the disk which of its objects are left.
+whoever reads one of them is told by the ledger's later removals which of its objects are left.
 """
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from struct import Struct
 from typing import Final
@@ -33,13 +34,14 @@ class PartialBlocks:
         self._identity = identity
         self._tree = tree
         self._offsets = self._read()
+        self._removals = _Removals()
 
     def left(self, offset: int, records: list[Record], ledger: Ledger) -> list[Record]:
-        """Return what is left of a block: of files the disk tells, of what lies in packs the ledger."""
+        """Return what is left of a block, as the ledger tells: of files too, which may be lost, or replaced already."""
         if offset not in self._offsets:
             return records
-        removed = _removed_since(offset, ledger) if any(record.pack for record in records) else set()
-        kept = [(record, self._present(record, removed)) for record in records]
+        removed = self._removals.since(offset, ledger)
+        kept = [(record, _not_removed(record, removed)) for record in records]
         return [record.take(indexes) for record, indexes in kept if indexes]
 
     def replaced(self, copies: Sequence[Former], ledger: Ledger) -> list[tuple[int, Record, int]]:
@@ -81,17 +83,6 @@ class PartialBlocks:
             return set()
         return {value for (value,) in _offset.iter_unpack(data[: len(data) // _offset.size * _offset.size])}
 
-    def _present(self, record: Record, removed: Collection[tuple[bytes, bytes]]) -> list[int]:
-        indexes = range(len(record.names))
-        if record.pack:
-            return [index for index in indexes if (record.directory, record.names[index]) not in removed]
-        lengths = record.stored or record.sizes
-        return [
-            index
-            for index in indexes
-            if has_length(self._tree.stat(self._path(record, index)), lengths[index])
-        ]
-
     def _is_as_described(self, record: Record, index: int) -> bool:
         found = self._tree.stat(self._path(record, index))
         is_long = has_length(found, (record.stored or record.sizes)[index])
@@ -101,15 +92,39 @@ class PartialBlocks:
         return record.paths.get(index) or self._identity.path_of(record.directory, record.names[index])
 
 
-def _removed_since(offset: int, ledger: Ledger) -> set[tuple[bytes, bytes]]:
-    """Return directory and name of all objects that were removed after the block at an offset was written."""
-    return {
-        (record.directory, name)
-        for frame in ledger.salvage(offset)
-        if not isinstance(frame, Damage) and frame.kind is Kind.REMOVAL
-        for record in frame.records()
-        for name in record.names
-    }
+_IsRemoved = Callable[[bytes, bytes], bool]
+"""Tells of an object, by directory and name, whether it was removed since."""
+
+
+def _not_removed(record: Record, removed: _IsRemoved) -> list[int]:
+    """Return the indexes of the objects that were not removed."""
+    return [index for index, name in enumerate(record.names) if not removed(record.directory, name)]
+
+
+class _Removals:
+    """Where the ledger last tells that an object was removed. The ledger is read once, then only what was appended; 100 bytes an object.
+
+    Objects are known by the hashes of their names: two of a million are equal by chance once in 10 million volumes.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[int, int] = {}
+        self._end = 0
+
+    def since(self, offset: int, ledger: Ledger) -> _IsRemoved:
+        """Tell which objects were removed after the block at an offset was written."""
+        with self._lock:
+            self._follow(ledger)
+        last = self._last
+        return lambda directory, name: last.get(hash((directory, name)), -1) > offset
+
+    def _follow(self, ledger: Ledger) -> None:
+        for frame in ledger.salvage(self._end):
+            if not isinstance(frame, Damage) and frame.kind is Kind.REMOVAL:
+                for record in frame.records():
+                    self._last.update((hash((record.directory, name)), frame.offset) for name in record.names)
+            self._end = frame.end
 
 
 def _not_described_later(

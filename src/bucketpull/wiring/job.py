@@ -49,7 +49,7 @@ from bucketpull.wiring.selection import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Findings, Patience, SourceClient, probe
 from bucketpull.wiring.volume_owners import owner_of
-from bucketpull.wiring.volumes import open_again
+from bucketpull.wiring.volumes import check_pack_folders, open_again
 
 _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them
 
@@ -90,7 +90,8 @@ def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
     check_adopting(source_config(settings), settings)
     selection_of(settings)
     budget_of(settings)
-    settings.packing()
+    if settings.packing() is not None:
+        check_pack_folders(volumes)
     if settings.summary is not None:
         check_file("--summary", settings.summary)
     if settings.state == "":

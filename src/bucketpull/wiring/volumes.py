@@ -15,7 +15,7 @@ from bucketpull.domain.values import parse_reserve
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.beneath import VOLUME_MARK
-from bucketpull.volumes.identity import HOME, Owner, identify, initialise
+from bucketpull.volumes.identity import HOME, PACKS, Owner, identify, initialise
 from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.volumes.space import Reserve
 from bucketpull.volumes.volume import DiskVolume, open_volume
@@ -78,6 +78,21 @@ def named_if_silent(path: str, seconds: float = SILENT_SECONDS) -> Iterator[None
     finally:
         timer.cancel()
         timer.join()  # there must be no thread when processes are forked
+
+
+def check_pack_folders(paths: Sequence[str]) -> None:
+    """Make sure that packs have room in their folder: an object or a file of others may have its name.
+
+    Raises:
+        ConfigError: A volume has something else in its place.
+
+    """
+    for path in paths:
+        folder = os.path.join(path, PACKS)
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            raise ConfigError(
+                f"volume {path}: has a file `{PACKS}` where the folder of packs belongs; pull without --pack, or name another folder"
+            )
 
 
 def check_copies(paths: Sequence[str]) -> None:

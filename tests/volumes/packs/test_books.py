@@ -7,7 +7,7 @@ from bucketpull.domain.record import Record
 from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.packs.books import PackBooks
-from bucketpull.volumes.packs.folder import Folders
+from bucketpull.volumes.packs.folder import Folders, Usage, packs_of, usage
 
 
 def test_a_pack_whose_turn_comes_after_the_volume_was_let_go_of_stays_unsealed(tmp_path):
@@ -26,6 +26,16 @@ def test_a_pack_that_cannot_be_sealed_is_told(tmp_path):
         books.close()
     assert sealed == []
     assert books.warning == "pack 012345-0-000000 is not sealed: No such file or directory"
+
+
+def test_an_object_that_is_called_as_the_folder_of_packs_is_no_pack(tmp_path):
+    (tmp_path / "packs").write_bytes(b"an object")
+    root = open_root(str(tmp_path), writing=False)
+    try:
+        assert usage(root, "0123456789ab") == Usage()
+        assert packs_of(root, "0123456789ab") == {}
+    finally:
+        os.close(root)
 
 
 @contextmanager

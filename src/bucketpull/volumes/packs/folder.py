@@ -62,7 +62,7 @@ class Usage(NamedTuple):
 def usage(root: int, volume: str) -> Usage:
     """Measure the packs of a volume; for who only reads."""
     sizes: dict[str, int] = {}
-    with suppress(FileNotFoundError), beneath.scanned(root, FOLDER.encode()) as entries:
+    with suppress(FileNotFoundError, NotADirectoryError), beneath.scanned(root, FOLDER.encode()) as entries:
         for entry in entries:
             sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
     numbers = _numbered(sizes, volume)
@@ -75,7 +75,7 @@ def packs_of(root: int, volume: str) -> dict[int, list[int]]:
     try:
         with beneath.scanned(root, FOLDER.encode()) as entries:
             return _numbered((entry.name for entry in entries), volume)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # an object may be called as their folder is
         return {}
 
 
