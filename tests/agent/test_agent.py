@@ -6,6 +6,7 @@ import pytest
 from bucketpull.agent.actions import Kill, Open, Say, Start, Tell
 from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.agent import Agent
+from bucketpull.agent.clearing import AT_ONCE
 from bucketpull.agent.disk_calls import Call, Verb
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import JournalError, MachineShort, Reason, VolumeError, VolumeFull
@@ -332,6 +333,18 @@ def test_an_object_that_kills_its_processes_is_cornered_and_fails_alone():
     assert harness.agent.holds() == set()
 
 
+def test_an_object_that_came_alone_is_blamed_no_sooner_than_one_that_was_cornered():
+    """Processes die of something else as well, such as by the hand of who kills them, while slow objects are in hand."""
+    harness = Harness(deaths_per_process=1000)
+    harness.give(batch(7, part(NAMES[0])))
+    for _ in range(6):
+        assert harness.receipts() == []
+        harness.hear(Died(-9), harness.assignments()[-1].process)
+    (receipt,) = harness.receipts()
+    (failure,) = receipt.failures
+    assert (failure.reason, failure.attempts) == (Reason.POISON, 6)
+
+
 def test_processes_that_only_die_are_a_bug():
     harness = Harness(processes=1, deaths_per_process=3)
     for _ in range(3):
@@ -566,6 +579,46 @@ def test_nothing_is_begun_while_something_is_removed():
     harness.act()
     assert harness.volumes["v1"].files == {}
     assert len(decode_parts(harness.assignments()[1].message.parts)[0].names) == 8
+
+
+def test_a_disk_that_is_given_up_while_another_is_cleared_holds_up_nothing():
+    """What is asked of a disk that hangs is never answered, whoever asks it after it was given up."""
+    harness = Harness(MemoryVolume("v1"), MemoryVolume("v2"))
+    for volume in harness.volumes.values():
+        volume.intend("j", 7)
+    begin_again(harness)
+    harness.hanging.add("v1")
+    harness.agent.received([Control(Limits(), verdicts=[gone(7)])], harness.now)
+    (removal,) = harness.agent.actions()
+    harness.hanging.add("v2")
+    harness.agent.scheduler.volumes["v2"].stop(VolumeState.SICK, "hangs", harness.now)
+    harness.hanging.remove("v1")
+    harness.call(removal)
+    harness.act()
+    harness.give(batch(8))
+    (tell,) = harness.assignments()
+    assert tell.message.volume == "v1"
+
+
+def test_more_batches_than_are_cleared_at_once_are_cleared_one_group_after_the_other():
+    harness = Harness()
+    for work in range(2 * AT_ONCE + 1):
+        harness.volumes["v1"].intend("j", work)
+    begin_again(harness)
+    harness.hanging.add("v1")
+    harness.agent.received(
+        [Control(Limits(), verdicts=[gone(work) for work in range(2 * AT_ONCE + 1)])], harness.now
+    )
+    (removal,) = harness.agent.actions()
+    assert harness.agent.pulse().removes
+    harness.hanging.clear()
+    harness.agent.received([batch(1000)], harness.now)
+    harness.call(removal)
+    harness.act()
+    assert harness.agent.pulse().clears == AT_ONCE + 1  # what came meanwhile goes before the rest
+    harness.store(harness.assignments()[-1])
+    harness.control(booked=[1000])
+    assert harness.agent.is_quiet
 
 
 def test_what_a_batch_had_stored_is_settled_anew_when_it_comes_again():

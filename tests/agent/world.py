@@ -132,6 +132,7 @@ class Machine:
 
     def start(self):
         self.calls = deque()
+        self.hanging = set()
         self.queue.clear()
         self.given.clear()
         self.processes = [Process() for _ in range(self.count)]
@@ -161,10 +162,11 @@ class Machine:
                 assert isinstance(action, Open)
 
     def call(self, number):
-        """Carry out one of the calls that wait."""
-        if self.calls:
-            self.calls.rotate(-(number % len(self.calls)))
-            call = self.calls.popleft()
+        """Carry out one of the calls that wait, but of a disk that hangs."""
+        ready = [call for call in self.calls if call.ask.volume not in self.hanging]
+        if ready:
+            call = ready[number % len(ready)]
+            self.calls.remove(call)
             if call.ask.verb is Verb.REOPEN:
                 self.drop_calls_before(call)
             volume = self.volumes[call.ask.volume]
@@ -201,6 +203,8 @@ class Machine:
         if not batches:
             return
         batch, items = batches[number // 2 % len(batches)]
+        if batch.volume in self.hanging:
+            return
         volume = self.volumes[batch.volume]
         if items:
             leaf, index, name, size, mtime, *_ = items.popleft()
@@ -366,7 +370,12 @@ class World:
     def do_sicken(self, machine, number):
         list(machine.volumes.values())[number % 2].sicken()
 
+    def do_hang(self, machine, number):
+        """Let a disk answer nothing for a while; when it is given up, it is opened anew once it answers."""
+        machine.hanging.add(list(machine.volumes)[number % 2])
+
     def do_heal(self, machine, number):
+        machine.hanging.clear()
         for volume in machine.volumes.values():
             volume.trouble = None
 

@@ -6,6 +6,7 @@ from tests.contracts.conftest import JOURNAL, MTIME, block, part
 from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Former
+from bucketpull.domain.record import Conclusion
 
 X, Y, Z = (b"a", b"x"), (b"a", b"y"), (b"", b"z")
 
@@ -58,8 +59,8 @@ def test_of_an_abandoned_batch_goes_what_was_written_since_and_never_settled(ben
     stored(bench, 1, part(b"a", b"x"))
     bench.write(part(b"a", b"y", b"of another"), part(b"", b"z"))
     bench.kill()
-    bench.volume.abandon(JOURNAL, 1)
-    bench.volume.abandon(JOURNAL, 99)
+    bench.volume.conclude(JOURNAL, [Conclusion(1)])
+    bench.volume.conclude(JOURNAL, [Conclusion(99)])
     assert bench.files() == {X, (b"a", b"before"), (b"a", b"of another")}
     assert bench.volume.pending(JOURNAL) == []
 
@@ -67,7 +68,7 @@ def test_of_an_abandoned_batch_goes_what_was_written_since_and_never_settled(ben
 def test_a_batch_that_was_noted_without_its_objects_is_abandoned_without_a_removal(bench):
     bench.volume.intend(JOURNAL, 1)
     bench.write(part(b"a", b"x"))
-    bench.volume.abandon(JOURNAL, 1)
+    bench.volume.conclude(JOURNAL, [Conclusion(1)])
     assert bench.files() == {X}
     assert bench.volume.pending(JOURNAL) == []
 
@@ -77,28 +78,53 @@ def test_discarded_blocks_go_but_for_objects_that_later_blocks_describe(bench):
     first = stored(bench, 1, part(b"a", b"x", b"y"))
     second = stored(bench, 2, part(b"a", b"y"), part(b"", b"z"), former=[first])
     for _ in range(2):
-        bench.volume.discard(JOURNAL, 1, [first], [])
-        bench.volume.discard(JOURNAL, 77, [second], [])
+        bench.volume.conclude(JOURNAL, [Conclusion(1, [first])])
+        bench.volume.conclude(JOURNAL, [Conclusion(77, [second])])
     assert bench.files() == {Y, Z}
     assert bench.volume.status().stored_objects == 2
-    assert bench.volume.pending(JOURNAL) == [(1, [])]
+    assert bench.volume.pending(JOURNAL) == []
 
 
 def test_discarded_blocks_go_but_for_objects_that_kept_ones_describe(bench):
     bench.volume.intend(JOURNAL, 1)
     first = stored(bench, 1, part(b"a", b"x", b"y"))
     second = stored(bench, 1, part(b"a", b"y"), part(b"", b"z"), former=[first])
-    bench.volume.discard(JOURNAL, 1, [second], [first])
+    bench.volume.conclude(JOURNAL, [Conclusion(1, [second], [first])])
     assert bench.files() == {X, Y}
     bench.kill()
     assert names(bench.volume.read(first)) == {X, Y}
+
+
+def test_what_was_written_again_and_not_settled_stays_where_a_former_block_describes_it(bench):
+    stored(bench, 1, part(b"a", b"x"))
+    bench.volume.intend(JOURNAL, 2, encode_parts([part(b"a", b"x", b"y")]))
+    bench.write(part(b"a", b"x", b"y"))
+    bench.kill()
+    bench.volume.conclude(JOURNAL, [Conclusion(2)])
+    assert bench.files() == {X}
+
+
+def test_batches_that_are_concluded_together_share_objects(bench):
+    bench.volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y")]))
+    bench.volume.intend(JOURNAL, 2, encode_parts([part(b"a", b"y")]))
+    bench.volume.intend(JOURNAL, 3, encode_parts([part(b"a", b"x"), part(b"", b"z")]))
+    first = stored(bench, 1, part(b"a", b"x", b"y"))
+    second = stored(bench, 2, part(b"a", b"y"), former=[first])
+    kept = stored(bench, 3, part(b"a", b"x"), former=[first])
+    bench.write(part(b"", b"z"))
+    bench.volume.conclude(JOURNAL, [Conclusion(2, [second]), Conclusion(1, [first], [kept])])
+    assert bench.files() == {X, Z}  # the third batch may come again
+    bench.volume.conclude(JOURNAL, [Conclusion(3)])
+    assert bench.files() == {X}
+    assert bench.volume.pending(JOURNAL) == []
+    assert bench.volume.status().stored_objects == 1
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_an_object_of_two_discarded_blocks_goes_whichever_is_discarded_first(bench, order):
     offsets = [stored(bench, 1, part(b"a", b"x")), stored(bench, 2, part(b"a", b"x"))]
     for index in order:
-        bench.volume.discard(JOURNAL, index + 1, [offsets[index]], [])
+        bench.volume.conclude(JOURNAL, [Conclusion(index + 1, [offsets[index]])])
     assert bench.files() == set()
 
 
@@ -107,9 +133,8 @@ def test_a_batch_that_was_stored_twice_counts_once_whichever_block_is_discarded(
     bench.volume.intend(JOURNAL, 1)
     offsets = [stored(bench, 1, part(b"a", b"x", b"y")) for _ in range(2)]
     assert bench.volume.status().stored_objects == 2
-    bench.volume.discard(
-        JOURNAL, 1, [offsets[index] for index in gone], [offsets[index] for index in {0, 1} - {*gone}]
-    )
+    kept = [offsets[index] for index in {0, 1} - {*gone}]
+    bench.volume.conclude(JOURNAL, [Conclusion(1, [offsets[index] for index in gone], kept)])
     assert bench.volume.status().stored_objects == (0 if len(gone) == 2 else 2)
 
 

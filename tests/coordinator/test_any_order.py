@@ -17,7 +17,7 @@ from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.testing.volumes import MemoryVolume
 
 OFTEN = ("turn", "go", "go", "go", "go", "call", "work", "say", "wait")
-SELDOM = ("redeliver", "die", "kill", "restart", "lose", "fill", "sicken", "heal", "stop", "mute")
+SELDOM = ("redeliver", "die", "kill", "restart", "lose", "fill", "sicken", "hang", "heal", "stop", "mute")
 STEPS = st.tuples(st.sampled_from(OFTEN * 5 + SELDOM), st.integers(0, 1 << 12))
 
 

@@ -173,7 +173,7 @@ def test_a_receipt_that_comes_second_does_not_count_and_its_machine_is_told_so_w
     assert not any(control.booked or control.verdicts for control in harness.controls("m2"))
 
     spans = spans_of(decode_parts(work.body))
-    harness.hear(pulse("m2", window=0, clears=True, begun=[Begun(work.id, "m2a", 7, spans)]))
+    harness.hear(pulse("m2", window=0, clears=1, begun=[Begun(work.id, "m2a", 7, spans)]))
     verdicts = [verdict for control in harness.controls("m2") for verdict in control.verdicts]
     assert verdicts == [BatchVerdict(work.id, [Extent("m2a", 7)], [Extent("m2a", 7)], [])]
 
@@ -521,7 +521,7 @@ def test_at_the_end_a_machine_that_only_asks_the_same_again_and_again_is_not_wai
 
     def asking(turn):
         asked = [Begun(97 + (turn + each) % 3, "m1a", each) for each in range(3)]
-        return pulse(holds=[97, 98, 99], begun=asked, clears=True)
+        return pulse(holds=[97, 98, 99], begun=asked, clears=3)
 
     harness.hear(asking(0), *[stored(work) for work in harness.works("m1")])
     for turn in range(60):
@@ -530,6 +530,26 @@ def test_at_the_end_a_machine_that_only_asks_the_same_again_and_again_is_not_wai
         if has_stop(harness.controls("m1")):
             return
     pytest.fail("it waits for ever")
+
+
+def test_at_the_end_a_machine_is_waited_for_as_long_as_it_gets_on_with_more_than_it_asks_about_at_once(start):
+    harness = start(local_machines=frozenset({"lister"}), linger_seconds=5.0, removal_seconds=20.0)
+    lister = pulse("lister", window=0)
+    lister.volumes = []
+    harness.hear(lister, pulse())
+    harness.hear(pulse(clears=500), *[stored(work) for work in harness.works("m1")])
+
+    def told_to_stop_after(turns, clears, **changes):
+        for turn in range(turns):
+            asked = [Begun(100 + (turn + each) % 60, "m1a", each) for each in range(50)]
+            harness.hear(lister, pulse(begun=asked, clears=clears(turn), **changes))
+            if has_stop(harness.controls("m1")):
+                return turn
+        return turns
+
+    assert told_to_stop_after(120, lambda turn: 500 - turn // 4) == 120
+    assert told_to_stop_after(30, lambda _: 400, removes=True) == 30
+    assert told_to_stop_after(60, lambda _: 400, removes=True) < 60
 
 
 def test_a_machine_that_asks_is_told_what_became_of_its_batches_and_given_those_that_nobody_has(start):

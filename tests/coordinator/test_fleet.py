@@ -9,7 +9,7 @@ from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus, W
 SILENCE, GRACE = 30.0, 10.0
 
 
-def pulse(machine="m1", holds=(), window=3, incarnation="one", volumes=(), clears=False):
+def pulse(machine="m1", holds=(), window=3, incarnation="one", volumes=(), clears=0):
     return Pulse(
         machine=machine, incarnation=incarnation, version="1", processes=1, objects=0, bytes=0, window=window,
         scan_window=0, holds=list(holds), retries={}, failures={}, endpoints={}, volumes=list(volumes), clears=clears,
@@ -175,7 +175,7 @@ def test_a_worker_started_again_is_told_from_one_that_goes_on():
 def test_present_are_those_heard_lately_that_hold_and_ask_nothing():
     fleet = fleet_of("m1", "m2", "m3", now=10.0)
     fleet.see(pulse("m2", holds=[1]), 10.0)
-    fleet.see(pulse("m3", clears=True), 10.0)
+    fleet.see(pulse("m3", clears=1), 10.0)
     assert fleet.present(11.0) == {"m1"}
     assert fleet.present(14.0) == set()
 

@@ -23,7 +23,7 @@ from bucketpull.domain.errors import AnswerError, BucketpullError, Reason
 from bucketpull.domain.exchange import Response
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, Outstanding, Position, Work, WorkKind
-from bucketpull.domain.record import Record, Sealed
+from bucketpull.domain.record import Conclusion, Record, Sealed
 from bucketpull.fetch.head import END, HeadReader
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
@@ -85,7 +85,7 @@ def _volume() -> Path:
         filler.store(bodies(80, start=10))
         filler.store(bodies(3, start=20))
         filler.volume.intend("0123456789ab", 9, b"")
-        filler.volume.discard("0123456789ab", 2, filler.blocks[2], [])
+        filler.volume.conclude("0123456789ab", [Conclusion(2, filler.blocks[2])])
     with contextlib.closing(ReadableVolume(str(path))) as volume:
         volume.find(b"d1/10.jpg")
     return path
@@ -137,7 +137,7 @@ def _write(path: str) -> None:
         for work, offsets in volume.pending("0123456789ab"):
             for offset in offsets:
                 volume.read(offset)
-            volume.abandon("0123456789ab", work)
+            volume.conclude("0123456789ab", [Conclusion(work)])
 
 
 def _in_memory(data: bytes) -> int:

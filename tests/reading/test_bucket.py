@@ -15,6 +15,7 @@ import bucketpull
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing
+from bucketpull.domain.record import Conclusion
 from bucketpull.volumes import key_index
 
 
@@ -47,7 +48,7 @@ def test_every_odd_key_is_read_exactly_as_text_and_as_bytes(tmp_path, packing):
 
 def discard(filler, work):
     """Remove what a batch stored, as if another's receipt had come first."""
-    filler.volume.discard(JOURNAL, work, filler.blocks[work], [])
+    filler.volume.conclude(JOURNAL, [Conclusion(work, filler.blocks[work])])
 
 
 def test_the_newest_version_counts_and_what_was_removed_is_gone(tmp_path, packing):

@@ -17,7 +17,7 @@ import pytest
 
 from bucketpull.domain.errors import BucketpullError, VolumeForeign
 from bucketpull.domain.packing import Packing
-from bucketpull.domain.record import Block, Record
+from bucketpull.domain.record import Block, Conclusion, Record
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.identity import HOME, identify, initialise
 from bucketpull.volumes.packs import sealing
@@ -162,7 +162,7 @@ def keep_books(path):
         volume.intend("0123456789ab", 2, b"")
         [extent] = volume.settle([Block("0123456789ab", 2, record)])
         volume.read(extent.offset)
-        volume.discard("0123456789ab", 2, [extent.offset], [])
+        volume.conclude("0123456789ab", [Conclusion(2, [extent.offset])])
 
 
 def read(path):

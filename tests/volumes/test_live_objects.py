@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bucketpull.domain.record import Block, Record
+from bucketpull.domain.record import Block, Conclusion, Record
 from bucketpull.volumes import live_objects
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.ledger import Damage
@@ -45,7 +45,7 @@ def test_the_last_entry_of_each_object_counts_and_discarded_ones_do_not(
             other, extent = gone
             for name in [name for name, size in expected.items() if size == other]:
                 del expected[name]
-            volume.discard(JOURNAL, other, [extent.offset], [])
+            volume.conclude(JOURNAL, [Conclusion(other, [extent.offset])])
         else:
             [extent] = volume.settle([block(work, names, work)])
             blocks.append((work, extent))

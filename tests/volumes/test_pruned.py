@@ -8,7 +8,7 @@ import pytest
 from tests.volumes.filling import Filler
 
 from bucketpull.domain.errors import VolumeSick
-from bucketpull.domain.record import Block
+from bucketpull.domain.record import Block, Conclusion
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.pruning import Gone
@@ -170,7 +170,7 @@ def test_a_folder_in_the_place_of_a_discarded_copy_keeps_no_volume_from_opening(
     with monkeypatch.context() as patch:
         patch.setattr("bucketpull.volumes.trash.TrashFolder.take", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            volume.discard("job", 7, [extent.offset], [])
+            volume.conclude("job", [Conclusion(7, [extent.offset])])
     volume.close()
     full_folder(root / "old" / "0")
 

@@ -9,6 +9,7 @@ from tests.volumes.test_volume import JOURNAL, block, record
 
 from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.model import Part
+from bucketpull.domain.record import Conclusion
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.volume import open_volume
 
@@ -59,7 +60,7 @@ def test_what_a_begun_batch_left_is_removed_by_name(root):
     volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y", b"old"), part(b"", b"z")]))
     put(root, "a/x", "z", "a/unknown")
     again = killed_and_opened_again(volume)
-    again.abandon(JOURNAL, 1)
+    again.conclude(JOURNAL, [Conclusion(1)])
     assert files(root) == ["a/old", "a/unknown", "mine.txt"]  # a/old was there before the batch
     assert again.pending(JOURNAL) == []
     again.close()
@@ -72,7 +73,7 @@ def test_what_a_later_batch_has_settled_stays(root):
     put(root, "a/x", "a/y")
     volume.settle([block(2, record(b"a", b"y"))])
     again = killed_and_opened_again(volume)
-    again.abandon(JOURNAL, 1)
+    again.conclude(JOURNAL, [Conclusion(1)])
     assert files(root) == ["a/y"]
     again.close()
 
@@ -82,8 +83,8 @@ def test_what_is_settled_of_an_abandoned_batch_stays_and_an_unknown_one_is_none(
     volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y")]))
     put(root, "a/x", "a/y")
     volume.settle([block(1, record(b"a", b"x"))])
-    volume.abandon(JOURNAL, 1)
-    volume.abandon(JOURNAL, 99)
+    volume.conclude(JOURNAL, [Conclusion(1)])
+    volume.conclude(JOURNAL, [Conclusion(99)])
     assert files(root) == ["a/x"]
     assert volume.pending(JOURNAL) == []
     volume.close()
@@ -94,7 +95,7 @@ def test_a_note_without_a_body_removes_nothing(root, body):
     volume = open_volume(str(root))
     volume.intend(JOURNAL, 1, body)
     put(root, "a/x")
-    volume.abandon(JOURNAL, 1)
+    volume.conclude(JOURNAL, [Conclusion(1)])
     assert files(root) == ["a/x"]
     assert volume.pending(JOURNAL) == []
     volume.close()
@@ -102,8 +103,8 @@ def test_a_note_without_a_body_removes_nothing(root, body):
 
 def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(root):
     volume = open_volume(str(root))
-    volume.intend(JOURNAL, 1)
-    put(root, "a/x", "a/y")
+    volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y", b"z")]))
+    put(root, "a/x", "a/y", "a/z")
     [extent] = volume.settle([block(1, record(b"a", b"x", b"y"))])
     remove = volume._tree.remove
 
@@ -112,11 +113,13 @@ def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(root):
 
     volume._tree.remove = killed
     with pytest.raises(SystemExit):
-        volume.discard(JOURNAL, 1, [extent.offset], [])
+        volume.conclude(JOURNAL, [Conclusion(1, [extent.offset])])
     volume._tree.remove = remove
     again = killed_and_opened_again(volume)
+    assert files(root) == ["a/z"]
+    assert again.pending(JOURNAL) == [(1, [])]  # what it had not settled is still to go
+    again.conclude(JOURNAL, [Conclusion(1)])
     assert files(root) == []
-    assert again.pending(JOURNAL) == []
     assert again.status().stored_objects == 0
     again.close()
 

@@ -13,7 +13,7 @@ from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.model import Former, Part, key_of
 from bucketpull.domain.packing import Packing
-from bucketpull.domain.record import Block
+from bucketpull.domain.record import Block, Conclusion
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.verify import Fault, Verification, repairs
@@ -102,7 +102,7 @@ def test_discarded_and_replaced_objects_are_removed(tmp_path, packing):
     with Filler(volume, packing) as filler:
         filler.store(first)
         filler.store(second)
-        filler.volume.discard(JOURNAL, 1, filler.blocks[1], [])
+        filler.volume.conclude(JOURNAL, [Conclusion(1, filler.blocks[1])])
     assert read_all(volume, tmp_path).keys() == second.keys()
     found, _ = verify(volume, hashed=True)
     assert found == []

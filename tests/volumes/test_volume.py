@@ -1,5 +1,6 @@
 """The books of a disk: state, lock, what comes back after a crash, what is discarded."""
 
+import errno
 import itertools
 import os
 import subprocess
@@ -10,10 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bucketpull.domain.errors import ConfigError, LedgerError, VolumeSick
-from bucketpull.domain.model import Extent, VolumeState
-from bucketpull.domain.record import Block, Record
+from bucketpull.domain.batching import encode_parts
+from bucketpull.domain.errors import ConfigError, LedgerError, MachineShort, VolumeSick
+from bucketpull.domain.model import Extent, Part, VolumeState
+from bucketpull.domain.record import Block, Conclusion, Record
 from bucketpull.volumes.identity import HOME, initialise
+from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.space import Reserve
 from bucketpull.volumes.volume import open_volume
 from bucketpull.volumes.writer import open_writer
@@ -143,11 +146,11 @@ def test_discarding_a_batch_removes_its_files_but_not_what_a_later_batch_stored(
     writer.close()
     first, second = volume.settle([block(1, record(b"a", b"x", b"y")), block(2, record(b"a", b"y", b"z"))])
     volume.forget(JOURNAL, 1)
-    volume.discard(JOURNAL, 1, [first.offset], [])
+    volume.conclude(JOURNAL, [Conclusion(1, [first.offset])])
     assert sorted(os.listdir(tmp_path / "a")) == ["y", "z"]
     assert volume.status().stored_objects == 3
-    volume.discard(JOURNAL, 1, [first.offset], [])
-    volume.discard(JOURNAL, 77, [second.offset], [])
+    volume.conclude(JOURNAL, [Conclusion(1, [first.offset])])
+    volume.conclude(JOURNAL, [Conclusion(77, [second.offset])])
     assert sorted(os.listdir(tmp_path / "a")) == ["y", "z"]
     volume.close()
 
@@ -159,13 +162,52 @@ def test_a_part_that_was_done_twice_is_discarded_without_the_files_that_count(tm
         (tmp_path / name).write_bytes(b"0123456789")
     volume.intend(JOURNAL, 1)
     first, second = volume.settle([block(1, record(b"", b"x", b"y")), block(1, record(b"", b"y", b"z"))])
-    volume.discard(JOURNAL, 1, [second.offset], [first.offset])
+    volume.conclude(JOURNAL, [Conclusion(1, [second.offset], [first.offset])])
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["x", "y"]
-    assert volume.pending(JOURNAL) == [(1, [first.offset])]
+    assert volume.read(first.offset) == [record(b"", b"x", b"y")]
+    assert volume.pending(JOURNAL) == []
     volume.close()
+
+
+def test_what_many_batches_left_is_removed_in_few_passes_over_the_ledger(tmp_path, monkeypatch):
+    """At the end of a long job there may be hundreds of them, and gigabytes of ledger."""
+    initialise(str(tmp_path))
     volume = open_volume(str(tmp_path))
-    assert volume.pending(JOURNAL) == [(1, [first.offset])]
+    for work in range(40):
+        volume.intend(JOURNAL, work, encode_parts([Part(b"", "", [b"%d" % work], [10], [5])]))
+        (tmp_path / f"{work}").write_bytes(b"0123456789")
+    extents = volume.settle([block(work, record(b"", b"%d" % work)) for work in range(20)])
+    reads = []
+    read = Ledger.read
+    monkeypatch.setattr(Ledger, "read", lambda ledger, offset: reads.append(offset) or read(ledger, offset))
+    volume.conclude(JOURNAL, [Conclusion(work, [extents[work].offset]) for work in range(20)])
+    volume.conclude(JOURNAL, [Conclusion(work) for work in range(20, 40)])
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
+    assert len(reads) < 6 * 40
     volume.close()
+
+
+def test_files_that_could_not_be_removed_go_the_next_time(tmp_path, monkeypatch):
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    volume.intend(JOURNAL, 1)
+    for name in ("x", "y"):
+        (tmp_path / name).write_bytes(b"0123456789")
+    [extent] = volume.settle([block(1, record(b"", b"x", b"y"))])
+    with monkeypatch.context() as patch:
+        patch.setattr("bucketpull.volumes.trash.TrashFolder.take", _short_of_files)
+        with pytest.raises(MachineShort):
+            volume.conclude(JOURNAL, [Conclusion(1, [extent.offset])])
+    assert volume.pending(JOURNAL) == [(1, [extent.offset])]
+    volume.conclude(JOURNAL, [Conclusion(1, [extent.offset])])
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
+    assert volume.pending(JOURNAL) == []
+    assert volume.status().stored_objects == 0
+    volume.close()
+
+
+def _short_of_files(*_):
+    raise OSError(errno.EMFILE, "too many open files")
 
 
 def test_a_batch_is_discarded_after_a_restart_too(tmp_path):
@@ -175,7 +217,7 @@ def test_a_batch_is_discarded_after_a_restart_too(tmp_path):
     [extent] = volume.settle([block(1, record(b"", b"x"))])
     volume.close()
     volume = open_volume(str(tmp_path))
-    volume.discard(JOURNAL, 1, [extent.offset], [])
+    volume.conclude(JOURNAL, [Conclusion(1, [extent.offset])])
     assert not (tmp_path / "x").exists()
     volume.close()
 
@@ -190,7 +232,7 @@ def test_discarding_follows_no_symbolic_link_out_of_the_volume(tmp_path):
     (inside / "a").symlink_to(outside)
     volume = open_volume(str(inside))
     [extent] = volume.settle([block(1, record(b"a", b"x"))])
-    volume.discard(JOURNAL, 1, [extent.offset], [])
+    volume.conclude(JOURNAL, [Conclusion(1, [extent.offset])])
     assert (outside / "x").exists()
     volume.close()
 
@@ -326,7 +368,11 @@ def test_settling_measuring_and_discarding_may_overlap(tmp_path):
 
     with ThreadPoolExecutor(8) as threads:
         extents = threads.map(settle, range(50))
-        list(threads.map(lambda work: volume.discard(JOURNAL, work, [old[work].offset], []), range(50)))
+        list(
+            threads.map(
+                lambda work: volume.conclude(JOURNAL, [Conclusion(work, [old[work].offset])]), range(50)
+            )
+        )
         list(threads.map(lambda _: volume.status(), range(50)))
         assert [volume.read(extent.offset) for extent in extents] == [
             [record(b"new", b"%d" % n)] for n in range(50)

@@ -71,10 +71,10 @@ class Agent:
         self._parts = count(1)
         self._deaths = Deaths(policy.deaths_per_process * processes, policy.deaths_seconds)
         self._unconfirmed = Unconfirmed()
-        self._told_clears = False
+        self._told_clears = 0
         self._clearing = Clearing(policy.journal)
         self._actions: list[Action] = []
-        self._calls = Calls(self._actions.append)
+        self._calls = Calls(self._actions.append, self.scheduler.refused)
         self._tasks = Tasks(
             policy,
             self.scheduler,
@@ -105,7 +105,7 @@ class Agent:
     @property
     def is_quiet(self) -> bool:
         """Whether all files on its volumes are confirmed to count."""
-        return self._unconfirmed.is_quiet and self._clearing.is_empty
+        return not self._unconfirmed.left and self._clearing.is_empty
 
     # --- events
 
@@ -203,7 +203,8 @@ class Agent:
             pulse.window = 0
         is_idle = not self._batches and not self._unconfirmed.waiting
         pulse.begun = self._unconfirmed.questions(self.scheduler.working(), self._now, is_idle=is_idle)
-        pulse.clears = self._told_clears = not self.is_quiet
+        pulse.clears = self._told_clears = max(self._unconfirmed.left, not self.is_quiet)
+        pulse.removes = self._clearing.is_busy
         return pulse
 
     def _take(self, work: Work) -> None:
@@ -351,8 +352,8 @@ class Agent:
         self._unconfirmed.ended(cleared.works)
         if cleared.removed:
             self._say(Removed(self._policy.machine, cleared.removed))
-        self._clear_if_idle()
         self._begin()
+        self._clear_if_idle()
         self._tell_if_quiet()
 
     def _tell_if_quiet(self) -> None:

@@ -13,6 +13,10 @@ from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import BatchVerdict, Begun, Control
 from bucketpull.domain.model import IN_PLACE, Extent, Former
+from bucketpull.domain.record import Conclusion
+
+AT_ONCE = 200
+"""So many batches a volume are cleared in one pass over its ledger; what came meanwhile begins before the next."""
 
 
 class Cleared(NamedTuple):
@@ -55,7 +59,7 @@ class Clearing:
     def run(
         self, volumes: Collection[ManagedVolume], trouble: Callable[[ManagedVolume, VolumeError], None]
     ) -> Generator[DiskRequest, Any, Cleared]:
-        """Remove all of it, while nothing is in hand. What fails is asked about again."""
+        """Remove some of it, or all, while nothing is in hand. What fails is asked about again."""
         verdicts = self._verdicts.copy()
         copies, self._copies = self._copies, {}
         removed: list[int] = []
@@ -86,20 +90,27 @@ class Clearing:
         unknown = [
             block.offset for work, blocks in volume.known.items() if work not in judged for block in blocks
         ]
-        for work in judged:
-            gone = _offsets(volume, verdicts[work].gone)
-            if gone and max(gone) > min(unknown, default=max(gone)):
-                continue
-            if gone:
-                kept = _offsets(volume, verdicts[work].kept)
-                yield volume.ask(Verb.DISCARD, self._journal, work, gone, kept)
-            yield volume.ask(Verb.ABANDON, self._journal, work)
-            volume.known.pop(work, None)
+        ready = [
+            each
+            for each in (_conclusion(volume, verdicts[work]) for work in judged)
+            if not each.gone or max(each.gone) <= min(unknown, default=max(each.gone))
+        ]
+        now = ready[:AT_ONCE]
+        self.is_due = self.is_due or len(now) < len(ready)
+        if now:
+            yield volume.ask(Verb.CONCLUDE, self._journal, now)
+        for each in now:
+            volume.known.pop(each.work, None)
 
 
 def _is_judged(volume: ManagedVolume, blocks: Iterable[Begun], verdict: BatchVerdict | None) -> bool:
     """Whether a verdict is about all blocks of a batch on a volume."""
     return verdict is not None and all(Extent(volume.id, block.offset) in verdict.judged for block in blocks)
+
+
+def _conclusion(volume: ManagedVolume, verdict: BatchVerdict) -> Conclusion:
+    gone = _offsets(volume, verdict.gone)
+    return Conclusion(verdict.work, gone, _offsets(volume, verdict.kept) if gone else [])
 
 
 def _offsets(volume: ManagedVolume, extents: Iterable[Extent]) -> list[int]:

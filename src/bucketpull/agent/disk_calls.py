@@ -26,8 +26,7 @@ class Verb(StrEnum):
     SETTLE = "settle"
     READ = "read"
     FORGET = "forget"
-    DISCARD = "discard"
-    ABANDON = "abandon"
+    CONCLUDE = "conclude"
     REMOVE = "remove"
     CLOSE = "close"
     REOPEN = "reopen"
@@ -53,10 +52,17 @@ DiskRoutine = Generator[DiskRequest, Any, None]
 
 
 class Calls:
-    """Runs routines. `start` is called with each call that is to be made."""
+    """Runs routines.
 
-    def __init__(self, start: Callable[[Call], None]) -> None:
+    `start` is called with each call that is to be made. `refused` returns the error with which a request is answered at once: a disk
+    that is given up may never answer.
+    """
+
+    def __init__(
+        self, start: Callable[[Call], None], refused: Callable[[DiskRequest], VolumeError | None]
+    ) -> None:
         self._start = start
+        self._refused = refused
         self._ids = count(1)
         self._waiting: dict[int, tuple[str, DiskRoutine]] = {}
 
@@ -84,6 +90,8 @@ class Calls:
     def _go_on(self, routine: DiskRoutine, resume: Callable[[], DiskRequest]) -> None:
         try:
             ask = resume()
+            while (error := self._refused(ask)) is not None:
+                ask = routine.throw(error)
         except StopIteration:
             return
         call = next(self._ids)

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from bucketpull.agent.demand import Load, limited_by
+from bucketpull.agent.disk_calls import DiskRequest, Verb
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, expected_bytes, objects_in
 from bucketpull.domain.endpoints import Standing, State
+from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import Limits, Pulse
 from bucketpull.domain.model import EndpointStatus, Part, summed_counts
 from bucketpull.domain.placement import split
@@ -27,6 +29,8 @@ TOLD_SECONDS = 10.0
 FROZEN_SECONDS = 120.0
 ASLEEP_SECONDS = 30.0
 LEFT_SECONDS = 4.0
+
+ASKED_OF_SICK = frozenset({Verb.CLOSE, Verb.REOPEN, Verb.WAIT})
 
 
 class Scheduler:
@@ -105,6 +109,11 @@ class Scheduler:
     def working(self) -> list[ManagedVolume]:
         """Return the volumes that are not sick."""
         return [volume for volume in self.volumes.values() if not volume.is_sick]
+
+    def refused(self, ask: DiskRequest) -> VolumeError | None:
+        """Return why a volume that is sick is not asked something; what brings it back is."""
+        volume = self.volumes[ask.volume]
+        return volume.error if volume.is_sick and ask.verb not in ASKED_OF_SICK else None
 
     def hold_off(self, until: float) -> None:
         """Ask for no work until then (monotonic seconds), or until there is more room: the last objects fitted nowhere."""

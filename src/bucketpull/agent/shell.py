@@ -15,6 +15,7 @@ from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, 
 from bucketpull.domain.messages import Begun, Fatal, Goodbye, Pulse
 from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.record import Conclusion
 from bucketpull.ports import Clock, Inbox, ProcessPool, Volume
 
 # A volume of packs seals those that are full; what it does not come to now is done when it is opened next.
@@ -287,9 +288,8 @@ def opened_anew(volume: Volume, opener: Opener, journal: str) -> Volume:
     try:
         with suppress(VolumeFull):
             opened.probe()
-        for work, offsets in opened.pending(journal):
-            if not offsets:
-                opened.abandon(journal, work)
+        begun = [Conclusion(work) for work, offsets in opened.pending(journal) if not offsets]
+        opened.conclude(journal, begun)
     except BaseException:
         opened.close()
         raise

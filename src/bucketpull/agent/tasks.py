@@ -240,10 +240,14 @@ class Tasks:
             self._doubt(task.batch.work.id)
             if self._scheduler.volumes[task.volume].is_sick or self.is_closed:
                 self._displace(task)
-            elif task.deaths < self._policy.deaths:
+            elif task.deaths < self._deaths_allowed(task):
                 self._assign(task)
             else:
                 self._take_apart(task)
+
+    def _deaths_allowed(self, task: Task) -> int:
+        """A process that dies fails all its tasks: an object is blamed only if it was there each of several times, alone."""
+        return self._policy.deaths + (self._policy.deaths_alone if task.objects == 1 else 0)
 
     def processes_on(self, volume: ManagedVolume) -> set[int]:
         """Return the processes that have tasks on a volume."""
@@ -261,8 +265,6 @@ class Tasks:
         volume = self._scheduler.volumes[task.volume]
         for parts in halves(task.parts):
             half = Task(next(self._ids), task.batch, parts, task.former)
-            # A process that dies fails all its tasks: an object is blamed only if it was there each of several times, alone.
-            half.deaths = 0 if half.objects > 1 else -self._policy.deaths_alone
             volume.room.promise(half.objects, half.size)
             self._take_up(half, volume)
             self._assign(half)

@@ -32,9 +32,9 @@ class Unconfirmed:
         self._unanswered: set[int] = set()
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether it knows of all that it counts."""
-        return not self._since
+    def left(self) -> int:
+        """Of how many it does not know that they count."""
+        return len(self._since)
 
     def find(self, volume: ManagedVolume) -> None:
         """Take over what a volume knows of before this start."""

@@ -395,7 +395,7 @@ class Coordinator:
     def _await_cleanup(self) -> Routine[None]:
         """Wait until all files on the machines' volumes are confirmed; for absent machines only a short time.
 
-        Those that are there are waited for as long as they get on with it.
+        Those that are there are waited for as long as they get on with it; longer for a disk that is removing files.
         """
         policy = self._policy
         if not policy.local_machines:
@@ -406,9 +406,9 @@ class Coordinator:
         while waited := of_the_job - self.fleet.left - self.fleet.present(self.at.monotonic):
             here = self.fleet.unsettled(waited, self.at.monotonic)
             headway.see(here, self.at.monotonic)
-            if self._stop_at is not None or self.at.monotonic - headway.at > (
-                policy.linger_seconds if here else patience
-            ):
+            usual = policy.linger_seconds if here else patience
+            bound = policy.removal_seconds if any(pulse.removes for pulse in here) else usual
+            if self._stop_at is not None or self.at.monotonic - headway.at > bound:
                 break
             self.state = JobState.FINISHING
             yield from self._listen()

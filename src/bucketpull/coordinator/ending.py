@@ -4,11 +4,11 @@ A volume may hold more than the job counts: objects of other jobs, of an earlier
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from bucketpull.coordinator.effects import Routine, UseJournal
 from bucketpull.coordinator.fleet import Fleet
-from bucketpull.domain.messages import Fatal
+from bucketpull.domain.messages import Fatal, Pulse
 from bucketpull.domain.model import Counters, Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState
 
@@ -67,11 +67,17 @@ class Headway:
         self._seen: set[tuple[str, int]] = set()
         self._fewest = math.inf
 
-    def see(self, unsettled: set[tuple[str, int]], now: float) -> None:
-        """Take what is left now."""
-        if len(unsettled) < self._fewest or not unsettled <= self._seen:
-            self.at, self._fewest = now, min(self._fewest, len(unsettled))
-            self._seen |= unsettled
+    def see(self, unsettled: Sequence[Pulse], now: float) -> None:
+        """Take what is left now. A machine asks about some batches at a time, and reports how many are left."""
+        left = sum(len(pulse.holds) + pulse.clears for pulse in unsettled)
+        works = {(pulse.machine, work) for pulse in unsettled for work in _works(pulse)}
+        if left < self._fewest or not works <= self._seen:
+            self.at, self._fewest = now, left
+            self._seen |= works
+
+
+def _works(pulse: Pulse) -> set[int]:
+    return {0, *pulse.holds, *(block.work for block in pulse.begun)}
 
 
 class RefusalsElsewhere:

@@ -236,15 +236,12 @@ class Fleet:
 
     def present(self, now: float) -> set[str]:
         """Return the machines that are there now, hold nothing, and have all their files confirmed."""
-        return self.heard(now) - {machine for machine, _ in self.unsettled(self.members, now)}
+        return self.heard(now) - {pulse.machine for pulse in self.unsettled(self.members, now)}
 
-    def unsettled(self, machines: Collection[str], now: float) -> set[tuple[str, int]]:
-        """Return which of some machines are there now and have work in hand, or files that are not confirmed to count.
-
-        With each stands a batch that it holds or asks about, or 0.
-        """
-        here = self.heard(now).intersection(machines)
-        return {(machine, work) for machine in here for work in _unsettled(self.members[machine].pulse)}
+    def unsettled(self, machines: Collection[str], now: float) -> list[Pulse]:
+        """Return the last pulses of those of some machines that are there now and have work in hand, or files that are not confirmed to count."""
+        pulses = [self.members[machine].pulse for machine in self.heard(now).intersection(machines)]
+        return [pulse for pulse in pulses if pulse.holds or pulse.clears]
 
     @property
     def with_volumes(self) -> int:
@@ -264,12 +261,6 @@ class Fleet:
         """Whether a worker only lists, for others that have volumes."""
         member = self.members.get(machine)
         return member is not None and not member.pulse.volumes and self.has_volumes
-
-
-def _unsettled(pulse: Pulse) -> set[int]:
-    if not pulse.holds and not pulse.clears:
-        return set()
-    return {*pulse.holds, *(block.work for block in pulse.begun)} or {0}
 
 
 def _still(pulse: Pulse) -> Pulse:

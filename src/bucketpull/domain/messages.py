@@ -105,7 +105,8 @@ class Pulse(Value, tag="pulse"):
     `limited_by` names what holds it back: "source", an endpoint that holds copies, by name, "disk", "cpu", "rate", "bandwidth", "work" or "".
     `begun` are batches about which it asks what counts: see `BatchVerdict`.
     `waiting_for` is the key of an object in hand if a process has not ended any object for `still_seconds`, at least ten.
-    `clears` is true until all files on its volumes are confirmed to count.
+    `clears` is the number of batches of which not all files on its volumes are confirmed to count; `removes` is true while files are
+    being removed.
     `placed`, `written` and `settled` count objects since its start: given to a process for a volume, written there, and durable there
     with their record. What was tried twice counts twice. `wasted` are bytes that were received and discarded, by reason.
     """
@@ -128,11 +129,12 @@ class Pulse(Value, tag="pulse"):
     begun: list[Begun] = []
     waiting_for: Text = ""
     still_seconds: Float = 0.0
-    clears: bool = False
+    clears: Count = 0
     placed: Count = 0
     written: Count = 0
     settled: Count = 0
     wasted: dict[Text, Int] = {}
+    removes: bool = False
 
 
 class Goodbye(Value, tag="goodbye"):

@@ -83,6 +83,7 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     `remind_seconds`: the message before may be lost with the queue that it was in. When the source refuses another machine,
     the job ends if for `refusal_seconds` there is no further one. At its end it waits `linger_seconds` for machines that are away,
     or where nothing was given to anybody `meet_seconds`, so that those which wait for it are told of the end.
+    For one that is there it waits so long since it last got on with its unconfirmed files, or `removal_seconds` while some are being removed.
     `selection` stands for what the run wants of the source; None goes on with what an unfinished one wanted.
     """
 
@@ -95,6 +96,7 @@ class CoordinatorPolicy(msgspec.Struct, frozen=True):
     refusal_seconds: float = 12.0
     linger_seconds: float = 15.0
     meet_seconds: float = 5.0
+    removal_seconds: float = 600.0
     room_seconds: float = 5.0
     roomless_seconds: float = 1.5
     exits_when_full: bool = False

@@ -106,6 +106,14 @@ class Block(Value):
     former: list[int] = []
 
 
+class Conclusion(NamedTuple):
+    """What a batch that has ended leaves on a volume: its ledger blocks `gone`, by offset, do not count; those `kept`, of any batch, do."""
+
+    work: int
+    gone: Sequence[int] = ()
+    kept: Sequence[int] = ()
+
+
 class Claim(Value):
     """A file of somebody else's at an object's path, as long as listed, and its MD5 (16 raw bytes): if the source says that the object has it too, it is the object."""
 

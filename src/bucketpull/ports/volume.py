@@ -5,7 +5,7 @@ from typing import Protocol
 
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import Extent, Former, Part, VolumeStatus
-from bucketpull.domain.record import Block, Inspection, Record, Written
+from bucketpull.domain.record import Block, Conclusion, Inspection, Record, Written
 
 
 class Volume(Protocol):
@@ -46,10 +46,6 @@ class Volume(Protocol):
 
     def pending(self, journal: str) -> list[tuple[int, list[int]]]:
         """Return the batches that are noted: work id, and the offsets of its ledger blocks, none where it was only intended."""
-        ...
-
-    def abandon(self, journal: str, work: int) -> None:
-        """Remove the files of a batch that were written and not settled, and forget it; only while nothing is being written here."""
         ...
 
     def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
@@ -93,10 +89,15 @@ class Volume(Protocol):
         """Note that a batch is booked: it will not come again."""
         ...
 
-    def discard(self, journal: str, work: int, gone: Sequence[int], kept: Sequence[int]) -> None:
-        """Remove the files that some ledger blocks of a batch describe, by offset: another worker's receipt came first.
+    def conclude(self, journal: str, conclusions: Sequence[Conclusion]) -> None:
+        """Remove what does not count of batches that have ended, and forget them; only while nothing is being written here.
 
-        What a later block, or one of `kept`, describes stays. May be called again.
+        These are the files that blocks which are gone describe, and those that were written and never settled. What a later block,
+        or one of those kept, describes stays. The cost is that of one pass over the ledger, however many batches. May be called again.
+
+        Raises:
+            VolumeError: The disk refused; nothing is forgotten.
+
         """
         ...
 

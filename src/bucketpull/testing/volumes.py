@@ -9,7 +9,7 @@ from bucketpull.domain.errors import LedgerError, VolumeError, VolumeFull, Volum
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.placement import BLOCK_BYTES
-from bucketpull.domain.record import Block, Claim, Inspection, Record
+from bucketpull.domain.record import Block, Claim, Conclusion, Inspection, Record
 
 Key = tuple[bytes, bytes]
 Version = tuple[int, int]
@@ -116,27 +116,27 @@ class MemoryVolume:
         self._check()
         self._notes.pop((journal, work), None)
 
-    def discard(self, journal: str, work: int, gone: Sequence[int], kept: Sequence[int]) -> None:
+    def conclude(self, journal: str, conclusions: Sequence[Conclusion]) -> None:
         """See `ports.Volume`."""
         self._check()
-        spared = {key for offset in kept for key in self._keys(offset)}
-        for offset in sorted(set(gone) & set(self._offsets(journal, work)), reverse=True):
+        spared = {key for each in conclusions for offset in each.kept for key in self._keys(offset)}
+        gone = {at for each in conclusions for at in set(each.gone) & set(self._offsets(journal, each.work))}
+        for offset in sorted(gone, reverse=True):
             for key in set(self._keys(offset)) - set(self._described(offset + 1)) - spared:
                 self._delete(key)
             self.blocks[offset] = None
+        for each in conclusions:
+            if (journal, each.work) in self._notes:
+                self._take_unsettled(journal, each.work)
+                self.forget(journal, each.work)
 
-    def abandon(self, journal: str, work: int) -> None:
-        """See `ports.Volume`."""
-        self._check()
-        if (journal, work) not in self._notes:
-            return
+    def _take_unsettled(self, journal: str, work: int) -> None:
         _, before, body = self._notes[journal, work]
         described = set(self._described(0))
         for part in decode_parts(body) if body else []:
             for name in part.names:
                 if (part.directory, name) not in before | described:
                     self._delete((part.directory, name))
-        self.forget(journal, work)
 
     def remove(self, journal: str, copies: Sequence[Former]) -> None:
         """See `ports.Volume`."""
@@ -164,7 +164,7 @@ class MemoryVolume:
         """Be opened anew, as the agent is told: what was begun and not settled is removed."""
         for journal, work in list(self._notes):
             if not self._offsets(journal, work):
-                self.abandon(journal, work)
+                self.conclude(journal, [Conclusion(work)])
         return self.status(), self.known()
 
     def known(self) -> dict[int, list[Begun]]:

@@ -6,15 +6,15 @@ which are removed when the volume is opened next.
 
 import contextlib
 import stat
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts, ids_of
-from bucketpull.domain.record import Record
+from bucketpull.domain.record import Conclusion, Record
 from bucketpull.volumes import os_errors, system
 from bucketpull.volumes.as_stored import is_as_stored
 from bucketpull.volumes.beneath import OwnDirectory
@@ -30,11 +30,29 @@ from bucketpull.volumes.pruning import PRUNING, LeftAlone
 from bucketpull.volumes.trash import TrashFolder, trash_of
 from bucketpull.volumes.trial import try_writing
 
+Key = tuple[bytes, bytes]
+"""An object's directory and name."""
+
 _IN_PACK: Final = b""
 _TRIAL_BYTES: Final = 1 << 12
 
 _encoder = msgspec.msgpack.Encoder()
 _reach = kill_points.reach
+
+
+class Latest(NamedTuple):
+    """The last frame of the ledger that tells of an object: its offset, and where it is a removal its journal."""
+
+    offset: int
+    remover: str | None
+
+
+class Begun(NamedTuple):
+    """A batch's note: the ledger's end and the time (ns since 1970) when it was made, and the objects that it names."""
+
+    since: int
+    made_at: int
+    keys: set[Key]
 
 
 class Removal:
@@ -62,32 +80,75 @@ class Removal:
         self._append = append
         self.left_alone = LeftAlone()
 
-    def discard(self, frame: Frame, spared: AbstractSet[tuple[bytes, bytes]]) -> None:
-        """Remove the objects of a block, but for those spared (directory and name) and those that a later block describes."""
-        later = self._described_from(frame.end) | spared
-        gone = [
-            (record, index)
-            for record in frame.records()
-            for index, name in enumerate(record.names)
-            if (record.directory, name) not in later
+    def conclude(self, journal: str, conclusions: Sequence[Conclusion], noted: Mapping[int, int]) -> None:
+        """Remove what does not count of batches that have ended, in one pass over the ledger.
+
+        These are the objects of blocks that are gone, but for those that a later block, or one that is kept, describes; then the
+        files newer than their batch's note that no block describes. `noted` is the ledger's end when each batch was noted.
+        """
+        gone = [frame for each in conclusions for frame in self._blocks_of(journal, each)]
+        spared = {key for at in {at for each in conclusions for at in each.kept} for key in self._keys_at(at)}
+        begun = [
+            self._begun(intent(journal, each.work, noted[each.work]), noted[each.work])
+            for each in conclusions
+            if each.work in noted
         ]
-        if gone:
-            self.take_away(frame.journal, frame.work, gone)
+        keys = {key for frame in gone for key in keys_of(frame)}.union(*(each.keys for each in begun))
+        since = min([*(frame.offset for frame in gone), *(each.since for each in begun)], default=0)
+        latest = self._latest(keys, since)
+        self._take_blocks(gone, spared, latest)
+        self._take_unsettled(journal, begun, latest)
+
+    def _blocks_of(self, journal: str, conclusion: Conclusion) -> list[Frame]:
+        """Return the blocks of a batch that are gone; a frame of anything else is none of its blocks."""
+        frames = map(self._ledger.read, conclusion.gone)
+        mine = journal, conclusion.work, Kind.BLOCK
+        return [frame for frame in frames if (frame.journal, frame.work, frame.kind) == mine]
+
+    def _keys_at(self, offset: int) -> set[Key]:
+        return keys_of(self._ledger.read(offset))
+
+    def _take_blocks(
+        self, gone: Iterable[Frame], spared: AbstractSet[Key], latest: Mapping[Key, Latest]
+    ) -> None:
+        """Remove the objects of blocks that no later one describes.
+
+        What a removal before this one has noted and, because the disk failed, not removed goes as well.
+        """
+        entries: list[Entry] = []
+        removed: list[Record] = []
+        for frame in gone:
+            objects = [
+                (record, index)
+                for record in frame.records()
+                for index, name in enumerate(record.names)
+                if (record.directory, name) not in spared
+            ]
+            new = [each for each in objects if latest[_key(each)].offset == frame.offset]
+            if new:
+                entries.append(_removal(frame.journal, frame.work, new))
+            removed += [
+                _removed(*each)
+                for each in objects
+                if latest[_key(each)].offset == frame.offset or latest[_key(each)].remover == frame.journal
+            ]
+        if entries:
+            self._append(entries)
+            if _reach is not None:
+                _reach("removal_noted")
+        self._take_files(removed)
 
     def take_away(self, journal: str, work: int, gone: Sequence[tuple[Record, int]], trash: str = "") -> None:
         """Remove objects, each a record and its index; with `trash` their files go into that folder of the trash.
 
         Of what is pruned, only files that are as they were stored go: others may have put something in their place since.
         """
-        size = sum((record.stored or record.sizes)[i] for record, i in gone)
-        describe = _pruned if journal == PRUNING else _removed
-        removed = [describe(record, i) for record, i in gone]
-        self._append([Entry(Kind.REMOVAL, journal, work, _encoder.encode(removed), -len(gone), -size)])
+        self._append([_removal(journal, work, gone)])
         if _reach is not None:
             _reach("removal_noted")
-        self._take_files(removed, trash)
+        self._take_files([_described(journal, record, i) for record, i in gone], trash)
         if journal == PRUNING:
-            for folder in {record.directory for record in removed}:
+            for folder in {record.directory for record, _ in gone}:
                 self._tree.remove_empty(folder)
 
     def keep_packed(self, gone: Sequence[tuple[Record, int]], trash: str) -> None:
@@ -108,7 +169,7 @@ class Removal:
                     bin_.keep(self._path(record, index), pack, location, record.mtimes[index])
         system.sync_file_system(self._home.fd)
 
-    def _take_files(self, removed: Iterable[Record], trash: str) -> None:
+    def _take_files(self, removed: Iterable[Record], trash: str = "") -> None:
         """Remove the files of what the ledger says is removed, or put them into the trash."""
         with contextlib.closing(TrashFolder(self._tree, self._home, trash)) as bin_:
             for record in removed:
@@ -137,21 +198,41 @@ class Removal:
     def _path(self, record: Record, index: int) -> bytes:
         return self._identity.path_of(record.directory, record.names[index])
 
-    def abandon(self, name: str, since: int) -> None:
-        """Remove a batch's files, `name` being that of its note: those newer than the note that no block from offset `since` on describes."""
-        note = read_intent(self._home, name)
-        parts = decode_parts(note.body) if note.body else []
-        later = self._described_from(since)
-        for part in parts:
-            for key in part.names:
-                path = self._identity.path_of(part.directory, key)
-                found = self._tree.stat(path) if (part.directory, key) not in later else None
-                if found is not None and stat.S_ISREG(found.st_mode) and found.st_ctime_ns >= note.made_at:
-                    self._tree.remove(path)
+    def _begun(self, name: str, since: int) -> Begun:
+        """Read a batch's note, by its name; of one that cannot be read nothing is known."""
+        try:
+            note = read_intent(self._home, name)
+            parts = decode_parts(note.body) if note.body else []
+        except (OSError, msgspec.DecodeError):
+            return Begun(since, 0, set())
+        return Begun(since, note.made_at, ids_of(parts))
 
-    def replace_files(
-        self, records: Iterable[Record], later: Collection[tuple[bytes, bytes]] = frozenset()
-    ) -> None:
+    def _take_unsettled(self, journal: str, begun: Sequence[Begun], latest: Mapping[Key, Latest]) -> None:
+        """Remove the files of batches that are newer than their notes, and that no block describes: a former one may count."""
+        written: dict[Key, bytes] = {}
+        for each in begun:
+            for key in each.keys:
+                last = latest.get(key)
+                if last is None or last.remover == journal or last.offset < each.since:
+                    path = self._identity.path_of(*key)
+                    if self._is_newer(path, each.made_at):
+                        written[key] = path
+        latest = self._latest(written.keys(), 0)
+        for key, path in written.items():
+            if key not in latest or latest[key].remover == journal:
+                self._tree.remove(path)
+
+    def _is_newer(self, path: bytes, made_at: int) -> bool:
+        """Whether a file was written after a time (ns since 1970); one that cannot be looked at is left alone."""
+        try:
+            found = self._tree.stat(path)
+        except OSError as error:
+            if os_errors.culprit(error) is not Culprit.OBJECT:
+                raise
+            return False
+        return found is not None and stat.S_ISREG(found.st_mode) and found.st_ctime_ns >= made_at
+
+    def replace_files(self, records: Iterable[Record], later: Collection[Key] = frozenset()) -> None:
         """Remove the files of objects that are in packs now, but for those of which the ledger tells later.
 
         A volume may have been filled without packs before, and large objects always are files.
@@ -164,18 +245,22 @@ class Removal:
                     with contextlib.suppress(OSError):  # what stays is found by `verify`
                         self._tree.remove(self._identity.path_of(record.directory, name))
 
-    def finish(self, frame: Frame, intended: int) -> None:
-        """Remove what a kill kept from being removed; `intended` is the ledger's end when the removal was begun."""
-        later = self._described_from(frame.end)
-        records = [record for record in frame.records() if (record.directory, record.names[0]) not in later]
-        trash: str | None = ""
-        if frame.journal == PRUNING:
-            trash = self._noted_trash(intent(PRUNING, frame.work, intended))
-        if trash is not None:
-            self._take_files(records, trash)
-            return
-        for record in records:  # whether they were to be kept in the trash is not known
-            self.left_alone.add(record.paths.get(0) or self._path(record, 0))
+    def finish(self, frames: Collection[Frame], noted: Mapping[tuple[str, int], int]) -> None:
+        """Remove what a kill kept from being removed; `noted` is the ledger's end when each removal, or its batch, was noted."""
+        keys = {key for frame in frames for key in keys_of(frame)}
+        latest = self._latest(keys, min((frame.offset for frame in frames), default=0))
+        for frame in frames:
+            records = [
+                record for record in frame.records() if latest[_key((record, 0))].offset == frame.offset
+            ]
+            trash: str | None = ""
+            if frame.journal == PRUNING:
+                trash = self._noted_trash(intent(PRUNING, frame.work, noted[PRUNING, frame.work]))
+            if trash is not None:
+                self._take_files(records, trash)
+            else:  # whether they were to be kept in the trash is not known
+                for record in records:
+                    self.left_alone.add(record.paths.get(0) or self._path(record, 0))
 
     def _noted_trash(self, note: str) -> str | None:
         """Return the folder of the trash that a pruning noted, "" for none; None where the note is lost or damaged."""
@@ -188,19 +273,38 @@ class Removal:
 
     def finish_replacements(self, blocks: Iterable[int]) -> None:
         """Remove the files that a kill kept `replace_files` from removing, for blocks at these offsets."""
-        for offset in blocks:
-            frame = self._ledger.read(offset)
-            if frame.kind is Kind.BLOCK and self._packs.has_files:
-                self.replace_files(frame.records(), self._described_from(frame.end))
+        if not self._packs.has_files:
+            return
+        frames = [frame for frame in map(self._ledger.read, blocks) if frame.kind is Kind.BLOCK]
+        keys = {key for frame in frames for key in keys_of(frame)}
+        latest = self._latest(keys, min((frame.offset for frame in frames), default=0))
+        for frame in frames:
+            later = {key for key in keys_of(frame) if latest[key].offset > frame.offset}
+            self.replace_files(frame.records(), later)
 
-    def _described_from(self, offset: int) -> set[tuple[bytes, bytes]]:
-        """Return the directory and name of all objects of which the ledger tells from an offset on."""
-        return {
-            (record.directory, name)
-            for frame in self._ledger.frames(offset)
-            for record in frame.records()
-            for name in record.names
-        }
+    def _latest(self, keys: AbstractSet[Key], start: int) -> dict[Key, Latest]:
+        """Find the last frame that tells of each of some objects, from an offset on; memory is that of these objects."""
+        found: dict[Key, Latest] = {}
+        for frame in self._ledger.frames(start) if keys else ():
+            latest = Latest(frame.offset, frame.journal if frame.kind is Kind.REMOVAL else None)
+            found.update(dict.fromkeys(keys & keys_of(frame), latest))
+        return found
+
+
+def _key(each: tuple[Record, int]) -> Key:
+    record, index = each
+    return record.directory, record.names[index]
+
+
+def _removal(journal: str, work: int, gone: Sequence[tuple[Record, int]]) -> Entry:
+    """Return the entry that says of objects that they are removed."""
+    size = sum((record.stored or record.sizes)[i] for record, i in gone)
+    removed = [_described(journal, record, i) for record, i in gone]
+    return Entry(Kind.REMOVAL, journal, work, _encoder.encode(removed), -len(gone), -size)
+
+
+def _described(journal: str, record: Record, index: int) -> Record:
+    return (_pruned if journal == PRUNING else _removed)(record, index)
 
 
 def _removed(record: Record, index: int) -> Record:
@@ -223,6 +327,6 @@ def _odd_path(record: Record, index: int) -> dict[int, bytes]:
     return {} if path is None else {0: path}
 
 
-def keys_of(frame: Frame) -> set[tuple[bytes, bytes]]:
+def keys_of(frame: Frame) -> set[Key]:
     """Return the directory and name of all objects that a frame names."""
     return ids_of(frame.records())

@@ -13,7 +13,7 @@ from bucketpull import kill_points
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
-from bucketpull.domain.record import Block, Inspection, Record, Sealed
+from bucketpull.domain.record import Block, Conclusion, Inspection, Record, Sealed
 from bucketpull.volumes import os_errors, system
 from bucketpull.volumes.beneath import let_go
 from bucketpull.volumes.files.file import TEMPORARY
@@ -238,20 +238,20 @@ class DiskVolume:
         """
         return self._ledger.frames(start)
 
-    def discard(self, journal: str, work: int, gone: Sequence[int], kept: Sequence[int]) -> None:
-        """Remove the files of blocks settled here although another worker's receipt came first.
+    def conclude(self, journal: str, conclusions: Sequence[Conclusion]) -> None:
+        """Remove what does not count of batches that have ended: files of blocks that are gone, and those never settled; forget the batches.
 
-        Files that a later block, or one of `kept`, describes stay. The ledger says so before the files go: what it names is
-        always on disk.
+        Files that a later block, or one of those kept, describes stay. The ledger says so before the files go: what it names is
+        always on disk. Where it fails, it may be called again, and forgets nothing.
         """
-        with self._writing:
-            spared = {key for offset in kept for key in keys_of(self._ledger.read(offset))}
-            for offset in sorted(gone, reverse=True):
-                frame = self._ledger.read(offset)
-                if (frame.journal, frame.work, frame.kind) == (journal, work, Kind.BLOCK):
-                    self._removal.discard(frame, spared)
-            known = self._blocks.get((journal, work), [])
-            known[:] = [offset for offset in known if offset not in gone]
+        noted = {work: at for (name, work), at in self._intents.items() if name == journal}
+        try:
+            with self._writing:
+                self._removal.conclude(journal, conclusions, noted)
+        except OSError as error:
+            raise os_errors.volume_error(self.path, "files that do not count not removed", error) from error
+        for each in conclusions:
+            self.forget(journal, each.work)
 
     def remove(self, journal: str, copies: Sequence[Former]) -> None:
         """Remove files that were replaced by copies elsewhere, if they are still what their blocks say.
@@ -290,15 +290,6 @@ class DiskVolume:
         except OSError as error:
             raise self._fall_sick("objects not removed", error) from error
         self.forget(PRUNING, work)
-
-    def abandon(self, journal: str, work: int) -> None:
-        """Remove what was written of a batch and not settled: files newer than its note that no later block describes."""
-        intended = self._intents.get((journal, work))
-        if intended is None:
-            return
-        with self._writing, contextlib.suppress(OSError, msgspec.DecodeError):
-            self._removal.abandon(intent(journal, work, intended), intended)
-        self.forget(journal, work)
 
     def pack_folders(self) -> Folders:
         """Open the folders of the packs, for who rewrites them; what comes back is the caller's to close."""
@@ -417,17 +408,23 @@ class DiskVolume:
         return found
 
     def _finish_removals(self) -> None:
-        """Remove what a kill kept `discard` from removing, and forget the blocks of which something was removed."""
-        for (journal, work), offsets in list(self._blocks.items()):
-            frames = [self._ledger.read(offset) for offset in offsets]
-            removed: set[tuple[bytes, bytes]] = set()
-            for frame in (frame for frame in frames if frame.kind is Kind.REMOVAL):
-                removed |= keys_of(frame)
-                self._removal.finish(frame, self._intents[journal, work])
-            left = [f.offset for f in frames if f.kind is Kind.BLOCK and not keys_of(f) & removed]
-            self._blocks[journal, work] = left
-            if removed and not left:
-                self.forget(journal, work)
+        """Remove what a kill kept from being removed; of the blocks of which something was removed nothing is left to say."""
+        frames = [self._ledger.read(offset) for offsets in self._blocks.values() for offset in offsets]
+        removals = [frame for frame in frames if frame.kind is Kind.REMOVAL]
+        self._removal.finish(removals, self._intents)
+        removed: dict[_Work, dict[tuple[bytes, bytes], int]] = {}
+        for frame in removals:
+            removed.setdefault((frame.journal, frame.work), {}).update(
+                dict.fromkeys(keys_of(frame), frame.offset)
+            )
+        for each, offsets in self._blocks.items():
+            gone = removed.get(each, {})
+            offsets[:] = [
+                frame.offset
+                for frame in map(self._ledger.read, offsets)
+                if frame.kind is Kind.BLOCK
+                and not any(gone.get(key, -1) > frame.offset for key in keys_of(frame) & gone.keys())
+            ]
         for journal, work in [each for each in self._intents if each[0] == PRUNING]:
             self.forget(journal, work)
 
