@@ -280,7 +280,7 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
         )
     verification = _verification(reader, hashed=hashed)
     with journal_to_write(settings) as journal:
-        vanished = journal.counters().vanished
+        before = journal.counters()
         damaged: set[str] = set()
         wanted = _make_work(journal, _packs_noted(_printed(settings, reader, verification), damaged))
     _print_end(settings, f"{reader.path} ({reader.id})", verification, verification.faults, hashed=hashed)
@@ -299,13 +299,19 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
         of_one = msgspec.structs.replace(settings, volumes=[reader.path], reserve="0", foreign="replace")
         code = run_sync(of_one, alone=True)
         with journal_to_read(settings) as after:
-            gone = after.counters().vanished - vanished
+            books, left_over = after.counters(), after.outstanding().objects
+        gone = books.vanished - before.vanished
+        fetched = wanted - gone - left_over - max(0, books.failed - before.failed)
+        if not settings.quiet:
+            tell(
+                f"volume {reader.path}: {count(fetched)} of {count(wanted)} objects were fetched again; the sums above are those of the whole job"
+            )
     if gone:
         tell(f"volume {reader.path}: {count(gone)} objects are not at the source any more, and stay missing")
         # What has failed is counted when it comes; then the next repair counts again.
         if code is ExitCode.COMPLETE:
             _count_again(reader)
-    is_right = not damaged or _rewrite(settings, reader, damaged)
+    is_right = not damaged or code is ExitCode.INTERRUPTED or _rewrite(settings, reader, damaged)
     return code or (ExitCode.INCOMPLETE if gone or not is_right else ExitCode.COMPLETE)
 
 
