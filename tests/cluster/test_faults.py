@@ -76,14 +76,14 @@ def test_a_coordinator_killed_or_stopped_goes_on_where_it_was_and_its_workers_ne
 
 
 def test_a_coordinator_that_finds_everything_done_when_it_returns_tells_its_workers_of_the_end(make_cluster):
-    cluster = make_cluster("flat:3000,size=2KiB", bandwidth=SLOW)
+    cluster = make_cluster("flat:6000,size=2KiB", bandwidth=SLOW)
     wait_for_a_coordinator(cluster)  # else one machine may have all before the other comes
     cluster.coordinate()
     cluster.until_all_store(("m1", "m2"), BANDWIDTH)
     cluster.kill("coordinator")
-    cluster.until(lambda: cluster.stored() == 3000)
+    cluster.until(lambda: cluster.stored() == 6000)
     cluster.coordinate()
-    assert finished(cluster, "m1", "m2")["stored"] == 3000
+    assert finished(cluster, "m1", "m2")["stored"] == 6000
     wait_for_a_coordinator(cluster)
     cluster.coordinate()
     assert finished(cluster, "m1", "m2")["stored"] == 0

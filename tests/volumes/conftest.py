@@ -99,6 +99,11 @@ class Disk:
         self.mounted = False
 
     def mount(self) -> None:
+        # A process that ends just now may still hold what was unmounted lazily; then the broken file system came back.
+        deadline = time.monotonic() + 60
+        while subprocess.check_output(["losetup", "--associated", self.image]):
+            assert time.monotonic() < deadline, f"{self.image} stays in use"
+            time.sleep(0.05)
         run("mount", "-o", self.options, self.image, self.path)
         self.mounted = True
 
