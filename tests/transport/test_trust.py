@@ -6,6 +6,7 @@ import struct
 import aiormq
 import pytest
 from aiormq.abc import ChannelFrame
+from msgspec.structs import replace
 from pamqp import frame
 from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt, taken, until, work
 from tests.transport.test_rabbitmq import asker, nothing, purge, put, run
@@ -382,12 +383,13 @@ def test_a_receipt_that_does_not_add_up_is_kept_and_told_and_the_job_goes_on(bro
             transport, inbox = await job.coordinator(), await job.inbox()
             await transport.send([batch(1, b"a", b"b", b"c")], "m1")
             await inbox.reply(lie)
-            parts = BatchReceipt(1, "m1", stored=2, remainder=draft(ONE, 1))
-            await inbox.reply(parts)
-            await inbox.reply(BatchReceipt(1, "m1", stored=1, part=1))
-            heard = await taken(transport.receive, 3)
-            assert next(message for message in heard if isinstance(message, BatchReceipt)) == parts
-            assert sum(isinstance(message, Poison) for message in heard) == 1
+            first = BatchReceipt(1, "m1", stored=2, remainder=draft(ONE, 1), next_part=7)
+            last = BatchReceipt(1, "m1", stored=1, part=7)
+            for receipt in (first, replace(last, stored=2), last):
+                await inbox.reply(receipt)
+            heard = await taken(transport.receive, 4)
+            assert [message for message in heard if isinstance(message, BatchReceipt)] == [first, last]
+            assert sum(isinstance(message, Poison) for message in heard) == 2
 
     run(scenario)
 

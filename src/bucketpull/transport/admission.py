@@ -88,7 +88,7 @@ class Admission:
         if given.objects.get(receipt.part, told) != told:
             raise Rejected("it does not add up to the objects of its batch")
         if receipt.remainder is not None:
-            given.objects[receipt.part + 1] = receipt.remainder.objects
+            given.objects[receipt.next_part] = receipt.remainder.objects
 
     # --- what came, and was not acknowledged yet
 
