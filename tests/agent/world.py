@@ -137,6 +137,7 @@ class Machine:
         self.given.clear()
         self.processes = [Process() for _ in range(self.count)]
         self.dead = deque()
+        self.unheard = deque()
         self.world.incarnation += 1
         policy = WorkerPolicy(self.name, JOURNAL, "1", str(self.world.incarnation))
         self.agent = Agent(policy, self.count, self.world.now)
@@ -190,9 +191,12 @@ class Machine:
         if process not in self.dead:
             self.processes[process] = Process()
             self.dead.append(process)
+            self.unheard.append(process)
 
     def hear_of_deaths(self):
-        for process in list(self.dead):
+        """Each is heard of once; while the agent stops, no process is made in place of a dead one."""
+        while self.unheard:
+            process = self.unheard.popleft()
             self.agent.process_sent(process, Died(-9), self.world.now)
             self.act()
 
