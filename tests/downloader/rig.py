@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from bucketpull.domain.endpoint_health import EndpointJudge
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.domain.health import EndpointJudge
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.order import ANY, Order

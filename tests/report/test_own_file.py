@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.report.list_forms import FORMS, Columns
 from bucketpull.report.list_output import FileOutput, FolderOutput, Mark, read_state, write_state
-from bucketpull.report.manifests import FORMS, Columns
 from bucketpull.report.own_file import Folder, append, replacing
 from bucketpull.trusted_path import foreign_link
 

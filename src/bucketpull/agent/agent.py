@@ -19,8 +19,8 @@ from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.unconfirmed import Unconfirmed
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.batching import objects_in
+from bucketpull.domain.endpoint_health import EndpointJudge
 from bucketpull.domain.errors import VolumeError
-from bucketpull.domain.health import EndpointJudge
 from bucketpull.domain.messages import (
     BatchReceipt,
     Begun,

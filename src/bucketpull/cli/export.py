@@ -19,8 +19,8 @@ from bucketpull.domain.percent_encoding import urls_of
 from bucketpull.journal.configuration import OPTION
 from bucketpull.journal.volumes import KnownVolume
 from bucketpull.report.figures import count
+from bucketpull.report.list_forms import FORMS, Columns, Encoded, Form, csv_rows, nginx_map, spreadsheet_safe
 from bucketpull.report.list_output import FileOutput, FolderOutput, ListOutput, StreamOutput
-from bucketpull.report.manifests import FORMS, Columns, Encoded, Form, csv_rows, nginx_map, spreadsheet_safe
 from bucketpull.report.own_file import replacing
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.live_objects import Stored

@@ -17,6 +17,7 @@ from bucketpull.domain.percent_encoding import urls_of
 from bucketpull.downloader.walk import ListingWalk
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.figures import count
+from bucketpull.report.list_forms import FORMS, Columns
 from bucketpull.report.list_output import (
     FileOutput,
     FolderOutput,
@@ -27,7 +28,6 @@ from bucketpull.report.list_output import (
     read_state,
     state_of,
 )
-from bucketpull.report.manifests import FORMS, Columns
 from bucketpull.sources.settings import SourceSettings
 from bucketpull.trusted_path import make_folder
 from bucketpull.wiring.adapters import SystemClock, fetch_options, source_config

@@ -4,6 +4,7 @@ import math
 from collections import deque
 from typing import Generic, TypeVar
 
+from bucketpull.domain.endpoint_health import PRESUMED_SECONDS
 from bucketpull.domain.endpoints import (
     OUTAGE,
     REFUSALS,
@@ -17,7 +18,6 @@ from bucketpull.domain.endpoints import (
 )
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Verdict, Wanted
-from bucketpull.domain.health import PRESUMED_SECONDS
 from bucketpull.domain.model import EndpointStatus
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.hosts import Hosts

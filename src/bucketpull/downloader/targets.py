@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from bucketpull.domain.endpoint_health import FIRST_LOOKS, LOOK_SECONDS
 from bucketpull.domain.endpoints import OUTAGE, REFUSALS, SUSPECT, SUSPECT_ANSWERS, THROTTLES
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.domain.health import FIRST_LOOKS, LOOK_SECONDS
 from bucketpull.domain.pacing import Limiter
 
 MOST_ADDRESSES = 16  # of a name; each request looks at all

@@ -9,9 +9,9 @@ from random import Random
 from typing import Final
 
 from bucketpull.domain.batching import encode_positions
+from bucketpull.domain.endpoint_health import EndpointJudge
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.errors import Reason, SourceRefused
-from bucketpull.domain.health import EndpointJudge
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, Part, Position
 from bucketpull.domain.pacing import Limiter, TokenBucket

@@ -16,7 +16,7 @@ import msgspec
 
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError
-from bucketpull.report.manifests import Columns, Form, oss_manifest
+from bucketpull.report.list_forms import Columns, Form, oss_manifest
 from bucketpull.report.own_file import Folder
 
 STATE: Final = ".bucketpull-list.json"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bucketpull.report.list_forms import FORMS, Columns
 from bucketpull.report.list_output import ParquetOutput
-from bucketpull.report.manifests import FORMS, Columns
 from bucketpull.sources.urls import tables
 from bucketpull.sources.urls.tables import OddRow, UrlRow, row_of, table_of
 

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
+from bucketpull.domain.endpoint_health import LOOK_SECONDS, EndpointJudge, SourceHealth
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State, Symptoms
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.health import LOOK_SECONDS, EndpointJudge, SourceHealth
 
 LIST = EndpointSpec(name="list", purpose=Purpose.LIST, title="the API")
 EDGE = EndpointSpec(name="cdn", purpose=Purpose.FETCH, title="the CDN", is_origin=False, hint="--cdn-url")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.percent_encoding import quoted
+from bucketpull.report.list_forms import FORMS, Columns, Form, nginx_map
 from bucketpull.report.list_output import FolderOutput, Mark, StreamOutput
-from bucketpull.report.manifests import FORMS, Columns, Form, nginx_map
 
 KEYS = [
     b"a/1.jpg",
