@@ -127,7 +127,7 @@ def test_a_kill_at_any_step_loses_nothing(make_job, step):
     job = make_job("flat:4000,size=3KiB", volumes=2)
     environment = {**job.environment, "BUCKETPULL_KILL_AT": f"{step}:3"}
     died = subprocess.run(
-        job.arguments("--pack", "2M"), env=environment, capture_output=True, check=False, timeout=120
+        job.arguments("--pack", "2M"), env=environment, capture_output=True, check=False, timeout=300
     )
     assert died.returncode in {-9, 0, 1, 3}, died.stderr
     if died.returncode == 3:  # each new process died at its third chunk too, until its objects were blamed
