@@ -146,6 +146,16 @@ def test_each_volume_is_repaired_where_it_lies(user, bucket):
     assert (user.files("disk1"), user.files("disk2")) == before
 
 
+def test_a_drained_volume_is_not_repaired_but_told(user, pulled):
+    (user.folder / "disk1/2024/img-01.jpg").unlink()
+    user.run("volumes", "drain", "disk1")
+
+    assert "volumes add" in user.run("verify", "disk1", "--repair", expect=2).stderr
+
+    user.run("volumes", "add", "disk1")
+    user.run("verify", "disk1", "--repair")
+
+
 def test_what_has_vanished_at_the_source_stays_missing_and_is_told(user, pulled):
     pulled.mutate(delete=["2024/img-01.jpg"])
     (user.folder / "disk1/2024/img-01.jpg").unlink()

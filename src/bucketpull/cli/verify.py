@@ -229,7 +229,7 @@ def _far_dict(volume: KnownVolume, finding: Finding) -> dict[str, object]:
 
 
 def _repair(settings: Settings, readers: Sequence[VolumeReader], *, hashed: bool) -> ExitCode:
-    settings = _as_job(settings)
+    settings = _as_job(settings, readers)
     source_config(settings)
     check_paths([reader.path for reader in readers])  # before work is made that could not be done there
     left: Counter[Fault] = Counter()
@@ -241,11 +241,11 @@ def _repair(settings: Settings, readers: Sequence[VolumeReader], *, hashed: bool
     return max([code for code in codes if code], default=ExitCode.INCOMPLETE if left else ExitCode.COMPLETE)
 
 
-def _as_job(settings: Settings) -> Settings:
+def _as_job(settings: Settings, volumes: Sequence[VolumeReader]) -> Settings:
     """Complete the settings by what the journal knows of the job.
 
     Raises:
-        ConfigError: There is no journal, or the job is not at rest.
+        ConfigError: There is no journal, the job is not at rest, or a volume takes nothing new.
 
     """
     folder = existing_folder(settings)
@@ -255,7 +255,23 @@ def _as_job(settings: Settings) -> Settings:
             raise ConfigError(
                 f"journal {folder}: work is outstanding; end it with `bucketpull sync`, then repair"
             )
+        _check_takes(reader, [volume.id for volume in volumes])
         return with_configuration(settings, reader, str(folder))
+
+
+def _check_takes(journal: JournalReader, ids: Collection[str]) -> None:
+    """Make sure that what is fetched again can come to its volume.
+
+    Raises:
+        ConfigError: A volume takes nothing new.
+
+    """
+    for volume in journal.volumes():
+        if volume.id in ids and volume.state is VolumeState.DRAINING:
+            raise ConfigError(
+                f"volume {volume.path}: is drained, so that nothing can be fetched to it; `bucketpull volumes add {volume.path}`, "
+                "then repair"
+            )
 
 
 def with_configuration(settings: Settings, reader: JournalReader, folder: str) -> Settings:
