@@ -8,17 +8,15 @@ from typing import Any, TextIO, cast
 
 from bucketpull.domain.progress import Snapshot
 from bucketpull.ports import Reporter
-from bucketpull.report import figures
-from bucketpull.report.document import exit_code_of, exit_words_of, snapshot_dict, summary_dict, waited_for
+from bucketpull.report.document import exit_code_of, exit_words_of, snapshot_dict, summary_dict
 from bucketpull.report.nonblocking_stream import NonblockingStream
 from bucketpull.report.printable import json_line, printable
-from bucketpull.report.summary import by_reason, summary_lines, time_left
-from bucketpull.report.tables import columns
+from bucketpull.report.progress_line import progress_line
+from bucketpull.report.summary import summary_lines
 from bucketpull.report.words import Words, language_of
 
 EVENT_SECONDS = 1.0
 LINE_SECONDS = 10.0
-WIDEST = 159  # columns; a Chinese character takes two
 
 
 class Regular:
@@ -66,36 +64,6 @@ class LineReporter:
         encoding = self._stream.encoding or "utf-8"
         self._stream.write(printable(line).encode(encoding, "replace").decode(encoding) + "\n")
         self._stream.flush()
-
-
-def progress_line(snapshot: Snapshot, words: Words) -> str:
-    """Say where the job stands in one line below 140 columns; the least important parts give way."""
-    books, rates, estimate = snapshot.counters, snapshot.rates, snapshot.estimate
-    parts = [words("state." + snapshot.state)]
-    if estimate.knows_share:
-        parts[0] += f" {figures.percent(estimate.share)}"
-    parts.append(
-        f"{words('stored')} {figures.count(books.stored)}"
-        f" ({figures.speed(rates.objects_now)}, {figures.size(rates.bytes_now)}/s)"
-    )
-    parts.extend(
-        f"{words(name)} {figures.count(number)}"
-        for name, number in (("failed", books.failed), ("skipped", books.skipped))
-        if number
-    )
-    key, still = waited_for(snapshot)
-    if key:
-        parts.append(words("waiting_for", key, figures.duration(still, words.language)))
-    parts.append(time_left(snapshot, words))
-    if not snapshot.listing_done:
-        parts.append(words("more", figures.count(books.listed)))
-    if snapshot.limited_by:
-        parts.append(words("limited", words("limit." + snapshot.limited_by)))
-    if any(snapshot.retries.values()):
-        parts.append(f"{words('retries')} {by_reason(snapshot.retries)}")
-    while len(parts) > 2 and columns("; ".join(parts)) > WIDEST - 20:
-        parts.pop()
-    return "; ".join(parts)
 
 
 def missed_text(number: int) -> str:

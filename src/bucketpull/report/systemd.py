@@ -5,7 +5,7 @@ import socket
 from contextlib import suppress
 
 from bucketpull.domain.progress import ENDED, Snapshot
-from bucketpull.report.reporters import progress_line
+from bucketpull.report.progress_line import progress_line
 from bucketpull.report.words import Words
 
 STATUS_SECONDS = 10.0
