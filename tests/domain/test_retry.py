@@ -19,6 +19,7 @@ from bucketpull.domain.retry import (
     most_tries,
     next_page_try,
     next_try,
+    tries_by_chance,
 )
 
 
@@ -50,8 +51,23 @@ def test_a_first_failure_is_tried_again_nearly_at_once():
     assert waits == [0.05, 1, 2, 4]
 
 
+def test_refusals_that_are_no_more_than_chance_make_no_wait_longer():
+    waits = [backoff_seconds(Reason.THROTTLED, attempt, _Always(1.0), by_chance=4) for attempt in range(1, 9)]
+
+    assert waits == [0.05, 0.05, 0.05, 0.05, 0.5, 1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("share", "most"), [(0.0, 0), (0.0005, 0), (0.02, 1), (0.25, 4), (0.4, 7), (0.9, 8), (1.0, 8)]
+)
+def test_the_more_is_refused_at_random_the_more_refusals_in_a_row_are_chance_within_a_bound(share, most):
+    assert tries_by_chance(Reason.THROTTLED, share) == most
+    assert tries_by_chance(Reason.BANNED, share) == 0
+
+
 def test_what_the_source_asks_for_is_waited():
     assert backoff_seconds(Reason.THROTTLED, 1, random.Random(1), 17.0) == 17.0
+    assert backoff_seconds(Reason.THROTTLED, 1, random.Random(1), 17.0, by_chance=4) == 17.0
 
 
 @pytest.mark.parametrize(

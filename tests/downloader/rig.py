@@ -118,7 +118,7 @@ class Rig:
         self.scan.fill(now)
         self.transfers.fill(now)
         self.filled = self.fetcher.in_flight
-        self.fetcher.run_once(LOOK_SECONDS)
+        self.fetcher.run_once(min(LOOK_SECONDS, *(each.delay(now) for each in self.endpoints.values())))
         if self.clock.seconds - self._looked >= LOOK_SECONDS:
             self._look()
 

@@ -51,6 +51,12 @@ def test_an_object_is_singled_out_when_it_is_refused_more_often_than_chance_does
     assert found.index(Decision.NEXT_ROUTE) + 1 == tries
 
 
+@pytest.mark.parametrize(("share", "tries"), [(0.0, 8), (0.25, 12), (0.9, 16)])
+def test_what_is_refused_by_chance_takes_no_tries_away_where_there_is_no_other_endpoint(share, tries):
+    found = [target(Reason.THROTTLED, tries=n, random_share=share, **ORIGIN) for n in range(1, 18)]
+    assert found.index(Decision.DEFER) + 1 == tries
+
+
 @pytest.mark.parametrize("reason", [Reason.CHECKSUM, Reason.SIZE])
 def test_a_doubt_that_a_second_answer_of_the_origin_does_not_resolve_is_a_failure(reason):
     assert target(reason, tries=2, **ORIGIN) is Decision.FAIL

@@ -1,6 +1,7 @@
 """Every object of an assignment ends in exactly one way, whatever its source and its volume do."""
 
 import hashlib
+import random
 from collections import Counter
 
 import pytest
@@ -619,3 +620,28 @@ def test_an_object_whose_time_is_always_refused_comes_again_and_ends():
 
     assert names_of(first.deferred) == [b"n0000"]
     assert [failure.reason for failure in last.failures] == [Reason.CLOCK]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_a_quarter_is_refused_whatever_the_pace_no_object_comes_long_after_the_others(seed):
+    """The last of 6,000 objects came 15 to 50 seconds after the others: its waits doubled with each refusal by chance."""
+    chance = random.Random(seed)
+
+    def answer(_request):
+        return Answer(429) if chance.random() < 0.25 else Answer(body=BODY)
+
+    rig = Rig(answer, ["origin"], level=4, seed=seed)
+    rig.mount()
+    rig.assign(parts(6000))
+    ended = []
+
+    def all_others_came():
+        if rig.meter.objects >= 5900:
+            ended.append(rig.clock.seconds)
+        return rig.outcomes
+
+    rig.run(all_others_came)
+
+    (outcome,) = rig.outcomes
+    assert outcome.stored == 6000
+    assert rig.clock.seconds - ended[0] < 8

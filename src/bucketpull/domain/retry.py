@@ -85,7 +85,11 @@ REMEDIES: Final[dict[Reason, Remedy]] = {reason: bound.remedy for reason, bound 
 
 
 FIRST_SHARE = 0.1
-"""Of the first wait, after a first failure."""
+"""Of the first wait, after a first failure, and after a refusal that is no more than chance."""
+
+HARDLY = 0.001
+"""What is rarer than that is hardly chance."""
+MOST_BY_CHANCE = 8
 
 LAST_PASS = math.inf
 """Due only when nothing else is outstanding."""
@@ -112,17 +116,25 @@ def most_tries(reason: Reason) -> int:
     return BOUNDS[reason].tries
 
 
+def tries_by_chance(reason: Reason, random_share: float) -> int:
+    """Return how often in a row an object may be refused by chance, where this share of requests is refused whatever the pace."""
+    most = MOST_BY_CHANCE if reason is Reason.THROTTLED else 0
+    return next((number for number in range(most) if random_share ** (number + 1) < HARDLY), most)
+
+
 def backoff_seconds(
-    reason: Reason, attempt: int, random: Random, asked_seconds: float | None = None
+    reason: Reason, attempt: int, random: Random, asked_seconds: float | None = None, by_chance: int = 0
 ) -> float:
     """Return how long to wait after the attempt of this number (from 1), at least what the source asked for, within reason.
 
     The wait is shortened at random by up to half, so that objects that failed together are not retried together. After the first
-    failure only a tenth of it is waited, except where the source asked for fewer requests.
+    failure only a tenth of it is waited, except where the source asked for fewer requests. The first `by_chance` failures say
+    nothing of the object or of the pace: a tenth of the first wait follows each, and the doubling begins after them.
     """
     bound = BOUNDS[reason]
-    longest = min(bound.longest_seconds, bound.first_seconds * 2.0 ** min(attempt - 1, 32))
-    if attempt == 1 and bound.remedy is not Remedy.SLOW:
+    doublings = min(max(0, attempt - by_chance - 1), 32)
+    longest = min(bound.longest_seconds, bound.first_seconds * 2.0**doublings)
+    if attempt <= by_chance or (attempt == 1 and bound.remedy is not Remedy.SLOW):
         longest *= FIRST_SHARE
     return max(longest * (0.5 + 0.5 * random.random()), min(asked_seconds or 0.0, LONGEST_ASKED_SECONDS))
 

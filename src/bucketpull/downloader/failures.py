@@ -5,7 +5,7 @@ Nothing here runs for an object that is had at the first try. Times (`now`) are 
 
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
-from bucketpull.domain.retry import REMEDIES, Random, backoff_seconds, next_try
+from bucketpull.domain.retry import REMEDIES, Random, backoff_seconds, next_try, tries_by_chance
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.meter import Meter
@@ -133,12 +133,13 @@ class TransferFailures:
             self._defer(transfer)
         else:
             at_once = decision is not Decision.AGAIN or transfer.endpoint.has_easy(transfer.target, now)
-            wait = (
-                0.0
-                if at_once
-                else backoff_seconds(reason, transfer.tries, self._random, verdict.retry_after_seconds)
-            )
-            self.line_up(transfer, wait)
+            self.line_up(transfer, 0.0 if at_once else self._wait_seconds(transfer, verdict))
+
+    def _wait_seconds(self, transfer: Transfer, verdict: Verdict) -> float:
+        reason = verdict.reason
+        assert reason is not None
+        by_chance = tries_by_chance(reason, transfer.target.limiter.random_share)
+        return backoff_seconds(reason, transfer.tries, self._random, verdict.retry_after_seconds, by_chance)
 
     def _defer(self, transfer: Transfer) -> None:
         self.let_go(transfer, keep=True)

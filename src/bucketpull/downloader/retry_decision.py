@@ -3,12 +3,11 @@
 from enum import Enum
 
 from bucketpull.domain.errors import Reason, Remedy
-from bucketpull.domain.retry import BOUNDS, Scope, most_tries, next_try
+from bucketpull.domain.retry import BOUNDS, Scope, most_tries, next_try, tries_by_chance
 
 # If an object is throttled so often in a row, our pace is not the cause, for it was lowered meanwhile: another endpoint is asked.
 # Where the source refuses at random, whatever the pace: so often that chance is hardly the cause.
 SINGLED_OUT = 3
-HARDLY = 0.001
 
 
 class Decision(Enum):
@@ -60,10 +59,11 @@ def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) ->
 
 
 def _passing(reason: Reason, tries: int, more_routes: bool, passes: int, random_share: float) -> Decision:
-    most = most_tries(reason)
+    most, by_chance = most_tries(reason), tries_by_chance(reason, random_share)
     if more_routes and BOUNDS[reason].remedy is Remedy.SLOW:
-        while_chance = next((n for n in range(SINGLED_OUT, most) if random_share**n < HARDLY), most)
-        most = min(most, while_chance)
+        most = min(most, max(SINGLED_OUT, by_chance + 1))
+    else:
+        most += by_chance
     if tries < most:
         return Decision.AGAIN
     if more_routes and BOUNDS[reason].scope not in {Scope.VOLUME, Scope.MACHINE}:

@@ -15,7 +15,14 @@ from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, add_counts, key_of, show
 from bucketpull.domain.record import Survey
-from bucketpull.domain.retry import REMEDIES, Random, backoff_seconds, most_tries, next_page_try
+from bucketpull.domain.retry import (
+    REMEDIES,
+    Random,
+    backoff_seconds,
+    most_tries,
+    next_page_try,
+    tries_by_chance,
+)
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.pages import ListedPages
@@ -204,8 +211,12 @@ class Scan:
         if self._is_sent_away(wanted, error):
             self._fatal(error.reason, f"{show(wanted.position.directory) or '/'}: {error.detail}")
         elif wanted.tries < most_tries(error.reason):
-            wait = backoff_seconds(error.reason, wanted.tries, self._random, error.retry_after_seconds)
-            self._retry(wanted, error, wait)
+            share = wanted.target.limiter.random_share if wanted.target is not None else 0.0
+            by_chance = tries_by_chance(error.reason, share)
+            asked = error.retry_after_seconds
+            self._retry(
+                wanted, error, backoff_seconds(error.reason, wanted.tries, self._random, asked, by_chance)
+            )
         elif next_page_try(error.reason, wanted.position.attempt) is not None:
             self._put_back(wanted, error)
         else:
