@@ -117,7 +117,7 @@ def test_what_is_claimed_is_with_that_machine_until_it_is_booked_released_or_han
     [third] = batches(journal, "m2")
     assert batches(journal) == []
     assert journal.sent() == [
-        (w.id, WorkKind.BATCH, m) for w, m in ((first, "m1"), (second, "m1"), (third, "m2"))
+        (w.id, WorkKind.BATCH, m, 4, 40) for w, m in ((first, "m1"), (second, "m1"), (third, "m2"))
     ]
     journal.release([first.id, 99])
     journal.commit([Handback([second.id], "m1")], NOW)

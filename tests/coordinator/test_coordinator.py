@@ -436,6 +436,31 @@ def test_what_a_machine_has_of_a_budget_is_free_again_when_it_is_lost(start):
     assert objects_of(harness.works("m2")) == 4
 
 
+@pytest.mark.parametrize("bounds", [{"bytes": 75}, {"bytes_a_day": 75}, {"requests": 8}])
+def test_what_machines_have_in_hand_when_the_coordinator_comes_back_counts_as_used_up(in_memory, bounds):
+    journal = in_memory(NAMES, 5)
+    [held] = journal.claim(WorkKind.BATCH, 1, "m1", 1.0)
+
+    harness = Harness(journal, budget=Budget(**bounds), silence_seconds=5.0)
+    harness.hear(pulse("m2", window=1))
+    assert objects_of(harness.works("m2")) == 3, "m1 was not heard yet"
+    harness.hear(pulse(window=1, holds=[held.id]), pulse("m2", window=9))
+    assert objects_of(harness.works("m2")) == 0
+
+    harness.wait(7, pulse("m2", window=9))
+    assert objects_of(harness.works("m2")) == 5, "m1 is lost, with what it had"
+
+
+def test_what_a_machine_had_in_hand_is_free_again_if_it_never_comes_back(in_memory):
+    journal = in_memory(NAMES, 5)
+    journal.claim(WorkKind.BATCH, 1, "m1", 1.0)
+    harness = Harness(journal, budget=Budget(requests=8), silence_seconds=5.0)
+    harness.hear(pulse("m2", window=1))
+    assert objects_of(harness.works("m2")) == 3
+    harness.wait(7, pulse("m2", window=9))
+    assert objects_of(harness.works("m2")) == 5
+
+
 @pytest.mark.parametrize("bounds", [{"bytes": 200}, {"bytes_a_day": 200}])
 def test_a_budget_that_was_just_enough_leaves_the_job_complete(start, bounds):
     harness = start(budget=Budget(**bounds), local_machines=frozenset({"m1"}))

@@ -4,7 +4,7 @@ import msgspec
 
 from bucketpull.coordinator.fleet import Fleet, RequestedStates
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.model import EndpointStatus, SentWork, VolumeState, VolumeStatus, Work, WorkKind
 
 SILENCE, GRACE = 30.0, 10.0
 
@@ -156,7 +156,9 @@ def test_work_that_was_held_long_has_its_grace_from_then_on():
 
 def test_what_an_earlier_coordinator_sent_is_adopted_by_its_machine_or_abandoned():
     fleet = Fleet(SILENCE, GRACE)
-    fleet.inherit([(1, WorkKind.BATCH, "m1"), (2, WorkKind.BATCH, "m2"), (3, WorkKind.BATCH, "m1")])
+    fleet.inherit(
+        [SentWork(work, WorkKind.BATCH, machine) for work, machine in ((1, "m1"), (2, "m2"), (3, "m1"))]
+    )
     fleet.see(pulse("m1", holds=[1]), 5.0)
     assert fleet.members["m1"].allowance(WorkKind.BATCH) == 1
     fleet.see(pulse("m1", holds=[1]), 16.0)

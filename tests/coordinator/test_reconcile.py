@@ -33,7 +33,7 @@ def journal():
 
 
 def sent(journal):
-    return [work for work, _, _ in journal.sent()]
+    return [work.id for work in journal.sent()]
 
 
 def receipt(work, machine, offset):

@@ -331,7 +331,7 @@ def _go_on_with_journal(folder: Path) -> None:
     """Work through all of it, as a job does whose every page has changed and whose every object is stored."""
     with contextlib.closing(SqliteJournal.open(folder, "job", None)) as journal:
         journal.begin(Position(b""), _NOW)
-        journal.release([work for work, _, _ in journal.sent()])
+        journal.release([work.id for work in journal.sent()])
         for turn in range(_MOST_ROUNDS):
             now = _NOW + 400.0 * turn  # so that what waits for another machine comes to be anybody's
             works = [work for kind in WorkKind for work in journal.claim(kind, 20, "here", now)]

@@ -42,7 +42,7 @@ def main(folder, synced=""):
     if synced == "unsynced":
         journal._tables.store.connection.execute("pragma synchronous = off")
     journal.begin(Position(b"d"), 0)
-    journal.release([work for work, _, _ in journal.sent()])
+    journal.release([work.id for work in journal.sent()])
     while True:
         for kind, act in ((WorkKind.SCAN, listed), (WorkKind.BATCH, stored)):
             works = journal.claim(kind, 2, "here", 0)

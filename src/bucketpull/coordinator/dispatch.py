@@ -7,7 +7,7 @@ from bucketpull.coordinator.effects import Moment, Routine, SendWork, UseJournal
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain.budget import ANY_ROOM
-from bucketpull.domain.model import Outstanding, Work, WorkKind
+from bucketpull.domain.model import Outstanding, SentWork, Work, WorkKind
 from bucketpull.domain.policy import CoordinatorPolicy
 
 _reach = kill_points.reach
@@ -37,13 +37,14 @@ class Dispatch:
     def reclaim(self) -> Routine[None]:
         """Make work ready again that was with workers in the former coordinator's process. Other workers may still have theirs."""
         local = self._policy.local_machines
-        sent: list[tuple[int, WorkKind, str]] = yield UseJournal(lambda journal: journal.sent())
-        ended = [work for work, kind, machine in sent if kind is WorkKind.SCAN or machine in local]
+        sent: list[SentWork] = yield UseJournal(lambda journal: journal.sent())
+        ended = [work.id for work in sent if work.kind is WorkKind.SCAN or work.machine in local]
         yield UseJournal(lambda journal: journal.release(ended))
         gone = set(ended)
-        held = [entry for entry in sent if entry[0] not in gone]
+        held = [work for work in sent if work.id not in gone]
         self.gave_batches = bool(held)
         self._fleet.inherit(held)
+        self._budget.inherit(held)
 
     def give_out(self, outstanding: Outstanding) -> Routine[bool]:
         """Send each machine as much as it wants to hold; return whether any was sent something."""

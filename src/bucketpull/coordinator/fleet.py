@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from msgspec.structs import replace
 
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import IN_PLACE, VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.model import IN_PLACE, SentWork, VolumeState, VolumeStatus, Work, WorkKind
 
 PRESENT_SECONDS = 3.0
 GIVEN_UP = "given up"
@@ -72,7 +72,7 @@ class Fleet:
         self.volumes: dict[str, VolumeStatus] = {}
         self.left: set[str] = set()
         self.restored: set[str] = set()
-        self._inherited: list[tuple[int, WorkKind, str]] = []
+        self._inherited: list[SentWork] = []
         self._silence = silence_seconds
         self._grace = grace_seconds
 
@@ -116,21 +116,26 @@ class Fleet:
         for member in self.members.values():
             member.excused = now
 
-    def inherit(self, sent: list[tuple[int, WorkKind, str]]) -> None:
+    def inherit(self, sent: list[SentWork]) -> None:
         """Note work that an earlier coordinator of the job sent: workers may still have it."""
         self._inherited = sent
 
     def _adopt(self, machine: str, now: float) -> None:
-        for work, kind, owner in self._inherited:
-            if owner == machine:
-                self.members[machine].sent[kind][work] = now
-        self._inherited = [entry for entry in self._inherited if entry[2] != machine]
+        for work in self._inherited:
+            if work.machine == machine:
+                self.members[machine].sent[work.kind][work.id] = now
+        self._inherited = [work for work in self._inherited if work.machine != machine]
 
     def abandoned(self) -> list[int]:
         """Return (and forget) inherited work whose machines have not come back."""
-        works = [work for work, _, _ in self._inherited]
+        works = [work.id for work in self._inherited]
         self._inherited = []
         return works
+
+    def batches(self) -> set[int]:
+        """Return the batches that machines have, or may have."""
+        inherited = {work.id for work in self._inherited if work.kind is WorkKind.BATCH}
+        return inherited.union(*(member.sent[WorkKind.BATCH] for member in self.members.values()))
 
     def sent(self, machine: str, kind: WorkKind, works: Sequence[Work], now: float) -> None:
         """Note that work went to a machine."""

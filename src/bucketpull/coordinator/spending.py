@@ -6,7 +6,7 @@ from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.batching import decode_parts, draft
 from bucketpull.domain.budget import ANY_ROOM, Budget, BudgetLeft, BudgetState, Spending, judged, left
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Pulse
-from bucketpull.domain.model import BatchDraft, Work, WorkKind
+from bucketpull.domain.model import BatchDraft, SentWork, Work, WorkKind
 
 # What a receipt tells of was received before: the pulses of so long after surely tell of it, for processes tell twice a second.
 TOLD_SECONDS = 1.5
@@ -24,7 +24,7 @@ class _Promises:
         self._given: dict[int, tuple[int, int]] = {}
         self._untold: dict[str, list[tuple[float, int, int]]] = {}
 
-    def give(self, work: int, batch: BatchDraft) -> None:
+    def give(self, work: int, batch: BatchDraft | SentWork) -> None:
         """Note that a machine has a batch, or what is left of one."""
         self._given[work] = batch.objects, batch.bytes
 
@@ -43,7 +43,7 @@ class _Promises:
 
     def of(self, fleet: Fleet) -> tuple[int, int]:
         """Return the objects and bytes; machines that are gone, and work that went elsewhere, are forgotten."""
-        held = {work for member in fleet.members.values() for work in member.sent[WorkKind.BATCH]}
+        held = fleet.batches()
         self._given = {work: size for work, size in self._given.items() if work in held}
         self._untold = {name: untold for name, untold in self._untold.items() if name in fleet.members}
         untold = [entry[1:] for entries in self._untold.values() for entry in entries]
@@ -75,6 +75,11 @@ class BudgetWatch:
         """Count what a machine used."""
         self._promises.see(pulse.machine, now)
         self._changed |= self.spent.see(pulse, self._today())
+
+    def inherit(self, sent: Iterable[SentWork]) -> None:
+        """Take what an earlier coordinator of the job sent: machines may still have it. A trial counts its own session's objects alone."""
+        for work in sent:
+            self._promises.give(work.id, work)
 
     def gave(self, works: Iterable[Work]) -> None:
         """Count the objects of batches that were given to a machine."""

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum, StrEnum
 from itertools import repeat
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -162,6 +162,16 @@ class Work(Value):
     candidates: list[Extent] = []
     elsewhere: bool = False
     part: Count = 0
+
+
+class SentWork(NamedTuple):
+    """A piece of work that was sent to a machine and is not booked; a batch has so many objects and bytes, as far as they are listed."""
+
+    id: int
+    kind: WorkKind
+    machine: str
+    objects: int = 0
+    bytes: int = 0
 
 
 class Failure(Value):

@@ -16,7 +16,7 @@ from bucketpull.domain.batching import (
 )
 from bucketpull.domain.budget import BudgetLeft
 from bucketpull.domain.messages import BatchReceipt
-from bucketpull.domain.model import BatchDraft, Part, Position, Work, WorkKind
+from bucketpull.domain.model import BatchDraft, Part, Position, SentWork, Work, WorkKind
 from bucketpull.domain.order import Order
 from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
@@ -183,10 +183,10 @@ class Frontier:
         self._books.add_work(taken.kind, taken.tier, rest.objects, rest.bytes)
         self._books.send(taken.kind, 1)
 
-    def sent(self) -> list[tuple[int, WorkKind, str]]:
-        """Return the work that is sent: id, kind and machine."""
+    def sent(self) -> list[SentWork]:
+        """Return the work that is sent."""
         rows = self._connection.execute(self._sql["sent-work"]).fetchall()
-        return [(work, WorkKind(kind), machine) for work, kind, machine in rows]
+        return [SentWork(work, WorkKind(kind), *rest) for work, kind, *rest in rows]
 
     def holders(self, works: Iterable[int]) -> dict[int, str]:
         """Return which work is outstanding, and with which machine ("" for none)."""

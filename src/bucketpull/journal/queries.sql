@@ -113,7 +113,7 @@ update work set state = 0, machine = '' where id = ? and state = 1 returning kin
 
 -- name: sent-work
 -- open, once
-select id, kind, machine from work where state = 1 order by machine, id;
+select id, kind, machine, objects, bytes from work where state = 1 order by machine, id;
 
 -- name: abandoned-work
 -- begin, once where a run is abandoned; an empty blob of candidates is that of a repair

@@ -16,6 +16,7 @@ from bucketpull.domain.model import (
     Former,
     Part,
     Position,
+    SentWork,
     VolumeState,
     VolumeStatus,
     Work,
@@ -169,7 +170,7 @@ class SqliteJournal(JournalReader):
                     dropped.append(receipt.work)
         return dropped
 
-    def sent(self) -> list[tuple[int, WorkKind, str]]:
+    def sent(self) -> list[SentWork]:
         """See `ports.Journal`."""
         with self._tables.store.reading():
             return self._tables.frontier.sent()

@@ -11,6 +11,7 @@ from bucketpull.domain.model import (
     Former,
     Outstanding,
     Position,
+    SentWork,
     Span,
     VolumeStatus,
     Work,
@@ -70,8 +71,8 @@ class Journal(Protocol):
         """
         ...
 
-    def sent(self) -> list[tuple[int, WorkKind, str]]:
-        """Return the work that was claimed and not booked: id, kind and machine."""
+    def sent(self) -> list[SentWork]:
+        """Return the work that was claimed and not booked."""
         ...
 
     def release(self, works: Sequence[int]) -> None:

@@ -31,6 +31,7 @@ from bucketpull.domain.model import (
     Outstanding,
     PageRecord,
     Position,
+    SentWork,
     Span,
     VolumeStatus,
     Work,
@@ -180,10 +181,14 @@ class MemoryJournal:
 
     # --- who has what
 
-    def sent(self) -> list[tuple[int, WorkKind, str]]:
+    def sent(self) -> list[SentWork]:
         """Return the work that was claimed and not booked."""
-        found = [(row.id, row.kind, row.machine) for row in self._rows.values() if row.machine is not None]
-        return sorted(found, key=lambda each: (each[2], each[0]))
+        found = [
+            SentWork(row.id, row.kind, row.machine, row.objects, row.size)
+            for row in self._rows.values()
+            if row.machine is not None
+        ]
+        return sorted(found, key=lambda each: (each.machine, each.id))
 
     def release(self, works: Sequence[int]) -> None:
         """Make sent work ready again."""

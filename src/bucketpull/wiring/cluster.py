@@ -87,7 +87,7 @@ async def _coordinate(
     journal = opening.journal
     welcome = _welcome(settings, opening.source, journal)
     far = RabbitTransport(broker, settings.job_name(), settings.queue_type, key, welcome, __version__)
-    far.inherit((work, machine) for work, _, machine in journal.sent())
+    far.inherit((work.id, work.machine) for work in journal.sent())
     await far.start()
     near = DirectTransport()
     transport = JoinedTransport(near, far, frozenset({lister}))
