@@ -1,4 +1,4 @@
-"""`bucketpull work`: a downloader of a cluster."""
+"""`bucketpull work`: a worker of a cluster, which is an agent with its downloaders."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A worker process: one thread, one loop, driven by the fetcher; its agent is at the other end of a socket.
+"""A downloader: a process with one thread, one loop, driven by the fetcher; its agent is at the other end of a socket.
 
 It keeps no state: after a crash its agent gives its work to another process.
 """
@@ -32,7 +32,7 @@ STILL_SECONDS = 10.0
 
 
 class Process:
-    """The main object of one worker process; `run` returns when the agent says stop, or is gone.
+    """The main object of one downloader; `run` returns when the agent says stop, or is gone.
 
     Args:
         sock: This process's end of the socket to the agent.

@@ -101,7 +101,7 @@ class SqliteJournal(JournalReader):
             lock.release()
             raise
 
-    # What the engine uses (`ports.Journal`)
+    # What the coordinator uses (`ports.Journal`)
 
     def begin(self, root: Position, now: float, selection: str | None = None) -> bool:
         """See `ports.Journal`."""

@@ -1,4 +1,4 @@
-"""What the engine needs of an HTTP client."""
+"""What a downloader needs of an HTTP client."""
 
 from collections.abc import Callable
 from typing import Protocol

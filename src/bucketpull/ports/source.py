@@ -1,4 +1,4 @@
-"""What the engine needs of a source of objects, and what a source must be told."""
+"""What downloaders need of a source of objects, and what a source must be told."""
 
 from collections.abc import Sequence
 from typing import Protocol

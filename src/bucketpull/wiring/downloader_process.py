@@ -1,4 +1,4 @@
-"""What a forked worker process runs: its own fetch loop, source and writers, joined to the engine's process."""
+"""What a forked downloader runs: its own fetch loop, source and writers, joined to its agent's process."""
 
 import ctypes
 import os

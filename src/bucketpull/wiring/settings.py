@@ -134,7 +134,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         ]
 
     def process_count(self) -> int:
-        """Return how many worker processes to run: one a core unless told."""
+        """Return how many downloaders to run: one a core unless told."""
         return self.processes or min(256, len(os.sched_getaffinity(0)))
 
     def packing(self) -> Packing | None:

@@ -1,4 +1,4 @@
-"""`sync`: coordinator, worker and reporters in one process, with worker processes beside it."""
+"""`sync`: coordinator, worker and reporters in one process, with downloaders beside it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
