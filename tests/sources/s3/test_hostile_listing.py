@@ -1,7 +1,9 @@
 """A service that lists without end: whatever it does with pages and tokens, the listing ends, in virtual time, with its word."""
 
+import re
 from itertools import count
 
+import msgspec
 import pytest
 from tests.downloader.rig import Rig
 
@@ -158,3 +160,17 @@ def test_a_bucket_whose_later_pages_only_fail_is_a_failure_of_the_listing(answer
     assert (keys, rig.fatals) == (3, [])
     assert [failure.reason for failure in failures] == [reason]
     assert rig.clock.seconds < MOST_SECONDS
+
+
+def test_a_listing_by_token_need_not_count_its_keys():
+    """`KeyCount` is left out, and the keys are in no order: taken for ListObjects, it was asked for by markers, which led nowhere."""
+
+    def answer(request):
+        _, _, token = request.url.partition("continuation-token=t")
+        number = int(token.partition("&")[0] or 0)
+        listed = page(numbered(number)[::-1], f"t{number + 1}", truncated=number < 9)
+        return msgspec.structs.replace(listed, body=re.sub(rb"<KeyCount>.*</KeyCount>", b"", listed.body))
+
+    _, keys, failures = listed(answer)
+
+    assert (keys, failures) == (30, [])

@@ -172,7 +172,8 @@ class S3Source:
             if not all(key.startswith(below) for key in names):
                 raise AnswerError(Reason.GARBAGE, f"a page with keys that are not below {below.decode()!r}")
             names = [key[len(below) :] for key in names]
-        is_old = listing.is_truncated and b"<KeyCount>" not in body
+        # Some services leave out one or the other; ListObjects has neither.
+        is_old = listing.is_truncated and b"<KeyCount>" not in body and b"<NextContinuationToken>" not in body
         return followed(position, names, listing, is_old, self._config.split_listing)
 
     def _refusal(self, position: Position, response: Response, now: float) -> AnswerError:
