@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from bucketpull.domain.endpoint_health import LOOK_SECONDS, EndpointJudge, SourceHealth
+from bucketpull.domain.endpoint_health import TRIAL_SECONDS, EndpointJudge, SourceHealth
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State, Symptoms
 from bucketpull.domain.errors import Reason
 
@@ -113,13 +113,13 @@ def test_an_endpoint_that_is_down_is_tried_by_one_process_and_at_most_once_a_min
         for process in range(4):
             board.see(process, {"cdn": ill(seconds=now), "rest": well(tenth + 1)}, now)
         board.judge(now)
-        tries += [(now, *each) for each in board.looks(now)]
+        tries += [(now, *each) for each in board.trials(now)]
 
     assert {name for *_, name in tries} == {"cdn"}
-    assert len(tries) <= 3600 / LOOK_SECONDS + 3
+    assert len(tries) <= 3600 / TRIAL_SECONDS + 3
     assert {process for _, process, _ in tries} == {0, 1, 2, 3}
     between = [later[0] - earlier[0] for earlier, later in itertools.pairwise(tries)]
-    assert min(between[1:]) >= LOOK_SECONDS - 0.2  # the first look comes soon: most trouble is short
+    assert min(between[1:]) >= TRIAL_SECONDS - 0.2  # the first look comes soon: most trouble is short
 
 
 def test_an_endpoint_that_something_waits_for_is_tried_often():
@@ -128,7 +128,7 @@ def test_an_endpoint_that_something_waits_for_is_tried_often():
     for second in range(100):
         board.see(0, {"cdn": ill(seconds=second, is_missed=True), "rest": well(second + 1)}, float(second))
         board.judge(float(second))
-        tries += len(board.looks(float(second)))
+        tries += len(board.trials(float(second)))
 
     assert 30 <= tries <= 55
 
@@ -138,7 +138,7 @@ def test_nobody_tries_while_the_source_asks_to_be_left_alone():
     for second in range(2, 60):
         board.see(0, {"rest": ill(seconds=second, rest_seconds=60.0 - second)}, float(second))
         board.judge(float(second))
-        assert board.looks(float(second)) == []
+        assert board.trials(float(second)) == []
 
 
 def test_refused_credentials_end_the_job_if_nothing_ever_came_and_soon_if_they_are_withdrawn():

@@ -25,36 +25,50 @@ from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.record import Judged
 from bucketpull.domain.retry import REMEDIES
 
-SURE = 10  # different objects that fail alike
+# Failures make an endpoint suspect (`needed` says how many objects must fail), and when they have gone on for so long, it is at fault.
+SURE_OBJECTS = 10  # from so many different objects on the shorter time will do
 SURE_SECONDS = 1.0
 LIKELY_SECONDS = 4.0
 THROTTLED_SECONDS = 5.0  # a limiter that looks for the source's limit overshoots for shorter
 REFUSED_SECONDS = 60.0  # after it was good, before the job ends
+
+# No answers at all, though several requests wait.
 SLOW_SECONDS = 3.0
 SILENT_SECONDS = 6.0
-# With another endpoint to fetch from: two quick looks, for most troubles are short, then one a minute.
-FIRST_LOOKS = (2.0, 8.0)
-LOOK_SECONDS = 60.0
-# Where objects wait for it they go on soon after it is back: after a minute of looks that follow close, these.
-ALONE_SECONDS = 2.0
-LONG_ALONE_SECONDS = 10.0
-SOON = 30
+
+# The seconds between trials of an endpoint that is not up. With another endpoint to fetch from: two soon, for most troubles are
+# short, then one a minute. Where objects wait for it they go on soon after it is back: a minute of quick trials, then slower ones.
+FIRST_TRIALS_SECONDS = (2.0, 8.0)
+TRIAL_SECONDS = 60.0
+QUICK_TRIALS = 30
+QUICK_TRIAL_SECONDS = 2.0
+SLOWER_TRIAL_SECONDS = 10.0
+
 # Where nothing proves an endpoint well, objects that always fail look as an outage does. If the service's listing answers
 # meanwhile they are at fault after so long; where nothing can be listed, much later.
 UNPROVEN_SECONDS = 600.0
 UNLISTED_SECONDS = 6 * 3600.0
-IGNORED_SECONDS = 5.0
-PRESUMED_SECONDS = 120.0  # then the objects have had their tries
-# Refusals hit processes by chance: one whose rate fell below half of the others' mean gets an equal share of all rates.
-UNEVEN = 0.5
-# What fails for one process while others succeed again and again is the objects' fault, though that process has nothing to prove it by.
+IGNORED_SECONDS = 5.0  # after that: reports may still be about the time before
+PRESUMED_SECONDS = 120.0  # after that the objects have had their tries
+
+# What fails for one process while others succeed again and again is the objects' fault, though that process has nothing to prove it
+# by: so many successes, so far apart, none of them older than that.
 CONTRADICTIONS = 3
 APART_SECONDS = 2.0
 REMEMBERED_SECONDS = 180.0
+
+# Refusals hit processes by chance: one whose rate fell below half of the others' mean gets an equal share of all rates, now and then.
+UNEVEN = 0.5
 SHARE_SECONDS = 2.0
+
 FRESH_SECONDS = 30.0  # so long a success of our own outweighs what other machines say
 ELSEWHERE = "so the other machines say"
 TOLD_SECONDS = 1.0  # a shorter wait is over before the other processes are told of it
+
+
+def trial_seconds(trials: int) -> float:
+    """Return the seconds until the next trial of what others can stand in for, after so many."""
+    return FIRST_TRIALS_SECONDS[trials] if trials < len(FIRST_TRIALS_SECONDS) else TRIAL_SECONDS
 
 
 class SourceHealth:
@@ -79,20 +93,22 @@ class SourceHealth:
         changed = [health.judge(now, self._has_others(health)) for health in self.endpoints.values()]
         return any(changed)
 
-    def looks(self, now: float) -> list[tuple[int, str]]:
+    def trials(self, now: float) -> list[tuple[int, str]]:
         """Return which process is to try which endpoint now, to find out whether it is up again."""
         found = (
-            (health.looks(now, self._has_others(health)), name) for name, health in self.endpoints.items()
+            (health.trial(now, self._has_others(health)), name) for name, health in self.endpoints.items()
         )
         tries = [(process, name) for process, name in found if process is not None]
         return tries + [
-            (process, each.spec.name) for each in self._listing() for process in self._asks(each, now)
+            (process, each.spec.name)
+            for each in self._listing()
+            for process in self._listing_trials(each, now)
         ]
 
-    def _asks(self, listing: "EndpointHealth", now: float) -> list[int]:
+    def _listing_trials(self, listing: "EndpointHealth", now: float) -> list[int]:
         """Return which process is to ask for the listing, to learn whether the service answers at all."""
         is_needed = any(each.is_unproven and each.is_missed for each in self._fetching())
-        return listing.asks(now) if is_needed and listing.spec.sites and listing.is_up else []
+        return listing.trial_although_up(now) if is_needed and listing.spec.sites and listing.is_up else []
 
     def paces(self, now: float) -> dict[str, float]:
         """Return, by endpoint, how many requests a second each process is to make, if their rates differ much."""
@@ -123,7 +139,7 @@ class SourceHealth:
             if tried and all(each.refuses(now) for each in tried):
                 worst = tried[0].worst()
                 assert worst.reason is not None
-                return worst.reason, "; ".join(map(_words, tried))
+                return worst.reason, "; ".join(map(_refusal_text, tried))
         return None
 
     def _has_others(self, health: "EndpointHealth") -> bool:
@@ -133,7 +149,7 @@ class SourceHealth:
         )
 
 
-def _words(health: "EndpointHealth") -> str:
+def _refusal_text(health: "EndpointHealth") -> str:
     objects, spec = sum(seen.failing for seen in health.seen), health.spec
     what = "directories" if spec.purpose is Purpose.LIST else "objects"
     check = f" (check {spec.hint})" if spec.hint else ""
@@ -143,7 +159,7 @@ def _words(health: "EndpointHealth") -> str:
 
 
 class EndpointHealth:
-    """One endpoint of one machine. `others` says whether objects can be had elsewhere meanwhile."""
+    """One endpoint of one machine. `has_others` says whether objects can be had elsewhere meanwhile."""
 
     def __init__(self, spec: EndpointSpec, processes: int) -> None:
         self.spec = spec
@@ -153,8 +169,8 @@ class EndpointHealth:
         self._good = 0
         self._good_at = -math.inf
         self._since = -math.inf
-        self._looks = 0
-        self._looked_at = -math.inf
+        self._trials = 0
+        self._tried_at = -math.inf
         self._turn = 0
         self._has_waited = False
         self._shared_at = -math.inf
@@ -194,13 +210,13 @@ class EndpointHealth:
         """Forget a process that ended."""
         self.seen[process] = Symptoms()
 
-    def judge(self, now: float, others: bool) -> bool:
+    def judge(self, now: float, has_others: bool) -> bool:
         """Decide on the state; tell whether it has changed."""
-        standing = self._verdict(now, others)
+        standing = self._verdict(now, has_others)
         if standing.state is self.standing.state:
             return False
         if standing.state is State.UP or self.is_up:
-            self._since, self._looks, self._looked_at = now, 0, now
+            self._since, self._trials, self._tried_at = now, 0, now
         begun = now if self.is_up else self.standing.since
         self.standing = Standing(standing.state, begun, standing.reason, standing.detail[:200])
         return True
@@ -210,31 +226,31 @@ class EndpointHealth:
         asked = any(seen.failing or seen.in_flight for seen in self.seen)
         if self.is_up and not asked and now - self._good_at >= FRESH_SECONDS:
             self.standing = Standing(State.DOWN, now, None, ELSEWHERE)
-            self._since, self._looks, self._looked_at = now, 0, -math.inf
+            self._since, self._trials, self._tried_at = now, 0, -math.inf
 
     def presume_no_more(self) -> None:
         """Use it, if it is down by presumption alone; else have it tried at once: another machine may have found it well."""
         if self.standing.detail == ELSEWHERE and not any(seen.failing for seen in self.seen):
             self.standing = Standing()
-        self._looked_at = -math.inf
+        self._tried_at = -math.inf
 
-    def _verdict(self, now: float, others: bool) -> Standing:
+    def _verdict(self, now: float, has_others: bool) -> Standing:
         before = self.standing
         if before.state is not State.UP and self._good_at >= self._since:
             return Standing()
-        found = self._by_failures(now, others) or self._by_silence(now, others)
+        found = self._by_failures(now, has_others) or self._by_silence(now, has_others)
         if found is not None:
             return found
         return Standing() if before.state is State.SLOW and not self._silent() else before
 
-    def _by_failures(self, now: float, others: bool) -> Standing | None:
+    def _by_failures(self, now: float, has_others: bool) -> Standing | None:
         worst = self.worst()
         objects, seconds = sum(seen.failing for seen in self.seen), self.ailing_seconds(now)
         if worst.reason is None or objects < needed(worst.reason) or now < self._ignores_until:
             return None
-        if REMEDIES[worst.reason] is Remedy.STOP and not others:
+        if REMEDIES[worst.reason] is Remedy.STOP and not has_others:
             return None  # nothing to wait for: it ends the job, or is cleared
-        patience = SURE_SECONDS if objects >= SURE else LIKELY_SECONDS
+        patience = SURE_SECONDS if objects >= SURE_OBJECTS else LIKELY_SECONDS
         if worst.reason in THROTTLES:
             patience = THROTTLED_SECONDS
         if seconds < patience:
@@ -242,9 +258,9 @@ class EndpointHealth:
         state = State.DOWN if worst.reason in OUTAGE else State.REFUSING
         return Standing(state, 0.0, worst.reason, worst.detail)
 
-    def _by_silence(self, now: float, others: bool) -> Standing | None:
+    def _by_silence(self, now: float, has_others: bool) -> Standing | None:
         silent = self._silent() if now >= self._innocent_until else 0.0
-        if silent >= SILENT_SECONDS and others:
+        if silent >= SILENT_SECONDS and has_others:
             return Standing(State.DOWN, 0.0, Reason.TIMEOUT, f"no answer for {silent:.0f} s")
         if silent >= SLOW_SECONDS and self.standing.state in {State.UP, State.SLOW}:
             return Standing(State.SLOW, 0.0, Reason.TIMEOUT, f"no answer for {silent:.0f} s")
@@ -282,23 +298,24 @@ class EndpointHealth:
         """Whether it was never asked, and is not being asked now."""
         return not self.was_good and not any(seen.failing or seen.in_flight for seen in self.seen)
 
-    def looks(self, now: float, others: bool) -> int | None:
+    def trial(self, now: float, has_others: bool) -> int | None:
         """Return which process is to try it now; None if none is."""
         if self.standing.state not in {State.DOWN, State.REFUSING}:
             return None
-        if now - self._looked_at < self._patience(others and not self.is_missed) or self.rest_seconds > 0.0:
+        wait = self._trial_seconds(has_others and not self.is_missed)
+        if now - self._tried_at < wait or self.rest_seconds > 0.0:
             return None
         ready = [process for process, seen in enumerate(self.seen) if seen.has_work]
         if not ready:
             return None
-        self._looks, self._looked_at, self._turn = self._looks + 1, now, self._turn + 1
+        self._trials, self._tried_at, self._turn = self._trials + 1, now, self._turn + 1
         return ready[self._turn % len(ready)]
 
-    def asks(self, now: float) -> list[int]:
+    def trial_although_up(self, now: float) -> list[int]:
         """Return the process that is to ask the listing now, although it is up; none if it was asked a moment ago."""
-        if now - self._looked_at < LOOK_SECONDS:
+        if now - self._tried_at < TRIAL_SECONDS:
             return []
-        self._looked_at, self._turn = now, self._turn + 1
+        self._tried_at, self._turn = now, self._turn + 1
         return [self._turn % len(self.seen)]
 
     @property
@@ -329,10 +346,10 @@ class EndpointHealth:
         """Whether objects wait for it that no other endpoint has."""
         return any(seen.is_missed for seen in self.seen)
 
-    def _patience(self, others: bool) -> float:
-        if not others:
-            return ALONE_SECONDS if self._looks < SOON else LONG_ALONE_SECONDS
-        return FIRST_LOOKS[self._looks] if self._looks < len(FIRST_LOOKS) else LOOK_SECONDS
+    def _trial_seconds(self, has_others: bool) -> float:
+        if not has_others:
+            return QUICK_TRIAL_SECONDS if self._trials < QUICK_TRIALS else SLOWER_TRIAL_SECONDS
+        return trial_seconds(self._trials)
 
     def pace(self, now: float) -> float | None:
         """Return the requests a second that each process is to make, where their rates differ much; None changes nothing."""
@@ -384,10 +401,10 @@ class EndpointJudge:
         is_news = board.judge(now) | self._note_rests(now) | bool(cleared or paces)
         self.refusal = self.refusal or board.refusal(now)
         tries: dict[int, list[str]] = {}
-        for trier, name in board.looks(now):
+        for trier, name in board.trials(now):
             tries.setdefault(trier, []).append(name)
         return [
-            (each, msgspec.structs.replace(self._words(now, tries.get(each, []), cleared), paces=paces))
+            (each, msgspec.structs.replace(self._judged(now, tries.get(each, []), cleared), paces=paces))
             for each in range(self._processes)
             if is_news or each in tries
         ]
@@ -401,12 +418,12 @@ class EndpointJudge:
         for name in self._down_elsewhere - before:
             found[name].presume_down(now)
         news = [] if states == self.standings() else range(self._processes)
-        return [(each, self._words(now, [])) for each in news]
+        return [(each, self._judged(now, [])) for each in news]
 
     def process_started(self, process: int, now: float) -> Judged:
         """Return what a process that begins has to know."""
         self._board.forget(process)
-        return self._words(now, [])
+        return self._judged(now, [])
 
     def standings(self) -> dict[str, Standing]:
         """Return how each endpoint does."""
@@ -421,7 +438,7 @@ class EndpointJudge:
         found = {name: health.away() for name, health in self._board.endpoints.items()}
         return {name: away for name, away in found.items() if away}
 
-    def _words(self, now: float, tries: list[str], cleared: Sequence[str] = ()) -> Judged:
+    def _judged(self, now: float, tries: list[str], cleared: Sequence[str] = ()) -> Judged:
         states: dict[str, State] = {}
         for name, standing in self.standings().items():
             if standing.state is not State.UP:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from bucketpull.domain.endpoint_health import FIRST_LOOKS, LOOK_SECONDS
+from bucketpull.domain.endpoint_health import trial_seconds
 from bucketpull.domain.endpoints import OUTAGE, REFUSALS, SUSPECT, SUSPECT_ANSWERS, THROTTLES
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
@@ -45,9 +45,9 @@ class Target:
         "_held_until",
         "_least",
         "_least_ends",
-        "_looks",
         "_misses",
         "_refusals",
+        "_trials",
         "address",
         "is_away",
         "is_listed",
@@ -76,7 +76,7 @@ class Target:
         self.why = ""
         self._least = self._former_least = math.inf
         self._least_ends = -math.inf
-        self._misses = self._refusals = self._looks = 0
+        self._misses = self._refusals = self._trials = 0
 
     @property
     def label(self) -> str:
@@ -144,10 +144,9 @@ class Target:
     def leave(self, now: float, why: str) -> None:
         """Leave it alone for a while: longer each time."""
         if not self.is_away:
-            self.is_away, self.since, self._looks = True, now, 0
-        patience = FIRST_LOOKS[self._looks] if self._looks < len(FIRST_LOOKS) else LOOK_SECONDS
-        self._looks += 1
-        self._held_until, self.why = now + patience, why[:200]
+            self.is_away, self.since, self._trials = True, now, 0
+        self._held_until, self.why = now + trial_seconds(self._trials), why[:200]
+        self._trials += 1
 
     def forgive(self) -> None:
         """Use it as before."""
