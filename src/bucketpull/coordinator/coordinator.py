@@ -26,7 +26,13 @@ from bucketpull.coordinator.effects import (
     UseJournal,
     once_each,
 )
-from bucketpull.coordinator.ending import Headway, RefusalsElsewhere, check_volumes, final_state
+from bucketpull.coordinator.ending import (
+    Headway,
+    RefusalsElsewhere,
+    check_volumes,
+    final_state,
+    working_state,
+)
 from bucketpull.coordinator.fleet import Fleet, RequestedStates
 from bucketpull.coordinator.outages import Outages
 from bucketpull.coordinator.rate_sharing import Shares
@@ -57,8 +63,7 @@ _reach = kill_points.reach
 class Coordinator:
     """Drives one job from its journal. `run` returns when the job has ended or was stopped.
 
-    `refusal` is set when the source refused us as a whole,
-    `trouble` when the journal's disk was nearly full.
+    `refusal` is set when the source refused us as a whole, `trouble` when the journal's disk was nearly full.
     `began` is when this session began to work (monotonic seconds), with the books of that moment.
     `missing` are the objects that are in the books and in no ledger, as far as volumes told at the end.
     `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
@@ -134,9 +139,7 @@ class Coordinator:
 
     def _turn(self) -> Routine[None]:
         yield from self._watch_room()
-        messages = yield from self._receive()
-        if messages:
-            yield from self._book(messages)
+        yield from self._listen()
         yield from self._recover()
         if self._stop_at is None:
             yield from self._watch_refusals()
@@ -172,10 +175,11 @@ class Coordinator:
             self._stop_at = now + self._policy.stop_seconds
             yield from self._dismiss(set(self.fleet.members))
 
-    def _receive(self) -> Routine[Sequence[FromWorker]]:
+    def _listen(self) -> Routine[None]:
         heard: Heard = yield Hear(self._policy.tick_seconds)
         self._hears = heard.hears
-        return heard.messages
+        if heard.messages:
+            yield from self._book(heard.messages)
 
     def _book(self, messages: Sequence[FromWorker]) -> Routine[None]:
         entries = [
@@ -367,30 +371,21 @@ class Coordinator:
     def _name_state(self) -> None:
         if self._stop_at is not None:
             return
-        if self.limits.paused:
-            self.state = JobState.PAUSED
-        elif self.budget.verdict is not budget.BudgetState.GO_ON:
-            self.state = JobState.BUDGET_SPENT
-        elif not self.fleet.has_volumes:
-            self.state = JobState.WAITING
-        elif self.outstanding.batches and not self._has_room():
-            self.state = JobState.NO_ROOM
-        else:
-            self.state = JobState.LISTING if self.outstanding.scans else JobState.TRANSFERRING
-
-    def _has_room(self) -> bool:
-        """Tell whether there is room, or was a moment ago: a receipt comes before the pulse that reports the room it made."""
         now = self.at.monotonic
         if self.fleet.has_room:
             self._roomy_at = now
-        return now - self._roomy_at < self._policy.roomless_seconds
+        # A receipt comes before the pulse that reports the room it made.
+        had_room = now - self._roomy_at < self._policy.roomless_seconds
+        is_spent = self.budget.verdict is not budget.BudgetState.GO_ON
+        self.state = working_state(self.outstanding, self.fleet, self.limits.paused, is_spent, had_room)
 
     def _clear(self) -> Routine[None]:
         """Have stale copies removed before the workers leave."""
-        pulses = [member.pulse for member in self.fleet.members.values()]
-        while self._stop_at is None and self._former.is_busy(pulses, self.at.monotonic):
+        members = self.fleet.members
+        while self._stop_at is None and self._former.is_busy(
+            [member.pulse for member in members.values()], self.at.monotonic
+        ):
             yield from self._listen()
-            pulses = [member.pulse for member in self.fleet.members.values()]
 
     def _await_cleanup(self) -> Routine[None]:
         """Wait until all files on the machines' volumes are confirmed; for absent machines only a short time.
@@ -424,11 +419,6 @@ class Coordinator:
             )
             told |= new.keys()
             yield from self._listen()
-
-    def _listen(self) -> Routine[None]:
-        messages = yield from self._receive()
-        if messages:
-            yield from self._book(messages)
 
     def _dismiss(self, machines: set[str]) -> Routine[None]:
         for machine in machines:

@@ -1,4 +1,4 @@
-"""When a job has ended, and how: the books are held against what the volumes' own ledgers say. Pure.
+"""What a job's state is called, when it has ended, and how: the books are held against what the volumes' own ledgers say. Pure.
 
 A volume may hold more than the job counts: objects of other jobs, of an earlier run, second copies. It must not hold less.
 """
@@ -46,6 +46,21 @@ def missing(
             return 0
     held = sum(told[volume].stored_objects for volume in counted_on if volume in told)
     return max(0, books.stored + books.skipped - held)
+
+
+def working_state(
+    left: Outstanding, fleet: Fleet, is_paused: bool, is_spent: bool, has_room: bool
+) -> JobState:
+    """Return the state of a job that goes on; `is_spent` is said of its budget, `has_room` of the volumes a moment ago."""
+    if is_paused:
+        return JobState.PAUSED
+    if is_spent:
+        return JobState.BUDGET_SPENT
+    if not fleet.has_volumes:
+        return JobState.WAITING
+    if left.batches and not has_room:
+        return JobState.NO_ROOM
+    return JobState.LISTING if left.scans else JobState.TRANSFERRING
 
 
 def final_state(books: Counters, outstanding: Outstanding, lost: int) -> JobState:
