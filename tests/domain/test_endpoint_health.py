@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from bucketpull.domain.endpoint_health import TRIAL_SECONDS, EndpointJudge, SourceHealth
+from bucketpull.domain.endpoint_health import TRIAL_SECONDS, SourceHealth
+from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State, Symptoms
 from bucketpull.domain.errors import Reason
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from bucketpull.domain.endpoint_health import EndpointJudge
+from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
 from bucketpull.domain.messages import ScanReceipt

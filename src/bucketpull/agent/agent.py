@@ -19,7 +19,7 @@ from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.unconfirmed import Unconfirmed
 from bucketpull.agent.volume import ManagedVolume
 from bucketpull.domain.batching import objects_in
-from bucketpull.domain.endpoint_health import EndpointJudge
+from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import (
     BatchReceipt,

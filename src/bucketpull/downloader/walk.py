@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from bucketpull.domain.batching import encode_positions
-from bucketpull.domain.endpoint_health import EndpointJudge
+from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.errors import Reason, SourceRefused
 from bucketpull.domain.messages import ScanReceipt
