@@ -105,7 +105,7 @@ class Agent:
     @property
     def is_quiet(self) -> bool:
         """Whether all files on its volumes are confirmed to count."""
-        return not self._unconfirmed.left and self._clearing.is_empty
+        return not self._unconfirmed.number and self._clearing.is_empty
 
     # --- events
 
@@ -160,7 +160,7 @@ class Agent:
         """Note that a message is safe with the transport."""
         self._now = now
         if isinstance(message, BatchReceipt):
-            self._unconfirmed.reported(message.work, now, is_last=message.remainder is None)
+            self._unconfirmed.receipt_sent(message.work, now, is_last=message.remainder is None)
             batch = self._batches.get(message.work)
             if batch is not None:
                 self._close_if_done(batch)
@@ -203,7 +203,7 @@ class Agent:
             pulse.window = 0
         is_idle = not self._batches and not self._unconfirmed.waiting
         pulse.begun = self._unconfirmed.questions(self.scheduler.working(), self._now, is_idle=is_idle)
-        pulse.clears = self._told_clears = max(self._unconfirmed.left, not self.is_quiet)
+        pulse.clears = self._told_clears = max(self._unconfirmed.number, not self.is_quiet)
         pulse.removes = self._clearing.is_busy
         return pulse
 
@@ -213,12 +213,12 @@ class Agent:
         elif work.kind is WorkKind.SCAN:
             self._survey(work)
         else:
-            self._unconfirmed.take(work, self.scheduler.volumes.values())
+            self._unconfirmed.arrived(work, self.scheduler.volumes.values())
 
     def _begin(self) -> None:
         if self._clearing.is_busy:
             return
-        for work in self._unconfirmed.begin():
+        for work in self._unconfirmed.take_waiting():
             batch = self._batches[work.id] = ActiveBatch(work, self._policy.machine, self._now)
             self.scheduler.accept(objects_in(batch.parts))
             self._calls.run(self._intake.accept(batch))
@@ -254,7 +254,7 @@ class Agent:
             del self._batches[work]
         elif not batch.is_due(self._now):
             return
-        self._unconfirmed.done(work)
+        self._unconfirmed.receipt_made(work)
         receipt = batch.receipt(self._now, self._next_part())
         self._say(receipt)
         self._clear_if_idle()
@@ -287,7 +287,7 @@ class Agent:
 
     def returned(self, volume: ManagedVolume) -> None:
         """Have all processes use a volume that is new, or was reopened."""
-        self._unconfirmed.find(volume)
+        self._unconfirmed.add_volume(volume)
         self._tell_all(self._mount(volume))
 
     def left(self, volume: ManagedVolume) -> None:
@@ -334,7 +334,7 @@ class Agent:
 
     def _forget(self, booked: Sequence[int]) -> DiskRoutine:
         """Forget batches that are booked, but none in hand: its last receipt will be confirmed too."""
-        works = self._unconfirmed.booked(set(booked) - self.holds())
+        works = self._unconfirmed.receipts_booked(set(booked) - self.holds())
         for volume in self.scheduler.working():
             try:
                 yield from forget(volume, self._policy.journal, works)
@@ -349,7 +349,7 @@ class Agent:
         cleared = yield from self._clearing.run(
             self.scheduler.working(), lambda volume, error: volume.trouble(error, self._now)
         )
-        self._unconfirmed.ended(cleared.works)
+        self._unconfirmed.forget(cleared.works)
         if cleared.removed:
             self._say(Removed(self._policy.machine, cleared.removed))
         self._begin()

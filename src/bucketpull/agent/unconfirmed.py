@@ -1,7 +1,8 @@
 """The batches of which a worker does not know that all it has of them counts: from before a restart, or not answered. Pure.
 
-A batch that it had in hand once, without trouble, and whose last receipt is booked, counts: each of its receipts says which part
-comes next. About all others it asks.
+A batch goes through: `arrived` (in `waiting`), `take_waiting` (in hand), `receipt_made` (in `reporting`), `receipt_sent`, which may
+come several times, once a part, and `receipts_booked`. A batch that went so once, without trouble, counts then: each of its
+receipts says which part comes next. What is in `_doubted` did not, and the coordinator is asked which of its blocks count.
 """
 
 import math
@@ -18,39 +19,40 @@ SPANS_AT_ONCE = 2_000
 
 
 class Unconfirmed:
-    """Remembers batches with the time from which an answer is waited for (monotonic seconds).
-
-    `reporting` are those whose receipts are not with the coordinator's transport yet: still held, as far as anybody else knows.
-    `waiting` came and are not begun.
-    """
+    """Remembers batches by their work's id. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self.reporting: set[int] = set()
         self.waiting: dict[int, Work] = {}
+        """Came, and are not begun."""
+        self.reporting: set[int] = set()
+        """Their receipt is not with the coordinator's transport yet: still held, as far as anybody else knows."""
         self._since: dict[int, float] = {}
+        """Not known to count: from when on an answer is waited for, the one asked about last at the end."""
         self._doubted: set[int] = set()
+        """Files of them may lie where no receipt tells: that they are booked does not say that all here counts."""
         self._unanswered: set[int] = set()
+        """Their last receipt is sent, and not known to be booked."""
 
     @property
-    def left(self) -> int:
-        """Of how many it does not know that they count."""
+    def number(self) -> int:
+        """How many there are."""
         return len(self._since)
 
-    def find(self, volume: ManagedVolume) -> None:
+    def add_volume(self, volume: ManagedVolume) -> None:
         """Take over what a volume knows of before this start."""
         self._doubted.update(volume.known)
         self._since.update(dict.fromkeys(volume.known, -math.inf))
 
-    def take(self, work: Work, volumes: Iterable[ManagedVolume]) -> None:
-        """Note that a batch came, perhaps again; it waits until `begin` returns it."""
+    def arrived(self, work: Work, volumes: Iterable[ManagedVolume]) -> None:
+        """Note that a batch came, perhaps again; it waits until `take_waiting` returns it."""
         self._since.pop(work.id, None)
         # An answer that is on its way may be to what was said of the batch before.
         if work.id in self._unanswered or any(work.id in volume.known for volume in volumes):
             self._doubted.add(work.id)
         self.waiting[work.id] = work
 
-    def begin(self) -> list[Work]:
-        """Return the batches that are to begin."""
+    def take_waiting(self) -> list[Work]:
+        """Return the batches that wait, which begin now."""
         works, self.waiting = list(self.waiting.values()), {}
         return works
 
@@ -58,27 +60,27 @@ class Unconfirmed:
         """Note that files of a batch may lie somewhere of which no block tells."""
         self._doubted.add(work)
 
-    def done(self, work: int) -> None:
-        """Note that a batch's receipt is to be sent."""
+    def receipt_made(self, work: int) -> None:
+        """Note that a batch has a receipt, which is to be sent."""
         self.reporting.add(work)
 
-    def reported(self, work: int, now: float, *, is_last: bool) -> None:
+    def receipt_sent(self, work: int, now: float, *, is_last: bool) -> None:
         """Note that a receipt is sent; to the last of a batch an answer should come."""
         self.reporting.discard(work)
         if is_last:
             self._since[work] = now
             self._unanswered.add(work)
 
-    def booked(self, works: Iterable[int]) -> set[int]:
+    def receipts_booked(self, works: Iterable[int]) -> set[int]:
         """Note that the last receipts of batches count; return those of which all that is here does."""
         found = set(works)
         self._unanswered -= found
         self._since.update(dict.fromkeys(found & self._doubted, -math.inf))
         found -= self._doubted
-        self.ended(found)
+        self.forget(found)
         return found
 
-    def ended(self, works: Iterable[int]) -> None:
+    def forget(self, works: Iterable[int]) -> None:
         """Note that nothing is left to ask."""
         for work in works:
             self._since.pop(work, None)
@@ -89,7 +91,7 @@ class Unconfirmed:
         until = now - (IDLE_SECONDS if is_idle else ASK_AFTER_SECONDS)
         due = [work for work, since in self._since.items() if since <= until]
         questions = {work: _questions(volumes, work) for work in due[:ASKED_AT_ONCE]}
-        self.ended(work for work, asked in questions.items() if not asked)
+        self.forget(work for work, asked in questions.items() if not asked)
         found: list[Begun] = []
         for work, asked in questions.items():
             if asked and sum(len(block.spans) for block in found) < SPANS_AT_ONCE:
