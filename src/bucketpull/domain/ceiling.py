@@ -1,9 +1,20 @@
-"""The requests a second that a source bears, learnt from what it refuses: the `Ceiling` of a limiter. Sans-I/O."""
+"""The requests a second that a source bears, learnt from what it refuses: the `Ceiling` of a limiter. Sans-I/O.
+
+The rate goes the way of TCP CUBIC (RFC 9438): a refusal cuts it by a tenth, then it rises along a cubic that is flat at the *wall*,
+the rate at which the source refused, and steep behind it. Other cases:
+
+* the first refusal finds no rate to compare with: what was borne with all of the level in use is kept, less a tenth; else half of
+  what was asked for, and then the rate is *explored*, half as much again after each round without refusals;
+* where much is refused, what came through says more than the rate does, and the rate falls towards it;
+* where nearly all is refused, however little is asked, the source *blocks* us: the rate is halved once, and after pauses that
+  double a few probes find the end of it;
+* where as much is refused when less is asked for, the pace is not the cause (`Suspicion`), and the rate rises again.
+"""
 
 import math
 
 LOWEST_CEILING = 1.0
-_SHUT = 30
+_SHUT_REFUSED = 30  # in one round
 
 
 class Round:
@@ -36,7 +47,7 @@ class Round:
 
     def is_shut(self) -> bool:
         """Tell whether so much is refused that it needs no round to see it."""
-        return self.throttles >= _SHUT and self.throttles >= self.answers() * Ceiling.NEARLY_ALL
+        return self.throttles >= _SHUT_REFUSED and self.throttles >= self.answers() * Ceiling.NEARLY_ALL
 
     def answers(self) -> int:
         """Return how many answers came."""
@@ -51,46 +62,46 @@ class Ceiling:
 
     __slots__ = (
         "_blocked",
-        "_cubic",
-        "_episode",
-        "_explored",
+        "_curve_began",
+        "_episode_began",
+        "_explored_rounds",
         "_exploring",
         "_pause",
-        "_since",
+        "_seconds_to_wall",
         "_suspicion",
         "_wall",
         "pace",
         "rate",
     )
 
-    KEEP = 0.9
-    KEEP_FIRST = 0.5
+    CUT_TO = 0.9  # share of the rate that a cut leaves
+    FIRST_CUT_TO = 0.5
     EPISODE_SECONDS = 2.0  # cuts so close belong together: the wall is where the first of them was
-    EXPLORE = 1.5
-    MUCH = 0.2  # share of refused answers above which the success rate tells more than the ceiling
-    NEARLY_ALL = 0.9
+    EXPLORE = 1.5  # times the rate, after a round without refusals
+    MUCH_REFUSED = 0.2  # share of refused answers above which the success rate tells more than the ceiling
+    NEARLY_ALL = 0.9  # share of refused answers
     CUBIC_SECONDS = 8.0  # from a cut of 10 % back to the wall; 20 s later it is twice the wall
-    PROBES_PER_SECOND = 4.0
-    ALONE = 0.3
-    FEW = 5  # answers
-    MANY = 6  # refusals
-    SURELY_MANY = 10
+    PROBES_PER_SECOND = 4.0  # while blocked
+    FAR_BELOW = 0.3  # share of the rate
+    FEW_ANSWERS = 5  # say nothing of shares
+    MANY_REFUSED = 6  # in one round
+    SURELY_MANY_REFUSED = 10  # where some are refused at any pace
     FIRST_PAUSE_SECONDS = 0.5
     LONGEST_PAUSE_SECONDS = 60.0
-    CALM_SECONDS = 30.0
+    CALM_SECONDS = 30.0  # without a cut: then what was found of other causes is forgotten
 
     def __init__(self) -> None:
         self.rate: float | None = None
         self.pace = math.inf
         self._wall = 0.0  # the rate at which the source last refused
-        self._episode = -math.inf
-        self._since = 0.0
-        self._cubic = 0.0
+        self._episode_began = -math.inf
+        self._curve_began = 0.0  # when the rate was set, from which it rises
+        self._seconds_to_wall = 0.0  # along the cubic, from then on
         self._pause = self.FIRST_PAUSE_SECONDS
         self._blocked = False
         self._suspicion = Suspicion()
         self._exploring = False  # refused before there was a rate to compare with: no wall is known yet
-        self._explored = 0
+        self._explored_rounds = 0
 
     @property
     def random_share(self) -> float:
@@ -107,11 +118,11 @@ class Ceiling:
         if self.rate is None:
             self._begin(now, offered, measured.former if used else 0.0)
             return 0.0
-        if now - self._episode > self.EPISODE_SECONDS:
-            self._episode, self._wall = now, self.rate
+        if now - self._episode_began > self.EPISODE_SECONDS:
+            self._episode_began, self._wall = now, self.rate
         if share >= self.NEARLY_ALL and self._is_block(measured, offered):
-            return self._block(now, measured.throttles >= self.MANY)
-        self._exploring = self._exploring and self._explored < 3
+            return self._block(now, measured.throttles >= self.MANY_REFUSED)
+        self._exploring = self._exploring and self._explored_rounds < 3
         steered = self._suspicion.steer(now, self.rate)
         self._set(now, self._lower(now, measured, share) if steered is None else steered)
         return 0.0
@@ -124,22 +135,22 @@ class Ceiling:
     def _is_block(self, measured: Round, offered: float) -> bool:
         """Tell whether a round in which nearly all was refused means that all is; where some always is, a few say nothing."""
         assert self.rate is not None
-        if self._suspicion.is_held:
-            return measured.throttles >= self.SURELY_MANY
+        if self._suspicion.is_confirmed:
+            return measured.throttles >= self.SURELY_MANY_REFUSED
         # A few requests, far fewer than the ceiling, all refused: the rate is not the cause.
-        alone = offered < self.rate * self.ALONE and measured.throttles > 1
-        return self._blocked or alone or measured.throttles >= self.MANY
+        alone = offered < self.rate * self.FAR_BELOW and measured.throttles > 1
+        return self._blocked or alone or measured.throttles >= self.MANY_REFUSED
 
     def _begin(self, now: float, offered: float, former: float) -> None:
         """Set the first rate: below what was borne with all of the level in use, else by what was asked for."""
         self._wall = former or max(offered, LOWEST_CEILING)
-        self._set(now, self._wall * (self.KEEP if former else self.KEEP_FIRST))
+        self._set(now, self._wall * (self.CUT_TO if former else self.FIRST_CUT_TO))
         self._exploring = not former
 
     def _lower(self, now: float, measured: Round, share: float) -> float:
         assert self.rate is not None
-        lower = self.rate * self.KEEP
-        if share <= self.MUCH or measured.answers() < self.FEW:
+        lower = self.rate * self.CUT_TO
+        if share <= self.MUCH_REFUSED or measured.answers() < self.FEW_ANSWERS:
             return lower
         least = max(measured.rate(now) * 0.95, self.rate * 0.5, self._suspicion.usual.given * 0.5)
         return min(lower, least)
@@ -156,19 +167,19 @@ class Ceiling:
             self._set(now, steered)
             return
         if rate < self.rate * 0.7:
-            self._since += now - measured.begins
+            self._curve_began += now - measured.begins
             return
         if self._exploring and not measured.throttles:
-            self._explored += 1
+            self._explored_rounds += 1
             self.rate = self.pace = self._wall = self.rate * self.EXPLORE
-        at = (now - self._since - self._cubic) / self.CUBIC_SECONDS
+        at = (now - self._curve_began - self._seconds_to_wall) / self.CUBIC_SECONDS
         self.rate = self.pace = max(self.rate, self._wall * (1.0 + 0.1 * at**3))
 
     def _set(self, now: float, rate: float) -> None:
         self.rate = self.pace = max(rate, LOWEST_CEILING)
-        self._since = now
+        self._curve_began = now
         self._wall = max(self._wall, self.rate)
-        self._cubic = self.CUBIC_SECONDS * (max(0.0, 1.0 - self.rate / self._wall) / 0.1) ** (1 / 3)
+        self._seconds_to_wall = self.CUBIC_SECONDS * (max(0.0, 1.0 - self.rate / self._wall) / 0.1) ** (1 / 3)
 
     def _block(self, now: float, many: bool) -> float:
         """Halve the rate, once for a block however long, and let a few probes find its end."""
@@ -190,7 +201,7 @@ class Ceiling:
             self._blocked = False
             self._pause = self.FIRST_PAUSE_SECONDS
             self._set(now, self.rate)
-        if now - self._since > self.CALM_SECONDS:
+        if now - self._curve_began > self.CALM_SECONDS:
             self._suspicion = Suspicion()
 
 
@@ -230,14 +241,14 @@ class Suspicion:
     """
 
     __slots__ = (
-        "_before",
         "_below",
-        "_former",
-        "_given",
-        "_held",
         "_is_refuted",
-        "_tried",
-        "_until",
+        "_rate_before",
+        "_share",
+        "_trial_began",
+        "_trial_ends",
+        "_usual_given",
+        "_usual_share",
         "usual",
     )
 
@@ -257,65 +268,67 @@ class Suspicion:
         self.usual = AnswerCount()
         """Those that came outside of trials."""
         self._below = AnswerCount(math.inf)
-        self._held = 0.0
-        self._is_refuted = False
-        self._before = 0.0
-        self._given = 0.0
-        self._former = 0.0  # the rate before the trial that is on; 0 outside of one
-        self._until = -math.inf
-        self._tried = -math.inf
+        """Those that came in trials, since the last result."""
+        self._share = 0.0
+        self._is_refuted = False  # fewer are refused when less is asked for: our pace is the cause
+        # Of the trial that is on:
+        self._rate_before = 0.0  # 0 outside of one
+        self._usual_share = 0.0  # refused before it
+        self._usual_given = 0.0  # answers a second before it
+        self._trial_began = -math.inf
+        self._trial_ends = -math.inf
 
     @property
     def share(self) -> float:
         """The share of refusals that have another cause, 0 where none have, or it is not known yet."""
-        return self._held
+        return self._share
 
     @property
-    def is_held(self) -> bool:
+    def is_confirmed(self) -> bool:
         """Whether refusals were found to have another cause."""
-        return self._held > 0.0
+        return self._share > 0.0
 
     def note(self, now: float, measured: Round) -> None:
         """Count the answers of a round."""
-        if not self._former:
+        if not self._rate_before:
             self.usual.add(now, measured)
-        elif measured.begins >= self._tried + self.SETTLED_SECONDS:
+        elif measured.begins >= self._trial_began + self.SETTLED_SECONDS:
             self._below.add(measured.begins, measured)
 
     def steer(self, now: float, rate: float) -> float | None:
         """Return the rate to go on with, whatever was refused or not; None for what is usual."""
-        if self._former:
-            return rate if now < self._until else self._end()
+        if self._rate_before:
+            return rate if now < self._trial_ends else self._end()
         begins = now - now % self.PERIOD_SECONDS
-        if now - begins < self.ENTRY_SECONDS and begins > self._tried and self._is_due(begins):
+        if now - begins < self.ENTRY_SECONDS and begins > self._trial_began and self._is_due(begins):
             return self._begin(begins, rate)
-        return self._go_up(rate) if self._held else None
+        return self._go_up(rate) if self._share else None
 
     def _is_due(self, begins: float) -> bool:
-        if self._held or self._is_refuted:
+        if self._share or self._is_refuted:
             return round(begins / self.PERIOD_SECONDS) % self.PERIODS_HELD == 0
         usual = self.usual
         return usual.refused >= self.LEAST_REFUSED and usual.share >= self.LEAST_SHARE
 
     def _begin(self, begins: float, rate: float) -> float:
         """Ask for less than was given, for a while."""
-        self._tried, self._until, self._former = begins, begins + self.TRIAL_SECONDS, rate
-        self._before, self._given = self.usual.share, self.usual.given
-        return max(LOWEST_CEILING, min(rate, self.BELOW * self._given))
+        self._trial_began, self._trial_ends, self._rate_before = begins, begins + self.TRIAL_SECONDS, rate
+        self._usual_share, self._usual_given = self.usual.share, self.usual.given
+        return max(LOWEST_CEILING, min(rate, self.BELOW * self._usual_given))
 
     def abandon(self) -> None:
         """End a trial without a result: nothing at all is given."""
-        self._former, self._below = 0.0, AnswerCount(math.inf)
+        self._rate_before, self._below = 0.0, AnswerCount(math.inf)
 
     def _end(self) -> float:
         """Decide, once enough answers have come in trials; go on as before."""
-        rate, self._former = self._former, 0.0
-        below, before = self._below, self._before
+        rate, self._rate_before = self._rate_before, 0.0
+        below, before = self._below, self._usual_share
         if below.number >= self.ENOUGH and below.number * before >= self.ENOUGH_REFUSED:
             self._is_refuted = below.share < before * 0.5
-            self._held = 0.0 if self._is_refuted else max(before, below.share)
+            self._share = 0.0 if self._is_refuted else max(before, below.share)
             self._below = AnswerCount(math.inf)
-            rate = min(rate, self._given) if self._is_refuted else rate
+            rate = min(rate, self._usual_given) if self._is_refuted else rate
         self.usual = AnswerCount()
         return rate
 
@@ -326,7 +339,7 @@ class Suspicion:
             return rate
         share, asked = usual.share, usual.number / max(usual.seconds, 0.1)
         self.usual = AnswerCount()
-        if share > min(self._held * 1.5 + 0.05, self._held + 0.15):
-            self._held = 0.0
+        if share > min(self._share * 1.5 + 0.05, self._share + 0.15):
+            self._share = 0.0
             return None
         return max(rate, min(rate, asked) * self.GROWTH)
