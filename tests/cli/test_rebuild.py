@@ -25,6 +25,27 @@ def test_after_a_rebuild_only_what_is_new_or_changed_is_fetched(user, bare):
     assert shown["state"] == "complete"
 
 
+def test_what_two_disks_of_a_rebuilt_job_both_have_is_on_one_of_them_after_the_next_sync(user, bare):
+    user.run("sync", "upyun://photos", "disk2", "--quiet", "--state", "another")
+    (user.folder / "another").rename(user.folder / "away")
+    bare.mutate(touch=["2024/img-05.jpg"])
+    user.run("rebuild", "upyun://photos", "disk1", "disk2", "--state", "state")
+
+    user.run(*SYNC, "disk2")
+
+    kept = [
+        path.relative_to(user.folder / disk) for disk in ("disk1", "disk2") for path in photos(user, disk)
+    ]
+    assert len(kept) == len(set(kept)) == 100
+    assert user.says("verify", "disk1", "disk2", "--hash", "--json") == ""
+    (shown,) = user.json("status", "--state", "state")
+    assert (shown["state"], shown["counters"]["skipped"], shown["counters"]["stored"]) == ("complete", 99, 1)
+
+
+def photos(user, disk):
+    return list((user.folder / disk).glob("20*/*.jpg"))
+
+
 def test_where_and_volumes_are_answered_at_once(user, bare):
     user.run("rebuild", "disk1", "--state", "state")
 

@@ -360,6 +360,20 @@ def test_copies_that_count_no_more_are_known_until_they_are_removed(journal):
     assert len(journal.former(["m2a"], 9)) == 1
 
 
+def test_of_doubles_none_is_to_go_while_the_other_may_be_to_go_itself(journal):
+    begin(journal, *NAMES)
+    see(journal, "m1a", "m2a")
+    body = encode_parts([part(NAMES[0])])
+    first, second, third = batches(journal)
+    journal.commit([stored(first, former=[Former("m2a", [1], "m1a", body)])], NOW)
+    journal.commit([stored(second, former=[Former("m1a", [1], "m2a", body, is_double=True)])], NOW)
+    assert journal.former(["m1a"], 9) == []
+
+    journal.forget_former([copy.id for copy in journal.former(["m2a"], 9)])
+    journal.commit([stored(third, former=[Former("m1a", [1], "m2a", body, is_double=True)])], NOW)
+    assert [copy.by for copy in journal.former(["m1a"], 9)] == ["m2a"]
+
+
 def test_what_nobody_understands_is_a_failure_and_counts_once(journal):
     journal.begin(Position(b""), NOW)
     journal.note_poison(["00aa", "00bb"])

@@ -75,6 +75,11 @@ class ActiveBatch:
             if other != volume and self._blocks.get(other) and parts:
                 self._receipt.former.append(Former(other, self._blocks[other], volume, encode_parts(parts)))
 
+    def drop_double(self, volume: str, parts: list[Part], other: str) -> None:
+        """Note objects in place on one volume of which another one has the same version too."""
+        former = Former(other, self._blocks[other], volume, encode_parts(parts), is_double=True)
+        self._receipt.former.append(former)
+
     def older_blocks(self, volume: str, former: Collection[str]) -> list[int]:
         """Return the offsets of a volume's blocks that may hold other versions of objects that lay on `former` volumes."""
         candidates = self._blocks.get(volume, []) if volume in former else []

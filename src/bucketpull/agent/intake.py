@@ -58,7 +58,7 @@ class Intake:
                 there, volume = as_listed(batch.parts, records), self._scheduler.volumes[name]
                 self._tasks.take_over(batch, there, records, volume, is_ours=True)
             for name, parts in found.changed.items():
-                self._tasks.place(batch, parts, name, {name})
+                self._tasks.place(batch, parts, name, {name, *found.doubled})
         if rest and self._policy.adopts:
             batch.unsettled += 1
             rest = yield from self._adopt(batch, rest)
@@ -89,12 +89,14 @@ class Intake:
 class AlreadyStored(NamedTuple):
     """What a batch finds: `changed` by volume lie there in another version, `fresh` are to be stored anywhere.
 
-    `whole` by volume are those that this very batch left there before; they have to be settled.
+    `whole` by volume are those that this very batch left there before; they have to be settled. `doubled` are volumes that have copies
+    of objects which others have as well.
     """
 
     changed: dict[str, list[Part]]
     fresh: list[Part]
     whole: dict[str, list[Record]]
+    doubled: set[str]
 
 
 def recognise(
@@ -123,10 +125,12 @@ def recognise(
     batch.looked_at({extent.volume for extent, _ in candidates})
     old = compare(rest, candidates)
     batch.skip(old.skipped, old.skipped_bytes, old.extents)
+    for (kept, other), parts in old.copies.items():
+        batch.drop_double(kept, parts, other)
     if not batch.work.elsewhere:
-        return AlreadyStored(old.changed, old.fresh, whole)
+        return AlreadyStored(old.changed, old.fresh, whole, old.doubled)
     batch.send_on(old.fresh)
-    return AlreadyStored(old.changed, [], whole)
+    return AlreadyStored(old.changed, [], whole, old.doubled)
 
 
 def _read(
@@ -158,7 +162,8 @@ def _last(parts: Iterable[Part], stored: Iterable[tuple[Extent, Sequence[Record]
 class Matched(msgspec.Struct):
     """Listed objects by what ledgers say of them: `skipped` objects are in place (`extents` say where), `changed` by volume lie there in another version.
 
-    `fresh` objects were found nowhere.
+    `fresh` objects were found nowhere. `copies` of objects in place lie on another volume too, as after a rebuild: by the volume whose
+    copy counts and the other one. `doubled` are all volumes that have copies which do not count.
     """
 
     skipped: int
@@ -166,6 +171,8 @@ class Matched(msgspec.Struct):
     extents: list[Extent]
     changed: dict[str, list[Part]]
     fresh: list[Part]
+    copies: dict[tuple[str, str], list[Part]] = {}
+    doubled: set[str] = set()
 
 
 def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record]]]) -> Matched:
@@ -173,7 +180,7 @@ def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record
 
     An object is in place when its size (bytes) and mtime (Unix seconds) are those of the listing.
     """
-    found = _index({part.directory for part in parts}, known)
+    found, others = _index({part.directory for part in parts}, known)
     result = Matched(0, 0, [], {}, [])
     extents: dict[Extent, None] = {}
     for part in parts:
@@ -194,13 +201,39 @@ def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record
         for volume, indexes in changed.items():
             result.changed.setdefault(volume, []).append(part.take(indexes))
     result.extents = list(extents)
+    if others:
+        result.copies = _copies(parts, found, others)
+        result.doubled = set().union(*others.values())
     return result
+
+
+_Found = dict[tuple[bytes, bytes], tuple[int, int, Extent, int]]
+"""Size, mtime, block and stored bytes of objects, by directory and name, as the latest block has them."""
+_Others = dict[tuple[bytes, bytes], set[str]]
+"""The volumes of earlier blocks that have an object which lies on another volume by the latest one."""
+
+
+def _copies(parts: Iterable[Part], found: _Found, others: _Others) -> dict[tuple[str, str], list[Part]]:
+    """Return the objects in place that lie on other volumes too: by the volume whose copy counts and the other one."""
+    copies: dict[tuple[str, str], list[Part]] = {}
+    for part in parts:
+        twice: dict[tuple[str, str], list[int]] = {}
+        for index, (name, size, mtime) in enumerate(zip(part.names, part.sizes, part.mtimes, strict=True)):
+            key = part.directory, name
+            if key in others and found[key][:2] == (size, mtime):
+                kept = found[key][2].volume
+                for other in others[key] - {kept}:
+                    twice.setdefault((kept, other), []).append(index)
+        for pair, indexes in twice.items():
+            copies.setdefault(pair, []).append(part.take(indexes))
+    return copies
 
 
 def _index(
     directories: set[bytes], known: Iterable[tuple[Extent, Sequence[Record]]]
-) -> dict[tuple[bytes, bytes], tuple[int, int, Extent, int]]:
-    found: dict[tuple[bytes, bytes], tuple[int, int, Extent, int]] = {}
+) -> tuple[_Found, _Others]:
+    found: _Found = {}
+    others: _Others = {}
     for extent, records in known:
         for record in records:
             if record.directory in directories:
@@ -208,5 +241,9 @@ def _index(
                 for name, size, mtime, there in zip(
                     record.names, record.sizes, record.mtimes, stored, strict=True
                 ):
-                    found[record.directory, name] = (size, mtime, extent, size if size >= 0 else there)
-    return found
+                    key = record.directory, name
+                    former = found.get(key)
+                    if former is not None and former[2].volume != extent.volume:
+                        others.setdefault(key, set()).add(former[2].volume)
+                    found[key] = (size, mtime, extent, size if size >= 0 else there)
+    return found, others

@@ -234,6 +234,7 @@ class Former(Value):
     """Objects of which a volume may have stale copies, because a batch has stored them on volume `by` since.
 
     `offsets` are the blocks of the volume's ledger in which they may be; `parts` is an encoded `list[Part]`. `id` is the journal's.
+    `is_double`: nothing was stored, `by` was found to have the same version.
     """
 
     volume: Text
@@ -241,6 +242,7 @@ class Former(Value):
     by: Text
     parts: bytes
     id: Count = 0
+    is_double: bool = False
 
 
 class Counters(Value):

@@ -146,6 +146,8 @@ class Catalogue:
     def note_former(self, receipt: BatchReceipt) -> None:
         """Note the copies that a receipt's objects have replaced."""
         for each in receipt.former:
+            if each.is_double and self.former([each.by], 1):
+                continue
             self._volumes.setdefault(each.by, (receipt.machine, "", VolumeState.OPEN))
             if each.volume in self._volumes and self.is_there(each.volume) and self.is_there(each.by):
                 self._ids += 1
