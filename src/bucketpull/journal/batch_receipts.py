@@ -124,10 +124,10 @@ class Batches:
             self._defer(receipt.deferred, receipt, taken, now)
         if receipt.returned is not None:
             # To anybody: its home has no room for it, or no time.
-            candidates = self._frontier.asked(taken, receipt, sent_on=False)
+            candidates = self._frontier.candidates_left(taken, receipt, sent_on=False)
             self._give_on(receipt.returned, taken, candidates, home=0)
         if receipt.sent_on is not None:
-            candidates = self._frontier.asked(taken, receipt, sent_on=True)
+            candidates = self._frontier.candidates_left(taken, receipt, sent_on=True)
             self._give_on(receipt.sent_on, taken, candidates, home=self._frontier.home_of(candidates))
         return True
 

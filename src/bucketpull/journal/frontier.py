@@ -1,4 +1,13 @@
-"""The outstanding work: rows that are ready or sent, and are deleted when their receipt is booked."""
+"""The outstanding work: rows that are ready or sent, and are deleted when their receipt is booked.
+
+A row says beside its body what decides when it is given out, and to whom:
+
+* its **tier**: there is nothing left of one before any of the next is given out;
+* when it is **due**, where it was deferred: not before, and in this order;
+* its **rank** in the order that the job asked for (`domain.order`): the least goes first;
+* its **candidates**, the ledger blocks that may hold some of its objects: they are compared before anything is fetched;
+* its **home**, the volume that holds most of them, whose machine it is for; 0 where any machine may have it.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,11 +32,13 @@ from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
 from bucketpull.journal.store import Store, statements
 from bucketpull.journal.volumes import Volumes
 
+# The tiers.
 USUAL = 0
 LAST = 1  # the last pass: when nothing usual is outstanding
-_ASKED = (b"", b"")  # in place of what a candidate covers: its machine has compared the batch with it
 AGAIN = 2  # pages that were booked in this run and must be listed again: when nothing else is outstanding
+
 REPAIR = b""  # in place of candidates: what ledgers say of these objects is wrong
+_ASKED = (b"", b"")  # in place of what a candidate covers: its machine has compared the batch with it
 _STEP = 200  # rows at a time, when all are walked: a body has 40 KB
 
 
@@ -57,6 +68,8 @@ class Frontier:
         self._order = order
         self._sql = statements()
 
+    # --- adding
+
     def add_batch(
         self,
         body: bytes,
@@ -84,6 +97,18 @@ class Frontier:
                 row = (WorkKind.SCAN, tier, due, 0, group[0].attempt, 0, 0, None, rank)
                 self._add(row, encode_positions(group))
 
+    def _add(
+        self, row: tuple[WorkKind, int, float, int, int, int, int, bytes | None, int], body: bytes
+    ) -> int:
+        work = self._connection.execute(self._sql["add-work"], row).lastrowid
+        assert work is not None
+        self._connection.execute(self._sql["add-body"], (work, body))
+        kind, tier, _, _, _, objects, size, *_ = row
+        self._books.add_work(kind, tier, objects, size)
+        return work
+
+    # --- giving out
+
     def claim(self, kind: WorkKind, limit: int, homes: Sequence[int], now: float, late: int) -> list[Work]:
         """Find work that is due: first work of these homes, then by tier, then by rank.
 
@@ -95,6 +120,45 @@ class Frontier:
             for home in (*homes, 0):
                 works += self._found("ready-work", homes, (kind, tier, home), limit - len(works))
         return works + deferred[late:][: limit - len(works)]
+
+    def _deferred(self, kind: WorkKind, homes: Sequence[int], now: float, limit: int) -> list[Work]:
+        works: list[Work] = []
+        for home in (*homes, 0):
+            works += self._found("deferred-work", homes, (kind, home, now), limit - len(works))
+        return works
+
+    def ready(self, works: Iterable[int], homes: Sequence[int]) -> list[Work]:
+        """Return which of some batches are not sent to any machine."""
+        return [
+            found
+            for work in dict.fromkeys(works)
+            for found in self._found("ready-by-id", homes, (WorkKind.BATCH, work), 1)
+        ]
+
+    def _found(
+        self, query: str, homes: Sequence[int], where: tuple[WorkKind, *tuple[float, ...]], limit: int
+    ) -> list[Work]:
+        if limit <= 0:
+            return []
+        rows = self._connection.execute(self._sql[query], (*where, limit)).fetchall()
+        return [self._work(row, where[0], homes) for row in rows]
+
+    def _work(
+        self, row: tuple[int, int, int, bytes | None, bytes], kind: WorkKind, homes: Sequence[int]
+    ) -> Work:
+        work, attempt, part, blob, body = row
+        if kind is WorkKind.SCAN:
+            decode_positions(body)  # who is given it could not say so
+        if not blob:
+            return Work(work, kind, body, attempt, part=part)
+        entries = [entry for entry in unpack_entries(blob) if self._volumes.is_there(entry[0])]
+        here = [
+            entry
+            for entry in entries
+            if entry[0] in homes or len(entry) > 2 or not self._volumes.machine_of(entry[0])
+        ]
+        extents = [self._volumes.extent(entry) for entry in here]
+        return Work(work, kind, body, attempt, extents, len(here) < len(entries), part)
 
     def within(self, works: Iterable[Work], room: BudgetLeft) -> list[Work]:
         """Return those of some unsent batches for which there is room; one that has more objects is cut in two."""
@@ -127,20 +191,6 @@ class Frontier:
         ]
         return msgspec.structs.replace(work, id=ids[0], body=bodies[0].body, part=0)
 
-    def _deferred(self, kind: WorkKind, homes: Sequence[int], now: float, limit: int) -> list[Work]:
-        works: list[Work] = []
-        for home in (*homes, 0):
-            works += self._found("deferred-work", homes, (kind, home, now), limit - len(works))
-        return works
-
-    def ready(self, works: Iterable[int], homes: Sequence[int]) -> list[Work]:
-        """Return which of some batches are not sent to any machine."""
-        return [
-            found
-            for work in dict.fromkeys(works)
-            for found in self._found("ready-by-id", homes, (WorkKind.BATCH, work), 1)
-        ]
-
     def send(self, kind: WorkKind, works: Iterable[Work], machine: str) -> None:
         """Mark work as sent."""
         rows = [(machine, work.id) for work in works]
@@ -152,6 +202,21 @@ class Frontier:
         for work in works:
             for (kind,) in self._connection.execute(self._sql["mark-ready"], (work,)).fetchall():
                 self._books.send(WorkKind(kind), -1)
+
+    def sent(self) -> list[SentWork]:
+        """Return the work that is sent."""
+        rows = self._connection.execute(self._sql["sent-work"]).fetchall()
+        return [SentWork(work, WorkKind(kind), *rest) for work, kind, *rest in rows]
+
+    def holders(self, works: Iterable[int]) -> dict[int, str]:
+        """Return which work is outstanding, and with which machine ("" for none)."""
+        found: dict[int, str] = {}
+        for work in works:
+            for machine, state in self._connection.execute(self._sql["holder"], (work,)).fetchall():
+                found[work] = machine if state else ""
+        return found
+
+    # --- ending
 
     def take(self, work: int, part: int = 0) -> Taken | None:
         """Return and remove a row, or None if the receipt of this part came before."""
@@ -166,6 +231,14 @@ class Frontier:
             self._books.send(taken.kind, -1)
         return taken
 
+    def go_on(self, taken: Taken, rest: BatchDraft, part: int, machine: str) -> None:
+        """Put a row back that was taken, with what is left of its batch, which the machine has in hand as this part."""
+        row = (taken.id, taken.tier, taken.home, machine, taken.attempt, part, rest.objects, rest.bytes)
+        self._connection.execute(self._sql["go-on-work"], (*row, taken.candidates))
+        self._connection.execute(self._sql["add-body"], (taken.id, rest.body))
+        self._books.add_work(taken.kind, taken.tier, rest.objects, rest.bytes)
+        self._books.send(taken.kind, 1)
+
     def abandoned(self) -> Iterator[Taken]:
         """Delete all rows except repairs, which nothing else records."""
         after = 0
@@ -175,26 +248,7 @@ class Frontier:
                 assert taken is not None
                 yield taken
 
-    def go_on(self, taken: Taken, rest: BatchDraft, part: int, machine: str) -> None:
-        """Put a row back that was taken, with what is left of its batch, which the machine has in hand as this part."""
-        row = (taken.id, taken.tier, taken.home, machine, taken.attempt, part, rest.objects, rest.bytes)
-        self._connection.execute(self._sql["go-on-work"], (*row, taken.candidates))
-        self._connection.execute(self._sql["add-body"], (taken.id, rest.body))
-        self._books.add_work(taken.kind, taken.tier, rest.objects, rest.bytes)
-        self._books.send(taken.kind, 1)
-
-    def sent(self) -> list[SentWork]:
-        """Return the work that is sent."""
-        rows = self._connection.execute(self._sql["sent-work"]).fetchall()
-        return [SentWork(work, WorkKind(kind), *rest) for work, kind, *rest in rows]
-
-    def holders(self, works: Iterable[int]) -> dict[int, str]:
-        """Return which work is outstanding, and with which machine ("" for none)."""
-        found: dict[int, str] = {}
-        for work in works:
-            for machine, state in self._connection.execute(self._sql["holder"], (work,)).fetchall():
-                found[work] = machine if state else ""
-        return found
+    # --- candidates and homes
 
     def home_of(self, candidates: Iterable[Entry]) -> int:
         """Return the volume, of one that is with a machine, that holds most candidates not yet asked; 0 if there is none."""
@@ -210,17 +264,7 @@ class Frontier:
                 self._connection.execute(self._sql["rehome-work"], (tier, volume))
             self._connection.execute(self._sql["rehome-deferred"], (volume,))
 
-    def _add(
-        self, row: tuple[WorkKind, int, float, int, int, int, int, bytes | None, int], body: bytes
-    ) -> int:
-        work = self._connection.execute(self._sql["add-work"], row).lastrowid
-        assert work is not None
-        self._connection.execute(self._sql["add-body"], (work, body))
-        kind, tier, _, _, _, objects, size, *_ = row
-        self._books.add_work(kind, tier, objects, size)
-        return work
-
-    def asked(self, taken: Taken, receipt: BatchReceipt, *, sent_on: bool) -> list[Entry]:
+    def candidates_left(self, taken: Taken, receipt: BatchReceipt, *, sent_on: bool) -> list[Entry]:
         """Return the candidates of a batch after a machine compared it: its own are marked as asked.
 
         Objects that are `sent_on` are in none of the blocks that it read: those are left out.
@@ -232,31 +276,6 @@ class Frontier:
             for entry in unpack_entries(taken.candidates)
             if not (sent_on and entry[0] in read)
         ]
-
-    def _found(
-        self, query: str, homes: Sequence[int], where: tuple[WorkKind, *tuple[float, ...]], limit: int
-    ) -> list[Work]:
-        if limit <= 0:
-            return []
-        rows = self._connection.execute(self._sql[query], (*where, limit)).fetchall()
-        return [self._work(row, where[0], homes) for row in rows]
-
-    def _work(
-        self, row: tuple[int, int, int, bytes | None, bytes], kind: WorkKind, homes: Sequence[int]
-    ) -> Work:
-        work, attempt, part, blob, body = row
-        if kind is WorkKind.SCAN:
-            decode_positions(body)  # who is given it could not say so
-        if not blob:
-            return Work(work, kind, body, attempt, part=part)
-        entries = [entry for entry in unpack_entries(blob) if self._volumes.is_there(entry[0])]
-        here = [
-            entry
-            for entry in entries
-            if entry[0] in homes or len(entry) > 2 or not self._volumes.machine_of(entry[0])
-        ]
-        extents = [self._volumes.extent(entry) for entry in here]
-        return Work(work, kind, body, attempt, extents, len(here) < len(entries), part)
 
 
 def candidates_blob(candidates: Iterable[Entry]) -> bytes | None:
