@@ -14,15 +14,16 @@ from bucketpull.sources.upyun.stages import (
     RowKeys,
     Stage,
     ask_for,
-    at,
-    hold,
+    compared,
     looks_back,
+    position_at,
     stage_of,
+    tagged,
 )
 
 # A folder with an empty name in the root: its objects' keys begin with a slash, and no directory's name says so. It is listed
 # under the root's name with this tag, and its entries carry the slash.
-_SLASH = "!slash:"
+_SLASH = tagged("slash", "")
 # A folder may hold itself: a service that normalises paths answers so for `a/..`. Real ones do not lie that deep.
 _DEEPEST = 1000
 _LONGEST_KEY = 65_536
@@ -93,7 +94,7 @@ class Paging:
         stage = stage_of(position)
         if listing.cursor is None and stage.kind in {"first", "serial"} and not position.cursor:
             return _whole(position, listing, [])
-        answered = hold(position, RowKeys(self._bucket, position.directory), listing)
+        answered = compared(position, RowKeys(self._bucket, position.directory), listing)
         if stage.kind not in {"first", "serial"} or stage.tries:
             if not ask_for(position).descending and looks_back(answered):
                 raise LeadsBack(f"the cursor {listing.cursor} leads back")
@@ -120,7 +121,7 @@ def _slash_page(position: Position, listing: Listing) -> Page:
         if trail.knows_cursor(listing.cursor) or _SLASH + listing.cursor == position.cursor:
             raise LeadsBack(f"the cursor {listing.cursor} leads back")
         stage = Stage("serial", trail=trail.after(listing.cursor, rows, "", b""))
-        page.following.append(at(b"", _SLASH + listing.cursor, stage))
+        page.following.append(position_at(b"", _SLASH + listing.cursor, stage))
     return page
 
 

@@ -40,16 +40,16 @@ from bucketpull.sources.upyun.stages import (
     RowKeys,
     Stage,
     ask_for,
-    at,
     between,
-    nothing,
-    picked,
+    no_objects,
+    pick,
+    position_at,
     stage_of,
+    tagged,
 )
 
 _SERIAL_PAGES = 3  # a directory of fewer costs no request more than it has pages; splitting one costs four
 _FEWEST_ENTRIES = 50  # a page of fewer is not worth a probe
-_TAG = "!"
 
 
 def is_worth_a_probe(stage: Stage) -> bool:
@@ -67,7 +67,7 @@ def probe(page: Answered) -> list[Position]:
         constructed = between(page.last[:2] + names[-2], page.last) if len(names) > 1 else None
         if constructed is not None:
             stage = Stage("probe", back=listing.cursor, seen=page.last)
-            return [at(directory, page.keys.cursor(constructed), stage)]
+            return [position_at(directory, page.keys.cursor(constructed), stage)]
     return []
 
 
@@ -113,9 +113,9 @@ def _from_the_beginning(position: Position, keys: RowKeys) -> Page:
     else:
         again = Stage("serial", stage.upto if stage.kind == "range" else b"", seen=row, tries=1)
     mark = crc32(bytes(1).join((again.seen, again.upto, again.below) if again.below else (row, again.upto)))
-    tag = f"{_TAG}again{mark:08x}:"
-    following = [at(position.directory, tag, msgspec.structs.replace(again, back=tag))]
-    return Page(nothing(position), [], following)
+    tag = tagged(f"again{mark:08x}", "")
+    following = [position_at(position.directory, tag, msgspec.structs.replace(again, back=tag))]
+    return Page(no_objects(position), [], following)
 
 
 def once_more(page: Answered, stage: Stage) -> Page:
@@ -125,7 +125,7 @@ def once_more(page: Answered, stage: Stage) -> Page:
     def is_wanted(row: bytes) -> bool:
         return row > seen and row != after and (not upto or row <= upto) and (not below or row < below)
 
-    part, folders = picked(page, is_wanted)
+    part, folders = pick(page, is_wanted)
     is_past = (upto and page.last >= upto) or (below and page.last >= below)
     if listing.cursor is None or (page.ordered and is_past):
         return Page(part, folders, [])
@@ -133,7 +133,7 @@ def once_more(page: Answered, stage: Stage) -> Page:
     if trail.knows_cursor(listing.cursor) or trail.knows_page(page.rows()):
         raise LeadsBack(f"the cursor {listing.cursor} leads back")
     stage = msgspec.structs.replace(stage, trail=trail.after(listing.cursor, page.rows(), "", b""))
-    return Page(part, folders, [at(page.position.directory, stage.back + listing.cursor, stage)])
+    return Page(part, folders, [position_at(page.position.directory, stage.back + listing.cursor, stage)])
 
 
 def _probed(page: Answered, stage: Stage) -> Page:
@@ -144,7 +144,7 @@ def _probed(page: Answered, stage: Stage) -> Page:
     if listing.cursor is None:
         return Page(*kept, [])
     if not page.genuine():
-        return Page(*kept, [at(directory, listing.cursor, Stage("serial"))])
+        return Page(*kept, [position_at(directory, listing.cursor, Stage("serial"))])
     return Page(*kept, [_far_end(page, 0)])
 
 
@@ -153,7 +153,7 @@ def _far_end(page: Answered, depth: int) -> Position:
     assert page.listing.cursor is not None
     cursor = page.keys.cursor(FOLDER) if page.last[:2] == FILE else ""
     stage = Stage("end", back=page.listing.cursor, seen=page.first, depth=depth)
-    return at(page.position.directory, f"!end{depth}:{cursor}", stage)
+    return position_at(page.position.directory, tagged(f"end{depth}", cursor), stage)
 
 
 def _ended(page: Answered, stage: Stage) -> Page:
@@ -162,18 +162,20 @@ def _ended(page: Answered, stage: Stage) -> Page:
     if begin is None or end[:2] != begin[:2] or end < begin:
         return _serially(page.position, stage.back)
     if end == begin:
-        return Page(nothing(page.position), [], _ranges(page, stage.back, [b""], stage.depth, 0))
+        return Page(no_objects(page.position), [], _ranges(page, stage.back, [b""], stage.depth, 0))
     kind = end[:2]
     cut = first_ranges(stage.seen[2:], begin[2:], end[2:])
     borders = [*(kind + name for name in cut.borders), end, b""]
-    return Page(nothing(page.position), [], _ranges(page, stage.back, borders, stage.depth, cut.pages))
+    return Page(no_objects(page.position), [], _ranges(page, stage.back, borders, stage.depth, cut.pages))
 
 
 def _ranges(page: Answered, cursor: str, borders: list[bytes], depth: int, pages: int) -> list[Position]:
     """Make a range up to each border, the first from a cursor on; the last border may be b"", the end."""
     cursors = [cursor, *(page.keys.cursor(row) for row in borders[:-1])]
     return [
-        at(page.position.directory, begin, Stage("range", upto=row, depth=depth, pages=pages, since=since))
+        position_at(
+            page.position.directory, begin, Stage("range", upto=row, depth=depth, pages=pages, since=since)
+        )
         for begin, since, row in zip(cursors, [b"", *borders[:-1]], borders, strict=True)
     ]
 
@@ -195,7 +197,7 @@ def _ranged(page: Answered, stage: Stage) -> Page:
         stage = msgspec.structs.replace(stage, since=b"")
     if listing.cursor is None or (stage.upto and page.last >= stage.upto):
         return Page(part, folders, checks)
-    further = _further(page, stage) or [at(directory, listing.cursor, stage)]
+    further = _further(page, stage) or [position_at(directory, listing.cursor, stage)]
     return Page(part, folders, [*further, *checks])
 
 
@@ -203,7 +205,7 @@ def _check(page: Answered, stage: Stage) -> Position:
     """Ask what lies before the first entry that a constructed cursor gave; b"" if it gave none, then from the end."""
     cursor = page.keys.cursor(stage.below) if stage.below else ""
     gap = Stage("check", upto=stage.upto, since=stage.since, below=stage.below)
-    return at(page.position.directory, f"!check{crc32(stage.since):08x}:{cursor}", gap)
+    return position_at(page.position.directory, tagged(f"check{crc32(stage.since):08x}", cursor), gap)
 
 
 def _filled(page: Answered, stage: Stage) -> Page:
@@ -216,7 +218,7 @@ def _filled(page: Answered, stage: Stage) -> Page:
     def is_wanted(row: bytes) -> bool:
         return row > stage.since and (not below or row < below) and (not upto or row <= upto)
 
-    part, folders = picked(page, is_wanted)
+    part, folders = pick(page, is_wanted)
     if listing.cursor is None or any(row <= stage.since for row in rows):
         return Page(part, folders, [])
     row = page.keys.row(listing.cursor)
@@ -225,8 +227,8 @@ def _filled(page: Answered, stage: Stage) -> Page:
             Reason.CURSOR, f"the cursor {listing.cursor} of a listing in descending order leads back"
         )
     stage = msgspec.structs.replace(stage, kind="fill")
-    cursor = f"!fill{crc32(stage.since):08x}:{listing.cursor}"
-    return Page(part, folders, [at(page.position.directory, cursor, stage)])
+    cursor = tagged(f"fill{crc32(stage.since):08x}", listing.cursor)
+    return Page(part, folders, [position_at(page.position.directory, cursor, stage)])
 
 
 def _further(page: Answered, stage: Stage) -> list[Position]:
@@ -272,5 +274,7 @@ def _span(names: list[bytes], kind: bytes, after: bytes, upto: bytes) -> tuple[i
 def _serially(position: Position, cursor: str, last: bytes = b"") -> Page:
     """Go on from a cursor; `last` is the last row of the directory's first page, if that is the one before."""
     return Page(
-        nothing(position), [], [at(position.directory, cursor, Stage("serial", trail=Trail(last=last)))]
+        no_objects(position),
+        [],
+        [position_at(position.directory, cursor, Stage("serial", trail=Trail(last=last)))],
     )

@@ -17,10 +17,11 @@ from bucketpull.sources.upyun.stages import (
     LeadsBack,
     Stage,
     ask_for,
-    at,
     looks_back,
-    picked,
+    pick,
+    position_at,
     stage_of,
+    tagged,
 )
 
 # After so many passes a page whose cursor leads back is taken, and what is behind it is given up.
@@ -39,7 +40,7 @@ def go_on_serially(page: Answered) -> Page:
     stage = stage_of(position)
     trail = stage.trail or Trail()
     early = _repeated(page, trail, rows)
-    part, folders = picked(page, lambda row: row not in early)
+    part, folders = pick(page, lambda row: row not in early)
     taken = Page(part, folders, [])
     taken.following += _held_back(page, trail.asked, early)
     if listing.cursor is None:
@@ -49,7 +50,9 @@ def go_on_serially(page: Answered) -> Page:
         following = trail.after(
             listing.cursor, rows, ask_for(position).cursor, page.last if page.ordered else b""
         )
-        taken.following.append(at(position.directory, listing.cursor, Stage(stage.kind, trail=following)))
+        taken.following.append(
+            position_at(position.directory, listing.cursor, Stage(stage.kind, trail=following))
+        )
         return taken
     if position.attempt < _PASSES or trail.knows_page(rows):
         raise LeadsBack(trouble)
@@ -102,4 +105,4 @@ def _held_back(page: Answered, asked: str, early: set[bytes]) -> Iterator[Positi
     mark = crc32(page.position.cursor.encode())
     for number, start in enumerate(range(0, len(held), _HELD)):
         stage = Stage("held", held=tuple(held[start : start + _HELD]))
-        yield at(page.position.directory, f"!held{mark:08x}{number}:{asked}", stage)
+        yield position_at(page.position.directory, tagged(f"held{mark:08x}{number}", asked), stage)

@@ -49,9 +49,6 @@ def between(low: bytes, high: bytes) -> bytes | None:
     return row if low < row < high else None
 
 
-_TAG = "!"
-
-
 class LeadsBack(AnswerError):
     """The cursor that a page gives leads back: the one that it was asked with is good."""
 
@@ -60,24 +57,32 @@ class LeadsBack(AnswerError):
 
 
 class Stage(msgspec.Struct, array_like=True, frozen=True):
-    """What a position is for; see `parallel_listing`. Rows are as in `RowKeys`, b"" is none.
+    """What a position is for; `parallel_listing` has the kinds. Rows are as in `RowKeys`, b"" is none.
 
-    `back` is the cursor from which to list serially should constructed ones fail. `pages` is how many a range was thought to have.
-    `since` is the border behind which a range, or a gap, begins, until the range gave an entry; `below` is that entry. `trail` is what
-    a serial listing remembers, `held` are entries by row, size and mtime (see `serial_listing`).
+    It travels as a list: new fields come last.
     """
 
     kind: str
     upto: bytes = b""
+    """The row up to which it takes entries, that one included."""
     back: str = ""
+    """The cursor from which to list serially should constructed ones fail."""
     seen: bytes = b""
+    """A row that was listed before: the last one for a probe and where a listing begins again, the first of its page for `end`."""
     pages: int = 0
+    """How many a range was thought to have."""
     depth: int = 0
+    """How often the directory was cut, to come to this range."""
     tries: int = 0
+    """How often it began again, because a cursor was refused for good."""
     since: bytes = b""
+    """The border behind which a range, or a gap, begins, until the range gave an entry."""
     below: bytes = b""
+    """That entry: a gap ends before it."""
     trail: Trail | None = None
+    """What a serial listing remembers."""
     held: tuple[tuple[bytes, int, int], ...] = ()
+    """Entries that a serial listing holds back: row, size and mtime."""
 
 
 class Ask(NamedTuple):
@@ -88,6 +93,7 @@ class Ask(NamedTuple):
     descending: bool
 
 
+_TAG = "!"
 _encode = msgspec.json.Encoder().encode
 _decode = json_decoder(Stage)
 _FRESH = Stage("first")
@@ -101,6 +107,11 @@ def stage_of(position: Position) -> Stage:
         return _decode(position.until)
     except msgspec.DecodeError:
         return Stage("serial")
+
+
+def tagged(tag: str, cursor: str) -> str:
+    """Put a tag before a cursor: it is not sent, and tells two pages apart that are asked for with the same cursor."""
+    return f"{_TAG}{tag}:{cursor}"
 
 
 def ask_for(position: Position) -> Ask:
@@ -145,7 +156,7 @@ class Answered(NamedTuple):
         return [FILE + name for name in listing.names] + [FOLDER + name for name in listing.directories]
 
 
-def hold(position: Position, keys: RowKeys, listing: Listing) -> Answered:
+def compared(position: Position, keys: RowKeys, listing: Listing) -> Answered:
     """Find a page's first and last row, and whether its rows are in order."""
     names, folders = listing.names, listing.directories
     first = FILE + names[0] if names else FOLDER + folders[0] if folders else b""
@@ -154,7 +165,7 @@ def hold(position: Position, keys: RowKeys, listing: Listing) -> Answered:
     return Answered(position, keys, listing, first, last, ordered)
 
 
-def picked(page: Answered, is_wanted: Callable[[bytes], bool]) -> tuple[Part, list[bytes]]:
+def pick(page: Answered, is_wanted: Callable[[bytes], bool]) -> tuple[Part, list[bytes]]:
     """Return the files and folders of a page whose rows are wanted."""
     listing, position = page.listing, page.position
     wanted = [place for place, name in enumerate(listing.names) if is_wanted(FILE + name)]
@@ -168,19 +179,14 @@ def picked(page: Answered, is_wanted: Callable[[bytes], bool]) -> tuple[Part, li
     return part, [name for name in listing.directories if is_wanted(FOLDER + name)]
 
 
-def nothing(position: Position) -> Part:
+def no_objects(position: Position) -> Part:
     """Make a page's part of no objects."""
     return Part(position.directory, position.cursor, [], [], [])
 
 
-def at(directory: bytes, cursor: str, stage: Stage) -> Position:
+def position_at(directory: bytes, cursor: str, stage: Stage) -> Position:
     """Make a position of a stage."""
-    return Position(directory, cursor, text(stage))
-
-
-def text(stage: Stage) -> str:
-    """Write a stage as positions carry it."""
-    return _encode(stage).decode()
+    return Position(directory, cursor, _encode(stage).decode())
 
 
 def looks_back(page: Answered) -> bool:
