@@ -42,6 +42,25 @@ def test_what_two_disks_of_a_rebuilt_job_both_have_is_on_one_of_them_after_the_n
     assert (shown["state"], shown["counters"]["skipped"], shown["counters"]["stored"]) == ("complete", 99, 1)
 
 
+def test_what_a_killed_job_had_written_and_not_booked_is_known_after_a_rebuild(user, bucket):
+    simulator = bucket("2023=flat:30,size=900;2024=flat:70,size=1100")
+    user.knows(simulator).environment["BUCKETPULL_KILL_AT"] = "synced"
+    user.run(*SYNC, "--include", "2023/", expect=-9)
+    del user.environment["BUCKETPULL_KILL_AT"]
+    assert len(photos(user, "disk1")) == 30
+    (user.folder / "state").rename(user.folder / "old")
+    (user.folder / "disk1/2023/mine.jpg").write_bytes(b"of the user")
+
+    user.run("rebuild", "upyun://photos", "disk1", "--state", "state")
+
+    faults = [fault["path"] for fault in user.json("verify", "disk1", "--hash", expect=3)]
+    assert [path.rpartition("/")[2] for path in faults] == ["mine.jpg"]
+    simulator.reset_counters()
+    user.run(*SYNC)
+    assert sum(simulator.counters()["requests"]["cdn.get"].values()) == 70
+    assert list((user.folder / "disk1/.bucketpull/intents").iterdir()) == []
+
+
 def photos(user, disk):
     return list((user.folder / disk).glob("20*/*.jpg"))
 

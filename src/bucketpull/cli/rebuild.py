@@ -63,8 +63,12 @@ def _rebuild(settings: Settings) -> ExitCode:
     if folder.is_dir():
         check_ours(folder)
     with ExitStack() as stack:
+        _check(settings, folder, [stack.enter_context(opened_to_read(path)) for path in paths])
+    for path in paths:
+        with closing(open_volume(path)) as volume:
+            volume.settle_begun()
+    with ExitStack() as stack:
         readers = [stack.enter_context(opened_to_read(path)) for path in paths]
-        _check(settings, folder, readers)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stack.callback(Lock(folder / LOCK).release)
         damaged, objects = _build(settings, folder, readers)

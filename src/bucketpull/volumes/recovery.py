@@ -12,11 +12,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from bucketpull.domain.batching import MAX_BYTES
+import msgspec
+
+from bucketpull.domain.batching import MAX_BYTES, among, decode_parts, ids_of
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Record
+from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
+from bucketpull.volumes.ledger import Ledger
+from bucketpull.volumes.leftovers import read_intent
 from bucketpull.volumes.system import has_our_date
 
 _MD5: Final = re.compile(r'"?([0-9a-fA-F]{32})"?')
@@ -51,6 +56,19 @@ def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Rec
     if stored != record.sizes:
         record.stored = stored
     return record
+
+
+def begun_parts(home: OwnDirectory, ledger: Ledger, name: str, since: int) -> list[Part]:
+    """Return the objects of a batch's note, by its name, of which the ledger does not tell from an offset on; none where it cannot be read."""
+    try:
+        body = read_intent(home, name).body
+        parts = decode_parts(body) if body else []
+    except (OSError, msgspec.DecodeError):
+        return []
+    left = ids_of(parts)
+    for frame in ledger.frames(since) if left else ():
+        left -= ids_of(frame.records())
+    return among(parts, left)
 
 
 def stated_md5(part: Part, index: int) -> str:

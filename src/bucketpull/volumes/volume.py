@@ -26,7 +26,7 @@ from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import PartialBlocks
 from bucketpull.volumes.pruning import PRUNING, Gone
-from bucketpull.volumes.recovery import whole_files
+from bucketpull.volumes.recovery import begun_parts, whole_files
 from bucketpull.volumes.removal import Removal, keys_of
 from bucketpull.volumes.space import Reserve, measured
 from bucketpull.volumes.trash import Trash, trash_note
@@ -179,6 +179,15 @@ class DiskVolume:
             return [record for record in found if record is not None]
         except OSError as error:
             raise os_errors.volume_error(self.path, "batch not recovered", error) from error
+
+    def settle_begun(self) -> None:
+        """Settle what batches of any journal left here whole, and forget them: a new journal will not ask about them."""
+        for (journal, work), since in list(self._intents.items()):
+            parts = begun_parts(self._home, self._ledger, intent(journal, work, since), since)
+            records = self.recover(journal, work, parts)
+            if records:
+                self.settle([Block(journal, work, _encoder.encode(records))])
+            self.forget(journal, work)
 
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
         """Find files of others that are these objects, or may be; reads them, at the speed of the disk."""
