@@ -182,6 +182,25 @@ def test_a_quarter_refused_whatever_the_pace_is_soon_no_reason_to_be_slow(seed):
     assert tally.rate(20) > 300
 
 
+def test_where_answers_take_long_refusals_at_random_do_not_end_the_doubling_of_the_level():
+    refuse = _refusing(Reason.THROTTLED, lambda _now, random: random.random() < 0.25)
+
+    tally = run([Limiter(), Limiter()], World(latency=0.2, capacity=2000, refuse=refuse), 25)
+
+    assert tally.rate(15) > 1800
+
+
+def test_a_pace_so_low_that_few_answers_come_rises_where_it_is_not_the_cause_of_the_refusals():
+    """It stood at 3 a second for ever: of so few answers half were forgotten before they were enough to decide by."""
+    refuse = _refusing(Reason.THROTTLED, lambda _now, random: random.random() < 0.4)
+
+    tally = run(
+        [Limiter()], World(latency=0.01, capacity=400, refuse=refuse, seed=7), 60, began=1000.0 + 7 * 0.37
+    )
+
+    assert tally.rate(40) > 300
+
+
 @given(
     st.lists(st.tuples(st.floats(0, 5), st.sampled_from([None, *Reason]), st.floats(0, 60)), max_size=300),
     st.integers(1, 64),

@@ -241,6 +241,7 @@ class Suspicion:
     """
 
     __slots__ = (
+        "_before",
         "_below",
         "_is_refuted",
         "_rate_before",
@@ -248,7 +249,6 @@ class Suspicion:
         "_trial_began",
         "_trial_ends",
         "_usual_given",
-        "_usual_share",
         "usual",
     )
 
@@ -269,11 +269,12 @@ class Suspicion:
         """Those that came outside of trials."""
         self._below = AnswerCount(math.inf)
         """Those that came in trials, since the last result."""
+        self._before = AnswerCount(math.inf)
+        """Those that came before these trials."""
         self._share = 0.0
         self._is_refuted = False  # fewer are refused when less is asked for: our pace is the cause
         # Of the trial that is on:
         self._rate_before = 0.0  # 0 outside of one
-        self._usual_share = 0.0  # refused before it
         self._usual_given = 0.0  # answers a second before it
         self._trial_began = -math.inf
         self._trial_ends = -math.inf
@@ -313,23 +314,37 @@ class Suspicion:
     def _begin(self, begins: float, rate: float) -> float:
         """Ask for less than was given, for a while."""
         self._trial_began, self._trial_ends, self._rate_before = begins, begins + self.TRIAL_SECONDS, rate
-        self._usual_share, self._usual_given = self.usual.share, self.usual.given
+        self._before.number += self.usual.number
+        self._before.refused += self.usual.refused
+        self._usual_given = self.usual.given
         return max(LOWEST_CEILING, min(rate, self.BELOW * self._usual_given))
 
     def abandon(self) -> None:
         """End a trial without a result: nothing at all is given."""
-        self._rate_before, self._below = 0.0, AnswerCount(math.inf)
+        self._rate_before = 0.0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._below, self._before = AnswerCount(math.inf), AnswerCount(math.inf)
+
+    def _count_anew(self) -> None:
+        """Count the answers outside of trials from now on; a pace so low that they come seldom is to rise all the same."""
+        self.usual = AnswerCount(math.inf) if self._share else AnswerCount()
+
+    def _share_before(self) -> float:
+        """Return the share of refusals outside of trials."""
+        return self._share if self._share and self._before.number < self.ENOUGH else self._before.share
 
     def _end(self) -> float:
         """Decide, once enough answers have come in trials; go on as before."""
         rate, self._rate_before = self._rate_before, 0.0
-        below, before = self._below, self._usual_share
+        below, before = self._below, self._share_before()
         if below.number >= self.ENOUGH and below.number * before >= self.ENOUGH_REFUSED:
             self._is_refuted = below.share < before * 0.5
             self._share = 0.0 if self._is_refuted else max(before, below.share)
-            self._below = AnswerCount(math.inf)
+            self._forget()
             rate = min(rate, self._usual_given) if self._is_refuted else rate
-        self.usual = AnswerCount()
+        self._count_anew()
         return rate
 
     def _go_up(self, rate: float) -> float | None:
@@ -338,8 +353,8 @@ class Suspicion:
         if usual.number < self.ENOUGH:
             return rate
         share, asked = usual.share, usual.number / max(usual.seconds, 0.1)
-        self.usual = AnswerCount()
         if share > min(self._share * 1.5 + 0.05, self._share + 0.15):
-            self._share = 0.0
+            self._share, self.usual = 0.0, AnswerCount()
             return None
+        self._count_anew()
         return max(rate, min(rate, asked) * self.GROWTH)

@@ -233,7 +233,8 @@ class Limiter:
         """Lower the ceiling, once for all requests in flight."""
         measured = self._round
         pause = self._ceiling.cut(now, measured, self.in_flight, measured.peak >= self.level * 0.9)
-        self._climb.stop()
+        if not self.random_share:
+            self._climb.interrupt()
         self._may_cut = now + self._round_seconds()
         if pause:
             self._rest(now, pause)
@@ -256,7 +257,10 @@ class Limiter:
         telling = rate if measured.peak >= self.level * 0.9 else 0.0
         if not measured.throttles:
             self._ban = _BAN_SECONDS
+        was_random = self.random_share > 0.0
         self._ceiling.lift(now, measured, rate)
+        if self.random_share and not was_random:
+            self._climb.resume()  # the refusals told nothing of what source and line bear
         self._least_trip = min(self._least_trip, self._trip)
         if self.fixed is None:
             self._move_level(measured, rate)
@@ -279,7 +283,7 @@ class Limiter:
 class Climb:
     """How the level changes while all of it is used: up as long as that brings more, else back."""
 
-    __slots__ = ("_before", "_goal", "_misses", "_rest", "_rests", "_tried", "doubling")
+    __slots__ = ("_before", "_goal", "_is_interrupted", "_misses", "_rest", "_rests", "_tried", "doubling")
 
     GAIN = 1.1
     MISSES = 3  # rounds that brought no more, before the doubling ends: one alone may be noise
@@ -287,6 +291,7 @@ class Climb:
 
     def __init__(self) -> None:
         self.doubling = True
+        self._is_interrupted = False
         self._goal = 0.0  # the level before troubles, to which to return quickly
         self._before = 0.0
         self._misses = 0
@@ -296,9 +301,20 @@ class Climb:
 
     def stop(self) -> None:
         """End the doubling: the source or the line bears no more."""
-        self.doubling = False
+        self.doubling = self._is_interrupted = False
         self._tried = 0.0
         self._rests = 0
+
+    def interrupt(self) -> None:
+        """End the doubling because of refusals, unless it turns out that they have another cause."""
+        was_doubling = self.doubling or self._is_interrupted
+        self.stop()
+        self._is_interrupted = was_doubling
+
+    def resume(self) -> None:
+        """Go on with a doubling that was interrupted."""
+        if self._is_interrupted:
+            self.doubling, self._is_interrupted, self._misses = True, False, 0
 
     def retreat(self, level: float) -> None:
         """Note that the level is cut because of failures: it was too high."""
