@@ -184,3 +184,35 @@ def test_repair_without_credentials_changes_nothing(user, pulled):
 
     assert "UPYUN_PASSWORD" in user.run("verify", "disk1", "--repair", expect=2).stderr
     assert user.json("status")[0]["state"] == "complete"
+
+
+def damage_first_block(user, disk="disk1"):
+    """Flip a bit of the entry with which a ledger begins."""
+    with (user.folder / disk / ".bucketpull/ledger").open("r+b") as file:
+        file.seek(60)
+        (byte,) = file.read(1)
+        file.seek(60)
+        file.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize("packed", [[], ["--pack", "512K"]], ids=["files", "packs"])
+def test_what_a_damaged_entry_of_a_ledger_recorded_is_found_again(user, pulled, packed):
+    if packed:
+        subprocess.run(["rm", "-r", user.folder / "disk1", user.folder / "home"], check=True, timeout=60)
+        user.run(*SYNC, *packed)
+    pulled.mutate(put={"2025/new.jpg": 500})
+    user.run(*SYNC, *packed)  # so that the entry stands before others
+    damage_first_block(user)
+    user.run("export", "--jsonl", expect=3)
+    pulled.reset_counters()
+
+    user.run("verify", "disk1", "--repair")
+
+    assert "101 objects" in user.run("verify", "disk1", "--hash").stderr
+    assert len(user.says("export", "--jsonl").splitlines()) == 101
+    (status,) = user.json("status")
+    books = status["counters"]
+    assert books["listed"] == books["stored"] + books["skipped"] == 101
+    assert status["volumes"][0]["stored_objects"] == 101
+    if not packed:
+        assert "200" not in pulled.counters()["requests"]["cdn.get"]  # what lies there whole is taken over

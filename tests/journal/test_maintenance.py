@@ -201,6 +201,27 @@ def test_what_a_volume_lacks_that_was_put_back_from_an_older_copy_is_fetched_tho
     assert play.journal.counters().listed == 2
 
 
+def test_what_stood_in_a_damaged_part_of_a_ledger_is_listed_again_and_nothing_else(play):
+    play.put(b"one", b"a")
+    play.run()
+    damaged = len(play.blocks["v1"])
+    play.put(b"two", b"b")
+    play.run()
+    play.put(b"three", b"c")
+    play.run()
+    play.fetched, play.listed = [], []
+    play.blocks["v1"][damaged] = []
+
+    assert play.journal.doubt_blocks("v1", [(damaged, damaged + 1)]) == 1
+    assert play.journal.doubt_blocks("v1", [(damaged, damaged + 1)]) == 0
+    assert play.journal.doubt_blocks("a volume that nobody knows", [(0, 1)]) == 0
+    play.finish()
+
+    assert (play.listed, play.fetched) == ([b"two"], [b"b"])
+    assert play.balanced()
+    assert play.journal.counters().listed == 3
+
+
 def test_a_receipt_that_names_a_lost_volume_does_not_count_its_objects_as_safe(play):
     play.put(b"", b"a")
     play.put(b"x", b"other")

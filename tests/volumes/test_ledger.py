@@ -198,3 +198,38 @@ def test_an_entry_with_numbers_that_no_journal_can_hold_is_damage(opened):
     ledger.append([entry(2)._replace(work=2**63)])
     ledger.append([entry(3)])
     assert [type(found) for found in ledger.salvage()] == [Frame, Damage, Frame]
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("length", [1, 30, 500])
+def test_what_is_damaged_can_be_blanked_out_and_all_else_stays(opened, tmp_path, at, length):
+    ledger = opened()
+    offsets = ledger.append([entry(seed) for seed in range(4)])
+    before = [*ledger.salvage()]
+    with open(tmp_path / "ledger", "r+b") as file:
+        file.seek(offsets[at] + 20)
+        file.write(os.urandom(length))
+    (damage,) = [found for found in ledger.salvage() if isinstance(found, Damage)]
+
+    assert ledger.blank(damage) is True
+
+    now = [*opened(writable=False).salvage()]
+    assert (now[at].offset, now[at].end, now[at].records()) == (damage.offset, damage.end, [])
+    assert [*now[:at], *now[at + 1 :]] == [*before[:at], *before[at + 1 :]]
+    assert (now[at].objects, now[at].size) == ((now[at - 1].objects, now[at - 1].size) if at else (0, 0))
+    assert ledger.blank(damage) is False  # it is whole by now
+
+
+def test_what_is_whole_or_too_short_for_an_entry_is_not_blanked_out(opened, tmp_path):
+    ledger = opened()
+    first, second = ledger.append([entry(1), entry(2)])
+    with open(tmp_path / "ledger", "r+b") as file:
+        file.seek(second)
+        rest = file.read()
+        file.seek(second)
+        file.write(b"???" + rest)
+    ledger = opened()
+
+    assert ledger.blank(Damage(first, second)) is False
+    assert ledger.blank(Damage(second, second + 3)) is False
+    assert [type(found) for found in ledger.salvage()] == [Frame, Damage, Frame]

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +28,7 @@ from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.verify import Fault, Finding, Verification, repairs
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import source_config
+from bucketpull.wiring.damaged_ledgers import Healed, damaged_ledgers, heal
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write
 from bucketpull.wiring.output import say_on, tell, words
 from bucketpull.wiring.settings import Settings
@@ -79,12 +80,17 @@ def _verify_all(settings: Settings, *, hashed: bool, repair: bool) -> ExitCode:
     """Verify volumes one after the other; exit 3 if something is wrong at the end."""
     check_given(settings.volumes)
     check_copies(settings.volumes)
-    with ExitStack() as stack:
-        readers = [stack.enter_context(opened_to_read(path)) for path in settings.volumes]
-        if repair:
-            return _repair(settings, readers, hashed=hashed)
+    if repair:
+        return _repair(settings, hashed=hashed)
+    with _opened(settings) as readers:
         clean = [_verify(settings, reader, hashed=hashed) for reader in readers]
     return ExitCode.COMPLETE if all(clean) else ExitCode.INCOMPLETE
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[list[VolumeReader]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(opened_to_read(path)) for path in settings.volumes]
 
 
 def _verify(settings: Settings, reader: VolumeReader, *, hashed: bool) -> bool:
@@ -228,16 +234,24 @@ def _far_dict(volume: KnownVolume, finding: Finding) -> dict[str, object]:
 # --- repair
 
 
-def _repair(settings: Settings, readers: Sequence[VolumeReader], *, hashed: bool) -> ExitCode:
-    settings = _as_job(settings, readers)
-    source_config(settings)
-    check_paths([reader.path for reader in readers])  # before work is made that could not be done there
+def _repair(settings: Settings, *, hashed: bool) -> ExitCode:
+    with _opened(settings) as readers:
+        settings = _as_job(settings, readers)
+        source_config(settings)
+        # Before work is made that could not be done there.
+        check_paths([reader.path for reader in readers])
+        for reader in readers:
+            _check_idle(reader)
+        damaged = damaged_ledgers(readers)
+    # First: what damaged entries recorded may be newer than what the others say.
+    healed = heal(settings, damaged) if damaged else Healed(ExitCode.COMPLETE, is_done=True)
+    if not healed.is_done:
+        return healed.code
     left: Counter[Fault] = Counter()
-    codes = [_repair_one(settings, reader, left, hashed=hashed) for reader in readers]
-    if left and not settings.quiet:
-        tell(
-            "extra files and damage of a ledger cannot be repaired; look at them, and remove what is not wanted"
-        )
+    with _opened(settings) as readers:
+        codes = [healed.code, *(_repair_one(settings, reader, left, hashed=hashed) for reader in readers)]
+    if left[Fault.EXTRA] and not settings.quiet:
+        tell("extra files cannot be repaired; look at them, and remove what is not wanted")
     return max([code for code in codes if code], default=ExitCode.INCOMPLETE if left else ExitCode.COMPLETE)
 
 
@@ -289,16 +303,20 @@ def with_configuration(settings: Settings, reader: JournalReader, folder: str) -
     )
 
 
-def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], *, hashed: bool) -> ExitCode:
+def _check_idle(reader: VolumeReader) -> None:
     if reader.user() is not None:
         raise ConfigError(
             f"volume {reader.path}: is in use by process {reader.user()}; repair it when that has ended"
         )
+
+
+def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], *, hashed: bool) -> ExitCode:
+    _check_idle(reader)
     verification = _verification(reader, hashed=hashed)
     with journal_to_write(settings) as journal:
         before = journal.counters()
-        damaged: set[str] = set()
-        wanted = _make_work(journal, _packs_noted(_printed(settings, reader, verification), damaged))
+        packs: set[str] = set()
+        wanted = _make_work(journal, _packs_noted(_printed(settings, reader, verification), packs))
     _print_end(settings, f"{reader.path} ({reader.id})", verification, verification.faults, hashed=hashed)
     _print_waste(settings, reader, verification)
     left.update(
@@ -327,7 +345,7 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
         # What has failed is counted when it comes; then the next repair counts again.
         if code is ExitCode.COMPLETE:
             _count_again(reader)
-    is_right = not damaged or code is ExitCode.INTERRUPTED or _rewrite(settings, reader, damaged)
+    is_right = not packs or code is ExitCode.INTERRUPTED or _rewrite(settings, reader, packs)
     return code or (ExitCode.INCOMPLETE if gone or not is_right else ExitCode.COMPLETE)
 
 

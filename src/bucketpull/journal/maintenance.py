@@ -3,7 +3,7 @@
 A step leaves the journal right whatever happens before the next, and each of these may be called again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -107,13 +107,13 @@ def retry(tables: Tables, recorded: Iterable[Recorded], reason: Reason | None, p
     return len(found)
 
 
-def drop_extents(tables: Tables, rows: Iterable[PageRow], volume: int, end: int = 0) -> int:
-    """Remove a volume's blocks, those from `end` (bytes) on, from pages, and list those pages again; return how many there were."""
+def drop_extents(tables: Tables, rows: Iterable[PageRow], volume: int, is_gone: Callable[[int], bool]) -> int:
+    """Remove a volume's blocks, those at offsets that are gone, from pages, and list those pages again; return how many there were."""
     hit = 0
     again: list[Position] = []
     for row in rows:
         entries = unpack_entries(row.extents)
-        rest = [entry for entry in entries if entry[0] != volume or entry[1] < end]
+        rest = [entry for entry in entries if entry[0] != volume or not is_gone(entry[1])]
         if len(rest) < len(entries):
             tables.pages.change(msgspec.structs.replace(row, digest=b"", extents=pack_entries(rest)))
             hit += 1

@@ -1,6 +1,6 @@
 """The journal in SQLite: the verbs of `ports.Journal`, each one transaction."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, final
@@ -37,8 +37,6 @@ from bucketpull.journal.volumes import KnownVolume
 
 LONGEST_WAIT_SECONDS = 86_400.0  # for work: more was reckoned by a clock that was wrong
 ABSENT_SECONDS = 300.0  # a machine that asks for no work so long is taken for gone, or for full
-
-
 _BLOCKS_AT_ONCE = 500  # ledger blocks of one transaction
 
 
@@ -275,11 +273,16 @@ class SqliteJournal(JournalReader):
 
     def _forget_blocks(self, volume: str, end: int) -> None:
         number, _ = maintenance.volume_named(self._tables, volume)
-        for rows in self._tables.pages.walk():
-            with self._transaction() as tables:
-                maintenance.drop_extents(tables, rows, number, end)
+        self._drop_extents(number, lambda offset: offset >= end)
         with self._transaction() as tables:
             maintenance.forget_blocks(tables, volume, number, end)
+
+    def _drop_extents(self, number: int, is_gone: Callable[[int], bool]) -> int:
+        pages = 0
+        for rows in self._tables.pages.walk():
+            with self._transaction() as tables:
+                pages += maintenance.drop_extents(tables, rows, number, is_gone)
+        return pages
 
     def doubt_all(self) -> int:
         """Have the next run compare every page with what lies on volumes; return how many objects this run may have counted twice."""
@@ -331,13 +334,31 @@ class SqliteJournal(JournalReader):
 
         """
         number, known = maintenance.volume_named(self._tables, volume)
-        count = 0
-        for rows in self._tables.pages.walk():
-            with self._transaction() as tables:
-                count += maintenance.drop_extents(tables, rows, number)
+        count = self._drop_extents(number, lambda _: True)
         with self._transaction() as tables:
             maintenance.write_off(tables, known, number)
         return count
+
+    def doubt_blocks(self, volume: str, damages: Sequence[tuple[int, int]]) -> int:
+        """Count no more on what lay in damaged parts of a volume's ledger, each from one byte to before another, and list its pages again.
+
+        What lies in other blocks is found in place then. It may be called again, and finds nothing new.
+
+        Returns:
+            How many pages are concerned.
+
+        """
+        number = self._tables.volumes.known_number(volume)
+        if number is None:
+            return 0
+        pages = self._drop_extents(
+            number, lambda offset: any(start <= offset < end for start, end in damages)
+        )
+        if pages:
+            with self._transaction() as tables:
+                # Copies elsewhere that these blocks had replaced are kept: they may be the only ones.
+                tables.copies.lose(number)
+        return pages
 
     def refetch(self, parts: Sequence[Part]) -> int:
         """Make work of objects that count as stored and are not (`verify --repair`); return how many."""

@@ -35,6 +35,7 @@ _LARGEST_BODY: Final = 1 << 30  # of what is compressed in a payload
 _LARGEST_NUMBER: Final = 1 << 63  # a journal's columns hold less
 _WINDOW: Final = 1 << 20
 _LARGEST_TEAR: Final = 1 << 26  # an append is far smaller than 64 MiB; a longer damage is no torn tail
+_NOTHING: Final = zlib.compress(msgspec.msgpack.encode([]), 1)  # the payload of a frame without objects
 _AHEAD: Final = 1 << 20  # kept for the ledger, so that what filled the disk can still be recorded
 
 _reach = kill_points.reach
@@ -219,6 +220,29 @@ class Ledger:
                 yield frame
                 start = frame.end
 
+    def blank(self, damage: Damage) -> bool:
+        """Put entries without objects in place of what is damaged, so that the ledger is whole again; return False if that cannot be.
+
+        It cannot where something whole begins there, or where the damage is too short for an entry. What a kill leaves of it is the damage still.
+
+        Raises:
+            VolumeError: The disk refused.
+
+        """
+        if damage.end - damage.offset < _HEADER + len(_NOTHING):
+            return False
+        if next(self.salvage(damage.offset), None) != damage:
+            return False
+        before = self._last_whole(damage.offset)
+        totals = (before.objects, before.size) if before else (0, 0)
+        try:
+            for offset, length in _pieces(damage):
+                system.write_all(self._fd, [_blank(length, *totals)], offset)
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise os_errors.volume_error(self._volume, "ledger not written", error) from error
+        return True
+
     def cut(self, offset: int) -> None:
         """Truncate the file at an offset.
 
@@ -328,8 +352,26 @@ _KINDS = frozenset(Kind)
 
 
 def _framed(entry: Entry, objects: int, size: int) -> bytes:
+    return _with_header(entry, zlib.compress(entry.records, 1), objects, size)
+
+
+def _blank(length: int, objects: int, size: int) -> bytes:
+    """Return a frame of so many bytes without objects; readers ignore what follows the compressed records."""
+    payload = _NOTHING.ljust(length - _HEADER, b"\0")
+    return _with_header(Entry(Kind.BLOCK, "", 0, b"", 0, 0), payload, objects, size)
+
+
+def _pieces(damage: Damage) -> Iterator[tuple[int, int]]:
+    """Give offset and length of the frames that fill a damaged part, of about equal lengths."""
+    length = damage.end - damage.offset
+    count = -(-length // _LARGEST_PAYLOAD)
+    for number in range(count):
+        start, end = length * number // count, length * (number + 1) // count
+        yield damage.offset + start, end - start
+
+
+def _with_header(entry: Entry, payload: bytes, objects: int, size: int) -> bytes:
     journal = entry.journal.encode()
-    payload = zlib.compress(entry.records, 1)
     fields = _FIELDS.pack(entry.kind, len(journal), 0, len(payload), entry.work, objects, size)
     crc = zlib.crc32(payload, zlib.crc32(journal, zlib.crc32(fields)))
     return b"".join((_CHECK.pack(MAGIC, crc), fields, journal, payload))

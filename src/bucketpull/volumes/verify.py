@@ -96,7 +96,8 @@ class Verification:
         live = LiveObjects(self._reader, folder)
         for damage in live.damages:
             detail = (
-                f"bytes {damage.offset} to {damage.end} are damaged: what they recorded shows as extra files"
+                f"bytes {damage.offset} to {damage.end} are damaged: what they recorded is in no list, and shows as extra files; "
+                "`bucketpull verify --repair` has it compared with the source"
             )
             yield Finding(Fault.LEDGER, f"{HOME}/ledger", detail)
         known = Partitions(folder, "known", live.count, tail_bytes=0) if self._extra else None

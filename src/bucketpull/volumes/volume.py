@@ -20,7 +20,7 @@ from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
 from bucketpull.volumes.identity import LEDGER, Entered, Owner, enter, mark_owner, mark_packs, take_lock
-from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
+from bucketpull.volumes.ledger import Damage, Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remove_intent, tidy, write_intent
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
@@ -384,6 +384,11 @@ class DiskVolume:
             growth = objects - self._ledger.objects, size - self._ledger.size
             if growth != (0, 0):
                 self._append([Entry(Kind.BLOCK, "", 0, _encoder.encode([]), *growth)])
+
+    def blank(self, damage: Damage) -> bool:
+        """Have the ledger say nothing where it is damaged; see `Ledger.blank`. Only when nothing counts on what stood there."""
+        with self._writing:
+            return self._ledger.blank(damage)
 
     def _check_health(self) -> None:
         if self._sick:
