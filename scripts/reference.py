@@ -344,7 +344,7 @@ All of bucketpull's own on a volume is below `.bucketpull` there.
 | `volume.json` | the volume's id, layout and format, and whose it is: the journal's id and the source |
 | `ledger` | what lies on the volume: an append-only file, described below |
 | `intents` | batches that are being written, so that after a crash they come back here |
-| `tmp`, `partial` | files that are being written; large objects that can go on |
+| `tmp`, `partial` | files that are being written; large objects that can go on, and (`.version`) of which version they are |
 | `kept.txt` | files of others that lay where objects belong: old name, tab, new name |
 | `trash` | what `prune --keep-for` took away, in folders that say until when |
 | `lock` | held by the worker that uses the volume |

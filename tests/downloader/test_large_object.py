@@ -5,6 +5,7 @@ import random
 import re
 from contextlib import closing
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from tests.downloader.rig import Rig, records_of
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.policy import Bounds
+from bucketpull.domain.record import PartVersion
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 
@@ -126,40 +128,114 @@ def test_an_error_page_in_the_middle_leaves_the_part_alone():
     assert outcome.retries == {"reset": 1, "server-error": 1}
 
 
-def leave_a_part(rig, content):
-    rig.writers["v1"].parts[b"%d %d %s" % (SIZE, 1_600_000_000, KEY)] = bytearray(content)
+SOUND = PartVersion('"v1"', "", is_sound=True)
+MD5 = f'"{hashlib.md5(OLD).hexdigest()}"'
 
 
-def test_a_part_left_by_an_earlier_process_is_gone_on_with_if_an_md5_proves_the_whole():
-    server = Server(states_md5=True)
+def leave_a_part(rig, content, version=SOUND):
+    part = b"%d %d %s" % (SIZE, 1_600_000_000, KEY)
+    rig.writers["v1"].parts[part] = bytearray(content)
+    if version is not None:
+        rig.writers["v1"].notes[part] = version
+
+
+def pull_with_a_part(server, content, version=SOUND):
+    """Pull an object of which an earlier process left a part, and return what is stored."""
     rig = rig_of(server)
-    leave_a_part(rig, OLD[:90_000])
+    leave_a_part(rig, content, version)
     rig.assign([part_of(b"d", {b"big": SIZE})])
-
     assert rig.settle()[0].stored == 1
-    assert server.starts == [90_000]
-    assert rig.writers["v1"].files[KEY] == OLD
+    return rig.writers["v1"].files[KEY]
 
 
-def test_a_part_of_unknown_version_that_nothing_proves_is_thrown_away():
+def test_a_part_that_an_earlier_process_left_is_gone_on_with_if_its_version_is_still_there():
     server = Server()
-    rig = rig_of(server)
-    leave_a_part(rig, NEW[:90_000])
-    rig.assign([part_of(b"d", {b"big": SIZE})])
 
-    assert rig.settle()[0].stored == 1
+    assert pull_with_a_part(server, OLD[:90_000]) == OLD
+    assert server.starts == [90_000]
+
+
+@pytest.mark.parametrize(
+    "version", [None, PartVersion('"v1"', "", is_sound=False)], ids=["not noted", "of before a restart"]
+)
+def test_no_range_is_asked_for_of_a_part_that_nothing_can_prove(version):
+    server = Server()
+
+    assert pull_with_a_part(server, NEW[:90_000], version) == OLD
+    assert server.starts == [0]
+
+
+def unconditional(request):
+    """Take the condition from a request, as a server does that ignores it."""
+    headers = tuple(line for line in request.headers if not line.startswith("If-Match"))
+    return msgspec.structs.replace(request, headers=headers)
+
+
+def careless(server):
+    """Have a server ignore which version is wanted, and state its date."""
+
+    def answer(request):
+        given = server(unconditional(request))
+        given.headers += (("Last-Modified", "Mon, 14 Sep 2020 12:26:40 GMT"),)
+        return given
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("etag", "changed"),
+    [
+        ('"v0"', ""),
+        ('"v1"', "Sun, 13 Sep 2020 12:26:40 GMT"),
+    ],
+    ids=["another version", "another date"],
+)
+def test_a_range_of_something_else_is_ended_at_its_head_and_the_object_begun_anew(etag, changed):
+    server = Server()
+    rig = rig_of(careless(server))
+    leave_a_part(rig, NEW[:90_000], PartVersion(etag, changed, is_sound=True))
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+    (outcome,) = rig.settle()
+
+    assert (outcome.stored, outcome.retries) == (1, {"range": 1})
     assert server.starts == [90_000, 0]
     assert rig.writers["v1"].files[KEY] == OLD
+    assert rig.meter.wasted == {}  # nothing of the range was read
 
 
-def test_a_part_of_another_version_is_found_out_by_the_md5():
-    server = Server(states_md5=True)
+def test_a_range_that_comes_without_a_version_is_ended_at_its_head():
+    server = Server(etag="")
+
+    assert pull_with_a_part(careless(server), NEW[:90_000]) == OLD
+    assert server.starts == [90_000, 0]
+
+
+@pytest.mark.parametrize("left", [OLD[:90_000], NEW[:90_000]], ids=["sound", "damaged"])
+def test_a_part_of_before_a_restart_of_the_machine_is_proven_by_the_md5_of_the_whole(left):
+    server = Server(etag=MD5, states_md5=True)
+
+    assert pull_with_a_part(server, left, PartVersion(MD5, "", is_sound=False)) == OLD
+    assert server.starts == ([90_000] if left == OLD[:90_000] else [90_000, 0])
+
+
+def test_a_part_of_before_a_restart_is_not_read_on_if_the_answer_states_no_md5():
+    server = Server(etag=MD5)
+
+    assert pull_with_a_part(server, OLD[:90_000], PartVersion(MD5, "", is_sound=False)) == OLD
+    assert server.starts == [90_000, 0]
+
+
+@pytest.mark.parametrize(
+    ("etag", "is_noted"), [('"v1-3"', True), ("", False), ("date:Mon, 14 Sep 2020 12:26:40 GMT", False)]
+)
+def test_only_a_version_that_two_states_cannot_share_is_noted_for_the_next_process(etag, is_noted):
+    server = Server(etag=etag, cuts=[70_000])
     rig = rig_of(server)
-    leave_a_part(rig, NEW[:90_000])
     rig.assign([part_of(b"d", {b"big": SIZE})])
+    rig.turn()
+    notes = list(rig.writers["v1"].notes.values())
 
-    assert rig.settle()[0].stored == 1
-    assert rig.writers["v1"].files[KEY] == OLD
+    assert notes == ([PartVersion(etag, "", is_sound=True)] if is_noted else [])
 
 
 def test_nothing_is_read_faster_than_the_disk_writes_and_nothing_is_begun_again():
@@ -323,21 +399,25 @@ def test_a_body_larger_than_memory_should_hold_is_poured_though_it_was_listed_as
     etags=st.booleans(),
     states_md5=st.booleans(),
     ranges=st.booleans(),
-    left=st.one_of(st.none(), st.tuples(st.booleans(), st.integers(0, SIZE))),
+    heeds=st.booleans(),
+    left=st.one_of(st.none(), st.tuples(st.booleans(), st.integers(0, SIZE), st.booleans())),
 )
 def test_whatever_is_published_is_one_version_from_end_to_end(
-    cuts, change_at, etags, states_md5, ranges, left
+    cuts, change_at, etags, states_md5, ranges, heeds, left
 ):
     server = Server(cuts=cuts, etag='"v1"' if etags else "", states_md5=states_md5, ranges=ranges)
 
     def answer(request):
         if len(server.starts) == change_at:
             server.body, server.etag = NEW, '"v2"' if etags else ""
-        return server(request)
+        return server(request if heeds else unconditional(request))
 
     with closing(rig_of(answer)) as rig:
         if left is not None:
-            leave_a_part(rig, (OLD if left[0] else NEW)[: left[1]])
+            is_old, length, is_sound = left
+            content = OLD if is_old is is_sound else NEW  # what is not sound may be anything
+            version = PartVersion('"v1"' if is_old else '"v2"', "", is_sound)
+            leave_a_part(rig, content[:length], version)
         rig.assign([part_of(b"d", {b"big": SIZE})])
         rig.settle()
 

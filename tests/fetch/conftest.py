@@ -33,6 +33,7 @@ class Fetch:
         method: str = "GET",
         most: int = 1 << 20,
         sink: Callable[[bytes], object] | None = None,
+        begun: Callable[[Response], object] | None = None,
     ) -> None:
         host = (
             urlsplit(url).hostname
@@ -43,7 +44,7 @@ class Fetch:
             self.loop.direct.learn(
                 Request(url, (), 0), host.replace("localhost", "127.0.0.1"), time.monotonic(), 0.0
             )
-        self.loop.submit(self.request(url, headers, most, method), done, sink)
+        self.loop.submit(self.request(url, headers, most, method), done, sink, begun)
 
     @staticmethod
     def request(url: str, headers: tuple[str, ...] = (), most: int = 1 << 20, method: str = "GET") -> Request:

@@ -422,6 +422,35 @@ def test_a_sink_that_raises_ends_its_transfer_and_no_other(fetch):
         assert fetch.ask(site.url()).failure is None
 
 
+def test_the_head_is_told_once_before_the_body_goes_to_a_sink_and_not_that_of_a_refusal(fetch):
+    told = []
+
+    def begun(head):
+        told.append((head.status, head.headers()["content-length"], head.received, head.failure))
+
+    with origin(always(b"z" * 300_000)) as site:
+        fetch.ask(site.url(), sink=lambda _: told.append("body"), begun=begun)
+        fetch.ask(site.url(), sink=lambda _: None)
+    assert told[0] == (200, "300000", 0, Reason.INTERRUPTED)
+    assert set(told[1:]) == {"body"}
+    with origin(always(b"no", status="404 Not Found")) as site:
+        fetch.ask(site.url(), sink=told.append, begun=told.append)
+    assert set(told[1:]) == {"body"}
+
+
+def test_a_head_that_is_not_welcome_ends_its_transfer_before_the_body(fetch):
+    taken = []
+
+    def refuse(_):
+        raise ValueError
+
+    with origin(always(b"z" * 300_000)) as site:
+        response = fetch.ask(site.url(), sink=taken.append, begun=refuse)
+        assert (response.status, response.failure, response.received) == (200, Reason.INTERRUPTED, 0)
+        assert fetch.ask(site.url()).failure is None
+    assert taken == []
+
+
 # --- the loop's other duties
 
 

@@ -372,17 +372,22 @@ def test_a_prepared_part_of_a_large_object_is_not_gone_on_with(shared, outside):
     def part():
         writer = open_writer(str(shared), identity, "none")
         large = writer.stream(b"", b"film", 8, 5)
+        if not large.offset:
+            large.note('"v"', "")
         large.append(b"ours")
         return writer, large
 
     writer, large = part()
     large.close(keep=True)
     writer.close()
-    [prepared] = (shared / HOME / "partial").iterdir()
+    [prepared, note] = sorted((shared / HOME / "partial").iterdir())
+    noted = note.read_bytes()
     for prepare in (
         lambda: give(prepared),
         lambda: (prepared.unlink(), os.link(outside / "x", prepared)),
         lambda: make_pipe(prepared),
+        lambda: give(note),
+        lambda: (note.unlink(), note.symlink_to(outside / "x")),
     ):
         prepare()
         before = picture(outside) if prepared.stat().st_nlink == 1 else None
@@ -397,6 +402,8 @@ def test_a_prepared_part_of_a_large_object_is_not_gone_on_with(shared, outside):
         assert (outside / "x").read_text() == "precious"
         assert before is None or picture(outside) == before
         film.rename(prepared)
+        os.truncate(prepared, 4)
+        note.write_bytes(noted)
 
 
 def make_pipe(path):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.record import Written
+from bucketpull.domain.record import PartVersion, Written
+from bucketpull.volumes import system
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.files.stream import StreamFile
 from bucketpull.volumes.identity import HOME, initialise
@@ -27,6 +28,14 @@ def files(tmp_path):
 
 
 def stream(files, hashed=False, size=300_000, mtime=5):
+    """Begin, or go on with, an object; a version is noted, as the first answer has it done."""
+    begun = again(files, hashed, size, mtime)
+    if not begun.offset:
+        begun.note('"v1-3"', "")
+    return begun
+
+
+def again(files, hashed=False, size=300_000, mtime=5):
     return StreamFile(files, b"big", b"film", size, mtime, hashed)
 
 
@@ -88,6 +97,50 @@ def test_a_restart_begins_at_byte_0(files):
     assert begun.publish(len(BODY), [MD5], 1) == Written(1, md5=MD5)
 
 
+def left(files, content, note=('"v1-3"', "Mon")):
+    """Leave a part, as a killed process does, and begin the object again."""
+    begun = again(files)
+    begun.note(*note)
+    begun.append([content])
+    begun.close(keep=True)
+    return again(files)
+
+
+def test_the_next_process_learns_of_which_version_a_part_is(files):
+    begun = left(files, BODY[:9])
+    assert (begun.offset, begun.left) == (9, PartVersion('"v1-3"', "Mon", is_sound=True))
+    begun.close(keep=False)
+    assert parts(files) == []
+
+
+@pytest.mark.parametrize("note", [b"", b"\n", b'boot\n"v1', b"boot\n\n\n", b"\xff\n\n\n", None])
+def test_a_part_with_a_torn_note_or_none_is_thrown_away(files, note):
+    left(files, BODY[:9]).close(keep=True)
+    [path] = Path(files.path, HOME, "partial").glob("*.version")
+    path.unlink() if note is None else path.write_bytes(note)
+    begun = again(files)
+    assert (begun.offset, begun.left) == (0, None)
+    assert left(files, BODY[:9], ("", "")).offset == 0
+
+
+def test_a_part_of_before_a_restart_of_the_machine_is_not_sound(files, monkeypatch):
+    left(files, BODY[:9]).close(keep=True)
+    monkeypatch.setattr(system, "attachment", lambda _fd: "another boot")
+    begun = again(files)
+    assert (begun.offset, begun.left.is_sound) == (9, False)
+    begun.close(keep=True)
+    monkeypatch.setattr(system, "attachment", lambda _fd: "")
+    assert not left(files, BODY[:9]).left.is_sound
+
+
+def test_of_a_part_that_may_be_whole_the_last_byte_is_asked_for_again(files):
+    begun = left(files, BODY)
+    assert begun.offset == len(BODY) - 1
+    begun.append([BODY[-1:]])
+    assert begun.publish(len(BODY), None, 1) == Written(1)
+    assert Path(files.path, "big/film").read_bytes() == BODY
+
+
 def test_what_is_longer_than_the_object_can_be_is_no_part_of_it(files):
     begun = stream(files, size=5)
     begun.append([b"123456789"])
@@ -120,6 +173,7 @@ def test_a_full_disk_keeps_the_part(disks):
     open_volume(disk.path).close()
     files = FileWriter.open(disk.path, identity, sync=False)
     begun = StreamFile(files, b"", b"x", 9 << 20, 1)
+    begun.note('"v"', "")
     with pytest.raises(OSError, match="No space"):
         begun.append([bytes(1 << 20)] * 9)
     assert 0 < begun.offset < 4 << 20

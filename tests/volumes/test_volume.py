@@ -128,12 +128,13 @@ def test_what_a_killed_worker_left_is_removed_when_the_volume_is_opened(tmp_path
     writer = open_writer(str(tmp_path), volume, "batch")
     (tmp_path / HOME / "tmp" / os.listdir(tmp_path / HOME / "tmp")[0] / "file").touch()
     (tmp_path / HOME / "tmp" / "stray").write_bytes(b"half")
-    (tmp_path / HOME / "partial" / "young").touch()
-    (tmp_path / HOME / "partial" / "old").touch()
-    os.utime(tmp_path / HOME / "partial" / "old", (0, 0))
+    for name in ("young", "young.version", "old", "old.version", "published.version"):
+        (tmp_path / HOME / "partial" / name).touch()
+    for name in ("young.version", "old"):
+        os.utime(tmp_path / HOME / "partial" / name, (0, 0))
     open_volume(str(tmp_path)).close()
     assert os.listdir(tmp_path / HOME / "tmp") == []
-    assert os.listdir(tmp_path / HOME / "partial") == ["young"]
+    assert sorted(os.listdir(tmp_path / HOME / "partial")) == ["young", "young.version"]
     writer.close()
 
 

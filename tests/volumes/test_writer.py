@@ -103,6 +103,7 @@ def test_a_large_object_goes_through_in_pieces_between_small_ones(writer, clerk,
 
 def test_a_stream_is_resumed_restarted_or_dropped(writer, clerk, tmp_path):
     first = writer.stream(b"", b"film", 10, 5)
+    first.note('"v"', "")
     first.append(b"12345")
     first.close(keep=True)
     clerk.put(0, b"barrier")

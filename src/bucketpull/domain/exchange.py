@@ -34,6 +34,9 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     most_seconds: float = math.inf
 
 
+DATED = "date:"
+"""How a version begins that is but a date of change: two states of an object may share one."""
+
 LISTING_SECONDS = 600.0
 """For a page of a listing: without this bound, one that arrives just above the stall limit takes ten hours."""
 

@@ -129,6 +129,17 @@ class Inspection(NamedTuple):
     claims: list[Claim]
 
 
+class PartVersion(NamedTuple):
+    """Of which version the part of a large object is that an earlier process left: its strong ETag, and its `Last-Modified` or "".
+
+    `is_sound` says that the part lies as it was written: since then neither the machine was restarted nor the disk away.
+    """
+
+    etag: str
+    changed: str
+    is_sound: bool
+
+
 class Written(msgspec.Struct, gc=False):
     """What became of one object handed to a writer. `reason` None: published; `path` if it is not the usual one.
 

@@ -76,6 +76,15 @@ class Answers:
         else:
             self._failures.refused(transfer, response, verdict, self._now)
 
+    def begun(self, transfer: Transfer, head: Response) -> None:
+        """Have a large object take the version of its answer, and end what cannot be used of it."""
+        large = transfer.large
+        assert large is not None
+        verdict = self._source.judge(
+            transfer, transfer.endpoint.name, head, self._unix, large.began, large.version
+        )
+        large.begun(verdict, head.headers().get("last-modified", ""))
+
     def streamed(self, transfer: Transfer, response: Response) -> None:
         """Publish a large object that is whole, or decide how it goes on."""
         large = transfer.large
@@ -86,6 +95,8 @@ class Answers:
         verdict = self._source.judge(
             transfer, transfer.endpoint.name, response, self._unix, large.began, large.version
         )
+        if large.mismatch:
+            verdict.reason, verdict.detail = Reason.RANGE, large.mismatch
         if large.is_paused:
             large.pause(False)
         is_whole = large.trouble is None and is_publishable(transfer, large, verdict)

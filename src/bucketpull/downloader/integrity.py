@@ -71,7 +71,7 @@ def is_publishable(transfer: Transfer, large: LargeObject, verdict: Verdict) -> 
     if verdict.reason is not None and not verdict.doubtful:
         return False
     if large.blind and not verdict.md5:
-        verdict.reason, verdict.detail = Reason.RANGE, "a part of unknown version, and no MD5 to prove it"
+        verdict.reason, verdict.detail = Reason.RANGE, "a part of unknown soundness, and no MD5 to prove it"
         return False
     stated = bytes.fromhex(verdict.md5) if large.blind else _stated(transfer, verdict)
     body, earlier = _body(transfer, large.length), transfer.earlier

@@ -1,13 +1,16 @@
 """A large object on its way through a process: streamed to disk as it comes, resumed where it broke off, never in memory.
 
-A part is gone on with only if it is of one version: the request says which (`version`), and the source refuses another. A part
-that an earlier process left is of no known version; then only the MD5 of the whole, stated by the source, vouches for it.
+A part is gone on with only if it is of one version: the request says which (`version`), and the source refuses another. What an
+earlier process left is too, if its version is a strong ETag and nothing can have been lost of it; after a restart of the machine
+only the MD5 of the whole, stated by the source, vouches for it. An answer that cannot be used is ended before its first byte.
 """
 
+import re
 from collections.abc import Callable, Collection
+from typing import Final
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Response, Verdict
+from bucketpull.domain.exchange import DATED, Response, Verdict
 from bucketpull.domain.record import Written
 from bucketpull.ports import Stream, Writer
 
@@ -18,6 +21,7 @@ STREAM_BYTES = 512 << 10
 PAUSED_BYTES = 64 << 10
 # An object of unknown size is no longer than that.
 MOST_UNKNOWN_BYTES = 1 << 46
+_MD5: Final = re.compile(r'"[0-9a-fA-F]{32}"')
 
 
 def most_bytes(size: int) -> int:
@@ -36,11 +40,13 @@ class LargeObject:
     """One object's stream. `length` is what lies on the volume, in bytes, `began` where the present transfer begins.
 
     `overlong` is set when the transfer was ended because more came than `most`. `has_got_on` tells that it broke off,
-    but brought a good piece that is kept. `is_paused` tells that nothing is read, because the
+    but brought a good piece that is kept. `blind` says that only an MD5 can prove the part, `mismatch` why an answer was ended that
+    is not of its version. `is_paused` tells that nothing is read, because the
     disk has to catch up; `paused` is called when that changes.
     """
 
     __slots__ = (
+        "_changed",
         "_most_queued",
         "_refusals",
         "_stream",
@@ -50,6 +56,7 @@ class LargeObject:
         "has_got_on",
         "is_paused",
         "length",
+        "mismatch",
         "most",
         "overlong",
         "paused",
@@ -64,20 +71,46 @@ class LargeObject:
         self._most_queued = most_queued
         self.most = most
         self.length = stream.offset
-        self.blind = self.length > 0
+        self.blind = False
         self.began = 0
-        self.version = ""
+        self.version = self._changed = self.mismatch = ""
+        left = stream.left
+        if left is not None and (left.is_sound or _MD5.fullmatch(left.etag)):
+            self.version, self._changed, self.blind = left.etag, left.changed, not left.is_sound
         self.overlong = self.is_paused = False
         self._refusals = 0
         self.has_got_on = False
         self.paused = paused
 
     def begin(self) -> None:
-        """Begin a transfer where the last ended; without a version that is the start, except for a blind part."""
-        if self.length and not self.version and not self.blind:
+        """Begin a transfer where the last ended; without a version that is the start."""
+        if self.length and not self.version:
             self.restart()
         self.began = self.length
         self.overlong = False
+        self.mismatch = ""
+
+    def begun(self, head: Verdict, changed: str) -> None:
+        """Take the version of an answer, and its `Last-Modified` ("": none), before its first byte.
+
+        Raises:
+            Halted: It does not go on with the part, which is begun anew.
+
+        """
+        if not self.began:
+            self._stream.note("" if head.version.startswith(DATED) else head.version, changed)
+            return
+        if head.start != self.began:
+            self.mismatch = "the whole object came in place of a part"
+        elif head.version != self.version:
+            self.mismatch = f"the object changed: {head.version or 'no version'}, before {self.version}"
+        elif self._changed and changed != self._changed:
+            self.mismatch = f"the object changed: of {changed or 'no date'}, before of {self._changed}"
+        elif self.blind and not head.md5:
+            self.mismatch = "a part of unknown soundness, and no MD5 to prove it"
+        if self.mismatch:
+            self.restart()
+            raise Halted
 
     def take(self, chunk: bytes) -> bool:
         """Pass bytes on to the disk; False if it has to catch up first.
@@ -119,7 +152,7 @@ class LargeObject:
         """Throw away what is there."""
         self._stream.restart()
         self.length = 0
-        self.version = ""
+        self.version = self._changed = ""
         self.blind = False
 
     def note_failure(self, response: Response, verdict: Verdict) -> None:

@@ -21,6 +21,10 @@ _NO_TARGET = Target("", "", Limiter())
 class Handler(Protocol):
     """Who decides about transfers."""
 
+    def begun(self, transfer: "Transfer", head: Response) -> None:
+        """Take the head of an answer whose body goes to disk, before its first byte."""
+        ...
+
     def answered(self, transfer: "Transfer", response: Response) -> None:
         """Take the answer with the body in memory."""
         ...
@@ -71,6 +75,10 @@ class Transfer(Wanted, gc=False, eq=False):
     def done(self, response: Response) -> None:
         """Take the answer."""
         self.handler.answered(self, response)
+
+    def begun(self, head: Response) -> None:
+        """Take the head of an answer whose body goes to disk, before its first byte."""
+        self.handler.begun(self, head)
 
     def streamed(self, response: Response) -> None:
         """Take the end of a transfer whose body went to disk."""

@@ -244,9 +244,8 @@ class Transfers:
         transfer.target = target = endpoint.start(self._now, request.url)
         if transfer.claim and not large.began:
             request = unless_claimed(request, transfer)
-        self._fetcher.submit(
-            msgspec.structs.replace(target.to(request), max_bytes=large.most), transfer.streamed, large.take
-        )
+        request = msgspec.structs.replace(target.to(request), max_bytes=large.most)
+        self._fetcher.submit(request, transfer.streamed, large.take, transfer.begun)
         return 1
 
     def _open_large(self, transfer: Transfer) -> bool:

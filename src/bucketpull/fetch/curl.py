@@ -13,7 +13,7 @@ import pycurl
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.easy_handle import EasyHandle
-from bucketpull.fetch.transfer import Count, Done, FetchOptions, RunningRequest, Sink
+from bucketpull.fetch.transfer import Begun, Count, Done, FetchOptions, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
 _EVENTS: Final = {
@@ -95,13 +95,14 @@ class Curl:
         request: Request,
         done: Done,
         sink: Sink | None,
+        begun: Begun | None,
         counted: Count | None,
         now: float,
         marked_at: float,
     ) -> None:
         """Make a request."""
         handle = self._free.pop() if self._free else self._new_handle()
-        handle.prepare(request, done, sink, counted)
+        handle.prepare(request, done, sink, begun, counted)
         handle.started, handle.marked_at = now, marked_at
         self._busy[handle] = None
         self._multi.add_handle(handle.easy)

@@ -11,8 +11,8 @@ from typing import Final
 import pycurl
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request
-from bucketpull.fetch.transfer import Count, Done, FetchOptions, RunningRequest, Sink, nobody
+from bucketpull.domain.exchange import Request, Response
+from bucketpull.fetch.transfer import Begun, Count, Done, FetchOptions, RunningRequest, Sink, nobody
 
 Finish = Callable[["EasyHandle", Reason | None, str], None]
 
@@ -27,6 +27,7 @@ class EasyHandle(RunningRequest):
     """An easy handle and its present transfer. `poured` counts what a sink took."""
 
     __slots__ = (
+        "_begun",
         "_buffer_bytes",
         "_counted",
         "_finish",
@@ -64,6 +65,7 @@ class EasyHandle(RunningRequest):
         self._method = "GET"
         self._max_bytes = 0
         self._sink: Sink | None = None
+        self._begun: Begun | None = None
         self._counted: Count | None = None
         self._set_once(options, authorities, opened)
 
@@ -116,8 +118,15 @@ class EasyHandle(RunningRequest):
         if authorities is not None:
             self.easy.setopt(pycurl.CAINFO, authorities)
 
-    def prepare(self, request: Request, done: Done, sink: Sink | None, counted: Count | None) -> None:
-        """Set the handle to a request. `counted`, if given, is called with the size of each piece of a body."""
+    def prepare(
+        self,
+        request: Request,
+        done: Done,
+        sink: Sink | None,
+        begun: Begun | None,
+        counted: Count | None,
+    ) -> None:
+        """Set the handle to a request. `begun`, if given, is told of the head before a sink gets a body; `counted`, if given, is called with the size of each piece of a body."""
         easy = self.easy
         easy.setopt(pycurl.URL, request.url)
         if request.address != self.request.address:
@@ -135,7 +144,7 @@ class EasyHandle(RunningRequest):
         if sink is not self._sink or counted is not self._counted:
             self._sink = sink
             self.count(counted)
-        self.done = done
+        self.done, self._begun = done, begun
         self.marked = -1
 
     def count(self, counted: Count | None) -> None:
@@ -154,6 +163,8 @@ class EasyHandle(RunningRequest):
             self.chunks.append(chunk)
             return None
         try:
+            if self._begun is not None:
+                self._tell_head(self._begun)
             is_taken = self._sink(chunk)
         except Exception:  # noqa: BLE001 - libcurl ends the transfer; the sink's owner knows why
             return 0
@@ -164,6 +175,10 @@ class EasyHandle(RunningRequest):
         self._count(size)
         self.poured += size
         return None
+
+    def _tell_head(self, begun: Begun) -> None:
+        self._begun = None
+        begun(Response(int(self._status()), list(self.header_lines), [], 0, 0.0, Reason.INTERRUPTED))
 
     def resume(self) -> None:
         """Offer again what was not taken, and read on."""
@@ -179,8 +194,12 @@ class EasyHandle(RunningRequest):
         """Tell whether the body is that of a good answer; the text of a refusal is no part of an object."""
         if self.poured:
             return True
-        status_line = next((line for line in reversed(self.header_lines) if line.startswith(b"HTTP/")), b"")
-        return status_line.split(b" ", 2)[1:2] in ([b"200"], [b"206"])
+        return self._status() in {b"200", b"206"}
+
+    def _status(self) -> bytes:
+        """Return the last answer's status; libcurl may not be asked from inside its own call."""
+        line = next((line for line in reversed(self.header_lines) if line.startswith(b"HTTP/")), b"")
+        return line.split()[1] if b" " in line else b""
 
     def release(self) -> None:
         """Forget the transfer's values; the handle keeps its settings."""

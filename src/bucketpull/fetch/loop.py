@@ -20,7 +20,7 @@ from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
 from bucketpull.fetch.easy_handle import COUNTED_BUFFER_BYTES
 from bucketpull.fetch.resolver import Resolver
-from bucketpull.fetch.transfer import Done, FetchOptions, RunningRequest, Sink
+from bucketpull.fetch.transfer import Begun, Done, FetchOptions, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
 _MOST_EVENTS: Final = 256
@@ -73,15 +73,19 @@ class FetchLoop:
         """See `ports.Fetcher`."""
         return len(self._busy) + self.direct.waiting
 
-    def submit(self, request: Request, done: Done, sink: Sink | None = None) -> None:
+    def submit(
+        self, request: Request, done: Done, sink: Sink | None = None, begun: Begun | None = None
+    ) -> None:
         """See `ports.Fetcher`."""
         now = time.monotonic()
         if sink is not None or not self.direct.submit(request, done, now, now - self._held_back):
-            self._submit_to_curl(request, done, sink)
+            self._submit_to_curl(request, done, sink, begun)
 
-    def _submit_to_curl(self, request: Request, done: Done, sink: Sink | None = None) -> None:
+    def _submit_to_curl(
+        self, request: Request, done: Done, sink: Sink | None = None, begun: Begun | None = None
+    ) -> None:
         now = time.monotonic()
-        self._curl.submit(request, done, sink, self.direct.counted, now, now - self._held_back)
+        self._curl.submit(request, done, sink, begun, self.direct.counted, now, now - self._held_back)
 
     def _learn(self, request: Request, ip: str) -> None:
         now = time.monotonic()

@@ -9,6 +9,7 @@ from bucketpull.domain.exchange import Request, Response
 
 Done = Callable[[Response], None]
 Sink = Callable[[bytes], object]
+Begun = Callable[[Response], object]
 Count = Callable[[int], None]
 NO_REQUEST = Request("", (), 0)
 

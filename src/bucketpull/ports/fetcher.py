@@ -15,12 +15,14 @@ class Fetcher(Protocol):
         request: Request,
         done: Callable[[Response], None],
         sink: Callable[[bytes], object] | None = None,
+        begun: Callable[[Response], object] | None = None,
     ) -> None:
         """Start a transfer at once. `done` is called exactly once; with a sink the body goes there chunk by chunk.
 
-        Only the body of a good answer (2xx) goes to the sink, that of another into `chunks`. Where the sink does not take a chunk
+        Only the body of a good answer (2xx) goes to the sink, that of another into `chunks`. Before its first chunk
+        `begun` is given the status and the headers, in a response that has failed as `interrupted`, for there is no body yet. Where the sink does not take a chunk
         (False), nothing more is read for this transfer until the same bytes are offered again, shortly after; that is no stall. The
-        sink may raise to end the transfer; the response's failure is then `interrupted`.
+        sink, or `begun`, may raise to end the transfer; the response's failure is then `interrupted`.
         """
         ...
 

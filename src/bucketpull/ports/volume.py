@@ -5,7 +5,7 @@ from typing import Protocol
 
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import Extent, Former, Part, VolumeStatus
-from bucketpull.domain.record import Block, Conclusion, Inspection, Record, Written
+from bucketpull.domain.record import Block, Conclusion, Inspection, PartVersion, Record, Written
 
 
 class Volume(Protocol):
@@ -131,8 +131,15 @@ class Stream(Protocol):
     offset: int
     """Bytes that an earlier attempt left, when the stream was begun; 0 after `restart`."""
 
+    left: PartVersion | None
+    """Of which version those bytes are; None where nothing was left."""
+
     trouble: Written | None
     """Set as soon as the disk refused a piece, so that the transfer can be ended."""
+
+    def note(self, etag: str, changed: str) -> None:
+        """Note, before the first byte, of which version those that come are; without a strong ETag ("") they are of no use later."""
+        ...
 
     def append(self, chunk: bytes) -> None:
         """Add bytes at the end."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Response, Verdict
+from bucketpull.domain.exchange import DATED, Response, Verdict
 
 STATUS: Final[dict[int, Reason]] = {
     401: Reason.CREDENTIALS,
@@ -33,7 +33,6 @@ CDN_STATUS: Final[dict[int, Reason]] = {
 UNALTERED: Final = frozenset({"", "identity"})
 """Content encodings of bodies that are sent as they are."""
 IN_MEMORY_BYTES: Final = 16 << 20
-_DATE: Final = "date:"
 _RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 
@@ -79,23 +78,28 @@ def version_of(headers: Mapping[str, str]) -> str:
     if etag and not etag.startswith(("W/", "w/")):
         return etag
     changed = headers.get("last-modified", "")
-    return _DATE + changed if changed else ""
+    return DATED + changed if changed else ""
 
 
 def conditions(version: str) -> tuple[str, ...]:
     """Write the header lines that ask for a part of one version only; none where the version is not known ("")."""
-    if version.startswith(_DATE):
-        return (f"If-Unmodified-Since: {version.removeprefix(_DATE)}",)
+    if version.startswith(DATED):
+        return (f"If-Unmodified-Since: {version.removeprefix(DATED)}",)
     return (f"If-Match: {version}",) if version else ()
+
+
+def start_of(response: Response, headers: Mapping[str, str], start: int) -> int:
+    """Tell at which byte a body begins of which `start` was asked for: 0 if it is the whole in place of a part.
+
+    Some servers send a part with status 200: the header says what it is.
+    """
+    return start if response.status == 206 or "content-range" in headers else 0
 
 
 def misplaced(
     response: Response, headers: Mapping[str, str], version: str, start: int, wanted_version: str
 ) -> Verdict | None:
-    """Find a body that is not what was asked for: another part, another version, the whole in place of a part, a cut one.
-
-    Some servers send a part with status 200: the header says what it is.
-    """
+    """Find a body that is not what was asked for: another part, another version, the whole in place of a part, a cut one."""
     if response.status == 200 and "content-range" not in headers:
         if start:
             return Verdict(Reason.RANGE, "the whole object came in place of a part", version=version)

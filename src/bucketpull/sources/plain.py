@@ -18,6 +18,7 @@ from bucketpull.sources.http import (
     misplaced,
     reason_of,
     retry_after,
+    start_of,
     version_of,
 )
 
@@ -106,8 +107,8 @@ class PlainSource:
         headers = response.headers()
         found = version_of(headers)
         if response.failure is not None:
-            began = start if response.status == 206 else 0
-            return Verdict(response.failure, response.detail, version=found, start=began)
+            place = start_of(response, headers, start)
+            return Verdict(response.failure, response.detail, version=found, start=place)
         if response.status not in {200, 206}:
             wait = retry_after(headers.get("retry-after", ""), now)
             return Verdict(reason_of(response.status), said_of(response), wait)

@@ -9,7 +9,7 @@ from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason, VolumeError
 from bucketpull.domain.exchange import Chunk, Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
-from bucketpull.domain.record import Written
+from bucketpull.domain.record import PartVersion, Written
 
 STATUS: dict[str, dict[int, Reason]] = {
     "list": {
@@ -115,7 +115,8 @@ class MemorySource:
         found = headers.get("etag", "")
         began = start if response.status == 206 else 0
         if response.failure is not None:
-            return Verdict(response.failure, response.detail, version=found, start=began)
+            stated = headers.get("content-md5", "")
+            return Verdict(response.failure, response.detail, md5=stated, version=found, start=began)
         if response.status not in {200, 206}:
             asked = headers.get("retry-after")
             reason = STATUS[endpoint][response.status]
@@ -170,6 +171,7 @@ class MemoryWriter:
         self.refuses_streams = False
         self.odd: dict[bytes, Reason] = {}
         self.parts: dict[bytes, bytearray] = {}
+        self.notes: dict[bytes, PartVersion] = {}
         self.backlog = 0
         self.slow = slow
         self.closed = False
@@ -231,7 +233,8 @@ class MemoryWriter:
             error.reason = refusal
             raise error
         key = b"%d %d %s" % (size, mtime, key_of(directory, name))
-        return MemoryStream(self, key_of(directory, name), mtime, self.parts.setdefault(key, bytearray()))
+        part = self.parts.setdefault(key, bytearray())
+        return MemoryStream(self, key_of(directory, name), mtime, part, key)
 
     def tell(self, written: Written) -> None:
         """Add an outcome."""
@@ -269,13 +272,23 @@ class MemoryWriter:
 class MemoryStream:
     """See `ports.Stream`."""
 
-    def __init__(self, writer: MemoryWriter, key: bytes, mtime: int, part: bytearray) -> None:
+    def __init__(self, writer: MemoryWriter, key: bytes, mtime: int, part: bytearray, version: bytes) -> None:
+        self._version = version
         self._writer = writer
         self._key = key
         self._mtime = mtime
         self._part = part
+        self.left = writer.notes.get(version) if part else None
+        if self.left is None:
+            part.clear()
         self.offset = len(part)
         self.trouble: Written | None = None
+
+    def note(self, etag: str, changed: str) -> None:
+        """Keep it beside the part."""
+        self._writer.notes.pop(self._version, None)
+        if etag:
+            self._writer.notes[self._version] = PartVersion(etag, changed, is_sound=True)
 
     def append(self, chunk: bytes) -> None:
         """Add bytes."""

@@ -69,6 +69,7 @@ class VirtualFetcher:
         request: Request,
         done: Callable[[Response], None],
         sink: Callable[[bytes], object] | None = None,
+        begun: Callable[[Response], object] | None = None,
     ) -> None:
         """Start a transfer."""
         self.requests.append(request)
@@ -76,7 +77,7 @@ class VirtualFetcher:
         self.most = max(self.most, self.in_flight)
         answer, number = self._answer(request), next(self._order)
         self._flying[number] = (request, self._clock.seconds, done)
-        self.call_later(answer.seconds, lambda: self._end(number, answer, sink))
+        self.call_later(answer.seconds, lambda: self._end(number, answer, sink, begun))
 
     def waits(self, site: str, address: str = "") -> tuple[float, int]:
         """Tell since when a site has been silent."""
@@ -96,25 +97,34 @@ class VirtualFetcher:
                 done(Response(0, [], [], 0, self._clock.seconds - at, reason, detail))
 
     def _end(
-        self, number: int, answer: Answer, sink: Callable[[bytes], object] | None, taken: int = 0
+        self,
+        number: int,
+        answer: Answer,
+        sink: Callable[[bytes], object] | None,
+        begun: Callable[[Response], object] | None,
+        taken: int = 0,
     ) -> None:
         if number not in self._flying:
             return
         request, _, done = self._flying[number]
         failure, body = answer.failure, answer.body
         received = len(body)
+        lines = [f"HTTP/1.1 {answer.status} X\r\n".encode()]
+        lines += [f"{name}: {value}\r\n".encode() for name, value in answer.headers]
         if sink is not None and answer.status in {200, 206}:
-            failure, received = _pour(body, sink, failure, taken)
+            head = Response(answer.status, lines, [], 0, 0.0, Reason.INTERRUPTED)
+            if taken or begun is None or not body or _is_welcome(head, begun):
+                failure, received = _pour(body, sink, failure, taken)
+            else:
+                failure, received = Reason.INTERRUPTED, 0
             if failure is None and received < len(body):
-                self.call_later(PAUSE_SECONDS, lambda: self._end(number, answer, sink, received))
+                self.call_later(PAUSE_SECONDS, lambda: self._end(number, answer, sink, begun, received))
                 return
             body = b""
         elif received > request.max_bytes:
             failure, body, received = Reason.SIZE, b"", request.max_bytes
         del self._flying[number]
         self.in_flight -= 1
-        lines = [f"HTTP/1.1 {answer.status} X\r\n".encode()]
-        lines += [f"{name}: {value}\r\n".encode() for name, value in answer.headers]
         done(
             Response(
                 answer.status,
@@ -169,6 +179,14 @@ class VirtualFetcher:
 
 def _is_of(request: Request, site: str, address: str) -> bool:
     return request.url.startswith(site) and address in {"", request.address}
+
+
+def _is_welcome(head: Response, begun: Callable[[Response], object]) -> bool:
+    try:
+        begun(head)
+    except Exception:  # noqa: BLE001 - whatever it raises ends its transfer
+        return False
+    return True
 
 
 def _pour(

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 from bucketpull.volumes import beneath
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.file import TEMPORARY
-from bucketpull.volumes.files.stream import PARTIAL
+from bucketpull.volumes.files.stream import NOTE, PARTIAL
 
 INTENTS: Final = "intents"
 _NOTE: Final = re.compile(r"(.+)\.([0-9]{1,19})\.([0-9]{1,19})")
@@ -28,9 +28,11 @@ def tidy(home: OwnDirectory) -> None:
             beneath.remove_all(temporary.fd, name)
     oldest = time.time() - _PARTIAL_SECONDS
     for name in partial.names():
-        found = beneath.look(partial.fd, name)
-        if found is not None and found.st_mtime < oldest:
-            beneath.remove(partial.fd, name)
+        found = beneath.look(partial.fd, name.removesuffix(NOTE))  # a note is kept as long as its part
+        is_lone = found is None and name.endswith(NOTE)
+        if is_lone or (found is not None and found.st_mtime < oldest):
+            with contextlib.suppress(FileNotFoundError):
+                beneath.remove(partial.fd, name)
 
 
 def read_intents(home: OwnDirectory) -> dict[tuple[str, int], int]:

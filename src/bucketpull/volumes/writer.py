@@ -283,8 +283,13 @@ class DiskStream:
         self._pieces: list[bytes] = []
         self._size = 0
         self.offset = file.offset
+        self.left = file.left
         self.trouble: Written | None = None
         """Set when the disk refused a piece, so that the transfer can be ended; `publish` reports it too."""
+
+    def note(self, etag: str, changed: str) -> None:
+        """See `ports.Stream`."""
+        self._writer.give(0, self._guard, (self._file.note, etag, changed))
 
     def append(self, chunk: bytes) -> None:
         """See `ports.Stream`."""

@@ -150,8 +150,8 @@ def of_origin(response: Response, now: float, start: int, version: str) -> Verdi
     headers = response.headers()
     found = version_of(headers)
     if response.failure is not None:
-        place = start if response.status == 206 else 0
-        return Verdict(response.failure, response.detail, version=found, start=place)
+        place = http.start_of(response, headers, start)
+        return Verdict(response.failure, response.detail, md5=_md5(headers), version=found, start=place)
     if response.status not in {200, 206}:
         return _refused(response, headers, now)
     verdict = misplaced(response, headers, found, start, version)

@@ -232,8 +232,8 @@ def close(ask: Asked, response: Response) -> Verdict:
     headers = dict(response.headers())
     version = version_of(headers)
     if response.failure is not None:
-        start = ask.start if response.status == 206 else 0
-        return Verdict(response.failure, response.detail, version=version, start=start)
+        start = http.start_of(response, headers, ask.start)
+        return Verdict(response.failure, response.detail, md5=_md5(headers), version=version, start=start)
     if response.status not in {200, 206} or headers.get("x-error-code"):
         return _refused(ask, response, headers)
     verdict = misplaced(response, headers, version, ask.start, ask.version) or _altered(

@@ -1,7 +1,8 @@
 """A large object on its way to disk, piece by piece, resumable after a restart. Runs in whatever thread calls.
 
 The part lies in `.bucketpull/partial` under a name made of key, size and mtime, so that whoever gets the same version of the
-object again, in whatever work, goes on with it. A lock keeps two transfers of one object from mixing.
+object again, in whatever work, goes on with it. A lock keeps two transfers of one object from mixing. A note beside it
+says of which answer's version it is, written before the first byte; a part without one is thrown away.
 """
 
 import fcntl
@@ -16,12 +17,13 @@ from bucketpull import kill_points
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
-from bucketpull.domain.record import Written
+from bucketpull.domain.record import PartVersion, Written
 from bucketpull.volumes import beneath, system
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.system import write_all
 
 PARTIAL: Final = "partial"
+NOTE: Final = ".version"
 _READ_BYTES: Final = 1 << 20
 _reach = kill_points.reach
 
@@ -42,7 +44,7 @@ class Publisher(Protocol):
 
 
 class StreamFile:
-    """One object being written. `offset` is what is there already, in bytes; with `hashed` an MD5 is kept up."""
+    """One object being written. `offset` is what is there already, in bytes, and `left` its version; with `hashed` an MD5 is kept up."""
 
     def __init__(
         self, files: Publisher, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False
@@ -56,8 +58,30 @@ class StreamFile:
         self._hash = hashlib.md5() if hashed else None
         self._hashed = 0
         self.offset = os.fstat(self._fd).st_size
-        if self.offset > size:
+        self.left = self._read_note() if self.offset else None
+        if self.left is None or 0 <= size < self.offset:
+            self.left = None
             self.restart()
+        elif self.offset == size or size < 0:
+            # It may be whole. There is no range without bytes, so the last one is asked for again, and shows the version.
+            self.offset -= 1
+            os.ftruncate(self._fd, self.offset)
+            os.lseek(self._fd, 0, os.SEEK_END)
+
+    def note(self, etag: str, changed: str) -> None:
+        """Note of which version the bytes are that come after a restart; without a strong ETag ("") the note is removed.
+
+        A kill loses no write, so it is not synced: after a restart of the machine, `left` is not sound.
+
+        Raises:
+            OSError: The disk did not take it.
+
+        """
+        if etag:
+            text = f"{system.attachment(self._fd)}\n{etag}\n{changed}\n"
+            self._parts.replace(self._part + NOTE, text.encode(), durable=False)
+        else:
+            self._remove(NOTE)
 
     def append(self, chunks: Sequence[Chunk]) -> None:
         """Add bytes at the end.
@@ -134,13 +158,29 @@ class StreamFile:
             return
         if not keep:
             with suppress(OSError):
-                beneath.remove(self._parts.fd, self._part)
+                self._remove()
+                self._remove(NOTE)
         os.close(self._fd)
         self._fd = -1
 
     def _reject(self, reason: Reason, detail: str, token: object, keep: bool) -> Written:
         self.close(keep)
         return Written(token, reason, detail)
+
+    def _remove(self, suffix: str = "") -> None:
+        with suppress(FileNotFoundError):
+            beneath.remove(self._parts.fd, self._part + suffix)
+
+    def _read_note(self) -> PartVersion | None:
+        """Read of which version the part is; None if that is not known."""
+        try:
+            lines = self._parts.read(self._part + NOTE).decode().split("\n")
+        except (OSError, UnicodeDecodeError):
+            return None
+        if len(lines) != 4 or not lines[1]:
+            return None  # torn
+        attachment = system.attachment(self._fd)
+        return PartVersion(lines[1], lines[2], attachment != "" and lines[0] == attachment)
 
     def _open(self) -> int:
         """Open and lock the part; one of its own where another transfer has it, or where it was published meanwhile."""
