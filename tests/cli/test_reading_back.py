@@ -19,6 +19,11 @@ def pulled(request, user, service):
 
 
 def bytes_of(user, *arguments, expect=0):
+    return outputs_of(user, *arguments, expect=expect)[0]
+
+
+def outputs_of(user, *arguments, expect=0):
+    """Return the bytes that a command writes, and what it says."""
     done = subprocess.run(
         [COMMAND, *arguments],
         cwd=user.folder,
@@ -28,7 +33,7 @@ def bytes_of(user, *arguments, expect=0):
         timeout=60,
     )
     assert done.returncode == expect, done.stderr
-    return done.stdout
+    return done.stdout, done.stderr.decode()
 
 
 def test_cat_writes_the_bytes_of_an_object(pulled):
@@ -41,6 +46,19 @@ def test_cat_writes_the_bytes_of_an_object(pulled):
 def test_cat_of_what_is_not_there_writes_nothing_and_ends_with_3(pulled):
     assert bytes_of(pulled, "cat", "2024/img-99.jpg", "disk1", expect=3) == b""
     assert bytes_of(pulled, "cat", "../disk1/.bucketpull/ledger", "disk1", expect=3) == b""
+
+
+def test_cat_of_an_object_that_two_disks_have_writes_the_newer_version_and_names_the_other(user, bucket):
+    service = bucket("2024=flat:2,size=900")
+    user.knows(service).run(*SYNC)
+    service.mutate(touch=["2024/img-0.jpg"])
+    user.run("sync", "upyun://photos", "disk2", "--quiet", "--state", "other")
+
+    data, told = outputs_of(user, "cat", "2024/img-0.jpg", "disk1", "disk2")
+
+    assert data == (user.folder / "disk2/2024/img-0.jpg").read_bytes()
+    assert "disk1/2024/img-0.jpg has an older version of it than disk2/2024/img-0.jpg" in told
+    assert outputs_of(user, "cat", "2024/img-1.jpg", "disk1", "disk2")[1] == ""
 
 
 def test_cat_of_a_folder_that_is_no_volume_is_wrong_use(user):

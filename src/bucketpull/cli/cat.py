@@ -62,9 +62,17 @@ def _write(settings: Settings, key: str) -> ExitCode:
 def _open(bucket: Bucket, key: bytes) -> BufferedReader:
     """Open an object; where there is none of a key with a leading slash, the one without is meant."""
     try:
-        return bucket.open(key)
+        file = bucket.open(key)
     except KeyError:
-        return bucket.open(key.lstrip(b"/"))
+        key = key.lstrip(b"/")
+        file = bucket.open(key)
+    read, *others = bucket.copies(key)
+    for other in others:
+        if (other.size, other.mtime) != (read.size, read.mtime):
+            tell(
+                f"{read.key}: {other.path} has an older version of it than {read.path}, which is read; `bucketpull sync` with both volumes removes what does not count"
+            )
+    return file
 
 
 def volumes_here(settings: Settings) -> list[str]:

@@ -89,9 +89,17 @@ class Bucket:
             OSError: See `read`.
 
         """
-        volume, found = self._find(key)
-        path = os.path.join(volume.path, os.fsdecode(found.path))
-        return Stat(text_of(_bytes(key)), found.size, found.mtime, found.etag, path, found.offset)
+        return _stat(key, *self._find(key))
+
+    def copies(self, key: Key) -> list[Stat]:
+        """Return what is known of an object's copies, that which is read first; there are several until a `sync` removes others.
+
+        Raises:
+            KeyError: There is no such object.
+            OSError: See `read`.
+
+        """
+        return [_stat(key, volume, found) for volume, found in self._find_all(key)]
 
     def __contains__(self, key: Key) -> bool:
         """Tell whether there is an object."""
@@ -152,7 +160,10 @@ class Bucket:
         return self._find(key)[1]
 
     def _find(self, key: Key) -> tuple[ReadableVolume, Found]:
-        """Find an object; of several copies, as after the return of a disk, the newest counts."""
+        return self._find_all(key)[0]
+
+    def _find_all(self, key: Key) -> list[tuple[ReadableVolume, Found]]:
+        """Find an object; of several copies, as after the return of a disk, that with the latest date is first."""
         wanted = _bytes(key)
         hits = self._hits(wanted)
         if not hits and time.monotonic() - self._refreshed > _REFRESH_SECONDS:
@@ -160,10 +171,15 @@ class Bucket:
             hits = self._hits(wanted)
         if not hits:
             raise KeyError(key)
-        return max(hits, key=lambda hit: hit[1].mtime) if len(hits) > 1 else hits[0]
+        return sorted(hits, key=lambda hit: hit[1].mtime, reverse=True) if len(hits) > 1 else hits
 
     def _hits(self, key: bytes) -> list[tuple[ReadableVolume, Found]]:
         return [(volume, found) for volume in self._volumes if (found := volume.find(key)) is not None]
+
+
+def _stat(key: Key, volume: ReadableVolume, found: Found) -> Stat:
+    path = os.path.join(volume.path, os.fsdecode(found.path))
+    return Stat(text_of(_bytes(key)), found.size, found.mtime, found.etag, path, found.offset)
 
 
 def _opened(paths: Sequence[str]) -> list[ReadableVolume]:
