@@ -203,7 +203,7 @@ def test_what_a_damaged_entry_of_a_ledger_recorded_is_found_again(user, pulled, 
     pulled.mutate(put={"2025/new.jpg": 500})
     user.run(*SYNC, *packed)  # so that the entry stands before others
     damage_first_block(user)
-    user.run("export", "--jsonl", expect=3)
+    assert "disk1 --repair` heals" in user.run("export", "--jsonl", expect=3).stderr
     pulled.reset_counters()
 
     user.run("verify", "disk1", "--repair")

@@ -47,7 +47,8 @@ def objects(path: str, identity: str, below: bytes = b"") -> Generator[ObjectsPa
     ):
         live = LiveObjects(opened, folder)
         damages = [
-            f"its ledger is damaged from byte {damage.offset} to {damage.end}" for damage in live.damages
+            f"its ledger is damaged from byte {damage.offset} to {damage.end}, which `bucketpull verify {opened.path} --repair` heals"
+            for damage in live.damages
         ]
         page, size = ObjectsPage([], damages), 0
         for stored in live.objects():
