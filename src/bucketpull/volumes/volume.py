@@ -76,9 +76,7 @@ class DiskVolume:
 
     def __init__(self, path: str, entered: Entered, lock: int, reserve: Reserve, durable: bool) -> None:
         root, self._home, identity = entered
-        self.path = path
-        self.id = identity.id
-        self.identity = identity
+        self.path, self.id, self.identity = path, identity.id, identity
         self._root, self._lock = root, lock
         self._reserve, self._durable = reserve, durable
         self._sick = ""
