@@ -295,7 +295,8 @@ def check_what_lies_there(contents, volumes):
                 files[key] = path
     nowhere = {*IMPOSSIBLE, "gone", "shut"}
     wanted = {item.key: item for item in contents.walk() if item.key.split("/")[0] not in nowhere}
-    assert files.keys() == wanted.keys()
+    assert not wanted.keys() - files.keys(), f"missing: {sorted(wanted.keys() - files.keys())[:20]}"
+    assert not files.keys() - wanted.keys(), f"extra: {sorted(files.keys() - wanted.keys())[:20]}"
     for key, item in wanted.items():
         body = files[key].read_bytes()
         assert body == content(item.key, item.size, item.version) or body.startswith(b"<svg"), key

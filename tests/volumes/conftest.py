@@ -37,6 +37,7 @@ class Disk:
     mounted: bool = False
     server: subprocess.Popen[bytes] | None = None
     command: tuple[str, ...] = ()  # of the server
+    _is_shut_down: bool = False
 
     def serve(self) -> None:
         """Start an odd disk's server, and wait until it is there."""
@@ -90,6 +91,7 @@ class Disk:
     def shut_down(self) -> None:
         """Cut the power: what is not on the disk by now is lost, and all further access fails."""
         self._ioctl(SHUT_DOWN, struct.pack("I", WITHOUT_LOG_FLUSH))
+        self._is_shut_down = True
 
     def unmount(self, lazily: bool = False) -> None:
         deadline = time.monotonic() + 20
@@ -99,11 +101,12 @@ class Disk:
         self.mounted = False
 
     def mount(self) -> None:
-        # A process that ends just now may still hold what was unmounted lazily; then the broken file system came back.
+        # A process that ends just now may still hold what was shut down; then the broken file system came back.
         deadline = time.monotonic() + 60
-        while subprocess.check_output(["losetup", "--associated", self.image]):
+        while self._is_shut_down and subprocess.check_output(["losetup", "--associated", self.image]):
             assert time.monotonic() < deadline, f"{self.image} stays in use"
             time.sleep(0.05)
+        self._is_shut_down = False
         run("mount", "-o", self.options, self.image, self.path)
         self.mounted = True
 
