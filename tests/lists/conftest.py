@@ -11,30 +11,20 @@ import pytest
 from tests.s3.conftest import Puller
 
 
-class Web:
-    """A web server of some objects by path; `requests` are the paths asked for."""
+class QuietHandler(http.server.BaseHTTPRequestHandler):
+    """Answers over connections that stay, and prints nothing."""
 
-    def __init__(self, objects: dict[str, bytes]) -> None:
-        self.objects = objects
-        self.requests: list[str] = []
-        web = self
+    protocol_version = "HTTP/1.1"
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def log_message(self, *_: object) -> None:
+        pass
 
-            def do_GET(self) -> None:
-                web.requests.append(self.path)
-                body = web.objects.get(self.path)
-                self.send_response(200 if body is not None else 404)
-                self.send_header("Content-Length", str(len(body or b"")))
-                self.send_header("Last-Modified", "Wed, 09 Nov 2016 14:26:58 GMT")
-                self.end_headers()
-                self.wfile.write(body or b"")
 
-            def log_message(self, *_: object) -> None:
-                pass
+class Serving:
+    """A web server on the loopback, at `url`."""
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    def __init__(self, handler: type[QuietHandler]) -> None:
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
@@ -45,6 +35,27 @@ class Web:
     def __exit__(self, *_: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+
+class Web(Serving):
+    """A web server of some objects by path; `requests` are the paths asked for."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self.objects = objects
+        self.requests: list[str] = []
+        web = self
+
+        class Handler(QuietHandler):
+            def do_GET(self) -> None:
+                web.requests.append(self.path)
+                body = web.objects.get(self.path)
+                self.send_response(200 if body is not None else 404)
+                self.send_header("Content-Length", str(len(body or b"")))
+                self.send_header("Last-Modified", "Wed, 09 Nov 2016 14:26:58 GMT")
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+        super().__init__(Handler)
 
 
 @pytest.fixture

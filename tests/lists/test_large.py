@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import http.server
 import os
 import random
 import signal
@@ -10,16 +9,16 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Self
 
 import pytest
+from tests.lists.conftest import QuietHandler, Serving
 
 MIB = 1 << 20
 BODY = random.Random(7).randbytes(12 * MIB)
 DEADLINE_SECONDS = 120
 
 
-class Slow:
+class Slow(Serving):
     """Serves one object with ranges. The whole of it never comes beyond its middle; `ranges` are those that were asked for."""
 
     def __init__(self, etag: str) -> None:
@@ -29,9 +28,7 @@ class Slow:
         self.holds = True
         slow = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 asked = self.headers["Range"]
                 slow.ranges.append((asked, self.headers["If-Match"]))
@@ -49,21 +46,11 @@ class Slow:
                     else:
                         self.wfile.write(BODY[start:])
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
+        super().__init__(Handler)
 
     def __exit__(self, *_: object) -> None:
         self.over.set()
-        self.server.shutdown()
-        self.server.server_close()
+        super().__exit__()
 
 
 def until(holds) -> None:
