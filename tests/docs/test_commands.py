@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.docs.console import commands, script
-from tests.servers.broker import Broker
+from tests.servers.broker import Broker, free_ports
 
 from upyun_simulator import Simulator
 
@@ -126,11 +125,3 @@ def environment(home: Path, simulator: Simulator) -> dict[str, str]:
         "BUCKETPULL_API_URL": simulator.api_url,
         "BUCKETPULL_RESERVE": "1M",
     }
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
