@@ -19,16 +19,16 @@ import msgspec
 import bucketpull
 from bucketpull.domain.messages import Frames, ScanReceipt, frame
 from bucketpull.domain.model import Position
-from bucketpull.domain.policy import ProcessPolicy
+from bucketpull.domain.parameters import DownloaderParameters
 from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey, ToProcess
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.fetch.transfer import FetchOptions
+from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import open_all
+from bucketpull.wiring.volume_opening import open_all
 from upyun_simulator import Simulator
 
 OBJECTS = 2_000
@@ -57,7 +57,7 @@ class _Agent:
             lambda mount: open_writer(mount.path, mount.id, mount.durability),
             SystemClock(),
             random.Random(1),
-            ProcessPolicy(),
+            DownloaderParameters(),
         )
         self._frames = Frames()
         self._heard: list[FromProcess] = []

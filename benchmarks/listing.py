@@ -16,9 +16,9 @@ from pathlib import Path
 from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.shell import CoordinatorShell
-from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
+from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
 from bucketpull.domain.retry import next_try
-from bucketpull.fetch.transfer import FetchOptions
+from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports.volume import Volume
 from bucketpull.sources.upyun.config import UpyunConfig
@@ -41,12 +41,12 @@ async def list_all(
 ) -> Coordinator:
     """List until nothing is left to list, or until the time is over."""
     transport, clock = DirectTransport(), SystemClock()
-    policy = CoordinatorPolicy(high_water=1 << 60, local_machines=frozenset({MACHINE}))
-    shell = CoordinatorShell(journal, transport, clock, policy)
+    parameters = CoordinatorParameters(high_water=1 << 60, local_machines=frozenset({MACHINE}))
+    shell = CoordinatorShell(journal, transport, clock, parameters)
     coordinator = shell.coordinator
     pool.start_all()
     worker = AgentShell(
-        WorkerPolicy(MACHINE, journal.id, "bench", "bench"), transport.inbox, pool, [], clock, _no_volume
+        AgentParameters(MACHINE, journal.id, "bench", "bench"), transport.inbox, pool, [], clock, _no_volume
     )
     working = asyncio.create_task(worker.run())
     booking = asyncio.create_task(shell.run(UpyunSource(config).root()))

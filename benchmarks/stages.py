@@ -18,7 +18,7 @@ from bucketpull.domain.exchange import NUMBERS, Request, Response
 from bucketpull.domain.messages import BatchReceipt, Frames, ScanReceipt, frame
 from bucketpull.domain.model import Extent, Part, Position, WorkKind
 from bucketpull.domain.pacing import Limiter
-from bucketpull.domain.policy import Bounds
+from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.record import (
     Assignment,
     Block,
@@ -31,7 +31,7 @@ from bucketpull.domain.record import (
 )
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.pages import record_of
+from bucketpull.downloader.page_sinks import record_of
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers
 from bucketpull.journal.sqlite import SqliteJournal

@@ -16,7 +16,7 @@ from bucketpull.domain.exchange import Request, Response
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.percent_encoding import quoted
 from bucketpull.sources.plain import HEADERS, PlainSource, check_page
-from bucketpull.sources.settings import SourceSettings
+from bucketpull.sources.source_settings import SourceSettings
 
 
 class IndexSettings(SourceSettings, frozen=True, kw_only=True):

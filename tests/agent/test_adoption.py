@@ -4,7 +4,7 @@ from tests.agent.test_agent import NAMES, Harness, batch, part
 
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.messages import BatchReceipt
-from bucketpull.testing.volumes import MemoryVolume
+from bucketpull.testing.memory_volume import MemoryVolume
 
 
 def with_files_of_others(*names, id="v1"):  # noqa: A002

@@ -22,7 +22,7 @@ from bucketpull.domain.messages import (
     ScanReceipt,
 )
 from bucketpull.domain.model import Extent, Former, Part, Span, VolumeState, Work, WorkKind
-from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import (
     Assignment,
     Block,
@@ -36,7 +36,7 @@ from bucketpull.domain.record import (
     Tune,
     Unmount,
 )
-from bucketpull.testing.volumes import MemoryVolume
+from bucketpull.testing.memory_volume import MemoryVolume
 
 encode = msgspec.msgpack.encode
 NAMES = [b"n%d" % number for number in range(8)]
@@ -56,12 +56,12 @@ class Harness:
     Calls of volumes are carried out at once, but for those to a volume in `hanging`.
     """
 
-    def __init__(self, *volumes, processes=2, **policy):
+    def __init__(self, *volumes, processes=2, **parameters):
         self.now = 100.0
         self.volumes = {volume.id: volume for volume in volumes or (MemoryVolume("v1"),)}
         self.hanging = set()
         self.told, self.said, self.killed, self.started, self.opened = [], [], [], [], []
-        self.agent = Agent(WorkerPolicy("m1", "j", "1", "i1", **policy), processes, self.now)
+        self.agent = Agent(AgentParameters("m1", "j", "1", "i1", **parameters), processes, self.now)
         for volume in self.volumes.values():
             self.agent.volume_opened(volume.status(), {}, self.now)
         self.act()
@@ -492,7 +492,7 @@ def gone(work, *extents, kept=()):
 
 def begin_again(harness):
     """Start the machine anew; what its volumes note it knows."""
-    harness.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, harness.now)
+    harness.agent = Agent(AgentParameters("m1", "j", "1", "i2"), 2, harness.now)
     for volume in harness.volumes.values():
         harness.agent.volume_opened(volume.status(), volume.known(), harness.now)
     harness.act()
@@ -530,7 +530,7 @@ def test_what_is_found_whole_on_a_disk_that_then_fails_is_reported_with_the_rest
     volume.intend("j", 7)
     for name in NAMES[:5]:
         volume.write(b"d", name, 10, 5)
-    harness.agent = Agent(WorkerPolicy("m1", "j", "1", "i2"), 2, harness.now)
+    harness.agent = Agent(AgentParameters("m1", "j", "1", "i2"), 2, harness.now)
     harness.agent.volume_opened(volume.status(), volume.known(), harness.now)
     harness.act()
     found = volume.recover("j", 7, [part(*NAMES)])

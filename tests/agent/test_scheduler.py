@@ -4,7 +4,7 @@ from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.scheduler import BATCHES_MOST, Scheduler
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
-from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Tick
 
 
@@ -32,7 +32,7 @@ def scheduler():
 
 
 def pulse_of(scheduler, held=0):
-    return scheduler.pulse(WorkerPolicy("alpha", "journal", "0.1.0", "1"), [], held, 1.0)
+    return scheduler.pulse(AgentParameters("alpha", "journal", "0.1.0", "1"), [], held, 1.0)
 
 
 def test_smaller_batches_are_asked_for_in_greater_number(scheduler):

@@ -14,10 +14,10 @@ from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Control, Handback, Limits, Pulse
 from bucketpull.domain.model import Extent, Part, Work, WorkKind
-from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Assignment, Died, Mount, Record, Stop, Unmount
 from bucketpull.downloader.batch_progress import BatchProgress
-from bucketpull.testing.volumes import MemoryVolume
+from bucketpull.testing.memory_volume import MemoryVolume
 
 JOURNAL = "journal"
 SIZE, MTIME = 10, 1_600_000_000
@@ -139,8 +139,8 @@ class Machine:
         self.dead = deque()
         self.unheard = deque()
         self.world.incarnation += 1
-        policy = WorkerPolicy(self.name, JOURNAL, "1", str(self.world.incarnation))
-        self.agent = Agent(policy, self.count, self.world.now)
+        parameters = AgentParameters(self.name, JOURNAL, "1", str(self.world.incarnation))
+        self.agent = Agent(parameters, self.count, self.world.now)
         for volume in self.volumes.values():
             if volume.trouble is None:
                 self.agent.volume_opened(volume.status(), volume.known(), self.world.now)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 DEADLINE_SECONDS = 30
 LATE = (
     "bucketpull.wiring.cluster",
-    "bucketpull.wiring.sync",
+    "bucketpull.wiring.local_job",
     "bucketpull.web.dashboard",
     "platformdirs.unix",
     "tomllib",

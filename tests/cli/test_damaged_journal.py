@@ -9,7 +9,7 @@ from tests.cli.forking import Forking
 from tests.journal.conftest import Play
 
 from bucketpull.domain.errors import Reason
-from bucketpull.journal.file import MARKER
+from bucketpull.journal.database import MARKER
 from bucketpull.journal.store import FILE
 
 COMMANDS = [

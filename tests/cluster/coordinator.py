@@ -8,8 +8,8 @@ from bucketpull.cli.main import main
 from bucketpull.wiring import cluster
 
 silence, grace = float(sys.argv[1]), float(sys.argv[2])
-usual = cluster.coordinator_policy
-cluster.coordinator_policy = lambda *known: replace(
+usual = cluster.coordinator_parameters
+cluster.coordinator_parameters = lambda *known: replace(
     usual(*known), silence_seconds=silence, grace_seconds=grace
 )
 sys.argv = ["bucketpull", *sys.argv[3:]]

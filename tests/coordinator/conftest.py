@@ -5,7 +5,7 @@ import pytest
 from bucketpull.domain.batching import cut
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import PageRecord, Part, Position, WorkKind
-from bucketpull.testing.journal import MemoryJournal
+from bucketpull.testing.memory_journal import MemoryJournal
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from bucketpull.coordinator.effects import (
 )
 from bucketpull.domain.errors import JournalError
 from bucketpull.domain.model import Position
-from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.domain.parameters import CoordinatorParameters
 
 UNIX = 1_700_000_000.0
 
@@ -24,13 +24,13 @@ class Harness:
     `has_ended` is true when `run` has returned. The journal answers at once, or raises what `trouble` is.
     """
 
-    def __init__(self, journal, now=100.0, **policy):
+    def __init__(self, journal, now=100.0, **parameters):
         self.journal = journal
         self.now = now
         self.trouble = None
         self.told, self.sent, self.settled, self.forgotten = [], [], [], []
         self.has_ended = False
-        self.coordinator = Coordinator(CoordinatorPolicy(**policy), self._moment())
+        self.coordinator = Coordinator(CoordinatorParameters(**parameters), self._moment())
         self._routine = self.coordinator.run(Position(b""))
         self._go_on(self._routine, None)
 

@@ -14,7 +14,7 @@ from tests.coordinator.harness import Harness
 
 from bucketpull.domain.messages import BatchReceipt, Goodbye, Handback
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.testing.volumes import MemoryVolume
+from bucketpull.testing.memory_volume import MemoryVolume
 
 OFTEN = ("turn", "go", "go", "go", "go", "call", "work", "say", "wait")
 SELDOM = ("redeliver", "die", "kill", "restart", "lose", "fill", "sicken", "hang", "heal", "stop", "mute")

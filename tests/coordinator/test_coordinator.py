@@ -68,8 +68,8 @@ def has_stop(controls):
 def start(in_memory):
     """Start a coordinator of a job with twenty objects in four batches."""
 
-    def make(names=NAMES, **policy):
-        return Harness(in_memory(names, 5), **policy)
+    def make(names=NAMES, **parameters):
+        return Harness(in_memory(names, 5), **parameters)
 
     return make
 

@@ -9,12 +9,12 @@ from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import JournalError
 from bucketpull.domain.messages import Control, Goodbye, Limits
 from bucketpull.domain.model import Position, Work
-from bucketpull.domain.policy import CoordinatorPolicy
-from bucketpull.testing.journal import MemoryJournal
+from bucketpull.domain.parameters import CoordinatorParameters
+from bucketpull.testing.memory_journal import MemoryJournal
 from bucketpull.testing.virtual import VirtualClock
 from bucketpull.transport.local import DirectTransport
 
-POLICY = CoordinatorPolicy(tick_seconds=0.01, local_machines=frozenset({"m1"}), meet_seconds=0.0)
+POLICY = CoordinatorParameters(tick_seconds=0.01, local_machines=frozenset({"m1"}), meet_seconds=0.0)
 
 
 async def worker(inbox, joined):

@@ -14,7 +14,7 @@ from bucketpull.domain.budget import (
 )
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import EndpointStatus
-from bucketpull.journal.books import Books, decode_books, encode_books
+from bucketpull.journal.sums import Books, decode_books, encode_books
 
 
 def pulse(machine: str, incarnation: str, size: int, requests: int, **wasted: int) -> Pulse:

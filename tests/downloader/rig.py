@@ -12,11 +12,11 @@ from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.pacing import Limiter
-from bucketpull.domain.policy import BatchSize, Bounds
+from bucketpull.domain.parameters import BatchSize, Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.pages import JobPages
+from bucketpull.downloader.page_sinks import JobPages
 from bucketpull.downloader.scan import Scan, WantedPage
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from tests.downloader.rig import Rig, encode, records_of
 
-from bucketpull.domain.policy import Bounds
+from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.record import Assignment, Claim
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer

@@ -12,17 +12,17 @@ from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Frames, ScanReceipt, frame
 from bucketpull.domain.model import Position
-from bucketpull.domain.policy import Bounds, ProcessPolicy
+from bucketpull.domain.parameters import Bounds, DownloaderParameters
 from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.fetch.transfer import FetchOptions
+from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import open_all
+from bucketpull.wiring.volume_opening import open_all
 from upyun_simulator import Simulator, content
 
 decoder = msgspec.msgpack.Decoder(FromProcess)
@@ -47,7 +47,7 @@ class Company:
             )
         )
         fetcher = FetchLoop(FetchOptions(stall_seconds=1, first_byte_seconds=2))
-        policy = ProcessPolicy(bounds=Bounds(streamed=streamed))
+        parameters = DownloaderParameters(bounds=Bounds(streamed=streamed))
         self.process = Process(
             self.theirs,
             fetcher,
@@ -55,7 +55,7 @@ class Company:
             lambda mount: open_writer(mount.path, mount.id, mount.durability),
             SystemClock(),
             random.Random(1),
-            policy,
+            parameters,
         )
         self.thread = threading.Thread(target=self.process.run)
         self.thread.start()

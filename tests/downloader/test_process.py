@@ -10,7 +10,7 @@ from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason, VolumeSick
 from bucketpull.domain.messages import Frames, Limits, ScanReceipt, frame
 from bucketpull.domain.model import Page, Position
-from bucketpull.domain.policy import ProcessPolicy
+from bucketpull.domain.parameters import DownloaderParameters
 from bucketpull.domain.record import Assignment, FromProcess, Judged, Mount, Outcome, Stop, Survey, Tick, Tune
 from bucketpull.downloader.process import Process
 from bucketpull.testing.memory import MemorySource, MemoryWriter, part_of
@@ -37,7 +37,7 @@ class Agent:
             self.open,
             self.clock,
             random.Random(1),
-            ProcessPolicy(),
+            DownloaderParameters(),
         )
         self.sick = False
         self._frames = Frames()

@@ -8,8 +8,8 @@ from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.order import Order
-from bucketpull.domain.policy import BatchSize
-from bucketpull.downloader.pages import digest_of
+from bucketpull.domain.parameters import BatchSize
+from bucketpull.downloader.page_sinks import digest_of
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 

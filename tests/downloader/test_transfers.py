@@ -11,7 +11,7 @@ from tests.downloader.rig import Rig, names_of, records_of
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Verdict
-from bucketpull.domain.policy import Bounds
+from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.record import Unmount
 from bucketpull.domain.retry import PASSES
 from bucketpull.testing.memory import part_of

@@ -28,8 +28,8 @@ from bucketpull.fetch.head import END, HeadReader
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE
-from bucketpull.reading.http import parse_ranges
-from bucketpull.reading.volumes import ReadableVolume
+from bucketpull.reading.http_object import parse_ranges
+from bucketpull.reading.volume_set import ReadableVolume
 from bucketpull.sources.registry import settings_of
 from bucketpull.transport.envelope import Direction, Opener, Rejected, Sealer
 from bucketpull.transport.job_key import JobKey
@@ -40,7 +40,7 @@ from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, _framed
 from bucketpull.volumes.location import location_of
 from bucketpull.volumes.packs.sealing import TarWalk
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.verify import Verification
+from bucketpull.volumes.verification import Verification
 from bucketpull.volumes.volume import open_volume
 
 CORPUS = Path(__file__).parent / "corpus"

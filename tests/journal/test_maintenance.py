@@ -17,7 +17,7 @@ from bucketpull.domain.model import (
 )
 from bucketpull.domain.record import Record
 from bucketpull.domain.selection import EVERYTHING
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 
 
 def with_failures(play):

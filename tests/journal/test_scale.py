@@ -13,7 +13,7 @@ from bucketpull.domain.model import Extent, PageRecord, Part, Position, Span, Vo
 from bucketpull.domain.retry import next_try
 from bucketpull.journal.extents import pack_entries
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 
 COLUMNS = "directory, cursor, run, until, first, last, digest, objects, bytes, stored, extents"
 

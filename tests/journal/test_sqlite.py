@@ -10,7 +10,7 @@ from bucketpull.domain.model import Extent, Former, Position, VolumeState, WorkK
 from bucketpull.domain.order import Order
 from bucketpull.domain.retry import PAGE_PASSES, PASSES
 from bucketpull.journal.sqlite import ABSENT_SECONDS
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 
 
 def test_a_new_journal_begins_with_the_root(play):

@@ -13,7 +13,7 @@ import pytest
 from bucketpull.domain.errors import ConfigError, JobMismatch, JournalDamaged, JournalError, JournalLocked
 from bucketpull.domain.model import WorkKind
 from bucketpull.domain.retry import next_try
-from bucketpull.journal import file as journal_file
+from bucketpull.journal import database as journal_file
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE, migrations

@@ -6,7 +6,7 @@ import zlib
 from urllib.parse import quote_from_bytes
 
 import pytest
-from tests.reading.test_server import serving
+from tests.reading.test_object_server import serving
 from tests.servers.web_server import WebServer
 from tests.volumes.filling import ODD_KEYS, Filler
 from tests.web.conftest import browser, driver_port, only_browser

@@ -5,8 +5,8 @@ import socket
 
 from tests.volumes.filling import Filler
 
-from bucketpull.reading.server import ObjectServer, Options
-from bucketpull.reading.volumes import OpenVolumes
+from bucketpull.reading.object_server import ObjectServer, Options
+from bucketpull.reading.volume_set import OpenVolumes
 
 SECONDS = 60
 LARGE = bytes(20_000_000)

@@ -9,7 +9,7 @@ from tests.volumes.filling import Filler
 
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.record import Record
-from bucketpull.reading.volumes import ReadableVolume
+from bucketpull.reading.volume_set import ReadableVolume
 from bucketpull.volumes.ledger import Entry, Kind, Ledger
 from bucketpull.volumes.packs import tar
 from bucketpull.volumes.volume import open_volume

@@ -23,7 +23,7 @@ from bucketpull.volumes.identity import HOME, identify, initialise
 from bucketpull.volumes.packs import sealing
 from bucketpull.volumes.packs.writer import open_pack_writer
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.verify import Verification
+from bucketpull.volumes.verification import Verification
 from bucketpull.volumes.volume import open_volume
 from bucketpull.volumes.writer import open_writer
 

@@ -16,7 +16,7 @@ from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Block, Conclusion
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.verify import Fault, Verification, repairs
+from bucketpull.volumes.verification import Fault, Verification, repairs
 
 
 @pytest.fixture(params=[None, Packing(), SMALL_PACKS], ids=["files", "packs", "small packs"])

@@ -2,7 +2,7 @@
 
 import os
 
-from tests.volumes.test_verify import fill, verify
+from tests.volumes.test_verification import fill, verify
 
 from bucketpull.domain.model import Part
 from bucketpull.volumes.identity import initialise

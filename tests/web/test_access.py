@@ -8,7 +8,7 @@ import ssl
 import pytest
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.wiring.dashboard import dashboard_access, dashboard_at
+from bucketpull.wiring.dashboard_access import dashboard_access, dashboard_at
 from bucketpull.wiring.settings import Settings
 
 TOKEN = "0123456789abcdef0123456789abcdef"

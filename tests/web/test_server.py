@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from bucketpull.web.exchange import MOST_BODY_BYTES
+from bucketpull.web.http_connection import MOST_BODY_BYTES
 from bucketpull.web.request import ApiResponse
 from bucketpull.web.server import Server
 

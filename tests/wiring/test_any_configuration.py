@@ -11,7 +11,7 @@ from tests.damage import damages
 from bucketpull.domain.errors import ConfigError
 from bucketpull.wiring.configuration import _names, resolve
 from bucketpull.wiring.limits import budget_of
-from bucketpull.wiring.selection import selection_of
+from bucketpull.wiring.selected_source import selection_of
 
 VALUES = [
     *("1", "-1", "1.5", "nan", "inf", "-inf", "9" * 23, "true", "[]", '["a"]', "[1, 2]", "{a = 1}", "[[[[]]]]"),

@@ -6,7 +6,7 @@ import pytest
 
 from bucketpull.transport.job_key import new_key
 from bucketpull.wiring.configuration import _from_file
-from bucketpull.wiring.job_key import worker_key
+from bucketpull.wiring.job_key_file import worker_key
 from bucketpull.wiring.settings import Settings
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.wiring.file_checks import refuse_foreign_link
-from bucketpull.wiring.volumes import check_paths
+from bucketpull.wiring.volume_opening import check_paths
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.effects import Moment
-from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.progress import JobState
 from bucketpull.report.summary import time_left
 from bucketpull.report.words import Words
@@ -14,7 +14,7 @@ from bucketpull.wiring.monitor import Monitor
 
 @pytest.fixture
 def coordinator():
-    coordinator = Coordinator(CoordinatorPolicy(), Moment(0.0, 0.0, "2026-05-01"))
+    coordinator = Coordinator(CoordinatorParameters(), Moment(0.0, 0.0, "2026-05-01"))
     coordinator.state = JobState.TRANSFERRING
     return coordinator
 

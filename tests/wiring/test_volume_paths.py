@@ -10,7 +10,13 @@ from tests.volumes.conftest import Disks
 from bucketpull.domain.errors import ConfigError, VolumeSick
 from bucketpull.volumes.identity import initialise
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import check_copy_of, check_paths, named_if_silent, open_all, opened_to_read
+from bucketpull.wiring.volume_opening import (
+    check_copy_of,
+    check_paths,
+    named_if_silent,
+    open_all,
+    opened_to_read,
+)
 
 
 @pytest.fixture

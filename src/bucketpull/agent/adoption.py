@@ -8,7 +8,7 @@ import msgspec
 
 from bucketpull.agent.active_batch import Task, as_listed
 from bucketpull.agent.disk_calls import DiskRequest, Verb
-from bucketpull.agent.volume import ManagedVolume
+from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.batching import among, without
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Part

@@ -17,7 +17,7 @@ from bucketpull.agent.intake import Intake
 from bucketpull.agent.scheduler import Deaths, Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.unconfirmed import Unconfirmed
-from bucketpull.agent.volume import ManagedVolume
+from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.batching import objects_in
 from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.errors import VolumeError
@@ -33,7 +33,7 @@ from bucketpull.domain.messages import (
     ScanReceipt,
 )
 from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
-from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import (
     Died,
     FromProcess,
@@ -56,27 +56,27 @@ class Agent:
     `dismissed`: the coordinator has ended the job. `refusal` is set when the source refuses this machine.
     """
 
-    def __init__(self, policy: WorkerPolicy, processes: int, now: float) -> None:
+    def __init__(self, parameters: AgentParameters, processes: int, now: float) -> None:
         self.dismissed = False
         self.refusal: Fatal | None = None
         self.stopping = False
-        self.scheduler = Scheduler(policy.machine, processes)
-        self._policy = policy
+        self.scheduler = Scheduler(parameters.machine, processes)
+        self._parameters = parameters
         self._now = self._beat_at = now
-        self._judge = EndpointJudge(policy.endpoints, processes)
+        self._judge = EndpointJudge(parameters.endpoints, processes)
         self._pulse_by: float | None = None
         self._processes = range(processes)
         self._batches: dict[int, ActiveBatch] = {}
         self._scans: dict[int, tuple[int, Work]] = {}
         self._parts = count(1)
-        self._deaths = Deaths(policy.deaths_per_process * processes, policy.deaths_seconds)
+        self._deaths = Deaths(parameters.deaths_per_process * processes, parameters.deaths_seconds)
         self._unconfirmed = Unconfirmed()
         self._told_clears = 0
-        self._clearing = Clearing(policy.journal)
+        self._clearing = Clearing(parameters.journal)
         self._actions: list[Action] = []
         self._calls = Calls(self._actions.append, self.scheduler.refused)
         self._tasks = Tasks(
-            policy,
+            parameters,
             self.scheduler,
             self._calls,
             self._clock,
@@ -84,7 +84,7 @@ class Agent:
             self._close_if_done,
             self._unconfirmed.doubt,
         )
-        self._intake = Intake(policy, self.scheduler, self._tasks, self._close_if_done)
+        self._intake = Intake(parameters, self.scheduler, self._tasks, self._close_if_done)
 
     def actions(self) -> list[Action]:
         """Take what follows from the events so far, in order."""
@@ -113,9 +113,9 @@ class Agent:
         """Use a volume; `known` are the batches that it has noted, with their ledger blocks."""
         self._now = now
         volume = self.scheduler.volumes[status.id] = ManagedVolume(
-            status, known, self._policy.machine, now, self
+            status, known, self._parameters.machine, now, self
         )
-        volume.room.packs = self._policy.packs
+        volume.room.packs = self._parameters.packs
         self._tasks.use(volume)
         self.returned(volume)
 
@@ -139,10 +139,10 @@ class Agent:
             self._judge_endpoints(process, message)
         elif isinstance(message, ScanReceipt):
             if self._scans.pop(message.work, None) is not None:
-                message.machine = self._policy.machine
+                message.machine = self._parameters.machine
                 self._say(message)
         elif isinstance(message, Fatal):
-            message.machine = self._policy.machine
+            message.machine = self._parameters.machine
             self.refusal = message
             self._say(message)
         else:
@@ -184,7 +184,7 @@ class Agent:
             return
         self.stopping = self._tasks.is_closed = True
         for process in self._processes:
-            self._tell(process, Stop(self._policy.stop_seconds))
+            self._tell(process, Stop(self._parameters.stop_seconds))
         self._hand_back([*self._scans, *self._unconfirmed.waiting])
         self._scans, self._unconfirmed.waiting = {}, {}
 
@@ -196,8 +196,8 @@ class Agent:
 
     def pulse(self) -> Pulse:
         """Return the next pulse."""
-        pulse = self.scheduler.pulse(self._policy, list(self.holds()), len(self._batches), self._now)
-        if not self._policy.scans or self.stopping:
+        pulse = self.scheduler.pulse(self._parameters, list(self.holds()), len(self._batches), self._now)
+        if not self._parameters.scans or self.stopping:
             pulse.scan_window = 0
         if self.stopping:
             pulse.window = 0
@@ -219,7 +219,7 @@ class Agent:
         if self._clearing.is_busy:
             return
         for work in self._unconfirmed.take_waiting():
-            batch = self._batches[work.id] = ActiveBatch(work, self._policy.machine, self._now)
+            batch = self._batches[work.id] = ActiveBatch(work, self._parameters.machine, self._now)
             self.scheduler.accept(objects_in(batch.parts))
             self._calls.run(self._intake.accept(batch))
 
@@ -242,7 +242,7 @@ class Agent:
             judge.rests(self._now),
         )
         if judge.refusal is not None and self.refusal is None:
-            self.refusal = Fatal(self._policy.machine, *judge.refusal)
+            self.refusal = Fatal(self._parameters.machine, *judge.refusal)
             self._say(self.refusal)
 
     def _close_if_done(self, batch: ActiveBatch) -> None:
@@ -261,7 +261,7 @@ class Agent:
 
     def _next_part(self) -> int:
         """Return a number for the rest of a batch that no other machine, and no earlier start of this one, has used."""
-        told = f"{self._policy.machine} {self._policy.incarnation} {next(self._parts)}"
+        told = f"{self._parameters.machine} {self._parameters.incarnation} {next(self._parts)}"
         return int.from_bytes(blake2b(told.encode(), digest_size=7).digest())
 
     # --- processes and disks that fail
@@ -337,7 +337,7 @@ class Agent:
         works = self._unconfirmed.receipts_booked(set(booked) - self.holds())
         for volume in self.scheduler.working():
             try:
-                yield from forget(volume, self._policy.journal, works)
+                yield from forget(volume, self._parameters.journal, works)
             except VolumeError as error:
                 volume.trouble(error, self._now)
 
@@ -351,7 +351,7 @@ class Agent:
         )
         self._unconfirmed.forget(cleared.works)
         if cleared.removed:
-            self._say(Removed(self._policy.machine, cleared.removed))
+            self._say(Removed(self._parameters.machine, cleared.removed))
         self._begin()
         self._clear_if_idle()
         self._tell_if_quiet()
@@ -379,9 +379,9 @@ class Agent:
             return
         if self._now < self._pulse_by and any(volume.is_measuring for volume in self.scheduler.working()):
             return
-        self._pulse_by, self._beat_at = None, self._now + self._policy.pulse_seconds
+        self._pulse_by, self._beat_at = None, self._now + self._parameters.pulse_seconds
         self.scheduler.look_again()
-        for volume in self.scheduler.hung(self._policy.hang_seconds, self._now, stopping=self.stopping):
+        for volume in self.scheduler.hung(self._parameters.hang_seconds, self._now, stopping=self.stopping):
             self._give_up(volume)
         for batch in list(self._batches.values()):
             self._close_if_done(batch)
@@ -390,11 +390,11 @@ class Agent:
 
     def _hand_back(self, works: list[int]) -> None:
         if works:
-            self._say(Handback(works, self._policy.machine))
+            self._say(Handback(works, self._parameters.machine))
 
     def _mount(self, volume: ManagedVolume) -> Mount:
-        policy = self._policy
-        return Mount(volume.id, volume.path, policy.durability, policy.verify)
+        parameters = self._parameters
+        return Mount(volume.id, volume.path, parameters.durability, parameters.verify)
 
     def _tell(self, process: int, message: ToProcess) -> None:
         self._actions.append(Tell(process, message))

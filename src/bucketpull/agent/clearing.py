@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from bucketpull.agent.disk_calls import DiskRequest, DiskRoutine, Verb
-from bucketpull.agent.volume import ManagedVolume
+from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import BatchVerdict, Begun, Control
 from bucketpull.domain.model import IN_PLACE, Extent, Former

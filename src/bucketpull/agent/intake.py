@@ -12,11 +12,11 @@ from bucketpull.agent.disk_calls import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.unconfirmed import begun_on
-from bucketpull.agent.volume import ManagedVolume
+from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.batching import ids_of, objects_in, without
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Extent, Part
-from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Record
 
 Volumes = Mapping[str, ManagedVolume]
@@ -26,7 +26,7 @@ class Intake:
     """Makes tasks of batches.
 
     Args:
-        policy: What holds for the whole machine.
+        parameters: What holds for the whole machine.
         scheduler: Its volumes.
         tasks: Takes over what is here, and places the rest.
         went_on: Called with a batch when all its objects are placed.
@@ -35,12 +35,12 @@ class Intake:
 
     def __init__(
         self,
-        policy: WorkerPolicy,
+        parameters: AgentParameters,
         scheduler: Scheduler,
         tasks: Tasks,
         went_on: Callable[[ActiveBatch], None],
     ) -> None:
-        self._policy = policy
+        self._parameters = parameters
         self._scheduler = scheduler
         self._tasks = tasks
         self._went_on = went_on
@@ -52,14 +52,14 @@ class Intake:
         # Until all objects are placed: what is handed back at once must not be reported without the rest.
         batch.unsettled += 1
         if work.candidates or work.elsewhere or begun:
-            found = yield from recognise(batch, begun, self._scheduler.volumes, self._policy.journal)
+            found = yield from recognise(batch, begun, self._scheduler.volumes, self._parameters.journal)
             rest = found.fresh
             for name, records in found.whole.items():
                 there, volume = as_listed(batch.parts, records), self._scheduler.volumes[name]
                 self._tasks.take_over(batch, there, records, volume, is_ours=True)
             for name, parts in found.changed.items():
                 self._tasks.place(batch, parts, name, {name, *found.doubled})
-        if rest and self._policy.adopts:
+        if rest and self._parameters.adopts:
             batch.unsettled += 1
             rest = yield from self._adopt(batch, rest)
             batch.unsettled -= 1
@@ -74,7 +74,7 @@ class Intake:
         self._scheduler.inspected += objects
         volumes, tasks = self._scheduler.working(), self._tasks
         found, rest = yield from look_among_foreign(
-            parts, volumes, self._policy.adopts, lambda volume: tasks.note(batch, volume)
+            parts, volumes, self._parameters.adopts, lambda volume: tasks.note(batch, volume)
         )
         self._scheduler.inspected -= objects
         for volume, there, records, claimed, claims in found:

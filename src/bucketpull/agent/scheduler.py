@@ -7,14 +7,14 @@ import msgspec
 
 from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.disk_calls import DiskRequest, Verb
-from bucketpull.agent.volume import ManagedVolume
+from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, expected_bytes, objects_in
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import Limits, Pulse
 from bucketpull.domain.model import EndpointStatus, Part, summed_counts
+from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.placement import split
-from bucketpull.domain.policy import WorkerPolicy
 from bucketpull.domain.record import Tick, Tune
 
 # A process should have work for a few seconds in store, so that neither a slow commit nor a slow answer leaves it idle.
@@ -196,7 +196,7 @@ class Scheduler:
             )
         )
 
-    def pulse(self, policy: WorkerPolicy, holds: list[int], batch: int, now: float) -> Pulse:
+    def pulse(self, parameters: AgentParameters, holds: list[int], batch: int, now: float) -> Pulse:
         """Return a pulse; `batch` is how many batches are in hand."""
         ticks = [tick for tick in self._ticks if tick is not None] + self._dead_ticks
         load = Load(
@@ -214,8 +214,8 @@ class Scheduler:
             waiting_for, still = f"volume {most_silent.path}", most_silent.silent_seconds(now)
         return Pulse(
             machine=self._machine,
-            incarnation=policy.incarnation,
-            version=policy.version,
+            incarnation=parameters.incarnation,
+            version=parameters.version,
             processes=len(self.unstarted),
             objects=load.objects,
             bytes=load.size,
@@ -227,7 +227,7 @@ class Scheduler:
             wasted=summed_counts(tick.wasted for tick in ticks),
             endpoints=self._judged(load.endpoints, now),
             volumes=[volume.status for volume in self.volumes.values()],
-            job_digest=policy.job_digest,
+            job_digest=parameters.job_digest,
             limited_by=self._limited_by(load) if batch else "",
             waiting_for=waiting_for,
             still_seconds=still,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bucketpull.agent.active_batch import Settling
 from bucketpull.agent.disk_calls import Calls, DiskRoutine, Verb
-from bucketpull.agent.volume import ManagedVolume
+from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.errors import MachineShort, VolumeError, VolumeFull
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent

@@ -14,7 +14,7 @@ from bucketpull.domain.batching import spans_of
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun, Fatal, Goodbye, Pulse
 from bucketpull.domain.model import VolumeStatus
-from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Conclusion
 from bucketpull.ports import Clock, Inbox, ProcessPool, Volume
 
@@ -41,22 +41,22 @@ class AgentShell:
 
     def __init__(
         self,
-        policy: WorkerPolicy,
+        parameters: AgentParameters,
         inbox: Inbox,
         pool: ProcessPool,
         volumes: Sequence[Volume],
         clock: Clock,
         open_volume: Opener,
     ) -> None:
-        self._policy = policy
+        self._parameters = parameters
         self._inbox = inbox
         self._pool = pool
         self._first = volumes
         self._clock = clock
         self._open = open_volume
         self._volumes: dict[str, Volume] = {}
-        self._agent = Agent(policy, pool.size, clock.monotonic())
-        self._outbox = Outbox(inbox, clock, policy.pulse_seconds / 2, self._delivered)
+        self._agent = Agent(parameters, pool.size, clock.monotonic())
+        self._outbox = Outbox(inbox, clock, parameters.pulse_seconds / 2, self._delivered)
         self._pulses: asyncio.Queue[Pulse] = asyncio.Queue()
         self._something = asyncio.Event()
         self._empty = asyncio.Event()
@@ -191,12 +191,12 @@ class AgentShell:
     async def _answer(self, ask: DiskRequest) -> object:
         volume = self._volumes[ask.volume]
         if ask.verb is Verb.WAIT:
-            await asyncio.sleep(self._policy.pulse_seconds)
+            await asyncio.sleep(self._parameters.pulse_seconds)
             return None
         if ask.verb is Verb.REOPEN:
-            opened = await in_thread(opened_anew, volume, self._open, self._policy.journal)
+            opened = await in_thread(opened_anew, volume, self._open, self._parameters.journal)
             self._volumes[volume.id] = opened
-            return await in_thread(_look_at, opened, self._policy.journal)
+            return await in_thread(_look_at, opened, self._parameters.journal)
         return await in_thread(getattr(volume, ask.verb), *ask.arguments)
 
     async def _add_volume(self, path: str) -> None:
@@ -205,7 +205,7 @@ class AgentShell:
             await self._shelve(await asyncio.to_thread(self._open, path, None))
 
     async def _shelve(self, volume: Volume) -> None:
-        status, known = await in_thread(_look_at, volume, self._policy.journal)
+        status, known = await in_thread(_look_at, volume, self._parameters.journal)
         self._volumes[volume.id] = volume
         self._agent.volume_opened(status, known, self._clock.monotonic())
         self._carry_out()
@@ -225,11 +225,11 @@ class AgentShell:
         await self._pool.close(LAST_WORDS_SECONDS)
         # A transport that is cut off must not hold us: what is not said now, the volumes say at the next start.
         await asyncio.wait(
-            {asyncio.ensure_future(self._until_answered())}, timeout=self._policy.leave_seconds
+            {asyncio.ensure_future(self._until_answered())}, timeout=self._parameters.leave_seconds
         )
         await self._measure_all()
         await self._outbox.say_pulse(self._agent.pulse())
-        await self._inbox.reply(Goodbye(self._policy.machine, self._policy.incarnation))
+        await self._inbox.reply(Goodbye(self._parameters.machine, self._parameters.incarnation))
         await self._inbox.close()
         for volume in self._agent.scheduler.volumes.values():
             patience = SICK_CLOSE_SECONDS if volume.is_sick or volume.is_measuring else CLOSE_SECONDS

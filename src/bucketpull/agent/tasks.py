@@ -21,10 +21,10 @@ from bucketpull.agent.adoption import outcome_of
 from bucketpull.agent.disk_calls import Calls, DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.settler import Settler
-from bucketpull.agent.volume import STATE_OF_TROUBLE, ManagedVolume
+from bucketpull.agent.volume_state import STATE_OF_TROUBLE, ManagedVolume
 from bucketpull.domain.errors import MachineShort, VolumeError
 from bucketpull.domain.model import Extent, Part
-from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Assignment, Block, Claim, Outcome, Record, ToProcess
 
 
@@ -32,7 +32,7 @@ class Tasks:
     """All tasks of one worker. `is_closed`: no more are begun, and what would have to be moved is handed back.
 
     Args:
-        policy: What holds for the whole machine.
+        parameters: What holds for the whole machine.
         scheduler: Its volumes and processes, and their counters.
         calls: Runs what is asked of disks.
         now: Returns the time, in monotonic seconds.
@@ -44,7 +44,7 @@ class Tasks:
 
     def __init__(
         self,
-        policy: WorkerPolicy,
+        parameters: AgentParameters,
         scheduler: Scheduler,
         calls: Calls,
         now: Callable[[], float],
@@ -53,7 +53,7 @@ class Tasks:
         doubt: Callable[[int], None],
     ) -> None:
         self.is_closed = False
-        self._policy = policy
+        self._parameters = parameters
         self._scheduler = scheduler
         self._calls = calls
         self._now = now
@@ -69,7 +69,7 @@ class Tasks:
     def use(self, volume: ManagedVolume) -> None:
         """Settle what is stored on a volume, from now on."""
         self._settlers[volume.id] = Settler(
-            volume, self._calls, self._now, self._policy.settle_seconds, self._settled
+            volume, self._calls, self._now, self._parameters.settle_seconds, self._settled
         )
 
     def due_at(self) -> float:
@@ -98,7 +98,7 @@ class Tasks:
         for volume, piece in self._scheduler.share_out(parts, preferred, self._now()):
             if volume is None:
                 batch.give_back(piece)
-                self._scheduler.hold_off(self._now() + self._policy.full_seconds)
+                self._scheduler.hold_off(self._now() + self._parameters.full_seconds)
             else:
                 task = Task(next(self._ids), batch, piece, former)
                 self._take_up(task, volume)
@@ -133,7 +133,7 @@ class Tasks:
         work = batch.work
         # Candidates may be here already: of such a batch nothing is ever removed by its name.
         body = b"" if work.candidates else work.body
-        return volume.ask(Verb.INTEND, self._policy.journal, work.id, body)
+        return volume.ask(Verb.INTEND, self._parameters.journal, work.id, body)
 
     def _found(self, batch: ActiveBatch, parts: list[Part], volume: ManagedVolume) -> Task:
         """Make a task of objects whose files lie on a volume."""
@@ -150,7 +150,7 @@ class Tasks:
             try:
                 yield self.note(task.batch, volume)
                 volume.known.setdefault(task.batch.work.id, [])
-                if self._policy.keeps_foreign:
+                if self._parameters.keeps_foreign:
                     older = task.batch.older_blocks(volume.id, task.former)
                     yield volume.ask(Verb.CLEAR, task.parts, older)
                 is_noted = True
@@ -193,7 +193,7 @@ class Tasks:
         self._scheduler.written += outcome.stored
         if outcome.stored:
             older = task.batch.older_blocks(volume.id, task.former)
-            block = Block(self._policy.journal, task.batch.work.id, outcome.records, older)
+            block = Block(self._parameters.journal, task.batch.work.id, outcome.records, older)
             volume.waiting.append((settling, block))
         else:
             self._settled([(settling, None)])
@@ -247,7 +247,7 @@ class Tasks:
 
     def _deaths_allowed(self, task: Task) -> int:
         """A process that dies fails all its tasks: an object is blamed only if it was there each of several times, alone."""
-        return self._policy.deaths + (self._policy.deaths_alone if task.objects == 1 else 0)
+        return self._parameters.deaths + (self._parameters.deaths_alone if task.objects == 1 else 0)
 
     def processes_on(self, volume: ManagedVolume) -> set[int]:
         """Return the processes that have tasks on a volume."""

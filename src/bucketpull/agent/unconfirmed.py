@@ -8,7 +8,7 @@ receipts says which part comes next. What is in `_doubted` did not, and the coor
 import math
 from collections.abc import Iterable
 
-from bucketpull.agent.volume import ManagedVolume
+from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, Work
 

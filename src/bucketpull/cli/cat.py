@@ -14,7 +14,7 @@ from bucketpull.volumes.identity import identify
 from bucketpull.wiring.journals import journal_to_read
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import check_copies, opened_to_read
+from bucketpull.wiring.volume_opening import check_copies, opened_to_read
 
 _PIECE_BYTES: Final = 1 << 20
 

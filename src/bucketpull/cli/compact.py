@@ -17,7 +17,7 @@ from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.output import inform, say, tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import check_paths, opened_to_read
+from bucketpull.wiring.volume_opening import check_paths, opened_to_read
 
 
 @click.command()

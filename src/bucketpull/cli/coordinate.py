@@ -58,7 +58,7 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
         return _print_key(settings, worker_key)
 
     from bucketpull.wiring.cluster import run_coordinate
-    from bucketpull.wiring.dashboard import view_openers
+    from bucketpull.wiring.dashboard_access import view_openers
     from bucketpull.wiring.notifier import notified
 
     return notified(settings, lambda notifier: run_coordinate(settings, view_openers(settings), notifier))
@@ -78,7 +78,7 @@ def _print_token(settings: Settings, text: str) -> ExitCode:
 def _print_key(settings: Settings, machine: str) -> ExitCode:
     """Print the key of one machine, which can speak for no other, for its environment."""
     from bucketpull.transport.job_key import machine_key
-    from bucketpull.wiring.job_key import existing_key
+    from bucketpull.wiring.job_key_file import existing_key
 
     say(f"BUCKETPULL_MACHINE={machine}")
     say(f"BUCKETPULL_JOB_KEY={machine_key(existing_key(settings), machine)}")

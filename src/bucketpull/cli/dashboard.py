@@ -8,7 +8,7 @@ import click
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
-from bucketpull.wiring.dashboard import dashboard_at
+from bucketpull.wiring.dashboard_access import dashboard_at
 
 if TYPE_CHECKING:
     from bucketpull.wiring.at_rest import JobApi, JobAtRest

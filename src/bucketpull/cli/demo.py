@@ -21,12 +21,12 @@ from bucketpull.domain.values import check_text
 from bucketpull.web.panel import JobView
 from bucketpull.web.server import Answer
 from bucketpull.wiring.configuration import resolve
-from bucketpull.wiring.dashboard import address_of, view_openers
+from bucketpull.wiring.dashboard_access import address_of, view_openers
 from bucketpull.wiring.file_checks import check_folder
 from bucketpull.wiring.job import View, ViewOpener
+from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.sync import run_sync
 from upyun_simulator import Simulator
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Part, key_of
-from bucketpull.journal.file import exists
+from bucketpull.journal.database import exists
 from bucketpull.journal.reader import JournalReader
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
@@ -15,13 +15,13 @@ from bucketpull.volumes.identity import identify
 from bucketpull.volumes.live_objects import DIGEST_BYTES, LiveObjects, Partitions, digest_of
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.wiring.adapters import machine_name, source_config
+from bucketpull.wiring.full_listing import list_all
 from bucketpull.wiring.job import check_job
-from bucketpull.wiring.listing import list_all
 from bucketpull.wiring.output import inform, say, tell
-from bucketpull.wiring.selection import selected, selection_of
+from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volume_opening import check_paths, opened_to_read, with_known
 from bucketpull.wiring.volume_owners import check_owners
-from bucketpull.wiring.volumes import check_paths, opened_to_read, with_known
 
 
 def check_flags(flags: Mapping[str, Any]) -> None:

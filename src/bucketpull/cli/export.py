@@ -16,8 +16,8 @@ from bucketpull.domain.batching import groups
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import VolumeState, key_of, show
 from bucketpull.domain.percent_encoding import urls_of
-from bucketpull.journal.configuration import OPTION
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.job_settings import OPTION
+from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.report.list_forms import FORMS, Columns, Encoded, Form, csv_rows, nginx_map, spreadsheet_safe
 from bucketpull.report.list_output import FileOutput, FolderOutput, ListOutput, StreamOutput

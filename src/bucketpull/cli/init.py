@@ -22,7 +22,7 @@ from bucketpull.wiring.configuration import variable_of
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.output import said, say, tell, tell_error
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import check_paths
+from bucketpull.wiring.volume_opening import check_paths
 
 
 @click.command(cls=options.ChoosingCommand)

@@ -28,12 +28,12 @@ from bucketpull.report.list_output import (
     read_state,
     state_of,
 )
-from bucketpull.sources.settings import SourceSettings
+from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.trusted_path import make_folder
 from bucketpull.wiring.adapters import SystemClock, fetch_options, source_config
-from bucketpull.wiring.listing import turn
+from bucketpull.wiring.full_listing import turn
 from bucketpull.wiring.output import result_stream, tell
-from bucketpull.wiring.selection import selected, selection_of
+from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, reach
 

@@ -11,7 +11,7 @@ import click
 from bucketpull.domain.errors import ConfigError, Reason
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.registry import SOURCES, options_by_name
-from bucketpull.sources.settings import Option
+from bucketpull.sources.source_settings import Option
 from bucketpull.wiring.configuration import resolve
 from bucketpull.wiring.settings import Settings
 

@@ -15,9 +15,7 @@ from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceSilent, VolumeError
 from bucketpull.domain.exchange import Response, Wanted
-from bucketpull.domain.model import Page, Part, Position
-from bucketpull.domain.packing import Packing
-from bucketpull.domain.plan import (
+from bucketpull.domain.forecast import (
     Demand,
     Fit,
     FreeSpace,
@@ -30,19 +28,21 @@ from bucketpull.domain.plan import (
     rounded,
     seconds,
 )
+from bucketpull.domain.model import Page, Part, Position
+from bucketpull.domain.packing import Packing
 from bucketpull.domain.values import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher
-from bucketpull.report.plan import Plan, Speed, plan_dict, plan_lines
+from bucketpull.report.plan_output import Plan, Speed, plan_dict, plan_lines
 from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.output import say_on, tell, words
-from bucketpull.wiring.selection import selected, selection_of
+from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, reach, wanted_of
-from bucketpull.wiring.volumes import check_paths
+from bucketpull.wiring.volume_opening import check_paths
 
 
 @click.command(cls=options.ChoosingCommand)

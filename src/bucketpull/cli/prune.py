@@ -23,11 +23,11 @@ from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.trash import trash_until
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.adapters import source_config
+from bucketpull.wiring.full_listing import list_all
 from bucketpull.wiring.journals import existing_folder, journal_to_read
-from bucketpull.wiring.listing import list_all
 from bucketpull.wiring.output import say, tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import check_paths, opened_to_read
+from bucketpull.wiring.volume_opening import check_paths, opened_to_read
 
 _GROUP: Final = 1000
 _SHOWN: Final = 5

@@ -13,14 +13,14 @@ from bucketpull.cli import options
 from bucketpull.cli.cat import volumes_here
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.own_file import append
-from bucketpull.wiring.dashboard import address_of
+from bucketpull.wiring.dashboard_access import address_of
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import check_copies
+from bucketpull.wiring.volume_opening import check_copies
 
 if TYPE_CHECKING:
-    from bucketpull.reading.server import Options
-    from bucketpull.reading.volumes import OpenVolumes
+    from bucketpull.reading.object_server import Options
+    from bucketpull.reading.volume_set import OpenVolumes
 
 _DEFAULT_PORT = "8378"
 
@@ -74,9 +74,9 @@ def serve(
     address, volumes = _split(arguments)
     settings = options.settings({**flags, "volumes": volumes})
     check_copies(settings.volumes)
-    from bucketpull.reading.http import Types, parse_types
-    from bucketpull.reading.server import Options
-    from bucketpull.reading.volumes import OpenVolumes
+    from bucketpull.reading.http_object import Types, parse_types
+    from bucketpull.reading.object_server import Options
+    from bucketpull.reading.volume_set import OpenVolumes
 
     more = parse_types(_text_of(types), types) if types is not None else {}
     place = address_of(address, "HOST:PORT")
@@ -101,8 +101,8 @@ async def _serve(
     place: tuple[str, int],
     metrics: tuple[str, int] | None,
 ) -> ExitCode:
-    from bucketpull.reading.metrics import start_metrics
-    from bucketpull.reading.server import ObjectServer
+    from bucketpull.reading.object_server import ObjectServer
+    from bucketpull.reading.server_metrics import start_metrics
 
     server = ObjectServer(volumes, chosen)
     host, port = place

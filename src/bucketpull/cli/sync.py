@@ -41,9 +41,9 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: 
     bucketpull sync upyun://photos /mnt/d1 --cdn-url https://img.example.com --adopt
     bucketpull sync upyun://photos /mnt/d1 --state /mnt/d1/journal
     """  # noqa: D301
-    from bucketpull.wiring.dashboard import view_openers
+    from bucketpull.wiring.dashboard_access import view_openers
+    from bucketpull.wiring.local_job import run_sync
     from bucketpull.wiring.notifier import notified
-    from bucketpull.wiring.sync import run_sync
 
     settings = options.settings_of_job(places, flags)
     if dry_run:

@@ -13,7 +13,7 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Block, Record, Written
-from bucketpull.reading.volumes import ReadableVolume
+from bucketpull.reading.volume_set import ReadableVolume
 from bucketpull.report.figures import count, size
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.files.file import FileWriter
@@ -26,7 +26,7 @@ from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volumes import check_around, opened_to_read, volume_around
+from bucketpull.wiring.volume_opening import check_around, opened_to_read, volume_around
 
 _JOURNAL: Final = "unpack"
 _GROUP: Final = 1000

@@ -13,10 +13,10 @@ from bucketpull.cli import options
 from bucketpull.domain.batching import objects_in
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import Part, VolumeState
-from bucketpull.journal.configuration import OPTION
+from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
 from bucketpull.report.summary import label
@@ -25,15 +25,15 @@ from bucketpull.volumes.packs.compacting import compact
 from bucketpull.volumes.packs.waste import find_waste
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
-from bucketpull.volumes.verify import Fault, Finding, Verification, repairs
+from bucketpull.volumes.verification import Fault, Finding, Verification, repairs
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.damaged_ledgers import Healed, damaged_ledgers, heal
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write
+from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.output import say_on, tell, words
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.sync import run_sync
-from bucketpull.wiring.volumes import check_copies, check_given, check_paths, opened_to_read
+from bucketpull.wiring.volume_opening import check_copies, check_given, check_paths, opened_to_read
 
 if TYPE_CHECKING:
     from bucketpull.reading.ledger_pages import FaultsPage

@@ -12,7 +12,7 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.document import volume_dict
 from bucketpull.report.printable import json_line
 from bucketpull.report.summary import volume_lines
@@ -23,8 +23,8 @@ from bucketpull.wiring.job_status import job_status, with_absent
 from bucketpull.wiring.journals import existing_folder, job_folder, journal_to_read, journal_to_write
 from bucketpull.wiring.output import say, say_on, tell, words
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one
 from bucketpull.wiring.volume_owners import owner_by
-from bucketpull.wiring.volumes import check_copy_of, check_paths, open_one
 
 
 @click.group(invoke_without_command=True)

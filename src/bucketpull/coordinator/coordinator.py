@@ -54,7 +54,7 @@ from bucketpull.domain.messages import (
     ScanReceipt,
 )
 from bucketpull.domain.model import Counters, Outstanding, Position
-from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.progress import CUT_SHORT, JobState
 
 _reach = kill_points.reach
@@ -70,7 +70,7 @@ class Coordinator:
     `parting` is set when all machines are told to leave.
     """
 
-    def __init__(self, policy: CoordinatorPolicy, at: Moment) -> None:
+    def __init__(self, parameters: CoordinatorParameters, at: Moment) -> None:
         self.at = at
         self.state = JobState.STARTING
         self.refusal: Fatal | None = None
@@ -78,27 +78,27 @@ class Coordinator:
         self.counters = Counters()
         self.outstanding = Outstanding()
         self.began: tuple[float, Counters, Outstanding] | None = None
-        self.fleet = Fleet(policy.silence_seconds, policy.grace_seconds)
+        self.fleet = Fleet(parameters.silence_seconds, parameters.grace_seconds)
         self.limits = Limits()
         self.asked = RequestedStates()
-        self._policy = policy
+        self._parameters = parameters
         self._stop_at: float | None = None
-        self._shares = Shares(policy.remind_seconds)
+        self._shares = Shares(parameters.remind_seconds)
         self._outages = Outages()
         self._since = at.monotonic
         self._room_at = -math.inf
-        self._elsewhere = RefusalsElsewhere(policy.refusal_seconds)
+        self._elsewhere = RefusalsElsewhere(parameters.refusal_seconds)
         self._roomy_at = at.monotonic
         self._hears = True
         self.trouble: JournalError | None = None
         self.missing = self._lost = 0
-        self.budget = BudgetWatch(policy.budget, lambda: self.at.today)
+        self.budget = BudgetWatch(parameters.budget, lambda: self.at.today)
         self._former = FormerCopies()
-        self._dispatch = Dispatch(policy, self.fleet, self.budget, lambda: self.at)
+        self._dispatch = Dispatch(parameters, self.fleet, self.budget, lambda: self.at)
 
     def run(self, root: Position) -> Routine[None]:
-        """Work until nothing is outstanding, the source refuses us, no volume has room (where the policy says so), or `stop`."""
-        yield UseJournal(lambda journal: journal.begin(root, self.at.unix, self._policy.selection))
+        """Work until nothing is outstanding, the source refuses us, no volume has room (where the parameters say so), or `stop`."""
+        yield UseJournal(lambda journal: journal.begin(root, self.at.unix, self._parameters.selection))
         yield from self._dispatch.reclaim()
         self.budget.spent = yield UseJournal(lambda journal: journal.spending())
         yield from self.count()
@@ -124,7 +124,7 @@ class Coordinator:
     def stop(self) -> Routine[None]:
         """Ask the local workers to hand back what they hold; `run` returns when they have, or after ten seconds."""
         if self._stop_at is None:
-            self._stop_at = self.at.monotonic + self._policy.stop_seconds
+            self._stop_at = self.at.monotonic + self._parameters.stop_seconds
             self.state = JobState.INTERRUPTED
             yield from self._dismiss(self._local())
 
@@ -154,7 +154,7 @@ class Coordinator:
     def _watch_room(self) -> Routine[None]:
         """Stop in order before the journal's disk is full, rather than fail in a transaction."""
         now = self.at.monotonic
-        if now - self._room_at < self._policy.room_seconds:
+        if now - self._room_at < self._parameters.room_seconds:
             return
         self._room_at = now
         try:
@@ -172,11 +172,11 @@ class Coordinator:
         has_fetched_all = self.budget.has_given_all and not self.outstanding.batches_sent
         if self.budget.verdict is budget.BudgetState.END or (left and has_fetched_all):
             self.state = JobState.BUDGET_SPENT
-            self._stop_at = now + self._policy.stop_seconds
+            self._stop_at = now + self._parameters.stop_seconds
             yield from self._dismiss(set(self.fleet.members))
 
     def _listen(self) -> Routine[None]:
-        heard: Heard = yield Hear(self._policy.tick_seconds)
+        heard: Heard = yield Hear(self._parameters.tick_seconds)
         self._hears = heard.hears
         if heard.messages:
             yield from self._book(heard.messages)
@@ -287,7 +287,7 @@ class Coordinator:
 
     def _hear_fatal(self, fatal: Fatal) -> Routine[None]:
         """End the job. A refusal on another machine ends it only if no machine goes on: each has its own credentials."""
-        if self._policy.local_machines and fatal.machine not in self._policy.local_machines:
+        if self._parameters.local_machines and fatal.machine not in self._parameters.local_machines:
             self._elsewhere.heard(fatal, self.at.monotonic)
             yield from self._dismiss({fatal.machine})
             return
@@ -301,7 +301,7 @@ class Coordinator:
     def _refuse(self, fatal: Fatal) -> Routine[None]:
         self.refusal = fatal
         self.state = JobState.REFUSED
-        self._stop_at = self.at.monotonic + self._policy.stop_seconds
+        self._stop_at = self.at.monotonic + self._parameters.stop_seconds
         yield from self._dismiss(set(self.fleet.members))
 
     def _forget(self, machine: str) -> Routine[None]:
@@ -325,7 +325,7 @@ class Coordinator:
             yield from self._release(self.fleet.declare_dead(machine))
             yield from self._forget(machine)
         yield from self._release(self.fleet.lost())
-        if now - self._since > self._policy.silence_seconds:
+        if now - self._since > self._parameters.silence_seconds:
             yield from self._release(self.fleet.abandoned())
 
     def _release(self, works: Sequence[int]) -> Routine[None]:
@@ -364,7 +364,7 @@ class Coordinator:
     def _ended(self) -> bool:
         if self._stop_at is not None:
             return not self._local() or self.at.monotonic > self._stop_at
-        if self.state is JobState.NO_ROOM and self._policy.exits_when_full:
+        if self.state is JobState.NO_ROOM and self._parameters.exits_when_full:
             return True
         return self.outstanding.scans == 0 and self.outstanding.batches == 0
 
@@ -375,7 +375,7 @@ class Coordinator:
         if self.fleet.has_room:
             self._roomy_at = now
         # A receipt comes before the pulse that reports the room it made.
-        had_room = now - self._roomy_at < self._policy.roomless_seconds
+        had_room = now - self._roomy_at < self._parameters.roomless_seconds
         is_spent = self.budget.verdict is not budget.BudgetState.GO_ON
         self.state = working_state(self.outstanding, self.fleet, self.limits.paused, is_spent, had_room)
 
@@ -392,17 +392,17 @@ class Coordinator:
 
         Those that are there are waited for as long as they get on with it; longer for a disk that is removing files.
         """
-        policy = self._policy
-        if not policy.local_machines:
+        parameters = self._parameters
+        if not parameters.local_machines:
             return
         of_the_job = yield UseJournal(lambda journal: journal.machines())
-        patience = policy.linger_seconds if self._dispatch.gave_batches else policy.meet_seconds
+        patience = parameters.linger_seconds if self._dispatch.gave_batches else parameters.meet_seconds
         headway = Headway(self.at.monotonic)
         while waited := of_the_job - self.fleet.left - self.fleet.present(self.at.monotonic):
             here = self.fleet.unsettled(waited, self.at.monotonic)
             headway.see(here, self.at.monotonic)
-            usual = policy.linger_seconds if here else patience
-            bound = policy.removal_seconds if any(pulse.removes for pulse in here) else usual
+            usual = parameters.linger_seconds if here else patience
+            bound = parameters.removal_seconds if any(pulse.removes for pulse in here) else usual
             if self._stop_at is not None or self.at.monotonic - headway.at > bound:
                 break
             self.state = JobState.FINISHING
@@ -410,7 +410,7 @@ class Coordinator:
 
     def _let_go(self) -> Routine[None]:
         """Have all workers leave in order, so that none is interrupted."""
-        deadline = self.at.monotonic + self._policy.stop_seconds
+        deadline = self.at.monotonic + self._parameters.stop_seconds
         told: set[str] = set()
         while self.fleet.members and self.at.monotonic < deadline and self._stop_at is None:
             new = {member.pulse.incarnation: machine for machine, member in self.fleet.members.items()}
@@ -427,10 +427,10 @@ class Coordinator:
     @property
     def local_machines(self) -> frozenset[str]:
         """The machines whose agents run in this process."""
-        return self._policy.local_machines
+        return self._parameters.local_machines
 
     def _local(self) -> set[str]:
-        return self.fleet.members.keys() & self._policy.local_machines
+        return self.fleet.members.keys() & self._parameters.local_machines
 
     def conclude(self) -> None:
         """Set the final state from the books."""

@@ -8,7 +8,7 @@ from bucketpull.coordinator.fleet import Fleet
 from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain.budget import ANY_ROOM
 from bucketpull.domain.model import Outstanding, SentWork, Work, WorkKind
-from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.domain.parameters import CoordinatorParameters
 
 _reach = kill_points.reach
 
@@ -17,7 +17,7 @@ class Dispatch:
     """Sends machines work that is ready in the journal. `gave_batches` is whether some machine may have begun a batch.
 
     Args:
-        policy: What holds for the whole job.
+        parameters: What holds for the whole job.
         fleet: The machines; it is told what they are sent.
         budget: What may still be given out; it is told what was.
         now: Returns the time.
@@ -25,10 +25,10 @@ class Dispatch:
     """
 
     def __init__(
-        self, policy: CoordinatorPolicy, fleet: Fleet, budget: BudgetWatch, now: Callable[[], Moment]
+        self, parameters: CoordinatorParameters, fleet: Fleet, budget: BudgetWatch, now: Callable[[], Moment]
     ) -> None:
         self.gave_batches = False
-        self._policy = policy
+        self._parameters = parameters
         self._fleet = fleet
         self._budget = budget
         self._now = now
@@ -36,7 +36,7 @@ class Dispatch:
 
     def reclaim(self) -> Routine[None]:
         """Make work ready again that was with workers in the former coordinator's process. Other workers may still have theirs."""
-        local = self._policy.local_machines
+        local = self._parameters.local_machines
         sent: list[SentWork] = yield UseJournal(lambda journal: journal.sent())
         ended = [work.id for work in sent if work.kind is WorkKind.SCAN or work.machine in local]
         yield UseJournal(lambda journal: journal.release(ended))
@@ -48,7 +48,7 @@ class Dispatch:
 
     def give_out(self, outstanding: Outstanding) -> Routine[bool]:
         """Send each machine as much as it wants to hold; return whether any was sent something."""
-        self._lists = outstanding.objects < self._policy.high_water // (1 if self._lists else 2)
+        self._lists = outstanding.objects < self._parameters.high_water // (1 if self._lists else 2)
         sent = False
         for machine, member in list(self._fleet.members.items()):
             if not self._budget.has_given_all and self._lists and outstanding.scans > outstanding.scans_sent:

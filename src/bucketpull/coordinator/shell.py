@@ -21,7 +21,7 @@ from bucketpull.coordinator.effects import (
 from bucketpull.domain.errors import JournalError
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import Position
-from bucketpull.domain.policy import CoordinatorPolicy
+from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.ports import Clock, Journal, Transport
 
 T = TypeVar("T")
@@ -31,13 +31,13 @@ class CoordinatorShell:
     """Drives one job from its journal. Several of its methods may be under way at once: their effects take turns."""
 
     def __init__(
-        self, journal: Journal, transport: Transport, clock: Clock, policy: CoordinatorPolicy
+        self, journal: Journal, transport: Transport, clock: Clock, parameters: CoordinatorParameters
     ) -> None:
         self._journal = journal
         self._transport = transport
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self.coordinator = Coordinator(policy, self._moment())
+        self.coordinator = Coordinator(parameters, self._moment())
 
     async def run(self, root: Position) -> None:
         """See `Coordinator.run`."""

@@ -10,7 +10,6 @@ import msgspec
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.record import Written
-from bucketpull.downloader.failures import TransferFailures
 from bucketpull.downloader.integrity import (
     NOT_MODIFIED,
     has_body,
@@ -20,6 +19,7 @@ from bucketpull.downloader.integrity import (
     note_found,
 )
 from bucketpull.downloader.meter import Memory, Meter
+from bucketpull.downloader.remedies import TransferFailures
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source

@@ -13,13 +13,13 @@ from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Fatal
 from bucketpull.domain.pacing import Limiter, TokenBucket
-from bucketpull.domain.policy import ProcessPolicy
+from bucketpull.domain.parameters import DownloaderParameters
 from bucketpull.domain.record import Assignment, Judged, Mount, Stop, Survey, Tick, ToProcess, Tune, Unmount
 from bucketpull.domain.retry import Random
 from bucketpull.downloader.channel import Channel
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.pages import JobPages
+from bucketpull.downloader.page_sinks import JobPages
 from bucketpull.downloader.scan import Scan, WantedPage
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers
@@ -48,14 +48,14 @@ class Process:
         mount: Callable[[Mount], Writer],
         clock: Clock,
         random: Random,
-        policy: ProcessPolicy,
+        parameters: DownloaderParameters,
     ) -> None:
         self._channel = Channel(sock)
         self._fetcher = fetcher
         self._clock = clock
         self._meter = Meter()
         self._bucket = TokenBucket(None)
-        self._most = policy.bounds.in_flight
+        self._most = parameters.bounds.in_flight
         specs = source.endpoints
         self._list: Endpoint[WantedPage] = self._endpoint(next(s for s in specs if s.purpose is Purpose.LIST))
         self._objects: dict[str, Endpoint[Transfer]] = {
@@ -68,7 +68,7 @@ class Process:
             clock,
             random,
             self._meter,
-            JobPages(policy.batch, policy.order),
+            JobPages(parameters.batch, parameters.order),
             self._channel.send,
             self._refused,
         )
@@ -80,7 +80,7 @@ class Process:
             clock,
             random,
             self._meter,
-            policy.bounds,
+            parameters.bounds,
             self._channel.send,
         )
         self._watch = Watch(self._list, self._objects, fetcher, self.scan, self.transfers, clock)

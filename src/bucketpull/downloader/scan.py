@@ -25,7 +25,7 @@ from bucketpull.domain.retry import (
 )
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.pages import ListedPages
+from bucketpull.downloader.page_sinks import ListedPages
 from bucketpull.downloader.targets import Target
 from bucketpull.ports import Clock, Fetcher, Source
 

@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason, VolumeError
-from bucketpull.domain.policy import Bounds
+from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount
 from bucketpull.domain.retry import Random, next_try
 from bucketpull.downloader.answers import Answers
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.downloader.endpoint import Endpoint
-from bucketpull.downloader.failures import TransferFailures
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.integrity import unless_claimed
 from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
 from bucketpull.downloader.meter import Memory, Meter
+from bucketpull.downloader.remedies import TransferFailures
 from bucketpull.downloader.transfer import Transfer, WaitingTransfers
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source, Writer

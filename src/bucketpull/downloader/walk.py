@@ -18,7 +18,7 @@ from bucketpull.domain.pacing import Limiter, TokenBucket
 from bucketpull.domain.record import Survey
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.pages import PassedPages
+from bucketpull.downloader.page_sinks import PassedPages
 from bucketpull.downloader.scan import Scan, WantedPage
 from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Clock, Fetcher, Source

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk, Request, Response
 from bucketpull.fetch.head import END, HeadReader, may_begin
-from bucketpull.fetch.transfer import Count, RunningRequest
+from bucketpull.fetch.running_request import Count, RunningRequest
 
 # So long an address is trusted for new connections; then libcurl resolves the name anew.
 TRUSTED_SECONDS: Final = 60.0

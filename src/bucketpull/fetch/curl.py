@@ -13,7 +13,7 @@ import pycurl
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.easy_handle import EasyHandle
-from bucketpull.fetch.transfer import Begun, Count, Done, FetchOptions, RunningRequest, Sink
+from bucketpull.fetch.running_request import Begun, Count, Done, FetchOptions, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
 _EVENTS: Final = {

@@ -13,7 +13,7 @@ from typing import Final
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.connection import Connection, Site
 from bucketpull.fetch.head import HeadReader
-from bucketpull.fetch.transfer import Count, Done, FetchOptions, RunningRequest, nobody
+from bucketpull.fetch.running_request import Count, Done, FetchOptions, RunningRequest, nobody
 
 # Python allocates so much for a read, and gives back what it did not need. Above 128 KiB malloc may ask the kernel for fresh
 # pages each time: 44 µs a transfer in place of 16.

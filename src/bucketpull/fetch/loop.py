@@ -20,7 +20,7 @@ from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
 from bucketpull.fetch.easy_handle import COUNTED_BUFFER_BYTES
 from bucketpull.fetch.resolver import Resolver
-from bucketpull.fetch.transfer import Begun, Done, FetchOptions, RunningRequest, Sink
+from bucketpull.fetch.running_request import Begun, Done, FetchOptions, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
 _MOST_EVENTS: Final = 256

@@ -10,13 +10,13 @@ from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import BatchDraft, Failure, Part, Span, WorkKind
 from bucketpull.domain.retry import LAST_PASS
-from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, covers
 from bucketpull.journal.failures import Failures
 from bucketpull.journal.frontier import AGAIN, LAST, REPAIR, USUAL, Frontier, Taken, candidates_blob
 from bucketpull.journal.pages import Pages, Share
 from bucketpull.journal.stale_copies import StaleCopies
-from bucketpull.journal.volumes import Volumes
+from bucketpull.journal.sums import Books
+from bucketpull.journal.volume_numbers import Volumes
 
 NextTry = Callable[[int], float | None]
 NextPageTry = Callable[[Reason, int], float | None]

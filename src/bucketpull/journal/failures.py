@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Position
-from bucketpull.journal.books import Books
 from bucketpull.journal.store import ImpossibleRow, Store, check_types, statements
+from bucketpull.journal.sums import Books
 
 _TYPES = (bytes, bytes, int, int, str, str, int, int, str, int, str, str, str)
 _REASONS = frozenset(reason.value for reason in Reason)

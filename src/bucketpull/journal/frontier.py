@@ -27,10 +27,10 @@ from bucketpull.domain.budget import BudgetLeft
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import BatchDraft, Part, Position, SentWork, Work, WorkKind
 from bucketpull.domain.order import Order
-from bucketpull.journal.books import Books
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
 from bucketpull.journal.store import Store, statements
-from bucketpull.journal.volumes import Volumes
+from bucketpull.journal.sums import Books
+from bucketpull.journal.volume_numbers import Volumes
 
 # The tiers.
 USUAL = 0

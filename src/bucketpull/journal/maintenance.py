@@ -17,7 +17,7 @@ from bucketpull.journal.frontier import AGAIN, REPAIR
 from bucketpull.journal.pages import PageRow, Share
 from bucketpull.journal.reader import chosen
 from bucketpull.journal.tables import Tables
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 
 LedgerBlock = tuple[str, int, Sequence[Record]]  # volume, offset (bytes), records
 

@@ -16,12 +16,12 @@ from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, key_of
 from bucketpull.domain.order import Order
 from bucketpull.domain.progress import DirectoryState
-from bucketpull.journal.configuration import read_configuration
+from bucketpull.journal.database import connect_to_read, exists
 from bucketpull.journal.directories import Balance, balances, directories_below
 from bucketpull.journal.extents import covers, unpack_entries
-from bucketpull.journal.file import connect_to_read, exists
+from bucketpull.journal.job_settings import read_configuration
 from bucketpull.journal.tables import Tables
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 
 
 class RunNote(msgspec.Struct):

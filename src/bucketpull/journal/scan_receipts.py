@@ -12,10 +12,10 @@ from bucketpull.domain.batching import cut, decode_parts, decode_positions
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, PageRecord, Part, Position
 from bucketpull.journal.batch_receipts import Batches, NextPageTry, PageKey, Run, spans_in, usual_reason, when
-from bucketpull.journal.books import Books
 from bucketpull.journal.failures import Failures, Recorded
 from bucketpull.journal.frontier import AGAIN, USUAL, Frontier, Taken
 from bucketpull.journal.pages import Known, Pages
+from bucketpull.journal.sums import Books
 
 
 class Scans:

@@ -25,15 +25,15 @@ from bucketpull.domain.model import (
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.domain.selection import EVERYTHING
-from bucketpull.journal import file, maintenance
+from bucketpull.journal import database, maintenance
 from bucketpull.journal.batch_receipts import NextPageTry, NextTry
-from bucketpull.journal.books import check_outstanding
-from bucketpull.journal.configuration import adopt
-from bucketpull.journal.folder import Lock, check_ours
+from bucketpull.journal.job_settings import adopt
 from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.state_folder import Lock, check_ours
 from bucketpull.journal.store import FLOOR_BYTES, Store
+from bucketpull.journal.sums import check_outstanding
 from bucketpull.journal.tables import Tables
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 
 LONGEST_WAIT_SECONDS = 86_400.0  # for work: more was reckoned by a clock that was wrong
 ABSENT_SECONDS = 300.0  # a machine that asks for no work so long is taken for gone, or for full
@@ -407,22 +407,22 @@ def _locked(folder: Path) -> Lock:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_ours(folder)
-        return Lock(folder / file.LOCK)
+        return Lock(folder / database.LOCK)
     except OSError as error:
         remedy = "give a folder that can be written with --state"
         raise ConfigError(f"journal {folder}: {error.strerror}; {remedy}") from error
 
 
 def _opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now: float) -> Store:
-    if not file.exists(folder):
+    if not database.exists(folder):
         if configuration is None:
             raise JournalError(f"journal {folder}: not found; see --state and --job")
-        file.create(folder, job, now)
-    opened = file.connect(folder)
+        database.create(folder, job, now)
+    opened = database.connect(folder)
     try:
         if configuration is not None:
             adopt(opened, folder, job, configuration)
-        file.mark(folder, opened.only_row("job")[0])
+        database.mark(folder, opened.only_row("job")[0])
         opened.rows("set-closed", 0)
     except BaseException:
         opened.close()

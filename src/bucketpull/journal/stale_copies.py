@@ -7,7 +7,7 @@ import msgspec
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.model import Former
 from bucketpull.journal.store import Store, statements
-from bucketpull.journal.volumes import Volumes
+from bucketpull.journal.volume_numbers import Volumes
 
 _encode = msgspec.msgpack.Encoder().encode
 _offsets = msgpack_decoder(list[int])

@@ -6,14 +6,14 @@ import msgspec
 
 from bucketpull.domain.order import Order
 from bucketpull.journal.batch_receipts import Batches, NextPageTry, NextTry, Run
-from bucketpull.journal.books import Books, decode_books, encode_books
 from bucketpull.journal.failures import Failures
 from bucketpull.journal.frontier import Frontier
 from bucketpull.journal.pages import Pages
 from bucketpull.journal.scan_receipts import Scans
 from bucketpull.journal.stale_copies import StaleCopies
 from bucketpull.journal.store import Store
-from bucketpull.journal.volumes import Volumes
+from bucketpull.journal.sums import Books, decode_books, encode_books
+from bucketpull.journal.volume_numbers import Volumes
 
 
 class Tables(msgspec.Struct):

@@ -9,7 +9,7 @@ import msgspec
 from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.scratch import scratch_folder
-from bucketpull.volumes.verify import Finding, Verification
+from bucketpull.volumes.verification import Finding, Verification
 
 _MOST_ROWS: Final = 4_000
 _MOST_BYTES: Final = 512_000  # of names and paths: a page is one message

@@ -6,8 +6,8 @@ from contextlib import closing
 import msgspec
 
 from bucketpull.domain.model import key_of, show
-from bucketpull.journal.volumes import KnownVolume
-from bucketpull.reading.volumes import ReadableVolume
+from bucketpull.journal.volume_numbers import KnownVolume
+from bucketpull.reading.volume_set import ReadableVolume
 from bucketpull.volumes.location import Location
 from bucketpull.volumes.packs.folder import path_of
 from bucketpull.volumes.reader import VolumeReader, open_reader

@@ -4,7 +4,7 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import waited_for
 from bucketpull.report.summary import by_reason, time_left
-from bucketpull.report.tables import columns
+from bucketpull.report.text_tables import columns
 from bucketpull.report.words import Words
 
 WIDEST = 139  # columns; a Chinese character takes two, and a time before the line 20

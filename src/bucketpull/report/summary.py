@@ -6,8 +6,8 @@ from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.progress import ENDED, STANDING, JobState, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, exit_code_of, exit_words_of
-from bucketpull.report.endpoints import state_of
-from bucketpull.report.tables import short, table
+from bucketpull.report.endpoint_news import state_of
+from bucketpull.report.text_tables import short, table
 from bucketpull.report.words import Words
 
 

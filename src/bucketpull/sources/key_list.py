@@ -19,7 +19,7 @@ from bucketpull.sources.lists import (
     fingerprint,
     read_lines,
 )
-from bucketpull.sources.settings import Option, SourceSettings
+from bucketpull.sources.source_settings import Option, SourceSettings
 
 # The words in place of a key for a line that is none: they come back when what failed is tried again.
 _TOO_LONG: Final = re.compile(rb"line [0-9]+: longer than [0-9]+ bytes")

@@ -10,7 +10,7 @@ import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
-from bucketpull.sources.settings import Option, SourceSettings
+from bucketpull.sources.source_settings import Option, SourceSettings
 
 SOURCES: Final[dict[str, str]] = {
     "upyun": "bucketpull.sources.upyun.config:UpyunConfig",

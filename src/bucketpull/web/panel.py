@@ -8,7 +8,7 @@ import msgspec
 from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState, Snapshot
 from bucketpull.domain.values import Concurrency, Rate, Speed
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 
 
 class NewLimits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

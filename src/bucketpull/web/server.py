@@ -145,7 +145,9 @@ class Server:
     ) -> None:
         task = asyncio.current_task()
         assert task is not None
-        from bucketpull.web.exchange import Exchange  # brings h11: 8 ms, and most jobs are asked nothing
+        from bucketpull.web.http_connection import (
+            Exchange,  # brings h11: 8 ms, and most jobs are asked nothing
+        )
 
         exchange = Exchange(reader, writer, client, self._request_seconds)
         while (request := await exchange.request()) is not None:

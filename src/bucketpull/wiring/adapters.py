@@ -11,13 +11,13 @@ import msgspec
 from bucketpull import __version__
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.retry import next_page_try, next_try
-from bucketpull.fetch.transfer import FetchOptions
-from bucketpull.journal.configuration import OPTION, PRICE
+from bucketpull.fetch.running_request import FetchOptions
+from bucketpull.journal.job_settings import OPTION, PRICE
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.sources.settings import SourceSettings
-from bucketpull.wiring.selection import order_of
+from bucketpull.sources.source_settings import SourceSettings
+from bucketpull.wiring.selected_source import order_of
 from bucketpull.wiring.settings import Settings
 
 
@@ -79,11 +79,11 @@ def machine_name(settings: Settings) -> str:
     return settings.machine or socket.gethostname() or "localhost"
 
 
-def worker_policy(
+def agent_parameters(
     settings: Settings, journal: str, machine: str, endpoints: Sequence[EndpointSpec] = ()
-) -> WorkerPolicy:
-    """Return the policy of this machine's worker; `endpoints` are the source's."""
-    return WorkerPolicy(
+) -> AgentParameters:
+    """Return the parameters of this machine's worker; `endpoints` are the source's."""
+    return AgentParameters(
         machine=machine,
         journal=journal,
         version=__version__,

@@ -13,14 +13,14 @@ from bucketpull import __version__
 from bucketpull.agent.shell import AgentShell
 from bucketpull.domain.errors import ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.messages import Pulse, Welcome
-from bucketpull.domain.policy import WorkerPolicy
+from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.news import BrokerNews
 from bucketpull.report.systemd import WorkerNotices
 from bucketpull.report.worker_lines import STOPPING, WorkerLines, answered, joined, left
 from bucketpull.sources.registry import pack, unpack
-from bucketpull.sources.settings import SourceSettings
+from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.job_key import OPERATOR, JobKey
@@ -33,7 +33,7 @@ from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web.api import Api, failed
 from bucketpull.web.request import request_of
-from bucketpull.wiring.adapters import SystemClock, broker_url, fetch_options, machine_name, worker_policy
+from bucketpull.wiring.adapters import SystemClock, agent_parameters, broker_url, fetch_options, machine_name
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.job import (
     Job,
@@ -42,18 +42,18 @@ from bucketpull.wiring.job import (
     agent_shell,
     check_adopting,
     check_job,
-    coordinator_policy,
+    coordinator_parameters,
     on_signals,
     opened,
 )
-from bucketpull.wiring.job_key import check_coordinator_key, coordinator_key, worker_key
+from bucketpull.wiring.job_key_file import check_coordinator_key, coordinator_key, worker_key
 from bucketpull.wiring.ledger_answers import LedgerAnswers
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell, words_for_file
-from bucketpull.wiring.selection import selection_digest
+from bucketpull.wiring.selected_source import selection_digest
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volume_opening import check_paths, known_paths, open_all
 from bucketpull.wiring.volume_owners import owner_of
-from bucketpull.wiring.volumes import check_paths, known_paths, open_all
 
 _ALIVE_SECONDS = 10.0  # between two signs of life for systemd
 # Of the ten that a worker has to leave: a sync, the receipts and the goodbye follow.
@@ -91,15 +91,15 @@ async def _coordinate(
     await far.start()
     near = DirectTransport()
     transport = JoinedTransport(near, far, frozenset({lister}))
-    policy = coordinator_policy(settings, lister, selection_digest(settings))
-    job = Job(settings, opening, transport, policy, machine="", notifier=notifier)
+    parameters = coordinator_parameters(settings, lister, selection_digest(settings))
+    job = Job(settings, opening, transport, parameters, machine="", notifier=notifier)
     _attach(far, job, journal)
     job.monitor.invitation = (
         f"no machine has joined: on each that has disks run `bucketpull work --job {settings.job_name()} VOLUME...`, "
         "with --broker and --job-key-file as here"
     )
     pool = ForkedPool(opening.fork_server, settings.process_count())
-    lists = worker_policy(settings, journal.id, lister, opening.source.open().endpoints)
+    lists = agent_parameters(settings, journal.id, lister, opening.source.open().endpoints)
     worker = agent_shell(settings, lists, opening.source, near.inbox, pool, [])
     try:
         await job.run(worker, pool, view_openers)
@@ -170,7 +170,7 @@ async def _work(
     inbox = _inbox(settings, broker, hello, me, welcome.journal, paths)
     pool = ForkedPool(fork_server, settings.process_count())
     worker = agent_shell(
-        settings, _remote_policy(settings, hello, welcome, source), source, inbox, pool, volumes
+        settings, _remote_parameters(settings, hello, welcome, source), source, inbox, pool, volumes
     )
     ledgers = LedgerAnswers(
         hello.machine, lambda: worker.latest.volumes if worker.latest else [], SystemClock()
@@ -205,12 +205,12 @@ def _stop_on_signals(worker: AgentShell, settings: Settings, leave: Callable[[],
     on_signals(loop, stop, leave)
 
 
-def _remote_policy(
+def _remote_parameters(
     settings: Settings, hello: Pulse, welcome: Welcome, source: SourceSettings
-) -> WorkerPolicy:
-    """Return the policy of a worker without a coordinator beside it: it does not list."""
+) -> AgentParameters:
+    """Return the parameters of a worker without a coordinator beside it: it does not list."""
     return msgspec.structs.replace(
-        worker_policy(settings, welcome.journal, hello.machine, source.open().endpoints),
+        agent_parameters(settings, welcome.journal, hello.machine, source.open().endpoints),
         scans=False,
         stop_seconds=_STOP_SECONDS,
         incarnation=hello.incarnation,
@@ -319,11 +319,11 @@ def _own_source(welcome: Welcome, settings: Settings) -> SourceSettings:
 
 
 def _hello(settings: Settings) -> Pulse:
-    policy = worker_policy(settings, "", machine_name(settings))
+    parameters = agent_parameters(settings, "", machine_name(settings))
     return Pulse(
-        machine=policy.machine,
-        incarnation=policy.incarnation,
-        version=policy.version,
+        machine=parameters.machine,
+        incarnation=parameters.incarnation,
+        version=parameters.version,
         processes=settings.process_count(),
         objects=0,
         bytes=0,

@@ -75,7 +75,7 @@ def asker(settings: Settings) -> "Asker":
     from bucketpull.transport.job_key import OPERATOR, MachineKey
     from bucketpull.transport.remote_query import Asker
     from bucketpull.wiring.adapters import broker_url
-    from bucketpull.wiring.job_key import worker_key
+    from bucketpull.wiring.job_key_file import worker_key
 
     url, job, key = broker_url(settings), settings.job_name(), worker_key(settings)
     machine = key.machine if isinstance(key, MachineKey) else OPERATOR

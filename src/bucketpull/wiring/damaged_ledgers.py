@@ -19,11 +19,11 @@ from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import machine_name, source_config
 from bucketpull.wiring.journals import journal_to_read, journal_to_write
+from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.sync import run_sync
+from bucketpull.wiring.volume_opening import opened_to_read, with_known
 from bucketpull.wiring.volume_owners import check_owners
-from bucketpull.wiring.volumes import opened_to_read, with_known
 
 
 class DamagedLedger(NamedTuple):

@@ -13,19 +13,19 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.packing import Packing
-from bucketpull.domain.policy import Bounds, ProcessPolicy
+from bucketpull.domain.parameters import Bounds, DownloaderParameters
 from bucketpull.domain.record import Mount
 from bucketpull.domain.selection import Selection
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.fetch.transfer import FetchOptions
+from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.ports import Writer
-from bucketpull.sources.settings import SourceSettings
+from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.volumes.packs.writer import open_pack_writer
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.descriptors import most_transfers
-from bucketpull.wiring.selection import selected
+from bucketpull.wiring.selected_source import selected
 
 _M_TRIM_THRESHOLD: Final = -1
 _KEPT_BYTES: Final = 16 << 20
@@ -53,7 +53,7 @@ def process_main(
         partial(_open_writer, packing),
         SystemClock(),
         generator,
-        ProcessPolicy(Bounds(in_flight=most), order=selection.order),
+        DownloaderParameters(Bounds(in_flight=most), order=selection.order),
     ).run()
     sys.stderr.flush()
 

@@ -17,18 +17,18 @@ import msgspec
 from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.domain.policy import CoordinatorPolicy, WorkerPolicy
+from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
 from bucketpull.domain.progress import JobState
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.journal.folder import check_ours
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.state_folder import check_ours
 from bucketpull.ports import Inbox, Transport
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.report.nonblocking_stream import flush_all
 from bucketpull.report.own_file import replacing
 from bucketpull.report.reporters import open_reporter
-from bucketpull.sources.settings import SourceSettings
+from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web import control_socket
@@ -45,11 +45,11 @@ from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.remote_control import JobControl
-from bucketpull.wiring.selection import selected, selection_of
+from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Findings, Patience, SourceClient, probe
+from bucketpull.wiring.volume_opening import check_pack_folders, open_again
 from bucketpull.wiring.volume_owners import owner_of
-from bucketpull.wiring.volumes import check_pack_folders, open_again
 
 _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them
 
@@ -116,9 +116,9 @@ def check_adopting(source: SourceSettings, settings: Settings) -> None:
         raise ConfigError("--adopt: nothing states the length of image versions; give it without --style")
 
 
-def coordinator_policy(settings: Settings, machine: str, selection: str | None) -> CoordinatorPolicy:
+def coordinator_parameters(settings: Settings, machine: str, selection: str | None) -> CoordinatorParameters:
     """Return what the coordinator is told; `machine` is the one whose agent runs beside it."""
-    return CoordinatorPolicy(
+    return CoordinatorParameters(
         exits_when_full=settings.when_full == "exit",
         local_machines=frozenset({machine}),
         budget=budget_of(settings),
@@ -128,15 +128,15 @@ def coordinator_policy(settings: Settings, machine: str, selection: str | None) 
 
 def agent_shell(
     settings: Settings,
-    policy: WorkerPolicy,
+    parameters: AgentParameters,
     source: SourceSettings,
     inbox: Inbox,
     pool: ForkedPool,
     volumes: Sequence[DiskVolume],
 ) -> AgentShell:
     """Return the agent of this machine."""
-    reopen = partial(open_again, settings=settings, owner=owner_of(policy.journal, source))
-    return AgentShell(policy, inbox, pool, volumes, SystemClock(), reopen)
+    reopen = partial(open_again, settings=settings, owner=owner_of(parameters.journal, source))
+    return AgentShell(parameters, inbox, pool, volumes, SystemClock(), reopen)
 
 
 @contextlib.contextmanager
@@ -172,14 +172,14 @@ class Job:
         settings: Settings,
         opening: Opening,
         transport: Transport,
-        policy: CoordinatorPolicy,
+        parameters: CoordinatorParameters,
         machine: str,
         notifier: Notifier | None = None,
     ) -> None:
         self._settings = settings
         self._opening = opening
         self._notifier = notifier
-        self.shell = CoordinatorShell(opening.journal, transport, SystemClock(), policy)
+        self.shell = CoordinatorShell(opening.journal, transport, SystemClock(), parameters)
         self.coordinator = self.shell.coordinator
         self.monitor = Monitor(
             self.coordinator,
@@ -193,7 +193,7 @@ class Job:
         )
         if notifier is not None:
             notifier.note_to = self.monitor.note
-        if opening.journal.abandons(policy.selection):
+        if opening.journal.abandons(parameters.selection):
             self._tell_abandoned()
         self._bandwidth = Bandwidth(settings)
         self.control = JobControl(

@@ -16,9 +16,9 @@ from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
 from bucketpull.domain.values import parse_reserve
-from bucketpull.journal.configuration import PRICE
+from bucketpull.journal.job_settings import PRICE
 from bucketpull.journal.reader import JournalReader, RunNote
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.space import Reserve, measured

@@ -11,10 +11,10 @@ from bucketpull import __version__
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState
-from bucketpull.journal.file import exists
-from bucketpull.journal.folder import check_ours
+from bucketpull.journal.database import exists
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.state_folder import check_ours
 from bucketpull.web.panel import JobRecord
 from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.settings import Settings, jobs_folder

@@ -20,12 +20,12 @@ import msgspec
 from bucketpull.agent.threads import in_thread
 from bucketpull.domain.errors import BucketpullError, ConfigError
 from bucketpull.domain.model import VolumeStatus
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.ports import Clock
 from bucketpull.reading import ledger_pages
 from bucketpull.reading.places import look
 from bucketpull.transport.wire import Query, QueryAnswer
-from bucketpull.volumes.verify import Verification
+from bucketpull.volumes.verification import Verification
 from bucketpull.web.api import failed
 from bucketpull.web.request import request_of
 

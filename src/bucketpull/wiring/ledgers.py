@@ -6,7 +6,7 @@ from typing import Protocol
 
 from bucketpull.domain.model import Extent
 from bucketpull.journal.reader import JournalReader
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.reading import ledger_pages
 from bucketpull.reading.ledger_pages import ObjectsPage
 from bucketpull.reading.places import Place, look

@@ -17,8 +17,8 @@ from bucketpull.wiring.journals import JournalPanel
 from bucketpull.wiring.limits import Bandwidth
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one
 from bucketpull.wiring.volume_owners import owner_by
-from bucketpull.wiring.volumes import check_copy_of, check_paths, open_one
 
 _ANSWER_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.1

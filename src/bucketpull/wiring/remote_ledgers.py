@@ -12,14 +12,14 @@ from bucketpull.domain.decoding import json_decoder, msgpack_decoder
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError
 from bucketpull.domain.model import Extent
 from bucketpull.domain.progress import Snapshot
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.reading.ledger_pages import FaultsPage, ObjectsPage
 from bucketpull.reading.places import Place
 from bucketpull.transport.job_key import MachineKey
 from bucketpull.transport.remote_query import MachineSilent
 from bucketpull.web.panel import JobRecord
 from bucketpull.wiring.coordinator_client import asker, broker_client
-from bucketpull.wiring.job_key import worker_key
+from bucketpull.wiring.job_key_file import worker_key
 from bucketpull.wiring.settings import Settings
 
 TRIES: Final = 3  # of ten seconds each: then a machine counts as away

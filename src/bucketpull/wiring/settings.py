@@ -14,7 +14,7 @@ from bucketpull.domain.packing import Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.domain.values import Price, Rate, shown_value
 from bucketpull.sources.registry import options_by_name, settings_of
-from bucketpull.sources.settings import SourceSettings
+from bucketpull.sources.source_settings import SourceSettings
 
 _DAY_SECONDS = 86_400.0
 _LONGEST_NAME_BYTES = 200  # a folder's name may have 255

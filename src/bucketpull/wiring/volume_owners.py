@@ -5,12 +5,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError
-from bucketpull.journal.configuration import OPTION
-from bucketpull.journal.file import exists
+from bucketpull.journal.database import exists
+from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.figures import count
-from bucketpull.sources.settings import SourceSettings
+from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.volumes.identity import Owner, owner_at
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.wiring.settings import Settings

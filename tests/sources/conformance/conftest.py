@@ -14,7 +14,7 @@ import pytest
 from tests.servers.web_server import WebServer
 
 from bucketpull.sources.registry import SOURCES, settings_of
-from bucketpull.sources.settings import SourceSettings
+from bucketpull.sources.source_settings import SourceSettings
 from upyun_simulator import Simulator, content
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "http_index.py"

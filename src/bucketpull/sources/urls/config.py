@@ -7,7 +7,7 @@ import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.sources.lists import content_of, fingerprint
-from bucketpull.sources.settings import Option, SourceSettings
+from bucketpull.sources.source_settings import Option, SourceSettings
 
 
 class UrlsConfig(SourceSettings, frozen=True, kw_only=True):

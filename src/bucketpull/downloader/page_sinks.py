@@ -9,7 +9,7 @@ import msgspec
 from bucketpull.domain.batching import cut, known_bytes
 from bucketpull.domain.model import BatchDraft, Page, PageRecord, Part, Position
 from bucketpull.domain.order import ANY, Order
-from bucketpull.domain.policy import BatchSize
+from bucketpull.domain.parameters import BatchSize
 
 DIGEST_BYTES: Final = 16
 

@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from bucketpull.reading.server import ObjectServer
+from bucketpull.reading.object_server import ObjectServer
 
 
 class ServerMetrics(Collector):

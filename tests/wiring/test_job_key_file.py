@@ -3,7 +3,7 @@
 import pytest
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.wiring.job_key import worker_key
+from bucketpull.wiring.job_key_file import worker_key
 from bucketpull.wiring.settings import Settings
 
 

@@ -21,8 +21,8 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from bucketpull.reading import http
-from bucketpull.reading.volumes import LOOK_SECONDS, Away, Found, OpenVolumes, read_now
+from bucketpull.reading import http_object
+from bucketpull.reading.volume_set import LOOK_SECONDS, Away, Found, OpenVolumes, read_now
 from bucketpull.report.printable import printable
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Options(NamedTuple):
     """
 
     cache_control: str = ""
-    types: http.Types = http.Types()
+    types: http_object.Types = http_object.Types()
     connections: int = 1000
     log: TextIO | None = None
     request_seconds: float = 10.0
@@ -155,20 +155,20 @@ class ObjectServer:
         etag, headers = f'"{found.etag}"', request.headers
         about: dict[str, str] = {
             hdrs.ETAG: etag,
-            hdrs.LAST_MODIFIED: http.http_date(found.mtime),
+            hdrs.LAST_MODIFIED: http_object.http_date(found.mtime),
             hdrs.ACCEPT_RANGES: "bytes",
         }
         if self._options.cache_control:
             about[hdrs.CACHE_CONTROL] = self._options.cache_control
-        if not http.is_precondition_met(headers, etag, found.mtime):
+        if not http_object.is_precondition_met(headers, etag, found.mtime):
             return web.Response(status=412, headers=about)
-        if http.is_not_modified(headers, etag, found.mtime):
+        if http_object.is_not_modified(headers, etag, found.mtime):
             return web.Response(status=304, headers=about)
         about[hdrs.CONTENT_TYPE] = self._options.types.of(key)
         about["X-Content-Type-Options"] = "nosniff"
         text, ranges = headers.get(hdrs.RANGE), None
-        if text is not None and http.is_range_allowed(headers, etag, found.mtime):
-            ranges = http.parse_ranges(text, found.size)
+        if text is not None and http_object.is_range_allowed(headers, etag, found.mtime):
+            ranges = http_object.parse_ranges(text, found.size)
         if ranges is None:
             return await self._body(request, found, 200, about, 0, found.size)
         if not ranges:

@@ -32,7 +32,7 @@ class BatchSize(NamedTuple):
     bytes: int = 256 << 20
 
 
-class ProcessPolicy(msgspec.Struct, frozen=True):
+class DownloaderParameters(msgspec.Struct, frozen=True):
     """What a downloader is told at its start; `order` says which of the listed objects come first."""
 
     bounds: Bounds = Bounds()
@@ -40,7 +40,7 @@ class ProcessPolicy(msgspec.Struct, frozen=True):
     order: Order = ANY
 
 
-class WorkerPolicy(msgspec.Struct, frozen=True):
+class AgentParameters(msgspec.Struct, frozen=True):
     """What a worker is told at its start. Times in seconds.
 
     `journal` is the id of the job's journal: it tells this job's ledger entries from those of others.
@@ -75,7 +75,7 @@ class WorkerPolicy(msgspec.Struct, frozen=True):
     keeps_foreign: bool = True
 
 
-class CoordinatorPolicy(msgspec.Struct, frozen=True):
+class CoordinatorParameters(msgspec.Struct, frozen=True):
     """How much is listed ahead, and how patient the coordinator is.
 
     Listing pauses above `high_water` outstanding objects and goes on below half of it: 2 million objects are about

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.reading import http
+from bucketpull.reading import http_object
 
 NOON = "Sun, 06 Nov 1994 08:49:37 GMT"
 NOON_SECONDS = 784111777
@@ -35,12 +35,12 @@ NOON_SECONDS = 784111777
     ],
 )
 def test_ranges(text, found):
-    assert http.parse_ranges(text, 10) == found
+    assert http_object.parse_ranges(text, 10) == found
 
 
 @given(st.text(max_size=60), st.integers(0, 10**12))
 def test_any_range_lies_in_the_object(text, size):
-    for start, end in http.parse_ranges("bytes=" + text, size) or []:
+    for start, end in http_object.parse_ranges("bytes=" + text, size) or []:
         assert 0 <= start < end <= size
 
 
@@ -58,7 +58,7 @@ def test_any_range_lies_in_the_object(text, size):
     ],
 )
 def test_not_modified(headers, expected):
-    assert http.is_not_modified(headers, '"tag"', NOON_SECONDS) is expected
+    assert http_object.is_not_modified(headers, '"tag"', NOON_SECONDS) is expected
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_not_modified(headers, expected):
     ],
 )
 def test_preconditions(headers, expected):
-    assert http.is_precondition_met(headers, '"tag"', NOON_SECONDS) is expected
+    assert http_object.is_precondition_met(headers, '"tag"', NOON_SECONDS) is expected
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_preconditions(headers, expected):
 )
 def test_a_range_only_of_the_version_that_is_meant(condition, expected):
     headers = {} if condition is None else {"If-Range": condition}
-    assert http.is_range_allowed(headers, '"tag"', NOON_SECONDS) is expected
+    assert http_object.is_range_allowed(headers, '"tag"', NOON_SECONDS) is expected
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_a_range_only_of_the_version_that_is_meant(condition, expected):
     ],
 )
 def test_kinds_of_content(key, kind):
-    assert http.Types({"raw": "image/x-own"}).of(key) == kind
+    assert http_object.Types({"raw": "image/x-own"}).of(key) == kind
 
 
 def test_a_file_of_types_is_read_and_its_mistakes_are_named():
-    assert http.parse_types("# own\nimage/x-own  raw .RW2;\n\n", "f") == {
+    assert http_object.parse_types("# own\nimage/x-own  raw .RW2;\n\n", "f") == {
         "raw": "image/x-own",
         "rw2": "image/x-own",
     }
     with pytest.raises(ConfigError, match="--types f: line 2"):
-        http.parse_types("image/png png\nnonsense\n", "f")
+        http_object.parse_types("image/png png\nnonsense\n", "f")

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from bucketpull.domain.plan import WARN_SHARE, Demand, Fit, FreeSpace, Guess, Packed, is_better_packed
+from bucketpull.domain.forecast import WARN_SHARE, Demand, Fit, FreeSpace, Guess, Packed, is_better_packed
 from bucketpull.report.figures import count, duration, money, percent, size, speed
 from bucketpull.report.summary import label
-from bucketpull.report.tables import short, table
+from bucketpull.report.text_tables import short, table
 from bucketpull.report.words import Words
 
 

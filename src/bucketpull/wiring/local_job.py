@@ -4,18 +4,26 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from bucketpull.domain.errors import ExitCode, VolumeSick
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import ForkedPool
 from bucketpull.volumes.volume import DiskVolume
-from bucketpull.wiring.adapters import machine_name, worker_policy
-from bucketpull.wiring.job import Job, Opening, ViewOpener, agent_shell, check_job, coordinator_policy, opened
+from bucketpull.wiring.adapters import agent_parameters, machine_name
+from bucketpull.wiring.job import (
+    Job,
+    Opening,
+    ViewOpener,
+    agent_shell,
+    check_job,
+    coordinator_parameters,
+    opened,
+)
 from bucketpull.wiring.notifier import Notifier
-from bucketpull.wiring.selection import selection_digest
+from bucketpull.wiring.selected_source import selection_digest
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.volume_opening import check_paths, known_paths, open_all, with_known
 from bucketpull.wiring.volume_owners import check_owners, owner_of
-from bucketpull.wiring.volumes import check_paths, known_paths, open_all, with_known
 
 
 def run_sync(
@@ -74,13 +82,13 @@ async def _sync(
     machine = machine_name(settings)
     transport = DirectTransport()
     job = Job(
-        settings, opening, transport, coordinator_policy(settings, machine, selection), machine, notifier
+        settings, opening, transport, coordinator_parameters(settings, machine, selection), machine, notifier
     )
     for event, text in warnings:
         job.monitor.note("warning", event, text)
     pool = ForkedPool(opening.fork_server, settings.process_count())
-    policy = worker_policy(settings, opening.journal.id, machine, opening.source.open().endpoints)
-    worker = agent_shell(settings, policy, opening.source, transport.inbox, pool, volumes)
+    parameters = agent_parameters(settings, opening.journal.id, machine, opening.source.open().endpoints)
+    worker = agent_shell(settings, parameters, opening.source, transport.inbox, pool, volumes)
     await job.run(worker, pool, view_openers)
     code = job.conclude()
     if linger is not None:

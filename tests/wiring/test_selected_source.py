@@ -5,7 +5,7 @@ import pytest
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.selection import Rule
 from bucketpull.wiring.configuration import resolve
-from bucketpull.wiring.selection import selection_of
+from bucketpull.wiring.selected_source import selection_of
 
 
 def selection(**flags: str):

@@ -12,7 +12,7 @@ from typing import Final
 from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.values import parse_reserve
-from bucketpull.journal.volumes import KnownVolume
+from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.beneath import VOLUME_MARK
 from bucketpull.volumes.identity import HOME, PACKS, Owner, identify, initialise

@@ -14,7 +14,7 @@ from bucketpull.domain.record import Block, Record
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.verify import Fault, Verification, repairs, walk
+from bucketpull.volumes.verification import Fault, Verification, repairs, walk
 from bucketpull.volumes.volume import open_volume
 
 OBJECTS = {(b"d%d" % (number % 3), b"%d.jpg" % number): b"body %d" % number for number in range(30)}

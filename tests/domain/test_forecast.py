@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.budget import Prices
-from bucketpull.domain.plan import (
+from bucketpull.domain.forecast import (
     FreeSpace,
     SampledPage,
     cost,
