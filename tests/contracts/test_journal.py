@@ -130,6 +130,15 @@ def test_what_is_claimed_is_with_that_machine_until_it_is_booked_released_or_han
     assert [work.id for work in batches(journal)] == [first.id, second.id]
 
 
+def test_what_a_machine_hands_back_after_another_was_given_it_stays_with_that(journal):
+    begin(journal, *NAMES)
+    [work] = batches(journal, "m1", 1)
+    journal.release([work.id])
+    batches(journal, "m2", 1)
+    journal.commit([Handback([work.id], "m1")], NOW)
+    assert journal.holders([work.id]) == {work.id: "m2"}
+
+
 def test_what_nobody_has_is_given_back_to_the_machine_that_had_begun_it(journal):
     begin(journal, *NAMES)
     first, second, third = batches(journal)

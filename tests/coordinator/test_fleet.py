@@ -167,6 +167,25 @@ def test_what_an_earlier_coordinator_sent_is_adopted_by_its_machine_or_abandoned
     assert fleet.abandoned() == []
 
 
+def test_what_an_earlier_coordinator_sent_and_is_given_elsewhere_or_ended_is_not_abandoned():
+    fleet = Fleet(SILENCE, GRACE)
+    fleet.inherit([SentWork(work, WorkKind.BATCH, "m1") for work in (1, 2, 3)])
+    fleet.see(pulse("m2"), 1.0)
+    fleet.done("m1", 1)
+    fleet.done("m2", 2)
+    fleet.sent("m2", WorkKind.BATCH, works(3), 2.0)
+    assert fleet.batches() == {2, 3}
+    assert fleet.abandoned() == [2]
+
+
+def test_a_remainder_told_before_its_machine_is_heard_again_stays_with_it():
+    fleet = Fleet(SILENCE, GRACE)
+    fleet.inherit([SentWork(1, WorkKind.BATCH, "m1"), SentWork(2, WorkKind.BATCH, "m1")])
+    assert fleet.keeps("m1", 1, 1.0)
+    assert not fleet.keeps("m2", 2, 1.0)
+    assert fleet.abandoned() == [1]
+
+
 def test_a_worker_started_again_is_told_from_one_that_goes_on():
     fleet = fleet_of("m1")
     assert not fleet.is_new(pulse("m1"))

@@ -72,7 +72,7 @@ class Fleet:
         self.volumes: dict[str, VolumeStatus] = {}
         self.left: set[str] = set()
         self.restored: set[str] = set()
-        self._inherited: list[SentWork] = []
+        self._inherited: dict[int, SentWork] = {}
         self._silence = silence_seconds
         self._grace = grace_seconds
 
@@ -118,40 +118,50 @@ class Fleet:
 
     def inherit(self, sent: list[SentWork]) -> None:
         """Note work that an earlier coordinator of the job sent: workers may still have it."""
-        self._inherited = sent
+        self._inherited = {work.id: work for work in sent}
 
     def _adopt(self, machine: str, now: float) -> None:
-        for work in self._inherited:
-            if work.machine == machine:
-                self.members[machine].sent[work.kind][work.id] = now
-        self._inherited = [work for work in self._inherited if work.machine != machine]
+        for work in [work for work in self._inherited.values() if work.machine == machine]:
+            self.members[machine].sent[work.kind][work.id] = now
+            del self._inherited[work.id]
 
     def abandoned(self) -> list[int]:
         """Return (and forget) inherited work whose machines have not come back."""
-        works = [work.id for work in self._inherited]
-        self._inherited = []
+        works = list(self._inherited)
+        self._inherited = {}
         return works
 
     def batches(self) -> set[int]:
         """Return the batches that machines have, or may have."""
-        inherited = {work.id for work in self._inherited if work.kind is WorkKind.BATCH}
+        inherited = {work.id for work in self._inherited.values() if work.kind is WorkKind.BATCH}
         return inherited.union(*(member.sent[WorkKind.BATCH] for member in self.members.values()))
 
     def sent(self, machine: str, kind: WorkKind, works: Sequence[Work], now: float) -> None:
-        """Note that work went to a machine."""
+        """Note that work went to a machine: it waits for nobody else any more."""
+        for work in works:
+            self._inherited.pop(work.id, None)
         self.members[machine].send(kind, works, now)
 
     def keeps(self, machine: str, work: int, now: float) -> bool:
-        """Note that the remainder of a batch stays with this machine alone; return False if the machine is not there."""
+        """Note that the remainder of a batch stays with this machine alone; return False if the machine is gone.
+
+        One that has inherited work may have said so before it is heard for the first time.
+        """
         for other in self.members.values():
             other.sent[WorkKind.BATCH].pop(work, None)
+        inherited = self._inherited.pop(work, None)
         member = self.members.get(machine)
         if member is not None:
             member.sent[WorkKind.BATCH][work] = now
-        return member is not None
+        elif inherited is not None and inherited.machine == machine:
+            self._inherited[work] = inherited
+        return member is not None or work in self._inherited
 
     def done(self, machine: str, work: int) -> None:
         """Note that a machine has ended a piece of work, whatever came of it."""
+        inherited = self._inherited.get(work)
+        if inherited is not None and inherited.machine == machine:
+            del self._inherited[work]
         member = self.members.get(machine)
         if member is not None:
             for sent in member.sent.values():

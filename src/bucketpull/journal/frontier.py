@@ -203,6 +203,11 @@ class Frontier:
             for (kind,) in self._connection.execute(self._sql["mark-ready"], (work,)).fetchall():
                 self._books.send(WorkKind(kind), -1)
 
+    def hand_back(self, works: Iterable[int], machine: str) -> None:
+        """Mark work as ready that is with a machine; what another one has by now stays with that."""
+        holders = self.holders(works)
+        self.release(work for work, holder in holders.items() if holder == machine)
+
     def sent(self) -> list[SentWork]:
         """Return the work that is sent."""
         rows = self._connection.execute(self._sql["sent-work"]).fetchall()

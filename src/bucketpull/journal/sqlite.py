@@ -163,7 +163,7 @@ class SqliteJournal(JournalReader):
         with self._transaction() as tables:
             for receipt in receipts:
                 if isinstance(receipt, Handback):
-                    tables.frontier.release(receipt.works)
+                    tables.frontier.hand_back(receipt.works, receipt.machine)
                 elif isinstance(receipt, ScanReceipt | BatchReceipt) and not _book(tables, receipt, now):
                     dropped.append(receipt.work)
         return dropped

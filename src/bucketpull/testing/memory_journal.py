@@ -212,7 +212,8 @@ class MemoryJournal:
         for receipt in receipts:
             row = self._expected(receipt)
             if isinstance(receipt, Handback):
-                self.release(receipt.works)
+                holders = self.holders(receipt.works)
+                self.release([work for work, holder in holders.items() if holder == receipt.machine])
             elif isinstance(receipt, ScanReceipt | BatchReceipt) and row is None:
                 dropped.append(receipt.work)
             elif isinstance(receipt, ScanReceipt) and row is not None:
