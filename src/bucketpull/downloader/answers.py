@@ -29,7 +29,7 @@ FLUSH_SECONDS: Final = 0.1
 
 
 class Answers:
-    """The `Handler` of a process's transfers."""
+    """Takes the answers that the transfers of a process get, and what its writers made of them."""
 
     def __init__(
         self,
@@ -112,10 +112,6 @@ class Answers:
             large.publish(transfer.accepts, transfer)
         else:
             self._failures.broke_off(transfer, large, response, verdict, self._now)
-
-    def rested(self, transfer: Transfer) -> None:
-        """Put an object back in line after its rest."""
-        self._failures.rested(transfer)
 
     def collect(self, queue: VolumeQueue) -> None:
         """Take the outcomes of a volume's writer."""

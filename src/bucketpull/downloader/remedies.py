@@ -3,6 +3,8 @@
 Nothing here runs for an object that is had at the first try. Times (`now`) are those of the clock, in seconds.
 """
 
+from functools import partial
+
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.retry import REMEDIES, Random, backoff_seconds, next_try, tries_by_chance
@@ -159,12 +161,11 @@ class TransferFailures:
         if self._stopping:
             self.displace(transfer)
         elif rest_seconds:
-            self._waiting.rest(transfer, rest_seconds)
+            self._waiting.rest(transfer, rest_seconds, partial(self._rested, transfer))
         else:
             transfer.endpoint.waiting.append(transfer)
 
-    def rested(self, transfer: Transfer) -> None:
-        """Put an object back in line after its pause."""
+    def _rested(self, transfer: Transfer) -> None:
         if not transfer.endpoint.is_up:
             self.routing.choose(transfer)
         self._waiting.rested(transfer)

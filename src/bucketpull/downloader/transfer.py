@@ -1,12 +1,11 @@
 """One object between its assignment and its end, and the lines in which it waits for its turn."""
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.evidence import Body
-from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.exchange import Wanted
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.batch_progress import BatchProgress, PartProgress
 from bucketpull.downloader.endpoint import Endpoint
@@ -16,26 +15,6 @@ from bucketpull.downloader.volume_queue import VolumeQueue
 from bucketpull.ports import Fetcher
 
 _NO_TARGET = Target("", "", Limiter())
-
-
-class Handler(Protocol):
-    """Who decides about transfers."""
-
-    def begun(self, transfer: "Transfer", head: Response) -> None:
-        """Take the head of an answer whose body goes to disk, before its first byte."""
-        ...
-
-    def answered(self, transfer: "Transfer", response: Response) -> None:
-        """Take the answer with the body in memory."""
-        ...
-
-    def streamed(self, transfer: "Transfer", response: Response) -> None:
-        """Take the end of a transfer whose body went to disk."""
-        ...
-
-    def rested(self, transfer: "Transfer") -> None:
-        """Take it back after its rest."""
-        ...
 
 
 class Transfer(Wanted, gc=False, eq=False):
@@ -49,7 +28,6 @@ class Transfer(Wanted, gc=False, eq=False):
     b"" for none: it is asked for only if it is another. `target` is where its last request went.
     """
 
-    handler: Handler
     queue: VolumeQueue
     batch: BatchProgress
     leaf: PartProgress
@@ -71,22 +49,6 @@ class Transfer(Wanted, gc=False, eq=False):
     large: LargeObject | None = None
     claim: bytes = b""
     target: Target = _NO_TARGET
-
-    def done(self, response: Response) -> None:
-        """Take the answer."""
-        self.handler.answered(self, response)
-
-    def begun(self, head: Response) -> None:
-        """Take the head of an answer whose body goes to disk, before its first byte."""
-        self.handler.begun(self, head)
-
-    def streamed(self, response: Response) -> None:
-        """Take the end of a transfer whose body went to disk."""
-        self.handler.streamed(self, response)
-
-    def again(self) -> None:
-        """End its rest."""
-        self.handler.rested(self)
 
 
 class WaitingTransfers:
@@ -121,10 +83,10 @@ class WaitingTransfers:
                 if len(transfer.endpoint.waiting) > self._parked:
                     break
 
-    def rest(self, transfer: Transfer, seconds: float) -> None:
-        """Keep a transfer from its endpoint for a while."""
+    def rest(self, transfer: Transfer, seconds: float, then: Callable[[], None]) -> None:
+        """Keep a transfer from its endpoint for so long; `then` is to call `rested`."""
         self._resting.add(transfer)
-        self._fetcher.call_later(seconds, transfer.again)
+        self._fetcher.call_later(seconds, then)
 
     def rested(self, transfer: Transfer) -> None:
         """Put a transfer in line after its rest."""

@@ -5,6 +5,7 @@ ordinary object costs one `Transfer` and a handful of calls. What starts is deci
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -67,6 +68,7 @@ class Transfers:
         )
         self._routing = self._failures.routing
         self._answers = Answers(source, fetcher, clock, meter, self.volumes, self._failures, self.memory)
+        self._answered = self._answers.answered
         self._now = clock.monotonic()
         self._unix = clock.now()
         self._stopping = False
@@ -176,7 +178,6 @@ class Transfers:
                 mtime,
                 versions[index] if versions else "",
                 urls[index] if urls else "",
-                self._answers,
                 queue,
                 batch,
                 leaf,
@@ -209,7 +210,9 @@ class Transfers:
         transfer.target = target = endpoint.start(self._now, request.url)
         if transfer.claim:
             request = unless_claimed(request, transfer)
-        self._fetcher.submit(target.to(request) if target.address else request, transfer.done)
+        self._fetcher.submit(
+            target.to(request) if target.address else request, partial(self._answered, transfer)
+        )
         return 1
 
     def _is_host_left_alone(self, transfer: Transfer, hosts: Hosts) -> bool:
@@ -245,7 +248,10 @@ class Transfers:
         if transfer.claim and not large.began:
             request = unless_claimed(request, transfer)
         request = msgspec.structs.replace(target.to(request), max_bytes=large.most)
-        self._fetcher.submit(request, transfer.streamed, large.take, transfer.begun)
+        answers = self._answers
+        self._fetcher.submit(
+            request, partial(answers.streamed, transfer), large.take, partial(answers.begun, transfer)
+        )
         return 1
 
     def _open_large(self, transfer: Transfer) -> bool:
