@@ -31,6 +31,20 @@ def test_an_ordinary_part_comes_back_as_it_was_listed():
     assert (outcome.id, outcome.stored, outcome.stored_bytes, batch.left) == (7, 2, 3, 0)
 
 
+def test_a_listed_etag_that_is_not_the_md5_of_what_came_is_noted_and_counts_as_no_doubt():
+    contents = b"m" * 16
+    part = part_of(b"d", {b"a": 1, b"b": 2})
+    batch = sheet_of(msgspec.structs.replace(part, versions=["0" * 32, contents.hex()]))
+    leaf = batch.leaves[0]
+    for index, size in enumerate(part.sizes):
+        leaf.note_md5(index, contents)
+        batch.store(leaf, index, size, None)
+    outcome = batch.outcome()
+
+    assert records(outcome)[0].doubts == {0: Reason.CHECKSUM}
+    assert outcome.doubts == {}
+
+
 def test_odd_sizes_paths_and_sums_keep_to_their_objects_when_others_fail():
     batch = sheet_of(part_of(b"d", {b"a": 1, b"b": 2, b"c": 3, b"e": 4}))
     leaf = batch.leaves[0]

@@ -178,7 +178,7 @@ class Matched(msgspec.Struct):
 def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record]]]) -> Matched:
     """Compare listed objects with ledger blocks, given oldest first: a later block overrides an earlier one.
 
-    An object is in place when its size (bytes) and mtime (Unix seconds) are those of the listing.
+    An object is in place when its size (bytes) and mtime (Unix seconds) are those of the listing, and its MD5 where both tell one.
     """
     found, others = _index({part.directory for part in parts}, known)
     result = Matched(0, 0, [], {}, [])
@@ -190,7 +190,7 @@ def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record
             old = found.get((part.directory, name))
             if old is None:
                 fresh.append(index)
-            elif old[:2] == (size, mtime):
+            elif _is_in_place(old, size, mtime, part, index):
                 result.skipped += 1
                 result.skipped_bytes += old[3]
                 extents[old[2]] = None
@@ -207,10 +207,19 @@ def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record
     return result
 
 
-_Found = dict[tuple[bytes, bytes], tuple[int, int, Extent, int]]
-"""Size, mtime, block and stored bytes of objects, by directory and name, as the latest block has them."""
+_Old = tuple[int, int, Extent, int, bytes]
+"""Size, mtime, block, stored bytes and MD5 of an object; the MD5 is b"" where none can be compared with a listed one."""
+_Found = dict[tuple[bytes, bytes], _Old]
+"""Objects by directory and name, as the latest block has them."""
 _Others = dict[tuple[bytes, bytes], set[str]]
 """The volumes of earlier blocks that have an object which lies on another volume by the latest one."""
+
+
+def _is_in_place(old: _Old, size: int, mtime: int, part: Part, index: int) -> bool:
+    if old[:2] != (size, mtime):
+        return False
+    stated = part.stated_md5(index) if old[4] else ""
+    return not stated or stated == old[4].hex()
 
 
 def _copies(parts: Iterable[Part], found: _Found, others: _Others) -> dict[tuple[str, str], list[Part]]:
@@ -220,7 +229,7 @@ def _copies(parts: Iterable[Part], found: _Found, others: _Others) -> dict[tuple
         twice: dict[tuple[str, str], list[int]] = {}
         for index, (name, size, mtime) in enumerate(zip(part.names, part.sizes, part.mtimes, strict=True)):
             key = part.directory, name
-            if key in others and found[key][:2] == (size, mtime):
+            if key in others and _is_in_place(found[key], size, mtime, part, index):
                 kept = found[key][2].volume
                 for other in others[key] - {kept}:
                     twice.setdefault((kept, other), []).append(index)
@@ -238,12 +247,12 @@ def _index(
         for record in records:
             if record.directory in directories:
                 stored = record.stored or record.sizes
-                for name, size, mtime, there in zip(
-                    record.names, record.sizes, record.mtimes, stored, strict=True
+                for name, size, mtime, there, md5 in zip(
+                    record.names, record.sizes, record.mtimes, stored, record.comparable_md5s(), strict=True
                 ):
                     key = record.directory, name
                     former = found.get(key)
                     if former is not None and former[2].volume != extent.volume:
                         others.setdefault(key, set()).add(former[2].volume)
-                    found[key] = (size, mtime, extent, size if size >= 0 else there)
+                    found[key] = (size, mtime, extent, size if size >= 0 else there, md5)
     return found, others

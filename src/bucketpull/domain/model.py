@@ -7,6 +7,7 @@ Names and keys are bytes: the service says UTF-8, but a listing may hold anythin
 stored and found again exactly.
 """
 
+import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum, StrEnum
@@ -21,6 +22,8 @@ from bucketpull.domain.errors import Reason
 
 Id = tuple[bytes, bytes]
 """An object's directory and name."""
+
+_MD5: Final = re.compile(r'"?([0-9a-fA-F]{32})"?')
 
 
 class Value(msgspec.Struct, array_like=True, gc=False):
@@ -68,6 +71,11 @@ class Part(Objects):
         nothing = [""] * len(self.names)
         versions, urls = self.versions or nothing, self.urls or nothing
         return zip(self.names, self.sizes, self.mtimes, versions, urls, strict=True)
+
+    def stated_md5(self, index: int) -> str:
+        """Return the MD5 that the listing states of an object, in hex; "" where it states none."""
+        stated = _MD5.fullmatch(self.versions[index]) if self.versions else None
+        return stated[1].lower() if stated else ""
 
     def failures(self, reason: Reason, attempts: int, detail: str) -> "list[Failure]":
         """Return a failure for each object, all for one reason that is not an HTTP status."""

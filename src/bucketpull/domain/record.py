@@ -68,6 +68,12 @@ class Record(Objects):
         """Say of objects that they are stored, each in a file as long as listed."""
         return cls(objects.directory, objects.cursor, objects.names, objects.sizes, objects.mtimes)
 
+    def comparable_md5s(self) -> list[bytes]:
+        """Return the MD5s that a listing may be held against; b"" where none is known, or where the source stated another one of these bytes."""
+        if not self.md5s or not self.doubts:
+            return self.md5s or [b""] * len(self.names)
+        return [b"" if index in self.doubts else md5 for index, md5 in enumerate(self.md5s)]
+
     def take(self, indexes: Sequence[int]) -> "Record":
         """Return some of the objects, by index."""
         return Record(

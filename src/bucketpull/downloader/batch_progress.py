@@ -54,10 +54,12 @@ class PartProgress:
         self.sizes[index] = size
 
     def note_md5(self, index: int, md5: bytes) -> None:
-        """Note the MD5 of what was stored."""
+        """Note the MD5 of what was stored, and where the listing states another one of it: an ETag may be no MD5."""
         if not self.md5s:
             self.md5s = [b""] * len(self.part.names)
         self.md5s[index] = md5
+        if self.part.versions and self.part.stated_md5(index) not in {"", md5.hex()}:
+            self.doubts[index] = Reason.CHECKSUM
 
     def records(self) -> list[Record]:
         """Return the stored objects, those of each pack and those that are files in a record of their own."""

@@ -27,7 +27,7 @@ from bucketpull.volumes.identity import LEDGER, Identity
 from bucketpull.volumes.key_index import IndexEntry, KeyIndex
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import oldest_intent
-from bucketpull.volumes.recovery import md5_of, stated_md5
+from bucketpull.volumes.recovery import md5_of
 from bucketpull.volumes.system import has_date, has_our_date, has_whole_seconds
 
 _INDEX: Final = "keys"
@@ -158,7 +158,7 @@ class ForeignFiles:
                 return
             fd = self._tree.open_file(path)
         md5 = md5_of(fd)
-        stated = stated_md5(part, index)
+        stated = part.stated_md5(index)
         if not stated:
             claims.append(Claim(part.directory, name, md5))
         elif stated == md5.hex():

@@ -6,7 +6,6 @@ an MD5, they are held against it. What was in flight at a kill is little; only a
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,7 +23,6 @@ from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import read_intent
 from bucketpull.volumes.system import has_our_date
 
-_MD5: Final = re.compile(r'"?([0-9a-fA-F]{32})"?')
 _PIECE_BYTES: Final = 1 << 20
 
 
@@ -46,7 +44,7 @@ def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Rec
             continue
         with suppress(OSError):  # what cannot be read is fetched again
             md5 = md5_of(tree.open_file(identity.path_of(part.directory, part.names[index])))
-            if md5.hex() == (stated_md5(part, index) or md5.hex()):
+            if md5.hex() == (part.stated_md5(index) or md5.hex()):
                 found[index] = md5
     if not found:
         return None
@@ -71,12 +69,6 @@ def begun_parts(home: OwnDirectory, ledger: Ledger, name: str, since: int) -> li
     return among(parts, left)
 
 
-def stated_md5(part: Part, index: int) -> str:
-    """Return the MD5 that the listing states of an object, in hex; "" where it states none."""
-    stated = _MD5.fullmatch(part.versions[index]) if part.versions else None
-    return stated[1].lower() if stated else ""
-
-
 def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Iterator[tuple[int, int]]:
     """Give each index, and the length of its file."""
     for index, name in enumerate(part.names):
@@ -86,7 +78,7 @@ def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Ite
             and stat.S_ISREG(found.st_mode)
             and part.sizes[index] in {-1, found.st_size}
             and _may_be_dated(found, part.mtimes[index], made_at)
-            and (found.st_ctime_ns >= made_at or (_lacks_ctime(found) and stated_md5(part, index)))
+            and (found.st_ctime_ns >= made_at or (_lacks_ctime(found) and part.stated_md5(index)))
         ):
             yield index, found.st_size
 

@@ -29,7 +29,7 @@ def source_config(settings: Settings) -> SourceSettings:
 
     """
     source = settings.source_settings().checked().prepared()
-    return source.with_versions() if settings.adopt == "md5" else source
+    return source.with_versions() if "md5" in {settings.adopt, settings.verify} else source
 
 
 def fetch_options(settings: Settings) -> FetchOptions:
