@@ -28,7 +28,7 @@ class Row(msgspec.Struct):
 
     body: bytes
     part: int = 0
-    attempt: int = 0
+    passes: int = 0
     machine: str = ""
 
 
@@ -41,9 +41,9 @@ class Books:
         self.extents = {}
         self._ids = len(bodies)
 
-    def add(self, body, attempt):
+    def add(self, body, passes):
         self._ids += 1
-        self.rows[self._ids] = Row(body, attempt=attempt)
+        self.rows[self._ids] = Row(body, passes=passes)
 
     def claim(self, machine, number):
         ready = [work for work, row in self.rows.items() if not row.machine]
@@ -55,7 +55,7 @@ class Books:
     def give(self, work, machine):
         row = self.rows[work]
         row.machine = machine
-        return Work(work, WorkKind.BATCH, row.body, row.attempt, part=row.part)
+        return Work(work, WorkKind.BATCH, row.body, row.passes, part=row.part)
 
     def release(self, machine):
         for row in self.rows.values():
@@ -84,11 +84,11 @@ class Books:
         del self.rows[receipt.work]
         if receipt.remainder is not None:
             self.rows[receipt.work] = Row(
-                receipt.remainder.body, receipt.next_part, row.attempt, receipt.machine
+                receipt.remainder.body, receipt.next_part, row.passes, receipt.machine
             )
         for rest_of, older in ((receipt.deferred, 1), (receipt.returned, 0)):
             if rest_of is not None:
-                self.add(rest_of.body, row.attempt + older)
+                self.add(rest_of.body, row.passes + older)
         return True
 
 

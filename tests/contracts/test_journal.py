@@ -216,7 +216,7 @@ def test_each_object_is_counted_where_it_ended(journal):
     assert (found.bytes, found.skipped_bytes) == (20, 30)
     assert (found.failures, found.retries, found.doubts) == ({"poison": 1}, {"timeout": 2}, {"checksum": 1})
     [again] = batches(journal)
-    assert (names_of(again), again.attempt) == ([NAMES[7]], 0)
+    assert (names_of(again), again.passes) == ([NAMES[7]], 0)
 
 
 def test_what_was_deferred_is_due_later_and_in_the_last_pass_when_nothing_else_is_left(journal):
@@ -232,7 +232,7 @@ def test_what_was_deferred_is_due_later_and_in_the_last_pass_when_nothing_else_i
             assert batches(journal, now=now) == []
         now += 3600.0
         [work] = batches(journal, now=now)
-        attempts.append(work.attempt)
+        attempts.append(work.passes)
     assert attempts == list(range(1, len(attempts) + 1))
     assert journal.counters().failed == 8
     assert journal.counters().failures == {"timeout": 8}
@@ -245,7 +245,7 @@ def test_of_deferred_work_only_so_much_is_given_out_while_there_is_other_work(jo
     journal.commit(again, NOW)
     later = NOW + 3600.0
     found = batches(journal, limit=3, now=later, late=1)
-    assert sorted(work.attempt for work in found) == [0, 0, 1]
+    assert sorted(work.passes for work in found) == [0, 0, 1]
 
 
 def test_blocks_are_known_by_page_and_by_object(journal):

@@ -16,8 +16,8 @@ def pulse(machine="m1", holds=(), window=3, incarnation="one", volumes=(), clear
     )  # fmt: skip
 
 
-def works(*ids, attempt=0):
-    return [Work(id_, WorkKind.BATCH, b"", attempt) for id_ in ids]
+def works(*ids, passes=0):
+    return [Work(id_, WorkKind.BATCH, b"", passes) for id_ in ids]
 
 
 def fleet_of(*machines, now=0.0):
@@ -212,9 +212,9 @@ def test_what_is_left_of_a_batch_stays_with_the_machine_that_reported_a_part():
 def test_deferred_batches_never_take_all_places_while_there_are_others():
     member = fleet_of("m1").members["m1"]
     assert (member.late_allowance(1), member.late_allowance(20)) == (4, 10)
-    member.send(WorkKind.BATCH, works(*range(4), attempt=1), 0.0)
+    member.send(WorkKind.BATCH, works(*range(4), passes=1), 0.0)
     assert (member.late_allowance(1), member.late_allowance(20)) == (0, 10)
-    member.send(WorkKind.BATCH, works(*range(4, 100), attempt=1), 0.0)
+    member.send(WorkKind.BATCH, works(*range(4, 100), passes=1), 0.0)
     assert member.late_allowance(20) == 0
     del member.sent[WorkKind.BATCH][0]
     assert member.late_allowance(20) == 1

@@ -79,12 +79,12 @@ def test_what_is_permanent_is_asked_for_once(reason):
 
 
 def test_later_passes_are_due_after_half_a_minute_five_minutes_and_everything_else():
-    assert [next_try(attempt) for attempt in range(4)] == [30.0, 300.0, LAST_PASS, None]
+    assert [next_try(passes) for passes in range(4)] == [30.0, 300.0, LAST_PASS, None]
     assert math.isinf(LAST_PASS)
 
 
 def test_all_passes_are_as_much_sooner_as_the_first():
-    assert [next_try(attempt, first_seconds=3.0) for attempt in range(4)] == [3.0, 30.0, LAST_PASS, None]
+    assert [next_try(passes, first_seconds=3.0) for passes in range(4)] == [3.0, 30.0, LAST_PASS, None]
     assert next_page_try(Reason.TIMEOUT, 2, first_seconds=0.3) == pytest.approx(1.2)
 
 
@@ -92,7 +92,7 @@ def test_all_passes_are_as_much_sooner_as_the_first():
     "reason", [Reason.TIMEOUT, Reason.THROTTLED, Reason.BANNED, Reason.SERVER_ERROR, Reason.REDIRECTED]
 )
 def test_a_page_that_is_withheld_is_tried_for_a_quarter_of_an_hour_and_once_more_at_the_end(reason):
-    waits = [next_page_try(reason, attempt) for attempt in range(8)]
+    waits = [next_page_try(reason, passes) for passes in range(8)]
 
     assert waits[-2:] == [LAST_PASS, None]
     assert sum(waits[:-2]) > 900

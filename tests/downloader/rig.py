@@ -104,9 +104,9 @@ class Rig:
         for writer in self.writers.values():
             writer.discard()
 
-    def assign(self, parts: Sequence[Part], volume: str = "v1", id: int = 1, attempt: int = 0) -> None:  # noqa: A002
+    def assign(self, parts: Sequence[Part], volume: str = "v1", id: int = 1, passes: int = 0) -> None:  # noqa: A002
         """Hand over an assignment."""
-        self.transfers.assign(Assignment(id, volume, attempt, encode(parts)))
+        self.transfers.assign(Assignment(id, volume, passes, encode(parts)))
 
     def survey(self, positions: Sequence[Position], work: int = 1) -> None:
         """Hand over a scan."""

@@ -32,17 +32,17 @@ class Job:
         waiting = [(0.0, 0, parts)]
         while waiting:
             waiting.sort(key=lambda each: each[0])
-            due, attempt, parts = waiting.pop(0)
+            due, passes, parts = waiting.pop(0)
             self.rig.run(lambda due=due: due == LAST_PASS or self.rig.clock.seconds >= due)
-            self.rig.assign(parts, id=len(self.rig.outcomes), attempt=attempt)
+            self.rig.assign(parts, id=len(self.rig.outcomes), passes=passes)
             outcome = self.rig.settle(len(self.rig.outcomes) + 1)[-1]
             self.stored += outcome.stored
             self.failed += outcome.failures
             self.unplaced += names_of(outcome.unplaced)
             if outcome.deferred:
-                wait = next_try(attempt)
+                wait = next_try(passes)
                 assert wait is not None, "it was put off after the last pass"
-                waiting.append((self.rig.clock.seconds + wait, attempt + 1, outcome.deferred))
+                waiting.append((self.rig.clock.seconds + wait, passes + 1, outcome.deferred))
 
     def list(self, directories):
         waiting = [(0.0, Position(directory)) for directory in directories]
@@ -60,7 +60,7 @@ class Job:
             self.failed += receipt.failures
             for again in receipt.positions:
                 (reason,) = receipt.retries
-                wait = next_page_try(Reason(reason), again.attempt - 1)
+                wait = next_page_try(Reason(reason), again.passes - 1)
                 assert wait is not None, "it was put off after the last pass"
                 waiting.append((self.rig.clock.seconds + wait, again))
 

@@ -161,9 +161,9 @@ def test_after_a_restart_with_stubborn_objects_only_the_job_ends_because_the_lis
     """Nothing ever came in this run: no object proves that the endpoints are well."""
     rig = Rig(lambda request: Answer(200 if request.url.startswith("list:") else 503), level=8)
     rig.mount()
-    for attempt in range(4):
-        rig.assign(parts(40), id=attempt, attempt=attempt)
-        rig.settle(attempt + 1)
+    for passes in range(4):
+        rig.assign(parts(40), id=passes, passes=passes)
+        rig.settle(passes + 1)
 
     assert rig.clock.seconds < 1800
     assert [len(names_of(outcome.deferred)) for outcome in rig.outcomes] == [40, 40, 40, 0]
@@ -338,7 +338,7 @@ def test_objects_of_unknown_size_prove_a_service_well_too():
     world.odd = {f"n{number:04}": Answer(failure=Reason.CONNECT) for number in range(5)}
     rig = Rig(world, routes=("origin",), level=4)
     rig.mount()
-    rig.assign([part_of(b"d", {b"n%04d" % number: -1 for number in range(40)})], attempt=9)
+    rig.assign([part_of(b"d", {b"n%04d" % number: -1 for number in range(40)})], passes=9)
     (outcome,) = rig.settle()
     assert (outcome.stored, {failure.reason for failure in outcome.failures}) == (35, {Reason.CONNECT})
     assert rig.clock.seconds < 120

@@ -45,12 +45,12 @@ def rig_of(world, names, level=12):
     return rig
 
 
-def assign(rig, count, hosts=("a.test",), attempt=0, first=0):
+def assign(rig, count, hosts=("a.test",), passes=0, first=0):
     """Have so many objects fetched, of hosts in turn."""
     numbers = range(first, first + count)
     names = [b"n%06d" % number for number in numbers]
     urls = [f"http://{hosts[number % len(hosts)]}/{number}" for number in numbers]
-    rig.assign([Part(b"", "", names, [len(BODY)] * count, [-1] * count, [], urls)], attempt=attempt)
+    rig.assign([Part(b"", "", names, [len(BODY)] * count, [-1] * count, [], urls)], passes=passes)
 
 
 def seconds_of(world, count, addresses=ADDRESSES):
@@ -147,7 +147,7 @@ def test_a_host_that_stays_dead_is_given_up_in_the_last_pass_and_the_job_ends():
     rig = rig_of(world, {})
     assign(rig, 1000)
     rig.settle()
-    assign(rig, 2000, ("b.test",), attempt=3, first=1000)
+    assign(rig, 2000, ("b.test",), passes=3, first=1000)
     rig.run(lambda: len(rig.outcomes) == 2)
 
     assert len(rig.outcomes[1].failures) == 2000
@@ -159,10 +159,10 @@ def test_a_host_that_thinks_for_long_each_time_is_fetched_from():
     rig = rig_of(world, {})
     assign(rig, 900, ("a.test", "b.test", "c.test"))
     rig.settle()
-    for attempt in (1, 2):
+    for passes in (1, 2):
         late = rig.outcomes[-1].deferred
-        assign(rig, len(names_of(late)), ("b.test",), attempt=attempt, first=1000 * attempt)
-        rig.run(lambda seen=attempt: len(rig.outcomes) == seen + 1)
+        assign(rig, len(names_of(late)), ("b.test",), passes=passes, first=1000 * passes)
+        rig.run(lambda seen=passes: len(rig.outcomes) == seen + 1)
         rig.run(lambda until=rig.clock.seconds + 60: rig.clock.seconds > until)
 
     assert sum(outcome.stored for outcome in rig.outcomes) == 900

@@ -78,7 +78,7 @@ def test_a_single_page_that_fails_while_the_root_is_listed_is_at_fault_itself(de
     service = Service()
     service.odd["list:a"] = DEATHS[death]
     rig = Rig(service, pages=PAGES)
-    rig.survey([Position(b"a", attempt=50)])
+    rig.survey([Position(b"a", passes=50)])
     rig.run(lambda: rig.receipts)
 
     assert [failure.directory for failure in rig.receipts[0].failures] == [b"a"]
@@ -94,7 +94,7 @@ def test_a_service_that_dies_under_a_single_object_is_waited_for(death):
     rig.assign([part_of(b"d", {b"a": len(BODY)})])
     rig.settle(1)
     service.dead = DEATHS[death]
-    rig.assign([part_of(b"d", {b"b": len(BODY)})], id=2, attempt=3)
+    rig.assign([part_of(b"d", {b"b": len(BODY)})], id=2, passes=3)
 
     back = outage_ends(rig, service, lambda: len(rig.outcomes) > 1)
 
@@ -110,7 +110,7 @@ def test_a_single_object_that_fails_while_another_is_given_is_at_fault_itself(de
     rig.mount()
     rig.assign([part_of(b"d", {b"a": len(BODY)})])
     rig.settle(1)
-    rig.assign([part_of(b"d", {b"b": len(BODY)})], id=2, attempt=3)
+    rig.assign([part_of(b"d", {b"b": len(BODY)})], id=2, passes=3)
     rig.settle(2)
 
     assert [failure.name for failure in rig.outcomes[1].failures] == [b"b"]
@@ -124,7 +124,7 @@ def test_a_service_that_is_dead_when_a_run_begins_again_with_an_object_or_two_is
     service = Service(DEATHS[death])
     rig = Rig(service, routes=("origin",))
     rig.mount()
-    rig.assign([part_of(b"d", dict.fromkeys([b"a", b"b"][:objects], len(BODY)))], attempt=3)
+    rig.assign([part_of(b"d", dict.fromkeys([b"a", b"b"][:objects], len(BODY)))], passes=3)
 
     back = outage_ends(rig, service, lambda: rig.outcomes)
 
@@ -138,7 +138,7 @@ def test_an_object_that_fails_alone_after_a_restart_is_at_fault_when_the_listing
     service.odd["d/a"] = DEATHS[death]
     rig = Rig(service, routes=("origin",), pages=PAGES)
     rig.mount()
-    rig.assign([part_of(b"d", {b"a": len(BODY)})], attempt=3)
+    rig.assign([part_of(b"d", {b"a": len(BODY)})], passes=3)
     rig.settle(1)
 
     assert [failure.name for failure in rig.outcomes[0].failures] == [b"a"]

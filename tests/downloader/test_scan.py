@@ -175,7 +175,7 @@ def test_twenty_refusals_in_a_row_lose_no_page(bad):
         rig.survey(work)
         rig.run(lambda before=before: len(rig.receipts) > before)
         work = rig.receipts[-1].positions
-        attempts += [position.attempt for position in work if not position.cursor]
+        attempts += [position.passes for position in work if not position.cursor]
         assert rig.receipts[-1].failures == []
 
     assert rig.receipts[-1].pages[0].objects == 3
@@ -187,7 +187,7 @@ def test_a_page_that_fails_for_long_goes_back_as_work_and_holds_nobody_up():
     receipt = scan(rig_of({"a?": Answer(503)}), Position(b""), Position(b"a"))
 
     assert [record.directory for record in receipt.pages] == [b""]
-    assert Position(b"a", attempt=1) in receipt.positions
+    assert Position(b"a", passes=1) in receipt.positions
     assert receipt.failures == []
 
 
@@ -196,13 +196,13 @@ def test_a_redirect_is_tried_again_in_a_later_pass():
     rig.survey([Position(b"")])
     rig.run(lambda: rig.receipts)
 
-    assert [position.attempt for position in rig.receipts[0].positions] == [1]
+    assert [position.passes for position in rig.receipts[0].positions] == [1]
     assert rig.receipts[0].retries == {"redirected": 1}
 
 
 def test_garbage_for_ever_ends_as_a_failure_of_the_directory():
     rig = rig_of({"a?": Answer(failure=Reason.GARBAGE)})
-    receipt = scan(rig, Position(b"a", attempt=50), Position(b"b"))
+    receipt = scan(rig, Position(b"a", passes=50), Position(b"b"))
 
     (failure,) = receipt.failures
     assert (failure.directory, failure.name, failure.reason) == (b"a", b"", Reason.GARBAGE)
@@ -229,10 +229,10 @@ def test_a_root_that_is_redirected_is_asked_again_later_and_then_ends_the_job():
     """A network's login page passes, a wrong address does not."""
     rig = rig_of({"?": Answer(failure=Reason.REDIRECTED)})
 
-    assert [position.attempt for position in scan(rig, Position(b"")).positions] == [1]
+    assert [position.passes for position in scan(rig, Position(b"")).positions] == [1]
     assert rig.fatals == []
     later = rig_of({"?": Answer(failure=Reason.REDIRECTED)})
-    assert scan(later, Position(b"", attempt=1)) is None
+    assert scan(later, Position(b"", passes=1)) is None
     assert [reason for reason, _ in later.fatals] == [Reason.REDIRECTED]
 
 

@@ -143,7 +143,7 @@ def test_an_object_that_fails_too_often_is_deferred_and_the_others_are_not():
 def test_the_last_pass_ends_in_a_failure_that_says_how_often_it_was_tried():
     rig = Rig(lambda request: Answer(failure=Reason.CONNECT) if "n0000" in request.url else Answer(body=BODY))
     rig.mount()
-    rig.assign(parts(2), attempt=9)
+    rig.assign(parts(2), passes=9)
 
     (failure,) = rig.settle()[0].failures
     assert (failure.reason, failure.attempts, failure.size, failure.mtime) == (
@@ -352,7 +352,7 @@ def test_an_object_that_its_disk_did_not_take_this_time_is_tried_again_then_put_
     rig.mount().odd[b"d/n0001"] = reason
     rig.assign(parts(3), id=1)
     early = rig.settle(1)[0]
-    rig.assign(parts(3), id=2, attempt=len(PASSES))
+    rig.assign(parts(3), id=2, passes=len(PASSES))
     late = rig.settle(2)[1]
 
     assert (early.stored, names_of(early.deferred), early.trouble) == (2, [b"n0001"], None)
@@ -525,7 +525,7 @@ def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level
     for number in range(data.draw(st.integers(1, 4))):
         given_parts[number] = parts(data.draw(st.integers(0, 15))) + parts(3, directory=b"e")
         given_parts[number] += parts(data.draw(st.integers(0, 2)), size=-1, directory=b"unknown")
-        rig.assign(given_parts[number], f"v{number % 2 + 1}", number, attempt=number)
+        rig.assign(given_parts[number], f"v{number % 2 + 1}", number, passes=number)
     turns = 0
     while len(rig.outcomes) < len(given_parts) and turns < 20_000:
         if turns == stop_after:
@@ -614,8 +614,8 @@ def test_a_clock_that_is_set_while_an_object_is_tried_again_is_no_try_of_it():
 def test_an_object_whose_time_is_always_refused_comes_again_and_ends():
     rig = Rig(lambda request: Answer(failure=Reason.CLOCK) if "n0000" in request.url else Answer(body=BODY))
     rig.mount()
-    for attempt in (0, 9):
-        rig.assign(parts(2), id=attempt, attempt=attempt)
+    for passes in (0, 9):
+        rig.assign(parts(2), id=passes, passes=passes)
     first, last = rig.settle(2)
 
     assert names_of(first.deferred) == [b"n0000"]

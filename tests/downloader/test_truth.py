@@ -95,9 +95,9 @@ def pull(truth, listed, cdn, rest, verify, streamed):
         writer = rig.mount(verify=verify)
         rig.assign([part_of(b"d", {b"w.jpg": 4}, mtime=LISTED)], id=99)
         rig.settle(1)
-        for attempt in range(9):
-            rig.assign([part_of(b"d", {b"a.jpg": listed}, mtime=LISTED)], id=attempt, attempt=attempt)
-            outcome = rig.settle(attempt + 2)[attempt + 1]
+        for passes in range(9):
+            rig.assign([part_of(b"d", {b"a.jpg": listed}, mtime=LISTED)], id=passes, passes=passes)
+            outcome = rig.settle(passes + 2)[passes + 1]
             if not outcome.deferred:
                 break
         assert rig.transfers.memory.held == 0

@@ -309,8 +309,8 @@ class Books(RuleBasedStateMachine):
                 self.gone[id(receipt)].append((position.directory, position.cursor))
                 continue
             outcome = luck.choice(SCANNED)
-            if outcome == "deferred" and position.attempt < 3:
-                position.attempt += 1
+            if outcome == "deferred" and position.passes < 3:
+                position.passes += 1
                 receipt.positions.append(position)
                 receipt.retries["timeout"] = receipt.retries.get("timeout", 0) + 1
             elif outcome == "failed":

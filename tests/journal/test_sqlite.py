@@ -141,9 +141,9 @@ def test_deferred_work_comes_first_but_never_alone_while_there_is_other_work(pla
     play.now += PASSES[0]
 
     first = play.journal.claim(WorkKind.BATCH, 2, "here", play.now, late=1)
-    assert [work.attempt for work in first] == [1, 0]
+    assert [work.passes for work in first] == [1, 0]
     second = play.journal.claim(WorkKind.BATCH, 2, "here", play.now, late=0)
-    assert [work.attempt for work in second] == [1]
+    assert [work.passes for work in second] == [1]
 
 
 def test_what_is_handed_back_is_ready_again_and_counts_nothing(play):
@@ -266,7 +266,7 @@ def test_objects_put_off_are_due_by_the_table_and_at_last_when_nothing_else_is_o
     (usual,) = play.claim(WorkKind.BATCH)
     play.journal.commit([play.drained(usual)], play.now)
     (last,) = play.claim(WorkKind.BATCH)
-    assert last.attempt == len(PASSES)
+    assert last.passes == len(PASSES)
     assert play.balanced()
 
 
@@ -292,22 +292,22 @@ def test_what_was_returned_is_work_at_once_and_no_attempt_older(play):
     play.drain()
 
     (work,) = play.claim(WorkKind.BATCH)
-    assert (work.attempt, decode_parts(work.body)[0].names) == (0, [b"a"])
+    assert (work.passes, decode_parts(work.body)[0].names) == (0, [b"a"])
     assert play.balanced()
 
 
 def test_a_page_that_failed_is_tried_again_later_and_is_not_given_up_by_the_journal(play):
     play.begin()
-    for attempt in range(1, len(PAGE_PASSES)):
+    for passes in range(1, len(PAGE_PASSES)):
         (work,) = play.claim(WorkKind.SCAN)
-        position = Position(b"", attempt=attempt)
+        position = Position(b"", passes=passes)
         receipt = ScanReceipt(work.id, "here", positions=[position], retries={"timeout": 3})
         play.journal.commit([receipt], play.now)
-        play.now += PAGE_PASSES[attempt - 1] - 1
+        play.now += PAGE_PASSES[passes - 1] - 1
         assert play.claim(WorkKind.SCAN) == []
         play.now += 1
     (work,) = play.claim(WorkKind.SCAN)
-    assert work.attempt == len(PAGE_PASSES) - 1
+    assert work.passes == len(PAGE_PASSES) - 1
 
 
 def test_failures_are_kept_with_all_that_is_known_and_vanished_objects_are_none(play):

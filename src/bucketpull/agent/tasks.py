@@ -173,8 +173,8 @@ class Tasks:
         task.process = scheduler.least_busy()
         scheduler.unstarted[task.process] += task.objects
         scheduler.placed += task.objects
-        attempt = task.batch.work.attempt
-        self._tell(task.process, Assignment(task.id, task.volume, attempt, task.body(), task.claims))
+        passes = task.batch.work.passes
+        self._tell(task.process, Assignment(task.id, task.volume, passes, task.body(), task.claims))
 
     # --- outcomes
 

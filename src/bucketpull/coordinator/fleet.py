@@ -33,7 +33,7 @@ class Worker:
         """Note that it was sent work."""
         self.sent[kind].update((work.id, now) for work in works)
         if kind is WorkKind.BATCH:
-            self._late.update(work.id for work in works if work.attempt)
+            self._late.update(work.id for work in works if work.passes)
 
     def silence(self, now: float) -> float:
         """Return for how many seconds no pulse came, although it could have."""

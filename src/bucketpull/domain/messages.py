@@ -49,7 +49,7 @@ class BatchReceipt(Value, tag="batch"):
     `remainder` is still in hand at the machine, as part `next_part` of the same work; None ends the work.
 
     `failures` includes vanished objects (reason `gone`). `deferred` failed for reasons that may pass, and is tried again later as new
-    work, one attempt older; `returned` was not tried, for lack of room or time, and is new work at once, no attempt older.
+    work, one pass older; `returned` was not tried, for lack of room or time, and is new work at once, no pass older.
     `sent_on` is on none of the volumes `compared`, but may be on another machine's.
     `extents` are the ledger blocks, on durable volumes, that hold the stored and skipped objects. `bytes` counts what was stored in
     this run. `former` are stale copies to be removed. `doubts` counts, by reason, what is stored although something about the

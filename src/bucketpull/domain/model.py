@@ -116,14 +116,14 @@ class Position(Value):
 
     `until` ends a range of a directory that is listed in parallel (the source's own marker, "" is the end).
     `digest` is that of the page as it was last listed and settled, b"" if never: an equal page yields no work.
-    `attempt` counts earlier passes in which this position failed.
+    `passes` says in how many passes this position has failed.
     """
 
     directory: bytes
     cursor: Text = ""
     until: Text = ""
     digest: bytes = b""
-    attempt: Int = 0
+    passes: Int = 0
 
 
 class Page(Value):
@@ -158,15 +158,15 @@ class Work(Value):
     """A piece of work for a worker. `body` is encoded already: `list[Position]` for a scan, `list[Part]` for a batch.
 
     The journal gives the id, and never uses it again. `candidates` are ledger blocks that may hold some of the objects from an earlier
-    run, newest last: they are compared first, and a changed object is replaced where it is. `attempt` counts earlier passes of these
-    objects. `elsewhere`: other machines have more candidates, so what is not found here is sent on to them. `part` identifies what is
+    run, newest last: they are compared first, and a changed object is replaced where it is. `passes` says how many passes
+    these objects have had. `elsewhere`: other machines have more candidates, so what is not found here is sent on to them. `part` identifies what is
     left of a batch: 0 is all of it, else the number that its machine gave to the remainder in a receipt.
     """
 
     id: Count
     kind: WorkKind
     body: bytes
-    attempt: Int = 0
+    passes: Int = 0
     candidates: list[Extent] = []
     elsewhere: bool = False
     part: Count = 0

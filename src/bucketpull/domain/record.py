@@ -188,7 +188,7 @@ class Assignment(Value, tag="assignment"):
 
     id: int
     volume: str
-    attempt: int
+    passes: int
     parts: bytes  # encoded list[Part]
     claims: list[Claim] = []
 

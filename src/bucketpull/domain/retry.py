@@ -139,18 +139,18 @@ def backoff_seconds(
     return max(longest * (0.5 + 0.5 * random.random()), min(asked_seconds or 0.0, LONGEST_ASKED_SECONDS))
 
 
-def next_try(attempt: int, first_seconds: float = RETRY_SECONDS) -> float | None:
-    """Return in how many seconds a batch's failed objects are due again after pass `attempt` (from 0).
+def next_try(passes: int, first_seconds: float = RETRY_SECONDS) -> float | None:
+    """Return in how many seconds a batch's failed objects are due again that have had so many passes before this one.
 
     `LAST_PASS` is when nothing else is outstanding; None is never. `first_seconds` is the wait after the first pass;
     the later ones keep their proportion.
     """
-    return PASSES[attempt] * (first_seconds / RETRY_SECONDS) if attempt < len(PASSES) else None
+    return PASSES[passes] * (first_seconds / RETRY_SECONDS) if passes < len(PASSES) else None
 
 
-def next_page_try(reason: Reason, attempt: int, first_seconds: float = RETRY_SECONDS) -> float | None:
-    """Return in how many seconds a page is due again after pass `attempt` (from 0), as `next_try`."""
+def next_page_try(reason: Reason, passes: int, first_seconds: float = RETRY_SECONDS) -> float | None:
+    """Return in how many seconds a page is due again, as `next_try`."""
     if not BOUNDS[reason].passes or BOUNDS[reason].remedy is Remedy.STOP:
         return None
     scale = first_seconds / RETRY_SECONDS
-    return PAGE_PASSES[attempt] * scale if attempt < len(PAGE_PASSES) else None
+    return PAGE_PASSES[passes] * scale if passes < len(PAGE_PASSES) else None

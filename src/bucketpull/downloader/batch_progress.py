@@ -131,7 +131,6 @@ class BatchProgress:
 
     __slots__ = (
         "_fresh",
-        "attempt",
         "claimed",
         "claimed_bytes",
         "claims",
@@ -141,6 +140,7 @@ class BatchProgress:
         "id",
         "leaves",
         "left",
+        "passes",
         "reported",
         "retries",
         "since",
@@ -153,7 +153,7 @@ class BatchProgress:
     def __init__(self, assignment: Assignment) -> None:
         self.id = assignment.id
         self.volume = assignment.volume
-        self.attempt = assignment.attempt
+        self.passes = assignment.passes
         self.leaves = [PartProgress(part) for part in decode_parts(assignment.parts)]
         self.left = sum(len(leaf.marks) for leaf in self.leaves)
         self.unstarted = self.left

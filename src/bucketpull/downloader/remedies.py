@@ -114,7 +114,7 @@ class TransferFailures:
             transfer.endpoint.is_origin,
             transfer.tries,
             transfer.at + 1 < len(transfer.routes),
-            transfer.batch.attempt,
+            transfer.batch.passes,
             transfer.target.limiter.random_share,
         )
         if decision in {Decision.FAIL, Decision.GONE}:
@@ -150,7 +150,7 @@ class TransferFailures:
 
     def hostless(self, transfer: Transfer, reason: Reason, detail: str) -> None:
         """Defer an object whose host is left alone, without a request; in the last pass give it up."""
-        if next_try(transfer.batch.attempt) is None:
+        if next_try(transfer.batch.passes) is None:
             self.fail(transfer, reason, detail)
         else:
             self._retried(transfer, reason)

@@ -119,9 +119,9 @@ class Scan:
         progress = ScanProgress(survey, len(positions))
         for position in positions:
             wanted = WantedPage(self, progress, position)
-            if position.attempt:
+            if position.passes:
                 # The journal has waited already; a random wait keeps positions apart that failed together.
-                wait = min(LONGEST_SPREAD_SECONDS, float(position.attempt)) * self._random.random()
+                wait = min(LONGEST_SPREAD_SECONDS, float(position.passes)) * self._random.random()
                 self._fetcher.call_later(wait, wanted.again)
             else:
                 self._endpoint.waiting.append(wanted)
@@ -217,7 +217,7 @@ class Scan:
             self._retry(
                 wanted, error, backoff_seconds(error.reason, wanted.tries, self._random, asked, by_chance)
             )
-        elif next_page_try(error.reason, wanted.position.attempt) is not None:
+        elif next_page_try(error.reason, wanted.position.passes) is not None:
             self._put_back(wanted, error)
         else:
             self._fail(wanted, error, status)
@@ -229,7 +229,7 @@ class Scan:
         return (
             error.reason is Reason.REDIRECTED
             and is_first
-            and position.attempt > 0
+            and position.passes > 0
             and not self._endpoint.was_good
         )
 
@@ -242,10 +242,10 @@ class Scan:
             self._endpoint.waiting.appendleft(wanted)
 
     def _put_back(self, wanted: WantedPage, error: AnswerError) -> None:
-        """End this pass of a position: it becomes new work, one attempt older, with the receipt of its survey."""
+        """End this pass of a position: it becomes new work, one pass older, with the receipt of its survey."""
         wanted.progress.retried(error.reason)
         self._meter.retries[error.reason] += 1
-        wanted.position.attempt += 1
+        wanted.position.passes += 1
         wanted.progress.receipt.positions.append(wanted.position)
         self._end_one(wanted.progress)
 
@@ -323,7 +323,7 @@ class Scan:
                 mtime=0,
                 cursor=position.cursor,
                 reason=error.reason,
-                attempts=position.attempt + wanted.tries,
+                attempts=position.passes + wanted.tries,
                 status=status,
                 detail=error.detail[:300],
             )

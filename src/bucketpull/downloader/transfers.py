@@ -222,7 +222,7 @@ class Transfers:
         url = (
             transfer.url or self._source.object_request(transfer, transfer.endpoint.name, "", self._unix).url
         )
-        trouble = hosts.trouble(url, self._now, next_try(transfer.batch.attempt) is None)
+        trouble = hosts.trouble(url, self._now, next_try(transfer.batch.passes) is None)
         if trouble is None:
             return False
         self._failures.hostless(transfer, *trouble)

@@ -146,7 +146,7 @@ class ListingWalk:
         self.failures += receipt.failures
         self._sort_out(receipt)
         for position in reversed(receipt.positions):
-            if position.attempt:
+            if position.passes:
                 self._rest(position, next(iter(receipt.retries)))
             else:
                 self._pending.append(position)
@@ -165,7 +165,7 @@ class ListingWalk:
         self._next += 1
         number = self._next
         self._resting[number] = position, reason
-        wait = min(_LONGEST_REST_SECONDS, 2.0 ** min(position.attempt, 8))
+        wait = min(_LONGEST_REST_SECONDS, 2.0 ** min(position.passes, 8))
         self._fetcher.call_later(wait, lambda: self._pending.append(self._resting.pop(number)[0]))
 
     def _refuse(self, reason: Reason, detail: str) -> None:

@@ -139,7 +139,7 @@ class Batches:
             draft.bytes,
             candidates=REPAIR if taken.candidates == REPAIR else candidates_blob(candidates),
             home=home,
-            attempt=taken.attempt,
+            passes=taken.passes,
             tier=taken.tier,
         )
 
@@ -171,16 +171,16 @@ class Batches:
         self._frontier.add_scans(again, tier=AGAIN)
 
     def _defer(self, draft: BatchDraft, receipt: BatchReceipt, taken: Taken, now: float) -> None:
-        attempt = taken.attempt + 1
-        delay = self._next_try(taken.attempt)
+        passes = taken.passes + 1
+        delay = self._next_try(taken.passes)
         if delay is None:
-            self._fail(given_up(draft, receipt, attempt))
+            self._fail(given_up(draft, receipt, passes))
             return
         due, tier = when(delay, now)
-        self._give_again(draft, taken, attempt=attempt, home=taken.home, due=due, tier=max(tier, taken.tier))
+        self._give_again(draft, taken, passes=passes, home=taken.home, due=due, tier=max(tier, taken.tier))
 
     def _give_again(
-        self, draft: BatchDraft, taken: Taken, *, attempt: int, home: int, due: float, tier: int
+        self, draft: BatchDraft, taken: Taken, *, passes: int, home: int, due: float, tier: int
     ) -> None:
         self._frontier.add_batch(
             draft.body,
@@ -188,7 +188,7 @@ class Batches:
             draft.bytes,
             candidates=taken.candidates,
             home=home,
-            attempt=attempt,
+            passes=passes,
             due=due,
             tier=tier,
         )

@@ -50,7 +50,7 @@ class Taken(msgspec.Struct):
     state: int
     tier: int
     home: int
-    attempt: int
+    passes: int
     part: int
     objects: int
     size: int
@@ -78,14 +78,14 @@ class Frontier:
         *,
         candidates: bytes | None = None,
         home: int = 0,
-        attempt: int = 0,
+        passes: int = 0,
         due: float = 0,
         tier: int = USUAL,
     ) -> int:
         """Add a batch; `size` is in bytes, `due` in Unix seconds (0: at once)."""
         kind = WorkKind.BATCH
         rank = 0 if self._order.is_any else self._order.of_batch(decode_parts(body))
-        return self._add((kind, tier, due, home, attempt, objects, size, candidates, rank), body)
+        return self._add((kind, tier, due, home, passes, objects, size, candidates, rank), body)
 
     def add_scans(self, positions: Sequence[Position], *, due: float = 0, tier: int = USUAL) -> None:
         """Add positions as scans, small directories bundled."""
@@ -94,7 +94,7 @@ class Frontier:
             by_rank.setdefault(self._order.of_directory(position.directory), []).append(position)
         for rank, equal in by_rank.items():
             for group in bundle(equal, self._books.outstanding.scans):
-                row = (WorkKind.SCAN, tier, due, 0, group[0].attempt, 0, 0, None, rank)
+                row = (WorkKind.SCAN, tier, due, 0, group[0].passes, 0, 0, None, rank)
                 self._add(row, encode_positions(group))
 
     def _add(
@@ -146,11 +146,11 @@ class Frontier:
     def _work(
         self, row: tuple[int, int, int, bytes | None, bytes], kind: WorkKind, homes: Sequence[int]
     ) -> Work:
-        work, attempt, part, blob, body = row
+        work, passes, part, blob, body = row
         if kind is WorkKind.SCAN:
             decode_positions(body)  # who is given it could not say so
         if not blob:
-            return Work(work, kind, body, attempt, part=part)
+            return Work(work, kind, body, passes, part=part)
         entries = [entry for entry in unpack_entries(blob) if self._volumes.is_there(entry[0])]
         here = [
             entry
@@ -158,7 +158,7 @@ class Frontier:
             if entry[0] in homes or len(entry) > 2 or not self._volumes.machine_of(entry[0])
         ]
         extents = [self._volumes.extent(entry) for entry in here]
-        return Work(work, kind, body, attempt, extents, len(here) < len(entries), part)
+        return Work(work, kind, body, passes, extents, len(here) < len(entries), part)
 
     def within(self, works: Iterable[Work], room: BudgetLeft) -> list[Work]:
         """Return those of some unsent batches for which there is room; one that has more objects is cut in two."""
@@ -184,7 +184,7 @@ class Frontier:
                 body.bytes,
                 candidates=taken.candidates,
                 home=taken.home,
-                attempt=taken.attempt,
+                passes=taken.passes,
                 tier=taken.tier,
             )
             for body in bodies
@@ -238,7 +238,7 @@ class Frontier:
 
     def go_on(self, taken: Taken, rest: BatchDraft, part: int, machine: str) -> None:
         """Put a row back that was taken, with what is left of its batch, which the machine has in hand as this part."""
-        row = (taken.id, taken.tier, taken.home, machine, taken.attempt, part, rest.objects, rest.bytes)
+        row = (taken.id, taken.tier, taken.home, machine, taken.passes, part, rest.objects, rest.bytes)
         self._connection.execute(self._sql["go-on-work"], (*row, taken.candidates))
         self._connection.execute(self._sql["add-body"], (taken.id, rest.body))
         self._books.add_work(taken.kind, taken.tier, rest.objects, rest.bytes)

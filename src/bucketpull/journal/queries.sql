@@ -64,11 +64,11 @@ returning id;
 
 -- name: add-work
 -- commit, once a new scan or batch
-insert into work (kind, tier, due, home, attempt, objects, bytes, candidates, rank) values (?, ?, ?, ?, ?, ?, ?, ?, ?);
+insert into work (kind, tier, due, home, passes, objects, bytes, candidates, rank) values (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: go-on-work
 -- commit, once a receipt of a part of a batch
-insert into work (id, kind, state, tier, due, home, machine, attempt, part, objects, bytes, candidates)
+insert into work (id, kind, state, tier, due, home, machine, passes, part, objects, bytes, candidates)
 values (?, 1, 1, ?, 0, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: add-body
@@ -91,16 +91,16 @@ update work set due = ? where due > ?;
 
 -- name: ready-work
 -- claim, once a home and tier: a few times a second
-select id, attempt, part, candidates, body from work join body using (id)
+select id, passes, part, candidates, body from work join body using (id)
 where kind = ? and tier = ? and home = ? and state = 0 and due = 0 order by rank, id limit ?;
 
 -- name: ready-by-id
 -- a machine that comes back, once a batch that it had begun
-select id, attempt, part, candidates, body from work join body using (id) where kind = ? and id = ? and state = 0 limit ?;
+select id, passes, part, candidates, body from work join body using (id) where kind = ? and id = ? and state = 0 limit ?;
 
 -- name: deferred-work
 -- claim, once a home: a few times a second
-select id, attempt, part, candidates, body from work join body using (id)
+select id, passes, part, candidates, body from work join body using (id)
 where kind = ? and home = ? and due <= ? and state = 0 and due > 0 order by due, id limit ?;
 
 -- name: mark-sent
@@ -125,7 +125,7 @@ select machine, state from work where id = ?;
 
 -- name: taken-work
 -- commit, once a receipt
-select kind, state, tier, home, attempt, part, objects, bytes, candidates, body from work join body using (id)
+select kind, state, tier, home, passes, part, objects, bytes, candidates, body from work join body using (id)
 where id = ? and part = ?;
 
 -- name: remove-work

@@ -198,9 +198,9 @@ class Scans:
             positions = [
                 new for position in positions if (new := self._looked_up(position, tier)) is not None
             ]
-        for attempt, group in groupby(sorted(positions, key=_attempt), key=_attempt):
-            due, later = self._page_due(attempt, retries, now)
-            self._frontier.add_scans(list(group), due=due, tier=max(later, tier) if attempt else USUAL)
+        for passes, group in groupby(sorted(positions, key=_passes), key=_passes):
+            due, later = self._page_due(passes, retries, now)
+            self._frontier.add_scans(list(group), due=due, tier=max(later, tier) if passes else USUAL)
 
     def _looked_up(self, position: Position, tier: int) -> Position | None:
         """Attach what is known of a page; None if it need not be listed again."""
@@ -209,14 +209,14 @@ class Scans:
             return position
         if known.run == self._run.number:
             # Where pages are listed again, each that needs it is work of its own, and the others are booked.
-            return None if tier == AGAIN and not position.attempt else position
+            return None if tier == AGAIN and not position.passes else position
         return msgspec.structs.replace(position, digest=known.digest)
 
-    def _page_due(self, attempt: int, retries: dict[str, int], now: float) -> tuple[float, int]:
+    def _page_due(self, passes: int, retries: dict[str, int], now: float) -> tuple[float, int]:
         """Return when, and in which tier, a page is tried again. Its worker decides whether it is given up."""
-        if not attempt:
+        if not passes:
             return 0, USUAL
-        return when(self._next_try(usual_reason(retries), attempt - 1), now)
+        return when(self._next_try(usual_reason(retries), passes - 1), now)
 
 
 def _key(page: PageRecord | Position | Part | Failure) -> PageKey:
@@ -227,5 +227,5 @@ def _afresh(page: PageRecord | Position) -> Position:
     return Position(page.directory, page.cursor, page.until if isinstance(page, Position) else "")
 
 
-def _attempt(position: Position) -> int:
-    return position.attempt
+def _passes(position: Position) -> int:
+    return position.passes

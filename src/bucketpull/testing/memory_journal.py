@@ -56,7 +56,7 @@ class _Row(msgspec.Struct):
     body: bytes
     objects: int = 0
     size: int = 0
-    attempt: int = 0
+    passes: int = 0
     due: float = 0.0
     is_last: bool = False
     home: str = ""
@@ -177,7 +177,7 @@ class MemoryJournal:
             for each in there
             if each.volume in homes or each in row.asked or not self._catalogue.machine_of(each.volume)
         ]
-        return Work(row.id, row.kind, row.body, row.attempt, here, len(here) < len(there), row.part)
+        return Work(row.id, row.kind, row.body, row.passes, here, len(here) < len(there), row.part)
 
     # --- who has what
 
@@ -235,11 +235,11 @@ class MemoryJournal:
         for page in receipt.pages:
             self._book_page(page)
         counters = self._counters
-        retries = Counter(position.attempt for position in receipt.positions)
-        for attempt in sorted(retries):
-            group = [position for position in receipt.positions if position.attempt == attempt]
-            delay = next_page_try(usual_reason(receipt.retries), attempt - 1) if attempt else 0.0
-            self._add_scans(group, *(when(delay, now) if attempt else (0.0, 0)))
+        retries = Counter(position.passes for position in receipt.positions)
+        for passes in sorted(retries):
+            group = [position for position in receipt.positions if position.passes == passes]
+            delay = next_page_try(usual_reason(receipt.retries), passes - 1) if passes else 0.0
+            self._add_scans(group, *(when(delay, now) if passes else (0.0, 0)))
         for each in receipt.batches:
             self._add_batch(each)
         self._fail(receipt.failures)
@@ -299,15 +299,15 @@ class MemoryJournal:
             self._give_on(receipt.sent_on, receipt, row, is_sent_on=True)
 
     def _defer(self, deferred: BatchDraft, receipt: BatchReceipt, row: _Row, now: float) -> None:
-        delay = next_try(row.attempt)
+        delay = next_try(row.passes)
         if delay is None:
-            failed = given_up(deferred, receipt, row.attempt + 1)
+            failed = given_up(deferred, receipt, row.passes + 1)
             self._counters.failed += len(failed)
             self._fail(failed)
             return
         due, tier = when(delay, now)
         again = self._add_batch(deferred, like=row)
-        again.attempt, again.due, again.is_last = row.attempt + 1, due, tier > 0 or row.is_last
+        again.passes, again.due, again.is_last = row.passes + 1, due, tier > 0 or row.is_last
 
     def _give_on(self, rest: BatchDraft, receipt: BatchReceipt, row: _Row, *, is_sent_on: bool) -> None:
         """Add a batch of objects that were not tried; to be compared no more with what its machine has."""
@@ -340,15 +340,15 @@ class MemoryJournal:
         known = [self._catalogue.with_digest(position, self._run) for position in positions]
         for group in bundle(known, self.outstanding().scans):
             self._ids += 1
-            body, attempt = encode_positions(group), group[0].attempt
-            row = _Row(self._ids, WorkKind.SCAN, body, attempt=attempt, due=due, is_last=tier > 0)
+            body, passes = encode_positions(group), group[0].passes
+            row = _Row(self._ids, WorkKind.SCAN, body, passes=passes, due=due, is_last=tier > 0)
             self._rows[row.id] = row
 
     def _add_batch(self, new: BatchDraft, like: _Row | None = None) -> _Row:
         self._ids += 1
         row = _Row(self._ids, WorkKind.BATCH, new.body, new.objects, new.bytes)
         if like is not None:
-            row.attempt, row.home, row.is_last = like.attempt, like.home, like.is_last
+            row.passes, row.home, row.is_last = like.passes, like.home, like.is_last
             row.candidates, row.asked = like.candidates, like.asked
         elif self._run > 1:
             row.candidates = list(dict.fromkeys(self._catalogue.near(new.spans)))

@@ -56,9 +56,9 @@ def listed(answer):
 
 
 def due_of(rig, receipt, position: Position):
-    if not position.attempt:
+    if not position.passes:
         return rig.clock.seconds
-    wait = next_page_try(Reason(next(iter(receipt.retries))), position.attempt - 1)
+    wait = next_page_try(Reason(next(iter(receipt.retries))), position.passes - 1)
     assert wait is not None, "it was put off after the last pass"
     return rig.clock.seconds + wait
 

@@ -160,7 +160,7 @@ def test_a_token_that_leads_back_is_found_and_what_its_page_holds_is_taken_in_th
     position = _by_tokens([([b"b", b"a"], "1"), ([b"c"], "2"), ([b"d"], "3")])
     with pytest.raises(AnswerError, match="leads back"):
         followed(position, [b"e"], _listing([b"e"], token), False, True)
-    position.attempt = 6
+    position.passes = 6
     page = followed(position, [b"e"], _listing([b"e"], token), False, True)
     assert (page.part.names, page.following) == ([b"e"], [])
     assert "what follows is not listed" in page.broken

@@ -114,10 +114,10 @@ class ListingWorld:
         if remedy is Remedy.VANISH:
             self.vanished.append(position.directory)
             return []
-        if remedy in {Remedy.RETRY, Remedy.SLOW} and position.attempt < 12:
+        if remedy in {Remedy.RETRY, Remedy.SLOW} and position.passes < 12:
             self.retries.append(error.reason)
             tries = self.tries[id(position)] = self.tries.get(id(position), 0) + 1
-            position.attempt += tries % most_tries(error.reason) == 0
+            position.passes += tries % most_tries(error.reason) == 0
             return [position]
         self.failed.append((position, error))
         return []

@@ -242,8 +242,8 @@ def test_a_cursor_that_leads_to_itself_or_cannot_be_sent_is_refused():
 
 def test_a_page_that_says_nothing_of_its_end_ends_only_if_it_stays_so_and_is_short():
     assert _reason({"files": [_FILE]}) is Reason.CURSOR
-    assert _read({"files": [_FILE]}, Position(b"d", attempt=1)).following == []
-    assert _reason({"files": [_FILE]}, Position(b"d", attempt=1), limit=1) is Reason.CURSOR
+    assert _read({"files": [_FILE]}, Position(b"d", passes=1)).following == []
+    assert _reason({"files": [_FILE]}, Position(b"d", passes=1), limit=1) is Reason.CURSOR
 
 
 def test_an_empty_page_before_the_end_goes_on():
@@ -427,8 +427,8 @@ _BODIES = st.binary(max_size=200) | _ANY_JSON.map(lambda value: json.dumps(value
 
 
 @given(_BODIES, st.sampled_from([{}, _ITER, {"x-upyun-list-iter": "abc"}]), st.integers(0, 2), st.booleans())
-def test_any_body_is_a_page_or_an_answer_error(body, headers, attempt, later):
-    position = Position(b"d", "xyz" if later else "", attempt=attempt)
+def test_any_body_is_a_page_or_an_answer_error(body, headers, passes, later):
+    position = Position(b"d", "xyz" if later else "", passes=passes)
 
     try:
         page = source().read_page(position, answer(200, body, headers), 1e9)

@@ -165,7 +165,7 @@ class _Answer:
         """
         page = self._page(0, len(self._names), [])
         trouble = self._trouble() if self._listing.is_truncated else ""
-        if trouble and self._position.attempt < _PASSES:
+        if trouble and self._position.passes < _PASSES:
             raise AnswerError(Reason.CURSOR, trouble)
         if trouble:
             page.broken = f"{trouble}: what follows is not listed"

@@ -86,7 +86,7 @@ class Paging:
         """
         if listing.cursor != "" or ask_for(position).few:
             return listing
-        if position.attempt and listing.entries < self._limit:
+        if position.passes and listing.entries < self._limit:
             return listing._replace(cursor=None)
         raise AnswerError(Reason.CURSOR, "the page says neither where the listing goes on nor that it ends")
 

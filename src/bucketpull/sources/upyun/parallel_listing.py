@@ -95,10 +95,10 @@ def retreat(position: Position, keys: RowKeys, error: AnswerError) -> Page | Non
     if stage.kind in {"probe", "end"}:
         return _serially(position, stage.back, stage.seen if stage.kind == "probe" else b"")
     if stage.kind == "held":
-        return released(position, stage.held) if position.attempt else None
+        return released(position, stage.held) if position.passes else None
     if stage.kind in {"first", "serial"} and isinstance(error, LeadsBack):
         return None
-    is_final = position.attempt or (stage.kind in {"check", "fill"} and error.reason is Reason.REJECTED)
+    is_final = position.passes or (stage.kind in {"check", "fill"} and error.reason is Reason.REJECTED)
     if is_final and position.cursor and stage.tries == 0:
         # The cursor is no good (any more): once more from the beginning, and not a third time.
         return _from_the_beginning(position, keys)
@@ -184,7 +184,7 @@ def _ranged(page: Answered, stage: Stage) -> Page:
     listing, directory, after = page.listing, page.position.directory, page.after
     ends_early = listing.cursor is None and page.last < stage.upto
     if not page.ordered or (page.first and page.first < after) or ends_early:
-        if page.position.attempt:
+        if page.position.passes:
             return _from_the_beginning(page.position, page.keys)
         raise AnswerError(
             Reason.CURSOR,

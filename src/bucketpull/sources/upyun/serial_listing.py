@@ -54,7 +54,7 @@ def go_on_serially(page: Answered) -> Page:
             position_at(position.directory, listing.cursor, Stage(stage.kind, trail=following))
         )
         return taken
-    if position.attempt < _PASSES or trail.knows_page(rows):
+    if position.passes < _PASSES or trail.knows_page(rows):
         raise LeadsBack(trouble)
     taken.broken = f"{trouble}: what follows is not listed"
     return taken
