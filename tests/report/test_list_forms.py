@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 from base64 import b64decode
@@ -137,11 +138,15 @@ def test_a_line_that_would_be_two_is_left_out(form, end):
     assert len(lines) == len(KEYS) - len(left_out)
 
 
+@pytest.mark.parametrize("is_all_known", [False, True])
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_on_the_same_page_changes_no_line(form):
+def test_what_is_on_the_same_page_changes_no_line(form, is_all_known):
     """Pages of ordinary keys are written by shorter ways than those with odd ones."""
     count = 20
     ordinary = columns_of([b"2024/img-%02d.jpg" % number for number in range(count)])
+    if is_all_known:
+        md5s = [hashlib.md5(key).hexdigest() for key in ordinary.keys]
+        ordinary = ordinary._replace(sizes=list(range(count)), md5s=md5s)
     odd = columns_of(KEYS)
     both = Columns(*(one + other for one, other in zip(ordinary, odd, strict=True)))
     first, second = (written(form, columns)[0] for columns in (ordinary, odd))

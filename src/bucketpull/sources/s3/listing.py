@@ -7,7 +7,8 @@ goes to expat, without document types and entities, bounded in depth. An answer 
 import re
 import struct
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
+from operator import add
 from typing import Annotated, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
@@ -38,7 +39,7 @@ _MOST_DIGITS = 19
 _decode_sizes = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_SIZE)]]).decode
 _LAST_CODE_POINT = 0x10FFFF
 _MOST_KNOWN = 200_000
-_FRACTION = re.compile(rb"(?:\.[0-9]{1,9})?Z")
+_QUOTES = ("&quot;", '"', "&#34;")
 _WANTED = ("Key", "LastModified", "ETag", "Size")
 
 
@@ -209,13 +210,19 @@ def _character(found: re.Match[bytes]) -> bytes:
 
 def _etags(rows: _Rows) -> list[str]:
     """Take off the quotes of ETags, which are written in three ways or missing."""
-    together = b"\n".join(rows.etags)
-    if rows.is_escaped:
-        together = together.replace(b"&quot;", b"").replace(b"&#34;", b"")
-    found = together.replace(b'"', b"").decode("latin-1").split("\n")
-    if len(found) == len(rows.etags):
-        return found
-    return [etag.replace(b"\n", b"").decode("latin-1") for etag in rows.etags]
+    together = b"".join(rows.etags).decode("latin-1")
+    for quote in _QUOTES:
+        if together.startswith(quote):
+            found = together[len(quote) : -len(quote)].split(quote * 2)
+            if len(found) == len(rows.etags) and not any(mark in "".join(found) for mark in '&"'):
+                return found
+    return [_etag(etag.decode("latin-1")) for etag in rows.etags]
+
+
+def _etag(text: str) -> str:
+    for quote in _QUOTES:
+        text = text.replace(quote, "")
+    return text
 
 
 def _sizes(texts: list[bytes]) -> list[int]:
@@ -235,19 +242,36 @@ def _size(text: bytes) -> int:
 def _times(dates: list[bytes]) -> list[int]:
     """Read dates such as 2009-10-12T17:50:30.000Z as Unix seconds; -1 where one cannot be read.
 
-    Taken apart into the hour, of which a bucket has few, and what is within it, two dates cost what one does otherwise.
+    Taken apart into the hour, of which a bucket has few, and what is within it, ten dates cost what one does otherwise.
     """
-    for known in (_HOURS, _FRACTIONS):
-        if len(known) > _MOST_KNOWN:
-            known.clear()
-    if len(set(map(len, dates))) != 1:
+    if len(_HOURS) > _MOST_KNOWN:
+        _HOURS.clear()
+    together, count = b"".join(dates), len(dates)
+    length = len(dates[0]) if dates else 0
+    if len(set(map(len, dates))) != 1 or not _are_in_utc(together, count, length):
         return [_time(date) for date in dates]
-    hours, within, fractions = _HOURS, _within_an_hour(), _FRACTIONS
+    hours, seconds = _hours_and_seconds(count, length)
     try:
-        pieces = struct.iter_unpack(f"14s5s{len(dates[0]) - 19}s", b"".join(dates))
-        return [hours[hour] + within[rest] + fractions[end] for hour, rest, end in pieces]
-    except (struct.error, KeyError, ValueError, OverflowError, UnicodeError):
+        found = map(_HOURS.__getitem__, hours.unpack(together))
+        return list(map(add, found, map(_within_an_hour().__getitem__, seconds.unpack(together))))
+    except (KeyError, ValueError, OverflowError, UnicodeError):
         return [_time(date) for date in dates]
+
+
+def _are_in_utc(together: bytes, count: int, length: int) -> bool:
+    """Tell whether all dates, each `length` long, end as `:30Z` or `:30.000Z`."""
+    if length < len("2009-10-12T17:50:30Z") or together[length - 1 :: length] != b"Z" * count:
+        return False
+    fraction = [together[place::length] for place in range(19, length - 1)]
+    digits = fraction[1:]
+    return not fraction or (fraction[0] == b"." * count and digits != [] and all(map(bytes.isdigit, digits)))
+
+
+@lru_cache(maxsize=64)
+def _hours_and_seconds(count: int, length: int) -> tuple[struct.Struct, struct.Struct]:
+    """Return what cuts the hours such as `2009-10-12T17:` and the seconds such as `50:30` out of dates without gaps."""
+    hour = f"14s{length - 14}x" * count
+    return struct.Struct(hour), struct.Struct(f"14x5s{length - 19}x" * count)
 
 
 class _Hours(dict[bytes, int]):
@@ -258,18 +282,7 @@ class _Hours(dict[bytes, int]):
         return seconds
 
 
-class _Fractions(dict[bytes, int]):
-    """What ends a date in UTC, `.000Z`: less than a second."""
-
-    def __missing__(self, fraction: bytes) -> int:
-        if _FRACTION.fullmatch(fraction) is None:
-            raise KeyError(fraction)
-        self[fraction] = 0
-        return 0
-
-
 _HOURS: Final = _Hours()
-_FRACTIONS: Final = _Fractions()
 
 
 @cache
