@@ -78,21 +78,47 @@ def test_ratarmount_reads_every_object_by_our_index(tmp_path, packs, capfd, monk
 def test_the_end_is_put_in_order_whatever_a_kill_left_there(tmp_path, packs, left):
     data = archive([(b"%d" % number, os.urandom(30_000)) for number in range(300)])
     path = write(tmp_path, data + left)
-    sealed = seal(packs.fd, PACK)
+    sealed = seal(packs.fd, PACK, len(data))
     assert path.read_bytes() == data + bytes(1024)
-    assert sealed == Sealed(PACK, len(data) + 1024, hashlib.sha256(data + bytes(1024)).digest(), 300)
-    assert seal(packs.fd, PACK) == sealed, "it may be done again"
+    assert sealed == (Sealed(PACK, len(data) + 1024, hashlib.sha256(data + bytes(1024)).digest(), 300), 0)
+    assert seal(packs.fd, PACK, len(data)) == sealed, "it may be done again"
+
+
+def test_of_a_chunk_that_a_kill_left_without_its_first_header_nothing_is_kept(tmp_path, packs):
+    data, chunk = (
+        archive([(b"%s%d" % (name, n), os.urandom(3_000)) for n in range(9)]) for name in (b"a", b"b")
+    )
+    path = write(tmp_path, data + bytes(512) + chunk[512:])
+    sealed, damaged = seal(packs.fd, PACK, len(data))
+    assert path.read_bytes() == data + bytes(1024)
+    assert (sealed.members, damaged) == (9, 0)
+
+
+@pytest.mark.parametrize(
+    "damage", [bytes(512), b"\xff" * 512, b"\xff" * 20_000], ids=["zeros", "a header", "much"]
+)
+@pytest.mark.parametrize("end", [b"", bytes(1024)], ids=["", "finished"])
+@pytest.mark.parametrize("number", [0, 150, 299], ids=["first", "middle", "last"])
+def test_what_follows_a_damaged_header_is_kept(tmp_path, packs, damage, end, number):
+    members = [archive([(b"%d" % each, os.urandom(30_000))]) for each in range(300)]
+    members[number] = damage + members[number][len(damage) :]
+    data = b"".join(members)
+    path = write(tmp_path, data + end)
+    sealed = seal(packs.fd, PACK, len(data))
+    assert path.read_bytes() == data + bytes(1024)
+    assert sealed == (Sealed(PACK, len(data) + 1024, hashlib.sha256(data + bytes(1024)).digest(), 299), 1)
+    assert seal(packs.fd, PACK, len(data)) == sealed, "it may be done again"
 
 
 def test_a_member_larger_than_what_is_read_at_once(tmp_path, packs):
     data = archive([(b"large", os.urandom(9_000_000)), (b"small", b"x")])
     write(tmp_path, data)
-    assert seal(packs.fd, PACK).sha256 == hashlib.sha256(data + bytes(1024)).digest()
+    assert seal(packs.fd, PACK)[0].sha256 == hashlib.sha256(data + bytes(1024)).digest()
 
 
 def test_the_sums_are_those_of_sha256sum(tmp_path, packs):
     write(tmp_path, archive([(b"a", b"x")]))
-    sealed = seal(packs.fd, PACK)
+    sealed, _ = seal(packs.fd, PACK)
     for _ in range(2):
         sealing.write_sums(packs, sealed)
     run = subprocess.run(
@@ -110,4 +136,4 @@ def test_sealing_is_a_program(tmp_path, packs):
     write(tmp_path, archive([(b"a", b"x")]))
     command = [sys.executable, "-m", "bucketpull.volumes.packs.sealing", str(packs.fd), PACK]
     run = subprocess.run(command, pass_fds=(packs.fd,), capture_output=True, check=True, timeout=60)
-    assert msgspec.json.decode(run.stdout, type=Sealed) == seal(packs.fd, PACK)
+    assert msgspec.json.decode(run.stdout, type=Sealed) == seal(packs.fd, PACK)[0]

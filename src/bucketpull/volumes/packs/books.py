@@ -32,11 +32,15 @@ _reach = kill_points.reach
 
 
 class _State(msgspec.Struct):
-    """`writers` has, by writer, the number of its newest pack that holds something settled, and where that ends in bytes."""
+    """`writers` has, by writer, the number of its newest pack that holds something settled, and where that ends in bytes.
+
+    `finished` has where the same ends in packs that are not known to be sealed yet.
+    """
 
     ledger: int = 0
     files: bool = False
     writers: dict[int, tuple[int, int]] = {}
+    finished: dict[str, int] = {}
 
 
 _decode_state = json_decoder(_State)
@@ -75,7 +79,7 @@ class PackBooks:
         self._waiting: queue.Queue[str | None] = queue.Queue()
         self._sealer: threading.Thread | None = None
         self.warning = ""
-        """Why a pack could not be sealed; it is tried again when the volume is opened next."""
+        """Why a pack could not be sealed, which is tried again when the volume is opened next, or what is wrong with it."""
         self._state = self._catch_up()
         self.has_files = self._state.files
         self._usage, self._used_at = folder.Usage(), -_USAGE_SECONDS
@@ -99,6 +103,8 @@ class PackBooks:
             return
         numbers = self._found.numbers()
         sealed = sealing.in_sums(self._found.packs) if numbers else set()
+        for pack in sealed & self._state.finished.keys():
+            del self._state.finished[pack]
         writers = sorted({*numbers, *self._state.writers})
         for writer in writers:
             lock = self._found.lock(writer)
@@ -167,8 +173,12 @@ class PackBooks:
             return []
         writer, number = place
         last, end = state.writers.get(writer, (0, 0))
+        if number > last:
+            state.finished[folder.pack_name(self._volume, writer, last)] = end
         if number >= last:
             state.writers[writer] = (number, max(end if number == last else 0, _end_of(record)))
+        elif record.pack in state.finished:
+            state.finished[record.pack] = max(state.finished[record.pack], _end_of(record))
         return [(writer, older) for older in range(last, number)]
 
     def _recover(self, folders: Folders, writer: int, numbers: list[int], sealed: set[str]) -> None:
@@ -232,7 +242,9 @@ class PackBooks:
         directory = self.folders.packs.fd
         if directory < 0:  # the volume was let go of before this one's turn came
             return
-        command = [sys.executable, "-m", sealing.__name__, str(directory), *packs]
+        settled = self._state.finished
+        finished = [f"{pack}:{settled.get(pack, 0)}" for pack in packs]
+        command = [sys.executable, "-m", sealing.__name__, str(directory), *finished]
         with subprocess.Popen(command, pass_fds=(directory,), stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
             assert process.stdout is not None
             for line in process.stdout:
@@ -242,6 +254,7 @@ class PackBooks:
                 sealed = _decode_sealed(line)
                 self._sealed(sealed)
                 sealing.write_sums(self.folders.packs, sealed)
+                settled.pop(sealed.pack, None)
 
     # --- the state
 

@@ -2,10 +2,10 @@
 
 It takes one pass over the pack, soon after it was written, in a process of its own with the lowest priority:
 
-    python -m bucketpull.volumes.packs.sealing FOLDER PACK...
+    python -m bucketpull.volumes.packs.sealing FOLDER PACK:SETTLED...
 
-with FOLDER an open descriptor of the packs' folder prints a `Sealed` as JSON for each, or after `NOT` why it could not be. It may be done again at any time,
-and always comes to the same.
+with FOLDER an open descriptor of the packs' folder and SETTLED where the ledger's last object of a pack ends prints a `Sealed` as JSON for each, and after
+`NOT` why it could not be, or what is wrong with it. It may be done again at any time, and always comes to the same.
 """
 
 import hashlib
@@ -29,21 +29,25 @@ NOT: Final = b"!"
 _WINDOW_BYTES: Final = 4 << 20
 _LARGEST_HEADER: Final = 64 << 10
 _NICE: Final = 19
+_MAGIC: Final = b"ustar\0"
+_MAGIC_AT: Final = 257
 
 
 class TarWalk:
     """Goes through a tar once, in sequence; then `end` is where its last whole member ends, `digest` that of all before.
 
-    `fd` stays the caller's.
+    A kill leaves a header of zeros, which ends the archive from `settled` on. What else is no header is damaged: the walk goes on at the next one,
+    and `damaged` counts it. `fd` stays the caller's.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, settled: int = 0) -> None:
         self._fd = fd
+        self._settled = settled
         self._size = os.fstat(fd).st_size
         self._start = 0
         self._data = b""
         self._hashed = 0
-        self.end = 0
+        self.end = self.damaged = 0
         self.digest = hashlib.sha256()
 
     def members(self) -> Iterator[tuple[int, tar.MemberHeader]]:
@@ -52,12 +56,40 @@ class TarWalk:
             if self.end + _LARGEST_HEADER > self._start + len(self._data):
                 self._load()
             found = tar.read_header(self._data, self.end - self._start)
-            body = self._start + found.body if found else 0
-            if found is None or body + found.size > self._size:
+            if found is None:
+                if self._is_over():
+                    break
+                self.damaged += 1
+                self.end = self._next_header()
+                continue
+            body = self._start + found.body
+            if body + found.size > self._size:
                 break
             yield self.end, found._replace(body=body)
             self.end = body + found.size + tar.padding(found.size)
         self._hash_to(self.end)
+
+    def _is_over(self) -> bool:
+        """Tell whether the archive ends where no header is."""
+        at = self.end - self._start
+        header = self._data[at : at + tar.BLOCK]
+        return self.end >= self._size or (self.end >= self._settled and not any(header))
+
+    def _next_header(self) -> int:
+        """Return where the next header behind a damaged one is, or the end of the file less that of an archive."""
+        at = self.end + tar.BLOCK
+        while data := os.pread(self._fd, _WINDOW_BYTES, at):
+            place = data.find(_MAGIC, _MAGIC_AT)
+            while place >= 0:
+                begin = place - _MAGIC_AT
+                if begin % tar.BLOCK == 0 and tar.read_header(data, begin) is not None:
+                    return at + begin
+                place = data.find(_MAGIC, place + 1)
+            at += _WINDOW_BYTES - _LARGEST_HEADER  # one at the end of what was read may be cut off
+        size = self._size + tar.padding(self._size)
+        return (
+            size - len(tar.END) if os.pread(self._fd, len(tar.END), size - len(tar.END)) == tar.END else size
+        )
 
     def _load(self) -> None:
         """Read on from the next header, hashing what lies before it."""
@@ -76,8 +108,8 @@ class TarWalk:
             self._hashed += len(piece)
 
 
-def seal(directory: int, pack: str) -> Sealed:
-    """Seal a pack that lies in an open directory.
+def seal(directory: int, pack: str, settled: int = 0) -> tuple[Sealed, int]:
+    """Seal a pack that lies in an open directory; return it, and how many damaged stretches it has.
 
     Raises:
         OSError: It cannot be read or written.
@@ -85,7 +117,7 @@ def seal(directory: int, pack: str) -> Sealed:
     """
     fd = beneath.open_file(directory, folder.file_of(pack), os.O_RDWR)
     try:
-        walk, members = TarWalk(fd), 0
+        walk, members = TarWalk(fd, settled), 0
         with Index(directory, folder.file_of(pack)) as index:
             for at, found in walk.members():
                 index.add(at, found)
@@ -100,7 +132,7 @@ def seal(directory: int, pack: str) -> Sealed:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)
-    return Sealed(pack, length, walk.digest.digest(), members)
+    return Sealed(pack, length, walk.digest.digest(), members), walk.damaged
 
 
 def write_sums(packs: OwnDirectory, sealed: Sealed) -> None:
@@ -140,13 +172,24 @@ def _read_sums(packs: OwnDirectory) -> list[bytes]:
 
 def _main(directory: str, *packs: str) -> None:
     os.nice(_NICE)
-    for pack in packs:
+    for each in packs:
+        pack, _, settled = each.partition(":")
         try:
-            line = msgspec.json.encode(seal(int(directory), pack))
+            sealed, damaged = seal(int(directory), pack, int(settled or 0))
         except (OSError, sqlite3.Error) as error:
-            line = NOT + f"pack {pack} is not sealed: {getattr(error, 'strerror', None) or error}".encode()
-        sys.stdout.buffer.write(line + b"\n")
-        sys.stdout.buffer.flush()
+            _tell(NOT + f"pack {pack} is not sealed: {getattr(error, 'strerror', None) or error}".encode())
+            continue
+        if damaged:
+            _tell(
+                NOT
+                + f"pack {pack} is damaged in {damaged} places; run `bucketpull verify --hash --repair`".encode()
+            )
+        _tell(msgspec.json.encode(sealed))
+
+
+def _tell(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
