@@ -321,6 +321,20 @@ def test_a_disk_that_keeps_no_dates_is_told_of_once_and_used(make_job, disks, nu
     assert check_each_once(job) == {disk.path: 301}
 
 
+def test_what_a_kill_leaves_on_a_disk_that_keeps_no_dates_is_not_taken_for_a_file_of_somebody(
+    make_job, disks
+):
+    job = make_job("flat:300,size=2KiB")
+    disk = disks.odd()
+    disk.fail("utimens", errno.EPERM)
+    on(job, disk.path)
+    job.kill_when(lambda: len(files_on(disk.path)) > 40, "--rate", "100")
+
+    job.sync()
+
+    assert check_each_once(job) == {disk.path: 300}
+
+
 def test_one_object_that_its_disk_never_takes_fails_alone_and_the_job_ends(make_job, disks):
     """A directory entry on a bad sector, say."""
     job = make_job("flat:300,size=2KiB")

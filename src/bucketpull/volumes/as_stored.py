@@ -17,7 +17,7 @@ def is_as_stored(
     """Tell whether what was `found` at a path is the file of this record; one that was taken over may have another date, but the MD5."""
     if not has_length(found, (record.stored or record.sizes)[index]):
         return False
-    if record.mtimes[index] < 0 or has_date(found, record.mtimes[index]) or not _keeps_dates(home):
+    if record.mtimes[index] < 0 or has_date(found, record.mtimes[index]) or not keeps_dates(home):
         return True
     if not record.md5s or not record.md5s[index]:
         return False
@@ -27,7 +27,8 @@ def is_as_stored(
         return False
 
 
-def _keeps_dates(home: OwnDirectory) -> bool:
+def keeps_dates(home: OwnDirectory) -> bool:
+    """Tell whether the file system of our own folder keeps dates."""
     fd = home.open_file(LOCK)
     try:
         return system.keeps_dates(fd)

@@ -1,7 +1,7 @@
 """Files that lie where objects belong and are not ours: they are taken over if they are the objects, else kept, never lost.
 
 What is ours at an object's path is an older version that is as the ledger says, or what a kill left behind, which has the object's
-date. An older version that somebody changed is kept like any other file. A folder that was not there or empty when it was first asked for holds nothing but what was stored since: so on a new disk
+date; where the file system keeps no dates, its length. An older version that somebody changed is kept like any other file. A folder that was not there or empty when it was first asked for holds nothing but what was stored since: so on a new disk
 nothing is looked at twice, and a folder of millions costs one call.
 """
 
@@ -19,7 +19,7 @@ from bucketpull.domain.keys import LONGEST_NAME, LONGEST_PATH
 from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Claim, Inspection, Record
-from bucketpull.volumes.as_stored import is_as_stored
+from bucketpull.volumes.as_stored import is_as_stored, keeps_dates
 from bucketpull.volumes.aside import AsideCount, set_aside
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
@@ -202,7 +202,9 @@ class ForeignFiles:
         is_recent = found.st_ctime_ns >= self._ours_since
         if mtime < 0:
             return is_recent
-        return has_our_date(found, mtime) and (found.st_size == size or is_recent)
+        if has_our_date(found, mtime):
+            return found.st_size == size or is_recent
+        return is_recent and found.st_size == size and not keeps_dates(self._home)
 
     def _put_aside(self, directory: bytes, name: bytes, path: bytes) -> None:
         """Put aside what is not the object, unless it is an older version of ours."""
