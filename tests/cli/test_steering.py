@@ -78,6 +78,25 @@ def test_a_limit_by_time_of_day_holds_too(user, bucket):
         assert job(user)["limits"]["bytes_per_second"] == 3 << 20
 
 
+def test_a_pause_and_changed_limits_outlive_a_kill(user, bucket):
+    user.knows(bucket("flat:3000,size=300"))
+    with running(user, "--rate", "100") as process:
+        user.run("limit", "--rate", "50", "--bandwidth", "00:00,3M 12:00,3M")
+        user.run("pause")
+        process.kill()
+        process.wait()
+    with running(user, "--rate", "100"):
+        until(lambda: job(user)["state"] == "paused", "the pause")
+        shown = job(user)
+    assert shown["limits"] == {
+        "concurrency": None,
+        "requests_per_second": 50,
+        "bytes_per_second": 3 << 20,
+        "paused": True,
+    }
+    assert {"limits.kept", "job.paused"} <= {note["event"] for note in shown["notes"]}
+
+
 def test_what_failed_is_tried_again_while_the_job_runs(user, bucket):
     simulator = bucket("flat:2000,size=300")
     simulator.mutate(put={"bad-1.jpg": 500, "bad-2.jpg": 600})

@@ -4,7 +4,7 @@ import pytest
 
 from bucketpull.domain.batching import decode_positions
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.messages import Limits, ScanReceipt
 from bucketpull.domain.model import (
     Extent,
     Failure,
@@ -17,6 +17,7 @@ from bucketpull.domain.model import (
 )
 from bucketpull.domain.record import Record
 from bucketpull.domain.selection import EVERYTHING
+from bucketpull.domain.steering import Steering
 from bucketpull.journal.volume_numbers import KnownVolume
 
 
@@ -589,3 +590,21 @@ def failure_of(part):
 def position_of(work):
     (position,) = decode_positions(work.body)
     return position
+
+
+# What commands changed of the limits
+
+
+def test_changed_limits_are_kept_until_the_run_has_ended(play):
+    steering = Steering({"rate": "9.0"}, Limits(3, 2.0, paused=True), "5M")
+    play.put(b"x", b"a")
+    play.begin()
+    play.journal.note_steering(steering)
+    play.journal.close()
+    play.open()
+    assert play.journal.steering() == steering
+    play.begin()
+    play.finish()
+    assert play.journal.steering() is None
+    play.begin()
+    assert play.journal.steering() is None

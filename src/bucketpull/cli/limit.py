@@ -22,7 +22,7 @@ from bucketpull.wiring.output import say_on, words
 def limit(rate: str | None, bandwidth: str | None, concurrency: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Change the limits of a running job, all machines together; what is not named stays.
 
-    They hold until the job ends: the next `bucketpull sync` goes by its own options.
+    They hold until the job ends, also when it is started again before, unless with other limits in its options.
 
     \b
     bucketpull limit --job photos --bandwidth 20M --rate off

@@ -13,9 +13,10 @@ import msgspec
 
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, key_of
+from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, VolumeState, key_of
 from bucketpull.domain.order import Order
 from bucketpull.domain.progress import DirectoryState
+from bucketpull.domain.steering import Steering
 from bucketpull.journal.database import connect_to_read, exists
 from bucketpull.journal.directories import Balance, balances, directories_below
 from bucketpull.journal.extents import covers, unpack_entries
@@ -78,6 +79,23 @@ class JournalReader:
     def outstanding(self) -> Outstanding:
         """Return what is left to do."""
         return copy(self._refreshed().books.outstanding)
+
+    def counted_on(self) -> dict[str, str]:
+        """See `ports.Journal`."""
+        volumes = self._refreshed().volumes.all()
+        return {volume.id: volume.path for volume in volumes if volume.state is not VolumeState.LOST}
+
+    def machines(self) -> set[str]:
+        """See `ports.Journal`."""
+        volumes = self._refreshed().volumes.all()
+        return {
+            volume.machine for volume in volumes if volume.machine and volume.state is not VolumeState.LOST
+        }
+
+    def steering(self) -> Steering | None:
+        """Return what commands changed of the limits of a job that has not ended; None where nothing is outstanding."""
+        books = self._refreshed().books
+        return books.steering if sum(books.tiers) else None
 
     def spending(self) -> Spending:
         """Return what all runs have used."""

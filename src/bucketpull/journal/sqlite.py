@@ -17,7 +17,6 @@ from bucketpull.domain.model import (
     Part,
     Position,
     SentWork,
-    VolumeState,
     VolumeStatus,
     Work,
     WorkKind,
@@ -25,6 +24,7 @@ from bucketpull.domain.model import (
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.domain.selection import EVERYTHING
+from bucketpull.domain.steering import Steering
 from bucketpull.journal import database, maintenance
 from bucketpull.journal.batch_receipts import NextPageTry, NextTry
 from bucketpull.journal.job_settings import adopt
@@ -114,6 +114,7 @@ class SqliteJournal(JournalReader):
                 tables.store.rows("resume-run", tables.run.number)
                 tables.store.rows("hasten-work", now, now + LONGEST_WAIT_SECONDS)
             else:
+                tables.books.steering = tables.books.steering if abandons else None
                 _start(tables, root, now, selection or "")
         return goes_on
 
@@ -148,6 +149,11 @@ class SqliteJournal(JournalReader):
         """See `ports.Journal`."""
         with self._transaction() as tables:
             tables.books.spent = spent.copy()
+
+    def note_steering(self, steering: Steering) -> None:
+        """Note what commands changed of the limits."""
+        with self._transaction() as tables:
+            tables.books.steering = steering
 
     def reclaim(self, works: Sequence[int], machine: str) -> list[Work]:
         """See `ports.Journal`."""
@@ -292,18 +298,6 @@ class SqliteJournal(JournalReader):
                 maintenance.doubt(tables, rows)
             twice.see(rows)
         return twice.count()
-
-    def counted_on(self) -> dict[str, str]:
-        """See `ports.Journal`."""
-        volumes = self._tables.volumes.all()
-        return {volume.id: volume.path for volume in volumes if volume.state is not VolumeState.LOST}
-
-    def machines(self) -> set[str]:
-        """See `ports.Journal`."""
-        volumes = self._tables.volumes.all()
-        return {
-            volume.machine for volume in volumes if volume.machine and volume.state is not VolumeState.LOST
-        }
 
     def record_volumes(self, volumes: Sequence[KnownVolume]) -> None:
         """Note where volumes are and how they are; no transaction where nothing is new."""

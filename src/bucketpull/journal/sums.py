@@ -5,6 +5,7 @@ import msgspec
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.model import Counters, Outstanding, WorkKind, add_counts
+from bucketpull.domain.steering import Steering
 from bucketpull.journal.store import Store, damaged
 
 
@@ -13,7 +14,7 @@ class Books(msgspec.Struct):
 
     `spent` is of all runs. `selection` stands for what the present run wants of the source, "" where that was not said; `is_mixed`
     says that earlier runs wanted something else, so that what the present one does not see may still be there. `last_blocks` are, by
-    volume, the highest offsets (bytes) of ledger blocks that were booked.
+    volume, the highest offsets (bytes) of ledger blocks that were booked. `steering` is what commands changed while the job runs.
     """
 
     counters: Counters = msgspec.field(default_factory=Counters)
@@ -24,6 +25,7 @@ class Books(msgspec.Struct):
     selection: str = ""
     is_mixed: bool = False
     last_blocks: dict[str, int] = {}
+    steering: Steering | None = None
 
     def add_work(self, kind: WorkKind, tier: int, objects: int, size: int) -> None:
         """Count new work; `size` is in bytes."""

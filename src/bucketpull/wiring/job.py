@@ -40,7 +40,7 @@ from bucketpull.wiring.adapters import SystemClock, fetch_options, open_journal,
 from bucketpull.wiring.descriptors import check_limit
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.file_checks import check_apart, check_file, check_folder, refuse_foreign_link
-from bucketpull.wiring.limits import Bandwidth, budget_of, limits_now
+from bucketpull.wiring.limits import Bandwidth, budget_of
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell
@@ -199,6 +199,7 @@ class Job:
         self.control = JobControl(
             settings, opening.journal, self.shell, self.monitor, self._bandwidth, machine
         )
+        self.control.begin()
         self._history = load_history(settings.state_folder())
         self.api = Api(self.control, self._history, self.control)
 
@@ -277,7 +278,6 @@ class Job:
     async def _run_together(self, worker: AgentShell) -> None:
         shell = self.shell
         self._stop_on_signals()
-        self.coordinator.limits = limits_now(self._settings)
         root = self._opening.source.open().root()
         watching = asyncio.create_task(self.monitor.run(), name="monitor")
         recording = asyncio.create_task(

@@ -58,10 +58,17 @@ def _bound(name: str, text: str | None, parse: Callable[[str, str], int]) -> tup
     return (None, bound) if slash else (bound, None)
 
 
+def limit_options(settings: Settings) -> dict[str, str]:
+    """Return the limits as they were written."""
+    given = {name: getattr(settings, name) for name in ("concurrency", "rate", "bandwidth")}
+    return {name: str(value) for name, value in given.items() if value is not None}
+
+
 class Bandwidth:
-    """The bandwidth by time of day, as asked for at the start, or by a command since."""
+    """The bandwidth by time of day, as asked for at the start, or by a command since. `schedule` is how that was written, None for none."""
 
     def __init__(self, settings: Settings) -> None:
+        self.schedule = settings.bandwidth
         self._table = None if settings.bandwidth is None else parse_bandwidth(settings.bandwidth)
         self._changed = asyncio.Event()
 
@@ -72,13 +79,13 @@ class Bandwidth:
             ConfigError: It is neither.
 
         """
-        self._table = parse_bandwidth(text)
+        self._table, self.schedule = parse_bandwidth(text), text
         self._changed.set()
         return self._table.at(_second_of_day())
 
     def leave(self) -> None:
         """Stop following the schedule."""
-        self._table = None
+        self._table = self.schedule = None
         self._changed.set()
 
     async def run(self, shell: CoordinatorShell) -> None:

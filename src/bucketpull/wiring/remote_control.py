@@ -10,11 +10,12 @@ from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.steering import Steering
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report import figures
 from bucketpull.web.panel import NewLimits
 from bucketpull.wiring.journals import JournalPanel
-from bucketpull.wiring.limits import Bandwidth
+from bucketpull.wiring.limits import Bandwidth, limit_options, limits_now
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one
@@ -52,6 +53,29 @@ class JobControl(JournalPanel):
     def snapshot(self) -> Snapshot:
         """See `Panel`."""
         return self._monitor.shown()
+
+    def begin(self) -> None:
+        """Begin with the limits that were asked for, and what commands changed of them before a restart."""
+        asked = limits_now(self._settings)
+        before = self._journal.steering()
+        if before is None:
+            self._coordinator.limits = asked
+            return
+        found = before.under(limit_options(self._settings), asked)
+        if found.schedule is None:
+            self._bandwidth.leave()
+            limits = found.limits
+        else:
+            limits = msgspec.structs.replace(
+                found.limits, bytes_per_second=self._bandwidth.follow(found.schedule)
+            )
+        self._coordinator.limits = limits
+        if found is before:
+            text = f"limits are as changed before this start: {_limits_text(limits)}"
+            self._monitor.note("info", "limits.kept", text)
+        if limits.paused:
+            text = "the job was paused before this start; `bucketpull resume` lets it go on"
+            self._monitor.note("warning", "job.paused", text)
 
     async def pause(self, client: str) -> str:
         """See `Panel`."""
@@ -150,7 +174,10 @@ class JobControl(JournalPanel):
         return f"volume {volume} is given up; {pages:,} pages are listed again for what it held"
 
     async def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of `Limits`
-        await self._shell.set_limits(msgspec.structs.replace(self._coordinator.limits, **changes))
+        limits = msgspec.structs.replace(self._coordinator.limits, **changes)
+        steering = Steering(limit_options(self._settings), limits, self._bandwidth.schedule)
+        await self._shell.call(self._journal.note_steering, steering)
+        await self._shell.set_limits(limits)
 
     def _try(self, path: str) -> str:
         """Make and open the volume once, so that an error is told to whoever asked."""
