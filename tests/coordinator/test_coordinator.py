@@ -538,6 +538,21 @@ def test_at_the_end_it_waits_a_little_for_machines_that_are_away(start):
     assert harness.has_ended
 
 
+def test_at_the_end_the_time_of_waiting_does_not_pass_while_nobody_can_be_heard(start):
+    harness = start(local_machines=frozenset({"lister"}), linger_seconds=5.0)
+    harness.journal.see_volumes([disk("m3")])
+    lister = pulse("lister", window=0)
+    lister.volumes = []
+    harness.hear(lister, pulse())
+    harness.hear(*[stored(work) for work in harness.works("m1")])
+    for _ in range(60):
+        harness.hear(lister, hears=False)
+    harness.wait(2, lister)
+    assert not harness.has_ended, "the machines that were away as well have had no time to come back"
+    harness.wait(20, lister)
+    assert harness.has_ended
+
+
 def test_at_the_end_a_machine_that_only_asks_the_same_again_and_again_is_not_waited_for(start):
     harness = start(local_machines=frozenset({"lister"}), linger_seconds=5.0)
     lister = pulse("lister", window=0)

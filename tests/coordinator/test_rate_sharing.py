@@ -21,10 +21,11 @@ def pulse(machine, requests, throttled=0, endpoint="cdn", incarnation="one", vol
 
 
 class World:
-    """Machines that ask as fast as they may, at a source that takes `taken` requests a second and throttles the rest."""
+    """Machines that ask as fast as they may, at a source that takes `taken` requests a second and throttles the rest, and a share `at_random` of all."""
 
-    def __init__(self, machines, wanted=5000.0, taken=float("inf")):
+    def __init__(self, machines, wanted=5000.0, taken=float("inf"), at_random=0.0):
         self.sharing, self.machines, self.wanted, self.taken = Sharing(), machines, wanted, taken
+        self.at_random = at_random
         self.now, self.done, self.throttled = 0.0, 0.0, 0.0
         self.counted = {f"m{number}": [0.0, 0.0] for number in range(machines)}
 
@@ -36,6 +37,7 @@ class World:
             share = self.sharing.share(limits, self.machines, is_lister=False).requests_per_second
             each = self.wanted / self.machines if share is None else min(share, self.wanted / self.machines)
             refused = max(0.0, 1 - self.taken / max(each * self.machines, 1e-9))
+            refused += (1 - refused) * self.at_random
             for name, counts in self.counted.items():
                 counts[0] += each / 2
                 counts[1] += each / 2 * refused
@@ -90,6 +92,32 @@ def test_the_common_level_stays_near_what_the_source_takes_and_throttling_is_rar
     requests, throttled = world.run(120, Limits())
     assert 800 < requests - throttled <= 1000
     assert throttled < 0.1 * requests
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3])
+def test_refusals_that_come_at_any_rate_do_not_slow_the_machines_for_ever(share):
+    world = World(4, at_random=share)
+    world.run(60, Limits())
+    requests, _ = world.run(60, Limits())
+    assert requests > 0.8 * world.wanted
+
+
+def test_a_limit_is_found_where_some_requests_are_refused_at_any_rate():
+    world = World(4, taken=1000.0, at_random=0.1)
+    world.run(60, Limits())
+    requests, throttled = world.run(120, Limits())
+    assert 600 < requests - throttled <= 900
+    assert throttled < 0.35 * requests
+
+
+def test_a_limit_that_comes_after_refusals_at_any_rate_is_found():
+    world = World(4, at_random=0.1)
+    world.run(60, Limits())
+    world.taken, world.at_random = 1000.0, 0.0
+    world.run(60, Limits())
+    requests, throttled = world.run(120, Limits())
+    assert 800 < requests - throttled <= 1000
+    assert throttled < 0.15 * requests
 
 
 def test_the_cap_goes_when_the_source_takes_all_again():

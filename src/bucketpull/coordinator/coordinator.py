@@ -103,8 +103,7 @@ class Coordinator:
         self.budget.spent = yield UseJournal(lambda journal: journal.spending())
         yield from self.count()
         self.began = self.at.monotonic, self.counters, self.outstanding
-        if self._stop_at is None:
-            self.state = JobState.LISTING
+        self.state = self.state if self._stop_at is not None else JobState.LISTING
         while not self._ended():
             yield from self._turn()
         yield self._note_spending()
@@ -390,7 +389,7 @@ class Coordinator:
     def _await_cleanup(self) -> Routine[None]:
         """Wait until all files on the machines' volumes are confirmed; for absent machines only a short time.
 
-        Those that are there are waited for as long as they get on with it; longer for a disk that is removing files.
+        Those that are there are waited for as long as they get on with it; longer for a disk that is removing files, or for the broker.
         """
         parameters = self._parameters
         if not parameters.local_machines:
@@ -400,9 +399,10 @@ class Coordinator:
         headway = Headway(self.at.monotonic)
         while waited := of_the_job - self.fleet.left - self.fleet.present(self.at.monotonic):
             here = self.fleet.unsettled(waited, self.at.monotonic)
-            headway.see(here, self.at.monotonic)
+            headway.see(here, self.at.monotonic, hears=self._hears)
+            slow = not self._hears or any(pulse.removes for pulse in here)
             usual = parameters.linger_seconds if here else patience
-            bound = parameters.removal_seconds if any(pulse.removes for pulse in here) else usual
+            bound = parameters.removal_seconds if slow else usual
             if self._stop_at is not None or self.at.monotonic - headway.at > bound:
                 break
             self.state = JobState.FINISHING

@@ -74,16 +74,20 @@ def final_state(books: Counters, outstanding: Outstanding, lost: int) -> JobStat
 class Headway:
     """When machines last made progress with what is `Fleet.unsettled`: there was less of it than ever, or something new.
 
-    `at` is in monotonic seconds.
+    After a time in which nobody could be heard they have as long as at first. `at` is in monotonic seconds.
     """
 
     def __init__(self, now: float) -> None:
         self.at = now
         self._seen: set[tuple[str, int]] = set()
         self._fewest = math.inf
+        self._heard = True
 
-    def see(self, unsettled: Sequence[Pulse], now: float) -> None:
+    def see(self, unsettled: Sequence[Pulse], now: float, *, hears: bool) -> None:
         """Take what is left now. A machine asks about some batches at a time, and reports how many are left."""
+        if hears and not self._heard:
+            self.at = now
+        self._heard = hears
         left = sum(len(pulse.holds) + pulse.clears for pulse in unsettled)
         works = {(pulse.machine, work) for pulse in unsettled for work in _works(pulse)}
         if left < self._fewest or not works <= self._seen:

@@ -16,6 +16,7 @@ BLIND_SECONDS = 3.0  # after a cut, until the answers to what was asked before i
 CUT, GROW = 0.8, 1.1
 # The share of throttled answers that is no reason to slow down: one now and then shows that all of the rate is used.
 TOLERATED = 0.01
+ENOUGH = 30  # answers, to say whether a cut has helped
 # The share of the rate that a coordinator's lister may use; the others get what it leaves.
 LISTER_PART = 0.5
 GRAIN = 0.02  # shares change in such steps, so that not every pulse makes new ones
@@ -49,12 +50,61 @@ class Tally:
         self.requests = self.throttled = self.listings = 0
 
 
+class Cause:
+    """Whether the pace is why requests are throttled: it is not, if a cut leaves as large a share of them throttled as before.
+
+    Shares are of all answers. `usual` is the share that is throttled at any pace.
+    """
+
+    def __init__(self) -> None:
+        self.usual = 0.0
+        self._before: float | None = None
+        self._asked = self._refused = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not known yet what the last cut has brought."""
+        return self._before is not None
+
+    @property
+    def is_pace(self) -> bool:
+        """Whether so much is throttled that the pace may be the cause."""
+        return self._share > (_clearly_more(self.usual) if self.usual else TOLERATED)
+
+    @property
+    def _share(self) -> float:
+        return self._refused / (self._asked or 1.0)
+
+    def cut(self) -> None:
+        """Note that less is asked for from now on."""
+        self._before, self._asked, self._refused = self._share, 0.0, 0.0
+
+    def note(self, tally: Tally) -> None:
+        """Count answers; older ones fade."""
+        if self._asked > 4 * ENOUGH:
+            self._asked, self._refused = self._asked / 2, self._refused / 2
+        self._asked += tally.requests
+        self._refused += tally.throttled
+        if self._asked < ENOUGH:
+            return
+        if self._before is None:
+            self.usual = self.usual if self._share > self.usual / 2 else 0.0
+        elif self._before / 2 < self._share <= _clearly_more(self._before):
+            self.usual = max(self._before, self._share)
+        self._before = None
+
+
+def _clearly_more(share: float) -> float:
+    return min(share * 1.5 + 0.05, share + 0.15)
+
+
 class Sharing:
     """Decides what each machine may use. `cap` is the rate that the source seems to bear, None while it does not throttle."""
 
     def __init__(self) -> None:
         self.cap: float | None = None
         self._tally = Tally()
+        self._cause = Cause()
         self._since: float | None = None
         self._hold_until = self._blind_until = 0.0
         self._listings = 0.0
@@ -95,7 +145,11 @@ class Sharing:
         tally = self._tally
         if now < self._blind_until:
             return
-        if tally.throttled > TOLERATED * tally.requests:
+        self._cause.note(tally)
+        if self._cause.is_open:
+            return
+        if self._cause.is_pace:
+            self._cause.cut()
             taken = max(1.0, (tally.requests - tally.throttled) / elapsed)
             self.cap = max(1.0, CUT * min(taken, self.cap or taken))
             self._hold_until, self._blind_until = now + HOLD_SECONDS, now + BLIND_SECONDS
