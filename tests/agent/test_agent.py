@@ -662,6 +662,20 @@ def test_an_object_that_several_blocks_describe_goes_with_the_last_of_them():
     assert harness.agent.is_quiet
 
 
+def test_objects_that_come_again_as_another_batch_are_told_of_as_counted_already():
+    """A machine that was silent may be given the same again: without that the ledger would count them twice for ever."""
+    harness = Harness()
+    for work, names in ((7, NAMES[:4]), (8, NAMES[4:]), (9, NAMES[3:6])):
+        harness.give(batch(work, part(*names)))
+        harness.store(harness.assignments()[-1])
+        harness.wait(1.0)
+    assert [block.former for block in harness.volumes["v1"].blocks] == [[], [], [0, 1]]
+    harness.control(booked=[7])
+    harness.give(batch(10, part(*NAMES[:5])))
+    harness.store(harness.assignments()[-1])
+    assert harness.volumes["v1"].blocks[3].former == [1, 2], "of what counts the coordinator tells"
+
+
 def test_what_a_batch_left_beside_its_blocks_goes_when_it_is_booked():
     """A disk failed between two settlings: the batch was done elsewhere, and what is not settled here is nobody's."""
     harness = Harness()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.errors import ConfigError, LedgerError, MachineShort, VolumeSick
@@ -167,6 +168,23 @@ def test_a_part_that_was_done_twice_is_discarded_without_the_files_that_count(tm
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["x", "y"]
     assert volume.read(first.offset) == [record(b"", b"x", b"y")]
     assert volume.pending(JOURNAL) == []
+    volume.close()
+
+
+@pytest.mark.parametrize(("gone", "kept"), [(0, 1), (1, 0)])
+def test_objects_that_came_again_as_another_batch_count_once_whichever_block_goes(tmp_path, gone, kept):
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    extents = []
+    for work in (0, 1):
+        volume.intend(JOURNAL, work)
+        for name in ("x", "y"):
+            (tmp_path / name).write_bytes(b"0123456789")
+        again = replace(block(work, record(b"", b"x", b"y")), former=[each.offset for each in extents])
+        extents += volume.settle([again])
+    volume.conclude(JOURNAL, [Conclusion(gone, [extents[gone].offset], [extents[kept].offset])])
+    assert (volume.status().stored_objects, volume.status().stored_bytes) == (2, 20)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["x", "y"]
     volume.close()
 
 

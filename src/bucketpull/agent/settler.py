@@ -62,7 +62,8 @@ class Settler:
         volume = self._volume
         group, volume.waiting = volume.waiting, []
         try:
-            extents = yield volume.ask(Verb.SETTLE, [block for _, block in group])
+            blocks = [volume.doubled(block, settling.task.batch.spans) for settling, block in group]
+            extents = yield volume.ask(Verb.SETTLE, blocks)
         except VolumeError as error:
             self._is_busy = False
             volume.waiting = group + volume.waiting

@@ -6,6 +6,7 @@ Times are monotonic seconds.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -14,7 +15,7 @@ from bucketpull.agent.active_batch import Settling
 from bucketpull.agent.disk_calls import DiskRequest, DiskRoutine, Verb
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
-from bucketpull.domain.model import Extent, VolumeState, VolumeStatus
+from bucketpull.domain.model import Extent, Span, VolumeState, VolumeStatus
 from bucketpull.domain.placement import VolumeRoom
 from bucketpull.domain.record import Block
 
@@ -181,6 +182,21 @@ class ManagedVolume:
         self.room.bytes_per_second = status.written_per_second
         status.reserved_bytes = self.room.promised_bytes
 
+    def doubled(self, block: Block, spans: Sequence[Span]) -> Block:
+        """Name beside a block of a batch which other ones may hold some of its objects, so that they count once.
+
+        Those of batches that are not known to count: a machine that was silent may be given the same objects again as another batch.
+        """
+        mine = {(span.directory, span.cursor): span for span in spans}
+        others = [
+            other.offset
+            for work, blocks in self.known.items()
+            if work != block.work
+            for other in blocks
+            if any(map(partial(_overlaps, mine), other.spans))
+        ]
+        return replace(block, former=[*block.former, *others]) if others else block
+
     def appended(self, extents: Sequence[Extent]) -> None:
         """Note that the ledger is longer by these blocks: no pulse may report a shorter one than a receipt before it."""
         beyond = max(extent.offset for extent in extents) + 1
@@ -241,3 +257,8 @@ class ManagedVolume:
 
 
 STATE_OF_TROUBLE = {Reason.VOLUME_FULL: VolumeState.FULL, Reason.VOLUME_SICK: VolumeState.SICK}
+
+
+def _overlaps(spans: Mapping[tuple[bytes, str], Span], other: Span) -> bool:
+    span = spans.get((other.directory, other.cursor))
+    return span is not None and span.first <= other.last and other.first <= span.last

@@ -103,7 +103,7 @@ class Sealed(Value):
 class Block(Value):
     """One append to a ledger: the batch (journal and work id) and its encoded `list[Record]`.
 
-    `former` are the offsets of that ledger's blocks that may describe some of its objects in another version.
+    `former` are the offsets of that ledger's blocks that may describe some of its objects, in another version or the same.
     """
 
     journal: str
