@@ -123,6 +123,7 @@ class Monitor:
         active = moving or coordinator.state in ENDED
         self._meter.sample(now, objects, size, counters.listed, active)
         self._forecast.sample(now, counters, outstanding, active)
+        waits = max(0.0, outstanding.again_at - self._clock.now())
         unheard = 0.0 if coordinator.state in ENDED else self.unheard()
         return Snapshot(
             job=self._job,
@@ -135,7 +136,7 @@ class Monitor:
             counters=counters,
             outstanding=outstanding,
             rates=self._meter.rates(moving),
-            estimate=self._forecast.estimate(counters, outstanding, listing_done),
+            estimate=self._forecast.estimate(counters, outstanding, listing_done, waits),
             machines=pulses,
             volumes=self._volumes(),
             retries=counters.retries,
