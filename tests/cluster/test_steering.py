@@ -40,6 +40,12 @@ def refused(cluster, *arguments) -> str:
 def test_it_is_paused_limited_and_resumed(cluster):
     assert "the job is paused" in cluster.command("pause", "--broker")
     cluster.until(lambda: job(cluster)["state"] == "paused")
+    notes = {note["event"]: note["text"] for note in job(cluster)["notes"]}
+    assert notes["job.paused"] == "paused by a command at the broker"
+
+    cluster.kill("coordinator")
+    cluster.coordinate("--rate", "150")
+    cluster.until(lambda: "was paused before this start" in cluster.log("coordinator"))
 
     assert "rate 90/s" in cluster.command("limit", "--rate", "90", "--broker")
     assert "the job goes on" in cluster.command("resume", "--broker")
@@ -47,8 +53,6 @@ def test_it_is_paused_limited_and_resumed(cluster):
     cluster.until(lambda: cluster.stored("m1") > before + 50)
 
     assert job(cluster)["limits"]["requests_per_second"] == 90
-    notes = {note["event"]: note["text"] for note in job(cluster)["notes"]}
-    assert notes["job.paused"] == "paused by a command at the broker"
 
 
 def test_failures_are_listed_and_tried_again(cluster):

@@ -17,7 +17,7 @@ from bucketpull.wiring.output import say_on, words
 def pause(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Have a running job start no more transfers, until `bucketpull resume`.
 
-    What is in transfer ends; listing stops too. Started again before its end, the job is still paused.
+    What is in transfer ends; listing stops too. A coordinator that is started again is still paused; `sync` goes on.
 
     \b
     bucketpull pause --job photos

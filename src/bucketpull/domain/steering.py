@@ -18,6 +18,10 @@ class Steering(msgspec.Struct, frozen=True):
     limits: Limits
     schedule: Text | None = None
 
+    def resumed(self) -> "Steering":
+        """Return the same without a pause."""
+        return msgspec.structs.replace(self, limits=msgspec.structs.replace(self.limits, paused=False))
+
     def under(self, options: Mapping[str, str], asked: Limits) -> "Steering":
         """Return what holds for a coordinator with these options, which ask for these limits: a pause stays in any case."""
         if options == self.options:

@@ -55,9 +55,14 @@ class JobControl(JournalPanel):
         return self._monitor.shown()
 
     def begin(self) -> None:
-        """Begin with the limits that were asked for, and what commands changed of them before a restart."""
+        """Begin with the limits that were asked for, and what commands changed of them before a restart.
+
+        A coordinator is started again by its service, and stays paused. Who runs `sync` again wants the job to go on.
+        """
         asked = limits_now(self._settings)
         before = self._journal.steering()
+        if before is not None and self._settings.broker is None:
+            before = before.resumed()
         if before is None:
             self._coordinator.limits = asked
             return
