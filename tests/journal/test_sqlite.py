@@ -436,6 +436,21 @@ def test_work_of_a_machine_that_stays_away_goes_to_anybody(play):
     assert len(play.journal.claim(WorkKind.BATCH, 5, "elsewhere", play.now)) == 1
 
 
+def test_work_waits_for_a_machine_that_would_take_it_however_long_nobody_was_given_any(play):
+    """As after a pause, at the end of a day's budget, or when the coordinator's clock jumps."""
+    play.put(b"", b"a")
+    play.run()
+    play.put(b"", b"b")
+    play.begin()
+    play.scan()
+
+    assert play.journal.claim(WorkKind.BATCH, 5, "elsewhere", play.now) == []
+    play.now += ABSENT_SECONDS + 1
+    takers = ["elsewhere", play.machine]
+    assert play.journal.claim(WorkKind.BATCH, 5, "elsewhere", play.now, takers=takers) == []
+    assert len(play.claim(WorkKind.BATCH)) == 1
+
+
 def test_a_machine_takes_its_own_work_before_that_of_anybody(play):
     play.put(b"", b"a")
     play.put(b"new", b"n")

@@ -68,7 +68,10 @@ class Dispatch:
             return False
         late = self._fleet.members[machine].late_allowance(limit) if kind is WorkKind.BATCH else limit
         unix = self._now().unix
-        works = yield UseJournal(lambda journal: journal.claim(kind, limit, machine, unix, late, room))
+        takers = [name for name, member in self._fleet.members.items() if member.pulse.window]
+        works = yield UseJournal(
+            lambda journal: journal.claim(kind, limit, machine, unix, late, room, takers)
+        )
         yield from self._send(kind, works, machine)
         return bool(works)
 

@@ -1,6 +1,6 @@
 """The journal in SQLite: the verbs of `ports.Journal`, each one transaction."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, final
@@ -36,7 +36,7 @@ from bucketpull.journal.tables import Tables
 from bucketpull.journal.volume_numbers import KnownVolume
 
 LONGEST_WAIT_SECONDS = 86_400.0  # for work: more was reckoned by a clock that was wrong
-ABSENT_SECONDS = 300.0  # a machine that asks for no work so long is taken for gone, or for full
+ABSENT_SECONDS = 300.0  # a machine that would take no work so long is taken for gone, or for full
 _BLOCKS_AT_ONCE = 500  # ledger blocks of one transaction
 
 
@@ -132,9 +132,11 @@ class SqliteJournal(JournalReader):
         now: float,
         late: int | None = None,
         room: BudgetLeft = ANY_ROOM,
+        takers: Collection[str] = (),
     ) -> list[Work]:
-        """See `ports.Journal`. What waits for the volumes of a machine that has not asked for work for five minutes, anybody may do."""
+        """See `ports.Journal`."""
         tables = self._tables
+        self._asked.update(dict.fromkeys(takers, now))
         homes = tables.volumes.at(self._present(machine, now))
         with tables.store.reading():
             works = tables.frontier.claim(kind, limit, homes, now, limit if late is None else late)

@@ -1,6 +1,6 @@
 """What the coordinator needs of the books of a job."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
@@ -41,12 +41,14 @@ class Journal(Protocol):
         now: float,
         late: int | None = None,
         room: BudgetLeft = ANY_ROOM,
+        takers: Collection[str] = (),
     ) -> list[Work]:
         """Take work that is due, oldest first, and mark it sent to a machine.
 
         At most `late` of it was deferred before, while there is other work; None is any number. Of batches no more
         objects are taken than there is `room` for, one of them cut if need be.
-        Work with candidates goes only to the machine that has their volumes, or to any machine if that is not known.
+        Work with candidates goes only to the machine that has their volumes, or to any machine if that is not known, or if that one
+        has been none of those that claim work, or of the `takers` which would take some, for five minutes.
         """
         ...
 

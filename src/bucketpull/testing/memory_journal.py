@@ -5,7 +5,7 @@ books of a job that does not run (retries by hand, lost volumes, rebuilding) is 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -115,8 +115,10 @@ class MemoryJournal:
         now: float,
         late: int | None = None,
         room: BudgetLeft = ANY_ROOM,
+        takers: Collection[str] = (),
     ) -> list[Work]:
         """Take work that is due, and mark it sent."""
+        self._asked_at.update(dict.fromkeys(takers, now))
         present = self._present(machine, now)
         homes = self._catalogue.volumes_of(present)
         order = {home: place for place, home in enumerate([*homes, ""])}
@@ -212,8 +214,8 @@ class MemoryJournal:
         for receipt in receipts:
             row = self._expected(receipt)
             if isinstance(receipt, Handback):
-                holders = self.holders(receipt.works)
-                self.release([work for work, holder in holders.items() if holder == receipt.machine])
+                held = self.holders(receipt.works).items()
+                self.release([work for work, holder in held if holder == receipt.machine])
             elif isinstance(receipt, ScanReceipt | BatchReceipt) and row is None:
                 dropped.append(receipt.work)
             elif isinstance(receipt, ScanReceipt) and row is not None:
