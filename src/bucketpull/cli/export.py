@@ -94,6 +94,7 @@ def export(form: str | None, listed: str | None, file: str, base_url: str | None
 
 
 _GROUP: Final = 10_000  # objects handed to a writer at a time
+_GROUPS_A_ROW_GROUP: Final = 20  # each row group of Parquet costs 20 kB of memory until the file is closed
 COLUMNS: Final[dict[str, type]] = {
     "key": str,
     "size": int,
@@ -236,12 +237,22 @@ def _parquet_writer(stream: BinaryIO) -> Iterator[Write]:
     types = {str: arrow.string(), int: arrow.int64()}
     schema = arrow.schema([(name, types[type_]) for name, type_ in (COLUMNS | {"key_hex": str}).items()])
 
+    waiting: list[Any] = []
+
     def write(group: list[Held]) -> None:
         rows = [{"key_hex": "", **_row(*held)} for held in group]
-        writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+        waiting.append(arrow.Table.from_pylist(rows, schema=schema))
+        if len(waiting) == _GROUPS_A_ROW_GROUP:
+            write_row_group()
+
+    def write_row_group() -> None:
+        writer.write_table(arrow.concat_tables(waiting))
+        waiting.clear()
 
     with parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
         yield write
+        if waiting:
+            write_row_group()
 
 
 _WRITERS: dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]] = {
