@@ -195,6 +195,24 @@ def damage_first_block(user, disk="disk1"):
         file.write(bytes([byte ^ 1]))
 
 
+def test_what_the_torn_end_of_a_ledger_recorded_is_found_again_though_something_else_is_repaired(
+    user, pulled
+):
+    pulled.mutate(put={"2025/new.jpg": 500})
+    user.run(*SYNC)
+    ledger = user.folder / "disk1/.bucketpull/ledger"
+    ledger.write_bytes(ledger.read_bytes()[:-3])
+    (user.folder / "disk1/2024/img-01.jpg").unlink()
+    pulled.reset_counters()
+
+    user.run("verify", "disk1", "--repair")
+
+    assert pulled.counters()["requests"]["cdn.get"]["200"] == 1
+    assert "101 objects" in user.run("verify", "disk1", "--hash").stderr
+    assert len(user.says("export", "--jsonl").splitlines()) == 101
+    assert "put back from an older copy" not in user.run(*SYNC[:-1]).stderr
+
+
 @pytest.mark.parametrize("packed", [[], ["--pack", "512K"]], ids=["files", "packs"])
 def test_what_a_damaged_entry_of_a_ledger_recorded_is_found_again(user, pulled, packed):
     if packed:
@@ -203,6 +221,7 @@ def test_what_a_damaged_entry_of_a_ledger_recorded_is_found_again(user, pulled, 
     pulled.mutate(put={"2025/new.jpg": 500})
     user.run(*SYNC, *packed)  # so that the entry stands before others
     damage_first_block(user)
+    assert "has a ledger that is damaged from byte 0 to " in user.run(*SYNC[:-1], *packed).stderr
     assert "disk1 --repair` heals" in user.run("export", "--jsonl", expect=3).stderr
     pulled.reset_counters()
 

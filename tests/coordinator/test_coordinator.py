@@ -371,6 +371,7 @@ def test_a_trial_gives_out_so_many_objects_and_ends_when_they_are_booked(start):
     harness.hear(*[stored(work) for work in works])
     assert harness.coordinator.state == "budget-spent"
     assert has_stop(harness.controls("m1"))
+    assert harness.coordinator.parting  # so that its disks are not shown as away
 
 
 def test_what_comes_back_of_a_trial_is_given_out_again(start):

@@ -73,6 +73,18 @@ def test_prefixes_go_before_everything_else_and_so_do_the_folders_that_lead_to_t
     assert order.of_batch([old]) < order.of_batch([new])
 
 
+def test_of_a_batch_the_objects_of_its_foremost_prefix_can_be_had_alone():
+    order = Order("", (b"b/", b"a/"))
+    mixed = [part((b"c/1", 1, 1), (b"a/1", 2, 2)), part((b"b/1", 3, 3), (b"b/2", 4, 4), (b"a/2", 5, 5))]
+
+    place, parts, count = order.leading(mixed)
+
+    assert (place, count) == (0, 2)
+    assert [name for each in parts for name in each.names] == [b"b/1", b"b/2", b"c/1", b"a/1", b"a/2"]
+    assert order.leading(mixed[:1])[::2] == (1, 1)
+    assert order.leading([part((b"c/1", 1, 1))])[::2] == (2, 1)
+
+
 def test_a_prefix_may_end_within_a_name():
     order = Order("", (b"img/a",))
 

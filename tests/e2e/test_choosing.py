@@ -118,6 +118,21 @@ def test_what_is_wanted_first_is_on_disk_when_the_job_ends_early(
     assert sorted(sign * value for value, key in rows if key in job.files()) == best
 
 
+def test_a_trial_takes_nothing_before_the_objects_of_the_prefixes(make_job: Callable[..., Job]):
+    """What lies before them in the tree is listed first, and could be fetched while they are looked for."""
+    job = make_job("a=flat:2000,size=100;b=flat:1500,size=100;c/d/e=flat:30,size=100;c/d/f=flat:30,size=100")
+    wanted = [key for key in keys(job) if key.startswith(("c/d/f/", "c/d/e/"))]
+
+    job.sync("--first", "c/d/f/,c/d/e/", "--limit", "40", expect=6)
+
+    there = sorted(job.files())
+    assert len(there) == 40
+    assert {key for key in there if key.startswith("c/d/f/")} == {k for k in wanted if k.startswith("c/d/f/")}
+    assert set(there) <= set(wanted)
+    assert job.sync("--first", "c/d/f/,c/d/e/", "--limit", "25", expect=6)["stored"] == 65
+    assert set(wanted) <= set(job.files())
+
+
 def test_rules_come_from_a_file_and_flags_come_after(make_job: Callable[..., Job]):
     job = make_job(SPEC)
     rules = job.folder / "rules"

@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,12 @@ def prune(job, *options, expect=0, environment=None):
     )
     assert done.returncode == expect, done.stderr + done.stdout
     return done.stdout, done.stderr
+
+
+def known_pages(job, directory):
+    """Count the pages of a directory that the journal knows."""
+    with closing(sqlite3.connect(job.state / "journal.sqlite")) as journal:
+        return journal.execute("select count(*) from page where directory = ?", (directory,)).fetchone()[0]
 
 
 def assert_agrees(job, left):
@@ -90,6 +98,30 @@ def test_what_comes_back_is_fetched_again(make_job):
     assert key in job.files()
 
 
+def test_an_object_that_came_back_on_another_disk_is_left_on_that_one_alone(make_job):
+    job = make_job(SPEC, volumes=2)
+    first, second = job.volumes
+    job.volumes = [first]
+    job.sync()
+    job.simulator.mutate(put={"a/zz.jpg": 700})
+    job.sync()
+    job.simulator.mutate(delete=["a/zz.jpg"])
+    job.sync()
+    job.command("volumes", "drain", str(first), "--state", str(job.state))
+    job.simulator.mutate(put={"a/zz.jpg": 900})
+    job.volumes = [first, second]
+    assert job.sync()["stored"] == 1
+    assert [Path(disk, "a/zz.jpg").stat().st_size for disk in job.volumes] == [700, 900]
+
+    _, told = prune(job, "--delete")
+
+    assert "1 of 122 objects" in told
+    assert "1 of them are older copies of objects that another volume has as listed" in told
+    assert not Path(first, "a/zz.jpg").exists()
+    assert_agrees(job, {*keys(job), "a/zz.jpg"})
+    assert job.sync()["skipped"] == 121
+
+
 def test_the_brake_holds(make_job):
     job = make_job(SPEC)
     job.sync()
@@ -103,6 +135,9 @@ def test_the_brake_holds(make_job):
     job.sync()
     assert_agrees(job, set(below(job, "b/")))
     assert not Path(job.volumes[0], "a").exists()
+    assert known_pages(job, b"a") == 1  # so that it would come back to its disk
+    prune(job, "--delete")
+    assert (known_pages(job, b"a"), known_pages(job, b"b")) == (0, 1)
 
 
 @pytest.mark.parametrize("status", ["403", "404"])

@@ -63,6 +63,7 @@ def test_no_statement_sorts(empty: sqlite3.Connection, name: str) -> None:
     ("name", "index"),
     [
         ("ready-work", "work_ready"),
+        ("foremost-scan", "work_ready"),
         ("deferred-work", "work_deferred"),
         ("sent-work", "work_sent"),
         ("rehome-work", "work_ready"),

@@ -1,5 +1,6 @@
 """What a power cut, NFS or somebody's hand leaves among a volume's own files does not keep it from being used."""
 
+import errno
 import os
 from contextlib import closing
 
@@ -8,8 +9,10 @@ import pytest
 from tests.volumes.filling import Filler
 
 from bucketpull.domain.errors import LedgerError
+from bucketpull.domain.model import VolumeState
 from bucketpull.domain.record import Record
 from bucketpull.reading.volume_set import ReadableVolume
+from bucketpull.volumes import ledger_check
 from bucketpull.volumes.ledger import Entry, Kind, Ledger
 from bucketpull.volumes.packs import tar
 from bucketpull.volumes.volume import open_volume
@@ -88,3 +91,47 @@ def test_a_size_that_is_none_makes_no_header(field):
     assert tar.read_header(sound) is not None
     assert tar.read_header(bytes(block)) is None
     assert tar.stated_size(bytes(block)) is None
+
+
+def with_damaged_beginning(path):
+    """Store three batches; return the volume, opened again, of which the ledger's first entry is damaged."""
+    with Filler(path) as filler:
+        for name in (b"a", b"b", b"c"):
+            filler.store({(b"", name): b"body"})
+    ledger = path / ".bucketpull/ledger"
+    data = bytearray(ledger.read_bytes())
+    data[60] ^= 1
+    ledger.write_bytes(data)
+    return open_volume(str(path))
+
+
+def test_a_ledger_that_is_damaged_before_its_end_is_told_of_while_the_volume_is_used(tmp_path):
+    with closing(with_damaged_beginning(tmp_path)) as volume:
+        said = volume.status().warning
+    assert said.startswith("has a ledger that is damaged from byte 0 to ")
+    assert f"`bucketpull verify {tmp_path} --repair` heals it" in said
+
+
+def test_a_long_ledger_is_read_a_piece_at_a_time_and_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_check, "_PIECE_BYTES", 1)
+    with closing(with_damaged_beginning(tmp_path)) as volume:
+        volume._check._at = next(volume._ledger.salvage()).end
+        assert [volume.status().warning for _ in range(4)] == [""] * 4
+        assert volume._check._at == volume._ledger.end
+
+
+def test_a_damaged_entry_that_is_asked_for_is_told_of_at_once(tmp_path):
+    with closing(with_damaged_beginning(tmp_path)) as volume:
+        with pytest.raises(LedgerError):
+            volume.read(0)
+        assert "has a ledger that is damaged at byte 0" in volume.status().warning
+
+
+def test_a_sector_of_a_ledger_that_cannot_be_read_is_told_of_and_costs_no_more(tmp_path, monkeypatch):
+    def unreadable(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with closing(with_damaged_beginning(tmp_path)) as volume:
+        monkeypatch.setattr(volume._ledger, "salvage", unreadable)
+        assert "cannot be read from byte 0 on (Input/output error)" in volume.status().warning
+        assert volume.status().state is VolumeState.OPEN

@@ -7,10 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bucketpull.domain.record import Block, Conclusion, Record
-from bucketpull.volumes import live_objects
+from bucketpull.volumes import partitions
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.ledger import Damage
-from bucketpull.volumes.live_objects import LiveObjects, Partitions, digest_of
+from bucketpull.volumes.live_objects import LiveObjects
+from bucketpull.volumes.partitions import Partitions, digest_of
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.volume import open_volume
 
@@ -34,7 +35,7 @@ def block(work, names, size):
 def test_the_last_entry_of_each_object_counts_and_discarded_ones_do_not(
     tmp_path_factory, monkeypatch, history
 ):
-    monkeypatch.setattr(live_objects, "_ENTRIES_A_FILE", 3)
+    monkeypatch.setattr(partitions, "_ENTRIES_A_FILE", 3)
     path = str(tmp_path_factory.mktemp("volume"))
     initialise(path)
     volume = open_volume(path)
@@ -59,18 +60,18 @@ def test_the_last_entry_of_each_object_counts_and_discarded_ones_do_not(
 
 
 def test_a_deal_of_any_number_of_files_keeps_none_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(live_objects, "_ENTRIES_A_FILE", 1)
+    monkeypatch.setattr(partitions, "_ENTRIES_A_FILE", 1)
     before = len(os.listdir("/proc/self/fd"))
-    partitions = Partitions(str(tmp_path), "keys", expected=700, tail_bytes=2)
+    dealt = Partitions(str(tmp_path), "keys", expected=700, tail_bytes=2)
     entries = [(digest_of(b"%d" % number), number.to_bytes(2, "big")) for number in range(2000)]
     for digest, tail in entries:
-        partitions.add(digest, tail)
+        dealt.add(digest, tail)
     assert len(os.listdir("/proc/self/fd")) == before
-    partitions.finish()
+    dealt.finish()
 
-    found = [entry for number in range(partitions.count) for entry in partitions.stream(number)]
+    found = [entry for number in range(dealt.count) for entry in dealt.stream(number)]
 
-    assert partitions.count == 701
+    assert dealt.count == 701
     assert sorted(found) == sorted(digest + tail for digest, tail in entries)
     assert not os.listdir(tmp_path)
 

@@ -1,14 +1,18 @@
 """Copies that count no more go from their volume; what is left of their blocks stays known."""
 
 import os
+import tracemalloc
 
+import msgspec
 import pytest
 from tests.volumes.test_volume import JOURNAL, block, record
 
 from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.model import Extent, Former, Part
+from bucketpull.domain.record import Record
 from bucketpull.volumes.identity import HOME, initialise
+from bucketpull.volumes.ledger import Entry, Kind
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.volume import open_volume
@@ -156,3 +160,20 @@ def test_a_sick_volume_removes_nothing(root):
         volume.remove(JOURNAL, [former(extent, "x")])
     assert os.listdir(root / "a") == ["x"]
     volume.close()
+
+
+def test_what_was_removed_costs_no_memory_that_grows_with_it(root):
+    """Of 300,000 removed objects a dictionary holds 27 MB, whatever it maps to."""
+    volume, extent = stored(root, "x", "y")
+    volume.remove(JOURNAL, [former(extent, "x")])
+    names = [[b"%d-%d" % (group, number) for number in range(3000)] for group in range(100)]
+    removals = [msgspec.msgpack.encode([Record(b"b", "", each, [], [])]) for each in names]
+    volume._append([Entry(Kind.REMOVAL, JOURNAL, 0, data, 0, 0) for data in removals])
+    del names, removals
+    tracemalloc.start()
+    try:
+        assert volume.read(extent.offset) == [record(b"a", b"y")]
+        assert tracemalloc.get_traced_memory()[0] < 8_000_000
+    finally:
+        tracemalloc.stop()
+        volume.close()

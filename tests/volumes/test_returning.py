@@ -13,9 +13,11 @@ from bucketpull.domain.record import Conclusion
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.volume import open_volume
 
+WHEN = 1_600_000_000
+
 
 def part(directory, *names):
-    return Part(directory, "", list(names), [10] * len(names), [1_600_000_000] * len(names))
+    return Part(directory, "", list(names), [10] * len(names), [WHEN] * len(names))
 
 
 @pytest.fixture
@@ -28,6 +30,12 @@ def put(root: Path, *keys: str):
     for key in keys:
         (root / key).parent.mkdir(exist_ok=True)
         (root / key).write_bytes(b"0123456789")
+
+
+def dated(root, *keys):
+    put(root, *keys)
+    for key in keys:
+        os.utime(root / key, (WHEN, WHEN))
 
 
 def files(root):
@@ -58,7 +66,7 @@ def test_what_a_begun_batch_left_is_removed_by_name(root):
     put(root, "mine.txt", "a/old")
     volume = open_volume(str(root))
     volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y", b"old"), part(b"", b"z")]))
-    put(root, "a/x", "z", "a/unknown")
+    dated(root, "a/x", "z", "a/unknown")
     again = killed_and_opened_again(volume)
     again.conclude(JOURNAL, [Conclusion(1)])
     assert files(root) == ["a/old", "a/unknown", "mine.txt"]  # a/old was there before the batch
@@ -66,11 +74,22 @@ def test_what_a_begun_batch_left_is_removed_by_name(root):
     again.close()
 
 
+def test_what_others_have_put_where_a_begun_batch_would_have_stored_stays(root):
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y")]))
+    dated(root, "a/x")
+    put(root, "a/y")
+    again = killed_and_opened_again(volume)
+    again.conclude(JOURNAL, [Conclusion(1)])
+    assert files(root) == ["a/y"]
+    again.close()
+
+
 def test_what_a_later_batch_has_settled_stays(root):
     volume = open_volume(str(root))
     volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y")]))
     volume.intend(JOURNAL, 2, encode_parts([part(b"a", b"y")]))
-    put(root, "a/x", "a/y")
+    dated(root, "a/x", "a/y")
     volume.settle([block(2, record(b"a", b"y"))])
     again = killed_and_opened_again(volume)
     again.conclude(JOURNAL, [Conclusion(1)])
@@ -81,7 +100,7 @@ def test_what_a_later_batch_has_settled_stays(root):
 def test_what_is_settled_of_an_abandoned_batch_stays_and_an_unknown_one_is_none(root):
     volume = open_volume(str(root))
     volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y")]))
-    put(root, "a/x", "a/y")
+    dated(root, "a/x", "a/y")
     volume.settle([block(1, record(b"a", b"x"))])
     volume.conclude(JOURNAL, [Conclusion(1)])
     volume.conclude(JOURNAL, [Conclusion(99)])
@@ -94,7 +113,7 @@ def test_what_is_settled_of_an_abandoned_batch_stays_and_an_unknown_one_is_none(
 def test_a_note_without_a_body_removes_nothing(root, body):
     volume = open_volume(str(root))
     volume.intend(JOURNAL, 1, body)
-    put(root, "a/x")
+    dated(root, "a/x")
     volume.conclude(JOURNAL, [Conclusion(1)])
     assert files(root) == ["a/x"]
     assert volume.pending(JOURNAL) == []
@@ -104,7 +123,7 @@ def test_a_note_without_a_body_removes_nothing(root, body):
 def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(root):
     volume = open_volume(str(root))
     volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y", b"z")]))
-    put(root, "a/x", "a/y", "a/z")
+    dated(root, "a/x", "a/y", "a/z")
     [extent] = volume.settle([block(1, record(b"a", b"x", b"y"))])
     remove = volume._tree.remove
 
@@ -122,15 +141,6 @@ def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(root):
     assert files(root) == []
     assert again.status().stored_objects == 0
     again.close()
-
-
-WHEN = 1_600_000_000
-
-
-def dated(root, *keys):
-    put(root, *keys)
-    for key in keys:
-        os.utime(root / key, (WHEN, WHEN))
 
 
 def test_what_a_killed_worker_had_written_whole_is_found_again_in_the_same_boot(root):

@@ -195,6 +195,7 @@ def test_what_many_batches_left_is_removed_in_few_passes_over_the_ledger(tmp_pat
     for work in range(40):
         volume.intend(JOURNAL, work, encode_parts([Part(b"", "", [b"%d" % work], [10], [5])]))
         (tmp_path / f"{work}").write_bytes(b"0123456789")
+        os.utime(tmp_path / f"{work}", (5, 5))
     extents = volume.settle([block(work, record(b"", b"%d" % work)) for work in range(20)])
     reads = []
     read = Ledger.read

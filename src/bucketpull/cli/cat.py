@@ -70,7 +70,7 @@ def _open(bucket: Bucket, key: bytes) -> BufferedReader:
     for other in others:
         if (other.size, other.mtime) != (read.size, read.mtime):
             tell(
-                f"{read.key}: {other.path} has an older version of it than {read.path}, which is read; `bucketpull sync` with both volumes removes what does not count"
+                f"{read.key}: {other.path} has an older version of it than {read.path}, which is read; `bucketpull prune` with both volumes removes it"
             )
     return file
 

@@ -12,7 +12,8 @@ from bucketpull.journal.reader import JournalReader
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import identify
-from bucketpull.volumes.live_objects import DIGEST_BYTES, LiveObjects, Partitions, digest_of
+from bucketpull.volumes.live_objects import LiveObjects
+from bucketpull.volumes.partitions import DIGEST_BYTES, Partitions, digest_of
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.wiring.adapters import machine_name, source_config
 from bucketpull.wiring.full_listing import list_all

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import Any, Final
 
 import click
@@ -11,8 +11,16 @@ import click
 from bucketpull.cli import options
 from bucketpull.cli.verify import with_configuration
 from bucketpull.domain.batching import groups
-from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError, VolumeForeign, VolumeSick
-from bucketpull.domain.model import show
+from bucketpull.domain.errors import (
+    BucketpullError,
+    ConfigError,
+    ExitCode,
+    VolumeError,
+    VolumeForeign,
+    VolumeSick,
+)
+from bucketpull.domain.memo import Memo
+from bucketpull.domain.model import Extent, show
 from bucketpull.domain.values import parse_age, shown_value
 from bucketpull.downloader.walk import ListingWalk
 from bucketpull.report.figures import count, size
@@ -24,13 +32,14 @@ from bucketpull.volumes.trash import trash_until
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.full_listing import list_all
-from bucketpull.wiring.journals import existing_folder, journal_to_read
+from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write
 from bucketpull.wiring.output import say, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_paths, opened_to_read
 
 _GROUP: Final = 1000
 _SHOWN: Final = 5
+_BLOCKS: Final = 1000
 _ALL: Final = 100.0  # percent
 
 
@@ -55,8 +64,8 @@ def prune(delete: bool, max_delete: str, keep_for: str | None, **flags: Any) -> 
     """Remove from VOLUMEs what the job's source no longer has. It says what would go, and removes it with --delete.
 
     The source is listed again as a whole; if a folder cannot be listed, nothing is removed. Only what bucketpull stored goes: other
-    files are left alone, and so is what the job's rules excluded since. No job may be running on the VOLUMEs. TMPDIR takes 32 bytes
-    an object for the while.
+    files are left alone, and so is what the job's rules excluded since. Of an object that lies on two VOLUMEs the older copy goes.
+    No job may be running on the VOLUMEs. TMPDIR takes 64 bytes an object for the while.
 
     \b
     bucketpull prune /mnt/d1 /mnt/d2 --job photos
@@ -192,6 +201,8 @@ class _Pruning:
             if warning := volume.left_alone.warning():
                 text = f"volume {volume.path} {warning}"
                 tell(text)
+        if self._delete and not brakes:
+            self._forget(volumes)
         self._tell(comparison, gone)
         return ExitCode.INCOMPLETE if self._failed or (brakes and self._delete) else ExitCode.COMPLETE
 
@@ -205,6 +216,12 @@ class _Pruning:
             self._packed += sum(1 for each in group if each.record.pack)
         if removes:
             self._empty_trash(volume)
+
+    def _forget(self, volumes: Sequence[DiskVolume]) -> None:
+        """Have the journal forget folders of which nothing is left, unless a coordinator has it open: then a later run does it."""
+        left = _Left(volumes)
+        with suppress(BucketpullError), journal_to_write(self._settings) as journal:
+            journal.forget_emptied(left.has)
 
     def _trash(self) -> str:
         return trash_until(time.time(), self._keep_seconds) if self._keep_seconds else ""
@@ -243,11 +260,36 @@ class _Pruning:
                 tell(f"{count(self._objects)} of {held} objects, {room}: removed")
             else:
                 tell(f"{count(gone)} of {held} objects, {room}: would be removed; give --delete")
+            if comparison.copies:
+                tell(
+                    f"{count(comparison.copies)} of them are older copies of objects that another volume has as listed"
+                )
             if self._packed:
                 tell(
                     f"{count(self._packed)} of them lie in packs: `bucketpull compact` frees the room of packs of which more than "
                     "a fifth is dead"
                 )
+
+
+class _Left:
+    """What volumes still have of folders, as their ledgers say; blocks that cannot be read may have something of any."""
+
+    def __init__(self, volumes: Sequence[DiskVolume]) -> None:
+        self._volumes = {volume.id: volume for volume in volumes}
+        self._folders = Memo[Extent, Collection[bytes] | None](_BLOCKS)
+
+    def has(self, directory: bytes, blocks: Sequence[Extent]) -> bool:
+        """Whether one of some blocks still has an object of a folder."""
+        return any(folders is None or directory in folders for folders in map(self._of, blocks))
+
+    def _of(self, block: Extent) -> Collection[bytes] | None:
+        if block not in self._folders:
+            volume = self._volumes.get(block.volume)
+            self._folders[block] = None
+            with suppress(VolumeError):
+                if volume is not None:
+                    self._folders[block] = {record.directory for record in volume.read(block.offset)}
+        return self._folders[block]
 
 
 def _is_complete(walk: ListingWalk) -> bool:

@@ -242,7 +242,9 @@ def _repair(settings: Settings, *, hashed: bool) -> ExitCode:
         check_paths([reader.path for reader in readers])
         for reader in readers:
             _check_idle(reader)
-        damaged = damaged_ledgers(readers)
+        with journal_to_read(settings) as journal:
+            last_blocks = journal.last_blocks()
+        damaged = damaged_ledgers(readers, last_blocks)
     # First: what damaged entries recorded may be newer than what the others say.
     healed = heal(settings, damaged) if damaged else Healed(ExitCode.COMPLETE, is_done=True)
     if not healed.is_done:

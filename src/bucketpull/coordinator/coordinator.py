@@ -172,6 +172,7 @@ class Coordinator:
         if self.budget.verdict is budget.BudgetState.END or (left and has_fetched_all):
             self.state = JobState.BUDGET_SPENT
             self._stop_at = now + self._parameters.stop_seconds
+            self.parting = True
             yield from self._dismiss(set(self.fleet.members))
 
     def _listen(self) -> Routine[None]:

@@ -99,6 +99,11 @@ class BudgetWatch:
                 self._promises.book(receipt, now)
 
     @property
+    def is_trial(self) -> bool:
+        """Whether only so many objects are to be fetched in this session."""
+        return self._budget.objects is not None
+
+    @property
     def has_given_all(self) -> bool:
         """Whether a trial has all its objects."""
         return self._budget.objects is not None and self._given >= self._budget.objects

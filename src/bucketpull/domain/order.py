@@ -40,6 +40,23 @@ class Order(msgspec.Struct, array_like=True, frozen=True):
         within = self._of_prefix(lambda prefix: any(_holds(part, prefix) for part in parts))
         return within * _MOST + min((self._of_part(part) for part in parts if part.names), default=0)
 
+    def place_of(self, rank: int) -> int:
+        """Return which prefix a rank stands for, counted from 0; that of everything else is their number."""
+        return rank // _MOST
+
+    def leading(self, parts: Sequence[Part]) -> tuple[int, list[Part], int]:
+        """Return the place of a batch's foremost prefix, the batch with this prefix's objects first, and how many these are."""
+        places = [[self._of_key(key_of(part.directory, name)) for name in part.names] for part in parts]
+        least = min((place for of_part in places for place in of_part), default=len(self.prefixes))
+        first: list[Part] = []
+        rest: list[Part] = []
+        for part, of_part in zip(parts, places, strict=True):
+            indexes = [index for index, place in enumerate(of_part) if place == least]
+            others = [index for index, place in enumerate(of_part) if place != least]
+            first += [part.take(indexes)] if indexes else []
+            rest += [part.take(others)] if others else []
+        return least, first + rest, sum(len(part.names) for part in first)
+
     def arranged(self, part: Part) -> list[int]:
         """Return the indexes of a part's objects, the foremost first, so that they share batches."""
         indexes = list(range(len(part.names)))

@@ -21,6 +21,7 @@ from bucketpull.domain.batching import (
     draft,
     encode_positions,
     known_bytes,
+    objects_in,
     split,
 )
 from bucketpull.domain.budget import BudgetLeft
@@ -159,6 +160,20 @@ class Frontier:
         ]
         extents = [self._volumes.extent(entry) for entry in here]
         return Work(work, kind, body, passes, extents, len(here) < len(entries), part)
+
+    def foremost(self, works: Iterable[Work]) -> list[Work]:
+        """Return those of some unsent batches that no prefix may go before which is still listed; others' objects are cut off."""
+        if not self._order.prefixes:
+            return list(works)
+        ranks = self._connection.execute(self._sql["foremost-scan"]).fetchone()
+        places = [self._order.place_of(rank) for rank in ranks if rank is not None]
+        listed = min(places, default=len(self._order.prefixes))
+        kept: list[Work] = []
+        for work in works:
+            place, parts, count = self._order.leading(decode_parts(work.body))
+            if place <= listed:
+                kept.append(work if count == objects_in(parts) else self._cut(work, parts, count))
+        return kept
 
     def within(self, works: Iterable[Work], room: BudgetLeft) -> list[Work]:
         """Return those of some unsent batches for which there is room; one that has more objects is cut in two."""

@@ -9,7 +9,7 @@ import msgspec
 
 from bucketpull.domain.batching import cut, decode_parts, known_bytes, span_of
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import MESSAGE_CURSOR, PageRecord, Part, Position, VolumeState, WorkKind
+from bucketpull.domain.model import MESSAGE_CURSOR, Extent, PageRecord, Part, Position, VolumeState, WorkKind
 from bucketpull.domain.record import Record
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.failures import Recorded
@@ -20,6 +20,8 @@ from bucketpull.journal.tables import Tables
 from bucketpull.journal.volume_numbers import KnownVolume
 
 LedgerBlock = tuple[str, int, Sequence[Record]]  # volume, offset (bytes), records
+HasSome = Callable[[bytes, list[Extent]], bool]
+"""Whether some blocks have an object of a directory."""
 
 
 def forget_pages(tables: Tables, rows: Iterable[PageRow]) -> None:
@@ -36,6 +38,21 @@ def forget_pages(tables: Tables, rows: Iterable[PageRow]) -> None:
                 tables.pages.remove(row.directory, row.cursor, row.run)
             elif row.digest or row.objects:
                 tables.pages.change(msgspec.structs.replace(row, digest=b"", objects=0, size=0))
+
+
+def emptied(tables: Tables, rows: Iterable[PageRow], has_some: HasSome) -> list[PageRow]:
+    """Return the pages that `forget_pages` keeps for what lies on volumes, where nothing lies there any more."""
+    kept = (row for row in rows if row.extents and not row.objects and not row.digest)
+    return [
+        row
+        for row in kept
+        if row.run < tables.run.number and not has_some(row.directory, _blocks(tables, row))
+    ]
+
+
+def _blocks(tables: Tables, row: PageRow) -> list[Extent]:
+    entries = unpack_entries(row.extents)
+    return [tables.volumes.extent(entry) for entry in entries if tables.volumes.is_there(entry[0])]
 
 
 def forget_failures(tables: Tables, recorded: Iterable[Recorded]) -> None:
@@ -135,6 +152,14 @@ def forget_blocks(tables: Tables, volume: str, number: int, end: int) -> None:
     """Note where a volume's ledger ends. Copies elsewhere that its lost blocks had replaced are kept: they may be the only ones."""
     tables.copies.lose(number)
     tables.books.last_blocks[volume] = end - 1
+
+
+def doubt_blocks(tables: Tables, volume: str, number: int, damages: Iterable[tuple[int, int]]) -> None:
+    """Likewise, where parts of a volume's ledger are damaged, maybe up to its end."""
+    tables.copies.lose(number)
+    last = tables.books.last_blocks.get(volume, -1)
+    beyond = (start - 1 for start, end in damages if end > last)
+    tables.books.last_blocks[volume] = min([last, *beyond])
 
 
 def abandon(tables: Tables, now: float) -> None:

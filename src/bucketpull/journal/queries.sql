@@ -94,6 +94,11 @@ update work set due = ? where due > ?;
 select id, passes, part, candidates, body from work join body using (id)
 where kind = ? and tier = ? and home = ? and state = 0 and due = 0 order by rank, id limit ?;
 
+-- name: foremost-scan
+-- claim of a trial with prefixes, a few times a second: of what is ready, and of what is sent
+select (select rank from work where kind = 0 and tier = 0 and home = 0 and state = 0 and due = 0 order by rank limit 1),
+(select min(rank) from work where kind = 0 and state = 1);
+
 -- name: ready-by-id
 -- a machine that comes back, once a batch that it had begun
 select id, passes, part, candidates, body from work join body using (id) where kind = ? and id = ? and state = 0 limit ?;
@@ -102,14 +107,6 @@ select id, passes, part, candidates, body from work join body using (id) where k
 -- claim, once a home: a few times a second
 select id, passes, part, candidates, body from work join body using (id)
 where kind = ? and home = ? and due <= ? and state = 0 and due > 0 order by due, id limit ?;
-
--- name: next-due
--- after each commit, while no work is with any machine: 0 where some is ready, else when the first that was deferred is due
-select coalesce(
-    (select 0 from work where kind in (0, 1) and tier = ? and state = 0 and due = 0 limit 1),
-    (select min(due) from work where kind in (0, 1) and state = 0 and due > 0),
-    0
-);
 
 -- name: mark-sent
 -- claim, once a piece of work

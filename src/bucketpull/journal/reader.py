@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from fnmatch import translate
 from functools import lru_cache
 from itertools import islice
@@ -20,7 +21,6 @@ from bucketpull.journal.database import connect_to_read, exists
 from bucketpull.journal.directories import Balance, balances, directories_below
 from bucketpull.journal.extents import covers, unpack_entries
 from bucketpull.journal.job_settings import read_configuration
-from bucketpull.journal.sums import what_is_left
 from bucketpull.journal.tables import Tables
 from bucketpull.journal.volume_numbers import KnownVolume
 
@@ -78,8 +78,7 @@ class JournalReader:
 
     def outstanding(self) -> Outstanding:
         """Return what is left to do."""
-        tables = self._refreshed()
-        return what_is_left(tables.store, tables.books)
+        return copy(self._refreshed().books.outstanding)
 
     def counted_on(self) -> dict[str, str]:
         """See `ports.Journal`."""
@@ -105,6 +104,10 @@ class JournalReader:
     def volumes(self) -> list[KnownVolume]:
         """Return the volumes that the journal knows, in the order in which they became known."""
         return self._refreshed().volumes.all()
+
+    def last_blocks(self) -> dict[str, int]:
+        """Return where the last block begins that each volume was heard to have in its ledger, in bytes."""
+        return dict(self._refreshed().books.last_blocks)
 
     def runs(self, limit: int = 10) -> list[RunNote]:
         """Return the last runs, newest first."""

@@ -133,6 +133,8 @@ class SqliteJournal(JournalReader):
         late: int | None = None,
         room: BudgetLeft = ANY_ROOM,
         takers: Collection[str] = (),
+        *,
+        in_order: bool = False,
     ) -> list[Work]:
         """See `ports.Journal`."""
         tables = self._tables
@@ -142,6 +144,8 @@ class SqliteJournal(JournalReader):
             works = tables.frontier.claim(kind, limit, homes, now, limit if late is None else late)
         if works:
             with self._transaction():
+                if in_order:
+                    works = tables.frontier.foremost(works)
                 if room != ANY_ROOM:
                     works = tables.frontier.within(works, room)
                 tables.frontier.send(kind, works, machine)
@@ -247,6 +251,14 @@ class SqliteJournal(JournalReader):
                 tables.run.tidied = tables.run.number
                 tables.write_run()
 
+    def forget_emptied(self, has_some: maintenance.HasSome) -> None:
+        """Forget directories that are gone, where no volume has anything of them in these blocks any more (`prune`)."""
+        for rows in self._tables.pages.walk():
+            if emptied := maintenance.emptied(self._tables, rows, has_some):
+                with self._transaction() as tables:
+                    for row in emptied:
+                        tables.pages.remove(row.directory, row.cursor, row.run)
+
     def former(self, volumes: Sequence[str], limit: int) -> list[Former]:
         """See `ports.Journal`."""
         with self._tables.store.reading():
@@ -338,11 +350,7 @@ class SqliteJournal(JournalReader):
     def doubt_blocks(self, volume: str, damages: Sequence[tuple[int, int]]) -> int:
         """Count no more on what lay in damaged parts of a volume's ledger, each from one byte to before another, and list its pages again.
 
-        What lies in other blocks is found in place then. It may be called again, and finds nothing new.
-
-        Returns:
-            How many pages are concerned.
-
+        What lies in other blocks is found in place then. It may be called again, and finds nothing new. Returns how many pages it is.
         """
         number = self._tables.volumes.known_number(volume)
         if number is None:
@@ -352,8 +360,7 @@ class SqliteJournal(JournalReader):
         )
         if pages:
             with self._transaction() as tables:
-                # Copies elsewhere that these blocks had replaced are kept: they may be the only ones.
-                tables.copies.lose(number)
+                maintenance.doubt_blocks(tables, volume, number, damages)
         return pages
 
     def refetch(self, parts: Sequence[Part]) -> int:
@@ -362,12 +369,7 @@ class SqliteJournal(JournalReader):
             return maintenance.refetch(tables, parts)
 
     def learn(self, blocks: Iterable[maintenance.LedgerBlock]) -> int:
-        """Take over what ledgers say (`rebuild`, or a volume that was found again); return how many objects.
-
-        Args:
-            blocks: Volume id, offset of the block in its ledger (bytes), and its records; in ledger order.
-
-        """
+        """Take over what ledgers say, block by block in their order (`rebuild`, or a volume that was found again); return how many objects."""
         count = 0
         for group in groups(blocks, _BLOCKS_AT_ONCE):
             with self._transaction() as tables:

@@ -42,11 +42,14 @@ class Journal(Protocol):
         late: int | None = None,
         room: BudgetLeft = ANY_ROOM,
         takers: Collection[str] = (),
+        *,
+        in_order: bool = False,
     ) -> list[Work]:
         """Take work that is due, oldest first, and mark it sent to a machine.
 
         At most `late` of it was deferred before, while there is other work; None is any number. Of batches no more
-        objects are taken than there is `room` for, one of them cut if need be.
+        objects are taken than there is `room` for, one of them cut if need be; `in_order`, none before the objects of a prefix that
+        goes first and is still being listed.
         Work with candidates goes only to the machine that has their volumes, or to any machine if that is not known, or if that one
         has been none of those that claim work, or of the `takers` which would take some, for five minutes.
         """

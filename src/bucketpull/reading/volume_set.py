@@ -107,6 +107,7 @@ class ReadableVolume:
     def refresh(self) -> None:
         """Index what was stored since."""
         with self._lock:
+            self._reader.ledger.follow()
             self._index.refresh()
 
     def check(self) -> None:
@@ -189,9 +190,9 @@ class ReadableVolume:
         """Return where the index is kept: on the volume, or in the user's cache where that cannot be written, or is somebody else's."""
         with suppress(OSError, VolumeForeign):
             self._home = OwnDirectory.open(self._reader.root, HOME, self.path, writing=True)
-            here = self._home.below(_INDEX).fd
-            if is_writable(here):
-                return f"/proc/self/fd/{here}"
+            here = self._home.below(_INDEX)
+            if is_writable(here.fd):
+                return here.as_path()
         from platformdirs import user_cache_path
 
         # Whoever owns a disk may give it the id of one of ours.

@@ -1,7 +1,5 @@
 """Files of others that lay where an object belongs: they get another name beside it, and are written down."""
 
-import errno
-import fcntl
 import os
 from itertools import count
 from typing import Final
@@ -15,17 +13,13 @@ from bucketpull.volumes.files.tree import Tree
 LIST: Final = "kept.txt"
 _SUFFIX: Final = b".kept"
 _MOST_READ: Final = 1 << 20
-# A mount point, an immutable file, a folder without permission: what cannot be renamed there cannot be replaced either.
-_IMMOVABLE: Final = frozenset({errno.EBUSY, errno.EPERM, errno.EACCES})
 
 
-def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
+def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> None:
     """Rename what lies at a path, a directory excepted, to the first free of `NAME.kept`, `NAME.kept-2`, …; it is written down before.
 
-    Return False if it stays, because it can be neither renamed nor replaced: then its object cannot be stored either.
-
     Raises:
-        OSError: It cannot be renamed for another cause.
+        OSError: It cannot be renamed.
 
     """
     folder, _, name = path.rpartition(b"/")
@@ -33,19 +27,10 @@ def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
     kept = _free_name(place.fd, name)
     fd = home.open_file(LIST, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        before = os.fstat(fd).st_size
         os.write(fd, f"{show(path)}\t{show(place.join(kept))}\n".encode())
-        try:
-            beneath.rename(name, kept, src_dir_fd=place.fd, dst_dir_fd=place.fd)
-        except OSError as error:
-            os.ftruncate(fd, before)
-            if error.errno in _IMMOVABLE:
-                return False
-            raise
     finally:
         os.close(fd)
-    return True
+    beneath.rename(name, kept, src_dir_fd=place.fd, dst_dir_fd=place.fd)
 
 
 class AsideCount:

@@ -234,6 +234,10 @@ class OwnDirectory:
                 raise
         return found
 
+    def as_path(self) -> str:
+        """Return a path to this very directory, wherever it is moved; it holds while it is open, in this process."""
+        return f"/proc/self/fd/{self.fd}"
+
     def make_new(self, name: str) -> int:
         """Make a directory that nobody else can enter, and return its descriptor."""
         os.mkdir(name, 0o700, dir_fd=self.fd)

@@ -29,8 +29,8 @@ from typing import BinaryIO, Final, NamedTuple, Self
 
 from bucketpull.domain.model import key_of
 from bucketpull.volumes.ledger import Damage, Frame, Kind, Ledger
-from bucketpull.volumes.live_objects import DIGEST_BYTES, digest_of
 from bucketpull.volumes.packs import tar
+from bucketpull.volumes.partitions import DIGEST_BYTES, digest_of
 
 _MAGIC: Final = b"bpK2"
 _HEADER: Final = struct.Struct("<4sIQQQI")
@@ -57,6 +57,9 @@ Read = Callable[[int, int, int], bytes]
 
 _Told = tuple[bytes, int, str, int, int]
 """Digest, kind of place (`_PACK` or a code), pack, and two numbers."""
+
+Tell = Callable[[Frame], Iterator[_Told]]
+"""What an index holds of a frame of the ledger."""
 
 
 class IndexEntry(NamedTuple):
@@ -161,12 +164,14 @@ class Segment:
 class KeyIndex:
     """The index of one volume's ledger, kept in `folder`, or in memory alone if that is None.
 
-    Any number of threads may look for objects while one refreshes it.
+    Any number of threads may look for objects while one refreshes it. `tell` chooses what the folder's index holds: the places
+    of objects, or their removals.
     """
 
-    def __init__(self, ledger: Ledger, folder: str | None) -> None:
+    def __init__(self, ledger: Ledger, folder: str | None, tell: Tell | None = None) -> None:
         self._ledger = ledger
         self._folder = folder
+        self._tell = tell or _told
         self._segments = _open_segments(folder, ledger) if folder else []
         self._tail: dict[bytes, IndexEntry] = {}
         self._end = self._segments[-1].end if self._segments else 0
@@ -184,13 +189,12 @@ class KeyIndex:
         return None if place is NOWHERE else place
 
     def refresh(self) -> None:
-        """Add what was appended to the ledger."""
-        self._ledger.follow()
+        """Add what the ledger has more than before."""
         if self._folder and self._ledger.end - self._end > _SEGMENT_BYTES:
             self._extend(self._folder)
         for entry in self._ledger.salvage(self._end):
             if not isinstance(entry, Damage):
-                for digest, code, pack, offset, length in _told(entry):
+                for digest, code, pack, offset, length in self._tell(entry):
                     self._tail[digest] = _place(code, pack, offset, length)
             self._end = entry.end
         if self._folder and len(self._tail) > _TAIL_ENTRIES:
@@ -206,7 +210,7 @@ class KeyIndex:
                     last = start
                     for entry in self._ledger.salvage(start):
                         if not isinstance(entry, Damage):
-                            builder.add(_told(entry))
+                            builder.add(self._tell(entry))
                             last = entry.offset
                     proof = _Last(last, self._ledger.checksum_at(last))
                     segments.append(builder.write(start, self._ledger.end, proof))
@@ -219,7 +223,7 @@ class KeyIndex:
 
 def _merge(segments: list[Segment], folder: str) -> None:
     """Merge the newest segments into one as long as they are of about the same length."""
-    while len(segments) > 1 and segments[-2].count < _MERGE_RATIO * segments[-1].count:
+    while len(segments) > 1 and segments[-2].count <= _MERGE_RATIO * segments[-1].count:
         newer, older = segments.pop(), segments.pop()
         with _Builder(folder) as builder:
             for segment in (older, newer):
@@ -317,6 +321,15 @@ def _told(entry: Frame) -> Iterator[_Told]:
         else:
             for index, digest in enumerate(digests):
                 yield digest, _ODD_FILE if index in record.paths else _FILE, "", *halves
+
+
+def removals(entry: Frame) -> Iterator[_Told]:
+    """Yield the removed objects of a frame, each at the frame's own offset."""
+    if entry.kind is Kind.REMOVAL:
+        halves = (entry.offset >> 32, entry.offset & 0xFFFFFFFF)
+        for record in entry.records():
+            for name in record.names:
+                yield digest_of(key_of(record.directory, name)), _FILE, "", *halves
 
 
 def _place(code: int, pack: str, offset: int, length: int) -> IndexEntry:

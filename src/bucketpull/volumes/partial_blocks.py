@@ -19,29 +19,45 @@ from bucketpull.volumes import os_errors
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
+from bucketpull.volumes.key_index import KeyIndex, removals
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
 from bucketpull.volumes.system import has_date, has_length
 
+_REMOVED: Final = "removed"
 _FILE: Final = "thinned"
 _offset: Final = Struct(">Q")
 
 
 class PartialBlocks:
-    """The thinned blocks of one volume. Its file holds their offsets, eight bytes each; one too many does no harm."""
+    """The thinned blocks of one volume. Its file holds their offsets, eight bytes each; one too many does no harm.
 
-    def __init__(self, home: OwnDirectory, identity: Identity, tree: Tree) -> None:
+    The index of what was removed is kept beside it; who only reads the volume gives the place for one, by a function that is called
+    when the first thinned block is read.
+    """
+
+    def __init__(
+        self, home: OwnDirectory, identity: Identity, tree: Tree, folder: Callable[[], str] | None = None
+    ) -> None:
         self._home = home
         self._identity = identity
         self._tree = tree
         self._offsets = self._read()
-        self._removals = _Removals()
+        self._removals = _Removals(folder or (lambda: home.below(_REMOVED).as_path()))
 
     def left(self, offset: int, records: list[Record], ledger: Ledger) -> list[Record]:
-        """Return what is left of a block, as the ledger tells: of files too, which may be lost, or replaced already."""
+        """Return what is left of a block, as the ledger tells: of files too, which may be lost, or replaced already.
+
+        Raises:
+            VolumeError: The index of what was removed cannot be made or read.
+
+        """
         if offset not in self._offsets:
             return records
-        removed = self._removals.since(offset, ledger)
-        kept = [(record, _not_removed(record, removed)) for record in records]
+        try:
+            removed = self._removals.since(offset, ledger)
+            kept = [(record, _not_removed(record, removed)) for record in records]
+        except OSError as error:
+            raise os_errors.volume_error(self._identity.id, "removed objects not looked up", error) from error
         return [record.take(indexes) for record, indexes in kept if indexes]
 
     def replaced(self, copies: Sequence[Former], ledger: Ledger) -> list[tuple[int, Record, int]]:
@@ -102,29 +118,30 @@ def _not_removed(record: Record, removed: _IsRemoved) -> list[int]:
 
 
 class _Removals:
-    """Where the ledger last tells that an object was removed. The ledger is read once, then only what was appended; 100 bytes an object.
+    """Where the ledger last tells that an object was removed: an index, made when it is first asked for, of 24 bytes an object on disk."""
 
-    Objects are known by the hashes of their names: two of a million are equal by chance once in 10 million volumes.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, folder: Callable[[], str]) -> None:
         self._lock = threading.Lock()
-        self._last: dict[int, int] = {}
-        self._end = 0
+        self._folder = folder
+        self._index: KeyIndex | None = None
 
     def since(self, offset: int, ledger: Ledger) -> _IsRemoved:
         """Tell which objects were removed after the block at an offset was written."""
         with self._lock:
-            self._follow(ledger)
-        last = self._last
-        return lambda directory, name: last.get(hash((directory, name)), -1) > offset
+            index = self._refreshed(ledger)
 
-    def _follow(self, ledger: Ledger) -> None:
-        for frame in ledger.salvage(self._end):
-            if not isinstance(frame, Damage) and frame.kind is Kind.REMOVAL:
-                for record in frame.records():
-                    self._last.update((hash((record.directory, name)), frame.offset) for name in record.names)
-            self._end = frame.end
+        def is_removed(directory: bytes, name: bytes) -> bool:
+            last = index.find(key_of(directory, name))
+            return last is not None and last.offset > offset
+
+        return is_removed
+
+    def _refreshed(self, ledger: Ledger) -> KeyIndex:
+        if self._index is None:
+            self._index = KeyIndex(ledger, self._folder(), removals)
+        else:
+            self._index.refresh()
+        return self._index
 
 
 def _not_described_later(

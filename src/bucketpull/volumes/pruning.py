@@ -1,4 +1,4 @@
-"""Which objects on volumes a listing no longer has, in bounded memory.
+"""Which objects on volumes a listing no longer has, and which are older copies of those that it has, in bounded memory.
 
 Keys are dealt out by a digest over files, listed and held ones alike, and compared file by file (see `live_objects`).
 Two keys of the same digest, which chance does not make, would keep an object, never remove one.
@@ -7,15 +7,19 @@ Two keys of the same digest, which chance does not make, would keep an object, n
 from bisect import bisect
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby, pairwise
+from struct import Struct
 from typing import Final, NamedTuple
 
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Record
-from bucketpull.volumes.live_objects import DIGEST_BYTES, LiveObjects, Partitions, digest_of
+from bucketpull.volumes.live_objects import LiveObjects
+from bucketpull.volumes.partitions import DIGEST_BYTES, Partitions, digest_of
 
 PRUNING: Final = "prune"
 """What stands in the ledger as the journal of what was removed because the source no longer has it."""
 _MOST_RECENT: Final = 1 << 16
+_version: Final = Struct(">qq")  # size and date
+_copy: Final = Struct(">qqQ")  # the same, and which of the held objects it is
 
 
 class Gone(NamedTuple):
@@ -37,9 +41,11 @@ class Gone(NamedTuple):
 
 
 class Comparison:
-    """A listing against the volumes that were filled from it. `folder` takes 12 bytes a listed and 20 bytes a held object.
+    """A listing against the volumes that were filled from it. `folder` takes 28 bytes a listed and 36 bytes a held object.
 
     `prefix` is that of the listing: what does not lie below it was never asked for. `held` counts what does.
+    An object that was away from the source for a while may lie on two volumes: of such copies those go that have not the listed size
+    and date, if one has them; `copies` counts them.
     An entry without a name (see `spare`) is one file or folder right in the directory that lists it. It may be any that is held and
     not listed; it is none that is listed by its name.
     """
@@ -48,11 +54,11 @@ class Comparison:
         self._live = live
         self._below = prefix + b"/" if prefix else b""
         expected = sum(each.count for each in live)
-        self._listed = Partitions(folder, "listed", expected, tail_bytes=0)
-        self._held = Partitions(folder, "held", expected, tail_bytes=8)
+        self._listed = Partitions(folder, "listed", expected, tail_bytes=_version.size)
+        self._held = Partitions(folder, "held", expected, tail_bytes=_copy.size)
         self._folders = Partitions(folder, "folders", expected, tail_bytes=0)
         self._doubtful = Partitions(folder, "doubtful", expected, tail_bytes=0)
-        self.listed = self.held = 0
+        self.listed = self.held = self.copies = 0
         self._folder: bytes | None = None
         self._gone: list[bytearray] = []
         self._odd: frozenset[bytes] = frozenset()
@@ -66,17 +72,17 @@ class Comparison:
         if part.directory != self._folder:
             self._folder = part.directory
             self._folders.add(digest_of(part.directory))
-        for name in part.names:
-            self._listed.add(digest_of(key_of(part.directory, name)))
+        for name, *version in zip(part.names, part.sizes, part.mtimes, strict=True):
+            self._listed.add(digest_of(key_of(part.directory, name)), _version.pack(*version))
         self.listed += len(part.names)
 
     def finish(self) -> int:
-        """Compare; return how many objects are gone."""
+        """Compare; return how many objects are to go, older copies included."""
         unlisted = self._unlisted() if self._odd else set()
         starts = self._deal_held(unlisted)
         self._gone = [bytearray((end - start) // 8 + 1) for start, end in pairwise(starts)]
-        for _, tail in _missing(self._held, self._listed):
-            number = int.from_bytes(tail, "big")
+        for number, is_copy in _dispensable(self._held, self._listed):
+            self.copies += is_copy
             volume = bisect(starts, number) - 1
             at = number - starts[volume]
             self._gone[volume][at >> 3] |= 1 << (at & 7)
@@ -117,7 +123,9 @@ class Comparison:
                     if key.startswith(self._below):
                         self.held += 1
                         if not is_spared:
-                            self._held.add(digest_of(key), number.to_bytes(8, "big"))
+                            self._held.add(
+                                digest_of(key), _copy.pack(record.sizes[index], record.mtimes[index], number)
+                            )
                     number += 1
             starts.append(number)
         return starts
@@ -147,6 +155,33 @@ def _missing(asked: Partitions, known: Partitions) -> Iterator[tuple[bytes, byte
             for entry in entries
             if entry[:DIGEST_BYTES] in missing
         )
+
+
+def _dispensable(held: Partitions, listed: Partitions) -> Iterator[tuple[int, bool]]:
+    """Give the numbers of held objects that are not listed, and of older copies of listed ones: whether it is one."""
+    held.finish()
+    listed.finish()
+    for file in range(held.count):
+        entries = held.take(file)
+        missing = {_digest(entry) for entry in entries}
+        several = {_digest(one) for one, other in pairwise(entries) if _digest(one) == _digest(other)}
+        versions: dict[bytes, tuple[int, ...]] = {}
+        for entry in listed.stream(file):
+            digest = _digest(entry)
+            missing.discard(digest)
+            if digest in several:
+                versions[digest] = _version.unpack_from(entry, DIGEST_BYTES)
+        for digest, group in groupby(entries, _digest):
+            copies = [_copy.unpack_from(entry, DIGEST_BYTES) for entry in group]
+            if digest in missing:
+                yield from ((number, False) for *_, number in copies)
+            elif digest in versions and min(versions[digest]) >= 0:
+                older = [number for *version, number in copies if tuple(version) != versions[digest]]
+                yield from ((number, True) for number in older if len(older) < len(copies))
+
+
+def _digest(entry: bytes) -> bytes:
+    return entry[:DIGEST_BYTES]
 
 
 class LeftAlone:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from bucketpull.domain.record import Record
 from bucketpull.volumes.files.tree import Tree
@@ -11,6 +11,7 @@ from bucketpull.volumes.identity import LEDGER, LOCK, Entered, enter
 from bucketpull.volumes.ledger import Damage, Frame, Ledger
 from bucketpull.volumes.location import Bodies, Location, location_of
 from bucketpull.volumes.partial_blocks import PartialBlocks
+from bucketpull.volumes.scratch import scratch_folder
 
 
 class VolumeReader:
@@ -24,7 +25,10 @@ class VolumeReader:
         self.root = root
         self.tree = Tree(root)
         self.bodies = Bodies(root, self.tree)
-        self._partial_blocks = PartialBlocks(self._home, identity, self.tree)
+        self._scratch = ExitStack()
+        self._partial_blocks = PartialBlocks(
+            self._home, identity, self.tree, lambda: self._scratch.enter_context(scratch_folder("removed"))
+        )
         self.ledger = Ledger.open(self._home, LEDGER, path, writable=False)
 
     def entries(self) -> Iterator[Frame | Damage]:
@@ -53,6 +57,7 @@ class VolumeReader:
 
     def close(self) -> None:
         """Let go of the volume."""
+        self._scratch.close()
         self.bodies.close()
         self.tree.close()
         self.ledger.close()

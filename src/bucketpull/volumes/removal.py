@@ -5,6 +5,7 @@ which are removed when the volume is opened next.
 """
 
 import contextlib
+import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -20,13 +21,14 @@ from bucketpull.volumes.as_stored import is_as_stored
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import Identity
+from bucketpull.volumes.identity import LOCK, Identity
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent
 from bucketpull.volumes.location import location_of
 from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.pruning import PRUNING, LeftAlone
+from bucketpull.volumes.system import has_our_date
 from bucketpull.volumes.trash import TrashFolder, trash_of
 from bucketpull.volumes.trial import try_writing
 
@@ -48,11 +50,11 @@ class Latest(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """A batch's note: the ledger's end and the time (ns since 1970) when it was made, and the objects that it names."""
+    """A batch's note: the ledger's end and the time (ns since 1970) when it was made, and the dates (Unix seconds) of the objects that it names."""
 
     since: int
     made_at: int
-    keys: set[Key]
+    dates: dict[Key, int]
 
 
 class Removal:
@@ -93,7 +95,7 @@ class Removal:
             for each in conclusions
             if each.work in noted
         ]
-        keys = {key for frame in gone for key in keys_of(frame)}.union(*(each.keys for each in begun))
+        keys = {key for frame in gone for key in keys_of(frame)}.union(*(each.dates for each in begun))
         since = min([*(frame.offset for frame in gone), *(each.since for each in begun)], default=0)
         latest = self._latest(keys, since)
         self._take_blocks(gone, spared, latest)
@@ -204,33 +206,47 @@ class Removal:
             note = read_intent(self._home, name)
             parts = decode_parts(note.body) if note.body else []
         except (OSError, msgspec.DecodeError):
-            return Begun(since, 0, set())
-        return Begun(since, note.made_at, ids_of(parts))
+            return Begun(since, 0, {})
+        dates = {
+            (part.directory, name): mtime
+            for part in parts
+            for name, mtime in zip(part.names, part.mtimes, strict=True)
+        }
+        return Begun(since, note.made_at, dates)
 
     def _take_unsettled(self, journal: str, begun: Sequence[Begun], latest: Mapping[Key, Latest]) -> None:
-        """Remove the files of batches that are newer than their notes, and that no block describes: a former one may count."""
+        """Remove the files of batches that are newer than their notes and have the listed dates, and that no block describes: a former one may count."""
         written: dict[Key, bytes] = {}
         for each in begun:
-            for key in each.keys:
+            for key, mtime in each.dates.items():
                 last = latest.get(key)
                 if last is None or last.remover == journal or last.offset < each.since:
                     path = self._identity.path_of(*key)
-                    if self._is_newer(path, each.made_at):
+                    if self._is_newer(path, each.made_at, mtime):
                         written[key] = path
         latest = self._latest(written.keys(), 0)
         for key, path in written.items():
             if key not in latest or latest[key].remover == journal:
                 self._tree.remove(path)
 
-    def _is_newer(self, path: bytes, made_at: int) -> bool:
-        """Whether a file was written after a time (ns since 1970); one that cannot be looked at is left alone."""
+    def _is_newer(self, path: bytes, made_at: int, mtime: int) -> bool:
+        """Whether a file was written after a time (ns since 1970), with a date as we give it; one that cannot be looked at is left alone."""
         try:
             found = self._tree.stat(path)
         except OSError as error:
             if os_errors.culprit(error) is not Culprit.OBJECT:
                 raise
             return False
-        return found is not None and stat.S_ISREG(found.st_mode) and found.st_ctime_ns >= made_at
+        if found is None or not stat.S_ISREG(found.st_mode) or found.st_ctime_ns < made_at:
+            return False
+        return mtime < 0 or has_our_date(found, mtime) or not self._keeps_dates()
+
+    def _keeps_dates(self) -> bool:
+        fd = self._home.open_file(LOCK, os.O_RDWR)
+        try:
+            return system.keeps_dates(fd)
+        finally:
+            os.close(fd)
 
     def replace_files(self, records: Iterable[Record], later: Collection[Key] = frozenset()) -> None:
         """Remove the files of objects that are in packs now, but for those of which the ledger tells later.
@@ -330,3 +346,12 @@ def _odd_path(record: Record, index: int) -> dict[int, bytes]:
 def keys_of(frame: Frame) -> set[Key]:
     """Return the directory and name of all objects that a frame names."""
     return ids_of(frame.records())
+
+
+def lengths_of(records: Iterable[Record]) -> dict[Key, int]:
+    """Return the bytes of each object, by directory and name."""
+    return {
+        (record.directory, name): length
+        for record in records
+        for name, length in zip(record.names, record.stored or record.sizes, strict=True)
+    }

@@ -21,13 +21,14 @@ from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
 from bucketpull.volumes.identity import LEDGER, Entered, Owner, enter, mark_owner, mark_packs, take_lock
 from bucketpull.volumes.ledger import Damage, Entry, Frame, Kind, Ledger
+from bucketpull.volumes.ledger_check import LedgerCheck
 from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remove_intent, tidy, write_intent
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import PartialBlocks
 from bucketpull.volumes.pruning import PRUNING, Gone
 from bucketpull.volumes.recovery import begun_parts, whole_files
-from bucketpull.volumes.removal import Removal, keys_of
+from bucketpull.volumes.removal import Removal, keys_of, lengths_of
 from bucketpull.volumes.space import Reserve, measured
 from bucketpull.volumes.trash import Trash, trash_note
 from bucketpull.volumes.trial import try_writing
@@ -88,6 +89,7 @@ class DiskVolume:
         self._ledger = Ledger.open(self._home, LEDGER, path, writable=True)
         self._intents = read_intents(self._home)
         self._blocks = self._catch_up()
+        self._check = LedgerCheck(self._ledger, path)
         self._packs = PackBooks(root, self._home, identity.id, path, self._ledger, self._note_sealed)
         self._packs.recover()
         self._removal = Removal(self._home, identity, self._tree, self._ledger, self._packs, self._append)
@@ -132,10 +134,11 @@ class DiskVolume:
             )
         try:
             status, kept = self._status(free), self._foreign.warning()
+            self._check.look()
         except OSError as error:
             raise self._fall_sick("not measured", error) from error
         dateless = "" if keeps_dates else "keeps no dates: its files have the time at which they were stored"
-        warnings = dateless, kept, self._packs.warning, self.left_alone.warning()
+        warnings = dateless, kept, self._packs.warning, self.left_alone.warning(), self._check.warning()
         status.warning = "; ".join(filter(None, warnings))
         return status
 
@@ -234,7 +237,12 @@ class DiskVolume:
 
     def read(self, offset: int) -> list[Record]:
         """Return the objects of one block, without those that were removed since."""
-        return self._partial_blocks.left(offset, self._ledger.read(offset).records(), self._ledger)
+        try:
+            records = self._ledger.read(offset).records()
+        except LedgerError:
+            self._check.met(offset)
+            raise
+        return self._partial_blocks.left(offset, records, self._ledger)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Go through the ledger from an offset on, oldest first.
@@ -364,10 +372,10 @@ class DiskVolume:
 
     def _growth(self, records: Iterable[Record], former: Iterable[int]) -> tuple[int, int]:
         """Return by how many objects and bytes a block lets the volume grow; what it replaces counts no more."""
-        new, old = _lengths(records), dict[tuple[bytes, bytes], int]()
+        new, old = lengths_of(records), dict[tuple[bytes, bytes], int]()
         for offset in sorted(former):
             with contextlib.suppress(LedgerError):  # a damaged block; see `correct`
-                old |= _lengths(self.read(offset))
+                old |= lengths_of(self.read(offset))
         replaced = new.keys() & old.keys()
         return len(new) - len(replaced), sum(new.values()) - sum(old[key] for key in replaced)
 
@@ -439,12 +447,3 @@ class DiskVolume:
             ]
         for journal, work in [each for each in self._intents if each[0] == PRUNING]:
             self.forget(journal, work)
-
-
-def _lengths(records: Iterable[Record]) -> dict[tuple[bytes, bytes], int]:
-    """Return the bytes of each object, by directory and name."""
-    return {
-        (record.directory, name): length
-        for record in records
-        for name, length in zip(record.names, record.stored or record.sizes, strict=True)
-    }

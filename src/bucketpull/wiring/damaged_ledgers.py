@@ -1,7 +1,7 @@
 """Ledgers that are damaged somewhere: what they recorded there is listed and compared again; when that is done, the damage is blanked out."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -42,8 +42,8 @@ class Healed(NamedTuple):
     is_done: bool
 
 
-def damaged_ledgers(readers: Sequence[VolumeReader]) -> list[DamagedLedger]:
-    """Read ledgers from end to end, and return those that are damaged."""
+def damaged_ledgers(readers: Sequence[VolumeReader], last_blocks: Mapping[str, int]) -> list[DamagedLedger]:
+    """Read ledgers from end to end, and return those that are damaged, or end before the last block that the journal knows of the volume."""
     found = [
         DamagedLedger(
             reader.path,
@@ -53,7 +53,7 @@ def damaged_ledgers(readers: Sequence[VolumeReader]) -> list[DamagedLedger]:
         )
         for reader in readers
     ]
-    return [each for each in found if each.damages]
+    return [each for each in found if each.damages or each.rest.offset <= last_blocks.get(each.volume, -1)]
 
 
 def heal(settings: Settings, ledgers: Sequence[DamagedLedger]) -> Healed:

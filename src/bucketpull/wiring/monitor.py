@@ -123,7 +123,6 @@ class Monitor:
         active = moving or coordinator.state in ENDED
         self._meter.sample(now, objects, size, counters.listed, active)
         self._forecast.sample(now, counters, outstanding, active)
-        waits = max(0.0, outstanding.again_at - self._clock.now())
         unheard = 0.0 if coordinator.state in ENDED else self.unheard()
         return Snapshot(
             job=self._job,
@@ -136,7 +135,7 @@ class Monitor:
             counters=counters,
             outstanding=outstanding,
             rates=self._meter.rates(moving),
-            estimate=self._forecast.estimate(counters, outstanding, listing_done, waits),
+            estimate=self._forecast.estimate(counters, outstanding, listing_done),
             machines=pulses,
             volumes=self._volumes(),
             retries=counters.retries,
@@ -204,8 +203,7 @@ class Monitor:
         machines = {
             name: len(member.pulse.volumes) for name, member in fleet.members.items() if name not in local
         }
-        volumes = {volume.state for volume in self.latest.volumes}
-        news = [*self._machine_news.look(machines, fleet.left, at), *self._room_news.look(state, volumes, at)]
+        news = [*self._machine_news.look(machines, fleet.left, at), *self._room_news.look(state, at)]
         for told in news:
             self._tell(told)
 
