@@ -53,6 +53,7 @@ def test_a_table_names_keys_sizes_md5s_and_dates(tmp_path, make_web, pull):
     assert summary["failures"] == {"checksum": 1}
     assert puller.objects() == {b"a/1.jpg": b"one", b"a/2, with comma\nand line.jpg": b"two"}
     assert (puller.volume / "a/1.jpg").stat().st_mtime == 1_600_000_000
+    assert (puller.volume / "a/2, with comma\nand line.jpg").stat().st_mtime == 1_478_701_618  # Last-Modified
 
 
 def test_what_is_not_there_and_what_is_no_url_fail_by_name_and_by_line(tmp_path, make_web, pull):

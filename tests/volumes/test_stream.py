@@ -54,6 +54,13 @@ def test_pieces_become_the_object(files, hashed):
     assert parts(files) == []
 
 
+def test_a_date_that_only_the_answer_tells_is_taken(files):
+    begun = stream(files, mtime=-1)
+    begun.append([BODY])
+    begun.publish(len(BODY), None, None, 1_478_701_618)
+    assert Path(files.path, "big/film").stat().st_mtime == 1_478_701_618
+
+
 @pytest.mark.parametrize("hashed", [False, True])
 def test_an_interrupted_object_is_resumed_by_whoever_gets_it_next(files, hashed):
     begun = stream(files, hashed)

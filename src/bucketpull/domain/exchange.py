@@ -99,6 +99,8 @@ class Verdict(msgspec.Struct, gc=False):
     body must have in bytes, or -1 where that is not known. `version` names the version, for a later range request. `start` is
     the byte of the object at which the body begins: 0 where the whole came in place of a part.
 
+    `mtime` is when the object changed (Unix seconds) where only the answer tells, -1 otherwise.
+
     `doubtful` says that a whole body came which may be the object in spite of `reason`: what else is known of it decides (see
     `domain.evidence`). `other_size` says that the listed size does not bind this answer: the source states
     another time of change than the listing did, or was asked for a version of an image.
@@ -113,3 +115,4 @@ class Verdict(msgspec.Struct, gc=False):
     start: int = 0
     doubtful: bool = False
     other_size: bool = False
+    mtime: int = -1

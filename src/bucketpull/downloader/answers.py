@@ -65,7 +65,7 @@ class Answers:
         is_it = is_object(transfer, response, verdict)
         self._finished(transfer, response, verdict)
         if is_it:
-            self._store(transfer, response)
+            self._store(transfer, response, verdict)
             return
         self._release(transfer)
         self._meter.waste(verdict.reason, response.received)
@@ -109,7 +109,7 @@ class Answers:
         elif is_whole:
             transfer.stored = large.length
             transfer.queue.states_md5 |= bool(verdict.md5)
-            large.publish(transfer.accepts, transfer)
+            large.publish(transfer.accepts, transfer, verdict.mtime)
         else:
             self._failures.broke_off(transfer, large, response, verdict, self._now)
 
@@ -129,7 +129,7 @@ class Answers:
         if verdict.reason is None and endpoint.is_attentive:
             endpoint.good(transfer, response.received)
 
-    def _store(self, transfer: Transfer, response: Response) -> None:
+    def _store(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
         queue, size = transfer.queue, response.received
         if queue.trouble is not None or queue.writer is None:
             self._meter.waste(queue.trouble, size)
@@ -142,9 +142,8 @@ class Answers:
             self._memory.note_size(size, transfer.size)
         self._memory.held += size - transfer.held
         transfer.held = transfer.stored = size
-        written = queue.writer.put(
-            transfer.directory, transfer.name, transfer.mtime, response.chunks, transfer
-        )
+        mtime = transfer.mtime if transfer.mtime >= 0 else verdict.mtime
+        written = queue.writer.put(transfer.directory, transfer.name, mtime, response.chunks, transfer)
         if written is not None:
             self._written(transfer, written)
         elif not queue.is_flush_due:

@@ -180,9 +180,9 @@ class LargeObject:
         else:
             self.restart()
 
-    def publish(self, accepts: Collection[bytes] | None, token: object) -> None:
+    def publish(self, accepts: Collection[bytes] | None, token: object, mtime: int) -> None:
         """Have the whole object checked and named; see `Stream.publish`."""
-        self._stream.publish(self.length, accepts, token)
+        self._stream.publish(self.length, accepts, token, mtime)
 
     def close(self, keep: bool) -> None:
         """Let go of it."""

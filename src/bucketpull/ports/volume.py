@@ -149,10 +149,11 @@ class Stream(Protocol):
         """Begin again at byte 0."""
         ...
 
-    def publish(self, length: int, accepts: Collection[bytes] | None, token: object) -> None:
+    def publish(self, length: int, accepts: Collection[bytes] | None, token: object, mtime: int = -1) -> None:
         """Give the object its name if it has this length (bytes) and one of these MD5s (None: any). The outcome comes by `outcomes`.
 
         Its reason is `truncated`, `size` or `checksum` where the content is not as said; unless any was accepted, it tells the MD5.
+        `mtime` (Unix seconds, -1 for none) is the object's where the stream was opened without one.
         """
         ...
 

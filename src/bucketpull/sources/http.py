@@ -5,10 +5,11 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import DATED, Response, Verdict
+from bucketpull.domain.exchange import DATED, Response, Verdict, Wanted
 
 STATUS: Final[dict[int, Reason]] = {
     401: Reason.CREDENTIALS,
@@ -67,6 +68,18 @@ def seconds_of(date: str) -> float | None:
         return float(calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")))
     except (ValueError, OverflowError):
         return None
+
+
+def note_date(verdict: Verdict, wanted: Wanted, response: Response) -> None:
+    """Note when an object changed, where no list tells and the answer does."""
+    if verdict.reason is None and wanted.mtime < 0:
+        verdict.mtime = _moment(response.headers().get("last-modified", ""))
+
+
+@lru_cache(maxsize=1024)
+def _moment(date: str) -> int:
+    found = seconds_of(date)
+    return -1 if found is None or found < 0 else int(found)
 
 
 def version_of(headers: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from bucketpull.domain.exchange import Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.ports import Source
 from bucketpull.sources.derived import DerivedSource
+from bucketpull.sources.http import note_date
 from bucketpull.sources.lists import (
     CORRECT_IT,
     ListPosition,
@@ -147,4 +148,5 @@ class KeyedSource(DerivedSource):
         verdict = self._source.judge(wanted, endpoint, response, now, start, version)
         if verdict.reason is Reason.GONE:
             verdict.reason = Reason.NOT_FOUND
+        note_date(verdict, wanted, response)
         return verdict

@@ -303,7 +303,7 @@ class MemoryStream:
         self._part.clear()
         self.offset = 0
 
-    def publish(self, length: int, accepts: Collection[bytes] | None, token: object) -> None:
+    def publish(self, length: int, accepts: Collection[bytes] | None, token: object, mtime: int = -1) -> None:
         """Store it if it is as said."""
         found = b"" if accepts is None else hashlib.md5(self._part, usedforsecurity=False).digest()
         if self.trouble is not None:
@@ -315,7 +315,7 @@ class MemoryStream:
             self._writer.tell(Written(token, Reason.CHECKSUM, f"md5 {found.hex()}", md5=found))
         else:
             self._writer.files[self._key] = bytes(self._part)
-            self._writer.mtimes[self._key] = self._mtime
+            self._writer.mtimes[self._key] = self._mtime if self._mtime >= 0 else mtime
             self._part.clear()
             self._writer.tell(Written(token, md5=found))
 

@@ -21,7 +21,7 @@ from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import read_intent
-from bucketpull.volumes.system import has_our_date
+from bucketpull.volumes.system import has_our_date, has_whole_seconds
 
 _PIECE_BYTES: Final = 1 << 20
 
@@ -84,8 +84,10 @@ def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Ite
 
 
 def _may_be_dated(found: os.stat_result, mtime: int, made_at: int) -> bool:
-    """Compare with the listed date; where none is listed files keep that of their writing."""
-    return has_our_date(found, mtime) if mtime >= 0 else found.st_mtime_ns >= made_at
+    """Compare with the listed date; where none is listed a file has that of its answer, or keeps that of its writing."""
+    if mtime >= 0:
+        return has_our_date(found, mtime)
+    return has_whole_seconds(found) or found.st_mtime_ns >= made_at
 
 
 def _lacks_ctime(found: os.stat_result) -> bool:

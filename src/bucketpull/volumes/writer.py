@@ -303,10 +303,10 @@ class DiskStream:
         self._pieces, self._size, self.offset = [], 0, 0
         self._writer.give(0, self._guard, (self._file.restart,))
 
-    def publish(self, length: int, accepts: Collection[bytes] | None, token: object) -> None:
+    def publish(self, length: int, accepts: Collection[bytes] | None, token: object, mtime: int = -1) -> None:
         """Give the object its final name; see `StreamFile.publish`. The outcome comes by `outcomes`."""
         self._flush()
-        self._writer.give(0, self._publish, (length, accepts, token))
+        self._writer.give(0, self._publish, (length, accepts, token, mtime))
 
     def close(self, keep: bool) -> None:
         """Close without publishing; what is there is kept for a later resumption, or removed."""
@@ -326,9 +326,9 @@ class DiskStream:
             except OSError as error:
                 self.trouble = self._writer.files.failed("part not written", error, None)
 
-    def _publish(self, length: int, accepts: Collection[bytes] | None, token: object) -> Written:
+    def _publish(self, length: int, accepts: Collection[bytes] | None, token: object, mtime: int) -> Written:
         if self.trouble is None:
-            return self._file.publish(length, accepts, token)
+            return self._file.publish(length, accepts, token, mtime)
         self._file.close(keep=True)
         return Written(token, self.trouble.reason, self.trouble.detail)
 

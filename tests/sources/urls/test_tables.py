@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bucketpull.domain.errors import ConfigError
 from bucketpull.report.list_forms import FORMS, Columns
 from bucketpull.report.list_output import ParquetOutput
 from bucketpull.sources.urls import tables
-from bucketpull.sources.urls.tables import OddRow, UrlRow, row_of, table_of
+from bucketpull.sources.urls.tables import OddRow, UrlRow, check_urls, row_of, table_of
 
 
 @pytest.mark.parametrize(
@@ -233,3 +234,26 @@ def test_a_line_with_a_tab_is_no_url_but_a_table(tmp_path):
     path.write_bytes(b"http://h/1\tname\nhttp://h/2\n")
     found = table_of(str(path)).page("")
     assert ([row.key for row in found.rows], len(found.odd)) == ([b"h/2"], 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "remedy"),
+    [
+        ("keys.txt", "a/1.jpg\na/2.jpg\n", "--keys FILE"),
+        ("list.jsonl", '{"key": "a/1.jpg", "url": "http://h/1"}\n', "jq -r .url"),
+        ("list.json", '\ufeff\n[{"url": "http://h/1"}]\n', "jq -r .url"),
+        ("list.csv", "url,size\n/a/1.jpg,1\n", "--keys FILE"),
+    ],
+)
+def test_a_list_of_something_else_is_refused_with_what_reads_it(tmp_path, name, content, remedy):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=remedy):
+        check_urls(str(path))
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "no url\nhttp://h/1\n"])
+def test_a_list_with_a_url_or_nothing_is_one_of_urls(tmp_path, content):
+    path = tmp_path / "list"
+    path.write_text(content)
+    check_urls(str(path))

@@ -52,10 +52,10 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
         return self
 
     def prepared(self) -> "UrlsConfig":
-        """Return the same with the list's state; its head must be understood."""
-        from bucketpull.sources.urls.tables import table_of
+        """Return the same with the list's state; its head and first rows must be understood."""
+        from bucketpull.sources.urls.tables import check_urls
 
-        table_of(self.path)
+        check_urls(self.path)
         return msgspec.structs.replace(self, state=fingerprint(self.path))
 
     @property

@@ -8,6 +8,7 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.domain.percent_encoding import quoted
+from bucketpull.sources.http import note_date
 from bucketpull.sources.lists import CORRECT_IT, check_unchanged
 from bucketpull.sources.plain import HEADERS, PlainSource
 from bucketpull.sources.urls.config import UrlsConfig
@@ -88,6 +89,7 @@ class UrlsSource(PlainSource):
                 return Verdict(Reason.CHECKSUM, detail, version=verdict.version)
         elif verdict.reason is Reason.GONE:
             verdict.reason = Reason.NOT_FOUND
+        note_date(verdict, wanted, response)
         return verdict
 
 

@@ -174,6 +174,32 @@ def table_of(path: str) -> Table:
     return _Lines(path)
 
 
+def check_urls(path: str) -> None:
+    """Make sure that a list is one of URLs: of other lists each line would be a failure.
+
+    Raises:
+        ConfigError: Its first page names no object, or it is refused as by `table_of`.
+
+    """
+    try:
+        found = table_of(path).page("")
+    except AnswerError:  # a damaged part is the job's to tell
+        return
+    if found.odd and not found.rows:
+        with Path(path).open("rb") as file:
+            is_json = file.read(_LOOKED_AT_BYTES).removeprefix(BOM).lstrip()[:1] in {b"{", b"["}
+        if is_json:
+            raise ConfigError(
+                f"list {path}: is JSON; write its URLs one a line, for example with `jq -r .url`"
+            )
+        raise ConfigError(
+            f"list {path}: none of its first rows is a URL: {found.odd[0]}; keys of a bucket are read by --keys FILE with s3://BUCKET or upyun://BUCKET"
+        )
+
+
+_LOOKED_AT_BYTES: Final = 4096
+
+
 class _Lines:
     """One URL a line."""
 

@@ -110,7 +110,9 @@ class StreamFile:
         if self._hash:
             self._hash = hashlib.md5()
 
-    def publish(self, length: int, accepts: Collection[bytes] | None, token: object) -> Written:
+    def publish(
+        self, length: int, accepts: Collection[bytes] | None, token: object, mtime: int = -1
+    ) -> Written:
         """Give the object its final name if it has this length (bytes) and one of these MD5s (None: any); say what became of it.
 
         What has the wrong content is thrown away; the token's outcome then is `truncated`, `size` or `checksum`. It tells the MD5,
@@ -130,8 +132,9 @@ class StreamFile:
         try:
             if self._files.sync:
                 os.fsync(self._fd)
-            if self._mtime >= 0:  # else it is not known
-                system.set_date(self._fd, self._mtime)
+            changed = self._mtime if self._mtime >= 0 else mtime
+            if changed >= 0:  # else it is not known
+                system.set_date(self._fd, changed)
         except OSError as error:
             return self._files.failed("file not written", error, token)
         if _reach is not None:
