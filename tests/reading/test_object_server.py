@@ -93,6 +93,7 @@ def test_an_object_comes_with_all_that_a_cache_wants_to_know(served):
     assert headers["Accept-Ranges"] == "bytes"
     assert headers["ETag"].startswith('"')
     assert served.get("/a/b.jpg")[1]["ETag"] == headers["ETag"]
+    assert served.get(f"http://127.0.0.1:{served.port}/a/b.jpg")[2] == BODY
 
 
 def test_head_says_the_same_without_a_body(served):

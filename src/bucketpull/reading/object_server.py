@@ -133,7 +133,10 @@ class ObjectServer:
     async def _response(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method not in _METHODS:
             return _plain(405, "only GET and HEAD", {hdrs.ALLOW: "GET, HEAD"})
-        key = unquote_to_bytes(request.raw_path.partition("?")[0].removeprefix("/"))
+        target = request.raw_path.partition("?")[0]
+        if not target.startswith("/"):  # with scheme and host, as clients of proxies ask (RFC 9112, 3.2.2)
+            target = "/" + target.partition("://")[2].partition("/")[2]
+        key = unquote_to_bytes(target.removeprefix("/"))
         try:
             found = await self._find(key)
             if found is None:

@@ -248,7 +248,7 @@ def _times(dates: list[bytes]) -> list[int]:
         _HOURS.clear()
     together, count = b"".join(dates), len(dates)
     length = len(dates[0]) if dates else 0
-    if len(set(map(len, dates))) != 1 or not _are_in_utc(together, count, length):
+    if not _are_in_utc(together, count, length):
         return [_time(date) for date in dates]
     hours, seconds = _hours_and_seconds(count, length)
     try:
@@ -260,7 +260,9 @@ def _times(dates: list[bytes]) -> list[int]:
 
 def _are_in_utc(together: bytes, count: int, length: int) -> bool:
     """Tell whether all dates, each `length` long, end as `:30Z` or `:30.000Z`."""
-    if length < len("2009-10-12T17:50:30Z") or together[length - 1 :: length] != b"Z" * count:
+    if length < len("2009-10-12T17:50:30Z") or len(together) != count * length:
+        return False
+    if together[length - 1 :: length] != b"Z" * count:
         return False
     fraction = [together[place::length] for place in range(19, length - 1)]
     digits = fraction[1:]
