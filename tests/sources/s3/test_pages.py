@@ -42,7 +42,9 @@ class World:
         end = begin + len(names)
         more = end < len(self.names)
         token = str(end) if more and not self.is_old else ""
-        return Listing(names, [1] * len(names), [0] * len(names), [], more, token)
+        return Listing(
+            names, [1] * len(names), [0] * len(names), [], more, token, is_old=self.is_old and more
+        )
 
     def list(self, split: bool = True) -> list[bytes]:
         """List everything; positions are taken in any order, as by many processes."""
@@ -55,7 +57,7 @@ class World:
             seen.add((position.cursor, "page"))
             self.longest = max(self.longest, depth)
             listing = self.answer(position)
-            page = followed(position, listing.keys, listing, self.is_old, split)
+            page = followed(position, listing.keys, listing, split)
             found += page.part.names
             assert len(page.part.names) == len(page.part.sizes) == len(page.part.mtimes)
             positions += [(each, depth + 1) for each in page.following]
@@ -115,8 +117,8 @@ def test_a_service_that_does_not_heed_start_after_is_listed_by_its_tokens():
     [(Position(b""), [b"b", b"a"]), (Position(b"", "b", '["range","",1,0,"t"]'), [b"a"])],
 )
 def test_that_a_service_lists_in_its_own_way_is_said_by_the_page(position, names):
-    assert followed(position, names, _listing(names, "u"), False, True).serial
-    assert not followed(position, [b"c"], _listing([b"c"], "u"), False, True).serial
+    assert followed(position, names, _listing(names, "u"), True).serial
+    assert not followed(position, [b"c"], _listing([b"c"], "u"), True).serial
 
 
 def test_a_service_with_another_order_is_listed_by_its_tokens():
@@ -130,12 +132,12 @@ def _listing(names: list[bytes], token: str) -> Listing:
 
 
 def test_an_entry_that_a_page_gives_twice_counts_once():
-    page = followed(Position(b""), [b"a", b"b", b"b"], _listing([b"a", b"b", b"b"], ""), False, True)
+    page = followed(Position(b""), [b"a", b"b", b"b"], _listing([b"a", b"b", b"b"], ""), True)
     assert (page.part.names, page.part.sizes, page.duplicates) == ([b"a", b"b"], [1, 1], 1)
 
 
 def test_a_service_that_gives_the_name_again_after_which_was_asked_is_listed_by_name():
-    page = followed(Position(b"", "a"), [b"a", b"b", b"c"], _listing([b"a", b"b", b"c"], "t"), False, True)
+    page = followed(Position(b"", "a"), [b"a", b"b", b"c"], _listing([b"a", b"b", b"c"], "t"), True)
     assert (page.part.names, page.duplicates) == ([b"b", b"c"], 1)
     assert ask_for(page.following[0]).after == b"c"
 
@@ -144,14 +146,14 @@ def _by_tokens(pages: list[tuple[list[bytes], str]]) -> Position:
     """Follow pages by their tokens; return where the next is asked for."""
     position = Position(b"")
     for names, token in pages:
-        page = followed(position, names, _listing(names, token), False, True)
+        page = followed(position, names, _listing(names, token), True)
         (position,) = page.following
     return position
 
 
 def test_the_last_key_of_a_page_is_not_taken_from_the_next_one_again():
     position = _by_tokens([([b"b", b"a"], "1")])
-    page = followed(position, [b"a", b"c"], _listing([b"a", b"c"], ""), False, True)
+    page = followed(position, [b"a", b"c"], _listing([b"a", b"c"], ""), True)
     assert (page.part.names, page.duplicates) == ([b"c"], 1)
 
 
@@ -159,9 +161,9 @@ def test_the_last_key_of_a_page_is_not_taken_from_the_next_one_again():
 def test_a_token_that_leads_back_is_found_and_what_its_page_holds_is_taken_in_the_end(token):
     position = _by_tokens([([b"b", b"a"], "1"), ([b"c"], "2"), ([b"d"], "3")])
     with pytest.raises(AnswerError, match="leads back"):
-        followed(position, [b"e"], _listing([b"e"], token), False, True)
+        followed(position, [b"e"], _listing([b"e"], token), True)
     position.passes = 6
-    page = followed(position, [b"e"], _listing([b"e"], token), False, True)
+    page = followed(position, [b"e"], _listing([b"e"], token), True)
     assert (page.part.names, page.following) == ([b"e"], [])
     assert "what follows is not listed" in page.broken
 
@@ -169,7 +171,7 @@ def test_a_token_that_leads_back_is_found_and_what_its_page_holds_is_taken_in_th
 def test_a_page_that_was_given_before_is_found_whatever_its_token():
     position = _by_tokens([([b"b", b"a"], "1"), ([b"d", b"c"], "2")])
     with pytest.raises(AnswerError, match="leads back"):
-        followed(position, [b"d", b"c"], _listing([b"d", b"c"], "3"), False, True)
+        followed(position, [b"d", b"c"], _listing([b"d", b"c"], "3"), True)
 
 
 def test_a_service_of_version_1_goes_on_by_marker():
@@ -185,7 +187,7 @@ def test_an_old_service_with_another_order_goes_on_by_its_last_key():
             begin = bisect_right(self.keys, self.order(marker)) if marker else 0
             names = self.names[begin : begin + self.page]
             more = begin + len(names) < len(self.names)
-            return Listing(names, [1] * len(names), [0] * len(names), [], more, "")
+            return Listing(names, [1] * len(names), [0] * len(names), [], more, "", is_old=more)
 
     names = [b"%s%d" % (letter, number) for letter in (b"a", b"B", b"c") for number in range(500)]
     world = Old(names, order=lambda name: name.lower(), is_old=True)
@@ -194,7 +196,7 @@ def test_an_old_service_with_another_order_goes_on_by_its_last_key():
 
 def test_an_empty_truncated_page_is_not_the_end():
     position = Position(b"", "k")
-    page = followed(position, [], Listing([], [], [], [], True, "t"), False, True)
+    page = followed(position, [], Listing([], [], [], [], True, "t"), True)
     (following,) = page.following
     assert ask_for(following).token == "t"
 
@@ -210,7 +212,7 @@ def test_a_first_page_that_is_refused_as_unknown_is_asked_for_in_the_old_way():
 @pytest.mark.parametrize("until", ["x", "[]x", '["probe"', "{}"])
 def test_a_stage_that_is_none_is_refused(until):
     with pytest.raises(AnswerError):
-        followed(Position(b"", "c", until), [], Listing([], [], [], [], False, ""), False, True)
+        followed(Position(b"", "c", until), [], Listing([], [], [], [], False, ""), True)
 
 
 _letters = st.sampled_from(["ab", "0123456789", "0123456789abcdef", "a中b😀", "aBc/é\x01~"])

@@ -28,7 +28,7 @@ _ENTRY = re.compile(
 )
 _ROOT = re.compile(rb"\s*+(?:<\?xml[^>]{0,200}\?>)?+\s*+<ListBucketResult[\s>/]")
 _FIELD = re.compile(
-    rb"<(IsTruncated|NextContinuationToken|NextMarker|EncodingType|Name)>([^<]*)</\1>", re.DOTALL
+    rb"<(IsTruncated|NextContinuationToken|NextMarker|KeyCount|EncodingType|Name)>([^<]*)</\1>", re.DOTALL
 )
 _REFERENCE = re.compile(rb"&(#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);")
 _NAMED = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
@@ -47,7 +47,7 @@ class Listing(NamedTuple):
     """A page by column. `keys` are as stored, `sizes` in bytes, `mtimes` in Unix seconds, `etags` without quotes.
 
     A size or date that is none is -1. `token` is what the service gives to go on with, "" where it gives none. `odd` tells of what
-    is on the page and names no object.
+    is on the page and names no object. `is_old`: it goes on, and is one of ListObjects, of version 1.
     """
 
     keys: list[bytes]
@@ -57,6 +57,7 @@ class Listing(NamedTuple):
     is_truncated: bool
     token: str
     odd: tuple[str, ...] = ()
+    is_old: bool = False
 
 
 class _Rows(NamedTuple):
@@ -84,15 +85,18 @@ def read_listing(body: bytes, *, etags: bool = True) -> Listing:
     state = rows.fields.get(b"IsTruncated", b"").strip().lower()
     if state not in {b"true", b"false"}:
         raise AnswerError(Reason.GARBAGE, "a listing that does not say whether it is truncated")
+    is_truncated = state == b"true"
     token = rows.fields.get(b"NextContinuationToken") or rows.fields.get(b"NextMarker") or b""
     return Listing(
         _keys(rows),
         _sizes(rows.sizes),
         _times(rows.dates),
         _etags(rows) if etags else [],
-        state == b"true",
+        is_truncated,
         (_unescape(token) if rows.is_escaped else token).decode("utf-8", "surrogateescape"),
         rows.odd,
+        # Some services leave out one or the other; ListObjects has neither.
+        is_truncated and rows.fields.keys().isdisjoint({b"KeyCount", b"NextContinuationToken"}),
     )
 
 

@@ -100,14 +100,13 @@ def ask_for(position: Position) -> Ask:
     return Ask(b"" if token else unquote_to_bytes(cursor), token, keys, stage.is_old)
 
 
-def followed(position: Position, names: list[bytes], listing: Listing, is_old: bool, split: bool) -> Page:
+def followed(position: Position, names: list[bytes], listing: Listing, split: bool) -> Page:
     """Make a page of a listing.
 
     Args:
         position: Where was asked.
         names: The page's keys below the position's directory.
         listing: The page.
-        is_old: Whether the answer is one of ListObjects, of version 1.
         split: Whether a long listing may be cut into ranges.
 
     Raises:
@@ -119,7 +118,7 @@ def followed(position: Position, names: list[bytes], listing: Listing, is_old: b
         return _probed(position, stage, names)
     if stage.kind == "end":
         return _searched(position, stage, names)
-    if is_old and not stage.is_old:
+    if listing.is_old and not stage.is_old:
         stage = msgspec.structs.replace(stage, is_old=True)
     given = stage.trail.last if stage.trail else ask_for(position).after
     only, unique = _once_each(names, listing, given)

@@ -155,10 +155,9 @@ class S3Source:
             raise AnswerError(response.failure, response.detail)
         if response.status != 200:
             raise self._refusal(position, response, now)
-        body = response.body
         # An MD5 an object makes a batch twice as large: only where somebody compares it, or writes it down.
         wanted = self._cdn is not None or self._config.lists_versions
-        listing = read_listing(body, etags=wanted)
+        listing = read_listing(response.body, etags=wanted)
         if wanted:
             listing = listing._replace(etags=verdicts.md5s(listing.etags))
         names, below = listing.keys, self._below
@@ -172,9 +171,7 @@ class S3Source:
             if not all(key.startswith(below) for key in names):
                 raise AnswerError(Reason.GARBAGE, f"a page with keys that are not below {below.decode()!r}")
             names = [key[len(below) :] for key in names]
-        # Some services leave out one or the other; ListObjects has neither.
-        is_old = listing.is_truncated and b"<KeyCount>" not in body and b"<NextContinuationToken>" not in body
-        return followed(position, names, listing, is_old, self._config.split_listing)
+        return followed(position, names, listing, self._config.split_listing)
 
     def _refusal(self, position: Position, response: Response, now: float) -> AnswerError:
         """Class the refusal of a page: what concerns the listing concerns the job."""
