@@ -28,7 +28,7 @@ from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.verification import Fault, Finding, Verification, repairs
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import source_config
-from bucketpull.wiring.damaged_ledgers import Healed, damaged_ledgers, heal
+from bucketpull.wiring.damaged_ledgers import Healed, count_known, damaged_ledgers, heal
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write
 from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.output import say_on, tell, words
@@ -344,9 +344,9 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
             )
     if gone:
         tell(f"volume {reader.path}: {count(gone)} objects are not at the source any more, and stay missing")
-        # What has failed is counted when it comes; then the next repair counts again.
+        # They are in the ledger, so they are in the totals; `prune` takes them out of both. What has failed is counted when it comes.
         if code is ExitCode.COMPLETE:
-            _count_again(reader)
+            count_known(reader.path, reader.id)
     is_right = not packs or code is ExitCode.INTERRUPTED or _rewrite(settings, reader, packs)
     return code or (ExitCode.INCOMPLETE if gone or not is_right else ExitCode.COMPLETE)
 
@@ -386,15 +386,6 @@ def _correct(reader: VolumeReader, objects: int, size: int) -> None:
         return
     with closing(open_volume(reader.path, reader.id)) as volume:
         volume.correct(objects, size)
-
-
-def _count_again(reader: VolumeReader) -> None:
-    """Have the totals count what the ledger names and nobody can fetch: `prune` takes it out of both."""
-    with opened_to_read(reader.path, reader.id) as now:
-        verification = Verification(now, hashed=False, extra=False)
-        for finding in verification.run():
-            del finding
-        _correct(now, verification.objects, verification.bytes)
 
 
 def _make_work(journal: SqliteJournal, findings: Iterable[Finding]) -> int:

@@ -74,7 +74,7 @@ def heal(settings: Settings, ledgers: Sequence[DamagedLedger]) -> Healed:
         pages = sum(journal.doubt_blocks(each.volume, [*each.damages, each.rest]) for each in ledgers)
         is_done_here = _is_done_here(settings, journal, paths)
     for each in ledgers if pages else ():
-        _count_known(each)
+        count_known(each.path, each.volume)
     if pages and not settings.quiet:
         tell(
             f"{count(pages)} pages are listed again, because entries of ledgers about their objects are damaged"
@@ -120,11 +120,11 @@ def _as_whole(settings: Settings, paths: Sequence[str]) -> Settings:
     )
 
 
-def _count_known(ledger: DamagedLedger) -> None:
-    """Have a volume's totals count what its ledger still names, so that what is recorded again counts once."""
+def count_known(path: str, identity: str) -> None:
+    """Have a volume's totals count what its ledger names, and nothing else: what is recorded again later counts once then."""
     with (
-        closing(open_volume(ledger.path, ledger.volume)) as volume,
-        opened_to_read(ledger.path, ledger.volume) as reader,
+        closing(open_volume(path, identity)) as volume,
+        opened_to_read(path, identity) as reader,
         scratch_folder("repair") as folder,
     ):
         live = LiveObjects(reader, folder)
