@@ -61,28 +61,10 @@ class Process:
         self._objects: dict[str, Endpoint[Transfer]] = {
             spec.name: self._endpoint(spec) for spec in specs if spec.purpose is Purpose.FETCH
         }
-        self.scan = Scan(
-            source,
-            fetcher,
-            self._list,
-            clock,
-            random,
-            self._meter,
-            JobPages(parameters.batch, parameters.order),
-            self._channel.send,
-            self._refused,
-        )
-        self.transfers = Transfers(
-            source,
-            fetcher,
-            self._objects,
-            mount,
-            clock,
-            random,
-            self._meter,
-            parameters.bounds,
-            self._channel.send,
-        )
+        meter, say, pages = self._meter, self._channel.send, JobPages(parameters.batch, parameters.order)
+        self.scan = Scan(source, fetcher, self._list, clock, random, meter, pages, say, self._refused)
+        bounds = parameters.bounds
+        self.transfers = Transfers(source, fetcher, self._objects, mount, clock, random, meter, bounds, say)
         self._watch = Watch(self._list, self._objects, fetcher, self.scan, self.transfers, clock)
         self._deadline: float | None = None
         self._fatal = False

@@ -58,16 +58,9 @@ class ListingWalk:
         )
         self._fetcher = fetcher
         self._clock = clock
+        pages, meter = PassedPages(listed), Meter()
         self._scan = Scan(
-            source,
-            fetcher,
-            self._endpoint,
-            clock,
-            Random(),
-            Meter(),
-            PassedPages(listed),
-            self._ended,
-            self._refuse,
+            source, fetcher, self._endpoint, clock, Random(), meter, pages, self._ended, self._refuse
         )
         self._watch = Watch(self._endpoint, {}, fetcher, self._scan, None, clock)
         self._watch.resolve()

@@ -49,13 +49,8 @@ def run_sync(
         known, machine = opening.journal.volumes(), machine_name(settings)
         paths, away = (paths, []) if alone else with_known(paths, known, machine)
         sick: list[VolumeSick] = []
-        volumes = open_all(
-            paths,
-            known_paths(known, machine),
-            settings,
-            sick.append,
-            owner_of(opening.journal.id, opening.source),
-        )
+        owner = owner_of(opening.journal.id, opening.source)
+        volumes = open_all(paths, known_paths(known, machine), settings, sick.append, owner)
         warnings = [
             *map(_of_sick, sick),
             *map(_of_missing, away),

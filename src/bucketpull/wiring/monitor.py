@@ -109,20 +109,14 @@ class Monitor:
         coordinator = self._coordinator
         counters, outstanding = coordinator.counters, coordinator.outstanding
         now = self._clock.monotonic()
-        running = coordinator.state in RUNNING
         listing_done = outstanding.scans == 0 and coordinator.state != JobState.STARTING
         pulses = coordinator.fleet.pulses(now, all_listed=listing_done)
-        fetched, fetched_bytes = counters.fetched
-        objects = max(fetched, sum(pulse.objects for pulse in pulses))
-        size = max(fetched_bytes, sum(pulse.bytes for pulse in pulses))
         self._begin()
         # What is in flight when a job is paused still arrives: that is work, and so is what passed until the end.
-        moving = running or any(
+        moving = coordinator.state in RUNNING or any(
             endpoint.in_flight for pulse in pulses for endpoint in pulse.endpoints.values()
         )
-        active = moving or coordinator.state in ENDED
-        self._meter.sample(now, objects, size, counters.listed, active)
-        self._forecast.sample(now, counters, outstanding, active)
+        self._sample(now, pulses, moving or coordinator.state in ENDED)
         unheard = 0.0 if coordinator.state in ENDED else self.unheard()
         return Snapshot(
             job=self._job,
@@ -141,15 +135,22 @@ class Monitor:
             retries=counters.retries,
             failures=counters.failures,
             limits=coordinator.limits,
-            limited_by=""
-            if unheard
-            else next((pulse.limited_by for pulse in pulses if pulse.limited_by), ""),
+            limited_by="" if unheard else _limited_by(pulses),
             notes=self._notes,
             stages=self._stages(now, pulses),
             spent=coordinator.budget.spent.copy(),
             prices=self._prices,
             unheard_seconds=unheard,
         )
+
+    def _sample(self, now: float, pulses: Sequence[Pulse], active: bool) -> None:
+        """Note what has been fetched until now; time that is not `active` counts for no rate."""
+        counters = self._coordinator.counters
+        fetched, fetched_bytes = counters.fetched
+        objects = max(fetched, sum(pulse.objects for pulse in pulses))
+        size = max(fetched_bytes, sum(pulse.bytes for pulse in pulses))
+        self._meter.sample(now, objects, size, counters.listed, active)
+        self._forecast.sample(now, counters, self._coordinator.outstanding, active)
 
     def _volumes(self) -> list[VolumeStatus]:
         coordinator = self._coordinator
@@ -223,3 +224,8 @@ class Monitor:
                 f"nothing has come for {duration(silence.seconds)}: {meaning} "
                 f"({silence.reason}, {silence.times} times; asked: {self._asked}); {remedy}",
             )
+
+
+def _limited_by(pulses: Sequence[Pulse]) -> str:
+    """Return what holds back the first machine that is held back; "" for nothing."""
+    return next((pulse.limited_by for pulse in pulses if pulse.limited_by), "")

@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from threading import Timer
@@ -260,20 +260,18 @@ def open_all(
         check_copy_of(path, seen_at)
     opened: list[DiskVolume] = []
     sick: list[VolumeSick] = []
-    try:
+    with ExitStack() as closing_all:
         for path in paths:
             try:
-                opened.append(open_one(path, known.get(path), settings, owner))
+                volume = open_one(path, known.get(path), settings, owner)
+                opened.append(closing_all.enter_context(closing(volume)))
             except VolumeSick as error:
                 if leave is None or not (path in known or _id_at(path)):
                     raise
                 sick.append(error)
         if sick and not opened:
             raise sick[0]
-    except BaseException:
-        for volume in opened:
-            volume.close()
-        raise
+        closing_all.pop_all()
     for trouble in sick:
         if leave is not None:
             leave(trouble)
