@@ -69,6 +69,7 @@ class Curl:
     ) -> None:
         self.now = 0.0
         self.due: float | None = None
+        self._counted: Count | None = None
         self._options = options
         self._authorities = authorities
         self._poller = poller
@@ -94,15 +95,14 @@ class Curl:
         self,
         request: Request,
         done: Done,
-        sink: Sink | None,
-        begun: Begun | None,
-        counted: Count | None,
         now: float,
         marked_at: float,
+        sink: Sink | None,
+        begun: Begun | None,
     ) -> None:
         """Make a request."""
         handle = self._free.pop() if self._free else self._new_handle()
-        handle.prepare(request, done, sink, begun, counted)
+        handle.prepare(request, done, sink, begun, self._counted)
         handle.started, handle.marked_at = now, marked_at
         self._busy[handle] = None
         self._multi.add_handle(handle.easy)
@@ -122,6 +122,7 @@ class Curl:
 
     def count(self, counted: Count | None) -> None:
         """Report the sizes of received pieces from now on, or no longer."""
+        self._counted = counted
         for handle in self._handles:
             if handle in self._busy:
                 handle.count(counted)

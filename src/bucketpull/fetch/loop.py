@@ -85,7 +85,7 @@ class FetchLoop:
         self, request: Request, done: Done, sink: Sink | None = None, begun: Begun | None = None
     ) -> None:
         now = time.monotonic()
-        self._curl.submit(request, done, sink, begun, self.direct.counted, now, now - self._held_back)
+        self._curl.submit(request, done, now, now - self._held_back, sink, begun)
 
     def _learn(self, request: Request, ip: str) -> None:
         now = time.monotonic()
