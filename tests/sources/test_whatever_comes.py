@@ -29,8 +29,10 @@ def answer(body: bytes, *lines: bytes, status: int = 200) -> Response:
 def listed(source, response):
     with contextlib.suppress(AnswerError):
         SOURCES[source].read_page(SOURCES[source].root(), response, NOW)
-    with contextlib.suppress(AnswerError):
-        SOURCES[source].read_usage(response)
+    usage = SOURCES[source].usage_query("https://api.example.com", NOW)
+    if usage is not None:
+        with contextlib.suppress(AnswerError):
+            usage.read(response)
 
 
 def judged(source, response):

@@ -1,11 +1,18 @@
 """What downloaders need of a source of objects, and what a source must be told."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
+
+
+class UsageQuery(NamedTuple):
+    """A question for the size of all that is listed. `read` returns it in bytes, and raises AnswerError where the answer is none."""
+
+    request: Request
+    read: Callable[[Response], int]
 
 
 class Source(Protocol):
@@ -77,15 +84,6 @@ class Source(Protocol):
         """
         ...
 
-    def usage_request(self, site: str, now: float) -> Request | None:
-        """Ask for the size of all that is listed, or None where the source cannot tell."""
-        ...
-
-    def read_usage(self, response: Response) -> int:
-        """Return that size in bytes.
-
-        Raises:
-            AnswerError: The source refuses, or the answer is none.
-
-        """
+    def usage_query(self, site: str, now: float) -> UsageQuery | None:
+        """Ask for the size of all that is listed; None where the source cannot tell."""
         ...

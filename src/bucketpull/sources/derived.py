@@ -53,13 +53,8 @@ class DerivedSource:
         """See `Source`."""
         return self._source.judge(wanted, endpoint, response, now, start, version)
 
-    def usage_request(self, site: str, now: float) -> Request | None:  # noqa: ARG002
+    def usage_query(self, site: str, now: float) -> None:
         """Say that the size of all is not known: only a part is wanted."""
-        return None
-
-    def read_usage(self, response: Response) -> int:
-        """See `Source`."""
-        return self._source.read_usage(response)
 
 
 class SelectingSource(DerivedSource):

@@ -116,13 +116,8 @@ class PlainSource:
             wanted, headers, response, start, found
         )
 
-    def usage_request(self, site: str, now: float) -> Request | None:  # noqa: ARG002
+    def usage_query(self, site: str, now: float) -> None:
         """None: the total size is not known."""
-        return None
-
-    def read_usage(self, response: Response) -> int:
-        """Raise: there is no such request."""
-        raise AnswerError(Reason.GARBAGE, f"HTTP {response.status}")
 
 
 def _whole(

@@ -138,14 +138,8 @@ class MemorySource:
             size=length, md5=headers.get("content-md5", ""), version=found, start=began, other_size=changed
         )
 
-    def usage_request(self, site: str, now: float) -> Request | None:
+    def usage_query(self, site: str, now: float) -> None:
         """There is none."""
-        del site, now
-        return None
-
-    def read_usage(self, response: Response) -> int:
-        """There is none."""
-        raise AnswerError(Reason.GARBAGE, f"HTTP {response.status}")
 
 
 def _changed(stated: str, mtime: int) -> bool:

@@ -144,15 +144,16 @@ class SourceClient:
     def usage(self) -> int | None:
         """Return the bytes of all that is listed; None where the source cannot tell."""
         source, listing = self.source, self.listing
+        query = source.usage_query(site_of(listing), time.time())
+        if query is None:
+            return None
 
         def request(site: str) -> Request:
-            found = source.usage_request(site, time.time())
+            found = source.usage_query(site, time.time())
             assert found is not None
-            return found
+            return found.request
 
-        if source.usage_request(site_of(listing), time.time()) is None:
-            return None
-        return source.read_usage(self._answer(listing, request))
+        return query.read(self._answer(listing, request))
 
     def routes(self, wanted: Wanted) -> tuple[str, ...]:
         """Name the endpoints that may have an object; none where it cannot be had."""

@@ -376,13 +376,13 @@ def test_the_headers_of_an_early_hint_are_not_the_object_s():
 
 
 def test_usage_is_a_number_of_bytes():
-    bucket = source()
+    usage = source().usage_query(SITE, 1e9)
 
-    assert bucket.usage_request(SITE, 1e9).url == "https://v0.api.upyun.com/demo/?usage"
-    assert bucket.read_usage(answer(200, b" 280\n")) == 280
+    assert usage.request.url == "https://v0.api.upyun.com/demo/?usage"
+    assert usage.read(answer(200, b" 280\n")) == 280
     for response in (answer(200, b"{}"), answer(200, b""), answer(401, b'{"code":40100006}')):
         with pytest.raises(AnswerError):
-            bucket.read_usage(response)
+            usage.read(response)
 
 
 @pytest.mark.parametrize(

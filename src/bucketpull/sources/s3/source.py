@@ -128,13 +128,8 @@ class S3Source:
             verdict.detail = self._elsewhere(complaint(response, response.headers()))
         return verdict
 
-    def usage_request(self, site: str, now: float) -> Request | None:  # noqa: ARG002
+    def usage_query(self, site: str, now: float) -> None:
         """No service tells the size of a bucket by this protocol."""
-        return None
-
-    def read_usage(self, response: Response) -> int:
-        """Refuse: nothing was asked."""
-        raise AnswerError(Reason.REJECTED, f"HTTP {response.status} to a question that was not asked")
 
     def _query(self, ask: Ask) -> str:
         """Write the parameters sorted by name, as the signature wants them."""

@@ -9,6 +9,7 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.percent_encoding import is_plain, quoted
+from bucketpull.ports import UsageQuery
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.http import IN_MEMORY_BYTES, ServerClock, conditions
 from bucketpull.sources.upyun import verdicts
@@ -168,23 +169,11 @@ class UpyunSource:
             verdict.reason, verdict.doubtful = Reason.STALE, False
             verdict.detail = f"of {stated}, listed is {self._dates.stamp(mtime).decode()}"
 
-    def usage_request(self, site: str, now: float) -> Request | None:
+    def usage_query(self, site: str, now: float) -> UsageQuery | None:
         """Ask for the size of the whole bucket."""
         uri = self._uri + "?usage"
         headers = (*self._authorization.lines(uri, now + self._clock.offset), *self._rest_headers[:3])
-        return Request(site + uri, headers, 65_536)
-
-    def read_usage(self, response: Response) -> int:
-        """Return the bucket's size in bytes."""
-        if response.failure is not None:
-            raise AnswerError(response.failure, response.detail)
-        text = response.body.strip()
-        if response.status != 200:
-            said = complaint(response, response.headers())
-            raise AnswerError(rest_reason(said.status, said.code), said.detail)
-        if not text.isdigit() or len(text) > 18:
-            raise AnswerError(Reason.GARBAGE, f"no size of a bucket: {text[:80]!r}")
-        return int(text)
+        return UsageQuery(Request(site + uri, headers, 65_536), _read_usage)
 
     def _directory_uri(self, directory: bytes) -> str:
         return f"{self._uri}{quoted(directory)}/" if directory else self._uri
@@ -285,6 +274,19 @@ def _authorization(config: UpyunConfig) -> Authorization:
     if config.auth == "basic":
         return BasicAuthorization(config.operator, config.password)
     return SignedAuthorization(config.operator, config.password)
+
+
+def _read_usage(response: Response) -> int:
+    """Return the bucket's size in bytes."""
+    if response.failure is not None:
+        raise AnswerError(response.failure, response.detail)
+    text = response.body.strip()
+    if response.status != 200:
+        said = complaint(response, response.headers())
+        raise AnswerError(rest_reason(said.status, said.code), said.detail)
+    if not text.isdigit() or len(text) > 18:
+        raise AnswerError(Reason.GARBAGE, f"no size of a bucket: {text[:80]!r}")
+    return int(text)
 
 
 def _has_odd_segment(directory: bytes) -> bool:
