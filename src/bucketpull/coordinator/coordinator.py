@@ -33,8 +33,7 @@ from bucketpull.coordinator.ending import (
     final_state,
     working_state,
 )
-from bucketpull.coordinator.fleet import Fleet, RequestedStates
-from bucketpull.coordinator.outages import Outages
+from bucketpull.coordinator.fleet import Fleet, Outages, RequestedStates
 from bucketpull.coordinator.rate_sharing import Shares
 from bucketpull.coordinator.reconcile import Booked, FormerCopies, booked, judge
 from bucketpull.coordinator.spending import BudgetWatch
