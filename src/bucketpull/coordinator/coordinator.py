@@ -64,7 +64,7 @@ class Coordinator:
 
     `refusal` is set when the source refused us as a whole, `trouble` when the journal's disk was nearly full.
     `began` is when this session began to work (monotonic seconds), with the books of that moment.
-    `missing` are the objects that are in the books and in no ledger, as far as volumes told at the end.
+    `missing` is how many objects are in the books and in no ledger, by what the volumes reported at the end.
     `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
     `parting` is set when all machines are told to leave.
     """
@@ -387,9 +387,10 @@ class Coordinator:
             yield from self._listen()
 
     def _await_cleanup(self) -> Routine[None]:
-        """Wait until all files on the machines' volumes are confirmed; for absent machines only a short time.
+        """Wait until all files on the machines' volumes are confirmed.
 
-        Those that are there are waited for as long as they get on with it; longer for a disk that is removing files, or for the broker.
+        A machine that is there may take as long as it makes progress, and longer while a disk removes files or the broker is away; one that
+        is away, a short time.
         """
         parameters = self._parameters
         if not parameters.local_machines:

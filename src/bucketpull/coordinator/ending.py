@@ -1,4 +1,4 @@
-"""What a job's state is called, when it has ended, and how: the books are held against what the volumes' own ledgers say. Pure.
+"""What a job's state is called, when it has ended, and how: the books are compared with the ledgers of the volumes. Pure.
 
 A volume may hold more than the job counts: objects of other jobs, of an earlier run, second copies. It must not hold less.
 """
@@ -16,7 +16,7 @@ _UNKNOWN = frozenset({VolumeState.SICK, VolumeState.AWAY, VolumeState.LOST})
 
 
 def check_volumes(books: Counters, fleet: Fleet) -> Routine[tuple[int, int]]:
-    """Hold the books against the ledgers: how many objects these have less, and how many of them were not just counted twice.
+    """Compare the books with the ledgers: return how many objects the ledgers lack, and how many of these were not merely counted twice.
 
     Where there are any, the next run compares every page, and fetches what is missing.
     """
@@ -103,7 +103,7 @@ class RefusalsElsewhere:
     """Refusals of the source on other machines, which have their own credentials. They are forgotten while other machines go on. Times are monotonic seconds.
 
     Args:
-        patience_seconds: For so long nobody else may be there before the refusal ends the job.
+        patience_seconds: How long no other machine must have been there before the refusal ends the job.
 
     """
 

@@ -27,14 +27,14 @@ class Reconciliation(NamedTuple):
 
 
 class Booked(NamedTuple):
-    """What of some receipts is booked for good, by machine; batches that are `free` are with nobody any more."""
+    """Which batches of some receipts are booked for good, by machine, and which are `free`: no machine has them any more."""
 
     machines: dict[str, list[int]]
     free: list[int]
 
 
 def booked(journal: Journal, receipts: Collection[BatchReceipt], dropped: Collection[int]) -> Booked:
-    """Say which batches are through: a receipt that was dropped leaves the work that its machine has no more with nobody."""
+    """Say which batches are booked for good. If the receipt of the very machine that had a batch was dropped, no machine has it any more."""
     found = Booked({}, [])
     last = [receipt for receipt in receipts if receipt.remainder is None]
     late = [receipt.work for receipt in last if receipt.work in dropped]
@@ -73,7 +73,7 @@ def _judge_block(journal: Journal, begun: Begun, verdict: BatchVerdict) -> None:
 
 
 class FormerCopies:
-    """Copies that count no more, because their objects were stored on another volume: who has none, when others were told.
+    """Copies that count no more, because their objects were stored on another volume since: which machines have none, and when the others were told of theirs.
 
     Times are monotonic seconds.
     """
