@@ -1,4 +1,4 @@
-"""What is done with answers: objects go to their volume's writer and are counted when written; `failures` has the rest.
+"""What is done with answers: objects go to their volume's writer and are counted when written; what follows from the others is in `remedies`.
 
 This is the hot path: for each object `answered` and `_written` run once.
 """
@@ -77,7 +77,7 @@ class Answers:
             self._failures.refused(transfer, response, verdict, self._now)
 
     def begun(self, transfer: Transfer, head: Response) -> None:
-        """Have a large object take the version of its answer, and end what cannot be used of it."""
+        """Give a large object the version that its answer states; an answer that cannot be used is ended here."""
         large = transfer.large
         assert large is not None
         verdict = self._source.judge(

@@ -23,7 +23,7 @@ _REPORTING = bytes([OPEN, *[REPORTED] * 255])
 
 
 class PartProgress:
-    """One part of an assignment: a mark an object, and what is not as listed."""
+    """One part of an assignment: a mark for each object, and what differs from the listing."""
 
     __slots__ = ("doubts", "marks", "md5s", "offsets", "other_packs", "pack", "part", "paths", "sizes")
 
@@ -124,9 +124,8 @@ def _items(leaf: PartProgress) -> Iterator[Item]:
 
 
 class BatchProgress:
-    """One assignment on its way to its outcomes. `left` counts the objects that have not ended, `reported` how many those were at the last outcome.
-
-    `since` is when untold ends were first seen (monotonic seconds, 0 never).
+    """One assignment on its way to its outcomes. `left` counts the objects that have not ended, `reported` is what `left` was at
+    the last outcome. `since` is when the first end was seen that is not reported yet (monotonic seconds, 0 for none).
     """
 
     __slots__ = (

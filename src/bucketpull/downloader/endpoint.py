@@ -169,7 +169,7 @@ class Endpoint(Generic[T]):
         return self.targets.is_plural and target.is_away and self.targets.has_other(target)
 
     def has_easy(self, target: Target, now: float) -> bool:
-        """Tell whether an object that was refused by a target for being too much may be asked of another one at once."""
+        """Tell whether an object that one target refused as one request too many may be asked of another at once."""
         if self.hosts is not None:
             return self.hosts.has_easy(target, now)
         return self.targets.is_plural and self.targets.has_easy(target, now)
@@ -237,7 +237,7 @@ class Endpoint(Generic[T]):
     ) -> bool:
         """Note an answer that was not the wanted one, or none; tell whether the endpoint, not the object, is to blame.
 
-        `asked_seconds` is for how long the source asks to be left alone: heeded for all if it gives nobody anything.
+        `asked_seconds` is how long the source asks to be left alone: nobody asks meanwhile if it gives nobody anything.
         """
         if reason not in SYMPTOMS or (self.is_origin and reason is Reason.MISSING):
             self.good(None)
@@ -260,7 +260,7 @@ class Endpoint(Generic[T]):
         return self._is_suspect
 
     def is_doubtful(self, reason: Reason) -> bool:
-        """Tell whether so few failed, and again, that nothing is known of others: a probe had better tell."""
+        """Tell whether the failures are of so few objects that they say nothing of others: then a probe decides."""
         return self.is_up and reason in OUTAGE and self._failures > len(self._failing) > 0
 
     def probe_failed(self, reason: Reason) -> None:

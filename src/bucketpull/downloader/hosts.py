@@ -1,7 +1,7 @@
 """The hosts of objects that bring their own URLs, each with its targets: all addresses of its name are used, by what each bears.
 
-How many requests are in flight is the endpoint's to limit; here it is chosen where each goes. A host of which nothing comes, while
-others answer, is left alone but for a look now and then: its objects are put off, and hold up nobody else's.
+The endpoint limits how many requests are in flight; where each goes is chosen here. A host that sends nothing while others answer
+is left alone, except for a request now and then: its objects are put off, and hold up no others.
 """
 
 import math

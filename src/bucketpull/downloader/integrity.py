@@ -67,7 +67,7 @@ def _keep_doubted(transfer: Transfer, body: Body) -> None:
 
 
 def is_publishable(transfer: Transfer, large: LargeObject, verdict: Verdict) -> bool:
-    """Tell whether what is on disk may be the object, and note with which contents it is; else the verdict says why not."""
+    """Tell whether what is on disk may be the object, and note which contents it must have; else the verdict says why not."""
     if verdict.reason is not None and not verdict.doubtful:
         return False
     if large.blind and not verdict.md5:

@@ -1,8 +1,8 @@
 """A large object on its way through a process: streamed to disk as it comes, resumed where it broke off, never in memory.
 
-A part is gone on with only if it is of one version: the request says which (`version`), and the source refuses another. What an
-earlier process left is too, if its version is a strong ETag and nothing can have been lost of it; after a restart of the machine
-only the MD5 of the whole, stated by the source, vouches for it. An answer that cannot be used is ended before its first byte.
+A part is resumed only if it is of one version: the request says which (`version`), and the source refuses another. So is what an
+earlier process left, if its version is a strong ETag and nothing of it can have been lost; after a restart of the machine only
+the MD5 of the whole, stated by the source, proves it. An answer that cannot be used is ended before its first byte.
 """
 
 import re
@@ -39,8 +39,8 @@ class Halted(Exception):
 class LargeObject:
     """One object's stream. `length` is what lies on the volume, in bytes, `began` where the present transfer begins.
 
-    `overlong` is set when the transfer was ended because more came than `most`. `has_got_on` tells that it broke off,
-    but brought a good piece that is kept. `blind` says that only an MD5 can prove the part, `mismatch` why an answer was ended that
+    `overlong` is set when the transfer was ended because more came than `most`. `has_got_on`: the transfer broke off, but brought
+    a good piece, which is kept. `blind` says that only an MD5 can prove the part, `mismatch` why an answer was ended that
     is not of its version. `is_paused` tells that nothing is read, because the
     disk has to catch up; `paused` is called when that changes.
     """
@@ -94,7 +94,7 @@ class LargeObject:
         """Take the version of an answer, and its `Last-Modified` ("": none), before its first byte.
 
         Raises:
-            Halted: It does not go on with the part, which is begun anew.
+            Halted: The answer does not continue the part, which is begun anew.
 
         """
         if not self.began:

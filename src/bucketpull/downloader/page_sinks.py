@@ -1,4 +1,4 @@
-"""What becomes of listed pages: the batches of a job, or objects for who only goes through a bucket."""
+"""What becomes of listed pages: the batches of a job, or objects for those who only walk through a bucket."""
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b

@@ -1,6 +1,6 @@
 """Scans inside one process: surveys of positions become receipts with pages, new positions and batches.
 
-A page is never lost: what passes is tried again with back-off, and a position that still fails when the rest of its survey
+A page is never lost: what may pass is tried again with back-off, and a position that still fails when the rest of its survey
 is done goes back as new work, so that a directory that keeps failing delays no other.
 """
 

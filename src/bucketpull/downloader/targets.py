@@ -1,6 +1,6 @@
 """Where requests for one endpoint go: its URLs, and the addresses of their names. Each has a limiter, and a health of its own.
 
-Requests go where answers come fastest, apart from the time for which the answers of all wait in this machine; targets that are about
+Requests go where answers come fastest, not counting the time that all answers wait in this machine; targets that are about
 as fast as each other share them. A target that answered slowly is asked again
 every second, and believed if it is quick now. One that fails for several requests in a row, or keeps silent while another answers, is
 left alone, but for one request now and then that finds out whether it is back.

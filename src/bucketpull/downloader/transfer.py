@@ -25,7 +25,7 @@ class Transfer(Wanted, gc=False, eq=False):
     that was whole. `unsure` is what was doubted in an answer that is believed all the same. `accepts` are the contents, by MD5,
     that a large object may have, with what is doubted then; None is any. `is_large` says that it is streamed although it is listed as
     smaller than what is. `claim` is the MD5 of a file of others that lies in its place,
-    b"" for none: it is asked for only if it is another. `target` is where its last request went.
+    b"" for none: the object is asked for only if it differs. `target` is where its last request went.
     """
 
     queue: VolumeQueue

@@ -14,7 +14,7 @@ FULL_SECONDS = 2.0
 
 
 class VolumeQueue:
-    """One volume. `written` are the bytes that its writer wrote; `states_md5` tells whether the last answer stated one.
+    """One volume. `written` are the bytes that its writer wrote; `states_md5` tells whether the last answer stated an MD5.
 
     `writer` is None where the volume could not be opened; then `trouble` says why.
     """
