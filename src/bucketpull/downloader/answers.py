@@ -19,7 +19,7 @@ from bucketpull.downloader.integrity import (
     note_found,
 )
 from bucketpull.downloader.meter import Memory, Meter
-from bucketpull.downloader.remedies import TransferFailures
+from bucketpull.downloader.remedies import Remedies
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source
@@ -38,7 +38,7 @@ class Answers:
         clock: Clock,
         meter: Meter,
         volumes: VolumeQueues,
-        failures: TransferFailures,
+        remedies: Remedies,
         memory: Memory,
     ) -> None:
         self._source = source
@@ -46,7 +46,7 @@ class Answers:
         self._clock = clock
         self._meter = meter
         self._volumes = volumes
-        self._failures = failures
+        self._remedies = remedies
         self._memory = memory
         self._now = clock.monotonic()
         self._unix = clock.now()
@@ -72,9 +72,9 @@ class Answers:
         is_last = transfer.size < 0 or transfer.at + 1 == len(transfer.routes)
         if response.failure is Reason.SIZE and is_last:
             transfer.is_large = True  # more came than memory should hold
-            self._failures.line_up(transfer)
+            self._remedies.line_up(transfer)
         else:
-            self._failures.refused(transfer, response, verdict, self._now)
+            self._remedies.refused(transfer, response, verdict, self._now)
 
     def begun(self, transfer: Transfer, head: Response) -> None:
         """Give a large object the version that its answer states; an answer that cannot be used is ended here."""
@@ -103,7 +103,7 @@ class Answers:
         self._finished(transfer, response, verdict)
         self._release(transfer)
         if large.trouble is not None and large.trouble.reason is not None:
-            self._failures.unwritten(transfer, large.trouble.reason, large.trouble.detail, self._now)
+            self._remedies.unwritten(transfer, large.trouble.reason, large.trouble.detail, self._now)
         elif is_whole and transfer.claim and not self._make_way(transfer, is_stated(transfer, verdict)):
             return
         elif is_whole:
@@ -111,7 +111,7 @@ class Answers:
             transfer.queue.states_md5 |= bool(verdict.md5)
             large.publish(transfer.accepts, transfer, verdict.mtime)
         else:
-            self._failures.broke_off(transfer, large, response, verdict, self._now)
+            self._remedies.broke_off(transfer, large, response, verdict, self._now)
 
     def collect(self, queue: VolumeQueue) -> None:
         """Take the outcomes of a volume's writer."""
@@ -134,7 +134,7 @@ class Answers:
         if queue.trouble is not None or queue.writer is None:
             self._meter.waste(queue.trouble, size)
             self._release(transfer)
-            self._failures.displace(transfer)
+            self._remedies.displace(transfer)
             return
         if transfer.claim and not self._make_way(transfer, has_body(transfer, response)):
             return
@@ -163,7 +163,7 @@ class Answers:
         if written.reason is not None:
             transfer.held = 0
             self._meter.waste(written.reason, transfer.stored)
-            self._failures.unwritten(transfer, written.reason, written.detail, self._now)
+            self._remedies.unwritten(transfer, written.reason, written.detail, self._now)
             return
         size, batch, meter = transfer.stored, transfer.batch, self._meter
         transfer.queue.written += size
@@ -192,7 +192,7 @@ class Answers:
         if verdict.reason is None:
             self._take_over(transfer)
         else:
-            self._failures.refused(transfer, response, verdict, self._now)
+            self._remedies.refused(transfer, response, verdict, self._now)
 
     def _make_way(self, transfer: Transfer, is_same: bool) -> bool:
         """Take over the file in the object's place if the object is the same; else rename it, and tell whether that was possible."""
@@ -205,13 +205,13 @@ class Answers:
             transfer.claim = b""
             return True
         self._release(transfer)
-        self._failures.fail(
+        self._remedies.fail(
             transfer, Reason.UNSTORABLE, "a file of others lies in its place and cannot be renamed"
         )
         return False
 
     def _take_over(self, transfer: Transfer) -> None:
-        self._failures.let_go(transfer, keep=False)
+        self._remedies.let_go(transfer, keep=False)
         self._meter.objects += 1
         transfer.batch.claim(transfer.leaf, transfer.index, transfer.size, transfer.claim)
         self._volumes.report(transfer.batch)

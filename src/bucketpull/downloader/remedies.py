@@ -18,7 +18,7 @@ from bucketpull.downloader.volume_queue import VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source
 
 
-class TransferFailures:
+class Remedies:
     """Decides about the failing objects of one process. `routing` says where they are asked for."""
 
     def __init__(

@@ -20,7 +20,7 @@ from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.integrity import unless_claimed
 from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
 from bucketpull.downloader.meter import Memory, Meter
-from bucketpull.downloader.remedies import TransferFailures
+from bucketpull.downloader.remedies import Remedies
 from bucketpull.downloader.transfer import Transfer, WaitingTransfers
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source, Writer
@@ -63,11 +63,11 @@ class Transfers:
         self._bounds = bounds
         self.memory = Memory(bounds.held)
         self._waiting = WaitingTransfers(self._order, fetcher, bounds.queued, bounds.parked)
-        self._failures = TransferFailures(
+        self._remedies = Remedies(
             source, fetcher, endpoints, clock, random, meter, self.volumes, self._waiting
         )
-        self._routing = self._failures.routing
-        self._answers = Answers(source, fetcher, clock, meter, self.volumes, self._failures, self.memory)
+        self._routing = self._remedies.routing
+        self._answers = Answers(source, fetcher, clock, meter, self.volumes, self._remedies, self.memory)
         self._answered = self._answers.answered
         self._now = clock.monotonic()
         self._unix = clock.now()
@@ -96,7 +96,7 @@ class Transfers:
 
     def endpoints_changed(self) -> None:
         """Act on changed states of endpoints."""
-        self._failures.endpoints_changed()
+        self._remedies.endpoints_changed()
 
     def assign(self, assignment: Assignment) -> None:
         """Take an assignment; its last outcome is sent when all its objects have ended."""
@@ -195,7 +195,7 @@ class Transfers:
     def _start(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
         """Send an object's request; return how many transfers that made."""
         if transfer.queue.trouble is not None:
-            self._failures.displace(transfer)
+            self._remedies.displace(transfer)
             return 0
         if endpoint.hosts is not None and self._is_host_left_alone(transfer, endpoint.hosts):
             return 0
@@ -225,7 +225,7 @@ class Transfers:
         trouble = hosts.trouble(url, self._now, next_try(transfer.batch.passes) is None)
         if trouble is None:
             return False
-        self._failures.hostless(transfer, *trouble)
+        self._remedies.hostless(transfer, *trouble)
         return True
 
     def _start_large(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
@@ -234,7 +234,7 @@ class Transfers:
         large = transfer.large
         assert large is not None
         if large.is_behind:
-            self._failures.line_up(transfer, CATCH_UP_SECONDS)
+            self._remedies.line_up(transfer, CATCH_UP_SECONDS)
             return 0
         transfer.tries += 1
         transfer.asked += 1
@@ -262,7 +262,7 @@ class Transfers:
             stream = queue.writer.stream(transfer.directory, transfer.name, size, transfer.mtime, hashed)
         except VolumeError as error:
             transfer.tries += 1
-            self._failures.unwritten(transfer, error.reason, error.detail, self._now)
+            self._remedies.unwritten(transfer, error.reason, error.detail, self._now)
             return False
         transfer.large = LargeObject(
             stream,
@@ -290,7 +290,7 @@ class Transfers:
         """Begin nothing more, and hand back what is not in transfer."""
         self._stopping = True
         self.volumes.stop()
-        self._failures.stop()
+        self._remedies.stop()
 
     def abandon(self) -> None:
         """Hand back everything that has not ended, after all transfers were abandoned and the writers have finished."""
