@@ -249,7 +249,7 @@ class Removal:
             os.close(fd)
 
     def replace_files(self, records: Iterable[Record], later: Collection[Key] = frozenset()) -> None:
-        """Remove the files of objects that are in packs now, but for those of which the ledger tells later.
+        """Remove the files of objects that are in packs by now, except where a later entry of the ledger names them as files again.
 
         A volume may have been filled without packs before, and large objects always are files.
         """

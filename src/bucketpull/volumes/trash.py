@@ -100,7 +100,7 @@ class TrashFolder:
             os.close(fd)
 
     def take(self, path: bytes) -> None:
-        """Take a file away; one that is not there is none to take."""
+        """Take a file away, if it is there."""
         if self._kept is None:
             self._tree.remove(path)
             return

@@ -111,7 +111,7 @@ class Verification:
             if finding:
                 yield finding
                 continue
-            with suppress(OSError):  # a disk that gives nothing is told of where its objects are looked at
+            with suppress(OSError):  # a disk that gives nothing is reported where its objects are checked
                 living.add(stored)
             if self._hashed:
                 self.unhashed_objects += not stored.md5
@@ -210,7 +210,7 @@ def walk(root: int, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]
 
     Memory is that of one level of folders.
 
-    `unread` is told of directories that cannot be read, but those that are gone meanwhile.
+    `unread` is told of directories that cannot be read, except those that have gone meanwhile.
     """
     waiting = [b""]
     while waiting:

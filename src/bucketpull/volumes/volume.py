@@ -307,7 +307,7 @@ class DiskVolume:
         self.forget(PRUNING, work)
 
     def pack_folders(self) -> Folders:
-        """Open the folders of the packs, for who rewrites them; what comes back is the caller's to close."""
+        """Open the folders of the packs, to rewrite packs; the caller closes them."""
         return Folders(self._root, self._home, self.id, self.path)
 
     def close(self) -> None:

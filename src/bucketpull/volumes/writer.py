@@ -4,7 +4,7 @@ A hand-over to a thread costs 4 µs an object, a tenth of fetching and storing i
 network and the other disks. So a small object is written at once; when the disk makes that wait, the thread does the work
 for ten times as long, and for up to a hundred and sixty times when it does so again: a caller stalls for a hundredth of its
 time. A write that took long is no proof, for on a busy core that may be another process's turn (and was, once a second of a
-busy machine): after one, it is looked for a while whether the kernel puts the caller to sleep in a write.
+busy machine): after one, the writer watches for a while whether the kernel puts the caller to sleep in a write.
 """
 
 import math
