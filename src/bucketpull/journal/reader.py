@@ -21,7 +21,7 @@ from bucketpull.journal.database import connect_to_read, exists
 from bucketpull.journal.directories import Balance, balances, directories_below
 from bucketpull.journal.extents import covers, unpack_entries
 from bucketpull.journal.job_settings import read_configuration
-from bucketpull.journal.tables import Tables
+from bucketpull.journal.journal_tables import Tables
 from bucketpull.journal.volume_numbers import KnownVolume
 
 
