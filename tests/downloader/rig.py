@@ -12,7 +12,7 @@ from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.pacing import Limiter
-from bucketpull.domain.parameters import BatchSize, Bounds
+from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
@@ -42,7 +42,6 @@ class Rig:
         level: int | None = 8,
         bounds: Bounds | None = None,
         pages: dict[tuple[bytes, str], Page] | None = None,
-        batch: BatchSize | None = None,
         seed: int = 1,
         source: Source | None = None,
         names: dict[str, list[str]] | None = None,
@@ -80,7 +79,7 @@ class Rig:
             self.clock,
             chance,
             self.meter,
-            JobPages(batch or BatchSize(), order),
+            JobPages(order),
             self.receipts.append,
             lambda reason, detail: self.fatals.append((reason, detail)),
         )

@@ -4,11 +4,10 @@ import msgspec
 import pytest
 from tests.downloader.rig import Rig, names_of
 
-from bucketpull.domain.batching import decode_parts
+from bucketpull.domain.batching import MAX_OBJECTS, decode_parts
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.order import Order
-from bucketpull.domain.parameters import BatchSize
 from bucketpull.downloader.page_sinks import digest_of
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
@@ -79,9 +78,9 @@ def test_small_directories_share_a_batch():
 
 
 def test_batches_are_cut_to_their_size():
-    receipt = scan(rig_of(batch=BatchSize(objects=2)), Position(b""))
+    receipt = scan(rig_of(pages={(b"", ""): page(count=2 * MAX_OBJECTS)}), Position(b""))
 
-    assert [batch.objects for batch in receipt.batches] == [2, 1]
+    assert [batch.objects for batch in receipt.batches] == [MAX_OBJECTS, MAX_OBJECTS]
 
 
 def test_an_unchanged_page_yields_no_batch_but_its_folders():

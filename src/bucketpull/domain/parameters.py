@@ -25,18 +25,10 @@ class Bounds(NamedTuple):
     in_flight: int | None = None
 
 
-class BatchSize(NamedTuple):
-    """How large batches are made."""
-
-    objects: int = 1_000
-    bytes: int = 256 << 20
-
-
 class DownloaderParameters(msgspec.Struct, frozen=True):
     """What a downloader is told at its start; `order` says which of the listed objects come first."""
 
     bounds: Bounds = Bounds()
-    batch: BatchSize = BatchSize()
     order: Order = ANY
 
 

@@ -9,7 +9,6 @@ import msgspec
 from bucketpull.domain.batching import cut, known_bytes
 from bucketpull.domain.model import BatchDraft, Page, PageRecord, Part, Position
 from bucketpull.domain.order import ANY, Order
-from bucketpull.domain.parameters import BatchSize
 
 DIGEST_BYTES: Final = 16
 
@@ -36,13 +35,11 @@ class JobPages:
     """Pages with a digest each, so that the next run knows those that are as they were; what is new goes into batches.
 
     Args:
-        size: How large a batch is.
         order: What of a survey's objects comes first in its batches.
 
     """
 
-    def __init__(self, size: BatchSize, order: Order = ANY) -> None:
-        self._size = size
+    def __init__(self, order: Order = ANY) -> None:
         self._order = order
 
     def take(self, position: Position, page: Page, parts: list[Part]) -> PageRecord:
@@ -61,7 +58,7 @@ class JobPages:
         """See `ListedPages`."""
         if not self._order.is_any:
             parts.sort(key=lambda part: self._order.of_batch([part]))
-        return cut(parts, self._size.objects, self._size.bytes)
+        return cut(parts)
 
 
 class PassedPages:

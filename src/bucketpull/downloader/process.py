@@ -61,7 +61,7 @@ class Process:
         self._objects: dict[str, Endpoint[Transfer]] = {
             spec.name: self._endpoint(spec) for spec in specs if spec.purpose is Purpose.FETCH
         }
-        meter, say, pages = self._meter, self._channel.send, JobPages(parameters.batch, parameters.order)
+        meter, say, pages = self._meter, self._channel.send, JobPages(parameters.order)
         self.scan = Scan(source, fetcher, self._list, clock, random, meter, pages, say, self._refused)
         bounds = parameters.bounds
         self.transfers = Transfers(source, fetcher, self._objects, mount, clock, random, meter, bounds, say)
