@@ -13,7 +13,7 @@ MOST_HEADER_BYTES: Final = 16_384
 MOST_BODY_BYTES: Final = 10_000
 
 
-class Exchange:
+class HttpConnection:
     """One connection. A request may take `request_seconds` from its first byte to its end; `client` says who asks, for people."""
 
     def __init__(

@@ -146,10 +146,10 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         from bucketpull.web.http_connection import (
-            Exchange,  # brings h11: 8 ms, and most jobs are asked nothing
+            HttpConnection,  # brings h11: 8 ms, and most jobs are asked nothing
         )
 
-        exchange = Exchange(reader, writer, client, self._request_seconds)
+        exchange = HttpConnection(reader, writer, client, self._request_seconds)
         while (request := await exchange.request()) is not None:
             self._waiting.pop(task, None)
             self._serving.add(task)
