@@ -9,16 +9,13 @@ import socket
 import ssl
 from collections.abc import Callable
 from errno import EINPROGRESS
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk, Request, Response
-from bucketpull.fetch.head import END, may_begin
-from bucketpull.fetch.running_request import RunningRequest
-
-if TYPE_CHECKING:
-    from bucketpull.fetch.direct import Direct
+from bucketpull.fetch.head import END, HeadReader, may_begin
+from bucketpull.fetch.running_request import Count, RunningRequest
 
 # So long an address is trusted for new connections; then libcurl resolves the name anew.
 TRUSTED_SECONDS: Final = 60.0
@@ -121,6 +118,36 @@ class Site:
         return True
 
 
+class ConnectionPool(Protocol):
+    """Who keeps connections. `counted` is called with the size of everything that is received.
+
+    `came` is the earliest time at which what is read now may have come: what waited for this process to be read says nothing of
+    how quick its server is.
+    """
+
+    heads: HeadReader
+    came: float
+    now: float
+    recv_bytes: int
+    counted: Count | None
+
+    def wait_for(self, connection: "Connection", events: int) -> None:
+        """Have `ready` called at these events from now on."""
+        ...
+
+    def ended(self, connection: "Connection", response: Response) -> None:
+        """Take an answer, or the failure of one."""
+        ...
+
+    def hand_over(self, connection: "Connection") -> None:
+        """Have libcurl make the request: the connection could not."""
+        ...
+
+    def lost(self, connection: "Connection") -> None:
+        """Drop a connection that cannot be used any more."""
+        ...
+
+
 class Connection(RunningRequest):
     """One socket. `ready` is to be called when it is; `closes` tells that no more can be asked over it.
 
@@ -150,7 +177,7 @@ class Connection(RunningRequest):
         "sock",
     )
 
-    def __init__(self, site: Site, keeper: "Direct", context: ssl.SSLContext | None) -> None:
+    def __init__(self, site: Site, keeper: ConnectionPool, context: ssl.SSLContext | None) -> None:
         super().__init__()
         self.sock = _connect(site, context)
         self.fd = self.sock.fileno()

@@ -26,10 +26,7 @@ _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 
 
 class Direct:
-    """The direct connections of one loop. `counted` is called with the size of everything that is received.
-
-    `came` is the earliest time at which what is read now may have come: what waited for this process to be read says nothing of
-    how quick its server is.
+    """The direct connections of one loop.
 
     Args:
         busy: The loop's, of all transfers.
@@ -182,7 +179,7 @@ class Direct:
             self._context = ssl.create_default_context(cafile=self._authorities)
         return self._context
 
-    # --- what connections call
+    # --- see connection.ConnectionPool
 
     def wait_for(self, connection: Connection, events: int) -> None:
         """Have `ready` called at these events from now on."""

@@ -149,11 +149,11 @@ class Server:
             HttpConnection,  # brings h11: 8 ms, and most jobs are asked nothing
         )
 
-        exchange = HttpConnection(reader, writer, client, self._request_seconds)
-        while (request := await exchange.request()) is not None:
+        connection = HttpConnection(reader, writer, client, self._request_seconds)
+        while (request := await connection.request()) is not None:
             self._waiting.pop(task, None)
             self._serving.add(task)
-            await exchange.answer(await self._answered(request), with_body=request.method != "HEAD")
+            await connection.answer(await self._answered(request), with_body=request.method != "HEAD")
             self._serving.discard(task)
             self._waiting[task] = None
 
