@@ -307,10 +307,10 @@ def test_a_cap_that_is_lifted_is_lifted_for_what_is_under_way(fetch):
 
 
 def test_waiting_for_the_cap_is_no_stall(fetching):
-    fetch = fetching(stall_seconds=0.1, first_byte_seconds=0.1, stall_bytes_per_second=100_000)
-    fetch.loop.limit_bandwidth(400_000)
+    fetch = fetching(stall_seconds=1.0, first_byte_seconds=1.0, stall_bytes_per_second=100_000)
+    fetch.loop.limit_bandwidth(800_000)
     ended = []
-    with origin(always(b"z" * 100_000)) as site:
+    with origin(always(b"z" * 400_000)) as site:
         for _ in range(4):
             fetch.submit(site.url(), ended.append)
         fetch.until(lambda: len(ended) == 4)
