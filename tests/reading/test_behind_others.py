@@ -118,3 +118,29 @@ def test_a_browser_shows_a_page_of_images(tmp_path, browser):
 
     assert widths == list(range(1, 101))
     assert browser.errors() == []
+
+
+HOSTILE = """<!doctype html><meta charset="utf-8"><title>quiet</title><link rel="icon" href="data:,"><p id="said">quiet</p>
+<img src="mark.svg"><script>document.title = "loud"</script><img src="none.jpg" onerror="document.title = 'loud'">"""
+MARK = """<svg xmlns="http://www.w3.org/2000/svg" width="7" height="7"><script>document.documentElement.id = "loud"</script></svg>"""
+
+
+def test_no_script_of_the_source_runs_in_the_browser_of_who_opens_an_object(tmp_path, browser):
+    """It would read every other object, and ask other servers of this machine as one of the same site."""
+    with Filler(tmp_path) as filler:
+        filler.store({(b"", b"page.html"): HOSTILE.encode(), (b"", b"mark.svg"): MARK.encode()})
+
+    with serving(tmp_path) as server:
+        browser.open(f"http://127.0.0.1:{server.port}/page.html")
+        browser.wait(
+            "return document.images.length == 2 && [...document.images].every(image => image.complete)"
+        )
+        assert browser.run("return [document.title, document.images[0].naturalWidth, origin]") == [
+            "quiet",
+            7,
+            "null",
+        ]
+        browser.open(f"http://127.0.0.1:{server.port}/mark.svg")
+        assert browser.run("return document.documentElement.id") == ""
+        browser.open("about:blank")
+    browser.errors()  # it tells of what was kept from running

@@ -111,3 +111,38 @@ def test_a_file_of_types_is_read_and_its_mistakes_are_named():
     }
     with pytest.raises(ConfigError, match="--types f: line 2"):
         http_object.parse_types("image/png png\nnonsense\n", "f")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:8378", "127.9.9.9", "[::1]:8378", "localhost:8378", "LOCALHOST", "objects", "10.0.0.7", "photos.example.com", "Photos.Example.com:80"],
+)  # fmt: skip
+def test_a_host_that_is_an_address_has_no_dot_or_was_named_is_answered(host):
+    assert http_object.is_known_host(host, ["photos.example.com"])
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example:8378", "localhost.", "evil.", "photos.example.com.evil.example", "", "[::1", "a@127.0.0.1", "127.0.0.1:x", "a b", "\udcff"],
+)  # fmt: skip
+def test_any_other_host_may_be_a_foreign_name_that_was_made_to_point_here(host):
+    assert not http_object.is_known_host(host, ["photos.example.com"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("text/html", True),
+        ("image/svg+xml", True),
+        ("application/xhtml+xml", True),
+        ("text/xml", True),
+        ("Text/HTML; charset=utf-8", True),
+        ("application/x-made-up", True),
+        ("image/jpeg", False),
+        ("video/mp4", False),
+        ("application/pdf", False),
+    ],
+)
+def test_what_may_hold_a_script_is_shown_in_a_sandbox(kind, expected):
+    """A browser's viewer of PDF does not start in one."""
+    assert http_object.may_run_scripts(kind) == expected

@@ -13,6 +13,7 @@ from email.utils import formatdate
 from urllib.parse import quote_from_bytes
 
 import pytest
+from tests.servers.broker import free_ports
 from tests.volumes.filling import ODD_KEYS, SMALL_PACKS, Filler, bodies
 
 from bucketpull.domain.model import key_of
@@ -54,8 +55,8 @@ class Served:
 
 
 @contextmanager
-def serving(*arguments):
-    command = [sys.executable, "-m", "bucketpull", "serve", "127.0.0.1:0", *map(str, arguments)]
+def serving(*arguments, at="127.0.0.1:0"):
+    command = [sys.executable, "-m", "bucketpull", "serve", at, *map(str, arguments)]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env={**os.environ, "LC_ALL": "C.UTF-8"}
     )
@@ -252,9 +253,50 @@ def test_requests_are_logged_and_counted(tmp_path):
     assert '" 404 ' in second
 
 
+def test_on_loopback_a_foreign_name_that_was_made_to_point_here_reads_nothing(tmp_path):
+    """DNS rebinding: the page of a name that leads to 127.0.0.1 is of the same origin as what is served there."""
+    with Filler(tmp_path) as filler:
+        filler.store({(b"", b"a.jpg"): b"12345"})
+    (port,) = free_ports(1)
+    named = ("--host-name", "photos.example.com", "--host-name", "p.example.com")
+    with serving(tmp_path, *named, "--metrics", str(port)) as server:
+        metrics = Served(server.process, port)
+        for host in (
+            f"127.0.0.1:{server.port}",
+            "localhost",
+            "objects",
+            "Photos.example.com",
+            "p.example.com:80",
+        ):
+            assert server.get("/a.jpg", Host=host)[::2] == (200, b"12345")
+            assert metrics.get("/healthz", Host=host)[0] == 200
+        for host in ("evil.example:8378", "photos.example.com.evil.example"):
+            status, _, body = server.get("/a.jpg", Host=host)
+            assert status == 403
+            assert (
+                body.decode()
+                == f"host '{host}' is no name of this server; if it is yours, start serve with --host-name {host.split(':')[0]}\n"
+            )
+            assert metrics.get("/healthz", Host=host)[0] == metrics.get("/metrics", Host=host)[0] == 403
+
+
+def test_on_every_address_any_name_is_answered_unless_names_are_given(tmp_path):
+    with Filler(tmp_path) as filler:
+        filler.store({(b"", b"a.jpg"): b"12345"})
+    with serving(tmp_path, at="0.0.0.0:0") as server:
+        assert server.get("/a.jpg", Host="nas.example")[0] == 200
+    with serving(tmp_path, "--host-name", "nas.example", at="0.0.0.0:0") as server:
+        assert server.get("/a.jpg", Host="nas.example")[0] == 200
+        assert server.get("/a.jpg", Host="evil.example")[0] == 403
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (
+            ["{}", "--host-name", "http://a/"],
+            "--host-name http://a/: write a name alone, such as photos.example.com",
+        ),
         (["{}", "--types", "absent"], "--types absent: not read"),
         (["{}", "--access-log", "/absent/log"], "--access-log /absent/log: not opened"),
         (["99999", "{}"], "HOST:PORT"),

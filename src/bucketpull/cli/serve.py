@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -13,6 +14,7 @@ from bucketpull.cli import options
 from bucketpull.cli.cat import volumes_here
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.own_file import append
+from bucketpull.web.guard import is_loopback
 from bucketpull.wiring.dashboard_access import address_of
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
@@ -34,6 +36,14 @@ _DEFAULT_PORT = "8378"
     help="The Cache-Control of every object, such as max-age=86400.",
 )
 @click.option("--types", metavar="FILE", help="More kinds of content: lines as in /etc/mime.types.")
+@click.option(
+    "--host-name",
+    "host_names",
+    metavar="NAME",
+    multiple=True,
+    help="A name by which it is asked, beside addresses and names without a dot; may be given several times. Without it, on "
+    "127.0.0.1 and its like no other name is answered, elsewhere any.",
+)
 @click.option(
     "--connections",
     type=click.IntRange(1, 65536),
@@ -57,6 +67,7 @@ def serve(
     arguments: tuple[str, ...],
     cache_control: str,
     types: str | None,
+    host_names: tuple[str, ...],
     connections: int,
     access_log: str | None,
     metrics: str | None,
@@ -80,7 +91,8 @@ def serve(
 
     more = parse_types(_text_of(types), types) if types is not None else {}
     place = address_of(address, "HOST:PORT")
-    metrics_place = address_of(metrics, "--metrics") if metrics is not None else None
+    names = _names(host_names)
+    measured = address_of(metrics, "--metrics") if metrics is not None else None
     with ExitStack() as stack:
         log = _opened_log(access_log, stack)
         found = OpenVolumes(settings.volumes or volumes_here(settings))
@@ -88,10 +100,11 @@ def serve(
             tell(f"volume {path}: is away: {trouble}")
         if len(found.troubles) == len(found.paths):
             raise ConfigError("none of the volumes can be read; is the disk mounted?")
-        chosen = Options(cache_control, Types(more), connections, log)
+        chosen = Options(cache_control, Types(more), connections, log, host_names=_limited(place, names))
         import uvloop  # 110 µs a request in place of 167
 
-        return uvloop.run(_serve(settings, found, chosen, place, metrics_place))
+        asked = (*measured, _limited(measured, names)) if measured is not None else None
+        return uvloop.run(_serve(settings, found, chosen, place, asked))
 
 
 async def _serve(
@@ -99,7 +112,7 @@ async def _serve(
     volumes: "OpenVolumes",
     chosen: "Options",
     place: tuple[str, int],
-    metrics: tuple[str, int] | None,
+    metrics: tuple[str, int, Collection[str] | None] | None,
 ) -> ExitCode:
     from bucketpull.reading.object_server import ObjectServer
     from bucketpull.reading.server_metrics import start_metrics
@@ -133,6 +146,20 @@ def _split(arguments: tuple[str, ...]) -> tuple[str, list[str]]:
     if arguments and "/" not in arguments[0] and arguments[0].rpartition(":")[2].isdigit():
         return arguments[0], list(arguments[1:])
     return f"127.0.0.1:{_DEFAULT_PORT}", list(arguments)
+
+
+def _names(given: Collection[str]) -> Collection[str]:
+    from bucketpull.reading.http_object import host_name
+
+    for text in given:
+        if host_name(text) != text.lower():
+            raise ConfigError(f"--host-name {text}: write a name alone, such as photos.example.com")
+    return given
+
+
+def _limited(place: tuple[str, int], names: Collection[str]) -> Collection[str] | None:
+    """Return the names by which a server at this address may be asked; None is any, on other than this machine's own addresses."""
+    return names if names or is_loopback(place[0]) else None
 
 
 def _text_of(path: str) -> str:

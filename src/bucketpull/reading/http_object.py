@@ -1,11 +1,12 @@
-"""HTTP's view of an object: ranges, conditions, content type. Pure.
+"""HTTP's view of an object: ranges, conditions, content type, and who may ask. Pure.
 
-RFC 9110: sections 8 (fields of a representation), 13 (conditional requests) and 14 (ranges).
+RFC 9110: sections 7.2 (Host), 8 (fields of a representation), 13 (conditional requests) and 14 (ranges).
 """
 
+import ipaddress
 import mimetypes
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from email.utils import formatdate, parsedate_to_datetime
 from typing import Final
 
@@ -15,6 +16,14 @@ MOST_RANGES: Final = 16
 """A request for more ranges gets the whole object: so many pieces are an attack, or cost more than the object."""
 
 OTHER_TYPE: Final = "application/octet-stream"
+SANDBOX: Final = "sandbox"
+"""The Content-Security-Policy of what may hold scripts: none runs, and what it shows is of no origin (CSP level 3, 6.2.3)."""
+
+_SCRIPTLESS: Final = re.compile(
+    r"(image/(?!svg)|audio/|video/|font/|text/plain\b|application/(pdf|zip|json|octet-stream)\b)",
+    re.IGNORECASE,
+)
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
 _RANGE: Final = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
 _ETAG: Final = re.compile(r'(?:W/)?"[^"]*"')
 
@@ -96,6 +105,33 @@ class Types:
             return self._more[suffix]
         kind, encoding = self._known.guess_type(name, strict=False)
         return OTHER_TYPE if kind is None or encoding is not None else kind
+
+
+def may_run_scripts(kind: str) -> bool:
+    """Tell whether a browser may run scripts of a document of this content type, or does not say."""
+    return _SCRIPTLESS.match(kind) is None
+
+
+def host_name(host: str) -> str:
+    """Return the name in a Host header in lower case, without the port; "" if it is invalid."""
+    found = _HOST.fullmatch(host)
+    return found[1].lower() if found else ""
+
+
+def is_known_host(host: str, names: Collection[str]) -> bool:
+    """Tell whether a Host header is one of `names`, an address, or a name without a dot.
+
+    The others may be names of the Internet that were made to point here (DNS rebinding): nobody there has a name without a dot, and
+    it is what a web server says that was told of an `upstream`, or of a container.
+    """
+    name = host_name(host)
+    if ("." not in name and name) or name in map(str.lower, names):
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def parse_types(text: str, name: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple, TextIO, TypeVar, cast
@@ -21,6 +21,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from bucketpull.domain.values import shown_value
 from bucketpull.reading import http_object
 from bucketpull.reading.volume_set import LOOK_SECONDS, Away, Found, OpenVolumes, read_now
 from bucketpull.report.printable import printable
@@ -43,6 +44,8 @@ _REFUSAL: Final = (
 class Options(NamedTuple):
     """How to serve: the Cache-Control header ("" for none), kinds of content, the most connections, where to log requests.
 
+    `host_names` are the names by which it may be asked, beside addresses and names without a dot; None is any.
+
     A connection without a whole request after `request_seconds`, or that takes nothing of its answer for `stall_seconds`, is cut off.
     """
 
@@ -52,6 +55,7 @@ class Options(NamedTuple):
     log: TextIO | None = None
     request_seconds: float = 10.0
     stall_seconds: float = 60.0
+    host_names: Collection[str] | None = None
 
 
 class ObjectServer:
@@ -133,6 +137,9 @@ class ObjectServer:
     async def _response(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method not in _METHODS:
             return _plain(405, "only GET and HEAD", {hdrs.ALLOW: "GET, HEAD"})
+        refused = refused_host(request, self._options.host_names)
+        if refused is not None:
+            return refused
         target = request.raw_path.partition("?")[0]
         if not target.startswith("/"):  # with scheme and host, as clients of proxies ask (RFC 9112, 3.2.2)
             target = "/" + target.partition("://")[2].partition("/")[2]
@@ -169,6 +176,8 @@ class ObjectServer:
             return web.Response(status=304, headers=about)
         about[hdrs.CONTENT_TYPE] = self._options.types.of(key)
         about["X-Content-Type-Options"] = "nosniff"
+        if http_object.may_run_scripts(about[hdrs.CONTENT_TYPE]):
+            about["Content-Security-Policy"] = http_object.SANDBOX
         text, ranges = headers.get(hdrs.RANGE), None
         if text is not None and http_object.is_range_allowed(headers, etag, found.mtime):
             ranges = http_object.parse_ranges(text, found.size)
@@ -338,6 +347,16 @@ def _aborting(request: web.BaseRequest) -> Iterator[None]:
     except OSError:
         if request.transport is not None:
             request.transport.abort()
+
+
+def refused_host(request: web.BaseRequest, names: Collection[str] | None) -> web.Response | None:
+    """Return the refusal of a request that asks for another server, None where its Host may be answered; a program may give none."""
+    host = request.headers.get(hdrs.HOST)
+    if names is None or host is None or http_object.is_known_host(host, names):
+        return None
+    name = http_object.host_name(host)
+    remedy = f"; if it is yours, start serve with --host-name {name}" if name else ""
+    return _plain(403, f"host {shown_value(host)} is no name of this server{remedy}")
 
 
 def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -1,15 +1,16 @@
 """The metrics of an object server for Prometheus, at an address of its own: `/metrics`, and `/healthz` for health checks."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from bucketpull.reading.object_server import ObjectServer
+from bucketpull.reading.object_server import ObjectServer, refused_host
 
 
 class ServerMetrics(Collector):
@@ -39,8 +40,10 @@ class ServerMetrics(Collector):
         yield away
 
 
-async def start_metrics(server: ObjectServer, host: str, port: int) -> web.AppRunner:
-    """Listen for Prometheus.
+async def start_metrics(
+    server: ObjectServer, host: str, port: int, names: Collection[str] | None
+) -> web.AppRunner:
+    """Listen for Prometheus; `names` are those by which it may be asked, as in `Options`.
 
     Raises:
         OSError: The address cannot be had.
@@ -58,7 +61,11 @@ async def start_metrics(server: ObjectServer, host: str, port: int) -> web.AppRu
         troubles = server.troubles()
         return web.json_response({"volumes_away": troubles}, status=503 if troubles else 200)
 
-    app = web.Application()
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return refused_host(request, names) or await handler(request)
+
+    app = web.Application(middlewares=[guarded])
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/healthz", health)
     runner = web.AppRunner(app, access_log=None)
