@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import subprocess
 from base64 import b64decode
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.percent_encoding import quoted
-from bucketpull.report.list_forms import FORMS, Columns, Form, nginx_map
+from bucketpull.report.list_forms import FORMS, Columns, Form, NginxMap
 from bucketpull.report.list_output import FolderOutput, Mark, StreamOutput
 
 KEYS = [
@@ -155,9 +156,37 @@ def test_what_is_on_the_same_page_changes_no_line(form, is_all_known):
 
 def test_nginx_reads_a_key_and_a_path_in_quotes():
     keys = [b'a "b"\\c', b"a$b", b"a\nb"]
-    encoded = nginx_map(keys, [b"/mnt/" + key for key in keys])
+    encoded = NginxMap().encode(keys, [b"/mnt/" + key for key in keys])
     assert encoded.data == b'"/a \\"b\\"\\\\c" "/mnt/a \\"b\\"\\\\c";\n'
     assert encoded.left_out == [b"a$b", b"a\nb"]
+
+
+def test_what_has_nginx_refuse_a_whole_map_is_left_out(tmp_path):
+    """It takes keys that differ in case alone for one, and reads no more than 4,096 bytes of a word."""
+    keys = [
+        b"a.jpg",
+        b"A.JPG",
+        b"\xc3\xa4.jpg",
+        b"\xc3\x84.jpg",
+        b"~b",
+        b"default",
+        b"x" * 3_980,
+        b"y" * 5_000,
+        b'"' * 2_500,
+    ]
+    nginx = NginxMap()
+    first, second = (
+        nginx.encode(part, [b"/mnt/" + key[:9] for key in part]) for part in (keys[:1], keys[1:])
+    )
+
+    assert second.left_out == [b"A.JPG", b"y" * 5_000, b'"' * 2_500]
+    (tmp_path / "map").write_bytes(first.data + second.data)
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid; events {{}} http {{ map_hash_bucket_size 8192; map $uri $file {{ include {tmp_path}/map; }} }}"
+    )
+    command = ["nginx", "-t", "-e", f"{tmp_path}/error", "-p", str(tmp_path), "-c", f"{tmp_path}/nginx.conf"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert said.returncode == 0, said.stderr
 
 
 @given(st.lists(st.integers(0, 60), max_size=30), st.integers(64, 200), st.integers(0, 40))

@@ -19,7 +19,7 @@ from bucketpull.domain.percent_encoding import urls_of
 from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count
-from bucketpull.report.list_forms import FORMS, Columns, Encoded, Form, csv_rows, nginx_map, spreadsheet_safe
+from bucketpull.report.list_forms import FORMS, Columns, Encoded, Form, NginxMap, csv_rows, spreadsheet_safe
 from bucketpull.report.list_output import FileOutput, FolderOutput, ListOutput, StreamOutput
 from bucketpull.report.own_file import replacing
 from bucketpull.trusted_path import make_folder
@@ -286,10 +286,11 @@ def _write_list(name: str, file: str, base: str, stored: Iterable[list[Held]]) -
         raise ConfigError(f"--format {name}: name a {'folder' if form.most_bytes else 'file'} to write")
     written = 0
     left_out: list[bytes] = []
+    nginx = NginxMap()
     with closing(_open(name, file)) as output:
         for group in stored:
             columns = _columns(group, base.rstrip("/") + "/")
-            odd = output.write(columns) if name != NGINX else _write_map(output, group, columns.keys)
+            odd = output.write(columns) if name != NGINX else _write_map(nginx, output, group, columns.keys)
             written += len(group) - len(odd)
             left_out += odd
         output.finish()
@@ -297,7 +298,10 @@ def _write_list(name: str, file: str, base: str, stored: Iterable[list[Held]]) -
         shown = ", ".join(show(key) for key in left_out[:3])
         tell(f"{count(len(left_out))} keys have no place in this form and are left out, such as {shown}")
         if name == NGINX:
-            tell("nginx reads no packs: what lies in them is served by `bucketpull serve`")
+            tell(
+                "nginx reads no packs, takes keys that differ in upper and lower case alone for one, and no key with `$`, control characters or "
+                "4,000 bytes: `bucketpull serve` has them all"
+            )
     return written, len(left_out)
 
 
@@ -320,13 +324,13 @@ def _columns(group: list[Held], base: str) -> Columns:
     )
 
 
-def _write_map(output: ListOutput, group: list[Held], keys: list[bytes]) -> list[bytes]:
+def _write_map(nginx: NginxMap, output: ListOutput, group: list[Held], keys: list[bytes]) -> list[bytes]:
     """Write lines for nginx, which can serve no objects in packs; return the keys that are left out."""
     files = [
         b"" if stored.location.pack else os.path.join(os.fsencode(volume.path), stored.location.path)
         for volume, stored in group
     ]
     good = [place for place, path in enumerate(files) if path]
-    encoded = nginx_map([keys[place] for place in good], [files[place] for place in good])
+    encoded = nginx.encode([keys[place] for place in good], [files[place] for place in good])
     output.put(encoded.data)
     return encoded.left_out + [key for key, path in zip(keys, files, strict=True) if not path]

@@ -30,6 +30,8 @@ _LONGEST_OMS_LINE: Final = 65_535
 _LONGEST_VOLCENGINE_KEY: Final = 1_024
 _VOLCENGINE_KEY: Final = re.compile(r"[^\\\x00-\x1f;][^\x00-\x1f;]{0,1023}")
 _ODD_IN_VOLCENGINE: Final = re.compile(r"[\\\x00-\x1f;]")
+_LONGEST_NGINX: Final = 4_000  # NGX_CONF_BUFFER is 4,096 bytes, with quotes and what stands before
+_UNFIT: Final = re.compile(rb"[$\x00-\x1f]")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 _MAY_BE_FORMULA: Final = re.compile(b"\n(?:%b)" % b"|".join(re.escape(sign.encode()) for sign in _FORMULA))
 
@@ -267,16 +269,39 @@ def oss_manifest(files: list[tuple[str, int]]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
-def nginx_map(keys: list[bytes], paths: list[bytes]) -> Encoded:
-    """Write lines for nginx's `map`: the URI of a key, and the file's path. nginx's strings cannot hold `$` and line ends."""
-    written: list[bytes] = []
-    left_out: list[bytes] = []
-    for key, path in zip(keys, paths, strict=True):
-        if b"$" in key + path or any(byte < 0x20 for byte in key + path):
-            left_out.append(key)
-        else:
-            written.append(b'"/%s" "%s";\n' % (_escaped(key), _escaped(path)))
-    return Encoded(b"".join(written), left_out)
+class NginxMap:
+    """Writes lines for nginx's `map`: the URI of a key, and the file's path.
+
+    What nginx could not read is left out, for one such line has it refuse the whole map: `$` and line ends, which its strings cannot
+    hold; what is longer than it reads; and a key that differs from an earlier one in upper and lower case alone, which a map does not
+    tell apart (ngx_http_map_module). It remembers 70 bytes a key for that.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    def encode(self, keys: list[bytes], paths: list[bytes]) -> Encoded:
+        """Return the lines, and the keys that are left out."""
+        written: list[bytes] = []
+        left_out: list[bytes] = []
+        for key, path in zip(keys, paths, strict=True):
+            uri, file = _escaped(key), _escaped(path)
+            if (
+                len(uri) > _LONGEST_NGINX
+                or len(file) > _LONGEST_NGINX
+                or _UNFIT.search(key + path)
+                or self._is_seen(key)
+            ):
+                left_out.append(key)
+            else:
+                written.append(b'"/%s" "%s";\n' % (uri, file))
+        return Encoded(b"".join(written), left_out)
+
+    def _is_seen(self, key: bytes) -> bool:
+        """Remember a key; return whether nginx takes it for an earlier one. It knows the letters of ASCII only."""
+        count = len(self._seen)
+        self._seen.add(hash(key.lower()))
+        return len(self._seen) == count
 
 
 def _escaped(text: bytes) -> bytes:
