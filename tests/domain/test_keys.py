@@ -33,6 +33,7 @@ _PIECES = st.sampled_from(
         unicodedata.normalize("NFD", "é").encode(),
         b"long",
         b"~",
+        b"bucket~1",
     ]
 )
 _KEYS = st.one_of(
@@ -131,6 +132,17 @@ def test_keys_that_cannot_be_paths_are_escaped_readably():
     assert keys.path_of(b"a\0b") == b"%~a%00b"
     assert keys.path_of(b".bucketpull/id") == b"%~%2Ebucketpull/id"
     assert keys.path_of(b"a/.bucketpull/volume.json") == b"a/%~%2Ebucketpull/volume.json"
+
+
+@pytest.mark.parametrize("name", [b"bucket~1", b"bucket~4", b"BUCKET~12", b"bu0f3a~1", b"BuCkEt~1"])
+def test_no_short_name_that_a_file_system_gave_our_own_folder_leads_into_it(name):
+    """FAT keeps one for each name that is not 8.3, a Windows server may; whoever asks for it gets the long one's folder."""
+    path = keys.path_of(name + b"/ledger", folds_case=True)
+
+    assert b"~" not in path.partition(b"/")[0].removeprefix(b"%~")
+    assert _key_of_path(path) == name + b"/ledger"
+    assert keys.path_of(name + b"/ledger") == name + b"/ledger"
+    assert keys.path_of(b"bucket~x", folds_case=True) == b"bucket~x"
 
 
 def test_case_twins_and_normal_form_twins_lie_apart_where_names_fold():

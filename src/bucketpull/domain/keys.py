@@ -33,6 +33,8 @@ _ODD_NAME = re.compile(rb"^(?:%~|\.{0,2}\Z)|[\x00/]|^.{256}", re.DOTALL)
 _MUST_ENCODE = re.compile(rb"[%\x00/]")
 # Letters that fold and what FAT, exFAT and NTFS refuse: ASCII that is encoded where a file system folds names.
 _FOLDING_ASCII = re.compile(rb'[A-Z%\x00-\x1f\x7f"*:<>?\\|/]|[. ]+\Z')
+# Short names that FAT, and NTFS behind SMB, may give `.bucketpull` and then take for it: six letters, or two and a sum, and a number.
+_SHORT_OWN = re.compile(rb"(?:bucket|bu[0-9a-f]{4})~[0-9]+", re.IGNORECASE)
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -115,7 +117,9 @@ def _is_name(name: bytes, folds_case: bool) -> bool:
     """Tell whether a segment can stand as it is. `OWN_FOLDER` cannot, at any depth: no bucket may make a folder look like a volume."""
     if _ODD_NAME.search(name) is not None or name == OWN_FOLDER:
         return False
-    return not folds_case or (_FOLDING_ASCII.search(name) is None and _has_one_spelling(name))
+    return not folds_case or (
+        _FOLDING_ASCII.search(name) is None and _has_one_spelling(name) and _SHORT_OWN.fullmatch(name) is None
+    )
 
 
 def _encoded(name: bytes, folds_case: bool) -> bytes:
@@ -124,6 +128,8 @@ def _encoded(name: bytes, folds_case: bool) -> bytes:
     if not folds_case:
         return _MUST_ENCODE.sub(_percent, name)
     encoded = _FOLDING_ASCII.sub(_percent, name)
+    if _SHORT_OWN.fullmatch(name):
+        encoded = encoded.replace(b"~", b"%7E")
     return encoded if _has_one_spelling(name) else re.sub(rb"[\x80-\xff]", _percent, encoded)
 
 
