@@ -156,8 +156,8 @@ def test_what_is_no_key_is_refused_without_being_repeated(text):
 # --- numbers
 
 
-def header(number, machine="m1", session="s"):
-    return Header("1", "photos", "", Direction.UP, machine, session, number, QUEUE)
+def header(number, machine="m1", session="s", way=Direction.UP):
+    return Header("1", "photos", "", way, machine, session, number, QUEUE)
 
 
 @given(st.lists(st.integers(1, 9000), max_size=60))
@@ -180,6 +180,17 @@ def test_one_machine_cannot_make_another_ones_numbers_be_forgotten():
     assert seen.is_new(header(1))
     for session in range(100):
         seen.is_new(header(1, "m2", str(session)))
+    assert not seen.is_new(header(1))
+
+
+def test_what_somebody_kept_of_earlier_sessions_and_of_questions_makes_no_order_be_forgotten():
+    """Who could make this session's numbers be forgotten could have its messages obeyed a second time."""
+    seen = SeenMessages()
+    assert seen.is_new(header(1))
+    for session in range(500):
+        seen.is_new(header(1, session=f"q{session}", way=Direction.QUESTION))
+    for session in range(60):
+        seen.is_new(header(1, session=f"earlier {session}"))
     assert not seen.is_new(header(1))
 
 

@@ -31,7 +31,9 @@ MOST_KINDS: Final = 100
 _FRONT = struct.Struct("<4sH32s")
 _MOST_HEADER_BYTES: Final = 2_000
 _REMEMBERED_NUMBERS: Final = 4_096
-_REMEMBERED_SESSIONS: Final = 8  # of one machine
+_REMEMBERED_SESSIONS: Final = (
+    64  # of one machine and way: somebody may have kept messages of as many earlier ones
+)
 _REMEMBERED_MACHINES: Final = 10_000
 
 Short = Annotated[str, msgspec.Meta(max_length=64)]
@@ -172,15 +174,19 @@ class Opener:
 
 
 class SeenMessages:
-    """Remembers which messages have come: the latest numbers of each session of each machine, in bounded memory."""
+    """Remembers which messages have come: the latest numbers of each session of each machine and way, in bounded memory.
+
+    By way, because whoever asks questions has a session for each.
+    """
 
     def __init__(self) -> None:
-        self._machines: OrderedDict[str, OrderedDict[str, tuple[int, int]]] = OrderedDict()
+        self._machines: OrderedDict[tuple[str, Direction], OrderedDict[str, tuple[int, int]]] = OrderedDict()
 
     def is_new(self, header: Header) -> bool:
         """Note that a message came; return whether it is the first time. One too old to be remembered is not new."""
-        sessions = self._machines.setdefault(header.machine, OrderedDict())
-        self._machines.move_to_end(header.machine)
+        sender = header.machine, header.way
+        sessions = self._machines.setdefault(sender, OrderedDict())
+        self._machines.move_to_end(sender)
         highest, seen = sessions.get(header.session, (0, 0))
         ahead = header.number - highest
         if ahead > 0:
