@@ -269,7 +269,8 @@ def test_on_loopback_a_foreign_name_that_was_made_to_point_here_reads_nothing(tm
             "p.example.com:80",
         ):
             assert server.get("/a.jpg", Host=host)[::2] == (200, b"12345")
-            assert metrics.get("/healthz", Host=host)[0] == 200
+            status, headers, _ = metrics.get("/healthz", Host=host)
+            assert (status, headers["X-Content-Type-Options"]) == (200, "nosniff")
         for host in ("evil.example:8378", "photos.example.com.evil.example"):
             status, _, body = server.get("/a.jpg", Host=host)
             assert status == 403

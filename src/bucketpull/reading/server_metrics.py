@@ -63,7 +63,9 @@ async def start_metrics(
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return refused_host(request, names) or await handler(request)
+        response = refused_host(request, names) or await handler(request)
+        response.headers["X-Content-Type-Options"] = "nosniff"  # no page of another site loads it as a script
+        return response
 
     app = web.Application(middlewares=[guarded])
     app.router.add_get("/metrics", metrics)
