@@ -147,6 +147,30 @@ def test_a_worker_with_another_key_is_told_so_and_waits(broker):
     run(scenario)
 
 
+def test_nobody_without_the_key_has_a_worker_sent_away(broker):
+    """A worker that is refused ends. Its own receipt will do for that, or a forgery that names its session, which stands in each of its messages."""
+
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox()
+            names = QueueNames(job.name)
+            genuine = inbox._sealed(names.receipts, encode(receipt(1)))
+            strange = [
+                genuine,
+                genuine[:-1],
+                forged(job, names.coordinator, pulse()),
+                inbox._sealed(names.coordinator, encode(pulse()))[:-1] + b"?",
+                b"the last",
+            ]
+            for body in strange:
+                await put(broker.url, names.coordinator, body)
+            await until(lambda: sum(transport.distrust.counts.values()) == len(strange))
+            await transport.send([work(7)], "m1")
+            assert await taken(inbox.receive, 1) == [work(7)]
+
+    run(scenario)
+
+
 def test_a_worker_with_its_machines_key_works_and_can_be_no_other(broker):
     async def scenario():
         async with Job(broker.url) as job:

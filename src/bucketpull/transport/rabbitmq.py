@@ -9,6 +9,7 @@ import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -77,7 +78,7 @@ class RabbitTransport:
         self._me = Session(key, version, job, secrets.token_hex(8), welcome.journal)
         self._admission = Admission(names, self._me)
         self._known: dict[str, str] = {}
-        self._refusals: dict[tuple[str, str], float] = {}
+        self._answered: dict[tuple[str, str], float] = {}
         self._early: dict[str, tuple[FromWorker, Delivery, Header]] = {}
         self._kept = 0
         self.distrust = RejectionLog(time.monotonic)
@@ -243,6 +244,10 @@ class RabbitTransport:
             return
         try:
             header, body = self._admission.open(delivery)
+        except Rejected as error:
+            await self._disbelieve(delivery, error, self._make_known)
+            return
+        try:
             repeated, done = self._admission.is_repeated(header, delivery)
             if repeated:
                 if done:
@@ -250,7 +255,7 @@ class RabbitTransport:
                 return
             message = await self._understand(delivery.queue, header, body)
         except Rejected as error:
-            await self._disbelieve(delivery, error)
+            await self._disbelieve(delivery, error, partial(self._refuse, reason=str(error)))
             return
         if message is None:
             await self.link.acknowledge(delivery)
@@ -283,8 +288,10 @@ class RabbitTransport:
             self.distrust.note("it came before", claims_of(header))
         await self.link.acknowledge(delivery)
 
-    async def _disbelieve(self, delivery: Delivery, error: Rejected) -> None:
-        """Put a rejected message to the dead letters, except pulses and hellos, which come every second."""
+    async def _disbelieve(
+        self, delivery: Delivery, error: Rejected, answer: Callable[[Header], Awaitable[None]]
+    ) -> None:
+        """Put a rejected message to the dead letters, except pulses and hellos, which come every second: their worker gets an answer."""
         header = error.header
         self.distrust.note(str(error), claims_of(header))
         if header is None or delivery.queue != self._names.coordinator:
@@ -292,7 +299,7 @@ class RabbitTransport:
             return
         await self.link.acknowledge(delivery)
         if header.way is Direction.UP and header.job == self._job and self._names.fits(header.machine):
-            await self._refuse(header, f"{error}")
+            await answer(header)
 
     async def _understand(self, queue: str, header: Header, body: bytes) -> FromWorker | None:
         """Return a message if the coordinator has to know it, else None."""
@@ -357,13 +364,28 @@ class RabbitTransport:
         make = self._sealing(header.machine, Greeting(), header.session)
         await self.link.tell(self._names.machine(header.machine), make())
 
+    async def _make_known(self, header: Header) -> None:
+        """Greet the worker that a message without a right seal claims to be of: with another key it cannot read that, and says so.
+
+        It is not refused, for it would end: anybody can name its session.
+        """
+        if self._is_due(header.machine, ""):
+            await self._greet(header)
+
+    def _is_due(self, machine: str, session: str) -> bool:
+        """Whether a worker has not been answered for a while; it asks every second."""
+        who, now = (machine, session), time.monotonic()
+        if now - self._answered.get(who, -math.inf) < REFUSE_SECONDS:
+            return False
+        if len(self._answered) > MOST_KEPT:
+            self._answered.clear()
+        self._answered[who] = now
+        return True
+
     async def _refuse(self, header: Header, reason: str) -> None:
-        who, now = (header.machine, header.session), time.monotonic()
-        if now - self._refusals.get(who, -math.inf) < REFUSE_SECONDS:
+        """Send away a worker, whose message had a right seal."""
+        if not self._is_due(header.machine, header.session):
             return
-        if len(self._refusals) > MOST_KEPT:
-            self._refusals.clear()
-        self._refusals[who] = now
         queue, make = (
             self._names.machine(header.machine),
             self._sealing(header.machine, Refusal(reason), header.session),
