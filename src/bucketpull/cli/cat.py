@@ -51,7 +51,7 @@ def _write(settings: Settings, key: str) -> ExitCode:
             )
             return ExitCode.INCOMPLETE
         except OSError as error:
-            tell(f"{key}: not read: {error}; `bucketpull verify` says what else is missing")
+            tell(f"{key}: not read: {error.strerror or error}; `bucketpull verify` says what else is missing")
             return ExitCode.INCOMPLETE
     while piece := file.read(_PIECE_BYTES):
         sys.stdout.buffer.write(piece)
