@@ -16,9 +16,9 @@ from bucketpull.domain.messages import BatchReceipt, Control, Fatal, Handback, L
 from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport import amqp, amqp_stream
 from bucketpull.transport.envelope import Direction, Sealer, read_header
-from bucketpull.transport.job_key import JobKey, machine_key, read_key
+from bucketpull.transport.job_key import OPERATOR, JobKey, machine_key, read_key
 from bucketpull.transport.remote_query import MachineSilent
-from bucketpull.transport.wire import QueryAnswer, QueueNames, SealedWork, encode
+from bucketpull.transport.wire import Query, QueryAnswer, QueueNames, SealedWork, encode
 
 STRANGERS = JobKey(b"a key that somebody made up, long enough for one")
 
@@ -443,6 +443,42 @@ def test_a_question_is_answered_to_those_with_the_key_only(broker):
             assert not asking.done()
             asking.cancel()
             await asyncio.wait({asking})
+
+    run(scenario)
+
+
+def test_an_order_that_somebody_kept_is_not_obeyed_by_the_next_coordinator(broker):
+    """Each coordinator would see it for the first time."""
+
+    async def scenario():
+        async with Job(broker.url) as job:
+            asked, queue = [], QueueNames(job.name).coordinator
+            operator = Sealer(KEY, VERSION, job.name, "", "an operator's")
+
+            async def answer(ask, _machine):
+                asked.append((ask.method, ask.target))
+                return QueryAnswer(200, b"done")
+
+            def order(meant):
+                body = encode(Query("POST", "/api/stop", b""))
+                reply = QueueNames(job.name).answers()
+                return operator.seal(Direction.QUESTION, OPERATOR, queue, body, meant=meant, reply_to=reply)
+
+            first = await job.coordinator()
+            first.answering.answer = answer
+            kept = [order(first.session), order("")]
+            await put(broker.url, queue, kept[0])
+            await until(lambda: asked == [("POST", "/api/stop")])
+            await first.close()
+
+            second = await job.coordinator()
+            second.answering.answer = answer
+            for message in kept:
+                await put(broker.url, queue, message)
+            why = "it is an order to another session of the coordinator"
+            await until(lambda: second.distrust.counts == {why: 2})
+            assert await asker(broker.url, job.name).ask("POST", "/api/pause", b"") == (200, b"done")
+            assert asked[1:] == [("GET", "/"), ("POST", "/api/pause")]
 
     run(scenario)
 

@@ -317,6 +317,8 @@ class RabbitTransport:
                 self._echoed_at = time.monotonic()
             return None
         if isinstance(message, Query):
+            if message.method != "GET" and header.meant != self.session:
+                raise Rejected("it is an order to another session of the coordinator", header)
             self.answering.take(message, header)
             return None
         return await self._admitted(message, header)

@@ -37,6 +37,7 @@ class Asker:
         self._me = me
         self._seconds = seconds
         self._line: _Line | None = None
+        self._coordinator = ""  # its session
 
     async def ask(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
         """Send a request to the API of the job, and disconnect; return status and body of the answer.
@@ -45,9 +46,13 @@ class Asker:
             TransportError: The broker cannot be reached, no coordinator of the job is there, or it does not answer.
 
         """
-        job = self._job
+        job, queue = self._job, QueueNames(self._job).coordinator
         try:
-            return await self._ask(Query(method, target, body), self._name, QueueNames(job).coordinator)
+            if (
+                method != "GET"
+            ):  # learn who has the job: an order that somebody keeps back is nothing to the next coordinator
+                await self._ask(Query("GET", "/", b""), self._name, queue)
+            return await self._ask(Query(method, target, body), self._name, queue)
         except aiormq.exceptions.PublishError:
             raise TransportError(
                 f"job {job}: no coordinator of it is at this broker; check --job, or start `bucketpull coordinate`"
@@ -103,7 +108,10 @@ class Asker:
 
     async def _exchange(self, question: Query, name: str, queue: str) -> bytes:
         line = self._line = self._line or await _line_to(self._url, QueueNames(self._job).answers())
-        sealed = self._me.sealer.seal(Direction.QUESTION, name, queue, encode(question), reply_to=line.reply)
+        meant = "" if question.method == "GET" else self._coordinator
+        sealed = self._me.sealer.seal(
+            Direction.QUESTION, name, queue, encode(question), meant=meant, reply_to=line.reply
+        )
         # Who is away must not find it years later.
         properties = aiormq.spec.Basic.Properties(expiration=str(round(self._seconds * 1000)))
         await line.channel.basic_publish(sealed, routing_key=queue, mandatory=True, properties=properties)
@@ -111,6 +119,7 @@ class Asker:
             with contextlib.suppress(Rejected):
                 header, body = self._me.opener.open(await line.answers.get(), line.reply, Direction.ANSWER)
                 if header.meant == self._me.session and header.machine == name:
+                    self._coordinator = header.session
                     return body
 
 
