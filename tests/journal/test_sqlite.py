@@ -436,6 +436,20 @@ def test_work_of_a_machine_that_stays_away_goes_to_anybody(play):
     assert len(play.journal.claim(WorkKind.BATCH, 5, "elsewhere", play.now)) == 1
 
 
+def test_what_a_clock_put_off_that_was_far_ahead_is_due_when_it_is_set_back(play):
+    play.put(b"", b"a")
+    play.begin()
+    play.scan()
+    right = play.now
+    play.now += 400 * 86_400.0
+    (work,) = play.claim(WorkKind.BATCH)
+    body = draft([play.part(b"")])
+    play.journal.commit([BatchReceipt(work.id, play.machine, deferred=body)], play.now)
+    play.claim(WorkKind.BATCH)
+    play.now = right
+    assert len(play.claim(WorkKind.BATCH)) == 1
+
+
 def test_work_waits_for_a_machine_that_would_take_it_however_long_nobody_was_given_any(play):
     """As after a pause, at the end of a day's budget, or when the coordinator's clock jumps."""
     play.put(b"", b"a")

@@ -86,7 +86,7 @@ select total(kind = 0), total(kind = 0 and state = 1), total(kind = 1), total(ki
 total(iif(kind = 1, objects, 0)), total(iif(kind = 1, bytes, 0)), total(tier = 0), total(tier = 1), total(tier = 2) from work;
 
 -- name: hasten-work
--- begin, once: what a clock that was far ahead put off
+-- begin, once, and a claim after the clock was set back: what it put off when it was far ahead
 update work set due = ? where due > ?;
 
 -- name: ready-work

@@ -92,6 +92,12 @@ class JournalReader:
             volume.machine for volume in volumes if volume.machine and volume.state is not VolumeState.LOST
         }
 
+    def abandons(self, selection: str | None) -> bool:
+        """Tell whether a run that is not finished wants something else of the source than this selection (None: any)."""
+        books = self._refreshed().books
+        is_other = selection is not None and books.selection not in {"", selection}
+        return is_other and sum(books.tiers) > 0
+
     def steering(self) -> Steering | None:
         """Return what commands changed of the limits of a job that has not ended; None where nothing is outstanding."""
         books = self._refreshed().books

@@ -35,7 +35,8 @@ from bucketpull.journal.store import FLOOR_BYTES, Store
 from bucketpull.journal.sums import check_outstanding
 from bucketpull.journal.volume_numbers import KnownVolume
 
-LONGEST_WAIT_SECONDS = 86_400.0  # for work: more was reckoned by a clock that was wrong
+LONGEST_WAIT_SECONDS = 3_600.0  # for work: more was reckoned by a clock that was wrong
+CLOCK_SECONDS = 60.0  # a clock that goes back so far was wrong before
 ABSENT_SECONDS = 300.0  # a machine that would take no work so long is taken for gone, or for full
 _BLOCKS_AT_ONCE = 500  # ledger blocks of one transaction
 
@@ -118,12 +119,6 @@ class SqliteJournal(JournalReader):
                 _start(tables, root, now, selection or "")
         return goes_on
 
-    def abandons(self, selection: str | None) -> bool:
-        """Tell whether a run that is not finished wants something else of the source than this selection (None: any)."""
-        books = self._tables.books
-        is_other = selection is not None and books.selection not in {"", selection}
-        return is_other and sum(books.tiers) > 0
-
     def claim(
         self,
         kind: WorkKind,
@@ -137,6 +132,8 @@ class SqliteJournal(JournalReader):
         in_order: bool = False,
     ) -> list[Work]:
         """See `ports.Journal`."""
+        if self._asked.get(machine, now) > now + CLOCK_SECONDS:
+            self._follow_clock(now)
         tables = self._tables
         self._asked.update(dict.fromkeys(takers, now))
         homes = tables.volumes.at(self._present(machine, now))
@@ -375,6 +372,12 @@ class SqliteJournal(JournalReader):
             with self._transaction() as tables:
                 count += maintenance.learn(tables, group)
         return count
+
+    def _follow_clock(self, now: float) -> None:
+        """Go by a clock that was set back: what it had put off before is due."""
+        self._asked.clear()
+        with self._transaction() as tables:
+            tables.store.rows("hasten-work", now, now + LONGEST_WAIT_SECONDS)
 
     def _present(self, machine: str, now: float) -> set[str]:
         """Return the machine and those that are away."""
