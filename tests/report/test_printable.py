@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import socket
 import unicodedata
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from bucketpull.domain.progress import Note
 from bucketpull.report.printable import PrintableStream, json_line, printable
 from bucketpull.report.reporters import LineReporter, QuietReporter
+from bucketpull.report.systemd import WorkerNotices
 from bucketpull.report.terminal import TerminalReporter
 from bucketpull.report.words import Words
 from bucketpull.wiring import output
@@ -154,3 +156,13 @@ def test_a_line_of_csv_stays_a_line_on_a_terminal_whatever_the_keys_are(rows, cu
         stream.write(piece)
     assert shown.getvalue().count(b"\n") == len(rows)
     assert "\x1b" not in shown.getvalue().decode()
+
+
+def test_what_the_broker_or_a_key_says_is_no_order_to_systemd(tmp_path):
+    """Each line of a notice is an assignment of its own: sd_notify(3)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        WorkerNotices(Words("en"), str(tmp_path / "notify")).alive("gone: x\nMAINPID=1\nSTOPPING=1 \udcff")
+        told = systemd.recv(1000).decode()
+
+    assert told.splitlines() == ["READY=1", "STATUS=gone: x\\nMAINPID=1\\nSTOPPING=1 \\udcff"]

@@ -5,6 +5,7 @@ import socket
 from contextlib import suppress
 
 from bucketpull.domain.progress import ENDED, Snapshot
+from bucketpull.report.printable import printable
 from bucketpull.report.progress_line import progress_line
 from bucketpull.report.words import Words
 
@@ -73,4 +74,4 @@ class Notify:
         path = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
-            sock.sendto("\n".join(lines).encode(), path)
+            sock.sendto("\n".join(map(printable, lines)).encode(), path)  # a line is an order
