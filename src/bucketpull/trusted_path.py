@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final, NamedTuple
 
 # O_DIRECTORY: a folder that is mounted when it is first entered is.
@@ -81,6 +82,19 @@ def make_folder(path: str | os.PathLike[str], *, parents: bool = False) -> None:
             raise
         make_folder(above, parents=True)
         make_folder(path)
+
+
+def make_private_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder where there is none, and those above it, for this user alone, whatever the umask is.
+
+    Raises:
+        OSError: It cannot be made.
+
+    """
+    above = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(above):
+        make_private_folder(above)
+    Path(path).mkdir(mode=0o700, exist_ok=True)
 
 
 @contextmanager

@@ -433,6 +433,7 @@ def test_a_row_that_was_spoilt_is_damage_with_the_remedy(play, folder, blob):
 def test_nobody_else_can_read_a_journal_or_hold_its_lock(folder, monkeypatch):
     before = os.umask(0)
     try:
+        folder = folder / "below" / "job"
         opened(folder).close()
         (folder / journal_file.LOCK).chmod(0o666)  # as an earlier version, or somebody, left it
         opened(folder).close()
@@ -441,6 +442,9 @@ def test_nobody_else_can_read_a_journal_or_hold_its_lock(folder, monkeypatch):
 
     modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
     assert modes[folder.name] == 0o700
+    assert folder.parent.stat().st_mode & 0o777 == 0o700, (
+        "who may write there could put another job in its place"
+    )
     assert modes[FILE] == modes[journal_file.LOCK] == 0o600
 
 

@@ -21,6 +21,7 @@ from bucketpull.journal.store import FILE
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count
 from bucketpull.report.printable import json_line
+from bucketpull.trusted_path import make_private_folder
 from bucketpull.volumes.identity import Owner
 from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.reader import VolumeReader
@@ -69,7 +70,7 @@ def _rebuild(settings: Settings) -> ExitCode:
             volume.settle_begun()
     with ExitStack() as stack:
         readers = [stack.enter_context(opened_to_read(path)) for path in paths]
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(folder)
         stack.callback(Lock(folder / LOCK).release)
         damaged, objects = _build(settings, folder, readers)
     for text in damaged:

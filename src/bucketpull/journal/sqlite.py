@@ -34,6 +34,7 @@ from bucketpull.journal.state_folder import Lock, check_ours
 from bucketpull.journal.store import FLOOR_BYTES, Store
 from bucketpull.journal.sums import check_outstanding
 from bucketpull.journal.volume_numbers import KnownVolume
+from bucketpull.trusted_path import make_private_folder
 
 LONGEST_WAIT_SECONDS = 3_600.0  # for work: more was reckoned by a clock that was wrong
 CLOCK_SECONDS = 60.0  # a clock that goes back so far was wrong before
@@ -406,7 +407,7 @@ class SqliteJournal(JournalReader):
 
 def _locked(folder: Path) -> Lock:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(folder)
         check_ours(folder)
         return Lock(folder / database.LOCK)
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from bucketpull.domain.errors import VolumeError, VolumeForeign
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record
+from bucketpull.trusted_path import make_private_folder
 from bucketpull.volumes.beneath import OwnDirectory, is_writable, open_path
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.key_index import NOWHERE, ODD, IndexEntry, KeyIndex, Read
@@ -198,7 +199,7 @@ class ReadableVolume:
         # Whoever owns a disk may give it the id of one of ours.
         there = user_cache_path("bucketpull") / f"{self.id}-{os.fstat(self._reader.root).st_uid}"
         try:
-            there.mkdir(parents=True, exist_ok=True)
+            make_private_folder(there)
         except OSError:
             return None
         return str(there)
