@@ -25,7 +25,7 @@ from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, Outstanding, Position, Work, WorkKind
 from bucketpull.domain.record import Conclusion, Record, Sealed
 from bucketpull.fetch.head import END, HeadReader
-from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE
 from bucketpull.reading.http_object import parse_ranges

@@ -9,7 +9,7 @@ from tests.journal.conftest import Play
 
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.model import WorkKind
-from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE
 

@@ -14,7 +14,7 @@ from bucketpull.domain.errors import ConfigError, JobMismatch, JournalDamaged, J
 from bucketpull.domain.model import WorkKind
 from bucketpull.domain.retry import next_try
 from bucketpull.journal import database as journal_file
-from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE, migrations
 
@@ -323,7 +323,7 @@ def test_a_look_from_another_process_takes_nothing_from_a_coordinator_that_has_b
 ):
     """Its own dashboard reads the journal too; to close a file by hand would have dropped the writer's locks on it."""
     look = (
-        "import sys; from pathlib import Path; from bucketpull.journal.reader import JournalReader\n"
+        "import sys; from pathlib import Path; from bucketpull.journal.journal_reader import JournalReader\n"
         "reader = JournalReader.open_to_read(Path(sys.argv[1])); print(reader.counters().stored); reader.close()"
     )
 

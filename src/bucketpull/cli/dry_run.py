@@ -8,7 +8,7 @@ from typing import Any
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Part, key_of
 from bucketpull.journal.database import exists
-from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import identify

@@ -10,7 +10,7 @@ from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.model import show
 from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.directories import Balance
-from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.report.document import snapshot_dict
 from bucketpull.report.printable import json_line, printable
 from bucketpull.report.summary import label, status_lines

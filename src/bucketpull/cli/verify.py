@@ -14,7 +14,7 @@ from bucketpull.domain.batching import objects_in
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import Part, VolumeState
 from bucketpull.journal.job_settings import OPTION
-from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count, size

@@ -13,7 +13,7 @@ from bucketpull.domain.retry import LAST_PASS
 from bucketpull.journal.extents import Entry, covers
 from bucketpull.journal.failures import Failures
 from bucketpull.journal.frontier import AGAIN, LAST, REPAIR, USUAL, Frontier, Taken, candidates_blob
-from bucketpull.journal.pages import Pages, Share
+from bucketpull.journal.listed_pages import Pages, Share
 from bucketpull.journal.stale_copies import StaleCopies
 from bucketpull.journal.sums import Books
 from bucketpull.journal.volume_numbers import Volumes

@@ -13,7 +13,7 @@ import msgspec
 from bucketpull.domain.model import Failure
 from bucketpull.domain.progress import DirectoryState
 from bucketpull.journal.journal_tables import Tables
-from bucketpull.journal.pages import PageRow
+from bucketpull.journal.listed_pages import PageRow
 
 ROWS = 300_000  # pages and failures read for one level at most: 0.12 s, as many as 300 million objects have
 _AFTER_SLASH = b"0"  # the byte after the slash: past everything below a directory

@@ -8,7 +8,7 @@ from bucketpull.domain.order import Order
 from bucketpull.journal.batch_receipts import Batches, NextPageTry, NextTry, Run
 from bucketpull.journal.failures import Failures
 from bucketpull.journal.frontier import Frontier
-from bucketpull.journal.pages import Pages
+from bucketpull.journal.listed_pages import Pages
 from bucketpull.journal.scan_receipts import Scans
 from bucketpull.journal.stale_copies import StaleCopies
 from bucketpull.journal.store import Store

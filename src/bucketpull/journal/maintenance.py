@@ -14,9 +14,9 @@ from bucketpull.domain.record import Record
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.failures import Recorded
 from bucketpull.journal.frontier import AGAIN, REPAIR
+from bucketpull.journal.journal_reader import chosen
 from bucketpull.journal.journal_tables import Tables
-from bucketpull.journal.pages import PageRow, Share
-from bucketpull.journal.reader import chosen
+from bucketpull.journal.listed_pages import PageRow, Share
 from bucketpull.journal.volume_numbers import KnownVolume
 
 LedgerBlock = tuple[str, int, Sequence[Record]]  # volume, offset (bytes), records

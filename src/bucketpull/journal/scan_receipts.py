@@ -14,7 +14,7 @@ from bucketpull.domain.model import Failure, PageRecord, Part, Position
 from bucketpull.journal.batch_receipts import Batches, NextPageTry, PageKey, Run, spans_in, usual_reason, when
 from bucketpull.journal.failures import Failures, Recorded
 from bucketpull.journal.frontier import AGAIN, USUAL, Frontier, Taken
-from bucketpull.journal.pages import Known, Pages
+from bucketpull.journal.listed_pages import Known, Pages
 from bucketpull.journal.sums import Books
 
 

@@ -28,8 +28,8 @@ from bucketpull.domain.steering import Steering
 from bucketpull.journal import database, maintenance
 from bucketpull.journal.batch_receipts import NextPageTry, NextTry
 from bucketpull.journal.job_settings import adopt
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.journal_tables import Tables
-from bucketpull.journal.reader import JournalReader
 from bucketpull.journal.state_folder import Lock, check_ours
 from bucketpull.journal.store import FLOOR_BYTES, Store
 from bucketpull.journal.sums import check_outstanding

@@ -17,7 +17,7 @@ from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
 from bucketpull.domain.values import parse_reserve
 from bucketpull.journal.job_settings import PRICE
-from bucketpull.journal.reader import JournalReader, RunNote
+from bucketpull.journal.journal_reader import JournalReader, RunNote
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader

@@ -12,7 +12,7 @@ from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState
 from bucketpull.journal.database import exists
-from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.state_folder import check_ours
 from bucketpull.web.panel import JobRecord

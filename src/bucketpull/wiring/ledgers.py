@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from bucketpull.domain.model import Extent
-from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.reading import ledger_pages
 from bucketpull.reading.ledger_pages import ObjectsPage

@@ -7,7 +7,7 @@ from pathlib import Path
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError
 from bucketpull.journal.database import exists
 from bucketpull.journal.job_settings import OPTION
-from bucketpull.journal.reader import JournalReader
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.figures import count
 from bucketpull.sources.source_settings import SourceSettings
