@@ -1,4 +1,4 @@
-"""The batches of which a worker does not know that all it has of them counts: from before a restart, or not answered. Pure.
+"""The batches whose files on this worker's volumes are not known to count yet: noted before a restart, or with a receipt that is not confirmed. Pure.
 
 A batch goes through: `arrived` (in `waiting`), `take_waiting` (in hand), `receipt_made` (in `reporting`), `receipt_sent`, which may
 come several times, once a part, and `receipts_booked`. A batch that went so once, without trouble, counts then: each of its
@@ -57,7 +57,7 @@ class Unconfirmed:
         return works
 
     def doubt(self, work: int) -> None:
-        """Note that files of a batch may lie somewhere of which no block tells."""
+        """Note that a batch may have files on a volume that no ledger block describes."""
         self._doubted.add(work)
 
     def receipt_made(self, work: int) -> None:
@@ -72,7 +72,7 @@ class Unconfirmed:
             self._unanswered.add(work)
 
     def receipts_booked(self, works: Iterable[int]) -> set[int]:
-        """Note that the last receipts of batches count; return those of which all that is here does."""
+        """Note that the last receipts of batches are booked; return the batches whose files here all count."""
         found = set(works)
         self._unanswered -= found
         self._since.update(dict.fromkeys(found & self._doubted, -math.inf))
