@@ -10,6 +10,7 @@ from functools import partial
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason, VolumeError
+from bucketpull.domain.exchange import Request
 from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount
 from bucketpull.domain.retry import Random, next_try
@@ -17,7 +18,6 @@ from bucketpull.downloader.answers import Answers
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.hosts import Hosts
-from bucketpull.downloader.integrity import unless_claimed
 from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
 from bucketpull.downloader.meter import Memory, Meter
 from bucketpull.downloader.remedies import Remedies
@@ -209,7 +209,7 @@ class Transfers:
         request = self._source.object_request(transfer, endpoint.name, endpoint.target.site, self._unix)
         transfer.target = target = endpoint.start(self._now, request.url)
         if transfer.claim:
-            request = unless_claimed(request, transfer)
+            request = _unless_claimed(request, transfer)
         self._fetcher.submit(
             target.to(request) if target.address else request, partial(self._answered, transfer)
         )
@@ -246,7 +246,7 @@ class Transfers:
         )
         transfer.target = target = endpoint.start(self._now, request.url)
         if transfer.claim and not large.began:
-            request = unless_claimed(request, transfer)
+            request = _unless_claimed(request, transfer)
         request = msgspec.structs.replace(target.to(request), max_bytes=large.most)
         answers = self._answers
         self._fetcher.submit(
@@ -299,3 +299,9 @@ class Transfers:
                 queue.writer.close()
                 self._answers.collect(queue)
         self.volumes.hand_back_all()
+
+
+def _unless_claimed(request: Request, transfer: Transfer) -> Request:
+    """Ask for an object unless its MD5 is that of the file: ETags are MD5s where the source states any (RFC 9110, 13.1.2)."""
+    condition = f'If-None-Match: "{transfer.claim.hex()}"'
+    return msgspec.structs.replace(request, headers=(*request.headers, condition))
