@@ -289,6 +289,7 @@ def test_entries_without_a_name_are_a_failure_of_their_folder_and_cost_nobody_el
     ]
     assert (line["key"], line["page"], line["reason"]) == ("bad/", True, "garbage")
     assert "without a name" in line["detail"]
+    assert " bad/ (a page of its listing)" in job.command("failures", "--state", str(job.state))
 
     job.simulator.clear_faults()
     job.command("retry", "--state", str(job.state))

@@ -15,7 +15,7 @@ import mfusepy
 
 _STAT = ("st_mode", "st_nlink", "st_size", "st_uid", "st_gid", "st_ino")
 _TIMES = ("st_atime", "st_mtime", "st_ctime")
-_FAILING = {"create", "write", "flush", "utimens", "rename", "mkdir", "readdir"}
+_FAILING = {"create", "write", "flush", "utimens", "rename", "mkdir", "readdir", "getattr"}
 
 
 def _failing(operation, number, parts):

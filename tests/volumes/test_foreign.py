@@ -1,8 +1,11 @@
 """What of a volume's files is ours, what is an object, and what is put aside."""
 
+import errno
 import hashlib
 import os
+import subprocess
 import threading
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -113,6 +116,40 @@ def test_anything_else_is_put_aside_and_told(volume):
 
     assert on(volume) == ["a.kept", "b.kept"]
     assert "had 2 files of others" in volume.status().warning
+
+
+def test_what_can_be_neither_renamed_nor_replaced_is_the_trouble_of_its_object_alone(
+    volume, tmp_path_factory
+):
+    for name in ("d/a", "d/mounted", "d/z"):
+        put(volume, name, b"xyz", mtime=5)
+    outside = tmp_path_factory.mktemp("outside") / "file"
+    outside.write_bytes(b"of others")
+    subprocess.run(["mount", "--bind", outside, os.path.join(volume.path, "d/mounted")], check=True)
+    try:
+        volume.clear([part(b"a", b"mounted", b"z")])
+    finally:
+        subprocess.run(["umount", os.path.join(volume.path, "d/mounted")], check=True)
+
+    assert on(volume) == ["a.kept", "mounted", "z.kept"]
+    assert "2 files of others" in volume.status().warning
+
+
+def test_what_the_disk_cannot_look_at_is_the_trouble_of_its_object_alone(disks):
+    disk = disks.odd()
+    folder = Path(disk.image, "backing", "d")
+    folder.mkdir()
+    for name in ("bad", "z"):
+        (folder / name).write_bytes(b"xyz")  # behind the file system, which would remember what it has seen
+    initialise(disk.path)
+    volume = open_volume(disk.path)
+    disk.fail("getattr", errno.EIO, "/d/bad")
+
+    volume.clear([part(b"bad", b"z")])
+
+    disk.fail()
+    assert on(volume) == ["bad", "z.kept"]
+    volume.close()
 
 
 @pytest.mark.parametrize("is_link", [False, True])

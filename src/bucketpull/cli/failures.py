@@ -125,7 +125,7 @@ def _print_table(failures: Iterator[Failure]) -> int:
 
 def _lines(failure: Failure, width: int) -> list[str]:
     key = printable(show(key_of(failure.directory, failure.name)))
-    what = key if failure.name else words()("failures.page", key)
+    what = key if failure.name else words()("failures.page", key.rstrip("/"))
     indent = _REASON_COLUMNS + _TRIED_COLUMNS + 2
     first = f"{failure.reason:<{_REASON_COLUMNS}}{failure.attempts:>{_TRIED_COLUMNS}}  "
     lines = [first + fitted(what, width - indent)]

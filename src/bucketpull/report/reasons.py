@@ -36,9 +36,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "the listing could not go on where it was", "retry; the directory is listed again"
     ),
     Reason.CLOCK: Explanation("the request's time was refused", "set this machine's clock"),
-    Reason.MISSING: Explanation(
-        "listed, but neither CDN nor origin has it", "check it in the console, then retry"
-    ),
+    Reason.MISSING: Explanation("listed, but no endpoint has it", "check it in the console, then retry"),
     Reason.SIZE: Explanation(
         "its size is not the listed one", "it may have been replaced; run sync again, purge the CDN's cache"
     ),

@@ -1,5 +1,7 @@
 """Files of others that lay where an object belongs: they get another name beside it, and are written down."""
 
+import errno
+import fcntl
 import os
 from itertools import count
 from typing import Final
@@ -13,13 +15,17 @@ from bucketpull.volumes.files.tree import Tree
 LIST: Final = "kept.txt"
 _SUFFIX: Final = b".kept"
 _MOST_READ: Final = 1 << 20
+# A mount point, an immutable file, a folder without permission: what cannot be renamed there cannot be replaced either.
+_IMMOVABLE: Final = frozenset({errno.EBUSY, errno.EPERM, errno.EACCES})
 
 
-def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> None:
+def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
     """Rename what lies at a path, a directory excepted, to the first free of `NAME.kept`, `NAME.kept-2`, …; it is written down before.
 
+    Return False if it stays, because it can be neither renamed nor replaced: then its object cannot be stored either.
+
     Raises:
-        OSError: It cannot be renamed.
+        OSError: It cannot be renamed for another cause.
 
     """
     folder, _, name = path.rpartition(b"/")
@@ -27,10 +33,19 @@ def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> None:
     kept = _free_name(place.fd, name)
     fd = home.open_file(LIST, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        before = os.fstat(fd).st_size
         os.write(fd, f"{show(path)}\t{show(place.join(kept))}\n".encode())
+        try:
+            beneath.rename(name, kept, src_dir_fd=place.fd, dst_dir_fd=place.fd)
+        except OSError as error:
+            os.ftruncate(fd, before)
+            if error.errno in _IMMOVABLE:
+                return False
+            raise
     finally:
         os.close(fd)
-    beneath.rename(name, kept, src_dir_fd=place.fd, dst_dir_fd=place.fd)
+    return True
 
 
 class AsideCount:

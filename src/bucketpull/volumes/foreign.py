@@ -27,6 +27,7 @@ from bucketpull.volumes.identity import LEDGER, Identity
 from bucketpull.volumes.key_index import IndexEntry, KeyIndex
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import oldest_intent
+from bucketpull.volumes.os_errors import Culprit, culprit
 from bucketpull.volumes.recovery import md5_of
 from bucketpull.volumes.system import has_date, has_our_date, has_whole_seconds
 
@@ -128,7 +129,7 @@ class ForeignFiles:
             else:
                 record, index = version
                 path = record.paths.get(index, path)
-                found = self._tree.stat(path)
+                found = self._stat(path)
             if found is None or stat.S_ISDIR(found.st_mode) or self._is_left(found, size, mtime):
                 continue
             if version is None:
@@ -176,7 +177,7 @@ class ForeignFiles:
         for count in range(1, len(steps) + 1):
             key = b"/".join(steps[:count])
             path = self._identity.path_of(b"", key)
-            found = self._tree.stat(path)
+            found = self._stat(path)
             if found is None:
                 return
             if not stat.S_ISDIR(found.st_mode):
@@ -190,10 +191,27 @@ class ForeignFiles:
         was_empty = self._was_empty.get(folder)
         if was_empty:
             return None
-        found = self._tree.stat(path)
+        found = self._stat(path)
         if found is None and was_empty is None:
-            self._was_empty[folder] = self._tree.holds_nothing(folder)
+            self._was_empty[folder] = self._holds_nothing(folder)
         return found
+
+    def _stat(self, path: bytes) -> os.stat_result | None:
+        """Return what lies at a path; None also where the disk does not say: storing there meets the same, and blames whom it should."""
+        try:
+            return self._tree.stat(path)
+        except OSError as error:
+            if culprit(error) in {Culprit.MACHINE, Culprit.FULL}:
+                raise
+            return None
+
+    def _holds_nothing(self, folder: bytes) -> bool:
+        try:
+            return self._tree.holds_nothing(folder)
+        except OSError as error:
+            if culprit(error) in {Culprit.MACHINE, Culprit.FULL}:
+                raise
+            return False
 
     def _is_left(self, found: os.stat_result, size: int, mtime: int) -> bool:
         """Tell whether a file is what a kill left of the object, or cannot be told from it."""
@@ -209,7 +227,7 @@ class ForeignFiles:
     def _put_aside(self, directory: bytes, name: bytes, path: bytes) -> None:
         """Put aside what is not the object, unless it is an older version of ours."""
         version = self._recorded(directory, name)
-        found = self._tree.stat(path)
+        found = self._stat(path)
         if found is not None and not (version and self._is_ours(found, path, *version)):
             set_aside(self._tree, self._home, path)
 

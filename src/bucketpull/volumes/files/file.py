@@ -112,12 +112,11 @@ class FileWriter:
         """Give another name to a file of somebody else's at an object's path; False if that cannot be."""
         tree = Tree(self.root)  # its own: another thread may be writing
         try:
-            set_aside(tree, self.home, self.identity.path_of(directory, name))
+            return set_aside(tree, self.home, self.identity.path_of(directory, name))
         except OSError as error:
             return error.errno == errno.ENOENT
         finally:
             tree.close()
-        return True
 
     def failed(self, what: str, error: OSError, token: object, *, placing: bool = False) -> Written:
         """Return who is to blame for an error, met while `placing` an object at its path, or with our own files."""
