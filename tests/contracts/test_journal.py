@@ -139,6 +139,23 @@ def test_what_a_machine_hands_back_after_another_was_given_it_stays_with_that(jo
     assert journal.holders([work.id]) == {work.id: "m2"}
 
 
+def test_where_all_that_is_left_waits_to_be_tried_again_it_says_until_when(journal):
+    begin(journal, *NAMES[:8])
+    first, second = batches(journal)
+    assert journal.outstanding().again_at == 0
+    failed = BatchReceipt(first.id, "m1", deferred=draft([part(*NAMES[:4])]), retries={"timeout": 4})
+    journal.commit([failed], NOW)
+    assert journal.outstanding().again_at == 0, "the second is with a machine"
+
+    journal.commit([stored(second)], NOW)
+
+    due = journal.outstanding().again_at
+    assert due > NOW
+    assert batches(journal, now=due - 1) == []
+    assert len(batches(journal, now=due)) == 1
+    assert journal.outstanding().again_at == 0
+
+
 def test_what_nobody_has_is_given_back_to_the_machine_that_had_begun_it(journal):
     begin(journal, *NAMES)
     first, second, third = batches(journal)

@@ -4,7 +4,7 @@ import pytest
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response
-from bucketpull.sources.http import conditions, misplaced, version_of
+from bucketpull.sources.http import CDN_STATUS, STATUS, conditions, misplaced, reason_of, version_of
 
 _DATE = "Wed, 09 Nov 2016 14:26:58 GMT"
 
@@ -47,3 +47,9 @@ def test_a_part_is_taken_for_what_its_header_says_whatever_the_status():
     assert _found(40) is Reason.RANGE
     assert _found(40, status=200) is Reason.RANGE
     assert _found(0, status=200) is None
+
+
+@pytest.mark.parametrize("table", [STATUS, CDN_STATUS])
+def test_what_nobody_asked_for_is_no_redirect(table):
+    assert reason_of(304, table) is Reason.GARBAGE
+    assert reason_of(308, table) is Reason.REDIRECTED

@@ -60,8 +60,10 @@ class Forecast:
         in_place = counters.skipped + counters.recovered
         self._objects.append(seconds, wanted - outstanding.objects - in_place)
 
-    def estimate(self, counters: Counters, outstanding: Outstanding, listing_done: bool) -> Estimate:
-        """Say when the job ends, as far as anything can be said.
+    def estimate(
+        self, counters: Counters, outstanding: Outstanding, listing_done: bool, waits: float = 0.0
+    ) -> Estimate:
+        """Say when the job ends, as far as anything can be said; for so many seconds it only `waits`.
 
         Without a known total, `seconds` and `low` are the time for what is listed already and `high` is None.
         """
@@ -70,6 +72,8 @@ class Forecast:
             tail = self._tail.left(self._time.seconds, outstanding.objects)
             if tail > TAIL_FACTOR * result.seconds + TAIL_SECONDS:
                 result.seconds, result.high = tail, max(result.high, TAIL_BAND * tail)
+            result.seconds = max(result.seconds, waits)
+            result.low, result.high = max(result.low or 0.0, waits), max(result.high, waits)
         return result
 
     def _by_speed(self, counters: Counters, outstanding: Outstanding, listing_done: bool) -> Estimate:

@@ -287,7 +287,10 @@ class Counters(Value):
 
 
 class Outstanding(Value):
-    """What is left: work ready or sent, by kind; objects and bytes are those of batches."""
+    """What is left: work ready or sent, by kind; objects and bytes are those of batches.
+
+    `again_at` is when the next of it is tried again (Unix seconds), if all of it waits for that; else 0.
+    """
 
     scans: Int = 0
     scans_sent: Int = 0
@@ -295,6 +298,7 @@ class Outstanding(Value):
     batches_sent: Int = 0
     objects: Count = 0
     bytes: Int = 0
+    again_at: Float = 0.0
 
 
 class VolumeState(StrEnum):

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from fnmatch import translate
 from functools import lru_cache
 from itertools import islice
@@ -22,6 +21,7 @@ from bucketpull.journal.directories import Balance, balances, directories_below
 from bucketpull.journal.extents import covers, unpack_entries
 from bucketpull.journal.job_settings import read_configuration
 from bucketpull.journal.journal_tables import Tables
+from bucketpull.journal.sums import what_is_left
 from bucketpull.journal.volume_numbers import KnownVolume
 
 
@@ -78,7 +78,8 @@ class JournalReader:
 
     def outstanding(self) -> Outstanding:
         """Return what is left to do."""
-        return copy(self._refreshed().books.outstanding)
+        tables = self._refreshed()
+        return what_is_left(tables.store, tables.books)
 
     def counted_on(self) -> dict[str, str]:
         """See `ports.Journal`."""

@@ -108,6 +108,14 @@ select id, passes, part, candidates, body from work join body using (id) where k
 select id, passes, part, candidates, body from work join body using (id)
 where kind = ? and home = ? and due <= ? and state = 0 and due > 0 order by due, id limit ?;
 
+-- name: next-due
+-- after each commit, while no work is with any machine: 0 where some is ready, else when the first that was deferred is due
+select coalesce(
+    (select 0 from work where kind in (0, 1) and tier = ? and state = 0 and due = 0 limit 1),
+    (select min(due) from work where kind in (0, 1) and state = 0 and due > 0),
+    0
+);
+
 -- name: mark-sent
 -- claim, once a piece of work
 update work set state = 1, machine = ? where id = ?;

@@ -102,6 +102,14 @@ def decode_books(text: str) -> Books:
     return _decode(text)
 
 
+def what_is_left(store: Store, books: Books) -> Outstanding:
+    """Return the outstanding work, and when it goes on, where all of it waits to be tried again."""
+    left = msgspec.structs.replace(books.outstanding)
+    if (left.scans or left.batches) and not (left.scans_sent or left.batches_sent):
+        left.again_at = float(store.rows("next-due", books.open_tiers[-1])[0][0])
+    return left
+
+
 def check_outstanding(store: Store, books: Books) -> None:
     """Make sure that the outstanding work can be done, and that its sums are right: a job waits for it, else for ever.
 

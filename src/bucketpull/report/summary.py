@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from bucketpull.domain.model import VolumeStatus
-from bucketpull.domain.progress import ENDED, STANDING, JobState, Snapshot
+from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, exit_code_of, exit_words_of
 from bucketpull.report.endpoint_news import state_of
@@ -107,20 +107,26 @@ def label(text: str, width: int = 14) -> str:
 
 
 def time_left(snapshot: Snapshot, words: Words) -> str:
-    """Say how long the job will take, with its band where that is wider than a tenth."""
-    estimate, language = snapshot.estimate, words.language
+    """Say how long the job will take, with its band where that is wider than a tenth; or what it waits for."""
     if snapshot.state in ENDED:
         return words("left.ending")
     if snapshot.state in STANDING:
         return _standing(snapshot, words)
+    if snapshot.outstanding.again_at > snapshot.at:
+        wait = snapshot.outstanding.again_at - snapshot.at
+        return words("left.again", figures.duration(wait, words.language))
+    return _estimated(snapshot.estimate, words)
+
+
+def _estimated(estimate: Estimate, words: Words) -> str:
     if estimate.seconds is None:
         return words("left.unknown")
-    text = figures.duration(estimate.seconds, language)
+    text = figures.duration(estimate.seconds, words.language)
     if estimate.low is None or estimate.high is None:
         return words("left.least", text)
     if estimate.high - estimate.low <= 0.1 * estimate.seconds:
         return words("left", text)
-    low, high = (figures.duration(value, language) for value in (estimate.low, estimate.high))
+    low, high = (figures.duration(value, words.language) for value in (estimate.low, estimate.high))
     return words("left", f"{text} ({words('left.band', low, high)})" if low != high else text)
 
 

@@ -31,6 +31,7 @@ CDN_STATUS: Final[dict[int, Reason]] = {
     429: Reason.THROTTLED,
 }
 """The same of a CDN, which does not know whether an object is gone."""
+NOT_MODIFIED: Final = 304  # nobody asked whether it was: it leads nowhere, and brings nothing
 UNALTERED: Final = frozenset({"", "identity"})
 """Content encodings of bodies that are sent as they are."""
 IN_MEMORY_BYTES: Final = 16 << 20
@@ -42,7 +43,7 @@ def reason_of(status: int, table: Mapping[int, Reason] = STATUS, refused: Reason
     known = table.get(status)
     if known is not None:
         return known
-    if 300 <= status < 400:
+    if 300 <= status < 400 and status != NOT_MODIFIED:
         return Reason.REDIRECTED
     if status >= 500:
         return Reason.SERVER_ERROR

@@ -426,6 +426,8 @@ class MemoryJournal:
         """Return what is left to do."""
         scans = [row for row in self._rows.values() if row.kind is WorkKind.SCAN]
         batches = [row for row in self._rows.values() if row.kind is WorkKind.BATCH]
+        usual = [row for row in self._rows.values() if not row.is_last]
+        waits = usual and all(row.due and row.machine is None for row in usual)
         return Outstanding(
             len(scans),
             sum(row.machine is not None for row in scans),
@@ -433,6 +435,7 @@ class MemoryJournal:
             sum(row.machine is not None for row in batches),
             sum(row.objects for row in batches),
             sum(row.size for row in batches),
+            min(row.due for row in usual) if waits else 0.0,
         )
 
     def spending(self) -> Spending:

@@ -117,6 +117,7 @@ class Monitor:
             endpoint.in_flight for pulse in pulses for endpoint in pulse.endpoints.values()
         )
         self._sample(now, pulses, moving or coordinator.state in ENDED)
+        waits = max(0.0, outstanding.again_at - self._clock.now())
         unheard = 0.0 if coordinator.state in ENDED else self.unheard()
         return Snapshot(
             job=self._job,
@@ -129,7 +130,7 @@ class Monitor:
             counters=counters,
             outstanding=outstanding,
             rates=self._meter.rates(moving),
-            estimate=self._forecast.estimate(counters, outstanding, listing_done),
+            estimate=self._forecast.estimate(counters, outstanding, listing_done, waits),
             machines=pulses,
             volumes=self._volumes(),
             retries=counters.retries,
