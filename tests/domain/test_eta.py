@@ -273,3 +273,17 @@ def test_without_sizes_a_tail_that_does_not_move_is_told_from_the_rest_too():
         forecast.sample(second, counters, outstanding)
 
     assert forecast.estimate(counters, outstanding, listing_done=True).seconds >= 75
+
+
+def test_the_end_is_no_sooner_than_what_all_that_is_left_waits_for():
+    forecast = Forecast()
+    counters = Counters(listed=3000, listed_bytes=3000 * OBJECT)
+    for second in range(10):
+        left = max(35, 3000 - 1000 * second)
+        outstanding = Outstanding(objects=left, bytes=left * OBJECT)
+        forecast.sample(second, counters, outstanding)
+
+    estimate = forecast.estimate(counters, outstanding, listing_done=True, waits=300.0)
+
+    assert estimate.seconds >= 300
+    assert estimate.low == 300

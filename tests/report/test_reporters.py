@@ -148,6 +148,14 @@ def test_errors_and_the_reason_of_a_bad_end_are_told(ended):
     assert second.startswith("exit 3: ")
 
 
+def test_while_all_that_is_left_waits_to_be_tried_again_it_says_for_how_long(running):
+    running.outstanding.again_at = running.at + 252
+    assert time_left(running, Words("en")) == "what failed is tried again in 4 min 12 s"
+
+    running.at += 252
+    assert time_left(running, Words("en")).startswith("left ")
+
+
 @pytest.mark.parametrize(
     "state", [JobState.PAUSED, JobState.WAITING, JobState.NO_ROOM, JobState.BUDGET_SPENT]
 )
