@@ -201,6 +201,17 @@ class TwoSites(MemorySource):
         return msgspec.structs.replace(request, url=request.url.replace("edge:", site + "/"))
 
 
+@pytest.mark.parametrize("count", [1, 3000])
+def test_of_two_families_one_that_leads_nowhere_keeps_the_first_requests_from_nothing(count):
+    addresses = ["fd00::dead", "10.0.0.1"]
+    world = World(**{"fd00::dead": TROUBLES["silent"]})
+    seconds = seconds_of(rig_of(world, addresses), count)
+
+    assert seconds < seconds_of(rig_of(World(), addresses), count) + 5.0
+    if count == 1:
+        assert seconds < 1.0
+
+
 def test_several_urls_of_an_endpoint_are_used_and_a_dead_one_is_left_alone():
     asked = Counter()
 

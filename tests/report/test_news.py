@@ -67,10 +67,24 @@ def test_a_lack_of_room_is_told_with_its_end():
 
     told = [
         event for now, state in enumerate(["transferring", "no-room", "no-room", "listing", "listing"])
-        for _, event, _, _ in news.look(state, now)
+        for _, event, _, _ in news.look(state, {VolumeState.FULL}, now)
     ]  # fmt: skip
 
     assert told == ["job.no-room", "job.room"]
+
+
+@pytest.mark.parametrize(
+    ("volumes", "said"),
+    [
+        ({VolumeState.FULL, VolumeState.SICK}, "no volume has room: the job waits; free some space"),
+        ({VolumeState.SICK}, "no volume can be written: the job waits until one is back"),
+        ({VolumeState.SICK, VolumeState.AWAY}, "no volume can be written"),
+    ],
+)
+def test_it_is_said_why_no_volume_takes_objects(volumes, said):
+    [(_, _, _, text)] = RoomNews().look("no-room", volumes, 0.0)
+
+    assert text.startswith(said)
 
 
 def test_a_broker_is_lost_once_however_often_it_is_tried():

@@ -172,7 +172,10 @@ class Targets:
         return self._model.share(parts)
 
     def resolved(self, site: str, addresses: Sequence[str]) -> None:
-        """Use all addresses of a site's name; what is in transfer at others is left to finish."""
+        """Use all addresses of a site's name; what is in transfer at others is left to finish.
+
+        Where they are of two families, of which one may lead nowhere, the fetcher tries both for the first requests (RFC 8305).
+        """
         mine = {target.address: target for target in self.all if target.site == site}
         if not addresses or (len(addresses) == 1 and len(mine) == 1):
             return
@@ -180,9 +183,12 @@ class Targets:
         for address in addresses:
             if address not in mine:
                 self.all.append(Target(site, address, self._limiter(len(addresses))))
+        is_mixed = len({":" in address for address in addresses}) > 1
+        is_proven = any(target.was_good and target.address for target in mine.values())
         for target in self.all:
             if target.site == site:
-                target.is_listed = target.address in addresses
+                by_fetcher = not target.address and is_mixed and not is_proven
+                target.is_listed = target.address in addresses or by_fetcher
         self.is_plural = True
 
     def __iter__(self) -> Iterator[Target]:
@@ -200,7 +206,7 @@ class Targets:
             return None
         listed = self.listed()
         open_ones = [target for target in listed if target.may_start(now)]
-        due = next((target for target in open_ones if target.is_away or target.is_stale(now)), None)
+        due = next((target for target in open_ones if target.is_away or self._is_due(target, now)), None)
         if due is not None:
             self.at_a_time = 1
             return due
@@ -212,6 +218,10 @@ class Targets:
         best = min(open_ones, key=lambda target: target.cost(common))
         self._note(best, listed)
         return best
+
+    def _is_due(self, target: Target, now: float) -> bool:
+        """Tell whether a request finds out how quick a target is; where nothing came of it yet, not the only request."""
+        return target.is_stale(now) and (target.was_good or self.in_flight > 0)
 
     def _common_queueing(self, listed: Sequence[Target]) -> float:
         """Return for how long answers of any target wait: that is this machine or its line, and no reason to ask a slower one."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from bucketpull.domain.model import VolumeState, VolumeStatus
+from bucketpull.domain.model import IN_PLACE, VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState
 from bucketpull.report.figures import duration
 
@@ -74,19 +74,23 @@ def _state_told(volume: VolumeStatus, name: str, seconds: float) -> Told:
 
 
 class RoomNews:
-    """Tells that no volume has room, and that one has again."""
+    """Tells that no volume takes objects, and that one does again."""
 
     def __init__(self) -> None:
         self._since: float | None = None
 
-    def look(self, state: JobState, now: float) -> Iterator[Told]:
-        """Return what is new; `state` is that of the job."""
+    def look(self, state: JobState, volumes: Collection[VolumeState], now: float) -> Iterator[Told]:
+        """Return what is new; `state` is that of the job, `volumes` are those of its volumes."""
         if state == JobState.NO_ROOM and self._since is None:
             self._since = now
-            text = "no volume has room: the job waits; free some space, add a volume, or lower --reserve"
+            if IN_PLACE.isdisjoint(volumes):
+                text = "no volume can be written: the job waits until one is back"
+            else:
+                text = "no volume has room: the job waits; free some space, add a volume, or lower --reserve"
             yield "warning", "job.no-room", "room", text
         elif state != JobState.NO_ROOM and self._since is not None:
-            yield "info", "job.room", "room", f"there is room again, after {duration(now - self._since)}"
+            text = f"a volume takes objects again, after {duration(now - self._since)}"
+            yield "info", "job.room", "room", text
             self._since = None
 
 

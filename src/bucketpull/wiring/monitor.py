@@ -205,7 +205,8 @@ class Monitor:
         machines = {
             name: len(member.pulse.volumes) for name, member in fleet.members.items() if name not in local
         }
-        news = [*self._machine_news.look(machines, fleet.left, at), *self._room_news.look(state, at)]
+        volumes = {volume.state for volume in self.latest.volumes}
+        news = [*self._machine_news.look(machines, fleet.left, at), *self._room_news.look(state, volumes, at)]
         for told in news:
             self._tell(told)
 
