@@ -205,3 +205,20 @@ def test_the_addresses_of_a_host_are_asked_for_from_its_16th_request_on():
     assert hosts.unresolved(0.0) == []
     hosts.start(url, 0.0)
     assert hosts.unresolved(0.0) == ["http://a.test"]
+
+
+def test_the_only_host_is_not_left_alone_while_it_answers_the_look_at_it():
+    """A server with a short queue loses many connections at once; those that asked are told so a minute later."""
+    lost = {f"http://a.test/{number}" for number in range(200, 400)}
+
+    def answer(request):
+        if request.url in lost:
+            lost.discard(request.url)
+            return TROUBLES["deaf"]
+        return FAST
+
+    rig = rig_of(World(**{"a.test": answer}), {}, level=400)
+    assign(rig, 400)
+    rig.settle()
+    assert (rig.outcomes[-1].deferred, rig.outcomes[-1].failures, rig.outcomes[-1].rest) == ([], [], [])
+    assert sum(outcome.stored for outcome in rig.outcomes) == 400

@@ -137,9 +137,12 @@ class Hosts:
         host = self._hosts.get(target.site)
         return host is not None and host.targets.is_plural and host.targets.has_easy(target, now)
 
-    def probe_came(self, now: float) -> None:
-        """Note that the network is well, whatever single hosts do."""
-        self._note_well("", now)
+    def probe_came(self, site: str, now: float) -> None:
+        """Note that a site answered a look at it, and with it the network, whatever others do: it is not left alone."""
+        self._note_well(site, now)
+        host = self._hosts.get(site)
+        if host is not None and not host.targets.is_plural:
+            host.targets.forgive()
 
     def forgive(self) -> None:
         """Use all as before."""

@@ -105,7 +105,8 @@ class Routing:
             if endpoint.hosts is not None:
                 target = endpoint.hosts.choose(request.url, self._clock.monotonic())
             self._fetcher.submit(
-                target.to(request), lambda response: self._probe_answered(endpoint, probe, response)
+                target.to(request),
+                lambda response: self._probe_answered(endpoint, probe, target.site, response),
             )
             self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._decide(endpoint, Blame.ENDPOINT))
         return True
@@ -127,12 +128,14 @@ class Routing:
         probe = self._probe_for(endpoint) if endpoint.probe is None else None
         return probe is not None and (probe.directory, probe.name) == (wanted.directory, wanted.name)
 
-    def _probe_answered(self, endpoint: Endpoint[Transfer], probe: Wanted, response: Response) -> None:
+    def _probe_answered(
+        self, endpoint: Endpoint[Transfer], probe: Wanted, site: str, response: Response
+    ) -> None:
         endpoint.is_tried = False
         verdict = self._source.judge(probe, endpoint.name, response, self._clock.now())
         is_well = verdict.reason is None or verdict.reason is Reason.GONE
         if is_well:
-            endpoint.probe_came(self._clock.monotonic())
+            endpoint.probe_came(self._clock.monotonic(), site)
         elif verdict.reason is not None:
             endpoint.probe_failed(verdict.reason)
         self._decide(endpoint, Blame.OBJECT if is_well else Blame.ENDPOINT)
