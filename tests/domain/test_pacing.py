@@ -182,6 +182,17 @@ def test_a_quarter_refused_whatever_the_pace_is_soon_no_reason_to_be_slow(seed):
     assert tally.rate(20) > 300
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_half_refused_whatever_the_pace_is_no_block_where_answers_take_long(seed):
+    """A round of few answers was refused whole by chance, taken for a block, and what was learnt forgotten: for ever."""
+    refuse = _refusing(Reason.THROTTLED, lambda _now, random: random.random() < 0.5)
+    world = World(latency=0.2, capacity=1500, refuse=refuse, seed=seed)
+
+    tally = run([Limiter(), Limiter()], world, 40, began=1000.0 + 0.7 * seed)
+
+    assert tally.rate(20) > 700
+
+
 def test_where_answers_take_long_refusals_at_random_do_not_end_the_doubling_of_the_level():
     refuse = _refusing(Reason.THROTTLED, lambda _now, random: random.random() < 0.25)
 

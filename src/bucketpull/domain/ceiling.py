@@ -33,9 +33,10 @@ class Round:
         self.throttles = 0
         self.troubles = 0
 
-    def rate(self, now: float) -> float:
-        """Return the successes a second."""
-        return self.fine / (now - self.begins) if now > self.begins else 0.0
+    def rate(self, now: float, random_share: float = 0.0) -> float:
+        """Return the successes a second; where some are refused at random, those to be expected of so many answers: they vary less."""
+        fine = self.answers() * (1.0 - random_share) if random_share else self.fine
+        return fine / (now - self.begins) if now > self.begins else 0.0
 
     def offered(self, now: float, in_flight: int) -> float:
         """Return the requests a second, answered or not yet."""
@@ -85,7 +86,7 @@ class Ceiling:
     FAR_BELOW = 0.3  # share of the rate
     FEW_ANSWERS = 5  # say nothing of shares
     MANY_REFUSED = 6  # in one round
-    SURELY_MANY_REFUSED = 10  # where some are refused at any pace
+    BY_CHANCE = 1e-3
     FIRST_PAUSE_SECONDS = 0.5
     LONGEST_PAUSE_SECONDS = 60.0
     CALM_SECONDS = 30.0  # without a cut: then what was found of other causes is forgotten
@@ -114,13 +115,14 @@ class Ceiling:
         `used` says whether all of the level was in use, so that the former round's rate was all that it could bring.
         """
         share, offered = measured.share(), measured.offered(now, in_flight)
+        usual_share = self._suspicion.usual.share
         self._suspicion.note(now, measured)
         if self.rate is None:
             self._begin(now, offered, measured.former if used else 0.0)
             return 0.0
         if now - self._episode_began > self.EPISODE_SECONDS:
             self._episode_began, self._wall = now, self.rate
-        if share >= self.NEARLY_ALL and self._is_block(measured, offered):
+        if share >= self.NEARLY_ALL and self._is_block(measured, offered, usual_share):
             return self._block(now, measured.throttles >= self.MANY_REFUSED)
         self._exploring = self._exploring and self._explored_rounds < 3
         steered = self._suspicion.steer(now, self.rate)
@@ -132,11 +134,11 @@ class Ceiling:
         self._wall, self._exploring = rate, False
         self._set(now, rate)
 
-    def _is_block(self, measured: Round, offered: float) -> bool:
+    def _is_block(self, measured: Round, offered: float, usual_share: float) -> bool:
         """Tell whether a round in which nearly all was refused means that all is; where some always is, a few say nothing."""
         assert self.rate is not None
-        if self._suspicion.is_confirmed:
-            return measured.throttles >= self.SURELY_MANY_REFUSED
+        if not self._blocked and usual_share**measured.throttles > self.BY_CHANCE:
+            return False
         # A few requests, far fewer than the ceiling, all refused: the rate is not the cause.
         alone = offered < self.rate * self.FAR_BELOW and measured.throttles > 1
         return self._blocked or alone or measured.throttles >= self.MANY_REFUSED
@@ -259,10 +261,12 @@ class Suspicion:
     PERIODS_HELD = 8  # between trials, once they have shown something
     LEAST_SHARE = 0.015
     LEAST_REFUSED = 3
-    ENOUGH = 30  # answers, of which so many are refused if as many are as before
-    ENOUGH_REFUSED = 6
+    ENOUGH = 30  # answers
+    ENOUGH_SEEN = 4  # refused in trials, though less was asked for than was given
+    ENOUGH_EXPECTED = 9  # refused in trials if as much is as before: then three or fewer are no chance
     BELOW = 0.7
     GROWTH = 1.5
+    CLEARLY = 2.5  # standard errors
 
     def __init__(self) -> None:
         self.usual = AnswerCount()
@@ -339,9 +343,11 @@ class Suspicion:
         """Decide, once enough answers have come in trials; go on as before."""
         rate, self._rate_before = self._rate_before, 0.0
         below, before = self._below, self._share_before()
-        if below.number >= self.ENOUGH and below.number * before >= self.ENOUGH_REFUSED:
-            self._is_refuted = below.share < before * 0.5
-            self._share = 0.0 if self._is_refuted else max(before, below.share)
+        is_as_much = below.refused >= self.ENOUGH_SEEN and below.share >= before * 0.5
+        is_rarer = below.number * before >= self.ENOUGH_EXPECTED and below.share < before * 0.35
+        if is_as_much or is_rarer:
+            self._is_refuted = is_rarer
+            self._share = 0.0 if is_rarer else max(before, below.share)
             self._forget()
             rate = min(rate, self._usual_given) if self._is_refuted else rate
         self._count_anew()
@@ -353,7 +359,10 @@ class Suspicion:
         if usual.number < self.ENOUGH:
             return rate
         share, asked = usual.share, usual.number / max(usual.seconds, 0.1)
-        if share > min(self._share * 1.5 + 0.05, self._share + 0.15):
+        if (
+            share
+            > self._share + self.CLEARLY * math.sqrt(self._share * (1.0 - self._share) / usual.number) + 0.05
+        ):
             self._share, self.usual = 0.0, AnswerCount()
             return None
         self._count_anew()

@@ -233,12 +233,18 @@ class Limiter:
         """Lower the ceiling, once for all requests in flight."""
         measured = self._round
         pause = self._ceiling.cut(now, measured, self.in_flight, measured.peak >= self.level * 0.9)
-        if not self.random_share:
-            self._climb.interrupt()
+        self._note_cause()
         self._may_cut = now + self._round_seconds()
         if pause:
             self._rest(now, pause)
         self._next_round(now, measured.former)
+
+    def _note_cause(self) -> None:
+        """End the doubling of the level because of refusals, or go on with it if they tell nothing of what source and line bear."""
+        if self.random_share:
+            self._climb.resume()
+        else:
+            self._climb.interrupt()
 
     def _rest(self, now: float, seconds: float) -> None:
         self._paused_until = self._may_cut = now + seconds
@@ -257,13 +263,12 @@ class Limiter:
         telling = rate if measured.peak >= self.level * 0.9 else 0.0
         if not measured.throttles:
             self._ban = _BAN_SECONDS
-        was_random = self.random_share > 0.0
         self._ceiling.lift(now, measured, rate)
-        if self.random_share and not was_random:
-            self._climb.resume()  # the refusals told nothing of what source and line bear
+        if measured.throttles:
+            self._note_cause()
         self._least_trip = min(self._least_trip, self._trip)
         if self.fixed is None:
-            self._move_level(measured, rate)
+            self._move_level(measured, measured.rate(now, self.random_share))
         self._next_round(now, telling)
 
     def _move_level(self, measured: Round, rate: float) -> None:
