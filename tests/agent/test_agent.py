@@ -231,7 +231,7 @@ def test_the_successor_of_a_dead_process_learns_limits_and_volumes_before_it_is_
 
     started, *told = harness.agent.actions()
     assert started == Start(0)
-    assert [type(tell.message) for tell in told] == [Tune, Mount, Assignment]
+    assert [type(tell.message) for tell in told] == [Tune, Mount, *[Assignment] * 4]
     assert told[0].message.limits.bytes_per_second == 1000.0
 
 
@@ -316,7 +316,7 @@ def test_former_copies_are_removed_when_nothing_is_in_hand():
 def test_an_object_that_kills_its_processes_is_cornered_and_fails_alone():
     harness = Harness(deaths_per_process=1000)
     harness.give(batch(7))
-    killer, seen = NAMES[3], 0
+    killer, seen, deaths = NAMES[3], 0, 0
     for _ in range(100):
         new, seen = harness.assignments()[seen:], len(harness.assignments())
         deadly = [tell for tell in new if killer in decode_parts(tell.message.parts)[0].names]
@@ -324,6 +324,7 @@ def test_an_object_that_kills_its_processes_is_cornered_and_fails_alone():
             if tell not in deadly:
                 harness.store(tell)
         for tell in deadly:
+            deaths += 1
             harness.hear(Died(-11), tell.process)
         harness.wait(1.0)
 
@@ -331,6 +332,7 @@ def test_an_object_that_kills_its_processes_is_cornered_and_fails_alone():
     assert [(failure.name, failure.reason) for failure in failures] == [(killer, Reason.POISON)]
     assert sum(receipt.stored for receipt in harness.receipts()) == 7
     assert harness.agent.holds() == set()
+    assert deaths == 2 + 6, "it is alone after two, and alone six times"
 
 
 def test_an_object_that_came_alone_is_blamed_no_sooner_than_one_that_was_cornered():
@@ -714,10 +716,11 @@ def test_files_of_a_process_that_died_are_looked_for_when_their_batch_is_booked(
     harness.volumes["v1"].write(b"d", NAMES[0], 10, 5)
     harness.agent.process_sent(tell.process, Died(-9), harness.now)
     harness.act()
-    again = harness.assignments()[-1]
-    harness.agent.process_sent(
-        again.process, Outcome(again.message.id, 0, 0, b"", [], [part(*NAMES)], []), harness.now
-    )
+    for again in harness.assignments()[1:]:
+        deferred = decode_parts(again.message.parts)
+        harness.agent.process_sent(
+            again.process, Outcome(again.message.id, 0, 0, b"", [], deferred, []), harness.now
+        )
     harness.act()
     assert harness.receipts()[-1].deferred.objects == 8
     harness.control(booked=[7])

@@ -191,8 +191,12 @@ def as_listed(parts: Iterable[Part], records: Iterable[Record]) -> list[Part]:
     return among(parts, ids_of(records))
 
 
-def halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
-    """Split objects into two halves, to find the one that makes its process die."""
+def pieces(parts: list[Part]) -> list[list[Part]]:
+    """Split two objects or more into four pieces, or fewer, to find the one that makes its process die."""
+    return [piece for half in _halves(parts) for piece in (_halves(half) if objects_in(half) > 1 else [half])]
+
+
+def _halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
     if len(parts) > 1:
         middle = len(parts) // 2
         return parts[:middle], parts[middle:]

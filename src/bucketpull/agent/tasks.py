@@ -12,8 +12,8 @@ from bucketpull.agent.active_batch import (
     Settling,
     Task,
     as_listed,
-    halves,
     parts_of,
+    pieces,
     poisoned,
     stored_in,
 )
@@ -234,20 +234,22 @@ class Tasks:
     # --- processes that die, or wait for a disk in vain
 
     def reassign_tasks_of(self, process: int) -> None:
-        """Give the tasks of a dead process again; split one whose processes die repeatedly."""
+        """Give the tasks of a dead process again, each in pieces, until the object that it died of is alone.
+
+        A process that dies fails all its tasks: an object is blamed only if it was there each of several times, alone.
+        """
         for task in [task for task in self._tasks.values() if task.process == process and not task.ended]:
             task.deaths += 1
             self._doubt(task.batch.work.id)
             if self._scheduler.volumes[task.volume].is_sick or self.is_closed:
                 self._displace(task)
-            elif task.deaths < self._deaths_allowed(task):
+            elif task.objects > 1:
+                self._take_apart(task)
+            elif task.deaths < self._parameters.deaths:
                 self._assign(task)
             else:
-                self._take_apart(task)
-
-    def _deaths_allowed(self, task: Task) -> int:
-        """A process that dies fails all its tasks: an object is blamed only if it was there each of several times, alone."""
-        return self._parameters.deaths + (self._parameters.deaths_alone if task.objects == 1 else 0)
+                failures = poisoned(task.parts, task.deaths)
+                self.take(Outcome(task.id, 0, 0, b"", failures, [], []))
 
     def processes_on(self, volume: ManagedVolume) -> set[int]:
         """Return the processes that have tasks on a volume."""
@@ -258,16 +260,12 @@ class Tasks:
         }
 
     def _take_apart(self, task: Task) -> None:
-        if task.objects == 1:
-            failures = poisoned(task.parts, task.deaths)
-            self.take(Outcome(task.id, 0, 0, b"", failures, [], []))
-            return
         volume = self._scheduler.volumes[task.volume]
-        for parts in halves(task.parts):
-            half = Task(next(self._ids), task.batch, parts, task.former)
-            volume.room.promise(half.objects, half.size)
-            self._take_up(half, volume)
-            self._assign(half)
+        for parts in pieces(task.parts):
+            piece = Task(next(self._ids), task.batch, parts, task.former)
+            volume.room.promise(piece.objects, piece.size)
+            self._take_up(piece, volume)
+            self._assign(piece)
         self.take(Outcome(task.id, 0, 0, b"", [], [], []))
 
 
