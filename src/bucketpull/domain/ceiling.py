@@ -288,11 +288,6 @@ class Suspicion:
         """The share of refusals that have another cause, 0 where none have, or it is not known yet."""
         return self._share
 
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether refusals were found to have another cause."""
-        return self._share > 0.0
-
     def note(self, now: float, measured: Round) -> None:
         """Count the answers of a round."""
         if not self._rate_before:
