@@ -1,7 +1,7 @@
 """The exported Parquet index in pandas: which directories are largest, and objects chosen by it, in the order of the disk.
 
     pip install pandas pyarrow
-    bucketpull export --parquet photos.parquet --job photos
+    bucketpull export --format parquet --output photos.parquet --job photos
     python examples/pandas_index.py photos.parquet /mnt/disk1 /mnt/disk2
 
 A row tells key, size, mtime, md5, the volume's id, the file below it, and where in that file the object lies.

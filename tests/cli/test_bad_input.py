@@ -182,7 +182,7 @@ def test_what_an_ordinary_user_may_not_write_is_refused_before_anything_is_made(
 def test_the_journal_of_another_user_is_named_as_such(in_utf8, place):
     (place.folder / "job").chmod(0o700 if os.geteuid() == 0 else 0o000)
 
-    for command in ("status", "failures", "retry", "volumes", "where a.jpg", "export --csv"):
+    for command in ("status", "failures", "retry", "volumes", "where a.jpg", "export --format csv"):
         done = run(in_utf8, place, f"{command} --state job", ordinary_user())
         assert "Permission denied; ask as the user whose job it is" in done.err.decode(), command
     (place.folder / "job").chmod(0o755)

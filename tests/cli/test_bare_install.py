@@ -1,6 +1,10 @@
 """An install without extras: every command works, or says which extra it needs, before anything is made."""
 
+import sys
+
 import pytest
+
+from bucketpull import extras
 
 MODULES = ("aiormq", "aiohttp", "prometheus_client", "pyarrow", "httptools")
 BROKER = ("--broker", "amqp://u:p@127.0.0.1:1/", "--job", "photos")
@@ -9,6 +13,8 @@ NEEDS = {
     ("work", "disk1", *BROKER): ("aiormq", "rabbitmq"),
     ("status", *BROKER): ("aiormq", "rabbitmq"),
     ("failures", *BROKER): ("aiormq", "rabbitmq"),
+    ("list", "upyun://photos", "--format", "parquet", "--output", "keys"): ("pyarrow", "parquet"),
+    ("export", "--format", "parquet", "--output", "x.parquet"): ("pyarrow", "parquet"),
     ("demo",): ("httptools", "simulator"),
     ("simulate",): ("httptools", "simulator"),
 }
@@ -19,8 +25,8 @@ WORKS = [
     ("retry",),
     ("volumes",),
     ("verify", "disk1"),
-    ("export", "--csv"),
-    ("export", "--jsonl"),
+    ("export", "--format", "csv"),
+    ("export", "--format", "jsonl"),
     ("plan", "upyun://photos", "disk1"),
     ("doctor", "upyun://photos", "disk1"),
     ("sync", "upyun://photos", "disk1", "--json"),
@@ -50,9 +56,10 @@ def test_a_command_says_which_extra_it_needs(bare, command):
 
     told = bare.run(*command, expect=2).stderr
 
+    adding = f"{sys.executable} -m pip install 'bucketpull[{extra}]'"
     assert (
         told
-        == f"bucketpull: this needs {module}, which is not installed: pip install 'bucketpull[{extra}]'\n"
+        == f"bucketpull: this needs {module}, which is not installed; add the extra {extra} by `{adding}`\n"
     )
     assert bare.everything() == before
 
@@ -64,10 +71,13 @@ def test_all_else_works_without_extras(bare):
         bare.run(*command)
 
 
-def test_what_lacks_in_a_check_or_an_export_is_told(bare):
-    bare.run("sync", "upyun://photos", "disk1")
-
-    told = bare.run("export", "--parquet", "x.parquet", expect=2).stderr
-    assert "pip install 'bucketpull[parquet]'" in told
+def test_what_a_check_lacks_is_told(bare):
     (check,) = [check for check in bare.json("doctor", *BROKER[:2], expect=3) if check["name"] == "broker"]
     assert "bucketpull[rabbitmq]" in check["remedy"]
+
+
+def test_what_pipx_has_installed_is_added_to_by_pipx(tmp_path, monkeypatch):
+    (tmp_path / "pipx_metadata.json").write_text("{}")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+
+    assert extras.adding("parquet") == "pipx inject bucketpull 'pyarrow>=15'"

@@ -33,7 +33,7 @@ def check_books(user, objects):
     assert {volume["path"]: volume["stored_objects"] for volume in summary["volumes"]} == on_disk
     books = status["counters"]
     assert books["stored"] + books["skipped"] == books["listed"] == sum(on_disk.values()) == objects
-    assert len(user.says("export", "--jsonl").splitlines()) == objects
+    assert len(user.says("export", "--format", "jsonl").splitlines()) == objects
 
 
 def test_a_first_run(user, pulled):

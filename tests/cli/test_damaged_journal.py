@@ -15,7 +15,7 @@ from bucketpull.journal.store import FILE
 COMMANDS = [
     "status --json",
     "failures",
-    "export --csv",
+    "export --format csv",
     "where d1/img-001.jpg",
     "volumes",
     "retry",

@@ -33,7 +33,7 @@ def test_webdataset_reads_each_object_with_its_key(user, bucket):
 def test_pandas_reads_the_index_and_what_it_names(user, bucket):
     simulator = bucket("tree:dirs=5,files=40,size=3000")
     user.knows(simulator).run("sync", "upyun://photos", "disk1", "disk2", "--pack")
-    user.run("export", "--parquet", "photos.parquet")
+    user.run("export", "--format", "parquet", "--output", "photos.parquet")
 
     said = run(user, "pandas_index.py", "photos.parquet", "disk1", "disk2").splitlines()
 

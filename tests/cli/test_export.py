@@ -25,7 +25,7 @@ def test_the_manifest_has_every_object_once_with_its_place(user, bucket):
     user.knows(bucket("tree:dirs=40,files=100,size=300")).run(*SYNC)
     places = {user.volume_id(name): user.folder / name for name in ("disk1", "disk2")}
 
-    rows = [json.loads(line) for line in user.says("export", "--jsonl").splitlines()]
+    rows = [json.loads(line) for line in user.says("export", "--format", "jsonl").splitlines()]
 
     assert len(rows) == len({row["key"] for row in rows}) == 4000
     for row in rows[::40]:
@@ -38,7 +38,7 @@ def test_the_manifest_has_every_object_once_with_its_place(user, bucket):
 def test_csv_goes_to_a_file_whole_or_not_at_all(user, service):
     user.knows(service).run(*SYNC)
 
-    user.run("export", "--csv", "manifest.csv")
+    user.run("export", "--format", "csv", "--output", "manifest.csv")
 
     rows = list(csv.DictReader(io.StringIO((user.folder / "manifest.csv").read_text())))
     assert len(rows) == 100
@@ -52,7 +52,7 @@ def test_parquet_can_be_read_back(user, service):
     parquet = pytest.importorskip("pyarrow.parquet")
     user.knows(service).run(*SYNC)
 
-    user.run("export", "--parquet", "manifest.parquet")
+    user.run("export", "--format", "parquet", "--output", "manifest.parquet")
 
     table = parquet.read_table(user.folder / "manifest.parquet")
     assert table.num_rows == 100
@@ -78,7 +78,7 @@ def test_parquet_has_few_row_groups_for_each_is_held_in_memory_to_the_end(monkey
 def test_parquet_wants_a_file(user, service):
     user.knows(service).run(*SYNC)
 
-    assert "FILE" in user.run("export", "--parquet", expect=2).stderr
+    assert "FILE" in user.run("export", "--format", "parquet", expect=2).stderr
 
 
 def test_jobs_of_parts_have_manifests_of_their_own(user, service):
@@ -86,8 +86,8 @@ def test_jobs_of_parts_have_manifests_of_their_own(user, service):
     for folder, disk in (("2023", "disk1"), ("2024", "disk2")):
         user.run("sync", f"upyun://photos/{folder}", disk, "--quiet")
 
-    assert len(user.says("export", "--jsonl", "--job", "photos-2023").splitlines()) == 30
-    assert len(user.says("export", "--jsonl", "--job", "photos-2024").splitlines()) == 70
+    assert len(user.says("export", "--format", "jsonl", "--job", "photos-2023").splitlines()) == 30
+    assert len(user.says("export", "--format", "jsonl", "--job", "photos-2024").splitlines()) == 70
 
 
 def test_an_absent_volume_is_told_and_ends_with_3(user, bucket):
@@ -96,7 +96,7 @@ def test_an_absent_volume_is_told_and_ends_with_3(user, bucket):
     missing = user.volume_id("disk2")
     (user.folder / "disk2").rename(user.folder / "shelf")
 
-    done = user.run("export", "--jsonl", expect=3)
+    done = user.run("export", "--format", "jsonl", expect=3)
 
     assert len(done.stdout.splitlines()) == held
     assert missing in done.stderr
@@ -107,8 +107,8 @@ def test_odd_keys_are_written_so_that_they_can_be_read_back(user, bucket):
     user.knows(simulator).run("sync", "upyun://photos", "disk1", "--quiet", "--reserve", "0")
     wanted = {item.key for item in simulator.contents.walk()}
 
-    rows = list(csv.DictReader(io.StringIO(user.says("export", "--csv"), newline="")))
-    lines = [json.loads(line) for line in user.says("export", "--jsonl").split("\n") if line]
+    rows = list(csv.DictReader(io.StringIO(user.says("export", "--format", "csv"), newline="")))
+    lines = [json.loads(line) for line in user.says("export", "--format", "jsonl").split("\n") if line]
 
     assert {row["key"] for row in rows} == {row["key"] for row in lines} == wanted
 
@@ -116,8 +116,8 @@ def test_odd_keys_are_written_so_that_they_can_be_read_back(user, bucket):
 def test_the_lists_of_services_are_written_of_a_job_too(user, service):
     user.knows(service).run(*SYNC)
 
-    user.run("export", "--format", "oss", "list", "--base-url", "https://img.example.com")
-    user.run("export", "--format", "gcs", "urls.tsv", "--base-url", "https://img.example.com")
+    user.run("export", "--format", "oss", "--output", "list", "--base-url", "https://img.example.com")
+    user.run("export", "--format", "gcs", "--output", "urls.tsv", "--base-url", "https://img.example.com")
 
     assert sorted(path.name for path in (user.folder / "list").iterdir()) == [
         "list-00001.csv.gz",
@@ -132,8 +132,8 @@ def test_the_lists_of_services_are_written_of_a_job_too(user, service):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--format", "oss", "--base-url", "https://h"), "name a folder to write"),
-        (("--format", "gcs", "--base-url", "https://h"), "name a file to write"),
+        (("--format", "oss", "--base-url", "https://h"), "give --output DIR"),
+        (("--format", "gcs", "--base-url", "https://h"), "give --output FILE"),
     ],
 )
 def test_a_list_that_cannot_be_written_is_said(user, service, arguments, words):
@@ -144,8 +144,8 @@ def test_a_list_that_cannot_be_written_is_said(user, service, arguments, words):
 def test_nginx_serves_what_was_pulled_by_its_old_urls(user, service, tmp_path):
     """nginx itself reads the map and gives the files."""
     user.knows(service).run(*SYNC)
-    user.run("export", "--nginx-map", "photos.map")
-    rows = [json.loads(line) for line in user.says("export", "--jsonl").splitlines()]
+    user.run("export", "--format", "nginx-map", "--output", "photos.map")
+    rows = [json.loads(line) for line in user.says("export", "--format", "jsonl").splitlines()]
     places = {user.volume_id(name): user.folder / name for name in ("disk1", "disk2")}
     (port,) = free_ports(1)
     (tmp_path / "nginx.conf").write_text(

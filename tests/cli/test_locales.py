@@ -74,7 +74,11 @@ def test_json_is_the_same_in_every_locale(user, odd, encoding):
 
     for line in events.splitlines():
         json.loads(line)
-    for command in (["status", "--json"], ["status", "--directories", "--json"], ["export", "--jsonl"]):
+    for command in (
+        ["status", "--json"],
+        ["status", "--directories", "--json"],
+        ["export", "--format", "jsonl"],
+    ):
         out, _ = run(user, *command)
         assert [json.loads(line) for line in out.splitlines()]
         out.decode("ascii" if command[0] != "export" else "utf-8")

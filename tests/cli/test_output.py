@@ -130,8 +130,8 @@ SHOWS = [
     ("status", "--directories"),
     ("failures",),
     ("failures", "--json"),
-    ("export", "--csv"),
-    ("export", "--jsonl"),
+    ("export", "--format", "csv"),
+    ("export", "--format", "jsonl"),
     ("volumes",),
     ("verify", "disk1"),
     ("plan", "upyun://photos", "disk1"),
@@ -155,7 +155,7 @@ def test_a_command_ends_quietly_when_nobody_reads(finished, arguments):
     assert code == 0, said
 
 
-@pytest.mark.parametrize("arguments", [("status",), ("export", "--csv"), ("help",)], ids=" ".join)
+@pytest.mark.parametrize("arguments", [("status",), ("export", "--format", "csv"), ("help",)], ids=" ".join)
 def test_a_full_disk_under_standard_output_is_told(finished, arguments):
     with open("/dev/full", "wb") as full:
         code, said = run(finished, *arguments, stdout=full)

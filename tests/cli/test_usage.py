@@ -46,7 +46,7 @@ BAD = [
     ("verify",),
     ("verify", "disk1"),
     ("export", "--job", "nobody"),
-    ("export", "--csv", "--job", "nobody"),
+    ("export", "--format", "csv", "--job", "nobody"),
     ("rebuild",),
     ("rebuild", "disk1", "--job", "nobody"),
     ("rebuild", "upyun://photos"),

@@ -222,13 +222,13 @@ def test_what_a_damaged_entry_of_a_ledger_recorded_is_found_again(user, pulled, 
     user.run(*SYNC, *packed)  # so that the entry stands before others
     damage_first_block(user)
     assert "has a ledger that is damaged from byte 0 to " in user.run(*SYNC[:-1], *packed).stderr
-    assert "disk1 --repair` heals" in user.run("export", "--jsonl", expect=3).stderr
+    assert "disk1 --repair` heals" in user.run("export", "--format", "jsonl", expect=3).stderr
     pulled.reset_counters()
 
     user.run("verify", "disk1", "--repair")
 
     assert "101 objects" in user.run("verify", "disk1", "--hash").stderr
-    assert len(user.says("export", "--jsonl").splitlines()) == 101
+    assert len(user.says("export", "--format", "jsonl").splitlines()) == 101
     (status,) = user.json("status")
     books = status["counters"]
     assert books["listed"] == books["stored"] + books["skipped"] == 101

@@ -148,7 +148,7 @@ def test_what_was_asked_of_a_running_job_counts_for_the_next_too(user, job):
 
 def settled(user, folder):
     """Return the files of which a volume's ledger says that they are stored; those of a batch in hand may go elsewhere."""
-    rows = map(json.loads, user.says("export", "--jsonl").splitlines())
+    rows = map(json.loads, user.says("export", "--format", "jsonl").splitlines())
     return {row["path"] for row in rows if row["volume"] == user.volume_id(folder)}
 
 

@@ -40,10 +40,10 @@ def test_the_ledgers_of_all_machines_are_read_from_anywhere_and_a_machine_that_i
 
     cluster.kill("m2")
     cluster.until(lambda: "away" in cluster.command("volumes", *BROKER))
-    left = rows(cluster.command("export", "--jsonl", *BROKER, expect=3))
+    left = rows(cluster.command("export", "--format", "jsonl", *BROKER, expect=3))
     assert {row["machine"] for row in left} == {"m1"}
     assert "m2:" in cluster.command("where", far["key"], *BROKER)
 
 
 def exported(cluster):
-    return rows(cluster.command("export", "--jsonl", *BROKER))
+    return rows(cluster.command("export", "--format", "jsonl", *BROKER))

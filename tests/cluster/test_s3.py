@@ -80,7 +80,7 @@ def test_two_machines_pull_a_private_bucket_once_and_its_dashboard_names_the_ser
     assert (summary["listed"], summary["stored"], summary["failed"]) == (len(objects), len(objects), 0)
     rows = [
         json.loads(line)
-        for line in cluster.command("export", "--jsonl", "--state", str(cluster.state)).splitlines()
+        for line in cluster.command("export", "--format", "jsonl", "--state", str(cluster.state)).splitlines()
     ]
     assert Counter(row["key"].encode() for row in rows) == Counter(objects.keys())
     assert cluster.stored() == len(objects)

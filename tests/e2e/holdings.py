@@ -55,7 +55,7 @@ def running_state(job) -> str:
 
 def holdings(job) -> list[dict]:
     """Return the manifest: key, size, volume, path."""
-    said = job.command("export", "--jsonl", "--state", str(job.state))
+    said = job.command("export", "--format", "jsonl", "--state", str(job.state))
     return [json.loads(line) for line in said.splitlines()]
 
 

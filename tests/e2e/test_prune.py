@@ -54,7 +54,7 @@ def assert_agrees(job, left):
     assert job.files().keys() == left
     for volume in job.volumes:
         assert job.command("verify", str(volume), "--hash", "--json") == ""
-    exported = job.command("export", "--jsonl", "--state", str(job.state)).splitlines()
+    exported = job.command("export", "--format", "jsonl", "--state", str(job.state)).splitlines()
     assert {json.loads(line)["key"] for line in exported} == left
     held = job.command("volumes", "--json", "--state", str(job.state)).splitlines()
     assert sum(json.loads(line)["stored_objects"] for line in held) == len(left)
@@ -255,7 +255,7 @@ def test_in_packs_they_are_dead_and_compact_frees_their_room(make_job):
     _, told = prune(job, "--delete", "--max-delete", "60%")
 
     assert "60 of them lie in packs: `bucketpull compact` frees the room" in told
-    exported = job.command("export", "--jsonl", "--state", str(job.state)).splitlines()
+    exported = job.command("export", "--format", "jsonl", "--state", str(job.state)).splitlines()
     assert sorted(json.loads(line)["key"] for line in exported) == left
     assert job.command("verify", str(job.volumes[0]), "--hash", "--json") == ""
     job.command("where", gone[0], "--state", str(job.state), expect=3)

@@ -101,7 +101,7 @@ def test_a_list_that_changed_is_refused_and_one_written_anew_is_not(tmp_path, ma
     path.write_text(f"{web.url}/1\n")
     puller = pull(path)
     puller.sync()
-    [row] = map(json.loads, puller.command("export", "--jsonl").splitlines())
+    [row] = map(json.loads, puller.command("export", "--format", "jsonl").splitlines())
     assert (row["key"][-1], row["size"]) == ("1", 3)
     os.utime(path, (1_600_000_000, 1_600_000_000))
     assert puller.sync()["skipped"] == 1

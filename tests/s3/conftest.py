@@ -159,7 +159,7 @@ class Puller:
 
     def objects(self) -> dict[bytes, bytes]:
         """Return what was stored, by key: where each lies is asked of the job's manifest."""
-        rows = [json.loads(line) for line in self.command("export", "--jsonl").splitlines()]
+        rows = [json.loads(line) for line in self.command("export", "--format", "jsonl").splitlines()]
         assert len(rows) == self.count()
         return {row["key"].encode(): (self.volume / row["path"]).read_bytes() for row in rows}
 

@@ -33,7 +33,7 @@ def test_what_was_pulled_is_found_verified_and_exported(ceph, bucket, puller):
 
     assert "/a/%~%2E%2E/b+%  " in puller.command("where", "a/../b+%")
     puller.run(*puller.arguments()[:3], "verify", str(puller.volume))
-    assert '"key":"a/../b+%"' in puller.command("export", "--jsonl")
+    assert '"key":"a/../b+%"' in puller.command("export", "--format", "jsonl")
 
 
 def test_only_a_changed_object_is_fetched_again(ceph, bucket, puller):

@@ -30,51 +30,36 @@ from bucketpull.wiring.output import result_stream, tell
 
 NGINX: Final = "nginx-map"
 NAMES: Final = [*(name for name in FORMS if name not in {"csv", "csv-safe", "jsonl"}), NGINX]
+FORMATS: Final = ["csv", "csv-safe", "jsonl", "parquet", *NAMES]
 
 
 @click.command()
-@click.option("--csv", "form", flag_value="csv", help="Write comma-separated values with a header.")
-@click.option(
-    "--csv-safe",
-    "form",
-    flag_value="csv-safe",
-    help="The same for a spreadsheet: what it could take for a formula stands behind an apostrophe.",
-)
-@click.option("--jsonl", "form", flag_value="jsonl", help="Write one JSON object a line.")
-@click.option(
-    "--parquet", "form", flag_value="parquet", help="Write Parquet; needs pip install 'bucketpull[parquet]'."
-)
+@options.output
 @click.option(
     "--format",
-    "listed",
-    type=click.Choice([name for name in NAMES if name != NGINX]),
-    help="Write keys, URLs, or the list of a service that fetches by URL; see `bucketpull list`.",
-)
-@click.option(
-    "--nginx-map", "form", flag_value=NGINX, help="Write a map for nginx: URI and file of each key."
+    "form",
+    type=click.Choice(FORMATS),
+    required=True,
+    help="What to write: csv, csv-safe, jsonl and parquet are tables of where each object lies, nginx-map is for nginx to serve them; "
+    "all others are those of `bucketpull list`.",
 )
 @click.option("--base-url", metavar="URL", help="What URLs begin with (default: the job's --cdn-url).")
-@click.argument("file", default="-", type=click.Path(allow_dash=True))
 @options.by_broker
 @options.common
-def export(form: str | None, listed: str | None, file: str, base_url: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
-    """Write what the job's volumes hold: key, size, mtime, md5, volume, path, machine, file; to FILE or standard output.
+def export(form: str, output: str | None, base_url: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+    """Write what the job's volumes hold: key, size, mtime, md5, volume, path, machine, file.
 
     The ledgers of the volumes are read: of those that are here, or with --broker of all machines of a running job. Exit 3 if
     one cannot be had. TMPDIR takes 20 bytes an object for the while, where the volume is.
 
     \b
-    bucketpull export --csv manifest.csv --job photos
-    bucketpull export --jsonl --job photos | jq .key
-    bucketpull export --parquet manifest.parquet --job photos
-    bucketpull export --nginx-map /etc/nginx/photos.map --job photos
-    bucketpull export --parquet manifest.parquet --job photos --broker
+    bucketpull export --format csv --output manifest.csv --job photos
+    bucketpull export --format jsonl --job photos | jq .key
+    bucketpull export --format parquet --output manifest.parquet --job photos
+    bucketpull export --format nginx-map --output /etc/nginx/photos.map --job photos
+    bucketpull export --format csv --output manifest.csv --job photos --broker
     """  # noqa: D301
-    form = listed or form
-    if form is None:
-        raise click.UsageError(
-            "say in which form: --csv, --csv-safe, --jsonl, --parquet, --format or --nginx-map"
-        )
+    file = "-" if output is None else output
     settings, by_broker = options.asking(flags)
     if form not in NAMES:
         _check_manifest(form, file)
@@ -154,13 +139,14 @@ def _check_manifest(form: str, file: str) -> None:
         ConfigError: It cannot.
 
     """
-    if form == "parquet" and (file == "-" or _parquet() is None):
-        remedy = "give a FILE to write" if file == "-" else "pip install 'bucketpull[parquet]'"
-        raise ConfigError(f"export --parquet: {remedy}, or export --jsonl")
+    if form == "parquet":
+        if file == "-":
+            raise ConfigError("--format parquet: give --output FILE")
+        importlib.import_module("pyarrow")  # whoever lacks it is told before anything is made
     if file != "-" and not os.path.exists(file):
-        check_file(f"export --{form}", file)
+        check_file("--output", file)
     elif os.path.isdir(file):
-        raise ConfigError(f"export --{form} {file}: is a directory; name a file")
+        raise ConfigError(f"--output {file}: is a directory; name a file")
 
 
 def _write_manifest(form: str, file: str, stored: Iterable[list[Held]]) -> int:
@@ -224,16 +210,9 @@ def _jsonl(stream: BinaryIO) -> AbstractContextManager[Write]:
     return nullcontext(write)
 
 
-def _parquet() -> Any:  # noqa: ANN401 - an optional library
-    try:
-        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        return None
-
-
 @contextmanager
 def _parquet_writer(stream: BinaryIO) -> Iterator[Write]:
-    arrow, parquet = _parquet()
+    arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     types = {str: arrow.string(), int: arrow.int64()}
     schema = arrow.schema([(name, types[type_]) for name, type_ in (COLUMNS | {"key_hex": str}).items()])
 
@@ -283,7 +262,7 @@ def _write_list(name: str, file: str, base: str, stored: Iterable[list[Held]]) -
     if form is not None and form.needs_urls and not base:
         raise ConfigError(f"--format {name}: where can the objects be fetched? Give --base-url")
     if form is not None and file == "-" and (form.most_bytes is not None or form.is_sorted):
-        raise ConfigError(f"--format {name}: name a {'folder' if form.most_bytes else 'file'} to write")
+        raise ConfigError(f"--format {name}: give --output {'DIR' if form.most_bytes else 'FILE'}")
     written = 0
     left_out: list[bytes] = []
     nginx = NginxMap()

@@ -1,5 +1,6 @@
 """`bucketpull list`: an inventory of a source, for people and for the services that fetch by URL."""
 
+import importlib
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -45,7 +46,7 @@ _SHOWN_KEYS = 3
 
 @click.command("list", cls=options.ChoosingCommand)
 @click.argument("places", metavar="SOURCE", nargs=-1)
-@click.option("--output", metavar="FILE|DIR", help="Where to write (default: standard output).")
+@options.output
 @click.option(
     "--format",
     "form",
@@ -127,6 +128,8 @@ class _Opened:
     def __init__(self, output: str | None, form: str) -> None:
         self._form = form
         self._path = None if output is None else Path(output)
+        if form == "parquet":
+            importlib.import_module("pyarrow")  # whoever lacks it is told before anything is made
         self._is_folder = form == "parquet" or FORMS[form].most_bytes is not None
         if self._path is None and (self._is_folder or FORMS[form].is_sorted):
             raise ConfigError(f"--format {form}: give --output {'DIR' if self._is_folder else 'FILE'}")

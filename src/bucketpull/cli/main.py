@@ -14,6 +14,7 @@ import click
 from bucketpull import __version__
 from bucketpull.cli.completion import completed
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode
+from bucketpull.extras import adding, extra_of
 from bucketpull.report.words import language_of
 from bucketpull.wiring.descriptors import raise_limit
 from bucketpull.wiring.streams import ReaderGone, open_streams
@@ -48,14 +49,6 @@ COMMANDS = {
     "demo": "Pull a bucket of a simulated service, to see how it goes.",
     "completion": "Print the shell's completion script.",
     "help": "Explain a topic, such as exit-codes.",
-}
-
-
-EXTRAS = {
-    "rabbitmq": {"aiormq", "pamqp", "yarl"},
-    "web": {"aiohttp", "prometheus_client"},
-    "parquet": {"pyarrow"},
-    "simulator": {"httptools"},
 }
 
 
@@ -172,12 +165,12 @@ def _usage_line(error: click.ClickException) -> str:
 def _missing_extra(error: ModuleNotFoundError) -> ConfigError:
     """Say which extra a command needs; a module that is in none is a bug."""
     module = (error.name or "").partition(".")[0]
-    for extra, modules in EXTRAS.items():
-        if module in modules:
-            return ConfigError(
-                f"this needs {module}, which is not installed: pip install 'bucketpull[{extra}]'"
-            )
-    raise error
+    extra = extra_of(module)
+    if extra is None:
+        raise error
+    return ConfigError(
+        f"this needs {module}, which is not installed; add the extra {extra} by `{adding(extra)}`"
+    )
 
 
 def _finish(code: int) -> int:

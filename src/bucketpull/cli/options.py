@@ -56,6 +56,11 @@ common = _group(
 )
 
 
+output = click.option(
+    "--output", metavar="FILE|DIR", type=UnvisitedPath(), help="Where to write (default: standard output)."
+)
+
+
 def _of_source(option: Option) -> Callable[[F], F]:
     flag = "--" + option.name.replace("_", "-")
     if option.switch:

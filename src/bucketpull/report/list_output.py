@@ -257,11 +257,8 @@ class ParquetOutput:
     can_mark = False
 
     def __init__(self, folder: Path, mark: Mark | None) -> None:
-        try:
-            self._arrow = importlib.import_module("pyarrow")
-            self._parquet = importlib.import_module("pyarrow.parquet")
-        except ImportError:
-            raise ConfigError("--format parquet: pip install 'bucketpull[parquet]', or use jsonl") from None
+        self._arrow = importlib.import_module("pyarrow")
+        self._parquet = importlib.import_module("pyarrow.parquet")
         self._folder = Folder(folder)
         self._files = list(mark.files) if mark is not None else []
         self._file: Any = None

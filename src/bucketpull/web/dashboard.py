@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 
 from bucketpull.domain.progress import Snapshot
+from bucketpull.extras import adding
 from bucketpull.web.api import failed, json_response, volume_body, volume_in
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
 from bucketpull.web.request import ApiRequest, ApiResponse
@@ -140,7 +141,7 @@ class Dashboard:
         try:
             from bucketpull.web import metrics
         except ModuleNotFoundError:
-            return failed(501, "metrics need prometheus-client: pip install 'bucketpull[web]'")
+            return failed(501, f"metrics need prometheus-client; add the extra web by `{adding('web')}`")
         return ApiResponse(200, metrics.exposition(self._snapshot), metrics.CONTENT_TYPE)
 
     def _file(self, name: str) -> ApiResponse:

@@ -15,6 +15,7 @@ from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.domain.model import Page, key_of, show
+from bucketpull.extras import adding
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.figures import count, duration, size
 from bucketpull.report.printable import printable
@@ -293,7 +294,11 @@ def check_broker(url: str) -> Check:
     try:
         import aiormq
     except ImportError:
-        return failed("broker", "the RabbitMQ client is not installed", "pip install 'bucketpull[rabbitmq]'")
+        return failed(
+            "broker",
+            "the RabbitMQ client is not installed",
+            f"add the extra rabbitmq by `{adding('rabbitmq')}`",
+        )
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it has to say is the check's to tell
     parts = urlsplit(url)
     shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
+from bucketpull.extras import adding
 from bucketpull.sources.lists import BOM, LONGEST_LINE, PAGE_LINES, ListPosition, check_text, read_lines
 
 _URL: Final = re.compile(
@@ -305,8 +306,9 @@ class _ParquetTable:
         try:
             arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
         except ImportError:
-            remedy = "reading Parquet needs pip install 'bucketpull[parquet]'"
-            raise ConfigError(f"list {path}: {remedy}") from None
+            raise ConfigError(
+                f"list {path}: Parquet is read by pyarrow; add the extra parquet by `{adding('parquet')}`"
+            ) from None
         self._path = path
         self._broken: type[Exception] = arrow.ArrowException
         try:
