@@ -127,6 +127,17 @@ def test_volumes_are_drained_and_added(page):
     assert served.panel.calls == [("drain", "/mnt/disk1", who), ("add", "/mnt/disk9", who)]
 
 
+def test_adding_a_volume_is_offered_only_where_the_command_line_allows_it(serve, browser):
+    for below, offered in (["/mnt", "/srv"], True), ([], False):
+        browser.open(serve(volumes_below=below).address)
+        browser.wait(READY)
+        browser.wait("return document.querySelectorAll('[role=treeitem]').length > 0")
+        assert browser.run("return !document.querySelector('#volume-open').hidden") is offered
+        if offered:
+            browser.click("#volume-open")
+            assert "below /mnt, /srv" in browser.text("#volume-text")
+
+
 def test_a_volume_is_given_up_after_a_question(page):
     served, browser = page
 

@@ -61,7 +61,9 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
     from bucketpull.wiring.dashboard_access import view_openers
     from bucketpull.wiring.notifier import notified
 
-    return notified(settings, lambda notifier: run_coordinate(settings, view_openers(settings), notifier))
+    # Its page adds no volumes: it has no disks.
+    openers = view_openers(msgspec.structs.replace(settings, volumes_below=[]))
+    return notified(settings, lambda notifier: run_coordinate(settings, openers, notifier))
 
 
 def _print_token(settings: Settings, text: str) -> ExitCode:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     help="Where to serve it.",
 )
 @options.dashboard_access
+@options.volumes_below
 @options.prices
 @options.common
 def dashboard(address: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`

@@ -32,6 +32,7 @@ from bucketpull.wiring.volume_opening import check_paths
 @options.limits
 @options.storing
 @options.reporting
+@options.volumes_below
 @click.option(
     "--output", metavar="FILE", help="The configuration to write (default: by job, such as photos.toml)."
 )

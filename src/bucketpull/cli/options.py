@@ -265,12 +265,13 @@ dashboard_access = _group(
     ),
     click.option("--dashboard-cert", metavar="FILE", help="Serve it by TLS with this certificate (PEM)."),
     click.option("--dashboard-key", metavar="FILE", help="The certificate's key, if it is in another file."),
-    click.option(
-        "--volumes-below",
-        metavar="DIR",
-        multiple=True,
-        help="Let the dashboard add volumes below DIR; without it, it adds none. May be given again.",
-    ),
+)
+
+volumes_below = click.option(
+    "--volumes-below",
+    metavar="DIR",
+    multiple=True,
+    help="Let the dashboard add volumes below DIR; without it, it adds none. May be given again.",
 )
 
 notices = _group(

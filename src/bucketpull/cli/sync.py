@@ -23,6 +23,7 @@ from bucketpull.cli import options
     "--dry-run", is_flag=True, help="List, and say what would be stored, skipped and excluded; write nothing."
 )
 @options.reporting
+@options.volumes_below
 @options.common
 def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Pull SOURCE (upyun://BUCKET[/PREFIX], s3://BUCKET[/PREFIX], urls:FILE) onto one or more VOLUMEs (folders, best one a disk).

@@ -115,6 +115,8 @@ class Dashboard:
             return self._metrics()
         if request.path == "/api/snapshot":
             self._looked_at = asyncio.get_running_loop().time()
+        if request.path == "/api/volumes/below":
+            return json_response(list(self._volumes_below))
         if request.path == "/api/volumes/add":
             allowed = self._with_allowed_volume(request)
             return allowed if isinstance(allowed, ApiResponse) else await self._answer_api(allowed)

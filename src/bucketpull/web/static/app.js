@@ -11,7 +11,7 @@ import { Tree } from "./tree.js";
 import { language, setLanguage, t } from "./words.js";
 
 const FINE_SECONDS = 1200, FINE_POINTS = 600, TABS = ["directories", "failures", "events", "settings"];
-let job = null, fine = [], coarse = [], range = "fine", tab = "directories", ticks = 0;
+let job = null, fine = [], coarse = [], range = "fine", tab = "directories", ticks = 0, below = [];
 
 const charts = [
   new LineChart(() => t("objects_now"), (value, full) => full ? `${speed(value)}/s` : compact(value), [
@@ -83,6 +83,7 @@ async function refresh() {
     showCharts();
   }
   if (ticks % 5 === 0) await refreshTab();
+  if (ticks === 0) await offerAdding();
   ticks += 1;
 }
 
@@ -192,7 +193,14 @@ function changeVolume(action, volume) {
   change(`api/volumes/${action}`, { volume }, (answer) => answer.text);
 }
 
+// Offered only where the command line allows it.
+async function offerAdding() {
+  below = await get("api/volumes/below");
+  $("volume-open").hidden = !below.length;
+}
+
 function openAdding() {
+  text("volume-text", t("volume_text", below.join(", ")));
   $("v-path").value = "";
   $("volume").showModal();
 }

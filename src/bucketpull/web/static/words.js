@@ -37,7 +37,7 @@ const TEXTS = {
   range_coarse: ["Whole job", "任务全程"],
   volumes: ["Volumes", "磁盘"],
   volume_add: ["Add a volume", "添加磁盘"],
-  volume_text: ["A folder on the machine where the job runs, best one a disk. On other machines name it to `bucketpull work`.", "任务所在机器上的文件夹，最好每块磁盘一个。其他机器上的请在 `bucketpull work` 中给出。"],
+  volume_text: ["A folder below {0} on the machine where the job runs, best one a disk.", "任务所在机器上 {0} 之下的文件夹，最好每块磁盘一个。"],
   volume_path: ["Folder", "文件夹"],
   drain: ["Drain", "停用"],
   drain_why: ["Put nothing more on it; what it holds stays", "不再写入；已有内容保留"],
