@@ -64,10 +64,10 @@ def test_the_commands_of_a_page_run_as_written(
 
 
 @pytest.mark.parametrize("page", CHINESE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_chinese_page_has_the_commands_of_the_english_one(page: Path):
+def test_a_chinese_page_has_the_code_of_the_english_one(page: Path):
     english = page.with_name(page.name.replace(".zh.md", ".md"))
 
-    assert lines(page) == lines(english)
+    assert code_of(page) == code_of(english)
 
 
 def test_what_leads_a_customer_is_there_in_chinese():
@@ -78,11 +78,19 @@ def test_what_leads_a_customer_is_there_in_chinese():
     ] == []
 
 
-def lines(page: Path) -> list[str]:
-    """Return the commands of a page's blocks for the shell, without comments and what stands for a name."""
-    blocks = re.findall(r"^```(?:console|sh)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    found = [re.sub(r"(^|\s+)#.*", "", line).removeprefix("$ ") for line in "".join(blocks).splitlines()]
-    return [re.sub(r"<[^<> ][^<>]*>", "<>", line) for line in found if line.strip()]
+def code_of(page: Path) -> list[tuple[str, str]]:
+    """Return the lines of a page's blocks of code with their language, without comments and what stands for a name.
+
+    Blocks of no language and of `text` are what a command writes or a drawing, which is translated.
+    """
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    found = [
+        ("sh" if language == "console" else language, re.sub(r"(^|\s+)#.*", "", line).removeprefix("$ "))
+        for language, block in blocks
+        if language != "text"
+        for line in block.splitlines()
+    ]
+    return [(language, re.sub(r"<[^<> ][^<>]*>", "<>", line)) for language, line in found if line.strip()]
 
 
 def run(written: str, folder: Path, env: dict[str, str]) -> tuple[int | None, str]:
