@@ -218,7 +218,10 @@ def messages_page(language: str) -> str:
     for text, name in sorted(translations.messages().items()):
         code = getattr(getattr(errors, name, None), "exit_code", None)
         if code is not None:
-            by_code.setdefault(int(code), []).append(_told(say.message(text.replace("{}", "…"))))
+            row = _told(say.message(text.replace("{}", "…")))
+            # What begins another error's text is listed as that one.
+            if not row.endswith("…` |  |"):
+                by_code.setdefault(int(code), []).append(row)
     stop = [reason for reason, bound in BOUNDS.items() if bound.remedy is Remedy.STOP]
     by_code[4] = [_told("; ".join(explain(reason, language))) for reason in stop]
     title, exit_word, intro, *head = MESSAGES[language]
@@ -231,7 +234,7 @@ def messages_page(language: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_REMEDY = re.compile(r"[;；]\s*|[:：]\s*(?=(?:write|give|name|say|set|use|pip|请))")
+_REMEDY = re.compile(r"[;；]\s*|[:：]\s*(?=(?:write|give|name|say|set|use|请))|[?？]\s*(?=Give|Name|请)")
 
 
 def _told(text: str) -> str:

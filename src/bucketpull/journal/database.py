@@ -246,11 +246,11 @@ def _version(connection: sqlite3.Connection) -> int:
 def _refuse_other_versions(folder: Path, have: int, oldest: int, newest: int | None = None) -> None:
     newest = _newest() if newest is None else newest
     if have > newest:
-        fact = f"schema version {have} is newer than this program's {newest}: update bucketpull"
-        raise JournalError(f"journal {folder / FILE}: {fact}")
+        fact = f"schema version {have} is newer than this program's {newest}"
+        raise JournalError(f"journal {folder / FILE}: {fact}; update bucketpull")
     if have < oldest:
-        fact = f"schema version {have} is older than {oldest}: run `bucketpull sync` once to bring it up"
-        raise JournalError(f"journal {folder / FILE}: {fact}")
+        fact = f"schema version {have} is older than {oldest}"
+        raise JournalError(f"journal {folder / FILE}: {fact}; run `bucketpull sync` once to bring it up")
 
 
 def _sync(path: Path) -> None:

@@ -133,7 +133,9 @@ def translated(folder: Path) -> Iterator[None]:
         if code in _DAMAGED:
             raise damaged(folder, str(error)) from error
         if isinstance(error, sqlite3.OperationalError):
-            raise JournalError(f"journal {folder / FILE}: {error}") from error
+            raise JournalError(
+                f"journal {folder / FILE}: {error}; see to its disk, then run the same command again"
+            ) from error
         raise
 
 

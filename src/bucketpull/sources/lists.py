@@ -5,6 +5,7 @@ content is not. Of a very large one, which would take long to read, the time of 
 """
 
 import os
+import stat
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b, file_digest
@@ -78,6 +79,7 @@ def check_text(path: str) -> None:
 
     """
     try:
+        check_regular(path)
         with Path(path).open("rb") as file:
             head = file.read(8)
     except OSError as error:
@@ -89,6 +91,21 @@ def check_text(path: str) -> None:
         )
 
 
+def check_regular(path: str) -> None:
+    """Make sure that a list can be read more than once, and has an end.
+
+    Raises:
+        ConfigError: It is a pipe or a device.
+        OSError: It is not there.
+
+    """
+    kind = os.stat(path).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise ConfigError(
+            f"list {path}: is a pipe or a device, and a list is read more than once; write it to a file and name that"
+        )
+
+
 def fingerprint(path: str) -> str:
     """Name the state of a file: its content, and behind an @ its time of change. `content_of` it is what makes it another list.
 
@@ -97,6 +114,7 @@ def fingerprint(path: str) -> str:
 
     """
     try:
+        check_regular(path)
         with Path(path).open("rb") as file:
             found = os.fstat(file.fileno())
             return f"{_content(file, found.st_size, found.st_mtime_ns)}@{found.st_mtime_ns}"

@@ -136,7 +136,7 @@ def _plain(name: str) -> str:
     plain = _written(name)
     if len(plain) > _NAME_LENGTH:
         raise ConfigError(
-            f"{name!r} is too long for the name of a queue: choose a shorter --job or --machine"
+            f"{name!r} is too long for the name of a queue; choose a shorter --job or --machine"
         )
     return plain
 

@@ -210,10 +210,13 @@ def _read(home: OwnDirectory, path: str) -> Identity | None:
     except OSError as error:
         raise os_errors.volume_error(path, f"{HOME}/{_NAME} not read", error) from error
     except msgspec.DecodeError as error:
-        raise VolumeError(path, f"{HOME}/{_NAME} not understood: {error}") from error
+        raise VolumeError(path, f"{HOME}/{_NAME} not understood: {error}; put a copy of it back") from error
     if not _ID.fullmatch(found.id):
         # It is a part of names: of packs, of what is kept in the cache.
-        raise VolumeError(path, f"{HOME}/{_NAME} not understood: {found.id[:80]!a} is no id of a volume")
+        raise VolumeError(
+            path,
+            f"{HOME}/{_NAME} not understood: {found.id[:80]!a} is no id of a volume; put a copy of it back",
+        )
     if found.format not in {FORMAT, PACKS_FORMAT}:
         raise VolumeError(
             path,

@@ -3,14 +3,13 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple, get_type_hints
 
 from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import check_text, converted, parse_reserve, shown_value
 from bucketpull.sources.registry import options_by_name, settings_of
-from bucketpull.wiring.file_checks import warn_of_owner, warn_of_writers
+from bucketpull.wiring.file_checks import read_settings_file, warn_of_owner, warn_of_writers
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
@@ -80,8 +79,8 @@ def _from_file(path: str) -> dict[str, _Given]:
         raise ConfigError("--config '': name a TOML file")
     check_text("--config", path)
     try:
-        with Path(path).open("rb") as file:
-            found, text = os.fstat(file.fileno()), file.read().decode()
+        data, found = read_settings_file(label, path)
+        text = data.decode()
         values = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{label}: {error.strerror or error}; name a TOML file") from error
@@ -96,7 +95,8 @@ def _from_file(path: str) -> dict[str, _Given]:
     for written, value in values.items():
         name, line = written.replace("-", "_"), _line_of(text, written)
         if name not in _names():
-            raise ConfigError(f"{label}{line}: unknown name {shown_value(name)}{_hint(name, _names())}")
+            where, advice = f"{label}{line}", _meant(name, _names()) or "remove it"
+            raise ConfigError(f"{where}: unknown name {shown_value(name)}; {advice}")
         given[name] = _Given(value, f"{label}{line}: {written}")
     return given
 
@@ -124,8 +124,9 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
     known = variables.keys() | _OTHER_VARIABLES
     for variable in environ:
         if variable.startswith(PREFIX) and variable not in known and not _OF_KUBERNETES.fullmatch(variable):
-            hint = _hint(variable, list(variables))
-            raise ConfigError(f"environment: unknown name {shown_value(variable)}{hint}; unset it")
+            meant = _meant(variable, list(variables))
+            advice = f"{meant} Else unset it" if meant else "unset it"
+            raise ConfigError(f"environment: unknown name {shown_value(variable)}; {advice}")
     given: dict[str, _Given] = {}
     for variable, name in variables.items():
         text = environ.get(variable)
@@ -140,11 +141,11 @@ def _names() -> list[str]:
     return [*own, *options_by_name()]
 
 
-def _hint(name: str, names: list[str]) -> str:
+def _meant(name: str, names: list[str]) -> str:
     import difflib  # 2 ms, for what a typing error needs
 
     close = difflib.get_close_matches(name, names, 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 def _settings(given: Mapping[str, _Given]) -> Settings:

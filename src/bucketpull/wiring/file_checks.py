@@ -15,6 +15,7 @@ from bucketpull.volumes.identity import HOME
 from bucketpull.wiring.output import tell
 
 # A full disk is the job's to wait for; descriptors are this process's own.
+_MOST_BYTES: Final = 16 << 20
 _NO_MATTER: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 
 
@@ -68,6 +69,24 @@ def check_file(what: str, path: str) -> None:
     if not os.path.isdir(folder):
         raise ConfigError(f"{what} {path}: {folder} is not a directory; name a file in one")
     check_folder(f"{what} {path}", folder)
+
+
+def read_settings_file(what: str, path: str) -> tuple[bytes, os.stat_result]:
+    """Read what somebody wrote for us: a file, or a pipe from whoever started us. A device has no end.
+
+    Raises:
+        ConfigError: It is something else, or too long to have been written by anybody; `what` names the path.
+        OSError: It cannot be read.
+
+    """
+    kind = os.stat(path).st_mode
+    if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+        raise ConfigError(f"{what}: is a device; name a file")
+    with Path(path).open("rb") as file:
+        data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ConfigError(f"{what}: is longer than {_MOST_BYTES >> 20} MiB; name the right file")
+        return data, os.fstat(file.fileno())
 
 
 def check_apart(state: Path, volumes: Sequence[str]) -> None:

@@ -157,7 +157,9 @@ class LedgerAnswers:
         for volume in self._volumes():
             if volume.id == identity:
                 return KnownVolume(volume.id, self._machine, volume.path, volume.state)
-        raise ConfigError(f"volume {identity}: this machine has it no more")
+        raise ConfigError(
+            f"volume {identity}: this machine has it no more; `bucketpull volumes` says where it is"
+        )
 
 
 def _text(error: object) -> bytes:

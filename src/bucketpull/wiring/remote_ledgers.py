@@ -121,7 +121,7 @@ class RemoteLedgers:
 
     def _ask(self, volume: KnownVolume, target: str) -> tuple[int, bytes]:
         if volume.machine not in self._there:
-            raise VolumeError(volume.path, f"machine {volume.machine} is away")
+            raise VolumeError(volume.path, f"machine {volume.machine} is away; start `bucketpull work` there")
         error: BucketpullError | None = None
         for _ in range(TRIES):
             try:

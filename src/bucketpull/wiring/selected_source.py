@@ -5,7 +5,6 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 import msgspec
 
@@ -15,6 +14,7 @@ from bucketpull.domain.selection import EVERYTHING, Rule, Selection
 from bucketpull.domain.values import parse_moment, parse_size
 from bucketpull.ports import Source
 from bucketpull.sources.derived import SelectingSource
+from bucketpull.wiring.file_checks import read_settings_file
 from bucketpull.wiring.settings import Settings
 
 # An option's name, and what was typed for it.
@@ -72,7 +72,7 @@ def _rules(settings: Settings) -> Iterator[Rule]:
 
 def _from_file(path: str) -> Iterator[Rule]:
     try:
-        data = Path(path).read_bytes().removeprefix(BOM_UTF8)
+        data = read_settings_file(f"--rules-file {path}", path)[0].removeprefix(BOM_UTF8)
     except OSError as error:
         raise ConfigError(f"--rules-file {path}: {error.strerror}; name a file of rules") from error
     try:

@@ -328,7 +328,7 @@ def _opened(path: str, expected: str | None, settings: Settings, owner: Owner | 
     try:
         reserve = reserve_of(settings, path)
     except OSError as error:
-        raise VolumeSick(path, f"not measured: {error.strerror}") from error
+        raise VolumeSick(path, f"not measured: {error.strerror}; see `dmesg`, and check the disk") from error
     volume = open_volume(path, expected, reserve, durable=settings.durability != "none")
     try:
         if owner is not None:

@@ -132,5 +132,5 @@ def _section(path: Path, name: str) -> Mapping[str, str] | None:
     try:
         parser.read_string(text)
     except configparser.Error as error:
-        raise ConfigError(f"source: {path}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"source: {path}: {' '.join(str(error).split())}; correct it") from error
     return parser[name] if parser.has_section(name) else None
