@@ -67,10 +67,10 @@ def time_line(snapshot: Snapshot, words: Words) -> str:
     if rates.objects_mean:
         parts += [figures.speed(rates.objects_mean), f"{figures.size(rates.bytes_mean)}/s"]
     parts += [
-        f"{figures.count(books.directories)} {words('directories')}",
-        f"{figures.count(books.pages)} {words('pages')}",
+        words("directories", figures.count(books.directories)),
+        words("pages", figures.count(books.pages)),
     ]
-    return f"  {label(words('time'))}{', '.join(parts)}"
+    return f"  {label(words('time'))}{words('comma').join(parts)}"
 
 
 def spent_lines(snapshot: Snapshot, words: Words) -> list[str]:

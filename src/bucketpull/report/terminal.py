@@ -233,7 +233,7 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
     if endpoints_of(snapshot):
         facts.add_row(words("in_flight"), _in_flight(snapshot, words))
     listed = words("all_listed" if snapshot.listing_done else "more", figures.count(books.listed))
-    facts.add_row(words("listing"), f"{listed}  {figures.count(books.directories)} {words('directories')}")
+    facts.add_row(words("listing"), f"{listed}  {words('directories', figures.count(books.directories))}")
     key, still = waited_for(snapshot)
     if key:
         waiting = words("waiting_for", key, figures.duration(still, words.language))
