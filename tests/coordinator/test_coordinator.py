@@ -364,14 +364,15 @@ def counted(size, requests):
 
 
 def test_a_trial_gives_out_so_many_objects_and_ends_when_they_are_booked(start):
-    harness = start(budget=Budget(objects=7))
+    harness = start(budget=Budget(objects=7), local_machines=frozenset({"m1"}))
     harness.hear(pulse())
     works = harness.works("m1")
     assert sum(len(part.names) for work in works for part in decode_parts(work.body)) == 7
     harness.hear(*[stored(work) for work in works])
     assert harness.coordinator.state == "budget-spent"
     assert has_stop(harness.controls("m1"))
-    assert harness.coordinator.parting  # so that its disks are not shown as away
+    harness.hear(Goodbye("m1", "of m1"))
+    assert {each.state for each in harness.coordinator.fleet.volume_statuses(0.0)} == {VolumeState.OPEN}
 
 
 def test_what_comes_back_of_a_trial_is_given_out_again(start):

@@ -80,20 +80,32 @@ def test_nothing_is_written_to_a_volume_whose_machine_is_not_heard_any_more():
     assert {each.written_per_second for each in fleet.volume_statuses(3.0)} == {0.0}
 
 
-def test_volumes_of_a_machine_that_left_are_away_unless_all_leave():
+def test_volumes_of_a_machine_that_left_are_away_unless_all_leave_at_the_end():
     fleet = Fleet(SILENCE, GRACE)
     states = [VolumeState.OPEN, VolumeState.FULL, VolumeState.SICK]
-    fleet.see(
-        pulse(volumes=[VolumeStatus(each, "m1", each, each, 1, 1, 1, 1, 0, 7, 0, 0, 5e6) for each in states]),
-        0.0,
-    )
+    for machine in ("m1", "m2"):
+        volumes = [
+            VolumeStatus(machine + each, machine, each, each, 1, 1, 1, 1, 0, 7, 0, 0, 5e6) for each in states
+        ]
+        fleet.see(pulse(machine, volumes=volumes), 0.0)
+
     fleet.leave("m1")
-    assert [each.state for each in fleet.volume_statuses(1.0)] == [
-        VolumeState.AWAY,
-        VolumeState.AWAY,
-        VolumeState.SICK,
-    ]
-    assert {each.state for each in fleet.volume_statuses(1.0, parting=True)} == set(states)
+    fleet.leave("m2", at_end=True)
+
+    shown = fleet.volume_statuses(1.0)
+    away = [VolumeState.AWAY, VolumeState.AWAY, VolumeState.SICK]
+    assert [each.state for each in shown if each.machine == "m1"] == away
+    assert {each.state for each in shown if each.machine == "m2"} == set(states)
+
+
+def test_volumes_of_a_machine_that_came_back_are_there_again():
+    fleet = Fleet(SILENCE, GRACE)
+    heard = pulse(volumes=[VolumeStatus("v", "m1", "/v", VolumeState.OPEN, 1, 1, 1, 1, 0, 7, 0, 0, 5e6)])
+    fleet.see(heard, 0.0)
+    fleet.leave("m1")
+    fleet.see(heard, 1.0)
+
+    assert [each.state for each in fleet.volume_statuses(1.0)] == [VolumeState.OPEN]
 
 
 def test_limits_are_shared_by_those_who_take_objects():

@@ -66,14 +66,13 @@ class Coordinator:
     `began` is when this session began to work (monotonic seconds), with the books of that moment.
     `missing` is how many objects are in the books and in no ledger, by what the volumes reported at the end.
     `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
-    `parting` is set when all machines are told to leave.
     """
 
     def __init__(self, parameters: CoordinatorParameters, at: Moment) -> None:
         self.at = at
         self.state = JobState.STARTING
         self.refusal: Fatal | None = None
-        self.parting = False
+        self._parting = False
         self.counters = Counters()
         self.outstanding = Outstanding()
         self.began: tuple[float, Counters, Outstanding] | None = None
@@ -111,7 +110,7 @@ class Coordinator:
         if self.refusal is None and self._stop_at is None:
             yield from self._clear()
             yield from self._await_cleanup()
-            self.parting = True
+            self._parting = True
             yield from self._let_go()
             yield self._note_spending()  # the last pulses came meanwhile
             self.missing, self._lost = yield from check_volumes(self.counters, self.fleet)
@@ -171,7 +170,6 @@ class Coordinator:
         if self.budget.verdict is budget.BudgetState.END or (left and has_fetched_all):
             self.state = JobState.BUDGET_SPENT
             self._stop_at = now + self._parameters.stop_seconds
-            self.parting = True
             yield from self._dismiss(set(self.fleet.members))
 
     def _listen(self) -> Routine[None]:
@@ -252,7 +250,8 @@ class Coordinator:
         if isinstance(message, Pulse):
             yield from self._hear_pulse(message)
         elif isinstance(message, Goodbye):
-            yield from self._release(self.fleet.leave(message.machine))
+            at_end = self._parting or self._stop_at is not None
+            yield from self._release(self.fleet.leave(message.machine, at_end=at_end))
             self.fleet.left.add(message.machine)
             yield from self._forget(message.machine)
         elif isinstance(message, Removed):

@@ -73,6 +73,7 @@ class Fleet:
         self.volumes: dict[str, VolumeStatus] = {}
         self.left: set[str] = set()
         self.restored: set[str] = set()
+        self._away: set[str] = set()
         self._inherited: dict[int, SentWork] = {}
         self._silence = silence_seconds
         self._grace = grace_seconds
@@ -82,6 +83,7 @@ class Fleet:
         pulse.volumes = [self._with_warning(volume) for volume in pulse.volumes]
         member = self.members.get(pulse.machine)
         self.left.discard(pulse.machine)
+        self._away.discard(pulse.machine)
         if member is None:
             self.members[pulse.machine] = Worker(pulse, now)
             self._adopt(pulse.machine, now)
@@ -168,8 +170,10 @@ class Fleet:
             for sent in member.sent.values():
                 sent.pop(work, None)
 
-    def leave(self, machine: str) -> list[int]:
-        """Forget a machine; return the work it was sent and has not answered."""
+    def leave(self, machine: str, *, at_end: bool = False) -> list[int]:
+        """Forget a machine; return the work it was sent and has not answered. Its volumes are away, unless all leave `at_end` of the session."""
+        if not at_end:
+            self._away.add(machine)
         member = self.members.pop(machine, None)
         return [] if member is None else [work for sent in member.sent.values() for work in sent]
 
@@ -202,21 +206,18 @@ class Fleet:
             for pulse in found
         ]
 
-    def volume_statuses(self, now: float, *, parting: bool = False) -> list[VolumeStatus]:
+    def volume_statuses(self, now: float) -> list[VolumeStatus]:
         """Return the last status of each volume, by machine and path.
 
-        Without recent pulses of its machine, nothing is shown as being written. If its machine has left, a volume is away, unless all
-        machines are `parting`.
+        Without recent pulses of its machine, nothing is shown as being written. If its machine has left before the end, a volume is away.
         """
         heard = self.heard(now)
-        told = sorted(self.volumes.values(), key=lambda volume: (volume.machine, volume.path))
-        if not parting:
-            told = [
-                volume
-                if volume.machine in self.members or volume.state not in IN_PLACE
-                else replace(volume, state=VolumeState.AWAY)
-                for volume in told
-            ]
+        told = [
+            replace(volume, state=VolumeState.AWAY)
+            if volume.machine in self._away and volume.state in IN_PLACE
+            else volume
+            for volume in sorted(self.volumes.values(), key=lambda volume: (volume.machine, volume.path))
+        ]
         return [
             volume if volume.machine in heard else replace(volume, queued_bytes=0, written_per_second=0.0)
             for volume in told

@@ -154,9 +154,7 @@ class Monitor:
         self._forecast.sample(now, counters, self._coordinator.outstanding, active)
 
     def _volumes(self) -> list[VolumeStatus]:
-        coordinator = self._coordinator
-        parting = coordinator.parting or coordinator.state in ENDED
-        return coordinator.fleet.volume_statuses(self._clock.monotonic(), parting=parting)
+        return self._coordinator.fleet.volume_statuses(self._clock.monotonic())
 
     def _stages(self, now: float, pulses: Sequence[Pulse]) -> dict[str, StageProgress]:
         """Count what passed each stage of an object's way since the session began."""
