@@ -209,7 +209,7 @@ def test_what_the_torn_end_of_a_ledger_recorded_is_found_again_though_something_
 
     assert pulled.counters()["requests"]["cdn.get"]["200"] == 1
     assert "101 objects" in user.run("verify", "disk1", "--hash").stderr
-    assert len(user.says("export", "--jsonl").splitlines()) == 101
+    assert len(user.says("export", "--format", "jsonl").splitlines()) == 101
     assert "put back from an older copy" not in user.run(*SYNC[:-1]).stderr
 
 
