@@ -7,7 +7,7 @@ from bucketpull.coordinator.fleet import RESTORED
 from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain import budget
 from bucketpull.domain.batching import decode_parts, draft, encode_parts, spans_of
-from bucketpull.domain.budget import Budget
+from bucketpull.domain.budget import Budget, Spending
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import JournalError, Reason, SourceRefused
 from bucketpull.domain.messages import (
@@ -461,6 +461,19 @@ def test_what_a_machine_had_in_hand_is_free_again_if_it_never_comes_back(in_memo
     assert objects_of(harness.works("m2")) == 3
     harness.wait(7, pulse("m2", window=9))
     assert objects_of(harness.works("m2")) == 5
+
+
+def test_when_it_comes_back_to_a_budget_that_is_spent_it_hears_the_machines_before_it_ends(in_memory):
+    journal = in_memory(NAMES, 5)
+    journal.claim(WorkKind.BATCH, 1, "m1", 1.0)
+    journal.note_spending(Spending(bytes=100))
+    harness = Harness(journal, budget=Budget(bytes=100), meet_seconds=5.0)
+    harness.hear(pulse())
+    assert not has_stop(harness.controls("m1"))
+    harness.wait(6, pulse(), pulse("m2"))
+    assert has_stop(harness.controls("m1"))
+    assert has_stop(harness.controls("m2")), "it had nothing in hand, and was heard late"
+    assert harness.works("m2") == []
 
 
 @pytest.mark.parametrize("bounds", [{"bytes": 200}, {"bytes_a_day": 200}])

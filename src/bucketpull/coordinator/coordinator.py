@@ -83,10 +83,9 @@ class Coordinator:
         self._stop_at: float | None = None
         self._shares = Shares(parameters.remind_seconds)
         self._outages = Outages()
-        self._since = at.monotonic
+        self._since = self._roomy_at = self._met_at = at.monotonic
         self._room_at = -math.inf
         self._elsewhere = RefusalsElsewhere(parameters.refusal_seconds)
-        self._roomy_at = at.monotonic
         self._hears = True
         self.trouble: JournalError | None = None
         self.missing = self._lost = 0
@@ -98,6 +97,7 @@ class Coordinator:
         """Work until nothing is outstanding, the source refuses us, no volume has room (where the parameters say so), or `stop`."""
         yield UseJournal(lambda journal: journal.begin(root, self.at.unix, self._parameters.selection))
         yield from self._dispatch.reclaim()
+        self._met_at += self._parameters.meet_seconds if self._dispatch.gave_batches else 0.0
         self.budget.spent = yield UseJournal(lambda journal: journal.spending())
         yield from self.count()
         self.began = self.at.monotonic, self.counters, self.outstanding
@@ -150,10 +150,9 @@ class Coordinator:
 
     def _watch_room(self) -> Routine[None]:
         """Stop in order before the journal's disk is full, rather than fail in a transaction."""
-        now = self.at.monotonic
-        if now - self._room_at < self._parameters.room_seconds:
+        if self.at.monotonic - self._room_at < self._parameters.room_seconds:
             return
-        self._room_at = now
+        self._room_at = self.at.monotonic
         try:
             yield UseJournal(lambda journal: journal.check_room())
         except JournalError as error:
@@ -161,13 +160,13 @@ class Coordinator:
             yield from self.stop()
 
     def _watch_budget(self) -> Routine[None]:
-        """Begin nothing more when the budget is spent: until tomorrow, or for good."""
+        """Begin nothing more when the budget is spent: until tomorrow, or for good, once machines of an earlier coordinator could be heard."""
         now = self.at.monotonic
         if self.budget.is_to_be_written(now):
             yield self._note_spending()
         left = self.outstanding.scans or self.outstanding.batches
-        has_fetched_all = self.budget.has_given_all and not self.outstanding.batches_sent
-        if self.budget.verdict is budget.BudgetState.END or (left and has_fetched_all):
+        has_all = left and self.budget.has_given_all and not self.outstanding.batches_sent
+        if now >= self._met_at and (has_all or self.budget.verdict is budget.BudgetState.END):
             self.state = JobState.BUDGET_SPENT
             self._stop_at = now + self._parameters.stop_seconds
             yield from self._dismiss(set(self.fleet.members))
