@@ -140,6 +140,14 @@ def test_a_key_that_stands_there_twice_is_wanted_once(tmp_path, monkeypatch):
     assert len(_all(path, monkeypatch, 10)[0]) == 1
 
 
+def test_a_key_of_two_urls_has_the_first_and_the_other_row_is_told(tmp_path, monkeypatch):
+    path = tmp_path / "list.csv"
+    path.write_text("url,key\nhttp://h/1,k\nhttp://h/1,k\nhttp://h/2,k\nhttp://h/3,\nhttps://h/3,\n")
+    rows, odd = _all(path, monkeypatch, 10)
+    assert [row.url for row in rows] == ["http://h/1", "http://h/3"]
+    assert odd == ["line 4: 'k' is the key of another URL, 'http://h/1', too"]
+
+
 def test_a_cell_of_any_length_is_no_end_of_the_job(tmp_path, monkeypatch):
     path = tmp_path / "list.csv"
     path.write_text("url\nhttp://h/" + "x" * 300_000 + "\nhttp://h/2\n")

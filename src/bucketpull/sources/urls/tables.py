@@ -381,11 +381,13 @@ def _understood(cells: Iterable[tuple[int, Cells]]) -> tuple[list[UrlRow], list[
             continue
         size, md5, mtime = (_text(each.get(name, b"")) for name in ("size", "md5", "mtime"))
         try:
-            row = row_of(each.get("url", b""), _key_of(each), size, md5, mtime)
+            key = _key_of(each)
+            row = row_of(each.get("url", b""), key, size, md5, mtime)
+            kept = rows.setdefault(row.key, row)  # a key that stands there again is wanted once
+            if key and kept.url != row.url:
+                raise OddRow(f"{_shown(key)} is the key of another URL, {kept.url[:100]!r}, too")
         except OddRow as error:
             odd.append(f"line {number}: {error}")
-        else:
-            rows.setdefault(row.key, row)  # a key that stands there again is wanted once
     return list(rows.values()), odd
 
 
