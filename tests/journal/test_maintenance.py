@@ -482,6 +482,28 @@ def test_a_directory_that_is_made_again_is_compared_with_what_lies_there(play, i
     assert play.journal.counters().skipped == 2
 
 
+@pytest.mark.parametrize(
+    "others", [b"ab", b"de", b"yz", b"cy"], ids=["before", "at-the-end", "behind", "over-it"]
+)
+def test_objects_that_are_back_are_compared_with_what_lies_there_though_others_stood_in_their_place(
+    play, others
+):
+    names = [b"c", b"d", b"e"]
+    play.put(b"x", *names)
+    play.run()
+    gone = play.bucket.pop(b"x")
+    play.put(b"x", *(bytes([name]) for name in others))
+    for _ in range(3):
+        play.run()
+        play.journal.end("complete", play.now)
+    assert len(list(play.journal.extents())) <= 3, "pages that are seen no more do not grow"
+    play.bucket[b"x"] |= gone
+
+    play.run()
+
+    assert play.fetched == []
+
+
 def test_below_a_directory_that_could_not_be_listed_nothing_is_forgotten(play):
     play.put(b"x", b"a")
     play.put(b"x/deep", b"b")

@@ -141,9 +141,11 @@ class Pages:
         """Whether a directory was listed in a run, to its end."""
         return bool(self._connection.execute(self._sql["was-seen"], (directory, run)).fetchone()[0])
 
-    def has_objects(self, directory: bytes, run: int) -> bool:
-        """Whether a directory had objects of its own in a run."""
-        return bool(self._connection.execute(self._sql["has-objects"], (directory, run)).fetchone()[0])
+    def range_over(self, row: PageRow, run: int) -> tuple[bytes, bytes] | None:
+        """Return the smallest and largest name of the pages of a run that overlap a page; None if none does."""
+        where = {"directory": row.directory, "run": run, "first": row.first, "last": row.last}
+        first, last = self._connection.execute(self._sql["range-over"], where).fetchone()
+        return None if first is None else (first, last)
 
     def _overlapping(self, query: str, directory: bytes, first: bytes, last: bytes) -> list[list[Entry]]:
         where = {"directory": directory, "first": first, "last": last}

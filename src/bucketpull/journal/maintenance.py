@@ -27,17 +27,28 @@ HasSome = Callable[[bytes, list[Extent]], bool]
 def forget_pages(tables: Tables, rows: Iterable[PageRow]) -> None:
     """Remove pages that the finished run did not see, unless it could not list their directory.
 
-    Of a directory that is gone or empty it stays known where its objects lie: if they are made again, they go back there.
+    Where it found no objects in their place it stays known where theirs lie: if they are made again, they go back there.
     """
-    has_objects: dict[bytes, bool] = {}
     for row in rows:
         if row.run < tables.run.number and _may_forget(tables, row.directory):
-            if row.directory not in has_objects:
-                has_objects[row.directory] = tables.pages.has_objects(row.directory, tables.run.number)
-            if has_objects[row.directory] or not row.extents:
+            left = _left_alone(row, tables.pages.range_over(row, tables.run.number)) if row.extents else None
+            if left is None:
                 tables.pages.remove(row.directory, row.cursor, row.run)
-            elif row.digest or row.objects:
-                tables.pages.change(msgspec.structs.replace(row, digest=b"", objects=0, size=0))
+            elif left != row:
+                tables.pages.change(left)
+
+
+def _left_alone(row: PageRow, found: tuple[bytes, bytes] | None) -> PageRow | None:
+    """Return a page without the names among which objects were found, from the smallest to the largest; None if only its middle is."""
+    row = msgspec.structs.replace(row, digest=b"", objects=0, size=0)
+    if found is None:
+        return row
+    first, last = found
+    if first <= row.first and last < row.last:
+        return msgspec.structs.replace(row, first=last + b"\0")
+    if first > row.first and last >= row.last:
+        return msgspec.structs.replace(row, last=first)
+    return None
 
 
 def emptied(tables: Tables, rows: Iterable[PageRow], has_some: HasSome) -> list[PageRow]:

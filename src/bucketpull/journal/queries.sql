@@ -219,10 +219,20 @@ where (directory, cursor, run) > (?, ?, ?) order by directory, cursor, run limit
 update page set first = ?, last = ?, digest = ?, objects = ?, bytes = ?, extents = ?
 where directory = ? and cursor = ? and run = ?;
 
--- name: has-objects
--- tidying, once a directory with pages that the run did not see, and once more a thousand pages
-select exists (select 1 from page where directory = ?1 and cursor = '' and run = ?2 and objects > 0)
-    or exists (select 1 from page where directory = ?1 and run = ?2 and objects > 0);
+-- name: range-over
+-- tidying, once a page that the run did not see: the names of the run's pages that overlap it; of those that begin before it
+-- only the nearest hundred are looked at, which takes some 50 µs
+select min(first), max(last) from (
+    select run, first, last from page where directory = :directory and cursor = '' and first <= :last
+    union all
+    select run, first, last from page indexed by page_range
+    where directory = :directory and cursor <> '' and first between :first and :last
+    union all
+    select run, first, last from (
+        select run, first, last from page indexed by page_range
+        where directory = :directory and cursor <> '' and first < :first order by first desc limit 100
+    ) as near
+) as bounded where run = :run and last >= :first;
 
 -- name: was-seen
 -- tidying after a run in which a page could not be listed, once a forgotten page

@@ -64,8 +64,8 @@ create table body (
     body blob not null
 ) strict;
 
--- Listed pages. The row of an earlier run stays until the run has ended, for the candidates of pages with other borders; of a
--- directory that is gone or empty, without digest and counts, until it has objects again: those that lie on volumes go back there.
+-- Listed pages. The row of an earlier run stays until the run has ended, for the candidates of pages with other borders; without
+-- digest and counts until there are objects in its place again, among its names: those that lie on volumes go back there.
 create table page (
     directory blob not null,
     cursor text not null,
