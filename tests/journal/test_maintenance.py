@@ -8,6 +8,7 @@ from bucketpull.domain.messages import Limits, ScanReceipt
 from bucketpull.domain.model import (
     Extent,
     Failure,
+    Former,
     PageRecord,
     Part,
     Position,
@@ -460,6 +461,30 @@ def test_pages_of_a_directory_that_is_still_there_are_forgotten(play):
     play.journal.end("complete", play.now)
 
     assert [directory for directory, _, _ in play.journal.extents()].count(b"x") == 1
+
+
+def test_where_a_lost_volume_had_newer_versions_the_older_ones_elsewhere_are_known_again(play):
+    play.put(b"x", b"a")
+    play.run()
+    play.journal.end("complete", play.now)
+    play.put(b"x", b"a", mtime=9)
+    play.volume = "v2"
+    play.begin()
+    while play.scan():
+        pass
+    (work,) = play.claim(WorkKind.BATCH)
+    receipt = play.drained(work)
+    receipt.former = [Former("v1", [0], "v2", work.body)]
+    assert play.journal.commit([receipt], play.now) == []
+    play.journal.end("complete", play.now)
+
+    play.journal.lose("v2")
+    while play.scan():
+        pass
+
+    (work,) = play.claim(WorkKind.BATCH)
+    assert work.candidates == [Extent("v1", 0)]
+    assert play.journal.former(["v1"], 10) == []
 
 
 @pytest.mark.parametrize("is_gone", [True, False], ids=["gone", "empty"])

@@ -90,6 +90,14 @@ class Pages:
         row = (*counts, digest, _with(known, span, volumes), span.directory, span.cursor, known.run)
         self._connection.execute(self._sql["book-page"], row)
 
+    def recall(self, span: Span, blocks: Iterable[tuple[int, int]], run: int) -> None:
+        """Note that blocks may hold objects of a page in older versions than those that are known of."""
+        known = self.known(span.directory, span.cursor) or self._unlisted(span, run)
+        older: list[Entry] = [(volume, offset, span.first, span.last) for volume, offset in blocks]
+        extents = pack_entries(merged(older, unpack_entries(known.extents)))
+        row = (0, 0, 0, known.digest, extents, span.directory, span.cursor, known.run)
+        self._connection.execute(self._sql["book-page"], row)
+
     def again(self, directory: bytes, cursor: str) -> Position:
         """Return the position at which a page was listed, to list it without trust in what is known."""
         known = self.known(directory, cursor)

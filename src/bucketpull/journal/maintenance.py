@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import cut, decode_parts, known_bytes, span_of
+from bucketpull.domain.batching import cut, decode_parts, known_bytes, span_of, spans_of
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import MESSAGE_CURSOR, Extent, PageRecord, Part, Position, VolumeState, WorkKind
 from bucketpull.domain.record import Record
@@ -156,18 +156,27 @@ def write_off(tables: Tables, volume: KnownVolume, number: int) -> None:
     """Give up a volume: nothing on it counts."""
     tables.volumes.record(msgspec.structs.replace(volume, state=VolumeState.LOST))
     tables.frontier.rehome([number])
+    _give_up(tables, number)
+
+
+def _give_up(tables: Tables, number: int) -> None:
+    """Count on the copies elsewhere that the files of a volume had replaced: they are old, but may be the only ones left."""
+    for other, offsets, parts in tables.copies.replaced_by(number):
+        blocks = [(other, offset) for offset in sorted(offsets)]
+        for span in spans_of(part for part in parts if part.names):
+            tables.pages.recall(span, blocks, tables.run.number)
     tables.copies.lose(number)
 
 
 def forget_blocks(tables: Tables, volume: str, number: int, end: int) -> None:
     """Note where a volume's ledger ends. Copies elsewhere that its lost blocks had replaced are kept: they may be the only ones."""
-    tables.copies.lose(number)
+    _give_up(tables, number)
     tables.books.last_blocks[volume] = end - 1
 
 
 def doubt_blocks(tables: Tables, volume: str, number: int, damages: Iterable[tuple[int, int]]) -> None:
     """Likewise, where parts of a volume's ledger are damaged, maybe up to its end."""
-    tables.copies.lose(number)
+    _give_up(tables, number)
     last = tables.books.last_blocks.get(volume, -1)
     beyond = (start - 1 for start, end in damages if end > last)
     tables.books.last_blocks[volume] = min([last, *beyond])

@@ -310,6 +310,10 @@ select id, owner, offsets, parts from former where volume = ? order by id limit 
 -- the coordinator, once a row
 delete from former where id = ?;
 
+-- name: replaced-by
+-- lose, once a volume
+select volume, offsets, parts from former where owner = ? order by id;
+
 -- name: forget-former
 -- lose, once a volume
 delete from former where volume = ? or owner = ?;

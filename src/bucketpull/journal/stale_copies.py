@@ -1,11 +1,13 @@
 """Stale copies: files that do not count any more, to be removed when their volumes are there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import msgspec
 
+from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.decoding import msgpack_decoder
-from bucketpull.domain.model import Former
+from bucketpull.domain.model import Former, Part
 from bucketpull.journal.store import Store, statements
 from bucketpull.journal.volume_numbers import Volumes
 
@@ -50,6 +52,12 @@ class StaleCopies:
     def removed(self, ids: Iterable[int]) -> None:
         """Forget copies that were removed."""
         self._connection.executemany(self._sql["remove-former"], [(id_,) for id_ in ids])
+
+    def replaced_by(self, volume: int) -> Iterator[tuple[int, list[int], list[Part]]]:
+        """Give those on other volumes that the files of one replaced: volume, offsets of blocks, objects."""
+        for other, offsets, parts in self._connection.execute(self._sql["replaced-by"], (volume,)):
+            with suppress(msgspec.DecodeError):  # a machine that said nonsense of them
+                yield other, _offsets(offsets), decode_parts(parts)
 
     def lose(self, volume: int) -> None:
         """Forget stale copies on a volume that is given up, and those that its files replaced: they may be the only copies left."""
