@@ -110,6 +110,17 @@ def test_what_follows_a_damaged_header_is_kept(tmp_path, packs, damage, end, num
     assert seal(packs.fd, PACK, len(data)) == sealed, "it may be done again"
 
 
+@pytest.mark.parametrize(
+    "data", [b"", b"x", b"x" * 700, bytes(2048), bytes(512) + b"x" * 512, b"x" * 512 + bytes(9000)]
+)
+def test_what_is_no_archive_at_all_becomes_one_and_none_of_it_is_lost(tmp_path, packs, data):
+    path = write(tmp_path, data)
+    sealed, _ = seal(packs.fd, PACK, 5000)
+    assert path.read_bytes().startswith(data.rstrip(b"\0"))
+    assert (sealed.members, sealed.length) == (0, path.stat().st_size)
+    assert seal(packs.fd, PACK, 5000)[0] == sealed
+
+
 def test_a_member_larger_than_what_is_read_at_once(tmp_path, packs):
     data = archive([(b"large", os.urandom(9_000_000)), (b"small", b"x")])
     write(tmp_path, data)

@@ -28,6 +28,7 @@ SUMS: Final = "SHA256SUMS"
 NOT: Final = b"!"
 _WINDOW_BYTES: Final = 4 << 20
 _LARGEST_HEADER: Final = 64 << 10
+_SEARCHED_BYTES: Final = 256 << 10
 _NICE: Final = 19
 _MAGIC: Final = b"ustar\0"
 _MAGIC_AT: Final = 257
@@ -60,7 +61,10 @@ class TarWalk:
                 if self._is_over():
                     break
                 self.damaged += 1
-                self.end = self._next_header()
+                following = self._next_header()
+                self.end = self._tail() if following is None else following
+                if following is None:
+                    break
                 continue
             body = self._start + found.body
             if body + found.size > self._size:
@@ -75,21 +79,24 @@ class TarWalk:
         header = self._data[at : at + tar.BLOCK]
         return self.end >= self._size or (self.end >= self._settled and not any(header))
 
-    def _next_header(self) -> int:
-        """Return where the next header behind a damaged one is, or the end of the file less that of an archive."""
+    def _next_header(self) -> int | None:
+        """Return where the next header behind a damaged one is; None where there is none."""
         at = self.end + tar.BLOCK
-        while data := os.pread(self._fd, _WINDOW_BYTES, at):
+        while data := os.pread(self._fd, _SEARCHED_BYTES, at):
             place = data.find(_MAGIC, _MAGIC_AT)
             while place >= 0:
                 begin = place - _MAGIC_AT
                 if begin % tar.BLOCK == 0 and tar.read_header(data, begin) is not None:
                     return at + begin
                 place = data.find(_MAGIC, place + 1)
-            at += _WINDOW_BYTES - _LARGEST_HEADER  # one at the end of what was read may be cut off
-        size = self._size + tar.padding(self._size)
-        return (
-            size - len(tar.END) if os.pread(self._fd, len(tar.END), size - len(tar.END)) == tar.END else size
-        )
+            at += _SEARCHED_BYTES - _LARGEST_HEADER  # one at the end of what was read may be cut off
+        return None
+
+    def _tail(self) -> int:
+        """Return where the file ends behind a damaged header that is the last, without what ends an archive."""
+        end = self._size + tar.padding(self._size)
+        begin = max(0, end - len(tar.END))
+        return max(self.end, begin) if os.pread(self._fd, len(tar.END), begin) == tar.END else end
 
     def _load(self) -> None:
         """Read on from the next header, hashing what lies before it."""
