@@ -208,11 +208,12 @@ def _odd_pack() -> bytes:
 def _read_pack(data: bytes) -> None:
     fd = _in_memory(data)
     try:
-        walk, count = TarWalk(fd), 0
-        for at, member in walk.members():
-            assert 0 <= at < member.body <= len(data)
-            count += 1
-        assert count * 512 <= len(data)
+        for settled in (0, len(data)):
+            walk, count = TarWalk(fd, settled), 0
+            for at, member in walk.members():
+                assert 0 <= at < member.body <= len(data)
+                count += 1
+            assert count * 512 <= len(data)
     finally:
         os.close(fd)
 
