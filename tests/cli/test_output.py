@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
-from tests.cli.conftest import COMMAND, DEADLINE_SECONDS
+from tests.cli.conftest import COMMAND, DEADLINE_SECONDS, until
 
 SYNC = ("sync", "upyun://photos", "disk1")
 SMALL_PIPE_BYTES = 4096
@@ -33,6 +36,12 @@ def dead_pipe() -> int:
     reading, writing = os.pipe()
     os.close(reading)
     return writing
+
+
+def unread(pipe: int) -> int:
+    """Return how many bytes wait in a pipe."""
+    (number,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"0000"))
+    return number
 
 
 def books(user):
@@ -66,6 +75,26 @@ def test_a_job_goes_on_when_its_reader_goes(user, bucket, options):
 
     assert process.wait(DEADLINE_SECONDS) == 0
     assert books(user) == ("complete", 200)
+
+
+def test_ctrl_c_before_a_job_begins_is_that_without_a_reader_too(user):
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [COMMAND, *SYNC, "--config", "/dev/stdin"],
+        cwd=user.folder,
+        env=user.environment,
+        stdin=reading,
+        stdout=subprocess.DEVNULL,
+        stderr=dead_pipe(),
+    )
+    os.write(writing, b"#")
+    until(lambda: not unread(reading), "the configuration to be read")
+
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(DEADLINE_SECONDS) == 130
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_job_does_not_wait_for_a_reader_that_does_not_read(user, bucket):

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from bucketpull.domain.errors import BucketpullError
@@ -41,8 +41,18 @@ class GuardedOutput(io.BufferedWriter):
             super().flush()
 
 
+class LenientError(io.FileIO):
+    """Standard error in bytes; what cannot be written there is lost, whoever writes it."""
+
+    def write(self, data: "ReadableBuffer") -> int | None:  # type: ignore[override]
+        """Write."""
+        with suppress(OSError):
+            return super().write(data)
+        return memoryview(data).nbytes
+
+
 def open_streams() -> None:
-    """Replace standard output, and point streams that were closed at the start to /dev/null.
+    """Replace standard output and standard error, and point streams that were closed at the start to /dev/null.
 
     Else files, such as a journal, would be opened under their numbers.
     """
@@ -55,8 +65,10 @@ def open_streams() -> None:
         encoding = "utf-8" if sys.stdout is None else sys.stdout.encoding
         output = GuardedOutput(io.FileIO(1, "w", closefd=False))
         sys.stdout = io.TextIOWrapper(output, encoding, "backslashreplace", line_buffering=os.isatty(1))
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    if sys.stderr is sys.__stderr__:
+        encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+        errors = io.BufferedWriter(LenientError(2, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(errors, encoding, "backslashreplace", line_buffering=True)
 
 
 @contextmanager
