@@ -62,7 +62,7 @@ const TEXTS = {
   theme_light: ["Light", "浅色"],
   theme_dark: ["Dark", "深色"],
   other_language: ["中文", "English"],
-  subtitle: ["job {0}, running {1}", "任务 {0}，已运行 {1}"], subtitle_ended: ["job {0}, ran {1}", "任务 {0}，共运行 {1}"],
+  subtitle: ["job {0}, running {1}", "任务 {0}，已运行 {1}"], subtitle_ended: ["job {0}, last run {1}", "任务 {0}，最近一次运行 {1}"],
   mean: ["mean {0}", "平均 {0}"],
   amount: ["{0} of {1}", "{0} / {1}"],
   so_far: ["stored so far; the total is not known yet", "已存；总量尚不可知"],
