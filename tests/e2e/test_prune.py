@@ -122,6 +122,19 @@ def test_an_object_that_came_back_on_another_disk_is_left_on_that_one_alone(make
     assert job.sync()["skipped"] == 121
 
 
+def test_what_was_pruned_is_not_missing_when_something_else_is_repaired(make_job):
+    job = make_job(SPEC)
+    job.sync()
+    first, second = keys(job)[:2]
+    job.simulator.mutate(delete=[first])
+    prune(job, "--delete")
+    Path(job.volumes[0], second).unlink()
+
+    job.command("verify", str(job.volumes[0]), "--repair", *access(job))
+
+    assert_agrees(job, set(keys(job)) - {first})
+
+
 def test_the_brake_holds(make_job):
     job = make_job(SPEC)
     job.sync()
@@ -141,6 +154,26 @@ def test_the_brake_holds(make_job):
 
 
 @pytest.mark.parametrize("status", ["403", "404"])
+def test_a_volume_that_cannot_be_read_is_left_out_and_the_others_are_pruned(make_job):
+    job = make_job(SPEC, volumes=2)
+    job.sync()
+    first, second = job.volumes
+    kept = set(second.glob("a/*"))
+    job.simulator.mutate(delete=["a/"])
+    ledger = second / ".bucketpull/ledger"
+    ledger.rename(job.folder / "ledger")
+
+    _, told = prune(job, "--delete", "--max-delete", "100%", expect=3)
+
+    assert f"volume {second}: ledger not opened: No such file or directory" in told
+    assert not (first / "a").exists()
+    assert set(second.glob("a/*")) == kept
+    (job.folder / "ledger").rename(ledger)
+    prune(job, "--delete", "--max-delete", "100%")
+    job.sync()
+    assert_agrees(job, set(below(job, "b/")))
+
+
 def test_after_an_incomplete_listing_nothing_goes(make_job, status):
     job = make_job(SPEC)
     job.sync()

@@ -15,12 +15,13 @@ from bucketpull.domain.errors import (
     BucketpullError,
     ConfigError,
     ExitCode,
+    LedgerError,
     VolumeError,
     VolumeForeign,
     VolumeSick,
 )
 from bucketpull.domain.memo import Memo
-from bucketpull.domain.model import Extent, show
+from bucketpull.domain.model import Extent, VolumeState, show
 from bucketpull.domain.values import parse_age, shown_value
 from bucketpull.downloader.walk import ListingWalk
 from bucketpull.report.figures import count, size
@@ -117,6 +118,7 @@ class _Pruning:
         self._most = most
         self._keep_seconds = keep_seconds
         self._objects = self._freed = self._packed = self._failed = 0
+        self._sick: list[VolumeError] = []
         self._paths = check_paths(settings.volumes)
         with journal_to_read(settings) as reader:
             known = {volume.id for volume in reader.volumes()}
@@ -132,11 +134,11 @@ class _Pruning:
         """List, compare, and remove; locked from before the listing on, so that nothing is stored meanwhile that it does not tell."""
         with ExitStack() as stack:
             folder = stack.enter_context(scratch_folder("prune"))
-            for path in self._paths:
-                self._check(path)
-            volumes = self._opened(stack)
+            volumes = self._opened(stack, self._readable())
             readers = [stack.enter_context(opened_to_read(volume.path, volume.id)) for volume in volumes]
             live = [LiveObjects(reader, folder) for reader in readers]
+            for each in live:
+                _tell_damage(each)
             comparison = Comparison(live, folder, self._config.identity()["prefix"].encode())
             walk = list_all(self._settings, self._config.open(), comparison.take)
             if not _is_complete(walk):
@@ -145,25 +147,38 @@ class _Pruning:
             gone = comparison.finish()
             return self._conclude(comparison, gone, volumes)
 
-    def _opened(self, stack: ExitStack) -> list[DiskVolume]:
-        """Open the volumes for writing; one that is sick is told of and left out, if another can be opened.
+    def _readable(self) -> list[str]:
+        """Return the volumes that can be read, once all of these are known to be this job's."""
+        found: list[str] = []
+        for path in self._paths:
+            try:
+                self._check(path)
+            except VolumeForeign:
+                raise
+            except (VolumeSick, LedgerError) as error:
+                self._sick.append(error)
+            else:
+                found.append(path)
+        return found
+
+    def _opened(self, stack: ExitStack, paths: Sequence[str]) -> list[DiskVolume]:
+        """Open volumes for writing; one that is sick is told of and left out, if another can be opened.
 
         Raises:
             VolumeError: None can be opened.
 
         """
         opened: list[DiskVolume] = []
-        sick: list[VolumeSick] = []
-        for path in self._paths:
+        for path in paths:
             try:
                 opened.append(stack.enter_context(closing(open_volume(path))))
             except VolumeForeign:
                 raise
-            except VolumeSick as error:
-                sick.append(error)
-        if sick and not opened:
-            raise sick[0]
-        for trouble in sick:
+            except (VolumeSick, LedgerError) as error:
+                self._sick.append(error)
+        if self._sick and not opened:
+            raise self._sick[0]
+        for trouble in self._sick:
             self._leave(trouble)
         return opened
 
@@ -218,10 +233,16 @@ class _Pruning:
             self._empty_trash(volume)
 
     def _forget(self, volumes: Sequence[DiskVolume]) -> None:
-        """Have the journal forget folders of which nothing is left, unless a coordinator has it open: then a later run does it."""
+        """Have the journal count what went, and forget folders of which nothing is left, unless a coordinator has it open.
+
+        What the last run counted would else be missing at the end of a repair. A later run counts and forgets for itself.
+        """
         left = _Left(volumes)
         with suppress(BucketpullError), journal_to_write(self._settings) as journal:
-            journal.forget_emptied(left.has)
+            known = {each.id for each in journal.volumes() if each.state is not VolumeState.LOST}
+            books, held = journal.counters(), sum(volume.objects for volume in volumes)
+            short = books.stored + books.skipped - held if known == {volume.id for volume in volumes} else 0
+            journal.forget_pruned(max(0, min(short, self._objects)), left.has)
 
     def _trash(self) -> str:
         return trash_until(time.time(), self._keep_seconds) if self._keep_seconds else ""
@@ -269,6 +290,16 @@ class _Pruning:
                     f"{count(self._packed)} of them lie in packs: `bucketpull compact` frees the room of packs of which more than "
                     "a fifth is dead"
                 )
+
+
+def _tell_damage(live: LiveObjects) -> None:
+    """Say that what a damaged part of a ledger recorded is not pruned, for nobody knows it."""
+    for damage in live.damages[:1]:
+        text = (
+            f"volume {live.path} has a ledger that is damaged from byte {damage.offset} to {damage.end}; "
+            f"`bucketpull verify {live.path} --repair` heals it"
+        )
+        tell(text)
 
 
 class _Left:

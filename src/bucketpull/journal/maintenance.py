@@ -51,6 +51,15 @@ def _left_alone(row: PageRow, found: tuple[bytes, bytes] | None) -> PageRow | No
     return None
 
 
+def count_vanished(tables: Tables, objects: int) -> None:
+    """Count objects that were stored or skipped as vanished."""
+    counters = tables.books.counters
+    of_stored = min(objects, counters.stored)
+    counters.stored -= of_stored
+    counters.skipped -= objects - of_stored
+    counters.vanished += objects
+
+
 def emptied(tables: Tables, rows: Iterable[PageRow], has_some: HasSome) -> list[PageRow]:
     """Return the pages that `forget_pages` keeps for what lies on volumes, where nothing lies there any more."""
     kept = (row for row in rows if row.extents and not row.objects and not row.digest)

@@ -249,8 +249,10 @@ class SqliteJournal(JournalReader):
                 tables.run.tidied = tables.run.number
                 tables.write_run()
 
-    def forget_emptied(self, has_some: maintenance.HasSome) -> None:
-        """Forget directories that are gone, where no volume has anything of them in these blocks any more (`prune`)."""
+    def forget_pruned(self, vanished: int, has_some: maintenance.HasSome) -> None:
+        """Count so many objects as vanished since; forget directories that are gone, where no volume has anything of them in these blocks."""
+        with self._transaction() as tables:
+            maintenance.count_vanished(tables, vanished)
         for rows in self._tables.pages.walk():
             if emptied := maintenance.emptied(self._tables, rows, has_some):
                 with self._transaction() as tables:

@@ -197,8 +197,9 @@ class KeyIndex:
                 for digest, code, pack, offset, length in self._tell(entry):
                     self._tail[digest] = _place(code, pack, offset, length)
             self._end = entry.end
-        if self._folder and len(self._tail) > _TAIL_ENTRIES:
-            self._extend(self._folder)
+            if self._folder and len(self._tail) > _TAIL_ENTRIES:
+                self._extend(self._folder)
+                return
 
     def _extend(self, folder: str) -> None:
         """Write everything that is in no segment yet as one, unless another process has done so."""

@@ -50,6 +50,7 @@ class LiveObjects:
     def __init__(self, reader: VolumeReader, folder: str) -> None:
         """Read the ledger once; meanwhile `folder` takes 20 bytes an entry."""
         self._reader = reader
+        self.path = reader.path
         self.damages: list[Damage] = []
         self.sealed: dict[str, Sealed] = {}
         self._live = self._find(folder)
