@@ -153,7 +153,6 @@ def test_the_brake_holds(make_job):
     assert (known_pages(job, b"a"), known_pages(job, b"b")) == (0, 1)
 
 
-@pytest.mark.parametrize("status", ["403", "404"])
 def test_a_volume_that_cannot_be_read_is_left_out_and_the_others_are_pruned(make_job):
     job = make_job(SPEC, volumes=2)
     job.sync()
@@ -174,6 +173,7 @@ def test_a_volume_that_cannot_be_read_is_left_out_and_the_others_are_pruned(make
     assert_agrees(job, set(below(job, "b/")))
 
 
+@pytest.mark.parametrize("status", ["403", "404"])
 def test_after_an_incomplete_listing_nothing_goes(make_job, status):
     job = make_job(SPEC)
     job.sync()

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tracemalloc
 
 import msgspec
 import pytest
@@ -9,11 +10,13 @@ from tests.volumes.filling import Filler
 
 from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.record import Block, Conclusion
+from bucketpull.volumes.beneath import remove_all
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.pruning import Gone
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.trash import Trash, TrashFolder
+from bucketpull.volumes.verification import walk
 from bucketpull.volumes.volume import open_volume
 
 BODY = b"0123456789"
@@ -243,3 +246,44 @@ def break_disk(patch, hits):
     """Have the disk fail where a file is removed or renamed whose path `hits`."""
     take = TrashFolder.take
     patch.setattr(TrashFolder, "take", lambda self, path: fail() if hits(path) else take(self, path))
+
+
+def peak_of(action):
+    """Return how much memory, in bytes, an action needs beyond what is there."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_folder_of_the_trash_is_emptied_in_memory_that_does_not_grow_with_it(tmp_path):
+    """A list of 3,000 entries takes 1 MB."""
+    kept = tmp_path / "until" / "a"
+    (kept / "folder").mkdir(parents=True)
+    for number in range(3000):
+        (kept / f"{number:0200}").touch()
+    top = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert peak_of(lambda: remove_all(top, "until")) < 500_000
+    finally:
+        os.close(top)
+    assert os.listdir(tmp_path) == []
+
+
+def test_folders_are_walked_in_memory_that_does_not_grow_with_their_number(tmp_path):
+    """The paths of 3,000 folders take 700 kB."""
+    for number in range(3000):
+        (tmp_path / f"{number:0200}").mkdir()
+    (tmp_path / f"{7:0200}" / "file").touch()
+    deep = tmp_path / ("x/" * 120)
+    deep.mkdir(parents=True)
+    (deep / "file").touch()
+    top = os.open(tmp_path, os.O_RDONLY)
+    found = []
+    try:
+        assert peak_of(lambda: found.extend(walk(top, lambda *_: None))) < 300_000
+    finally:
+        os.close(top)
+    assert sorted(found) == sorted([b"%0200d/file" % 7, b"x/" * 120 + b"file"])

@@ -11,12 +11,14 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Final, Self
 
 from bucketpull.domain.errors import VolumeForeign
 from bucketpull.trusted_path import ForeignLinkError, open_folder
 
 _STEP: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ENTRIES_AT_ONCE: Final = 500
 _LISTED: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe in the place of a file must not make us wait.
 _FILE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -125,10 +127,23 @@ def remove_directory(directory: int, name: bytes | str) -> None:
 
 
 def remove_all(directory: int, name: bytes | str) -> None:
-    """Remove a directory with what is in it."""
-    import shutil  # 2 ms, for what few starts find
+    """Remove a directory with what is in it, however many entries that has: only some of them are in memory."""
+    fd = os.open(name, _LISTED, dir_fd=directory)
+    try:
+        while entries := _some_entries(fd):
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    remove_all(fd, entry.name)
+                else:
+                    os.unlink(entry.name, dir_fd=fd)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=directory)
 
-    shutil.rmtree(name, dir_fd=directory)
+
+def _some_entries(directory: int) -> list[os.DirEntry[str]]:
+    with os.scandir(directory) as entries:
+        return list(islice(entries, _ENTRIES_AT_ONCE))
 
 
 def is_writable(directory: int) -> bool:

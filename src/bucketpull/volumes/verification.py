@@ -26,6 +26,7 @@ _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _LOST_AND_FOUND: Final = b"lost+found"  # root's own, on ext4
 _PIECE_BYTES: Final = 1 << 20
 _STATE: Final = (b"journal.sqlite", b"journal.id")
+_MOST_OPEN: Final = 50  # levels of folders; what lies deeper is read folder by folder
 _MOST_EXTRA: Final = 1_000_000  # about so many extra files are named at most, 80 MB of digests
 
 
@@ -208,25 +209,34 @@ def _is_known(root: int, folder: bytes) -> bool:
 def walk(root: int, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]:
     """Yield the path of every file below a volume, except our own and those of volumes within it. Symbolic links are not followed.
 
-    Memory is that of one level of folders.
+    A folder may have any number of folders: it is read step by step, while those in it are walked.
 
     `unread` is told of directories that cannot be read, except those that have gone meanwhile.
     """
-    waiting = [b""]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            with scanned(root, folder) as entries:
-                for entry in entries:
-                    name = os.fsencode(entry.name)
-                    path = folder + b"/" + name if folder else name
-                    if not entry.is_dir(follow_symlinks=False):
-                        yield path
-                    elif path != HOME.encode() and not _is_known(root, path):
-                        waiting.append(path)
-        except OSError as error:
-            if error.errno not in _GONE and folder != _LOST_AND_FOUND:
-                unread(folder, error)
+    levels: list[Iterator[tuple[bytes, bool]]] = [_entries(root, b"", unread)]
+    while levels:
+        path, is_folder = next(levels[-1], (b"", False))
+        if not path:
+            levels.pop()
+        elif not is_folder:
+            yield path
+        elif path != HOME.encode() and not _is_known(root, path):
+            found = _entries(root, path, unread)
+            levels.append(found if len(levels) < _MOST_OPEN else iter(list(found)))
+
+
+def _entries(
+    root: int, folder: bytes, unread: Callable[[bytes, OSError], None]
+) -> Iterator[tuple[bytes, bool]]:
+    """Yield the path of each entry of a folder, and whether it is a directory."""
+    try:
+        with scanned(root, folder) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                yield folder + b"/" + name if folder else name, entry.is_dir(follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _GONE and folder != _LOST_AND_FOUND:
+            unread(folder, error)
 
 
 def repairs(findings: Iterable[Finding]) -> Iterator[Part]:
