@@ -452,9 +452,8 @@ def test_the_umask_is_heeded(tmp_path, mask, folder, file):
 ROOMS = {"beneath.py", "system.py"}
 ELSEWHERE = {
     "key_index.py",
-    "live_objects.py",
-    "checking.py",
     "partitions.py",
+    "checking.py",
     "scratch.py",
 }  # in folders that are not on a volume
 FORBIDDEN = {
