@@ -98,30 +98,6 @@ def test_what_comes_back_is_fetched_again(make_job):
     assert key in job.files()
 
 
-def test_an_object_that_came_back_on_another_disk_is_left_on_that_one_alone(make_job):
-    job = make_job(SPEC, volumes=2)
-    first, second = job.volumes
-    job.volumes = [first]
-    job.sync()
-    job.simulator.mutate(put={"a/zz.jpg": 700})
-    job.sync()
-    job.simulator.mutate(delete=["a/zz.jpg"])
-    job.sync()
-    job.command("volumes", "drain", str(first), "--state", str(job.state))
-    job.simulator.mutate(put={"a/zz.jpg": 900})
-    job.volumes = [first, second]
-    assert job.sync()["stored"] == 1
-    assert [Path(disk, "a/zz.jpg").stat().st_size for disk in job.volumes] == [700, 900]
-
-    _, told = prune(job, "--delete")
-
-    assert "1 of 122 objects" in told
-    assert "1 of them are older copies of objects that another volume has as listed" in told
-    assert not Path(first, "a/zz.jpg").exists()
-    assert_agrees(job, {*keys(job), "a/zz.jpg"})
-    assert job.sync()["skipped"] == 121
-
-
 def test_what_was_pruned_is_not_missing_when_something_else_is_repaired(make_job):
     job = make_job(SPEC)
     job.sync()
