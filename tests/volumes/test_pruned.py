@@ -9,11 +9,12 @@ import pytest
 from tests.volumes.filling import Filler
 
 from bucketpull.domain.errors import VolumeSick
+from bucketpull.domain.model import Part
 from bucketpull.domain.record import Block, Conclusion
 from bucketpull.volumes.beneath import remove_all
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.pruning import Gone
+from bucketpull.volumes.pruning import Comparison, Gone
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.trash import Trash, TrashFolder
 from bucketpull.volumes.verification import walk
@@ -287,3 +288,21 @@ def test_folders_are_walked_in_memory_that_does_not_grow_with_their_number(tmp_p
     finally:
         os.close(top)
     assert sorted(found) == sorted([b"%0200d/file" % 7, b"x/" * 120 + b"file"])
+
+
+def test_of_copies_on_two_volumes_those_go_that_are_not_as_listed(tmp_path):
+    names, dates = ("one", "two"), (1_600_000_000, 1_600_000_100)
+    for name, date in zip(names, dates, strict=True):
+        (tmp_path / name).mkdir()
+        with Filler(tmp_path / name) as filler:
+            filler.store({(b"a", b"both"): BODY, (b"a", name.encode()): BODY}, mtime=date)
+    readers = [open_reader(str(tmp_path / name)) for name in names]
+    try:
+        live = [LiveObjects(reader, str(tmp_path)) for reader in readers]
+        comparison = Comparison(live, str(tmp_path), b"")
+        comparison.take(Part(b"a", "", [b"both", b"one", b"two"], [10] * 3, [dates[1], 5, dates[1]]))
+        assert (comparison.finish(), comparison.copies) == (1, 1)
+        assert [[each.key for each in comparison.gone(number)] for number in range(2)] == [[b"a/both"], []]
+    finally:
+        for reader in readers:
+            reader.close()
