@@ -48,6 +48,17 @@ def test_csv_goes_to_a_file_whole_or_not_at_all(user, service):
     assert [path for path in user.files() if "manifest" in path] == ["manifest.csv"]
 
 
+@pytest.mark.parametrize("form", ["csv", "csv-safe", "jsonl", "nginx-map"])
+def test_the_short_way_to_say_a_form_and_a_file_writes_the_same(user, service, form):
+    user.knows(service).run(*SYNC)
+
+    user.run("export", f"--{form}", "short")
+
+    user.run("export", "--format", form, "--output", "long")
+    assert (user.folder / "short").read_bytes() == (user.folder / "long").read_bytes()
+    assert user.says("export", f"--{form}") == (user.folder / "long").read_text()
+
+
 def test_parquet_can_be_read_back(user, service):
     parquet = pytest.importorskip("pyarrow.parquet")
     user.knows(service).run(*SYNC)

@@ -34,32 +34,52 @@ FORMATS: Final = ["csv", "csv-safe", "jsonl", "parquet", *NAMES]
 
 
 @click.command()
+@click.argument("file", required=False, type=options.UnvisitedPath())
 @options.output
 @click.option(
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    required=True,
     help="What to write: csv, csv-safe, jsonl and parquet are tables of where each object lies, nginx-map is for nginx to serve them; "
     "all others are those of `bucketpull list`.",
 )
+@click.option("--csv", "short", flag_value="csv", help="The same as --format csv.")
+@click.option("--csv-safe", "short", flag_value="csv-safe", help="The same as --format csv-safe.")
+@click.option("--jsonl", "short", flag_value="jsonl", help="The same as --format jsonl.")
+@click.option("--parquet", "short", flag_value="parquet", help="The same as --format parquet.")
+@click.option("--nginx-map", "short", flag_value=NGINX, help="The same as --format nginx-map.")
 @click.option("--base-url", metavar="URL", help="What URLs begin with (default: the job's --cdn-url).")
 @options.by_broker
 @options.common
-def export(form: str, output: str | None, base_url: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
-    """Write what the job's volumes hold: key, size, mtime, md5, volume, path, machine, file.
+def export(
+    file: str | None,
+    output: str | None,
+    form: str | None,
+    short: str | None,
+    base_url: str | None,
+    **flags: Any,  # noqa: ANN401 - checked by `settings`
+) -> int:
+    """Write what the job's volumes hold: key, size, mtime, md5, volume, path, machine, file; to FILE or standard output.
 
     The ledgers of the volumes are read: of those that are here, or with --broker of all machines of a running job. Exit 3 if
     one cannot be had. TMPDIR takes 20 bytes an object for the while, where the volume is.
 
     \b
-    bucketpull export --format csv --output manifest.csv --job photos
-    bucketpull export --format jsonl --job photos | jq .key
-    bucketpull export --format parquet --output manifest.parquet --job photos
-    bucketpull export --format nginx-map --output /etc/nginx/photos.map --job photos
-    bucketpull export --format csv --output manifest.csv --job photos --broker
+    bucketpull export --csv manifest.csv --job photos
+    bucketpull export --jsonl --job photos | jq .key
+    bucketpull export --parquet manifest.parquet --job photos
+    bucketpull export --nginx-map /etc/nginx/photos.map --job photos
+    bucketpull export --format urls --output urls.txt --job photos
+    bucketpull export --csv manifest.csv --job photos --broker
     """  # noqa: D301
-    file = "-" if output is None else output
+    form = _one_of(
+        form, short, "say once in which form: --format, --csv, --csv-safe, --jsonl, --parquet or --nginx-map"
+    )
+    file = (
+        _one_of(output, file, "name one place to write: FILE or --output")
+        if output is not None or file is not None
+        else "-"
+    )
     settings, by_broker = options.asking(flags)
     if form not in NAMES:
         _check_manifest(form, file)
@@ -76,6 +96,12 @@ def export(form: str, output: str | None, base_url: str | None, **flags: Any) ->
     if not settings.quiet and file != "-":
         tell(f"{count(rows)} objects in {file}")
     return ExitCode.INCOMPLETE if missing or left_out else ExitCode.COMPLETE
+
+
+def _one_of(first: str | None, second: str | None, remedy: str) -> str:
+    if (first is None) == (second is None):
+        raise click.UsageError(remedy)
+    return first if first is not None else second or ""
 
 
 _GROUP: Final = 10_000  # objects handed to a writer at a time
