@@ -123,6 +123,15 @@ def test_what_came_while_little_was_asked_for_is_not_taken_for_the_source_s_limi
     assert tally.rate(3, 10) > 240
 
 
+def test_a_refusal_while_little_was_asked_for_does_not_bring_it_to_a_crawl():
+    limiter = Limiter()
+    for now, reason in ((0.0, None), (0.3, Reason.THROTTLED)):
+        limiter.started(now)
+        limiter.finished(now + 0.02, reason, 0.02)
+
+    assert limiter.ceiling == 100.0
+
+
 def test_a_pace_that_is_taken_over_is_kept_where_the_source_ever_refused_something():
     fresh, refused = Limiter(), Limiter()
     run([refused], World(limit=lambda _now: 100), 10)

@@ -4,7 +4,7 @@ The rate goes the way of TCP CUBIC (RFC 9438): a refusal cuts it by a tenth, the
 the rate at which the source refused, and steep behind it. Other cases:
 
 * the first refusal finds no rate to compare with: what was borne with all of the level in use is kept, less a tenth; else half of
-  what was asked for, and then the rate is *explored*, half as much again after each round without refusals;
+  what was asked for, if that was not little, and then the rate is *explored*, half as much again after each round without refusals;
 * where much is refused, what came through says more than the rate does, and the rate falls towards it;
 * where nearly all is refused, however little is asked, the source *blocks* us: the rate is halved once, and after pauses that
   double a few probes find the end of it;
@@ -77,6 +77,7 @@ class Ceiling:
 
     CUT_TO = 0.9  # share of the rate that a cut leaves
     FIRST_CUT_TO = 0.5
+    LEAST_BEGUN = 100.0  # requests a second, the first rate: of a few requests a listing begins with, a refused one tells no limit
     EPISODE_SECONDS = 2.0  # cuts so close belong together: the wall is where the first of them was
     EXPLORE = 1.5  # times the rate, after a round without refusals
     MUCH_REFUSED = 0.2  # share of refused answers above which the success rate tells more than the ceiling
@@ -145,7 +146,7 @@ class Ceiling:
 
     def _begin(self, now: float, offered: float, former: float) -> None:
         """Set the first rate: below what was borne with all of the level in use, else by what was asked for."""
-        self._wall = former or max(offered, LOWEST_CEILING)
+        self._wall = former or max(offered, self.LEAST_BEGUN / self.FIRST_CUT_TO)
         self._set(now, self._wall * (self.CUT_TO if former else self.FIRST_CUT_TO))
         self._exploring = not former
 
