@@ -152,10 +152,10 @@ def test_a_refusal_that_was_meant_for_an_earlier_worker_is_ignored(broker):
             first = await job.inbox("m3", version="1.0.0", incarnation="old", journal="")
             with pytest.raises(ConfigError):
                 await asyncio.wait_for(first.join(pulse("m3", digest="", incarnation="old")), SECONDS)
-            transport._refusals.clear()
+            transport._answered.clear()
             await first.close()
             await put(broker.url, queue, first._sealed(queue, b""))
-            await until(lambda: transport._refusals)
+            await until(lambda: transport._answered)
             again = await job.inbox("m3", incarnation="new", journal="")
             welcome = await asyncio.wait_for(again.join(pulse("m3", digest="", incarnation="new")), SECONDS)
             assert welcome.job == job.name
