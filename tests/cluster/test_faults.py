@@ -1,5 +1,6 @@
 """Machines that die, come back, are cut off or fill up; brokers and coordinators that restart: the books stay exact."""
 
+import json
 import signal
 import subprocess
 import time
@@ -33,6 +34,11 @@ def wait_for_a_coordinator(cluster, machines=("m1", "m2")):
     for machine in machines:
         cluster.work(machine)
     cluster.until(lambda: all(cluster.said_waiting(machine) > said[machine] for machine in machines))
+
+
+def everything_is_with_machines(cluster) -> bool:
+    left = json.loads(cluster.command("status", "--json", "--state", str(cluster.state)))["outstanding"]
+    return left["scans"] == 0 and left["batches"] == left["batches_sent"]
 
 
 def finished(cluster, *machines):
@@ -79,7 +85,9 @@ def test_a_coordinator_that_finds_everything_done_when_it_returns_tells_its_work
     cluster = make_cluster("flat:6000,size=2KiB", bandwidth=SLOW)
     wait_for_a_coordinator(cluster)  # else one machine may have all before the other comes
     cluster.coordinate()
-    cluster.until_all_store(("m1", "m2"), BANDWIDTH)
+    cluster.until_all_store(("m1", "m2"), SLOW)
+    cluster.until(lambda: everything_is_with_machines(cluster))
+    cluster.simulator.set(bandwidth=BANDWIDTH)
     cluster.kill("coordinator")
     cluster.until(lambda: cluster.stored() == 6000)
     cluster.coordinate()
