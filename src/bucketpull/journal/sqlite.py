@@ -101,8 +101,6 @@ class SqliteJournal(JournalReader):
             lock.release()
             raise
 
-    # What the coordinator uses (`ports.Journal`)
-
     def begin(self, root: Position, now: float, selection: str | None = None) -> bool:
         """See `ports.Journal`."""
         abandons = self.abandons(selection)
@@ -384,11 +382,10 @@ class SqliteJournal(JournalReader):
 
     def _present(self, machine: str, now: float) -> set[str]:
         """Return the machine and those that are away."""
-        asked = self._asked
-        asked[machine] = now
+        self._asked[machine] = now
         for volume in self._tables.volumes.all():
-            asked.setdefault(volume.machine, now)
-        return {machine, *(other for other, at in asked.items() if now - at > ABSENT_SECONDS)}
+            self._asked.setdefault(volume.machine, now)
+        return {machine, *(other for other, at in self._asked.items() if now - at > ABSENT_SECONDS)}
 
     def _refreshed(self) -> Tables:
         """Nobody else writes: what is in memory is what is on disk."""

@@ -9,15 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import (
-    bundle,
-    cut,
-    decode_parts,
-    draft,
-    encode_positions,
-    known_bytes,
-    split,
-)
+from bucketpull.domain.batching import bundle, cut, decode_parts, draft, encode_positions, known_bytes, split
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
