@@ -89,3 +89,22 @@ def test_a_damaged_block_is_named_and_the_others_are_read(tmp_path):
     assert [stored.name for stored in found.objects()] == [b"0", b"2"]
     assert found.damages == [Damage(extents[1].offset, extents[2].offset)]
     reader.close()
+
+
+def test_entries_that_take_few_bytes_are_dealt_out_over_enough_files(tmp_path, monkeypatch):
+    """Without MD5s, and with names that are alike, they take four bytes."""
+    monkeypatch.setattr(partitions, "_ENTRIES_A_FILE", 100)
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    volume.settle([block(1, [b"img-%06d.jpg" % number for number in range(5000)], 9)])
+    volume.close()
+    reader = open_reader(str(tmp_path))
+    sorted_at_once, take = [], Partitions.take
+    monkeypatch.setattr(
+        Partitions, "take", lambda self, number: sorted_at_once.append(found := take(self, number)) or found
+    )
+
+    LiveObjects(reader, str(tmp_path))
+
+    reader.close()
+    assert max(map(len, sorted_at_once)) < 200

@@ -76,7 +76,9 @@ class LiveObjects:
             yield record.directory
 
     def _find(self, folder: str) -> bytearray:
-        partitions = Partitions(folder, "keys", self._reader.ledger.end // 24, tail_bytes=8)
+        ledger = self._reader.ledger
+        # Without MD5s an entry may take far less than 24 bytes; of what was removed since, only the length tells.
+        partitions = Partitions(folder, "keys", max(ledger.objects, ledger.end // 24), tail_bytes=8)
         number = 0
         for frame, record in self._records(self.damages):
             removal = frame.kind is Kind.REMOVAL
