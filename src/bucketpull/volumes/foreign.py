@@ -9,8 +9,8 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from bucketpull.domain.batching import ids_of
@@ -197,21 +197,15 @@ class ForeignFiles:
         return found
 
     def _stat(self, path: bytes) -> os.stat_result | None:
-        """Return what lies at a path; None also where the disk does not say: storing there meets the same, and blames whom it should."""
-        try:
+        """Return what lies at a path; None also where the disk does not say."""
+        with _passing_over_the_disk():
             return self._tree.stat(path)
-        except OSError as error:
-            if culprit(error) in {Culprit.MACHINE, Culprit.FULL}:
-                raise
-            return None
+        return None
 
     def _holds_nothing(self, folder: bytes) -> bool:
-        try:
+        with _passing_over_the_disk():
             return self._tree.holds_nothing(folder)
-        except OSError as error:
-            if culprit(error) in {Culprit.MACHINE, Culprit.FULL}:
-                raise
-            return False
+        return False
 
     def _is_left(self, found: os.stat_result, size: int, mtime: int) -> bool:
         """Tell whether a file is what a kill left of the object, or cannot be told from it."""
@@ -271,3 +265,13 @@ class ForeignFiles:
         if self._ledger is None:
             self._ledger = Ledger.open(self._home, LEDGER, self._path, writable=False)
         return self._ledger
+
+
+@contextmanager
+def _passing_over_the_disk() -> Iterator[None]:
+    """Pass over an error of the disk or the path: storing there meets the same, and blames whom it should."""
+    try:
+        yield
+    except OSError as error:
+        if culprit(error) in {Culprit.MACHINE, Culprit.FULL}:
+            raise

@@ -5,9 +5,8 @@ from typing import Final
 
 from bucketpull.volumes.ledger import Damage, Ledger
 
-_PIECE_BYTES: Final = (
-    4 << 20
-)  # a look: a ledger of 4 GB is read in some ten minutes, at a small part of a disk's speed
+# A look: a ledger of 4 GB is read in some ten minutes, at a small part of a disk's speed
+_PIECE_BYTES: Final = 4 << 20
 
 
 class LedgerCheck:

@@ -5,7 +5,6 @@ which are removed when the volume is opened next.
 """
 
 import contextlib
-import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,11 +16,11 @@ from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts, ids_of
 from bucketpull.domain.record import Conclusion, Record
 from bucketpull.volumes import os_errors, system
-from bucketpull.volumes.as_stored import is_as_stored
+from bucketpull.volumes.as_stored import is_as_stored, keeps_dates
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import LOCK, Identity
+from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_intent
 from bucketpull.volumes.location import location_of
@@ -239,14 +238,7 @@ class Removal:
             return False
         if found is None or not stat.S_ISREG(found.st_mode) or found.st_ctime_ns < made_at:
             return False
-        return mtime < 0 or has_our_date(found, mtime) or not self._keeps_dates()
-
-    def _keeps_dates(self) -> bool:
-        fd = self._home.open_file(LOCK, os.O_RDWR)
-        try:
-            return system.keeps_dates(fd)
-        finally:
-            os.close(fd)
+        return mtime < 0 or has_our_date(found, mtime) or not keeps_dates(self._home)
 
     def replace_files(self, records: Iterable[Record], later: Collection[Key] = frozenset()) -> None:
         """Remove the files of objects that are in packs by now, except where a later entry of the ledger names them as files again.
