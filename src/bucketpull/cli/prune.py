@@ -21,7 +21,7 @@ from bucketpull.domain.errors import (
     VolumeSick,
 )
 from bucketpull.domain.memo import Memo
-from bucketpull.domain.model import Extent, VolumeState, show
+from bucketpull.domain.model import Extent, show
 from bucketpull.domain.values import parse_age, shown_value
 from bucketpull.downloader.walk import ListingWalk
 from bucketpull.report.figures import count, size
@@ -239,7 +239,7 @@ class _Pruning:
         """
         left = _Left(volumes)
         with suppress(BucketpullError), journal_to_write(self._settings) as journal:
-            known = {each.id for each in journal.volumes() if each.state is not VolumeState.LOST}
+            known = journal.counted_on().keys()
             books, held = journal.counters(), sum(volume.objects for volume in volumes)
             short = books.stored + books.skipped - held if known == {volume.id for volume in volumes} else 0
             journal.forget_pruned(max(0, min(short, self._objects)), left.has)

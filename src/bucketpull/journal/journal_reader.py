@@ -83,14 +83,14 @@ class JournalReader:
 
     def counted_on(self) -> dict[str, str]:
         """See `ports.Journal`."""
-        volumes = self._refreshed().volumes.all()
-        return {volume.id: volume.path for volume in volumes if volume.state is not VolumeState.LOST}
+        return {volume.id: volume.path for volume in self.volumes() if volume.state is not VolumeState.LOST}
 
     def machines(self) -> set[str]:
         """See `ports.Journal`."""
-        volumes = self._refreshed().volumes.all()
         return {
-            volume.machine for volume in volumes if volume.machine and volume.state is not VolumeState.LOST
+            volume.machine
+            for volume in self.volumes()
+            if volume.machine and volume.state is not VolumeState.LOST
         }
 
     def abandons(self, selection: str | None) -> bool:
