@@ -41,7 +41,7 @@ class GuardedOutput(io.BufferedWriter):
             super().flush()
 
 
-class LenientError(io.FileIO):
+class ErrorStream(io.FileIO):
     """Standard error in bytes; what cannot be written there is lost, whoever writes it."""
 
     def write(self, data: "ReadableBuffer") -> int | None:  # type: ignore[override]
@@ -67,7 +67,7 @@ def open_streams() -> None:
         sys.stdout = io.TextIOWrapper(output, encoding, "backslashreplace", line_buffering=os.isatty(1))
     if sys.stderr is sys.__stderr__:
         encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
-        errors = io.BufferedWriter(LenientError(2, "w", closefd=False))
+        errors = io.BufferedWriter(ErrorStream(2, "w", closefd=False))
         sys.stderr = io.TextIOWrapper(errors, encoding, "backslashreplace", line_buffering=True)
 
 
