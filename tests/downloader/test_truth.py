@@ -124,6 +124,7 @@ TRUTHS = st.builds(
 @example(
     b"\xff\xd8\xff\xe0" + bytes(27), 0, ["forbidden", "cut", "broken", "multipart"], ["hidden"], "size", 1
 )
+@example(b"{" + bytes(8), 3, ["plain"], ["html", "multipart", "throttled"], "size", 1)
 def test_nothing_false_is_ever_stored_as_proven(truth, off_by, cdn, rest, verify, streamed):
     listed = -1 if off_by is None else len(truth) + off_by
 

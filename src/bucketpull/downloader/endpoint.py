@@ -212,6 +212,12 @@ class Endpoint(Generic[T]):
             self.refused_groups.gave(wanted.directory, wanted.name)
         self.is_attentive = self.probe is None or bool(self.refused_groups.known)
 
+    def disown(self, wanted: Wanted) -> None:
+        """Note that what came for an object was not believed, once all of it was written: it is no probe."""
+        if self.probe is wanted:
+            self.probe = None
+            self.is_attentive = True
+
     def _forget_failures(self) -> None:
         self._failing.clear()
         self._failures = 0
