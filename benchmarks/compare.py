@@ -3,6 +3,7 @@
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -93,7 +94,11 @@ def _run(result: Result, origin: Origin, setting: Setting) -> None:
             if shutil.which(command.arguments[0]) is None:
                 result.trouble = "not installed"
                 return
-            cost = measure(command.arguments, setting.client_cores, command.env, log, setting.server_core)
+            try:
+                cost = measure(command.arguments, setting.client_cores, command.env, log, setting.server_core)
+            except subprocess.CalledProcessError:  # it did not end, or left processes: the other tools go on
+                result.trouble = log.read_text(errors="replace")[-400:].strip()
+                return
         if cost.exit_code:
             result.trouble = f"exit {cost.exit_code}: {log.read_text(errors='replace')[-400:].strip()}"
         elif result.tool.stores and not result.tool.is_whole(origin.bucket, destination):

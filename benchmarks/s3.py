@@ -1,7 +1,6 @@
 """The tools that pull from S3, on one server.
 
-Every tool lists the bucket itself and signs nothing. Each is told its cheapest known way: measured on one core, `s5cmd cp` with a
-wildcard takes a third of what `run` with a list takes, rclone needs neither a HEAD an object nor its own MD5s.
+Every tool lists the bucket itself and signs nothing. Each is told its cheapest known way.
 """
 
 import json
@@ -16,13 +15,12 @@ from typing import Final
 from benchmarks.bucket import BUCKET
 from benchmarks.compare import Setting
 from benchmarks.meter import measure
-from benchmarks.tools import CURL, Command, Task, Tool, beside_python, s5cmd_binary
+from benchmarks.tools import AWS_SITE, CURL, RCLONE, S5CMD, Command, Task, Tool, beside_python, s5cmd_binary
 
 NAME: Final = "20 KiB from S3"
 MANY: Final = "20 KiB from S3 (many)"
 UNHASHED: Final = "bucketpull --verify none"
 LISTED_KEYS: Final = "S3 listed"
-_SITE = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 def bucketpull(task: Task) -> Command:
@@ -31,7 +29,7 @@ def bucketpull(task: Task) -> Command:
         [beside_python("bucketpull"), "sync", f"s3://{BUCKET}", str(task.destination)]
         + ["--api-url", task.origin.s3_url, "--anonymous", "--state", str(task.scratch / "state")]
         + ["--processes", str(task.processes), "--concurrency", str(task.connections), "--quiet"],
-        _SITE,
+        AWS_SITE,
     )
 
 
@@ -39,38 +37,6 @@ def bucketpull_unhashed(task: Task) -> Command:
     """The same without MD5s, as s5cmd and aws-cli do it."""
     command = bucketpull(task)
     return Command([*command.arguments, "--verify", "none"], command.env)
-
-
-def s5cmd(task: Task) -> Command:
-    """One `cp` with a wildcard."""
-    site = ["--no-sign-request", "--endpoint-url", task.origin.s3_url, "--log", "error"]
-    copy = ["cp", "--concurrency", "1", f"s3://{BUCKET}/*", f"{task.destination}/"]
-    return Command([s5cmd_binary(), *site, "--numworkers", str(task.connections), *copy], _SITE)
-
-
-def rclone(task: Task) -> Command:
-    """One listing, no HEADs, no look at the destination, no MD5s."""
-    site = [
-        "--s3-provider",
-        "Other",
-        "--s3-endpoint",
-        task.origin.s3_url,
-        "--s3-no-check-bucket",
-        "--s3-no-head-object",
-    ]
-    cheap = [
-        "--fast-list",
-        "--use-server-modtime",
-        "--no-check-dest",
-        "--ignore-checksum",
-        "--s3-list-version",
-        "2",
-    ]
-    return Command(
-        [beside_python("rclone"), "copy", f":s3:{BUCKET}", str(task.destination), *site, *cheap]
-        + ["--transfers", str(task.connections), "--checkers", "8", "--quiet", "--config", os.devnull],
-        _SITE,
-    )
 
 
 def aws(task: Task) -> Command:
@@ -82,7 +48,7 @@ def aws(task: Task) -> Command:
     return Command(
         [aws_binary(), "s3", "cp", "--recursive", "--no-sign-request", "--endpoint-url", task.origin.s3_url]
         + ["--only-show-errors", f"s3://{BUCKET}/", str(task.destination)],
-        {**_SITE, "AWS_CONFIG_FILE": str(config)},
+        {**AWS_SITE, "AWS_CONFIG_FILE": str(config)},
     )
 
 
@@ -94,8 +60,8 @@ def aws_binary() -> str:
 
 BUCKETPULL = Tool("bucketpull", bucketpull, [beside_python("bucketpull"), "--version"], tls=False)
 PEERS = [
-    Tool("s5cmd", s5cmd, [s5cmd_binary(), "version"], tls=False, slow=True),
-    Tool("rclone", rclone, [beside_python("rclone"), "version"], tls=False, slow=True),
+    S5CMD,
+    RCLONE,
     Tool("aws-cli", aws, [aws_binary(), "--version"], tls=False, slow=True),
 ]
 TOOLS = [
@@ -161,7 +127,7 @@ def _seconds(setting: Setting, name: str, command: list[str]) -> float:
     """Return the wall time of a listing; 0 where it fails."""
     log = setting.destination / f"bench-listing-{os.getpid()}"
     try:
-        cost = measure(command, setting.client_cores, _SITE, log, setting.server_core)
+        cost = measure(command, setting.client_cores, AWS_SITE, log, setting.server_core)
         lines = log.read_bytes().count(b"\n")
     except (OSError, subprocess.CalledProcessError, json.JSONDecodeError):
         return 0.0
