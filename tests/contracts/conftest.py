@@ -10,7 +10,6 @@ from tests.transport.conftest import ends
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Block, Record
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.testing.memory_journal import MemoryJournal
 from bucketpull.testing.memory_volume import MemoryVolume
 from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.volume import open_volume
@@ -122,12 +121,9 @@ def bench(request, tmp_path):
     found.close()
 
 
-@pytest.fixture(params=["in memory", "on disk"])
-def journal(request, tmp_path):
+@pytest.fixture
+def journal(tmp_path):
     """The books of a job that has not begun."""
-    if request.param == "in memory":
-        found = MemoryJournal()
-    else:
-        found = SqliteJournal.open(tmp_path, "job", {"source": "upyun://b"})
+    found = SqliteJournal.open(tmp_path, "job", {"source": "upyun://b"})
     yield found
     found.close()
