@@ -39,7 +39,16 @@ OF_CLICK = {
     "termui.py",
     "types.py",
 }
-RAISED = {"ConfigError", "JobMismatch", "JournalError", "JournalLocked", "JournalDamaged", "TransportError"}
+RAISED = {
+    "UsageError",
+    "BadParameter",
+    "ConfigError",
+    "JobMismatch",
+    "JournalError",
+    "JournalLocked",
+    "JournalDamaged",
+    "TransportError",
+}
 OF_A_VOLUME = {"VolumeError", "VolumeFull", "VolumeSick", "LedgerError"}
 TOLD = {"tell", "said", "inform"}
 CHECKS = {"passed", "warned", "failed"}
@@ -69,7 +78,7 @@ def said() -> dict[str | tuple[str, ...], str]:
         assert command is not None
         for text in texts(command):
             found.setdefault(text, f"bucketpull {name}")
-    return found | dict.fromkeys(_of_click(), "click")
+    return found | dict.fromkeys(_of_click(), "click") | {program.BETWEEN_SENTENCES: "click"}
 
 
 def _of_click() -> Iterator[str | tuple[str, ...]]:
@@ -130,6 +139,14 @@ def _calls(folder: Path) -> Iterator[tuple[str, ast.Call]]:
     for node in _nodes(folder):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             yield node.func.id, node
+        elif (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_click(node.func.value)
+        ):
+            yield node.func.attr, node
+
+
+def _is_click(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "click"
 
 
 def _nodes(folder: Path) -> Iterator[ast.AST]:

@@ -51,6 +51,10 @@ def test_help_is_chinese_and_fits_the_terminal(chinese, command):
         (("sync", "--nope"), "没有选项 '--nope'"),
         (("nope",), "没有命令 'nope'"),
         (("where",), "缺少参数"),
+        (("completion",), "缺少参数 '{bash|zsh|fish}'。可选：bash, zsh, fish；参见 "),  # noqa: RUF001
+        (("syncc",), "没有命令 'syncc'。（您是指：'sync'？）参见 "),  # noqa: RUF001
+        (("export",), "请只给出一种格式"),
+        (("limit", "--job", "x"), "请指明改哪个限制"),
         (("sync", "upyun://photos", "disk1", "--verify", "all"), "'all' 不在"),
     ],
 )

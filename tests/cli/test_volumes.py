@@ -39,6 +39,46 @@ def test_a_volume_that_is_not_there_is_away(user, service):
     assert user.json("volumes")[0]["state"] == "away"
 
 
+def held(volumes):
+    """Return how each volume is, and what it holds, by its folder's name."""
+    return {
+        volume["path"].rpartition("/")[2]: (volume["state"], volume["stored_objects"]) for volume in volumes
+    }
+
+
+def test_the_summary_and_volumes_have_a_disk_that_was_not_there_with_what_it_held(user, service):
+    user.knows(service).run("sync", "upyun://photos", "disk1", "disk2", "--quiet")
+    before = held(user.json("volumes"))
+    (user.folder / "disk2").rename(user.folder / "shelf")
+
+    told = user.run("sync", "upyun://photos", "disk1", "--summary", "summary.json").stderr
+
+    now = before | {"disk2": ("away", before["disk2"][1])}
+    assert held(json.loads((user.folder / "summary.json").read_text())["volumes"]) == now
+    assert held(user.json("volumes")) == now
+    assert f"{user.folder / 'disk2'}  away  free" in told
+
+
+def test_a_disk_that_a_running_job_does_not_use_is_away_though_it_is_mounted(user, bucket):
+    user.knows(bucket("tree:dirs=40,files=100,size=300"))
+    user.run(*SLOW[:5], "--limit", "1000", expect=6)
+    (user.folder / "disk2").rename(user.folder / "shelf")
+    process = user.start("sync", "upyun://photos", "disk1", *SLOW[4:])
+    until(lambda: user.run("status", "--json", expect=None).stdout.count('"running":true'), "the job")
+    (user.folder / "shelf").rename(user.folder / "disk2")
+
+    shown = user.json("volumes")
+    process.terminate()
+
+    assert {volume["path"].rpartition("/")[2]: volume["state"] for volume in shown} == {
+        "disk1": "open",
+        "disk2": "away",
+    }
+    assert "no worker uses it" in shown[1]["detail"]
+    process.wait()
+    process.stdout.close()
+
+
 def test_a_new_disk_for_a_job_whose_objects_lie_elsewhere_is_told_to_get_only_what_is_not_stored(
     user, service
 ):

@@ -348,6 +348,8 @@ def test_a_journal_whose_disk_is_nearly_full_ends_the_job_in_order(start):
     harness.hear(pulse(), after=6.0)
     assert harness.coordinator.trouble is not None
     assert has_stop(harness.controls("m1"))
+    harness.coordinator.conclude()
+    assert harness.coordinator.state == "incomplete"  # exit 3, as that of the error
     with pytest.raises(JournalError, match="no room"):
         harness.coordinator.raise_refusal()
 

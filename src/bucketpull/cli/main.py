@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -50,6 +51,10 @@ COMMANDS = {
     "completion": "Print the shell's completion script.",
     "help": "Explain a topic, such as exit-codes.",
 }
+
+
+BETWEEN_SENTENCES = ". "  # by which click joins what is missing and what may be given, in every language
+_AT_WIDE_MARKS = re.compile("(?<=[\u3002\uff1a\uff09]) | (?=\uff08)")  # Chinese has no space beside its marks
 
 
 class Commands(click.Group):
@@ -158,6 +163,9 @@ def _usage_line(error: click.ClickException) -> str:
     else:
         path = " ".join(["bucketpull", *(each for each in sys.argv[1:2] if each in COMMANDS)])
     text = " ".join(error.format_message().split()).rstrip(".\u3002 ")
+    if isinstance(error, click.MissingParameter):
+        text = text.replace(BETWEEN_SENTENCES, gettext(BETWEEN_SENTENCES), 1)
+    text = _AT_WIDE_MARKS.sub("", text)
     asks = text.endswith(("?", "\uff1f\uff09"))
     return f"{text}{'' if asks else ';'} see `{path} --help`"
 

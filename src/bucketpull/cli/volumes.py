@@ -16,10 +16,9 @@ from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.document import volume_dict
 from bucketpull.report.printable import json_line
 from bucketpull.report.summary import volume_lines
-from bucketpull.web.panel import JobRecord
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.coordinator_client import broker_client, local_client
-from bucketpull.wiring.job_status import job_status, with_absent
+from bucketpull.wiring.job_status import job_status
 from bucketpull.wiring.journals import existing_folder, job_folder, journal_to_read, journal_to_write
 from bucketpull.wiring.output import say, say_on, tell, words
 from bucketpull.wiring.settings import Settings
@@ -103,10 +102,7 @@ def _asking(before: dict[str, Any], flags: dict[str, Any]) -> tuple[Settings, bo
 def _print_volumes(settings: Settings, by_broker: bool) -> ExitCode:
     """Print the job's volumes, also those that are away."""
     if by_broker:
-        client = broker_client(settings)
-        volumes = with_absent(
-            client.get("/api/job", Snapshot), client.get("/api/books", JobRecord).volumes, settings.reserve
-        ).volumes
+        volumes = broker_client(settings).get("/api/job", Snapshot).volumes
     else:
         with journal_to_read(settings) as reader:
             volumes = job_status(reader, job_folder(settings), settings.reserve).snapshot.volumes

@@ -72,7 +72,7 @@ class Coordinator:
         self.at = at
         self.state = JobState.STARTING
         self.refusal: Fatal | None = None
-        self._parting = False
+        self._parting, self._hears = False, True
         self.counters = Counters()
         self.outstanding = Outstanding()
         self.began: tuple[float, Counters, Outstanding] | None = None
@@ -86,7 +86,6 @@ class Coordinator:
         self._since = self._roomy_at = self._met_at = at.monotonic
         self._room_at = -math.inf
         self._elsewhere = RefusalsElsewhere(parameters.refusal_seconds)
-        self._hears = True
         self.trouble: JournalError | None = None
         self.missing = self._lost = 0
         self.budget = BudgetWatch(parameters.budget, lambda: self.at.today)
@@ -432,9 +431,10 @@ class Coordinator:
         return self.fleet.members.keys() & self._parameters.local_machines
 
     def conclude(self) -> None:
-        """Set the final state from the books."""
-        if self.state not in CUT_SHORT:
-            self.state = final_state(self.counters, self.outstanding, self._lost)
+        """Set the final state from the books. Nobody interrupted a job that a journal without room cut short: it is incomplete."""
+        if self.trouble or self.state not in CUT_SHORT:
+            is_short = bool(self.trouble or self._lost)
+            self.state = final_state(self.counters, self.outstanding, is_short=is_short)
 
     def raise_refusal(self) -> None:
         """Raise what ended the job before its end: the source refused us, or the journal has no room."""

@@ -92,10 +92,12 @@ def _volumes(snapshot: Snapshot, words: Words) -> list[str]:
     several = len({volume.machine for volume in snapshot.volumes}) > 1  # the machines themselves have left
     for index, volume in enumerate(snapshot.volumes):
         where = f"{volume.machine}:{volume.path}" if several else volume.path
-        text = (
-            f"{where}  {words('volume.' + volume.state)}  {words('free')} {figures.size(volume.free_bytes)}"
-            f"  {words('holds')} {figures.count(volume.stored_objects)} ({figures.size(volume.stored_bytes)})"
-        )
+        text = f"{where}  {words('volume.' + volume.state)}"
+        if volume.total_bytes:
+            text += (
+                f"  {words('free')} {figures.size(volume.free_bytes)}"
+                f"  {words('holds')} {figures.count(volume.stored_objects)} ({figures.size(volume.stored_bytes)})"
+            )
         lines.append(f"  {label(words('volumes') if index == 0 else '')}{text}")
     return lines
 
@@ -197,7 +199,7 @@ def volume_lines(volumes: Sequence[VolumeStatus], words: Words) -> list[str]:
             )
         )
     lines = table(rows, numbers={2, 3, 4, 5})
-    details = [f"  {volume.id}: {volume.detail}" for volume in volumes if volume.detail]
+    details = [f"  {volume.id}: {words.message(volume.detail)}" for volume in volumes if volume.detail]
     return [*lines, *(_packs(volume, words) for volume in volumes if volume.packs), *details]
 
 

@@ -167,7 +167,8 @@ def _volumes(volumes: list[VolumeStatus]) -> Iterator[Metric]:
     ):
         gauge = GaugeMetricFamily(f"bucketpull_volume_{name}", text, labels=["machine", "volume"])
         for volume in volumes:
-            gauge.add_metric([volume.machine, volume.path], getattr(volume, name))
+            if volume.total_bytes:  # else nobody has measured it yet
+                gauge.add_metric([volume.machine, volume.path], getattr(volume, name))
         yield gauge
     speed = GaugeMetricFamily(
         "bucketpull_volume_written_bytes_per_second", "Bytes written a second.", labels=["machine", "volume"]

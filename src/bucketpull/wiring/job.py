@@ -36,6 +36,7 @@ from bucketpull.web.api import Api
 from bucketpull.web.history import load_history, record_history
 from bucketpull.web.panel import JobView
 from bucketpull.web.server import Answer, Server
+from bucketpull.wiring.absent_volumes import absent_volumes
 from bucketpull.wiring.adapters import SystemClock, fetch_options, open_journal, source_config
 from bucketpull.wiring.descriptors import check_limit
 from bucketpull.wiring.downloader_process import process_main
@@ -190,6 +191,7 @@ class Job:
             [open_reporter(json=settings.json, quiet=settings.quiet), *([notifier] if notifier else [])],
             opening.source.open().endpoints,
             settings.prices(),
+            absent_volumes(opening.journal),
         )
         if notifier is not None:
             notifier.note_to = self.monitor.note

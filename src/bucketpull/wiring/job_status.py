@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from bucketpull.domain.budget import Prices
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Limits
-from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
+from bucketpull.domain.model import Outstanding, VolumeStatus
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
 from bucketpull.domain.values import parse_reserve
 from bucketpull.journal.job_settings import PRICE
@@ -22,6 +22,7 @@ from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.space import Reserve, measured
+from bucketpull.wiring.absent_volumes import Held, as_absent, held_last
 from bucketpull.wiring.coordinator_client import local_client
 
 _ANSWER_SECONDS = 3.0
@@ -42,24 +43,23 @@ def job_status(reader: JournalReader, folder: Path, reserve: str) -> JobStatus:
     with suppress(BucketpullError):
         client = local_client(folder, _ANSWER_SECONDS)
         if client is not None:
-            snapshot = client.get("/api/job", Snapshot)
-            return JobStatus(with_absent(snapshot, reader.volumes(), reserve), True, last)
+            return JobStatus(client.get("/api/job", Snapshot), True, last)
     return JobStatus(_snapshot(reader, last, reserve), False, last)
 
 
-def measure(volume: KnownVolume, reserve: str) -> VolumeStatus:
-    """Measure one volume, its free bytes above the reserve, as a worker does; `away` where it cannot be read from this machine, unless it is lost or was sick."""
-    status = VolumeStatus(
-        volume.id, volume.machine, volume.path, volume.state, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, detail=""
-    )
+def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> VolumeStatus:
+    """Measure one volume, its free bytes above the reserve, as a worker does; where it cannot be read from this machine, see `as_absent`."""
     try:
         reader = open_reader(volume.path or ".", volume.id)
     except VolumeError as error:
-        if volume.state not in {VolumeState.LOST, VolumeState.SICK}:
-            status.state = VolumeState.AWAY
         here = volume.machine == socket.gethostname()
-        status.detail = error.detail if here else f"on {volume.machine or 'an unknown machine'}"
-        return status
+        return as_absent(
+            volume,
+            held,
+            error.detail if here else f"it is on {volume.machine or 'a machine that is not known'}",
+        )
+    status = as_absent(volume, {}, "")
+    status.state = volume.state
     try:
         free = os.fstatvfs(reader.root)
         kept = parse_reserve(reserve, free.f_blocks * free.f_frsize)
@@ -72,13 +72,6 @@ def measure(volume: KnownVolume, reserve: str) -> VolumeStatus:
     return status
 
 
-def with_absent(snapshot: Snapshot, known: Sequence[KnownVolume], reserve: str) -> Snapshot:
-    """Add the volumes that no worker has at present."""
-    present = {volume.id for volume in snapshot.volumes}
-    absent = [measure(volume, reserve) for volume in known if volume.id not in present]
-    return msgspec.structs.replace(snapshot, volumes=[*snapshot.volumes, *absent])
-
-
 def _snapshot(reader: JournalReader, last: RunNote | None, reserve: str) -> Snapshot:
     counters, outstanding = reader.counters(), reader.outstanding()
     outstanding.scans_sent = outstanding.batches_sent = 0
@@ -89,6 +82,7 @@ def _snapshot(reader: JournalReader, last: RunNote | None, reserve: str) -> Snap
     source, prefix = configuration.get("source", ""), configuration.get("prefix", "")
     seconds = _seconds(last)
     listing_done = outstanding.scans == 0 and last is not None
+    held = held_last(reader)
     return Snapshot(
         job=reader.job,
         source=f"{source}/{prefix}" if prefix else source,
@@ -102,7 +96,7 @@ def _snapshot(reader: JournalReader, last: RunNote | None, reserve: str) -> Snap
         rates=_rates(last),
         estimate=Forecast(None).estimate(counters, outstanding, listing_done),
         machines=[],
-        volumes=[measure(volume, reserve) for volume in reader.volumes()],
+        volumes=[measure(volume, held, reserve) for volume in reader.volumes()],
         retries=counters.retries,
         failures=counters.failures,
         limits=Limits(),

@@ -11,7 +11,7 @@ from bucketpull.domain.budget import NO_PRICES, Prices
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import VolumeStatus
+from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, StageProgress
 from bucketpull.domain.rates import SpeedMeter, StageMeter
 from bucketpull.ports import Clock, Reporter
@@ -28,7 +28,7 @@ INVITE_SECONDS = 5.0  # machines that were there before a restart are heard with
 class Monitor:
     """Watches one job; `latest` is the snapshot that the dashboard serves.
 
-    `invitation` says, once, how machines join, where none has for a while; "" says nothing. `unheard` returns for how many seconds
+    `known` are the volumes of the job as they are shown while no worker has them. `invitation` says, once, how machines join, where none has for a while; "" says nothing. `unheard` returns for how many seconds
     the broker has not been reached: what the coordinator then believes of its machines is old. `refusals_end` says, once, that no
     message has been refused for a while.
     """
@@ -43,9 +43,11 @@ class Monitor:
         reporters: list[Reporter],
         endpoints: Sequence[EndpointSpec] = (),
         prices: Prices = NO_PRICES,
+        known: Sequence[VolumeStatus] = (),
     ) -> None:
         self._coordinator = coordinator
         self._clock = clock
+        self._known = known
         self._job, self._source, self._prices = job, source, prices
         self._started = clock.now()
         self._meter = SpeedMeter()
@@ -154,7 +156,14 @@ class Monitor:
         self._forecast.sample(now, counters, self._coordinator.outstanding, active)
 
     def _volumes(self) -> list[VolumeStatus]:
-        return self._coordinator.fleet.volume_statuses(self._clock.monotonic())
+        """Return all volumes of the job: those that a worker had in this session, then the others."""
+        had = self._coordinator.fleet.volume_statuses(self._clock.monotonic())
+        ids = {volume.id for volume in had}
+        return had + [self._as_asked(volume) for volume in self._known if volume.id not in ids]
+
+    def _as_asked(self, volume: VolumeStatus) -> VolumeStatus:
+        is_lost = self._coordinator.asked.get(volume.id) is VolumeState.LOST
+        return msgspec.structs.replace(volume, state=VolumeState.LOST, detail="") if is_lost else volume
 
     def _stages(self, now: float, pulses: Sequence[Pulse]) -> dict[str, StageProgress]:
         """Count what passed each stage of an object's way since the session began."""
@@ -183,8 +192,9 @@ class Monitor:
             self._forecast.sample(at, books, left)
 
     def _watch_volumes(self) -> None:
-        local = self._coordinator.local_machines
-        for told in self._volume_news.look(self.latest.volumes, local, self._clock.monotonic()):
+        local, had = self._coordinator.local_machines, self._coordinator.fleet.volumes
+        volumes = [volume for volume in self.latest.volumes if volume.id in had]
+        for told in self._volume_news.look(volumes, local, self._clock.monotonic()):
             self._tell(told)
 
     def _tell(self, told: Told) -> None:

@@ -123,12 +123,13 @@ export function showVolumes(job) {
   const many = new Set(job.volumes.map((volume) => volume.machine)).size > 1;
   const tones = { open: "good", full: "warn", draining: "warn", away: "idle", sick: "bad", lost: "bad" };
   $("volumes").replaceChildren(...job.volumes.map((volume) => {
+    const known = (shown) => volume.total_bytes ? shown : "?";
     const used = volume.total_bytes ? 1 - volume.free_bytes / volume.total_bytes : 0;
     return h("article", { class: "volume" },
       h("header", {}, h("b", {}, many ? `${volume.machine}:${volume.path}` : volume.path), h("span", { class: "pill", "data-tone": tones[volume.state] }, t(`volume.${volume.state}`))),
       track(used, used > 0.95 ? "var(--warn)" : "var(--accent)"),
-      h("div", { class: "facts" }, h("span", {}, h("b", {}, size(volume.free_bytes)), ` ${t("free")}`), h("span", {}, `${t("of")} ${size(volume.total_bytes)}`)),
-      h("div", { class: "facts" }, h("span", {}, h("b", {}, count(volume.stored_objects)), ` ${t("objects").toLowerCase()}`), h("span", {}, `${t("writing")} `, h("b", {}, `${size(volume.written_per_second)}/s`))),
+      h("div", { class: "facts" }, h("span", {}, h("b", {}, known(size(volume.free_bytes))), ` ${t("free")}`), h("span", {}, `${t("of")} ${known(size(volume.total_bytes))}`)),
+      h("div", { class: "facts" }, h("span", {}, h("b", {}, known(count(volume.stored_objects))), ` ${t("objects").toLowerCase()}`), h("span", {}, `${t("writing")} `, h("b", {}, `${size(volume.written_per_second)}/s`))),
       volume.detail || volume.warning ? h("p", {}, volume.detail || volume.warning) : null,
       volumeActions(job, volume));
   }));
