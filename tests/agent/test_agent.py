@@ -3,11 +3,10 @@
 import msgspec
 import pytest
 
-from bucketpull.agent.actions import Kill, Open, Say, Start, Tell
+from bucketpull.agent.actions import Call, Kill, Open, Say, Start, Tell, Verb
 from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.clearing import AT_ONCE
-from bucketpull.agent.disk_calls import Call, Verb
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import JournalError, MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import (

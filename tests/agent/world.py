@@ -7,9 +7,8 @@ from collections import deque
 
 import msgspec
 
-from bucketpull.agent.actions import Kill, Open, Say, Start, Tell
+from bucketpull.agent.actions import Call, Kill, Open, Say, Start, Tell, Verb
 from bucketpull.agent.agent import Agent
-from bucketpull.agent.disk_calls import Call, Verb
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Control, Handback, Limits, Pulse

@@ -1,8 +1,14 @@
-"""The actions of an agent, which its shell carries out."""
+"""The actions of an agent as values, which its shell carries out; the answer of a call of a volume comes back as an event.
 
-from typing import NamedTuple
+What takes several calls is a generator, a disk routine: it yields a request and is sent the answer.
+"""
 
-from bucketpull.agent.disk_calls import Call
+from collections.abc import Callable, Generator
+from enum import StrEnum
+from itertools import count
+from typing import Any, NamedTuple
+
+from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import FromWorker
 from bucketpull.domain.record import ToProcess
 
@@ -38,4 +44,90 @@ class Open(NamedTuple):
     path: str
 
 
+class Verb(StrEnum):
+    """The methods of `ports.Volume` that are called while a job runs, and two more.
+
+    `reopen` opens a volume again, and answers its status and the batches that are noted there. `wait` answers after a moment.
+    """
+
+    STATUS = "status"
+    PROBE = "probe"
+    INTEND = "intend"
+    RECOVER = "recover"
+    INSPECT = "inspect"
+    CLEAR = "clear"
+    SETTLE = "settle"
+    READ = "read"
+    FORGET = "forget"
+    CONCLUDE = "conclude"
+    REMOVE = "remove"
+    CLOSE = "close"
+    REOPEN = "reopen"
+    WAIT = "wait"
+
+
+class DiskRequest(NamedTuple):
+    """What a routine yields: a method of a volume (by id), with arguments."""
+
+    volume: str
+    verb: Verb
+    arguments: tuple[object, ...] = ()
+
+
+class Call(NamedTuple):
+    """A `DiskRequest` with an id, which its answer names."""
+
+    id: int
+    ask: DiskRequest
+
+
 Action = Tell | Say | Kill | Start | Open | Call
+DiskRoutine = Generator[DiskRequest, Any, None]
+
+
+class Calls:
+    """Runs routines.
+
+    `start` is called with each call that is to be made. `refused` returns the error with which a request is answered at once: a disk
+    that is given up may never answer.
+    """
+
+    def __init__(
+        self, start: Callable[[Call], None], refused: Callable[[DiskRequest], VolumeError | None]
+    ) -> None:
+        self._start = start
+        self._refused = refused
+        self._ids = count(1)
+        self._waiting: dict[int, tuple[str, DiskRoutine]] = {}
+
+    def run(self, routine: DiskRoutine) -> None:
+        """Begin a routine; each answer makes it go on."""
+        self._go_on(routine, lambda: next(routine))
+
+    def answer(self, call: int, value: object) -> None:
+        """Go on with what a call returned; ignore one that was given up."""
+        _, routine = self._waiting.pop(call, ("", None))
+        if routine is not None:
+            self._go_on(routine, lambda: routine.send(value))
+
+    def fail(self, call: int, error: VolumeError) -> None:
+        """Raise a call's error in its routine."""
+        _, routine = self._waiting.pop(call, ("", None))
+        if routine is not None:
+            self._go_on(routine, lambda: routine.throw(error))
+
+    def give_up(self, volume: str, error: VolumeError) -> None:
+        """Raise an error in all routines that wait for a volume, which may never answer."""
+        for call in [call for call, (name, _) in self._waiting.items() if name == volume]:
+            self.fail(call, error)
+
+    def _go_on(self, routine: DiskRoutine, resume: Callable[[], DiskRequest]) -> None:
+        try:
+            ask = resume()
+            while (error := self._refused(ask)) is not None:
+                ask = routine.throw(error)
+        except StopIteration:
+            return
+        call = next(self._ids)
+        self._waiting[call] = (ask.volume, routine)
+        self._start(Call(call, ask))

@@ -1,6 +1,6 @@
 """A batch on a worker, from its arrival to its receipt. It is done as one or more tasks, each on one volume."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -174,6 +174,23 @@ class Settling(NamedTuple):
     outcome: Outcome
     objects: int
     size: int
+
+
+def outcome_of(task: Task, records: Sequence[Record], *, is_ours: bool) -> Outcome:
+    """Make the outcome of a task whose objects are on its volume already: unsettled files of ours, or files of others."""
+    outcome = Outcome(
+        id=task.id,
+        stored=task.objects,
+        stored_bytes=task.size if is_ours else 0,
+        records=msgspec.msgpack.encode(records),
+        failures=[],
+        deferred=[],
+        unplaced=[],
+        is_recovered=is_ours,
+    )
+    if not is_ours:
+        outcome.claimed, outcome.claimed_bytes = task.objects, task.size
+    return outcome
 
 
 def stored_in(outcome: Outcome) -> list[Record]:

@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from itertools import count
 
-from bucketpull.agent.actions import Action, Kill, Open, Say, Start, Tell
+from bucketpull.agent.actions import Action, Calls, DiskRoutine, Kill, Open, Say, Start, Tell
 from bucketpull.agent.active_batch import ActiveBatch
-from bucketpull.agent.clearing import Clearing, forget
-from bucketpull.agent.disk_calls import Calls, DiskRoutine
+from bucketpull.agent.clearing import Clearing, Unconfirmed, forget
 from bucketpull.agent.intake import Intake
 from bucketpull.agent.scheduler import Deaths, Scheduler
 from bucketpull.agent.tasks import Tasks
-from bucketpull.agent.unconfirmed import Unconfirmed
 from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.batching import objects_in
 from bucketpull.domain.endpoint_judge import EndpointJudge

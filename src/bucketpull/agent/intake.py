@@ -1,4 +1,4 @@
-"""How a batch begins: objects that are on this worker's volumes already are taken over, the rest is placed. Pure."""
+"""How a batch begins: objects that are on this worker's volumes already, as ours or as files of others (`--adopt`), are taken over, the rest is placed. Pure."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -6,18 +6,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.active_batch import ActiveBatch, as_listed
-from bucketpull.agent.adoption import look_among_foreign
-from bucketpull.agent.disk_calls import DiskRequest, DiskRoutine, Verb
+from bucketpull.agent.clearing import begun_on
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
-from bucketpull.agent.unconfirmed import begun_on
 from bucketpull.agent.volume_state import ManagedVolume
-from bucketpull.domain.batching import ids_of, objects_in, without
+from bucketpull.domain.batching import among, ids_of, objects_in, without
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.parameters import AgentParameters
-from bucketpull.domain.record import Record
+from bucketpull.domain.record import Claim, Inspection, Record
 
 Volumes = Mapping[str, ManagedVolume]
 
@@ -84,6 +83,37 @@ class Intake:
             if claimed:
                 tasks.check(batch, claimed, claims, volume)
         return rest
+
+
+class AdoptedFiles(NamedTuple):
+    """What was found on one volume: `records` are `parts`, the others `claimed`."""
+
+    volume: ManagedVolume
+    parts: list[Part]
+    records: list[Record]
+    claimed: list[Part]
+    claims: list[Claim]
+
+
+def look_among_foreign(
+    parts: list[Part],
+    volumes: Sequence[ManagedVolume],
+    adopts: str,
+    note: Callable[[ManagedVolume], DiskRequest],
+) -> Generator[DiskRequest, Any, tuple[list[AdoptedFiles], list[Part]]]:
+    """Find objects in files of others, volume by volume, and note the batch on volumes that have some. Return what is found, and the rest."""
+    found: list[AdoptedFiles] = []
+    for volume in volumes:
+        with suppress(VolumeError):
+            seen: Inspection = yield volume.ask(Verb.INSPECT, parts, adopts)
+            if seen.records or seen.claims:
+                yield note(volume)
+                there = as_listed(parts, seen.records)
+                parts = without(parts, seen.records)
+                claimed = among(parts, {(claim.directory, claim.name) for claim in seen.claims})
+                parts = without(parts, claimed)
+                found.append(AdoptedFiles(volume, there, seen.records, claimed, seen.claims))
+    return found, parts
 
 
 class AlreadyStored(NamedTuple):

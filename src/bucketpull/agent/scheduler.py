@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from bucketpull.agent.actions import DiskRequest, Verb
 from bucketpull.agent.demand import Load, limited_by
-from bucketpull.agent.disk_calls import DiskRequest, Verb
 from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, expected_bytes, objects_in
 from bucketpull.domain.endpoints import Standing, State

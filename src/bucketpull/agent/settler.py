@@ -6,8 +6,8 @@ The price of a sync is shared by as many batches as the disk is slow. Times are 
 import math
 from collections.abc import Callable
 
+from bucketpull.agent.actions import Calls, DiskRoutine, Verb
 from bucketpull.agent.active_batch import Settling
-from bucketpull.agent.disk_calls import Calls, DiskRoutine, Verb
 from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.errors import MachineShort, VolumeError, VolumeFull
 from bucketpull.domain.messages import Begun

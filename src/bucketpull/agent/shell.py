@@ -1,15 +1,14 @@
 """Runs an agent: the loop, the threads, the clock, the transport and the processes. It decides nothing."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
-from bucketpull.agent.actions import Action, Kill, Open, Say, Start, Tell
+from bucketpull.agent.actions import Action, Call, DiskRequest, Kill, Open, Say, Start, Tell, Verb
 from bucketpull.agent.agent import Agent
-from bucketpull.agent.disk_calls import Call, DiskRequest, Verb
 from bucketpull.agent.outbox import Outbox
-from bucketpull.agent.threads import in_thread
 from bucketpull.domain.batching import spans_of
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun, Fatal, Goodbye, Pulse
@@ -24,6 +23,8 @@ LAST_WORDS_SECONDS = 5.0
 """How long processes have to send their last counters."""
 LAST_LOOK_SECONDS = 0.25
 SICK_CLOSE_SECONDS = 1.0
+
+T = TypeVar("T")
 
 Known = dict[int, list[Begun]]
 Opener = Callable[[str, str | None], Volume]
@@ -249,6 +250,27 @@ class AgentShell:
         await self._outbox.emptied()
         while not self._agent.is_quiet:  # noqa: ASYNC110 - at the end only, and said by several parts
             await asyncio.sleep(0.02)
+
+
+async def in_thread(function: Callable[..., T], *arguments: object) -> T:
+    """Call a blocking function in a daemon thread of its own (60 µs), which a disk that never answers may keep; if this is cancelled, the thread goes on alone."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            value = function(*arguments)
+        except BaseException as error:  # noqa: BLE001 - raised where it is awaited
+            tell(result.set_exception, error)
+        else:
+            tell(result.set_result, value)
+
+    def tell(how: Callable[..., None], what: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: None if result.done() else how(what))
+
+    threading.Thread(target=run, daemon=True, name=getattr(function, "__name__", "call")).start()
+    return await result
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -7,18 +7,18 @@ from itertools import count
 
 import msgspec
 
+from bucketpull.agent.actions import Calls, DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.active_batch import (
     ActiveBatch,
     Settling,
     Task,
     as_listed,
+    outcome_of,
     parts_of,
     pieces,
     poisoned,
     stored_in,
 )
-from bucketpull.agent.adoption import outcome_of
-from bucketpull.agent.disk_calls import Calls, DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.settler import Settler
 from bucketpull.agent.volume_state import STATE_OF_TROUBLE, ManagedVolume

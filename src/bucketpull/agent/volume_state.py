@@ -11,8 +11,8 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.active_batch import Settling
-from bucketpull.agent.disk_calls import DiskRequest, DiskRoutine, Verb
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, Span, VolumeState, VolumeStatus

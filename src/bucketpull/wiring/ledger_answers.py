@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bucketpull.agent.threads import in_thread
+from bucketpull.agent.shell import in_thread
 from bucketpull.domain.errors import BucketpullError, ConfigError
 from bucketpull.domain.model import VolumeStatus
 from bucketpull.journal.volume_numbers import KnownVolume
