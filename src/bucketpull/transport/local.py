@@ -1,4 +1,4 @@
-"""Coordinator and worker in one process: two queues in memory. What is lost with the process, the journal gives out again."""
+"""Coordinator and worker in one process: two queues in memory, alone or beside another transport. What is lost with the process, the journal gives out again."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from bucketpull.domain.messages import Control, FromWorker
 from bucketpull.domain.model import Work
+from bucketpull.ports import Transport
 
 T = TypeVar("T")
 
@@ -73,3 +74,58 @@ class DirectInbox:
 
     async def close(self) -> None:
         """Nothing to leave."""
+
+
+class JoinedTransport:
+    """One transport for a coordinator's own lister and the workers on other machines: `near` leads to the machines named, `far` to all others."""
+
+    def __init__(self, near: Transport, far: Transport, near_machines: frozenset[str]) -> None:
+        self._near, self._far = near, far
+        self._near_machines = near_machines
+        self._receiving: dict[Transport, asyncio.Task[Sequence[FromWorker]]] = {}
+
+    async def send(self, works: Sequence[Work], machine: str) -> None:
+        """See `ports.Transport`."""
+        await self._way(machine).send(works, machine)
+
+    async def receive(self) -> Sequence[FromWorker]:
+        """See `ports.Transport`. When it is cancelled, receiving goes on in the background, so nothing is lost."""
+        for way in (self._near, self._far):
+            if way not in self._receiving:
+                self._receiving[way] = asyncio.ensure_future(way.receive())
+        await asyncio.wait(self._receiving.values(), return_when=asyncio.FIRST_COMPLETED)
+        messages: list[FromWorker] = []
+        for way, task in list(self._receiving.items()):
+            if task.done():
+                del self._receiving[way]
+                messages += task.result()
+        return messages
+
+    async def acknowledge(self, messages: Sequence[FromWorker]) -> None:
+        """See `ports.Transport`."""
+        await self._near.acknowledge(messages)
+        await self._far.acknowledge(messages)
+
+    @property
+    def hears(self) -> bool:
+        """See `ports.Transport`."""
+        return self._near.hears and self._far.hears
+
+    async def control(self, control: Control, machine: str) -> None:
+        """See `ports.Transport`."""
+        await self._way(machine).control(control, machine)
+
+    async def forget(self, machine: str) -> None:
+        """See `ports.Transport`."""
+        await self._way(machine).forget(machine)
+
+    async def close(self) -> None:
+        """See `ports.Transport`."""
+        for task in self._receiving.values():
+            task.cancel()
+        await asyncio.gather(*self._receiving.values(), return_exceptions=True)
+        await self._near.close()
+        await self._far.close()
+
+    def _way(self, machine: str) -> Transport:
+        return self._near if machine in self._near_machines else self._far

@@ -19,11 +19,10 @@ from bucketpull.domain.messages import Control, Fatal, FromWorker, Goodbye, Puls
 from bucketpull.domain.model import Value, Work
 from bucketpull.transport.admission import MOST_FALSE_CLAIMS, Admission, claims_of, poison_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused
-from bucketpull.transport.answering import Answering
 from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session
 from bucketpull.transport.job_key import COORDINATOR, JobKey
 from bucketpull.transport.mailbox import Mailbox
-from bucketpull.transport.remote_query import taken
+from bucketpull.transport.remote_query import Answering, taken
 from bucketpull.transport.wire import (
     Echo,
     Greeting,

@@ -24,11 +24,10 @@ from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.job_key import OPERATOR, JobKey
-from bucketpull.transport.local import DirectTransport
+from bucketpull.transport.local import DirectTransport, JoinedTransport
 from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.transport.rabbitmq import RabbitTransport
 from bucketpull.transport.remote_query import check_alone
-from bucketpull.transport.router import JoinedTransport
 from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web.api import Api, failed
