@@ -7,16 +7,29 @@ import gc
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+import msgspec
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.messages import Fatal
+from bucketpull.domain.messages import Fatal, Frames, frame
 from bucketpull.domain.pacing import Limiter, TokenBucket
 from bucketpull.domain.parameters import DownloaderParameters
-from bucketpull.domain.record import Assignment, Judged, Mount, Stop, Survey, Tick, ToProcess, Tune, Unmount
+from bucketpull.domain.record import (
+    Assignment,
+    FromProcess,
+    Judged,
+    Mount,
+    Stop,
+    Survey,
+    Tick,
+    ToProcess,
+    Tune,
+    Unmount,
+)
 from bucketpull.domain.retry import Random
-from bucketpull.downloader.channel import Channel
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import JobPages
@@ -29,6 +42,8 @@ from bucketpull.ports import Clock, Fetcher, Source, Writer
 TICK_SECONDS = 0.5
 LEAVE_SECONDS = 2.0
 STILL_SECONDS = 10.0
+READ_BYTES = 1 << 18
+CLOGGED_BYTES = 8 << 20
 
 
 class Process:
@@ -199,3 +214,64 @@ class Process:
         if open_objects != self._open_objects or not open_objects:
             self._open_objects, self._moved = open_objects, now
         return now - self._moved
+
+
+class Channel:
+    """A process's end of the socket to its agent: whole messages, never blocking.
+
+    Takes over a stream socket. Reading takes what is there, and what the agent does not read yet waits here; `clogged` says when
+    that has become too much. `ended`: the agent sends nothing more; it may still read.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._frames = Frames()
+        self._waiting = bytearray()
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder: msgspec.msgpack.Decoder[ToProcess] = msgspec.msgpack.Decoder(ToProcess)
+        self.ended = False
+
+    def fileno(self) -> int:
+        """Return the socket's file descriptor, to be watched."""
+        return self._sock.fileno()
+
+    def receive(self) -> list[ToProcess]:
+        """Return the messages that have arrived completely."""
+        messages: list[bytes] = []
+        try:
+            while data := self._sock.recv(READ_BYTES):
+                messages += self._frames.feed(data)
+            self.ended = True
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self.ended = True
+        return [self._decoder.decode(message) for message in messages]
+
+    def send(self, message: FromProcess) -> None:
+        """Queue a message; it leaves with `flush`."""
+        self._waiting += frame(self._encoder.encode(message))
+
+    def flush(self) -> bool:
+        """Send what the socket takes; return whether that was all."""
+        try:
+            while self._waiting and not self.ended:
+                del self._waiting[: self._sock.send(self._waiting)]
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            self.ended = True
+        return True
+
+    @property
+    def clogged(self) -> bool:
+        """Whether so much waits to be sent that nothing more should be begun."""
+        return len(self._waiting) > CLOGGED_BYTES
+
+    def close(self, seconds: float) -> None:
+        """Send the rest, waiting at most so long, and close."""
+        with self._sock as sock:
+            sock.settimeout(seconds)
+            with suppress(OSError):
+                sock.sendall(self._waiting)

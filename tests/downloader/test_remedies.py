@@ -3,7 +3,7 @@
 import pytest
 
 from bucketpull.domain.errors import Reason
-from bucketpull.downloader.retry_decision import Decision, decide
+from bucketpull.downloader.remedies import Decision, decide
 
 CDN_FIRST = {"is_origin": False, "more_routes": True}
 ORIGIN = {"is_origin": True, "more_routes": False}
