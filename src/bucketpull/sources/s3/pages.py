@@ -135,8 +135,7 @@ def refused(position: Position, error: AnswerError) -> Page | None:
     """Ask in the old way where the first page was refused as unknown; None to do what the error calls for."""
     if error.reason is not Reason.REJECTED or position.cursor or position.until:
         return None
-    following = [_at(position, "!old:", Stage(is_old=True))]
-    return Page(_part(position, [], None, 0, 0), [], following)
+    return _nothing(position, [_at(position, "!old:", Stage(is_old=True))])
 
 
 class _Answer:
@@ -254,7 +253,9 @@ class _Answer:
         return _ranges(self._position, names[-1], borders, stage, ranges.pages)
 
     def _page(self, begin: int, end: int, following: list[Position]) -> Page:
-        return Page(_part(self._position, self._names, self._listing, begin, end), [], following)
+        position, listing = self._position, self._listing
+        columns = (self._names, listing.sizes, listing.mtimes, listing.etags)
+        return Page(Part(position.directory, position.cursor, *columns).slice(begin, end), [], following)
 
 
 def _probed(position: Position, stage: Stage, names: list[bytes]) -> Page:
@@ -373,18 +374,4 @@ def _at(position: Position, cursor: str, stage: Stage) -> Position:
 
 
 def _nothing(position: Position, following: list[Position]) -> Page:
-    return Page(_part(position, [], None, 0, 0), [], following)
-
-
-def _part(position: Position, names: list[bytes], listing: Listing | None, begin: int, end: int) -> Part:
-    if listing is None:
-        return Part(position.directory, position.cursor, [], [], [])
-    is_whole = begin == 0 and end == len(names)
-    return Part(
-        position.directory,
-        position.cursor,
-        names if is_whole else names[begin:end],
-        listing.sizes if is_whole else listing.sizes[begin:end],
-        listing.mtimes if is_whole else listing.mtimes[begin:end],
-        listing.etags if is_whole else listing.etags[begin:end],
-    )
+    return Page(Part(position.directory, position.cursor, [], [], []), [], following)

@@ -4,7 +4,7 @@ The heads of one server's answers are alike but for numbers: lengths, dates, has
 out about a whole head holds for all of its shape: the next takes 1.2 µs, its date compared, in place of 1.8 µs without.
 """
 
-import time
+from email.utils import formatdate
 from typing import Final, NamedTuple
 
 from bucketpull.domain.exchange import NUMBERS, Response, Verdict
@@ -13,11 +13,10 @@ from bucketpull.sources.http import seconds_of
 from bucketpull.sources.upyun.verdicts import MARKUP_STARTS, quick
 
 STAMP_CHARACTERS: Final = 29
-# Objects that lie side by side were mostly uploaded one after another.
-_MOST_MINUTES: Final = 4096
+_DAY_SECONDS: Final = 86_400
+_MOST_DAYS: Final = 4096
+_MINUTES: Final = tuple(b"%02d:%02d:" % divmod(minute, 60) for minute in range(1440))
 _SECONDS: Final = tuple(b"%02d GMT" % second for second in range(60))
-_DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
-_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 _HEX: Final = b"0123456789abcdefABCDEF"
 _MD5_CHARACTERS: Final = 32
 _MD5_ENDS: Final = b'"\r'
@@ -41,12 +40,14 @@ class Dates:
         self.useful = True
         self._equal = 0
         self._other = 0
-        self._minutes = Memo[int, bytes](_MOST_MINUTES)
+        self._days = Memo[int, bytes](_MOST_DAYS)
 
     def agree(self, stated: bytes, mtime: int) -> bool:
         """Tell quickly that a date is the listed one; 0.3 µs."""
-        minute = self._minutes.get(mtime // 60)
-        if stated != (self.stamp(mtime) if minute is None else minute + _SECONDS[mtime % 60]):
+        day, second = self._days.get(mtime // _DAY_SECONDS), mtime % _DAY_SECONDS
+        if stated != (
+            self.stamp(mtime) if day is None else day + _MINUTES[second // 60] + _SECONDS[second % 60]
+        ):
             return False
         self._equal += 1
         return True
@@ -67,19 +68,12 @@ class Dates:
 
     def stamp(self, seconds: int) -> bytes:
         """Write a time as headers do: `Sun, 06 Nov 1994 08:49:37 GMT`."""
-        minutes, second = divmod(seconds, 60)
-        written = self._minutes.get(minutes)
+        day, second = divmod(seconds, _DAY_SECONDS)
+        written = self._days.get(day)
         if written is None:
-            written = self._write_minute(minutes)
-        return written + _SECONDS[second]
-
-    def _write_minute(self, minutes: int) -> bytes:
-        there = time.gmtime(minutes * 60)
-        day, month = _DAYS[there.tm_wday], _MONTHS[there.tm_mon - 1]
-        date = b"%s, %02d %s %04d" % (day, there.tm_mday, month, there.tm_year)
-        written = b"%s %02d:%02d:" % (date, there.tm_hour, there.tm_min)
-        self._minutes[minutes] = written
-        return written
+            written = formatdate(seconds, usegmt=True)[: len("Sun, 06 Nov 1994 ")].encode()
+            self._days[day] = written
+        return written + _MINUTES[second // 60] + _SECONDS[second % 60]
 
 
 class _Known(NamedTuple):

@@ -6,13 +6,14 @@ a file and for a folder, and one without a name is told in `Listing.odd`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, NamedTuple
 
 import msgspec
 
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.model import Part, Position
 from bucketpull.sources.http import glimpse
 
 END = "g2gCZAAEbmV4dGQAA2VvZg"
@@ -45,6 +46,18 @@ class Listing(NamedTuple):
     def entries(self) -> int:
         """How many files and folders the page holds."""
         return len(self.names) + len(self.directories)
+
+    def part(self, position: Position) -> Part:
+        """Return the files, as listed at a position."""
+        return Part(position.directory, position.cursor, self.names, self.sizes, self.mtimes)
+
+    def only(self, places: Sequence[int]) -> "Listing":
+        """Return the same with some of the files, by index."""
+        return self._replace(
+            names=[self.names[place] for place in places],
+            sizes=[self.sizes[place] for place in places],
+            mtimes=[self.mtimes[place] for place in places],
+        )
 
 
 class _Entry(msgspec.Struct, gc=False):

@@ -1,11 +1,19 @@
-"""From a listing answer to a page: refuses what is doubtful, and decides where the listing goes on."""
+"""From a listing answer to a page: refuses what is doubtful, and decides where the listing goes on.
+
+A directory is listed page after page, unless it is so large that `parallel_listing` takes over. Cursors that lead back are found,
+and entries that two neighbouring pages give: those of a page that lie before the end of the page before may have been on that one.
+They are `held` back, and the page before is asked for once more: those that it does not give are new. So nothing is taken twice, and
+nothing is lost if the listing goes by something else than names.
+"""
+
+from collections.abc import Iterator, Sequence
+from zlib import crc32
 
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.model import Page, Part, Position, show
+from bucketpull.domain.model import Page, Position, show
 from bucketpull.sources.trail import Trail
 from bucketpull.sources.upyun import parallel_listing
 from bucketpull.sources.upyun.listing import Listing
-from bucketpull.sources.upyun.serial_listing import go_on_serially
 from bucketpull.sources.upyun.stages import (
     FILE,
     FOLDER,
@@ -16,6 +24,7 @@ from bucketpull.sources.upyun.stages import (
     ask_for,
     compared,
     looks_back,
+    pick,
     position_at,
     stage_of,
     tagged,
@@ -29,6 +38,9 @@ _DEEPEST = 1000
 _LONGEST_KEY = 65_536
 _DEEPEST_ODD = 8
 _ODD = frozenset({b"", b".", b".."})
+# After so many passes a page whose cursor leads back is taken, and what is behind it is given up.
+_PASSES = 6
+_HELD = 100  # names of 255 bytes, in base64: 35 KB
 
 
 def is_slash_folder(position: Position) -> bool:
@@ -93,7 +105,7 @@ class Paging:
     def _followed(self, position: Position, listing: Listing) -> Page:
         stage = stage_of(position)
         if listing.cursor is None and stage.kind in {"first", "serial"} and not position.cursor:
-            return _whole(position, listing, [])
+            return Page(listing.part(position), listing.directories, [])
         answered = compared(position, RowKeys(self._bucket, position.directory), listing)
         if stage.kind not in {"first", "serial"} or stage.tries:
             if not ask_for(position).descending and looks_back(answered):
@@ -101,20 +113,80 @@ class Paging:
             if stage.tries:
                 return parallel_listing.once_more(answered, stage)
             return parallel_listing.go_on(answered)
-        page = go_on_serially(answered._replace(listing=_without_repeated(answered)))
+        page = _go_on_serially(answered._replace(listing=_without_repeated(answered)))
         if self._split and parallel_listing.is_worth_a_probe(stage) and listing.cursor and not page.broken:
             probe = parallel_listing.probe(answered)
             page.following[-1:] = probe or page.following[-1:]
         return page
 
 
-def _whole(position: Position, listing: Listing, following: list[Position]) -> Page:
-    part = Part(position.directory, position.cursor, listing.names, listing.sizes, listing.mtimes)
-    return Page(part, listing.directories, following)
+def _go_on_serially(page: Answered) -> Page:
+    """Take a page, and go on behind it.
+
+    Raises:
+        LeadsBack: Its cursor leads back, or the page was given before.
+
+    """
+    listing, position, rows = page.listing, page.position, page.rows()
+    stage = stage_of(position)
+    trail = stage.trail or Trail()
+    early = _repeated(page, trail, rows)
+    part, folders = pick(page, lambda row: row not in early)
+    taken = Page(part, folders, [])
+    taken.following += _held_back(page, trail.asked, early)
+    if listing.cursor is None:
+        return taken
+    trouble = _trouble(page, trail, rows)
+    if not trouble:
+        following = trail.after(
+            listing.cursor, rows, ask_for(position).cursor, page.last if page.ordered else b""
+        )
+        taken.following.append(
+            position_at(position.directory, listing.cursor, Stage(stage.kind, trail=following))
+        )
+        return taken
+    if position.passes < _PASSES or trail.knows_page(rows):
+        raise LeadsBack(trouble)
+    taken.broken = f"{trouble}: what follows is not listed"
+    return taken
+
+
+def _trouble(page: Answered, trail: Trail, rows: Sequence[bytes]) -> str:
+    """Say why a listing cannot go on behind a page; "" if it can."""
+    cursor = page.listing.cursor
+    assert cursor is not None
+    if looks_back(page) or trail.knows_cursor(cursor):
+        return f"the cursor {cursor} leads back"
+    if trail.knows_page(rows):
+        return f"the page behind the cursor {ask_for(page.position).cursor} was listed before"
+    if trail.is_endless(rows):
+        return f"{trail.empty + 1} pages in a row have no entry, and each leads on"
+    return ""
+
+
+def _repeated(page: Answered, trail: Trail, rows: Sequence[bytes]) -> set[bytes]:
+    """Return the rows that may have been on the page before; where they are most of the page, it is not in order of names."""
+    if not page.ordered or not trail.last:
+        return set()
+    early = {row for row in rows if row <= trail.last}
+    return early if 2 * len(early) <= len(rows) else set()
+
+
+def _held_back(page: Answered, asked: str, early: set[bytes]) -> Iterator[Position]:
+    """Ask for the page before once more, for as many entries at once as a position may carry."""
+    listing = page.listing
+    files = zip(listing.names, listing.sizes, listing.mtimes, strict=True)
+    entries = [(FILE + name, size, mtime) for name, size, mtime in files]
+    entries += [(FOLDER + name, -1, -1) for name in listing.directories]
+    held = [entry for entry in entries if entry[0] in early]
+    mark = crc32(page.position.cursor.encode())
+    for number, start in enumerate(range(0, len(held), _HELD)):
+        stage = Stage("held", held=tuple(held[start : start + _HELD]))
+        yield position_at(page.position.directory, tagged(f"held{mark:08x}{number}", asked), stage)
 
 
 def _slash_page(position: Position, listing: Listing) -> Page:
-    part = Part(b"", position.cursor, [b"/" + name for name in listing.names], listing.sizes, listing.mtimes)
+    part = listing._replace(names=[b"/" + name for name in listing.names]).part(position)
     page = Page(part, [b"/" + name for name in listing.directories], [])
     if listing.cursor is not None:
         trail, rows = stage_of(position).trail or Trail(), [*part.names, b"", *page.directories]
@@ -145,11 +217,7 @@ def _without_twins(listing: Listing) -> Listing:
     if len(set(names)) == len(names):
         return listing
     places = sorted({name: place for place, name in reversed(list(enumerate(names)))}.values())
-    return listing._replace(
-        names=[names[place] for place in places],
-        sizes=[listing.sizes[place] for place in places],
-        mtimes=[listing.mtimes[place] for place in places],
-    )
+    return listing.only(places)
 
 
 def _without_repeated(page: Answered) -> Listing:
@@ -157,9 +225,7 @@ def _without_repeated(page: Answered) -> Listing:
     listing, after = page.listing, page.after
     if after and after == page.first:
         if after[:2] == FILE:
-            return listing._replace(
-                names=listing.names[1:], sizes=listing.sizes[1:], mtimes=listing.mtimes[1:]
-            )
+            return listing.only(range(1, len(listing.names)))
         if after[:2] == FOLDER and not listing.names:
             return listing._replace(directories=listing.directories[1:])
     return listing

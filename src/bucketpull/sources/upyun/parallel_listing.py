@@ -10,7 +10,7 @@ The source keeps no state, so each position says in `until` at which stage it is
                entry that it gave:
     check      a few entries in descending order from that first entry on. Those behind the border are a gap, and are taken;
     fill       as are the rest of them, still in descending order, down to the border
-    serial     no constructed cursors any more, see `serial_listing`. With `tries` it begins again, because a cursor was refused for
+    serial     no constructed cursors any more, see `pages`. With `tries` it begins again, because a cursor was refused for
                good, and takes only what lies behind `seen`, the row of that cursor, up to `upto` and before `below`: the rest was
                listed before
     held       entries held back by a serial listing
@@ -31,7 +31,6 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.key_ranges import DEEPEST, cut_again, first_ranges
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.sources.trail import Trail
-from bucketpull.sources.upyun.serial_listing import released
 from bucketpull.sources.upyun.stages import (
     FILE,
     FOLDER,
@@ -44,6 +43,7 @@ from bucketpull.sources.upyun.stages import (
     no_objects,
     pick,
     position_at,
+    released,
     stage_of,
     tagged,
 )
@@ -251,15 +251,8 @@ def _further(page: Answered, stage: Stage) -> list[Position]:
 
 def _cut_out(page: Answered, after: bytes, upto: bytes) -> tuple[Part, list[bytes]]:
     """Return the files and the folders of an ordered page behind one row, up to another (b"" is no border)."""
-    listing, position = page.listing, page.position
-    begin, end = _span(listing.names, FILE, after, upto)
-    part = Part(
-        position.directory,
-        position.cursor,
-        listing.names[begin:end],
-        listing.sizes[begin:end],
-        listing.mtimes[begin:end],
-    )
+    listing = page.listing
+    part = listing.part(page.position).slice(*_span(listing.names, FILE, after, upto))
     begin, end = _span(listing.directories, FOLDER, after, upto)
     return part, listing.directories[begin:end]
 

@@ -3,20 +3,8 @@
 import base64
 import hashlib
 import hmac
-import time
+from email.utils import formatdate
 from typing import Protocol
-
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def http_date(now: float) -> str:
-    """Write Unix seconds as an RFC 1123 date, whatever the locale."""
-    at = time.gmtime(now)
-    day, month = _DAYS[at.tm_wday], _MONTHS[at.tm_mon - 1]
-    return (
-        f"{day}, {at.tm_mday:02d} {month} {at.tm_year} {at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} GMT"
-    )
 
 
 def password_key(password: str) -> bytes:
@@ -56,7 +44,7 @@ class SignedAuthorization:
     def lines(self, uri: str, now: float) -> tuple[str, ...]:
         """Sign with the date of this second."""
         if int(now) != self._second:
-            self._second, self._date = int(now), http_date(now)
+            self._second, self._date = int(now), formatdate(int(now), usegmt=True)
         signed = signature(self._key, "GET", uri, self._date)
         return (f"Authorization: UPYUN {self._operator}:{signed}", f"Date: {self._date}")
 

@@ -7,14 +7,14 @@ that names an entry: `@#name` for a file, `@~name` for a folder. Rows are in byt
 import base64
 import binascii
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.model import Part, Position
+from bucketpull.domain.model import Page, Part, Position
 from bucketpull.sources.trail import Trail
 from bucketpull.sources.upyun.listing import Listing
 
@@ -169,19 +169,27 @@ def pick(page: Answered, is_wanted: Callable[[bytes], bool]) -> tuple[Part, list
     """Return the files and folders of a page whose rows are wanted."""
     listing, position = page.listing, page.position
     wanted = [place for place, name in enumerate(listing.names) if is_wanted(FILE + name)]
-    part = Part(
-        position.directory,
-        position.cursor,
-        [listing.names[place] for place in wanted],
-        [listing.sizes[place] for place in wanted],
-        [listing.mtimes[place] for place in wanted],
-    )
-    return part, [name for name in listing.directories if is_wanted(FOLDER + name)]
+    folders = [name for name in listing.directories if is_wanted(FOLDER + name)]
+    return listing.part(position).take(wanted), folders
 
 
 def no_objects(position: Position) -> Part:
     """Make a page's part of no objects."""
     return Part(position.directory, position.cursor, [], [], [])
+
+
+def released(position: Position, entries: Sequence[tuple[bytes, int, int]], duplicates: int = 0) -> Page:
+    """Make a page of entries that were held back: their row, size and mtime."""
+    files = [entry for entry in entries if entry[0][:2] == FILE]
+    part = Part(
+        position.directory,
+        position.cursor,
+        [row[2:] for row, _, _ in files],
+        [size for _, size, _ in files],
+        [mtime for _, _, mtime in files],
+    )
+    folders = [row[2:] for row, _, _ in entries if row[:2] == FOLDER]
+    return Page(part, folders, [], duplicates=duplicates)
 
 
 def position_at(directory: bytes, cursor: str, stage: Stage) -> Position:
