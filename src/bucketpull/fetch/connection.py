@@ -9,13 +9,16 @@ import socket
 import ssl
 from collections.abc import Callable
 from errno import EINPROGRESS
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk, Request, Response
-from bucketpull.fetch.head import END, HeadReader, may_begin
-from bucketpull.fetch.running_request import Count, RunningRequest
+from bucketpull.fetch.head import END, may_begin
+from bucketpull.fetch.running_request import RunningRequest
+
+if TYPE_CHECKING:
+    from bucketpull.fetch.direct import Direct
 
 # So long an address is trusted for new connections; then libcurl resolves the name anew.
 TRUSTED_SECONDS: Final = 60.0
@@ -118,36 +121,6 @@ class Site:
         return True
 
 
-class ConnectionPool(Protocol):
-    """Who keeps connections. `counted` is called with the size of everything that is received.
-
-    `came` is the earliest time at which what is read now may have come: what waited for this process to be read says nothing of
-    how quick its server is.
-    """
-
-    heads: HeadReader
-    came: float
-    now: float
-    recv_bytes: int
-    counted: Count | None
-
-    def wait_for(self, connection: "Connection", events: int) -> None:
-        """Have `ready` called at these events from now on."""
-        ...
-
-    def ended(self, connection: "Connection", response: Response) -> None:
-        """Take an answer, or the failure of one."""
-        ...
-
-    def hand_over(self, connection: "Connection") -> None:
-        """Have libcurl make the request: the connection could not."""
-        ...
-
-    def lost(self, connection: "Connection") -> None:
-        """Drop a connection that cannot be used any more."""
-        ...
-
-
 class Connection(RunningRequest):
     """One socket. `ready` is to be called when it is; `closes` tells that no more can be asked over it.
 
@@ -162,10 +135,10 @@ class Connection(RunningRequest):
         "_head",
         "_is_open",
         "_is_used",
-        "_keeper",
         "_left",
         "_length",
         "_message",
+        "_owner",
         "_records",
         "_recv",
         "_shape",
@@ -177,14 +150,14 @@ class Connection(RunningRequest):
         "sock",
     )
 
-    def __init__(self, site: Site, keeper: ConnectionPool, context: ssl.SSLContext | None) -> None:
+    def __init__(self, site: Site, owner: "Direct", context: ssl.SSLContext | None) -> None:
         super().__init__()
         self.sock = _connect(site, context)
         self.fd = self.sock.fileno()
         self.site = site
         self.closes = False
         self.ready: Callable[[], None] = self._connected
-        self._keeper = keeper
+        self._owner = owner
         self._recv = self.sock.recv
         self._records = 0 if context is None else _MOST_RECORDS
         self._is_open = self._is_used = False
@@ -229,9 +202,9 @@ class Connection(RunningRequest):
         try:
             self.sock.do_handshake()
         except ssl.SSLWantReadError:
-            self._keeper.wait_for(self, select.EPOLLIN)
+            self._owner.wait_for(self, select.EPOLLIN)
         except ssl.SSLWantWriteError:
-            self._keeper.wait_for(self, select.EPOLLOUT)
+            self._owner.wait_for(self, select.EPOLLOUT)
         except (OSError, ValueError):
             self._locked_out()
         else:
@@ -239,12 +212,12 @@ class Connection(RunningRequest):
 
     def _opened(self) -> None:
         self._is_open = True
-        self._keeper.wait_for(self, select.EPOLLIN)
+        self._owner.wait_for(self, select.EPOLLIN)
         self.ask()
 
     def _locked_out(self) -> None:
         self.site.distrust()
-        self._keeper.hand_over(self)
+        self._owner.hand_over(self)
 
     # --- asking
 
@@ -269,14 +242,14 @@ class Connection(RunningRequest):
         except OSError:
             sent = -1
         if sent != len(message):
-            self._keeper.hand_over(self)
+            self._owner.hand_over(self)
 
     # --- listening
 
     def _receive(self) -> bytes | None:
-        keeper = self._keeper
+        owner = self._owner
         try:
-            data = self._recv(keeper.recv_bytes)
+            data = self._recv(owner.recv_bytes)
         except _WAIT:
             return None
         except OSError as error:
@@ -285,8 +258,8 @@ class Connection(RunningRequest):
         if not data:
             self._broke_off(Reason.TRUNCATED, "the connection ended")
             return None
-        if keeper.counted is not None:
-            keeper.counted(len(data))
+        if owner.counted is not None:
+            owner.counted(len(data))
         return data
 
     def _read_head(self) -> None:
@@ -299,12 +272,12 @@ class Connection(RunningRequest):
         if end < len(END):
             self._before = data
             if not may_begin(data):
-                self._keeper.hand_over(self)
+                self._owner.hand_over(self)
             return
         head = data[:end]
-        known = self._keeper.heads.read(head)
+        known = self._owner.heads.read(head)
         if known is None:
-            self._keeper.hand_over(self)
+            self._owner.hand_over(self)
             return
         self._head, self._before = head, b""
         self._status, length, self.closes, self._shape = known
@@ -348,32 +321,32 @@ class Connection(RunningRequest):
             return
         except OSError:
             pass
-        self._keeper.lost(self)
+        self._owner.lost(self)
 
     def _broke_off(self, reason: Reason, detail: str) -> None:
         if self.is_answered():
             self._end(reason if self._head else Reason.RESET, detail)
         elif self._is_used:
-            self._keeper.hand_over(self)  # the server let go of it just as it was used again
+            self._owner.hand_over(self)  # the server let go of it just as it was used again
         else:
             self._end(Reason.RESET, detail)
 
     def _end(self, failure: Reason | None, detail: str) -> None:
         if failure is not None:
             self.closes = True
-        keeper, head = self._keeper, self._head
+        owner, head = self._owner, self._head
         # A body that stays here until the next request is memory that no body after it can have while it is in a cache: 4 µs.
         chunks, self._chunks = self._chunks, _NOTHING
         self._is_used = True
         self.ready = self._read_idle
-        seconds = keeper.came - self.started
+        seconds = owner.came - self.started
         seconds = max(seconds, LEAST_SECONDS)
         if head:
             received = self._length - self._left
             response = Response(self._status, [head], chunks, received, seconds, failure, detail, self._shape)
         else:
             response = Response(0, [], [], 0, seconds, failure, detail)
-        keeper.ended(self, response)
+        owner.ended(self, response)
 
 
 def _connect(site: Site, context: ssl.SSLContext | None) -> socket.socket:

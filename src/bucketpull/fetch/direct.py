@@ -26,7 +26,10 @@ _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 
 
 class Direct:
-    """The direct connections of one loop.
+    """The direct connections of one loop. `counted` is called with the size of everything that is received.
+
+    `came` is the earliest time at which what is read now may have come: what waited for this process to be read says nothing of
+    how quick its server is.
 
     Args:
         busy: The loop's, of all transfers.
@@ -179,7 +182,7 @@ class Direct:
             self._context = ssl.create_default_context(cafile=self._authorities)
         return self._context
 
-    # --- see connection.ConnectionPool
+    # --- what connections call
 
     def wait_for(self, connection: Connection, events: int) -> None:
         """Have `ready` called at these events from now on."""
