@@ -77,11 +77,7 @@ class Batches:
             if self._volumes.is_there(entry[0]) and covers(entry, span.first, span.last)
         ]
         self._frontier.add_batch(
-            draft.body,
-            draft.objects,
-            draft.bytes,
-            candidates=candidates_blob(candidates),
-            home=self._frontier.home_of(candidates),
+            draft, candidates=candidates_blob(candidates), home=self._frontier.home_of(candidates)
         )
 
     def try_again(self, failures: Iterable[Failure]) -> int:
@@ -134,9 +130,7 @@ class Batches:
     def _give_on(self, draft: BatchDraft, taken: Taken, candidates: list[Entry], home: int) -> None:
         """Add a batch of objects that were not tried."""
         self._frontier.add_batch(
-            draft.body,
-            draft.objects,
-            draft.bytes,
+            draft,
             candidates=REPAIR if taken.candidates == REPAIR else candidates_blob(candidates),
             home=home,
             passes=taken.passes,
@@ -177,20 +171,13 @@ class Batches:
             self._fail(given_up(draft, receipt, passes))
             return
         due, tier = when(delay, now)
-        self._give_again(draft, taken, passes=passes, home=taken.home, due=due, tier=max(tier, taken.tier))
-
-    def _give_again(
-        self, draft: BatchDraft, taken: Taken, *, passes: int, home: int, due: float, tier: int
-    ) -> None:
         self._frontier.add_batch(
-            draft.body,
-            draft.objects,
-            draft.bytes,
+            draft,
             candidates=taken.candidates,
-            home=home,
+            home=taken.home,
             passes=passes,
             due=due,
-            tier=tier,
+            tier=max(tier, taken.tier),
         )
 
 

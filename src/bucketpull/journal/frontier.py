@@ -73,9 +73,7 @@ class Frontier:
 
     def add_batch(
         self,
-        body: bytes,
-        objects: int,
-        size: int,
+        batch: BatchDraft,
         *,
         candidates: bytes | None = None,
         home: int = 0,
@@ -83,10 +81,10 @@ class Frontier:
         due: float = 0,
         tier: int = USUAL,
     ) -> int:
-        """Add a batch; `size` is in bytes, `due` in Unix seconds (0: at once)."""
-        kind = WorkKind.BATCH
-        rank = 0 if self._order.is_any else self._order.of_batch(decode_parts(body))
-        return self._add((kind, tier, due, home, passes, objects, size, candidates, rank), body)
+        """Add a batch; `due` is in Unix seconds (0: at once)."""
+        rank = 0 if self._order.is_any else self._order.of_batch(decode_parts(batch.body))
+        row = (WorkKind.BATCH, tier, due, home, passes, batch.objects, batch.bytes, candidates, rank)
+        return self._add(row, batch.body)
 
     def add_scans(self, positions: Sequence[Position], *, due: float = 0, tier: int = USUAL) -> None:
         """Add positions as scans, small directories bundled."""
@@ -194,13 +192,7 @@ class Frontier:
         bodies = [draft(piece) for piece in split(parts, objects)]
         ids = [
             self.add_batch(
-                body.body,
-                body.objects,
-                body.bytes,
-                candidates=taken.candidates,
-                home=taken.home,
-                passes=taken.passes,
-                tier=taken.tier,
+                body, candidates=taken.candidates, home=taken.home, passes=taken.passes, tier=taken.tier
             )
             for body in bodies
         ]

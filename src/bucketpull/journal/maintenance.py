@@ -224,7 +224,7 @@ def refetch(tables: Tables, parts: Sequence[Part]) -> int:
             _take_back(tables, part)
     drafts = cut(parts)
     for draft in drafts:
-        tables.frontier.add_batch(draft.body, draft.objects, draft.bytes, candidates=REPAIR)
+        tables.frontier.add_batch(draft, candidates=REPAIR)
     return sum(draft.objects for draft in drafts)
 
 
