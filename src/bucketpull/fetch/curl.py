@@ -6,6 +6,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import pycurl
@@ -81,9 +82,6 @@ class Curl:
         self._handles: list[EasyHandle] = []
         self._good: deque[pycurl.Curl] = deque()
         self._bad: deque[tuple[pycurl.Curl, int, str]] = deque()
-        self._sockets: set[int] = set()
-        self._masks: dict[int, int] = {}
-        self._idle: set[int] = set()
         # libcurl's word on when it wants to be called: only the last counts. A deque's method costs less than one of ours.
         self._word: deque[int] = deque(maxlen=1)
         self._multi = pycurl.CurlMulti()
@@ -137,7 +135,7 @@ class Curl:
         self._multi.close()
 
     def _new_handle(self) -> EasyHandle:
-        handle = EasyHandle(self._options, self._authorities, self._on_open, self._finish, self._pause)
+        handle = EasyHandle(self._options, self._authorities, self._finish, self._pause)
         self._handles.append(handle)
         return handle
 
@@ -155,59 +153,18 @@ class Curl:
 
     def ready(self, fd: int, event: int) -> None:
         """Tell libcurl of a socket's event."""
-        if fd in self._idle:
-            self._unregister(fd)
-        else:
-            self._multi.socket_action(fd, _READABLE if event == _IN else _curl_event(event))
-
-    def _on_open(self, fd: int, _purpose: int) -> int:
-        """Note a new socket: its number may have been that of another, which was closed without notice."""
-        self._masks.pop(fd, None)
-        self._idle.discard(fd)
-        self._sockets.add(fd)
-        return int(pycurl.SOCKOPT_OK)
+        self._multi.socket_action(fd, _READABLE if event == _IN else _curl_event(event))
 
     def _on_socket(self, what: int, fd: int, _multi: object, _data: object) -> None:
-        """Register what libcurl waits for.
-
-        Between two transfers a socket stays registered, for else each would cost two system calls, 2.5 µs. If it
-        becomes readable while idle, which is mostly its end, it is unregistered then. libcurl closes sockets without a
-        word; so what is believed to be registered is made sure of now and then (`reassert`).
-        """
-        if what != pycurl.POLL_REMOVE:
-            self._idle.discard(fd)
-            mask = _EVENTS[what]
-            if self._masks.get(fd) != mask:
-                self._register(fd, mask)
-        elif fd in self._sockets:
-            self._idle.add(fd)
-        else:
-            self._unregister(fd)  # the pipe of its resolver
-
-    def _register(self, fd: int, mask: int) -> None:
+        """Register what libcurl waits for. A number may be that of another socket by now: what was closed is registered no more."""
+        if what == pycurl.POLL_REMOVE:
+            with suppress(OSError):
+                self._poller.unregister(fd)
+            return
         try:
-            self._poller.modify(fd, mask)
+            self._poller.modify(fd, _EVENTS[what])
         except FileNotFoundError:
-            self._poller.register(fd, mask)
-        self._masks[fd] = mask
-
-    def _unregister(self, fd: int) -> None:
-        self._masks.pop(fd, None)
-        self._idle.discard(fd)
-        self._sockets.discard(fd)
-        try:
-            self._poller.unregister(fd)
-        except OSError:
-            return  # it is closed, and with that unregistered
-
-    def reassert(self) -> None:
-        """Register again what libcurl waits for: the number of a socket may now be its resolver's. 0.6 µs each."""
-        for fd, mask in list(self._masks.items()):
-            if fd not in self._idle:
-                try:
-                    self._register(fd, mask)
-                except OSError:
-                    self._unregister(fd)
+            self._poller.register(fd, _EVENTS[what])
 
     # --- transfers that end
 

@@ -26,28 +26,10 @@ _SUPPRESS_CONNECT_HEADERS: Final = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, for 
 class EasyHandle(RunningRequest):
     """An easy handle and its present transfer. `poured` counts what a sink took."""
 
-    __slots__ = (
-        "_begun",
-        "_buffer_bytes",
-        "_counted",
-        "_finish",
-        "_headers",
-        "_max_bytes",
-        "_method",
-        "_pause",
-        "_sink",
-        "chunks",
-        "easy",
-        "header_lines",
-        "is_paused",
-        "poured",
-    )
-
     def __init__(
         self,
         options: FetchOptions,
         authorities: str | None,
-        opened: Callable[[int, int], int],
         finish: Finish,
         pause: Callable[["EasyHandle"], None],
     ) -> None:
@@ -67,7 +49,7 @@ class EasyHandle(RunningRequest):
         self._sink: Sink | None = None
         self._begun: Begun | None = None
         self._counted: Count | None = None
-        self._set_once(options, authorities, opened)
+        self._set_once(options, authorities)
 
     def is_answered(self) -> bool:
         """Tell whether anything has come."""
@@ -92,9 +74,7 @@ class EasyHandle(RunningRequest):
         """Give it up."""
         self._finish(self, reason, detail)
 
-    def _set_once(
-        self, options: FetchOptions, authorities: str | None, opened: Callable[[int, int], int]
-    ) -> None:
+    def _set_once(self, options: FetchOptions, authorities: str | None) -> None:
         for name, value in (
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.NOSIGNAL, 1),
@@ -112,7 +92,6 @@ class EasyHandle(RunningRequest):
             (pycurl.SSL_VERIFYHOST, 0 if options.insecure else 2),
             (pycurl.WRITEFUNCTION, self.chunks.append),
             (pycurl.HEADERFUNCTION, self.header_lines.append),
-            (pycurl.SOCKOPTFUNCTION, opened),
         ):
             self.easy.setopt(name, value)
         if authorities is not None:

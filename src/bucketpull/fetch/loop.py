@@ -213,7 +213,6 @@ class FetchLoop:
     def _look(self) -> None:
         """End transfers that have stalled. Time in which the bandwidth limit forbade reading does not count."""
         self.call_later(self._look_seconds, self._look)
-        self._curl.reassert()
         self._set_now()
         now = self._now - self._held_back
         vain: list[tuple[RunningRequest, Reason, str]] = []
