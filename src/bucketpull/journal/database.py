@@ -7,10 +7,7 @@ replaced: beside the journal lies a marker that says there was one.
 import os
 import secrets
 import sqlite3
-import struct
-import threading
 from pathlib import Path
-from typing import Final
 
 from bucketpull.domain.errors import JournalError
 from bucketpull.journal.store import FILE, Store, damaged, migrations, read, translated, undone_on_error
@@ -21,7 +18,6 @@ APPLICATION = 0x62706A31  # "bpj1", in the file's header
 # A complete check reads the whole file: 1 ms a MiB where it is cached, 10 where it is not.
 CHECKED_BYTES = 64 * 1024 * 1024
 CHECKED_AFTER_CRASH_BYTES = 256 * 1024 * 1024
-_MAGIC = b"SQLite format 3\x00"
 _SETTINGS = (
     "pragma busy_timeout = 10000",
     "pragma synchronous = full",
@@ -101,11 +97,10 @@ def connect(folder: Path) -> Store:
 
     """
     with translated(folder):
-        connection = _open.connect(folder)
-        store = Store(folder, connection, _open.close)
+        store = _store(folder)
         try:
             for setting in _SETTINGS:
-                connection.execute(setting)
+                store.connection.execute(setting)
             migrate(store)
             check_pages(store)
         except BaseException:
@@ -117,7 +112,7 @@ def connect(folder: Path) -> Store:
 def connect_to_read(folder: Path) -> Store:
     """Open an existing journal to read, also while a coordinator writes."""
     with translated(folder):
-        store = Store(folder, _open.connect(folder), _open.close)
+        store = _store(folder)
         try:
             store.connection.execute("pragma busy_timeout = 10000")
             store.connection.execute("pragma query_only = on")
@@ -128,69 +123,26 @@ def connect_to_read(folder: Path) -> Store:
     return store
 
 
-class _Connections:
-    """The connections of this process, by file.
+def _store(folder: Path) -> Store:
+    """Open the file by SQLite alone.
 
-    Whoever closes any descriptor of a file drops all locks that this process has on it (POSIX). SQLite heeds that among its own
-    connections; we read a header by hand, and do so only where no connection is open. Otherwise another process that looks at the
-    journal takes itself for the last one, and removes the write-ahead log under a coordinator that goes on writing to it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._files: dict[sqlite3.Connection, tuple[int, int]] = {}
-
-    def connect(self, folder: Path) -> sqlite3.Connection:
-        """Open a journal that looks like one; raises as `check_header`."""
-        file = folder / FILE
-        with self._lock:
-            found = file.stat()
-            identity = found.st_dev, found.st_ino
-            self._files = {each: known for each, known in self._files.items() if _is_open(each)}
-            if identity not in self._files.values():
-                check_header(folder)
-            connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-            self._files[connection] = identity
-        return connection
-
-    def close(self, connection: sqlite3.Connection) -> None:
-        """Close a connection."""
-        with self._lock:
-            connection.close()
-            self._files.pop(connection, None)
-
-
-_open: Final = _Connections()
-
-
-def _is_open(connection: sqlite3.Connection) -> bool:
-    try:
-        return connection.total_changes >= 0
-    except sqlite3.ProgrammingError:
-        return False
-
-
-def check_header(folder: Path) -> None:
-    """Check the first 100 bytes and the length of the file.
+    Whoever else in this process closes a descriptor of it drops all locks that SQLite has on it (POSIX): then another process that
+    looks at the journal takes itself for the last one, and removes the write-ahead log under a coordinator that goes on writing to it.
 
     Raises:
         JournalDamaged: It is no SQLite file, no journal of ours, or shorter than it says.
 
     """
-    file = folder / FILE
-    with file.open("rb") as stream:
-        header = stream.read(100)
-    if len(header) < 100 or not header.startswith(_MAGIC):
-        raise damaged(folder, "it does not begin like an SQLite file")
-    (application,) = struct.unpack_from(">I", header, 68)
-    if application != APPLICATION:
-        raise damaged(folder, f"its application id is {application:#x}, not {APPLICATION:#x}")
-    page_bytes = struct.unpack_from(">H", header, 16)[0]
-    pages = struct.unpack_from(">I", header, 28)[0]
-    size = file.stat().st_size
-    log = folder / f"{FILE}-wal"
-    if size < page_bytes * pages and not (log.exists() and log.stat().st_size):
-        raise damaged(folder, f"it has {size} bytes and should have {page_bytes * pages}")
+    uri = f"{(folder / FILE).absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        (application,) = connection.execute("pragma application_id").fetchone()
+        if application != APPLICATION:
+            raise damaged(folder, f"its application id is {application:#x}, not {APPLICATION:#x}")
+    except BaseException:
+        connection.close()
+        raise
+    return Store(folder, connection)
 
 
 def check_pages(store: Store) -> None:

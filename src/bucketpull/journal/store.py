@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,11 @@ _HERE = Path(__file__).parent  # importlib.resources would cost 7 ms of every st
 _MARK = "-- name: "
 FILE = "journal.sqlite"
 FLOOR_BYTES = 64 * 1024 * 1024
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGED = {
+    sqlite3.SQLITE_CORRUPT: "",
+    sqlite3.SQLITE_NOTADB: "it does not begin like an SQLite file",
+}
+"""What such an error says, where SQLite's own words say less."""
 
 
 class ImpossibleRow(Exception):
@@ -24,14 +28,11 @@ class ImpossibleRow(Exception):
 
 
 class Store:
-    """A connection to a journal's file, for one thread at a time. It raises only errors of `domain.errors`. `close` closes the connection."""
+    """A connection to a journal's file, for one thread at a time. It raises only errors of `domain.errors`."""
 
-    def __init__(
-        self, folder: Path, connection: sqlite3.Connection, close: Callable[[sqlite3.Connection], None]
-    ) -> None:
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.folder = folder
         self.connection = connection
-        self._close = close
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -106,7 +107,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file."""
-        self._close(self.connection)
+        self.connection.close()
 
 
 def check_types(rows: Iterable[tuple[Any, ...]], types: tuple[type, ...]) -> None:
@@ -131,7 +132,7 @@ def translated(folder: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _DAMAGED:
-            raise damaged(folder, str(error)) from error
+            raise damaged(folder, _DAMAGED[code] or str(error)) from error
         if isinstance(error, sqlite3.OperationalError):
             raise JournalError(
                 f"journal {folder / FILE}: {error}; see to its disk, then run the same command again"
