@@ -1,6 +1,6 @@
-"""How receipts of batches are booked, and how batches are added to the journal."""
+"""How receipts of batches are booked, and how batches are added to the journal; each in the caller's transaction."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -11,27 +11,11 @@ from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import BatchDraft, Failure, Part, Span, WorkKind
 from bucketpull.domain.retry import LAST_PASS
 from bucketpull.journal.extents import Entry, covers
-from bucketpull.journal.failures import Failures
-from bucketpull.journal.frontier import AGAIN, LAST, REPAIR, USUAL, Frontier, Taken, candidates_blob
-from bucketpull.journal.listed_pages import Pages, Share
-from bucketpull.journal.stale_copies import StaleCopies
-from bucketpull.journal.sums import Books
-from bucketpull.journal.volume_numbers import Volumes
+from bucketpull.journal.frontier import AGAIN, LAST, REPAIR, USUAL, Taken, candidates_blob
+from bucketpull.journal.journal_tables import Tables
+from bucketpull.journal.listed_pages import Share
 
-NextTry = Callable[[int], float | None]
-NextPageTry = Callable[[Reason, int], float | None]
 PageKey = tuple[bytes, str]
-
-
-class Run(msgspec.Struct):
-    """The number of the present run (0 before the first), and whether pages may be known from before it.
-
-    `tidied` is the last run after which what it had not seen was forgotten.
-    """
-
-    number: int
-    past: bool
-    tidied: int
 
 
 class _Names(msgspec.Struct, array_like=True, gc=False):
@@ -45,140 +29,123 @@ class _Names(msgspec.Struct, array_like=True, gc=False):
 _names = msgpack_decoder(list[_Names])
 
 
-class Batches:
-    """Books batches. Every method runs in the caller's transaction."""
+def add(tables: Tables, draft: BatchDraft, known: dict[bytes, list[Entry]]) -> None:
+    """Add a batch; `known` are, by directory, the blocks that may hold some of its objects."""
+    candidates = [
+        entry
+        for span in draft.spans
+        for entry in known.get(span.directory, ())
+        if tables.volumes.is_there(entry[0]) and covers(entry, span.first, span.last)
+    ]
+    tables.frontier.add_batch(
+        draft, candidates=candidates_blob(candidates), home=tables.frontier.home_of(candidates)
+    )
 
-    def __init__(
-        self,
-        run: Run,
-        books: Books,
-        volumes: Volumes,
-        frontier: Frontier,
-        pages: Pages,
-        failures: Failures,
-        copies: StaleCopies,
-        next_try: NextTry,
-    ) -> None:
-        self._run = run
-        self._books = books
-        self._volumes = volumes
-        self._frontier = frontier
-        self._pages = pages
-        self._failures = failures
-        self._copies = copies
-        self._next_try = next_try
 
-    def add(self, draft: BatchDraft, known: dict[bytes, list[Entry]]) -> None:
-        """Add a batch; `known` are, by directory, the blocks that may hold some of its objects."""
-        candidates = [
-            entry
-            for span in draft.spans
-            for entry in known.get(span.directory, ())
-            if self._volumes.is_there(entry[0]) and covers(entry, span.first, span.last)
-        ]
-        self._frontier.add_batch(
-            draft, candidates=candidates_blob(candidates), home=self._frontier.home_of(candidates)
-        )
+def try_again(tables: Tables, failures: Iterable[Failure]) -> int:
+    """Make batches of objects that failed, compared with what lies on volumes; return how many objects."""
+    drafts = cut(parts_of(failures))
+    known = tables.pages.candidates(spans_in(drafts))
+    for draft in drafts:
+        add(tables, draft, known)
+    return sum(draft.objects for draft in drafts)
 
-    def try_again(self, failures: Iterable[Failure]) -> int:
-        """Make batches of objects that failed, compared with what lies on volumes; return how many objects."""
-        drafts = cut(parts_of(failures))
-        known = self._pages.candidates(spans_in(drafts))
-        for draft in drafts:
-            self.add(draft, known)
-        return sum(draft.objects for draft in drafts)
 
-    def book(self, receipt: BatchReceipt, now: float) -> bool:
-        """Book a batch, or a part of one; False if it was booked before.
+def book(tables: Tables, receipt: BatchReceipt, now: float) -> bool:
+    """Book a batch, or a part of one; False if it was booked before.
 
-        Raises:
-            JournalError: The receipt does not add up.
+    Raises:
+        JournalError: The receipt does not add up.
 
-        """
-        taken = self._frontier.take(receipt.work, receipt.part)
-        if taken is None:
-            return False
-        if (rest := receipt.remainder) is not None:
-            self._frontier.go_on(taken, rest, receipt.next_part, receipt.machine)
-        failed = [failure for failure in receipt.failures if failure.reason is not Reason.GONE]
-        vanished = len(receipt.failures) - len(failed)
-        check_sum(receipt, taken.kind, taken.objects)
-        counters = self._books.counters
-        counters.stored += receipt.stored
-        counters.skipped += receipt.skipped
-        counters.bytes += receipt.bytes
-        counters.recovered += receipt.recovered
-        counters.recovered_bytes += receipt.recovered_bytes
-        counters.skipped_bytes += receipt.skipped_bytes
-        counters.vanished += vanished
-        self._fail(failed)
-        self._books.retry(receipt.retries)
-        self._books.doubt(receipt.doubts)
-        self._book_extents(receipt, taken)
-        self._copies.add(receipt.former, receipt.machine)
-        if receipt.deferred is not None:
-            self._defer(receipt.deferred, receipt, taken, now)
-        if receipt.returned is not None:
-            # To anybody: its home has no room for it, or no time.
-            candidates = self._frontier.candidates_left(taken, receipt, sent_on=False)
-            self._give_on(receipt.returned, taken, candidates, home=0)
-        if receipt.sent_on is not None:
-            candidates = self._frontier.candidates_left(taken, receipt, sent_on=True)
-            self._give_on(receipt.sent_on, taken, candidates, home=self._frontier.home_of(candidates))
-        return True
+    """
+    taken = tables.frontier.take(receipt.work, receipt.part)
+    if taken is None:
+        return False
+    if (rest := receipt.remainder) is not None:
+        tables.frontier.go_on(taken, rest, receipt.next_part, receipt.machine)
+    failed = [failure for failure in receipt.failures if failure.reason is not Reason.GONE]
+    vanished = len(receipt.failures) - len(failed)
+    check_sum(receipt, taken.kind, taken.objects)
+    counters = tables.books.counters
+    counters.stored += receipt.stored
+    counters.skipped += receipt.skipped
+    counters.bytes += receipt.bytes
+    counters.recovered += receipt.recovered
+    counters.recovered_bytes += receipt.recovered_bytes
+    counters.skipped_bytes += receipt.skipped_bytes
+    counters.vanished += vanished
+    _fail(tables, failed)
+    tables.books.retry(receipt.retries)
+    tables.books.doubt(receipt.doubts)
+    _book_extents(tables, receipt, taken)
+    tables.copies.add(receipt.former, receipt.machine)
+    if receipt.deferred is not None:
+        _defer(tables, receipt.deferred, receipt, taken, now)
+    if receipt.returned is not None:
+        # To anybody: its home has no room for it, or no time.
+        candidates = tables.frontier.candidates_left(taken, receipt, sent_on=False)
+        _give_on(tables, receipt.returned, taken, candidates, home=0)
+    if receipt.sent_on is not None:
+        candidates = tables.frontier.candidates_left(taken, receipt, sent_on=True)
+        _give_on(tables, receipt.sent_on, taken, candidates, home=tables.frontier.home_of(candidates))
+    return True
 
-    def _give_on(self, draft: BatchDraft, taken: Taken, candidates: list[Entry], home: int) -> None:
-        """Add a batch of objects that were not tried."""
-        self._frontier.add_batch(
-            draft,
-            candidates=REPAIR if taken.candidates == REPAIR else candidates_blob(candidates),
-            home=home,
-            passes=taken.passes,
-            tier=taken.tier,
-        )
 
-    def _fail(self, failed: Sequence[Failure]) -> None:
-        self._failures.add(failed, self._run.number)
-        self._books.counters.failed += len(failed)
+def _give_on(tables: Tables, draft: BatchDraft, taken: Taken, candidates: list[Entry], home: int) -> None:
+    """Add a batch of objects that were not tried."""
+    tables.frontier.add_batch(
+        draft,
+        candidates=REPAIR if taken.candidates == REPAIR else candidates_blob(candidates),
+        home=home,
+        passes=taken.passes,
+        tier=taken.tier,
+    )
 
-    def _book_extents(self, receipt: BatchReceipt, taken: Taken) -> None:
-        parts = decode_parts(taken.body)
-        shares = _shares(receipt, parts)
-        spans = {(span.directory, span.cursor): span for span in spans_of(parts)}
-        volumes = [
-            (self._volumes.number(extent.volume, receipt.machine), extent.offset)
-            for extent in receipt.extents
-        ]
-        for extent in receipt.extents:
-            self._books.note_block(extent.volume, extent.offset)
-        there = [block for block in volumes if self._volumes.is_there(block[0])]
-        for page, share in shares.items():
-            self._pages.book(spans[page], share, there, self._run.number)
-        if len(there) < len(volumes):
-            self._list_again(spans.values())
 
-    def _list_again(self, spans: Iterable[Span]) -> None:
-        """List pages again whose objects were stored on a volume that was given up meanwhile."""
-        for span in spans:
-            self._pages.doubt(span.directory, span.cursor)
-        again = [self._pages.again(span.directory, span.cursor) for span in spans]
-        self._frontier.add_scans(again, tier=AGAIN)
+def _fail(tables: Tables, failed: Sequence[Failure]) -> None:
+    tables.failures.add(failed, tables.run.number)
+    tables.books.counters.failed += len(failed)
 
-    def _defer(self, draft: BatchDraft, receipt: BatchReceipt, taken: Taken, now: float) -> None:
-        passes = taken.passes + 1
-        delay = self._next_try(taken.passes)
-        if delay is None:
-            self._fail(given_up(draft, receipt, passes))
-            return
-        due, tier = when(delay, now)
-        self._frontier.add_batch(
-            draft,
-            candidates=taken.candidates,
-            home=taken.home,
-            passes=passes,
-            due=due,
-            tier=max(tier, taken.tier),
-        )
+
+def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
+    parts = decode_parts(taken.body)
+    shares = _shares(receipt, parts)
+    spans = {(span.directory, span.cursor): span for span in spans_of(parts)}
+    volumes = [
+        (tables.volumes.number(extent.volume, receipt.machine), extent.offset) for extent in receipt.extents
+    ]
+    for extent in receipt.extents:
+        tables.books.note_block(extent.volume, extent.offset)
+    there = [block for block in volumes if tables.volumes.is_there(block[0])]
+    for page, share in shares.items():
+        tables.pages.book(spans[page], share, there, tables.run.number)
+    if len(there) < len(volumes):
+        _list_again(tables, spans.values())
+
+
+def _list_again(tables: Tables, spans: Iterable[Span]) -> None:
+    """List pages again whose objects were stored on a volume that was given up meanwhile."""
+    for span in spans:
+        tables.pages.doubt(span.directory, span.cursor)
+    again = [tables.pages.again(span.directory, span.cursor) for span in spans]
+    tables.frontier.add_scans(again, tier=AGAIN)
+
+
+def _defer(tables: Tables, draft: BatchDraft, receipt: BatchReceipt, taken: Taken, now: float) -> None:
+    passes = taken.passes + 1
+    delay = tables.next_try(taken.passes)
+    if delay is None:
+        _fail(tables, given_up(draft, receipt, passes))
+        return
+    due, tier = when(delay, now)
+    tables.frontier.add_batch(
+        draft,
+        candidates=taken.candidates,
+        home=taken.home,
+        passes=passes,
+        due=due,
+        tier=max(tier, taken.tier),
+    )
 
 
 def parts_of(failures: Iterable[Failure]) -> list[Part]:

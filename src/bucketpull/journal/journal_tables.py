@@ -1,23 +1,37 @@
 """Everything that is behind one open journal, read from its file as one."""
 
+from collections.abc import Callable
 from typing import Self
 
 import msgspec
 
+from bucketpull.domain.errors import Reason
 from bucketpull.domain.order import Order
-from bucketpull.journal.batch_receipts import Batches, NextPageTry, NextTry, Run
 from bucketpull.journal.failures import Failures
 from bucketpull.journal.frontier import Frontier
 from bucketpull.journal.listed_pages import Pages
-from bucketpull.journal.scan_receipts import Scans
 from bucketpull.journal.stale_copies import StaleCopies
 from bucketpull.journal.store import Store
 from bucketpull.journal.sums import Books, decode_books, encode_books
 from bucketpull.journal.volume_numbers import Volumes
 
+NextTry = Callable[[int], float | None]
+NextPageTry = Callable[[Reason, int], float | None]
+
+
+class Run(msgspec.Struct):
+    """The number of the present run (0 before the first), and whether pages may be known from before it.
+
+    `tidied` is the last run after which what it had not seen was forgotten.
+    """
+
+    number: int
+    past: bool
+    tidied: int
+
 
 class Tables(msgspec.Struct):
-    """The tables of a journal, and the sums that are kept in memory with them."""
+    """The tables of a journal, the sums that are kept in memory with them, and the retry policies."""
 
     store: Store
     journal: str
@@ -28,9 +42,9 @@ class Tables(msgspec.Struct):
     frontier: Frontier
     pages: Pages
     failures: Failures
-    batches: Batches
-    scans: Scans
     copies: StaleCopies
+    next_try: NextTry
+    next_page_try: NextPageTry
 
     @classmethod
     def load(cls, store: Store, next_try: NextTry, next_page_try: NextPageTry, order: Order) -> Self:
@@ -42,10 +56,19 @@ class Tables(msgspec.Struct):
             volumes = Volumes(store)
         frontier = Frontier(store, books, volumes, order)
         pages, failures, copies = Pages(store), Failures(store, books), StaleCopies(store, volumes)
-        batches = Batches(run, books, volumes, frontier, pages, failures, copies, next_try)
-        scans = Scans(run, books, frontier, pages, failures, batches, next_page_try)
         return cls(
-            store, journal, job, run, books, volumes, frontier, pages, failures, batches, scans, copies
+            store,
+            journal,
+            job,
+            run,
+            books,
+            volumes,
+            frontier,
+            pages,
+            failures,
+            copies,
+            next_try,
+            next_page_try,
         )
 
     def write(self) -> None:

@@ -11,6 +11,7 @@ from bucketpull.domain.batching import cut, decode_parts, known_bytes, span_of, 
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import MESSAGE_CURSOR, Extent, PageRecord, Part, Position, VolumeState, WorkKind
 from bucketpull.domain.record import Record
+from bucketpull.journal import batch_receipts, scan_receipts
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.failures import Recorded
 from bucketpull.journal.frontier import AGAIN, REPAIR
@@ -138,9 +139,9 @@ def retry(tables: Tables, recorded: Iterable[Recorded], reason: Reason | None, p
     found = [entry for entry in found if entry.failure.cursor != MESSAGE_CURSOR]
     for entry in found:
         if not entry.failure.name:
-            tables.scans.try_again(entry.position())
+            scan_receipts.try_again(tables, entry.position())
     objects = [entry.failure for entry in found if entry.failure.name]
-    tables.books.counters.failed -= tables.batches.try_again(objects)
+    tables.books.counters.failed -= batch_receipts.try_again(tables, objects)
     return len(found)
 
 

@@ -25,11 +25,10 @@ from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.domain.selection import EVERYTHING
 from bucketpull.domain.steering import Steering
-from bucketpull.journal import database, maintenance
-from bucketpull.journal.batch_receipts import NextPageTry, NextTry
+from bucketpull.journal import batch_receipts, database, maintenance, scan_receipts
 from bucketpull.journal.job_settings import adopt
 from bucketpull.journal.journal_reader import JournalReader
-from bucketpull.journal.journal_tables import Tables
+from bucketpull.journal.journal_tables import NextPageTry, NextTry, Tables
 from bucketpull.journal.state_folder import Lock, check_ours
 from bucketpull.journal.store import FLOOR_BYTES, Store
 from bucketpull.journal.sums import check_outstanding
@@ -433,8 +432,8 @@ def _opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now
 
 def _book(tables: Tables, receipt: ScanReceipt | BatchReceipt, now: float) -> bool:
     if isinstance(receipt, ScanReceipt):
-        return tables.scans.book(receipt, now)
-    return tables.batches.book(receipt, now)
+        return scan_receipts.book(tables, receipt, now)
+    return batch_receipts.book(tables, receipt, now)
 
 
 def _start(tables: Tables, root: Position, now: float, selection: str) -> None:
@@ -447,4 +446,4 @@ def _start(tables: Tables, root: Position, now: float, selection: str) -> None:
     tables.books.selection = selection
     tables.write_run()
     tables.store.rows("begin-run", run.number, now)
-    tables.scans.add_root(root)
+    scan_receipts.add_root(tables, root)
