@@ -25,8 +25,6 @@ _REPORTING = bytes([OPEN, *[REPORTED] * 255])
 class PartProgress:
     """One part of an assignment: a mark for each object, and what differs from the listing."""
 
-    __slots__ = ("doubts", "marks", "md5s", "offsets", "other_packs", "pack", "part", "paths", "sizes")
-
     def __init__(self, part: Part) -> None:
         self.part = part
         self.marks = bytearray(len(part.names))
@@ -127,27 +125,6 @@ class BatchProgress:
     """One assignment on its way to its outcomes. `left` counts the objects that have not ended, `reported` is what `left` was at
     the last outcome. `since` is when the first end was seen that is not reported yet (monotonic seconds, 0 for none).
     """
-
-    __slots__ = (
-        "_fresh",
-        "claimed",
-        "claimed_bytes",
-        "claims",
-        "detail",
-        "doubts",
-        "failures",
-        "id",
-        "leaves",
-        "left",
-        "passes",
-        "reported",
-        "retries",
-        "since",
-        "stored_bytes",
-        "trouble",
-        "unstarted",
-        "volume",
-    )
 
     def __init__(self, assignment: Assignment) -> None:
         self.id = assignment.id

@@ -40,34 +40,6 @@ class Endpoint(Generic[T]):
     `parts` are what it refuses although it gives others. `probe` is a small object that it gave: asked for again, it tells trouble with objects from trouble with the endpoint.
     """
 
-    __slots__ = (
-        "_ailing_since",
-        "_failing",
-        "_failures",
-        "_has_probe_failed",
-        "_held_until",
-        "_is_suspect",
-        "_last",
-        "_proofs",
-        "_trusted_until",
-        "free",
-        "hosts",
-        "is_attentive",
-        "is_fresh_trial",
-        "is_origin",
-        "is_tried",
-        "is_up",
-        "name",
-        "probe",
-        "refused_groups",
-        "spec",
-        "state",
-        "target",
-        "targets",
-        "trials",
-        "waiting",
-    )
-
     def __init__(self, spec: EndpointSpec, limiter: Limiter) -> None:
         self.spec = spec
         self.name = spec.name

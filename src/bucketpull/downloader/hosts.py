@@ -29,8 +29,6 @@ _UNLIMITED: Final = 1 << 20
 class Host:
     """One host; `site` is what its URLs begin with. Times are monotonic seconds."""
 
-    __slots__ = ("requests", "resolved_at", "site", "targets")
-
     def __init__(self, site: str) -> None:
         self.site = site
         self.targets = Targets((site,), Limiter(fixed=_UNLIMITED))

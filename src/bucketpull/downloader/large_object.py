@@ -45,24 +45,6 @@ class LargeObject:
     disk has to catch up; `paused` is called when that changes.
     """
 
-    __slots__ = (
-        "_changed",
-        "_most_queued",
-        "_refusals",
-        "_stream",
-        "_writer",
-        "began",
-        "blind",
-        "has_got_on",
-        "is_paused",
-        "length",
-        "mismatch",
-        "most",
-        "overlong",
-        "paused",
-        "version",
-    )
-
     def __init__(
         self, stream: Stream, writer: Writer, most_queued: int, most: int, paused: Callable[[bool], None]
     ) -> None:

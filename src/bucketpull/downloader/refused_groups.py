@@ -17,8 +17,6 @@ MOST_GROUPS: Final = 4096
 class _Group:
     """One folder, top folder or suffix: refusals in a row, the folders they were in, when it is to be tried again."""
 
-    __slots__ = ("due", "folders", "refusals", "wait")
-
     def __init__(self) -> None:
         self.refusals = 0
         self.folders: set[bytes] = set()

@@ -39,8 +39,6 @@ UNREADABLE = "names no object"
 class ScanProgress:
     """A survey in hand: what is listed of it, and how many of its positions are still open."""
 
-    __slots__ = ("left", "parts", "receipt")
-
     def __init__(self, survey: Survey, positions: int) -> None:
         self.left = positions
         self.parts: list[Part] = []

@@ -39,28 +39,6 @@ class Target:
     `is_away` says that it is left alone, `since` when (monotonic seconds) and `why`.
     """
 
-    __slots__ = (
-        "_answered_at",
-        "_former_least",
-        "_held_until",
-        "_least",
-        "_least_ends",
-        "_misses",
-        "_refusals",
-        "_trials",
-        "address",
-        "is_away",
-        "is_listed",
-        "limiter",
-        "quiet_since",
-        "share",
-        "since",
-        "site",
-        "throttled_at",
-        "was_good",
-        "why",
-    )
-
     def __init__(self, site: str, address: str, limiter: Limiter) -> None:
         self.site = site
         self.address = address

@@ -39,22 +39,6 @@ class Site:
     `repeats` counts the requests in a row that libcurl had to make again; until `rests_until` all are left to it.
     """
 
-    __slots__ = (
-        "_accepts",
-        "_end",
-        "_headers",
-        "_learnt_at",
-        "_others",
-        "_tail",
-        "address",
-        "free",
-        "host",
-        "is_tls",
-        "netloc",
-        "repeats",
-        "rests_until",
-    )
-
     def __init__(self, origin: str) -> None:
         parts = urlsplit(origin)
         self.netloc = parts.netloc
@@ -128,27 +112,6 @@ class Connection(RunningRequest):
         OSError: There is no way to the site's address.
 
     """
-
-    __slots__ = (
-        "_before",
-        "_chunks",
-        "_head",
-        "_is_open",
-        "_is_used",
-        "_left",
-        "_length",
-        "_message",
-        "_owner",
-        "_records",
-        "_recv",
-        "_shape",
-        "_status",
-        "closes",
-        "fd",
-        "ready",
-        "site",
-        "sock",
-    )
 
     def __init__(self, site: Site, owner: "Direct", context: ssl.SSLContext | None) -> None:
         super().__init__()

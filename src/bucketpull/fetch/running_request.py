@@ -42,8 +42,6 @@ class RunningRequest:
     time is counted without what the bandwidth's cap forbade to read.
     """
 
-    __slots__ = ("answered", "done", "marked", "marked_at", "request", "started")
-
     def __init__(self) -> None:
         self.request = NO_REQUEST
         self.done: Done = nobody
