@@ -10,6 +10,7 @@ from tests.transport.conftest import ends
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Block, Record
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.testing.memory_journal import MemoryJournal
 from bucketpull.testing.memory_volume import MemoryVolume
 from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.volume import open_volume
@@ -121,9 +122,12 @@ def bench(request, tmp_path):
     found.close()
 
 
-@pytest.fixture
-def journal(tmp_path):
+@pytest.fixture(params=["in memory", "on disk"])
+def journal(request, tmp_path):
     """The books of a job that has not begun."""
-    found = SqliteJournal.open(tmp_path, "job", {"source": "upyun://b"})
+    if request.param == "in memory":
+        found = MemoryJournal()
+    else:
+        found = SqliteJournal.open(tmp_path, "job", {"source": "upyun://b"})
     yield found
     found.close()

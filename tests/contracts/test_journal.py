@@ -1,4 +1,4 @@
-"""What every journal promises the coordinator (`ports.Journal`); `tests/journal` has what is of files alone."""
+"""What every journal promises the coordinator (`ports.Journal`), over both; `tests/journal` has what is of files alone."""
 
 import msgspec
 import pytest

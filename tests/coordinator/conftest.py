@@ -1,33 +1,24 @@
-"""The books of a job, in a folder in memory."""
-
-import tempfile
-from pathlib import Path
+"""The books of a job in memory."""
 
 import pytest
 
 from bucketpull.domain.batching import cut
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import PageRecord, Part, Position, WorkKind
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.testing.memory_journal import MemoryJournal
 
 
 @pytest.fixture
 def in_memory():
     """Make journals: `make(names, objects)` has a page of these names, in batches of so many objects."""
-    opened = []
 
     def make(names=(), objects=1000):
-        journal = SqliteJournal.open(Path(folder, str(len(opened))), "job", {"source": "upyun://b"})
-        opened.append(journal)
+        journal = MemoryJournal()
         if names:
             list_page(journal, list(names), objects)
         return journal
 
-    shm = Path("/dev/shm")  # where a sync costs nothing
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as folder:
-        yield make
-        for journal in opened:
-            journal.close()
+    return make
 
 
 def list_page(journal, names, objects, size=10, mtime=1_600_000_000):

@@ -6,14 +6,15 @@ from bucketpull.coordinator.reconcile import Reconciliation, booked, judge
 from bucketpull.domain.batching import cut, spans_of
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Begun, ScanReceipt
 from bucketpull.domain.model import Extent, PageRecord, Part, Position, VolumeState, VolumeStatus, WorkKind
+from bucketpull.testing.memory_journal import MemoryJournal
 
 NAMES = [b"n%04d" % number for number in range(2000)]
 
 
 @pytest.fixture
-def journal(in_memory):
+def journal():
     """A journal with two batches of a page of 2,000 objects, both sent to m1."""
-    opened = in_memory()
+    opened = MemoryJournal()
     opened.begin(Position(b""), 1.0)
     [scan] = opened.claim(WorkKind.SCAN, 1, "m0", 1.0)
     page = PageRecord(b"", "", NAMES[0], NAMES[-1], b"digest", 2000, 20_000, unchanged=False)

@@ -10,6 +10,7 @@ from bucketpull.domain.errors import JournalError
 from bucketpull.domain.messages import Control, Goodbye, Limits
 from bucketpull.domain.model import Position, Work
 from bucketpull.domain.parameters import CoordinatorParameters
+from bucketpull.testing.memory_journal import MemoryJournal
 from bucketpull.testing.virtual import VirtualClock
 from bucketpull.transport.local import DirectTransport
 
@@ -63,16 +64,16 @@ def test_a_job_runs_to_its_end_or_until_it_is_stopped(in_memory, is_stopped):
         assert (coordinator.state, coordinator.counters.stored) == ("complete", 20)
 
 
-def test_an_error_of_the_journal_ends_the_job(in_memory, monkeypatch):
-    journal = in_memory()
+class Broken(MemoryJournal):
+    """A journal whose file cannot be read any more."""
 
-    def begin(*_):
+    def begin(self, *_):
         raise JournalError("journal j: disk I/O error")
 
-    monkeypatch.setattr(journal, "begin", begin)
 
+def test_an_error_of_the_journal_ends_the_job():
     async def play():
-        shell = CoordinatorShell(journal, DirectTransport(), VirtualClock(), POLICY)
+        shell = CoordinatorShell(Broken(), DirectTransport(), VirtualClock(), POLICY)
         try:
             await shell.run(Position(b""))
         finally:
