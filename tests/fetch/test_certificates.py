@@ -42,8 +42,10 @@ def site(pair):
         yield site
 
 
-def test_a_certificate_of_nobody_we_trust_is_refused(fetch, site):
-    assert fetch.ask(site.url(host="localhost", scheme="https")).failure is Reason.TLS
+def test_a_certificate_of_nobody_we_trust_is_refused_and_its_host_is_named(fetch, site):
+    response = fetch.ask(site.url(host="localhost", scheme="https"))
+    assert response.failure is Reason.TLS
+    assert response.detail.endswith(f"(localhost:{site.port})")
 
 
 def test_the_authority_asked_for_is_trusted_for_its_names_only(fetching, site, pair):

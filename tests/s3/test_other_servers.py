@@ -2,6 +2,7 @@
 
 import gzip
 import http.server
+import json
 import os
 import random
 import subprocess
@@ -10,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.s3.conftest import Puller
+from tests.s3.conftest import COMMAND, Puller
 from tests.servers.proxy import Proxy
 from tests.servers.s3_pages import BUCKET, Fault, PageServer
 from tests.servers.s3_servers import Server, moto, rclone
@@ -112,6 +113,27 @@ def test_an_archived_object_is_a_failure_with_that_reason_and_the_others_come(ar
     summary = puller.sync(expect=3)
     assert (summary["stored"], summary["failures"]) == (1, {"archived": 1})
     assert "frozen" in puller.command("failures", "--reason", "archived")
+
+
+def _checks(puller: Puller, expect: int) -> dict[str, str]:
+    """Return how doctor's checks of the source end, by name."""
+    source = [f"s3://{puller.bucket}", "--api-url", puller.url]
+    done = puller.run(*COMMAND, "doctor", *source, "--json", expect=expect)
+    return {check["name"]: check["verdict"] for check in map(json.loads, done.stdout.splitlines())}
+
+
+def test_doctor_warns_of_a_bucket_whose_first_objects_are_all_archived(archive, make_puller):
+    archive.put("frozen")
+    for number in range(4):
+        archive.put("frozen", b"%d" % number, b"ice", x_amz_storage_class="GLACIER")
+    checks = _checks(make_puller(archive.url, "frozen", archive.environment), expect=0)
+    assert (checks["credentials"], checks["S3"]) == ("pass", "warn")
+
+
+def test_doctor_says_of_a_bucket_that_is_not_there_that_it_is_the_bucket(archive, make_puller):
+    checks = _checks(make_puller(archive.url, "nowhere", archive.environment), expect=3)
+    assert checks["bucket"] == "fail"
+    assert "credentials" not in checks
 
 
 def test_a_second_server_agrees_on_keys_and_pages(archive, make_puller):

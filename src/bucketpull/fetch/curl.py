@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
+from urllib.parse import urlsplit
 
 import pycurl
 
@@ -46,6 +47,8 @@ _REASONS = {
     pycurl.E_ABORTED_BY_CALLBACK: Reason.INTERRUPTED,
 }
 
+_NAMELESS: Final = frozenset({Reason.CONNECT, Reason.TLS})
+"""Errors of which libcurl mostly names no host; a list of URLs has many."""
 _NO_TLS = "wrong version number"
 
 
@@ -182,7 +185,12 @@ class Curl:
             self._finish(self._good.popleft().handle, None, "")
         while self._bad:
             easy, code, text = self._bad.popleft()
-            self._finish(easy.handle, reason_of(code, easy.getinfo(pycurl.CONNECT_TIME) > 0), words_of(text))
+            reason = reason_of(code, easy.getinfo(pycurl.CONNECT_TIME) > 0)
+            words = words_of(text)
+            asked = urlsplit(easy.handle.request.url)
+            if reason in _NAMELESS and str(asked.hostname) not in words:
+                words = f"{words} ({asked.netloc})"
+            self._finish(easy.handle, reason, words)
         return ended
 
     def _finish(self, handle: EasyHandle, failure: Reason | None, detail: str) -> None:

@@ -73,8 +73,7 @@ class SourceChecks:
         try:
             page = _page(client, response)
         except AnswerError as error:
-            meaning, remedy = explain(error.reason, credentials=credentials_of(self._settings.source))
-            yield failed("credentials", f"{meaning}: {error.detail}", remedy)
+            yield _refused(error, self._settings.source)
             return
         yield passed("credentials", f"these credentials may list {self._settings.source}")
         if len(client.listing.sites) > 1:
@@ -159,18 +158,34 @@ class SourceChecks:
         yield passed(shown(spec), found)
 
 
+def _refused(error: AnswerError, source: str) -> Check:
+    """Say what is wrong where the first page does not come."""
+    meaning, remedy = explain(error.reason, credentials=credentials_of(source))
+    found = f"{meaning}: {error.detail}"
+    if error.reason is Reason.NO_BUCKET:
+        return failed("bucket", found, remedy)
+    if error.reason is Reason.REGION:
+        return failed("region", found, remedy)
+    if error.reason in {Reason.CREDENTIALS, Reason.PERMISSION}:
+        return failed("credentials", found, remedy)
+    return failed("listing", found, remedy)
+
+
 def _check_fetching(client: SourceClient, spec: EndpointSpec, objects: list[Wanted]) -> Check:
-    """Fetch an object: who may list need not be allowed to read. One that cannot be had, as an archived one, is no proof."""
-    found: Check | None = None
+    """Fetch an object: who may list need not be allowed to read. Archived ones prove nothing of the others."""
+    found: list[Check] = []
     for wanted in objects:
         key = printable(show(key_of(wanted.directory, wanted.name)))
         _, verdict = client.fetch(wanted, spec.name)
         if verdict.reason is None:
             return passed(shown(spec), f"{key} comes whole")
         meaning, remedy = explain(verdict.reason)
-        found = found or failed(shown(spec), f"{key}: {meaning} ({verdict.detail})", remedy)
-    assert found is not None
-    return found
+        text = f"{key}: {meaning} ({verdict.detail})"
+        if verdict.reason is Reason.ARCHIVED:
+            found.append(warned(shown(spec), text, remedy))
+        else:
+            found.insert(0, failed(shown(spec), text, remedy))
+    return found[0]
 
 
 def shown(spec: EndpointSpec) -> str:
