@@ -4,6 +4,9 @@ import tarfile
 
 import pytest
 
+import bucketpull
+from upyun_simulator import content
+
 SYNC = ("sync", "upyun://photos", "disk1", "--quiet")
 
 
@@ -131,6 +134,45 @@ def test_a_repaired_pack_is_right_in_every_respect(user, bucket, damage):
             assert archive.getmembers()
     sums = user.folder / "disk1/packs/SHA256SUMS"
     subprocess.run(["sha256sum", "--check", "--quiet", sums.name], cwd=sums.parent, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("names", ["key", "wds"])
+@pytest.mark.parametrize("damage", [bytes(512), b"\xff" * 512], ids=["zeros", "no header"])
+@pytest.mark.parametrize("place", ["middle", "last"])
+def test_a_damaged_header_in_a_pack_that_is_not_full_is_found_and_its_object_comes_again_once(
+    user, bucket, names, damage, place
+):
+    service = bucket("flat:100,size=9000")
+    options = ("--pack", "64M", "--pack-names", names, "--processes", "1")
+    user.knows(service).run(*SYNC, *options)
+    (pack,) = (user.folder / "disk1/packs").glob("*.tar")
+    data = bytearray(pack.read_bytes())
+    with tarfile.open(pack) as archive:
+        members = [each for each in archive.getmembers() if not each.name.endswith(".json")]
+    at = members[50 if place == "middle" else -1].offset
+    data[at : at + 512] = damage
+    pack.write_bytes(data)
+
+    found = user.run("verify", "disk1", "--hash", expect=3)
+    assert "its header is damaged" in found.stdout
+    service.reset_counters()
+    user.run("verify", "disk1", "--hash", "--repair")
+
+    assert service.counters()["requests"]["cdn.get"] == {"200": 1}
+    assert "all as recorded" in user.run("verify", "disk1", "--hash").stderr
+    listed = []
+    for pack in (user.folder / "disk1/packs").glob("*.tar"):
+        listed += subprocess.run(
+            ["tar", "tf", pack], capture_output=True, check=True, text=True
+        ).stdout.split()
+    packed = {line for line in listed if not line.endswith(".json")}
+    assert len(packed) == 99
+    assert len(set(user.files("disk1")) - packed) == 2  # the pack, and what came again as a file
+    with bucketpull.open(user.folder / "disk1") as opened:
+        for item in service.contents.walk():
+            assert opened.read(item.key) == content(item.key, item.size, item.version)
+    user.run(*SYNC, *options)
+    assert service.counters()["requests"]["cdn.get"] == {"200": 1}
 
 
 def test_each_volume_is_repaired_where_it_lies(user, bucket):

@@ -21,7 +21,7 @@ from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
 from bucketpull.report.summary import label
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.packs.compacting import compact
+from bucketpull.volumes.packs.compacting import compact, end_packs
 from bucketpull.volumes.packs.waste import find_waste
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
@@ -330,6 +330,9 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
     )
     _correct(reader, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
     code, gone = ExitCode.COMPLETE, 0
+    if packs:
+        with closing(open_volume(reader.path, reader.id)) as volume:
+            end_packs(volume, packs)
     if wanted:
         # What is wrong is replaced: that is what was asked for.
         of_one = msgspec.structs.replace(settings, volumes=[reader.path], reserve="0", foreign="replace")
@@ -368,7 +371,7 @@ def _rewrite(settings: Settings, reader: VolumeReader, damaged: Collection[str])
         scratch_folder("repair") as folder,
     ):
         live = LiveObjects(now, folder)
-        wanted = [waste for waste in find_waste(now, live) if waste.pack in damaged]
+        wanted = [waste for waste in find_waste(now, live, damaged) if waste.pack in damaged]
         for waste in wanted:
             try:
                 compact(volume, now, live, [waste])

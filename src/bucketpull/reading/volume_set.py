@@ -247,7 +247,7 @@ def _checked(member: bytes, place: IndexEntry) -> bytes:
     if tar.stated_size(member) != place.length:
         raise OSError(
             5,
-            f"no object of {place.length} bytes at byte {place.offset}; see `bucketpull verify`",
+            f"no object of {place.length} bytes at byte {place.offset}; see `bucketpull verify --hash`",
             place.pack,
         )
     return member

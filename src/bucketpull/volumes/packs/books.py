@@ -192,7 +192,9 @@ class PackBooks:
             return
         pack = folders.name(writer, number)
         size = folders.size(pack)
-        if pack in sealed or size < end:  # short: something was lost, `verify` says what
+        ended = (number, NEXT)
+        # Short: something was lost, `verify` says what.
+        if pack in sealed or size < end or folders.left_open(writer) == ended:
             folders.leave_open(writer, number, NEXT)
             return
         if size > end:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from bucketpull.domain.record import Sealed
 from bucketpull.volumes.location import Bodies, Location
+from bucketpull.volumes.packs import tar
 
 _ENTRY: Final = struct.Struct("<QQQ16s?")
 _BUFFER_BYTES: Final = 1 << 16
@@ -90,6 +91,7 @@ class _Reading:
         self._entries = entries
         self._next = 0
         self._digest = hashlib.md5()
+        self._has_header = True
         self.whole = hashlib.sha256()
         self.is_damaged = False
         self.compared = 0
@@ -118,6 +120,9 @@ class _Reading:
         while self._next < len(self._entries):
             entry = self._entries[self._next]
             last = entry.offset + entry.length
+            header = entry.offset - tar.BLOCK - start
+            if 0 <= header < len(piece):
+                self._has_header = _is_header(bytes(piece[header : header + tar.BLOCK]), entry)
             if entry.offset >= end:
                 return
             if entry.has_md5:
@@ -128,13 +133,16 @@ class _Reading:
             self._step()
 
     def _compare(self, entry: ToCheck) -> Iterator[PackDamage]:
-        if entry.has_md5:
-            self.compared += 1
-            found = self._digest.digest()
-            if found != entry.md5:
-                self.is_damaged = True
-                detail = f"has MD5 {found.hex()} instead of {entry.md5.hex()}"
-                yield PackDamage(entry.number, self._pack, is_unreadable=False, detail=detail)
+        self.compared += entry.has_md5
+        found = self._digest.digest()
+        if entry.has_md5 and found != entry.md5:
+            detail = f"has MD5 {found.hex()} instead of {entry.md5.hex()}"
+        elif not self._has_header:
+            detail = "its header is damaged: no program finds it in the pack, nor what follows"
+        else:
+            return
+        self.is_damaged = True
+        yield PackDamage(entry.number, self._pack, is_unreadable=False, detail=detail)
 
     def _unread(self, end: int, error: OSError) -> Iterator[PackDamage]:
         """Blame a stretch that cannot be read on all objects that have a part in it."""
@@ -147,7 +155,13 @@ class _Reading:
 
     def _step(self) -> None:
         self._next += 1
+        self._has_header = True
         self._digest = hashlib.md5()
+
+
+def _is_header(block: bytes, entry: ToCheck) -> bool:
+    found = tar.read_header(block)
+    return found is not None and found.size == entry.length
 
 
 def _other_sum(pack: str, entries: list[ToCheck], detail: str) -> Iterator[PackDamage]:

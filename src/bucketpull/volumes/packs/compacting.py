@@ -5,7 +5,7 @@ The volume's totals are right from the beginning on: they are put right first, a
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from typing import Final
 
@@ -52,6 +52,19 @@ def compact(volume: DiskVolume, reader: VolumeReader, live: LiveObjects, wasted:
             _remove(folders, waste.pack)
         freed += waste.dead
     return freed
+
+
+def end_packs(volume: DiskVolume, packs: Collection[str]) -> None:
+    """Have the writers of these packs, which are damaged, begin the next ones. The volume is opened for writing.
+
+    Raises:
+        OSError: The disk refuses.
+
+    """
+    with closing(volume.pack_folders()) as folders:
+        for writer, numbers in folders.numbers().items():
+            if folders.name(writer, numbers[-1]) in packs:
+                folders.leave_open(writer, numbers[-1], folder.NEXT)
 
 
 def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored]) -> None:

@@ -194,16 +194,20 @@ class Folders:
         """Say which pack a writer is to go on with, and where."""
         replace(self.state, f"{writer}.open", b"%d %d\n" % (number, end), durable=False)
 
-    def take_open(self, writer: int) -> tuple[int, int] | None:
-        """Return number and end of the pack that a writer is to go on with, once; `NEXT` as often as it is asked."""
-        name = f"{writer}.open"
+    def left_open(self, writer: int) -> tuple[int, int] | None:
+        """Return number and end of the pack that a writer is to go on with."""
         try:
-            number, end = map(int, self.state.read(name).split())
+            number, end = map(int, self.state.read(f"{writer}.open").split())
         except (FileNotFoundError, ValueError):  # a power cut may leave it empty: the next pack is begun then
             return None
-        if end != NEXT:
-            beneath.remove(self.state.fd, name)
         return number, end
+
+    def take_open(self, writer: int) -> tuple[int, int] | None:
+        """Return the same, once; `NEXT` as often as it is asked."""
+        left = self.left_open(writer)
+        if left is not None and left[1] != NEXT:
+            beneath.remove(self.state.fd, f"{writer}.open")
+        return left
 
     def close(self) -> None:
         """Let go of the packs' folder; the other one is the caller's."""

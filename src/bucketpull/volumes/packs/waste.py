@@ -1,6 +1,7 @@
 """How much of a volume's packs is dead: what was replaced, removed, or never settled."""
 
 import os
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from bucketpull.domain.model import key_of
@@ -47,14 +48,14 @@ class LiveBodies:
             objects, size = self._found.get(pack, (0, 0))
             self._found[pack] = (objects + 1, size + self._head(pack, stored) + length + tar.padding(length))
 
-    def waste(self) -> list[Waste]:
-        """Return the finished packs, those with the largest dead share first.
+    def waste(self, ended: Collection[str] = ()) -> list[Waste]:
+        """Return the finished packs and those that were `ended`, those with the largest dead share first.
 
         Raises:
             OSError: One cannot be looked at.
 
         """
-        packs = [self._waste(pack) for pack in _finished(self._reader)]
+        packs = [self._waste(pack) for pack in _finished(self._reader, ended)]
         return sorted(packs, key=lambda waste: waste.dead / waste.size, reverse=True)
 
     def _head(self, pack: str, stored: Stored) -> int:
@@ -72,12 +73,12 @@ class LiveBodies:
         return Waste(pack, max(1, size), max(0, size - len(tar.END) - live), objects)
 
 
-def find_waste(reader: VolumeReader, live: LiveObjects) -> list[Waste]:
-    """Return the finished packs of a volume, those with the largest dead share first."""
+def find_waste(reader: VolumeReader, live: LiveObjects, ended: Collection[str] = ()) -> list[Waste]:
+    """Return the finished packs of a volume and those that were `ended`, those with the largest dead share first."""
     living = LiveBodies(reader)
     for stored in live.objects():
         living.add(stored)
-    return living.waste()
+    return living.waste(ended)
 
 
 def names_of(reader: VolumeReader, stored: Stored) -> PackNames:
@@ -88,10 +89,11 @@ def names_of(reader: VolumeReader, stored: Stored) -> PackNames:
     return PackNames.WDS if found is not None and tar.is_sample(found.path) else PackNames.KEY
 
 
-def _finished(reader: VolumeReader) -> list[str]:
+def _finished(reader: VolumeReader, ended: Collection[str]) -> list[str]:
     """Return all packs but those that their writers may go on with."""
     return [
-        folder.pack_name(reader.id, writer, number)
+        pack
         for writer, numbers in folder.packs_of(reader.root, reader.id).items()
-        for number in numbers[:-1]
+        for number in numbers
+        if (pack := folder.pack_name(reader.id, writer, number)) in ended or number != numbers[-1]
     ]
