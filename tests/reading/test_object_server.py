@@ -1,6 +1,8 @@
 """`bucketpull serve`: what comes over HTTP is what lies on the disks, to the byte."""
 
+import asyncio
 import http.client
+import io
 import os
 import re
 import signal
@@ -18,6 +20,8 @@ from tests.volumes.filling import ODD_KEYS, SMALL_PACKS, Filler, bodies
 
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing
+from bucketpull.reading.object_server import ObjectServer, Options
+from bucketpull.reading.volume_set import OpenVolumes
 
 BODY = bytes(range(256)) * 40
 LARGE = os.urandom(3_000_000)
@@ -251,6 +255,44 @@ def test_requests_are_logged_and_counted(tmp_path):
         first,
     )
     assert '" 404 ' in second
+
+
+class Writes(io.StringIO):
+    """Counts what is written at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def write(self, text):
+        self.count += 1
+        return super().write(text)
+
+
+def test_the_lines_of_many_requests_are_written_together(tmp_path):
+    with Filler(tmp_path, Packing()) as filler:
+        filler.store({(b"", b"a.jpg"): b"12345"})
+    stream = Writes()
+
+    def ask(port):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /a.jpg HTTP/1.1\r\nHost: a\r\nUser-Agent: odd\r\n\r\n" * 50)
+            answers = client.makefile("rb")
+            for _ in range(50):
+                assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+                while answers.readline() != b"\r\n":
+                    pass
+                assert answers.read(5) == b"12345"
+
+    async def serve():
+        server = ObjectServer(OpenVolumes([str(tmp_path)]), Options(log=stream))
+        await asyncio.to_thread(ask, await server.start("127.0.0.1", 0))
+        await server.close()
+
+    asyncio.run(serve())
+    lines = stream.getvalue().splitlines()
+    assert (len(lines), stream.getvalue().count('"GET /a.jpg HTTP/1.1" 200 5')) == (50, 50)
+    assert stream.count < 10
 
 
 def test_on_loopback_a_foreign_name_that_was_made_to_point_here_reads_nothing(tmp_path):

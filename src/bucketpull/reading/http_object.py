@@ -8,6 +8,7 @@ import mimetypes
 import re
 from collections.abc import Collection, Mapping, Sequence
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 from bucketpull.domain.errors import ConfigError
@@ -24,6 +25,7 @@ _SCRIPTLESS: Final = re.compile(
     re.IGNORECASE,
 )
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
+_MOST_KNOWN: Final = 1000
 _RANGE: Final = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
 _ETAG: Final = re.compile(r'(?:W/)?"[^"]*"')
 
@@ -83,6 +85,7 @@ def is_range_allowed(headers: Mapping[str, str], etag: str, mtime: int) -> bool:
     return _date(condition) == mtime
 
 
+@lru_cache(maxsize=1024)
 def http_date(mtime: int) -> str:
     """Write Unix seconds as HTTP does."""
     return formatdate(mtime, usegmt=True)
@@ -96,17 +99,26 @@ class Types:
         self._known.add_type("image/webp", ".webp")
         self._known.add_type("image/avif", ".avif")
         self._more = more or {}
+        self._found: dict[bytes, str] = {}
 
     def of(self, key: bytes) -> str:
-        """Return the content type for a name."""
-        name = key.rpartition(b"/")[2].decode("utf-8", "replace").lower()
-        _, dot, suffix = name.rpartition(".")
-        if dot and suffix in self._more:
+        """Return the content type for a name: by its last suffix, which tells of a compression too."""
+        suffix = key.rpartition(b"/")[2].rpartition(b".")
+        found = self._found.get(suffix[2]) if suffix[1] else OTHER_TYPE
+        if found is None:
+            found = self._of(suffix[2].decode("utf-8", "replace").lower())
+            if len(self._found) < _MOST_KNOWN:
+                self._found[suffix[2]] = found
+        return found
+
+    def _of(self, suffix: str) -> str:
+        if suffix in self._more:
             return self._more[suffix]
-        kind, encoding = self._known.guess_type(name, strict=False)
+        kind, encoding = self._known.guess_type(f"x.{suffix}", strict=False)
         return OTHER_TYPE if kind is None or encoding is not None else kind
 
 
+@lru_cache(maxsize=256)
 def may_run_scripts(kind: str) -> bool:
     """Tell whether a browser may run scripts of a document of this content type, or does not say."""
     return _SCRIPTLESS.match(kind) is None
@@ -125,8 +137,11 @@ def is_known_host(host: str, names: Collection[str]) -> bool:
     it is what a web server says that was told of an `upstream`, or of a container.
     """
     name = host_name(host)
-    if ("." not in name and name) or name in map(str.lower, names):
-        return True
+    return bool("." not in name and name) or name in map(str.lower, names) or _is_address(name)
+
+
+@lru_cache(maxsize=256)
+def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name.strip("[]"))
     except ValueError:

@@ -23,8 +23,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bucketpull.domain.values import shown_value
 from bucketpull.reading import http_object
+from bucketpull.reading.access_log import AccessLog
 from bucketpull.reading.volume_set import LOOK_SECONDS, Away, Found, OpenVolumes, read_now
-from bucketpull.report.printable import printable
 
 T = TypeVar("T")
 
@@ -64,6 +64,7 @@ class ObjectServer:
     def __init__(self, volumes: OpenVolumes, options: Options) -> None:
         self._volumes = volumes
         self._options = options
+        self._log = AccessLog(options.log) if options.log is not None else None
         self._threads = ThreadPoolExecutor(_THREADS, "read")
         self._server = web.Server(
             self._answer, access_log=None, keepalive_timeout=_IDLE_SECONDS, logger=_logger()
@@ -98,6 +99,8 @@ class ObjectServer:
             with suppress(asyncio.CancelledError):
                 await self._looking
         await self._server.shutdown(5.0)
+        if self._log is not None:
+            self._log.close()
         self._threads.shutdown(wait=False)
         self._volumes.close()
 
@@ -130,8 +133,8 @@ class ObjectServer:
         seconds = time.perf_counter() - began
         self.counts[response.status] += 1
         self.seconds += seconds
-        if self._options.log is not None:
-            self._log(request, response, seconds)
+        if self._log is not None:
+            self._log.add(request, response, seconds)
         return response
 
     async def _response(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -253,17 +256,6 @@ class ObjectServer:
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
-    def _log(self, request: web.BaseRequest, response: web.StreamResponse, seconds: float) -> None:
-        """Write a line in the combined format of web servers, and the seconds."""
-        at = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
-        length = response.content_length if response.content_length is not None else "-"
-        line = f"{request.method} {request.raw_path} HTTP/{request.version.major}.{request.version.minor}"
-        agent, referer = (_quoted(request.headers.get(name, "-")) for name in (hdrs.USER_AGENT, hdrs.REFERER))
-        text = f'{request.remote} - - [{at}] "{_quoted(line)}" {response.status} {length} "{referer}" "{agent}" {seconds:.6f}\n'
-        assert self._options.log is not None
-        with suppress(OSError, ValueError):  # a full disk under the log stops no answer
-            self._options.log.write(text)
-
 
 def _logger() -> logging.Logger:
     """Return the log of our own errors. It writes the first of each minute, so that repeated bad requests do not fill it."""
@@ -361,7 +353,3 @@ def refused_host(request: web.BaseRequest, names: Collection[str] | None) -> web
 
 def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(status=status, text=text + "\n", headers=headers)
-
-
-def _quoted(text: str) -> str:
-    return printable(text.replace("\\", "\\\\").replace('"', '\\"'))
