@@ -7,7 +7,7 @@ import pytest
 
 from bucketpull.agent.intake import compare
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Extent
+from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.record import Record
 from bucketpull.testing.memory import part_of
 
@@ -42,3 +42,15 @@ def test_an_object_of_equal_size_and_date_has_changed_if_both_tell_an_md5_and_th
 )
 def test_what_cannot_be_compared_is_in_place(listed, recorded):
     assert changed(listed, **recorded) == []
+
+
+def test_blocks_of_deleted_objects_among_the_listed_names_are_told_and_of_others_not():
+    block = Extent("v1", 0)
+
+    def known(name):
+        return [(block, [Record(b"x", "", [name], [1], [2])])]
+
+    listed = Part(b"x", "", [b"b", b"k"], [1, 1], [2, 2])
+
+    assert compare([listed], known(b"g")).extents == [block]
+    assert compare([listed], known(b"z")).extents == []

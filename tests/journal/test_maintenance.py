@@ -2,7 +2,7 @@
 
 import pytest
 
-from bucketpull.domain.batching import decode_positions
+from bucketpull.domain.batching import cut, decode_positions
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import Limits, ScanReceipt
 from bucketpull.domain.model import (
@@ -527,6 +527,34 @@ def test_objects_that_are_back_are_compared_with_what_lies_there_though_others_s
     play.run()
 
     assert play.fetched == []
+
+
+def test_objects_that_are_back_between_two_pages_are_compared_with_what_lies_there(play):
+    page = PageRecord(b"x", "", b"a", b"z", b"one", 3, 30, unchanged=False)
+    listed = {"": (b"a", b"f"), "2": (b"k", b"z")}
+    play.begin()
+    (root,) = play.claim(WorkKind.SCAN)
+    objects = Part(b"x", "", [b"a", b"g", b"z"], [10] * 3, [1_600_000_000] * 3)
+    receipt = ScanReceipt(root.id, "here", pages=[page], batches=cut([objects]))
+    play.journal.commit([receipt], play.now)
+    play.drain()
+    play.journal.end("complete", play.now)
+    play.begin()
+    (root,) = play.claim(WorkKind.SCAN)
+    pages = [
+        PageRecord(b"x", cursor, *ends, b"other", 0, 0, unchanged=False) for cursor, ends in listed.items()
+    ]
+    play.journal.commit([ScanReceipt(root.id, "here", pages=pages)], play.now)
+    play.journal.end("complete", play.now)
+    play.begin()
+    (root,) = play.claim(WorkKind.SCAN)
+    objects = Part(b"x", "3", [b"g"], [10], [1_600_000_000])
+    page = PageRecord(b"x", "3", b"g", b"g", b"", 1, 10, unchanged=False)
+    play.journal.commit([ScanReceipt(root.id, "here", pages=[page], batches=cut([objects]))], play.now)
+
+    (work,) = play.claim(WorkKind.BATCH)
+
+    assert work.candidates == [Extent("v1", 0)]
 
 
 def test_below_a_directory_that_could_not_be_listed_nothing_is_forgotten(play):

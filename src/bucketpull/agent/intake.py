@@ -1,6 +1,6 @@
 """How a batch begins: objects that are on this worker's volumes already, as ours or as files of others (`--adopt`), are taken over, the rest is placed. Pure."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -12,9 +12,9 @@ from bucketpull.agent.clearing import begun_on
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.volume_state import ManagedVolume
-from bucketpull.domain.batching import among, ids_of, objects_in, without
+from bucketpull.domain.batching import among, ids_of, objects_in, spans_of, without
 from bucketpull.domain.errors import VolumeError
-from bucketpull.domain.model import Extent, Part
+from bucketpull.domain.model import Extent, Part, Span
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Claim, Inspection, Record
 
@@ -190,7 +190,9 @@ def _last(parts: Iterable[Part], stored: Iterable[tuple[Extent, Sequence[Record]
 
 
 class Matched(msgspec.Struct):
-    """Listed objects by what ledgers say of them: `skipped` objects are in place (`extents` say where), `changed` by volume lie there in another version.
+    """Listed objects by what ledgers say of them: `skipped` objects are in place, `changed` by volume lie there in another version.
+
+    `extents` are the blocks of those in place, and of others among the names of a part that are not listed: they may come back.
 
     `fresh` objects were found nowhere. `copies` of objects in place lie on another volume too, as after a rebuild: by the volume whose
     copy counts and the other one. `doubled` are all volumes that have copies which do not count.
@@ -230,6 +232,7 @@ def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record
             result.fresh.append(part.take(fresh))
         for volume, indexes in changed.items():
             result.changed.setdefault(volume, []).append(part.take(indexes))
+    extents.update(dict.fromkeys(_unlisted(parts, found)))
     result.extents = list(extents)
     if others:
         result.copies = _copies(parts, found, others)
@@ -243,6 +246,17 @@ _Found = dict[tuple[bytes, bytes], _Old]
 """Objects by directory and name, as the latest block has them."""
 _Others = dict[tuple[bytes, bytes], set[str]]
 """The volumes of earlier blocks that have an object which lies on another volume by the latest one."""
+
+
+def _unlisted(parts: Sequence[Part], found: _Found) -> Iterator[Extent]:
+    """Give the blocks of objects that are not listed and stand among the names of a part, as where some were deleted at the source."""
+    left = found.keys() - ids_of(parts)
+    spans: dict[bytes, list[Span]] = {}
+    for span in spans_of(parts) if left else ():
+        spans.setdefault(span.directory, []).append(span)
+    for directory, name in left:
+        if any(span.first < name < span.last for span in spans[directory]):
+            yield found[directory, name][2]
 
 
 def _is_in_place(old: _Old, size: int, mtime: int, part: Part, index: int) -> bool:

@@ -149,11 +149,11 @@ class Pages:
         """Whether a directory was listed in a run, to its end."""
         return bool(self._connection.execute(self._sql["was-seen"], (directory, run)).fetchone()[0])
 
-    def range_over(self, row: PageRow, run: int) -> tuple[bytes, bytes] | None:
-        """Return the smallest and largest name of the pages of a run that overlap a page; None if none does."""
+    def ends_over(self, row: PageRow, run: int) -> tuple[bytes | None, bytes | None]:
+        """Return up to which name the pages of a run that begin before a page reach into it, and from which those that end behind it do; None where none does."""
         where = {"directory": row.directory, "run": run, "first": row.first, "last": row.last}
-        first, last = self._connection.execute(self._sql["range-over"], where).fetchone()
-        return None if first is None else (first, last)
+        head, tail = self._connection.execute(self._sql["ends-over"], where).fetchone()
+        return head, tail
 
     def _overlapping(self, query: str, directory: bytes, first: bytes, last: bytes) -> list[list[Entry]]:
         where = {"directory": directory, "first": first, "last": last}

@@ -28,28 +28,24 @@ HasSome = Callable[[bytes, list[Extent]], bool]
 def forget_pages(tables: Tables, rows: Iterable[PageRow]) -> None:
     """Remove pages that the finished run did not see, unless it could not list their directory.
 
-    Where it found no objects in their place it stays known where theirs lie: if they are made again, they go back there.
+    Where no page of it stands in their place, be it between two pages, it stays known where theirs lie: if they are made again, they go
+    back there. What lies among the names of a page is told by the batch that was compared with it.
     """
     for row in rows:
         if row.run < tables.run.number and _may_forget(tables, row.directory):
-            left = _left_alone(row, tables.pages.range_over(row, tables.run.number)) if row.extents else None
+            left = _left_alone(row, *tables.pages.ends_over(row, tables.run.number)) if row.extents else None
             if left is None:
                 tables.pages.remove(row.directory, row.cursor, row.run)
             elif left != row:
                 tables.pages.change(left)
 
 
-def _left_alone(row: PageRow, found: tuple[bytes, bytes] | None) -> PageRow | None:
-    """Return a page without the names among which objects were found, from the smallest to the largest; None if only its middle is."""
-    row = msgspec.structs.replace(row, digest=b"", objects=0, size=0)
-    if found is None:
-        return row
-    first, last = found
-    if first <= row.first and last < row.last:
-        return msgspec.structs.replace(row, first=last + b"\0")
-    if first > row.first and last >= row.last:
-        return msgspec.structs.replace(row, last=first)
-    return None
+def _left_alone(row: PageRow, head: bytes | None, tail: bytes | None) -> PageRow | None:
+    """Return a page without the names that the pages over its first and its last one cover, up to `head` and from `tail` on; None if that is all."""
+    first, last = row.first if head is None else head, row.last if tail is None else tail
+    if (head is not None and head >= last) or (tail is not None and tail <= first):
+        return None
+    return msgspec.structs.replace(row, first=first, last=last, digest=b"", objects=0, size=0)
 
 
 def count_vanished(tables: Tables, objects: int) -> None:

@@ -219,10 +219,10 @@ where (directory, cursor, run) > (?, ?, ?) order by directory, cursor, run limit
 update page set first = ?, last = ?, digest = ?, objects = ?, bytes = ?, extents = ?
 where directory = ? and cursor = ? and run = ?;
 
--- name: range-over
--- tidying, once a page that the run did not see: the names of the run's pages that overlap it; of those that begin before it
--- only the nearest hundred are looked at, which takes some 50 µs
-select min(first), max(last) from (
+-- name: ends-over
+-- tidying, once a page that the run did not see: how far the run's pages over its first and its last name reach into it; of those
+-- that begin before it only the nearest hundred are looked at, which takes some 50 µs
+select max(iif(first <= :first, last, null)), min(iif(last >= :last, first, null)) from (
     select run, first, last from page where directory = :directory and cursor = '' and first <= :last
     union all
     select run, first, last from page indexed by page_range

@@ -65,7 +65,7 @@ create table body (
 ) strict;
 
 -- Listed pages. The row of an earlier run stays until the run has ended, for the candidates of pages with other borders; without
--- digest and counts until there are objects in its place again, among its names: those that lie on volumes go back there.
+-- digest and counts until a page of a later run stands in its place: objects that are made again go back to where they lie.
 create table page (
     directory blob not null,
     cursor text not null,

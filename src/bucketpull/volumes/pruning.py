@@ -44,7 +44,7 @@ class Comparison:
     """A listing against the volumes that were filled from it. `folder` takes 28 bytes a listed and 36 bytes a held object.
 
     `prefix` is that of the listing: what does not lie below it was never asked for. `held` counts what does.
-    An object that was away from the source for a while may lie on two volumes: of such copies those go that have not the listed size
+    An object that went from the source while its volume was away, and came back, may lie on two volumes: of such copies those go that have not the listed size
     and date, if one has them; `copies` counts them.
     An entry without a name (see `spare`) is one file or folder right in the directory that lists it. It may be any that is held and
     not listed; it is none that is listed by its name.
