@@ -1,7 +1,6 @@
 """One of libcurl's easy handles, what it is set to, and the transfer that it makes.
 
-A handle is used again and again without a reset: a transfer sets its URL, and what differs from the one before.
-Setting four headers anew costs 1.9 µs, a method or a bound 0.2 µs each, out of 20 µs a transfer.
+A handle is used again and again without a reset: a transfer sets what its request says.
 """
 
 from collections.abc import Callable
@@ -43,9 +42,6 @@ class EasyHandle(RunningRequest):
         self._finish = finish
         self._pause = pause
         self._buffer_bytes = options.buffer_bytes
-        self._headers: tuple[str, ...] = ()
-        self._method = "GET"
-        self._max_bytes = 0
         self._sink: Sink | None = None
         self._begun: Begun | None = None
         self._counted: Count | None = None
@@ -111,15 +107,9 @@ class EasyHandle(RunningRequest):
         if request.address != self.request.address:
             easy.setopt(pycurl.CONNECT_TO, [f"::{_in_brackets(request.address)}:"] if request.address else [])
         self.request = request
-        if request.headers is not self._headers:
-            easy.setopt(pycurl.HTTPHEADER, request.headers)
-            self._headers = request.headers
-        if request.max_bytes != self._max_bytes:
-            easy.setopt(pycurl.MAXFILESIZE_LARGE, request.max_bytes)
-            self._max_bytes = request.max_bytes
-        if request.method != self._method:
-            easy.setopt(pycurl.NOBODY if request.method == "HEAD" else pycurl.HTTPGET, 1)
-            self._method = request.method
+        easy.setopt(pycurl.HTTPHEADER, request.headers)
+        easy.setopt(pycurl.MAXFILESIZE_LARGE, request.max_bytes)
+        easy.setopt(pycurl.NOBODY if request.method == "HEAD" else pycurl.HTTPGET, 1)
         if sink is not self._sink or counted is not self._counted:
             self._sink = sink
             self.count(counted)
