@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from benchmarks.bucket import BUCKET, Bucket
-from bucketpull.domain.percent_encoding import quoted
+from bucketpull.domain.keys import quoted
 
 _PAGE = 1_000
 

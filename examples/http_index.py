@@ -13,8 +13,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position
-from bucketpull.domain.percent_encoding import quoted
 from bucketpull.sources.plain import HEADERS, PlainSource, check_page
 from bucketpull.sources.source_settings import SourceSettings
 

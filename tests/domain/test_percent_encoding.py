@@ -5,7 +5,7 @@ from urllib.parse import quote_from_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.percent_encoding import percent_encoded
+from bucketpull.domain.keys import percent_encoded
 
 TEXTS = st.lists(
     st.binary(max_size=12) | st.sampled_from([b"a/b", b"%41", b"~-_.", b"", b"a\nb"]), max_size=6

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.percent_encoding import quoted
+from bucketpull.domain.keys import quoted
 from bucketpull.report.list_forms import FORMS, Columns, Form, NginxMap
 from bucketpull.report.list_output import FolderOutput, Mark, StreamOutput
 

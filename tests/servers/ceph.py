@@ -20,7 +20,7 @@ from typing import IO, Self
 from tests.servers.broker import free_ports
 from tests.servers.s3_servers import signed_headers
 
-from bucketpull.domain.percent_encoding import quoted
+from bucketpull.domain.keys import quoted
 
 START_SECONDS = 60
 REGION = "us-east-1"

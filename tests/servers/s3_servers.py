@@ -15,7 +15,7 @@ from typing import Self
 
 from tests.servers.broker import free_ports
 
-from bucketpull.domain.percent_encoding import quoted
+from bucketpull.domain.keys import quoted
 from bucketpull.sources.s3.signing import Credentials, Signer
 
 START_SECONDS = 60

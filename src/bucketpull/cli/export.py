@@ -14,8 +14,8 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.batching import groups
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
+from bucketpull.domain.keys import urls_of
 from bucketpull.domain.model import VolumeState, key_of, show
-from bucketpull.domain.percent_encoding import urls_of
 from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count

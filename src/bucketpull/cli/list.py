@@ -13,8 +13,8 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.keys import urls_of
 from bucketpull.domain.model import Part, Position, show
-from bucketpull.domain.percent_encoding import urls_of
 from bucketpull.downloader.walk import ListingWalk
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.figures import count

@@ -1,4 +1,6 @@
-"""Where an object lies below a volume: key -> relative path, injective, inside the volume, and back again.
+"""How keys are written: as the paths of files below a volume, and in URLs.
+
+key -> relative path is injective, inside the volume, and leads back again.
 
 A path is the key itself unless a segment of it cannot be a name. Such a segment begins with the marker `%~`, and so does
 one that naturally begins with the marker:
@@ -9,12 +11,16 @@ one that naturally begins with the marker:
 
 A path too long as a whole lies in `%~%~long/XX/`. Two keys never share a path: what stands in it decodes to one key, or is
 named by a digest of 128 bits.
+
+In a URL every byte that is not unreserved is written `%XX`, and nothing is ever normalised.
 """
 
 import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator
+from typing import Final
+from urllib.parse import quote_from_bytes
 
 MARK = b"%~"
 OWN_FOLDER = b".bucketpull"
@@ -36,6 +42,9 @@ _FOLDING_ASCII = re.compile(rb'[A-Z%\x00-\x1f\x7f"*:<>?\\|/]|[. ]+\Z')
 # Short names that FAT, and NTFS behind SMB, may give `.bucketpull` and then take for it: six letters, or two and a sum, and a number.
 _SHORT_OWN = re.compile(rb"(?:bucket|bu[0-9a-f]{4})~[0-9]+", re.IGNORECASE)
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+UNRESERVED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~"
+_PLAIN: Final = UNRESERVED + b"/"
 
 
 def path_of(key: bytes, folds_case: bool = False) -> bytes:
@@ -177,3 +186,39 @@ def _variant(segment: bytes, tag: bytes) -> bytes:
         return tagged
     name = name_of(segment)
     return _hashed(segment if name is None else name) + tag
+
+
+# --- in URLs
+
+
+def percent_encoded(texts: list[bytes], safe: bytes = b"") -> list[bytes]:
+    """Write `%XX` for all bytes that are neither unreserved (RFC 3986, 2.3) nor safe.
+
+    All texts are encoded together, once for each byte that needs it: 0.1 to 0.3 µs a text in place of up to 4.
+    """
+    together = b"\n".join(texts)
+    if together.count(b"\n") != len(texts) - 1:
+        return [quote_from_bytes(text, safe=safe.decode() + "~").encode() for text in texts]
+    together = together.replace(b"%", b"%25")
+    for byte in set(together.translate(None, UNRESERVED + safe + b"%\n")):
+        together = together.replace(bytes([byte]), b"%%%02X" % byte)
+    return together.split(b"\n")
+
+
+def quoted(key: bytes) -> str:
+    """Write a key as the path of a URL, without a leading slash."""
+    # translate() deletes the plain bytes: what is left must be quoted. 0.15 µs for a plain key of 40 bytes.
+    if not key.translate(None, _PLAIN):
+        return key.decode("ascii")
+    return quote_from_bytes(key, safe="/~")
+
+
+def urls_of(base: str, keys: list[bytes]) -> list[str]:
+    """Write the URLs of many keys; `base` ends with a slash."""
+    paths = b"\n".join(percent_encoded(keys, b"/")).decode("ascii")
+    return [base + path for path in paths.split("\n")] if keys else []
+
+
+def is_plain(key: bytes) -> bool:
+    """Tell whether a key is sent as it is, so that no two programs can differ in its encoding."""
+    return not key.translate(None, _PLAIN)

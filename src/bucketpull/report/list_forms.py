@@ -22,8 +22,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bucketpull.domain.keys import percent_encoded
 from bucketpull.domain.model import show
-from bucketpull.domain.percent_encoding import percent_encoded
 
 _MEGABYTE: Final = 1_000_000
 _LONGEST_OMS_LINE: Final = 65_535

@@ -9,8 +9,8 @@ from typing import Final
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Position
-from bucketpull.domain.percent_encoding import quoted
 from bucketpull.sources.http import (
     IN_MEMORY_BYTES,
     UNALTERED,

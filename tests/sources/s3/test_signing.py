@@ -10,7 +10,7 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.percent_encoding import quoted
+from bucketpull.domain.keys import quoted
 from bucketpull.sources.s3.signing import Anonymous, Credentials, Signer
 
 

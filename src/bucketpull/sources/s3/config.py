@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.percent_encoding import quoted
+from bucketpull.domain.keys import quoted
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.addresses import check_url, check_urls
 from bucketpull.sources.key_list import KEY_OPTIONS, BucketSettings

@@ -27,8 +27,8 @@ import msgspec
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.key_ranges import DEEPEST, cut_again, first_ranges
+from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position
-from bucketpull.domain.percent_encoding import quoted
 from bucketpull.sources.s3.listing import PAGE_KEYS, Listing
 from bucketpull.sources.s3.name_bound import Search, search_from
 from bucketpull.sources.trail import Trail

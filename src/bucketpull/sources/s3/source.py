@@ -11,8 +11,8 @@ from urllib.parse import quote, urlsplit
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdict, Wanted
+from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.model import Page, Position, show
-from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.http import IN_MEMORY_BYTES, ServerClock, conditions, retry_after
 from bucketpull.sources.s3 import verdicts

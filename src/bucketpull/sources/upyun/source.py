@@ -7,8 +7,8 @@ and whether the CDN's dates are the listing's.
 from bucketpull.domain.endpoints import Advice, EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdict, Wanted
+from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.model import Page, Position
-from bucketpull.domain.percent_encoding import is_plain, quoted
 from bucketpull.ports import UsageQuery
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.http import IN_MEMORY_BYTES, ServerClock, conditions

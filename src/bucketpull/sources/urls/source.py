@@ -6,8 +6,8 @@ import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position, key_of
-from bucketpull.domain.percent_encoding import quoted
 from bucketpull.sources.http import note_date
 from bucketpull.sources.lists import CORRECT_IT, check_unchanged
 from bucketpull.sources.plain import HEADERS, PlainSource
