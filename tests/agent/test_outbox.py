@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bucketpull.agent.outbox import REPLIES_AT_ONCE, Outbox
+from bucketpull.agent.shell import REPLIES_AT_ONCE, Outbox
 from bucketpull.domain.messages import BatchReceipt, Pulse
 from bucketpull.transport.local import DirectTransport
 

@@ -1,7 +1,6 @@
 import pytest
 
-from bucketpull.agent.demand import Load, limited_by
-from bucketpull.agent.scheduler import BATCHES_MOST, Scheduler
+from bucketpull.agent.scheduler import BATCHES_MOST, Load, Scheduler, limited_by
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.parameters import AgentParameters

@@ -15,6 +15,7 @@ from bucketpull.domain.batching import (
     ids_of,
     objects_in,
     spans_of,
+    split,
 )
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
@@ -210,16 +211,11 @@ def as_listed(parts: Iterable[Part], records: Iterable[Record]) -> list[Part]:
 
 def pieces(parts: list[Part]) -> list[list[Part]]:
     """Split two objects or more into four pieces, or fewer, to find the one that makes its process die."""
-    return [piece for half in _halves(parts) for piece in (_halves(half) if objects_in(half) > 1 else [half])]
+    return [piece for half in _halves(parts) for piece in _halves(half) if piece]
 
 
 def _halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
-    if len(parts) > 1:
-        middle = len(parts) // 2
-        return parts[:middle], parts[middle:]
-    part = parts[0]
-    middle = len(part.names) // 2
-    return [part.slice(0, middle)], [part.slice(middle, len(part.names))]
+    return split(parts, objects_in(parts) // 2)
 
 
 def poisoned(parts: Iterable[Part], attempts: int) -> list[Failure]:

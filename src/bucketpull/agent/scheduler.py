@@ -1,13 +1,15 @@
-"""A worker's processes and volumes as its agent sees them: which gets the next task, and how much work to ask for."""
+"""A worker's processes and volumes as its agent sees them: which gets the next task, how much work to ask for, what holds it back."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from operator import sub
+from typing import NamedTuple
 
 import msgspec
 
 from bucketpull.agent.actions import DiskRequest, Verb
-from bucketpull.agent.demand import Load, limited_by
 from bucketpull.agent.volume_state import ManagedVolume
+from bucketpull.domain import batching
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, expected_bytes, objects_in
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.errors import VolumeError
@@ -30,7 +32,21 @@ FROZEN_SECONDS = 120.0
 ASLEEP_SECONDS = 30.0
 LEFT_SECONDS = 4.0
 
+NEAR = 0.9  # of a cap: transfers end in lumps, so that the cap itself is not reached in each half second
+BUSY = 0.85  # of a core, for one process: above it, more transfers would only wait for it
+QUEUED_BYTES = 8 << 20  # waiting for one volume, per process: half of what a process lets wait
+
 ASKED_OF_SICK = frozenset({Verb.CLOSE, Verb.REOPEN, Verb.WAIT})
+
+
+class Load(NamedTuple):
+    """The counters of one moment: monotonic seconds, objects and bytes so far, the endpoints, CPU seconds by process."""
+
+    at: float
+    objects: int
+    size: int
+    endpoints: Mapping[str, EndpointStatus]
+    cpu: Sequence[float] = ()
 
 
 class Scheduler:
@@ -280,16 +296,9 @@ def _pieces(
     shares: Sequence[tuple[str | None, int]], parts: Sequence[Part]
 ) -> Iterator[tuple[str | None, list[Part]]]:
     """Cut parts into consecutive pieces of so many objects each."""
-    start = 0
     for volume, count in shares:
-        piece, before = [], 0
-        for part in parts:
-            low, high = max(0, start - before), min(len(part.names), start + count - before)
-            if low < high:
-                piece.append(part.slice(low, high))
-            before += len(part.names)
+        piece, parts = batching.split(parts, count)
         yield volume, piece
-        start += count
 
 
 def _endpoints_of_all(ticks: Sequence[Tick]) -> dict[str, EndpointStatus]:
@@ -298,6 +307,49 @@ def _endpoints_of_all(ticks: Sequence[Tick]) -> dict[str, EndpointStatus]:
         for name, endpoint in tick.endpoints.items():
             total.setdefault(name, EndpointStatus(0, 0.0, 0, 0, 0.0, endpoint.is_origin)).add(endpoint)
     return total
+
+
+def limited_by(
+    before: Load, now: Load, limits: Limits, queued: Sequence[int], unstarted: int, *, is_capped: bool = False
+) -> str:
+    """Name what holds a worker back since the pulse before, as `Pulse.limited_by`; `queued` are bytes waiting for each volume, per process.
+
+    `is_capped`: a process begins no more because of the cap on bandwidth.
+    """
+    seconds = max(now.at - before.at, 0.001)
+    for name, endpoint in now.endpoints.items():
+        if endpoint.throttled > _throttled(before.endpoints.get(name)):
+            return _word(name, endpoint)
+    if any(waiting > QUEUED_BYTES for waiting in queued):
+        return "disk"
+    for limit, reached in (
+        ("bandwidth", is_capped or _near(limits.bytes_per_second, (now.size - before.size) / seconds)),
+        ("rate", _near(limits.requests_per_second, (now.objects - before.objects) / seconds)),
+        ("cpu", max(map(sub, now.cpu, before.cpu), default=0.0) > BUSY * seconds),
+        ("work", unstarted == 0),
+    ):
+        if reached:
+            return limit
+    return next(
+        (
+            _word(name, endpoint)
+            for name, endpoint in now.endpoints.items()
+            if endpoint.level and endpoint.in_flight >= NEAR * endpoint.level
+        ),
+        "",
+    )
+
+
+def _throttled(endpoint: EndpointStatus | None) -> int:
+    return 0 if endpoint is None else endpoint.throttled
+
+
+def _near(cap: float | None, speed: float) -> bool:
+    return cap is not None and speed >= NEAR * cap
+
+
+def _word(name: str, endpoint: EndpointStatus) -> str:
+    return "source" if endpoint.is_origin else name
 
 
 class Deaths:
