@@ -187,9 +187,9 @@ class Curl:
             easy, code, text = self._bad.popleft()
             reason = reason_of(code, easy.getinfo(pycurl.CONNECT_TIME) > 0)
             words = words_of(text)
-            asked = urlsplit(easy.handle.request.url)
-            if reason in _NAMELESS and str(asked.hostname) not in words:
-                words = f"{words} ({asked.netloc})"
+            if reason in _NAMELESS:  # and libcurl has understood the URL
+                asked = urlsplit(easy.handle.request.url)
+                words = words if str(asked.hostname) in words else f"{words} ({asked.netloc})"
             self._finish(easy.handle, reason, words)
         return ended
 
