@@ -23,6 +23,7 @@ from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.refused_groups import RefusedGroups
 from bucketpull.downloader.targets import Target, Targets
+from bucketpull.ports import Fetcher
 
 T = TypeVar("T")
 
@@ -274,6 +275,12 @@ class Endpoint(Generic[T]):
             if self.hosts is not None:
                 self.hosts.forgive()
         self.state, self.is_up, self.trials = state, is_up, 0
+
+    def give_up(self, fetcher: Fetcher) -> None:
+        """Wait for no answer any longer if it is not up."""
+        if not self.is_up:
+            for site in {target.site for target in self.targets}:
+                fetcher.abandon(site, Reason.TIMEOUT, "the endpoint does not answer")
 
     def symptoms(self, now: float, silent_seconds: float, unanswered: int, has_work: bool) -> Symptoms:
         """Return what there is to report."""

@@ -158,12 +158,7 @@ class Routing:
         if not self._probe(endpoint):
             endpoint.trials = TRIALS if endpoint.waiting else 1
             endpoint.is_fresh_trial = not endpoint.is_fresh_trial
-        self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._give_up(endpoint))
-
-    def _give_up(self, endpoint: Endpoint[Transfer]) -> None:
-        if not endpoint.is_up:
-            for site in {target.site for target in endpoint.targets}:
-                self._fetcher.abandon(site, Reason.TIMEOUT, "the endpoint does not answer")
+        self._fetcher.call_later(HOPELESS_SECONDS, lambda: endpoint.give_up(self._fetcher))
 
     def is_hopeless(self, transfer: Transfer) -> bool:
         """Tell whether one endpoint does not have an object, and the next refuses everything."""
@@ -183,5 +178,5 @@ class Routing:
                 line.append(transfer)
         for endpoint in self._order:
             if endpoint.state is State.DOWN:
-                self._give_up(endpoint)
+                endpoint.give_up(self._fetcher)
         return hopeless

@@ -298,12 +298,7 @@ class Scan:
     def try_out(self) -> None:
         """Find out whether the listing is back."""
         self._probe()
-        self._fetcher.call_later(HOPELESS_SECONDS, self._give_up)
-
-    def _give_up(self) -> None:
-        if not self._endpoint.is_up:
-            for site in {target.site for target in self._endpoint.targets}:
-                self._fetcher.abandon(site, Reason.TIMEOUT, "the endpoint does not answer")
+        self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._endpoint.give_up(self._fetcher))
 
     def _fail(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
         self._failed(wanted, error, status)

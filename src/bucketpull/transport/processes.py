@@ -36,7 +36,7 @@ class ForkServer:
         self._pid = os.fork()
         if self._pid == 0:
             ours.close()
-            _nurse(theirs, main)
+            _serve_forks(theirs, main)
         theirs.close()
         self._socket = ours
 
@@ -61,7 +61,7 @@ class ForkServer:
             os.waitpid(self._pid, 0)
 
 
-def _nurse(requests: socket.socket, main: Main) -> None:
+def _serve_forks(requests: socket.socket, main: Main) -> None:
     """Fork a process for each request, until the parent is gone. Never returns.
 
     It waits for its children, so that their CPU time counts as the whole program's.

@@ -185,9 +185,9 @@ class _Answer:
     def by_name(self, split: bool) -> Page:
         """Take what lies before the range's end."""
         names, after = self._names, ask_for(self._position).after
-        is_heeded = not names or not after or names[0] > after
-        if not is_heeded or not _is_ordered(names):
-            return self._distrusted(is_heeded and not after)
+        is_honoured = not names or not after or names[0] > after
+        if not is_honoured or not _is_ordered(names):
+            return self._distrusted(is_honoured and not after)
         upto = unquote_to_bytes(self._stage.upto)
         end = bisect_right(names, upto) if upto else len(names)
         if end < len(names) or not self._listing.is_truncated:
