@@ -26,6 +26,22 @@ def test_all_is_well_with_a_good_service_and_folder(user, service):
     assert user.everything() == before
 
 
+def test_objects_at_the_bottom_of_a_wide_tree_are_found(user, bucket):
+    days = {
+        f"{year}/{month:02}/{day:02}/img.jpg": 900
+        for year in range(2015, 2025)
+        for month in range(1, 13)
+        for day in (1, 2)
+    }
+    simulator = bucket("flat:0")
+    simulator.mutate(put=days)
+
+    checks = {check["name"]: check for check in user.knows(simulator).json("doctor", "upyun://photos")}
+
+    assert "objects" not in checks
+    assert any("CDN" in name and check["verdict"] == "pass" for name, check in checks.items())
+
+
 def test_each_of_several_urls_is_asked(user, service):
     user.knows(service)
     with socket.create_server(("127.0.0.1", 0)) as gone:

@@ -1,6 +1,7 @@
 """A job that is told to stop stops in order, whoever tells it; told twice, it leaves at once and says where things stand."""
 
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -132,3 +133,19 @@ def test_too_few_open_files_are_refused_with_the_remedy(user, service):
     assert done.returncode == 2
     assert "open files: this process may open 20 at once" in done.stderr
     assert not (user.folder / "disk1").exists()
+
+
+def test_a_job_whose_journal_was_removed_ends_with_the_code_that_its_summary_says_and_what_to_do(
+    user, bucket
+):
+    user.knows(bucket("tree:dirs=40,files=100,size=300"))
+    process = user.start("sync", "upyun://photos", "disk1", "--rate", "200", "--state", "state")
+    until(lambda: user.files("disk1"), "the first object")
+    shutil.rmtree(user.folder / "state")
+
+    told = process.communicate(timeout=60)[0]
+
+    assert process.returncode == 3
+    assert "\nincomplete: upyun://photos\n" in told
+    assert "exit 3: the journal could not go on" in told
+    assert told.splitlines()[-1].endswith("or make a journal from the volumes: `bucketpull rebuild`")

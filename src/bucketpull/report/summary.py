@@ -14,7 +14,8 @@ from bucketpull.report.words import Words
 def summary_lines(snapshot: Snapshot, words: Words) -> list[str]:
     """Return the summary as plain lines of at most 110 columns, unless a path is longer."""
     code = exit_code_of(snapshot)
-    lines = [f"{words('state.' + snapshot.state)}: {snapshot.source}", *books_lines(snapshot, words)]
+    state = words("state." + snapshot.state)
+    lines = [words("state_of", state, snapshot.source), *books_lines(snapshot, words)]
     lines += [time_line(snapshot, words), *spent_lines(snapshot, words), *_volumes(snapshot, words)]
     if snapshot.counters.duplicates:
         lines.append(f"  {label(words('duplicates'))}{figures.count(snapshot.counters.duplicates)}")

@@ -34,6 +34,11 @@ class _Summary(msgspec.Struct):
 _NOTHING: Final = Held()
 
 
+def place(volume: VolumeStatus) -> tuple[str, str]:
+    """Return by what volumes are put in order: machine and path."""
+    return volume.machine, volume.path
+
+
 def absent_volumes(reader: JournalReader) -> list[VolumeStatus]:
     """Return all volumes of a job, each as it is shown while no worker has it."""
     held = held_last(reader)

@@ -22,7 +22,7 @@ from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.space import Reserve, measured
-from bucketpull.wiring.absent_volumes import Held, as_absent, held_last
+from bucketpull.wiring.absent_volumes import Held, as_absent, held_last, place
 from bucketpull.wiring.coordinator_client import local_client
 
 _ANSWER_SECONDS = 3.0
@@ -96,7 +96,7 @@ def _snapshot(reader: JournalReader, last: RunNote | None, reserve: str) -> Snap
         rates=_rates(last),
         estimate=Forecast(None).estimate(counters, outstanding, listing_done),
         machines=[],
-        volumes=[measure(volume, held, reserve) for volume in reader.volumes()],
+        volumes=sorted((measure(volume, held, reserve) for volume in reader.volumes()), key=place),
         retries=counters.retries,
         failures=counters.failures,
         limits=Limits(),

@@ -19,6 +19,7 @@ from bucketpull.report.endpoint_news import EndpointNews
 from bucketpull.report.figures import duration
 from bucketpull.report.news import MachineNews, RoomNews, StallNews, Told, VolumeNews
 from bucketpull.report.reasons import explain
+from bucketpull.wiring.absent_volumes import place
 
 NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5
@@ -156,10 +157,11 @@ class Monitor:
         self._forecast.sample(now, counters, self._coordinator.outstanding, active)
 
     def _volumes(self) -> list[VolumeStatus]:
-        """Return all volumes of the job: those that a worker had in this session, then the others."""
+        """Return all volumes of the job, by machine and path."""
         had = self._coordinator.fleet.volume_statuses(self._clock.monotonic())
         ids = {volume.id for volume in had}
-        return had + [self._as_asked(volume) for volume in self._known if volume.id not in ids]
+        others = [self._as_asked(volume) for volume in self._known if volume.id not in ids]
+        return sorted(had + others, key=place)
 
     def _as_asked(self, volume: VolumeStatus) -> VolumeStatus:
         is_lost = self._coordinator.asked.get(volume.id) is VolumeState.LOST

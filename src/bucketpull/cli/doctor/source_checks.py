@@ -99,19 +99,11 @@ class SourceChecks:
 
     def _objects(self, client: SourceClient, first: Page) -> list[Wanted]:
         """Find a few objects, images before others."""
-        pages, looked = [first], 0
         found: list[Wanted] = []
-        while pages and looked < _LOOKS and len(found) < 100 * _COMPARED:
-            page, looked = pages.pop(0), looked + 1
-            part = page.part
-            found += wanted_of(part)
-            for name in page.directories[: _LOOKS - looked - len(pages)]:
-                position = client.source.root()
-                position.directory = key_of(part.directory, name)
-                try:
-                    pages.append(client.page(position))
-                except AnswerError:
-                    continue
+        for page in _pages(client, first):
+            found += wanted_of(page.part)
+            if len(found) >= 100 * _COMPARED:
+                break
         if found:
             self.mean_bytes = sum(each.size for each in found) / len(found)
         usable = [each for each in found if 0 < each.size <= _LARGEST and _is_comparable(client, each)]
@@ -169,6 +161,27 @@ def _refused(error: AnswerError, source: str) -> Check:
     if error.reason in {Reason.CREDENTIALS, Reason.PERMISSION}:
         return failed("credentials", found, remedy)
     return failed("listing", found, remedy)
+
+
+def _pages(client: SourceClient, first: Page) -> Iterator[Page]:
+    """Go through some pages below the first one: half of them downwards, for objects may lie at the bottom alone, then across."""
+    yield first
+    folders = _folders(first)
+    for look in range(1, _LOOKS):
+        if not folders:
+            return
+        position = client.source.root()
+        position.directory = folders.pop(-1 if look < _LOOKS // 2 else 0)
+        try:
+            page = client.page(position)
+        except AnswerError:
+            continue
+        yield page
+        folders += _folders(page)
+
+
+def _folders(page: Page) -> list[bytes]:
+    return [key_of(page.part.directory, name) for name in reversed(page.directories)]
 
 
 def _check_fetching(client: SourceClient, spec: EndpointSpec, objects: list[Wanted]) -> Check:
