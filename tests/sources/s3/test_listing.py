@@ -36,6 +36,12 @@ def _page(*entries: str, fields: str = "<IsTruncated>false</IsTruncated>") -> by
 
 
 @pytest.mark.parametrize("entry", [_entry, _other_shape])
+def test_a_byte_order_mark_is_no_part_of_a_page(entry):
+    page = _page(entry("a.jpg"))
+    assert read_listing(b"\xef\xbb\xbf" + page) == read_listing(page)
+
+
+@pytest.mark.parametrize("entry", [_entry, _other_shape])
 def test_a_page_is_read_by_column(entry):
     page = read_listing(_page(entry("a/1.jpg", 7), entry("a/&lt;2&gt;.jpg", 0, "2024-02-29T00:00:00Z")))
     assert page.keys == [b"a/1.jpg", b"a/<2>.jpg"]

@@ -101,6 +101,23 @@ def test_an_expired_token_is_renewed_where_there_is_a_newer_one(monkeypatch, tmp
     assert _reason(source, expired) is Reason.CREDENTIALS
 
 
+@pytest.mark.parametrize(
+    ("listed", "etag", "reason"),
+    [
+        (9000, 'W/"abc"', Reason.TRANSFORMED),
+        (9000, '"abc-2"', Reason.TRANSFORMED),
+        (-1, 'W/"abc"', Reason.TRANSFORMED),
+        (-1, '"abc-2"', None),
+        (30, 'W/"abc"', None),
+        (9000, '"0123456789abcdef0123456789abcdef"', None),  # compared with the body's own
+    ],
+)
+def test_what_a_proxy_has_compressed_is_not_the_object_and_what_was_stored_so_is(listed, etag, reason):
+    headers = [b"HTTP/1.1 200 OK\r\n", b"Content-Encoding: gzip\r\n", f"ETag: {etag}\r\n\r\n".encode()]
+    response = Response(200, headers, [b"x" * 30], 30, 0.1)
+    assert _source().judge(Wanted(b"", b"a", listed, 0, "", ""), ORIGIN, response, NOW).reason is reason
+
+
 def test_a_signature_that_only_an_odd_key_gets_wrong_is_that_keys_trouble():
     source = _source()
     wrong = _refusal(403, "SignatureDoesNotMatch")

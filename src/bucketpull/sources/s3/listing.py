@@ -27,6 +27,7 @@ _ROOT = re.compile(rb"\s*+(?:<\?xml[^>]{0,200}\?>)?+\s*+<ListBucketResult[\s>/]"
 _FIELD = re.compile(
     rb"<(IsTruncated|NextContinuationToken|NextMarker|KeyCount|EncodingType|Name)>([^<]*)</\1>", re.DOTALL
 )
+_BOM = b"\xef\xbb\xbf"
 _REFERENCE = re.compile(rb"&(#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);")
 _NAMED = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
 _GROUP = re.compile(rb"<CommonPrefixes>\s*+<Prefix>([^<]+)<")
@@ -75,6 +76,7 @@ def read_listing(body: bytes, *, etags: bool = True) -> Listing:
         AnswerError: `garbage`, if it is no listing.
 
     """
+    body = body.removeprefix(_BOM)
     if _ROOT.match(body) is None or not body.rstrip().endswith(b"</ListBucketResult>"):
         raise AnswerError(Reason.GARBAGE, f"no whole listing but {glimpse(body)}")
     rows = _usual(body) or _by_expat(body)

@@ -116,7 +116,9 @@ class S3Source:
             if verdict is not None:
                 return verdict
         verdict = verdicts.of_origin(response, now, start, version)
-        if verdict.reason is Reason.CLOCK:
+        if verdict.reason is None and start == 0:
+            verdicts.check_unaltered(wanted, response, verdict)
+        elif verdict.reason is Reason.CLOCK:
             verdict.reason = self._clock.learn(response, now)
         elif verdict.reason is Reason.CREDENTIALS:
             said = complaint(response, response.headers())

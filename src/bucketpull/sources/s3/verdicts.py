@@ -161,6 +161,21 @@ def of_origin(response: Response, now: float, start: int, version: str) -> Verdi
     return verdict
 
 
+def check_unaltered(wanted: Wanted, response: Response, verdict: Verdict) -> None:
+    """Refuse a whole body that a proxy before the service has compressed; what was stored compressed is as long as listed.
+
+    Where no length is listed a weak ETag tells: the service's own are strong, and a proxy that alters a body weakens them.
+    """
+    headers = response.headers()
+    encoding = headers.get("content-encoding", "").lower()
+    if encoding in _UNALTERED or verdict.md5:
+        return
+    etag = headers.get("etag", "")
+    if wanted.size not in {-1, verdict.size} or (wanted.size < 0 and etag[:2].lower() == "w/"):
+        verdict.reason = Reason.TRANSFORMED
+        verdict.detail = f"content-encoding {encoding}: {verdict.size} bytes came, {wanted.size} are listed"
+
+
 def of_copy(wanted: Wanted, response: Response, now: float, start: int, version: str) -> Verdict:
     """Judge an answer of a CDN: what is altered, of another length or of another version is not the object."""
     headers = response.headers()
