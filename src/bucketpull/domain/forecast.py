@@ -56,9 +56,9 @@ class Demand(msgspec.Struct):
     listing_requests: Guess
 
 
-def rounded(size: int, block: int = BLOCK_BYTES) -> int:
+def rounded(size: int) -> int:
     """Return what a file of so many bytes takes in whole blocks."""
-    return -(-size // block) * block
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def mean_size(pages: Sequence[SampledPage]) -> Guess | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -13,22 +13,6 @@ from bucketpull.domain.order import ANY, Order
 DIGEST_BYTES: Final = 16
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class ListedPages(Protocol):
-    """Takes in the pages of surveys."""
-
-    def take(self, position: Position, page: Page, parts: list[Part]) -> PageRecord:
-        """Take a page's objects, or add them to the `parts` of its survey; return what is said of the page."""
-        ...
-
-    def failing(self, page: Page) -> tuple[Sequence[str], Sequence[str]]:
-        """Return the entries of a page that fail each by itself, as an object does, and those that fail together."""
-        ...
-
-    def batches(self, parts: list[Part]) -> list[BatchDraft]:
-        """Return the work that is in the parts of a survey."""
-        ...
 
 
 class JobPages:
@@ -43,7 +27,7 @@ class JobPages:
         self._order = order
 
     def take(self, position: Position, page: Page, parts: list[Part]) -> PageRecord:
-        """See `ListedPages`."""
+        """Add a page's objects to the `parts` of its survey, if they are new; return what is said of the page."""
         record = record_of(position, page.part, page.excluded)
         record.objects += len(page.unreadable)
         if page.part.names and not record.unchanged:
@@ -51,11 +35,11 @@ class JobPages:
         return record
 
     def failing(self, page: Page) -> tuple[Sequence[str], Sequence[str]]:
-        """See `ListedPages`."""
+        """Return the entries of a page that fail each by itself, as an object does, and those that fail together."""
         return page.unreadable, page.odd
 
     def batches(self, parts: list[Part]) -> list[BatchDraft]:
-        """See `ListedPages`."""
+        """Return the work that is in the parts of a survey."""
         if not self._order.is_any:
             parts.sort(key=lambda part: self._order.of_batch([part]))
         return cut(parts)
@@ -73,7 +57,7 @@ class PassedPages:
         self._listed = listed
 
     def take(self, position: Position, page: Page, parts: list[Part]) -> PageRecord:
-        """See `ListedPages`."""
+        """See `JobPages`."""
         del parts
         count = len(page.part.names)
         self._listed(page.part)
@@ -90,11 +74,11 @@ class PassedPages:
         )
 
     def failing(self, page: Page) -> tuple[Sequence[str], Sequence[str]]:
-        """See `ListedPages`."""
+        """See `JobPages`."""
         return (), (*page.odd, *page.unreadable)
 
     def batches(self, parts: list[Part]) -> list[BatchDraft]:
-        """See `ListedPages`: there is none."""
+        """See `JobPages`: there is none."""
         del parts
         return []
 

@@ -25,7 +25,7 @@ from bucketpull.domain.retry import (
 )
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
-from bucketpull.downloader.page_sinks import ListedPages
+from bucketpull.downloader.page_sinks import JobPages, PassedPages
 from bucketpull.downloader.targets import Target
 from bucketpull.ports import Clock, Fetcher, Source
 
@@ -94,7 +94,7 @@ class Scan:
         clock: Clock,
         random: Random,
         meter: Meter,
-        pages: ListedPages,
+        pages: JobPages | PassedPages,
         receipt: Callable[[ScanReceipt], None],
         fatal: Callable[[Reason, str], None],
     ) -> None:
