@@ -20,6 +20,7 @@ from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source
 
 _NOT_MODIFIED: Final = 304
+_PROBE_BYTES: Final = 1 << 20
 # How long a writer may hold objects back, to write several at once.
 FLUSH_SECONDS: Final = 0.1
 
@@ -123,7 +124,9 @@ class Answers:
         endpoint = transfer.endpoint
         endpoint.finished(transfer.target, self._now, verdict, response.seconds, response.received)
         if verdict.reason is None and endpoint.is_attentive:
-            endpoint.good(transfer, response.received)
+            # Whether what is streamed is believed is known only once it is written: it is no probe.
+            is_small = max(transfer.size, response.received) <= _PROBE_BYTES
+            endpoint.good(transfer, is_small and transfer.large is None)
 
     def _store(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
         queue, size = transfer.queue, response.received

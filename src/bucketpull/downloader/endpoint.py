@@ -30,7 +30,6 @@ T = TypeVar("T")
 MOST_KEPT = 64
 PACE_SECONDS = 0.05  # between requests to an endpoint under suspicion, until the machine has judged it
 TRUST_SECONDS = 10.0  # for so long after a proof that it works, objects are at fault that fail there
-PROBE_BYTES = 1 << 20
 HOPELESS_SECONDS = 5.0  # a trial of an endpoint that is down takes no longer
 
 
@@ -174,22 +173,16 @@ class Endpoint(Generic[T]):
         """Whether it was judged to answer everything with refusals."""
         return self.state is State.REFUSING and self._last is not None and self._last[0] in REFUSALS
 
-    def good(self, wanted: Wanted | None, received: int = 0) -> None:
-        """Note a success, of so many bytes, or another answer that proves the endpoint well (None)."""
+    def good(self, wanted: Wanted | None, is_probe: bool = False) -> None:
+        """Note a success, or another answer that proves the endpoint well (None); `is_probe` says that it may be asked for again, as a probe."""
         self._proofs += wanted is None
         self._forget_failures()
         self._held_until = -math.inf
-        if wanted is not None and max(wanted.size, received) <= PROBE_BYTES:
+        if is_probe:
             self.probe = wanted
         if wanted is not None and self.refused_groups.known:
             self.refused_groups.gave(wanted.directory, wanted.name)
         self.is_attentive = self.probe is None or bool(self.refused_groups.known)
-
-    def disown(self, wanted: Wanted) -> None:
-        """Note that what came for an object was not believed, once all of it was written: it is no probe."""
-        if self.probe is wanted:
-            self.probe = None
-            self.is_attentive = True
 
     def _forget_failures(self) -> None:
         self._failing.clear()

@@ -111,7 +111,6 @@ class Remedies:
             self.fail(transfer, reason, detail)
         else:
             self.let_go(transfer, keep=True)
-            transfer.endpoint.disown(transfer)
             self._doubted(transfer, Verdict(reason, detail), now)
 
     def _probed(self, transfer: Transfer, verdict: Verdict, blame: Blame) -> None:
