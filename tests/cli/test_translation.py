@@ -81,3 +81,16 @@ def test_plan_doctor_and_topics_of_help_are_chinese(chinese, bucket):
 
     assert [word for word in ("通过", "凭证", "放得下", "保留空间之外", "已中断") if word not in said] == []
     assert [word for word in ("pass", "fits", "listed", "interrupted") if word in said] == []
+
+
+def test_what_is_put_together_of_several_parts_is_chinese(chinese, bucket):
+    chinese.knows(bucket("flat:3,size=300")).run("sync", "upyun://photos", "disk1", "--quiet")
+
+    verified = chinese.run("verify", "disk1", "--hash").stderr
+    served = chinese.run("serve", "nodisk", expect=2).stderr
+
+    assert "3 个对象" in verified
+    assert "其中 3 个比对了 MD5" in verified
+    assert "磁盘 nodisk" in served
+    assert "无法打开" in served
+    assert "is away" not in served

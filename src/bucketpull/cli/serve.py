@@ -107,7 +107,7 @@ def serve(
 def _tell_of_troubles(volumes: "OpenVolumes") -> None:
     """Name the volumes that cannot be read; refuse to serve none."""
     for path, trouble in volumes.troubles.items():
-        tell(f"volume {path}: is away: {trouble}")
+        tell(trouble if trouble.startswith("volume ") else f"volume {path}: {trouble}")
     if len(volumes.troubles) == len(volumes.paths):
         raise ConfigError("none of the volumes can be read; is the disk mounted?")
 

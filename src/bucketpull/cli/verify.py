@@ -168,7 +168,8 @@ def _print_end(
     if looked.unhashed_objects:
         unknown = count(looked.unhashed_objects)
         right = f"nothing wrong was found; {unknown} have no MD5 in the ledger, only their size was compared"
-    tell(f"volume {volume}: {count(looked.objects)} objects, {size(looked.bytes)}{sums}: {wrong or right}")
+    held = f"{count(looked.objects)} objects, {size(looked.bytes)}{sums}"
+    tell(f"volume {volume}: {held}: {wrong or right}")
 
 
 def _print_waste(settings: Settings, reader: VolumeReader, verification: Verification) -> None:
