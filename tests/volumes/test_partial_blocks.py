@@ -1,5 +1,6 @@
 """Copies that count no more go from their volume; what is left of their blocks stays known."""
 
+import hashlib
 import os
 import tracemalloc
 
@@ -91,6 +92,30 @@ def test_a_file_that_was_stored_anew_since_stays(root, content):
     assert (root / "a/x").read_bytes() == content
     volume.close()
     assert known(root) == ["x", "y"]
+
+
+def test_of_a_copy_that_somebody_touched_changed_or_removed_nothing_stays_known_and_what_is_not_ours_stays(
+    root,
+):
+    volume = open_volume(str(root))
+    md5 = hashlib.md5(b"0123456789").digest()
+    for name in ("changed", "gone", "kept", "touched"):
+        put(root, f"a/{name}")
+    objects = Record(
+        b"a", "", [b"changed", b"gone", b"kept", b"touched"], [10] * 4, [MTIME] * 4, [], [md5] * 4
+    )
+    [extent] = volume.settle([block(1, objects)])
+    put(root, "a/changed", b"9876543210", MTIME + 5)
+    put(root, "a/touched", mtime=MTIME + 5)
+    (root / "a/gone").unlink()
+
+    volume.remove(JOURNAL, [former(extent, "changed", "gone", "touched")])
+
+    assert sorted(os.listdir(root / "a")) == ["changed", "kept"]
+    assert volume.status().stored_objects == 1
+    assert "a/changed" in volume.status().warning
+    volume.close()
+    assert known(root) == ["kept"]
 
 
 def test_what_replaces_an_object_of_a_thinned_block_is_counted_once(root):

@@ -61,18 +61,22 @@ class PartialBlocks:
         return [record.take(indexes) for record, indexes in kept if indexes]
 
     def replaced(self, copies: Sequence[Former], ledger: Ledger) -> list[tuple[int, Record, int]]:
-        """Find the files of former copies that are still those that their blocks describe: offset, record and index."""
+        """Find former copies that are there, as their files or the ledger tell: offset, record and index."""
         found: dict[bytes, tuple[int, Record, int]] = {}
         for copy in copies:
             wanted = ids_of(decode_parts(copy.parts))
             for offset in sorted(copy.offsets):
                 for record, index in _matching(ledger, offset, wanted):
-                    found[key_of(record.directory, record.names[index])] = (offset, record, index)
-        packed = [entry for entry in found.values() if entry[1].pack]
-        files = [entry for entry in found.values() if not entry[1].pack]
+                    each = offset, record, index
+                    found[_key(each)] = each
+        described = {key: each for key, each in found.items() if self._is_as_described(each[1], each[2])}
+        # In packs, or files that somebody changed, dated anew or removed.
+        others = {key: each for key, each in found.items() if key not in described}
+        left = _not_described_later(list(others.values()), ledger)
+        # Of what is in packs a later block of the same version comes from compacting; a file was stored anew.
         return [
-            *(entry for entry in files if self._is_as_described(entry[1], entry[2])),
-            *_not_described_later(packed, ledger),
+            *described.values(),
+            *(each for each in left if each[1].pack or others[_key(each)][0] == each[0]),
         ]
 
     def note(self, offsets: Collection[int]) -> None:
@@ -100,6 +104,8 @@ class PartialBlocks:
         return {value for (value,) in _offset.iter_unpack(data[: len(data) // _offset.size * _offset.size])}
 
     def _is_as_described(self, record: Record, index: int) -> bool:
+        if record.pack:
+            return False
         found = self._tree.stat(self._path(record, index))
         is_long = has_length(found, (record.stored or record.sizes)[index])
         return found is not None and is_long and has_date(found, record.mtimes[index])
@@ -150,6 +156,8 @@ def _not_described_later(
     """Return those objects of which no later block or removal tells; where they were compacted since, as the later block has them."""
     last = {(record.directory, record.names[index]): (at, record, index) for at, record, index in entries}
     wanted = {key: _version(record, index) for key, (_, record, index) in last.items()}
+    if not entries:
+        return []
     removed: set[tuple[bytes, bytes]] = set()
     for frame in ledger.salvage(min((at for at, _, _ in entries), default=ledger.end)):
         if not isinstance(frame, Damage):
@@ -165,6 +173,11 @@ def _not_described_later(
         for key, entry in last.items()
         if key not in removed and _version(entry[1], entry[2]) == wanted[key]
     ]
+
+
+def _key(each: tuple[int, Record, int]) -> bytes:
+    _, record, index = each
+    return key_of(record.directory, record.names[index])
 
 
 def _version(record: Record, index: int) -> tuple[int, int]:

@@ -127,7 +127,7 @@ class Removal:
             ]
             new = [each for each in objects if latest[_key(each)].offset == frame.offset]
             if new:
-                entries.append(_removal(frame.journal, frame.work, new))
+                entries.append(_removal(frame.journal, frame.work, new, _removed))
             removed += [
                 _removed(*each)
                 for each in objects
@@ -142,12 +142,12 @@ class Removal:
     def take_away(self, journal: str, work: int, gone: Sequence[tuple[Record, int]], trash: str = "") -> None:
         """Remove objects, each a record and its index; with `trash` their files go into that folder of the trash.
 
-        Of what is pruned, only files that are as they were stored go: others may have put something in their place since.
+        Only files that are as they were stored go: others may have put something in their place since.
         """
-        self._append([_removal(journal, work, gone)])
+        self._append([_removal(journal, work, gone, _stored)])
         if _reach is not None:
             _reach("removal_noted")
-        self._take_files([_described(journal, record, i) for record, i in gone], trash)
+        self._take_files([_stored(*each) for each in gone], trash)
         if journal == PRUNING:
             for folder in {record.directory for record, _ in gone}:
                 self._tree.remove_empty(folder)
@@ -304,15 +304,13 @@ def _key(each: tuple[Record, int]) -> Key:
     return record.directory, record.names[index]
 
 
-def _removal(journal: str, work: int, gone: Sequence[tuple[Record, int]]) -> Entry:
+def _removal(
+    journal: str, work: int, gone: Sequence[tuple[Record, int]], describe: Callable[[Record, int], Record]
+) -> Entry:
     """Return the entry that says of objects that they are removed."""
     size = sum((record.stored or record.sizes)[i] for record, i in gone)
-    removed = [_described(journal, record, i) for record, i in gone]
+    removed = [describe(record, i) for record, i in gone]
     return Entry(Kind.REMOVAL, journal, work, _encoder.encode(removed), -len(gone), -size)
-
-
-def _described(journal: str, record: Record, index: int) -> Record:
-    return (_pruned if journal == PRUNING else _removed)(record, index)
 
 
 def _removed(record: Record, index: int) -> Record:
@@ -320,7 +318,7 @@ def _removed(record: Record, index: int) -> Record:
     return Record(record.directory, "", [record.names[index]], [], [], paths=_odd_path(record, index))
 
 
-def _pruned(record: Record, index: int) -> Record:
+def _stored(record: Record, index: int) -> Record:
     """Say of an object that it is removed, and by which length, date and MD5 its file is known."""
     removed = _removed(record, index)
     removed.sizes = [(record.stored or record.sizes)[index]]
