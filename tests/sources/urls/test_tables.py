@@ -60,6 +60,12 @@ def test_a_row_that_names_no_object_is_odd(row):
         row_of(*row)
 
 
+@pytest.mark.parametrize("url", [b"http://h/a\rhttp://h/b", b"http://h/a\0http://h/b\0", b"http://h/a\x7f"])
+def test_two_urls_that_another_character_parts_are_not_one(url):
+    with pytest.raises(OddRow, match="has a control character in it"):
+        row_of(url)
+
+
 def test_a_user_before_the_host_is_told_and_the_password_is_not():
     with pytest.raises(OddRow, match=r"^'http://\*\*\*@h/a' has a user before its host; leave that out$"):
         row_of(b"http://user:p@ss@h/a")

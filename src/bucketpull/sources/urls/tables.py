@@ -25,6 +25,7 @@ _USER: Final = re.compile(rb"//[^/?#]*@")
 _MUST_ENCODE: Final = re.compile(rb"[^!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]")
 # Letters that the two editions of the standard of names read differently.
 _DISPUTED: Final = frozenset("\u00df\u03c2\u200c\u200d")
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _HEX_MD5: Final = re.compile(r"[0-9a-fA-F]{32}")
 _MD5_BYTES: Final = 16
 _MOST_SIZE: Final = 2**62
@@ -65,6 +66,10 @@ def row_of(url: bytes, key: bytes = b"", size: str = "", md5: str = "", mtime: s
         raise OddRow(f"{_shown(url)} is not an http:// or https:// URL")
     if b"\t" in url:
         raise OddRow(f"{_shown(url)} has a tab in it; let the name of a table end in .tsv")
+    if _CONTROL.search(url):
+        raise OddRow(
+            f"{_shown(url)} has a control character in it; end each line with a line feed, and write %0D for one that is meant"
+        )
     if found[2]:
         raise OddRow(f"{_shown(url)} has a user before its host; leave that out")
     if not key:
