@@ -158,6 +158,7 @@ def test_a_kill_before_the_files_went_is_made_good_when_it_is_asked_again(root, 
     again = open_volume(str(root))
     again.remove(JOURNAL, [former(extent, "x")])
     assert os.listdir(root / "a") == ["y"]
+    assert again.status().stored_objects == 1
     again.close()
 
 

@@ -26,6 +26,8 @@ from bucketpull.volumes.system import has_date, has_length
 _REMOVED: Final = "removed"
 _FILE: Final = "thinned"
 _offset: Final = Struct(">Q")
+_Copy = tuple[int, Record, int]
+"""An object on the volume: the offset of its block, its record and its index there."""
 
 
 class PartialBlocks:
@@ -60,9 +62,12 @@ class PartialBlocks:
             raise os_errors.volume_error(self._identity.id, "removed objects not looked up", error) from error
         return [record.take(indexes) for record, indexes in kept if indexes]
 
-    def replaced(self, copies: Sequence[Former], ledger: Ledger) -> list[tuple[int, Record, int]]:
-        """Find former copies that are there, as their files or the ledger tell: offset, record and index."""
-        found: dict[bytes, tuple[int, Record, int]] = {}
+    def replaced(self, copies: Sequence[Former], ledger: Ledger) -> tuple[list[_Copy], list[_Copy]]:
+        """Find former copies that are there, as their files or the ledger tell; apart from them those whose removal the ledger tells already.
+
+        Of these a kill kept the files from going.
+        """
+        found: dict[bytes, _Copy] = {}
         for copy in copies:
             wanted = ids_of(decode_parts(copy.parts))
             for offset in sorted(copy.offsets):
@@ -74,10 +79,16 @@ class PartialBlocks:
         others = {key: each for key, each in found.items() if key not in described}
         left = _not_described_later(list(others.values()), ledger)
         # Of what is in packs a later block of the same version comes from compacting; a file was stored anew.
-        return [
-            *described.values(),
-            *(each for each in left if each[1].pack or others[_key(each)][0] == each[0]),
-        ]
+        left = [each for each in left if each[1].pack or others[_key(each)][0] == each[0]]
+        noted = {key for key, each in described.items() if self._is_noted(each, ledger)}
+        new = [each for key, each in described.items() if key not in noted]
+        return [*new, *left], [described[key] for key in noted]
+
+    def _is_noted(self, each: _Copy, ledger: Ledger) -> bool:
+        offset, record, index = each
+        if offset not in self._offsets:
+            return False
+        return self._removals.since(offset, ledger)(record.directory, record.names[index])
 
     def note(self, offsets: Collection[int]) -> None:
         """Note blocks that are about to be thinned, durably."""
@@ -150,9 +161,7 @@ class _Removals:
         return self._index
 
 
-def _not_described_later(
-    entries: Sequence[tuple[int, Record, int]], ledger: Ledger
-) -> list[tuple[int, Record, int]]:
+def _not_described_later(entries: Sequence[_Copy], ledger: Ledger) -> list[_Copy]:
     """Return those objects of which no later block or removal tells; where they were compacted since, as the later block has them."""
     last = {(record.directory, record.names[index]): (at, record, index) for at, record, index in entries}
     wanted = {key: _version(record, index) for key, (_, record, index) in last.items()}
@@ -175,7 +184,7 @@ def _not_described_later(
     ]
 
 
-def _key(each: tuple[int, Record, int]) -> bytes:
+def _key(each: _Copy) -> bytes:
     _, record, index = each
     return key_of(record.directory, record.names[index])
 

@@ -152,6 +152,11 @@ class Removal:
             for folder in {record.directory for record, _ in gone}:
                 self._tree.remove_empty(folder)
 
+    def take_again(self, gone: Sequence[tuple[Record, int]]) -> None:
+        """Remove the files of objects whose removal the ledger tells already, unless it tells of them anew since."""
+        latest = self._latest({_key(each) for each in gone}, 0)
+        self._take_files([_stored(*each) for each in gone if latest[_key(each)].remover is not None])
+
     def keep_packed(self, gone: Sequence[tuple[Record, int]], trash: str) -> None:
         """Copy what lies in packs into a folder of the trash, durably: once it is dead, `compact` may take the packs any time.
 

@@ -269,13 +269,11 @@ class DiskVolume:
             self.forget(journal, each.work)
 
     def remove(self, journal: str, copies: Sequence[Former]) -> None:
-        """Remove files that were replaced by copies elsewhere, if they are still what their blocks say.
-
-        The ledger says so before the files go. May be called again.
-        """
+        """Remove files that were replaced by copies elsewhere; the ledger says so before they go. May be called again."""
         self._check_health()
         with self._writing:
-            gone = self._partial_blocks.replaced(copies, self._ledger)
+            gone, noted = self._partial_blocks.replaced(copies, self._ledger)
+            self._removal.take_again([each[1:] for each in noted])
             if gone:
                 self._partial_blocks.note({offset for offset, _, _ in gone})
                 self._removal.take_away(journal, 0, [(record, i) for _, record, i in gone])
