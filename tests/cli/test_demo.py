@@ -68,11 +68,14 @@ def test_at_a_terminal_the_dashboard_stays_until_ctrl_c_and_what_is_printed_work
         assert b"bucketpull" in page.read()
     commands = re.findall(r"^  (\S+ (?:status|verify) .*?)\r?$", said, re.MULTILINE)
     assert len(commands) == 2
-    for command in commands:
+    pull = re.search(r"^  export .*? --reserve \S+", said, re.MULTILINE | re.DOTALL)
+    assert pull is not None
+    for command in (pull.group().replace("\r", ""), *commands):
         subprocess.run(command, shell=True, cwd=user.folder, env=user.environment, check=True, timeout=60)
     process.send_signal(signal.SIGINT)
     assert process.wait(DEADLINE_SECONDS) == 0
     os.close(ours)
+    assert len(user.files("demo/copy")) == 200
 
 
 def test_a_folder_that_cannot_be_is_refused(user):

@@ -88,7 +88,7 @@ def _run(flags: Mapping[str, Any], folder: str, spec: str, *, fast: bool, stays:
     with Simulator(spec, bucket=BUCKET, bandwidth=0 if fast else _BYTES_A_SECOND) as simulator:
         settings = _settings(settings, place, simulator)
         if not settings.quiet and not settings.json:
-            _introduce(settings)
+            _introduce(settings, place)
         talks = not settings.quiet and not settings.json
         visit = _Visit(settings) if settings.dashboard is not None and stays and talks else None
         openers = view_openers(settings) if visit is None else visit.view_openers()
@@ -158,13 +158,15 @@ def _settings(settings: Settings, place: Path, simulator: Simulator) -> Settings
     )
 
 
-def _introduce(settings: Settings) -> None:
-    tell("A simulated UPYUN listens on localhost.")
-    tell("Its bucket is pulled by the command that would pull a real one:")
+def _introduce(settings: Settings, place: Path) -> None:
+    asked = settings.options
+    tell("A simulated UPYUN runs on localhost. Its bucket is pulled as a real one is.")
+    tell("To pull it yourself meanwhile, in another shell:")
     tell("")
-    tell(f"  bucketpull sync {settings.source} {settings.volumes[0]} \\")
-    packs = f" --pack {settings.pack}" if settings.pack else ""
-    tell(f"    --api-url {settings.options['api_url']} --cdn-url {settings.options['cdn_url']}{packs}")
+    tell(f"  export UPYUN_OPERATOR={asked['operator']} UPYUN_PASSWORD={asked['password']}")
+    tell(f"  {_program()} sync {settings.source} {shlex.quote(str(place / 'copy'))} \\")
+    tell(f"    --api-url {asked['api_url']} --cdn-url {asked['cdn_url']} \\")
+    tell(f"    --state {shlex.quote(str(place / 'copy-journal'))} --reserve {settings.reserve}")
     tell("")
 
 
