@@ -8,9 +8,8 @@ import pytest
 from tests.report.conftest import volume
 
 from bucketpull.domain.progress import JobState
-from bucketpull.report.progress_line import progress_line
 from bucketpull.report.reporters import EventReporter, LineReporter, QuietReporter
-from bucketpull.report.summary import summary_lines, time_left
+from bucketpull.report.summary import progress_line, summary_lines, time_left
 from bucketpull.report.words import Words
 
 

@@ -19,7 +19,7 @@ from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
-from bucketpull.report.summary import label
+from bucketpull.report.text_tables import label
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.packs.compacting import compact, end_packs
 from bucketpull.volumes.packs.waste import find_waste

@@ -22,6 +22,14 @@ def count(number: float) -> str:
     return f"{round(number):,}"
 
 
+def short(number: int) -> str:
+    """Write a number of inodes in few columns: `950`, `12.3 M`."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if number >= limit:
+            return f"{number / (1e3 if unit == 'k' else limit):.1f} {unit}"
+    return str(number)
+
+
 def money(amount: float) -> str:
     """Write a sum, whatever its currency: `1,234.50`; a small one with more digits, so that it is not nothing."""
     return f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.4f}"

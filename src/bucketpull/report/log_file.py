@@ -17,9 +17,8 @@ from typing import Final
 from bucketpull.domain.progress import Snapshot
 from bucketpull.report.own_file import append
 from bucketpull.report.printable import printable
-from bucketpull.report.progress_line import progress_line
 from bucketpull.report.reporters import Regular, missed_text
-from bucketpull.report.summary import summary_lines
+from bucketpull.report.summary import progress_line, summary_lines
 from bucketpull.report.words import Words
 
 MOST_BYTES: Final = 16 << 20  # then it becomes FILE.1, and FILE.1 becomes FILE.2

@@ -11,8 +11,7 @@ from bucketpull.ports import Reporter
 from bucketpull.report.document import exit_code_of, exit_words_of, snapshot_dict, summary_dict
 from bucketpull.report.nonblocking_stream import NonblockingStream
 from bucketpull.report.printable import json_line, printable
-from bucketpull.report.progress_line import progress_line
-from bucketpull.report.summary import summary_lines
+from bucketpull.report.summary import progress_line, summary_lines
 from bucketpull.report.words import Words, language_of
 
 EVENT_SECONDS = 1.0

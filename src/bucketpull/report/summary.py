@@ -1,14 +1,46 @@
-"""A job in words, at 80 columns: the summary at its end with what the exit code means, and what `status` and `volumes` print."""
+"""A job in words: the line that says where it stands, the summary at its end, and what `status` and `volumes` print."""
 
 from collections.abc import Callable, Sequence
 
 from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Snapshot
 from bucketpull.report import figures
-from bucketpull.report.document import endpoints_of, exit_code_of, exit_words_of
+from bucketpull.report.document import endpoints_of, exit_code_of, exit_words_of, waited_for
 from bucketpull.report.endpoint_news import state_of
-from bucketpull.report.text_tables import short, table
+from bucketpull.report.text_tables import columns, label, table
 from bucketpull.report.words import Words
+
+WIDEST = 139  # columns; a Chinese character takes two, and a time before the line 20
+
+
+def progress_line(snapshot: Snapshot, words: Words) -> str:
+    """Say where the job stands in one line below 140 columns; the least important parts give way."""
+    books, rates, estimate = snapshot.counters, snapshot.rates, snapshot.estimate
+    parts = [words("state." + snapshot.state)]
+    if estimate.knows_share:
+        parts[0] += f" {figures.percent(estimate.share)}"
+    parts.append(
+        f"{words('stored')} {figures.count(books.stored)}"
+        f" ({figures.speed(rates.objects_now)}, {figures.size(rates.bytes_now)}/s)"
+    )
+    parts.extend(
+        f"{words(name)} {figures.count(number)}"
+        for name, number in (("failed", books.failed), ("skipped", books.skipped))
+        if number
+    )
+    key, still = waited_for(snapshot)
+    if key:
+        parts.append(words("waiting_for", key, figures.duration(still, words.language)))
+    parts.append(time_left(snapshot, words))
+    if not snapshot.listing_done:
+        parts.append(words("more", figures.count(books.listed)))
+    if snapshot.limited_by:
+        parts.append(words("limited", words("limit." + snapshot.limited_by)))
+    if any(snapshot.retries.values()):
+        parts.append(f"{words('retries')} {by_reason(snapshot.retries)}")
+    while len(parts) > 2 and columns("; ".join(parts)) > WIDEST:
+        parts.pop()
+    return "; ".join(parts)
 
 
 def summary_lines(snapshot: Snapshot, words: Words) -> list[str]:
@@ -103,12 +135,6 @@ def _volumes(snapshot: Snapshot, words: Words) -> list[str]:
     return lines
 
 
-def label(text: str, width: int = 14) -> str:
-    """Pad to a width in columns; a Chinese character takes two."""
-    columns = sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)
-    return text + " " * max(1, width - columns)
-
-
 def time_left(snapshot: Snapshot, words: Words) -> str:
     """Say how long the job will take, with its band where that is wider than a tenth; or what it waits for."""
     if snapshot.state in ENDED:
@@ -193,7 +219,7 @@ def volume_lines(volumes: Sequence[VolumeStatus], words: Words) -> list[str]:
                 volume.id,
                 words("volume." + volume.state),
                 figures.size(volume.free_bytes) if seen else "?",
-                short(volume.free_inodes) if volume.total_inodes else "-",
+                figures.short(volume.free_inodes) if volume.total_inodes else "-",
                 figures.count(volume.stored_objects) if seen else "?",
                 figures.size(volume.stored_bytes) if seen else "?",
                 where or "?",

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from bucketpull.domain.progress import ENDED, Snapshot
 from bucketpull.report.printable import printable
-from bucketpull.report.progress_line import progress_line
+from bucketpull.report.summary import progress_line
 from bucketpull.report.words import Words
 
 STATUS_SECONDS = 10.0

@@ -5,14 +5,6 @@ from collections.abc import Iterable, Sequence
 _MARK = "…"
 
 
-def short(number: int) -> str:
-    """Write a number of inodes in few columns: `950`, `12.3 M`."""
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if number >= limit:
-            return f"{number / (1e3 if unit == 'k' else limit):.1f} {unit}"
-    return str(number)
-
-
 def table(rows: Sequence[Sequence[str]], numbers: Iterable[int] = ()) -> list[str]:
     """Align rows of text; the columns in `numbers` to the right, the last one as it is."""
     right = set(numbers)
@@ -30,6 +22,11 @@ def table(rows: Sequence[Sequence[str]], numbers: Iterable[int] = ()) -> list[st
 def columns(text: str) -> int:
     """Return how many columns a text takes; a Chinese character takes two."""
     return sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)
+
+
+def label(text: str, width: int = 14) -> str:
+    """Pad to a width in columns."""
+    return text + " " * max(1, width - columns(text))
 
 
 def fitted(text: str, width: int) -> str:

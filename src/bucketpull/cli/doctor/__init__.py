@@ -13,7 +13,7 @@ from bucketpull.cli.doctor.machine import Check, CheckResult, check_files, check
 from bucketpull.cli.doctor.source_checks import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.printable import json_line
-from bucketpull.report.summary import label
+from bucketpull.report.text_tables import label
 from bucketpull.wiring.journals import job_folder
 from bucketpull.wiring.output import say_on, words
 from bucketpull.wiring.settings import Settings, jobs_folder
