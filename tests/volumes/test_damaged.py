@@ -12,7 +12,7 @@ from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.record import Record
 from bucketpull.reading.volume_set import ReadableVolume
-from bucketpull.volumes import ledger_check
+from bucketpull.volumes import ledger
 from bucketpull.volumes.ledger import Entry, Kind, Ledger
 from bucketpull.volumes.packs import tar
 from bucketpull.volumes.volume import open_volume
@@ -113,7 +113,7 @@ def test_a_ledger_that_is_damaged_before_its_end_is_told_of_while_the_volume_is_
 
 
 def test_a_long_ledger_is_read_a_piece_at_a_time_and_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(ledger_check, "_PIECE_BYTES", 1)
+    monkeypatch.setattr(ledger, "_PIECE_BYTES", 1)
     with closing(with_damaged_beginning(tmp_path)) as volume:
         volume._check._at = next(volume._ledger.salvage()).end
         assert [volume.status().warning for _ in range(4)] == [""] * 4

@@ -18,7 +18,6 @@ from bucketpull.domain.model import Extent, Part, VolumeState
 from bucketpull.domain.record import Block, Conclusion, Record
 from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.ledger import Ledger
-from bucketpull.volumes.space import Reserve
 from bucketpull.volumes.volume import open_volume
 from bucketpull.volumes.writer import open_writer
 
@@ -70,7 +69,7 @@ def test_wrong_totals_are_put_right(tmp_path):
     volume.close()
     volume = open_volume(str(tmp_path))
     assert (volume.status().stored_objects, volume.status().stored_bytes) == (2, 20)
-    assert [frame.records() for frame in volume.frames()][2:] == [[]]
+    assert [frame.records() for frame in volume._ledger.frames()][2:] == [[]]
     volume.close()
 
 
@@ -257,10 +256,10 @@ def test_discarding_follows_no_symbolic_link_out_of_the_volume(tmp_path):
     volume.close()
 
 
-def test_the_reserve_is_kept_free_in_bytes_or_percent(disks):
+def test_the_reserve_is_kept_free(disks):
     disk = disks.tmpfs("10m")
     initialise(disk.path)
-    for reserve, free in ((Reserve(), 10 << 20), (Reserve(4 << 20), 6 << 20), (Reserve(1, 0.5), 5 << 20)):
+    for reserve, free in ((0, 10 << 20), (4 << 20, 6 << 20)):
         volume = open_volume(disk.path, None, reserve)
         assert abs(volume.status().free_bytes - free) < (1 << 20) + 100_000  # the ledger sets 1 MiB aside
         volume.close()
@@ -397,7 +396,7 @@ def test_settling_measuring_and_discarding_may_overlap(tmp_path):
         assert [volume.read(extent.offset) for extent in extents] == [
             [record(b"new", b"%d" % n)] for n in range(50)
         ]
-    assert sum(1 for _ in volume.frames()) == 150
+    assert sum(1 for _ in volume._ledger.frames()) == 150
     assert volume.status().stored_objects == 50
     volume.close()
     with pytest.raises(VolumeSick):

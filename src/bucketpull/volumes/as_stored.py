@@ -1,14 +1,18 @@
-"""Whether a file is still what was stored there: told by its length and date, and only in doubt by what is in it."""
+"""Whether a file is what was stored there: told by its length and date, and only in doubt by what is in it."""
 
+import hashlib
 import os
+import stat
+from typing import Final
 
 from bucketpull.domain.record import Record
 from bucketpull.volumes import system
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LOCK
-from bucketpull.volumes.recovery import md5_of
-from bucketpull.volumes.system import has_date, has_length
+
+_MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
+_PIECE_BYTES: Final = 1 << 20
 
 
 def is_as_stored(
@@ -34,3 +38,39 @@ def keeps_dates(home: OwnDirectory) -> bool:
         return system.keeps_dates(fd)
     finally:
         os.close(fd)
+
+
+def has_length(found: os.stat_result | None, length: int) -> bool:
+    """Tell whether it is a regular file of this length in bytes; a link is none."""
+    return found is not None and stat.S_ISREG(found.st_mode) and found.st_size == length
+
+
+def has_date(found: os.stat_result, mtime: int) -> bool:
+    """Tell whether it has this date (Unix seconds), as exactly as file systems keep it."""
+    return abs(found.st_mtime - mtime) < _MTIME_SECONDS
+
+
+def has_our_date(found: os.stat_result, mtime: int) -> bool:
+    """Tell whether it has this date (Unix seconds) as we give dates: without a fraction."""
+    return has_whole_seconds(found) and has_date(found, mtime)
+
+
+def has_whole_seconds(found: os.stat_result) -> bool:
+    """Tell whether its date has no fraction, as those that we give."""
+    return found.st_mtime_ns % 1_000_000_000 == 0
+
+
+def md5_of(fd: int) -> bytes:
+    """Read an open file once, from where it stands to its end, and close it; return its MD5, 16 raw bytes.
+
+    Raises:
+        OSError: It cannot be read.
+
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        while data := os.read(fd, _PIECE_BYTES):
+            digest.update(data)
+    finally:
+        os.close(fd)
+    return digest.digest()

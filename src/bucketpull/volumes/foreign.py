@@ -19,7 +19,14 @@ from bucketpull.domain.keys import LONGEST_NAME, LONGEST_PATH
 from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Claim, Inspection, Record
-from bucketpull.volumes.as_stored import is_as_stored, keeps_dates
+from bucketpull.volumes.as_stored import (
+    has_date,
+    has_our_date,
+    has_whole_seconds,
+    is_as_stored,
+    keeps_dates,
+    md5_of,
+)
 from bucketpull.volumes.aside import AsideCount, set_aside
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
@@ -28,8 +35,6 @@ from bucketpull.volumes.key_index import IndexEntry, KeyIndex
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import oldest_intent
 from bucketpull.volumes.os_errors import Culprit, culprit
-from bucketpull.volumes.recovery import md5_of
-from bucketpull.volumes.system import has_date, has_our_date, has_whole_seconds
 
 _INDEX: Final = "keys"
 _MOST_FOLDERS: Final = 20_000

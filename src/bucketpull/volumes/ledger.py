@@ -10,6 +10,7 @@ What a power cut leaves of the last append is cut off when the ledger is opened.
 and proved by its checksum, so opening costs the same for 4 GB as for 4 KB.
 """
 
+import errno
 import os
 import struct
 import zlib
@@ -36,6 +37,8 @@ _LARGEST_NUMBER: Final = 1 << 63  # a journal's columns hold less
 _WINDOW: Final = 1 << 20
 _LARGEST_TEAR: Final = 1 << 26  # an append is far smaller than 64 MiB; a longer damage is no torn tail
 _NOTHING: Final = zlib.compress(msgspec.msgpack.encode([]), 1)  # the payload of a frame without objects
+# A look: a ledger of 4 GB is read in some ten minutes, at a small part of a disk's speed.
+_PIECE_BYTES: Final = 4 << 20
 _AHEAD: Final = 1 << 20  # kept for the ledger, so that what filled the disk can still be recorded
 
 _reach = kill_points.reach
@@ -349,6 +352,50 @@ class Ledger:
 
 
 _KINDS = frozenset(Kind)
+
+
+class LedgerCheck:
+    """Reads what a ledger had when it was opened, once, against its checksums: what is appended since was just written."""
+
+    def __init__(self, ledger: Ledger, path: str) -> None:
+        self._ledger = ledger
+        self._path = path
+        self._at, self._end = 0, ledger.end
+        self._trouble = ""
+
+    def look(self) -> None:
+        """Read the next piece, if there is one.
+
+        Raises:
+            OSError: The ledger is closed, or the machine is short of something.
+
+        """
+        if self._at >= self._end:
+            return
+        stop = min(self._at + _PIECE_BYTES, self._end)
+        try:
+            for entry in self._ledger.salvage(self._at):
+                if isinstance(entry, Damage):
+                    self._found(f"has a ledger that is damaged from byte {entry.offset} to {entry.end}")
+                self._at = entry.end
+                if self._at >= stop:
+                    return
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            self._found(f"has a ledger that cannot be read from byte {self._at} on ({error.strerror})")
+            self._at = self._end
+
+    def met(self, offset: int) -> None:
+        """Note an entry that was asked for and is not whole."""
+        self._found(f"has a ledger that is damaged at byte {offset}")
+
+    def warning(self) -> str:
+        """Say where the ledger is damaged; "" where nothing was found."""
+        return self._trouble and f"{self._trouble}; `bucketpull verify {self._path} --repair` heals it"
+
+    def _found(self, trouble: str) -> None:
+        self._trouble = self._trouble or trouble
 
 
 def _framed(entry: Entry, objects: int, size: int) -> bytes:

@@ -74,15 +74,6 @@ class Bodies:
         finally:
             os.close(fd)
 
-    def open(self, location: Location) -> int:
-        """Return a descriptor, the caller's, of the file or pack.
-
-        Raises:
-            OSError: It cannot be opened.
-
-        """
-        return os.dup(self.pack(location.pack)) if location.pack else self._tree.open_file(location.path)
-
     def pack(self, name: str) -> int:
         """Return the descriptor of a pack, which stays ours.
 

@@ -16,12 +16,12 @@ from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Former, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import os_errors
+from bucketpull.volumes.as_stored import has_date, has_length
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.key_index import KeyIndex, removals
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
-from bucketpull.volumes.system import has_date, has_length
 
 _REMOVED: Final = "removed"
 _FILE: Final = "thinned"

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from struct import Struct
 from typing import Final, NamedTuple
 
-from bucketpull.domain.model import Part, key_of, show
+from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.partitions import DIGEST_BYTES, Partitions, digest_of
@@ -182,23 +182,3 @@ def _dispensable(held: Partitions, listed: Partitions) -> Iterator[tuple[int, bo
 
 def _digest(entry: bytes) -> bytes:
     return entry[:DIGEST_BYTES]
-
-
-class LeftAlone:
-    """What was left alone at the paths of removed objects, because it is not what was stored there, or cannot be removed."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._example = b""
-
-    def add(self, path: bytes) -> None:
-        """Count what lies at a path."""
-        self._count += 1
-        self._example = self._example or path
-
-    def warning(self) -> str:
-        """Say how much it is, with an example; "" where there is nothing."""
-        if not self._count:
-            return ""
-        what = f"{self._count}, such as {show(self._example)}"
-        return f"has something else in the place of removed objects, which is left alone ({what})"

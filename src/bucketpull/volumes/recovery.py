@@ -4,26 +4,22 @@ They are read once: a ledger without their MD5 could not tell later whether they
 an MD5, they are held against it. What was in flight at a kill is little; only a file larger than a batch is left unread.
 """
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final
 
 import msgspec
 
 from bucketpull.domain.batching import MAX_BYTES, among, decode_parts, ids_of
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Record
+from bucketpull.volumes.as_stored import has_our_date, has_whole_seconds, md5_of
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import read_intent
-from bucketpull.volumes.system import has_our_date, has_whole_seconds
-
-_PIECE_BYTES: Final = 1 << 20
 
 
 def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Record | None:
@@ -93,19 +89,3 @@ def _may_be_dated(found: os.stat_result, mtime: int, made_at: int) -> bool:
 def _lacks_ctime(found: os.stat_result) -> bool:
     """Tell whether the file system keeps no date of change, as FAT and exFAT do: then only an MD5 says whose file it is."""
     return found.st_ctime_ns == found.st_mtime_ns
-
-
-def md5_of(fd: int) -> bytes:
-    """Read an open file once, from where it stands to its end, and close it; return its MD5, 16 raw bytes.
-
-    Raises:
-        OSError: It cannot be read.
-
-    """
-    digest = hashlib.md5(usedforsecurity=False)
-    try:
-        while data := os.read(fd, _PIECE_BYTES):
-            digest.update(data)
-    finally:
-        os.close(fd)
-    return digest.digest()

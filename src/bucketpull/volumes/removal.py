@@ -14,9 +14,10 @@ import msgspec
 
 from bucketpull import kill_points
 from bucketpull.domain.batching import decode_parts, ids_of
+from bucketpull.domain.model import show
 from bucketpull.domain.record import Conclusion, Record
 from bucketpull.volumes import os_errors, system
-from bucketpull.volumes.as_stored import is_as_stored, keeps_dates
+from bucketpull.volumes.as_stored import has_our_date, is_as_stored, keeps_dates
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
@@ -26,10 +27,9 @@ from bucketpull.volumes.leftovers import intent, read_intent
 from bucketpull.volumes.location import location_of
 from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
-from bucketpull.volumes.pruning import PRUNING, LeftAlone
-from bucketpull.volumes.system import has_our_date
+from bucketpull.volumes.pruning import PRUNING
+from bucketpull.volumes.room import try_writing
 from bucketpull.volumes.trash import TrashFolder, trash_of
-from bucketpull.volumes.trial import try_writing
 
 Key = tuple[bytes, bytes]
 """An object's directory and name."""
@@ -54,6 +54,26 @@ class Begun(NamedTuple):
     since: int
     made_at: int
     dates: dict[Key, int]
+
+
+class LeftAlone:
+    """What was left alone at the paths of removed objects, because it is not what was stored there, or cannot be removed."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._example = b""
+
+    def add(self, path: bytes) -> None:
+        """Count what lies at a path."""
+        self._count += 1
+        self._example = self._example or path
+
+    def warning(self) -> str:
+        """Say how much it is, with an example; "" where there is nothing."""
+        if not self._count:
+            return ""
+        what = f"{self._count}, such as {show(self._example)}"
+        return f"has something else in the place of removed objects, which is left alone ({what})"
 
 
 class Removal:

@@ -1,8 +1,7 @@
-"""What Linux offers and Python does not, syncfs and fallocate; and dates, which some file systems do not keep."""
+"""What Linux offers and Python does not, syncfs and fallocate; and giving dates, which some file systems do not keep."""
 
 import ctypes
 import os
-import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +13,6 @@ from bucketpull.volumes.os_errors import DATELESS
 
 _KEEP_SIZE: Final = 1
 _MOST_PIECES: Final = 1024  # that Linux writes by one call
-_MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syncfs = _libc.syncfs
@@ -105,23 +103,3 @@ def excuse_date(error: OSError | OverflowError) -> None:
     """
     if isinstance(error, OSError) and error.errno not in DATELESS:
         raise error
-
-
-def has_length(found: os.stat_result | None, length: int) -> bool:
-    """Tell whether it is a regular file of this length in bytes; a link is none."""
-    return found is not None and stat.S_ISREG(found.st_mode) and found.st_size == length
-
-
-def has_date(found: os.stat_result, mtime: int) -> bool:
-    """Tell whether it has this date (Unix seconds), as exactly as file systems keep it."""
-    return abs(found.st_mtime - mtime) < _MTIME_SECONDS
-
-
-def has_our_date(found: os.stat_result, mtime: int) -> bool:
-    """Tell whether it has this date (Unix seconds) as we give dates: without a fraction."""
-    return has_whole_seconds(found) and has_date(found, mtime)
-
-
-def has_whole_seconds(found: os.stat_result) -> bool:
-    """Tell whether its date has no fraction, as those that we give."""
-    return found.st_mtime_ns % 1_000_000_000 == 0

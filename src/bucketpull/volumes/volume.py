@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -20,8 +20,7 @@ from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
 from bucketpull.volumes.identity import LEDGER, Entered, Owner, enter, mark_owner, mark_packs, take_lock
-from bucketpull.volumes.ledger import Damage, Entry, Frame, Kind, Ledger
-from bucketpull.volumes.ledger_check import LedgerCheck
+from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, LedgerCheck
 from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remove_intent, tidy, write_intent
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
@@ -29,9 +28,8 @@ from bucketpull.volumes.partial_blocks import PartialBlocks
 from bucketpull.volumes.pruning import PRUNING, Gone
 from bucketpull.volumes.recovery import begun_parts, whole_files
 from bucketpull.volumes.removal import Removal, keys_of, lengths_of
-from bucketpull.volumes.space import Reserve, measured
+from bucketpull.volumes.room import measured, try_writing
 from bucketpull.volumes.trash import Trash, trash_note
-from bucketpull.volumes.trial import try_writing
 
 _PROBE_BYTES: Final = 1 << 20
 
@@ -43,9 +41,9 @@ _Work = tuple[str, int]
 
 
 def open_volume(
-    path: str, expected: str | None = None, reserve: Reserve | None = None, *, durable: bool = True
+    path: str, expected: str | None = None, reserve: int = 0, *, durable: bool = True
 ) -> "DiskVolume":
-    """Open a volume for a worker: take its lock, remove what a killed one left, repair the ledger's end.
+    """Open a volume for a worker, of which `reserve` bytes stay free: take its lock, remove what a killed one left, repair the ledger's end.
 
     Raises:
         VolumeSick: It is not there, or another one is.
@@ -58,7 +56,7 @@ def open_volume(
     try:
         lock = take_lock(entered, path)
         tidy(entered.home)
-        return DiskVolume(path, entered, lock, reserve or Reserve(), durable)
+        return DiskVolume(path, entered, lock, reserve, durable)
     except BaseException as error:
         if lock >= 0:
             os.close(lock)
@@ -75,7 +73,7 @@ class DiskVolume:
     because the kernel tells such an error only once.
     """
 
-    def __init__(self, path: str, entered: Entered, lock: int, reserve: Reserve, durable: bool) -> None:
+    def __init__(self, path: str, entered: Entered, lock: int, reserve: int, durable: bool) -> None:
         root, self._home, identity = entered
         self.path, self.id, self.identity = path, identity.id, identity
         self._root, self._lock = root, lock
@@ -243,15 +241,6 @@ class DiskVolume:
             self._check.met(offset)
             raise
         return self._partial_blocks.left(offset, records, self._ledger)
-
-    def frames(self, start: int = 0) -> Iterator[Frame]:
-        """Go through the ledger from an offset on, oldest first.
-
-        Raises:
-            LedgerError: At the first damage.
-
-        """
-        return self._ledger.frames(start)
 
     def conclude(self, journal: str, conclusions: Sequence[Conclusion]) -> None:
         """Remove what does not count of batches that have ended: files of blocks that are gone, and those never settled; forget the batches.

@@ -21,7 +21,7 @@ from bucketpull.journal.journal_reader import JournalReader, RunNote
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.space import Reserve, measured
+from bucketpull.volumes.room import measured
 from bucketpull.wiring.absent_volumes import Held, as_absent, held_last, place
 from bucketpull.wiring.coordinator_client import local_client
 
@@ -63,7 +63,7 @@ def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> Volu
     try:
         free = os.fstatvfs(reader.root)
         kept = parse_reserve(reserve, free.f_blocks * free.f_frsize)
-        status.total_bytes, status.free_bytes, _ = measured(free, Reserve(bytes=kept))
+        status.total_bytes, status.free_bytes, _ = measured(free, kept)
         status.free_inodes, status.total_inodes = free.f_favail, free.f_files
         status.stored_objects, status.stored_bytes = reader.ledger.objects, reader.ledger.size
         status.packs, status.open_packs, status.pack_bytes = usage(reader.root, reader.id)

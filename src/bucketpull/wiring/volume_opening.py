@@ -17,7 +17,6 @@ from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.beneath import VOLUME_MARK
 from bucketpull.volumes.identity import HOME, PACKS, Owner, identify, initialise
 from bucketpull.volumes.reader import VolumeReader, open_reader
-from bucketpull.volumes.space import Reserve
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.file_checks import check_folder, is_inside, refuse_foreign_link
 from bucketpull.wiring.output import tell
@@ -339,7 +338,7 @@ def _opened(path: str, expected: str | None, settings: Settings, owner: Owner | 
     return volume
 
 
-def reserve_of(settings: Settings, path: str) -> Reserve:
-    """Return what is kept free on a volume."""
+def reserve_of(settings: Settings, path: str) -> int:
+    """Return the bytes that are kept free on a volume."""
     status = os.statvfs(path)
-    return Reserve(bytes=parse_reserve(settings.reserve, status.f_blocks * status.f_frsize))
+    return parse_reserve(settings.reserve, status.f_blocks * status.f_frsize)

@@ -55,11 +55,11 @@ def test_totals_that_were_right_stay_so_at_every_step_of_compacting(half_dead, t
     half_dead.volume.correct(*counted(half_dead, str(tmp_path)))
     right = totals(half_dead)
     compacted(half_dead, str(tmp_path))
-    assert {(frame.objects, frame.size) for frame in half_dead.volume.frames(_corrected(half_dead))} == {
-        right
-    }
+    assert {
+        (frame.objects, frame.size) for frame in half_dead.volume._ledger.frames(_corrected(half_dead))
+    } == {right}
 
 
 def _corrected(filler):
     """Return where in the ledger the totals were put right."""
-    return next(frame.offset for frame in filler.volume.frames() if not frame.journal)
+    return next(frame.offset for frame in filler.volume._ledger.frames() if not frame.journal)

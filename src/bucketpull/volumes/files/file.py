@@ -21,8 +21,8 @@ from bucketpull.volumes.aside import set_aside
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import PACKS, Entered, enter
 from bucketpull.volumes.os_errors import Culprit
+from bucketpull.volumes.room import try_writing
 from bucketpull.volumes.system import write_all
-from bucketpull.volumes.trial import try_writing
 
 TEMPORARY: Final = "tmp"
 _NAME: Final = "file"

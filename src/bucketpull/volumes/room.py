@@ -1,10 +1,31 @@
-"""A small write in a directory of our own, with all that a file goes through: whether a disk that refused something is well."""
+"""Whether a disk takes more: what its file system has left above the reserve, and a small write with all that a file goes through."""
 
 import os
 import secrets
 from contextlib import suppress
+from typing import Final, NamedTuple
 
 from bucketpull.volumes import beneath, system
+
+_MARGIN_BYTES: Final = 1 << 18
+_MARGIN_INODES: Final = 16
+
+
+class Space(NamedTuple):
+    """Bytes in all, and those above the reserve; `lack` says what is used up, "" where there is room."""
+
+    total_bytes: int
+    spare_bytes: int
+    lack: str
+
+
+def measured(free: os.statvfs_result, reserve: int) -> Space:
+    """Return what a file system has left above a reserve in bytes."""
+    total = free.f_blocks * free.f_frsize
+    spare = max(0, free.f_bavail * free.f_frsize - reserve)
+    if free.f_files > 0 and free.f_favail <= _MARGIN_INODES:
+        return Space(total, spare, "no inodes left")
+    return Space(total, spare, "no bytes left above the reserve" if spare <= _MARGIN_BYTES else "")
 
 
 def try_writing(directory: int, length: int) -> None:
